@@ -1,0 +1,241 @@
+"""Folders, lists and official splits: what is found, and what the layout says about it."""
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from unreel.errors import InputError
+from unreel.video.layouts import Listed, find_videos, official_split, read_split
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def names(listed: list[Listed], root: Path) -> list[str]:
+    return [item.path.relative_to(root).as_posix() for item in listed]
+
+
+def test_a_folder_is_walked_to_any_depth_in_order(tmp_path: Path) -> None:
+    touch(tmp_path, "b/c/d.MKV", "a.mp4", "b/x.webm", "notes.txt", "b/.hidden.mp4", ".cache/y.mp4", "b/z.gif", "b/e.ts")
+    assert names(find_videos(tmp_path), tmp_path) == ["a.mp4", "b/c/d.MKV", "b/e.ts", "b/x.webm", "b/z.gif"]
+
+
+def test_odd_names_are_found_as_they_are(tmp_path: Path) -> None:
+    odd = ["@20 Rhythm.mp4", "#1.mp4", "boom!(snap)&clap.mp4", "日本/видео [1].mp4", "a'b\"c, d.avi", "-x.mp4"]
+    touch(tmp_path, *odd)
+    assert sorted(names(find_videos(tmp_path), tmp_path)) == sorted(odd)
+
+
+def test_link_loops_end_and_linked_folders_are_walked_once(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a/x.mp4", "elsewhere/y.mp4")
+    os.symlink("..", tmp_path / "in/a/up")
+    os.symlink("self", tmp_path / "in/self")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "in/link")
+    os.symlink(tmp_path / "in/a", tmp_path / "in/0_again")
+    os.symlink("nowhere.mp4", tmp_path / "in/broken.mp4")
+    assert names(find_videos(tmp_path / "in"), tmp_path / "in") == ["a/x.mp4", "broken.mp4", "link/y.mp4"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "walk/x.mp4", "run/y.mp4", "run/locked/z.mp4")
+    scandir = os.scandir
+
+    def guarded(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    found = find_videos(tmp_path)
+    assert names(found, tmp_path) == ["run/locked", "run/y.mp4", "walk/x.mp4"]
+    assert [item.label for item in found][1:] == ["run", "walk"]
+
+
+@pytest.mark.parametrize(
+    "files, labels",
+    [
+        (["run/a.mp4", "walk/b.mp4"], ["run", "walk"]),
+        (["run/a.mp4"], [""]),
+        (["run/a.mp4", "walk/b.mp4", "c.mp4"], ["", "", ""]),
+        (["run/x/a.mp4", "walk/b.mp4"], ["", ""]),
+    ],
+)
+def test_class_folders_give_labels(tmp_path: Path, files: list[str], labels: list[str]) -> None:
+    found = find_videos(touch(tmp_path, *files))
+    assert sorted(item.label for item in found) == sorted(labels)
+
+
+def test_groups_come_from_a_file(tmp_path: Path) -> None:
+    touch(tmp_path, "a/x.mp4", "b/y, z.mp4", "b/v_Bow_g03_c01.avi")
+    (tmp_path / "groups.tsv").write_text("path\tgroup\na/x.mp4\tanna\n./b/y, z.mp4\tbert\n")
+    assert [item.group for item in find_videos(tmp_path)] == ["anna", "Bow_g03", "bert"]
+    (tmp_path / "groups.tsv").unlink()
+    (tmp_path / "groups.csv").write_text('a/x.mp4,carl\n"b/y, z.mp4",dora\n')
+    assert [item.group for item in find_videos(tmp_path)] == ["carl", "Bow_g03", "dora"]
+    (tmp_path / "groups.csv").write_text("a/x.mp4,carl\nb/y, z.mp4,dora\n")
+    with pytest.raises(InputError, match=r"groups\.csv, line 2"):
+        find_videos(tmp_path)
+
+
+def test_ucf101_and_hmdb51_names_give_groups(tmp_path: Path) -> None:
+    touch(tmp_path, "clap/#20_Rhythm_clap_u_nm_np1_le_goo_4.avi", "Bow/v_Bow_g03_c01.avi", "Bow/other.avi")
+    assert [item.group for item in find_videos(tmp_path)] == ["", "Bow_g03", "#20_Rhythm"]
+
+
+def test_a_text_list(tmp_path: Path) -> None:
+    touch(tmp_path, "run/a 1.mp4", "walk/b.mp4", "walk/#c.mp4", "no_suffix")
+    text = (
+        "\ufeff# comment\r\nrun/a 1.mp4\r\n\r\nwalk/b.mp4 17\r\nwalk/b.mp4\r\nwalk/#c.mp4\r\ngone.mp4\r\nno_suffix\r\n"
+    )
+    (tmp_path / "list.txt").write_bytes(text.encode())
+    listed = find_videos(tmp_path / "list.txt")
+    assert names(listed, tmp_path) == ["run/a 1.mp4", "walk/b.mp4", "walk/#c.mp4", "gone.mp4", "no_suffix"]
+
+
+def test_a_listed_name_may_begin_with_a_hash(tmp_path: Path) -> None:
+    touch(tmp_path, "#20_Rhythm.mp4")
+    (tmp_path / "list.txt").write_text("#20_Rhythm.mp4\n#21_Rhythm.mp4\n")
+    assert names(find_videos(tmp_path / "list.txt"), tmp_path) == ["#20_Rhythm.mp4"]
+
+
+def test_relative_paths_of_a_list_belong_to_its_folder_or_to_root(tmp_path: Path) -> None:
+    touch(tmp_path, "data/run/a.mp4", "data/walk/b.mp4", "lists/none")
+    absolute = tmp_path / "data/walk/b.mp4"
+    (tmp_path / "lists/all.txt").write_text(f"run/a.mp4\n{absolute}\n")
+    listed = find_videos(tmp_path / "lists/all.txt", tmp_path / "data")
+    assert [(item.path, item.label) for item in listed] == [(tmp_path / "data/run/a.mp4", "run"), (absolute, "walk")]
+    assert find_videos(tmp_path / "lists/all.txt")[0].path == tmp_path / "lists/run/a.mp4"
+
+
+def test_a_csv_list(tmp_path: Path) -> None:
+    rows = '\ufeffPath, Label,group\r\n"a, b.mp4",run,anna\r\nc.mp4,,\r\nd.mp4\r\n\r\nc.mp4,,\r\n'
+    (tmp_path / "list.csv").write_bytes(rows.encode())
+    expected = [("a, b.mp4", "run", "anna"), ("c.mp4", "", ""), ("d.mp4", "", "")]
+    assert find_videos(tmp_path / "list.csv") == [
+        Listed(tmp_path / path, label, group) for path, label, group in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.txt", "# nothing\n\n", "names no video"),
+        ("a.csv", "", "line 1 must name the columns"),
+        ("a.csv", "file,label\nx.mp4,run\n", "line 1 must name the columns.*file,label"),
+        ("a.csv", "path,label\nx, y.mp4,run\n", "line 2: 3 cells, 2 columns"),
+        ("a.csv", "path,label\n,run\n", "line 2: no path"),
+        ("a.csv", "path,label\nx.mp4,run\nx.mp4,walk\n", "x.mp4 has two labels, 'run' and 'walk'"),
+        ("a.txt", b"\xff\xfea\x00", "not UTF-8"),
+    ],
+)
+def test_a_bad_list_is_refused_in_one_line(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message) as caught:
+        find_videos(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_or_empty_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder or list"):
+        find_videos(tmp_path / "gone")
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match="no video in it"):
+        find_videos(tmp_path)
+
+
+def test_a_split_has_labels_and_groups(tmp_path: Path) -> None:
+    data = touch(tmp_path / "data", "run/a.mp4", "run/b.mp4", "walk/c.mp4")
+    (data / "groups.tsv").write_text("run/a.mp4\tanna\nrun/b.mp4\tbert\nwalk/c.mp4\tanna\n")
+    (tmp_path / "train.txt").write_text("run/a.mp4\nwalk/c.mp4\nwalk/c.mp4\n")
+    (tmp_path / "test.csv").write_text("path,label\nrun/b.mp4,running\n")
+    train, test = read_split(data, tmp_path / "train.txt", tmp_path / "test.csv")
+    assert train == [Listed(data / "run/a.mp4", "run", "anna"), Listed(data / "walk/c.mp4", "walk", "anna")]
+    assert test == [Listed(data / "run/b.mp4", "running", "bert")]
+
+
+@pytest.mark.parametrize(
+    "train, test, message",
+    [
+        ("a.mp4\n1.mp4\n2.mp4\n", "3.mp4\n4.mp4\n", "4 videos listed but not found: .*1.mp4, .*2.mp4, .*3.mp4 ..."),
+        ("a.mp4\nb.mp4\n", "link.mp4\n", "1 video in both lists, training and test: .*a.mp4"),
+        ("a.mp4\n", "\n", "test.txt: the list names no video"),
+        ("\n", "a.mp4\n", "train.txt: the list names no video"),
+    ],
+)
+def test_a_bad_split_is_refused(tmp_path: Path, train: str, test: str, message: str) -> None:
+    touch(tmp_path, "a.mp4", "b.mp4")
+    os.symlink("a.mp4", tmp_path / "link.mp4")
+    (tmp_path / "train.txt").write_text(train)
+    (tmp_path / "test.txt").write_text(test)
+    with pytest.raises(InputError, match=message):
+        read_split(tmp_path, tmp_path / "train.txt", tmp_path / "test.txt")
+    with pytest.raises(InputError, match="no such folder"):
+        read_split(tmp_path / "gone", tmp_path / "train.txt", tmp_path / "test.txt")
+
+
+UPPER, LOWER = "HandStandPushups", "HandstandPushups"
+
+
+@pytest.mark.parametrize("folder", [UPPER, LOWER])
+@pytest.mark.parametrize("file", [UPPER, LOWER])
+@pytest.mark.parametrize("listed", [UPPER, LOWER])
+@pytest.mark.parametrize("suffix", [".avi", ".mp4"])
+def test_ucf101_splits_whichever_way_handstands_are_spelled(
+    tmp_path: Path, folder: str, file: str, listed: str, suffix: str
+) -> None:
+    data, lists = tmp_path / "UCF-101", tmp_path / "ucfTrainTestlist"
+    videos = [f"{folder}/v_{file}_g01_c01{suffix}", f"{folder}/v_{file}_g08_c02{suffix}", f"Bow/v_Bow_g01_c01{suffix}"]
+    touch(data, *videos, f"Bow/v_Bow_g01_c01{suffix}.txt", "Bow/v_Bow_g01_c01.txt")
+    touch(lists, "classInd.txt")
+    (lists / "trainlist02.txt").write_text(f"{listed}/v_{listed}_g08_c02.avi 37\r\nBow/v_Bow_g01_c01.avi 1\r\n")
+    (lists / "testlist02.txt").write_text(f"{listed}/v_{listed}_g01_c01.avi\r\n")
+    train, test = official_split(lists, 2, data)
+    assert train == [
+        Listed(data / f"{folder}/v_{file}_g08_c02{suffix}", folder, f"{file}_g08"),
+        Listed(data / f"Bow/v_Bow_g01_c01{suffix}", "Bow", "Bow_g01"),
+    ]
+    assert test == [Listed(data / f"{folder}/v_{file}_g01_c01{suffix}", folder, f"{file}_g01")]
+    assert official_split(tmp_path, 2, data) == (train, test)
+
+
+def test_a_list_does_not_take_another_container(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "list.txt").write_text("a.avi\n")
+    assert names(find_videos(tmp_path / "list.txt"), tmp_path) == ["a.avi"]
+
+
+def test_accents_may_be_composed_or_not(tmp_path: Path) -> None:
+    touch(tmp_path, unicodedata.normalize("NFD", "café/é.mp4"))
+    (tmp_path / "list.txt").write_text(unicodedata.normalize("NFC", "café/é.mp4\n"))
+    assert find_videos(tmp_path / "list.txt")[0].path.is_file()
+
+
+def test_hmdb51_splits(tmp_path: Path) -> None:
+    data, lists = tmp_path / "hmdb51", tmp_path / "testTrainMulti_7030_splits"
+    clap = [f"#20_Rhythm_clap_u_nm_np1_le_goo_{n}.avi" for n in range(3)]
+    touch(data, *(f"clap/{name}" for name in clap), "sit/Film_sit_f_cm_np1_fr_med_0.avi")
+    touch(lists, "none")
+    (lists / "clap_test_split1.txt").write_text(
+        "".join(f"{name} {side} \n" for name, side in zip(clap, "120", strict=True))
+    )
+    (lists / "sit_test_split1.txt").write_text("Film_sit_f_cm_np1_fr_med_0.avi 2 \n")
+    train, test = official_split(lists, 1, data)
+    assert train == [Listed(data / "clap" / clap[0], "clap", "#20_Rhythm")]
+    assert test == [
+        Listed(data / "clap" / clap[1], "clap", "#20_Rhythm"),
+        Listed(data / "sit/Film_sit_f_cm_np1_fr_med_0.avi", "sit", "Film"),
+    ]
+    (lists / "sit_test_split1.txt").write_text("Film_sit_f_cm_np1_fr_med_0.avi 3\n")
+    with pytest.raises(InputError, match=r"sit_test_split1.txt: .* does not end with 0 \(unused\)"):
+        official_split(lists, 1, data)
+
+
+def test_a_missing_official_split_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no official split 3\. Looked for trainlist03\.txt .*\*_test_split3\.txt"):
+        official_split(tmp_path, 3, tmp_path)

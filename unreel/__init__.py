@@ -1,0 +1,38 @@
+"""unreel: a folder of unlabelled video in, a video encoder out.
+
+import unreel
+unreel.pretrain("videos", out="run")
+encoder = unreel.load_encoder("run")
+embeddings = encoder.embed("videos")
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from unreel.api import pretrain, resume
+    from unreel.errors import UnreelError
+    from unreel.models.encoder import Encoder, load_encoder
+    from unreel.types import Embeddings
+    from unreel.video.manifest import inspect
+
+# Resolved on first use, so that `unreel --help` and loader processes don't wait for torch.
+_HOMES = {
+    "pretrain": "unreel.api",
+    "resume": "unreel.api",
+    "inspect": "unreel.video.manifest",
+    "load_encoder": "unreel.models.encoder",
+    "Encoder": "unreel.models.encoder",
+    "Embeddings": "unreel.types",
+    "UnreelError": "unreel.errors",
+}
+
+__all__ = ["Embeddings", "Encoder", "UnreelError", "inspect", "load_encoder", "pretrain", "resume"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'unreel' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)

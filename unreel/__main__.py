@@ -1,0 +1,3 @@
+from unreel.cli import main
+
+main()

@@ -1,0 +1,315 @@
+"""The command line: parse, call the library, print. One short function per command."""
+
+import dataclasses
+import errno
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+from tyro.conf import OmitArgPrefixes, Positional
+
+from unreel.errors import InputError, UnreelError, unknown
+
+OVERVIEW = """unreel turns a folder of unlabelled video into a video encoder, and the encoder into retrieval and embeddings.
+
+  unreel inspect FOLDER                        what is in a folder of videos, and what can't be used
+  unreel pretrain FOLDER --out RUN             train an encoder; RUN/report.html shows how it went
+  unreel pretrain --resume RUN                 go on with a run that was stopped
+  unreel evaluate retrieval RUN DATA           nearest neighbours on labelled videos, beside floors
+  unreel embed RUN FOLDER --out FILE.parquet   one vector per video or per clip, with times
+  unreel report RUN                            write RUN/report.html again
+  unreel synth OUT                             make a set of videos that differ by motion alone
+
+unreel COMMAND --help tells a command's options."""
+
+stderr = Console(stderr=True, highlight=False)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of `unreel`: errors of a person's making become one line and exit code 2."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        sys.exit(run_command(args))
+    except UnreelError as error:
+        stderr.print(f"[bold red]unreel:[/] {escape(str(error))}", soft_wrap=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        stderr.print(f"[bold red]unreel:[/] {escape(f'{error.filename}: {error.strerror}')}", soft_wrap=True)
+    except KeyboardInterrupt:
+        stderr.print("unreel: stopped")
+        sys.exit(130)
+    sys.exit(2)
+
+
+def run_command(args: list[str]) -> int:
+    """Find the command and run it; returns the exit code."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(OVERVIEW)
+        return 0
+    if args[0] == "--version":
+        from unreel import __version__
+
+        print(__version__)
+        return 0
+    if args[0] not in COMMANDS:
+        raise unknown("command", args[0], COMMANDS)
+    return COMMANDS[args[0]](args[1:])
+
+
+def parse(target: Any, args: list[str], command: str) -> Any:
+    return tyro.cli(target, args=args, prog=f"unreel {command}")
+
+
+def escape(text: str) -> str:
+    from rich.markup import escape as rich_escape
+
+    return rich_escape(text)
+
+
+@dataclasses.dataclass
+class InspectArgs:
+    """What is in a folder of videos: a manifest (Parquet), and a quarantine list with a reason for each file."""
+
+    source: Positional[Path]
+    """A folder, a text file of paths, or a CSV with path, label, group."""
+    out: Path | None = None
+    """Folder for manifest.parquet and quarantine.csv; by default only printed."""
+    root: Path | None = None
+    """Folder that the paths of a list are relative to; by default the list's own."""
+
+
+def inspect_command(args: list[str]) -> int:
+    given = parse(InspectArgs, args, "inspect")
+    from unreel.video.manifest import inspect, summary
+
+    with progress("inspecting") as advance:
+        manifest = inspect(given.source, given.root, on_progress=advance)
+    if given.out is not None:
+        manifest.save(given.out)
+    Console().print(summary(manifest))
+    return 0 if manifest.videos else 2
+
+
+@dataclasses.dataclass
+class ResumeArgs:
+    """Go on with a run; everything it needs is in its folder."""
+
+    resume: Path
+    quiet: bool = False
+
+
+def pretrain_command(args: list[str]) -> int:
+    if any(a.split("=")[0] == "--resume" for a in args):
+        given = parse(ResumeArgs, args, "pretrain")
+        from unreel.api import resume
+
+        return ended(given.resume, resume(given.resume, given.quiet))
+    given = parse(pretrain_args(option(args, "--method", "iic")), args, "pretrain")
+    from unreel.api import start
+
+    with progress("inspecting") as advance:
+        state = start(
+            given.source, given.out, given.method, given.options, given.settings, given.root, given.quiet, advance
+        )
+    return ended(given.out, state)
+
+
+def option(args: list[str], name: str, default: str) -> str:
+    """The value of an option before the rest is parsed: the chosen method decides which options there are."""
+    for i, arg in enumerate(args):
+        if arg == name and i + 1 < len(args):
+            return args[i + 1]
+        if arg.startswith(f"{name}="):
+            return arg.split("=", 1)[1]
+    return default
+
+
+def pretrain_args(method: str) -> Any:
+    """The options of `unreel pretrain` for one method, with its preset's values as defaults."""
+    from unreel.methods import method_module
+
+    module = method_module(method)
+    config, settings = module.PRESETS[method]()
+    fields: list[tuple[str, Any, Any]] = [
+        (
+            "source",
+            Annotated[Positional[Path], tyro.conf.arg(help="A folder of videos, a text file of paths, or a CSV.")],
+            dataclasses.MISSING,
+        ),
+        ("out", Annotated[Path, tyro.conf.arg(help="Folder of the run; must not exist yet.")], dataclasses.MISSING),
+        ("method", Annotated[str, tyro.conf.arg(help="Method and preset: iic, iic-paper.")], method),
+        ("root", Annotated[Path | None, tyro.conf.arg(help="Folder that a list's paths are relative to.")], None),
+        ("quiet", Annotated[bool, tyro.conf.arg(help="Print nothing while training.")], False),
+        ("options", OmitArgPrefixes[module.Config], dataclasses.field(default_factory=lambda: config)),
+        ("settings", OmitArgPrefixes[type(settings)], dataclasses.field(default_factory=lambda: settings)),
+    ]
+    made = dataclasses.make_dataclass(
+        "PretrainArgs",
+        [f[:2] if f[2] is dataclasses.MISSING else f for f in fields],  # type: ignore[misc]
+    )
+    made.__doc__ = f"Train an encoder on unlabelled videos. Defaults are those of the method '{method}'."
+    return made
+
+
+def ended(run: Path, state: dict[str, Any]) -> int:
+    """Say where the result is, or how to go on."""
+    if state["interrupted"]:
+        stderr.print(f"stopped at step {state['step']}, saved. Go on with: unreel pretrain --resume {run}")
+        return 130
+    print(f"{run / 'report.html'}")
+    return 0
+
+
+@dataclasses.dataclass
+class RetrievalArgs:
+    """Nearest neighbours in the IIC paper's protocol: test videos ask, train videos answer; floors stand beside."""
+
+    run: Positional[Path]
+    """A run, or one of its checkpoints."""
+    data: Positional[Path]
+    """Folder of labelled videos (class folders)."""
+    train: Path | None = None
+    """List of gallery videos; by default DATA/train.txt."""
+    test: Path | None = None
+    """List of query videos; by default DATA/test.txt."""
+    splits: Path | None = None
+    """Folder of UCF101's or HMDB51's official split files, instead of --train and --test."""
+    split: int = 1
+    """Which official split."""
+    num_clips: int = 10
+    """Clips per video, evenly spread."""
+    json: bool = False
+    """Print figures and protocol as JSON to standard output."""
+
+
+def evaluate_command(args: list[str]) -> int:
+    if not args or args[0] != "retrieval":
+        raise unknown("evaluation", args[0] if args else "", ["retrieval"])
+    given = parse(RetrievalArgs, args[1:], "evaluate retrieval")
+    from unreel.api import evaluate_retrieval
+
+    with progress("evaluating") as advance:
+        result = evaluate_retrieval(given.run, given.data, lists(given), given.num_clips, advance)
+    if given.json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        Console().print(result.table())
+    return 0
+
+
+def lists(given: RetrievalArgs) -> Any:
+    """The gallery's and the queries' files: official splits, or two lists, by default those in the data folder."""
+    from unreel.video.layouts import official_split, read_split
+
+    if given.splits is not None:
+        return official_split(given.splits, given.split, given.data)
+    train, test = given.train or given.data / "train.txt", given.test or given.data / "test.txt"
+    for path, name in ((train, "--train"), (test, "--test")):
+        if not path.is_file():
+            raise InputError(f"{path}: no such list; name the videos of each side with {name} LIST (a path per line)")
+    return read_split(given.data, train, test)
+
+
+@dataclasses.dataclass
+class EmbedArgs:
+    """One unit-length vector per video or per clip, with its seconds, as Parquet."""
+
+    run: Positional[Path]
+    """A run, or one of its checkpoints."""
+    source: Positional[Path]
+    """A video, a folder, a text file of paths, or a CSV."""
+    out: Path
+    """The Parquet file to write."""
+    per: Literal["video", "clip"] = "video"
+    """A row per video, or per clip."""
+    num_clips: int = 10
+    """Clips per video, evenly spread."""
+
+
+def embed_command(args: list[str]) -> int:
+    given = parse(EmbedArgs, args, "embed")
+    from unreel.api import embed
+
+    with progress("embedding") as advance:
+        count, failed = embed(given.run, given.source, given.out, given.per, given.num_clips, advance)
+    for path, reason in failed:
+        stderr.print(escape(f"left out {path}: {reason}"))
+    print(f"{given.out}: {count} rows" + (f", {len(failed)} files left out" if failed else ""))
+    return 0
+
+
+@dataclasses.dataclass
+class ReportArgs:
+    """Write RUN/report.html again from what the run folder holds."""
+
+    run: Positional[Path]
+
+
+def report_command(args: list[str]) -> int:
+    given = parse(ReportArgs, args, "report")
+    from unreel.evaluation.report import write_report
+    from unreel.training.run import read_config
+
+    read_config(given.run)
+    print(write_report(given.run))
+    return 0
+
+
+@dataclasses.dataclass
+class SynthArgs:
+    """Make videos whose classes differ by motion alone, with train.txt and test.txt."""
+
+    out: Positional[Path]
+    """Folder to make."""
+    classes: int = 8
+    """Number of motion classes."""
+    videos: int = 40
+    """Videos per class."""
+    seed: int = 0
+    """Same seed, same videos."""
+
+
+def synth_command(args: list[str]) -> int:
+    given = parse(SynthArgs, args, "synth")
+    from unreel.video.synth import make_set
+
+    with progress("making videos") as advance:
+        make_set(given.out, given.classes, given.videos, given.seed, on_progress=advance)
+    print(f"{given.out}: {given.classes} classes of {given.videos} videos")
+    return 0
+
+
+class progress:
+    """A bar on a terminal for `advance(done, total)` calls; nothing elsewhere."""
+
+    def __init__(self, what: str) -> None:
+        self.bar = Progress(console=stderr, transient=True, disable=not stderr.is_terminal)
+        self.task = self.bar.add_task(what, total=None)
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self.bar.start()
+        return self.advance
+
+    def advance(self, done: int, total: int) -> None:
+        self.bar.update(self.task, completed=done, total=total)
+        if done >= total:
+            self.bar.stop()
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "inspect": inspect_command,
+    "pretrain": pretrain_command,
+    "evaluate": evaluate_command,
+    "embed": embed_command,
+    "report": report_command,
+    "synth": synth_command,
+}

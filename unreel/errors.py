@@ -1,0 +1,69 @@
+"""Everything unreel raises on purpose.
+
+UnreelError              one readable line: what, which value, where, what to do. The CLI prints it, never a traceback
+  InputError             a folder, list or option that can't be used
+  VideoError             one file that can't be used, with a `reason` out of REASONS; goes to the quarantine list
+  RunError               a run folder that exists, is missing or belongs to something else
+  CheckpointError        weights or their description that do not fit, or are damaged
+  NonFiniteError         a loss or gradient that is not finite; raised before the optimiser steps
+  DiskError              a disk that is full or can't be written; nothing half-written is left behind
+"""
+
+import difflib
+from collections.abc import Iterable
+
+REASONS = (
+    "missing",
+    "unreadable",
+    "empty file",
+    "not a video",
+    "no video stream",
+    "no frames",
+    "truncated",
+    "damaged",
+    "too short",
+)
+
+
+class UnreelError(Exception):
+    """Base of all errors that a person can do something about."""
+
+
+class InputError(UnreelError):
+    pass
+
+
+class VideoError(UnreelError):
+    """A file that can't be used. `reason` is one of REASONS, `detail` the decoder's own words."""
+
+    def __init__(self, path: str, reason: str, detail: str = "") -> None:
+        assert reason in REASONS, reason
+        super().__init__(f"{path}: {reason}" + (f" ({detail})" if detail else ""))
+        self.path, self.reason, self.detail = str(path), reason, detail
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return VideoError, (self.path, self.reason, self.detail)
+
+
+class RunError(UnreelError):
+    pass
+
+
+class CheckpointError(UnreelError):
+    pass
+
+
+class NonFiniteError(UnreelError):
+    pass
+
+
+class DiskError(UnreelError):
+    pass
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+    """An InputError that lists the known names and suggests the nearest."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return InputError(f"unknown {what} '{name}'.{hint} Known: {', '.join(names)}")

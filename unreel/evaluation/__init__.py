@@ -1,0 +1,1 @@
+"""From embeddings to numbers; every protocol is named beside its figure."""

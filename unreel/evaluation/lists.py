@@ -1,0 +1,75 @@
+"""Are a training and a test list fit to be compared? What makes a figure wrong is refused, what flatters it is said."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from unreel.errors import InputError
+from unreel.types import Instance
+
+NO_SIZE = -1
+
+
+def check_lists(train: Sequence[Instance], test: Sequence[Instance]) -> None:
+    """Raises InputError for an empty list, a video without a class, and a test video that is a training video too."""
+    for name, instances in (("training", train), ("test", test)):
+        if not instances:
+            raise InputError(f"the {name} list is empty; give labelled videos")
+        bare = [i.path for i in instances if not i.label]
+        if bare:
+            raise InputError(f"{len(bare)} videos of the {name} list have no class, the first is {bare[0]}")
+    both = shared(train, test)
+    if both:
+        (first, twin), more = both[0], len(both) - 1
+        name = first if first == twin else f"{first} (the same content as {twin})"
+        others = f" So are {more} others." if more else ""
+        raise InputError(f"{name} is in the test list and in the training list; a query would find itself.{others}")
+
+
+def shared(train: Sequence[Instance], test: Sequence[Instance]) -> list[tuple[str, str]]:
+    """(test path, training path) of files that are the same, by place or by content."""
+    at = {os.path.realpath(i.path): i.path for i in train}
+    asked = {path: os.path.realpath(path) for path in dict.fromkeys(i.path for i in test)}
+    sizes = {_size(path) for path in at} & {_size(path) for path in asked.values()} - {NO_SIZE}
+    content = {_digest(path): name for path, name in at.items() if _size(path) in sizes}
+    found = []
+    for path, real in asked.items():
+        twin = at.get(real) or (content.get(_digest(real)) if _size(real) in sizes else None)
+        if twin is not None:
+            found.append((path, twin))
+    return found
+
+
+def cautions(test: Sequence[Instance], train: Sequence[Instance], ks: Sequence[int]) -> list[str]:
+    """Sentences that belong beside the figures."""
+    said, known = [], {i.label for i in train}
+    lost = [i.label for i in test if i.label not in known]
+    if lost:
+        names = ", ".join(sorted(set(lost)))
+        said.append(f"{len(lost)} queries can't be right: no gallery video shows their class ({names}).")
+    large = [k for k in ks if k > len(train)]
+    if large:
+        which = ", ".join(f"R@{k}" for k in large)
+        said.append(f"{which}: the gallery has {len(train)} videos only, so this is the figure for all of them.")
+    groups = {i.group for i in test if i.group} & {i.group for i in train if i.group}
+    if groups:
+        few = ", ".join(sorted(groups)[:5])
+        said.append(f"{len(groups)} groups are in both lists ({few}); recordings of a group look alike, it flatters.")
+    return said
+
+
+def _size(path: str) -> int:
+    """Bytes of a file; NO_SIZE for no file, and for an empty one, which is like no other."""
+    try:
+        return os.path.getsize(path) or NO_SIZE
+    except OSError:
+        return NO_SIZE
+
+
+def _digest(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return path

@@ -1,0 +1,131 @@
+"""The gallery of a report: some videos, and what the encoder holds to be nearest to them.
+
+Taken from a retrieval evaluation where there is one (test videos, neighbours from the training list), else worked out
+among the run's own videos; a neighbour never comes from the file of its query.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from unreel.errors import UnreelError
+from unreel.evaluation.pictures import strip
+from unreel.models.encoder import Encoder, encode, joined, load_encoder
+from unreel.types import Instance
+from unreel.video.manifest import Manifest
+from unreel.video.segments import instances
+
+QUERIES, HITS, MAX_VIDEOS = 8, 5, 300
+BUDGET_S, ENOUGH = 120.0, 40  # embedding stops after so long, once there are enough videos to choose from
+Item = TypeVar("Item")
+
+
+@dataclass
+class Tile:
+    """A strip of frames and what is said of it. `right` is whether the class is the query's, None where one is unknown."""
+
+    frames: list[str]
+    name: str
+    place: str
+    label: str = ""
+    score: float = 0.0
+    right: bool | None = None
+
+
+@dataclass
+class Gallery:
+    """Queries with their neighbours, and one sentence that says where they come from."""
+
+    said: str
+    rows: list[tuple[Tile, list[Tile]]] = field(default_factory=list)
+
+
+def gallery(run: Path, manifest: Manifest | None, evaluations: Sequence[dict[str, Any]], segment_s: float) -> Gallery:
+    """What a run folder allows to be shown."""
+    root = manifest.root if manifest else ""
+    for data in reversed(evaluations):
+        if data.get("neighbours"):
+            said = (
+                f"{QUERIES} of {data['protocol']['queries']} test videos, evenly spread over the list and not picked, with their "
+                f"nearest among {data['protocol']['gallery']} training videos (all views joined, {data['protocol']['layer']})."
+            )
+            return Gallery(said, [tiles(row, root) for row in spread(data["neighbours"], QUERIES)])
+    if manifest is None:
+        return Gallery("There is nothing to show yet: the run folder has neither a manifest nor an evaluation.")
+    try:
+        return own(run, manifest, segment_s)
+    except UnreelError as error:
+        return Gallery(f"There is no gallery: {error}")
+
+
+def own(run: Path, manifest: Manifest, segment_s: float) -> Gallery:
+    """Neighbours among the run's own videos, held-out ones asking. Raises CheckpointError."""
+    found = instances(manifest, segment_s)
+    if len({i.path for i in found}) < 2:
+        return Gallery("There is no gallery: all of this run comes from a single video, so no other can be its neighbour.")
+    held = held_out(run)
+    asking = spread([i for i in found if i.path in held] or found, QUERIES)
+    others = spread([i for i in found if i not in asking], MAX_VIDEOS)
+    encoder = load_encoder(run).to("cuda" if torch.cuda.is_available() else "cpu")
+    who, vectors_ND = embed(encoder, [*asking, *others])
+    whose = "held-out videos, never trained on," if held else "videos of the run"
+    said = (
+        f"{len(asking)} {whose} evenly spread and not picked, with their nearest among {len(who)} of the run's videos; "
+        "a neighbour is always another file."
+    )
+    return Gallery(said, [tiles(row, manifest.root) for row in ask(who, vectors_ND, len(asking))])
+
+
+def held_out(run: Path) -> set[str]:
+    path = run / "held_out.txt"
+    return set(path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()) if path.is_file() else set()
+
+
+def embed(encoder: Encoder, videos: Sequence[Instance]) -> tuple[list[Instance], np.ndarray]:
+    """As many of the videos as the budget allows, and their unit-length vectors (N, D)."""
+    began_s, who, rows = time.monotonic(), [], []
+    for item in encode(encoder, videos, num_clips=3):
+        who.append(videos[item.index])
+        rows.append(joined({name: v.mean(axis=0, keepdims=True) for name, v in item.views.items()})[0])
+        if time.monotonic() - began_s > BUDGET_S and len(who) >= ENOUGH:
+            break
+    return who, np.stack(rows) if rows else np.zeros((0, 1), np.float32)
+
+
+def ask(who: Sequence[Instance], vectors_ND: np.ndarray, num_queries: int) -> list[dict[str, Any]]:
+    """The first rows ask; same form as the neighbours of a retrieval evaluation."""
+    asked = []
+    for n, query in enumerate(who[:num_queries]):
+        scores_N = vectors_ND @ vectors_ND[n]
+        scores_N[[i.path == query.path for i in who]] = -np.inf
+        order = [int(g) for g in np.argsort(-scores_N, kind="stable")[:HITS] if np.isfinite(scores_N[g])]
+        asked.append({**vars(query), "hits": [{**vars(who[g]), "score": float(scores_N[g])} for g in order]})
+    return asked
+
+
+def tiles(row: dict[str, Any], root: str) -> tuple[Tile, list[Tile]]:
+    """Pictures for one query and its hits."""
+    query = tile(row, root)
+    hits = [tile(hit, root) for hit in row["hits"][:HITS]]
+    for shown, hit in zip(hits, row["hits"], strict=False):
+        shown.score = float(hit["score"])
+        shown.right = hit["label"] == row["label"] if hit.get("label") and row.get("label") else None
+    return query, hits
+
+
+def tile(where: dict[str, Any], root: str) -> Tile:
+    path, start_s = Path(where["path"]), float(where.get("start_s") or 0.0)
+    end_s = float("inf") if where.get("end_s") is None else float(where["end_s"])
+    place = str(path.relative_to(root)) if root and path.is_relative_to(root) else "/".join(path.parts[-2:])
+    name = path.name + (f" from {int(start_s) // 60}:{int(start_s) % 60:02d}" if start_s > 0 else "")
+    return Tile(strip(str(path), start_s, end_s), name, place, where.get("label") or "")
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """`count` items at even distances, all when there are fewer."""
+    return [items[n] for n in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int))]

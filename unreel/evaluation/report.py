@@ -1,0 +1,242 @@
+"""RUN/report.html: one file that opens anywhere and tells a stranger what was trained, on what, and how it went.
+
+It is made from what the run folder holds and does without what is missing.
+"""
+
+import contextlib
+import csv
+import json
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from unreel.errors import DiskError, RunError, UnreelError
+from unreel.evaluation import floors, neighbours, pictures
+from unreel.evaluation.retrieval import caption
+from unreel.video.manifest import Manifest
+from unreel.video.segments import SEGMENT_S
+from unreel.video.summary import duration
+
+Row = dict[str, float]
+SHOWN_BAD = 200
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A column worth drawing: its title, and what it says in a few words."""
+
+    column: str
+    title: str
+    said: str
+    digits: int = 2
+    smooth: bool = False
+    log: bool = False
+
+
+MONITORED = (
+    Curve("same_video_r1", "Same-video R@1, %", "clips whose nearest clip comes from their own video; higher is better", 1),
+    Curve("same_video_mrr", "Same-video MRR", "mean reciprocal rank of the own video; the best checkpoint has the highest", 3),
+    Curve("effective_rank", "Effective rank", "directions the embeddings use; near 1 means collapse", 1),
+    Curve("alignment", "Alignment", "squared distance of two clips of one video; lower is closer", 3),
+    Curve("uniformity", "Uniformity", "how evenly embeddings fill the sphere; 0 is one point, lower is better"),
+)
+LOSS = Curve("loss", "Loss", "what training lowers; thick line: running mean", 3, smooth=True)
+RUNNING = (
+    Curve("lr", "Learning rate", "step size of the optimiser", 5),
+    Curve("grad_norm", "Gradient norm", "jumps mean an unsteady run", 2, smooth=True, log=True),
+    Curve("clips_per_s", "Clips per second", "training speed", 1, smooth=True),
+    Curve("data_wait", "Waiting for data", "share of the time, 0 to 1; high means decoding holds training up", 2, smooth=True),
+)
+
+
+def write_report(run: Path) -> Path:
+    """Write RUN/report.html, whole or not at all, and return its path. Raises RunError and DiskError."""
+    run = Path(run)
+    if not run.is_dir():
+        raise RunError(f"{run}: no such run folder")
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template("report.html")
+    text = template.render(page(run)).encode("utf-8", "backslashreplace")
+    aside = run / f".report.html.{os.getpid()}"
+    try:
+        aside.write_bytes(text)
+        aside.replace(run / "report.html")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise DiskError(f"{run / 'report.html'}: the report can't be written ({error.strerror})") from error
+    return run / "report.html"
+
+
+def page(run: Path) -> dict[str, Any]:
+    """Everything the template shows."""
+    notes: list[str] = []
+    config = load_json(run / "config.json", notes)
+    pointer = load_json(run / "checkpoints" / "index.json", notes)
+    metrics, monitors = load_csv(run / "metrics.csv"), load_csv(run / "monitors.csv")
+    files = sorted((run / "evaluations").glob("*.json"), key=lambda f: (f.stat().st_mtime, f.name))
+    evaluations = [(f.stem, d) for f in files if "rows" in (d := load_json(f, notes)) and "protocol" in d]
+    manifest = load_manifest(run, notes)
+    settings = config.get("settings") or {}
+    best = next((row for row in monitors if row.get("step") == pointer.get("best_step")), None)
+    return {
+        "name": run.resolve().name,
+        "config": config,
+        "lead": settings,
+        "facts": facts(metrics, best, manifest),
+        "collapsed": collapse(monitors),
+        "gallery": neighbours.gallery(run, manifest, [d for _, d in evaluations], settings.get("segment_s") or SEGMENT_S),
+        "evaluations": [evaluation(name, data) for name, data in reversed(evaluations)],
+        "curves": curves(metrics, (LOSS,), best) + curves(monitors, MONITORED, best),
+        "engine": curves(metrics, RUNNING, None),
+        "best": best,
+        "held": bool(neighbours.held_out(run)),
+        "data": manifest and describe(manifest),
+        "bad": bad(manifest) if manifest else [],
+        "options": [(title, flat(config[key])) for key, title in OPTION_GROUPS if isinstance(config.get(key), dict)],
+        "notes": notes,
+    }
+
+
+OPTION_GROUPS = (("options", "Method"), ("settings", "Run"), ("versions", "Versions"))
+
+
+def load_json(path: Path, notes: list[str]) -> dict[str, Any]:
+    """A JSON object; {} when there is none, and a note when it is damaged."""
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        notes.append(f"{path.name} can't be read ({error})")
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def load_csv(path: Path) -> list[Row]:
+    """Rows of numbers; cells that are none are left out, and so are rows without a step."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = [{k: number(v) for k, v in row.items() if k} for row in csv.DictReader(file)]
+    clean = [{k: v for k, v in row.items() if v is not None} for row in rows]
+    return [row for row in clean if "step" in row]
+
+
+def number(text: Any) -> float | None:
+    if text in ("True", "False"):
+        return float(text == "True")
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def load_manifest(run: Path, notes: list[str]) -> Manifest | None:
+    if not (run / "manifest.parquet").is_file():
+        return None
+    try:
+        return Manifest.load(run)
+    except UnreelError as error:
+        notes.append(str(error))
+        return None
+
+
+def facts(metrics: list[Row], best: Row | None, manifest: Manifest | None) -> list[tuple[str, str, str]]:
+    """The few figures at the top: value, name, remark."""
+    found = []
+    if manifest:
+        videos = manifest.unique()
+        found.append((f"{len(videos):,}", "videos", f"{duration(sum(v.duration_s for v in videos))} of footage"))
+    if metrics:
+        epochs = metrics[-1].get("epoch")
+        remark = f"{epochs:.0f} passes over the data" if epochs is not None and epochs >= 1 else "less than one pass"
+        found.append((f"{metrics[-1]['step']:,.0f}", "training steps", remark))
+    if best and "same_video_r1" in best:
+        chance = f"; chance {100 / best['num_videos']:.1f} %" if best.get("num_videos") else ""
+        found.append((f"{best['same_video_r1']:.1f} %", "same-video R@1", f"at the best checkpoint, step {best['step']:.0f}{chance}"))
+    if best and "effective_rank" in best:
+        found.append((f"{best['effective_rank']:.1f}", "effective rank", "directions the embeddings use"))
+    return found
+
+
+def collapse(monitors: list[Row]) -> dict[str, Any] | None:
+    """When the embeddings collapsed, and whether they still are at the end."""
+    steps = [row["step"] for row in monitors if row.get("collapsed")]
+    return {"first": int(steps[0]), "now": bool(monitors[-1].get("collapsed"))} if steps else None
+
+
+def curves(rows: list[Row], wanted: tuple[Curve, ...], best: Row | None) -> list[dict[str, Any]]:
+    """Charts of the columns that are there, over epochs where they are known, else over steps."""
+    drawn = []
+    for curve in wanted:
+        points = [row for row in rows if curve.column in row]
+        axis = "epoch" if all("epoch" in row for row in points) else "step"
+        if not points:
+            continue
+        x, y = [row[axis] for row in points], [row[curve.column] for row in points]
+        mark = best.get(axis) if best and curve is not LOSS else None
+        svg = Markup(pictures.curve(x, y, mark, curve.smooth, curve.log))
+        drawn.append({"title": curve.title, "said": curve.said, "last": f"{y[-1]:.{curve.digits}f}", "axis": axis, "svg": svg})
+    return drawn
+
+
+def evaluation(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """A retrieval table; rows that learned stand out from floors."""
+    rows, protocol = data["rows"], data["protocol"]
+    ks = list(next(iter(rows.values()), {}))
+    table = [(row, row not in floors.DESCRIPTIONS, [values[k] for k in ks]) for row, values in rows.items()]
+    try:
+        said = caption(protocol)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        said = ""
+    return {"name": name, "ks": ks, "table": table, "said": said, "protocol": protocol, "warnings": data.get("warnings", [])}
+
+
+def describe(manifest: Manifest) -> list[tuple[str, str]]:
+    """The videos in a few lines: name and value."""
+    videos = manifest.videos
+    labels = {v.label for v in videos if v.label}
+    seconds = sorted(v.duration_s for v in videos)
+    lines = [("Folder", manifest.root), ("Videos", f"{len(videos):,}")]
+    if videos:
+        lines += [
+            ("Footage", duration(sum(seconds))),
+            ("Length", f"{duration(seconds[0])} to {duration(seconds[-1])}, median {duration(seconds[len(seconds) // 2])}"),
+            ("Codec", common(v.codec for v in videos)),
+            ("Picture", common(f"{v.width} × {v.height}" for v in videos)),
+            ("Rate", common(f"{v.fps:.4g} fps" for v in videos)),
+        ]
+    if labels:
+        lines.append(("Classes", f"{len(labels)}, known from the layout; training does not see them"))
+    twins = len(videos) - len(manifest.unique())
+    return lines + ([("Duplicates", f"{twins}, used once")] if twins else [])
+
+
+def common(values: Any, most: int = 4) -> str:
+    """The commonest values with their counts."""
+    counts = Counter(values).most_common()
+    if len(counts) == 1:
+        return str(counts[0][0])
+    rest = len(counts) - most
+    return ", ".join(f"{value} ({n:,})" for value, n in counts[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def bad(manifest: Manifest) -> list[tuple[str, str, str]]:
+    """Quarantined files: path, reason, detail."""
+    return [(os.path.relpath(q.path, manifest.root) if manifest.root else q.path, q.reason, q.detail) for q in manifest.quarantine]
+
+
+def flat(options: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A nested dict as lines `outer.inner`, value."""
+    lines = []
+    for name, value in options.items():
+        lines += flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, str(value))]
+    return lines

@@ -1,0 +1,224 @@
+"""IIC: inter-intra contrastive learning.
+
+Idea. Two views of one clip (RGB, and residual frames or flow) must find each other among other videos (*inter*) and
+among copies of the same clip whose time is broken (*intra*): one frame repeated, or frames shuffled. Appearance alone
+can't tell a clip from its broken copy, so the network has to look at motion.
+
+    z1 = f(view 1), z2 = f(view 2), n = f(broken view 1);  memory banks M1, M2, Mneg hold a running embedding of each
+    instance.  L = CE(z1 . [M2[i]; M2[others]; Mneg[i, others]] / tau, 0) + CE(z2 . [M1[i]; M1[others]; Mneg[...]] / tau, 0)
+
+Source: Tao, Wang, Yamasaki 2020 (arXiv 2008.02531), figure 3; arithmetic of the release, BestJuly/IIC, in METHODS 1.4.
+Without intra-negatives this is contrastive multiview coding with one shared network (Tian 2020).
+
+`iic-paper` keeps the released arithmetic. `iic` is our default; each difference is a field of `Config`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unreel.errors import InputError
+from unreel.losses.contrast import nce_constant, nce_loss, softmax_loss
+from unreel.losses.memory_bank import MemoryBank
+from unreel.models.heads import ProjectionMLP
+from unreel.settings import Settings
+from unreel.types import Instance, StepOutput, Views
+from unreel.video.order import uniforms
+from unreel.views.recipe import TwoViewRecipe, ViewSpec
+from unreel.views.residual import Residual
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of IIC."""
+
+    intra_negatives: Literal["repeat", "shuffle-chunks", "shuffle-frames", "rotate", "none"] = "repeat"
+    """How time is broken: one frame repeated, two of four chunks swapped (the code), frames permuted (the paper's figure)."""
+    second_view: Literal["residual", "flow-u", "flow-v", "rgb"] = "residual"
+    """View 2: residual frames, one component of optical flow, or RGB again."""
+    residual: Residual = Residual("forward", "lead-in", True)  # noqa: RUF009  # frozen, so safe as a default
+    """Residual frames: sign, what stands before the first frame, and whether (r + 1) / 2; kept in the checkpoint."""
+    loss: Literal["softmax", "nce"] = "softmax"
+    """Cross-entropy over the candidates, or binary noise-contrastive estimation."""
+    num_negatives: int = 1024
+    """K, other instances drawn from memory for each anchor."""
+    temperature: float = 0.07
+    """tau."""
+    memory_momentum: float = 0.5
+    """Share of the old row when memory is refreshed."""
+    normalize: bool = True
+    """Compare unit-length embeddings. The release compares raw ones, so that scores are some 180 times a cosine."""
+    exclude_self: bool = True
+    """Never draw the own instance as a negative (the release does for 10 % of UCF101's anchors)."""
+    exclude_neighbours_s: float = 0.0
+    """Keep segments of the same recording that begin within so many seconds out of the negatives."""
+    positives: Literal["memory", "batch"] = "memory"
+    """The positive is the other view's row in memory (an epoch old, random at first), or the other view now."""
+    intra_source: Literal["memory", "batch"] = "memory"
+    """Intra-negatives are rows of memory without gradient, or this batch's broken clips with gradient."""
+    head: Literal["none", "mlp"] = "none"
+    """Compare pooled features, or a two-layer projection of them to 128 that is dropped afterwards."""
+    batch_norm: Literal["separate", "joint"] = "separate"
+    """One forward pass per view, each with its own batch statistics, or all views in one pass with common ones."""
+    augment: Literal["crop", "color"] = "crop"
+    """Random crop alone, or crop, colour jitter, grey and blur (IICv2 without the flip)."""
+    two_clips: bool = False
+    """Take the views from two clips of the instance drawn apart instead of one."""
+    standardize: bool = False
+    """Subtract ImageNet's mean from RGB and divide by its deviation."""
+
+
+def iic() -> tuple[Config, Settings]:
+    """Our default: the paper's idea without the traps of its release. See docs/results.md for what each change gave."""
+    return Config(), Settings()
+
+
+def iic_paper() -> tuple[Config, Settings]:
+    """The released arithmetic: 16 frames of 112 x 112, R3D, 240 epochs, SGD 0.01 dropped by 5 four times.
+
+    unreel pretrain UCF101 --method iic-paper --out RUN. The paper reports R@1 36.5 (joint) on UCF101 split 1.
+    """
+    config = Config(
+        residual=Residual("forward", "wrap", True),
+        normalize=False,
+        exclude_self=False,
+    )
+    return config, Settings(backbone="r3d", size=112, seed=632)
+
+
+PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"iic": iic, "iic-paper": iic_paper}
+
+
+class Method(nn.Module):
+    """The network, its head and the memory banks of IIC."""
+
+    def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
+        super().__init__()
+        check(config, len(instances))
+        self.config, self.seed, self.num_rows = config, seed, len(instances)
+        self.backbone = backbone
+        features = int(backbone.num_features)  # type: ignore[arg-type]
+        self.head = ProjectionMLP(features, features, 128) if config.head == "mlp" else nn.Identity()
+        width = 128 if config.head == "mlp" else features
+        names = ["view1", "view2"] + (["intra"] if config.intra_negatives != "none" else [])
+        self.banks = nn.ModuleDict({n: MemoryBank(self.num_rows, width, seed + k) for k, n in enumerate(names)})
+        self.register_buffer("nce_z", torch.zeros(2, dtype=torch.float64))
+        self.register_buffer("video_N", torch.tensor([i.video for i in instances]), persistent=False)
+        self.register_buffer("start_s_N", torch.tensor([i.start_s for i in instances]), persistent=False)
+        self._pending: tuple[Tensor, dict[str, Tensor]] | None = None
+
+    @staticmethod
+    def view_spec(config: Config, settings: Settings) -> ViewSpec:
+        return ViewSpec(("rgb", config.second_view), settings.size, config.residual, config.standardize)
+
+    @staticmethod
+    def recipe(spec: ViewSpec, config: Config, seed: int) -> TwoViewRecipe:
+        return TwoViewRecipe(spec, seed, config.intra_negatives, config.augment, config.two_clips)
+
+    def forward(self, views: Views) -> StepOutput:
+        """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
+        z = self.embed(views.tensors)
+        others_BK, kept_BK = self.negatives(views)
+        scores1 = self.candidates(z, "view1", "view2", views.index_B, others_BK, kept_BK)
+        scores2 = self.candidates(z, "view2", "view1", views.index_B, others_BK, kept_BK)
+        loss = self.loss(scores1, 0) + self.loss(scores2, 1)
+        self._pending = (views.index_B, {name: z_BD.detach() for name, z_BD in z.items()})
+        return StepOutput(loss, {"top1": top1(scores1, scores2), "candidates": torch.tensor(float(scores1.shape[1]))})
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Refresh the rows of this batch; called once the optimiser has stepped, so a refused step leaves no trace."""
+        if self._pending is None:
+            return
+        index_B, z = self._pending
+        for name, bank in self.banks.items():
+            bank.update(index_B, z[name].float(), self.config.memory_momentum)  # type: ignore[operator]
+        self._pending = None
+
+    def embed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Embeddings (B, D) of each view. Broken clips carry gradient only when they are compared with it."""
+        with_grad = [n for n in tensors if n != "intra" or self.config.intra_source == "batch"]
+        if self.config.batch_norm == "joint":
+            z = self.project(torch.cat([tensors[n] for n in with_grad]))
+            out = dict(zip(with_grad, z.chunk(len(with_grad)), strict=True))
+        else:
+            out = {n: self.project(tensors[n]) for n in with_grad}
+        with torch.no_grad():
+            out |= {n: self.project(tensors[n]) for n in tensors if n not in with_grad}
+        return out
+
+    def project(self, clips: Tensor) -> Tensor:
+        """Backbone, global average pool, head and (an option) unit length: (B, C, T, H, W) to (B, D)."""
+        z_BD = self.head(self.backbone(clips).mean(dim=(2, 3, 4)))
+        return F.normalize(z_BD, dim=1) if self.config.normalize else z_BD
+
+    def negatives(self, views: Views) -> tuple[Tensor, Tensor]:
+        """Rows of other instances for each anchor (B, K), and which of them count (B, K).
+
+        With `exclude_self`, all others once when there are no more than K, else K drawn from the others.
+        """
+        own_B1, n, k = views.index_B[:, None], self.num_rows, self.config.num_negatives
+        if self.config.exclude_self and n - 1 <= k:
+            shift_BK = torch.arange(n - 1, device=own_B1.device).expand(len(own_B1), -1)
+        else:
+            u_BK = uniforms(self.seed, views.epoch, views.index_B, "negatives", k).to(own_B1.device)
+            shift_BK = (u_BK.double() * (n - int(self.config.exclude_self))).long()
+        others_BK = (own_B1 + 1 + shift_BK) % n if self.config.exclude_self else shift_BK
+        return others_BK, self.far_enough(views, others_BK)
+
+    def far_enough(self, views: Views, others_BK: Tensor) -> Tensor:
+        """False where the row is a neighbour in time of the anchor in the same recording."""
+        near_s = self.config.exclude_neighbours_s
+        if near_s <= 0:
+            return torch.ones_like(others_BK, dtype=torch.bool)
+        same_BK = self.video_N[others_BK] == views.video_B[:, None]  # type: ignore[index]
+        return ~(same_BK & ((self.start_s_N[others_BK] - views.start_s_B[:, None]).abs() < near_s))  # type: ignore[index]
+
+    def candidates(
+        self, z: dict[str, Tensor], anchor: str, other: str, index_B: Tensor, others_BK: Tensor, kept_BK: Tensor
+    ) -> Tensor:
+        """Scores of an anchor with its positive (column 0), other instances and intra-negatives; (B, 1 + K [+ ...])."""
+        a_BD, bank = z[anchor], self.banks[other]
+        own_B1 = index_B[:, None]
+        memory = self.config.positives == "memory"
+        positive = bank.scores(a_BD, own_B1) if memory else (a_BD * z[other]).sum(dim=1, keepdim=True)  # type: ignore[operator]
+        columns = [positive, bank.scores(a_BD, others_BK).masked_fill(~kept_BK, -torch.inf)]  # type: ignore[operator]
+        if "intra" in z and self.config.intra_source == "batch":
+            columns.append(a_BD @ z["intra"].T)
+        elif "intra" in z:
+            broken = self.banks["intra"]
+            columns.append(broken.scores(a_BD, own_B1))  # type: ignore[operator]
+            columns.append(broken.scores(a_BD, others_BK).masked_fill(~kept_BK, -torch.inf))  # type: ignore[operator]
+        return torch.cat(columns, dim=1).float()
+
+    def loss(self, scores_BK: Tensor, which: int) -> Tensor:
+        """Softmax or NCE; the constant of NCE is fixed on the first batch."""
+        tau = self.config.temperature
+        if self.config.loss == "softmax":
+            return softmax_loss(scores_BK, tau)
+        if self.nce_z[which] == 0:  # type: ignore[index]
+            self.nce_z[which] = nce_constant(scores_BK, tau, self.num_rows)  # type: ignore[index]
+        return nce_loss(scores_BK, tau, self.nce_z[which], self.num_rows)  # type: ignore[index]
+
+
+def top1(*scores: Tensor) -> Tensor:
+    """Share of anchors that score their positive highest."""
+    return torch.cat([(s.argmax(dim=1) == 0).float() for s in scores]).mean().detach()
+
+
+def check(config: Config, num_instances: int) -> None:
+    """Refuse what can't work, before the first step."""
+    if num_instances < 2:
+        raise InputError(
+            f"contrast needs at least 2 instances to train on, got {num_instances}; add videos or lower --segment-s"
+        )
+    if config.second_view == "rgb" and not config.two_clips:
+        raise InputError("--second-view rgb is the same tensor as view 1 unless the clips differ; add --two-clips")
+    if config.num_negatives < 1 or config.temperature <= 0:
+        raise InputError(
+            f"need num_negatives >= 1 and temperature > 0, got {config.num_negatives} and {config.temperature}"
+        )

@@ -1,0 +1,41 @@
+"""Backbones, found by file name: a module of this folder that defines `build(**options) -> nn.Module` is one.
+
+A backbone has `num_features` and maps clips (B, C, T, H, W) to its last feature map (B, num_features, T', H', W').
+A name with a dot is imported from outside the tree, so your own backbone needs no edit here.
+"""
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from unreel.errors import InputError, unknown
+
+
+def backbone_names() -> tuple[str, ...]:
+    """The backbones of this folder; reads the files and imports none, so it stays cheap and can't fail."""
+    files = Path(__file__).parent.glob("*.py")
+    return tuple(sorted(f.stem for f in files if "\ndef build(" in f.read_text(encoding="utf-8")))
+
+
+BACKBONES = backbone_names()
+
+
+def build_backbone(name: str, **options: Any) -> nn.Module:
+    """An untrained backbone by its file name, e.g. "r3d", or by the dotted path of a module with a `build`.
+
+    Raises InputError for an unknown name or option.
+    """
+    if "." not in name and name not in BACKBONES:
+        raise unknown("backbone", name, BACKBONES)
+    try:
+        build = importlib.import_module(name if "." in name else f"{__name__}.{name}").build
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise InputError(f"backbone '{name}' can't be used ({error}); give a module that defines build()") from error
+    try:
+        inspect.signature(build).bind(**options)
+    except TypeError as error:
+        raise InputError(f"backbone '{name}' takes {inspect.signature(build)}: {error}") from error
+    return build(**options)

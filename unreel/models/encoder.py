@@ -1,0 +1,204 @@
+"""An encoder: a trained backbone together with everything needed to use it on a file.
+
+`load_encoder(path)` needs the folder of a run or of a checkpoint and nothing else. A query, an index and an
+evaluation all go through the same `encode`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unreel.errors import CheckpointError, InputError
+from unreel.models import build_backbone
+from unreel.types import Embeddings, Instance
+from unreel.video.clips import ClipSpec
+from unreel.video.dataset import InstanceClips, Sample, sequential_loader
+from unreel.video.manifest import inspect
+from unreel.views.recipe import ViewSpec, inference_views
+from unreel.views.residual import Residual
+
+WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
+LAYERS = ("pooled", "conv5")
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What suffices to rebuild an encoder, kept as readable JSON beside the weights."""
+
+    backbone: str
+    method: str = "untrained"
+    clip: ClipSpec = field(default_factory=ClipSpec)
+    views: ViewSpec = field(default_factory=ViewSpec)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "EncoderSpec":
+        views = dict(data["views"])
+        views["names"] = tuple(views["names"])
+        views["residual"] = Residual(**views["residual"])
+        return cls(data["backbone"], data["method"], ClipSpec(**data["clip"]), ViewSpec(**views))
+
+
+class Encoder(nn.Module):
+    """A backbone with its clip length, rate and views."""
+
+    def __init__(self, spec: EncoderSpec, backbone: nn.Module | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.backbone = backbone if backbone is not None else build_backbone(spec.backbone)
+
+    @torch.inference_mode()
+    def features(self, frames: Tensor, layer: str = "pooled") -> dict[str, Tensor]:
+        """Features (B, D) of each view of uint8 clips (B, lead_in + T, H, W, C); batch norm as at the end of training.
+
+        `pooled` is the global average of the last map, `conv5` the map max-pooled by (1, 2, 2) and flattened
+        (9216 numbers for the paper's networks). Source: BestJuly/IIC, retrieval script.
+        """
+        device = next(self.backbone.parameters()).device
+        self.backbone.eval()
+        views = inference_views(frames.to(device), self.spec.views)
+        return {name: flatten(self.backbone(view), layer) for name, view in views.items()}
+
+    def embed(self, source: str | Path | Sequence[str | Path], num_clips: int = 10, per: str = "video") -> Embeddings:
+        """Embed a video, a folder, a list file or several videos: one unit-length row per video, or per clip.
+
+        The views are joined, each with equal weight. Raises VideoError for a single file that can't be used;
+        files of a folder that can't be used are left out (see `unreel inspect`).
+        """
+        sources = [source] if isinstance(source, str | Path) else source
+        found = [instance for s in sources for instance in whole_videos(Path(s))[0]]
+        return embed_instances(self, found, num_clips, per)
+
+
+def flatten(map_BDTHW: Tensor, layer: str) -> Tensor:
+    """The last feature map as vectors (B, D); see `Encoder.features`."""
+    if layer == "pooled":
+        return map_BDTHW.mean(dim=(2, 3, 4))
+    if layer == "conv5":
+        height, width = map_BDTHW.shape[3:]
+        return F.max_pool3d(map_BDTHW, (1, min(2, height), min(2, width))).flatten(1)
+    raise InputError(f"unknown layer '{layer}'. Known: {', '.join(LAYERS)}")
+
+
+@dataclass
+class Encoded:
+    """Features of one instance: view name to float32 (V, D), and the seconds of each clip, (V, 2)."""
+
+    index: int
+    views: dict[str, np.ndarray]
+    spans_s: np.ndarray
+
+
+def whole_videos(source: Path) -> tuple[list[Instance], list[tuple[str, str]]]:
+    """Every usable video of a file, folder or list as one instance each, and the (path, reason) of the others."""
+    manifest = inspect(source, shots=False)
+    who = [Instance(v.path, n, 0.0, float("inf"), v.label, v.group) for n, v in enumerate(manifest.videos)]
+    return who, [(q.path, f"{q.reason}: {q.detail}".rstrip(": ")) for q in manifest.quarantine]
+
+
+def encode(
+    encoder: Encoder,
+    instances: Sequence[Instance],
+    num_clips: int = 10,
+    layer: str = "pooled",
+    workers: int = 0,
+    on_failure: Callable[[str, str], None] | None = None,
+) -> Iterator[Encoded]:
+    """Features of `num_clips` evenly spread clips of each instance, in order, one instance at a time.
+
+    Instances that can't be decoded are handed to `on_failure(path, reason)` and left out.
+    """
+    clips = InstanceClips(instances, encoder.spec.clip, encoder.spec.views.resize_hw, num_clips)
+    sample: Sample
+    for sample in sequential_loader(clips, workers):
+        if sample.frames is None or sample.spans_s is None:
+            if on_failure is not None and sample.failed is not None:
+                on_failure(*sample.failed)
+            continue
+        views = encoder.features(torch.as_tensor(sample.frames), layer)
+        yield Encoded(sample.index, {n: v.float().cpu().numpy() for n, v in views.items()}, np.asarray(sample.spans_s))
+
+
+def joined(views: dict[str, np.ndarray]) -> np.ndarray:
+    """One unit-length row (V, D1 + D2 + ...) from each view's rows, all views with equal weight."""
+    parts = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in views.values()]
+    return np.concatenate(parts, axis=1) / np.sqrt(len(parts), dtype=np.float32)
+
+
+def embed_instances(
+    encoder: Encoder,
+    instances: Sequence[Instance],
+    num_clips: int = 10,
+    per: str = "video",
+    workers: int = 0,
+    on_failure: Callable[[str, str], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Embeddings:
+    """Embeddings of instances, one row per instance (mean of its clips) or per clip."""
+    if per not in ("video", "clip"):
+        raise InputError(f"embeddings are per 'video' or per 'clip', not per '{per}'")
+    rows, spans, who = [], [], []
+    for item in encode(encoder, instances, num_clips, workers=workers, on_failure=on_failure):
+        views = item.views if per == "clip" else {n: v.mean(axis=0, keepdims=True) for n, v in item.views.items()}
+        vectors = joined(views)
+        rows.append(vectors)
+        instance = instances[item.index]
+        whole = [(item.spans_s[:, 0].min(), item.spans_s[:, 1].max())]
+        spans.extend(item.spans_s if per == "clip" else whole)
+        who.extend([instance] * len(vectors))
+        if on_progress is not None:
+            on_progress(item.index + 1, len(instances))
+    spans_N2 = np.array(spans, dtype=np.float64).reshape(-1, 2)
+    vectors_ND = np.concatenate(rows).astype(np.float32) if rows else np.zeros((0, 0), np.float32)
+    return Embeddings(vectors_ND, [i.path for i in who], spans_N2[:, 0], spans_N2[:, 1], [i.label for i in who])
+
+
+def load_encoder(path: str | Path) -> Encoder:
+    """The encoder in a run folder (its best checkpoint, else the last) or in a checkpoint folder.
+
+    Weights are read from safetensors, so no code can come with them, and must fit wholly. Raises CheckpointError.
+    """
+    folder = checkpoint_folder(Path(path))
+    try:
+        spec = EncoderSpec.from_json(json.loads((folder / DESCRIPTION).read_text()))
+        weights = safetensors.torch.load_file(folder / WEIGHTS)
+    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{folder}: the encoder can't be read ({error}); use another checkpoint") from error
+    encoder = Encoder(spec)
+    try:
+        encoder.backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise CheckpointError(f"{folder}: the weights do not fit a {spec.backbone} backbone ({first})") from error
+    return encoder.eval()
+
+
+def checkpoint_folder(path: Path) -> Path:
+    """Where the encoder lies: the folder itself, or the best (else last) checkpoint of a run folder."""
+    if (path / DESCRIPTION).exists():
+        return path
+    pointer = path / "checkpoints" / "index.json"
+    if not pointer.exists():
+        raise CheckpointError(
+            f"{path}: neither a run nor a checkpoint of unreel (no {DESCRIPTION}, no {pointer.name} there)"
+        )
+    names = json.loads(pointer.read_text())
+    return path / "checkpoints" / (names.get("best") or names["last"])
+
+
+def save_encoder(encoder: Encoder, folder: Path) -> None:
+    """Weights and description into an existing folder; the caller makes it atomic (training/checkpoint.py)."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.backbone.state_dict().items()}
+    safetensors.torch.save_file(state, folder / WEIGHTS)
+    (folder / DESCRIPTION).write_text(json.dumps(encoder.spec.to_json(), indent=2) + "\n")

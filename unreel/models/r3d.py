@@ -1,0 +1,77 @@
+"""R3D: the small 3D ResNet of the clip-order and inter-intra papers, one basic block a stage.
+
+    clip 3x16x112x112 -> stem 64x16x56x56 -> 64x16x56x56 -> 128x8x28x28 -> 256x4x14x14 -> 512x2x7x7
+
+Source: Xu et al. 2019 (VCOP), as used by Tao, Wang, Yamasaki 2020 (IIC); METHODS 1.3. Not torchvision's r3d_18, which
+has two blocks a stage and is in resnet18_3d.py. 14.361792 M parameters.
+"""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+Triple = tuple[int, int, int]
+ConvFactory = Callable[[int, int, Triple, Triple], nn.Module]
+
+
+def conv3d(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
+    """A plain 3D convolution that keeps the size up to its stride; no bias, as batch norm follows."""
+    return nn.Conv3d(
+        num_in, num_out, kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2, kernel[2] // 2), bias=False
+    )
+
+
+class BasicBlock(nn.Module):
+    """conv-BN-ReLU-conv-BN plus a shortcut, ReLU after the sum; the shortcut is 1x1x1 conv + BN where shapes differ."""
+
+    def __init__(self, num_in: int, num_out: int, stride: Triple, conv: ConvFactory = conv3d) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv(num_in, num_out, (3, 3, 3), stride), nn.BatchNorm3d(num_out)
+        self.conv2, self.bn2 = conv(num_out, num_out, (3, 3, 3), (1, 1, 1)), nn.BatchNorm3d(num_out)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut: nn.Module = nn.Identity()
+        if num_in != num_out or stride != (1, 1, 1):
+            self.shortcut = nn.Sequential(conv(num_in, num_out, (1, 1, 1), stride), nn.BatchNorm3d(num_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, num_in, T, H, W) to (B, num_out, T / stride, H / stride, W / stride)."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class ResNet3D(nn.Module):
+    """Stem and stages of basic blocks; `conv` makes every convolution, so one class serves the whole family.
+
+    Initialisation: PyTorch's own, as the released networks leave it. With batch norm behind every convolution it does
+    not matter to the first output, but its smaller weights take larger relative steps than He's at the same rate.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[int] = (1, 1, 1, 1),
+        widths: Sequence[int] = (64, 128, 256, 512),
+        strides: Sequence[Triple] = ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)),
+        stem_stride: Triple = (1, 2, 2),
+        conv: ConvFactory = conv3d,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.num_features = widths[-1]
+        stem = conv(in_channels, widths[0], (3, 7, 7), stem_stride)
+        self.stem = nn.Sequential(stem, nn.BatchNorm3d(widths[0]), nn.ReLU(inplace=True))
+        stages: list[nn.Module] = []
+        num_in = widths[0]
+        for depth, width, stride in zip(blocks, widths, strides, strict=True):
+            first = BasicBlock(num_in, width, stride, conv)
+            stages.append(nn.Sequential(first, *(BasicBlock(width, width, (1, 1, 1), conv) for _ in range(depth - 1))))
+            num_in = width
+        self.stages = nn.Sequential(*stages)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Clips (B, C, T, H, W) to the last map (B, num_features, T', H', W'), not pooled: T / 8, H / 16 for R3D."""
+        return self.stages(self.stem(clips))
+
+
+def build(in_channels: int = 3) -> nn.Module:
+    """R3D: 512 features, 14.361792 M parameters."""
+    return ResNet3D(in_channels=in_channels)

@@ -1,0 +1,1 @@
+"""Embeddings as Parquet, and (to come) the index over them."""

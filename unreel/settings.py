@@ -1,0 +1,65 @@
+"""What every pre-training run can be told, whatever its method. A method's preset fills in the values.
+
+Field comments become the help of `unreel pretrain --help`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of data, network, optimisation and run."""
+
+    backbone: str = "auto"
+    """Network: c3d, r3d, r21d, resnet18_3d or tiny; auto means tiny on a CPU, r3d elsewhere."""
+    size: int = 0
+    """Height and width of a clip in pixels; 0 means 64 for tiny, 112 for the others."""
+    num_frames: int = 16
+    """Frames of a clip."""
+    fps: float = 0.0
+    """Frames per second of a clip, whatever the file's own rate; 0 means use --stride-frames."""
+    stride_frames: int = 1
+    """Take every n-th frame of the file; 0 means use --fps."""
+    short: Literal["loop", "hold"] = "loop"
+    """A video shorter than a clip is looped, or its last frame is held."""
+    segment_s: float = 10.0
+    """Recordings longer than 1.5 times this are cut into segments of about so many seconds, at shot changes."""
+    batch_size: int = 16
+    """Instances per step."""
+    epochs: int = 240
+    """Passes over the instances."""
+    steps: int = 0
+    """Optimiser steps in all; 0 means --epochs decides."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Update rule."""
+    lr: float = 0.01
+    """Peak learning rate."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = 1e-4
+    """L2 penalty (SGD) or decoupled decay (AdamW)."""
+    schedule: Literal["steps", "cosine"] = "steps"
+    """Drop the rate by 5 at 45/240, 90/240, 125/240 and 160/240 of the run (the paper's epochs), or cosine to 0."""
+    warmup: float = 0.0
+    """Share of the run over which the rate rises from 0."""
+    seed: int = 0
+    """The only source of chance: same seed, same run, whatever the number of workers."""
+    workers: int = -1
+    """Loader processes; -1 chooses: one for each core but one, at most 8."""
+    threads: int = 0
+    """Threads of torch on the CPU; 0 leaves torch's choice."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where the network runs."""
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """Arithmetic; auto means bf16-mixed on CUDA, 32-true elsewhere."""
+    held_out: float = 0.1
+    """Share of the videos (at most 200) kept out of training for the label-free monitors."""
+    monitor_epochs: int = 0
+    """Epochs between monitors; 0 means ten times over the run."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between checkpoints; there is one at every monitor, at Ctrl-C and at the end as well."""
+    log_steps: int = 10
+    """Steps between log lines."""
+    max_bad_share: float = 0.2
+    """Refuse to start when more than this share of the files can't be used."""

@@ -1,0 +1,134 @@
+"""Checkpoints that can't be half-written: a folder is filled aside, flushed and renamed, then a pointer is replaced.
+
+    RUN/checkpoints/step-00001200/encoder.safetensors, encoder.json     what using the encoder needs
+                                  training.safetensors, training.json   what going on needs: head, memory, optimiser, step
+    RUN/checkpoints/index.json                                          {"last": ..., "best": ..., "best_step": ...}
+
+Weights are safetensors and everything else is JSON, so that loading one can't execute code.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from unreel.errors import CheckpointError, DiskError
+from unreel.models.encoder import Encoder, save_encoder
+
+TENSORS, STATE = "training.safetensors", "training.json"
+KEEP = 2
+
+
+def save_checkpoint(
+    run: Path, step: int, encoder: Encoder, method: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> None:
+    """Write the checkpoint of `step` and point to it as the last, and as the best if `state["best_step"]` is this step.
+
+    Raises DiskError, with the earlier checkpoints untouched, when the disk is full or can't be written.
+    """
+    folder = run / "checkpoints"
+    name, aside = f"step-{step:08d}", folder / f".writing-step-{step:08d}"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        save_encoder(encoder, aside)
+        tensors, numbers = flatten_optimizer(optimizer)
+        safetensors.torch.save_file(tensors | training_tensors(method), aside / TENSORS)
+        (aside / STATE).write_text(json.dumps(state | {"step": step, "optimizer": numbers}, indent=2) + "\n")
+        flush(aside)
+        shutil.rmtree(folder / name, ignore_errors=True)
+        aside.rename(folder / name)
+        point_to(folder, name, state.get("best_step"))
+    except (OSError, safetensors.SafetensorError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise DiskError(
+            f"{folder}: the checkpoint of step {step} could not be written ({error}); "
+            f"earlier checkpoints are valid. Free some space, then: unreel pretrain --resume {run}"
+        ) from error
+
+
+def flush(folder: Path) -> None:
+    """Bring every file of a folder, and the folder, to the disk."""
+    for path in [*folder.iterdir(), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file in one piece: aside, flushed, renamed."""
+    aside = path.with_name(f".{path.name}.writing")
+    with open(aside, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def point_to(folder: Path, name: str, best_step: int | None) -> None:
+    """Make `name` the last checkpoint, then delete what is neither among the last few nor the best."""
+    best = f"step-{best_step:08d}" if best_step is not None else None
+    replace_text(
+        folder / "index.json", json.dumps({"last": name, "best": best, "best_step": best_step}, indent=2) + "\n"
+    )
+    others = sorted(p.name for p in folder.glob("step-*") if p.name <= name)
+    for stale in set(others[:-KEEP]) - {best, name} | {p.name for p in folder.glob("step-*") if p.name > name}:
+        shutil.rmtree(folder / stale, ignore_errors=True)
+
+
+def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Restore method and optimiser from the last checkpoint of a run; returns the state it was saved with."""
+    folder = last_checkpoint(run)
+    try:
+        state: dict[str, Any] = json.loads((folder / STATE).read_text())
+        tensors = safetensors.torch.load_file(folder / TENSORS)
+        backbone = safetensors.torch.load_file(folder / "encoder.safetensors")
+        own = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}
+        method.load_state_dict(own | {f"backbone.{name}": t for name, t in backbone.items()})
+        optimizer.load_state_dict(unflatten_optimizer(tensors, state["optimizer"]))
+    except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{folder}: can't go on from this checkpoint ({str(error).splitlines()[0]})") from error
+    return state
+
+
+def last_checkpoint(run: Path) -> Path:
+    """Folder of the last checkpoint. Raises CheckpointError when there is none."""
+    pointer = run / "checkpoints" / "index.json"
+    if not pointer.exists():
+        raise CheckpointError(f"{run}: no checkpoint to go on from; start again with another --out")
+    return run / "checkpoints" / json.loads(pointer.read_text())["last"]
+
+
+def training_tensors(method: nn.Module) -> dict[str, Tensor]:
+    """What the method holds beside the backbone (head, memory banks, constants), as "method.NAME"."""
+    state = method.state_dict().items()
+    return {f"method.{n}": t.detach().cpu().contiguous() for n, t in state if not n.startswith("backbone.")}
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The optimiser's state as named tensors and plain JSON numbers."""
+    state = optimizer.state_dict()
+    tensors = {
+        f"optimizer.{i}.{key}": value.detach().cpu().contiguous()
+        for i, entry in state["state"].items()
+        for key, value in entry.items()
+        if isinstance(value, torch.Tensor)
+    }
+    return tensors, {"param_groups": state["param_groups"]}
+
+
+def unflatten_optimizer(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten_optimizer`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, i, key = name.split(".", 2)
+            state.setdefault(int(i), {})[key] = tensor
+    return {"state": state, "param_groups": numbers["param_groups"]}

@@ -1,0 +1,46 @@
+"""The one device a run uses, and what the word "auto" in its settings means there."""
+
+import dataclasses
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+
+from unreel.errors import InputError
+from unreel.settings import Settings
+
+
+def choose_device(asked: str) -> str:
+    """The device asked for, else CUDA, MPS or the CPU, whichever is there. Raises InputError when it is not."""
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if asked == "auto":
+        return next(name for name, there in here.items() if there)
+    if not here[asked]:
+        raise InputError(
+            f"--device {asked} is not on this machine; there is {', '.join(n for n, t in here.items() if t)}"
+        )
+    return asked
+
+
+def fill_in(settings: Settings) -> Settings:
+    """Settings with every "auto" replaced by what it means here: `tiny` at 64 pixels on a CPU, r3d at 112 elsewhere."""
+    device = choose_device(settings.device)
+    backbone = settings.backbone
+    if backbone == "auto":
+        backbone = "tiny" if device == "cpu" else "r3d"
+    size = settings.size or (64 if backbone == "tiny" else 112)
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if device == "cuda" else "32-true"
+    return dataclasses.replace(settings, device=device, backbone=backbone, size=size, precision=precision)
+
+
+def build_fabric(settings: Settings) -> Fabric:
+    """Fabric on the settings' device; on a CPU torch is told to be deterministic."""
+    device, precision = choose_device(settings.device), settings.precision
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(device == "cpu")
+    torch.set_float32_matmul_precision("high" if device == "cuda" else "highest")
+    known: Any = "32-true" if precision == "auto" else precision
+    return Fabric(accelerator=device, devices=1, precision=known)

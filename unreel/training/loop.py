@@ -1,0 +1,228 @@
+"""The training loop, on one screen, over Lightning Fabric.
+
+A step is: decoded clips -> recipe -> method -> backward -> finite? -> optimiser -> after_step. All chance comes from
+(seed, epoch, index) and the learning rate from the step, so going on needs a step number and the tensors, no more.
+"""
+
+import dataclasses
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+
+from unreel.errors import NonFiniteError
+from unreel.models.encoder import Encoder
+from unreel.settings import Settings
+from unreel.training.checkpoint import load_checkpoint, save_checkpoint
+from unreel.training.device import build_fabric
+from unreel.training.monitors import Monitors, measure
+from unreel.training.optim import build_optimizer, lr_at, set_lr
+from unreel.training.progress import Progress
+from unreel.training.quarantine import RunQuarantine
+from unreel.training.run import Table
+from unreel.types import Clips, Instance, StepOutput, Views
+from unreel.video.clips import ClipSpec
+from unreel.video.dataset import InstanceClips, default_workers, training_loader
+from unreel.video.order import Batches, steps_per_epoch
+
+
+class Recipe(Protocol):
+    """Makes a method's views of `num_clips` decoded clips per instance."""
+
+    @property
+    def num_clips(self) -> int: ...
+
+    def __call__(self, clips: Clips) -> Views: ...
+
+
+@dataclass
+class Job:
+    """Everything a run trains with."""
+
+    run: Path
+    settings: Settings
+    encoder: Encoder
+    method: nn.Module
+    recipe: Recipe
+    instances: list[Instance]
+    held_out: list[Instance]
+    files: int
+    state: dict[str, Any] = field(default_factory=lambda: {"step": 0, "best_step": None, "best_mrr": -1.0})
+
+    @property
+    def epoch_steps(self) -> int:
+        return steps_per_epoch(len(self.instances), self.settings.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        return self.settings.steps or self.settings.epochs * self.epoch_steps
+
+    @property
+    def monitor_steps(self) -> int:
+        """Steps between monitors: whole epochs, about ten times over the run."""
+        epochs = self.settings.monitor_epochs or max(1, round(self.total_steps / self.epoch_steps / 10))
+        return epochs * self.epoch_steps
+
+
+def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
+    """Train to the last step, or to Ctrl-C; returns the state, with `interrupted` set in the latter case."""
+    fabric = build_fabric(job.settings)
+    optimizer = build_optimizer(job.method, job.settings)
+    if resume:
+        job.state = load_checkpoint(job.run, job.method, optimizer)
+    method, optimizer = fabric.setup(job.method, optimizer)
+    log = Log(job, quiet)
+    if not resume:
+        watch(job, log, optimizer)
+    saved_at = time.monotonic()
+    with stop_signals() as stop, log.progress:
+        for step, clips in log.progress.waiting(batches(job, fabric), job.state["step"]):
+            one_step(job, fabric, method, optimizer, clips, step, log)
+            done = job.state["step"] = step + 1
+            if done % job.monitor_steps == 0 or done == job.total_steps:
+                watch(job, log, optimizer)
+                saved_at = time.monotonic()
+            elif stop or time.monotonic() - saved_at > 60 * job.settings.checkpoint_minutes:
+                save(job, optimizer)
+                saved_at = time.monotonic()
+            if stop:
+                break
+    job.state["interrupted"] = job.state["step"] < job.total_steps
+    return job.state
+
+
+def batches(job: Job, fabric: Fabric) -> Iterator[Clips]:
+    """Decoded batches from the step to go on with to the last, in the order that the seed gives."""
+    settings = job.settings
+    dataset = InstanceClips(
+        job.instances, job.encoder.spec.clip, job.encoder.spec.views.resize_hw, job.recipe.num_clips, settings.seed
+    )
+    order = Batches(len(job.instances), settings.batch_size, settings.seed, job.state["step"], job.total_steps)
+    workers = default_workers() if settings.workers < 0 else settings.workers
+    for clips in training_loader(dataset, order, workers, pin_memory=fabric.device.type == "cuda"):
+        yield dataclasses.replace(
+            clips, **{f.name: to(getattr(clips, f.name), fabric) for f in dataclasses.fields(clips)}
+        )
+
+
+def to(value: Any, fabric: Fabric) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    if fabric.device.type == "mps" and value.dtype == torch.float64:
+        value = value.float()
+    return value.to(fabric.device, non_blocking=True)
+
+
+def one_step(job: Job, fabric: Fabric, method: Any, optimizer: Any, clips: Clips, step: int, log: "Log") -> None:
+    """One optimiser step; raises NonFiniteError before the weights or the memory are touched."""
+    log.quarantine.add(clips.failed)
+    if len(clips.index_B) == 0:
+        return
+    set_lr(optimizer, lr_at(step, job.total_steps, job.settings, job.epoch_steps))
+    job.method.train()
+    output: StepOutput = method(job.recipe(clips))
+    require_finite(output.loss, "loss", job, step, clips)
+    optimizer.zero_grad(set_to_none=True)
+    fabric.backward(output.loss)
+    norm = torch.nn.utils.get_total_norm([p.grad for p in job.method.parameters() if p.grad is not None])
+    require_finite(norm, "gradient", job, step, clips)
+    optimizer.step()
+    job.method.after_step()  # type: ignore[operator]
+    log.step(step + 1, output, float(norm), optimizer.param_groups[0]["lr"], len(clips.index_B))
+
+
+def require_finite(value: torch.Tensor, what: str, job: Job, step: int, clips: Clips) -> None:
+    if torch.isfinite(value):
+        return
+    names = [job.instances[i].path for i in clips.index_B.tolist()]
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    raise NonFiniteError(
+        f"the {what} at step {step + 1} is {float(value)}; stopped before the weights changed. The batch was {shown}. "
+        f"The last checkpoint in {job.run} is intact; a lower --lr is the usual cure"
+    )
+
+
+def watch(job: Job, log: "Log", optimizer: Any) -> None:
+    """Label-free monitors, then a checkpoint; the best so far is remembered."""
+    found = measure(job.encoder, job.held_out or job.instances[:200])
+    if found is not None:
+        log.monitors(job.state["step"], found)
+        if found.same_video_mrr > job.state["best_mrr"]:
+            job.state |= {"best_mrr": found.same_video_mrr, "best_step": job.state["step"]}
+    save(job, optimizer)
+
+
+def save(job: Job, optimizer: Any) -> None:
+    save_checkpoint(job.run, job.state["step"], job.encoder, job.method, optimizer, job.state)
+
+
+class Log:
+    """Where a run's figures go: CSV, TensorBoard and the terminal."""
+
+    def __init__(self, job: Job, quiet: bool) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        step = job.state["step"]
+        self.job = job
+        self.progress = Progress(job.total_steps, job.settings.batch_size, quiet)
+        self.table, self.monitor_table = Table(job.run / "metrics.csv", step), Table(job.run / "monitors.csv", step)
+        self.board = SummaryWriter(str(job.run / "tensorboard"), purge_step=step + 1)
+        self.quarantine = RunQuarantine(job.run, job.files, job.settings.max_bad_share)
+
+    def step(self, done: int, output: StepOutput, grad_norm: float, lr: float, num_clips: int) -> None:
+        """Gather a step; every `log_steps` write a row with means, rate and the share of time spent waiting for data."""
+        values = {"loss": float(output.loss), **{k: float(v) for k, v in output.logs.items()}, "grad_norm": grad_norm}
+        means = self.progress.gather(values, num_clips, done, self.job.settings.log_steps)
+        if means is None:
+            return
+        row = {"step": done, "epoch": round(done / self.job.epoch_steps, 3), "lr": lr, **means}
+        self.table.add({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()})
+        for name, value in row.items():
+            self.board.add_scalar(f"train/{name}", value, done)
+        self.progress.line(done, row)
+
+    def monitors(self, done: int, found: Monitors) -> None:
+        row = {
+            "step": done,
+            "epoch": round(done / self.job.epoch_steps, 3),
+            **dataclasses.asdict(found),
+            "collapsed": found.collapsed,
+        }
+        self.monitor_table.add(row)
+        for name, value in row.items():
+            self.board.add_scalar(f"monitors/{name}", float(value), done)
+        self.board.flush()
+        self.progress.monitors(done, found)
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Turn Ctrl-C and SIGTERM into an entry of the list, so that a run ends after a whole step; a second Ctrl-C ends at once."""
+    caught: list[int] = []
+
+    def on_signal(number: int, _frame: object) -> None:
+        caught.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, as in a notebook server: leave signals alone
+        before = {}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def clip_spec(settings: Settings, lead_in: int) -> ClipSpec:
+    """How clips are cut, from the run's settings."""
+    stride = 0 if settings.fps > 0 else settings.stride_frames
+    return ClipSpec(settings.num_frames, settings.fps, stride, lead_in, settings.short)

@@ -1,0 +1,116 @@
+"""Is it learning, has it collapsed, which checkpoint to take: figures that need no labels, on held-out videos.
+
+Two clips of each held-out video, its first and its last, are embedded as in use (joint views, unit length):
+
+    same-video R@1, MRR    does a clip find the other clip of its own video among all others'? (percent, 0 to 1)
+    alignment              mean squared distance of the two clips of a video (0 to 4, lower is closer)
+    uniformity             log mean exp(-2 d^2) over clips of different videos (0 when all are one point, lower is better)
+    effective rank         exp of the entropy of the singular values of the centred embeddings (1 to D)
+
+Source: Wang & Isola 2020 (alignment, uniformity); Garrido 2023 (RankMe; ours centres first, since features after a
+ReLU share a large mean). The best checkpoint is the one with the highest same-video MRR, the earlier one on a tie.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unreel.models.encoder import Encoder, encode, joined
+from unreel.types import Instance
+from unreel.video.order import generator
+
+MAX_HELD_OUT = 200
+MIN_TO_HOLD_OUT = 20
+# Below either, the embeddings carry next to nothing that tells videos apart.
+COLLAPSED_RANK, COLLAPSED_SPREAD = 2.0, 1e-5
+
+
+@dataclass(frozen=True)
+class Monitors:
+    """Label-free figures of an encoder on `num_videos` videos; see the module's docstring."""
+
+    num_videos: int
+    same_video_r1: float
+    same_video_mrr: float
+    alignment: float
+    uniformity: float
+    effective_rank: float
+    spread: float
+
+    @property
+    def collapsed(self) -> bool:
+        """True when the embeddings are a point or a line."""
+        return self.spread < COLLAPSED_SPREAD or self.effective_rank < COLLAPSED_RANK
+
+
+def hold_out(instances: Sequence[Instance], share: float, seed: int) -> tuple[list[Instance], list[Instance]]:
+    """(training, held-out) instances, apart by group where groups are known, else by file.
+
+    Nothing is held out of fewer than 20 instances. A single recording gives up whole segments.
+    """
+    count = min(MAX_HELD_OUT, round(share * len(instances)))
+    if count < 2 or len(instances) < MIN_TO_HOLD_OUT:
+        return list(instances), []
+    units = [i.group or i.path for i in instances]
+    if len(set(units)) < 4:
+        units = [f"{i.path}@{i.start_s}" for i in instances]
+    names = sorted(set(units))
+    chosen: set[str] = set()
+    held = 0
+    for k in generator(seed, 0, 0, "hold-out").permutation(len(names)):
+        if held >= count:
+            break
+        chosen.add(names[k])
+        held += units.count(names[k])
+    pairs = list(zip(instances, units, strict=True))
+    return [i for i, unit in pairs if unit not in chosen], [i for i, unit in pairs if unit in chosen]
+
+
+def measure(encoder: Encoder, videos: Sequence[Instance]) -> Monitors | None:
+    """Monitors of an encoder; None when fewer than two videos are long enough to give two different clips."""
+    pairs = []
+    for item in encode(encoder, videos, num_clips=2):
+        if not np.array_equal(item.spans_s[0], item.spans_s[1]):
+            pairs.append(joined(item.views))
+    return monitors(np.stack(pairs).astype(np.float64)) if len(pairs) > 1 else None
+
+
+def monitors(z_NVD: np.ndarray) -> Monitors:
+    """Figures of unit-length embeddings (N, 2, D): two clips of each of N videos."""
+    first_ND, second_ND = z_NVD[:, 0], z_NVD[:, 1]
+    ranks = np.concatenate([own_ranks(first_ND @ second_ND.T), own_ranks(second_ND @ first_ND.T)])
+    flat = z_NVD.reshape(-1, z_NVD.shape[-1])
+    centred = flat - flat.mean(axis=0)
+    return Monitors(
+        num_videos=len(z_NVD),
+        same_video_r1=100 * float((ranks == 1).mean()),
+        same_video_mrr=float((1 / ranks).mean()),
+        alignment=float(((first_ND - second_ND) ** 2).sum(axis=1).mean()),
+        uniformity=uniformity(first_ND),
+        effective_rank=effective_rank(centred),
+        spread=float((centred**2).sum(axis=1).mean()),
+    )
+
+
+def own_ranks(similarity_NN: np.ndarray) -> np.ndarray:
+    """Rank (1 is best) of the diagonal in each row; a tie counts against it."""
+    own = np.diag(similarity_NN)[:, None]
+    return (similarity_NN >= own).sum(axis=1)
+
+
+def uniformity(z_ND: np.ndarray) -> float:
+    """log mean exp(-2 |zi - zj|^2) over pairs i < j."""
+    distance_NN = 2 - 2 * z_ND @ z_ND.T
+    pairs = distance_NN[np.triu_indices(len(z_ND), k=1)]
+    return float(np.log(np.exp(-2 * pairs).mean()))
+
+
+def effective_rank(centred_ND: np.ndarray) -> float:
+    """exp of the entropy of the normalised singular values; 1 for a line or a point."""
+    values = np.linalg.svd(centred_ND, compute_uv=False)
+    total = values.sum()
+    if total <= 0:
+        return 1.0
+    p = values[values > 0] / total
+    return float(np.exp(-(p * np.log(p)).sum()))

@@ -1,0 +1,38 @@
+"""Files that pass the inspection and fail while training: left out of the batch, written down with their reason, counted."""
+
+import csv
+from pathlib import Path
+
+from unreel.errors import InputError
+
+COLUMNS = ("path", "reason", "detail")
+
+
+class RunQuarantine:
+    """The quarantine list of a run, `quarantine.csv`; grows when a file fails, stops the run when too many do."""
+
+    def __init__(self, run: Path, num_files: int, max_bad_share: float) -> None:
+        self.path, self.num_files, self.max_bad_share = run / "quarantine.csv", num_files, max_bad_share
+        self.known: set[str] = set()
+        if self.path.exists():
+            with open(self.path, newline="") as file:
+                self.known = {row["path"] for row in csv.DictReader(file)}
+
+    def add(self, failed: list[tuple[str, str]]) -> None:
+        """Add (path, "reason: detail") of files that failed. Raises InputError above the allowed share."""
+        for path, why in failed:
+            if path in self.known:
+                continue
+            self.known.add(path)
+            reason, _, detail = why.partition(": ")
+            new = not self.path.exists()
+            with open(self.path, "a", newline="") as file:
+                writer = csv.writer(file)
+                if new:
+                    writer.writerow(COLUMNS)
+                writer.writerow([path, reason, detail])
+        if failed and len(self.known) > self.max_bad_share * self.num_files:
+            raise InputError(
+                f"{len(self.known)} of {self.num_files} files can't be used, more than --max-bad-share {self.max_bad_share:g}; "
+                f"the reasons are in {self.path}"
+            )

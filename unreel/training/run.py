@@ -1,0 +1,105 @@
+"""The run folder: made once, never overwritten, and the files that grow in it.
+
+config.json  manifest.parquet  quarantine.csv  held_out.txt  metrics.csv  monitors.csv  tensorboard/  checkpoints/
+"""
+
+import csv
+import dataclasses
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unreel.errors import DiskError, RunError
+from unreel.settings import Settings
+from unreel.training.checkpoint import replace_text
+
+CONFIG = "config.json"
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise RunError when the folder exists and is not empty."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(
+            f"{out} exists already; nothing was changed. Go on with it: unreel pretrain --resume {out}; or choose another --out"
+        )
+
+
+def make_run(out: Path, config: dict[str, Any]) -> Path:
+    """Make the folder of a new run and write its config. Raises RunError when it exists and is not empty."""
+    refuse_existing(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        replace_text(out / CONFIG, json.dumps(config, indent=2) + "\n")
+    except OSError as error:
+        raise DiskError(f"{out}: can't make the run folder ({error.strerror})") from error
+    return out
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The config of a run. Raises RunError when the folder is not a run."""
+    try:
+        config: dict[str, Any] = json.loads((run / CONFIG).read_text())
+    except OSError as error:
+        raise RunError(f"{run} is not a run of unreel (no {CONFIG} there)") from error
+    except ValueError as error:
+        raise RunError(f"{run / CONFIG} can't be read ({error})") from error
+    return config
+
+
+def versions() -> dict[str, str]:
+    """What a figure depends on beside the code's options."""
+    from unreel import __version__
+
+    return {
+        "unreel": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def describe(method: str, source: Path, options: Any, settings: Settings) -> dict[str, Any]:
+    """config.json of a run: all that is needed to start it again or go on."""
+    return {
+        "method": method,
+        "source": str(source),
+        "options": dataclasses.asdict(options),
+        "settings": dataclasses.asdict(settings),
+        "versions": versions(),
+    }
+
+
+class Table:
+    """A CSV file that grows by rows and is cut back to a step when a run goes on; columns are those of the first row."""
+
+    def __init__(self, path: Path, up_to_step: int) -> None:
+        self.path = path
+        self.columns: list[str] = []
+        if path.exists():
+            with open(path, newline="") as file:
+                rows = list(csv.DictReader(file))
+            kept = [row for row in rows if row["step"] and int(row["step"]) <= up_to_step]
+            self.columns = list(rows[0]) if rows else []
+            self._rewrite(kept)
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        lines = [",".join(self.columns)] + [",".join(str(row[c]) for c in self.columns) for row in rows]
+        replace_text(self.path, "\n".join(lines) + "\n" if self.columns else "")
+
+    def add(self, row: dict[str, float | int | bool]) -> None:
+        """Append a row, which must begin with the step."""
+        new = not self.columns
+        self.columns = self.columns or list(row)
+        try:
+            with open(self.path, "a", newline="") as file:
+                writer = csv.DictWriter(file, self.columns, lineterminator="\n")
+                if new:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            raise DiskError(
+                f"{self.path}: the log can't be written ({error.strerror}); free some space and resume"
+            ) from error

@@ -1,0 +1,88 @@
+"""The few things that travel between the folders.
+
+Axis legend, used in docstrings and as suffixes of local tensor names (`z_BD`):
+
+    B batch    V clip or view of one video    T frame    C channel    H height    W width
+    S segment  K negatives, queue or top-k    D feature  N rows of a memory bank or of an index
+
+One layout per stage, turned once: decoded video is uint8 (T, H, W, C), a batch is float (B, C, T, H, W).
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What instance discrimination discriminates: a whole short video, or one segment of a long recording.
+
+    `video` numbers the file, so that segments of one recording know each other; times are seconds in the file.
+    """
+
+    path: str
+    video: int
+    start_s: float
+    end_s: float
+    label: str = ""
+    group: str = ""
+
+
+@dataclass
+class Clips:
+    """A batch of decoded clips, uint8 (B, V, T, H, W, C): V clips of each of B instances, and who they are.
+
+    `index_B` is the row of the instance in the run, `video_B` its file, `start_s_B` where it begins in that file.
+    `failed` holds (path, reason) of the files that could not be read and are therefore missing from the batch.
+    """
+
+    frames: Tensor
+    index_B: Tensor
+    video_B: Tensor
+    start_s_B: Tensor
+    epoch: int
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class Views:
+    """What a recipe makes of `Clips` and a method trains on: named float views, each (B, C, T, H, W)."""
+
+    tensors: dict[str, Tensor]
+    index_B: Tensor
+    video_B: Tensor
+    start_s_B: Tensor
+    epoch: int
+
+
+@dataclass
+class StepOutput:
+    """One training step of a method: a scalar loss with its graph, and detached scalars for the log."""
+
+    loss: Tensor
+    logs: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Embeddings:
+    """float32 (N, D) vectors, one row per video or per clip, and where each comes from."""
+
+    vectors: np.ndarray
+    paths: list[str]
+    start_s: np.ndarray
+    end_s: np.ndarray
+    labels: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One answer to a query: where it is and how near (cosine)."""
+
+    path: str
+    start_s: float
+    end_s: float
+    score: float

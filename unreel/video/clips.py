@@ -1,0 +1,93 @@
+"""Clip-time arithmetic, apart from decoding: which frames of a file make a clip.
+
+A *timeline* is the list of real frame numbers at the clip's own rate: every n-th frame for a stride, or the frame on
+screen at each tick for a rate in frames per second, so that 60 fps and 25 fps footage mean the same. A clip is a
+window of consecutive timeline entries.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from unreel.errors import InputError
+
+Short = Literal["loop", "hold"]
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """So many frames at so many frames per second, or at a stride when `stride_frames` is above 0.
+
+    `lead_in` frames are read before the first, for views that look one frame back (see views/residual.py).
+    `short` names what happens to a video that is shorter than a clip: `loop` it, or `hold` its last frame.
+    """
+
+    num_frames: int = 16
+    fps: float = 0.0
+    stride_frames: int = 1
+    lead_in: int = 0
+    short: Short = "loop"
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1:
+            raise InputError(f"a clip needs at least 1 frame, got num_frames={self.num_frames}")
+        if (self.fps > 0) == (self.stride_frames > 0):
+            raise InputError(
+                f"say either fps or stride_frames: got fps={self.fps}, stride_frames={self.stride_frames} (0 turns one off)"
+            )
+
+    @property
+    def span(self) -> int:
+        """Timeline entries that one clip covers."""
+        return self.num_frames + self.lead_in
+
+    def duration_s(self, native_fps: float) -> float:
+        """Seconds that one clip covers in a file of `native_fps`."""
+        return self.num_frames / self.fps if self.fps > 0 else self.num_frames * self.stride_frames / native_fps
+
+
+def timeline(
+    times_s: np.ndarray, spec: ClipSpec, start_s: float = 0.0, end_s: float = float("inf"), phase: int = 0
+) -> np.ndarray:
+    """Real frame numbers at the clip's rate within [start_s, end_s); int64 (L,), L >= 1.
+
+    `times_s` are the presentation times of all frames, ascending. With a stride, `phase` (0 .. stride-1) is the
+    offset of the first frame. With a rate, each tick takes the last frame shown at or before it.
+    """
+    first = int(np.searchsorted(times_s, start_s - 1e-6))
+    last = int(np.searchsorted(times_s, end_s - 1e-6))
+    first, last = min(first, len(times_s) - 1), max(last, min(first, len(times_s) - 1) + 1)
+    if spec.stride_frames > 0:
+        return np.arange(min(first + phase, last - 1), last, spec.stride_frames)
+    frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0 / spec.fps
+    length_s = times_s[last - 1] + frame_s - times_s[first]
+    ticks_s = times_s[first] + np.arange(max(1, round(length_s * spec.fps))) / spec.fps
+    shown = np.searchsorted(times_s, ticks_s + 1e-6, side="right") - 1
+    return np.clip(shown, first, last - 1)
+
+
+def clip_at(line: np.ndarray, start: int, spec: ClipSpec) -> np.ndarray:
+    """Real frame numbers of the clip that begins at timeline entry `start`; int64 (span,)."""
+    entries = start + np.arange(spec.span)
+    if spec.short == "loop":
+        return line[entries % len(line)]
+    return line[np.minimum(entries, len(line) - 1)]
+
+
+def num_starts(line: np.ndarray, spec: ClipSpec) -> int:
+    """How many different starts a clip can have without leaving the timeline; 1 for a short video."""
+    return max(1, len(line) - spec.span + 1)
+
+
+def random_start(line: np.ndarray, spec: ClipSpec, u: float) -> int:
+    """Uniform start for a uniform number u in [0, 1): METHODS 1.2, [0, length - 16] inclusive."""
+    return int(u * num_starts(line, spec))
+
+
+def uniform_starts(line: np.ndarray, spec: ClipSpec, num_clips: int) -> list[int]:
+    """Evenly spread starts, `int(c - 8) for c in linspace(8, L - 8, 10)` for 16 frames.
+
+    Source: BestJuly/IIC, retrieval script (ours keeps the last frame of the video, which the release drops).
+    """
+    return [int(s) for s in np.linspace(0, num_starts(line, spec) - 1, num_clips)]

@@ -1,0 +1,131 @@
+"""Instances in, batches of decoded clips out: one open file and one pass over it for all clips of an instance."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from unreel.errors import VideoError
+from unreel.types import Clips, Instance
+from unreel.video.clips import ClipSpec, clip_at, random_start, timeline, uniform_starts
+from unreel.video.file import index_frames, read
+from unreel.video.order import Batches, generator
+
+
+@dataclass
+class Sample:
+    """Decoded clips of one instance, uint8 (V, T, H, W, C) with the seconds of each, or the reason why there are none."""
+
+    index: int
+    epoch: int
+    frames: np.ndarray | None
+    spans_s: np.ndarray | None = None
+    failed: tuple[str, str] | None = None
+
+
+def read_clips(path: str, clips: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Decode all clips (lists of frame numbers) of a file in one pass; uint8 (V, T, H, W, C)."""
+    wanted, where = np.unique(np.concatenate(clips), return_inverse=True)
+    frames = read(path, wanted, size)
+    return frames[where].reshape(len(clips), len(clips[0]), *frames.shape[1:])
+
+
+def spans_s(times_s: np.ndarray, clips: Sequence[np.ndarray], lead_in: int) -> np.ndarray:
+    """First and last second that each clip shows, float64 (V, 2); a looped clip spans the whole short video."""
+    frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
+    return np.array([(times_s[c[lead_in:].min()], times_s[c.max()] + frame_s) for c in clips])
+
+
+class InstanceClips(Dataset[Sample]):
+    """Clips of instances. Items are (epoch, index).
+
+    With a `seed`, `num_clips` starts are drawn from f(seed, epoch, index); without, they are evenly spread.
+    """
+
+    def __init__(
+        self,
+        instances: Sequence[Instance],
+        spec: ClipSpec,
+        size: tuple[int, int],
+        num_clips: int,
+        seed: int | None = None,
+    ) -> None:
+        self.instances, self.spec, self.size, self.num_clips, self.seed = instances, spec, size, num_clips, seed
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    def __getitem__(self, item: tuple[int, int]) -> Sample:
+        epoch, index = item
+        instance = self.instances[index]
+        try:
+            times_s = index_frames(instance.path).times_s
+            clips = self.choose(times_s, instance, epoch, index)
+            frames = read_clips(instance.path, clips, self.size)
+        except VideoError as error:
+            return Sample(index, epoch, None, failed=(error.path, f"{error.reason}: {error.detail}".rstrip(": ")))
+        return Sample(index, epoch, frames, spans_s(times_s, clips, self.spec.lead_in))
+
+    def choose(self, times_s: np.ndarray, instance: Instance, epoch: int, index: int) -> list[np.ndarray]:
+        """The frame numbers of each clip of an instance."""
+        if self.seed is None:
+            line = timeline(times_s, self.spec, instance.start_s, instance.end_s)
+            return [clip_at(line, start, self.spec) for start in uniform_starts(line, self.spec, self.num_clips)]
+        draws = generator(self.seed, epoch, index, "start").random((self.num_clips, 2))
+        clips = []
+        for u_start, u_phase in draws:
+            phase = int(u_phase * max(1, self.spec.stride_frames))
+            line = timeline(times_s, self.spec, instance.start_s, instance.end_s, phase)
+            clips.append(clip_at(line, random_start(line, self.spec, u_start), self.spec))
+        return clips
+
+    def collate(self, samples: list[Sample]) -> Clips:
+        """One batch; samples that failed are left out and named."""
+        good = [s for s in samples if s.frames is not None]
+        who = [self.instances[s.index] for s in good]
+        frames = [torch.from_numpy(s.frames) for s in good]
+        return Clips(
+            frames=torch.stack(frames) if frames else torch.zeros(0, self.num_clips, 0, 0, 0, 3, dtype=torch.uint8),
+            index_B=torch.tensor([s.index for s in good], dtype=torch.int64),
+            video_B=torch.tensor([i.video for i in who], dtype=torch.int64),
+            start_s_B=torch.tensor([i.start_s for i in who], dtype=torch.float64),
+            epoch=samples[0].epoch,
+            failed=[s.failed for s in samples if s.failed is not None],
+        )
+
+
+def default_workers() -> int:
+    """One loader process for each core but one, at most 8."""
+    return max(1, min(8, (os.cpu_count() or 2) - 1))
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def training_loader(clips: InstanceClips, batches: Batches, workers: int, pin_memory: bool) -> DataLoader[Clips]:
+    """Batches of `Clips` in the order of `batches`, whatever the number of workers."""
+    return DataLoader(
+        clips,
+        batch_sampler=batches,  # type: ignore[arg-type]  # items are (epoch, index), torch's stub wants ints
+        num_workers=workers,
+        collate_fn=clips.collate,
+        worker_init_fn=_one_thread,
+        pin_memory=pin_memory,
+        prefetch_factor=2 if workers else None,
+    )
+
+
+def sequential_loader(clips: InstanceClips, workers: int) -> DataLoader[Sample]:
+    """Every instance once, in order, one `Sample` at a time (videos differ in nothing but their clips)."""
+    return DataLoader(
+        clips,
+        sampler=[(0, i) for i in range(len(clips))],  # type: ignore[arg-type]
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+        prefetch_factor=4 if workers else None,
+    )

@@ -1,0 +1,161 @@
+"""Finding video files, and what a folder or a list says about them. Nothing is opened or decoded here.
+
+A folder whose videos all lie exactly one folder down, in two folders or more, names their classes. Groups (clips of one
+source, to be kept on one side of a split) come from `groups.tsv` or `groups.csv` (path, group) in that folder, from the
+group column of a CSV list, or from file names as UCF101 (`v_<class>_gNN_cMM`) and HMDB51 spell them.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from unreel.errors import InputError
+from unreel.video.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, Folder, Listed, hmdb51_rows, read_list, respelled, table
+
+__all__ = ["VIDEO_SUFFIXES", "Listed", "find_videos", "official_split", "read_split"]
+
+_UCF101_NAME = re.compile(r"v_(?P<name>.+)_g(?P<group>\d+)_c\d+")
+_HMDB51_NAME = re.compile(r"(?P<name>.+)_[fhul]_[nc]m_np\d+_(?:ba|fr|le|ri)_(?:bad|med|goo)_\d+")
+_SUBFOLDERS = ("", "ucfTrainTestlist", "testTrainMulti_7030_splits")
+
+
+def find_videos(source: Path, root: Path | None = None) -> list[Listed]:
+    """The videos of a folder (any depth, sorted), of a list (.txt, .csv, .tsv), or the one file given.
+
+    In a folder hidden files and files without a video suffix are left out; a list is taken at its word, each file once.
+    Relative paths of a list are relative to `root`, else to the list's own folder. Raises InputError if there are none.
+    """
+    source = Path(source)
+    if source.is_dir():
+        return _in_folder(source)
+    if not source.is_file():
+        raise InputError(f"{source}: no such folder or list. Give a folder of videos, or a list (.txt, .csv)")
+    if source.suffix.lower() in LIST_SUFFIXES:
+        root = source.parent if root is None else Path(root)
+        return _described(_unique(read_list(source, Folder(root)), source), root)
+    return [Listed(source, group=_group_by_name(source))]
+
+
+def read_split(folder: Path, train: Path, test: Path) -> tuple[list[Listed], list[Listed]]:
+    """Training and test list of a labelled data folder, resolved under `folder`.
+
+    Raises InputError when a listed file does not exist, a list is empty, or a video is in both lists.
+    """
+    found = Folder(_existing_folder(folder))
+    lists = [_unique(read_list(Path(path), found), Path(path)) for path in (train, test)]
+    return _checked_split(lists[0], lists[1], found.root, f"{train}, {test}")
+
+
+def official_split(splits: Path, number: int, folder: Path) -> tuple[list[Listed], list[Listed]]:
+    """Split `number` of UCF101 (trainlist01.txt ...) or HMDB51 (<class>_test_split1.txt ...), resolved under `folder`.
+
+    Files are known by class and name; the container may differ from the list's `.avi`. Raises InputError like
+    `read_split`, and when `splits` holds neither kind of list.
+    """
+    found = Folder(_existing_folder(folder), any_suffix=True)
+    for base in (Path(splits) / sub for sub in _SUBFOLDERS):
+        train, test = base / f"trainlist{number:02d}.txt", base / f"testlist{number:02d}.txt"
+        if train.is_file() and test.is_file():
+            return _checked_split(read_list(train, found), read_list(test, found), found.root, f"{train}, {test}")
+        lists = sorted(base.glob(f"*_test_split{number}.txt"))
+        if lists:
+            rows = [row for path in lists for row in hmdb51_rows(path, found)]
+            sides = [[item for item, side in rows if side == wanted] for wanted in "12"]
+            return _checked_split(sides[0], sides[1], found.root, f"{base}/*_test_split{number}.txt")
+    raise InputError(
+        f"{splits}: no official split {number}. Looked for trainlist{number:02d}.txt with testlist{number:02d}.txt "
+        f"(UCF101) and for *_test_split{number}.txt (HMDB51), here and in {' or '.join(_SUBFOLDERS[1:])}"
+    )
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Video files below a folder, and folders that can't be listed; links to folders are followed, each folder once."""
+    seen: set[tuple[int, int]] = set()
+    unlistable: list[Path] = []
+    waiting = [folder]
+    while waiting:
+        for here, folders, files in os.walk(waiting.pop(0), onerror=lambda e: unlistable.append(Path(e.filename))):
+            status = os.stat(here)
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            waiting += [path for name in folders if (path := Path(here, name)).is_symlink()]
+            shown = (Path(here, name) for name in sorted(files) if not name.startswith("."))
+            yield from (path for path in shown if path.suffix.lower() in VIDEO_SUFFIXES)
+    yield from unlistable
+
+
+def _in_folder(folder: Path) -> list[Listed]:
+    paths = sorted(walk(folder), key=lambda path: path.parts)
+    if not paths:
+        raise InputError(f"{folder}: no video in it or below it (looked for {' '.join(sorted(VIDEO_SUFFIXES))})")
+    return _described([Listed(path) for path in paths], folder)
+
+
+def _existing_folder(folder: Path) -> Path:
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder. Give the folder that holds the listed videos")
+    return Path(folder)
+
+
+def _unique(listed: Iterable[Listed], source: Path) -> list[Listed]:
+    """Each file once, in order. Raises InputError if a list gives one file two labels."""
+    first: dict[Path, Listed] = {}
+    for item in listed:
+        if first.setdefault(item.path, item).label != item.label:
+            raise InputError(f"{source}: {item.path} has two labels, {first[item.path].label!r} and {item.label!r}")
+    return list(first.values())
+
+
+def _checked_split(
+    train: list[Listed], test: list[Listed], folder: Path, source: str
+) -> tuple[list[Listed], list[Listed]]:
+    if not train or not test:
+        raise InputError(f"{source}: the {'training' if not train else 'test'} list names no video")
+    _refuse(source, "listed but not found", [item.path for item in train + test if not item.path.is_file()])
+    twice = {item.path.resolve() for item in train} & {item.path.resolve() for item in test}
+    _refuse(source, "in both lists, training and test", sorted(twice))
+    described = _described(train + test, folder)
+    return described[: len(train)], described[len(train) :]
+
+
+def _refuse(source: str, what: str, paths: list[Path]) -> None:
+    if paths:
+        some = ", ".join(str(path) for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
+        raise InputError(f"{source}: {len(paths)} {'video' if len(paths) == 1 else 'videos'} {what}: {some}")
+
+
+def _described(listed: list[Listed], root: Path) -> list[Listed]:
+    """Labels by class folder and groups by file or name, where the list itself gives none."""
+    inside = [os.path.relpath(item.path, root) for item in listed]
+    folders = {Path(path).parent for item, path in zip(listed, inside, strict=True) if not item.path.is_dir()}
+    classes = len(folders) > 1 and all(len(folder.parts) == 1 and folder.name != ".." for folder in folders)
+    groups = _groups_file(root)
+    out = []
+    for item, path in zip(listed, inside, strict=True):
+        label = item.label or (Path(path).parent.name if classes else "")
+        group = item.group or groups.get(respelled(path), "") or _group_by_name(item.path)
+        out.append(replace(item, label=label, group=group))
+    return out
+
+
+def _groups_file(root: Path) -> dict[str, str]:
+    """Group by path relative to the folder, from groups.tsv or groups.csv; a header line does no harm."""
+    path = next((path for name in ("groups.tsv", "groups.csv") if (path := root / name).is_file()), None)
+    rows = table(path) if path else []
+    for line, cells in rows:
+        if len(cells) != 2:
+            raise InputError(f"{path}, line {line}: expected a path and a group, got {cells}")
+    return {respelled(os.path.normpath(video)): group for _, (video, group) in rows}
+
+
+def _group_by_name(path: Path) -> str:
+    """The source of a clip as UCF101 (`<class>_gNN`) and HMDB51 (film or upload) write it into the name, else ""."""
+    if ucf101 := _UCF101_NAME.fullmatch(path.stem):
+        return f"{ucf101['name']}_g{ucf101['group']}"
+    hmdb51 = _HMDB51_NAME.fullmatch(path.stem)
+    return hmdb51["name"].removesuffix(f"_{path.parent.name}") if hmdb51 else ""

@@ -1,0 +1,205 @@
+"""What is in a folder of videos: every file probed, decoded and hashed once; what can't be used, and why."""
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unreel.errors import DiskError, InputError, VideoError
+from unreel.video import file
+from unreel.video.layouts import Listed, find_videos
+from unreel.video.segments import LONG, SEGMENT_S, shot_changes
+from unreel.video.summary import by_reason, shown, summary
+
+__all__ = ["Manifest", "Quarantined", "Video", "inspect", "require_usable", "summary"]
+
+Check = Literal["auto", "full", "fast"]
+FULL_CHECK_S = 60.0  # `auto` decodes videos up to this long to the end
+MANIFEST, QUARANTINE = "manifest.parquet", "quarantine.csv"
+
+
+@dataclass(frozen=True)
+class Video:
+    """A usable file: what it is, what its layout says about it, and where its shots change.
+
+    `path` is absolute. `duplicate_of` is the path of the first file with the same bytes, "" for a first one.
+    """
+
+    path: str
+    codec: str
+    width: int
+    height: int
+    fps: float
+    num_frames: int
+    duration_s: float
+    rotation: int
+    variable_fps: bool
+    size_bytes: int
+    content_hash: str
+    label: str = ""
+    group: str = ""
+    duplicate_of: str = ""
+    shot_changes_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A file that can't be used; `reason` is one of errors.REASONS, `detail` the decoder's own words."""
+
+    path: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The usable videos of a folder or list, and the quarantined files; both in the order they were found."""
+
+    root: str
+    videos: tuple[Video, ...]
+    quarantine: tuple[Quarantined, ...] = ()
+
+    def unique(self) -> tuple[Video, ...]:
+        """The videos without those whose content was there before: training uses each content once."""
+        return tuple(video for video in self.videos if not video.duplicate_of)
+
+    def save(self, folder: Path) -> None:
+        """Write manifest.parquet and quarantine.csv into `folder`, whole or not at all. Raises DiskError."""
+        asides = [Path(folder, f".{name}.{os.getpid()}") for name in (MANIFEST, QUARANTINE)]
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            pq.write_table(self._table(), asides[0])
+            with asides[1].open("w", newline="", encoding="utf-8") as out:
+                csv.writer(out).writerow(["path", "reason", "detail"])
+                csv.writer(out).writerows([bad.path, bad.reason, bad.detail] for bad in self.quarantine)
+            for aside, name in zip(asides, (MANIFEST, QUARANTINE), strict=True):
+                aside.replace(Path(folder, name))
+        except OSError as error:
+            raise DiskError(f"{folder}: the manifest can't be written ({error.strerror or error})") from error
+        finally:
+            with contextlib.suppress(OSError):
+                for aside in asides:
+                    aside.unlink(missing_ok=True)
+
+    def _table(self) -> pa.Table:
+        rows = [asdict(video) for video in self.videos]
+        return pa.Table.from_pylist(rows, _SCHEMA.with_metadata({"unreel": json.dumps({"root": self.root})}))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read what `save` wrote. Raises InputError if there is none in `folder` or it is damaged."""
+        path = Path(folder, MANIFEST)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file. Write a manifest with `unreel inspect`")
+        try:
+            table = pq.read_table(path)
+            root = json.loads(table.schema.metadata[b"unreel"])["root"]
+            videos = [Video(**row | {"shot_changes_s": tuple(row["shot_changes_s"])}) for row in table.to_pylist()]
+            with Path(folder, QUARANTINE).open(newline="", encoding="utf-8") as lines:
+                quarantine = [Quarantined(**row) for row in csv.DictReader(lines)]
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+            raise InputError(f"{folder}: the manifest is damaged ({error}). Run `unreel inspect` again") from error
+        return cls(root, tuple(videos), tuple(quarantine))
+
+
+_TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+_SCHEMA = pa.schema([(f.name, _TYPES.get(f.type, pa.list_(pa.float64()))) for f in fields(Video)])
+
+
+def inspect(
+    source: Path,
+    root: Path | None = None,
+    min_frames: int = 2,
+    check: Check = "auto",
+    shots: bool = True,
+    on_progress: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
+) -> Manifest:
+    """Probe, decode and hash every video of a folder or list; one that can't be used is quarantined with the reason.
+
+    `full` decodes every frame, `fast` the start, middle and end, `auto` every frame of videos of up to 60 s and the
+    start, middle and end of longer ones. With `shots`, shot changes of videos longer than 15 s are found (see
+    segments.py). Raises InputError if there is nothing to look at.
+    """
+    listed = find_videos(Path(source), root)
+    base = Path(source) if Path(source).is_dir() else Path(root or Path(source).parent)
+    found: list[Video | Quarantined] = []
+    pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
+    try:
+        for row in pool.map(lambda item: _look(item, min_frames, check, shots), listed):
+            found.append(row)
+            if on_progress:
+                on_progress(len(found), len(listed))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    videos = _with_duplicates([row for row in found if isinstance(row, Video)])
+    return Manifest(os.path.abspath(base), videos, tuple(row for row in found if isinstance(row, Quarantined)))
+
+
+def _look(item: Listed, min_frames: int, check: Check, shots: bool) -> Video | Quarantined:
+    path = os.path.abspath(item.path)
+    try:
+        path.encode()
+        return _video(path, item, min_frames, check, shots)
+    except UnicodeEncodeError:
+        return Quarantined(shown(path), "unreadable", "the file's name is not UTF-8; rename it")
+    except VideoError as error:
+        return Quarantined(path, error.reason, error.detail)
+    except OSError as error:
+        return Quarantined(path, "unreadable", error.strerror or str(error))
+
+
+def _video(path: str, item: Listed, min_frames: int, check: Check, shots: bool) -> Video:
+    """One row of the manifest. Raises VideoError."""
+    if not os.path.isfile(path):
+        exists = os.path.exists(path)
+        raise VideoError(path, "unreadable" if exists else "missing", "not a file, or a folder without access" * exists)
+    content_hash = hash_file(path)
+    info = file.probe(path)
+    if info.num_frames < min_frames:
+        raise VideoError(path, "too short", f"{info.num_frames} of at least {min_frames} frames")
+    file.check(path, full=check == "full" or (check == "auto" and info.duration_s <= FULL_CHECK_S))
+    changes = shot_changes(path) if shots and info.duration_s > LONG * SEGMENT_S else []
+    about = {f.name: getattr(info, f.name) for f in fields(info) if f.name in _SCHEMA.names}
+    about |= {"content_hash": content_hash, "shot_changes_s": tuple(changes), "label": item.label, "group": item.group}
+    return Video(path=path, **about)
+
+
+def hash_file(path: str) -> str:
+    """blake2b of a file's bytes, 32 hexadecimal digits."""
+    with open(path, "rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _with_duplicates(videos: Sequence[Video]) -> tuple[Video, ...]:
+    first: dict[str, str] = {}
+    originals = [first.setdefault(video.content_hash, video.path) for video in videos]
+    return tuple(
+        replace(video, duplicate_of=original if original != video.path else "")
+        for video, original in zip(videos, originals, strict=True)
+    )
+
+
+def require_usable(manifest: Manifest, max_bad_share: float, option: str = "--max-bad-share") -> None:
+    """Raises InputError if no video is left, or if more than `max_bad_share` (0 to 1) of the files is quarantined."""
+    num_bad = len(manifest.quarantine)
+    total = num_bad + len(manifest.videos)
+    if manifest.videos and num_bad <= max_bad_share * total:
+        return
+    reasons = ", ".join(f"{len(paths)} {reason}" for reason, paths in by_reason(manifest.quarantine).items())
+    first = f"; first: {shown(manifest.quarantine[0].path)}" if manifest.quarantine else ""
+    if not manifest.videos:
+        raise InputError(f"{manifest.root}: none of {total} files can be used ({reasons}{first})")
+    raise InputError(
+        f"{manifest.root}: {num_bad} of {total} files can't be used ({reasons}{first}), more than the share of "
+        f"{max_bad_share:g} that is allowed. Mend or remove the files in {QUARANTINE}, or raise {option}"
+    )

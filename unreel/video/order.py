@@ -1,0 +1,54 @@
+"""The only source of chance: everything drawn is a function of (seed, epoch, index, stream), never of a state.
+
+So a run is the same whatever the number of workers, and a resumed run needs nothing but its step number.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def generator(seed: int, epoch: int, index: int, stream: str) -> np.random.Generator:
+    """A fresh generator for one purpose (`stream`, e.g. "start", "crop", "negatives") of one instance in one epoch."""
+    return np.random.Generator(
+        np.random.Philox(np.random.SeedSequence([seed, epoch, index, zlib.crc32(stream.encode())]))
+    )
+
+
+def uniforms(seed: int, epoch: int, indices: Sequence[int] | Tensor, stream: str, count: int) -> Tensor:
+    """float32 (B, count) in [0, 1): row b depends on (seed, epoch, indices[b], stream) alone."""
+    rows = [generator(seed, epoch, int(i), stream).random(count, dtype=np.float32) for i in indices]
+    return torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, count)
+
+
+def epoch_order(seed: int, epoch: int, num_instances: int) -> np.ndarray:
+    """A permutation of the instances for this epoch; int64 (num_instances,)."""
+    return generator(seed, epoch, 0, "order").permutation(num_instances)
+
+
+def steps_per_epoch(num_instances: int, batch_size: int) -> int:
+    """Full batches only; one smaller batch when there are fewer instances than that."""
+    return max(1, num_instances // batch_size)
+
+
+class Batches:
+    """Batch sampler from step `start` to step `stop`: lists of (epoch, index), the same for any number of workers."""
+
+    def __init__(self, num_instances: int, batch_size: int, seed: int, start: int, stop: int) -> None:
+        self.num_instances, self.batch_size, self.seed = num_instances, batch_size, seed
+        self.start, self.stop = start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        per_epoch = steps_per_epoch(self.num_instances, self.batch_size)
+        order, order_epoch = np.empty(0, dtype=np.int64), -1
+        for step in range(self.start, self.stop):
+            epoch, k = divmod(step, per_epoch)
+            if epoch != order_epoch:
+                order, order_epoch = epoch_order(self.seed, epoch, self.num_instances), epoch
+            yield [(epoch, int(i)) for i in order[k * self.batch_size : (k + 1) * self.batch_size]]

@@ -1,0 +1,101 @@
+"""Long recordings as instances of their own: found shot changes, and pieces of about 10 s within each shot."""
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unreel.errors import InputError
+from unreel.types import Instance
+from unreel.video.file import index_frames, key_frames, read
+
+if TYPE_CHECKING:
+    from unreel.video.manifest import Manifest
+
+SEGMENT_S = 10.0
+LONG = 1.5  # a video is cut when it is longer than this many segments
+THUMBNAIL = (24, 32)  # height and width at which shots are compared
+CELLS, LEVELS = 4, 16  # histograms on a 4 x 4 grid, 16 levels a channel
+CUT = 0.05  # least distance between two shots, see `distance`
+OUTLIER = 4.0  # a cut is so many times the median change of the frames around it
+AROUND = 8  # frames on each side that make up "around"
+
+
+def instances(manifest: "Manifest", segment_s: float = SEGMENT_S) -> list[Instance]:
+    """One instance for each unique video, or for each segment of one longer than 1.5 `segment_s` (seconds; inf: never).
+
+    `video` is the number of the file in `manifest.unique()`. Raises InputError for a `segment_s` that is not positive.
+    """
+    if not segment_s > 0:
+        raise InputError(f"segments must last longer than 0 s, got segment_s={segment_s}")
+    found = []
+    for number, video in enumerate(manifest.unique()):
+        spans = [(0.0, video.duration_s)]
+        if video.duration_s > LONG * segment_s:
+            spans = cut(video.duration_s, video.shot_changes_s, segment_s)
+        found += [Instance(video.path, number, start, end, video.label, video.group) for start, end in spans]
+    return found
+
+
+def cut(
+    duration_s: float, shot_changes_s: tuple[float, ...], segment_s: float, min_s: float = 1.0
+) -> list[tuple[float, float]]:
+    """Segments (start, end) in seconds that cover [0, duration_s) without gap or overlap and stay within a shot.
+
+    A shot is cut into round(length / segment_s) equal pieces, at least 1; one shorter than `min_s` goes with the next
+    shot, the last with the one before.
+    """
+    edges = [0.0]
+    for change in sorted(shot_changes_s):
+        if min_s <= change - edges[-1] and change <= duration_s - min_s:
+            edges.append(change)
+    edges.append(duration_s)
+    segments = []
+    for start, end in itertools.pairwise(edges):
+        bounds = np.linspace(start, end, max(1, round((end - start) / segment_s)) + 1).tolist()
+        segments += list(itertools.pairwise(bounds))
+    return segments
+
+
+def shot_changes(path: str) -> list[float]:
+    """Seconds at which a new shot begins, ascending, exact to the frame. Raises VideoError.
+
+    Key frames are compared first; the frames between two of them are decoded only where these differ.
+    """
+    times_s = index_frames(path).times_s
+    keys = [(time_s, signature(frame)) for time_s, frame in key_frames(path, THUMBNAIL)]
+    keys.append((float(times_s[-1]), signature(read(path, np.array([len(times_s) - 1]), THUMBNAIL)[0])))
+    found: set[int] = set()
+    for (start_s, before), (end_s, after) in itertools.pairwise(keys):
+        if distance(before, after) > CUT:
+            first, last = np.searchsorted(times_s, (start_s - 1e-6, end_s - 1e-6))
+            frames = np.arange(first, min(last + AROUND + 1, len(times_s)))
+            changes = cuts(np.stack([signature(frame) for frame in read(path, frames, THUMBNAIL)]))
+            found |= {int(first) + change for change in changes if change <= last - first}
+    return [float(times_s[frame]) for frame in sorted(found)]
+
+
+def signature(frame: np.ndarray) -> np.ndarray:
+    """Cumulative histograms of each colour on a 4 x 4 grid, float32 (4, 4, 3, 15), of a uint8 (H, W, 3) thumbnail."""
+    height, width, _ = frame.shape
+    cells = frame.reshape(CELLS, height // CELLS, CELLS, width // CELLS, 3, 1)
+    return (cells < np.arange(1, LEVELS) * (256 // LEVELS)).mean(axis=(1, 3), dtype=np.float32)
+
+
+def distance(first: np.ndarray, second: np.ndarray) -> float:
+    """How far, as a share of the whole range, levels must move to turn one signature into the other (earth mover's)."""
+    return float(np.abs(first - second).mean())
+
+
+def cuts(signatures: np.ndarray) -> list[int]:
+    """Frames that begin a shot, of signatures (N, 4, 4, 3, 15): the jump stands out and the picture stays changed."""
+    jumps = np.abs(np.diff(signatures, axis=0)).reshape(len(signatures) - 1, -1).mean(axis=1)
+    found = []
+    for frame in (np.flatnonzero(jumps > CUT) + 1).tolist():
+        around = np.delete(jumps[max(0, frame - 1 - AROUND) : frame + AROUND], min(AROUND, frame - 1))
+        before = np.median(signatures[max(0, frame - AROUND // 2) : frame], axis=0)
+        after = np.median(signatures[frame : frame + AROUND // 2], axis=0)
+        is_outlier = len(around) == 0 or jumps[frame - 1] > OUTLIER * np.median(around)
+        if is_outlier and distance(before, after) > CUT:
+            found.append(frame)
+    return found
