@@ -176,7 +176,7 @@ def embed(
     num_clips: int = 10,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Embed a video, a folder or a list into a Parquet file; returns the number of rows and the files left out, with reasons."""
+    """Embed a video, a folder or a list into a Parquet file; returns how many rows, and what was left out and why."""
     encoder = to_device(load_encoder(run))
     found, failed = whole_videos(Path(source))
     embeddings = embed_instances(

@@ -15,7 +15,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from unreel.errors import InputError, UnreelError, unknown
 
-OVERVIEW = """unreel turns a folder of unlabelled video into a video encoder, and the encoder into retrieval and embeddings.
+OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the encoder into retrieval and embeddings.
 
   unreel inspect FOLDER                        what is in a folder of videos, and what can't be used
   unreel pretrain FOLDER --out RUN             train an encoder; RUN/report.html shows how it went
@@ -120,6 +120,10 @@ def pretrain_command(args: list[str]) -> int:
     return ended(given.out, state)
 
 
+def help_text(text: str) -> Any:
+    return tyro.conf.arg(help=text)
+
+
 def option(args: list[str], name: str, default: str) -> str:
     """The value of an option before the rest is parsed: the chosen method decides which options there are."""
     for i, arg in enumerate(args):
@@ -136,23 +140,18 @@ def pretrain_args(method: str) -> Any:
 
     module = method_module(method)
     config, settings = module.PRESETS[method]()
-    fields: list[tuple[str, Any, Any]] = [
-        (
-            "source",
-            Annotated[Positional[Path], tyro.conf.arg(help="A folder of videos, a text file of paths, or a CSV.")],
-            dataclasses.MISSING,
-        ),
-        ("out", Annotated[Path, tyro.conf.arg(help="Folder of the run; must not exist yet.")], dataclasses.MISSING),
-        ("method", Annotated[str, tyro.conf.arg(help="Method and preset: iic, iic-paper.")], method),
-        ("root", Annotated[Path | None, tyro.conf.arg(help="Folder that a list's paths are relative to.")], None),
-        ("quiet", Annotated[bool, tyro.conf.arg(help="Print nothing while training.")], False),
-        ("options", OmitArgPrefixes[module.Config], dataclasses.field(default_factory=lambda: config)),
-        ("settings", OmitArgPrefixes[type(settings)], dataclasses.field(default_factory=lambda: settings)),
+    own: Any = Annotated[module.Config, OmitArgPrefixes]
+    common: Any = Annotated[type(settings), OmitArgPrefixes]
+    fields: list[Any] = [
+        ("source", Annotated[Positional[Path], help_text("A folder of videos, a text file of paths, or a CSV.")]),
+        ("out", Annotated[Path, help_text("Folder of the run; must not exist yet.")]),
+        ("method", Annotated[str, help_text("Method and preset: iic, iic-paper.")], method),
+        ("root", Annotated[Path | None, help_text("Folder that a list's paths are relative to.")], None),
+        ("quiet", Annotated[bool, help_text("Print nothing while training.")], False),
+        ("options", own, dataclasses.field(default_factory=lambda: config)),
+        ("settings", common, dataclasses.field(default_factory=lambda: settings)),
     ]
-    made = dataclasses.make_dataclass(
-        "PretrainArgs",
-        [f[:2] if f[2] is dataclasses.MISSING else f for f in fields],  # type: ignore[misc]
-    )
+    made = dataclasses.make_dataclass("PretrainArgs", fields)
     made.__doc__ = f"Train an encoder on unlabelled videos. Defaults are those of the method '{method}'."
     return made
 

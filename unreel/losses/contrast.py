@@ -19,7 +19,7 @@ def softmax_loss(scores_BK: Tensor, temperature: float) -> Tensor:
 
 
 def nce_loss(scores_BK: Tensor, temperature: float, z_const: Tensor, num_rows: int) -> Tensor:
-    """Mean binary NCE of telling column 0 (data) from the other columns (noise drawn uniformly from `num_rows`); scalar.
+    """Mean binary NCE of telling column 0 (data) from the others (noise drawn uniformly from `num_rows`); scalar.
 
     The model is p = exp(s / temperature) / z_const, the noise density 1 / num_rows; -inf columns are not noise samples.
     Source: Wu 2018, eq. 8 and 9; METHODS 1.4, NCE variant.

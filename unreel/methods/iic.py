@@ -4,8 +4,9 @@ Idea. Two views of one clip (RGB, and residual frames or flow) must find each ot
 among copies of the same clip whose time is broken (*intra*): one frame repeated, or frames shuffled. Appearance alone
 can't tell a clip from its broken copy, so the network has to look at motion.
 
-    z1 = f(view 1), z2 = f(view 2), n = f(broken view 1);  memory banks M1, M2, Mneg hold a running embedding of each
-    instance.  L = CE(z1 . [M2[i]; M2[others]; Mneg[i, others]] / tau, 0) + CE(z2 . [M1[i]; M1[others]; Mneg[...]] / tau, 0)
+    z1 = f(view 1), z2 = f(view 2), n = f(broken view 1); memory banks M1, M2, Mneg keep a running z1, z2, n of each
+    instance i.  L = CE(z1 . [M2[i]; M2[others]; Mneg[i, others]] / tau, 0)
+                   + CE(z2 . [M1[i]; M1[others]; Mneg[i, others]] / tau, 0)
 
 Source: Tao, Wang, Yamasaki 2020 (arXiv 2008.02531), figure 3; arithmetic of the release, BestJuly/IIC, in METHODS 1.4.
 Without intra-negatives this is contrastive multiview coding with one shared network (Tian 2020).
@@ -15,7 +16,7 @@ Without intra-negatives this is contrastive multiview coding with one shared net
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -36,8 +37,9 @@ from unreel.views.residual import Residual
 class Config:
     """Options of IIC."""
 
-    intra_negatives: Literal["repeat", "shuffle-chunks", "shuffle-frames", "rotate", "none"] = "repeat"
-    """How time is broken: one frame repeated, two of four chunks swapped (the code), frames permuted (the paper's figure)."""
+    intra_negatives: Literal["repeat", "shuffle", "shuffle-frames", "rotate", "none"] = "repeat"
+    """How time is broken: one frame repeated, two of four chunks swapped (the code), or all frames permuted (the
+    paper's figure); rotate turns the picture instead; none is contrastive multiview coding."""
     second_view: Literal["residual", "flow-u", "flow-v", "rgb"] = "residual"
     """View 2: residual frames, one component of optical flow, or RGB again."""
     residual: Residual = Residual("forward", "lead-in", True)  # noqa: RUF009  # frozen, so safe as a default
@@ -57,7 +59,8 @@ class Config:
     exclude_neighbours_s: float = 0.0
     """Keep segments of the same recording that begin within so many seconds out of the negatives."""
     positives: Literal["memory", "batch"] = "memory"
-    """The positive is the other view's row in memory (an epoch old, random at first), or the other view now."""
+    """The positive is the other view's row in memory (an epoch old, random at first), or the other view of this batch
+    with gradient; then the other instances of the batch are negatives too, or fresh and stale would tell them apart."""
     intra_source: Literal["memory", "batch"] = "memory"
     """Intra-negatives are rows of memory without gradient, or this batch's broken clips with gradient."""
     head: Literal["none", "mlp"] = "none"
@@ -95,6 +98,10 @@ PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"iic": iic, "iic-pa
 
 class Method(nn.Module):
     """The network, its head and the memory banks of IIC."""
+
+    nce_z: Tensor
+    video_N: Tensor
+    start_s_N: Tensor
 
     def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
         super().__init__()
@@ -135,9 +142,12 @@ class Method(nn.Module):
         if self._pending is None:
             return
         index_B, z = self._pending
-        for name, bank in self.banks.items():
-            bank.update(index_B, z[name].float(), self.config.memory_momentum)  # type: ignore[operator]
+        for name in self.banks:
+            self.bank(name).update(index_B, z[name].float(), self.config.memory_momentum)
         self._pending = None
+
+    def bank(self, name: str) -> MemoryBank:
+        return cast(MemoryBank, self.banks[name])
 
     def embed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Embeddings (B, D) of each view. Broken clips carry gradient only when they are compared with it."""
@@ -175,24 +185,26 @@ class Method(nn.Module):
         near_s = self.config.exclude_neighbours_s
         if near_s <= 0:
             return torch.ones_like(others_BK, dtype=torch.bool)
-        same_BK = self.video_N[others_BK] == views.video_B[:, None]  # type: ignore[index]
-        return ~(same_BK & ((self.start_s_N[others_BK] - views.start_s_B[:, None]).abs() < near_s))  # type: ignore[index]
+        same_BK = self.video_N[others_BK] == views.video_B[:, None]
+        return ~(same_BK & ((self.start_s_N[others_BK] - views.start_s_B[:, None]).abs() < near_s))
 
     def candidates(
         self, z: dict[str, Tensor], anchor: str, other: str, index_B: Tensor, others_BK: Tensor, kept_BK: Tensor
     ) -> Tensor:
         """Scores of an anchor with its positive (column 0), other instances and intra-negatives; (B, 1 + K [+ ...])."""
-        a_BD, bank = z[anchor], self.banks[other]
+        a_BD, bank = z[anchor], self.bank(other)
         own_B1 = index_B[:, None]
-        memory = self.config.positives == "memory"
-        positive = bank.scores(a_BD, own_B1) if memory else (a_BD * z[other]).sum(dim=1, keepdim=True)  # type: ignore[operator]
-        columns = [positive, bank.scores(a_BD, others_BK).masked_fill(~kept_BK, -torch.inf)]  # type: ignore[operator]
+        if self.config.positives == "memory":
+            columns = [bank.scores(a_BD, own_B1)]
+        else:
+            columns = [own_first(a_BD @ z[other].T)]
+        columns.append(bank.scores(a_BD, others_BK).masked_fill(~kept_BK, -torch.inf))
         if "intra" in z and self.config.intra_source == "batch":
             columns.append(a_BD @ z["intra"].T)
         elif "intra" in z:
-            broken = self.banks["intra"]
-            columns.append(broken.scores(a_BD, own_B1))  # type: ignore[operator]
-            columns.append(broken.scores(a_BD, others_BK).masked_fill(~kept_BK, -torch.inf))  # type: ignore[operator]
+            broken = self.bank("intra")
+            columns.append(broken.scores(a_BD, own_B1))
+            columns.append(broken.scores(a_BD, others_BK).masked_fill(~kept_BK, -torch.inf))
         return torch.cat(columns, dim=1).float()
 
     def loss(self, scores_BK: Tensor, which: int) -> Tensor:
@@ -200,9 +212,16 @@ class Method(nn.Module):
         tau = self.config.temperature
         if self.config.loss == "softmax":
             return softmax_loss(scores_BK, tau)
-        if self.nce_z[which] == 0:  # type: ignore[index]
-            self.nce_z[which] = nce_constant(scores_BK, tau, self.num_rows)  # type: ignore[index]
-        return nce_loss(scores_BK, tau, self.nce_z[which], self.num_rows)  # type: ignore[index]
+        if self.nce_z[which] == 0:
+            self.nce_z[which] = nce_constant(scores_BK, tau, self.num_rows)
+        return nce_loss(scores_BK, tau, self.nce_z[which], self.num_rows)
+
+
+def own_first(scores_BB: Tensor) -> Tensor:
+    """The diagonal of a square of scores as column 0, the rest of each row after it; (B, B)."""
+    size = len(scores_BB)
+    shift_BB = (torch.arange(size)[:, None] + torch.arange(size)) % size
+    return scores_BB.gather(1, shift_BB.to(scores_BB.device))
 
 
 def top1(*scores: Tensor) -> Tensor:

@@ -148,7 +148,9 @@ def embed_instances(
     """Embeddings of instances, one row per instance (mean of its clips) or per clip."""
     if per not in ("video", "clip"):
         raise InputError(f"embeddings are per 'video' or per 'clip', not per '{per}'")
-    rows, spans, who = [], [], []
+    rows: list[np.ndarray] = []
+    spans: list[Any] = []
+    who: list[Instance] = []
     for item in encode(encoder, instances, num_clips, workers=workers, on_failure=on_failure):
         views = item.views if per == "clip" else {n: v.mean(axis=0, keepdims=True) for n, v in item.views.items()}
         vectors = joined(views)

@@ -1,7 +1,7 @@
 """Checkpoints that can't be half-written: a folder is filled aside, flushed and renamed, then a pointer is replaced.
 
     RUN/checkpoints/step-00001200/encoder.safetensors, encoder.json     what using the encoder needs
-                                  training.safetensors, training.json   what going on needs: head, memory, optimiser, step
+                                  training.safetensors, training.json   what going on needs: head, memory, optimiser
     RUN/checkpoints/index.json                                          {"last": ..., "best": ..., "best_step": ...}
 
 Weights are safetensors and everything else is JSON, so that loading one can't execute code.

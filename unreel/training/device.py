@@ -1,7 +1,7 @@
 """The one device a run uses, and what the word "auto" in its settings means there."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.fabric import Fabric
@@ -9,10 +9,16 @@ from lightning.fabric import Fabric
 from unreel.errors import InputError
 from unreel.settings import Settings
 
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
-def choose_device(asked: str) -> str:
+
+def choose_device(asked: Device) -> Device:
     """The device asked for, else CUDA, MPS or the CPU, whichever is there. Raises InputError when it is not."""
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    here: dict[Device, bool] = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if asked == "auto":
         return next(name for name, there in here.items() if there)
     if not here[asked]:

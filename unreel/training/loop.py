@@ -154,7 +154,7 @@ def watch(job: Job, log: "Log", optimizer: Any) -> None:
     found = measure(job.encoder, job.held_out or job.instances[:200])
     if found is not None:
         log.monitors(job.state["step"], found)
-        if found.same_video_mrr > job.state["best_mrr"]:
+        if job.state["step"] > 0 and found.same_video_mrr >= job.state["best_mrr"]:
             job.state |= {"best_mrr": found.same_video_mrr, "best_step": job.state["step"]}
     save(job, optimizer)
 
@@ -177,8 +177,12 @@ class Log:
         self.quarantine = RunQuarantine(job.run, job.files, job.settings.max_bad_share)
 
     def step(self, done: int, output: StepOutput, grad_norm: float, lr: float, num_clips: int) -> None:
-        """Gather a step; every `log_steps` write a row with means, rate and the share of time spent waiting for data."""
-        values = {"loss": float(output.loss), **{k: float(v) for k, v in output.logs.items()}, "grad_norm": grad_norm}
+        """Gather a step; every `log_steps` write a row: means, rate and the share of time spent waiting for data."""
+        values = {
+            "loss": float(output.loss.detach()),
+            **{k: float(v) for k, v in output.logs.items()},
+            "grad_norm": grad_norm,
+        }
         means = self.progress.gather(values, num_clips, done, self.job.settings.log_steps)
         if means is None:
             return
@@ -204,7 +208,7 @@ class Log:
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Turn Ctrl-C and SIGTERM into an entry of the list, so that a run ends after a whole step; a second Ctrl-C ends at once."""
+    """Turn Ctrl-C and SIGTERM into an entry of the list, so that a run ends after a whole step."""
     caught: list[int] = []
 
     def on_signal(number: int, _frame: object) -> None:

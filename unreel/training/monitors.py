@@ -4,11 +4,12 @@ Two clips of each held-out video, its first and its last, are embedded as in use
 
     same-video R@1, MRR    does a clip find the other clip of its own video among all others'? (percent, 0 to 1)
     alignment              mean squared distance of the two clips of a video (0 to 4, lower is closer)
-    uniformity             log mean exp(-2 d^2) over clips of different videos (0 when all are one point, lower is better)
+    uniformity             log mean exp(-2 d^2) over pairs of videos (0 when all are one point, lower is better)
     effective rank         exp of the entropy of the singular values of the centred embeddings (1 to D)
 
 Source: Wang & Isola 2020 (alignment, uniformity); Garrido 2023 (RankMe; ours centres first, since features after a
-ReLU share a large mean). The best checkpoint is the one with the highest same-video MRR, the earlier one on a tie.
+ReLU share a large mean). The best checkpoint is the one with the highest same-video MRR, the later one on a tie; the
+untrained network of step 0 is measured for comparison and never chosen.
 """
 
 from collections.abc import Sequence

@@ -15,11 +15,11 @@ Item = TypeVar("Item")
 
 
 class Progress:
-    """A progress bar on a terminal, plain lines elsewhere, nothing when quiet; and the clock that tells waiting from work."""
+    """A bar on a terminal, plain lines elsewhere, nothing when quiet; and the clock that tells waiting from work."""
 
     def __init__(self, total_steps: int, batch_size: int, quiet: bool) -> None:
         self.total_steps, self.batch_size = total_steps, batch_size
-        self.console = Console(file=sys.stderr, quiet=quiet, highlight=False)
+        self.console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
         columns = (TextColumn("pre-training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
         self.bar = Bar(
             *columns,
@@ -85,7 +85,7 @@ class Progress:
         """One line for the label-free figures, and the alarm."""
         self.console.print(
             f"step {done}  same-video R@1 {found.same_video_r1:.1f} %  MRR {found.same_video_mrr:.3f}  "
-            f"alignment {found.alignment:.3f}  uniformity {found.uniformity:.2f}  effective rank {found.effective_rank:.1f}"
+            f"alignment {found.alignment:.3f}  uniformity {found.uniformity:.2f}  rank {found.effective_rank:.1f}"
         )
         if found.collapsed:
             self.console.print("[bold red]collapsed[/]: the embeddings hardly differ between videos; see the report")

@@ -1,4 +1,4 @@
-"""Files that pass the inspection and fail while training: left out of the batch, written down with their reason, counted."""
+"""Files that pass the inspection and fail while training: left out of the batch, written down, counted."""
 
 import csv
 from pathlib import Path
@@ -33,6 +33,6 @@ class RunQuarantine:
                 writer.writerow([path, reason, detail])
         if failed and len(self.known) > self.max_bad_share * self.num_files:
             raise InputError(
-                f"{len(self.known)} of {self.num_files} files can't be used, more than --max-bad-share {self.max_bad_share:g}; "
-                f"the reasons are in {self.path}"
+                f"{len(self.known)} of {self.num_files} files can't be used, more than "
+                f"--max-bad-share {self.max_bad_share:g}; the reasons are in {self.path}"
             )

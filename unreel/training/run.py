@@ -23,7 +23,8 @@ def refuse_existing(out: Path) -> None:
     """Raise RunError when the folder exists and is not empty."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(
-            f"{out} exists already; nothing was changed. Go on with it: unreel pretrain --resume {out}; or choose another --out"
+            f"{out} exists already; nothing was changed. "
+            f"Go on with it: unreel pretrain --resume {out}; or choose another --out"
         )
 
 
@@ -73,7 +74,7 @@ def describe(method: str, source: Path, options: Any, settings: Settings) -> dic
 
 
 class Table:
-    """A CSV file that grows by rows and is cut back to a step when a run goes on; columns are those of the first row."""
+    """A CSV file that grows by rows and is cut back to a step when a run goes on; the first row names the columns."""
 
     def __init__(self, path: Path, up_to_step: int) -> None:
         self.path = path

@@ -34,7 +34,7 @@ class ClipSpec:
             raise InputError(f"a clip needs at least 1 frame, got num_frames={self.num_frames}")
         if (self.fps > 0) == (self.stride_frames > 0):
             raise InputError(
-                f"say either fps or stride_frames: got fps={self.fps}, stride_frames={self.stride_frames} (0 turns one off)"
+                f"say either fps or stride_frames (0 turns one off): got {self.fps} and {self.stride_frames}"
             )
 
     @property

@@ -1,7 +1,7 @@
 """Instances in, batches of decoded clips out: one open file and one pass over it for all clips of an instance."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from unreel.video.order import Batches, generator
 
 @dataclass
 class Sample:
-    """Decoded clips of one instance, uint8 (V, T, H, W, C) with the seconds of each, or the reason why there are none."""
+    """Decoded clips of one instance, uint8 (V, T, H, W, C) with the seconds of each, or why there are none."""
 
     index: int
     epoch: int
@@ -106,11 +106,11 @@ def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def training_loader(clips: InstanceClips, batches: Batches, workers: int, pin_memory: bool) -> DataLoader[Clips]:
+def training_loader(clips: InstanceClips, batches: Batches, workers: int, pin_memory: bool) -> Iterable[Clips]:
     """Batches of `Clips` in the order of `batches`, whatever the number of workers."""
     return DataLoader(
         clips,
-        batch_sampler=batches,  # type: ignore[arg-type]  # items are (epoch, index), torch's stub wants ints
+        batch_sampler=batches,
         num_workers=workers,
         collate_fn=clips.collate,
         worker_init_fn=_one_thread,
@@ -119,11 +119,11 @@ def training_loader(clips: InstanceClips, batches: Batches, workers: int, pin_me
     )
 
 
-def sequential_loader(clips: InstanceClips, workers: int) -> DataLoader[Sample]:
+def sequential_loader(clips: InstanceClips, workers: int) -> Iterable[Sample]:
     """Every instance once, in order, one `Sample` at a time (videos differ in nothing but their clips)."""
     return DataLoader(
         clips,
-        sampler=[(0, i) for i in range(len(clips))],  # type: ignore[arg-type]
+        sampler=[(0, i) for i in range(len(clips))],
         batch_size=None,
         num_workers=workers,
         worker_init_fn=_one_thread,

@@ -1,4 +1,4 @@
-"""Which packet of a file holds which frame, worked out from one demux pass. Arithmetic only; `file.py` does the reading."""
+"""Which packet of a file holds which frame, worked out from one demux pass. Arithmetic only; `file.py` reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +23,16 @@ class FrameIndex:
     keys: np.ndarray
     first: np.ndarray
 
+    @property
+    def fps(self) -> float:
+        """Mean rate in frames per second; 25 for a single frame, which has none."""
+        return (len(self.times_s) - 1) / float(self.times_s[-1]) if self.times_s[-1] > 0 else 25.0
+
+    def is_variable(self, tick_s: float) -> bool:
+        """Whether frames stay on for times that differ by over a tenth, and by more than rounding to a tick."""
+        steps = np.diff(self.times_s)
+        return len(steps) > 1 and bool(np.ptp(steps) > 0.1 * np.median(steps) + 2 * tick_s)
+
 
 @dataclass
 class Packets:
@@ -43,10 +53,11 @@ class Packets:
 
     @property
     def leads(self) -> bool:
-        """Whether packets behind the first key packet are shown before it: their references may be missing."""
-        start = self.keys[0]
-        return self.can_seek and min(self.known()[start:]) < self.known()[start]
+        """Whether packets behind the first key packet are shown before it: what they refer to may be missing."""
+        start, known = self.keys[0], self.known
+        return self.can_seek and min(known[start:]) < known[start]
 
+    @property
     def known(self) -> list[int]:
         """The stamps, 0 for those that are missing."""
         return [stamp or 0 for stamp in self.stamps]
@@ -54,22 +65,27 @@ class Packets:
 
 def by_stamp(packets: Packets) -> np.ndarray:
     """Packets in the order of their stamps, without those that are never shown or come before the first key packet."""
-    stamps, hidden = np.asarray(packets.known(), dtype=np.int64), np.asarray(packets.hidden, dtype=bool)
-    shown = np.flatnonzero(~hidden)
+    shown = np.flatnonzero(~np.asarray(packets.hidden, dtype=bool))
     shown = shown[shown >= packets.keys[0]]
-    return shown[np.argsort(stamps[shown], kind="stable")]
+    return shown[np.argsort(np.asarray(packets.known, dtype=np.int64)[shown], kind="stable")]
 
 
-def build(packets: Packets, order: Sequence[int] | np.ndarray, second: float, fps: float) -> FrameIndex:
-    """Put the index together. `second` is the length of a stamp's unit, `fps` the rate where there are no stamps."""
+def build(packets: Packets, order: Sequence[int] | np.ndarray, tick_s: float, fps: float) -> FrameIndex:
+    """Put the index together. `tick_s` is the unit of the stamps, `fps` the rate to assume where there are none."""
     order = np.asarray(order, dtype=np.int64)
     if not packets.can_seek:
-        times_s, start = np.arange(len(order)) / fps, np.zeros(1, dtype=np.int64)
-        return FrameIndex(times_s, order, np.empty(0, dtype=np.int64), start + packets.keys[0], start)
+        times_s, none = np.arange(len(order)) / fps, np.empty(0, dtype=np.int64)
+        return FrameIndex(times_s, order, none, np.array(packets.keys[:1]), np.zeros(1, dtype=np.int64))
     stamps, keys = np.asarray(packets.stamps, dtype=np.int64), np.asarray(packets.keys, dtype=np.int64)
     shown = np.sort(stamps[order])
-    frame_of = {int(packet): frame for frame, packet in enumerate(order)}
+    frame_of = {packet: i for i, packet in enumerate(order.tolist())}
     first = np.array([frame_of.get(k, np.searchsorted(shown, stamps[k])) for k in packets.keys], dtype=np.int64)
-    ascending = first == np.maximum.accumulate(first)
     first[0] = 0
-    return FrameIndex((shown - shown[0]) * second, order, stamps, keys[ascending], first[ascending])
+    ascending = first == np.maximum.accumulate(first)
+    return FrameIndex((shown - shown[0]) * tick_s, order, stamps, keys[ascending], first[ascending])
+
+
+def from_start(packets: Packets) -> FrameIndex:
+    """The index of a file of which no more is known than its packets: frame i is packet i, to be decoded in a row."""
+    everything, none = np.arange(len(packets.stamps)), np.empty(0, dtype=np.int64)
+    return FrameIndex(everything / 1.0, everything, none, np.array(packets.keys[:1]), np.zeros(1, dtype=np.int64))

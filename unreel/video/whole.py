@@ -1,16 +1,38 @@
-"""Does a file end before its own container says it does? Told by its bytes alone, before any decoder sees it."""
+"""Is there a whole file at all? Told by the file system and by the container's own sizes, before any decoding."""
 
 import os
+import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof", b"mfra", b"sidx", b"uuid", b"meta")
+from unreel.errors import VideoError
+
+ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+ISO_BOXES = frozenset(b"ftyp moov mdat wide free skip pnot styp moof mfra sidx uuid meta".split())
 
 
-def missing_end(path: str | Path) -> str:
+def usable(path: str | Path) -> os.stat_result:
+    """The file's status. Raises VideoError: missing, unreadable, empty file, truncated."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError(str(path), "unreadable", "not a regular file")
+        if status.st_size == 0:
+            raise VideoError(str(path), "empty file")
+        if cut := missing_end(path, status.st_size):
+            raise VideoError(str(path), "truncated", cut)
+        return status
+    except FileNotFoundError as error:
+        raise VideoError(str(path), "missing") from error
+    except OSError as error:
+        raise VideoError(str(path), "unreadable", error.strerror or str(error)) from error
+
+
+def missing_end(path: str | Path, size: int) -> str:
     """What is missing at the end of the file, in words; "" when nothing is, or when its format can't tell."""
-    size = os.path.getsize(path)
     with open(path, "rb") as file:
         head = file.read(189)
         if head[4:8] in ISO_BOXES:
@@ -20,14 +42,24 @@ def missing_end(path: str | Path) -> str:
         if head[:4] == b"\x1aE\xdf\xa3":
             return _matroska(file, size)
         if head[:6] in (b"GIF87a", b"GIF89a"):
-            return _gif(file)
+            return _gif(file, size)
         if head[:1] == head[188:] == b"G" and size % 188:
             return "the last transport packet is incomplete"
-    return ""
+        return _noted(head + file.read(4096), size)
 
 
 def _beyond(name: str, end: int, size: int) -> str:
-    return f"{name} should end at byte {end}, the file at {size}" if end > size else ""
+    return f"{name} should end at byte {end}, the file ends at {size}" if end > size else ""
+
+
+def _iso(file: BinaryIO, size: int) -> str:
+    """A still picture (HEIC, AVIF) has a `meta` box and no `moov`: that is not for us to call truncated."""
+    names = set()
+    for name, end in _boxes(file, size):
+        if end > size:
+            return _beyond(name.decode(), end, size)
+        names.add(name)
+    return "" if names & {b"moov", b"meta"} else "no moov box"
 
 
 def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
@@ -44,18 +76,8 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
         at += length
 
 
-def _iso(file: BinaryIO, size: int) -> str:
-    boxes = list(_boxes(file, size))
-    for name, end in boxes:
-        if end > size:
-            return _beyond(name.decode(), end, size)
-    names = {name for name, _ in boxes}
-    # A still picture (HEIC, AVIF) has a `meta` box and no `moov`.
-    return "no moov box" if b"moov" not in names and b"meta" not in names else ""
-
-
 def _riff(file: BinaryIO, size: int) -> str:
-    """Files above 1 GB are several RIFF chunks in a row. Some writers count the 8 bytes of the chunk's own head."""
+    """Files above 1 GB are several RIFF chunks in a row. Some writers count the 8 bytes of a chunk's own head."""
     at = 0
     while at + 8 <= size:
         file.seek(at)
@@ -73,7 +95,7 @@ def _matroska(file: BinaryIO, size: int) -> str:
     file.seek(4)
     header = _vint(file)
     file.seek(header, os.SEEK_CUR)
-    if file.read(4) != b"\x18\x53\x80\x67":
+    if header < 0 or file.read(4) != b"\x18\x53\x80\x67":
         return ""
     length = _vint(file)
     return "" if length < 0 else _beyond("the Segment", file.tell() + length, size)
@@ -89,8 +111,17 @@ def _vint(file: BinaryIO) -> int:
     return -1 if value == (1 << 7 * (more + 1)) - 1 else value
 
 
-def _gif(file: BinaryIO) -> str:
+def _noted(head: bytes, size: int) -> str:
+    """WMV and FLV note their own size near the start; 0 stands for unknown."""
+    if head.startswith(ASF) and (at := head.find(ASF_PROPERTIES)) > 0:
+        return _beyond("the file", int.from_bytes(head[at + 40 : at + 48], "little"), size)
+    if head.startswith(b"FLV") and (at := head.find(b"filesize\0")) > 0:
+        (length,) = struct.unpack(">d", head[at + 9 : at + 17].ljust(8, b"\0"))
+        return _beyond("the file", int(length), size) if size < length < 2**60 else ""
+    return ""
+
+
+def _gif(file: BinaryIO, size: int) -> str:
     """Ends with a semicolon, perhaps with padding behind it."""
-    file.seek(0, os.SEEK_END)
-    file.seek(max(0, file.tell() - 64))
+    file.seek(max(0, size - 64))
     return "" if file.read().rstrip(b"\0\r\n ").endswith(b";") else "no end mark"

@@ -1,0 +1,22 @@
+#!/bin/sh
+# The main job, in the commands that a person would type. usage: demo.sh OUT [FOLDER OF VIDEOS]
+set -eu
+out=$1
+videos=${2:-}
+unreel() { printf '\n$ unreel %s\n' "$*"; "$BIN/unreel" "$@"; }
+
+if [ -e "$out" ]; then
+  echo "$out exists already; remove it first: rm -r $out" >&2
+  exit 2
+fi
+mkdir -p "$out"
+if [ -n "$videos" ]; then
+  unreel inspect "$videos"
+  unreel pretrain "$videos" --out "$out/run" --steps 600
+else
+  unreel synth "$out/videos"
+  unreel inspect "$out/videos"
+  unreel pretrain "$out/videos/train.txt" --out "$out/run" --steps 600
+  unreel evaluate retrieval "$out/run" "$out/videos"
+fi
+printf '\nreport: %s\n' "$out/run/report.html"
