@@ -27,7 +27,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
 
 unreel COMMAND --help tells a command's options."""
 
-stderr = Console(stderr=True, highlight=False)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,11 +36,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         sys.exit(run_command(args))
     except UnreelError as error:
-        stderr.print(f"[bold red]unreel:[/] {escape(str(error))}", soft_wrap=True)
+        stderr.print(f"[bold red]unreel:[/] {escape(str(error))}")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             raise
-        stderr.print(f"[bold red]unreel:[/] {escape(f'{error.filename}: {error.strerror}')}", soft_wrap=True)
+        stderr.print(f"[bold red]unreel:[/] {escape(f'{error.filename}: {error.strerror}')}")
     except KeyboardInterrupt:
         stderr.print("unreel: stopped")
         sys.exit(130)
@@ -159,7 +159,7 @@ def pretrain_args(method: str) -> Any:
 def ended(run: Path, state: dict[str, Any]) -> int:
     """Say where the result is, or how to go on."""
     if state["interrupted"]:
-        stderr.print(f"stopped at step {state['step']}, saved. Go on with: unreel pretrain --resume {run}")
+        stderr.print(escape(f"stopped at step {state['step']}, saved. Go on with: unreel pretrain --resume {run}"))
         return 130
     print(f"{run / 'report.html'}")
     return 0

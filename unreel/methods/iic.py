@@ -40,8 +40,10 @@ class Config:
     intra_negatives: Literal["repeat", "shuffle", "shuffle-frames", "rotate", "none"] = "repeat"
     """How time is broken: one frame repeated, two of four chunks swapped (the code), or all frames permuted (the
     paper's figure); rotate turns the picture instead; none is contrastive multiview coding."""
+    first_view: Literal["rgb", "residual", "flow-u", "flow-v"] = "rgb"
+    """View 1, the one that is broken into the intra-negative: RGB, residual frames or one component of optical flow."""
     second_view: Literal["residual", "flow-u", "flow-v", "rgb"] = "residual"
-    """View 2: residual frames, one component of optical flow, or RGB again."""
+    """View 2."""
     residual: Residual = Residual("forward", "lead-in", True)  # noqa: RUF009  # frozen, so safe as a default
     """Residual frames: sign, what stands before the first frame, and whether (r + 1) / 2; kept in the checkpoint."""
     loss: Literal["softmax", "nce"] = "softmax"
@@ -120,7 +122,7 @@ class Method(nn.Module):
 
     @staticmethod
     def view_spec(config: Config, settings: Settings) -> ViewSpec:
-        return ViewSpec(("rgb", config.second_view), settings.size, config.residual, config.standardize)
+        return ViewSpec((config.first_view, config.second_view), settings.size, config.residual, config.standardize)
 
     @staticmethod
     def recipe(spec: ViewSpec, config: Config, seed: int) -> TwoViewRecipe:
@@ -235,8 +237,10 @@ def check(config: Config, num_instances: int) -> None:
         raise InputError(
             f"contrast needs at least 2 instances to train on, got {num_instances}; add videos or lower --segment-s"
         )
-    if config.second_view == "rgb" and not config.two_clips:
-        raise InputError("--second-view rgb is the same tensor as view 1 unless the clips differ; add --two-clips")
+    if config.first_view == config.second_view and not config.two_clips:
+        raise InputError(
+            f"--second-view {config.second_view} is the same tensor as view 1 unless the clips differ; add --two-clips"
+        )
     if config.num_negatives < 1 or config.temperature <= 0:
         raise InputError(
             f"need num_negatives >= 1 and temperature > 0, got {config.num_negatives} and {config.temperature}"

@@ -1,10 +1,10 @@
 """Look into a video file, and read any of its frames exactly. The one file that imports `av`.
 
-Frame i is the i-th frame that a plain decode from the start gives. Containers lie about this in many ways: stamps that
-are the order of storage (AVI), seeks that land late (MPEG-TS), pictures that are stored and never shown (edit lists,
-VP8), frames that can't be decoded after a seek (open GOP). So a file is demuxed once into a `FrameIndex`, packets are
-told by their stamp, decoding begins exactly at a key packet, and every packet goes into the decoder with its number in
-place of its stamp: the frame that comes out says which packet it was.
+Frame i is the i-th frame that a plain decode gives, beginning with the first key frame. Containers lie about this in
+many ways: stamps that are the order of storage (AVI), seeks that land late (MPEG-TS), pictures that are stored and
+never shown (edit lists, VP8), frames that can't be decoded after a seek (open GOP). So a file is demuxed once into a
+`FrameIndex`, decoding begins exactly at a key packet, and every packet goes into the decoder with its number in place
+of its stamp: the frame that comes out says which packet it was.
 """
 
 import os
@@ -23,7 +23,7 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter as Scaler
 
 from unreel.errors import DiskError, InputError, VideoError
-from unreel.video.frame_index import FrameIndex, Packets, build, by_stamp, from_start
+from unreel.video.frame_index import FrameIndex, Packets, build, by_stamp, one_run
 from unreel.video.reader import NEAR_FRAMES, Reader, packets_of, stamp_of, why
 from unreel.video.whole import usable
 
@@ -36,7 +36,10 @@ ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0])
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file says about itself. Width and height are upright, that is after `rotation` (0, 90, 180, 270)."""
+    """What a file says about itself.
+
+    Width and height are upright: after `rotation`, the clockwise turn that players give it (0, 90, 180 or 270 degrees).
+    """
 
     codec: str
     width: int
@@ -100,7 +103,7 @@ def read(path: str | Path, frames: Sequence[int] | np.ndarray, size: tuple[int, 
         pictures = [_picture(reader.frame(int(i)), size, scaler) for i in wanted]
     if len({picture.shape for picture in pictures}) > 1:
         raise VideoError(str(path), "damaged", "the picture size changes on the way; read it with a size")
-    return np.stack(pictures)[rows]
+    return np.stack([pictures[row] for row in rows])
 
 
 def check(path: str | Path, full: bool) -> None:
@@ -190,6 +193,7 @@ def _demux(path: str, container: Any, stream: av.VideoStream) -> Packets:
     try:
         for n, packet in enumerate(packets_of(container, stream)):
             packets.stamps.append(stamp_of(packet))
+            packets.sizes.append(packet.size)
             if packet.is_keyframe:
                 packets.keys.append(n)
             # VP8 keeps pictures that only serve as references in packets of their own; bit 4 says shown.
@@ -209,7 +213,7 @@ def _demux(path: str, container: Any, stream: av.VideoStream) -> Packets:
 
 def _decoded_order(path: str, packets: Packets, limit: int | None) -> list[int]:
     """The packets of the first `limit` frames, or of all, in the order in which they come out of the decoder."""
-    with closing(_reader(path, from_start(packets))) as reader:
+    with closing(_reader(path, one_run(packets, np.arange(len(packets.stamps)), 1.0))) as reader:
         return [n for n, _ in islice(reader.decode(0), limit)]
 
 
@@ -249,8 +253,8 @@ def _video_stream(path: str, container: Any) -> av.VideoStream:
 
 
 def _rotation(frame: av.VideoFrame) -> int:
-    """Quarter turns anticlockwise that bring the frame upright, in degrees: 0, 90, 180 or 270."""
-    return round(frame.rotation / 90) * 90 % 360
+    """The clockwise turn that brings the frame upright: 0, 90, 180 or 270 degrees."""
+    return round(-frame.rotation / 90) * 90 % 360
 
 
 def _upright(height: int, width: int, rotation: int) -> tuple[int, int]:
@@ -262,4 +266,4 @@ def _picture(frame: av.VideoFrame, size: tuple[int, int] | None, scaler: Scaler)
     rotation = _rotation(frame)
     height, width = (frame.height, frame.width) if size is None else _upright(*size, rotation)
     rgb = scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", **ONE_THREAD)
-    return np.rot90(rgb.to_ndarray(), rotation // 90)
+    return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), -rotation // 90))

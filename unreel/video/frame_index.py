@@ -14,6 +14,7 @@ class FrameIndex:
     order      int64 (L,), the packet that holds each frame
     stamps     int64 (P,), the container's time stamp of each packet; empty when seeking by them is not possible
     keys       int64 (K,), packets that decoding can begin with
+    key_bytes  int64 (K,), their sizes
     first      int64 (K,), ascending: the first frame that comes out intact when decoding begins there
     """
 
@@ -21,6 +22,7 @@ class FrameIndex:
     order: np.ndarray
     stamps: np.ndarray
     keys: np.ndarray
+    key_bytes: np.ndarray
     first: np.ndarray
 
     @property
@@ -36,12 +38,13 @@ class FrameIndex:
 
 @dataclass
 class Packets:
-    """What a demux pass tells about P packets: stamp (pts, else dts), which are key packets, which are never shown.
+    """What a demux pass tells about P packets: stamp (pts, else dts), bytes, which are key, which are never shown.
 
     `reordered` when the decoder gives frames in another order than the stamps say.
     """
 
     stamps: list[int | None] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
     keys: list[int] = field(default_factory=list)
     hidden: list[bool] = field(default_factory=list)
     reordered: bool = False
@@ -74,18 +77,18 @@ def build(packets: Packets, order: Sequence[int] | np.ndarray, tick_s: float, fp
     """Put the index together. `tick_s` is the unit of the stamps, `fps` the rate to assume where there are none."""
     order = np.asarray(order, dtype=np.int64)
     if not packets.can_seek:
-        times_s, none = np.arange(len(order)) / fps, np.empty(0, dtype=np.int64)
-        return FrameIndex(times_s, order, none, np.array(packets.keys[:1]), np.zeros(1, dtype=np.int64))
+        return one_run(packets, order, fps)
     stamps, keys = np.asarray(packets.stamps, dtype=np.int64), np.asarray(packets.keys, dtype=np.int64)
     shown = np.sort(stamps[order])
     frame_of = {packet: i for i, packet in enumerate(order.tolist())}
     first = np.array([frame_of.get(k, np.searchsorted(shown, stamps[k])) for k in packets.keys], dtype=np.int64)
     first[0] = 0
     ascending = first == np.maximum.accumulate(first)
-    return FrameIndex((shown - shown[0]) * tick_s, order, stamps, keys[ascending], first[ascending])
+    keys, first = keys[ascending], first[ascending]
+    return FrameIndex((shown - shown[0]) * tick_s, order, stamps, keys, np.asarray(packets.sizes)[keys], first)
 
 
-def from_start(packets: Packets) -> FrameIndex:
-    """The index of a file of which no more is known than its packets: frame i is packet i, to be decoded in a row."""
-    everything, none = np.arange(len(packets.stamps)), np.empty(0, dtype=np.int64)
-    return FrameIndex(everything / 1.0, everything, none, np.array(packets.keys[:1]), np.zeros(1, dtype=np.int64))
+def one_run(packets: Packets, order: np.ndarray, fps: float) -> FrameIndex:
+    """The index of a file that can only be decoded in a row from its first key packet."""
+    keys, none = np.array(packets.keys[:1], dtype=np.int64), np.empty(0, dtype=np.int64)
+    return FrameIndex(np.arange(len(order)) / fps, order, none, keys, np.asarray(packets.sizes)[keys], keys * 0)

@@ -5,6 +5,7 @@ Of the decoder's library it knows `demux`, `seek` and `decode` alone; `file.py` 
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain, islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -71,7 +72,7 @@ class Reader:
     def decode(self, key: int) -> Iterator[tuple[int, Frame]]:
         """Frames with their numbers, from the first intact one after key packet `key`; notes trouble and goes on."""
         first = int(self.index.first[key])
-        for n, packet in self._packets_from(int(self.index.keys[key]), self._landed(key)):
+        for n, packet in self._packets(key):
             # What is shown before the first intact frame refers to pictures that this run has not seen.
             may_fail = packet is not None and self.frame_of.get(n, -1) < first
             for number, frame in self._feed(n, packet, may_fail):
@@ -88,7 +89,7 @@ class Reader:
         those of an open GOP.
         """
         keys = set(self.index.keys.tolist())
-        for n, packet in self._packets_from(0, self._landed(0)):
+        for n, packet in self._packets(0):
             if n in keys and packet is not None:
                 for number, frame in self._feed(n, packet, True) + self._feed(n, None, True):
                     if number in self.frame_of and not frame.is_corrupt:
@@ -108,47 +109,43 @@ class Reader:
                 self.trouble = self.trouble or f"{why(error)} at packet {n}"
             return []
 
-    def _packets_from(self, start: int, packets: Iterator[tuple[int, Packet]]) -> Iterator[tuple[int, Packet | None]]:
-        """The packets from number `start` on, then a None that empties the decoder."""
-        n = start
-        for n, packet in packets:
-            if n >= start:
+    def _packets(self, key: int) -> Iterator[tuple[int, Packet | None]]:
+        """Packets with their numbers from a key packet on, then a None that empties the decoder."""
+        n = start = int(self.index.keys[key])
+        try:
+            for n, packet in enumerate(self._land(key), start):
                 yield n, packet
+        except self.broken as error:
+            self.trouble = self.trouble or why(error)
         yield n + 1, None
 
-    def _landed(self, key: int) -> Iterator[tuple[int, Packet]]:
-        """Packets with their numbers, from at or before a key packet, as near as the container's seek comes to it.
+    def _land(self, key: int) -> Iterator[Packet]:
+        """The packets from a key packet on, found by the container's seek where possible.
 
-        A seek may land late (MPEG-TS) or nowhere, so it is tried for ever earlier key packets, at last from the start.
+        A seek may land late (MPEG-TS) or astray, so it is tried for ever earlier key packets, at last from the start.
         """
         back = 0
         while key > back and self.packet_of:
             self.untouched = False
             with suppress(self.broken):
                 self.container.seek(int(self.index.stamps[self.index.keys[key - back]]), stream=self.stream)
-                packets = self._numbered(None)
-                landed = next(packets, None)
-                if landed is not None and landed[0] <= self.index.keys[key]:
-                    yield landed
-                    yield from packets
-                    return
+                packets = packets_of(self.container, self.stream)
+                if (found := self._find(key, packets)) is not None:
+                    return chain([found], packets)
             back = back * 2 + 1
         if not self.untouched:
             self.container.close()
             self.container, self.stream = self.open_file(self.path)
         self.untouched = False
-        yield from self._numbered(-1)
+        return islice(packets_of(self.container, self.stream), int(self.index.keys[key]), None)
 
-    def _numbered(self, last: int | None) -> Iterator[tuple[int, Packet]]:
-        """Packets told by their stamps, and by counting on from `last` where a stamp says nothing."""
-        try:
-            for packet in packets_of(self.container, self.stream):
-                known = self.packet_of.get(stamp_of(packet))
-                if known is not None or last is not None:
-                    last = (last or 0) + 1 if known is None else known
-                    yield last, packet
-        except self.broken as error:
-            self.trouble = self.trouble or why(error)
+    def _find(self, key: int, packets: Iterator[Packet]) -> Packet | None:
+        """Pass over packets up to the key packet, by stamp and size: after a seek stamps may be guesses (MPEG-PS)."""
+        for packet in packets:
+            n = self.packet_of.get(stamp_of(packet), -1)
+            if n >= self.index.keys[key]:
+                return packet if n == self.index.keys[key] and packet.size == self.index.key_bytes[key] else None
+        return None
 
 
 def packets_of(container: Any, stream: Any) -> Iterator[Packet]:

@@ -68,7 +68,7 @@ def make_view(name: str, clips: Tensor, spec: ViewSpec) -> Tensor:
 def inference_views(frames: Tensor, spec: ViewSpec) -> dict[str, Tensor]:
     """Centre-cropped views of uint8 clips (B, lead_in + T, H, W, C), the same every time."""
     clips = augment.center_crop(to_float(frames), spec.size)
-    return {name: make_view(name, clips, spec) for name in spec.names}
+    return {name: make_view(name, clips, spec) for name in dict.fromkeys(spec.names)}
 
 
 def augmented(

@@ -1,0 +1,40 @@
+"""Real videos on disk, made once for all tests."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from unreel.video.synth import make_set
+
+SMALL = {"backbone": "tiny", "size": 32, "num_frames": 8, "batch_size": 4, "workers": 0, "device": "cpu", "threads": 1}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tests share two cores; small tensors are faster on one thread anyway."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def motion_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 small videos of 4 motion classes, with train.txt (16) and test.txt (8)."""
+    out = tmp_path_factory.mktemp("motion") / "videos"
+    make_set(out, classes=4, videos=6, seed=1, frames=24, size=(48, 64), test_share=1 / 3)
+    return out
+
+
+@pytest.fixture
+def small() -> dict[str, object]:
+    """Settings for a run of seconds."""
+    return dict(SMALL)
+
+
+@pytest.fixture(scope="session")
+def small_run(motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the training list of `motion_set`."""
+    import unreel
+
+    out = tmp_path_factory.mktemp("runs") / "run"
+    unreel.pretrain(motion_set / "train.txt", out=out, quiet=True, steps=8, monitor_epochs=1, log_steps=2, **SMALL)
+    return out

@@ -1,0 +1,229 @@
+"""Whole runs on real files: to the bit the same however they are cut up, and nothing lost when something goes wrong."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import unreel
+from unreel.errors import CheckpointError, InputError, NonFiniteError, RunError
+from unreel.methods import iic
+from unreel.training import loop
+
+
+def tensors(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
+    """Every tensor of a checkpoint: weights, memory, optimiser."""
+    folder = run / "checkpoints" / json.loads((run / "checkpoints" / "index.json").read_text())[which]
+    loaded: dict[str, torch.Tensor] = {}
+    for name in ("encoder.safetensors", "training.safetensors"):
+        loaded |= safetensors.torch.load_file(folder / name)
+    return loaded
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    a, b = tensors(one), tensors(other)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+    for name, dropped in (("metrics.csv", {"clips_per_s", "data_wait"}), ("monitors.csv", set())):
+        rows = [[{k: v for k, v in row.items() if k not in dropped} for row in table(run / name)] for run in (one, other)]
+        assert rows[0] == rows[1], name
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int, save: bool) -> None:
+    """Break a run off after some steps of this process, with or without the checkpoint that Ctrl-C would write."""
+    done = {"steps": 0}
+    real = loop.one_step
+
+    def counted(*args: object, **kwargs: object) -> None:
+        if done["steps"] == steps:
+            if save:
+                os.kill(os.getpid(), signal.SIGINT)
+            else:
+                raise Stop
+        real(*args, **kwargs)  # type: ignore[arg-type]
+        done["steps"] += 1
+
+    monkeypatch.setattr(loop, "one_step", counted)
+
+
+@pytest.mark.parametrize("method", ["iic", "iic-paper"])
+def test_resume_in_the_middle_of_an_epoch_is_exact_to_the_bit(
+    method: str, motion_set: Path, tmp_path: Path, small: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = small | {"steps": 9, "monitor_epochs": 1, "log_steps": 1}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    unreel.pretrain(motion_set, out=whole, method=method, quiet=True, **options)
+    stop_after(monkeypatch, 4, save=True)
+    state = unreel.pretrain(motion_set, out=cut, method=method, quiet=True, **options)
+    assert state["interrupted"] and state["step"] == 5  # the step under way is finished first; 5 is within epoch 1
+    monkeypatch.undo()
+    assert not unreel.resume(cut, quiet=True)["interrupted"]
+    assert_equal_runs(whole, cut)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint_to_the_same_bits(
+    motion_set: Path, tmp_path: Path, small: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = small | {"steps": 9, "monitor_epochs": 1, "log_steps": 1}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    unreel.pretrain(motion_set, out=whole, quiet=True, **options)
+    stop_after(monkeypatch, 8, save=False)
+    with pytest.raises(Stop):
+        unreel.pretrain(motion_set, out=cut, quiet=True, **options)
+    monkeypatch.undo()
+    rows = (cut / "metrics.csv").read_text().count("\n")
+    assert rows == 1 + 8  # more than the checkpoint knows of: they are cut back, then written again
+    unreel.resume(cut, quiet=True)
+    assert_equal_runs(whole, cut)
+
+
+def test_the_number_of_workers_changes_nothing(motion_set: Path, tmp_path: Path, small: dict[str, object]) -> None:
+    for workers in (0, 2):
+        unreel.pretrain(motion_set, out=tmp_path / str(workers), quiet=True, **small | {"steps": 6, "workers": workers})
+    assert_equal_runs(tmp_path / "0", tmp_path / "2")
+
+
+def test_another_seed_is_another_run(motion_set: Path, tmp_path: Path, small: dict[str, object]) -> None:
+    for seed in (0, 1):
+        unreel.pretrain(motion_set, out=tmp_path / str(seed), quiet=True, **small | {"steps": 2, "seed": seed})
+    a, b = tensors(tmp_path / "0"), tensors(tmp_path / "1")
+    assert any(not torch.equal(a[n], b[n]) for n in a)
+
+
+def test_ctrl_c_on_the_command_line_saves_and_says_how_to_go_on(motion_set: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 1 --threads 1 --epochs 100000 --log-steps 1"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "unreel", "pretrain", str(motion_set), "--out", str(run), *options.split()],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not ((run / "metrics.csv").exists() and (run / "metrics.csv").stat().st_size):
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert f"unreel pretrain --resume {run}" in said.replace("\n", " ") and "Traceback" not in said
+    state = json.loads((unreel_checkpoint(run) / "training.json").read_text())
+    assert state["step"] >= 1
+
+
+def unreel_checkpoint(run: Path) -> Path:
+    return run / "checkpoints" / json.loads((run / "checkpoints" / "index.json").read_text())["last"]
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_non_finite_step_stops_before_it_changes_anything(
+    what: str, motion_set: Path, tmp_path: Path, small: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = iic.softmax_loss
+    calls = {"n": 0}
+
+    def poisoned(scores: torch.Tensor, temperature: float) -> torch.Tensor:
+        calls["n"] += 1
+        if calls["n"] < 7:  # two calls a step: steps 1 to 3 are sound
+            return real(scores, temperature)
+        bad = torch.tensor(float("nan"))
+        return real(scores, temperature) + (bad if what == "loss" else (scores.sum() * 0).sqrt())
+
+    monkeypatch.setattr(iic, "softmax_loss", poisoned)
+    kept: dict[str, torch.Tensor] = {}
+    real_step = loop.one_step
+
+    def watched(job: loop.Job, *args: object) -> None:
+        kept.clear()
+        kept.update({n: t.clone() for n, t in job.method.state_dict().items() if "running" not in n and "batches" not in n})
+        kept["job"] = job  # type: ignore[assignment]
+        real_step(job, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "one_step", watched)
+    with pytest.raises(NonFiniteError, match=rf"the {what} at step 4 is (nan|inf).*--lr"):
+        unreel.pretrain(motion_set, out=tmp_path / "run", quiet=True, **small | {"steps": 6})
+    job = kept.pop("job")
+    after = job.method.state_dict()  # type: ignore[union-attr,attr-defined]
+    assert [n for n in kept if not torch.equal(kept[n], after[n])] == []
+
+
+def test_a_run_is_never_overwritten(motion_set: Path, small_run: Path, small: dict[str, object]) -> None:
+    before = {p: p.stat().st_mtime_ns for p in small_run.rglob("*") if p.is_file()}
+    with pytest.raises(RunError, match="--resume"):
+        unreel.pretrain(motion_set, out=small_run, quiet=True, **small)
+    assert before == {p: p.stat().st_mtime_ns for p in small_run.rglob("*") if p.is_file()}
+
+
+def test_a_file_that_breaks_while_training_is_quarantined_and_named(
+    motion_set: Path, tmp_path: Path, small: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from unreel import api
+
+    videos, run = tmp_path / "videos", tmp_path / "run"
+    shutil.copytree(motion_set, videos)
+    real = api.make_run
+
+    def break_one(out: Path, config: dict[str, object]) -> Path:
+        # The inspection is over, training has not begun: whichever files are trained on, two are broken now.
+        for path in sorted(videos.glob("*/*.mp4"))[:2]:
+            path.write_bytes(b"no longer a video")
+        return real(out, config)
+
+    monkeypatch.setattr(api, "make_run", break_one)
+    state = unreel.pretrain(videos, out=run, quiet=True, **small | {"steps": 10, "held_out": 0.0})
+    assert state["step"] == 10
+    rows = table(run / "quarantine.csv")
+    assert sorted(Path(r["path"]).name for r in rows) == [p.name for p in sorted(videos.glob("*/*.mp4"))[:2]]
+    assert all(r["reason"] for r in rows)
+    monkeypatch.setattr(api, "make_run", break_one)
+    with pytest.raises(InputError, match="--max-bad-share"):
+        shutil.rmtree(videos)
+        shutil.copytree(motion_set, videos)
+        unreel.pretrain(
+            videos, out=tmp_path / "strict", quiet=True, **small | {"steps": 10, "held_out": 0.0, "max_bad_share": 0.05}
+        )
+
+
+def test_nothing_in_a_run_needs_pickle(small_run: Path) -> None:
+    names = {p.suffix for p in (small_run / "checkpoints").rglob("*") if p.is_file()}
+    assert names == {".json", ".safetensors"}
+
+
+def test_a_checkpoint_of_another_network_is_refused(small_run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(unreel_checkpoint(small_run), tmp_path / "other")
+    description = json.loads((tmp_path / "other" / "encoder.json").read_text())
+    description["backbone"] = "r3d"
+    (tmp_path / "other" / "encoder.json").write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match="do not fit a r3d"):
+        unreel.load_encoder(tmp_path / "other")
+    with pytest.raises(CheckpointError, match="neither a run nor a checkpoint"):
+        unreel.load_encoder(tmp_path)
+
+
+def test_best_checkpoint_is_named_and_loadable(small_run: Path) -> None:
+    index = json.loads((small_run / "checkpoints" / "index.json").read_text())
+    monitors = table(small_run / "monitors.csv")
+    trained = [row for row in monitors if int(row["step"]) > 0]
+    top = max(float(row["same_video_mrr"]) for row in trained)
+    wanted = max(int(row["step"]) for row in trained if float(row["same_video_mrr"]) == top)
+    assert index["best_step"] == wanted and (small_run / "checkpoints" / index["best"]).is_dir()
+    assert unreel.load_encoder(small_run).spec.method == "iic"

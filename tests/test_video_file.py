@@ -1,0 +1,311 @@
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from videos import CLOSED, HEIGHT, KINDS, UNEVEN, WIDTH, encode, encode_sound, number_of, numbers, picture
+
+from unreel.errors import DiskError, InputError, VideoError
+from unreel.video import file
+from unreel.video.reader import Reader
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("kinds")
+    return {name: kind.make(folder) for name, kind in KINDS.items()}
+
+
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> list[Reader]:
+    """All readers that the library opens from here on; each counts what it feeds its decoder."""
+    opened: list[Reader] = []
+    build = file._reader
+    monkeypatch.setattr(file, "_reader", lambda path, index: opened.append(build(path, index)) or opened[-1])
+    return opened
+
+
+def sequential(path: Path) -> np.ndarray:
+    """The slow explicit twin: decode everything in a row, turn upright."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        frames = [f for packet in container.demux(stream) for f in _decode(packet)]
+        return np.stack([np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90) for f in frames])
+
+
+def _decode(packet: av.Packet) -> list[av.VideoFrame]:
+    try:
+        return packet.decode()
+    except av.FFmpegError:  # before the first key frame of a stream that was tuned into
+        return []
+
+
+def questions(num_frames: int, rng: np.random.Generator) -> Iterator[list[int]]:
+    """Scattered, contiguous, repeated and descending frame numbers."""
+    for _ in range(4):
+        yield rng.integers(0, num_frames, 6).tolist()
+        start = int(rng.integers(0, num_frames))
+        yield list(range(start, min(start + 8, num_frames)))
+        yield [start, start, start]
+        yield sorted(rng.integers(0, num_frames, 6).tolist(), reverse=True)
+    yield list(range(num_frames))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_exactly_the_frames_asked_for(name: str, made: dict[str, Path]) -> None:
+    path, says = made[name], KINDS[name].says
+    twin = sequential(path)
+    assert numbers(twin) == says
+    for asked in questions(len(says), np.random.default_rng(0)):
+        got = file.read(path, asked)
+        assert got.dtype == np.uint8 and numbers(got) == [says[i] for i in asked]
+        assert np.array_equal(got, twin[asked]), "a frame differs from sequential decoding"
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_index_probe_and_health(name: str, made: dict[str, Path]) -> None:
+    path, says = made[name], KINDS[name].says
+    index, info = file.index_frames(path), file.probe(path)
+    assert index.times_s[0] == 0 and (np.diff(index.times_s) > 0).all() and index.times_s.dtype == np.float64
+    assert len(index.times_s) == info.num_frames == len(says)
+    assert (info.height, info.width) == (HEIGHT, WIDTH) and info.size_bytes == path.stat().st_size
+    assert info.variable_fps == ("variable" in name)
+    assert info.rotation == (int(name.split()[1]) if name.startswith("phone") else 0)
+    if "variable" not in name and "stamps" not in name:
+        assert info.fps == pytest.approx(25) and info.duration_s == pytest.approx(len(says) / 25, abs=2e-3)
+    file.check(path, full=True)
+    file.check(path, full=False)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_decoding_begins_at_the_key_frame(name: str, made: dict[str, Path], readers: list[Reader]) -> None:
+    index = file.index_frames(made[name])
+    last = max(k for k in range(len(index.keys)) if index.first[k] < len(index.order))
+    readers.clear()
+    file.read(made[name], [int(index.first[last])])
+    behind = len(KINDS[name].says) if not len(index.stamps) else len(index.stamps) - index.keys[last]
+    if "refresh" not in name:  # whose key frames become whole only some frames later
+        assert [reader.num_fed <= behind + 1 for reader in readers] == [True]
+
+
+def test_reading_a_window_leaves_the_rest_alone(tmp_path: Path, readers: list[Reader]) -> None:
+    path = encode(tmp_path / "long.mp4", 300, options={"g": "30", "keyint_min": "30"})
+    file.index_frames(path)
+    readers.clear()
+    assert numbers(file.read(path, range(155, 163))) == list(range(155, 163))
+    assert readers[0].num_fed < 25
+    file.read(path, [0, 299])
+    assert readers[1].num_fed < 40
+    file.read(path, range(140, 170))
+    assert readers[2].num_fed < 60
+    with pytest.raises(AssertionError):
+        file.check(path, full=True)
+        assert readers[3].num_fed < 300
+
+
+def test_times_of_a_variable_rate(made: dict[str, Path]) -> None:
+    for name in ("h264 mp4 variable rate", "h264 mkv variable rate"):
+        times_s = file.index_frames(made[name]).times_s
+        assert np.allclose(times_s, (np.array(UNEVEN) - UNEVEN[0]) / 1000, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["h264 mp4", "phone 90", "gif", "hevc mp4 10 bit"])
+def test_resized(name: str, made: dict[str, Path]) -> None:
+    got = file.read(made[name], [3, 50, 3], size=(32, 72))
+    assert got.shape == (3, 32, 72, 3) and numbers(got) == [3, 50, 3]
+
+
+def test_grey_levels_survive_every_range(tmp_path: Path, made: dict[str, Path]) -> None:
+    full = encode(tmp_path / "full.mp4", 3, pix_fmt="yuvj420p", options={"crf": "10"})
+    for path in (full, made["h264 mp4"], made["hevc mp4 10 bit"], made["mjpeg avi"]):
+        assert np.abs(file.read(path, [1])[0].astype(int) - picture(1)).mean() < 6
+
+
+@pytest.mark.parametrize("name", ["h264 mp4", "h264 mp4 open gop", "h264 ts open gop", "hevc mp4 open gop", "phone 90"])
+def test_key_frames(name: str, made: dict[str, Path]) -> None:
+    index = file.index_frames(made[name])
+    keys = list(file.key_frames(made[name], (32, 48)))
+    assert [number_of(frame) for _, frame in keys] == index.first.tolist()
+    assert [time_s for time_s, _ in keys] == index.times_s[index.first].tolist()
+
+
+def test_no_frames_asked_for(made: dict[str, Path]) -> None:
+    assert file.read(made["phone 90"], []).shape == (0, HEIGHT, WIDTH, 3)
+    assert file.read(made["phone 90"], [], size=(5, 7)).shape == (0, 5, 7, 3)
+
+
+@pytest.mark.parametrize("asked", [[60], [-1], [0, 1000]])
+def test_a_number_that_is_not_there(asked: list[int], made: dict[str, Path]) -> None:
+    with pytest.raises(InputError, match="frames 0 to 59"):
+        file.read(made["h264 mp4"], asked)
+
+
+def test_index_is_kept_until_the_file_changes(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 10)
+    assert file.index_frames(path) is file.index_frames(str(path))
+    encode(path, 20)
+    assert len(file.index_frames(path).times_s) == 20
+
+
+@pytest.mark.parametrize("name", ["a:b.mp4", "100%d.mp4", "-x.mp4", 'q"? #.mp4', "concat:a.mp4", "ünï.mp4"])
+def test_any_file_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.replace(encode(tmp_path / "a.mp4", 5), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert numbers(file.read(name, [4])) == [4]
+
+
+def reason(path: Path) -> str:
+    """What every door says about a file that can't be used."""
+    said = set()
+    for look in (file.index_frames, file.probe, lambda p: file.read(p, [0]), lambda p: file.check(p, full=False)):
+        with pytest.raises(VideoError) as raised:
+            look(path)
+        said.add(raised.value.reason)
+        assert raised.value.path == str(path)
+    assert len(said) == 1
+    return said.pop()
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, 20000, dtype=np.uint8).tobytes()
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c6360000000020001"
+    "48afa4710000000049454e44ae426082"
+)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("text.mp4", b"no video at all\n" * 100),
+        ("text.txt", b"no video at all\n" * 100),
+        ("noise.mp4", NOISE),
+        ("noise.avi", NOISE),
+        ("zeros.ts", bytes(20000)),
+        ("image.png", PIXEL),
+        ("image.mp4", PIXEL),
+        ("list.m3u8", b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9.0,\na.ts\n#EXT-X-ENDLIST\n"),
+        ("list.mp4", b"ffconcat version 1.0\nfile 'a.mp4'\n"),
+    ],
+)
+def test_not_a_video(name: str, content: bytes, tmp_path: Path) -> None:
+    encode(tmp_path / "a.mp4", 3)
+    encode(tmp_path / "a.ts", 3)
+    (tmp_path / name).write_bytes(content)
+    assert reason(tmp_path / name) == "not a video"
+
+
+def test_nothing_to_open(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert reason(tmp_path / "absent.mp4") == "missing"
+    assert reason(tmp_path / "empty.mp4") == "empty file"
+    assert reason(tmp_path) == "unreadable"
+    assert reason(tmp_path / "pipe.mp4") == "unreadable"
+    assert reason(encode_sound(tmp_path / "sound.mp4")) == "no video stream"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 3)
+    path.chmod(0)
+    assert reason(path) == "unreadable"
+
+
+def test_no_permission_told_by_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = encode(tmp_path / "a.mp4", 3)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("unreel.video.whole.missing_end", refuse)
+    assert reason(path) == "unreadable"
+
+
+WHOLE = ["h264 mp4", "h264 mov", "h264 mkv open gop", "h264 ts", "h264 flv", "xvid avi", "vp9 webm", "gif", "wmv"]
+
+
+@pytest.mark.parametrize("name", [*WHOLE, "moov in front"])
+def test_cut_short_anywhere(name: str, made: dict[str, Path], tmp_path: Path) -> None:
+    front = {"movflags": "+faststart"}
+    whole = made[name] if name in made else encode(tmp_path / "front.mp4", options=CLOSED, muxer=front)
+    data, path = whole.read_bytes(), tmp_path / f"cut{whole.suffix}"
+    for share in (0.2, 0.35, 0.5, 0.7, 0.9, 0.99):
+        end = int(share * len(data))
+        path.write_bytes(data[: end + (end % 188 == 0)])
+        assert reason(path) == "truncated", share
+    path.write_bytes(data[:-9])
+    assert reason(path) == "truncated"
+
+
+def test_absurd_size(tmp_path: Path) -> None:
+    assert reason(encode(tmp_path / "wide.avi", 1, "mjpeg", size=(16, 16400), pix_fmt="yuvj420p")) == "damaged"
+
+
+def textured(number: int, width: int, height: int) -> np.ndarray:
+    """Moving noise: in such a stream nearly every bit codes a picture."""
+    coarse = np.random.default_rng(7).integers(0, 200, (40, 60, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    fine = np.random.default_rng(number).integers(0, 55, (height, width, 3), dtype=np.uint8)
+    return coarse[number % 30 : number % 30 + height, number % 50 : number % 50 + width] + fine
+
+
+def test_damage_is_told_and_stays_where_it_is(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", 60, options={"g": "12", "keyint_min": "12", "bf": "2"}, draw=textured)
+    whole, index = file.read(path, range(60)), file.index_frames(path)
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(container.streams.video[0]) if p.size]
+    key = packets[index.keys[2]]
+    data = bytearray(path.read_bytes())
+    data[key.pos + key.size // 2 : key.pos + key.size // 2 + 40] = bytes(40)
+    path.write_bytes(data)
+    with pytest.raises(VideoError) as raised:
+        file.check(path, full=True)
+    assert raised.value.reason == "damaged"
+    with pytest.raises(VideoError):
+        file.read(path, [0, index.first[2] + 3])
+    rest = [*range(0, index.first[2] - 3), *range(index.first[3], 60)]
+    assert np.array_equal(file.read(path, rest), whole[rest])
+
+
+def test_bit_flips_in_h264(tmp_path: Path) -> None:
+    """Most single flips are noticed (0.8 of 250 in our measurement), and none does anything but raise VideoError."""
+    path = encode(tmp_path / "a.mp4", 48, options=CLOSED, draw=textured)
+    data, rng, noticed = path.read_bytes(), np.random.default_rng(0), 0
+    flipped = tmp_path / "flipped.mp4"
+    for _ in range(40):
+        bit, bad = int(rng.integers(len(data) * 8)), bytearray(data)
+        bad[bit // 8] ^= 1 << bit % 8
+        flipped.write_bytes(bad)
+        try:
+            file.check(flipped, full=True)
+        except VideoError:
+            noticed += 1
+    assert noticed >= 24
+
+
+def test_write(tmp_path: Path) -> None:
+    frames = np.stack([picture(i) for i in range(30)])
+    file.write(tmp_path / "a.mp4", frames, fps=29.97)
+    file.write(tmp_path / "b.mp4", iter(frames), fps=29.97)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    assert numbers(file.read(tmp_path / "a.mp4", range(30))) == list(range(30))
+    info = file.probe(tmp_path / "a.mp4")
+    assert (info.codec, info.num_frames) == ("h264", 30) and info.fps == pytest.approx(29.97)
+    assert len(file.index_frames(tmp_path / "a.mp4").keys) >= 3
+    file.write(tmp_path / "odd.mp4", frames[:, :-1, :-1], fps=10)
+    assert (file.probe(tmp_path / "odd.mp4").height, file.probe(tmp_path / "odd.mp4").width) == (HEIGHT - 2, WIDTH - 2)
+
+
+def test_write_leaves_nothing_half_done(tmp_path: Path) -> None:
+    def running_full() -> Iterator[np.ndarray]:
+        yield picture(0)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DiskError, match="No space left"):
+        file.write(tmp_path / "a.mp4", running_full(), fps=25)
+    with pytest.raises(DiskError, match="No such file"):
+        file.write(tmp_path / "absent" / "a.mp4", [picture(0)], fps=25)
+    assert list(tmp_path.iterdir()) == []
