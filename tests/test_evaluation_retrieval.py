@@ -222,25 +222,24 @@ def test_the_untrained_floor_is_seeded_and_leaves_the_seed_alone(encoder: Encode
     assert one.spec.method == "untrained" and not one.backbone.training
 
 
-def test_a_query_in_the_gallery_is_refused(
-    videos: Lists, encoder: Encoder, tmp_path: Path
-) -> None:
+def test_a_query_in_the_gallery_is_refused(videos: Lists, encoder: Encoder, tmp_path: Path) -> None:
     train, test = videos
     with pytest.raises(InputError, match="find itself"):
         evaluate_retrieval(encoder, train, [*test, train[3]], PROTOCOL)
     copy = tmp_path / "copy.mp4"
     shutil.copy(train[3].path, copy)
-    with pytest.raises(InputError, match=r"same content as .*03\.mp4"):
-        lists.check_lists(train, [*test, Instance(str(copy), 99, 0, 1, "down")])
+    twins = [*test, Instance(str(copy), 99, 0, 1, "down")]
+    lists.check_lists(train, twins)  # a copy elsewhere is no reason to refuse a data set, but it is said
+    assert any(
+        "content of a training video" in said and "copy.mp4" in said for said in lists.cautions(twins, train, [1])
+    )
     link = tmp_path / "link.mp4"
     link.symlink_to(train[4].path)
     with pytest.raises(InputError, match="find itself"):
         lists.check_lists(train, [Instance(str(link), 99, 0, 1, "down")])
 
 
-def test_unreadable_files_and_lonely_classes_are_said(
-    videos: Lists, encoder: Encoder, tmp_path: Path
-) -> None:
+def test_unreadable_files_and_lonely_classes_are_said(videos: Lists, encoder: Encoder, tmp_path: Path) -> None:
     train, test = videos
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video at all")

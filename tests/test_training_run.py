@@ -37,7 +37,8 @@ def assert_equal_runs(one: Path, other: Path) -> None:
     assert a.keys() == b.keys()
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
     for name, dropped in (("metrics.csv", {"clips_per_s", "data_wait"}), ("monitors.csv", set())):
-        rows = [[{k: v for k, v in row.items() if k not in dropped} for row in table(run / name)] for run in (one, other)]
+        tables = [table(run / name) for run in (one, other)]
+        rows = [[{k: v for k, v in row.items() if k not in dropped} for row in one_table] for one_table in tables]
         assert rows[0] == rows[1], name
 
 
@@ -108,7 +109,8 @@ def test_another_seed_is_another_run(motion_set: Path, tmp_path: Path, small: di
 
 def test_ctrl_c_on_the_command_line_saves_and_says_how_to_go_on(motion_set: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    options = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 1 --threads 1 --epochs 100000 --log-steps 1"
+    options = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 1 --threads 1 --log-steps 1"
+    options += " --epochs 100000"
     process = subprocess.Popen(
         [sys.executable, "-m", "unreel", "pretrain", str(motion_set), "--out", str(run), *options.split()],
         stderr=subprocess.PIPE,
@@ -150,7 +152,8 @@ def test_a_non_finite_step_stops_before_it_changes_anything(
 
     def watched(job: loop.Job, *args: object) -> None:
         kept.clear()
-        kept.update({n: t.clone() for n, t in job.method.state_dict().items() if "running" not in n and "batches" not in n})
+        state = job.method.state_dict().items()
+        kept.update({n: t.clone() for n, t in state if "running" not in n and "batches" not in n})
         kept["job"] = job  # type: ignore[assignment]
         real_step(job, *args)  # type: ignore[arg-type]
 

@@ -90,10 +90,8 @@ def test_ucf101_and_hmdb51_names_give_groups(tmp_path: Path) -> None:
 
 def test_a_text_list(tmp_path: Path) -> None:
     touch(tmp_path, "run/a 1.mp4", "walk/b.mp4", "walk/#c.mp4", "no_suffix")
-    text = (
-        "\ufeff# comment\r\nrun/a 1.mp4\r\n\r\nwalk/b.mp4 17\r\nwalk/b.mp4\r\nwalk/#c.mp4\r\ngone.mp4\r\nno_suffix\r\n"
-    )
-    (tmp_path / "list.txt").write_bytes(text.encode())
+    lines = ["\ufeff# comment", "run/a 1.mp4", "", "walk/b.mp4 17", "run/../walk/b.mp4", "walk/#c.mp4", "gone.mp4"]
+    (tmp_path / "list.txt").write_bytes("\r\n".join([*lines, "no_suffix"]).encode())
     listed = find_videos(tmp_path / "list.txt")
     assert names(listed, tmp_path) == ["run/a 1.mp4", "walk/b.mp4", "walk/#c.mp4", "gone.mp4", "no_suffix"]
 

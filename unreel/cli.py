@@ -199,6 +199,8 @@ def evaluate_command(args: list[str]) -> int:
         print(json.dumps(result.to_json(), indent=2))
     else:
         Console().print(result.table())
+    for warning in result.warnings:
+        stderr.print(escape(f"note: {warning}"))
     return 0
 
 

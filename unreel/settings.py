@@ -6,6 +6,8 @@ Field comments become the help of `unreel pretrain --help`.
 from dataclasses import dataclass
 from typing import Literal
 
+from unreel.errors import InputError
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -63,3 +65,26 @@ class Settings:
     """Steps between log lines."""
     max_bad_share: float = 0.2
     """Refuse to start when more than this share of the files can't be used."""
+
+    def __post_init__(self) -> None:
+        least = {
+            "batch_size": 1,
+            "epochs": 1,
+            "steps": 0,
+            "num_frames": 1,
+            "stride_frames": 0,
+            "log_steps": 1,
+            "seed": 0,
+        }
+        least |= {"size": 0, "threads": 0, "monitor_epochs": 0, "workers": -1}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise InputError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        positive = ("lr", "segment_s", "checkpoint_minutes")
+        shares = ("held_out", "max_bad_share", "warmup", "momentum")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in shares:
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")

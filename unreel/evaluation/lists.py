@@ -19,10 +19,9 @@ def check_lists(train: Sequence[Instance], test: Sequence[Instance]) -> None:
         bare = [i.path for i in instances if not i.label]
         if bare:
             raise InputError(f"{len(bare)} videos of the {name} list have no class, the first is {bare[0]}")
-    both = shared(train, test)
+    both = [first for first, twin in shared(train, test) if os.path.realpath(first) == os.path.realpath(twin)]
     if both:
-        (first, twin), more = both[0], len(both) - 1
-        name = first if first == twin else f"{first} (the same content as {twin})"
+        name, more = both[0], len(both) - 1
         others = f" So are {more} others." if more else ""
         raise InputError(f"{name} is in the test list and in the training list; a query would find itself.{others}")
 
@@ -44,6 +43,10 @@ def shared(train: Sequence[Instance], test: Sequence[Instance]) -> list[tuple[st
 def cautions(test: Sequence[Instance], train: Sequence[Instance], ks: Sequence[int]) -> list[str]:
     """Sentences that belong beside the figures."""
     said, known = [], {i.label for i in train}
+    twins = [pair for pair in shared(train, test) if os.path.realpath(pair[0]) != os.path.realpath(pair[1])]
+    if twins:
+        first, twin = twins[0]
+        said.append(f"{len(twins)} test videos have the content of a training video ({first} of {twin}); it flatters.")
     lost = [i.label for i in test if i.label not in known]
     if lost:
         names = ", ".join(sorted(set(lost)))

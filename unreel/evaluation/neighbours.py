@@ -19,6 +19,7 @@ from unreel.models.encoder import Encoder, encode, joined, load_encoder
 from unreel.types import Instance
 from unreel.video.manifest import Manifest
 from unreel.video.segments import instances
+from unreel.video.summary import shown
 
 QUERIES, HITS, MAX_VIDEOS = 8, 5, 300
 BUDGET_S, ENOUGH = 120.0, 40  # embedding stops after so long, once there are enough videos to choose from
@@ -27,7 +28,7 @@ Item = TypeVar("Item")
 
 @dataclass
 class Tile:
-    """A strip of frames and what is said of it. `right` is whether the class is the query's, None where one is unknown."""
+    """A strip of frames and what is said of it. `right`: is its class the query's? None where one is unknown."""
 
     frames: list[str]
     name: str
@@ -50,11 +51,12 @@ def gallery(run: Path, manifest: Manifest | None, evaluations: Sequence[dict[str
     root = manifest.root if manifest else ""
     for data in reversed(evaluations):
         if data.get("neighbours"):
+            rows, about = spread(data["neighbours"], QUERIES), data["protocol"]
             said = (
-                f"{QUERIES} of {data['protocol']['queries']} test videos, evenly spread over the list and not picked, with their "
-                f"nearest among {data['protocol']['gallery']} training videos (all views joined, {data['protocol']['layer']})."
+                f"{len(rows)} of {about['queries']} test videos, evenly spread over the list, not picked, with their "
+                f"nearest among {about['gallery']} training videos (all views joined, {about['layer']})."
             )
-            return Gallery(said, [tiles(row, root) for row in spread(data["neighbours"], QUERIES)])
+            return Gallery(said, [tiles(row, root) for row in rows])
     if manifest is None:
         return Gallery("There is nothing to show yet: the run folder has neither a manifest nor an evaluation.")
     try:
@@ -67,7 +69,7 @@ def own(run: Path, manifest: Manifest, segment_s: float) -> Gallery:
     """Neighbours among the run's own videos, held-out ones asking. Raises CheckpointError."""
     found = instances(manifest, segment_s)
     if len({i.path for i in found}) < 2:
-        return Gallery("There is no gallery: all of this run comes from a single video, so no other can be its neighbour.")
+        return Gallery("There is no gallery: this run has a single video, so no other can be its neighbour.")
     held = held_out(run)
     asking = spread([i for i in found if i.path in held] or found, QUERIES)
     others = spread([i for i in found if i not in asking], MAX_VIDEOS)
@@ -112,18 +114,17 @@ def tiles(row: dict[str, Any], root: str) -> tuple[Tile, list[Tile]]:
     """Pictures for one query and its hits."""
     query = tile(row, root)
     hits = [tile(hit, root) for hit in row["hits"][:HITS]]
-    for shown, hit in zip(hits, row["hits"], strict=False):
-        shown.score = float(hit["score"])
-        shown.right = hit["label"] == row["label"] if hit.get("label") and row.get("label") else None
+    for drawn, hit in zip(hits, row["hits"], strict=False):
+        drawn.score = float(hit["score"])
+        drawn.right = hit["label"] == row["label"] if hit.get("label") and row.get("label") else None
     return query, hits
 
 
 def tile(where: dict[str, Any], root: str) -> Tile:
     path, start_s = Path(where["path"]), float(where.get("start_s") or 0.0)
     end_s = float("inf") if where.get("end_s") is None else float(where["end_s"])
-    place = str(path.relative_to(root)) if root and path.is_relative_to(root) else "/".join(path.parts[-2:])
-    name = path.name + (f" from {int(start_s) // 60}:{int(start_s) % 60:02d}" if start_s > 0 else "")
-    return Tile(strip(str(path), start_s, end_s), name, place, where.get("label") or "")
+    name = shown(path.name) + (f" from {int(start_s) // 60}:{int(start_s) % 60:02d}" if start_s > 0 else "")
+    return Tile(strip(str(path), start_s, end_s), name, shown(str(path), root), where.get("label") or "")
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:

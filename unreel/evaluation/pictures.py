@@ -1,6 +1,7 @@
 """Pictures for a page that must open anywhere: frames as data URIs, curves as inline SVG in the page's own colours."""
 
 import base64
+import io
 import re
 from collections.abc import Sequence
 
@@ -47,29 +48,36 @@ def jpeg(frame: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def curve(x: Sequence[float], y: Sequence[float], best_x: float | None = None, smooth: bool = False, log: bool = False) -> str:
-    """A line chart as SVG markup. `smooth` draws a running mean over the raw line, `best_x` marks a point."""
-    import io
-
+def curve(
+    x: Sequence[float],
+    y: Sequence[float],
+    best_x: float | None = None,
+    smooth: bool = False,
+    log: bool = False,
+    inches: float = 3.9,
+) -> str:
+    """A line chart as SVG markup, `inches` wide. `smooth` adds a running mean, `best_x` marks a point."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "unreel", "font.size": 8.5}):
-        figure = Figure(figsize=(3.9, 1.75), layout="constrained")
+        figure = Figure(figsize=(inches, 1.75), layout="constrained")
         axes = figure.add_subplot()
         draw(axes, np.asarray(x, float), np.asarray(y, float), smooth)
         if best_x is not None and len(x):
             at = int(np.abs(np.asarray(x) - best_x).argmin())
             axes.axvline(x[at], color=ACCENT, lw=0.9, ls=(0, (3, 3)), alpha=0.7)
-            axes.plot(x[at], y[at], "o", color=ACCENT, ms=6, mec=PAPER, mew=1.5, zorder=5)
+            axes.plot(x[at], y[at], "o", color=ACCENT, ms=8, mec=PAPER, mew=1.6, zorder=5)
         style(axes, log and bool(np.all(np.asarray(y) > 0)))
         out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
     return inline(out.getvalue())
 
 
 def draw(axes: object, x: np.ndarray, y: np.ndarray, smooth: bool) -> None:
-    """The line itself, with dots when it has few points, behind its running mean when that is asked for and sensible."""
+    """The line itself, with dots when it has few points; fainter behind its running mean when that is asked for."""
     assert hasattr(axes, "plot")
     if smooth and len(y) >= 20:
         axes.plot(x, y, color=ACCENT, lw=0.8, alpha=0.3)

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import jinja2
@@ -21,10 +22,9 @@ from unreel.evaluation import floors, neighbours, pictures
 from unreel.evaluation.retrieval import caption
 from unreel.video.manifest import Manifest
 from unreel.video.segments import SEGMENT_S
-from unreel.video.summary import duration
+from unreel.video.summary import duration, shown
 
 Row = dict[str, float]
-SHOWN_BAD = 200
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Curve:
 
 
 MONITORED = (
-    Curve("same_video_r1", "Same-video R@1, %", "clips whose nearest clip comes from their own video; higher is better", 1),
-    Curve("same_video_mrr", "Same-video MRR", "mean reciprocal rank of the own video; the best checkpoint has the highest", 3),
+    Curve("same_video_r1", "Same-video R@1, %", "clips whose nearest comes from their own video; higher is better", 1),
+    Curve("same_video_mrr", "Same-video MRR", "mean reciprocal rank of the own video; the best checkpoint tops it", 3),
     Curve("effective_rank", "Effective rank", "directions the embeddings use; near 1 means collapse", 1),
     Curve("alignment", "Alignment", "squared distance of two clips of one video; lower is closer", 3),
     Curve("uniformity", "Uniformity", "how evenly embeddings fill the sphere; 0 is one point, lower is better"),
@@ -51,7 +51,7 @@ RUNNING = (
     Curve("lr", "Learning rate", "step size of the optimiser", 5),
     Curve("grad_norm", "Gradient norm", "jumps mean an unsteady run", 2, smooth=True, log=True),
     Curve("clips_per_s", "Clips per second", "training speed", 1, smooth=True),
-    Curve("data_wait", "Waiting for data", "share of the time, 0 to 1; high means decoding holds training up", 2, smooth=True),
+    Curve("data_wait", "Waiting for data", "share of the time; high means that decoding is too slow", 2, smooth=True),
 )
 
 
@@ -61,8 +61,8 @@ def write_report(run: Path) -> Path:
     if not run.is_dir():
         raise RunError(f"{run}: no such run folder")
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template("report.html")
-    text = template.render(page(run)).encode("utf-8", "backslashreplace")
+    pages = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    text = pages.get_template("report.html").render(page(run)).encode("utf-8", "backslashreplace")
     aside = run / f".report.html.{os.getpid()}"
     try:
         aside.write_bytes(text)
@@ -81,9 +81,10 @@ def page(run: Path) -> dict[str, Any]:
     pointer = load_json(run / "checkpoints" / "index.json", notes)
     metrics, monitors = load_csv(run / "metrics.csv"), load_csv(run / "monitors.csv")
     files = sorted((run / "evaluations").glob("*.json"), key=lambda f: (f.stat().st_mtime, f.name))
-    evaluations = [(f.stem, d) for f in files if "rows" in (d := load_json(f, notes)) and "protocol" in d]
+    evaluations = [(f.stem, d) for f in files if (d := load_json(f, notes)).get("rows") and d.get("protocol")]
     manifest = load_manifest(run, notes)
     settings = config.get("settings") or {}
+    segment_s = settings.get("segment_s") or SEGMENT_S
     best = next((row for row in monitors if row.get("step") == pointer.get("best_step")), None)
     return {
         "name": run.resolve().name,
@@ -91,10 +92,10 @@ def page(run: Path) -> dict[str, Any]:
         "lead": settings,
         "facts": facts(metrics, best, manifest),
         "collapsed": collapse(monitors),
-        "gallery": neighbours.gallery(run, manifest, [d for _, d in evaluations], settings.get("segment_s") or SEGMENT_S),
+        "gallery": neighbours.gallery(run, manifest, [d for _, d in evaluations], segment_s),
         "evaluations": [evaluation(name, data) for name, data in reversed(evaluations)],
         "curves": curves(metrics, (LOSS,), best) + curves(monitors, MONITORED, best),
-        "engine": curves(metrics, RUNNING, None),
+        "engine": curves(metrics, RUNNING, None, inches=2.8),
         "best": best,
         "held": bool(neighbours.held_out(run)),
         "data": manifest and describe(manifest),
@@ -161,7 +162,8 @@ def facts(metrics: list[Row], best: Row | None, manifest: Manifest | None) -> li
         found.append((f"{metrics[-1]['step']:,.0f}", "training steps", remark))
     if best and "same_video_r1" in best:
         chance = f"; chance {100 / best['num_videos']:.1f} %" if best.get("num_videos") else ""
-        found.append((f"{best['same_video_r1']:.1f} %", "same-video R@1", f"at the best checkpoint, step {best['step']:.0f}{chance}"))
+        remark = f"at the best checkpoint, step {best['step']:.0f}{chance}"
+        found.append((f"{best['same_video_r1']:.1f} %", "same-video R@1", remark))
     if best and "effective_rank" in best:
         found.append((f"{best['effective_rank']:.1f}", "effective rank", "directions the embeddings use"))
     return found
@@ -173,7 +175,7 @@ def collapse(monitors: list[Row]) -> dict[str, Any] | None:
     return {"first": int(steps[0]), "now": bool(monitors[-1].get("collapsed"))} if steps else None
 
 
-def curves(rows: list[Row], wanted: tuple[Curve, ...], best: Row | None) -> list[dict[str, Any]]:
+def curves(rows: list[Row], wanted: tuple[Curve, ...], best: Row | None, inches: float = 3.9) -> list[dict[str, Any]]:
     """Charts of the columns that are there, over epochs where they are known, else over steps."""
     drawn = []
     for curve in wanted:
@@ -183,8 +185,9 @@ def curves(rows: list[Row], wanted: tuple[Curve, ...], best: Row | None) -> list
             continue
         x, y = [row[axis] for row in points], [row[curve.column] for row in points]
         mark = best.get(axis) if best and curve is not LOSS else None
-        svg = Markup(pictures.curve(x, y, mark, curve.smooth, curve.log))
-        drawn.append({"title": curve.title, "said": curve.said, "last": f"{y[-1]:.{curve.digits}f}", "axis": axis, "svg": svg})
+        svg = Markup(pictures.curve(x, y, mark, curve.smooth, curve.log, inches))
+        last = f"{y[-1]:.{curve.digits}f}".replace("-", "−")
+        drawn.append({"title": curve.title, "said": curve.said, "last": last, "axis": axis, "svg": svg})
     return drawn
 
 
@@ -197,19 +200,22 @@ def evaluation(name: str, data: dict[str, Any]) -> dict[str, Any]:
         said = caption(protocol)
     except (KeyError, TypeError, AttributeError, ValueError):
         said = ""
-    return {"name": name, "ks": ks, "table": table, "said": said, "protocol": protocol, "warnings": data.get("warnings", [])}
+    lists = {"left_out", "floors"}
+    lines = flat({key: value for key, value in protocol.items() if key not in lists})
+    about = {"said": said, "lines": lines, "protocol": protocol, "warnings": data.get("warnings", [])}
+    return {"name": name, "ks": ks, "table": table, **about}
 
 
 def describe(manifest: Manifest) -> list[tuple[str, str]]:
     """The videos in a few lines: name and value."""
     videos = manifest.videos
     labels = {v.label for v in videos if v.label}
-    seconds = sorted(v.duration_s for v in videos)
+    lengths = sorted(v.duration_s for v in videos)
     lines = [("Folder", manifest.root), ("Videos", f"{len(videos):,}")]
     if videos:
         lines += [
-            ("Footage", duration(sum(seconds))),
-            ("Length", f"{duration(seconds[0])} to {duration(seconds[-1])}, median {duration(seconds[len(seconds) // 2])}"),
+            ("Footage", duration(sum(lengths))),
+            ("Length", f"{duration(lengths[0])} to {duration(lengths[-1])}, median {duration(median(lengths))}"),
             ("Codec", common(v.codec for v in videos)),
             ("Picture", common(f"{v.width} × {v.height}" for v in videos)),
             ("Rate", common(f"{v.fps:.4g} fps" for v in videos)),
@@ -231,12 +237,13 @@ def common(values: Any, most: int = 4) -> str:
 
 def bad(manifest: Manifest) -> list[tuple[str, str, str]]:
     """Quarantined files: path, reason, detail."""
-    return [(os.path.relpath(q.path, manifest.root) if manifest.root else q.path, q.reason, q.detail) for q in manifest.quarantine]
+    return [(shown(q.path, manifest.root), q.reason, q.detail) for q in manifest.quarantine]
 
 
 def flat(options: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """A nested dict as lines `outer.inner`, value."""
     lines = []
     for name, value in options.items():
-        lines += flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, str(value))]
+        text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        lines += flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, text)]
     return lines

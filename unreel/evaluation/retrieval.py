@@ -196,7 +196,7 @@ def _neighbours(query: VideoFeatures, gallery: VideoFeatures, shown: int, k: int
         return []
     orders, scores = nearest(query.vectors[TRAINED][rows], gallery.vectors[TRAINED], k)
     hits = [
-        [{**_who(gallery.instances[n]), "score": round(float(s), 4)} for n, s in zip(order, score, strict=True)]
+        [{**_who(gallery.instances[n]), "score": round(float(s), 6)} for n, s in zip(order, score, strict=True)]
         for order, score in zip(orders, scores, strict=True)
     ]
     return [{**_who(query.instances[row]), "hits": found} for row, found in zip(rows, hits, strict=True)]

@@ -144,7 +144,8 @@ def require_finite(value: torch.Tensor, what: str, job: Job, step: int, clips: C
     names = [job.instances[i].path for i in clips.index_B.tolist()]
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     raise NonFiniteError(
-        f"the {what} at step {step + 1} is {float(value.detach())}; stopped before the weights changed. The batch was {shown}. "
+        f"the {what} at step {step + 1} is {float(value.detach())}; stopped before the weights changed. "
+        f"The batch was {shown}. "
         f"The last checkpoint in {job.run} is intact; a lower --lr is the usual cure"
     )
 

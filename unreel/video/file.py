@@ -99,8 +99,8 @@ def read(path: str | Path, frames: Sequence[int] | np.ndarray, size: tuple[int, 
     with closing(_reader(path, index)) as reader:
         scaler = Scaler()
         if not numbers.size:
-            return _picture(reader.frame(0), size, scaler)[None][:0]
-        pictures = [_picture(reader.frame(int(i)), size, scaler) for i in wanted]
+            return _picture(path, reader.frame(0), size, scaler)[None][:0]
+        pictures = [_picture(path, reader.frame(int(i)), size, scaler) for i in wanted]
     if len({picture.shape for picture in pictures}) > 1:
         raise VideoError(str(path), "damaged", "the picture size changes on the way; read it with a size")
     return np.stack([pictures[row] for row in rows])
@@ -129,7 +129,7 @@ def key_frames(path: str | Path, size: tuple[int, int]) -> Iterator[tuple[float,
     index, scaler = index_frames(path), Scaler()
     with closing(_reader(path, index)) as reader:
         for i, frame in reader.key_frames():
-            yield float(index.times_s[i]), _picture(frame, size, scaler)
+            yield float(index.times_s[i]), _picture(path, frame, size, scaler)
 
 
 def write(
@@ -225,7 +225,9 @@ def _open(path: str) -> tuple[Any, av.VideoStream]:
     """The container and its video stream. Raises VideoError: not a video, no video stream, unreadable, damaged."""
     try:
         # The prefix keeps ffmpeg from reading a protocol into the file's name, the list from following links in it.
-        container = av.open(f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"})
+        # Given as `options` rather than `container_options`, it crashes PyAV before 18 on FLV.
+        only_files = {"protocol_whitelist": "file"}
+        container = av.open(f"file:{path}", metadata_errors="replace", container_options=only_files)
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(path, "not a video", why(error)) from error
     try:
@@ -261,9 +263,12 @@ def _upright(height: int, width: int, rotation: int) -> tuple[int, int]:
     return (width, height) if rotation in (90, 270) else (height, width)
 
 
-def _picture(frame: av.VideoFrame, size: tuple[int, int] | None, scaler: Scaler) -> np.ndarray:
+def _picture(path: str | Path, frame: av.VideoFrame, size: tuple[int, int] | None, scaler: Scaler) -> np.ndarray:
     """RGB, scaled and upright; uint8 (H, W, 3)."""
     rotation = _rotation(frame)
     height, width = (frame.height, frame.width) if size is None else _upright(*size, rotation)
-    rgb = scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", **ONE_THREAD)
+    try:
+        rgb = scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", **ONE_THREAD)
+    except av.FFmpegError as error:
+        raise VideoError(str(path), "damaged", f"a picture that can't be turned into RGB: {why(error)}") from error
     return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), -rotation // 90))

@@ -104,10 +104,11 @@ def _existing_folder(folder: Path) -> Path:
 
 def _unique(listed: Iterable[Listed], source: Path) -> list[Listed]:
     """Each file once, in order. Raises InputError if a list gives one file two labels."""
-    first: dict[Path, Listed] = {}
+    first: dict[str, Listed] = {}
     for item in listed:
-        if first.setdefault(item.path, item).label != item.label:
-            raise InputError(f"{source}: {item.path} has two labels, {first[item.path].label!r} and {item.label!r}")
+        known = first.setdefault(os.path.abspath(item.path), item)
+        if known.label != item.label:
+            raise InputError(f"{source}: {item.path} has two labels, {known.label!r} and {item.label!r}")
     return list(first.values())
 
 

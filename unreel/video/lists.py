@@ -13,7 +13,7 @@ from unreel.errors import InputError
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".ts", ".mts", ".m2ts", ".gif", ".mpg", ".mpeg", ".m2v", ".wmv"}
-    | {".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".vob", ".mxf", ".divx", ".y4m"}
+    | {".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".vob", ".mxf", ".divx", ".y4m", ".h264", ".hevc"}
 )
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv"})
 _CLASS_NUMBER = re.compile(r"(?P<path>.*\.\w+)\s+\d+")

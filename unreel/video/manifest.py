@@ -160,17 +160,18 @@ def _look(item: Listed, min_frames: int, check: Check, shots: bool) -> Video | Q
 
 def _video(path: str, item: Listed, min_frames: int, check: Check, shots: bool) -> Video:
     """One row of the manifest. Raises VideoError."""
-    if not os.path.isfile(path):
-        exists = os.path.exists(path)
-        raise VideoError(path, "unreadable" if exists else "missing", "not a file, or a folder without access" * exists)
-    content_hash = hash_file(path)
     info = file.probe(path)
     if info.num_frames < min_frames:
         raise VideoError(path, "too short", f"{info.num_frames} of at least {min_frames} frames")
     file.check(path, full=check == "full" or (check == "auto" and info.duration_s <= FULL_CHECK_S))
     changes = shot_changes(path) if shots and info.duration_s > LONG * SEGMENT_S else []
     about = {f.name: getattr(info, f.name) for f in fields(info) if f.name in _SCHEMA.names}
-    about |= {"content_hash": content_hash, "shot_changes_s": tuple(changes), "label": item.label, "group": item.group}
+    about |= {
+        "content_hash": hash_file(path),
+        "shot_changes_s": tuple(changes),
+        "label": item.label,
+        "group": item.group,
+    }
     return Video(path=path, **about)
 
 

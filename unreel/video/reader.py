@@ -52,8 +52,8 @@ class Reader:
         back = 1
         while (frame := self._run_to(i)) is None:
             if key == 0:
-                why = self.trouble or "does not come out of the decoder"
-                raise VideoError(self.path, "damaged", f"frame {i}: {why}")
+                detail = self.trouble or "does not come out of the decoder"
+                raise VideoError(self.path, "damaged", f"frame {i}: {detail}")
             key, back = max(0, key - back), back * 2
             self._begin(key)
         return frame

@@ -1,0 +1,87 @@
+"""The whole story in one file: videos in, an encoder out, and its nearest neighbours.
+
+    python examples/story.py OUT
+
+Each hop is a few lines that can be run alone. `unreel pretrain` does the same with checkpoints, monitors and a report.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from unreel.methods import iic
+from unreel.models import build_backbone
+from unreel.models.encoder import Encoder, EncoderSpec, embed_instances
+from unreel.settings import Settings
+from unreel.types import Instance
+from unreel.video.clips import ClipSpec, clip_at, timeline
+from unreel.video.dataset import InstanceClips, training_loader
+from unreel.video.file import index_frames, probe, read
+from unreel.video.manifest import inspect
+from unreel.video.order import Batches, steps_per_epoch
+from unreel.video.segments import instances
+from unreel.video.synth import make_set
+
+EPOCHS, BATCH_SIZE, SEED = 2, 8, 0
+
+
+def look_at_one_video(path: str) -> None:
+    """File -> clip times -> decoded window. Which frames to take is arithmetic; only `read` decodes."""
+    info = probe(path)
+    times_s = index_frames(path).times_s
+    spec = ClipSpec(num_frames=8, fps=12.5, stride_frames=0)
+    frames = read(path, clip_at(timeline(times_s, spec), start=0, spec=spec), size=(48, 64))
+    print(f"{Path(path).name}: {info.codec}, {info.num_frames} frames at {info.fps:g} fps; a clip is {frames.shape}")
+
+
+def build(found: list[Instance]) -> tuple[Encoder, iic.Method, object]:
+    """The encoder (what is kept), the method around it (what is dropped), and the recipe that makes its views."""
+    config, _ = iic.iic()
+    views = iic.Method.view_spec(config, Settings(size=48))
+    clip = ClipSpec(num_frames=8, fps=12.5, stride_frames=0, lead_in=views.lead_in)
+    torch.manual_seed(SEED)
+    backbone = build_backbone("tiny")
+    encoder = Encoder(EncoderSpec("tiny", "iic", clip, views), backbone)
+    return encoder, iic.Method(backbone, found, config, SEED), iic.Method.recipe(views, config, SEED)
+
+
+def train(encoder: Encoder, method: iic.Method, recipe: object, found: list[Instance]) -> None:
+    """Batch on the device -> `recipe(clips)` -> `method(views)` -> step. All chance is f(seed, epoch, index)."""
+    spec = encoder.spec
+    dataset = InstanceClips(found, spec.clip, spec.views.resize_hw, recipe.num_clips, SEED)
+    steps = EPOCHS * steps_per_epoch(len(found), BATCH_SIZE)
+    order = Batches(len(found), BATCH_SIZE, SEED, start=0, stop=steps)
+    optimizer = torch.optim.AdamW(method.parameters(), lr=2e-3)
+    method.train()
+    for step, clips in enumerate(training_loader(dataset, order, workers=0, pin_memory=False)):
+        output = method(recipe(clips))
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        method.after_step()
+        print(f"step {step + 1}/{steps}  loss {output.loss.item():.3f}")
+
+
+def nearest(encoder: Encoder, found: list[Instance]) -> None:
+    """Embeddings are unit-length rows, so that a product is a cosine."""
+    embeddings = embed_instances(encoder, found, num_clips=2)
+    cosine_NN = embeddings.vectors @ embeddings.vectors.T
+    np.fill_diagonal(cosine_NN, -1)
+    for n in range(0, len(found), 5):
+        hit = int(cosine_NN[n].argmax())
+        print(f"{Path(found[n].path).name} is nearest to {Path(found[hit].path).name} ({cosine_NN[n, hit]:.3f})")
+
+
+def main(out: Path) -> None:
+    make_set(out, classes=4, videos=5, frames=24, size=(48, 64))
+    found = instances(inspect(out))
+    look_at_one_video(found[0].path)
+    encoder, method, recipe = build(found)
+    train(encoder, method, recipe, found)
+    nearest(encoder, found)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

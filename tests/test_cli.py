@@ -1,0 +1,195 @@
+"""The command line by running it: what it prints, what it writes, and one clear line for every mistake."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import unreel
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "story.py"
+SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
+
+
+def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "unreel", *map(str, args)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=cwd, env=environment)
+
+
+def refused(*args: object, says: tuple[str, ...]) -> None:
+    """The command fails with one readable line on standard error and no traceback."""
+    done = run(*args)
+    assert done.returncode not in (0, 1), (done.returncode, done.stderr)
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1 and lines[0].startswith("unreel:"), done.stderr
+    for part in says:
+        assert part in lines[0], (part, lines[0])
+
+
+def test_overview_names_every_command() -> None:
+    from unreel.cli import COMMANDS
+
+    done = run()
+    assert done.returncode == 0
+    for name in COMMANDS:
+        assert f"unreel {name}" in done.stdout
+    assert run("--version").stdout.strip() == unreel.__version__
+
+
+def test_help_shows_the_defaults_of_the_chosen_method() -> None:
+    done = run("pretrain", "--method", "iic-paper", "--help")
+    assert done.returncode == 0 and "--intra-negatives" in done.stdout and "632" in done.stdout
+
+
+def test_inspect_prints_and_saves_and_is_zero_with_some_bad_files(motion_set: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    shutil.copytree(motion_set / "drift_left", videos)
+    (videos / "notes.mp4").write_text("not a video at all")
+    (videos / "empty.avi").touch()
+    done = run("inspect", videos, "--out", tmp_path / "manifest")
+    assert done.returncode == 0, done.stderr
+    assert "notes.mp4" in done.stdout and "not a video" in done.stdout and "empty file" in done.stdout
+    assert (tmp_path / "manifest" / "manifest.parquet").exists()
+    assert "notes.mp4" in (tmp_path / "manifest" / "quarantine.csv").read_text()
+
+
+def test_the_main_job_from_folder_to_report(motion_set: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = run("pretrain", motion_set / "train.txt", "--out", out, "--steps", 8, "--log-steps", 2, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "clips/s" in done.stderr and "waiting for data" in done.stderr and "same-video R@1" in done.stderr
+    assert done.stdout.strip().endswith("report.html") and (out / "report.html").stat().st_size > 10_000
+    assert list((out / "tensorboard").iterdir())
+
+    told = run("evaluate", "retrieval", out, motion_set, "--num-clips", 2, "--json")
+    assert told.returncode == 0, told.stderr
+    result = json.loads(told.stdout)
+    assert {"chance", "mean frame (pixels)", "frame difference", "untrained encoder", "joint"} <= result["rows"].keys()
+    assert result["protocol"]["queries"] == 8 and result["protocol"]["gallery"] == 16
+    assert run("evaluate", "retrieval", out, motion_set, "--num-clips", 2).stdout.count("%") >= 0
+    assert "R@1" in (out / "report.html").read_text()
+
+    for per, rows in (("video", 24), ("clip", 48)):
+        file = tmp_path / f"{per}.parquet"
+        embedded = run("embed", out, motion_set, "--out", file, "--per", per, "--num-clips", 2)
+        assert embedded.returncode == 0 and f"{rows} rows" in embedded.stdout, embedded.stderr
+        table = pq.read_table(file)
+        assert table.num_rows == rows
+        times = zip(table["start_s"].to_pylist(), table["end_s"].to_pylist(), strict=True)
+        assert all(start < end for start, end in times)
+
+
+def test_python_mirrors_the_commands(small_run: Path, motion_set: Path) -> None:
+    encoder = unreel.load_encoder(small_run)
+    folder = encoder.embed(motion_set, num_clips=2)
+    one = encoder.embed(folder.paths[3], num_clips=2)
+    assert len(folder) == 24 and (folder.vectors[3] == one.vectors[0]).all()
+
+
+def test_the_example_tells_the_whole_story(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLE), str(tmp_path / "v")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "step 4/4" in done.stdout and "is nearest to" in done.stdout
+    assert len(EXAMPLE.read_text().splitlines()) <= 110
+
+
+# Mistakes.
+
+
+def test_missing_and_empty_folders(tmp_path: Path) -> None:
+    refused("inspect", tmp_path / "nowhere", says=("nowhere",))
+    refused("inspect", tmp_path, says=(str(tmp_path),))
+    refused("pretrain", tmp_path / "nowhere", "--out", tmp_path / "run", says=("nowhere",))
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_readable_video(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for k in range(3):
+        (videos / f"{k}.mp4").write_bytes(os.urandom(2000))
+    done = run("inspect", videos)
+    assert done.returncode == 2 and "0.mp4" in done.stdout and "Traceback" not in done.stderr
+    refused("pretrain", videos, "--out", tmp_path / "run", says=("3", "not a video"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_many_bad_files(motion_set: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    shutil.copytree(motion_set / "drift_left", videos)
+    for k in range(4):
+        (videos / f"bad{k}.mp4").write_bytes(b"x" * 100)
+    refused("pretrain", videos, "--out", tmp_path / "run", *SMALL, says=("4", "10", "--max-bad-share"))
+    allowed = run("pretrain", videos, "--out", tmp_path / "run", *SMALL, "--steps", 1, "--max-bad-share", 0.5)
+    assert allowed.returncode == 0, allowed.stderr
+    assert "bad0.mp4" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_unknown_names_list_the_known_and_suggest(motion_set: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "run")
+    refused("pretrain", motion_set, *out, "--method", "icc", says=("unknown method 'icc'", "'iic'", "iic-paper"))
+    refused("pretrain", motion_set, *out, "--backbone", "r3dd", says=("unknown backbone 'r3dd'", "'r3d'", "c3d"))
+    refused("pretran", motion_set, says=("'pretrain'",))
+    refused("evaluate", "retreival", says=("'retrieval'",))
+    assert not (tmp_path / "run").exists()
+
+
+def test_values_out_of_range(motion_set: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "run", "--device", "cpu")
+    wrong = (("--batch-size", 0), ("--epochs", 0), ("--lr", -1), ("--num-frames", 0), ("--temperature", 0))
+    for option, value in wrong:
+        refused("pretrain", motion_set, *out, option, value, says=(option.strip("-").replace("-", "_"), str(value)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_runs_that_exist_or_do_not(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
+    refused("pretrain", motion_set, "--out", small_run, says=("exists", "--resume"))
+    refused("pretrain", "--resume", tmp_path / "nowhere", says=("not a run",))
+    refused("evaluate", "retrieval", tmp_path, motion_set, says=("neither a run nor a checkpoint",))
+    refused("embed", tmp_path, motion_set, "--out", tmp_path / "e.parquet", says=("neither a run nor a checkpoint",))
+    refused("report", tmp_path, says=("not a run",))
+
+
+def test_damaged_checkpoints(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(small_run, broken)
+    for file in broken.rglob("*.safetensors"):
+        file.write_bytes(file.read_bytes()[:100])
+    refused("evaluate", "retrieval", broken, motion_set, says=("can't be read",))
+    refused("pretrain", "--resume", broken, says=("can't go on",))
+
+
+def test_a_full_disk_is_one_line_and_nothing_half_written(motion_set: Path, tmp_path: Path) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        done = run("pretrain", motion_set, "--out", small / "run", "--steps", 2, *SMALL)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        assert "could not be written" in done.stderr and "Free some space" in done.stderr
+        assert not list(small.rglob(".writing*"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_evaluation_lists(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    shutil.copytree(motion_set, videos)
+    (videos / "test.txt").unlink()
+    refused("evaluate", "retrieval", small_run, videos, says=("test.txt", "--test"))
+    (videos / "test.txt").write_text("drift_left/gone.mp4\n")
+    refused("evaluate", "retrieval", small_run, videos, says=("gone.mp4",))
+    shutil.copy(videos / "train.txt", videos / "test.txt")
+    refused("evaluate", "retrieval", small_run, videos, says=("both",))

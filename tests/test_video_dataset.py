@@ -1,0 +1,253 @@
+"""Batches of real files: one pass per instance, the same for any number of workers, and broken files left out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from unreel.errors import REASONS
+from unreel.types import Clips, Instance
+from unreel.video import dataset
+from unreel.video.clips import ClipSpec
+from unreel.video.dataset import InstanceClips, Sample, sequential_loader, training_loader
+from unreel.video.file import index_frames, write
+from unreel.video.order import Batches
+
+FPS, SIZE = 25.0, (16, 24)
+LENGTHS = (40, 24, 30, 17, 8, 1, 50)
+ENDLESS = float("inf")
+
+
+def picture(video: int, frame: int) -> np.ndarray:
+    """The upper half says which frame it is, the lower half which video, by brightness."""
+    out = np.empty((32, 48, 3), np.uint8)
+    out[:16], out[16:] = 20 + 4 * frame, 30 + 25 * video
+    return out
+
+
+def said(frames: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(numbers of the frames, numbers of the videos) of decoded frames (..., H, W, C)."""
+    grey = np.asarray(frames, dtype=np.float64).mean(axis=-1)
+    upper, lower = grey[..., 2:5, :].mean(axis=(-1, -2)), grey[..., 11:14, :].mean(axis=(-1, -2))
+    return np.rint((upper - 18.5) / 4).astype(int), np.rint((lower - 28.5) / 25).astype(int)  # YUV rounds down
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("coded")
+    for video, length in enumerate(LENGTHS):
+        write(out / f"{video}.mp4", (picture(video, k) for k in range(length)), FPS, crf=8)
+    return out
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> list[Instance]:
+    return [Instance(str(folder / f"{video}.mp4"), video, 0.0, ENDLESS) for video in range(len(LENGTHS))]
+
+
+@pytest.fixture(params=["cut short", "no video", "missing"])
+def with_broken(request: pytest.FixtureRequest, whole: list[Instance], tmp_path: Path) -> list[Instance]:
+    """The videos, of which number 2 can't be used."""
+    bad = tmp_path / "bad.mp4"
+    if request.param == "cut short":
+        content = Path(whole[2].path).read_bytes()
+        bad.write_bytes(content[: len(content) * 2 // 3])
+    elif request.param == "no video":
+        bad.write_text("this is no video\n" * 50)
+    return [*whole[:2], Instance(str(bad), 2, 0.0, ENDLESS), *whole[3:]]
+
+
+def loaded(clips: InstanceClips, workers: int = 0, start: int = 0, stop: int = 4) -> list[Clips]:
+    return list(training_loader(clips, Batches(len(clips), 3, 5, start, stop), workers, pin_memory=False))
+
+
+def assert_same(one: Clips, other: Clips) -> None:
+    for name in ("frames", "index_B", "video_B", "start_s_B"):
+        a, b = getattr(one, name), getattr(other, name)
+        assert a.dtype == b.dtype and torch.equal(a, b), name
+    assert (one.epoch, one.failed) == (other.epoch, other.failed)
+
+
+def test_one_pass_over_a_file_for_all_clips_of_an_instance(
+    whole: list[Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, np.ndarray]] = []
+    real = dataset.read
+
+    def counted(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        calls.append((path, frames))
+        return real(path, frames, size)
+
+    monkeypatch.setattr(dataset, "read", counted)
+    clips = InstanceClips(whole, ClipSpec(8), SIZE, num_clips=5, seed=0)
+    for index in range(len(whole)):
+        sample = clips[(0, index)]
+        chosen = clips.choose(index_frames(whole[index].path).times_s, whole[index], 0, index)
+        assert len(calls) == index + 1 and calls[-1][0] == whole[index].path
+        assert calls[-1][1].tolist() == sorted({int(f) for clip in chosen for f in clip})  # each frame decoded once
+        assert sample.frames is not None and sample.frames.shape == (5, 8, *SIZE, 3)
+        assert sample.frames.dtype == np.uint8
+        numbers, videos = said(sample.frames)
+        np.testing.assert_array_equal(numbers, np.stack(chosen))
+        assert (videos == index).all()
+
+
+@pytest.mark.parametrize(
+    "spec", [ClipSpec(8), ClipSpec(8, stride_frames=2, lead_in=1), ClipSpec(8, fps=12.5, stride_frames=0)]
+)
+def test_workers_change_nothing(spec: ClipSpec, whole: list[Instance]) -> None:
+    clips = InstanceClips(whole, spec, SIZE, num_clips=2, seed=7)
+    alone = loaded(clips)
+    assert [len(batch.index_B) for batch in alone] == [3, 3, 3, 3]
+    for workers in (1, 2):
+        for one, other in zip(alone, loaded(clips, workers), strict=True):
+            assert_same(one, other)
+
+
+def test_going_on_gives_the_batches_of_the_whole(whole: list[Instance]) -> None:
+    clips = InstanceClips(whole, ClipSpec(8), SIZE, num_clips=1, seed=7)
+    for one, other in zip(loaded(clips)[3:], loaded(clips, start=3), strict=True):
+        assert_same(one, other)
+
+
+def test_a_batch_says_who_is_in_it(whole: list[Instance]) -> None:
+    late = [Instance(i.path, 10 + i.video, 0.04 * i.video, ENDLESS) for i in whole]
+    clips = InstanceClips(late, ClipSpec(8), SIZE, num_clips=1, seed=7)
+    for batch, items in zip(loaded(clips), Batches(len(late), 3, 5, 0, 4), strict=True):
+        assert [(batch.epoch, i) for i in batch.index_B.tolist()] == items
+        assert batch.video_B.tolist() == [10 + i for _, i in items]
+        assert batch.start_s_B.tolist() == [0.04 * i for _, i in items]
+        assert batch.index_B.dtype == batch.video_B.dtype == torch.int64 and batch.start_s_B.dtype == torch.float64
+        assert (said(batch.frames)[1] == batch.index_B[:, None, None].numpy()).all()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_file_is_left_out_and_named(workers: int, whole: list[Instance], with_broken: list[Instance]) -> None:
+    sound = loaded(InstanceClips(whole, ClipSpec(8), SIZE, 1, seed=7))
+    named = []
+    for batch, full in zip(
+        loaded(InstanceClips(with_broken, ClipSpec(8), SIZE, 1, seed=7), workers), sound, strict=True
+    ):
+        kept = full.index_B != 2
+        assert batch.epoch == full.epoch
+        assert torch.equal(batch.index_B, full.index_B[kept]) and torch.equal(batch.frames, full.frames[kept])
+        assert torch.equal(batch.video_B, full.video_B[kept]) and torch.equal(batch.start_s_B, full.start_s_B[kept])
+        assert len(batch.failed) == int((~kept).sum())
+        named += batch.failed
+    assert named and {path for path, _ in named} == {with_broken[2].path}
+    assert all(why.split(":")[0] in REASONS and not why.endswith(":") for _, why in named)
+
+
+def test_a_batch_of_broken_files_is_empty_and_names_them(tmp_path: Path) -> None:
+    nothing = [Instance(str(tmp_path / f"{k}.mp4"), k, 0.0, ENDLESS) for k in range(3)]
+    (batch,) = loaded(InstanceClips(nothing, ClipSpec(8), SIZE, 2, seed=0), stop=1)
+    assert len(batch.frames) == len(batch.index_B) == len(batch.video_B) == len(batch.start_s_B) == 0
+    assert batch.frames.ndim == 6 and batch.frames.dtype == torch.uint8 and batch.epoch == 0
+    assert sorted(batch.failed) == [(i.path, "missing") for i in nothing]
+
+
+def test_broken_files_do_not_stop_a_walk_in_order(with_broken: list[Instance]) -> None:
+    clips = InstanceClips(with_broken, ClipSpec(8), SIZE, 3)
+    walks: list[list[Sample]] = [list(sequential_loader(clips, workers)) for workers in (0, 2)]
+    for walk in walks:
+        assert [sample.index for sample in walk] == list(range(len(LENGTHS)))
+        assert [sample.failed is not None for sample in walk] == [k == 2 for k in range(len(LENGTHS))]
+        assert walk[2].frames is None and walk[2].failed is not None and walk[2].failed[0] == with_broken[2].path
+    for one, other in zip(*walks, strict=True):
+        np.testing.assert_array_equal(np.asarray(one.frames), np.asarray(other.frames))
+        np.testing.assert_array_equal(np.asarray(one.spans_s), np.asarray(other.spans_s))
+
+
+def test_evaluation_clips_are_evenly_spread_from_the_first_frame_to_the_last(whole: list[Instance]) -> None:
+    clips = InstanceClips(whole, ClipSpec(8), SIZE, num_clips=4)
+    for index, length in enumerate(LENGTHS):
+        numbers = said(np.asarray(clips[(0, index)].frames))[0]
+        if length < 8:
+            np.testing.assert_array_equal(numbers, np.tile(np.arange(8) % length, (4, 1)))
+            continue
+        starts = numbers[:, 0]
+        assert starts.tolist() == [k * (length - 8) // 3 for k in range(4)]
+        np.testing.assert_array_equal(numbers, starts[:, None] + np.arange(8))
+        np.testing.assert_array_equal(numbers, said(np.asarray(clips[(9, index)].frames))[0])
+
+
+@pytest.mark.parametrize(
+    ("spec", "video", "first", "last"),
+    [
+        (ClipSpec(8), 0, [0, 32], [7, 39]),
+        (ClipSpec(8, lead_in=2), 0, [2, 32], [9, 39]),
+        (ClipSpec(8, stride_frames=3), 0, [0, 18], [21, 39]),
+        (ClipSpec(8, fps=12.5, stride_frames=0), 0, [0, 24], [14, 38]),
+        (ClipSpec(12), 4, [0, 0], [7, 7]),
+        (ClipSpec(12, short="hold"), 4, [0, 0], [7, 7]),
+        (ClipSpec(8), 5, [0, 0], [0, 0]),
+    ],
+)
+def test_spans_say_what_the_clips_show(
+    spec: ClipSpec, video: int, first: list[int], last: list[int], whole: list[Instance]
+) -> None:
+    sample = InstanceClips(whole, spec, SIZE, num_clips=2)[(0, video)]
+    assert sample.spans_s is not None and sample.spans_s.shape == (2, 2)
+    np.testing.assert_allclose(sample.spans_s[:, 0], np.array(first) / FPS, atol=1e-6)
+    if LENGTHS[video] > 1:
+        np.testing.assert_allclose(sample.spans_s[:, 1], (np.array(last) + 1) / FPS, atol=1e-6)
+    shown = said(np.asarray(sample.frames)[:, spec.lead_in :])[0]
+    assert shown.min(axis=1).tolist() == first and shown.max(axis=1).tolist() == last
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_clips_of_a_segment_stay_inside(seed: int | None, whole: list[Instance]) -> None:
+    parts = [Instance(whole[6].path, 6, start / FPS, (start + 20) / FPS) for start in (0, 20, 30)]
+    clips = InstanceClips(parts, ClipSpec(8), SIZE, num_clips=6, seed=seed)
+    for index, start in enumerate((0, 20, 30)):
+        sample = clips[(0, index)]
+        numbers = said(np.asarray(sample.frames))[0]
+        assert numbers.min() >= start and numbers.max() < start + 20
+        assert (np.diff(numbers, axis=1) == 1).all()
+        assert sample.spans_s is not None
+        assert sample.spans_s.min() >= start / FPS - 1e-6 and sample.spans_s.max() <= (start + 20) / FPS + 1e-6
+
+
+def test_draws_depend_on_seed_epoch_and_index_alone(whole: list[Instance]) -> None:
+    same = [Instance(whole[6].path, 6, 0.0, ENDLESS)] * 8
+
+    def starts(seed: int, epoch: int, index: int) -> list[int]:
+        times_s = index_frames(same[0].path).times_s
+        clips = InstanceClips(same, ClipSpec(8), SIZE, num_clips=6, seed=seed)
+        return [int(clip[0]) for clip in clips.choose(times_s, same[index], epoch, index)]
+
+    assert starts(0, 0, 0) == starts(0, 0, 0)
+    assert len({tuple(starts(*which)) for which in np.ndindex(2, 3, 8)}) == 48
+    assert len(set(starts(0, 0, 0))) > 1
+
+
+def drawn(length: int, spec: ClipSpec, count: int) -> np.ndarray:
+    """Frame numbers of `count` clips drawn from a file of `length` frames, (count, span)."""
+    instance = Instance("", 0, 0.0, ENDLESS)
+    clips = InstanceClips([instance], spec, SIZE, num_clips=count, seed=1)
+    return np.stack(clips.choose(np.arange(length) / FPS, instance, 0, 0))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("spare", [0, 1, 4, 10])
+def test_every_frame_that_a_clip_can_begin_with_is_drawn_equally_often(stride: int, spare: int) -> None:
+    """METHODS 1.2 for any stride; a video just long enough for a clip is never looped."""
+    numbers = drawn(15 * stride + 1 + spare, ClipSpec(stride_frames=stride), 4000)
+    assert (np.diff(numbers, axis=1) == stride).all()
+    counts = np.bincount(numbers[:, 0])
+    assert len(counts) == spare + 1
+    if spare:
+        assert chisquare(counts).pvalue > 0.001
+
+
+@pytest.mark.parametrize("make", [lambda s: s, lambda s: ClipSpec(16, 0.0, 3, 1, "hold")])
+def test_short_videos_at_random_are_looped_or_held(make: Callable[[ClipSpec], ClipSpec]) -> None:
+    spec = make(ClipSpec())
+    numbers = drawn(5, spec, 50)
+    if spec.short == "loop":
+        np.testing.assert_array_equal(numbers, np.tile(np.arange(16) % 5, (50, 1)))
+    else:
+        assert (np.diff(numbers, axis=1) >= 0).all() and numbers.max() < 5 and (numbers[:, -3] == numbers[:, -1]).all()
