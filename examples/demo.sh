@@ -11,11 +11,11 @@ if [ -e "$out" ]; then
 fi
 mkdir -p "$out"
 if [ -n "$videos" ]; then
-  unreel inspect "$videos"
+  unreel inspect "$videos" --out "$out/manifest"
   unreel pretrain "$videos" --out "$out/run" --steps 600
 else
   unreel synth "$out/videos"
-  unreel inspect "$out/videos"
+  unreel inspect "$out/videos" --out "$out/manifest"
   unreel pretrain "$out/videos/train.txt" --out "$out/run" --steps 600
   unreel evaluate retrieval "$out/run" "$out/videos"
 fi

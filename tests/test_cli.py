@@ -116,7 +116,7 @@ def test_no_readable_video(tmp_path: Path) -> None:
     videos.mkdir()
     for k in range(3):
         (videos / f"{k}.mp4").write_bytes(os.urandom(2000))
-    done = run("inspect", videos)
+    done = run("inspect", videos, "--out", tmp_path / "m")
     assert done.returncode == 2 and "0.mp4" in done.stdout and "Traceback" not in done.stderr
     refused("pretrain", videos, "--out", tmp_path / "run", says=("3", "not a video"))
     assert not (tmp_path / "run").exists()

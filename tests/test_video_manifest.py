@@ -20,11 +20,10 @@ ROW = Video("/v/a.mp4", "h264", 320, 240, 25.0, 250, 10.0, 90, True, 1000, "0f",
 
 
 def bit_flipped(path: Path) -> Path:
-    """A video with its middle third turned to noise; its header and its size stay as they are."""
+    """A video with one bit in a hundred bytes of its pictures turned round; its size and its boxes stay as they are."""
     data = bytearray(encode(path, 60, options={"g": "12"}).read_bytes())
-    at = data.index(b"mdat") + 8
-    third = (len(data) - at) // 3
-    data[at + third : at + 2 * third] = np.random.default_rng(0).integers(0, 256, third, dtype=np.uint8).tobytes()
+    for at in range(data.index(b"mdat") + 1000, data.index(b"moov") - 4, 100):
+        data[at] ^= 1 << at % 8
     path.write_bytes(data)
     return path
 
@@ -65,8 +64,9 @@ def test_what_cannot_be_used_is_quarantined_with_its_reason(tmp_path: Path) -> N
 
 
 def test_what_a_video_is(tmp_path: Path) -> None:
-    encode(tmp_path / "run/a.avi", 50, "mpeg4") if (tmp_path / "run").mkdir() is None else None
-    (tmp_path / "walk").mkdir()
+    for folder in ("run", "walk"):
+        (tmp_path / folder).mkdir()
+    encode(tmp_path / "run/a.avi", 50, "mpeg4")
     encode(tmp_path / "walk/b.mp4", 60, time_base=Fraction(1, 1000), pts=UNEVEN)
     encode_turned(tmp_path / "walk/c.mp4", 90)
     (tmp_path / "groups.tsv").write_text("run/a.avi\tanna\n")
@@ -90,12 +90,6 @@ def test_duplicated_content_is_named_and_used_once(tmp_path: Path) -> None:
     assert "b.mp4 = a.mp4" in summary(manifest) and "d.mp4 = a.mp4" in summary(manifest)
 
 
-def test_auto_decodes_up_to_a_minute_to_the_end(tmp_path: Path) -> None:
-    damaged = bit_flipped(tmp_path / "a.mp4")
-    assert damaged.exists()
-    assert len(inspect(tmp_path, check="full").quarantine) == len(inspect(tmp_path).quarantine) == 1
-
-
 @pytest.mark.parametrize("check, seconds, full", [("auto", 3, True), ("auto", 70, False), ("full", 70, True)])
 @pytest.mark.parametrize("shots", [True, False])
 def test_how_much_is_decoded(
@@ -112,7 +106,7 @@ def test_how_much_is_decoded(
 
 def test_shot_changes_of_a_long_video_are_kept(tmp_path: Path) -> None:
     def scenes(n: int, width: int, height: int) -> np.ndarray:
-        return picture(n) if n < 75 else 255 - picture(n) // 4
+        return picture(0) if n < 75 else 255 - picture(0)
 
     encode(tmp_path / "a.mp4", 170, time_base=Fraction(1, 10), draw=scenes)
     assert inspect(tmp_path).videos[0].shot_changes_s == pytest.approx((7.5,))
@@ -181,7 +175,7 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq, "write_table", full_disk)
-    with pytest.raises(DiskError, match="can't be written .*No space left"):
+    with pytest.raises(DiskError, match=r"can't be written .*No space left"):
         Manifest("/w", ()).save(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["manifest.parquet", "quarantine.csv"]
     assert Manifest.load(tmp_path).root == "/v"
@@ -191,27 +185,22 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_missing_or_damaged_manifest_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file.*unreel inspect"):
+    with pytest.raises(InputError, match=r"no such file.*unreel inspect"):
         Manifest.load(tmp_path)
     Manifest("/v", (ROW,)).save(tmp_path)
     data = (tmp_path / "manifest.parquet").read_bytes()
     (tmp_path / "manifest.parquet").write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="damaged.*unreel inspect"):
+    with pytest.raises(InputError, match=r"damaged.*unreel inspect"):
         Manifest.load(tmp_path)
 
 
 def test_a_run_refuses_to_start_with_none_or_too_many_bad() -> None:
-    bad = (
-        Quarantined("/v/x.mp4", "truncated"),
-        Quarantined("/v/y.mp4", "truncated"),
-        Quarantined("/v/z.mp4", "no frames"),
-    )
+    bad = tuple(Quarantined(f"/v/{n}.mp4", reason) for n, reason in enumerate(["no frames", "truncated", "truncated"]))
     mixed = Manifest("/v", (ROW,) * 7, bad)
     require_usable(mixed, 0.3)
     require_usable(Manifest("/v", (ROW,)), 0.0)
-    with pytest.raises(
-        InputError, match=r"3 of 10 files .*2 truncated, 1 no frames.*x\.mp4.*0\.29.*quarantine.csv.*--most"
-    ):
+    message = r"3 of 10 files .*2 truncated, 1 no frames.*/v/0\.mp4.* 0\.29 .*quarantine\.csv.*--most"
+    with pytest.raises(InputError, match=message):
         require_usable(mixed, 0.29, option="--most")
     with pytest.raises(InputError, match=r"none of 3 files can be used \(2 truncated, 1 no frames"):
         require_usable(Manifest("/v", (), bad), 1.0)

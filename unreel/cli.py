@@ -79,7 +79,7 @@ class InspectArgs:
     source: Positional[Path]
     """A folder, a text file of paths, or a CSV with path, label, group."""
     out: Path | None = None
-    """Folder for manifest.parquet and quarantine.csv; by default only printed."""
+    """Folder for manifest.parquet and quarantine.csv; by default NAME.manifest in the working directory."""
     root: Path | None = None
     """Folder that the paths of a list are relative to; by default the list's own."""
 
@@ -90,9 +90,10 @@ def inspect_command(args: list[str]) -> int:
 
     with progress("inspecting") as advance:
         manifest = inspect(given.source, given.root, on_progress=advance)
-    if given.out is not None:
-        manifest.save(given.out)
-    Console().print(summary(manifest))
+    out = given.out or Path(f"{given.source.resolve().name}.manifest")
+    manifest.save(out)
+    print(summary(manifest))
+    print(f"\n  saved       {out / 'manifest.parquet'}, {out / 'quarantine.csv'}")
     return 0 if manifest.videos else 2
 
 
