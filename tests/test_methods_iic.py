@@ -62,14 +62,23 @@ def slow_loss(method: iic.Method, batch: Views, normalize: bool, in_batch: bool,
             scores = [positive] + [a @ bank[int(j)] for j in others_BK[b]]
             if in_batch:
                 scores += [a @ z[other][j] for j in range(B) if j != b]
+            intra = []
             if with_intra and config.intra_source == "batch":
-                scores += [a @ z["intra"][j] for j in range(B)]
+                intra = [a @ z["intra"][j] for j in range(B)]
             elif broken is not None:
-                scores += [a @ broken[own]] + [a @ broken[int(j)] for j in others_BK[b]]
-            logits = [float(s.detach()) / config.temperature for s in scores]
-            top = max(logits)
-            total += (top + math.log(sum(math.exp(s - top) for s in logits)) - logits[0]) / B
+                intra = [a @ broken[own]] + [a @ broken[int(j)] for j in others_BK[b]]
+            if config.intra_softmax == "own" and intra:
+                total += (cross_entropy(scores, config) + cross_entropy([positive, *intra], config)) / B
+            else:
+                total += cross_entropy(scores + intra, config) / B
     return total
+
+
+def cross_entropy(scores: list[torch.Tensor], config: iic.Config) -> float:
+    """-log of the softmax of the first score."""
+    logits = [float(s.detach()) / config.temperature for s in scores]
+    top = max(logits)
+    return top + math.log(sum(math.exp(s - top) for s in logits)) - logits[0]
 
 
 @pytest.mark.parametrize("normalize", [True, False])
@@ -77,8 +86,9 @@ def slow_loss(method: iic.Method, batch: Views, normalize: bool, in_batch: bool,
 @pytest.mark.parametrize("intra_source", ["memory", "batch"])
 @pytest.mark.parametrize("intra", ["repeat", "none"])
 @pytest.mark.parametrize("exclude_self", [True, False])
+@pytest.mark.parametrize("intra_softmax", ["shared", "own"])
 def test_loss_equals_its_explicit_twin(
-    normalize: bool, positives: str, intra_source: str, intra: str, exclude_self: bool
+    normalize: bool, positives: str, intra_source: str, intra: str, exclude_self: bool, intra_softmax: str
 ) -> None:
     config = dataclasses.replace(
         PAPER,
@@ -87,6 +97,7 @@ def test_loss_equals_its_explicit_twin(
         intra_source=intra_source,
         intra_negatives=intra,
         exclude_self=exclude_self,
+        intra_softmax=intra_softmax,
         num_negatives=6,
         batch_norm="separate",
         head="none",

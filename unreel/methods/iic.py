@@ -65,6 +65,8 @@ class Config:
     with gradient; then the other instances of the batch are negatives too, or fresh and stale would tell them apart."""
     intra_source: Literal["memory", "batch"] = "memory"
     """Intra-negatives are rows of memory without gradient, or this batch's broken clips with gradient."""
+    intra_softmax: Literal["shared", "own"] = "shared"
+    """Intra-negatives stand in one softmax with the other instances, or in a softmax of their own with the positive."""
     head: Literal["none", "mlp"] = "none"
     """Compare pooled features, or a two-layer projection of them to 128 that is dropped afterwards."""
     batch_norm: Literal["separate", "joint"] = "separate"
@@ -132,11 +134,14 @@ class Method(nn.Module):
         """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
         z = self.embed(views.tensors)
         others_BK, kept_BK = self.negatives(views)
-        scores1 = self.candidates(z, "view1", "view2", views.index_B, others_BK, kept_BK)
-        scores2 = self.candidates(z, "view2", "view1", views.index_B, others_BK, kept_BK)
-        loss = self.loss(scores1, 0) + self.loss(scores2, 1)
+        inter1, intra1 = self.candidates(z, "view1", "view2", views.index_B, others_BK, kept_BK)
+        inter2, intra2 = self.candidates(z, "view2", "view1", views.index_B, others_BK, kept_BK)
+        loss = self.loss(inter1, intra1, 0) + self.loss(inter2, intra2, 1)
         self._pending = (views.index_B, {name: z_BD.detach() for name, z_BD in z.items()})
-        return StepOutput(loss, {"top1": top1(scores1, scores2), "candidates": torch.tensor(float(scores1.shape[1]))})
+        return StepOutput(
+            loss,
+            {"top1_inter": top1(inter1, inter2), "top1_intra": top1(beside(inter1, intra1), beside(inter2, intra2))},
+        )
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -192,8 +197,8 @@ class Method(nn.Module):
 
     def candidates(
         self, z: dict[str, Tensor], anchor: str, other: str, index_B: Tensor, others_BK: Tensor, kept_BK: Tensor
-    ) -> Tensor:
-        """Scores of an anchor with its positive (column 0), other instances and intra-negatives; (B, 1 + K [+ ...])."""
+    ) -> tuple[Tensor, Tensor]:
+        """Scores of an anchor with its positive (column 0) and other instances, and with broken clips; (B, K) each."""
         a_BD, bank = z[anchor], self.bank(other)
         own_B1 = index_B[:, None]
         if self.config.positives == "memory":
@@ -201,17 +206,21 @@ class Method(nn.Module):
         else:
             columns = [own_first(a_BD @ z[other].T)]
         columns.append(bank.scores(a_BD, others_BK).masked_fill(~kept_BK, -torch.inf))
-        if "intra" in z and self.config.intra_source == "batch":
-            columns.append(a_BD @ z["intra"].T)
-        elif "intra" in z:
-            broken = self.bank("intra")
-            columns.append(broken.scores(a_BD, own_B1))
-            columns.append(broken.scores(a_BD, others_BK).masked_fill(~kept_BK, -torch.inf))
-        return torch.cat(columns, dim=1).float()
+        inter_BK = torch.cat(columns, dim=1).float()
+        if "intra" not in z:
+            return inter_BK, inter_BK[:, :0]
+        if self.config.intra_source == "batch":
+            return inter_BK, (a_BD @ z["intra"].T).float()
+        broken = self.bank("intra")
+        others = broken.scores(a_BD, others_BK).masked_fill(~kept_BK, -torch.inf)
+        return inter_BK, torch.cat([broken.scores(a_BD, own_B1), others], dim=1).float()
 
-    def loss(self, scores_BK: Tensor, which: int) -> Tensor:
-        """Softmax or NCE; the constant of NCE is fixed on the first batch."""
+    def loss(self, inter_BK: Tensor, intra_BK: Tensor, which: int) -> Tensor:
+        """One softmax (or NCE, its constant fixed at first sight) over all candidates, or one over each kind."""
         tau = self.config.temperature
+        if self.config.intra_softmax == "own" and intra_BK.shape[1]:
+            return softmax_loss(inter_BK, tau) + softmax_loss(beside(inter_BK, intra_BK), tau)
+        scores_BK = torch.cat([inter_BK, intra_BK], dim=1)
         if self.config.loss == "softmax":
             return softmax_loss(scores_BK, tau)
         if self.nce_z[which] == 0:
@@ -224,6 +233,11 @@ def own_first(scores_BB: Tensor) -> Tensor:
     size = len(scores_BB)
     shift_BB = (torch.arange(size)[:, None] + torch.arange(size)) % size
     return scores_BB.gather(1, shift_BB.to(scores_BB.device))
+
+
+def beside(inter_BK: Tensor, intra_BK: Tensor) -> Tensor:
+    """The positive (column 0 of the first) and the intra-negatives."""
+    return torch.cat([inter_BK[:, :1], intra_BK], dim=1)
 
 
 def top1(*scores: Tensor) -> Tensor:
