@@ -161,6 +161,7 @@ def test_a_line_is_a_collapse(seed: int) -> None:
     assert monitors(signs * unit(rng.normal(size=16))).collapsed
     along = unit(rng.normal(size=16)) + 0.1 * rng.normal(size=(40, 2, 1)) * unit(rng.normal(size=16))
     assert monitors(unit(along)).collapsed
+    assert not monitors(unit(rng.normal(size=(40, 2, 3)))).collapsed
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05])
@@ -546,7 +547,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_a_table_grows_and_is_cut_back_to_the_step_of_the_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     table = Table(path, 0)
-    for step in (10, 20, 30, 40):
+    for step in (10, 20, 21, 40):
         table.add({"step": step, "loss": step / 8, "collapsed": step > 20})
     assert path.read_text().splitlines()[:2] == ["step,loss,collapsed", "10,1.25,False"]
     again = Table(path, 20)
