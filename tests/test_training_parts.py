@@ -44,11 +44,11 @@ def test_the_papers_drops(epoch_steps: int) -> None:
     for epoch in range(240):
         drops = (epoch >= 45) + (epoch >= 90) + (epoch >= 125) + (epoch >= 160)
         for step in (epoch * epoch_steps, (epoch + 1) * epoch_steps - 1):
-            assert lr_at(step, total, settings, epoch_steps) == pytest.approx(0.01 * 0.2**drops, rel=1e-12)
+            assert lr_at(step, total, settings) == pytest.approx(0.01 * 0.2**drops, rel=1e-12)
 
 
 def test_drops_are_shares_of_a_run_of_any_length() -> None:
-    rates = [lr_at(step, 48 * 10, Settings(), 10) for step in range(480)]
+    rates = [lr_at(step, 48 * 10, Settings()) for step in range(480)]
     changes = [step for step in range(1, 480) if rates[step] != rates[step - 1]]
     assert changes == [90, 180, 250, 320]
 
@@ -56,7 +56,7 @@ def test_drops_are_shares_of_a_run_of_any_length() -> None:
 @pytest.mark.parametrize("epoch_steps", [1, 60, 150, 1000])
 def test_a_run_of_an_epoch_or_less_drops_too(epoch_steps: int) -> None:
     """Settings.schedule promises drops at 45/240 ... of the run, also to `--steps 100` on a large set."""
-    rates = [lr_at(step, 100, Settings(), epoch_steps) for step in range(100)]
+    rates = [lr_at(step, 100, Settings()) for step in range(100)]
     assert rates[10] == pytest.approx(0.01) and rates[99] == pytest.approx(0.01 * 0.2**4)
     assert all(0.19 < after / before <= 1 for before, after in zip(rates[:-1], rates[1:], strict=True))
 

@@ -195,8 +195,11 @@ def checkpoint_folder(path: Path) -> Path:
         raise CheckpointError(
             f"{path}: neither a run nor a checkpoint of unreel (no {DESCRIPTION}, no {pointer.name} there)"
         )
-    names = json.loads(pointer.read_text())
-    return path / "checkpoints" / (names.get("best") or names["last"])
+    try:
+        names = json.loads(pointer.read_text())
+        return path / "checkpoints" / str(names.get("best") or names["last"])
+    except (OSError, KeyError, AttributeError, ValueError) as error:
+        raise CheckpointError(f"{pointer}: can't be read ({error}); name one of the checkpoints beside it") from error
 
 
 def save_encoder(encoder: Encoder, folder: Path) -> None:

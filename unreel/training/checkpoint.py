@@ -34,7 +34,8 @@ def save_checkpoint(
     folder = run / "checkpoints"
     name, aside = f"step-{step:08d}", folder / f".writing-step-{step:08d}"
     try:
-        shutil.rmtree(aside, ignore_errors=True)
+        for left in folder.glob(".writing-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         aside.mkdir(parents=True)
         save_encoder(encoder, aside)
         tensors, numbers = flatten_optimizer(optimizer)
@@ -43,6 +44,7 @@ def save_checkpoint(
         flush(aside)
         shutil.rmtree(folder / name, ignore_errors=True)
         aside.rename(folder / name)
+        flush(folder, deep=False)
         point_to(folder, name, state.get("best_step"))
     except (OSError, safetensors.SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
@@ -52,9 +54,9 @@ def save_checkpoint(
         ) from error
 
 
-def flush(folder: Path) -> None:
-    """Bring every file of a folder, and the folder, to the disk."""
-    for path in [*folder.iterdir(), folder]:
+def flush(folder: Path, deep: bool = True) -> None:
+    """Bring a folder to the disk, and with `deep` every file in it."""
+    for path in [*(folder.iterdir() if deep else ()), folder]:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -65,11 +67,15 @@ def flush(folder: Path) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write a text file in one piece: aside, flushed, renamed."""
     aside = path.with_name(f".{path.name}.writing")
-    with open(aside, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with open(aside, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def point_to(folder: Path, name: str, best_step: int | None) -> None:
@@ -93,7 +99,7 @@ def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimiz
         own = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}
         method.load_state_dict(own | {f"backbone.{name}": t for name, t in backbone.items()})
         optimizer.load_state_dict(unflatten_optimizer(tensors, state["optimizer"]))
-    except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{folder}: can't go on from this checkpoint ({str(error).splitlines()[0]})") from error
     return state
 
@@ -103,7 +109,10 @@ def last_checkpoint(run: Path) -> Path:
     pointer = run / "checkpoints" / "index.json"
     if not pointer.exists():
         raise CheckpointError(f"{run}: no checkpoint to go on from; start again with another --out")
-    return run / "checkpoints" / json.loads(pointer.read_text())["last"]
+    try:
+        return run / "checkpoints" / str(json.loads(pointer.read_text())["last"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{pointer}: can't be read ({error})") from error
 
 
 def training_tensors(method: nn.Module) -> dict[str, Tensor]:

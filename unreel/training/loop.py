@@ -75,9 +75,9 @@ def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
     """Train to the last step, or to Ctrl-C; returns the state, with `interrupted` set in the latter case."""
     fabric = build_fabric(job.settings)
     optimizer = build_optimizer(job.method, job.settings)
-    if resume:
-        job.state = load_checkpoint(job.run, job.method, optimizer)
     method, optimizer = fabric.setup(job.method, optimizer)
+    if resume:  # after setup, so that the optimiser's state goes to the device of the weights
+        job.state = load_checkpoint(job.run, job.method, optimizer)
     log = Log(job, quiet)
     if not resume:
         watch(job, log, optimizer)
@@ -125,7 +125,7 @@ def one_step(job: Job, fabric: Fabric, method: Any, optimizer: Any, clips: Clips
     log.quarantine.add(clips.failed)
     if len(clips.index_B) == 0:
         return
-    set_lr(optimizer, lr_at(step, job.total_steps, job.settings, job.epoch_steps))
+    set_lr(optimizer, lr_at(step, job.total_steps, job.settings))
     job.method.train()
     output: StepOutput = method(job.recipe(clips))
     require_finite(output.loss, "loss", job, step, clips)

@@ -12,6 +12,7 @@ ReLU share a large mean). The best checkpoint is the one with the highest same-v
 untrained network of step 0 is measured for comparison and never chosen.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ class Monitors:
     @property
     def collapsed(self) -> bool:
         """True when the embeddings are a point or a line."""
-        return self.spread < COLLAPSED_SPREAD or self.effective_rank < COLLAPSED_RANK
+        return self.spread < COLLAPSED_SPREAD or (self.num_videos > 4 and self.effective_rank < COLLAPSED_RANK)
 
 
 def hold_out(instances: Sequence[Instance], share: float, seed: int) -> tuple[list[Instance], list[Instance]]:
@@ -59,11 +60,12 @@ def hold_out(instances: Sequence[Instance], share: float, seed: int) -> tuple[li
     names = sorted(set(units))
     chosen: set[str] = set()
     held = 0
-    for k in generator(seed, 0, 0, "hold-out").permutation(len(names)):
-        if held >= count:
-            break
-        chosen.add(names[k])
-        held += units.count(names[k])
+    sizes, order = Counter(units), generator(seed, 0, 0, "hold-out").permutation(len(names))
+    for limit in (2 * count, len(instances) // 2):  # a large unit only where small ones do not give two videos
+        for name in (names[k] for k in order):
+            if held < (count if limit == 2 * count else 2) and name not in chosen and held + sizes[name] <= limit:
+                chosen.add(name)
+                held += sizes[name]
     pairs = list(zip(instances, units, strict=True))
     return [i for i, unit in pairs if unit not in chosen], [i for i, unit in pairs if unit in chosen]
 

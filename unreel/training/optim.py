@@ -20,16 +20,15 @@ def build_optimizer(method: nn.Module, settings: Settings) -> torch.optim.Optimi
     return torch.optim.SGD(weights, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
 
 
-def lr_at(step: int, total_steps: int, settings: Settings, steps_per_epoch: int = 1) -> float:
-    """Learning rate of a step. Drops fall on the first step of the epoch that they name, as in the release."""
+def lr_at(step: int, total_steps: int, settings: Settings) -> float:
+    """Learning rate of a step. For 240 epochs the drops fall on the first step of the epochs that the paper names."""
     warmup_steps = settings.warmup * total_steps
     if step < warmup_steps:
         return settings.lr * (step + 1) / (warmup_steps + 1)
     if settings.schedule == "cosine":
         share = (step - warmup_steps) / max(1.0, total_steps - warmup_steps)
         return settings.lr * 0.5 * (1 + math.cos(math.pi * share))
-    epoch_share = (step // steps_per_epoch) * steps_per_epoch / total_steps
-    return settings.lr * DROP_FACTOR ** sum(epoch_share >= drop - 1e-9 for drop in DROPS)
+    return settings.lr * DROP_FACTOR ** sum(step / total_steps >= drop - 1e-9 for drop in DROPS)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

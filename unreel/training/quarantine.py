@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from unreel.errors import InputError
+from unreel.errors import DiskError, InputError
 
 COLUMNS = ("path", "reason", "detail")
 
@@ -26,11 +26,14 @@ class RunQuarantine:
             self.known.add(path)
             reason, _, detail = why.partition(": ")
             new = not self.path.exists()
-            with open(self.path, "a", newline="") as file:
-                writer = csv.writer(file)
-                if new:
-                    writer.writerow(COLUMNS)
-                writer.writerow([path, reason, detail])
+            try:
+                with open(self.path, "a", newline="") as file:
+                    writer = csv.writer(file)
+                    if new:
+                        writer.writerow(COLUMNS)
+                    writer.writerow([path, reason, detail])
+            except OSError as error:
+                raise DiskError(f"{self.path}: can't be written ({error.strerror})") from error
         if failed and len(self.known) > self.max_bad_share * self.num_files:
             raise InputError(
                 f"{len(self.known)} of {self.num_files} files can't be used, more than "

@@ -80,10 +80,11 @@ class Table:
         self.path = path
         self.columns: list[str] = []
         if path.exists():
-            with open(path, newline="") as file:
-                rows = list(csv.DictReader(file))
-            kept = [row for row in rows if row["step"] and int(row["step"]) <= up_to_step]
-            self.columns = list(rows[0]) if rows else []
+            text = path.read_text()
+            reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())  # a full disk tears the last row
+            rows = list(reader)
+            kept = [row for row in rows if row["step"].isdigit() and int(row["step"]) <= up_to_step]
+            self.columns = list(reader.fieldnames or [])
             self._rewrite(kept)
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:

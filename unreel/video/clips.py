@@ -5,14 +5,15 @@ screen at each tick for a rate in frames per second, so that 60 fps and 25 fps f
 window of consecutive timeline entries.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
 from unreel.errors import InputError
 
 Short = Literal["loop", "hold"]
+ROUNDING_S = 1e-3  # containers round stamps, Matroska to a millisecond: so near after its tick a frame is in time
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class ClipSpec:
     def __post_init__(self) -> None:
         if self.num_frames < 1:
             raise InputError(f"a clip needs at least 1 frame, got num_frames={self.num_frames}")
+        if self.short not in get_args(Short):
+            raise InputError(f"short must be one of {', '.join(get_args(Short))}, got '{self.short}'")
         if (self.fps > 0) == (self.stride_frames > 0):
             raise InputError(
                 f"say either fps or stride_frames (0 turns one off): got {self.fps} and {self.stride_frames}"
@@ -57,13 +60,15 @@ def timeline(
     """
     first = int(np.searchsorted(times_s, start_s - 1e-6))
     last = int(np.searchsorted(times_s, end_s - 1e-6))
-    first, last = min(first, len(times_s) - 1), max(last, min(first, len(times_s) - 1) + 1)
+    if first == last:  # no frame begins in the segment: it shows the one from before
+        first = max(0, first - 1)
+        last = first + 1
     if spec.stride_frames > 0:
         return np.arange(min(first + phase, last - 1), last, spec.stride_frames)
     frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0 / spec.fps
     length_s = times_s[last - 1] + frame_s - times_s[first]
     ticks_s = times_s[first] + np.arange(max(1, round(length_s * spec.fps))) / spec.fps
-    shown = np.searchsorted(times_s, ticks_s + 1e-6, side="right") - 1
+    shown = np.searchsorted(times_s, ticks_s + min(ROUNDING_S, frame_s / 4) + 1e-6, side="right") - 1
     return np.clip(shown, first, last - 1)
 
 
@@ -83,6 +88,16 @@ def num_starts(line: np.ndarray, spec: ClipSpec) -> int:
 def random_start(line: np.ndarray, spec: ClipSpec, u: float) -> int:
     """Uniform start for a uniform number u in [0, 1): METHODS 1.2, [0, length - 16] inclusive."""
     return int(u * num_starts(line, spec))
+
+
+def random_clip(times_s: np.ndarray, spec: ClipSpec, start_s: float, end_s: float, u: float) -> np.ndarray:
+    """Real frame numbers of a clip for a uniform number u in [0, 1); each frame it can begin with is equally likely."""
+    if spec.stride_frames == 0:
+        line = timeline(times_s, spec, start_s, end_s)
+        return clip_at(line, random_start(line, spec, u), spec)
+    every = timeline(times_s, replace(spec, stride_frames=1), start_s, end_s)
+    first = int(u * max(1, len(every) - (spec.span - 1) * spec.stride_frames))
+    return clip_at(every[first :: spec.stride_frames], 0, spec)
 
 
 def uniform_starts(line: np.ndarray, spec: ClipSpec, num_clips: int) -> list[int]:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from unreel.errors import VideoError
 from unreel.types import Clips, Instance
-from unreel.video.clips import ClipSpec, clip_at, random_start, timeline, uniform_starts
+from unreel.video.clips import ClipSpec, clip_at, random_clip, timeline, uniform_starts
 from unreel.video.file import index_frames, read
 from unreel.video.order import Batches, generator
 
@@ -74,13 +74,8 @@ class InstanceClips(Dataset[Sample]):
         if self.seed is None:
             line = timeline(times_s, self.spec, instance.start_s, instance.end_s)
             return [clip_at(line, start, self.spec) for start in uniform_starts(line, self.spec, self.num_clips)]
-        draws = generator(self.seed, epoch, index, "start").random((self.num_clips, 2))
-        clips = []
-        for u_start, u_phase in draws:
-            phase = int(u_phase * max(1, self.spec.stride_frames))
-            line = timeline(times_s, self.spec, instance.start_s, instance.end_s, phase)
-            clips.append(clip_at(line, random_start(line, self.spec, u_start), self.spec))
-        return clips
+        draws = generator(self.seed, epoch, index, "start").random(self.num_clips)
+        return [random_clip(times_s, self.spec, instance.start_s, instance.end_s, float(u)) for u in draws]
 
     def collate(self, samples: list[Sample]) -> Clips:
         """One batch; samples that failed are left out and named."""
