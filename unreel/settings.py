@@ -18,7 +18,7 @@ class Settings:
     size: int = 0
     """Height and width of a clip in pixels; 0 means 64 for tiny, 112 for the others."""
     num_frames: int = 16
-    """Frames of a clip."""
+    """Frames of a clip; 0 means 8 for tiny, 16 for the others."""
     fps: float = 0.0
     """Frames per second of a clip, whatever the file's own rate; 0 means use --stride-frames."""
     stride_frames: int = 1
@@ -71,7 +71,7 @@ class Settings:
             "batch_size": 1,
             "epochs": 1,
             "steps": 0,
-            "num_frames": 1,
+            "num_frames": 0,
             "stride_frames": 0,
             "log_steps": 1,
             "seed": 0,

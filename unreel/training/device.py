@@ -29,16 +29,19 @@ def choose_device(asked: Device) -> Device:
 
 
 def fill_in(settings: Settings) -> Settings:
-    """Settings with every "auto" replaced by what it means here: `tiny` at 64 pixels on a CPU, r3d at 112 elsewhere."""
+    """Settings with every "auto" replaced by what it means here: `tiny` on a CPU, r3d elsewhere."""
     device = choose_device(settings.device)
     backbone = settings.backbone
     if backbone == "auto":
         backbone = "tiny" if device == "cpu" else "r3d"
-    size = settings.size or (64 if backbone == "tiny" else 112)
+    tiny = backbone == "tiny"
+    size, num_frames = settings.size or (64 if tiny else 112), settings.num_frames or (8 if tiny else 16)
     precision = settings.precision
     if precision == "auto":
         precision = "bf16-mixed" if device == "cuda" else "32-true"
-    return dataclasses.replace(settings, device=device, backbone=backbone, size=size, precision=precision)
+    return dataclasses.replace(
+        settings, device=device, backbone=backbone, size=size, num_frames=num_frames, precision=precision
+    )
 
 
 def build_fabric(settings: Settings) -> Fabric:

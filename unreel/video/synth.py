@@ -31,20 +31,21 @@ RADIANS = 0.05  # a turn that moves the rim of a middling thing by a pixel
 PARTS = ("x", "y", "angle", "size")
 
 # What moves along which of `_curves`: x right, y down, angle clockwise, size. A minus turns the curve round.
+# The first eight are eight kinds of motion; their mirrored and reversed twins come after.
 MOTIONS: dict[str, dict[str, str]] = {
     "drift_left": {"x": "-line"},
-    "drift_right": {"x": "line"},
+    "drift_up": {"y": "-line"},
     "spin_clockwise": {"angle": "line"},
-    "spin_counterclockwise": {"angle": "-line"},
     "loom_in": {"size": "grow"},
-    "loom_out": {"size": "shrink"},
     "sway": {"x": "wave"},
     "bob": {"y": "wave"},
-    "drift_up": {"y": "-line"},
-    "drift_down": {"y": "line"},
     "orbit_clockwise": {"x": "cosine", "y": "sine"},
-    "orbit_counterclockwise": {"x": "cosine", "y": "-sine"},
     "pulse": {"size": "pulse"},
+    "drift_right": {"x": "line"},
+    "drift_down": {"y": "line"},
+    "spin_counterclockwise": {"angle": "-line"},
+    "loom_out": {"size": "shrink"},
+    "orbit_counterclockwise": {"x": "cosine", "y": "-sine"},
     "rock": {"angle": "wave"},
 }
 
