@@ -52,7 +52,7 @@ def slow_loss(method: iic.Method, batch: Views, normalize: bool, in_batch: bool,
     config = method.config
     pooled = {n: [method.backbone(x[None]).mean((0, 2, 3, 4)) for x in t] for n, t in batch.tensors.items()}
     z = {n: [v / v.norm() if normalize else v for v in vs] for n, vs in pooled.items()}
-    others_BK, _ = method.negatives(batch)
+    others_BK = method.negatives(batch).others_BK
     total = 0.0
     for anchor, other in (("view1", "view2"), ("view2", "view1")):
         for b in range(B):
@@ -123,29 +123,36 @@ def test_paper_loss_of_zero_features_is_chance() -> None:
 def test_own_index_is_never_a_negative_unless_the_release_is_followed() -> None:
     batch = views()
     config = dataclasses.replace(OURS, num_negatives=5, intra_negatives="none")
-    drawn = torch.cat([build(config).negatives(dataclasses.replace(batch, epoch=e))[0] for e in range(200)])
+    drawn = torch.cat([build(config).negatives(dataclasses.replace(batch, epoch=e)).others_BK for e in range(200)])
     own = batch.index_B.repeat(200)[:, None]
     assert not (drawn == own).any()
     assert drawn.min() == 0 and drawn.max() == N - 1
     few = build(dataclasses.replace(config, num_negatives=1024))
-    all_others, _ = few.negatives(batch)
+    all_others = few.negatives(batch).others_BK
     for row, mine in zip(all_others.tolist(), batch.index_B.tolist(), strict=True):
         assert sorted(row) == [i for i in range(N) if i != mine]
     released = build(dataclasses.replace(PAPER, num_negatives=1000))
-    share = float((released.negatives(batch)[0] == batch.index_B[:, None]).double().mean())
+    share = float((released.negatives(batch).others_BK == batch.index_B[:, None]).double().mean())
     assert share == pytest.approx(1 / N, abs=0.02)
 
 
 def test_neighbours_in_time_can_be_kept_out() -> None:
     batch = views()
     method = build(dataclasses.replace(OURS, exclude_neighbours_s=15.0))
-    others, kept = method.negatives(batch)
+    drawn = method.negatives(batch)
+    others, kept = drawn.others_BK, drawn.kept_BK
     for b, (row, keep) in enumerate(zip(others.tolist(), kept.tolist(), strict=True)):
         mine = instances()[int(batch.index_B[b])]
         for j, k in zip(row, keep, strict=True):
             near = instances()[j].video == mine.video and abs(instances()[j].start_s - mine.start_s) < 15
             assert k == (not near)
     assert not kept.all()
+    # 7 and 8 are 10 s apart in video 2, 0 and 3 begin two other videos: in the batch only 7 and 8 spare each other.
+    index = batch.index_B.tolist()
+    spared = {(a, b) for i, a in enumerate(index) for j, b in enumerate(index) if not drawn.kept_BB[i, j]}
+    assert spared == {(7, 8), (8, 7)}
+    inter, _ = method.candidates(*[torch.eye(B, 6).double()] * 2, method.bank("view2"), None, drawn)
+    assert torch.isinf(inter).sum() == 2 + (~drawn.kept_BK).sum()
 
 
 def test_memory_changes_only_after_the_step() -> None:

@@ -96,14 +96,9 @@ def test_unknown_name_lists_the_known() -> None:
 def test_unknown_option_and_bad_module_are_readable() -> None:
     with pytest.raises(InputError, match=r"in_channels.*depth"):
         build_backbone("r3d", depth=3)
-    with pytest.raises(InputError, match=r"no_such\.module"):
-        build_backbone("no_such.module")
-    with pytest.raises(InputError, match="defines build"):
-        build_backbone("unreel.errors")
-
-
-def test_a_dotted_name_is_imported() -> None:
-    assert build_backbone("unreel.models.tiny", in_channels=1)(torch.zeros(1, 1, 8, 32, 32)).shape[1] == 128
+    for name in ("no_such.module", "unreel.models.tiny", "os"):  # a checkpoint may name anything: nothing is imported
+        with pytest.raises(InputError, match=f"unknown backbone '{name}'"):
+            build_backbone(name)
 
 
 def test_importing_models_is_light() -> None:

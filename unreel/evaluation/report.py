@@ -41,7 +41,12 @@ class Curve:
 
 MONITORED = (
     Curve("same_video_r1", "Same-video R@1, %", "clips whose nearest comes from their own video; higher is better", 1),
-    Curve("same_video_mrr", "Same-video MRR", "mean reciprocal rank of the own video; the best checkpoint tops it", 3),
+    Curve(
+        "same_video_mrr",
+        "Same-video MRR",
+        "mean reciprocal rank of the own video; looks alone give a high one at step 0",
+        3,
+    ),
     Curve("effective_rank", "Effective rank", "directions the embeddings use; near 1 means collapse", 1),
     Curve("alignment", "Alignment", "squared distance of two clips of one video; lower is closer", 3),
     Curve("uniformity", "Uniformity", "how evenly embeddings fill the sphere; 0 is one point, lower is better"),
@@ -90,7 +95,7 @@ def page(run: Path) -> dict[str, Any]:
         "name": run.resolve().name,
         "config": config,
         "lead": settings,
-        "facts": facts(metrics, best, manifest),
+        "facts": facts(metrics, best, manifest, monitors),
         "collapsed": collapse(monitors),
         "gallery": neighbours.gallery(run, manifest, [d for _, d in evaluations], segment_s),
         "evaluations": [evaluation(name, data) for name, data in reversed(evaluations)],
@@ -150,7 +155,9 @@ def load_manifest(run: Path, notes: list[str]) -> Manifest | None:
         return None
 
 
-def facts(metrics: list[Row], best: Row | None, manifest: Manifest | None) -> list[tuple[str, str, str]]:
+def facts(
+    metrics: list[Row], best: Row | None, manifest: Manifest | None, monitors: list[Row]
+) -> list[tuple[str, str, str]]:
     """The few figures at the top: value, name, remark."""
     found = []
     if manifest:
@@ -162,7 +169,8 @@ def facts(metrics: list[Row], best: Row | None, manifest: Manifest | None) -> li
         found.append((f"{metrics[-1]['step']:,.0f}", "training steps", remark))
     if best and "same_video_r1" in best:
         chance = f"; chance {100 / best['num_videos']:.1f} %" if best.get("num_videos") else ""
-        remark = f"at the best checkpoint, step {best['step']:.0f}{chance}"
+        before = [f", untrained {row['same_video_r1']:.1f} %" for row in monitors[:1] if row.get("step") == 0]
+        remark = f"at the best checkpoint, step {best['step']:.0f}{''.join(before)}{chance}"
         found.append((f"{best['same_video_r1']:.1f} %", "same-video R@1", remark))
     if best and "effective_rank" in best:
         found.append((f"{best['effective_rank']:.1f}", "effective rank", "directions the embeddings use"))

@@ -16,7 +16,7 @@ Without intra-negatives this is contrastive multiview coding with one shared net
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -124,6 +124,18 @@ def iic_paper() -> tuple[Config, Settings]:
 PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"iic": iic, "iic-paper": iic_paper}
 
 
+PAIR = ("view1", "view2")
+
+
+class Negatives(NamedTuple):
+    """Rows of memory for each anchor: its own (B, 1), other instances (B, K); and which of K and of the batch count."""
+
+    own_B1: Tensor
+    others_BK: Tensor
+    kept_BK: Tensor
+    kept_BB: Tensor
+
+
 class Method(nn.Module):
     """The network, its head and the memory banks of IIC."""
 
@@ -157,15 +169,15 @@ class Method(nn.Module):
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
         z = self.embed(views.tensors)
-        others_BK, kept_BK = self.negatives(views)
-        inter1, intra1 = self.candidates(z, "view1", "view2", views.index_B, others_BK, kept_BK)
-        inter2, intra2 = self.candidates(z, "view2", "view1", views.index_B, others_BK, kept_BK)
-        loss = self.loss(inter1, intra1, 0) + self.loss(inter2, intra2, 1)
-        self._pending = (views.index_B, {name: z_BD.detach() for name, z_BD in z.items()})
-        return StepOutput(
-            loss,
-            {"top1_inter": top1(inter1, inter2), "top1_intra": top1(beside(inter1, intra1), beside(inter2, intra2))},
+        drawn = self.negatives(views)
+        inter, intra = zip(
+            *(self.candidates(z[a], z[b], self.bank(b), z.get("intra"), drawn) for a, b in (PAIR, PAIR[::-1])),
+            strict=True,
         )
+        loss = self.loss(inter[0], intra[0], 0) + self.loss(inter[1], intra[1], 1)
+        self._pending = (views.index_B, {name: z_BD.detach() for name, z_BD in z.items()})
+        own = [beside(*scores) for scores in zip(inter, intra, strict=True)]
+        return StepOutput(loss, {"top1_inter": top1(*inter), "top1_intra": top1(*own)})
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -197,8 +209,8 @@ class Method(nn.Module):
         z_BD = self.head(self.backbone(clips).mean(dim=(2, 3, 4)))
         return F.normalize(z_BD, dim=1) if self.config.normalize else z_BD
 
-    def negatives(self, views: Views) -> tuple[Tensor, Tensor]:
-        """Rows of other instances for each anchor (B, K), and which of them count (B, K).
+    def negatives(self, views: Views) -> Negatives:
+        """Rows of other instances for each anchor.
 
         With `exclude_self`, all others once when there are no more than K, else K drawn from the others.
         """
@@ -209,7 +221,9 @@ class Method(nn.Module):
             u_BK = uniforms(self.seed, views.epoch, views.index_B, "negatives", k).to(own_B1.device)
             shift_BK = (u_BK.double() * (n - int(self.config.exclude_self))).long()
         others_BK = (own_B1 + 1 + shift_BK) % n if self.config.exclude_self else shift_BK
-        return others_BK, self.far_enough(views, others_BK)
+        same_BB = own_B1 == views.index_B
+        kept_BB = self.far_enough(views, views.index_B.expand(len(own_B1), -1)) | same_BB
+        return Negatives(own_B1, others_BK, self.far_enough(views, others_BK), kept_BB)
 
     def far_enough(self, views: Views, others_BK: Tensor) -> Tensor:
         """False where the row is a neighbour in time of the anchor in the same recording."""
@@ -220,24 +234,22 @@ class Method(nn.Module):
         return ~(same_BK & ((self.start_s_N[others_BK] - views.start_s_B[:, None]).abs() < near_s))
 
     def candidates(
-        self, z: dict[str, Tensor], anchor: str, other: str, index_B: Tensor, others_BK: Tensor, kept_BK: Tensor
+        self, a_BD: Tensor, other_BD: Tensor, bank: MemoryBank, broken_BD: Tensor | None, drawn: Negatives
     ) -> tuple[Tensor, Tensor]:
         """Scores of an anchor with its positive (column 0) and other instances, and with broken clips; (B, K) each."""
-        a_BD, bank = z[anchor], self.bank(other)
-        own_B1 = index_B[:, None]
         if self.config.positives == "memory":
-            columns = [bank.scores(a_BD, own_B1)]
+            positive = bank.scores(a_BD, drawn.own_B1)
         else:
-            columns = [own_first(a_BD @ z[other].T)]
-        columns.append(bank.scores(a_BD, others_BK).masked_fill(~kept_BK, -torch.inf))
-        inter_BK = torch.cat(columns, dim=1).float()
-        if "intra" not in z:
+            positive = own_first((a_BD @ other_BD.T).masked_fill(~drawn.kept_BB, -torch.inf))
+        others = bank.scores(a_BD, drawn.others_BK).masked_fill(~drawn.kept_BK, -torch.inf)
+        inter_BK = torch.cat([positive, others], dim=1).float()
+        if broken_BD is None:
             return inter_BK, inter_BK[:, :0]
         if self.config.intra_source == "batch":
-            return inter_BK, (a_BD @ z["intra"].T).float()
-        broken = self.bank("intra")
-        others = broken.scores(a_BD, others_BK).masked_fill(~kept_BK, -torch.inf)
-        return inter_BK, torch.cat([broken.scores(a_BD, own_B1), others], dim=1).float()
+            return inter_BK, (a_BD @ broken_BD.T).float()
+        memory = self.bank("intra")
+        others = memory.scores(a_BD, drawn.others_BK).masked_fill(~drawn.kept_BK, -torch.inf)
+        return inter_BK, torch.cat([memory.scores(a_BD, drawn.own_B1), others], dim=1).float()
 
     def loss(self, inter_BK: Tensor, intra_BK: Tensor, which: int) -> Tensor:
         """One softmax (or NCE, its constant fixed at first sight) over all candidates, or one over each kind."""

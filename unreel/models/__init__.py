@@ -1,7 +1,6 @@
 """Backbones, found by file name: a module of this folder that defines `build(**options) -> nn.Module` is one.
 
 A backbone has `num_features` and maps clips (B, C, T, H, W) to its last feature map (B, num_features, T', H', W').
-A name with a dot is imported from outside the tree, so your own backbone needs no edit here.
 """
 
 import importlib
@@ -24,16 +23,13 @@ BACKBONES = backbone_names()
 
 
 def build_backbone(name: str, **options: Any) -> nn.Module:
-    """An untrained backbone by its file name, e.g. "r3d", or by the dotted path of a module with a `build`.
+    """An untrained backbone by its file name, e.g. "r3d".
 
     Raises InputError for an unknown name or option.
     """
-    if "." not in name and name not in BACKBONES:
+    if name not in BACKBONES:
         raise unknown("backbone", name, BACKBONES)
-    try:
-        build = importlib.import_module(name if "." in name else f"{__name__}.{name}").build
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise InputError(f"backbone '{name}' can't be used ({error}); give a module that defines build()") from error
+    build = importlib.import_module(f"{__name__}.{name}").build
     try:
         inspect.signature(build).bind(**options)
     except TypeError as error:

@@ -151,11 +151,12 @@ def require_finite(value: torch.Tensor, what: str, job: Job, step: int, clips: C
 
 
 def watch(job: Job, log: "Log", optimizer: Any) -> None:
-    """Label-free monitors, then a checkpoint; the best so far is remembered."""
+    """Label-free monitors, then a checkpoint; the best so far is remembered (the rule stands in monitors.py)."""
     found = measure(job.encoder, job.held_out or job.instances[:200])
     if found is not None:
         log.monitors(job.state["step"], found)
-        if job.state["step"] > 0 and found.same_video_mrr >= job.state["best_mrr"]:
+        eligible = 2 * job.state["step"] >= job.total_steps and not found.collapsed
+        if eligible and found.same_video_mrr >= job.state["best_mrr"]:
             job.state |= {"best_mrr": found.same_video_mrr, "best_step": job.state["step"]}
     save(job, optimizer)
 
