@@ -155,7 +155,7 @@ def watch(job: Job, log: "Log", optimizer: Any) -> None:
     found = measure(job.encoder, job.held_out or job.instances[:200])
     if found is not None:
         log.monitors(job.state["step"], found)
-        eligible = 2 * job.state["step"] >= job.total_steps and not found.collapsed
+        eligible = 4 * job.state["step"] >= 3 * job.total_steps and not found.collapsed
         if eligible and found.same_video_mrr >= job.state["best_mrr"]:
             job.state |= {"best_mrr": found.same_video_mrr, "best_step": job.state["step"]}
     save(job, optimizer)

@@ -8,9 +8,9 @@ Two clips of each held-out video, its first and its last, are embedded as in use
     effective rank         exp of the entropy of the singular values of the centred embeddings (1 to D)
 
 Source: Wang & Isola 2020 (alignment, uniformity); Garrido 2023 (RankMe; ours centres first, since features after a
-ReLU share a large mean). The best checkpoint is, of those in the second half of the run that have not collapsed, the
-one with the highest same-video MRR, the later one on a tie. The first half is left out because looks alone find the own
-video: a network that has learned nothing does so best of all (step 0 is measured to show it).
+ReLU share a large mean). The best checkpoint is, of those in the last quarter of the run that have not collapsed, the
+one with the highest same-video MRR, the later one on a tie. What comes before is left out because looks alone find the
+own video: a network that has learned nothing does so best of all (step 0 is measured to show it).
 """
 
 from collections import Counter
