@@ -71,14 +71,10 @@ def main(args: Args) -> None:
     alone, whole = taken["network"][2:], taken["step"][2:]
     rates = sorted(views * args.batch_size / s for s in alone)
     ratio = statistics.median(a / w for a, w in zip(alone, whole, strict=True))
-    print(
-        f"{args.backbone}, {args.num_frames} x {args.size} x {args.size}, batch {args.batch_size}, {views} views,",
-        end=" ",
-    )
-    print(f"{torch.get_num_threads()} threads on {args.device}")
-    print(
-        f"bare network, forward and backward: {statistics.median(rates):.0f} clips/s ({rates[0]:.0f} to {rates[-1]:.0f})"
-    )
+    what = f"{args.backbone}, {args.num_frames} x {args.size} x {args.size}, batch {args.batch_size}, {views} views"
+    print(f"{what}, {torch.get_num_threads()} threads on {args.device}")
+    rate = f"{statistics.median(rates):.0f} clips/s ({rates[0]:.0f} to {rates[-1]:.0f})"
+    print(f"bare network, forward and backward: {rate}")
     print(f"bare network / whole IIC step, same clips: {ratio:.2f}")
 
 
