@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from unreel.losses import memory_bank
-from unreel.losses.contrast import nce_constant, nce_loss, softmax_loss
+from unreel.losses.contrast import nce_log_constant, nce_loss, softmax_loss
 from unreel.losses.memory_bank import MemoryBank
 
 TAU = 0.07
@@ -60,26 +60,26 @@ def test_softmax_against_a_double_loop(hide: bool, temperature: float) -> None:
 @pytest.mark.parametrize("temperature", [0.07, 1.0])
 def test_nce_against_a_double_loop(hide: bool, temperature: float) -> None:
     s = masked(scores(4, 9)) if hide else scores(4, 9)
-    z = torch.tensor(37.0, dtype=torch.float64)
-    assert nce_loss(s, temperature, z, 500).item() == pytest.approx(explicit_nce(s, temperature, 37, 500), rel=1e-6)
+    log_z = torch.tensor(37.0, dtype=torch.float64).log()
+    assert nce_loss(s, temperature, log_z, 500).item() == pytest.approx(explicit_nce(s, temperature, 37, 500), rel=1e-6)
 
 
 def test_nce_constant_is_the_mean_exponential_times_the_rows() -> None:
     s = masked(scores(4, 9))
     kept = [math.exp(v / TAU) for row in s.tolist() for v in row if v != -math.inf]
-    assert nce_constant(s.float(), TAU, 500).item() == pytest.approx(sum(kept) / len(kept) * 500, rel=1e-5)
-    assert nce_constant(s, TAU, 500).item() == pytest.approx(sum(kept) / len(kept) * 500, rel=1e-6)
+    assert nce_log_constant(s.float(), TAU, 500).exp().item() == pytest.approx(sum(kept) / len(kept) * 500, rel=1e-5)
+    assert nce_log_constant(s, TAU, 500).exp().item() == pytest.approx(sum(kept) / len(kept) * 500, rel=1e-6)
 
 
-def test_nce_constant_is_a_double_without_a_graph() -> None:
-    z = nce_constant(scores(2, 5).float().requires_grad_(), TAU, 10)
-    assert z.dtype == torch.float64 and z.shape == () and not z.requires_grad
+def test_nce_constant_has_no_graph_and_keeps_the_type() -> None:
+    z = nce_log_constant(scores(2, 5).float().requires_grad_(), TAU, 10)
+    assert z.dtype == torch.float32 and z.shape == () and not z.requires_grad
 
 
 @pytest.mark.parametrize("which", ["softmax", "nce"])
 def test_gradients_are_those_of_finite_differences_and_zero_where_hidden(which: str) -> None:
     s = masked(scores(4, 9))
-    z = nce_constant(s, TAU, 50)
+    z = nce_log_constant(s, TAU, 50)
     kept = torch.isfinite(s)
 
     def loss(values: torch.Tensor) -> torch.Tensor:
@@ -105,7 +105,7 @@ def test_scores_of_raw_features_stay_finite() -> None:
     """Unnormalised scores are some 180 times a cosine: exp(30 / 0.07) is no float32."""
     s = torch.tensor([[30.0, -30.0, 25.0], [-30.0, 30.0, 0.0]])
     assert softmax_loss(s, TAU).item() == pytest.approx(30 / TAU, rel=1e-3)
-    z = nce_constant(s, TAU, 10)
+    z = nce_log_constant(s, TAU, 10)
     assert torch.isfinite(z) and torch.isfinite(nce_loss(s, TAU, z, 10))
 
 

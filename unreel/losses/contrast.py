@@ -18,13 +18,13 @@ def softmax_loss(scores_BK: Tensor, temperature: float) -> Tensor:
     return -F.log_softmax(scores_BK / temperature, dim=1)[:, 0].mean()
 
 
-def nce_loss(scores_BK: Tensor, temperature: float, z_const: Tensor, num_rows: int) -> Tensor:
+def nce_loss(scores_BK: Tensor, temperature: float, log_z: Tensor, num_rows: int) -> Tensor:
     """Mean binary NCE of telling column 0 (data) from the others (noise drawn uniformly from `num_rows`); scalar.
 
-    The model is p = exp(s / temperature) / z_const, the noise density 1 / num_rows; -inf columns are not noise samples.
+    The model is p = exp(s / temperature) / Z, the noise density 1 / num_rows; -inf columns are not noise samples.
     Source: Wu 2018, eq. 8 and 9; METHODS 1.4, NCE variant.
     """
-    log_p = scores_BK / temperature - z_const.log()
+    log_p = scores_BK / temperature - log_z
     kept = torch.isfinite(log_p[:, 1:])
     log_noise = (kept.sum(dim=1, keepdim=True) / num_rows).log()
     positive = F.logsigmoid(log_p[:, :1] - log_noise)
@@ -32,8 +32,11 @@ def nce_loss(scores_BK: Tensor, temperature: float, z_const: Tensor, num_rows: i
     return -(positive.sum(dim=1) + negative.sum(dim=1)).mean()
 
 
-def nce_constant(scores_BK: Tensor, temperature: float, num_rows: int) -> Tensor:
-    """The constant Z of `nce_loss`, fixed on the first batch: mean of exp(s / temperature) times the rows; scalar."""
-    log_p = scores_BK.detach().double() / temperature
-    kept = torch.isfinite(log_p).sum()
-    return (torch.logsumexp(log_p.flatten(), 0) - kept.log() + math.log(num_rows)).exp()
+def nce_log_constant(scores_BK: Tensor, temperature: float, num_rows: int) -> Tensor:
+    """log of the constant Z of `nce_loss`, fixed on the first batch: mean of exp(s / temperature) times rows; scalar.
+
+    In logarithms, since exp of the released, unnormalised scores is beyond any float.
+    """
+    log_p = scores_BK.detach() / temperature
+    kept = torch.isfinite(log_p).sum().to(log_p.dtype)
+    return torch.logsumexp(log_p.flatten(), 0) - kept.log() + math.log(num_rows)

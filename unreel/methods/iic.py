@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.losses.contrast import nce_constant, nce_loss, softmax_loss
+from unreel.losses.contrast import nce_log_constant, nce_loss, softmax_loss
 from unreel.losses.memory_bank import MemoryBank
 from unreel.models.heads import ProjectionMLP
 from unreel.settings import Settings
@@ -139,7 +139,7 @@ class Negatives(NamedTuple):
 class Method(nn.Module):
     """The network, its head and the memory banks of IIC."""
 
-    nce_z: Tensor
+    nce_log_z: Tensor
     video_N: Tensor
     start_s_N: Tensor
 
@@ -153,7 +153,7 @@ class Method(nn.Module):
         width = 128 if config.head == "mlp" else features
         names = ["view1", "view2"] + (["intra"] if config.intra_negatives != "none" else [])
         self.banks = nn.ModuleDict({n: MemoryBank(self.num_rows, width, seed + k) for k, n in enumerate(names)})
-        self.register_buffer("nce_z", torch.zeros(2, dtype=torch.float64))
+        self.register_buffer("nce_log_z", torch.full((2,), torch.nan))  # not known before the first batch
         self.register_buffer("video_N", torch.tensor([i.video for i in instances]), persistent=False)
         self.register_buffer("start_s_N", torch.tensor([i.start_s for i in instances]), persistent=False)
         self._pending: tuple[Tensor, dict[str, Tensor]] | None = None
@@ -169,13 +169,17 @@ class Method(nn.Module):
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
         z = self.embed(views.tensors)
-        drawn = self.negatives(views)
+        self._pending = (views.index_B, {name: z_BD.detach() for name, z_BD in z.items()})
+        with torch.autocast(views.index_B.device.type, enabled=False):  # scores over 0.07 need all their digits
+            return self.compare(z, self.negatives(views))
+
+    def compare(self, z: dict[str, Tensor], drawn: Negatives) -> StepOutput:
+        """Each view against its candidates; the two losses are added, as in the release."""
         inter, intra = zip(
             *(self.candidates(z[a], z[b], self.bank(b), z.get("intra"), drawn) for a, b in (PAIR, PAIR[::-1])),
             strict=True,
         )
         loss = self.loss(inter[0], intra[0], 0) + self.loss(inter[1], intra[1], 1)
-        self._pending = (views.index_B, {name: z_BD.detach() for name, z_BD in z.items()})
         own = [beside(*scores) for scores in zip(inter, intra, strict=True)]
         return StepOutput(loss, {"top1_inter": top1(*inter), "top1_intra": top1(*own)})
 
@@ -207,6 +211,7 @@ class Method(nn.Module):
     def project(self, clips: Tensor) -> Tensor:
         """Backbone, global average pool, head and (an option) unit length: (B, C, T, H, W) to (B, D)."""
         z_BD = self.head(self.backbone(clips).mean(dim=(2, 3, 4)))
+        z_BD = z_BD.float() if z_BD.dtype == torch.bfloat16 else z_BD
         return F.normalize(z_BD, dim=1) if self.config.normalize else z_BD
 
     def negatives(self, views: Views) -> Negatives:
@@ -259,9 +264,9 @@ class Method(nn.Module):
         scores_BK = torch.cat([inter_BK, intra_BK], dim=1)
         if self.config.loss == "softmax":
             return softmax_loss(scores_BK, tau)
-        if self.nce_z[which] == 0:
-            self.nce_z[which] = nce_constant(scores_BK, tau, self.num_rows)
-        return nce_loss(scores_BK, tau, self.nce_z[which], self.num_rows)
+        if self.nce_log_z[which].isnan():
+            self.nce_log_z[which] = nce_log_constant(scores_BK, tau, self.num_rows)
+        return nce_loss(scores_BK, tau, self.nce_log_z[which], self.num_rows)
 
 
 def own_first(scores_BB: Tensor) -> Tensor:
