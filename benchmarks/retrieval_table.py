@@ -20,9 +20,6 @@ import torch
 import tyro
 
 import unreel
-from unreel.api import evaluate_retrieval
-from unreel.video.layouts import read_split
-from unreel.video.synth import make_set
 
 FLOORS = ("chance", "mean frame (pixels)", "frame difference", "untrained encoder")
 
@@ -58,7 +55,7 @@ def one_run(args: Args, setting: str, seed: int) -> dict[str, dict[str, float]]:
     """Rows of one run's retrieval table, with the minutes it trained."""
     data = args.data / f"seed{seed}" if args.synth else args.data
     if args.synth and not (data / "train.txt").exists():
-        make_set(data, args.classes, args.videos, seed)
+        unreel.make_set(data, args.classes, args.videos, seed)
     method, _, own = setting.partition(":")
     run = args.out / f"{setting.replace(':', '-').replace(',', '-').replace('=', '-')}-seed{seed}"
     if not (run / "report.html").exists():
@@ -66,7 +63,7 @@ def one_run(args: Args, setting: str, seed: int) -> dict[str, dict[str, float]]:
         given = options(args.common) | options(own) | {"seed": seed}
         unreel.pretrain(data / "train.txt", out=run, method=method, root=data, quiet=True, **given)
         (run / "minutes.txt").write_text(f"{(time.monotonic() - began_s) / 60:.2f}\n")
-    result = evaluate_retrieval(run, data, read_split(data, data / "train.txt", data / "test.txt"), args.num_clips)
+    result = unreel.evaluate_retrieval(run, data, num_clips=args.num_clips)
     rows = {name: {f"R@{k}": v for k, v in row.items()} for name, row in result.rows.items()}
     rows["minutes"] = {"minutes": float((run / "minutes.txt").read_text())}
     print(

@@ -9,9 +9,6 @@ from pathlib import Path
 import pytest
 
 import unreel
-from unreel.api import evaluate_retrieval
-from unreel.video.layouts import read_split
-from unreel.video.synth import make_set
 
 SEEDS = (0, 1, 2)
 STEPS = 480
@@ -20,7 +17,7 @@ STEPS = 480
 def r_at_1(out: Path, data: Path, seed: int, **options: object) -> dict[str, float]:
     """R@1 of every row of the retrieval table, after training on the files of train.txt."""
     unreel.pretrain(data / "train.txt", out=out, root=data, quiet=True, seed=seed, steps=STEPS, **options)
-    result = evaluate_retrieval(out, data, read_split(data, data / "train.txt", data / "test.txt"))
+    result = unreel.evaluate_retrieval(out, data)
     return {name: row[1] for name, row in result.rows.items()}
 
 
@@ -30,7 +27,7 @@ def test_trained_beats_untrained_and_intra_negatives_beat_none(tmp_path: Path) -
     found: dict[str, list[dict[str, float]]] = {"with": [], "without": []}
     for seed in SEEDS:
         data = tmp_path / f"data{seed}"
-        make_set(data, seed=seed)
+        unreel.make_set(data, seed=seed)
         common = {"backbone": "tiny", "device": "cpu"}
         found["with"].append(r_at_1(tmp_path / f"with{seed}", data, seed, **common))
         found["without"].append(r_at_1(tmp_path / f"without{seed}", data, seed, intra_negatives="none", **common))

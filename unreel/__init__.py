@@ -12,16 +12,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from unreel.api import pretrain, resume
+    from unreel.api import embed, evaluate_retrieval, pretrain, resume
     from unreel.errors import UnreelError
+    from unreel.evaluation.report import write_report
     from unreel.models.encoder import Encoder, load_encoder
     from unreel.types import Embeddings
     from unreel.video.manifest import inspect
+    from unreel.video.synth import make_set
 
 # Resolved on first use, so that `unreel --help` and loader processes don't wait for torch.
 _HOMES = {
     "pretrain": "unreel.api",
     "resume": "unreel.api",
+    "evaluate_retrieval": "unreel.api",
+    "embed": "unreel.api",
+    "write_report": "unreel.evaluation.report",
+    "make_set": "unreel.video.synth",
     "inspect": "unreel.video.manifest",
     "load_encoder": "unreel.models.encoder",
     "Encoder": "unreel.models.encoder",
@@ -29,7 +35,19 @@ _HOMES = {
     "UnreelError": "unreel.errors",
 }
 
-__all__ = ["Embeddings", "Encoder", "UnreelError", "inspect", "load_encoder", "pretrain", "resume"]
+__all__ = [
+    "Embeddings",
+    "Encoder",
+    "UnreelError",
+    "embed",
+    "evaluate_retrieval",
+    "inspect",
+    "load_encoder",
+    "make_set",
+    "pretrain",
+    "resume",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

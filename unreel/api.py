@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -23,8 +23,9 @@ from unreel.training.device import choose_device, fill_in
 from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
 from unreel.training.run import CONFIG, describe, make_run, read_config, refuse_existing, versions
-from unreel.types import Instance
+from unreel.types import Clips, Instance
 from unreel.video.dataset import default_workers
+from unreel.video.layouts import official_split, read_split
 from unreel.video.lists import Listed
 from unreel.video.manifest import Manifest, inspect, require_usable
 from unreel.video.segments import instances
@@ -57,7 +58,17 @@ def with_options(method: str, options: dict[str, Any]) -> tuple[Any, Settings]:
         if name not in own | common:
             raise unknown("option", name, own | common)
     config = dataclasses.replace(config, **{n: v for n, v in options.items() if n in own})
-    return config, dataclasses.replace(settings, **{n: v for n, v in options.items() if n in common})
+    settings = dataclasses.replace(settings, **{n: v for n, v in options.items() if n in common})
+    for part in (config, settings):
+        check_choices(part)
+    return config, settings
+
+
+def check_choices(part: Any) -> None:
+    """Raise InputError when a field that names one of several things names none of them."""
+    for name, hint in get_type_hints(type(part)).items():
+        if get_origin(hint) is Literal and getattr(part, name) not in get_args(hint):
+            raise unknown(name, str(getattr(part, name)), map(str, get_args(hint)))
 
 
 def start(
@@ -76,10 +87,28 @@ def start(
     manifest = inspect(source.resolve(), root, on_progress=on_progress)
     require_usable(manifest, settings.max_bad_share)
     job = build_job(out, manifest, method, config, settings)
+    rehearse(job)
     make_run(out, describe(method, source.resolve(), config, settings))
     manifest.save(out)
     replace_text(out / "held_out.txt", "".join(f"{path}\n" for path in sorted({i.path for i in job.held_out})))
     return finish(job, resume=False, quiet=quiet)
+
+
+def rehearse(job: Job) -> None:
+    """Send one black clip through views and network, so that what can't work is refused before a run is made."""
+    spec = job.encoder.spec
+    shape = (1, job.recipe.num_clips, spec.clip.span, *spec.views.resize_hw, 3)
+    first = torch.zeros(1, dtype=torch.int64)
+    clips = Clips(torch.zeros(shape, dtype=torch.uint8), first, first, first.float(), epoch=0)
+    job.encoder.backbone.eval()
+    try:
+        with torch.inference_mode():
+            job.encoder.backbone(job.recipe(clips).tensors["view1"])
+    except RuntimeError as error:
+        raise InputError(
+            f"{spec.clip.num_frames} frames of {spec.views.size} x {spec.views.size} are too few or too small for "
+            f"{spec.backbone} ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def resume(run: str | Path, quiet: bool = False) -> dict[str, Any]:
@@ -94,8 +123,8 @@ def resume(run: str | Path, quiet: bool = False) -> dict[str, Any]:
 
 def config_from_json(saved: dict[str, Any]) -> tuple[Any, Settings]:
     """Config and Settings of a run from its config.json. Raises RunError when they do not fit this version."""
-    module = method_module(saved["method"])
     try:
+        module = method_module(saved["method"])
         options = dict(saved["options"])
         if isinstance(options.get("residual"), dict):
             options["residual"] = Residual(**options["residual"])
@@ -120,7 +149,7 @@ def build_job(run: Path, manifest: Manifest, method: str, config: Any, settings:
         recipe=module.Method.recipe(spec, config, settings.seed),
         instances=training,
         held_out=held_out,
-        files=len(manifest.videos) + len(manifest.quarantine),
+        files=len({v.path for v in manifest.videos} | {bad.path for bad in manifest.quarantine}),
     )
 
 
@@ -135,16 +164,20 @@ def finish(job: Job, resume: bool, quiet: bool) -> dict[str, Any]:
 def evaluate_retrieval(
     run: str | Path,
     data: str | Path,
-    lists: tuple[Sequence[Listed], Sequence[Listed]],
+    train: str | Path | None = None,
+    test: str | Path | None = None,
+    splits: tuple[str | Path, int] | None = None,
     num_clips: int = 10,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> RetrievalResult:
-    """Retrieval of test videos (the second list) among training videos (the first), floors beside it.
+    """Retrieval of labelled test videos among training videos, floors beside it.
 
-    The result is kept in RUN/evaluations and shown in RUN/report.html when `run` is a run folder.
+    `train` and `test` are lists, by default DATA/train.txt and DATA/test.txt; `splits` is a folder of UCF101's or
+    HMDB51's official files and a number. The result is kept in RUN/evaluations and RUN/report.html if `run` is a run.
     """
-    run = Path(run)
+    run, data = Path(run), Path(data)
     encoder = to_device(load_encoder(run))
+    lists = official_split(Path(splits[0]), splits[1], data) if splits else two_lists(data, train, test)
     gallery, queries = (labelled(part, start) for part, start in zip(lists, (0, len(lists[0])), strict=True))
     result = retrieval.evaluate_retrieval(
         encoder, gallery, queries, RetrievalProtocol(num_clips), workers=default_workers(), progress=on_progress
@@ -156,11 +189,18 @@ def evaluate_retrieval(
             "versions": versions(),
         }
         (run / "evaluations").mkdir(exist_ok=True)
-        replace_text(
-            run / "evaluations" / f"retrieval-{Path(data).resolve().name}.json", json.dumps(saved, indent=2) + "\n"
-        )
+        replace_text(run / "evaluations" / f"retrieval-{data.resolve().name}.json", json.dumps(saved, indent=2) + "\n")
         write_report(run)
     return result
+
+
+def two_lists(data: Path, train: str | Path | None, test: str | Path | None) -> tuple[list[Listed], list[Listed]]:
+    """The videos of two lists. Raises InputError that names the option when one is not there."""
+    paths = {"--train": Path(train or data / "train.txt"), "--test": Path(test or data / "test.txt")}
+    for name, path in paths.items():
+        if not path.is_file():
+            raise InputError(f"{path}: no such list; name the videos of each side with {name} LIST (a path per line)")
+    return read_split(data, *paths.values())
 
 
 def labelled(listed: Sequence[Listed], first: int) -> list[Instance]:

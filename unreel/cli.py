@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 from tyro.conf import OmitArgPrefixes, Positional
 
-from unreel.errors import InputError, UnreelError, unknown
+from unreel.errors import UnreelError, unknown
 
 OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the encoder into retrieval and embeddings.
 
@@ -37,10 +38,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(run_command(args))
     except UnreelError as error:
         stderr.print(f"[bold red]unreel:[/] {escape(str(error))}")
+    except BrokenPipeError:  # the reader, e.g. head, has seen enough
+        sys.stdout = None
+        sys.exit(141)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             raise
-        stderr.print(f"[bold red]unreel:[/] {escape(f'{error.filename}: {error.strerror}')}")
+        where = error.filename or "disk"
+        stderr.print(f"[bold red]unreel:[/] {escape(f'{where}: {error.strerror}')}")
     except KeyboardInterrupt:
         stderr.print("unreel: stopped")
         sys.exit(130)
@@ -137,7 +142,7 @@ def option(args: list[str], name: str, default: str) -> str:
 
 def pretrain_args(method: str) -> Any:
     """The options of `unreel pretrain` for one method, with its preset's values as defaults."""
-    from unreel.methods import method_module
+    from unreel.methods import find_methods, method_module
 
     module = method_module(method)
     config, settings = module.PRESETS[method]()
@@ -146,7 +151,7 @@ def pretrain_args(method: str) -> Any:
     fields: list[Any] = [
         ("source", Annotated[Positional[Path], help_text("A folder of videos, a text file of paths, or a CSV.")]),
         ("out", Annotated[Path, help_text("Folder of the run; must not exist yet.")]),
-        ("method", Annotated[str, help_text("Method and preset: iic, iic-paper.")], method),
+        ("method", Annotated[str, help_text(f"Method and preset: {', '.join(find_methods())}.")], method),
         ("root", Annotated[Path | None, help_text("Folder that a list's paths are relative to.")], None),
         ("quiet", Annotated[bool, help_text("Print nothing while training.")], False),
         ("options", own, dataclasses.field(default_factory=lambda: config)),
@@ -161,9 +166,27 @@ def ended(run: Path, state: dict[str, Any]) -> int:
     """Say where the result is, or how to go on."""
     if state["interrupted"]:
         stderr.print(escape(f"stopped at step {state['step']}, saved. Go on with: unreel pretrain --resume {run}"))
+        stderr.print(escape(f"A report of what there is: unreel report {run}"))
         return 130
-    print(f"{run / 'report.html'}")
+    print_monitors(run)
+    print(f"\nreport: {run / 'report.html'}")
     return 0
+
+
+def print_monitors(run: Path) -> None:
+    """The label-free figures before training and at the best checkpoint, beside each other."""
+    from unreel.training.monitors import before_and_best
+
+    held_out = (run / "held_out.txt").read_text().strip()
+    where = "On held-out videos" if held_out else "On the training videos (too few to hold some out)"
+    table = Table(title=f"{where}, without labels", title_justify="left")
+    for name in ("", "same-video R@1", "MRR", "alignment", "uniformity", "effective rank"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, row in before_and_best(run):
+        figures = (row[n] for n in ("same_video_r1", "same_video_mrr", "alignment", "uniformity", "effective_rank"))
+        table.add_row(name, *(f"{float(v):.3g}" for v in figures))
+    if table.row_count:
+        Console().print(table)
 
 
 @dataclasses.dataclass
@@ -189,13 +212,17 @@ class RetrievalArgs:
 
 
 def evaluate_command(args: list[str]) -> int:
-    if not args or args[0] != "retrieval":
-        raise unknown("evaluation", args[0] if args else "", ["retrieval"])
+    if not args or args[0] in ("-h", "--help"):
+        print("usage: unreel evaluate retrieval RUN DATA [OPTIONS]    (--help after it tells the options)")
+        return 0
+    if args[0] != "retrieval":
+        raise unknown("evaluation", args[0], ["retrieval"])
     given = parse(RetrievalArgs, args[1:], "evaluate retrieval")
     from unreel.api import evaluate_retrieval
 
     with progress("evaluating") as advance:
-        result = evaluate_retrieval(given.run, given.data, lists(given), given.num_clips, advance)
+        splits = None if given.splits is None else (given.splits, given.split)
+        result = evaluate_retrieval(given.run, given.data, given.train, given.test, splits, given.num_clips, advance)
     if given.json:
         print(json.dumps(result.to_json(), indent=2))
     else:
@@ -203,19 +230,6 @@ def evaluate_command(args: list[str]) -> int:
     for warning in result.warnings:
         stderr.print(escape(f"note: {warning}"))
     return 0
-
-
-def lists(given: RetrievalArgs) -> Any:
-    """The gallery's and the queries' files: official splits, or two lists, by default those in the data folder."""
-    from unreel.video.layouts import official_split, read_split
-
-    if given.splits is not None:
-        return official_split(given.splits, given.split, given.data)
-    train, test = given.train or given.data / "train.txt", given.test or given.data / "test.txt"
-    for path, name in ((train, "--train"), (test, "--test")):
-        if not path.is_file():
-            raise InputError(f"{path}: no such list; name the videos of each side with {name} LIST (a path per line)")
-    return read_split(given.data, train, test)
 
 
 @dataclasses.dataclass

@@ -3,6 +3,7 @@
 Field comments become the help of `unreel pretrain --help`.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,18 +74,28 @@ class Settings:
             "steps": 0,
             "num_frames": 0,
             "stride_frames": 0,
+            "fps": 0,
             "log_steps": 1,
             "seed": 0,
         }
         least |= {"size": 0, "threads": 0, "monitor_epochs": 0, "workers": -1}
+        most = {"num_frames": 1024, "size": 4096, "batch_size": 65_536, "threads": 1024, "workers": 1024, "seed": 2**62}
         for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise InputError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+            value, top = getattr(self, name), most.get(name, math.inf)
+            if not bound <= value <= top:
+                raise InputError(f"{name} must lie between {bound} and {top}, got {value}")
+        if (self.fps > 0) == (self.stride_frames > 0):
+            raise InputError(
+                f"say either fps or stride_frames and set the other to 0: got fps={self.fps:g}, "
+                f"stride_frames={self.stride_frames}"
+            )
         positive = ("lr", "segment_s", "checkpoint_minutes")
         shares = ("held_out", "max_bad_share", "warmup", "momentum")
         for name in positive:
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay must be at least 0, got {self.weight_decay}")
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")

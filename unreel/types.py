@@ -8,7 +8,8 @@ Axis legend, used in docstrings and as suffixes of local tensor names (`z_BD`):
 One layout per stage, turned once: decoded video is uint8 (T, H, W, C), a batch is float (B, C, T, H, W).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -43,6 +44,12 @@ class Clips:
     start_s_B: Tensor
     epoch: int
     failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def pin_memory(self) -> "Clips":
+        """What a loader calls to make the copy to a GPU overlap with work."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        pinned: dict[str, Any] = {n: v.pin_memory() for n, v in values.items() if isinstance(v, Tensor)}
+        return Clips(**values | pinned)
 
 
 @dataclass

@@ -118,7 +118,7 @@ def iic_paper() -> tuple[Config, Settings]:
         normalize=False,
         exclude_self=False,
     )
-    return config, Settings(backbone="r3d", size=112, seed=632)
+    return config, Settings(backbone="r3d", size=112, precision="32-true", seed=632)
 
 
 PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"iic": iic, "iic-paper": iic_paper}
@@ -153,7 +153,7 @@ class Method(nn.Module):
         width = 128 if config.head == "mlp" else features
         names = ["view1", "view2"] + (["intra"] if config.intra_negatives != "none" else [])
         self.banks = nn.ModuleDict({n: MemoryBank(self.num_rows, width, seed + k) for k, n in enumerate(names)})
-        self.register_buffer("nce_log_z", torch.full((2,), torch.nan))  # not known before the first batch
+        self.register_buffer("nce_log_z", torch.full((2, 2), torch.inf))  # not known before the first batch
         self.register_buffer("video_N", torch.tensor([i.video for i in instances]), persistent=False)
         self.register_buffer("start_s_N", torch.tensor([i.start_s for i in instances]), persistent=False)
         self._pending: tuple[Tensor, dict[str, Tensor]] | None = None
@@ -210,8 +210,10 @@ class Method(nn.Module):
 
     def project(self, clips: Tensor) -> Tensor:
         """Backbone, global average pool, head and (an option) unit length: (B, C, T, H, W) to (B, D)."""
-        z_BD = self.head(self.backbone(clips).mean(dim=(2, 3, 4)))
-        z_BD = z_BD.float() if z_BD.dtype == torch.bfloat16 else z_BD
+        map_BDTHW = self.backbone(clips)
+        with torch.autocast(clips.device.type, enabled=False):
+            pooled_BD = (map_BDTHW.float() if map_BDTHW.dtype == torch.bfloat16 else map_BDTHW).mean(dim=(2, 3, 4))
+            z_BD = self.head(pooled_BD)
         return F.normalize(z_BD, dim=1) if self.config.normalize else z_BD
 
     def negatives(self, views: Views) -> Negatives:
@@ -223,8 +225,8 @@ class Method(nn.Module):
         if self.config.exclude_self and n - 1 <= k:
             shift_BK = torch.arange(n - 1, device=own_B1.device).expand(len(own_B1), -1)
         else:
-            u_BK = uniforms(self.seed, views.epoch, views.index_B, "negatives", k).to(own_B1.device)
-            shift_BK = (u_BK.double() * (n - int(self.config.exclude_self))).long()
+            u_BK = uniforms(self.seed, views.epoch, views.index_B, "negatives", k).double()  # on the CPU: MPS has none
+            shift_BK = (u_BK * (n - int(self.config.exclude_self))).long().to(own_B1.device)
         others_BK = (own_B1 + 1 + shift_BK) % n if self.config.exclude_self else shift_BK
         same_BB = own_B1 == views.index_B
         kept_BB = self.far_enough(views, views.index_B.expand(len(own_B1), -1)) | same_BB
@@ -251,22 +253,25 @@ class Method(nn.Module):
         if broken_BD is None:
             return inter_BK, inter_BK[:, :0]
         if self.config.intra_source == "batch":
-            return inter_BK, (a_BD @ broken_BD.T).float()
+            return inter_BK, (a_BD @ broken_BD.T).masked_fill(~drawn.kept_BB, -torch.inf).float()
         memory = self.bank("intra")
         others = memory.scores(a_BD, drawn.others_BK).masked_fill(~drawn.kept_BK, -torch.inf)
         return inter_BK, torch.cat([memory.scores(a_BD, drawn.own_B1), others], dim=1).float()
 
     def loss(self, inter_BK: Tensor, intra_BK: Tensor, which: int) -> Tensor:
-        """One softmax (or NCE, its constant fixed at first sight) over all candidates, or one over each kind."""
-        tau = self.config.temperature
+        """One choice among all candidates, or one among each kind with the positive in both."""
         if self.config.intra_softmax == "own" and intra_BK.shape[1]:
-            return softmax_loss(inter_BK, tau) + softmax_loss(beside(inter_BK, intra_BK), tau)
-        scores_BK = torch.cat([inter_BK, intra_BK], dim=1)
+            return self.choice(inter_BK, which, 0) + self.choice(beside(inter_BK, intra_BK), which, 1)
+        return self.choice(torch.cat([inter_BK, intra_BK], dim=1), which, 0)
+
+    def choice(self, scores_BK: Tensor, which: int, kind: int) -> Tensor:
+        """Softmax or NCE; NCE's constant is fixed at its first sight."""
+        tau = self.config.temperature
         if self.config.loss == "softmax":
             return softmax_loss(scores_BK, tau)
-        if self.nce_log_z[which].isnan():
-            self.nce_log_z[which] = nce_log_constant(scores_BK, tau, self.num_rows)
-        return nce_loss(scores_BK, tau, self.nce_log_z[which], self.num_rows)
+        if self.nce_log_z[which, kind].isinf():
+            self.nce_log_z[which, kind] = nce_log_constant(scores_BK, tau, self.num_rows)
+        return nce_loss(scores_BK, tau, self.nce_log_z[which, kind], self.num_rows)
 
 
 def own_first(scores_BB: Tensor) -> Tensor:
@@ -296,7 +301,7 @@ def check(config: Config, num_instances: int) -> None:
         raise InputError(
             f"--second-view {config.second_view} is the same tensor as view 1 unless the clips differ; add --two-clips"
         )
-    if config.num_negatives < 1 or config.temperature <= 0:
-        raise InputError(
-            f"need num_negatives >= 1 and temperature > 0, got {config.num_negatives} and {config.temperature}"
-        )
+    ranges = {"num_negatives": (1, 10**7), "temperature": (1e-6, 1e6), "memory_momentum": (0, 1)}
+    for name, (low, high) in (ranges | {"exclude_neighbours_s": (0, 1e9)}).items():
+        if not low <= getattr(config, name) <= high:
+            raise InputError(f"{name} must lie between {low} and {high}, got {getattr(config, name)}")

@@ -17,11 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.errors import CheckpointError, InputError
+from unreel.errors import CheckpointError, InputError, VideoError
 from unreel.models import build_backbone
 from unreel.types import Embeddings, Instance
 from unreel.video.clips import ClipSpec
 from unreel.video.dataset import InstanceClips, Sample, sequential_loader
+from unreel.video.lists import LIST_SUFFIXES
 from unreel.video.manifest import inspect
 from unreel.views.recipe import ViewSpec, inference_views
 from unreel.views.residual import Residual
@@ -77,7 +78,13 @@ class Encoder(nn.Module):
         files of a folder that can't be used are left out (see `unreel inspect`).
         """
         sources = [source] if isinstance(source, str | Path) else source
-        found = [instance for s in sources for instance in whole_videos(Path(s))[0]]
+        found: list[Instance] = []
+        for s in sources:
+            usable, failed = whole_videos(Path(s))
+            if failed and not usable and Path(s).suffix.lower() not in LIST_SUFFIXES and Path(s).is_file():
+                reason, _, detail = failed[0][1].partition(": ")
+                raise VideoError(failed[0][0], reason, detail)
+            found += usable
         return embed_instances(self, found, num_clips, per)
 
 
@@ -102,7 +109,7 @@ class Encoded:
 
 def whole_videos(source: Path) -> tuple[list[Instance], list[tuple[str, str]]]:
     """Every usable video of a file, folder or list as one instance each, and the (path, reason) of the others."""
-    manifest = inspect(source, shots=False)
+    manifest = inspect(source, check="fast", shots=False)
     who = [Instance(v.path, n, 0.0, float("inf"), v.label, v.group) for n, v in enumerate(manifest.videos)]
     return who, [(q.path, f"{q.reason}: {q.detail}".rstrip(": ")) for q in manifest.quarantine]
 
@@ -148,6 +155,8 @@ def embed_instances(
     """Embeddings of instances, one row per instance (mean of its clips) or per clip."""
     if per not in ("video", "clip"):
         raise InputError(f"embeddings are per 'video' or per 'clip', not per '{per}'")
+    if num_clips < 1:
+        raise InputError(f"num_clips must be at least 1, got {num_clips}")
     rows: list[np.ndarray] = []
     spans: list[Any] = []
     who: list[Instance] = []

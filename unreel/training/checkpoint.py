@@ -100,7 +100,9 @@ def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimiz
         method.load_state_dict(own | {f"backbone.{name}": t for name, t in backbone.items()})
         optimizer.load_state_dict(unflatten_optimizer(tensors, state["optimizer"]))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{folder}: can't go on from this checkpoint ({str(error).splitlines()[0]})") from error
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{folder}: can't go on from this checkpoint ({why})") from error
+    del state["optimizer"]
     return state
 
 

@@ -39,8 +39,15 @@ def fill_in(settings: Settings) -> Settings:
     precision = settings.precision
     if precision == "auto":
         precision = "bf16-mixed" if device == "cuda" else "32-true"
+    threads = settings.threads or torch.get_num_threads()  # kept with the run: sums depend on it
     return dataclasses.replace(
-        settings, device=device, backbone=backbone, size=size, num_frames=num_frames, precision=precision
+        settings,
+        threads=threads,
+        device=device,
+        backbone=backbone,
+        size=size,
+        num_frames=num_frames,
+        precision=precision,
     )
 
 
@@ -50,6 +57,6 @@ def build_fabric(settings: Settings) -> Fabric:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(device == "cpu")
-    torch.set_float32_matmul_precision("high" if device == "cuda" else "highest")
+    torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
     known: Any = "32-true" if precision == "auto" else precision
     return Fabric(accelerator=device, devices=1, precision=known)

@@ -8,7 +8,7 @@ import dataclasses
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,7 +82,7 @@ def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
     if not resume:
         watch(job, log, optimizer)
     saved_at = time.monotonic()
-    with stop_signals() as stop, log.progress:
+    with stop_signals() as stop, closing(log.board), log.progress:
         for step, clips in log.progress.waiting(batches(job, fabric), job.state["step"]):
             one_step(job, fabric, method, optimizer, clips, step, log)
             done = job.state["step"] = step + 1
@@ -122,7 +122,8 @@ def to(value: Any, fabric: Fabric) -> Any:
 
 def one_step(job: Job, fabric: Fabric, method: Any, optimizer: Any, clips: Clips, step: int, log: "Log") -> None:
     """One optimiser step; raises NonFiniteError before the weights or the memory are touched."""
-    log.quarantine.add(clips.failed)
+    for path, why in log.quarantine.add(clips.failed):
+        log.progress.say(f"left out from now on: {path} ({why})")
     if len(clips.index_B) == 0:
         return
     set_lr(optimizer, lr_at(step, job.total_steps, job.settings))
@@ -173,10 +174,13 @@ class Log:
 
         step = job.state["step"]
         self.job = job
-        self.progress = Progress(job.total_steps, job.settings.batch_size, quiet)
+        self.progress = Progress(job.total_steps, step, quiet)
         self.table, self.monitor_table = Table(job.run / "metrics.csv", step), Table(job.run / "monitors.csv", step)
         self.board = SummaryWriter(str(job.run / "tensorboard"), purge_step=step + 1)
         self.quarantine = RunQuarantine(job.run, job.files, job.settings.max_bad_share)
+        if self.quarantine.known:
+            bad = len(self.quarantine.known)
+            self.progress.say(f"{bad} of {job.files} files can't be used and are left out, see {self.quarantine.path}")
 
     def step(self, done: int, output: StepOutput, grad_norm: float, lr: float, num_clips: int) -> None:
         """Gather a step; every `log_steps` write a row: means, rate and the share of time spent waiting for data."""
@@ -230,5 +234,4 @@ def stop_signals() -> Iterator[list[int]]:
 
 def clip_spec(settings: Settings, lead_in: int) -> ClipSpec:
     """How clips are cut, from the run's settings."""
-    stride = 0 if settings.fps > 0 else settings.stride_frames
-    return ClipSpec(settings.num_frames, settings.fps, stride, lead_in, settings.short)
+    return ClipSpec(settings.num_frames, settings.fps, settings.stride_frames, lead_in, settings.short)

@@ -13,12 +13,16 @@ one with the highest same-video MRR, the later one on a tie. What comes before i
 own video: a network that has learned nothing does so best of all (step 0 is measured to show it).
 """
 
+import csv
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from unreel.errors import NonFiniteError
 from unreel.models.encoder import Encoder, encode, joined
 from unreel.types import Instance
 from unreel.video.order import generator
@@ -71,12 +75,25 @@ def hold_out(instances: Sequence[Instance], share: float, seed: int) -> tuple[li
     return [i for i, unit in pairs if unit not in chosen], [i for i, unit in pairs if unit in chosen]
 
 
+def before_and_best(run: Path) -> list[tuple[str, dict[str, str]]]:
+    """Rows of monitors.csv to compare: the untrained network, and the best (else the last) checkpoint."""
+    table, pointer = run / "monitors.csv", run / "checkpoints" / "index.json"
+    rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
+    if not rows:
+        return []
+    best_step = json.loads(pointer.read_text())["best_step"]
+    best = next((row for row in rows if int(row["step"]) == best_step), rows[-1])
+    return [("untrained", rows[0]), (f"trained, step {best['step']}", best)]
+
+
 def measure(encoder: Encoder, videos: Sequence[Instance]) -> Monitors | None:
     """Monitors of an encoder; None when fewer than two videos are long enough to give two different clips."""
     pairs = []
     for item in encode(encoder, videos, num_clips=2):
         if not np.array_equal(item.spans_s[0], item.spans_s[1]):
             pairs.append(joined(item.views))
+    if not all(np.isfinite(pair).all() for pair in pairs):
+        raise NonFiniteError("the embeddings are not finite: the run has diverged; start again with a lower --lr")
     return monitors(np.stack(pairs).astype(np.float64)) if len(pairs) > 1 else None
 
 

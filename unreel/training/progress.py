@@ -17,8 +17,8 @@ Item = TypeVar("Item")
 class Progress:
     """A bar on a terminal, plain lines elsewhere, nothing when quiet; and the clock that tells waiting from work."""
 
-    def __init__(self, total_steps: int, batch_size: int, quiet: bool) -> None:
-        self.total_steps, self.batch_size = total_steps, batch_size
+    def __init__(self, total_steps: int, done_steps: int, quiet: bool) -> None:
+        self.total_steps = total_steps
         self.console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
         columns = (TextColumn("pre-training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
         self.bar = Bar(
@@ -29,7 +29,7 @@ class Progress:
             console=self.console,
             transient=True,
         )
-        self.task = self.bar.add_task("steps", total=total_steps, said="")
+        self.task = self.bar.add_task("steps", total=total_steps, completed=done_steps, said="")
         self.waited_s = 0.0
         self._reset()
 
@@ -73,6 +73,10 @@ class Progress:
         means |= {"clips_per_s": self.clips / elapsed_s, "data_wait": self.waited_s / elapsed_s}
         self._reset()
         return means
+
+    def say(self, text: str) -> None:
+        """One plain sentence."""
+        self.console.print(text, markup=False)
 
     def line(self, done: int, row: dict[str, Any]) -> None:
         """One log line."""

@@ -18,12 +18,14 @@ class RunQuarantine:
             with open(self.path, newline="") as file:
                 self.known = {row["path"] for row in csv.DictReader(file)}
 
-    def add(self, failed: list[tuple[str, str]]) -> None:
-        """Add (path, "reason: detail") of files that failed. Raises InputError above the allowed share."""
+    def add(self, failed: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Add (path, "reason: detail") of files that failed; returns the new ones. InputError above the share."""
+        new_ones = []
         for path, why in failed:
             if path in self.known:
                 continue
             self.known.add(path)
+            new_ones.append((path, why))
             reason, _, detail = why.partition(": ")
             new = not self.path.exists()
             try:
@@ -39,3 +41,4 @@ class RunQuarantine:
                 f"{len(self.known)} of {self.num_files} files can't be used, more than "
                 f"--max-bad-share {self.max_bad_share:g}; the reasons are in {self.path}"
             )
+        return new_ones

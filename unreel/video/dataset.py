@@ -1,6 +1,7 @@
 """Instances in, batches of decoded clips out: one open file and one pass over it for all clips of an instance."""
 
 import os
+import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -97,8 +98,10 @@ def default_workers() -> int:
     return max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
-def _one_thread(_worker: int) -> None:
+def _quiet_worker(_worker: int) -> None:
+    """One thread each; Ctrl-C is the main process's to handle."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def training_loader(clips: InstanceClips, batches: Batches, workers: int, pin_memory: bool) -> Iterable[Clips]:
@@ -108,7 +111,7 @@ def training_loader(clips: InstanceClips, batches: Batches, workers: int, pin_me
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=clips.collate,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_quiet_worker,
         pin_memory=pin_memory,
         prefetch_factor=2 if workers else None,
     )
@@ -121,6 +124,6 @@ def sequential_loader(clips: InstanceClips, workers: int) -> Iterable[Sample]:
         sampler=[(0, i) for i in range(len(clips))],
         batch_size=None,
         num_workers=workers,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_quiet_worker,
         prefetch_factor=4 if workers else None,
     )

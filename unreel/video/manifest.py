@@ -202,5 +202,5 @@ def require_usable(manifest: Manifest, max_bad_share: float, option: str = "--ma
         raise InputError(f"{manifest.root}: none of {total} files can be used ({reasons}{first})")
     raise InputError(
         f"{manifest.root}: {num_bad} of {total} files can't be used ({reasons}{first}), more than the share of "
-        f"{max_bad_share:g} that is allowed. Mend or remove the files in {QUARANTINE}, or raise {option}"
+        f"{max_bad_share:g} that is allowed. `unreel inspect` lists them all; mend or remove them, or raise {option}"
     )
