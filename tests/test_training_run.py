@@ -141,7 +141,7 @@ def test_a_non_finite_step_stops_before_it_changes_anything(
 
     def poisoned(scores: torch.Tensor, temperature: float) -> torch.Tensor:
         calls["n"] += 1
-        if calls["n"] < 7:  # two calls a step: steps 1 to 3 are sound
+        if calls["n"] <= 12:  # four calls a step: steps 1 to 3 are sound
             return real(scores, temperature)
         bad = torch.tensor(float("nan"))
         return real(scores, temperature) + (bad if what == "loss" else (scores.sum() * 0).sqrt())

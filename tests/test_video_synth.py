@@ -42,8 +42,8 @@ def test_same_seed_same_pixels_and_another_seed_other_pixels(small_set: Path, tm
 
 
 def test_the_files_show_what_render_draws(small_set: Path) -> None:
-    drawn = render("drift_right", 5, 1, "train", **SMALL)
-    decoded = pixels(small_set)["drift_right/drift_right_0000.mp4"]
+    drawn = render("drift_up", 5, 1, "train", **SMALL)
+    decoded = pixels(small_set)["drift_up/drift_up_0000.mp4"]
     assert np.abs(drawn.astype(int) - decoded).mean() < 12
 
 
@@ -211,7 +211,7 @@ def test_orbits_turn_their_way(motion: str, way: int) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": 0}, "classes=0: choose 1 to 14 of drift_left, drift_right"),
+        ({"classes": 0}, "classes=0: choose 1 to 14 of drift_left, drift_up"),
         ({"classes": 15}, "rock"),
         ({"videos": 0}, "videos=0"),
         ({"frames": 1}, "frames=1"),
