@@ -270,3 +270,14 @@ def test_presets_keep_the_papers_numbers() -> None:
     assert (config.normalize, config.exclude_self, config.positives, config.head) == (False, False, "memory", "none")
     assert (config.residual.boundary, config.residual.rescale) == ("wrap", True)
     assert isinstance(settings, Settings)
+
+
+@pytest.mark.parametrize("intra_softmax", ["shared", "own"])
+def test_nce_is_another_loss_than_softmax(intra_softmax: str) -> None:
+    losses = {}
+    for loss in ("softmax", "nce"):
+        method = build(dataclasses.replace(OURS, loss=loss, intra_softmax=intra_softmax, num_negatives=6))
+        losses[loss] = float(method(views()).loss.detach())
+        known = torch.isfinite(method.nce_log_z).sum()
+        assert known == (0 if loss == "softmax" else 2 if intra_softmax == "shared" else 4)
+    assert losses["softmax"] != pytest.approx(losses["nce"])

@@ -231,3 +231,26 @@ def test_best_checkpoint_is_named_and_loadable(small_run: Path) -> None:
     wanted = max(int(row["step"]) for row in trained if float(row["same_video_mrr"]) == top)
     assert index["best_step"] == wanted and (small_run / "checkpoints" / index["best"]).is_dir()
     assert unreel.load_encoder(small_run).spec.method == "iic"
+
+
+def test_a_wrong_choice_is_refused_in_python_too(motion_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown loss 'sofmax'. Did you mean 'softmax'"):
+        unreel.pretrain(motion_set, out=tmp_path / "run", loss="sofmax")
+    with pytest.raises(InputError, match="unknown option 'bach_size'. Did you mean 'batch_size'"):
+        unreel.pretrain(motion_set, out=tmp_path / "run", bach_size=4)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_the_network_can_not_take_is_refused_before_a_run_is_made(
+    motion_set: Path, tmp_path: Path, small: dict[str, object]
+) -> None:
+    for wrong in ({"intra_negatives": "shuffle", "num_frames": 10}, {"backbone": "c3d", "num_frames": 4, "size": 16}):
+        with pytest.raises(InputError, match="10|too few or too small for c3d"):
+            unreel.pretrain(motion_set, out=tmp_path / "run", quiet=True, **small | wrong)
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_diverged_run_says_so(motion_set: Path, tmp_path: Path, small: dict[str, object]) -> None:
+    options = small | {"lr": 1e9, "steps": 12, "monitor_epochs": 1, "optimizer": "sgd", "schedule": "cosine"}
+    with pytest.raises(NonFiniteError, match="--lr"):
+        unreel.pretrain(motion_set, out=tmp_path / "run", quiet=True, **options)
