@@ -18,5 +18,5 @@ else
   unreel inspect "$out/videos" --out "$out/manifest"
   unreel pretrain "$out/videos/train.txt" --out "$out/run" --steps 480
   unreel evaluate retrieval "$out/run" "$out/videos"
+  printf '\nreport: %s\n' "$out/run/report.html"
 fi
-printf '\nreport: %s\n' "$out/run/report.html"
