@@ -1,11 +1,12 @@
 """Pre-train several settings over several seeds, evaluate each, print one table in Markdown: mean and spread of R@k.
 
-    python benchmarks/retrieval_table.py DATA --out OUT --seeds 0 1 2 --settings iic iic:intra_negatives=none \
-        --steps 600 --batch-size 16
+    python benchmarks/retrieval_table.py DATA --out OUT --seeds 0 1 2 --settings trio iic:intra_negatives=none \
+        --common steps=600,batch_size=16
 
 DATA is a folder of labelled videos with train.txt and test.txt; training sees the files of train.txt and no label. With
 `--synth` DATA is made first, with the run's own seed, so that the spread holds the data's chance as well.
-A setting is METHOD or METHOD:FIELD=VALUE,FIELD=VALUE. Runs that are there already are evaluated, not trained again.
+A setting is METHOD or METHOD:FIELD=VALUE,FIELD=VALUE. What is there already in OUT is not done again, so a table can be
+stopped, and settings added. `--jobs` runs so many at once.
 """
 
 import dataclasses
@@ -13,35 +14,40 @@ import json
 import platform
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
 
 import unreel
+from unreel.api import labelled, two_lists
+from unreel.evaluation.retrieval import RetrievalProtocol, evaluate_retrieval
 
 FLOORS = ("chance", "mean frame (pixels)", "frame difference", "untrained encoder")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Args:
     """What to compare."""
 
     data: tyro.conf.Positional[Path]
     out: Path
-    settings: tuple[str, ...] = ("iic", "iic:intra_negatives=none")
+    settings: tuple[str, ...] = ("trio", "iic:intra_negatives=none")
     seeds: tuple[int, ...] = (0, 1, 2)
     common: Annotated[str, tyro.conf.arg(help="FIELD=VALUE,... for every setting")] = ""
     num_clips: int = 10
     synth: bool = False
     classes: int = 8
     videos: int = 40
+    jobs: int = 1
 
 
-def options(text: str) -> dict[str, object]:
+def options(text: str) -> dict[str, Any]:
     """FIELD=VALUE,FIELD=VALUE as keyword arguments; values are read as JSON where they can be."""
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
         try:
@@ -51,48 +57,84 @@ def options(text: str) -> dict[str, object]:
     return found
 
 
-def one_run(args: Args, setting: str, seed: int) -> dict[str, dict[str, float]]:
-    """Rows of one run's retrieval table, with the minutes it trained."""
+def data_of(args: Args, seed: int) -> Path:
+    """The videos of a seed, made where they have to be."""
     data = args.data / f"seed{seed}" if args.synth else args.data
     if args.synth and not (data / "train.txt").exists():
         unreel.make_set(data, args.classes, args.videos, seed)
+    return data
+
+
+def folder_name(setting: str, seed: int) -> str:
+    return f"{setting.replace(':', '-').replace(',', '-').replace('=', '-').replace('/', '-')}-seed{seed}"
+
+
+def evaluated(run: Path, data: Path, num_clips: int, floors: bool) -> dict[str, dict[str, float]]:
+    """Rows of the retrieval table, name to {"R@k": percent}."""
+    lists = two_lists(data, None, None)
+    gallery, queries = (labelled(part, start) for part, start in zip(lists, (0, len(lists[0])), strict=True))
+    result = evaluate_retrieval(unreel.load_encoder(run), gallery, queries, RetrievalProtocol(num_clips), floors)
+    return {name: {f"R@{k}": v for k, v in row.items()} for name, row in result.rows.items()}
+
+
+def one_run(args: Args, setting: str, seed: int) -> dict[str, dict[str, float]]:
+    """Rows of one run, with the minutes it trained; the floors come with the first setting alone."""
+    run, data = args.out / folder_name(setting, seed), data_of(args, seed)
+    kept = run / f"rows-{args.num_clips}-clips.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
     method, _, own = setting.partition(":")
-    run = args.out / f"{setting.replace(':', '-').replace(',', '-').replace('=', '-')}-seed{seed}"
     if not (run / "report.html").exists():
         began_s = time.monotonic()
         given = options(args.common) | options(own) | {"seed": seed}
         unreel.pretrain(data / "train.txt", out=run, method=method, root=data, quiet=True, **given)
         (run / "minutes.txt").write_text(f"{(time.monotonic() - began_s) / 60:.2f}\n")
-    result = unreel.evaluate_retrieval(run, data, num_clips=args.num_clips)
-    rows = {name: {f"R@{k}": v for k, v in row.items()} for name, row in result.rows.items()}
+    rows = evaluated(run, data, args.num_clips, floors=setting == args.settings[0])
     rows["minutes"] = {"minutes": float((run / "minutes.txt").read_text())}
-    print(
-        f"# {setting} seed {seed}: " + ", ".join(f"{n} {r['R@1']:.1f}" for n, r in rows.items() if "R@1" in r),
-        flush=True,
-    )
+    kept.write_text(json.dumps(rows))
+    figures = ", ".join(f"{n} {r['R@1']:.1f}" for n, r in rows.items() if "R@1" in r)
+    print(f"# {setting} seed {seed}: {figures} ({rows['minutes']['minutes']:.1f} min)", flush=True)
     return rows
 
 
 def spread(values: list[float]) -> str:
-    """Mean, and standard deviation over seeds when there is more than one."""
-    return f"{statistics.mean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
+    """Mean, and standard deviation over seeds when there is more than one and they differ."""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.1f}" + (f" ± {deviation:.1f}" if deviation else "")
+
+
+def all_runs(args: Args) -> dict[str, list[dict[str, dict[str, float]]]]:
+    """Every setting's rows, one entry for each seed."""
+    jobs = [(args, setting, seed) for seed in args.seeds for setting in args.settings]
+    if args.jobs == 1:
+        rows = [one_run(*job) for job in jobs]
+    else:
+        with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+            rows = list(pool.map(one_run, *zip(*jobs, strict=True)))
+    found: dict[str, list[dict[str, dict[str, float]]]] = {setting: [] for setting in args.settings}
+    for (_, setting, _), row in zip(jobs, rows, strict=True):
+        found[setting].append(row)
+    return found
 
 
 def main(args: Args) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
-    found = {setting: [one_run(args, setting, seed) for seed in args.seeds] for setting in args.settings}
+    for seed in args.seeds:
+        data_of(args, seed)
+    found = all_runs(args)
     first = next(iter(found.values()))
     ks = list(first[0]["chance"])
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({torch.get_num_threads()} threads)"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     print(f"\n{device}, torch {torch.__version__}, Python {platform.python_version()}, seeds {list(args.seeds)}\n")
     print("| features | " + " | ".join(ks) + " | minutes |\n|---|" + "---|" * (len(ks) + 1))
     for name in FLOORS:
         print(f"| {name} | " + " | ".join(spread([run[name][k] for run in first]) for k in ks) + " | |")
     for setting, runs in found.items():
-        minutes = spread([run["minutes"]["minutes"] for run in runs])
-        for view in [n for n in runs[0] if n not in (*FLOORS, "minutes")]:
+        views = [n for n in runs[0] if n not in (*FLOORS, "minutes")]
+        for view in views:
             cells = " | ".join(spread([run[view][k] for run in runs]) for k in ks)
-            print(f"| {setting}, {view} | {cells} | {minutes if view == 'joint' else ''} |")
+            minutes = spread([run["minutes"]["minutes"] for run in runs]) if view == views[-1] else ""
+            print(f"| {setting}, {view} | {cells} | {minutes} |")
 
 
 if __name__ == "__main__":

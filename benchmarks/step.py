@@ -1,20 +1,22 @@
-"""How fast a training step is on this machine: the bare network, and a whole IIC step beside it, in alternation.
+"""What a training step of each method costs beside the bare network on the same clips, in alternation.
 
-    python benchmarks/step.py --backbone tiny --size 64 --num-frames 8
+    python benchmarks/step.py --backbone tiny --size 64 --num-frames 8 [--methods trio iic cvrl]
 
-Prints clips/s of forward and backward (median of the rounds, and their spread), and the share of a whole step (views,
-network, loss, memory, optimiser; no decoding) that the bare network on as many clips would take.
+The step is views, network, loss, memory or teacher, optimiser; no decoding. The bare network passes as many clips
+forward and backward as the method trains on, and as many forward alone as its teacher (or a memory) sees; how many
+calls of the network that takes is counted. A ratio of 0.9 says that the method costs 11 % on top of its network.
 """
 
 import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import tyro
 
-from unreel.methods import iic
+from unreel.methods import find_methods, method_module, preset_of
 from unreel.models import build_backbone
 from unreel.types import Clips, Instance
 
@@ -23,11 +25,12 @@ from unreel.types import Clips, Instance
 class Args:
     """What to time."""
 
+    methods: tuple[str, ...] = ()
     backbone: str = "tiny"
     size: int = 64
     num_frames: int = 8
     batch_size: int = 16
-    rounds: int = 9
+    rounds: int = 7
     device: str = "cpu"
 
 
@@ -39,43 +42,72 @@ def seconds(work: Callable[[], None], device: str) -> float:
     return time.perf_counter() - began_s
 
 
-def main(args: Args) -> None:
-    config, settings = iic.iic()
-    spec = iic.Method.view_spec(config, dataclasses.replace(settings, size=args.size))
-    recipe = iic.Method.recipe(spec, config, seed=0)
+def count_passes(method: torch.nn.Module, step: Callable[[], None]) -> list[tuple[int, bool]]:
+    """(clips, with gradient?) of each call of the network, the teacher's copy included, in one step."""
+    calls: list[tuple[int, bool]] = []
+
+    def note(module: torch.nn.Module, given: Any, result: Any) -> None:
+        calls.append((len(given[0]), torch.is_grad_enabled()))
+
+    networks = [module for name, module in method.named_modules() if name.split(".")[-1] == "backbone"]
+    hooks = [network.register_forward_hook(note) for network in networks]
+    step()
+    for hook in hooks:
+        hook.remove()
+    return calls
+
+
+def one_method(name: str, args: Args) -> str:
+    """A row of the table."""
+    config, _ = preset_of(name)
+    if getattr(config, "queue_size", 0):
+        config = dataclasses.replace(config, queue_size=64 * args.batch_size)
+    spec = config.view_spec(args.size)
+    recipe = config.recipe(spec, 0)
     instances = [Instance(str(i), i, 0.0, 1.0) for i in range(1000)]
-    method = iic.Method(build_backbone(args.backbone), instances, config, seed=0).to(args.device)
-    optimizer = torch.optim.AdamW(method.parameters(), lr=1e-4)
+    torch.manual_seed(0)
+    method = method_module(name).Method(build_backbone(args.backbone), instances, config, 0).to(args.device).train()
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=1e-4)
     bare = build_backbone(args.backbone).to(args.device)
     shape = (args.batch_size, recipe.num_clips, args.num_frames + spec.lead_in, *spec.resize_hw, 3)
-    index = torch.arange(args.batch_size, device=args.device)
     frames = torch.randint(0, 256, shape, dtype=torch.uint8, device=args.device)
+    index = torch.arange(args.batch_size, device=args.device)
     clips = Clips(frames, index, index, index.float(), epoch=0)
-    views = 3
-    random = torch.rand(views * args.batch_size, 3, args.num_frames, args.size, args.size, device=args.device)
-
-    def network() -> None:
-        bare.zero_grad(set_to_none=True)
-        bare(random).mean().backward()
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        method(recipe(clips)).loss.backward()
+        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.device == "cuda"):
+            loss = method(recipe(clips)).loss
+        loss.backward()
         optimizer.step()
         method.after_step()
 
-    taken: dict[str, list[float]] = {"network": [], "step": []}
-    for _ in range(args.rounds + 2):
-        taken["network"].append(seconds(network, args.device))
-        taken["step"].append(seconds(step, args.device))
-    alone, whole = taken["network"][2:], taken["step"][2:]
-    rates = sorted(views * args.batch_size / s for s in alone)
-    ratio = statistics.median(a / w for a, w in zip(alone, whole, strict=True))
-    what = f"{args.backbone}, {args.num_frames} x {args.size} x {args.size}, batch {args.batch_size}, {views} views"
-    print(f"{what}, {torch.get_num_threads()} threads on {args.device}")
-    rate = f"{statistics.median(rates):.0f} clips/s ({rates[0]:.0f} to {rates[-1]:.0f})"
-    print(f"bare network, forward and backward: {rate}")
-    print(f"bare network / whole IIC step, same clips: {ratio:.2f}")
+    calls = count_passes(method, step)
+    trained, seen = (sum(n for n, grad in calls if grad is wanted) for wanted in (True, False))
+    random = torch.rand(max(trained, seen), 3, args.num_frames, args.size, args.size, device=args.device)
+
+    def network() -> None:
+        bare.zero_grad(set_to_none=True)
+        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.device == "cuda"):
+            bare(random[:trained]).mean().backward()
+            with torch.no_grad():
+                bare(random[:seen]) if seen else None
+
+    taken = [(seconds(network, args.device), seconds(step, args.device)) for _ in range(args.rounds + 2)][2:]
+    ratios = sorted(alone / whole for alone, whole in taken)
+    step_ms = 1000 * statistics.median(whole for _, whole in taken)
+    per_instance = f"{trained / args.batch_size:g} + {seen / args.batch_size:g}"
+    spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    return f"| `{name}` | {per_instance} | {len(calls)} | {step_ms:.0f} | {spread} |"
+
+
+def main(args: Args) -> None:
+    where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{args.backbone}, {args.num_frames} x {args.size} x {args.size}, batch {args.batch_size}; {where}\n")
+    print("| method | clips of an instance, trained on + seen | network calls | step, ms | bare network / step |")
+    print("|---|---|---|---|---|")
+    for name in args.methods or sorted(find_methods()):
+        print(one_method(name, args), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unreel.methods import iic
+from unreel.methods import trio
 from unreel.models import build_backbone
 from unreel.models.encoder import Encoder, EncoderSpec, embed_instances
-from unreel.settings import Settings
 from unreel.types import Instance
 from unreel.video.clips import ClipSpec, clip_at, timeline
 from unreel.video.dataset import InstanceClips, training_loader
@@ -36,21 +35,21 @@ def look_at_one_video(path: str) -> None:
     print(f"{Path(path).name}: {info.codec}, {info.num_frames} frames at {info.fps:g} fps; a clip is {frames.shape}")
 
 
-def build(found: list[Instance]) -> tuple[Encoder, iic.Method, object]:
+def build(found: list[Instance]) -> tuple[Encoder, trio.Method, object]:
     """The encoder (what is kept), the method around it (what is dropped), and the recipe that makes its views."""
-    config, _ = iic.iic()
-    views = iic.Method.view_spec(config, Settings(size=48))
+    config, _ = trio.trio()
+    views = config.view_spec(size=48)
     clip = ClipSpec(num_frames=8, fps=12.5, stride_frames=0, lead_in=views.lead_in)
     torch.manual_seed(SEED)
     backbone = build_backbone("tiny")
-    encoder = Encoder(EncoderSpec("tiny", "iic", clip, views), backbone)
-    return encoder, iic.Method(backbone, found, config, SEED), iic.Method.recipe(views, config, SEED)
+    encoder = Encoder(EncoderSpec("tiny", "trio", clip, views), backbone)
+    return encoder, trio.Method(backbone, found, config, SEED), config.recipe(views, SEED)
 
 
-def train(encoder: Encoder, method: iic.Method, recipe: object, found: list[Instance]) -> None:
+def train(encoder: Encoder, method: trio.Method, recipe: object, found: list[Instance]) -> None:
     """Batch on the device -> `recipe(clips)` -> `method(views)` -> step. All chance is f(seed, epoch, index)."""
     spec = encoder.spec
-    dataset = InstanceClips(found, spec.clip, spec.views.resize_hw, recipe.num_clips, SEED)
+    dataset = InstanceClips(found, spec.clip, spec.views.resize_hw, recipe.num_clips, SEED, recipe.interval)
     steps = EPOCHS * steps_per_epoch(len(found), BATCH_SIZE)
     order = Batches(len(found), BATCH_SIZE, SEED, start=0, stop=steps)
     optimizer = torch.optim.AdamW(method.parameters(), lr=2e-3)

@@ -5,7 +5,17 @@ import pytest
 from scipy.stats import chisquare
 
 from unreel.errors import InputError
-from unreel.video.clips import ClipSpec, clip_at, num_starts, random_start, timeline, uniform_starts
+from unreel.video.clips import (
+    ClipSpec,
+    clip_at,
+    num_starts,
+    paired_clips,
+    random_clip,
+    random_start,
+    timeline,
+    uniform_starts,
+)
+from unreel.video.intervals import Interval, paired_starts
 
 ROUNDING_S = 1.1e-3  # containers round stamps to a millisecond, so a frame so much after its tick is in time
 
@@ -184,3 +194,53 @@ def test_the_ends_of_the_unit_interval_stay_inside() -> None:
         line, below_one = np.arange(length), float(np.nextafter(1.0, 0.0))
         assert random_start(line, ClipSpec(), 0.0) == 0
         assert random_start(line, ClipSpec(), below_one) == length - 16
+
+
+ENDLESS = float("inf")
+PAIR_SPECS = (ClipSpec(8), ClipSpec(8, stride_frames=2, lead_in=1), ClipSpec(8, fps=12.5, stride_frames=0))
+
+
+@pytest.mark.parametrize("spec", PAIR_SPECS)
+def test_a_pair_is_two_windows_of_whole_frames_at_the_drawn_distance(spec: ClipSpec) -> None:
+    """Native frames for a stride, ticks for a rate; every window is one that a single clip could be."""
+    times_s, step = steady(25, 4), max(1, spec.stride_frames)
+    line = np.arange(100) if spec.stride_frames else np.arange(0, 100, 2)
+    room = len(line) - (spec.span - 1) * step
+    for u in np.random.default_rng(0).random((200, 3)):
+        pair = paired_clips(times_s, spec, 0.0, ENDLESS, Interval("decreasing", 2.0), u)
+        starts = paired_starts(room, "decreasing", 2.0, u)
+        for clip, start in zip(pair, starts, strict=True):
+            assert clip.tolist() == [line[start + step * k] for k in range(spec.span)]
+            assert clip.tolist() == random_clip(times_s, spec, 0.0, ENDLESS, (start + 0.5) / room).tolist()
+    last = paired_clips(times_s, spec, 0.0, ENDLESS, Interval("uniform"), np.array([1 - 1e-9, 0.0, 0.0]))
+    assert (last[0][0], last[1][-1]) == (line[0], line[-1])
+
+
+def test_a_pair_stays_in_its_segment() -> None:
+    for u in np.random.default_rng(0).random((50, 3)):
+        pair = paired_clips(steady(25, 10), ClipSpec(8), 2.0, 3.0, Interval("increasing"), u)
+        assert min(map(min, pair)) >= 50 and max(map(max, pair)) < 75
+
+
+@pytest.mark.parametrize(("length", "room"), [(14, 0), (15, 1), (16, 2)])
+def test_a_video_just_too_short_for_a_clip_wraps_around(length: int, room: int) -> None:
+    """METHODS 3.2: 8 frames at stride 2 reach over 14; both starts are anywhere then, as in the release."""
+    spec, us = ClipSpec(8, stride_frames=2), np.random.default_rng(0).random((2000, 3))
+    pairs = [paired_clips(steady(25, length / 25), spec, 0.0, ENDLESS, Interval("decreasing"), u) for u in us]
+    starts = np.array([[clip[0] for clip in pair] for pair in pairs])
+    if room:
+        assert starts.max() == room - 1 and all((np.diff(clip) == 2).all() for pair in pairs for clip in pair)
+        return
+    for pair in pairs[:50]:
+        for clip in pair:
+            assert clip.tolist() == [(clip[0] + 2 * k) % length for k in range(8)]
+    for which in (0, 1):
+        assert chisquare(np.bincount(starts[:, which], minlength=length)).pvalue > 1e-3
+    assert abs(np.corrcoef(starts.T)[0, 1]) < 0.1
+
+
+def test_a_video_that_is_too_short_is_held_from_its_first_frame() -> None:
+    spec = ClipSpec(8, stride_frames=2, short="hold")
+    for u in np.random.default_rng(0).random((20, 3)):
+        for clip in paired_clips(steady(25, 5 / 25), spec, 0.0, ENDLESS, Interval("uniform"), u):
+            assert clip.tolist() == [0, 2, 4, 4, 4, 4, 4, 4]

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chisquare
+from scipy.stats import chisquare, kstest
 
-from unreel.errors import REASONS
+from unreel.errors import REASONS, VideoError
 from unreel.types import Clips, Instance
-from unreel.video import dataset
+from unreel.video import dataset, frame_cache
 from unreel.video.clips import ClipSpec
 from unreel.video.dataset import InstanceClips, Sample, sequential_loader, training_loader
 from unreel.video.file import index_frames, write
-from unreel.video.order import Batches
+from unreel.video.intervals import Interval, cdf, paired_starts
+from unreel.video.order import Batches, generator
 
 FPS, SIZE = 25.0, (16, 24)
 LENGTHS = (40, 24, 30, 17, 8, 1, 50)
@@ -99,11 +101,12 @@ def test_one_pass_over_a_file_for_all_clips_of_an_instance(
     "spec", [ClipSpec(8), ClipSpec(8, stride_frames=2, lead_in=1), ClipSpec(8, fps=12.5, stride_frames=0)]
 )
 def test_workers_change_nothing(spec: ClipSpec, whole: list[Instance]) -> None:
-    clips = InstanceClips(whole, spec, SIZE, num_clips=2, seed=7)
+    clips = InstanceClips(whole, spec, SIZE, 2, 7, Interval("decreasing"))
     alone = loaded(clips)
     assert [len(batch.index_B) for batch in alone] == [3, 3, 3, 3]
     for workers in (1, 2):
-        for one, other in zip(alone, loaded(clips, workers), strict=True):
+        cached = InstanceClips(whole, spec, SIZE, 2, 7, Interval("decreasing"), cache_mb=workers)
+        for one, other in zip(alone, loaded(cached, workers), strict=True):
             assert_same(one, other)
 
 
@@ -251,3 +254,140 @@ def test_short_videos_at_random_are_looped_or_held(make: Callable[[ClipSpec], Cl
         np.testing.assert_array_equal(numbers, np.tile(np.arange(16) % 5, (50, 1)))
     else:
         assert (np.diff(numbers, axis=1) >= 0).all() and numbers.max() < 5 and (numbers[:, -3] == numbers[:, -1]).all()
+
+
+def test_independent_clips_are_drawn_as_ever(whole: list[Instance]) -> None:
+    """Results already published hang on these draws: never change them."""
+    clips = InstanceClips(whole, ClipSpec(8), SIZE, num_clips=2, seed=7)
+    for epoch, index in np.ndindex(3, 4):
+        chosen = clips.choose(index_frames(whole[index].path).times_s, whole[index], epoch, index)
+        u = generator(7, epoch, index, "start").random(2)
+        assert [int(c[0]) for c in chosen] == [int(x * (LENGTHS[index] - 7)) for x in u]
+
+
+def test_pairs_of_clips_are_drawn_at_a_distance() -> None:
+    clips = InstanceClips([Instance("", 0, 0.0, ENDLESS)], ClipSpec(8), SIZE, 2, 7, Interval("increasing", 3.0))
+    times_s, instance = np.arange(207) / FPS, Instance("", 0, 0.0, ENDLESS)
+    starts = np.array([[c[0] for c in clips.choose(times_s, instance, epoch, 0)] for epoch in range(2000)])
+    for epoch in range(5):
+        u = generator(7, epoch, 0, "interval").random(3)
+        assert tuple(starts[epoch]) == paired_starts(200, "increasing", 3.0, u)
+    distance = np.abs(starts[:, 1] - starts[:, 0]) + np.random.default_rng(0).random(2000)
+    assert kstest(distance / 200, lambda x: cdf("increasing", 3.0, x)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("num_clips", "seed"), [(1, 7), (3, 7), (2, None)])
+def test_only_two_random_clips_make_a_pair(num_clips: int, seed: int | None, whole: list[Instance]) -> None:
+    times_s = index_frames(whole[0].path).times_s
+    pairs, alone = (
+        InstanceClips(whole, ClipSpec(8), SIZE, num_clips, seed, interval).choose(times_s, whole[0], 0, 0)
+        for interval in (Interval("decreasing"), Interval())
+    )
+    np.testing.assert_array_equal(pairs, alone)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(number of the video, frames decoded) of each call of `read`, as they come."""
+    calls: list[tuple[int, int]] = []
+    real = dataset.read
+
+    def counted(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        calls.append((int(Path(path).stem), len(frames)))
+        return real(path, frames, size)
+
+    monkeypatch.setattr(dataset, "read", counted)
+    return calls
+
+
+def assert_cache_changes_nothing(instances: list[Instance], spec: ClipSpec, cached: InstanceClips) -> None:
+    """Three epochs of every instance are those of clips that are decoded every time, to the bit."""
+    plain = InstanceClips(instances, spec, SIZE, 2, 7)
+    for epoch, index in np.ndindex(3, len(instances)):
+        one, other = plain[(epoch, index)], cached[(epoch, index)]
+        np.testing.assert_array_equal(np.asarray(one.frames), np.asarray(other.frames))
+        np.testing.assert_array_equal(np.asarray(one.spans_s), np.asarray(other.spans_s))
+        assert one.failed == other.failed
+
+
+@pytest.mark.parametrize(
+    ("spec", "frames"),
+    [
+        (ClipSpec(8), LENGTHS),
+        (ClipSpec(8, stride_frames=2, lead_in=1), LENGTHS),  # any frame may be the first
+        (ClipSpec(8, fps=12.5, stride_frames=0), (20, 12, 15, 8, 4, 1, 25)),  # only the frames on its ticks
+    ],
+)
+def test_what_is_kept_is_decoded_once(
+    spec: ClipSpec, frames: tuple[int, ...], whole: list[Instance], decoded: list[tuple[int, int]]
+) -> None:
+    cached = InstanceClips(whole, spec, SIZE, 2, 7, cache_mb=1)
+    for epoch, index in np.ndindex(3, len(whole)):
+        cached[(epoch, index)]
+    assert decoded == list(enumerate(frames))
+    assert_cache_changes_nothing(whole, spec, cached)
+
+
+def test_a_segment_keeps_its_own_frames(whole: list[Instance], decoded: list[tuple[int, int]]) -> None:
+    parts = [Instance(whole[6].path, 6, start / FPS, (start + 20) / FPS) for start in (0, 20, 30)]
+    cached = InstanceClips(parts, ClipSpec(8), SIZE, 2, 7, cache_mb=1)
+    for index in (0, 1, 2, 0, 1, 2):
+        cached[(index, index)]
+    assert decoded == [(6, 20)] * 3
+    assert_cache_changes_nothing(parts, ClipSpec(8), cached)
+
+
+def test_what_does_not_fit_is_decoded_alone(
+    whole: list[Instance], decoded: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The budget is an equal share for each loader process, and whole instances alone are kept."""
+    monkeypatch.setattr(frame_cache, "MB", 2 * 75 * SIZE[0] * SIZE[1] * 3)
+    monkeypatch.setattr(frame_cache, "get_worker_info", lambda: SimpleNamespace(num_workers=2))
+    cached = InstanceClips(whole, ClipSpec(8), SIZE, 1, 7, cache_mb=1)
+    for epoch, index in np.ndindex(2, len(whole)):
+        cached[(epoch, index)]
+    first = [(0, 40), (1, 24), (2, 8), (3, 8), (4, 8), (5, 1), (6, 8)]  # 75 frames: 40 + 24 + 8 + 1 are kept
+    assert decoded == [*first, (2, 8), (3, 8), (6, 8)]
+    assert set(cached.cache.kept) == {0, 1, 4, 5} and cached.cache.used_bytes == 73 * SIZE[0] * SIZE[1] * 3
+    assert_cache_changes_nothing(whole, ClipSpec(8), InstanceClips(whole, ClipSpec(8), SIZE, 2, 7, cache_mb=1))
+
+
+def test_long_instances_are_not_decoded_for_the_sake_of_one_clip(
+    whole: list[Instance], decoded: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_cache, "MAX_FRAMES", 30)
+    cached = InstanceClips(whole, ClipSpec(8), SIZE, 1, 7, cache_mb=1)
+    for epoch, index in np.ndindex(2, len(whole)):
+        cached[(epoch, index)]
+    again = [call for call in decoded[len(whole) :]]
+    assert again == [(0, 8), (6, 8)] and (2, 30) in decoded
+
+
+def test_a_clip_before_the_damage_is_read_as_without_a_cache(
+    whole: list[Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Video 0 is damaged from frame 30 on; trying to keep it is not repeated."""
+    real, whole_reads = dataset.read, []
+
+    def damaged(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        if path == whole[0].path and len(frames) > 16:
+            whole_reads.append(len(frames))
+        if path == whole[0].path and frames.max() >= 30:
+            raise VideoError(path, "damaged", "from frame 30")
+        return real(path, frames, size)
+
+    monkeypatch.setattr(dataset, "read", damaged)
+    cached = InstanceClips(whole[:2], ClipSpec(8), SIZE, 2, 7, cache_mb=1)
+    assert_cache_changes_nothing(whole[:2], ClipSpec(8), cached)
+    assert whole_reads == [40]
+    outcomes = {cached[(epoch, 0)].failed for epoch in range(12)}
+    assert outcomes == {None, (whole[0].path, "damaged: from frame 30")}
+
+
+def test_a_file_that_goes_missing_is_named_though_it_is_kept(whole: list[Instance], tmp_path: Path) -> None:
+    path = tmp_path / "0.mp4"
+    path.write_bytes(Path(whole[0].path).read_bytes())
+    cached = InstanceClips([Instance(str(path), 0, 0.0, ENDLESS)], ClipSpec(8), SIZE, 1, 7, cache_mb=1)
+    assert cached[(0, 0)].failed is None and 0 in cached.cache.kept
+    path.unlink()
+    assert cached[(1, 0)].failed == (str(path), "missing")

@@ -1,14 +1,14 @@
 """Intra-negatives: what each does to numbered frames, and that chance falls evenly."""
 
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, permutations
 
 import pytest
 import torch
 from scipy.stats import chisquare
 
 from unreel.errors import InputError
-from unreel.views.intra import INTRA_NEGATIVES, repeat, rotate, shuffle_chunks, shuffle_frames
+from unreel.views.intra import INTRA_NEGATIVES, repeat, rotate, segment_shuffle, shuffle_chunks, shuffle_frames
 
 
 def uniforms(batch: int, count: int, seed: int = 0) -> torch.Tensor:
@@ -77,6 +77,27 @@ def test_shuffled_frames_are_every_permutation_but_the_identity() -> None:
 def test_shuffled_frames_by_hand() -> None:
     u = torch.tensor([[0.3, 0.9, 0.1, 0.5], [0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.5, 0.5]])
     assert orders(shuffle_frames(numbered(3, 4), u)) == [(2, 0, 3, 1), (3, 2, 1, 0), (3, 2, 1, 0)]
+
+
+@pytest.mark.parametrize("segments", [1, 2, 3, 4])
+def test_segments_are_every_permutation_and_go_back(segments: int) -> None:
+    clips = numbered(2400, 12)
+    out, order_BS = segment_shuffle(clips, uniforms(2400, segments), segments)
+    assert order_BS.dtype == torch.int64
+    length = 12 // segments
+    for found, order in zip(orders(out), order_BS.tolist(), strict=True):
+        assert found == tuple(s * length + k for s in order for k in range(length))
+    count = Counter(map(tuple, order_BS.tolist()))
+    assert set(count) == set(permutations(range(segments))) and (segments == 1 or is_even(list(count.values())))
+    parts_BSL = out[:, 0, :, 0, 0].view(2400, segments, length)
+    back = parts_BSL.gather(1, order_BS.argsort(dim=1)[:, :, None].expand(-1, -1, length)).flatten(1)
+    assert torch.equal(back, clips[:, 0, :, 0, 0])
+
+
+@pytest.mark.parametrize(("num_frames", "segments"), [(8, 3), (2, 4), (0, 2), (8, 0)])
+def test_segments_must_be_equal(num_frames: int, segments: int) -> None:
+    with pytest.raises(InputError, match=f"{num_frames} frames can't be cut into {segments} equal segments"):
+        segment_shuffle(torch.zeros(1, 3, num_frames, 2, 2), torch.zeros(1, 4), segments)
 
 
 def test_rotate_by_hand_and_evenly() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -12,30 +13,42 @@ from unreel.errors import InputError, RunError, unknown
 from unreel.evaluation import retrieval
 from unreel.evaluation.report import write_report
 from unreel.evaluation.retrieval import RetrievalProtocol, RetrievalResult
-from unreel.methods import method_module
-from unreel.models import build_backbone
-from unreel.models.encoder import Encoder, EncoderSpec, checkpoint_folder, embed_instances, load_encoder, whole_videos
+from unreel.methods import DEFAULT, find_methods, method_module, preset_of
+from unreel.models import TRANSFORMERS, build_backbone, is_dotted
+from unreel.models.encoder import (
+    DESCRIPTION,
+    Encoder,
+    EncoderSpec,
+    checkpoint_folder,
+    embed_instances,
+    load_encoder,
+    save_encoder,
+    whole_videos,
+)
+from unreel.models.inflate import inflate, inflated, read_2d
 from unreel.search.embeddings import describe as describe_encoder
 from unreel.search.embeddings import write
-from unreel.settings import Settings
+from unreel.settings import Settings, one_machine
 from unreel.training.checkpoint import last_checkpoint, replace_text
 from unreel.training.device import choose_device, fill_in
 from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
 from unreel.training.run import CONFIG, describe, make_run, read_config, refuse_existing, versions
 from unreel.types import Clips, Instance
+from unreel.video.clips import ClipSpec
 from unreel.video.dataset import default_workers
 from unreel.video.layouts import official_split, read_split
 from unreel.video.lists import Listed
 from unreel.video.manifest import Manifest, inspect, require_usable
 from unreel.video.segments import instances
+from unreel.views.recipe import ViewSpec
 from unreel.views.residual import Residual
 
 
 def pretrain(
     source: str | Path,
     out: str | Path,
-    method: str = "iic",
+    method: str = DEFAULT,
     root: str | Path | None = None,
     quiet: bool = False,
     **options: Any,
@@ -51,7 +64,7 @@ def pretrain(
 
 def with_options(method: str, options: dict[str, Any]) -> tuple[Any, Settings]:
     """A preset's Config and Settings with some fields replaced. Raises InputError for one that neither has."""
-    config, settings = method_module(method).PRESETS[method]()
+    config, settings = preset_of(method)
     own = {f.name for f in dataclasses.fields(config)}
     common = {f.name for f in dataclasses.fields(settings)}
     for name in options:
@@ -111,14 +124,28 @@ def rehearse(job: Job) -> None:
         ) from error
 
 
-def resume(run: str | Path, quiet: bool = False) -> dict[str, Any]:
-    """Go on with a run that was stopped, to the bit on a CPU; needs nothing but its folder."""
+def resume(run: str | Path, quiet: bool = False, allow_import: bool = False) -> dict[str, Any]:
+    """Go on with a run that was stopped, to the bit on a CPU; needs nothing but its folder.
+
+    A run with a network or method of your own is imported again, and so run as code, only with `allow_import`.
+    """
     run = Path(run)
     saved = read_config(run)
+    refuse_imports(run, saved, allow_import)
     config, settings = config_from_json(saved)
-    job = build_job(run, Manifest.load(run), saved["method"], config, settings)
-    last_checkpoint(run)
+    saved_encoder = json.loads((last_checkpoint(run) / DESCRIPTION).read_text())
+    job = build_job(run, Manifest.load(run), saved["method"], config, settings, saved_encoder.get("options", {}))
     return finish(job, resume=True, quiet=quiet)
+
+
+def refuse_imports(run: Path, saved: dict[str, Any], allow_import: bool) -> None:
+    """A folder must not be able to name code that is then run, unless its owner says so."""
+    for what, name in (("method", saved["method"]), ("backbone", saved["settings"]["backbone"])):
+        if is_dotted(str(name)) and not allow_import:
+            raise RunError(
+                f"{run}: its {what} '{name}' is code outside unreel; if you trust it, add --allow-import (in Python "
+                "allow_import=True)"
+            )
 
 
 def config_from_json(saved: dict[str, Any]) -> tuple[Any, Settings]:
@@ -128,29 +155,79 @@ def config_from_json(saved: dict[str, Any]) -> tuple[Any, Settings]:
         options = dict(saved["options"])
         if isinstance(options.get("residual"), dict):
             options["residual"] = Residual(**options["residual"])
-        return module.Config(**options), Settings(**saved["settings"])
+        settings = dict(saved["settings"])
+        settings["drops"] = tuple(settings["drops"])
+        return module.Config(**options), Settings(**settings)
     except (TypeError, KeyError) as error:
         raise RunError(f"the run was made by another version of unreel ({error}); start a new one") from error
 
 
-def build_job(run: Path, manifest: Manifest, method: str, config: Any, settings: Settings) -> Job:
-    """Network, method, recipe and the instances of a run; the same again when a run goes on."""
-    module = method_module(method)
-    spec = module.Method.view_spec(config, settings)
+def build_job(
+    run: Path,
+    manifest: Manifest,
+    method: str,
+    config: Any,
+    settings: Settings,
+    saved_options: dict[str, Any] | None = None,
+) -> Job:
+    """Network, method, recipe and the instances of a run; the same again when it goes on.
+
+    Then `saved_options` are those that the checkpoint's network was built with, and what it began with is not needed.
+    """
     training, held_out = hold_out(instances(manifest, settings.segment_s), settings.held_out, settings.seed)
+    config.check(settings, len(training))
+    spec = config.view_spec(settings.size)
     torch.manual_seed(settings.seed)  # the weights' initialisation, the one place where torch's own state is used
-    backbone = build_backbone(settings.backbone)
-    encoder = Encoder(EncoderSpec(settings.backbone, method, clip_spec(settings, spec.lead_in), spec), backbone)
+    options = backbone_options(settings) if saved_options is None else saved_options
+    backbone = build_backbone(settings.backbone, **options)
+    if settings.init and saved_options is None:
+        inflate(read_2d(settings.init), backbone)
+    clip = clip_spec(settings, spec.lead_in)
+    encoder = Encoder(EncoderSpec(settings.backbone, method, clip, spec, options), backbone)
     return Job(
         run=run,
         settings=settings,
         encoder=encoder,
-        method=module.Method(backbone, training, config, settings.seed),
-        recipe=module.Method.recipe(spec, config, settings.seed),
+        method=method_module(method).Method(backbone, training, config, settings.seed),
+        recipe=config.recipe(spec, settings.seed),
         instances=training,
         held_out=held_out,
         files=len({v.path for v in manifest.videos} | {bad.path for bad in manifest.quarantine}),
     )
+
+
+def backbone_options(settings: Settings) -> dict[str, Any]:
+    """What a network is built with beside its name; kept in the checkpoint."""
+    options: dict[str, Any] = {"width": settings.width} if settings.width != 1 else {}
+    if settings.backbone.startswith(TRANSFORMERS) or is_dotted(settings.backbone):
+        options |= {"size": settings.size, "num_frames": settings.num_frames}
+    return options
+
+
+def inflate_encoder(source: str | Path, out: str | Path, backbone: str = "", num_frames: int = 0) -> Encoder:
+    """Make an encoder of 2D weights: a checkpoint file, or a run with a network X-2d; saved in the folder `out`.
+
+    By default the backbone is the run's own X and clips have 16 frames (8 for tiny). Raises UnreelError.
+    """
+    source, out = Path(source), Path(out)
+    refuse_existing(out)
+    flat = load_encoder(source).spec if source.is_dir() else None
+    name = backbone or (flat.backbone.removesuffix("-2d") if flat else "r3d50")
+    frames = num_frames or (8 if name == "tiny" else 16)
+    options = dict(flat.options) if flat else {}
+    network = inflated(source, name, **options)
+    if flat is not None:
+        spec = dataclasses.replace(
+            flat, backbone=name, clip=dataclasses.replace(flat.clip, num_frames=frames), options=options
+        )
+    else:  # what ImageNet's checkpoints were trained with
+        views = ViewSpec(("rgb",), 112, standardize=True)
+        clip = ClipSpec(frames, fps=12.5, stride_frames=0)
+        spec = EncoderSpec(name, "inflated", clip, views, options)
+    encoder = Encoder(spec, network)
+    out.mkdir(parents=True)
+    save_encoder(encoder, out)
+    return encoder
 
 
 def finish(job: Job, resume: bool, quiet: bool) -> dict[str, Any]:
@@ -169,6 +246,7 @@ def evaluate_retrieval(
     splits: tuple[str | Path, int] | None = None,
     num_clips: int = 10,
     on_progress: Callable[[int, int], None] | None = None,
+    allow_import: bool = False,
 ) -> RetrievalResult:
     """Retrieval of labelled test videos among training videos, floors beside it.
 
@@ -176,7 +254,7 @@ def evaluate_retrieval(
     HMDB51's official files and a number. The result is kept in RUN/evaluations and RUN/report.html if `run` is a run.
     """
     run, data = Path(run), Path(data)
-    encoder = to_device(load_encoder(run))
+    encoder = to_device(load_encoder(run, allow_import))
     lists = official_split(Path(splits[0]), splits[1], data) if splits else two_lists(data, train, test)
     gallery, queries = (labelled(part, start) for part, start in zip(lists, (0, len(lists[0])), strict=True))
     result = retrieval.evaluate_retrieval(
@@ -215,9 +293,10 @@ def embed(
     per: Literal["video", "clip"] = "video",
     num_clips: int = 10,
     on_progress: Callable[[int, int], None] | None = None,
+    allow_import: bool = False,
 ) -> tuple[int, list[tuple[str, str]]]:
     """Embed a video, a folder or a list into a Parquet file; returns how many rows, and what was left out and why."""
-    encoder = to_device(load_encoder(run))
+    encoder = to_device(load_encoder(run, allow_import))
     found, failed = whole_videos(Path(source))
     embeddings = embed_instances(
         encoder, found, num_clips, per, default_workers(), lambda path, why: failed.append((path, why)), on_progress
@@ -230,3 +309,39 @@ def embed(
 
 def to_device(encoder: Encoder) -> Encoder:
     return encoder.to(choose_device("auto"))
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodCard:
+    """A preset in a few lines: what it does, after whom, and its options where they are not the class's defaults."""
+
+    name: str
+    idea: str
+    source: str
+    options: dict[str, Any]
+
+
+def methods() -> list[MethodCard]:
+    """Every preset of `unreel pretrain --method`, the default first."""
+    cards = []
+    for name, module in find_methods().items():
+        config, settings = module.PRESETS[name]()
+        idea = (module.PRESETS[name].__doc__ or "").strip().splitlines()[0]
+        usual = min(changed(settings, Settings()), changed(settings, one_machine()), key=len)
+        options = changed(config, module.Config()) | usual
+        source = source_of(module.PRESETS[name].__doc__ or "") or source_of(module.__doc__ or "")
+        cards.append(MethodCard(name, idea, source, options))
+    return sorted(cards, key=lambda card: card.name != DEFAULT)
+
+
+def source_of(doc: str) -> str:
+    """The paper that a docstring names first after "Source:", with its year and what stands in brackets."""
+    text = " ".join(doc.partition("Source:")[2].split()).partition(";")[0]
+    paper = re.match(r".*?\b\d{4}\b( \([^)]*\))?", text)
+    return paper[0] if paper else text
+
+
+def changed(part: Any, default: Any) -> dict[str, Any]:
+    """Fields whose value differs."""
+    pairs = {f.name: (getattr(part, f.name), getattr(default, f.name)) for f in dataclasses.fields(part)}
+    return {name: value for name, (value, usual) in pairs.items() if value != usual}

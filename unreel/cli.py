@@ -21,9 +21,11 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel inspect FOLDER                        what is in a folder of videos, and what can't be used
   unreel pretrain FOLDER --out RUN             train an encoder; RUN/report.html shows how it went
   unreel pretrain --resume RUN                 go on with a run that was stopped
+  unreel methods                               what --method can be: idea, source, defaults
   unreel evaluate retrieval RUN DATA           nearest neighbours on labelled videos, beside floors
   unreel embed RUN FOLDER --out FILE.parquet   one vector per video or per clip, with times
   unreel report RUN                            write RUN/report.html again
+  unreel inflate FILE --out ENCODER            make a video encoder of an image network's weights
   unreel synth OUT                             make a set of videos that differ by motion alone
 
 unreel COMMAND --help tells a command's options."""
@@ -108,6 +110,8 @@ class ResumeArgs:
 
     resume: Path
     quiet: bool = False
+    allow_import: bool = False
+    """Import, and so run, the network or method of your own that the run names."""
 
 
 def pretrain_command(args: list[str]) -> int:
@@ -115,9 +119,11 @@ def pretrain_command(args: list[str]) -> int:
         given = parse(ResumeArgs, args, "pretrain")
         from unreel.api import resume
 
-        return ended(given.resume, resume(given.resume, given.quiet))
-    given = parse(pretrain_args(option(args, "--method", "iic")), args, "pretrain")
+        return ended(given.resume, resume(given.resume, given.quiet, given.allow_import))
     from unreel.api import start
+    from unreel.methods import DEFAULT
+
+    given = parse(pretrain_args(option(args, "--method", DEFAULT)), args, "pretrain")
 
     with progress("inspecting") as advance:
         state = start(
@@ -142,11 +148,10 @@ def option(args: list[str], name: str, default: str) -> str:
 
 def pretrain_args(method: str) -> Any:
     """The options of `unreel pretrain` for one method, with its preset's values as defaults."""
-    from unreel.methods import find_methods, method_module
+    from unreel.methods import find_methods, preset_of
 
-    module = method_module(method)
-    config, settings = module.PRESETS[method]()
-    own: Any = Annotated[module.Config, OmitArgPrefixes]
+    config, settings = preset_of(method)
+    own: Any = Annotated[type(config), OmitArgPrefixes]
     common: Any = Annotated[type(settings), OmitArgPrefixes]
     fields: list[Any] = [
         ("source", Annotated[Positional[Path], help_text("A folder of videos, a text file of paths, or a CSV.")]),
@@ -209,6 +214,8 @@ class RetrievalArgs:
     """Clips per video, evenly spread."""
     json: bool = False
     """Print figures and protocol as JSON to standard output."""
+    allow_import: bool = False
+    """Import, and so run, the network of your own that the checkpoint names."""
 
 
 def evaluate_command(args: list[str]) -> int:
@@ -222,7 +229,8 @@ def evaluate_command(args: list[str]) -> int:
 
     with progress("evaluating") as advance:
         splits = None if given.splits is None else (given.splits, given.split)
-        result = evaluate_retrieval(given.run, given.data, given.train, given.test, splits, given.num_clips, advance)
+        lists = (given.train, given.test, splits)
+        result = evaluate_retrieval(given.run, given.data, *lists, given.num_clips, advance, given.allow_import)
     if given.json:
         print(json.dumps(result.to_json(), indent=2))
     else:
@@ -246,6 +254,8 @@ class EmbedArgs:
     """A row per video, or per clip."""
     num_clips: int = 10
     """Clips per video, evenly spread."""
+    allow_import: bool = False
+    """Import, and so run, the network of your own that the checkpoint names."""
 
 
 def embed_command(args: list[str]) -> int:
@@ -253,7 +263,8 @@ def embed_command(args: list[str]) -> int:
     from unreel.api import embed
 
     with progress("embedding") as advance:
-        count, failed = embed(given.run, given.source, given.out, given.per, given.num_clips, advance)
+        what = (given.run, given.source, given.out, given.per, given.num_clips)
+        count, failed = embed(*what, advance, given.allow_import)
     for path, reason in failed:
         stderr.print(escape(f"left out {path}: {reason}"))
     print(f"{given.out}: {count} rows" + (f", {len(failed)} files left out" if failed else ""))
@@ -274,6 +285,68 @@ def report_command(args: list[str]) -> int:
 
     read_config(given.run)
     print(write_report(given.run))
+    return 0
+
+
+@dataclasses.dataclass
+class MethodsArgs:
+    """What --method can be; with a name, the whole idea of that method and every default."""
+
+    name: Positional[str] = ""
+    """A method, to read about it."""
+
+
+def methods_command(args: list[str]) -> int:
+    given = parse(MethodsArgs, args, "methods")
+    if given.name:
+        print(describe_method(given.name))
+        return 0
+    from unreel.api import methods
+    from unreel.models import BACKBONES
+
+    table = Table.grid(padding=(0, 2, 1, 0))
+    for card in methods():
+        options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in card.options.items())
+        lines = (f"{escape(card.idea)}", f"[dim]{escape(card.source)}[/]", f"[dim]{escape(options)}[/]")
+        table.add_row(f"[bold]{card.name}[/]", "\n".join(line for line in lines if line != "[dim][/]"))
+    Console(highlight=False).print(table)
+    print("The first is the default; unreel methods NAME tells more.")
+    print(f"Networks for --backbone: {', '.join(BACKBONES)}; X-2d for the twin of one without time.")
+    return 0
+
+
+def describe_method(name: str) -> str:
+    """The docstrings of a method and its preset, and the preset's values."""
+    import inspect as introspection
+
+    from unreel.methods import method_module, preset_of
+
+    module = method_module(name)
+    preset = module.PRESETS.get(name) or next(iter(module.PRESETS.values()))
+    values = [f"  --{n.replace('_', '-')} {v}" for part in preset_of(name) for n, v in vars(part).items()]
+    return "\n".join([(module.__doc__ or "").strip(), "", f"{name}: {introspection.getdoc(preset)}", "", *values])
+
+
+@dataclasses.dataclass
+class InflateArgs:
+    """Make a video encoder of 2D weights, each kernel repeated along time and divided by its length."""
+
+    source: Positional[Path]
+    """A file of weights (.safetensors, .pth), or a run with a network X-2d (--method simclr-frames)."""
+    out: Path
+    """Folder of the encoder; must not exist yet."""
+    backbone: str = ""
+    """The 3D network; by default the run's own X, r3d50 for a file."""
+    num_frames: int = 0
+    """Frames of a clip; 0 means 8 for tiny, 16 for the others."""
+
+
+def inflate_command(args: list[str]) -> int:
+    given = parse(InflateArgs, args, "inflate")
+    from unreel.api import inflate_encoder
+
+    encoder = inflate_encoder(given.source, given.out, given.backbone, given.num_frames)
+    print(f"{given.out}: {encoder.spec.backbone}, clips of {encoder.spec.clip.num_frames} frames")
     return 0
 
 
@@ -324,8 +397,10 @@ class progress:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "inspect": inspect_command,
     "pretrain": pretrain_command,
+    "methods": methods_command,
     "evaluate": evaluate_command,
     "embed": embed_command,
     "report": report_command,
+    "inflate": inflate_command,
     "synth": synth_command,
 }

@@ -4,8 +4,8 @@ Field comments become the help of `unreel pretrain --help`.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from unreel.errors import InputError
 
@@ -15,7 +15,12 @@ class Settings:
     """Options of data, network, optimisation and run."""
 
     backbone: str = "auto"
-    """Network: c3d, r3d, r21d, resnet18_3d or tiny; auto means tiny on a CPU, r3d elsewhere."""
+    """Network by name (`unreel methods` lists them), X-2d for its twin without time, package.module.Class for a module
+    of yours, transformers:videomae and the like; auto means tiny on a CPU, r3d elsewhere."""
+    width: int = 1
+    """Width factor of r3d50, r3d101 and r3d152."""
+    init: str = ""
+    """Begin with these 2D weights, inflated along time: a file (.safetensors, .pth), or a run of an X-2d network."""
     size: int = 0
     """Height and width of a clip in pixels; 0 means 64 for tiny, 112 for the others."""
     num_frames: int = 16
@@ -34,28 +39,38 @@ class Settings:
     """Passes over the instances."""
     steps: int = 0
     """Optimiser steps in all; 0 means --epochs decides."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """Update rule."""
+    optimizer: Literal["sgd", "adamw", "lars"] = "sgd"
+    """Update rule; lars is for batches of a thousand and more."""
     lr: float = 0.01
     """Peak learning rate."""
     momentum: float = 0.9
-    """Momentum of SGD."""
+    """Momentum of SGD and LARS."""
     weight_decay: float = 1e-4
-    """L2 penalty (SGD) or decoupled decay (AdamW)."""
+    """L2 penalty (SGD, LARS) or decoupled decay (AdamW)."""
+    decay_all: bool = True
+    """Decay biases and batch norm as well; off leaves the penalty to weights of two and more dimensions."""
     schedule: Literal["steps", "cosine"] = "steps"
-    """Drop the rate by 5 at 45/240, 90/240, 125/240 and 160/240 of the run (the paper's epochs), or cosine to 0."""
+    """Drop the rate at --drops, or cosine to 0."""
+    drops: tuple[float, ...] = (45 / 240, 90 / 240, 125 / 240, 160 / 240)
+    """Shares of the run at which the rate drops, for the schedule `steps`; by default IIC's epochs of 240."""
+    drop_factor: float = 0.2
+    """What the rate is multiplied with at each drop."""
     warmup: float = 0.0
     """Share of the run over which the rate rises from 0."""
     seed: int = 0
     """The only source of chance: same seed, same run, whatever the number of workers."""
     workers: int = -1
     """Loader processes; -1 chooses: one for each core but one, at most 8."""
+    cache_mb: int = 1024
+    """Memory for decoded frames of short videos, in all loader processes together; 0 decodes every time."""
     threads: int = 0
     """Threads of torch on the CPU; 0 leaves torch's choice."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the network runs."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """Arithmetic; auto means bf16-mixed on CUDA, 32-true elsewhere."""
+    sync_batch_norm: bool = True
+    """With several processes: batch statistics over the batches of all of them."""
     held_out: float = 0.1
     """Share of the videos (at most 200) kept out of training for the label-free monitors."""
     monitor_epochs: int = 0
@@ -78,8 +93,9 @@ class Settings:
             "log_steps": 1,
             "seed": 0,
         }
-        least |= {"size": 0, "threads": 0, "monitor_epochs": 0, "workers": -1}
+        least |= {"size": 0, "threads": 0, "monitor_epochs": 0, "workers": -1, "cache_mb": 0, "width": 1}
         most = {"num_frames": 1024, "size": 4096, "batch_size": 65_536, "threads": 1024, "workers": 1024, "seed": 2**62}
+        most |= {"width": 64}
         for name, bound in least.items():
             value, top = getattr(self, name), most.get(name, math.inf)
             if not bound <= value <= top:
@@ -90,12 +106,33 @@ class Settings:
                 f"stride_frames={self.stride_frames}"
             )
         positive = ("lr", "segment_s", "checkpoint_minutes")
-        shares = ("held_out", "max_bad_share", "warmup", "momentum")
+        shares = ("held_out", "max_bad_share", "warmup", "momentum", "drop_factor")
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
+        if not all(0 <= drop <= 1 for drop in self.drops):
+            raise InputError(f"drops are shares of the run, between 0 and 1, got {self.drops}")
         if not 0 <= self.weight_decay < math.inf:
             raise InputError(f"weight_decay must be at least 0, got {self.weight_decay}")
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+
+
+def one_machine(**changes: Any) -> Settings:
+    """Settings that every method of ours begins with on a laptop or one GPU, so that methods can be compared.
+
+    The clip's length and size follow from the network, time is in seconds rather than in frames of the file.
+    """
+    common = Settings(
+        num_frames=0,
+        fps=12.5,
+        stride_frames=0,
+        epochs=200,
+        optimizer="adamw",
+        lr=2e-3,
+        weight_decay=0.01,
+        schedule="cosine",
+        warmup=0.05,
+    )
+    return replace(common, **changes)

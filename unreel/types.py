@@ -54,13 +54,17 @@ class Clips:
 
 @dataclass
 class Views:
-    """What a recipe makes of `Clips` and a method trains on: named float views, each (B, C, T, H, W)."""
+    """What a recipe makes of `Clips` and a method trains on: named float views, each (B, C, T, H, W).
+
+    `segment_order_BS` (int64) belongs to the view "shuffled": its segment at position s is segment order[b, s].
+    """
 
     tensors: dict[str, Tensor]
     index_B: Tensor
     video_B: Tensor
     start_s_B: Tensor
     epoch: int
+    segment_order_BS: Tensor | None = None
 
 
 @dataclass

@@ -1,6 +1,7 @@
-"""Choosing the positive among candidates: softmax cross-entropy and noise-contrastive estimation.
+"""Choosing the positive among candidates: scores of a batch, softmax cross-entropy, noise-contrastive estimation.
 
-All functions take scores (B, K) with the positive in column 0. A candidate that must not count has score -inf.
+All losses take scores (B, K) with the positive in column 0. A candidate that must not count has score -inf.
+B are the anchors of this process, N the clips of all processes (gather.py, also for how the mean is taken).
 """
 
 import math
@@ -8,6 +9,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from unreel.losses.gather import gather, rank_offset, world_size
 
 
 def softmax_loss(scores_BK: Tensor, temperature: float) -> Tensor:
@@ -40,3 +43,85 @@ def nce_log_constant(scores_BK: Tensor, temperature: float, num_rows: int) -> Te
     log_p = scores_BK.detach() / temperature
     kept = torch.isfinite(log_p).sum().to(log_p.dtype)
     return torch.logsumexp(log_p.flatten(), 0) - kept.log() + math.log(num_rows)
+
+
+def contrast_loss(scores_BK: Tensor, broken_BN: Tensor | None, temperature: float) -> Tensor:
+    """Softmax over `scores_BK`, plus one over the positive and the broken clips where there are some; scalar.
+
+    Source: van den Oord 2018, eq. 4; Tao 2020 (the broken clips). A softmax of their own, since they are few beside
+    the other instances.
+    """
+    loss = softmax_loss(scores_BK, temperature)
+    if broken_BN is None:
+        return loss
+    return loss + softmax_loss(torch.cat([scores_BK[:, :1], broken_BN], dim=1), temperature)
+
+
+def nt_xent(a_BD: Tensor, b_BD: Tensor, temperature: float) -> Tensor:
+    """Mean over the 2B anchors of the cross-entropy of picking the partner among the 2N - 1 other clips; scalar.
+
+    Source: Chen et al. 2020 (SimCLR), eq. 1. Rows must have unit length.
+    """
+    allowed_BN = torch.ones(len(a_BD), len(a_BD) * world_size(), dtype=torch.bool, device=a_BD.device)
+    pairs = ((a_BD, b_BD), (b_BD, a_BD))
+    return torch.stack([softmax_loss(pair_scores(a, b, allowed_BN), temperature) for a, b in pairs]).mean()
+
+
+def pair_scores(a_BD: Tensor, b_BD: Tensor, allowed_BN: Tensor, within: bool = True) -> Tensor:
+    """Dot products of each anchor with its partner (column 0), with the other rows of `b` and of `a`; (B, 2N - 1).
+
+    `a` is left out without `within`: (B, N). Rows that `allowed_BN` (Neighbours.allowed) hides are -inf; the partner
+    always counts. Source: Chen et al. 2020 (SimCLR), eq. 1.
+    """
+    first = rank_offset(len(a_BD))
+    hidden_BN = ~allowed_BN & ~own_column(allowed_BN)
+    across_BN = own_first(products(a_BD, gather(b_BD)).masked_fill(hidden_BN, -math.inf), first)
+    if not within:
+        return across_BN
+    within_BN = own_first(products(a_BD, gather(a_BD)).masked_fill(hidden_BN, -math.inf), first)
+    return torch.cat([across_BN, within_BN[:, 1:]], dim=1)
+
+
+def broken_scores(a_BD: Tensor, broken_BD: Tensor, allowed_BN: Tensor) -> Tensor:
+    """Dot products of each anchor with the broken clips of all processes; (B, N).
+
+    Its own broken copy always counts: it is what the anchor must be told from. Those of its neighbours do not.
+    """
+    hidden_BN = ~allowed_BN & ~own_column(allowed_BN)
+    return products(a_BD, gather(broken_BD)).masked_fill(hidden_BN, -math.inf)
+
+
+def top1(*scores_BK: Tensor) -> Tensor:
+    """Share of anchors that score their positive above all others; scalar without gradient.
+
+    A tie is not a success: a network that gives every clip the same vector must not look perfect.
+    """
+    others = [s[:, 1:].amax(dim=1) if s.shape[1] > 1 else torch.full_like(s[:, 0], -math.inf) for s in scores_BK]
+    return torch.cat([(s[:, 0] > o).float() for s, o in zip(scores_BK, others, strict=True)]).mean().detach()
+
+
+def products(a_BD: Tensor, b_ND: Tensor) -> Tensor:
+    """Dot products of all rows in float32 at least; (..., B, D) and (..., N, D) to (..., B, N).
+
+    bfloat16 keeps 8 bits: at temperature 0.07 a cosine of 0.9 would be wrong by a factor of 1.03.
+    """
+    with torch.autocast(a_BD.device.type, enabled=False):
+        return at_least_float32(a_BD) @ at_least_float32(b_ND).mT
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def own_first(scores_BN: Tensor, first: int = 0) -> Tensor:
+    """Column `first + b` of row b as column 0, the rest after it in a ring; (B, N)."""
+    rows, columns = scores_BN.shape
+    shift_BN = (first + torch.arange(rows)[:, None] + torch.arange(columns)) % columns
+    return scores_BN.gather(1, shift_BN.to(scores_BN.device))
+
+
+def own_column(like_BN: Tensor) -> Tensor:
+    """True where a clip of this process meets itself among those of all processes; bool (B, N)."""
+    rows, columns = like_BN.shape
+    own_B1 = rank_offset(rows) + torch.arange(rows, device=like_BN.device)[:, None]
+    return own_B1 == torch.arange(columns, device=like_BN.device)

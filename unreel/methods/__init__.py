@@ -1,20 +1,27 @@
 """One file, one method. A method is found by its file name, a preset by the functions that its file lists in PRESETS.
 
 A method's file offers
-    Config                 a frozen dataclass of its own options
+    Config                 a frozen dataclass of its own options; it inherits views.pair.PairOptions, which say how the
+                           two views of an instance are made
+        .check(settings, num_instances)   refuses, with a sentence, what can't work
     PRESETS                name -> function returning (Config, Settings); the docstring says what to expect of it
     Method                 torch module: Method(backbone, instances, config, seed)
-        .view_spec(config, settings)   which views, for training and for the encoder in use
-        .recipe(spec, config, seed)    clips -> views
-        .forward(views)                -> StepOutput
-        .after_step()                  what changes only once the optimiser has stepped (memory, teachers)
+        .forward(views)                   -> StepOutput
+        .after_step()                     what changes only once the optimiser has stepped (memory, queues, teachers)
+
+`package.module` or `package.module:preset` names a method outside this folder.
 """
 
 import importlib
 import pkgutil
 from types import ModuleType
+from typing import Any
 
-from unreel.errors import unknown
+from unreel.errors import InputError, unknown
+from unreel.settings import Settings
+from unreel.views.pair import PairOptions
+
+DEFAULT = "iic"
 
 
 def find_methods() -> dict[str, ModuleType]:
@@ -26,6 +33,58 @@ def find_methods() -> dict[str, ModuleType]:
 def method_module(preset: str) -> ModuleType:
     """The file of a preset. Raises InputError that lists the known ones."""
     known = find_methods()
-    if preset not in known:
+    if preset in known:
+        return known[preset]
+    if "." not in preset:
         raise unknown("method", preset, known)
-    return known[preset]
+    try:
+        return importlib.import_module(preset.partition(":")[0])
+    except ImportError as error:
+        raise InputError(f"method '{preset}' can't be imported ({error}); name it package.module:preset") from error
+
+
+def preset_of(name: str) -> tuple[Any, Settings]:
+    """Config and Settings of a preset; a module's first one when its name says none."""
+    presets = method_module(name).PRESETS
+    chosen = name.partition(":")[2] if "." in name else name
+    if chosen and chosen not in presets:
+        raise unknown("preset", chosen, presets)
+    return presets[chosen or next(iter(presets))]()
+
+
+# What several methods refuse, each with a sentence.
+
+
+def refuse_lonely(settings: Settings, num_instances: int) -> None:
+    """A contrast needs somebody else: in the data, and in the batch."""
+    if num_instances < 2:
+        raise InputError(
+            f"contrast needs at least 2 instances to train on, got {num_instances}; add videos or lower --segment-s"
+        )
+    if settings.batch_size < 2:
+        raise InputError("a batch of 1 holds no other video to contrast with; --batch-size must be at least 2")
+
+
+def refuse_intra_negatives(options: PairOptions, name: str) -> None:
+    """A method without negatives has no place for broken clips."""
+    if options.intra_negatives != "none":
+        raise InputError(
+            f"{name} compares no negatives, so --intra-negatives {options.intra_negatives} has nothing to be one of; "
+            "leave it at none, or choose a method that compares with others (`unreel methods`)"
+        )
+
+
+def require_ranges(config: Any, **ranges: tuple[float, float]) -> None:
+    """Each named field lies between its two bounds."""
+    for name, (low, high) in ranges.items():
+        if not low <= getattr(config, name) <= high:
+            raise InputError(f"{name} must lie between {low:g} and {high:g}, got {getattr(config, name)}")
+
+
+def refuse_odd_queue(queue_size: int, batch_size: int) -> None:
+    """The queue is a whole number of batches."""
+    if queue_size < 0 or queue_size % batch_size:
+        raise InputError(
+            f"--queue-size {queue_size} is not a whole number of batches of {batch_size}; "
+            f"{max(1, queue_size // batch_size) * batch_size} would be"
+        )

@@ -9,43 +9,37 @@ can't tell a clip from its broken copy, so the network has to look at motion.
                    + CE(z2 . [M1[i]; M1[others]; Mneg[i, others]] / tau, 0)
 
 Source: Tao, Wang, Yamasaki 2020 (arXiv 2008.02531), figure 3; arithmetic of the release, BestJuly/IIC, in METHODS 1.4.
-Without intra-negatives this is contrastive multiview coding with one shared network (Tian 2020).
-
-`iic-paper` keeps the released arithmetic. `iic` is our default; each difference is a field of `Config`.
+IICv2: Tao, Wang, Yamasaki 2022; BestJuly/IICv2, METHODS 2: two residual clips drawn apart, a head, rotation as a third
+kind of broken clip. Without intra-negatives this is contrastive multiview coding with one shared network (`cmc`, Tian
+2020). `iic-paper` and `iic-v2` keep the released arithmetic; `iic` is ours, each difference a field of `Config`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.errors import InputError
-from unreel.losses.contrast import nce_log_constant, nce_loss, softmax_loss
+from unreel.losses.contrast import broken_scores, nce_log_constant, nce_loss, pair_scores, softmax_loss, top1
+from unreel.losses.gather import gather_constant
 from unreel.losses.memory_bank import MemoryBank
-from unreel.models.heads import ProjectionMLP
-from unreel.settings import Settings
+from unreel.losses.neighbours import Neighbours
+from unreel.methods import refuse_lonely, require_ranges
+from unreel.models.heads import MLP
+from unreel.models.pooling import pooled, pooled_views
+from unreel.settings import Settings, one_machine
 from unreel.types import Instance, StepOutput, Views
 from unreel.video.order import uniforms
-from unreel.views.recipe import TwoViewRecipe, ViewSpec
+from unreel.views.pair import PairOptions
 from unreel.views.residual import Residual
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(PairOptions):
     """Options of IIC."""
 
-    intra_negatives: Literal["repeat", "shuffle", "shuffle-frames", "rotate", "none"] = "repeat"
-    """How time is broken: one frame repeated, two of four chunks swapped (the code), or all frames permuted (the
-    paper's figure); rotate turns the picture instead; none is contrastive multiview coding."""
-    first_view: Literal["rgb", "residual", "flow-u", "flow-v"] = "rgb"
-    """View 1, the one that is broken into the intra-negative: RGB, residual frames or one component of optical flow."""
-    second_view: Literal["residual", "flow-u", "flow-v", "rgb"] = "residual"
-    """View 2."""
-    residual: Residual = Residual("forward", "lead-in", True)  # noqa: RUF009  # frozen, so safe as a default
-    """Residual frames: sign, what stands before the first frame, and whether (r + 1) / 2; kept in the checkpoint."""
     loss: Literal["softmax", "nce"] = "softmax"
     """Cross-entropy over the candidates, or binary noise-contrastive estimation."""
     num_negatives: int = 1024
@@ -71,41 +65,32 @@ class Config:
     """Compare pooled features, or a two-layer projection of them to 128 that is dropped afterwards."""
     batch_norm: Literal["separate", "joint"] = "separate"
     """One forward pass per view, each with its own batch statistics, or all views in one pass with common ones."""
-    augment: Literal["crop", "color"] = "crop"
-    """Random crop alone, or crop, colour jitter, grey and blur (IICv2 without the flip)."""
-    two_clips: bool = False
-    """Take the views from two clips of the instance drawn apart instead of one."""
-    standardize: bool = False
-    """Subtract ImageNet's mean from RGB and divide by its deviation."""
+
+    def check(self, settings: Settings, num_instances: int) -> None:
+        if self.positives == "batch" or num_instances < 2:  # with memory a batch of one has negatives
+            refuse_lonely(settings, num_instances)
+        require_ranges(self, num_negatives=(1, 10**7), temperature=(1e-6, 1e6))
+        require_ranges(self, memory_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
 
 
 def iic() -> tuple[Config, Settings]:
-    """Our default: the paper's idea without the traps of its release; what the changes gave is in docs/results.md.
+    """Inter-intra contrast without the traps of the release.
 
     Two clips of an instance drawn apart, so that place and moment are no shortcut; the other view and the broken clips
     of the batch itself, with gradient, instead of rows an epoch old; one set of batch statistics for all views; and a
-    softmax of their own for the broken clips, which are few beside the other instances.
+    softmax of their own for the broken clips, which are few beside the other instances. What this gave is in
+    docs/results.md.
     """
     config = Config(
+        pairs="independent",
+        second_view="residual",
         intra_negatives="shuffle-frames",
         positives="batch",
         intra_source="batch",
         intra_softmax="own",
         batch_norm="joint",
-        two_clips=True,
     )
-    settings = Settings(
-        num_frames=0,
-        fps=12.5,
-        stride_frames=0,
-        epochs=200,
-        optimizer="adamw",
-        lr=2e-3,
-        weight_decay=0.01,
-        schedule="cosine",
-        warmup=0.05,
-    )
-    return config, settings
+    return config, one_machine()
 
 
 def iic_paper() -> tuple[Config, Settings]:
@@ -114,6 +99,9 @@ def iic_paper() -> tuple[Config, Settings]:
     unreel pretrain UCF101 --method iic-paper --out RUN. The paper reports R@1 36.5 (joint) on UCF101 split 1.
     """
     config = Config(
+        pairs="one-clip",
+        second_view="residual",
+        intra_negatives="repeat",
         residual=Residual("forward", "wrap", True),
         normalize=False,
         exclude_self=False,
@@ -121,50 +109,74 @@ def iic_paper() -> tuple[Config, Settings]:
     return config, Settings(backbone="r3d", size=112, precision="32-true", seed=632)
 
 
-PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"iic": iic, "iic-paper": iic_paper}
+def iic_v2() -> tuple[Config, Settings]:
+    """IICv2's release: two residual clips drawn apart, colours, a head, SGD 0.1 with a cosine.
+
+    The intra-negative is made of view 1's residual clip; shuffle is its default, rotate and repeat its other kinds.
+    Source: Tao, Wang, Yamasaki 2022 (IICv2); METHODS 2.
+    """
+    config = Config(
+        pairs="independent",
+        first_view="residual",
+        second_view="residual",
+        intra_negatives="shuffle",
+        residual=Residual("forward", "wrap", False),
+        standardize=True,
+        augment="color",
+        flip=True,
+        head="mlp",
+        exclude_self=False,
+    )
+    settings = Settings(backbone="r3d", size=112, precision="32-true", lr=0.1, schedule="cosine", seed=632)
+    return config, settings
+
+
+def cmc() -> tuple[Config, Settings]:
+    """iic-paper without intra-negatives: contrastive multiview coding with one shared network.
+
+    Source: Tian et al. 2020 (CMC); METHODS 1.4.
+    """
+    config, settings = iic_paper()
+    return replace(config, intra_negatives="none"), settings
+
+
+PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {
+    "iic": iic,
+    "iic-paper": iic_paper,
+    "iic-v2": iic_v2,
+    "cmc": cmc,
+}
 
 
 PAIR = ("view1", "view2")
 
 
 class Negatives(NamedTuple):
-    """Rows of memory for each anchor: its own (B, 1), other instances (B, K); and which of K and of the batch count."""
+    """Rows of memory for each anchor: its own (B, 1), others (B, K); and which of those and of all batches count."""
 
     own_B1: Tensor
     others_BK: Tensor
     kept_BK: Tensor
-    kept_BB: Tensor
+    kept_BN: Tensor
 
 
 class Method(nn.Module):
     """The network, its head and the memory banks of IIC."""
 
     nce_log_z: Tensor
-    video_N: Tensor
-    start_s_N: Tensor
 
     def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
         super().__init__()
-        check(config, len(instances))
         self.config, self.seed, self.num_rows = config, seed, len(instances)
         self.backbone = backbone
         features = int(backbone.num_features)  # type: ignore[arg-type]
-        self.head = ProjectionMLP(features, features, 128) if config.head == "mlp" else nn.Identity()
+        self.head = MLP(features, features, 128) if config.head == "mlp" else nn.Identity()
         width = 128 if config.head == "mlp" else features
         names = ["view1", "view2"] + (["intra"] if config.intra_negatives != "none" else [])
         self.banks = nn.ModuleDict({n: MemoryBank(self.num_rows, width, seed + k) for k, n in enumerate(names)})
+        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
         self.register_buffer("nce_log_z", torch.full((2, 2), torch.inf))  # not known before the first batch
-        self.register_buffer("video_N", torch.tensor([i.video for i in instances]), persistent=False)
-        self.register_buffer("start_s_N", torch.tensor([i.start_s for i in instances]), persistent=False)
         self._pending: tuple[Tensor, dict[str, Tensor]] | None = None
-
-    @staticmethod
-    def view_spec(config: Config, settings: Settings) -> ViewSpec:
-        return ViewSpec((config.first_view, config.second_view), settings.size, config.residual, config.standardize)
-
-    @staticmethod
-    def recipe(spec: ViewSpec, config: Config, seed: int) -> TwoViewRecipe:
-        return TwoViewRecipe(spec, seed, config.intra_negatives, config.augment, config.two_clips)
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
@@ -189,8 +201,10 @@ class Method(nn.Module):
         if self._pending is None:
             return
         index_B, z = self._pending
+        everyone_N = gather_constant(index_B)
         for name in self.banks:
-            self.bank(name).update(index_B, z[name].float(), self.config.memory_momentum)
+            rows_ND = gather_constant(z[name].float())
+            self.bank(name).update(everyone_N, rows_ND, self.config.memory_momentum)
         self._pending = None
 
     def bank(self, name: str) -> MemoryBank:
@@ -198,23 +212,18 @@ class Method(nn.Module):
 
     def embed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Embeddings (B, D) of each view. Broken clips carry gradient only when they are compared with it."""
-        with_grad = [n for n in tensors if n != "intra" or self.config.intra_source == "batch"]
-        if self.config.batch_norm == "joint":
-            z = self.project(torch.cat([tensors[n] for n in with_grad]))
-            out = dict(zip(with_grad, z.chunk(len(with_grad)), strict=True))
-        else:
-            out = {n: self.project(tensors[n]) for n in with_grad}
+        with_grad = {n: v for n, v in tensors.items() if n != "intra" or self.config.intra_source == "batch"}
+        z = self.project(pooled_views(self.backbone, with_grad, joint=self.config.batch_norm == "joint"))
         with torch.no_grad():
-            out |= {n: self.project(tensors[n]) for n in tensors if n not in with_grad}
-        return out
+            return z | self.project({n: pooled(self.backbone, v) for n, v in tensors.items() if n not in with_grad})
 
-    def project(self, clips: Tensor) -> Tensor:
-        """Backbone, global average pool, head and (an option) unit length: (B, C, T, H, W) to (B, D)."""
-        map_BDTHW = self.backbone(clips)
-        with torch.autocast(clips.device.type, enabled=False):
-            pooled_BD = (map_BDTHW.float() if map_BDTHW.dtype == torch.bfloat16 else map_BDTHW).mean(dim=(2, 3, 4))
-            z_BD = self.head(pooled_BD)
-        return F.normalize(z_BD, dim=1) if self.config.normalize else z_BD
+    def project(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Head and (an option) unit length of pooled features, (B, D) to (B, 128) or (B, D)."""
+        if not features:
+            return {}
+        with torch.autocast(next(iter(features.values())).device.type, enabled=False):
+            z = {name: self.head(h_BD) for name, h_BD in features.items()}
+        return {name: F.normalize(z_BD, dim=1) for name, z_BD in z.items()} if self.config.normalize else z
 
     def negatives(self, views: Views) -> Negatives:
         """Rows of other instances for each anchor.
@@ -228,17 +237,9 @@ class Method(nn.Module):
             u_BK = uniforms(self.seed, views.epoch, views.index_B, "negatives", k).double()  # on the CPU: MPS has none
             shift_BK = (u_BK * (n - int(self.config.exclude_self))).long().to(own_B1.device)
         others_BK = (own_B1 + 1 + shift_BK) % n if self.config.exclude_self else shift_BK
-        same_BB = own_B1 == views.index_B
-        kept_BB = self.far_enough(views, views.index_B.expand(len(own_B1), -1)) | same_BB
-        return Negatives(own_B1, others_BK, self.far_enough(views, others_BK), kept_BB)
-
-    def far_enough(self, views: Views, others_BK: Tensor) -> Tensor:
-        """False where the row is a neighbour in time of the anchor in the same recording."""
-        near_s = self.config.exclude_neighbours_s
-        if near_s <= 0:
-            return torch.ones_like(others_BK, dtype=torch.bool)
-        same_BK = self.video_N[others_BK] == views.video_B[:, None]
-        return ~(same_BK & ((self.start_s_N[others_BK] - views.start_s_B[:, None]).abs() < near_s))
+        kept_BK = self.neighbours.allowed(views.index_B, others_BK) | (others_BK == own_B1)
+        kept_BN = self.neighbours.allowed(views.index_B, gather_constant(views.index_B))
+        return Negatives(own_B1, others_BK, kept_BK, kept_BN)
 
     def candidates(
         self, a_BD: Tensor, other_BD: Tensor, bank: MemoryBank, broken_BD: Tensor | None, drawn: Negatives
@@ -247,13 +248,13 @@ class Method(nn.Module):
         if self.config.positives == "memory":
             positive = bank.scores(a_BD, drawn.own_B1)
         else:
-            positive = own_first((a_BD @ other_BD.T).masked_fill(~drawn.kept_BB, -torch.inf))
+            positive = pair_scores(a_BD, other_BD, drawn.kept_BN, within=False)
         others = bank.scores(a_BD, drawn.others_BK).masked_fill(~drawn.kept_BK, -torch.inf)
         inter_BK = torch.cat([positive, others], dim=1).float()
         if broken_BD is None:
             return inter_BK, inter_BK[:, :0]
         if self.config.intra_source == "batch":
-            return inter_BK, (a_BD @ broken_BD.T).masked_fill(~drawn.kept_BB, -torch.inf).float()
+            return inter_BK, broken_scores(a_BD, broken_BD, drawn.kept_BN).float()
         memory = self.bank("intra")
         others = memory.scores(a_BD, drawn.others_BK).masked_fill(~drawn.kept_BK, -torch.inf)
         return inter_BK, torch.cat([memory.scores(a_BD, drawn.own_B1), others], dim=1).float()
@@ -270,38 +271,10 @@ class Method(nn.Module):
         if self.config.loss == "softmax":
             return softmax_loss(scores_BK, tau)
         if self.nce_log_z[which, kind].isinf():
-            self.nce_log_z[which, kind] = nce_log_constant(scores_BK, tau, self.num_rows)
+            self.nce_log_z[which, kind] = nce_log_constant(gather_constant(scores_BK), tau, self.num_rows)
         return nce_loss(scores_BK, tau, self.nce_log_z[which, kind], self.num_rows)
-
-
-def own_first(scores_BB: Tensor) -> Tensor:
-    """The diagonal of a square of scores as column 0, the rest of each row after it; (B, B)."""
-    size = len(scores_BB)
-    shift_BB = (torch.arange(size)[:, None] + torch.arange(size)) % size
-    return scores_BB.gather(1, shift_BB.to(scores_BB.device))
 
 
 def beside(inter_BK: Tensor, intra_BK: Tensor) -> Tensor:
     """The positive (column 0 of the first) and the intra-negatives."""
     return torch.cat([inter_BK[:, :1], intra_BK], dim=1)
-
-
-def top1(*scores: Tensor) -> Tensor:
-    """Share of anchors that score their positive highest."""
-    return torch.cat([(s.argmax(dim=1) == 0).float() for s in scores]).mean().detach()
-
-
-def check(config: Config, num_instances: int) -> None:
-    """Refuse what can't work, before the first step."""
-    if num_instances < 2:
-        raise InputError(
-            f"contrast needs at least 2 instances to train on, got {num_instances}; add videos or lower --segment-s"
-        )
-    if config.first_view == config.second_view and not config.two_clips:
-        raise InputError(
-            f"--second-view {config.second_view} is the same tensor as view 1 unless the clips differ; add --two-clips"
-        )
-    ranges = {"num_negatives": (1, 10**7), "temperature": (1e-6, 1e6), "memory_momentum": (0, 1)}
-    for name, (low, high) in (ranges | {"exclude_neighbours_s": (0, 1e9)}).items():
-        if not low <= getattr(config, name) <= high:
-            raise InputError(f"{name} must lie between {low} and {high}, got {getattr(config, name)}")

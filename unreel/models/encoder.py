@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, InputError, VideoError
-from unreel.models import build_backbone
+from unreel.models import build_backbone, is_dotted
 from unreel.types import Embeddings, Instance
 from unreel.video.clips import ClipSpec
 from unreel.video.dataset import InstanceClips, Sample, sequential_loader
@@ -39,6 +39,7 @@ class EncoderSpec:
     method: str = "untrained"
     clip: ClipSpec = field(default_factory=ClipSpec)
     views: ViewSpec = field(default_factory=ViewSpec)
+    options: dict[str, Any] = field(default_factory=dict, hash=False)  # the backbone's own, e.g. {"width": 2}
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -48,7 +49,8 @@ class EncoderSpec:
         views = dict(data["views"])
         views["names"] = tuple(views["names"])
         views["residual"] = Residual(**views["residual"])
-        return cls(data["backbone"], data["method"], ClipSpec(**data["clip"]), ViewSpec(**views))
+        options = dict(data.get("options", {}))  # descriptions of 0.1 have none
+        return cls(data["backbone"], data["method"], ClipSpec(**data["clip"]), ViewSpec(**views), options)
 
 
 class Encoder(nn.Module):
@@ -56,8 +58,9 @@ class Encoder(nn.Module):
 
     def __init__(self, spec: EncoderSpec, backbone: nn.Module | None = None) -> None:
         super().__init__()
-        self.spec = spec
-        self.backbone = backbone if backbone is not None else build_backbone(spec.backbone)
+        self.backbone = backbone if backbone is not None else build_backbone(spec.backbone, **spec.options)
+        known = getattr(self.backbone, "rebuild_options", {})  # a foreign network's, so that a checkpoint suffices
+        self.spec = dataclasses.replace(spec, options=spec.options | known)
 
     @torch.inference_mode()
     def features(self, frames: Tensor, layer: str = "pooled") -> dict[str, Tensor]:
@@ -175,10 +178,11 @@ def embed_instances(
     return Embeddings(vectors_ND, [i.path for i in who], spans_N2[:, 0], spans_N2[:, 1], [i.label for i in who])
 
 
-def load_encoder(path: str | Path) -> Encoder:
+def load_encoder(path: str | Path, allow_import: bool = False) -> Encoder:
     """The encoder in a run folder (its best checkpoint, else the last) or in a checkpoint folder.
 
-    Weights are read from safetensors, so no code can come with them, and must fit wholly. Raises CheckpointError.
+    Weights are read from safetensors, so no code can come with them, and must fit wholly. A network of your own is
+    imported, and so run as code, only with `allow_import`. Raises CheckpointError.
     """
     folder = checkpoint_folder(Path(path))
     try:
@@ -186,6 +190,11 @@ def load_encoder(path: str | Path) -> Encoder:
         weights = safetensors.torch.load_file(folder / WEIGHTS)
     except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{folder}: the encoder can't be read ({error}); use another checkpoint") from error
+    if is_dotted(spec.backbone) and not allow_import:
+        raise CheckpointError(
+            f"{folder}: its backbone '{spec.backbone}' is code outside unreel; if you trust it, add --allow-import (in "
+            "Python allow_import=True)"
+        )
     encoder = Encoder(spec)
     try:
         encoder.backbone.load_state_dict(weights)
@@ -213,6 +222,18 @@ def checkpoint_folder(path: Path) -> Path:
 
 def save_encoder(encoder: Encoder, folder: Path) -> None:
     """Weights and description into an existing folder; the caller makes it atomic (training/checkpoint.py)."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.backbone.state_dict().items()}
+    state = separate(encoder.backbone.state_dict())
     safetensors.torch.save_file(state, folder / WEIGHTS)
     (folder / DESCRIPTION).write_text(json.dumps(encoder.spec.to_json(), indent=2) + "\n")
+
+
+def separate(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict on the CPU, each tensor with memory of its own: safetensors takes no shared (tied) ones."""
+    apart: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        tensor = tensor.detach().cpu().contiguous()
+        memory = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+    return apart

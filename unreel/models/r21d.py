@@ -1,7 +1,8 @@
 """R(2+1)D: R3D with every convolution, the shortcuts' too, cut into a spatial and a temporal one.
 
 The width between the two is chosen so that the pair has as many weights as the 3D convolution it replaces.
-Source: Tran et al. 2018; layout of Xu et al. 2019 (VCOP), METHODS 1.3. 14.365303 M parameters.
+Source: Tran et al. 2018; layout of Xu et al. 2019 (VCOP), METHODS 1.3. Not torchvision's r2plus1d_18,
+which has two blocks a stage and is in r21d18.py. 14.365303 M parameters.
 """
 
 from torch import nn
@@ -15,10 +16,10 @@ def mid_width(num_in: int, num_out: int, kernel: Triple) -> int:
     return (kt * kh * kw * num_in * num_out) // (kh * kw * num_in + kt * num_out)
 
 
-def factorised_conv(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
-    """1 x kh x kw conv, BN, ReLU, kt x 1 x 1 conv; each carries its own part of stride and padding."""
+def factorised_conv(num_in: int, num_out: int, kernel: Triple, stride: Triple, mid: int | None = None) -> nn.Module:
+    """1 x kh x kw conv to `mid`, BN, ReLU, kt x 1 x 1 conv; each carries its own part of stride and padding."""
     (kt, kh, kw), (st, sh, sw) = kernel, stride
-    mid = mid_width(num_in, num_out, kernel)
+    mid = mid_width(num_in, num_out, kernel) if mid is None else mid
     return nn.Sequential(
         nn.Conv3d(num_in, mid, (1, kh, kw), (1, sh, sw), padding=(0, kh // 2, kw // 2), bias=False),
         nn.BatchNorm3d(mid),

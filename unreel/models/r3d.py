@@ -3,7 +3,7 @@
     clip 3x16x112x112 -> stem 64x16x56x56 -> 64x16x56x56 -> 128x8x28x28 -> 256x4x14x14 -> 512x2x7x7
 
 Source: Xu et al. 2019 (VCOP), as used by Tao, Wang, Yamasaki 2020 (IIC); METHODS 1.3. Not torchvision's r3d_18, which
-has two blocks a stage and is in resnet18_3d.py. 14.361792 M parameters.
+has two blocks a stage and is in r3d18.py. 14.361792 M parameters.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 Triple = tuple[int, int, int]
 ConvFactory = Callable[[int, int, Triple, Triple], nn.Module]
+BlockFactory = Callable[[int, int, Triple, ConvFactory], nn.Module]
 
 
 def conv3d(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
@@ -19,6 +20,13 @@ def conv3d(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Modu
     return nn.Conv3d(
         num_in, num_out, kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2, kernel[2] // 2), bias=False
     )
+
+
+def he_normal(network: nn.Module) -> None:
+    """Convolutions drawn He-normal by fan-out. Source: He et al. 2015."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 class BasicBlock(nn.Module):
@@ -40,7 +48,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet3D(nn.Module):
-    """Stem and stages of basic blocks; `conv` makes every convolution, so one class serves the whole family.
+    """Stem and stages; `conv` makes every convolution, `block` every block, so one class serves the whole family.
 
     Initialisation: PyTorch's own, as the released networks leave it. With batch norm behind every convolution it does
     not matter to the first output, but its smaller weights take larger relative steps than He's at the same rate.
@@ -54,6 +62,7 @@ class ResNet3D(nn.Module):
         stem_stride: Triple = (1, 2, 2),
         conv: ConvFactory = conv3d,
         in_channels: int = 3,
+        block: BlockFactory = BasicBlock,
     ) -> None:
         super().__init__()
         self.num_features = widths[-1]
@@ -62,8 +71,8 @@ class ResNet3D(nn.Module):
         stages: list[nn.Module] = []
         num_in = widths[0]
         for depth, width, stride in zip(blocks, widths, strides, strict=True):
-            first = BasicBlock(num_in, width, stride, conv)
-            stages.append(nn.Sequential(first, *(BasicBlock(width, width, (1, 1, 1), conv) for _ in range(depth - 1))))
+            first = block(num_in, width, stride, conv)
+            stages.append(nn.Sequential(first, *(block(width, width, (1, 1, 1), conv) for _ in range(depth - 1))))
             num_in = width
         self.stages = nn.Sequential(*stages)
 

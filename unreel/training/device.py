@@ -31,10 +31,10 @@ def choose_device(asked: Device) -> Device:
 def fill_in(settings: Settings) -> Settings:
     """Settings with every "auto" replaced by what it means here: `tiny` on a CPU, r3d elsewhere."""
     device = choose_device(settings.device)
-    backbone = settings.backbone
-    if backbone == "auto":
-        backbone = "tiny" if device == "cpu" else "r3d"
-    tiny = backbone == "tiny"
+    backbone = settings.backbone.replace("auto", "tiny" if device == "cpu" else "r3d", 1)
+    if settings.backbone not in ("auto", "auto-2d"):
+        backbone = settings.backbone
+    tiny = backbone in ("tiny", "tiny-2d")
     size, num_frames = settings.size or (64 if tiny else 112), settings.num_frames or (8 if tiny else 16)
     precision = settings.precision
     if precision == "auto":

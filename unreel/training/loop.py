@@ -30,14 +30,18 @@ from unreel.training.run import Table
 from unreel.types import Clips, Instance, StepOutput, Views
 from unreel.video.clips import ClipSpec
 from unreel.video.dataset import InstanceClips, default_workers, training_loader
+from unreel.video.intervals import Interval
 from unreel.video.order import Batches, steps_per_epoch
 
 
 class Recipe(Protocol):
-    """Makes a method's views of `num_clips` decoded clips per instance."""
+    """Makes a method's views of `num_clips` decoded clips per instance, `interval` apart."""
 
     @property
     def num_clips(self) -> int: ...
+
+    @property
+    def interval(self) -> Interval: ...
 
     def __call__(self, clips: Clips) -> Views: ...
 
@@ -75,7 +79,7 @@ def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
     """Train to the last step, or to Ctrl-C; returns the state, with `interrupted` set in the latter case."""
     fabric = build_fabric(job.settings)
     optimizer = build_optimizer(job.method, job.settings)
-    method, optimizer = fabric.setup(job.method, optimizer)
+    method, optimizer = fabric.setup(synchronised(job.method, job.settings, fabric.world_size), optimizer)
     if resume:  # after setup, so that the optimiser's state goes to the device of the weights
         job.state = load_checkpoint(job.run, job.method, optimizer)
     log = Log(job, quiet)
@@ -98,11 +102,25 @@ def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
     return job.state
 
 
+def synchronised(method: nn.Module, settings: Settings, world_size: int) -> nn.Module:
+    """With several processes, batch norm over the batches of all of them; the same weights, the same method object."""
+    if world_size > 1 and settings.sync_batch_norm:
+        return nn.SyncBatchNorm.convert_sync_batchnorm(method)
+    return method
+
+
 def batches(job: Job, fabric: Fabric) -> Iterator[Clips]:
     """Decoded batches from the step to go on with to the last, in the order that the seed gives."""
     settings = job.settings
+    spec, recipe = job.encoder.spec, job.recipe
     dataset = InstanceClips(
-        job.instances, job.encoder.spec.clip, job.encoder.spec.views.resize_hw, job.recipe.num_clips, settings.seed
+        job.instances,
+        spec.clip,
+        spec.views.resize_hw,
+        recipe.num_clips,
+        settings.seed,
+        recipe.interval,
+        settings.cache_mb,
     )
     order = Batches(len(job.instances), settings.batch_size, settings.seed, job.state["step"], job.total_steps)
     workers = default_workers() if settings.workers < 0 else settings.workers

@@ -1,23 +1,63 @@
 """Optimisers, and the learning rate as a pure function of the step, so that a resumed run has nothing to restore."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
 from unreel.settings import Settings
 
-# The paper's drops after epochs 45, 90, 125 and 160 of 240, as shares of a run. Source: METHODS 1.5.
-DROPS = (45 / 240, 90 / 240, 125 / 240, 160 / 240)
-DROP_FACTOR = 0.2
+LARS_TRUST = 0.001
 
 
 def build_optimizer(method: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW over every trainable weight."""
+    """SGD with momentum, AdamW or LARS over every trainable weight; with `decay_all` off only matrices decay."""
     weights = [p for p in method.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": settings.weight_decay}]
+    if not settings.decay_all:
+        groups = [
+            {"params": [p for p in weights if p.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+    groups = [group for group in groups if group["params"]]
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(weights, lr=settings.lr, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(weights, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(groups, lr=settings.lr)
+    if settings.optimizer == "lars":
+        return LARS(groups, settings.lr, settings.momentum)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+
+
+class LARS(torch.optim.Optimizer):
+    """SGD with momentum whose step is scaled, for each matrix, by |w| / |gradient with decay|.
+
+    Vectors (biases, batch norm) take the plain step. Source: You, Gitman, Ginsburg 2017, algorithm 1, trust 0.001.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, momentum: float) -> None:
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every weight that has a gradient."""
+        for group in self.param_groups:
+            for w in group["params"]:
+                if w.grad is None:
+                    continue
+                change = w.grad.add(w, alpha=group["weight_decay"])
+                if w.ndim > 1:
+                    change = change * trust(w, change)
+                state = self.state[w]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(w)
+                w.sub_(state["momentum_buffer"].mul_(group["momentum"]).add_(change), alpha=group["lr"])
+
+
+def trust(weight: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    """LARS_TRUST * |weight| / |change|, and 1 where either is zero."""
+    ratio = LARS_TRUST * weight.norm() / change.norm()
+    return torch.where((weight.norm() > 0) & (change.norm() > 0), ratio, torch.ones_like(ratio))
 
 
 def lr_at(step: int, total_steps: int, settings: Settings) -> float:
@@ -28,7 +68,7 @@ def lr_at(step: int, total_steps: int, settings: Settings) -> float:
     if settings.schedule == "cosine":
         share = (step - warmup_steps) / max(1.0, total_steps - warmup_steps)
         return settings.lr * 0.5 * (1 + math.cos(math.pi * share))
-    return settings.lr * DROP_FACTOR ** sum(step / total_steps >= drop - 1e-9 for drop in DROPS)
+    return settings.lr * settings.drop_factor ** sum(step / total_steps >= drop - 1e-9 for drop in settings.drops)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from unreel.errors import InputError
+from unreel.video.intervals import Interval, paired_starts
 
 Short = Literal["loop", "hold"]
 ROUNDING_S = 1e-3  # containers round stamps, Matroska to a millisecond: so near after its tick a frame is in time
@@ -95,9 +96,33 @@ def random_clip(times_s: np.ndarray, spec: ClipSpec, start_s: float, end_s: floa
     if spec.stride_frames == 0:
         line = timeline(times_s, spec, start_s, end_s)
         return clip_at(line, random_start(line, spec, u), spec)
-    every = timeline(times_s, replace(spec, stride_frames=1), start_s, end_s)
+    every = every_frame(times_s, spec, start_s, end_s)
     first = int(u * max(1, len(every) - (spec.span - 1) * spec.stride_frames))
     return clip_at(every[first :: spec.stride_frames], 0, spec)
+
+
+def paired_clips(
+    times_s: np.ndarray, spec: ClipSpec, start_s: float, end_s: float, interval: Interval, u: np.ndarray
+) -> list[np.ndarray]:
+    """Real frame numbers of two clips at a distance drawn from `interval`, for three uniforms u in [0, 1).
+
+    A video too short for one clip has no distances: both clips begin anywhere and wrap around, or hold from frame 0.
+    Source: tensorflow/models video_ssl, METHODS 3.2.
+    """
+    line, step = every_frame(times_s, spec, start_s, end_s), max(1, spec.stride_frames)
+    room = len(line) - (spec.span - 1) * step
+    if room < 1 and spec.short == "hold":
+        return [random_clip(times_s, spec, start_s, end_s, 0.0)] * 2
+    if room < 1:
+        starts = (int(u[0] * len(line)), int(u[1] * len(line)))
+    else:
+        starts = paired_starts(room, interval.kind, interval.power, u)
+    return [line[(start + step * np.arange(spec.span)) % len(line)] for start in starts]
+
+
+def every_frame(times_s: np.ndarray, spec: ClipSpec, start_s: float, end_s: float) -> np.ndarray:
+    """Real frame numbers that any clip of the segment may show, int64 (L,): all of them, or those of a rate."""
+    return timeline(times_s, spec if spec.stride_frames == 0 else replace(spec, stride_frames=1), start_s, end_s)
 
 
 def uniform_starts(line: np.ndarray, spec: ClipSpec, num_clips: int) -> list[int]:

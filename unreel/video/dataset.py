@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from unreel.errors import VideoError
 from unreel.types import Clips, Instance
-from unreel.video.clips import ClipSpec, clip_at, random_clip, timeline, uniform_starts
+from unreel.video.clips import (
+    ClipSpec,
+    clip_at,
+    every_frame,
+    paired_clips,
+    random_clip,
+    timeline,
+    uniform_starts,
+)
 from unreel.video.file import index_frames, read
+from unreel.video.frame_cache import FrameCache
+from unreel.video.intervals import Interval
 from unreel.video.order import Batches, generator
 
 
@@ -27,10 +37,10 @@ class Sample:
     failed: tuple[str, str] | None = None
 
 
-def read_clips(path: str, clips: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Decode all clips (lists of frame numbers) of a file in one pass; uint8 (V, T, H, W, C)."""
+def read_clips(decode: Callable[[np.ndarray], np.ndarray], clips: Sequence[np.ndarray]) -> np.ndarray:
+    """All clips (lists of frame numbers) of a file by one call of `decode`; uint8 (V, T, H, W, C)."""
     wanted, where = np.unique(np.concatenate(clips), return_inverse=True)
-    frames = read(path, wanted, size)
+    frames = decode(wanted)
     return frames[where].reshape(len(clips), len(clips[0]), *frames.shape[1:])
 
 
@@ -43,7 +53,9 @@ def spans_s(times_s: np.ndarray, clips: Sequence[np.ndarray], lead_in: int) -> n
 class InstanceClips(Dataset[Sample]):
     """Clips of instances. Items are (epoch, index).
 
-    With a `seed`, `num_clips` starts are drawn from f(seed, epoch, index); without, they are evenly spread.
+    With a `seed`, `num_clips` starts are drawn from f(seed, epoch, index); without, they are evenly spread. Two of them
+    are drawn as a pair where `interval` says so. `cache_mb` of frames, in all loader processes together, are decoded
+    once and kept; that changes nothing but time.
     """
 
     def __init__(
@@ -53,8 +65,11 @@ class InstanceClips(Dataset[Sample]):
         size: tuple[int, int],
         num_clips: int,
         seed: int | None = None,
+        interval: Interval = Interval(),  # noqa: B008  # frozen
+        cache_mb: int = 0,
     ) -> None:
         self.instances, self.spec, self.size, self.num_clips, self.seed = instances, spec, size, num_clips, seed
+        self.interval, self.cache = interval, FrameCache(cache_mb, size)
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -65,16 +80,26 @@ class InstanceClips(Dataset[Sample]):
         try:
             times_s = index_frames(instance.path).times_s
             clips = self.choose(times_s, instance, epoch, index)
-            frames = read_clips(instance.path, clips, self.size)
+            frames = read_clips(lambda wanted: self.decode(times_s, instance, index, wanted), clips)
         except VideoError as error:
             return Sample(index, epoch, None, failed=(error.path, f"{error.reason}: {error.detail}".rstrip(": ")))
         return Sample(index, epoch, frames, spans_s(times_s, clips, self.spec.lead_in))
+
+    def decode(self, times_s: np.ndarray, instance: Instance, index: int, wanted: np.ndarray) -> np.ndarray:
+        """These frames (ascending) of an instance, uint8 (len(wanted), H, W, C), from memory where they are kept."""
+        if not self.cache.budget_mb:
+            return read(instance.path, wanted, self.size)
+        every = np.unique(every_frame(times_s, self.spec, instance.start_s, instance.end_s))
+        return self.cache.frames(index, wanted, every, lambda numbers: read(instance.path, numbers, self.size))
 
     def choose(self, times_s: np.ndarray, instance: Instance, epoch: int, index: int) -> list[np.ndarray]:
         """The frame numbers of each clip of an instance."""
         if self.seed is None:
             line = timeline(times_s, self.spec, instance.start_s, instance.end_s)
             return [clip_at(line, start, self.spec) for start in uniform_starts(line, self.spec, self.num_clips)]
+        if self.num_clips == 2 and self.interval.kind != "independent":
+            u = generator(self.seed, epoch, index, "interval").random(3)
+            return paired_clips(times_s, self.spec, instance.start_s, instance.end_s, self.interval, u)
         draws = generator(self.seed, epoch, index, "start").random(self.num_clips)
         return [random_clip(times_s, self.spec, instance.start_s, instance.end_s, float(u)) for u in draws]
 

@@ -65,6 +65,24 @@ def shuffle_frames(clips: Tensor, u_BT: Tensor) -> Tensor:
     return take_frames(clips, torch.where(unchanged_B1, identity_T.flip(0), order_BT))
 
 
+def segment_shuffle(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor, Tensor]:
+    """Cut time into `segments` equal parts and put them in random order, the identity included.
+
+    Returns the clips (B, C, T, H, W) and order (B, S), int64: position s shows segment order[b, s]; so embeddings of
+    the positions go back to the order of time by `order.argsort(dim=1)`. Raises InputError when T can't be cut so.
+    Source: DualVar release (lzhangbj/DualVar); METHODS 4.4.
+    """
+    num_frames = clips.shape[2]
+    if segments < 1 or num_frames < segments or num_frames % segments:
+        raise InputError(
+            f"{num_frames} frames can't be cut into {segments} equal segments; make num_frames a multiple of it"
+        )
+    order_BS = u_BS[:, :segments].argsort(dim=1, stable=True)
+    length = num_frames // segments
+    order_BSL = order_BS[:, :, None] * length + torch.arange(length, device=order_BS.device)
+    return take_frames(clips, order_BSL.flatten(1)), order_BS.to(clips.device)
+
+
 def rotate(clips: Tensor, u_B1: Tensor) -> Tensor:
     """All frames turned by 90, 180 or 270 degrees counter-clockwise, each with the same chance; H must equal W.
 

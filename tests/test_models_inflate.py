@@ -1,0 +1,204 @@
+"""Twins and inflation: on a clip of one repeated frame, three dimensions answer as two, whatever the file's names."""
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from unreel.errors import InputError
+from unreel.models import BACKBONES, build_backbone
+from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
+from unreel.models.inflate import flat_conv, inflate, inflated, read_2d, two_dimensional
+
+PROBED = {
+    "tiny": 48,
+    "r21d": 64,
+    "r3d50": 48,
+    "s3d": 112,
+}  # frames, enough that the middle of the map sees no end of the clip
+
+
+def with_statistics(name: str) -> nn.Module:
+    """A network whose batch norm does something, in double precision."""
+    torch.manual_seed(3)
+    network = build_backbone(name).double()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(module.weight, 0.5, 2.0)
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_twin_sees_each_frame_alone(name: str) -> None:
+    with torch.device("meta"):
+        network = build_backbone(f"{name}-2d")
+    clips = torch.empty(1, 3, 5, 64, 64, device="meta")
+    assert network(clips).shape[:3] == (1, network.num_features, 5)
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d | nn.MaxPool3d):
+            sizes = (module.kernel_size, module.stride)
+            assert all(size[0] == 1 for size in sizes) and module.padding[0] == 0
+
+
+@pytest.mark.parametrize("name", ["tiny", "s3d"])
+def test_frames_of_a_twin_can_be_exchanged(name: str) -> None:
+    network = with_statistics(f"{name}-2d")
+    clips = torch.rand(1, 3, 4, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.allclose(network(clips.flip(2)), network(clips).flip(2), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", PROBED)
+def test_inflated_network_on_a_repeated_frame_is_the_2d_network(name: str) -> None:
+    flat = with_statistics(f"{name}-2d")
+    network = build_backbone(name).double().eval()
+    inflate(flat.state_dict(), network)
+    frame = torch.rand(1, 3, 1, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        expected = flat(frame)[:, :, 0]
+        got = network(frame.expand(-1, -1, PROBED[name], -1, -1))
+    assert torch.allclose(got[:, :, got.shape[2] // 2], expected, rtol=1e-9, atol=1e-12)
+    assert expected.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", PROBED)
+def test_a_networks_own_twin_answers_a_frame_as_it_does_a_repeated_one(name: str) -> None:
+    network = with_statistics(name)
+    frame = torch.rand(1, 3, 1, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        expected = network(frame.expand(-1, -1, PROBED[name], -1, -1))
+        got = two_dimensional(network)(frame)
+    assert torch.allclose(got[:, :, 0], expected[:, :, expected.shape[2] // 2], rtol=1e-9, atol=1e-12)
+
+
+def test_an_inflated_kernel_is_repeated_and_divided() -> None:
+    conv, weight = nn.Conv3d(2, 3, (5, 3, 3)), torch.randn(3, 2, 3, 3)
+    inflate({"weight": weight, "bias": torch.arange(3.0)}, conv)
+    for t in range(5):
+        assert torch.equal(conv.weight[:, :, t], weight / 5)
+    assert torch.equal(conv.bias, torch.arange(3.0))
+
+
+def test_a_twins_kernel_is_the_sum_and_keeps_the_rest() -> None:
+    conv = nn.Conv3d(4, 6, (3, 5, 5), (2, 3, 1), (1, 2, 0), (1, 1, 2), groups=2)
+    flat = flat_conv(conv)
+    assert torch.equal(flat.weight[:, :, 0], conv.weight.sum(2)) and torch.equal(flat.bias, conv.bias)
+    assert (flat.stride, flat.padding, flat.dilation, flat.groups) == ((1, 3, 1), (0, 2, 0), (1, 1, 2), 2)
+
+
+def resnet50_state() -> dict[str, Tensor]:
+    """Names, shapes and order of torchvision's resnet50, each tensor with a value of its own."""
+    state: dict[str, Tensor] = {}
+
+    def conv(name: str, out: int, num_in: int, k: int) -> None:
+        state[f"{name}.weight"] = torch.full((out, num_in, k, k), float(len(state)))
+
+    def norm(name: str, width: int) -> None:
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{name}.{part}"] = torch.full((width,), float(len(state)))
+        state[f"{name}.num_batches_tracked"] = torch.tensor(7)
+
+    conv("conv1", 64, 3, 7)
+    norm("bn1", 64)
+    num_in = 64
+    for stage, depth in enumerate((3, 4, 6, 3), 1):
+        mid = 32 * 2**stage
+        for b in range(depth):
+            block = f"layer{stage}.{b}"
+            for place, (out, into, k) in enumerate(((mid, num_in, 1), (mid, mid, 3), (4 * mid, mid, 1)), 1):
+                conv(f"{block}.conv{place}", out, into, k)
+                norm(f"{block}.bn{place}", out)
+            if b == 0:
+                conv(f"{block}.downsample.0", 4 * mid, num_in, 1)
+                norm(f"{block}.downsample.1", 4 * mid)
+            num_in = 4 * mid
+    state |= {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
+    return state
+
+
+def test_torchvisions_resnet50_fits_r3d50() -> None:
+    state = resnet50_state()
+    assert sum(t.numel() for n, t in state.items() if "running" not in n and "tracked" not in n) == 25_557_032
+    network = build_backbone("r3d50")
+    inflate(state, network)
+    for ours, theirs in {
+        "stem.0.weight": "conv1.weight",
+        "stem.1.running_var": "bn1.running_var",
+        "stages.0.0.conv3.weight": "layer1.0.conv3.weight",
+        "stages.0.0.shortcut.0.weight": "layer1.0.downsample.0.weight",
+        "stages.2.0.shortcut.1.bias": "layer3.0.downsample.1.bias",
+        "stages.2.5.conv1.weight": "layer3.5.conv1.weight",
+        "stages.3.2.bn3.running_mean": "layer4.2.bn3.running_mean",
+    }.items():
+        got = network.state_dict()[ours]
+        length = got.shape[2] if got.ndim == 5 else 1
+        assert (got == state[theirs].flatten()[0] / length).all(), ours
+    assert network.stem[1].num_batches_tracked == 0
+
+
+def test_weights_that_do_not_fit_are_refused() -> None:
+    twin, network = build_backbone("tiny-2d").state_dict(), build_backbone("tiny")
+    before = {n: t.clone() for n, t in network.state_dict().items()}
+    with pytest.raises(InputError, match="not the same network"):
+        inflate(build_backbone("r3d-2d").state_dict(), network)
+    with pytest.raises(InputError, match=r"'stem.0.weight' \(8, 3, 1, 7, 7\) does not fit"):
+        inflate(twin | {"stem.0.weight": torch.zeros(8, 3, 1, 7, 7)}, network)
+    with pytest.raises(InputError, match=r"'stem.0.weight' .* spans frames already"):
+        inflate(network.state_dict(), network)
+    renamed = {f"x.{n}": t for n, t in twin.items()}
+    with pytest.raises(InputError, match="does not fit"):
+        inflate(dict(reversed(renamed.items())), network)
+    assert all(torch.equal(before[n], t) for n, t in network.state_dict().items())
+
+
+@pytest.mark.parametrize("wrap", ["plain", "state_dict", "model"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+def test_files_of_2d_weights(tmp_path: Path, wrap: str, suffix: str) -> None:
+    twin = build_backbone("tiny-2d").state_dict()
+    path = tmp_path / f"weights{suffix}"
+    wrapped = {f"module.backbone.{n}": t for n, t in twin.items()} | {"module.fc.weight": torch.zeros(9, 128)}
+    if suffix == ".safetensors":
+        safetensors.torch.save_file(wrapped, path)
+    else:
+        torch.save(wrapped if wrap == "plain" else {wrap: wrapped, "epoch": 3}, path)
+    held = read_2d(path)
+    assert held.keys() == twin.keys() and all(torch.equal(held[n], twin[n]) for n in twin)
+    assert torch.equal(
+        inflated(path, "tiny").state_dict()["stem.0.weight"], twin["stem.0.weight"].expand(-1, -1, 3, -1, -1) / 3
+    )
+
+
+def test_a_checkpoint_of_a_twin_is_inflated(tmp_path: Path) -> None:
+    encoder = Encoder(EncoderSpec("c3d-2d"))
+    save_encoder(encoder, tmp_path)
+    network = inflated(tmp_path, "c3d")
+    kernels = network.layers[4].weight.sum(2, keepdim=True), encoder.backbone.layers[4].weight
+    assert torch.allclose(*kernels, atol=1e-7)
+
+
+class Unsafe:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("run",)
+
+
+def test_files_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"state_dict": Unsafe()}, tmp_path / "code.pth")
+    torch.save({"epoch": 3}, tmp_path / "empty.pt")
+    (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
+    (tmp_path / "weights.txt").write_text("")
+    for name, why in {
+        "code.pth": "can't be read",
+        "empty.pt": "no tensors",
+        "damaged.safetensors": "can't be read",
+    }.items():
+        with pytest.raises(InputError, match=f"{name}: .*{why}"):
+            read_2d(tmp_path / name)
+    with pytest.raises(InputError, match="ends in .safetensors, .pt or .pth"):
+        read_2d(tmp_path / "weights.txt")
+    with pytest.raises(InputError, match="can't be read"):
+        read_2d(tmp_path / "missing.pt")
+    assert capsys.readouterr().out == ""

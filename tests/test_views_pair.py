@@ -1,0 +1,252 @@
+"""Pairs of views: each augmentation against its operations one by one, and what stands in which view."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from unreel.errors import InputError
+from unreel.types import Clips
+from unreel.video.intervals import Interval
+from unreel.video.order import generator, uniforms
+from unreel.views import augment
+from unreel.views.intra import INTRA_NEGATIVES
+from unreel.views.pair import AUGMENTATIONS, PairOptions, PairRecipe
+from unreel.views.recipe import ViewSpec
+from unreel.views.residual import Residual
+
+B, T, SIZE, SEED = 3, 8, 32, 5
+RAW = Residual("forward", "lead-in", False)
+
+
+def clips(options: PairOptions, same: bool = False, batch: int = B, size: int = SIZE, frames: int = T) -> Clips:
+    """Noise; `same`: every clip of an instance alike."""
+    spec = options.view_spec(size)
+    shape = (batch, 1 if same else recipe(options).num_clips, frames + spec.lead_in, *spec.resize_hw, 3)
+    noise = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8))
+    index = torch.arange(batch) * 5 % 97 + 1
+    return Clips(noise.expand(-1, recipe(options).num_clips, -1, -1, -1, -1), index, index, torch.zeros(batch), epoch=3)
+
+
+def recipe(options: PairOptions, segments: int = 0, size: int = SIZE) -> PairRecipe:
+    return options.recipe(options.view_spec(size), SEED, segments)
+
+
+def views(options: PairOptions, batch: Clips, segments: int = 0, size: int = SIZE) -> dict[str, Tensor]:
+    return recipe(options, segments, size)(batch).tensors
+
+
+Op = tuple[str, int, Callable[[Tensor, Tensor], Tensor]]
+RANDOM_CROP: Op = ("crop", 2, lambda x, u: augment.random_crop(x, u, SIZE))
+RESIZED_CROP: Op = ("crop", 22, lambda x, u: augment.random_resized_crop(x, u, SIZE, (0.3, 1.0), (0.5, 2.0)))
+FLIP: Op = ("flip", 1, lambda x, u: augment.horizontal_flip(x, u, p=0.5))
+GREY: Op = ("grey", 1, lambda x, u: augment.grayscale(x, u, p=0.2))
+SOLARIZE: Op = ("solarize", 1, lambda x, u: augment.solarize(x, u, p=0.2, threshold=0.5))
+
+
+def jitter(*amounts: float, p: float) -> Op:
+    return "jitter", 6, lambda x, u: augment.color_jitter(x, u, *amounts, p=p)
+
+
+def blur(p: float) -> Op:
+    return "blur", 2, lambda x, u: augment.gaussian_blur(x, u, (0.1, 2.0), p)
+
+
+STRONG = jitter(0.8, 0.8, 0.8, 0.2, p=0.8)
+CASES: list[tuple[PairOptions, list[Op], list[Op]]] = [
+    (PairOptions(), [RANDOM_CROP], [RANDOM_CROP]),
+    (PairOptions(augment="color"), *[[RANDOM_CROP, jitter(0.4, 0.4, 0.4, 0.1, p=0.8), GREY, blur(0.5)]] * 2),
+    (
+        PairOptions(augment="color", flip=True),
+        *[[RANDOM_CROP, FLIP, jitter(0.4, 0.4, 0.4, 0.1, p=0.8), GREY, blur(0.5)]] * 2,
+    ),
+    (PairOptions(augment="cvrl"), *[[RESIZED_CROP, STRONG, GREY]] * 2),
+    (
+        PairOptions(augment="cvrl", flip=True, asymmetric=True),
+        [RESIZED_CROP, FLIP, STRONG, GREY, blur(1.0)],
+        [RESIZED_CROP, FLIP, STRONG, GREY, blur(0.1), SOLARIZE],
+    ),
+    (PairOptions(augment="dual"), *[[RANDOM_CROP, jitter(0.8, 0.8, 0.8, 0.2, p=0.64), blur(0.5)]] * 2),
+]
+
+
+def by_hand(frames_THWC: Tensor, index: int, stream: str, ops: list[Op], frame: int | None = None) -> Tensor:
+    """One clip after its operations, (3, T, SIZE, SIZE); for `frame`, with that frame's share of the uniforms."""
+    clip = (frames_THWC.permute(3, 0, 1, 2).float() / 255)[None]
+    for name, count, function in ops:
+        skip = 0 if frame is None else frame * count
+        u = generator(SEED, 3, index, f"{stream}/{name}").random(skip + count, dtype=np.float32)[skip:]
+        clip = function(clip, torch.from_numpy(u)[None])
+    return clip[0]
+
+
+@pytest.mark.parametrize(("options", "first", "second"), CASES)
+def test_every_augmentation_is_its_operations_in_order(options: PairOptions, first: list[Op], second: list[Op]) -> None:
+    """Numbers of streams and the first two augmentations are those of results already published: never change them."""
+    batch = clips(options, batch=12, frames=2)
+    made = views(options, batch)
+    for b, index in enumerate(batch.index_B.tolist()):
+        plain = options.augment == "dual" and generator(SEED, 3, index, "clip0/plain").random(dtype=np.float32) < 0.2
+        one = by_hand(batch.frames[b, 0], index, "clip0", first[:1] if plain else first)
+        assert torch.allclose(made["view1"][b], one, atol=1e-5)
+        assert torch.allclose(made["view2"][b], by_hand(batch.frames[b, 1], index, "clip1", second), atol=1e-5)
+
+
+@pytest.mark.parametrize(("options", "first", "second"), CASES[3:5])
+def test_frames_that_draw_for_themselves(options: PairOptions, first: list[Op], second: list[Op]) -> None:
+    options = dataclasses.replace(options, consistent=False)
+    batch = clips(options)
+    made = views(options, batch)
+    for b, index in enumerate(batch.index_B.tolist()):
+        for t in range(T):
+            frame = batch.frames[b, :, t : t + 1]
+            assert torch.allclose(
+                made["view1"][b, :, t : t + 1], by_hand(frame[0], index, "clip0", first, t), atol=1e-5
+            )
+            assert torch.allclose(
+                made["view2"][b, :, t : t + 1], by_hand(frame[1], index, "clip1", second, t), atol=1e-5
+            )
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_a_static_clip_stays_static_unless_every_frame_draws(name: str) -> None:
+    options = PairOptions(augment=name, flip=True, asymmetric=True)  # type: ignore[arg-type]
+    batch = clips(options)
+    batch.frames = batch.frames[:, :, :1].expand(-1, -1, T, -1, -1, -1)
+    for view in views(options, batch, segments=2).values():
+        assert torch.allclose(view, view[:, :, :1].expand_as(view), atol=1e-6)
+    for view in views(dataclasses.replace(options, consistent=False), batch).values():
+        assert (view[:, :, 1:] != view[:, :, :-1]).flatten(3).any(dim=3).any(dim=1).all()
+
+
+def test_a_fifth_of_the_first_views_alone_is_plain() -> None:
+    """A clip equals its crop when it is plain, or when neither jitter nor blur acts (0.36 x 0.5 = 0.18)."""
+    options = PairOptions(augment="dual")
+    batch = clips(options, same=True, batch=400, size=16, frames=1)
+    made, cropped = views(options, batch, 1, size=16), views(PairOptions(), batch, 1, size=16)
+    same = {n: (made[n] == cropped[n]).flatten(1).all(dim=1) for n in made}
+    assert abs(float(same["view1"].float().mean()) - (0.2 + 0.8 * 0.18)) < 0.08
+    assert abs(float(same["view2"].float().mean()) - 0.18) < 0.07
+    assert abs(float(same["again"].float().mean()) - 0.18) < 0.07
+    plain = uniforms(SEED, 3, batch.index_B, "clip0/plain", 1)[:, 0] < 0.2
+    assert same["view1"][plain].all() and 40 < int(plain.sum()) < 120
+
+
+def test_the_broken_clip_is_made_of_the_augmented_first_view() -> None:
+    for name in INTRA_NEGATIVES:
+        options = PairOptions(augment="color", intra_negatives=name)  # type: ignore[arg-type]
+        made = views(options, clips(options))
+        function, count = INTRA_NEGATIVES[name]
+        u = uniforms(SEED, 3, clips(options).index_B, "intra", count(T))
+        assert torch.equal(made["intra"], function(made["view1"], u)) and not torch.equal(made["intra"], made["view1"])
+    assert set(views(PairOptions(), clips(PairOptions()))) == {"view1", "view2"}
+
+
+def test_one_clip_has_one_draw_and_the_same_moment_has_two() -> None:
+    one = PairOptions("one-clip", second_view="residual", residual=RAW)
+    moment, two = (dataclasses.replace(one, pairs=p) for p in ("same-moment", "independent"))
+    assert [recipe(o).num_clips for o in (one, moment, two)] == [1, 1, 2]
+    made = views(one, clips(one))
+    steps = made["view1"][:, :, 1:] - made["view1"][:, :, :-1]
+    assert torch.allclose(made["view2"][:, :, 1:], steps, atol=1e-6)
+    twice = views(moment, clips(moment))
+    assert torch.equal(twice["view1"], made["view1"])
+    assert not torch.allclose(twice["view2"][:, :, 1:], steps, atol=1e-3)
+    copied = views(two, clips(two, same=True))
+    assert all(torch.equal(copied[n], twice[n]) for n in copied)
+
+
+def test_the_second_view_is_of_the_second_clip() -> None:
+    options = PairOptions("uniform")
+    batch = clips(options)
+    swapped = dataclasses.replace(batch, frames=batch.frames.flip(1))
+    flat = [torch.full_like(batch.frames[:, :1], v) for v in (51, 204)]
+    made = views(options, dataclasses.replace(batch, frames=torch.cat(flat, dim=1)))
+    assert (made["view1"] == 0.2).all() and (made["view2"] == 0.8).all()
+    assert not torch.equal(views(options, swapped)["view1"], views(options, batch)["view1"])
+
+
+def test_running_backwards_turns_everything_round() -> None:
+    """Clips, again and residual frames, lead-in included; and the frames that came in stay as they were."""
+    options = PairOptions("decreasing", second_view="residual", residual=RAW, time_reversal=1.0)
+    batch = clips(options)
+    before = batch.frames.clone()
+    turned = dataclasses.replace(batch, frames=batch.frames.flip(2))
+    forward = views(dataclasses.replace(options, time_reversal=0.0), turned, segments=2)
+    backward = views(options, batch, segments=2)
+    assert all(torch.equal(forward[n], backward[n]) for n in forward) and torch.equal(batch.frames, before)
+    still = views(dataclasses.replace(options, time_reversal=0.0), batch)
+    assert torch.equal(backward["view2"], -still["view2"].flip(2))
+
+
+def test_half_of_the_instances_run_backwards_both_clips_together() -> None:
+    options = PairOptions(time_reversal=0.5)
+    batch = clips(options, batch=400, size=16, frames=2)
+    batch.frames = (torch.arange(2, dtype=torch.uint8) * 255).view(1, 1, 2, 1, 1, 1).expand_as(batch.frames)
+    made = views(options, batch, size=16)
+    first, second = (made[n][:, 0, 0, 0, 0] for n in ("view1", "view2"))
+    assert torch.equal(first, second) and abs(float(first.mean()) - 0.5) < 0.1
+
+
+@pytest.mark.parametrize("segments", [2, 4])
+def test_the_clip_again_and_shuffled(segments: int) -> None:
+    options = PairOptions(augment="color", first_view="residual", time_reversal=0.5)
+    batch = clips(options, batch=8)
+    out = recipe(options, segments)(batch)
+    order_BS = out.segment_order_BS
+    assert order_BS is not None and order_BS.shape == (8, segments) and order_BS.dtype == torch.int64
+    again, shuffled = (out.tensors[n].chunk(segments, dim=2) for n in ("again", "shuffled"))
+    for b in range(8):
+        for s in range(segments):
+            assert torch.equal(shuffled[s][b], again[int(order_BS[b, s])][b])
+    assert len({tuple(order) for order in order_BS.tolist()}) > 1
+    flat = dataclasses.replace(batch, frames=batch.frames.clone())
+    flat.frames[:, 1] = 0
+    assert torch.equal(views(options, flat, segments)["again"], out.tensors["again"])  # of clip 1 alone
+    assert not torch.equal(out.tensors["again"], out.tensors["view1"])
+    assert recipe(options)(batch).segment_order_BS is None
+    with pytest.raises(InputError, match="8 frames can't be cut into 3 equal segments"):
+        views(options, batch, segments=3)
+
+
+@pytest.mark.parametrize("consistent", [True, False])
+def test_views_depend_on_seed_epoch_and_index_alone(consistent: bool) -> None:
+    options = PairOptions(augment="cvrl", flip=True, asymmetric=True, time_reversal=0.5, intra_negatives="shuffle")
+    options = dataclasses.replace(options, consistent=consistent)
+    batch = clips(options)
+    whole = views(options, batch, segments=2)
+    part = Clips(batch.frames[1:2], batch.index_B[1:2], batch.video_B[1:2], batch.start_s_B[1:2], epoch=3)
+    for name, view in views(options, part, segments=2).items():
+        assert torch.allclose(view[0], whole[name][1], atol=1e-6), name
+    later = views(options, dataclasses.replace(batch, epoch=4), segments=2)
+    other = options.recipe(options.view_spec(SIZE), SEED + 1, 2)(batch).tensors
+    assert not any(torch.equal(later[n], whole[n]) or torch.equal(other[n], whole[n]) for n in ("view1", "view2"))
+
+
+def test_what_the_options_say_to_the_others() -> None:
+    options = PairOptions("mirror", 0.5, "flow-u", "residual", RAW, standardize=True)
+    assert options.view_spec(48) == ViewSpec(("flow-u", "residual"), 48, RAW, True)
+    assert options.interval() == recipe(options).interval == Interval("mirror", 0.5)
+    for pairs in ("one-clip", "same-moment", "independent"):
+        assert PairOptions(pairs, second_view="residual").interval().kind == "independent"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pairs": "mirrored"}, "unknown pairs 'mirrored'. Did you mean 'mirror'"),
+        ({"augment": "colour"}, "unknown augment 'colour'. Did you mean 'color'"),
+        ({"second_view": "flow"}, "unknown second_view 'flow'"),
+        ({"intra_negatives": "reverse"}, "unknown intra_negatives 'reverse'"),
+        ({"interval_power": 0.0}, "interval_power must be above 0 and finite, got 0.0"),
+        ({"time_reversal": 1.5}, "time_reversal must lie between 0 and 1, got 1.5"),
+        ({"pairs": "one-clip"}, "same tensor; set --pairs independent"),
+        ({"pairs": "one-clip", "second_view": "residual", "asymmetric": True}, "asymmetric views need a draw each"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PairOptions(**options)

@@ -1,0 +1,58 @@
+"""Joining a batch over processes, so that every clip is compared with the clips of all devices.
+
+Convention. Each process averages its loss over its own anchors; DDP then averages the gradients. As the gradient of a
+joined tensor is summed over the processes on its way back, the result is that of one process on the joined batch.
+Every process must bring the same number of rows. In one process all of this is the identity.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all processes forward; backward, the gradients of all processes for the own rows, summed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.num_rows = len(x)
+        return joined(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        grad = grad.clone(memory_format=torch.contiguous_format)  # autograd's own tensor is not ours to change
+        dist.all_reduce(grad)
+        first = rank_offset(ctx.num_rows)
+        return grad[first : first + ctx.num_rows]
+
+
+def gather(x: Tensor) -> Tensor:
+    """Rows of all processes in the order of their ranks, with gradient; (B, ...) to (N, ...)."""
+    if world_size() == 1:
+        return x
+    if not x.requires_grad or not torch.is_grad_enabled():
+        return joined(x)
+    return _Gather.apply(x)
+
+
+def gather_constant(x: Tensor) -> Tensor:
+    """Rows of all processes in the order of their ranks, without gradient; (B, ...) to (N, ...)."""
+    return x.detach() if world_size() == 1 else joined(x.detach())
+
+
+def rank_offset(num_rows: int) -> int:
+    """The first row of this process in the joined batch, when each brings `num_rows`."""
+    return dist.get_rank() * num_rows if world_size() > 1 else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+@torch.no_grad()
+def joined(x: Tensor) -> Tensor:
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
+    dist.all_gather(parts, x.contiguous())
+    return torch.cat(parts)

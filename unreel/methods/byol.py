@@ -1,0 +1,88 @@
+"""BYOL: predict what a slow copy of the network says of the other view; no negatives at all.
+
+Idea. The network with a small predictor on top guesses the teacher's embedding of the other view. That nothing
+collapses rests on the predictor, the slow teacher and batch norm, so watch the monitors.
+
+    p = h(g(f(view))), z' = teacher(other view);  L = 2 - 2 cos(p, z'), summed over both directions
+    teacher <- m teacher + (1 - m) network
+
+Source: Grill et al. 2020 (BYOL, arXiv 2006.07733), eq. 2 and section 3; on clips drawn apart as Feichtenhofer et al.
+2021 (rho-BYOL). Where we deviate: m begins at 0 and rises to its value within 1 / (1 - m) steps instead of a cosine
+over the run, and stays there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from unreel.losses.agreement import byol_loss
+from unreel.methods import refuse_intra_negatives, refuse_lonely, require_ranges
+from unreel.models.heads import MLP
+from unreel.models.pooling import pooled, pooled_views
+from unreel.models.teacher import Teacher
+from unreel.settings import Settings, one_machine
+from unreel.types import Instance, StepOutput, Views
+from unreel.views.pair import PairOptions
+
+
+@dataclass(frozen=True)
+class Config(PairOptions):
+    """Options of BYOL."""
+
+    teacher_momentum: float = 0.99
+    """Share of the old teacher that is kept at each step; 0.996 and more for long runs."""
+    teacher_norm: Literal["running", "batch"] = "batch"
+    """Batch norm of the teacher: running statistics, or those of its batch (the paper)."""
+
+    def check(self, settings: Settings, num_instances: int) -> None:
+        refuse_lonely(settings, num_instances)  # not for want of negatives: batch norm needs more than one clip
+        refuse_intra_negatives(self, "BYOL")
+        require_ranges(self, teacher_momentum=(0, 1))
+
+
+def byol() -> tuple[Config, Settings]:
+    """BYOL on two clips of an instance drawn apart."""
+    return Config(pairs="independent", augment="cvrl", flip=True), one_machine()
+
+
+PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"byol": byol}
+
+
+class Student(nn.Module):
+    """Network and projector: clips to embeddings (B, 256)."""
+
+    def __init__(self, backbone: nn.Module, projector: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.projector = backbone, projector
+
+    def forward(self, clips: Tensor) -> Tensor:
+        features = pooled(self.backbone, clips)
+        with torch.autocast(clips.device.type, enabled=False):
+            return self.projector(features)
+
+
+class Method(nn.Module):
+    """Network, projector, predictor, and the slow copy of the first two."""
+
+    def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
+        super().__init__()
+        self.config, self.backbone = config, backbone
+        features = int(backbone.num_features)  # type: ignore[arg-type]
+        self.projector = MLP(features, 2 * features, 256, batch_norm=True)
+        self.predictor = MLP(256, 2 * features, 256, batch_norm=True)
+        self.teacher = Teacher(Student(backbone, self.projector), config.teacher_momentum, config.teacher_norm)
+
+    def forward(self, views: Views) -> StepOutput:
+        """Loss of one batch of views "view1", "view2", each (B, C, T, H, W)."""
+        features = pooled_views(self.backbone, views.tensors)
+        with torch.autocast(views.index_B.device.type, enabled=False):
+            p_VD = self.predictor(self.projector(torch.cat([features["view1"], features["view2"]])))
+        z_VD = self.teacher(torch.cat([views.tensors["view2"], views.tensors["view1"]]))
+        return StepOutput(2 * byol_loss(p_VD, z_VD), {})
+
+    def after_step(self) -> None:
+        """The teacher follows."""
+        self.teacher.update(Student(self.backbone, self.projector))

@@ -1,0 +1,115 @@
+"""CVRL: contrastive video representation learning; the same video at two times is the same thing.
+
+Idea. Two clips of a video are drawn an interval t apart, t ~ P(t): near ones most often, far ones now and then
+(`--pairs`, `--interval-power`). Each is augmented strongly but *consistently*, one draw for all its frames, so that
+motion survives (`--no-consistent` shows what happens otherwise). InfoNCE over the global batch in both directions.
+
+    z = normalise(g(f(clip))),  l(i) = -log( exp(z_i . z_i' / tau) / sum_{k != i} exp(z_i . z_k / tau) )
+    L = mean over the first clips of l + mean over the second clips of l
+
+Source: Qian et al. 2021 (CVRL, arXiv 2008.03800), section 3 and figure 3 for P(t); arithmetic of tensorflow/models
+video_ssl, METHODS 3. Intra-negatives (an option, not the paper's) stand in a softmax of their own with the positive.
+
+Where `cvrl` differs from the release, which is kept in `cvrl-paper`: a smaller network, batch and learning rate, and
+crops are taken from frames already resized to 8/7 of the size by 4/3 of that.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unreel.losses.contrast import broken_scores, contrast_loss, pair_scores, top1
+from unreel.losses.gather import gather_constant
+from unreel.losses.neighbours import Neighbours
+from unreel.methods import refuse_lonely, require_ranges
+from unreel.models.heads import MLP
+from unreel.models.pooling import pooled_views
+from unreel.settings import Settings, one_machine
+from unreel.types import Instance, StepOutput, Views
+from unreel.views.pair import PairOptions
+
+
+@dataclass(frozen=True)
+class Config(PairOptions):
+    """Options of CVRL."""
+
+    temperature: float = 0.1
+    """tau."""
+    head_layers: int = 3
+    """Hidden layers of the head, each as wide as the features, with batch norm; the last layer gives 128."""
+    exclude_neighbours_s: float = 0.0
+    """Keep segments of the same recording that begin within so many seconds out of the negatives."""
+
+    def check(self, settings: Settings, num_instances: int) -> None:
+        refuse_lonely(settings, num_instances)
+        require_ranges(self, temperature=(1e-6, 1e6), head_layers=(0, 10), exclude_neighbours_s=(0, 1e9))
+
+
+def cvrl() -> tuple[Config, Settings]:
+    """Two clips an interval apart, strong augmentation that does not flicker; sized for one machine."""
+    return paper_config(), one_machine()
+
+
+def cvrl_paper() -> tuple[Config, Settings]:
+    """The released numbers: R3D-50, 16 frames of 224 x 224 at stride 2, 1024 videos a batch, 800 epochs.
+
+    The release sums gradients over its replicas where others average (METHODS 3.5), so its rate of 0.32 acts like 0.32
+    times their number: sweep --lr from 0.3 to 10 before you trust a comparison. The paper reports 66.1 % linear top-1
+    on Kinetics-400.
+    """
+    settings = Settings(
+        backbone="r3d50",
+        size=224,
+        stride_frames=2,
+        batch_size=1024,
+        epochs=800,
+        lr=0.32,
+        weight_decay=1e-6,
+        decay_all=False,
+        schedule="cosine",
+        warmup=5 / 800,
+    )
+    return paper_config(), settings
+
+
+def paper_config() -> Config:
+    """Decreasing P(t) and the released augmentation."""
+    return Config(pairs="decreasing", augment="cvrl", flip=True, asymmetric=True)
+
+
+PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"cvrl": cvrl, "cvrl-paper": cvrl_paper}
+
+
+class Method(nn.Module):
+    """Network and head; the negatives are the global batch."""
+
+    def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
+        super().__init__()
+        self.config, self.backbone = config, backbone
+        width = int(backbone.num_features)  # type: ignore[arg-type]
+        self.head = MLP(width, width, 128, num_layers=config.head_layers + 1, batch_norm=True)
+        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
+
+    def forward(self, views: Views) -> StepOutput:
+        """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
+        features = pooled_views(self.backbone, views.tensors)
+        with torch.autocast(views.index_B.device.type, enabled=False):
+            z_VD = F.normalize(self.head(torch.cat(list(features.values()))), dim=1)
+            z = dict(zip(features, z_VD.chunk(len(features)), strict=True))
+            return self.compare(z, views.index_B)
+
+    def compare(self, z: dict[str, Tensor], index_B: Tensor) -> StepOutput:
+        """InfoNCE from the first clips to the second and back, the two added as in the release."""
+        allowed_BN = self.neighbours.allowed(index_B, gather_constant(index_B))
+        losses, scores = [], []
+        for a, b in (("view1", "view2"), ("view2", "view1")):
+            scores.append(pair_scores(z[a], z[b], allowed_BN))
+            broken = broken_scores(z[a], z["intra"], allowed_BN) if "intra" in z else None
+            losses.append(contrast_loss(scores[-1], broken, self.config.temperature))
+        return StepOutput(losses[0] + losses[1], {"top1": top1(*scores)})
+
+    def after_step(self) -> None:
+        """Nothing is remembered."""

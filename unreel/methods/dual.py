@@ -1,0 +1,241 @@
+"""Dual: contrast between clips, and rank the segments inside a clip.
+
+Idea. Besides an embedding c of the clip the network gives a short *series* s_1..s_S, one vector for each of S segments.
+Between videos (*inter*), clips of a video find each other, by c and by their series. Inside a video (*intra*), the clip
+is shown again with its segments shuffled: each segment must be nearer to itself in the other version than to any other
+segment, so the network has to know what happens when.
+
+    L = NTXent(c, c') + NTXent(mean_s s, mean_s s') + 0.5 rank(s of clip 1, s of the shuffled clip)
+                                                    + 0.5 rank(s of clip 1 again, s of the shuffled clip)
+    rank(q, p) = mean over v in {q_1..q_S, p_1..p_S} and negatives of log(1 + exp((v.v- - v.v+) / theta))
+
+Source: Zhang et al. 2021 (arXiv 2107.01194); the released code can't run, so the arithmetic is METHODS 4's reading of
+it. The segment vectors are slices of a projection of the *pooled* clip, there is no pass for each segment: the ranking
+alone makes slice s mean segment s.
+
+Where we deviate: frames are 128 high and 171 wide (the release transposes the two by mistake); gradient flows through
+the gathering of batches, and both contrasts weigh the same (the release drops part of the one and scales the other by
+1/8 on its 8 GPUs); a clip never leaves the video (the release repeats border frames); `dual` clips no exponent
+(`--max-exponent 5` does, which also takes the gradient from the worst violations).
+On the queue framework: two queues, the ranking on the query's side, and a teacher with running batch statistics instead
+of shuffled batch norm (moco.py says more).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unreel.errors import InputError
+from unreel.losses.contrast import broken_scores, contrast_loss, pair_scores, top1
+from unreel.losses.gather import gather_constant
+from unreel.losses.neighbours import Neighbours
+from unreel.losses.queue import Queue
+from unreel.losses.rank import mean_segment, shuffle_rank_loss
+from unreel.methods import refuse_lonely, refuse_odd_queue, require_ranges
+from unreel.models.heads import MLP
+from unreel.models.pooling import pooled, pooled_views
+from unreel.models.teacher import Teacher
+from unreel.settings import Settings, one_machine
+from unreel.types import Instance, StepOutput, Views
+from unreel.views.pair import PairOptions, PairRecipe
+from unreel.views.recipe import ViewSpec
+
+
+@dataclass(frozen=True)
+class Config(PairOptions):
+    """Options of Dual."""
+
+    framework: Literal["in-batch", "queue"] = "in-batch"
+    """Where the other videos come from: the batch (SimCLR), or a queue of keys of a slow teacher (MoCo)."""
+    segments: int = 2
+    """S, segments of a clip; must divide its frames."""
+    segment_width: int = 64
+    """Numbers in each segment's vector."""
+    series: bool = True
+    """Contrast by the series as well (the temporal-coherent term)."""
+    shuffle_rank: bool = True
+    """Rank the segments of a clip against its shuffled version."""
+    theta: float = 0.05
+    """Softness of the ranking's margin."""
+    max_exponent: float = 0.0
+    """Clip the ranking's exponent (5 in the release's SimCLR version); 0 does not."""
+    temperature: float = 0.07
+    """tau of both contrasts."""
+    queue_size: int = 1024
+    """Older keys to contrast with, for the framework `queue`; a multiple of the batch."""
+    teacher_momentum: float = 0.99
+    """Share of the old teacher that is kept at each step; 0.999 in the paper."""
+    exclude_neighbours_s: float = 0.0
+    """Keep segments of the same recording that begin within so many seconds out of the negatives."""
+
+    def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> PairRecipe:
+        """Clip 1 again and shuffled only where they are ranked."""
+        return super().recipe(spec, seed, self.segments if self.shuffle_rank else 0)
+
+    def check(self, settings: Settings, num_instances: int) -> None:
+        refuse_lonely(settings, num_instances)
+        require_ranges(self, segments=(2, 64), segment_width=(1, 4096), theta=(1e-6, 1e6), temperature=(1e-6, 1e6))
+        require_ranges(self, max_exponent=(0, 1e6), teacher_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
+        if self.shuffle_rank and settings.num_frames % self.segments:
+            raise InputError(
+                f"--segments {self.segments} does not divide a clip of {settings.num_frames} frames; "
+                "change --segments or --num-frames"
+            )
+        if self.framework == "queue":
+            refuse_odd_queue(self.queue_size, min(settings.batch_size, num_instances))
+
+
+def dual() -> tuple[Config, Settings]:
+    """Dual on the batch, sized for one machine."""
+    return paper_config(), one_machine()
+
+
+def dual_moco() -> tuple[Config, Settings]:
+    """Dual on a queue of keys from a slow teacher."""
+    return Config(**vars(paper_config()) | {"framework": "queue"}), one_machine()
+
+
+def dual_paper() -> tuple[Config, Settings]:
+    """The released numbers: R(2+1)D, 16 frames of 112 x 112 at stride 4, batches of 64, SGD 0.003, 200 epochs.
+
+    The paper reports R@1 46.7 on UCF101 in its own protocol (centred, pooled features; METHODS 4.6), not ours.
+    """
+    settings = Settings(
+        backbone="r21d",
+        size=112,
+        stride_frames=4,
+        batch_size=64,
+        epochs=200,
+        lr=0.003,
+        drops=(120 / 200, 160 / 200),
+        drop_factor=0.1,
+    )
+    return Config(**vars(paper_config()) | {"max_exponent": 5.0}), settings
+
+
+def paper_config() -> Config:
+    """Two clips anywhere in the video, reversed together half of the time, strongly coloured."""
+    return Config(pairs="independent", augment="dual", time_reversal=0.5, standardize=True)
+
+
+PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {
+    "dual": dual,
+    "dual-moco": dual_moco,
+    "dual-paper": dual_paper,
+}
+
+
+class Heads(nn.Module):
+    """Two heads on pooled features: the clip's embedding (B, 128) and its series (B, S, segment_width), unit length."""
+
+    def __init__(self, features: int, segments: int, segment_width: int) -> None:
+        super().__init__()
+        self.shape = (segments, segment_width)
+        self.clip = MLP(features, features, 128)
+        self.series = MLP(features, features, segments * segment_width)
+
+    def forward(self, h_BD: Tensor) -> tuple[Tensor, Tensor]:
+        return F.normalize(self.clip(h_BD), dim=1), F.normalize(self.series(h_BD).view(-1, *self.shape), dim=2)
+
+
+class Keys(nn.Module):
+    """Network and heads, for the teacher."""
+
+    def __init__(self, backbone: nn.Module, heads: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.heads = backbone, heads
+
+    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        h_BD = pooled(self.backbone, clips)
+        with torch.autocast(clips.device.type, enabled=False):
+            return self.heads(h_BD)
+
+
+class Method(nn.Module):
+    """Network, heads, and for the queue framework their slow copy and two queues."""
+
+    def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
+        super().__init__()
+        self.config, self.backbone = config, backbone
+        features = int(backbone.num_features)  # type: ignore[arg-type]
+        self.heads = Heads(features, config.segments, config.segment_width)
+        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
+        self.teacher: Teacher | None = None
+        if config.framework == "queue":
+            self.teacher = Teacher(Keys(backbone, self.heads), config.teacher_momentum, "running")
+            self.clip_queue = Queue(config.queue_size, 128, seed)
+            self.series_queue = Queue(config.queue_size, config.segment_width, seed + 1)
+        self._pending: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def forward(self, views: Views) -> StepOutput:
+        """Loss of one batch of views "view1", "view2" and, to be ranked, "again" and "shuffled"."""
+        mine = {n: v for n, v in views.tensors.items() if n != "view2" or self.teacher is None}
+        features = pooled_views(self.backbone, mine)
+        with torch.autocast(views.index_B.device.type, enabled=False):
+            clip_VD, series_VSD = self.heads(torch.cat(list(features.values())))
+            clip = dict(zip(mine, clip_VD.chunk(len(mine)), strict=True))
+            series = dict(zip(mine, series_VSD.chunk(len(mine)), strict=True))
+            inter = self.contrast_in_batch if self.teacher is None else self.contrast_with_queue
+            output = inter(clip, series, views)
+            if "shuffled" in series:
+                rank = self.rank(series, views)
+                output = StepOutput(output.loss + rank, output.logs | {"rank": rank.detach()})
+        return output
+
+    def contrast_in_batch(self, clip: dict[str, Tensor], series: dict[str, Tensor], views: Views) -> StepOutput:
+        """NT-Xent by clips and by series."""
+        allowed_BN = self.neighbours.allowed(views.index_B, gather_constant(views.index_B))
+        scores, losses = [], []
+        for a, b in (("view1", "view2"), ("view2", "view1")):
+            broken = broken_scores(clip[a], clip["intra"], allowed_BN) if "intra" in clip else None
+            scores.append(pair_scores(clip[a], clip[b], allowed_BN))
+            losses.append(contrast_loss(scores[-1], broken, self.config.temperature))
+            if self.config.series:
+                by_series = pair_scores(mean_segment(series[a]), mean_segment(series[b]), allowed_BN)
+                losses.append(contrast_loss(by_series, None, self.config.temperature))
+        return StepOutput(torch.stack(losses).sum() / 2, {"top1": top1(*scores)})
+
+    def contrast_with_queue(self, clip: dict[str, Tensor], series: dict[str, Tensor], views: Views) -> StepOutput:
+        """InfoNCE with the keys of the other clip and the two queues."""
+        assert self.teacher is not None
+        key_BD, key_BSD = self.teacher(views.tensors["view2"])
+        key_mean_BD = mean_segment(key_BSD)
+        self._pending = (key_BD, key_mean_BD, views.index_B)
+        scores = self.with_queue(clip["view1"], key_BD, self.clip_queue, views.index_B)
+        broken = None
+        if "intra" in clip:
+            allowed_BN = self.neighbours.allowed(views.index_B, gather_constant(views.index_B))
+            broken = broken_scores(clip["view1"], clip["intra"], allowed_BN)
+        loss = contrast_loss(scores, broken, self.config.temperature)
+        if self.config.series:
+            by_series = self.with_queue(mean_segment(series["view1"]), key_mean_BD, self.series_queue, views.index_B)
+            loss = loss + contrast_loss(by_series, None, self.config.temperature)
+        return StepOutput(loss, {"top1": top1(scores)})
+
+    def with_queue(self, q_BD: Tensor, k_BD: Tensor, queue: Queue, index_B: Tensor) -> Tensor:
+        """Scores with the own key (column 0) and with the queue."""
+        own_B1 = (q_BD * k_BD).sum(dim=1, keepdim=True)
+        return torch.cat([own_B1, queue.scores(q_BD, self.neighbours, index_B)], dim=1)
+
+    def rank(self, series: dict[str, Tensor], views: Views) -> Tensor:
+        """Shuffle-rank of clip 1, and of clip 1 again, against the shuffled version put back in order."""
+        assert views.segment_order_BS is not None
+        back_BS1 = views.segment_order_BS.argsort(dim=1)[:, :, None].to(series["shuffled"].device)
+        ordered_BSD = series["shuffled"].gather(1, back_BS1.expand_as(series["shuffled"]))
+        limit = self.config.max_exponent or None
+        losses = [shuffle_rank_loss(series[n], ordered_BSD, self.config.theta, limit) for n in ("view1", "again")]
+        return (losses[0] + losses[1]) / 2
+
+    def after_step(self) -> None:
+        """The teacher follows, the keys join the queues."""
+        if self.teacher is None:
+            return
+        self.teacher.update(Keys(self.backbone, self.heads))
+        if self._pending is not None:
+            self.clip_queue.push(self._pending[0], self._pending[2])
+            self.series_queue.push(self._pending[1], self._pending[2])
+        self._pending = None

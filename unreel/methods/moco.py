@@ -1,0 +1,141 @@
+"""MoCo: a query must find its key, made by a slowly moving copy of the network, among a queue of older keys.
+
+Idea. The queue holds many more negatives than a batch does, and the teacher moves so slowly that old keys still mean
+the same. Version 2 contrasts with the queue; version 3 drops it, contrasts the keys of the batch in both directions and
+lets the query guess its key with a small predictor.
+
+    q = normalise(g(f(view1))), k = normalise(teacher(view2))
+    L = -log( exp(q.k / tau) / (exp(q.k / tau) + sum_queue exp(q.k' / tau)) )
+    teacher <- m teacher + (1 - m) network
+
+Source: He et al. 2020 (MoCo), algorithm 1; Chen et al. 2020 (v2: the MLP head); Chen, Xie, He 2021 (v3: symmetric,
+predictor, keys of the batch). Where we deviate: shuffled batch norm, which keeps a query from knowing its key by the
+statistics they share, is replaced by a teacher that uses running statistics (Cai et al. 2021, EMAN); an instance's own
+older keys, many when the footage is small, are no negatives; m begins at 0 and rises to its value within 1 / (1 - m)
+steps (Tarvainen & Valpola 2017). v3's gradient is not scaled by 2 tau.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unreel.losses.contrast import broken_scores, contrast_loss, pair_scores, top1
+from unreel.losses.gather import gather_constant
+from unreel.losses.neighbours import Neighbours
+from unreel.losses.queue import Queue
+from unreel.methods import refuse_lonely, refuse_odd_queue, require_ranges
+from unreel.models.heads import MLP
+from unreel.models.pooling import pooled, pooled_views
+from unreel.models.teacher import Teacher
+from unreel.settings import Settings, one_machine
+from unreel.types import Instance, StepOutput, Views
+from unreel.views.pair import PairOptions
+
+
+@dataclass(frozen=True)
+class Config(PairOptions):
+    """Options of MoCo."""
+
+    queue_size: int = 1024
+    """Older keys to contrast with; a multiple of the batch. 0: the keys of the batch instead, both ways (v3)."""
+    predictor: bool = False
+    """Let the query guess its key through two more layers (v3)."""
+    teacher_momentum: float = 0.99
+    """Share of the old teacher that is kept at each step; 0.999 for long runs."""
+    teacher_norm: Literal["running", "batch"] = "running"
+    """Batch norm of the teacher: running statistics, or those of its batch."""
+    temperature: float = 0.1
+    """tau."""
+    exclude_neighbours_s: float = 0.0
+    """Keep segments of the same recording that begin within so many seconds out of the negatives."""
+
+    def check(self, settings: Settings, num_instances: int) -> None:
+        refuse_lonely(settings, num_instances)
+        require_ranges(self, temperature=(1e-6, 1e6), teacher_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
+        refuse_odd_queue(self.queue_size, min(settings.batch_size, num_instances))
+
+
+def moco() -> tuple[Config, Settings]:
+    """MoCo v2 on clips: a queue of keys from a slow copy of the network."""
+    return Config(pairs="independent", augment="cvrl", flip=True), one_machine()
+
+
+def moco_v3() -> tuple[Config, Settings]:
+    """MoCo v3 on clips: no queue, both directions, a predictor.
+
+    Source: Chen, Xie, He 2021 (MoCo v3).
+    """
+    config = Config(pairs="independent", augment="cvrl", flip=True, queue_size=0, predictor=True)
+    return config, one_machine()
+
+
+PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"moco": moco, "moco-v3": moco_v3}
+
+
+class Student(nn.Module):
+    """Network and head: clips to unit-length keys."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, C, T, H, W) to (B, 128)."""
+        features = pooled(self.backbone, clips)
+        with torch.autocast(clips.device.type, enabled=False):
+            return F.normalize(self.head(features), dim=1)
+
+
+class Method(nn.Module):
+    """Network, head, their slow copy, and the queue."""
+
+    def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
+        super().__init__()
+        self.config, self.backbone = config, backbone
+        features = int(backbone.num_features)  # type: ignore[arg-type]
+        self.head = MLP(features, features, 128)
+        self.predictor = MLP(128, features, 128, batch_norm=True) if config.predictor else nn.Identity()
+        self.teacher = Teacher(Student(backbone, self.head), config.teacher_momentum, config.teacher_norm)
+        self.queue = Queue(config.queue_size, 128, seed) if config.queue_size else None
+        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
+        self._pending: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, views: Views) -> StepOutput:
+        """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
+        queries = self.queries({n: v for n, v in views.tensors.items() if n != "view2" or self.queue is None})
+        keys = {n: self.teacher(views.tensors[n]) for n in (("view2",) if self.queue else ("view1", "view2"))}
+        self._pending = (keys["view2"], views.index_B)
+        allowed_BN = self.neighbours.allowed(views.index_B, gather_constant(views.index_B))
+        losses, scores = [], []
+        for a, b in (("view1", "view2"), ("view2", "view1")):
+            if b not in keys:
+                continue
+            scores.append(self.scores(queries[a], keys[b], views.index_B, allowed_BN))
+            broken = broken_scores(queries[a], queries["intra"], allowed_BN) if "intra" in queries else None
+            losses.append(contrast_loss(scores[-1], broken, self.config.temperature))
+        return StepOutput(torch.stack(losses).sum(), {"top1": top1(*scores)})
+
+    def queries(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Unit-length queries (B, 128) of each view, in one pass."""
+        features = pooled_views(self.backbone, views)
+        with torch.autocast(next(iter(views.values())).device.type, enabled=False):
+            z_VD = self.predictor(F.normalize(self.head(torch.cat(list(features.values()))), dim=1))
+            return dict(zip(features, F.normalize(z_VD, dim=1).chunk(len(features)), strict=True))
+
+    def scores(self, q_BD: Tensor, k_BD: Tensor, index_B: Tensor, allowed_BN: Tensor) -> Tensor:
+        """Of each query with its key (column 0) and with the queue, or with the other keys of the batch."""
+        if self.queue is None:
+            return pair_scores(q_BD, k_BD, allowed_BN, within=False)
+        own_B1 = (q_BD * k_BD).sum(dim=1, keepdim=True)
+        return torch.cat([own_B1, self.queue.scores(q_BD, self.neighbours, index_B)], dim=1)
+
+    def after_step(self) -> None:
+        """The teacher follows, the keys join the queue."""
+        self.teacher.update(Student(self.backbone, self.head))
+        if self._pending is not None and self.queue is not None:
+            self.queue.push(*self._pending)
+        self._pending = None

@@ -1,0 +1,92 @@
+"""SimCLR: two augmentations of the same moment must find each other among the rest of the batch.
+
+Idea. The simplest of the frameworks: no memory, no teacher; the negatives are the other instances of the batch, so a
+larger batch is a harder task. On clips it learns what a moment looks like; CVRL (cvrl.py) is the same contrast with
+clips that lie apart in time.
+
+    z = normalise(g(f(view)))
+    L = - mean over the 2N views of log( exp(z_i . z_i' / tau) / sum_{k != i} exp(z_i . z_k / tau) )
+
+Source: Chen et al. 2020 (SimCLR, arXiv 2002.05709), eq. 1; on frames, then inflated, the baseline of Qian et al. 2021
+(CVRL, table 2; METHODS 3.7). Intra-negatives (an option) stand in a softmax of their own with the positive.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unreel.losses.contrast import broken_scores, contrast_loss, pair_scores, top1
+from unreel.losses.gather import gather_constant
+from unreel.losses.neighbours import Neighbours
+from unreel.methods import refuse_lonely, require_ranges
+from unreel.models.heads import MLP
+from unreel.models.pooling import pooled_views
+from unreel.settings import Settings, one_machine
+from unreel.types import Instance, StepOutput, Views
+from unreel.views.pair import PairOptions
+
+
+@dataclass(frozen=True)
+class Config(PairOptions):
+    """Options of SimCLR."""
+
+    temperature: float = 0.1
+    """tau."""
+    exclude_neighbours_s: float = 0.0
+    """Keep segments of the same recording that begin within so many seconds out of the negatives."""
+
+    def check(self, settings: Settings, num_instances: int) -> None:
+        refuse_lonely(settings, num_instances)
+        require_ranges(self, temperature=(1e-6, 1e6), exclude_neighbours_s=(0, 1e9))
+
+
+def simclr() -> tuple[Config, Settings]:
+    """Two augmentations of the same clip find each other in the batch."""
+    return Config(pairs="same-moment", augment="cvrl", flip=True), one_machine()
+
+
+def simclr_frames() -> tuple[Config, Settings]:
+    """SimCLR on single frames with the 2D twin of a network, to be inflated: the baseline of the CVRL paper.
+
+    unreel pretrain FOLDER --method simclr-frames --out RUN2D; unreel inflate RUN2D --out RUN3D, which can be evaluated,
+    or trained further with --init RUN2D. Source: Qian et al. 2021 (CVRL), table 2.
+    """
+    settings = one_machine(backbone="auto-2d", num_frames=1)
+    return Config(pairs="same-moment", augment="cvrl", flip=True), settings
+
+
+PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"simclr": simclr, "simclr-frames": simclr_frames}
+
+
+class Method(nn.Module):
+    """Network and head; the negatives are the batch."""
+
+    def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
+        super().__init__()
+        self.config, self.backbone = config, backbone
+        features = int(backbone.num_features)  # type: ignore[arg-type]
+        self.head = MLP(features, features, 128)
+        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
+
+    def forward(self, views: Views) -> StepOutput:
+        """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
+        features = pooled_views(self.backbone, views.tensors)
+        with torch.autocast(views.index_B.device.type, enabled=False):
+            z = {name: F.normalize(self.head(h_BD), dim=1) for name, h_BD in features.items()}
+            return self.compare(z, views.index_B)
+
+    def compare(self, z: dict[str, Tensor], index_B: Tensor) -> StepOutput:
+        """NT-Xent in both directions, and the broken clips of view 1 where there are some."""
+        allowed_BN = self.neighbours.allowed(index_B, gather_constant(index_B))
+        losses, scores = [], []
+        for a, b in (("view1", "view2"), ("view2", "view1")):
+            scores.append(pair_scores(z[a], z[b], allowed_BN))
+            broken = broken_scores(z[a], z["intra"], allowed_BN) if "intra" in z else None
+            losses.append(contrast_loss(scores[-1], broken, self.config.temperature))
+        return StepOutput((losses[0] + losses[1]) / 2, {"top1": top1(*scores)})
+
+    def after_step(self) -> None:
+        """Nothing is remembered."""

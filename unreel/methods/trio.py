@@ -1,0 +1,126 @@
+"""trio: what the three papers agree on, in one loss; for footage of one's own and one machine. The default.
+
+Idea. Two clips of a moment's neighbourhood, drawn an interval apart, must find each other among the other videos of the
+batch (CVRL). Beside them stand copies whose time is broken, in the batch and with gradient, so that looks alone do not
+suffice (IIC). And each segment of a clip must find itself in a shuffled copy of the clip (Dual). One view is RGB, the
+other residual frames, and no batch is needed that does not fit on one device.
+
+    L = inter + intra + w rank, each averaged over both directions (the ranking over view 1)
+    inter = -log softmax of z_i . z_i' / tau among the other clips of the batch (and of a queue, an option)
+    intra = -log softmax of z_i . z_i' / tau among the broken clips of the batch
+    rank  = mean of log(1 + exp((s.s- - s.s+) / theta)) over segments of a clip and of its shuffled copy
+
+Source: our own; its parts are from Tao 2020 (IIC), Qian 2021 (CVRL) and Zhang 2021 (Dual). Each part is an option, to
+be left out (`--intra-negatives none`, `--rank-weight 0`, `--pairs same-moment`); what was tried is in docs/log.md, what
+each part gives in docs/results.md.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unreel.errors import InputError
+from unreel.losses.contrast import broken_scores, contrast_loss, pair_scores, top1
+from unreel.losses.gather import gather_constant
+from unreel.losses.neighbours import Neighbours
+from unreel.losses.rank import shuffle_rank_loss
+from unreel.methods import refuse_lonely, require_ranges
+from unreel.models.heads import MLP
+from unreel.models.pooling import pooled_views
+from unreel.settings import Settings, one_machine
+from unreel.types import Instance, StepOutput, Views
+from unreel.views.pair import PairOptions, PairRecipe
+from unreel.views.recipe import ViewSpec
+
+
+@dataclass(frozen=True)
+class Config(PairOptions):
+    """Options of trio."""
+
+    rank_weight: float = 0.5
+    """Weight of the ranking of segments; 0 leaves it out, and the two passes it costs."""
+    segments: int = 2
+    """Segments of a clip that are ranked; must divide its frames."""
+    theta: float = 0.05
+    """Softness of the ranking's margin."""
+    temperature: float = 0.07
+    """tau."""
+    head: Literal["none", "mlp"] = "none"
+    """Compare pooled features, or a two-layer projection of them to 128 that is dropped afterwards."""
+    exclude_neighbours_s: float = 0.0
+    """Keep segments of the same recording that begin within so many seconds out of the negatives."""
+
+    def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> PairRecipe:
+        """A shuffled clip only where it is ranked."""
+        return super().recipe(spec, seed, self.segments if self.rank_weight else 0)
+
+    def check(self, settings: Settings, num_instances: int) -> None:
+        refuse_lonely(settings, num_instances)
+        require_ranges(self, rank_weight=(0, 1e6), segments=(2, 64), theta=(1e-6, 1e6), temperature=(1e-6, 1e6))
+        require_ranges(self, exclude_neighbours_s=(0, 1e9))
+        if self.rank_weight and settings.num_frames % self.segments:
+            raise InputError(
+                f"--segments {self.segments} does not divide a clip of {settings.num_frames} frames; "
+                "change --segments or --num-frames, or leave the ranking out with --rank-weight 0"
+            )
+
+
+def trio() -> tuple[Config, Settings]:
+    """Interval sampling, broken clips and shuffle-rank in one loss."""
+    config = Config(pairs="decreasing", second_view="residual", intra_negatives="shuffle-frames")
+    return config, one_machine()
+
+
+PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"trio": trio}
+
+
+class Method(nn.Module):
+    """Network and heads; the negatives are the batch."""
+
+    def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
+        super().__init__()
+        self.config, self.backbone = config, backbone
+        features = int(backbone.num_features)  # type: ignore[arg-type]
+        self.head = MLP(features, features, 128) if config.head == "mlp" else nn.Identity()
+        self.series = MLP(features, features, 64 * config.segments) if config.rank_weight else None
+        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
+
+    def forward(self, views: Views) -> StepOutput:
+        """Loss of one batch of views "view1", "view2", "intra" and, to be ranked, "again" and "shuffled"."""
+        features = pooled_views(self.backbone, views.tensors)
+        with torch.autocast(views.index_B.device.type, enabled=False):
+            output = self.contrast(features, views.index_B)
+            if self.series is None:
+                return output
+            rank = self.rank(features, views)
+            return StepOutput(output.loss + self.config.rank_weight * rank, output.logs | {"rank": rank.detach()})
+
+    def contrast(self, features: dict[str, Tensor], index_B: Tensor) -> StepOutput:
+        """Each view finds the other among the batch, and among the broken clips."""
+        z = {n: F.normalize(self.head(h), dim=1) for n, h in features.items() if n in ("view1", "view2", "intra")}
+        allowed_BN = self.neighbours.allowed(index_B, gather_constant(index_B))
+        losses, inter = [], []
+        for a, b in (("view1", "view2"), ("view2", "view1")):
+            inter.append(pair_scores(z[a], z[b], allowed_BN))
+            broken = broken_scores(z[a], z["intra"], allowed_BN) if "intra" in z else None
+            losses.append(contrast_loss(inter[-1], broken, self.config.temperature))
+        return StepOutput((losses[0] + losses[1]) / 2, {"top1": top1(*inter)})
+
+    def rank(self, features: dict[str, Tensor], views: Views) -> Tensor:
+        """Shuffle-rank of clip 1, and of clip 1 again, against the shuffled clip put back in order."""
+        assert self.series is not None and views.segment_order_BS is not None
+        shape = (-1, self.config.segments, 64)
+        q, again, shuffled = (
+            F.normalize(self.series(features[n]).view(shape), dim=2) for n in ("view1", "again", "shuffled")
+        )
+        back_BS1 = views.segment_order_BS.argsort(dim=1)[:, :, None].to(shuffled.device)
+        ordered_BSD = shuffled.gather(1, back_BS1.expand_as(shuffled))
+        losses = [shuffle_rank_loss(own, ordered_BSD, self.config.theta) for own in (q, again)]
+        return (losses[0] + losses[1]) / 2
+
+    def after_step(self) -> None:
+        """Nothing is remembered."""

@@ -1,0 +1,96 @@
+"""S3D: Inception with every 3x3x3 convolution cut into a spatial and a temporal one, without gating.
+
+    clip 3x16x112x112 -> 64x8x56x56 | pool | 192x8x28x28 | pool | 480x8x14x14 | pool | 832x4x7x7 | pool -> 1024x2x3x3
+
+Weight for weight the layout of torchvision's `s3d` without its classifier.
+Source: Xie et al. 2018. 7.910048 M parameters.
+"""
+
+import torch
+from torch import Tensor, nn
+
+# One row an Inception block: width of the 1x1x1 branch, (inner, outer) width of the two 3x3x3 ones, of the pooled one.
+STAGES = (
+    ((64, (96, 128), (16, 32), 32), (128, (128, 192), (32, 96), 64)),
+    (
+        (192, (96, 208), (16, 48), 64),
+        (160, (112, 224), (24, 64), 64),
+        (128, (128, 256), (24, 64), 64),
+        (112, (144, 288), (32, 64), 64),
+        (256, (160, 320), (32, 128), 128),
+    ),
+    ((256, (160, 320), (32, 128), 128), (384, (192, 384), (48, 128), 128)),
+)
+Widths = tuple[int, tuple[int, int], tuple[int, int], int]
+
+
+def unit(
+    num_in: int, num_out: int, kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
+) -> nn.Module:
+    """Convolution, batch norm, ReLU. The release's batch norm averages over 1000 steps; ours over PyTorch's 10, since
+    a run here may be shorter than that."""
+    padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+    conv = nn.Conv3d(num_in, num_out, kernel, stride, padding, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm3d(num_out, eps=1e-3), nn.ReLU(inplace=True))
+
+
+def separable(num_in: int, num_out: int, size: int, stride: int = 1) -> nn.Module:
+    """1 x size x size unit, then size x 1 x 1 unit; each carries its own part of the stride."""
+    space = unit(num_in, num_out, (1, size, size), (1, stride, stride))
+    return nn.Sequential(space, unit(num_out, num_out, (size, 1, 1), (stride, 1, 1)))
+
+
+class Inception(nn.Module):
+    """Four branches side by side, joined along the channels."""
+
+    def __init__(self, num_in: int, widths: Widths) -> None:
+        super().__init__()
+        plain, (inner1, outer1), (inner2, outer2), pooled = widths
+        point = (1, 1, 1)
+        self.branches = nn.ModuleList(
+            [
+                unit(num_in, plain, point),
+                nn.Sequential(unit(num_in, inner1, point), separable(inner1, outer1, 3)),
+                nn.Sequential(unit(num_in, inner2, point), separable(inner2, outer2, 3)),
+                nn.Sequential(nn.MaxPool3d(3, stride=1, padding=1), unit(num_in, pooled, point)),
+            ]
+        )
+        self.num_out = plain + outer1 + outer2 + pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, num_in, T, H, W) to (B, num_out, T, H, W)."""
+        return torch.cat([branch(x) for branch in self.branches], dim=1)
+
+
+class S3D(nn.Module):
+    """Stem, and three stages of Inception blocks with a max-pool before each. Initialisation: PyTorch's own."""
+
+    num_features = 1024
+
+    def __init__(self, in_channels: int = 3) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [separable(in_channels, 64, 7, 2), spatial_pool()]
+        layers += [unit(64, 64, (1, 1, 1)), separable(64, 192, 3)]
+        pools = (spatial_pool(), nn.MaxPool3d(3, stride=2, padding=1), nn.MaxPool3d(2))
+        num_in = 192
+        for pool, stage in zip(pools, STAGES, strict=True):
+            layers.append(pool)
+            for widths in stage:
+                block = Inception(num_in, widths)
+                layers.append(block)
+                num_in = block.num_out
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Clips (B, C, T, H, W) to the last map (B, 1024, T / 8, H / 32, W / 32), not pooled."""
+        return self.layers(clips)
+
+
+def spatial_pool() -> nn.Module:
+    """Max over 1x3x3, half the height and width."""
+    return nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1))
+
+
+def build(in_channels: int = 3) -> nn.Module:
+    """S3D: 1024 features, 7.910048 M parameters."""
+    return S3D(in_channels)

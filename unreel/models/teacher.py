@@ -1,0 +1,54 @@
+"""A slow copy of a network, whose embeddings are the targets of the quick one."""
+
+import copy
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+
+class Teacher(nn.Module):
+    """A frozen copy of `student` that follows it by `momentum` at each `update`.
+
+    `norm` says what its batch norm goes by: "running", the running average of the student's statistics (evaluation
+    mode whatever the parent does), or "batch", the statistics of its own batch.
+    Source: Tarvainen, Valpola 2017 (average of weights); Grill et al. 2020 (BYOL) and Chen et al. 2021 (MoCo v3) for
+    "batch"; Cai et al. 2021 (EMAN) for "running".
+    """
+
+    updates: Tensor
+
+    def __init__(self, student: nn.Module, momentum: float, norm: Literal["running", "batch"]) -> None:
+        super().__init__()
+        self.momentum, self.norm = momentum, norm
+        self.network = copy.deepcopy(student).requires_grad_(False)
+        self.register_buffer("updates", torch.tensor(0))
+        self.train()
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """Only a teacher that goes by its batch takes part in the parent's training mode."""
+        super().train(mode)
+        self.network.train(mode and self.norm == "batch")
+        return self
+
+    @torch.no_grad()
+    def forward(self, *inputs: Any) -> Any:
+        """What the student would return, without gradient."""
+        return self.network(*inputs)
+
+    @torch.no_grad()
+    def update(self, student: nn.Module) -> None:
+        """Weights and statistics <- m old + (1 - m) new, m = min(momentum, 1 - 1 / (updates + 1)); counts are copied.
+
+        At first m is small, so that the teacher is the plain mean of the students so far and forgets its random start.
+        Source: Tarvainen, Valpola 2017, release (CuriousAI/mean-teacher).
+        """
+        ours = [*self.network.parameters(), *self.network.buffers()]
+        theirs = [*student.parameters(), *student.buffers()]
+        for old, new in zip(ours, theirs, strict=True):
+            if old.is_floating_point():
+                share = (1 / (self.updates + 1).to(old.dtype)).clamp(min=1 - self.momentum)  # no wait for the device
+                old.lerp_(new.to(old.dtype), share)
+            else:
+                old.copy_(new)
+        self.updates += 1
