@@ -104,7 +104,7 @@ def test_r3d50_layer_by_layer() -> None:
 
 
 def test_s3d_layer_by_layer() -> None:
-    """Xie et al. 2018, figure 3, with the map of a clip of 16 x 224 x 224."""
+    """Maps of a clip of 16 x 224 x 224 in front of each pool and at the end."""
     layers = ["layers.0", "layers.3", "layers.6", "layers.12", "layers.15"]
     assert shapes_at("s3d", layers, 224) == [
         (64, 8, 112, 112),
@@ -153,7 +153,7 @@ def test_every_weight_gets_a_gradient(name: str) -> None:
 
 @pytest.mark.parametrize("name", DEEP)
 def test_deep_networks_stay_finite_untrained(name: str) -> None:
-    """With batch norm's first statistics every block adds its input's variance once more; 50 of them must not overflow."""
+    """With batch norm's first statistics every block adds its input's variance once more: no overflow after 50."""
     torch.manual_seed(0)
     with torch.no_grad():
         map_BDTHW = build_backbone(name).eval()(torch.rand(1, 3, 2, 32, 32))

@@ -151,8 +151,8 @@ def pretrain_args(method: str) -> Any:
     from unreel.methods import find_methods, preset_of
 
     config, settings = preset_of(method)
-    own: Any = Annotated[type(config), OmitArgPrefixes]
-    common: Any = Annotated[type(settings), OmitArgPrefixes]
+    own: Any = Annotated[type(config), OmitArgPrefixes, tyro.conf.arg(name=method)]
+    common: Any = Annotated[type(settings), OmitArgPrefixes, tyro.conf.arg(name="run")]
     fields: list[Any] = [
         ("source", Annotated[Positional[Path], help_text("A folder of videos, a text file of paths, or a CSV.")]),
         ("out", Annotated[Path, help_text("Folder of the run; must not exist yet.")]),

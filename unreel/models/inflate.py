@@ -2,7 +2,7 @@
 
 Inflation repeats a 2D kernel along time and divides it by its length, so that on a clip of one repeated frame every
 convolution answers as it did to the frame (but at the clip's ends, where zeros are padded).
-Source: Carreira, Zisserman 2017 (I3D), section 2.1; METHODS 3.7.
+Source: Carreira, Zisserman 2017 (I3D).
 """
 
 from collections.abc import Iterable

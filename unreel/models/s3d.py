@@ -27,7 +27,7 @@ Widths = tuple[int, tuple[int, int], tuple[int, int], int]
 def unit(
     num_in: int, num_out: int, kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
 ) -> nn.Module:
-    """Convolution, batch norm, ReLU. The release's batch norm averages over 1000 steps; ours over PyTorch's 10, since
+    """Convolution, batch norm, ReLU. torchvision's batch norm averages over 1000 steps; ours over PyTorch's 10, since
     a run here may be shorter than that."""
     padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     conv = nn.Conv3d(num_in, num_out, kernel, stride, padding, bias=False)

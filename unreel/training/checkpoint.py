@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, DiskError
-from unreel.models.encoder import Encoder, save_encoder
+from unreel.models.encoder import Encoder, save_encoder, separate
 
 TENSORS, STATE = "training.safetensors", "training.json"
 KEEP = 2
@@ -119,8 +119,8 @@ def last_checkpoint(run: Path) -> Path:
 
 def training_tensors(method: nn.Module) -> dict[str, Tensor]:
     """What the method holds beside the backbone (head, memory banks, constants), as "method.NAME"."""
-    state = method.state_dict().items()
-    return {f"method.{n}": t.detach().cpu().contiguous() for n, t in state if not n.startswith("backbone.")}
+    own = {f"method.{n}": t for n, t in method.state_dict().items() if not n.startswith("backbone.")}
+    return separate(own)
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
