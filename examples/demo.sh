@@ -12,11 +12,11 @@ fi
 mkdir -p "$out"
 if [ -n "$videos" ]; then
   unreel inspect "$videos" --out "$out/manifest"
-  unreel pretrain "$videos" --out "$out/run" --steps 480
+  unreel pretrain "$videos" --out "$out/run" --steps 300
 else
   unreel synth "$out/videos"
   unreel inspect "$out/videos" --out "$out/manifest"
-  unreel pretrain "$out/videos/train.txt" --out "$out/run" --steps 480
+  unreel pretrain "$out/videos/train.txt" --out "$out/run" --steps 300
   unreel evaluate retrieval "$out/run" "$out/videos"
   printf '\nreport: %s\n' "$out/run/report.html"
 fi

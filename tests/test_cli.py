@@ -1,7 +1,10 @@
 """The command line by running it: what it prints, what it writes, and one clear line for every mistake."""
 
+import dataclasses
+import inspect
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,8 +12,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from commands import refused, succeeds
 
 import unreel
+from unreel.cli import parse, pretrain_args
+from unreel.methods import DEFAULT, find_methods, method_module, preset_of
+from unreel.models import BACKBONES
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "story.py"
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
@@ -20,17 +27,6 @@ def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[s
     command = [sys.executable, "-m", "unreel", *map(str, args)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=cwd, env=environment)
-
-
-def refused(*args: object, says: tuple[str, ...]) -> None:
-    """The command fails with one readable line on standard error and no traceback."""
-    done = run(*args)
-    assert done.returncode not in (0, 1), (done.returncode, done.stderr)
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1 and lines[0].startswith("unreel:"), done.stderr
-    for part in says:
-        assert part in lines[0], (part, lines[0])
 
 
 def test_overview_names_every_command() -> None:
@@ -46,6 +42,40 @@ def test_overview_names_every_command() -> None:
 def test_help_shows_the_defaults_of_the_chosen_method() -> None:
     done = run("pretrain", "--method", "iic-paper", "--help")
     assert done.returncode == 0 and "--intra-negatives" in done.stdout and "632" in done.stdout
+
+
+@pytest.mark.parametrize("preset", list(find_methods()))
+def test_help_of_every_preset_tells_its_own_options(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    said = succeeds("pretrain", "--help", "--method", preset).out
+    assert f"method '{preset}'; `unreel methods`" in said
+    for part in preset_of(preset):
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name)
+            assert dataclasses.is_dataclass(value) or f"--{field.name.replace('_', '-')}" in said, field.name
+    other = {"num-negatives", "queue-size", "rank-weight", "head-layers", "covariance"}
+    own = {field.name.replace("_", "-") for field in dataclasses.fields(preset_of(preset)[0])}
+    assert not [name for name in other - own if f"--{name}" in said]
+
+
+def test_methods_lists_every_preset_and_network_the_default_first() -> None:
+    said = succeeds("methods").out
+    names = [line.split()[0] for line in said.splitlines()[:-2] if line and not line.startswith(" ")]
+    assert names[0] == DEFAULT and sorted(names) == sorted(find_methods())
+    for preset, module in find_methods().items():
+        assert " ".join((module.PRESETS[preset].__doc__ or "").split())[:40] in " ".join(said.split())
+    assert all(name in said for name in BACKBONES)
+
+
+@pytest.mark.parametrize("preset", list(find_methods()))
+def test_the_options_of_a_preset_are_told_as_one_types_them(preset: str) -> None:
+    said = succeeds("methods", preset).out
+    doc = inspect.getdoc(method_module(preset).PRESETS[preset]) or ""
+    assert f"{preset}: {doc}" in said
+    options = shlex.split(said[said.index(doc) + len(doc) :])
+    another = list(method_module(preset).PRESETS)[-1]  # so that the options do not stand there anyway
+    given = parse(pretrain_args(another), ["x", "--out", "y", *options], "pretrain")
+    assert (given.options, given.settings) == preset_of(preset)
 
 
 def test_inspect_prints_and_saves_and_is_zero_with_some_bad_files(motion_set: Path, tmp_path: Path) -> None:
@@ -145,6 +175,7 @@ def test_unknown_names_list_the_known_and_suggest(motion_set: Path, tmp_path: Pa
     refused("pretrain", motion_set, *out, "--backbone", "r3dd", says=("unknown backbone 'r3dd'", "'r3d'", "c3d"))
     refused("pretran", motion_set, says=("'pretrain'",))
     refused("evaluate", "retreival", says=("'retrieval'",))
+    refused("methods", "icc", says=("unknown method 'icc'", "'iic'", "iic-paper"))
     assert not (tmp_path / "run").exists()
 
 

@@ -15,7 +15,7 @@ import torch
 
 import unreel
 from unreel.errors import CheckpointError, InputError, NonFiniteError, RunError
-from unreel.methods import iic
+from unreel.methods import DEFAULT, iic
 from unreel.training import loop
 
 
@@ -159,7 +159,7 @@ def test_a_non_finite_step_stops_before_it_changes_anything(
 
     monkeypatch.setattr(loop, "one_step", watched)
     with pytest.raises(NonFiniteError, match=rf"the {what} at step 4 is (nan|inf).*--lr"):
-        unreel.pretrain(motion_set, out=tmp_path / "run", quiet=True, **small | {"steps": 6})
+        unreel.pretrain(motion_set, out=tmp_path / "run", method="iic", quiet=True, **small | {"steps": 6})
     job = kept.pop("job")
     after = job.method.state_dict()  # type: ignore[union-attr,attr-defined]
     assert [n for n in kept if not torch.equal(kept[n], after[n])] == []
@@ -230,12 +230,12 @@ def test_best_checkpoint_is_named_and_loadable(small_run: Path) -> None:
     top = max(float(row["same_video_mrr"]) for row in trained)
     wanted = max(int(row["step"]) for row in trained if float(row["same_video_mrr"]) == top)
     assert index["best_step"] == wanted and (small_run / "checkpoints" / index["best"]).is_dir()
-    assert unreel.load_encoder(small_run).spec.method == "iic"
+    assert unreel.load_encoder(small_run).spec.method == DEFAULT
 
 
 def test_a_wrong_choice_is_refused_in_python_too(motion_set: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown loss 'sofmax'. Did you mean 'softmax'"):
-        unreel.pretrain(motion_set, out=tmp_path / "run", loss="sofmax")
+        unreel.pretrain(motion_set, out=tmp_path / "run", method="iic", loss="sofmax")
     with pytest.raises(InputError, match="unknown option 'bach_size'. Did you mean 'batch_size'"):
         unreel.pretrain(motion_set, out=tmp_path / "run", bach_size=4)
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Views of clips, that training and use see the same, and what a method makes of them."""
+"""Views of clips, and that training and use see the same."""
 
 import dataclasses
 
@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from unreel.errors import InputError
-from unreel.methods import iic
-from unreel.models import build_backbone
-from unreel.types import Clips, Instance
+from unreel.types import Clips
 from unreel.views.pair import PairOptions
 from unreel.views.recipe import ViewSpec, inference_views, make_view
 from unreel.views.residual import Residual, residual
@@ -57,29 +55,3 @@ def test_standardised_residual_frames_are_not_rescaled() -> None:
     with pytest.raises(InputError, match="set the residual's rescale to off"):
         ViewSpec(("rgb", "residual"), standardize=True)
     assert ViewSpec(("rgb", "flow-u"), standardize=True).lead_in == 1
-
-
-@pytest.mark.parametrize(("how", "passes"), [("separate", 3), ("joint", 1)])
-def test_batch_statistics_are_updated_once_for_each_pass(how: str, passes: int) -> None:
-    config = dataclasses.replace(iic.iic()[0], batch_norm=how)
-    method = iic.Method(build_backbone("tiny"), [Instance(str(i), i, 0, 1) for i in range(12)], config, 0)
-    recipe = config.recipe(SPEC, 0)
-    method(recipe(clips(2)))
-    counts = {int(t) for n, t in method.state_dict().items() if n.endswith("num_batches_tracked")}
-    assert counts == {passes}
-
-
-def test_nothing_of_a_method_is_float64_which_mps_has_not() -> None:
-    for preset in iic.PRESETS.values():
-        method = iic.Method(build_backbone("tiny"), [Instance(str(i), i, 0, 1) for i in range(12)], preset()[0], 0)
-        assert [n for n, t in method.named_buffers() if t.dtype == torch.float64] == []
-
-
-def test_mixed_precision_stays_near_full_precision() -> None:
-    config = iic.iic()[0]
-    method = iic.Method(build_backbone("tiny"), [Instance(str(i), i, 0, 1) for i in range(12)], config, 0)
-    views = config.recipe(SPEC, 0)(clips(2))
-    full = method(views).loss.detach()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = method(views).loss.detach()
-    assert mixed.dtype == torch.float32 and torch.allclose(full, mixed, rtol=0.05)

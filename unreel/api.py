@@ -3,18 +3,20 @@
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
+from safetensors import SafetensorError
 
-from unreel.errors import InputError, RunError, unknown
+from unreel.errors import CheckpointError, DiskError, InputError, RunError, unknown
 from unreel.evaluation import retrieval
 from unreel.evaluation.report import write_report
 from unreel.evaluation.retrieval import RetrievalProtocol, RetrievalResult
 from unreel.methods import DEFAULT, find_methods, method_module, preset_of
-from unreel.models import TRANSFORMERS, build_backbone, is_dotted
+from unreel.models import TRANSFORMERS, TWIN, build_backbone, is_dotted
 from unreel.models.encoder import (
     DESCRIPTION,
     Encoder,
@@ -133,15 +135,28 @@ def resume(run: str | Path, quiet: bool = False, allow_import: bool = False) -> 
     saved = read_config(run)
     refuse_imports(run, saved, allow_import)
     config, settings = config_from_json(saved)
-    saved_encoder = json.loads((last_checkpoint(run) / DESCRIPTION).read_text())
-    job = build_job(run, Manifest.load(run), saved["method"], config, settings, saved_encoder.get("options", {}))
+    options = read_spec(last_checkpoint(run)).options
+    job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)
     return finish(job, resume=True, quiet=quiet)
+
+
+def read_spec(folder: Path) -> EncoderSpec:
+    """What the encoder of a checkpoint is, without its weights. Raises CheckpointError."""
+    try:
+        return EncoderSpec.from_json(json.loads((folder / DESCRIPTION).read_text()))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: the encoder's {DESCRIPTION} can't be read ({error})") from error
 
 
 def refuse_imports(run: Path, saved: dict[str, Any], allow_import: bool) -> None:
     """A folder must not be able to name code that is then run, unless its owner says so."""
-    for what, name in (("method", saved["method"]), ("backbone", saved["settings"]["backbone"])):
-        if is_dotted(str(name)) and not allow_import:
+    try:
+        method, backbone = str(saved["method"]), str(saved["settings"]["backbone"])
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{run / CONFIG}: no method or no backbone there; the file is not what unreel wrote") from error
+    foreign = {"method": "." in method or ":" in method, "backbone": is_dotted(backbone)}
+    for what, name in (("method", method), ("backbone", backbone)):
+        if foreign[what] and not allow_import:
             raise RunError(
                 f"{run}: its {what} '{name}' is code outside unreel; if you trust it, add --allow-import (in Python "
                 "allow_import=True)"
@@ -156,10 +171,14 @@ def config_from_json(saved: dict[str, Any]) -> tuple[Any, Settings]:
         if isinstance(options.get("residual"), dict):
             options["residual"] = Residual(**options["residual"])
         settings = dict(saved["settings"])
-        settings["drops"] = tuple(settings["drops"])
+        if "drops" in settings:
+            settings["drops"] = tuple(settings["drops"])
         return module.Config(**options), Settings(**settings)
-    except (TypeError, KeyError) as error:
-        raise RunError(f"the run was made by another version of unreel ({error}); start a new one") from error
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise RunError(
+            f"the run was made by another version of unreel ({error}); its encoder can be used, but to train start a "
+            "new run"
+        ) from error
 
 
 def build_job(
@@ -210,24 +229,37 @@ def inflate_encoder(source: str | Path, out: str | Path, backbone: str = "", num
     By default the backbone is the run's own X and clips have 16 frames (8 for tiny). Raises UnreelError.
     """
     source, out = Path(source), Path(out)
-    refuse_existing(out)
-    flat = load_encoder(source).spec if source.is_dir() else None
-    name = backbone or (flat.backbone.removesuffix("-2d") if flat else "r3d50")
-    frames = num_frames or (8 if name == "tiny" else 16)
-    options = dict(flat.options) if flat else {}
-    network = inflated(source, name, **options)
-    if flat is not None:
-        spec = dataclasses.replace(
-            flat, backbone=name, clip=dataclasses.replace(flat.clip, num_frames=frames), options=options
-        )
-    else:  # what ImageNet's checkpoints were trained with
-        views = ViewSpec(("rgb",), 112, standardize=True)
-        clip = ClipSpec(frames, fps=12.5, stride_frames=0)
-        spec = EncoderSpec(name, "inflated", clip, views, options)
-    encoder = Encoder(spec, network)
-    out.mkdir(parents=True)
-    save_encoder(encoder, out)
+    if out.exists():
+        raise InputError(f"{out} exists already; nothing was changed. Choose another --out")
+    flat = flat_spec(source)
+    name = backbone or flat.backbone.removesuffix(TWIN)
+    clip = dataclasses.replace(flat.clip, num_frames=num_frames or (8 if name == "tiny" else 16))
+    spec = dataclasses.replace(flat, backbone=name, clip=clip)
+    encoder = Encoder(spec, inflated(source, name, **spec.options))
+    aside = out.with_name(f".writing-{out.name}")
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+        save_encoder(encoder, aside)
+        aside.rename(out)
+    except (OSError, SafetensorError) as error:
+        raise DiskError(f"{out}: the encoder could not be written ({error})") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     return encoder
+
+
+def flat_spec(source: Path) -> EncoderSpec:
+    """What 2D weights were trained with: a run's own description, or what is usual for ImageNet's checkpoints."""
+    if not source.is_dir():
+        clip, views = ClipSpec(fps=12.5, stride_frames=0), ViewSpec(("rgb",), 112, standardize=True)
+        return EncoderSpec("r3d50", "inflated", clip, views)
+    spec = read_spec(checkpoint_folder(source))
+    if not spec.backbone.endswith(TWIN):
+        raise InputError(
+            f"{source}: its network {spec.backbone} spans frames already; only a run of a network X-2d can be inflated "
+            "(--method simclr-frames makes one)"
+        )
+    return spec
 
 
 def finish(job: Job, resume: bool, quiet: bool) -> dict[str, Any]:

@@ -120,10 +120,10 @@ def pretrain_command(args: list[str]) -> int:
         from unreel.api import resume
 
         return ended(given.resume, resume(given.resume, given.quiet, given.allow_import))
-    from unreel.api import start
     from unreel.methods import DEFAULT
 
     given = parse(pretrain_args(option(args, "--method", DEFAULT)), args, "pretrain")
+    from unreel.api import start
 
     with progress("inspecting") as advance:
         state = start(
@@ -153,17 +153,19 @@ def pretrain_args(method: str) -> Any:
     config, settings = preset_of(method)
     own: Any = Annotated[type(config), OmitArgPrefixes, tyro.conf.arg(name=method)]
     common: Any = Annotated[type(settings), OmitArgPrefixes, tyro.conf.arg(name="run")]
+    known = f"{', '.join(find_methods())}, or package.module:preset."
     fields: list[Any] = [
         ("source", Annotated[Positional[Path], help_text("A folder of videos, a text file of paths, or a CSV.")]),
         ("out", Annotated[Path, help_text("Folder of the run; must not exist yet.")]),
-        ("method", Annotated[str, help_text(f"Method and preset: {', '.join(find_methods())}.")], method),
+        ("method", Annotated[str, help_text(known)], method),
         ("root", Annotated[Path | None, help_text("Folder that a list's paths are relative to.")], None),
         ("quiet", Annotated[bool, help_text("Print nothing while training.")], False),
         ("options", own, dataclasses.field(default_factory=lambda: config)),
         ("settings", common, dataclasses.field(default_factory=lambda: settings)),
     ]
     made = dataclasses.make_dataclass("PretrainArgs", fields)
-    made.__doc__ = f"Train an encoder on unlabelled videos. Defaults are those of the method '{method}'."
+    about = f"Defaults are those of the method '{method}'; `unreel methods` tells of the others."
+    made.__doc__ = f"Train an encoder on unlabelled videos. {about}"
     return made
 
 
@@ -306,7 +308,7 @@ def methods_command(args: list[str]) -> int:
 
     table = Table.grid(padding=(0, 2, 1, 0))
     for card in methods():
-        options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in card.options.items())
+        options = " ".join(typed(name, value) for name, value in card.options.items())
         lines = (f"{escape(card.idea)}", f"[dim]{escape(card.source)}[/]", f"[dim]{escape(options)}[/]")
         table.add_row(f"[bold]{card.name}[/]", "\n".join(line for line in lines if line != "[dim][/]"))
     Console(highlight=False).print(table)
@@ -321,10 +323,22 @@ def describe_method(name: str) -> str:
 
     from unreel.methods import method_module, preset_of
 
+    values = [f"  {typed(n, v)}" for part in preset_of(name) for n, v in vars(part).items()]
     module = method_module(name)
-    preset = module.PRESETS.get(name) or next(iter(module.PRESETS.values()))
-    values = [f"  --{n.replace('_', '-')} {v}" for part in preset_of(name) for n, v in vars(part).items()]
-    return "\n".join([(module.__doc__ or "").strip(), "", f"{name}: {introspection.getdoc(preset)}", "", *values])
+    key = name if name in module.PRESETS else name.partition(":")[2] or next(iter(module.PRESETS))
+    about = introspection.getdoc(module.PRESETS[key])
+    return "\n".join([(module.__doc__ or "").strip(), "", f"{name}: {about}", "", *values])
+
+
+def typed(name: str, value: Any) -> str:
+    """An option as one types it."""
+    if dataclasses.is_dataclass(value):
+        return " ".join(typed(n, v) for n, v in vars(value).items())
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    words = value if isinstance(value, tuple) else (value,)
+    return " ".join([f"--{flag}", *(str(word) or "''" for word in words)])
 
 
 @dataclasses.dataclass

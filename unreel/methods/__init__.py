@@ -21,7 +21,7 @@ from unreel.errors import InputError, unknown
 from unreel.settings import Settings
 from unreel.views.pair import PairOptions
 
-DEFAULT = "iic"
+DEFAULT = "trio"
 
 
 def find_methods() -> dict[str, ModuleType]:

@@ -86,7 +86,7 @@ class Config(PairOptions):
                 "change --segments or --num-frames"
             )
         if self.framework == "queue":
-            refuse_odd_queue(self.queue_size, min(settings.batch_size, num_instances))
+            refuse_odd_queue(self.queue_size, settings.batch_size)
 
 
 def dual() -> tuple[Config, Settings]:
@@ -132,11 +132,11 @@ PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {
 class Heads(nn.Module):
     """Two heads on pooled features: the clip's embedding (B, 128) and its series (B, S, segment_width), unit length."""
 
-    def __init__(self, features: int, segments: int, segment_width: int) -> None:
+    def __init__(self, features: int, segments: int, segment_width: int, train_series: bool) -> None:
         super().__init__()
         self.shape = (segments, segment_width)
         self.clip = MLP(features, features, 128)
-        self.series = MLP(features, features, segments * segment_width)
+        self.series = MLP(features, features, segments * segment_width).requires_grad_(train_series)
 
     def forward(self, h_BD: Tensor) -> tuple[Tensor, Tensor]:
         return F.normalize(self.clip(h_BD), dim=1), F.normalize(self.series(h_BD).view(-1, *self.shape), dim=2)
@@ -162,7 +162,8 @@ class Method(nn.Module):
         super().__init__()
         self.config, self.backbone = config, backbone
         features = int(backbone.num_features)  # type: ignore[arg-type]
-        self.heads = Heads(features, config.segments, config.segment_width)
+        needed = config.series or config.shuffle_rank
+        self.heads = Heads(features, config.segments, config.segment_width, needed)
         self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
         self.teacher: Teacher | None = None
         if config.framework == "queue":

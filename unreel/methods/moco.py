@@ -56,7 +56,7 @@ class Config(PairOptions):
     def check(self, settings: Settings, num_instances: int) -> None:
         refuse_lonely(settings, num_instances)
         require_ranges(self, temperature=(1e-6, 1e6), teacher_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
-        refuse_odd_queue(self.queue_size, min(settings.batch_size, num_instances))
+        refuse_odd_queue(self.queue_size, settings.batch_size)
 
 
 def moco() -> tuple[Config, Settings]:
@@ -123,7 +123,7 @@ class Method(nn.Module):
         """Unit-length queries (B, 128) of each view, in one pass."""
         features = pooled_views(self.backbone, views)
         with torch.autocast(next(iter(views.values())).device.type, enabled=False):
-            z_VD = self.predictor(F.normalize(self.head(torch.cat(list(features.values()))), dim=1))
+            z_VD = self.predictor(self.head(torch.cat(list(features.values()))))
             return dict(zip(features, F.normalize(z_VD, dim=1).chunk(len(features)), strict=True))
 
     def scores(self, q_BD: Tensor, k_BD: Tensor, index_B: Tensor, allowed_BN: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ Idea. No negatives, no teacher, no normalisation: a hinge keeps the deviation of
 a penalty decorrelates the dimensions, so a collapse costs more than it saves. The only method here whose views need
 not share anything.
 
-    L = 25 mean |z - z'|^2 + 25 mean_d max(0, 1 - std(z_d)) + 1 sum_{d != e} cov(z)_de^2 / D,  for both views
+    L = 25 mean (z - z')^2 + 25 mean_d max(0, 1 - std(z_d)) + 1 sum_{d != e} cov(z)_de^2 / D
+    (the second term is the mean over the two views, the third their sum)
 
 Source: Bardes, Ponce, LeCun 2022 (VICReg, arXiv 2105.04906), eq. 1 to 6.
 """

@@ -103,8 +103,8 @@ def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
 
 
 def synchronised(method: nn.Module, settings: Settings, world_size: int) -> nn.Module:
-    """With several processes, batch norm over the batches of all of them; the same weights, the same method object."""
-    if world_size > 1 and settings.sync_batch_norm:
+    """With several GPUs, batch norm over the batches of all of them; the same weights, the same method object."""
+    if world_size > 1 and settings.sync_batch_norm and settings.device == "cuda":  # torch has it for CUDA alone
         return nn.SyncBatchNorm.convert_sync_batchnorm(method)
     return method
 
@@ -142,8 +142,8 @@ def one_step(job: Job, fabric: Fabric, method: Any, optimizer: Any, clips: Clips
     """One optimiser step; raises NonFiniteError before the weights or the memory are touched."""
     for path, why in log.quarantine.add(clips.failed):
         log.progress.say(f"left out from now on: {path} ({why})")
-    if len(clips.index_B) == 0:
-        return
+    if len(clips.index_B) < min(2, job.settings.batch_size, len(job.instances)):
+        return  # nothing is left of the batch, or nobody to contrast with
     set_lr(optimizer, lr_at(step, job.total_steps, job.settings))
     job.method.train()
     output: StepOutput = method(job.recipe(clips))
