@@ -38,9 +38,14 @@ def method_module(preset: str) -> ModuleType:
     if "." not in preset:
         raise unknown("method", preset, known)
     try:
-        return importlib.import_module(preset.partition(":")[0])
+        module = importlib.import_module(preset.partition(":")[0])
     except ImportError as error:
         raise InputError(f"method '{preset}' can't be imported ({error}); name it package.module:preset") from error
+    if not hasattr(module, "PRESETS"):
+        raise InputError(
+            f"'{preset}' is no method: a method's file lists its PRESETS, as unreel/methods/simclr.py does"
+        )
+    return module
 
 
 def preset_of(name: str) -> tuple[Any, Settings]:

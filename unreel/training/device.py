@@ -1,13 +1,15 @@
 """The one device a run uses, and what the word "auto" in its settings means there."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning.fabric import Fabric
 
 from unreel.errors import InputError
 from unreel.settings import Settings
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -51,8 +53,10 @@ def fill_in(settings: Settings) -> Settings:
     )
 
 
-def build_fabric(settings: Settings) -> Fabric:
+def build_fabric(settings: Settings) -> "Fabric":
     """Fabric on the settings' device; on a CPU torch is told to be deterministic."""
+    from lightning.fabric import Fabric  # takes seconds, and only training needs it
+
     device, precision = choose_device(settings.device), settings.precision
     if settings.threads:
         torch.set_num_threads(settings.threads)

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 
 from unreel.errors import NonFiniteError
@@ -32,6 +31,9 @@ from unreel.video.clips import ClipSpec
 from unreel.video.dataset import InstanceClips, default_workers, training_loader
 from unreel.video.intervals import Interval
 from unreel.video.order import Batches, steps_per_epoch
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 
 class Recipe(Protocol):
@@ -109,7 +111,7 @@ def synchronised(method: nn.Module, settings: Settings, world_size: int) -> nn.M
     return method
 
 
-def batches(job: Job, fabric: Fabric) -> Iterator[Clips]:
+def batches(job: Job, fabric: "Fabric") -> Iterator[Clips]:
     """Decoded batches from the step to go on with to the last, in the order that the seed gives."""
     settings = job.settings
     spec, recipe = job.encoder.spec, job.recipe
@@ -130,7 +132,7 @@ def batches(job: Job, fabric: Fabric) -> Iterator[Clips]:
         )
 
 
-def to(value: Any, fabric: Fabric) -> Any:
+def to(value: Any, fabric: "Fabric") -> Any:
     if not isinstance(value, torch.Tensor):
         return value
     if fabric.device.type == "mps" and value.dtype == torch.float64:
@@ -138,7 +140,7 @@ def to(value: Any, fabric: Fabric) -> Any:
     return value.to(fabric.device, non_blocking=True)
 
 
-def one_step(job: Job, fabric: Fabric, method: Any, optimizer: Any, clips: Clips, step: int, log: "Log") -> None:
+def one_step(job: Job, fabric: "Fabric", method: Any, optimizer: Any, clips: Clips, step: int, log: "Log") -> None:
     """One optimiser step; raises NonFiniteError before the weights or the memory are touched."""
     for path, why in log.quarantine.add(clips.failed):
         log.progress.say(f"left out from now on: {path} ({why})")

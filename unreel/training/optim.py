@@ -32,8 +32,8 @@ def build_optimizer(method: nn.Module, settings: Settings) -> torch.optim.Optimi
 class LARS(torch.optim.Optimizer):
     """SGD with momentum whose step is scaled, for each matrix, by |w| / |gradient with decay|.
 
-    Vectors (biases, batch norm) take the plain step. Source: You, Gitman, Ginsburg 2017, trust 0.001; the length is that
-    of gradient and decay together, as self-supervised releases have it.
+    Vectors (biases, batch norm) take the plain step. Source: You, Gitman, Ginsburg 2017, trust 0.001; the length is
+    that of gradient and decay together, as self-supervised releases have it.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, momentum: float) -> None:
