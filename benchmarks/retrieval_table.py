@@ -126,15 +126,21 @@ def main(args: Args) -> None:
     ks = list(first[0]["chance"])
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     print(f"\n{device}, torch {torch.__version__}, Python {platform.python_version()}, seeds {list(args.seeds)}\n")
-    print("| features | " + " | ".join(ks) + " | minutes |\n|---|" + "---|" * (len(ks) + 1))
-    for name in FLOORS:
-        print(f"| {name} | " + " | ".join(spread([run[name][k] for run in first]) for k in ks) + " | |")
+    header = ["features", "rgb R@1", "other view R@1", *(f"all views {k}" if k == "R@1" else k for k in ks), "minutes"]
+    print("| " + " | ".join(header) + " |\n|" + "---|" * len(header))
+    for name in (n for n in FLOORS if n in first[0]):
+        print(row(name, "", "", [spread([run[name][k] for run in first]) for k in ks], ""))
     for setting, runs in found.items():
-        views = [n for n in runs[0] if n not in (*FLOORS, "minutes")]
-        for view in views:
-            cells = " | ".join(spread([run[view][k] for run in runs]) for k in ks)
-            minutes = spread([run["minutes"]["minutes"] for run in runs]) if view == views[-1] else ""
-            print(f"| {setting}, {view} | {cells} | {minutes} |")
+        views = [n for n in runs[0] if n not in (*FLOORS, "minutes", "joint")]
+        rgb, other = ("rgb" if "rgb" in views else ""), next((v for v in views if v != "rgb"), "")
+        alone = [spread([run[view]["R@1"] for run in runs]) if view else "" for view in (rgb, other)]
+        every = "joint" if "joint" in runs[0] else views[0]
+        minutes = spread([run["minutes"]["minutes"] for run in runs])
+        print(row(f"`{setting}`", *alone, [spread([run[every][k] for run in runs]) for k in ks], minutes))
+
+
+def row(name: str, rgb: str, other: str, every: list[str], minutes: str) -> str:
+    return "| " + " | ".join([name, rgb, other, *every, minutes]) + " |"
 
 
 if __name__ == "__main__":
