@@ -34,7 +34,7 @@ REFERENCE = {
     "iic-paper": 11.65206,
     "iic-v2": 14.779,
     "moco": 1.727118,
-    "moco-v3": 2.770568,
+    "moco-v3": 2.771874,
     "simclr": 2.086623,
     "simclr-frames": 2.226451,
     "trio": 5.764941,
