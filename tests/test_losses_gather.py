@@ -8,7 +8,7 @@ from processes import run_on
 from torch import Tensor
 
 from unreel.losses.agreement import byol_loss, vicreg_loss
-from unreel.losses.contrast import broken_scores, contrast_loss, nt_xent, pair_scores
+from unreel.losses.contrast import both_ways, broken_scores, contrast_loss, pair_scores
 from unreel.losses.gather import gather, gather_constant, rank_offset
 from unreel.losses.neighbours import Neighbours
 from unreel.losses.queue import Queue
@@ -29,6 +29,11 @@ def pairs(a: Tensor, b: Tensor, broken: Tensor, index_B: Tensor, within: bool) -
     return contrast_loss(pair_scores(a, b, allowed, within), broken_scores(a, broken, allowed), 0.5)
 
 
+def both(a: Tensor, b: Tensor, broken: Tensor, index_B: Tensor) -> Tensor:
+    allowed = Neighbours(INSTANCES, 6).allowed(index_B, gather_constant(index_B))
+    return both_ways(a, b, broken, allowed, 0.5)[0]
+
+
 def queued(a: Tensor, b: Tensor, broken: Tensor, index_B: Tensor) -> Tensor:
     queue, near = Queue(9, WIDTH, seed=0).double(), Neighbours(INSTANCES, 6)
     queue.push(broken, index_B)
@@ -41,7 +46,7 @@ def queued(a: Tensor, b: Tensor, broken: Tensor, index_B: Tensor) -> Tensor:
 LOSSES = {
     "pairs": lambda a, b, broken, index_B: pairs(a, b, broken, index_B, True),
     "across": lambda a, b, broken, index_B: pairs(a, b, broken, index_B, False),
-    "nt_xent": lambda a, b, broken, index_B: nt_xent(a, b, 0.5),
+    "both_ways": both,
     "queue": queued,
     "vicreg": lambda a, b, broken, index_B: vicreg_loss(a, b),
     "byol": lambda a, b, broken, index_B: byol_loss(a, b),

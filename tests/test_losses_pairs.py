@@ -9,9 +9,9 @@ from torch import Tensor
 
 from unreel.errors import InputError
 from unreel.losses.contrast import (
+    both_ways,
     broken_scores,
     contrast_loss,
-    nt_xent,
     own_first,
     pair_scores,
     products,
@@ -97,6 +97,11 @@ def test_the_own_broken_clip_counts_and_those_of_neighbours_do_not() -> None:
             expected = dot(a[i], broken[j]) if counts else -math.inf
             assert float(found[i, j]) == pytest.approx(expected, rel=1e-12)
     assert found.isinf().sum() == 2
+
+
+def nt_xent(a: Tensor, b: Tensor, tau: float) -> Tensor:
+    """Both directions with nobody left out and no broken clips."""
+    return both_ways(a, b, None, torch.ones(len(a), len(a), dtype=torch.bool), tau)[0]
 
 
 def explicit_nt_xent(a: Tensor, b: Tensor, tau: float) -> float:

@@ -194,6 +194,45 @@ def test_a_queue_is_a_whole_number_of_batches(preset: str, size: int) -> None:
     dataclasses.replace(config, queue_size=48).check(fill_in(settings), 1000)
 
 
+@pytest.mark.parametrize("preset", ["moco", "dual-moco"])
+def test_a_queue_trains_view_1_alone(preset: str) -> None:
+    config, settings = preset_of(preset)
+    with pytest.raises(InputError, match="--second-view residual would never be learned"):
+        dataclasses.replace(config, second_view="residual", standardize=False).check(fill_in(settings), 1000)
+    both = dataclasses.replace(config, first_view="residual", second_view="residual", standardize=False)
+    both.check(fill_in(settings), 1000)
+
+
+def test_dual_on_a_queue_needs_one() -> None:
+    config, settings = preset_of("dual-moco")
+    with pytest.raises(InputError, match="--queue-size 0"):
+        dataclasses.replace(config, queue_size=0).check(fill_in(settings), 1000)
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "says"),
+    [
+        ("trio", {}, "--intra-negatives shuffle-frames"),
+        ("trio", {"intra_negatives": "none"}, "the ranking of segments"),
+        ("dual", {}, "the ranking of segments"),
+        ("cvrl", {"intra_negatives": "shuffle"}, "--intra-negatives shuffle"),
+        ("moco", {"intra_negatives": "repeat"}, "--intra-negatives repeat"),
+        ("simclr-frames", {"intra_negatives": "repeat"}, "--intra-negatives repeat"),
+        ("iic", {}, "--intra-negatives shuffle-frames"),
+    ],
+)
+@pytest.mark.parametrize("how", ["twin", "frame"])
+def test_what_has_no_time_is_not_asked_about_it(preset: str, changes: dict, says: str, how: str) -> None:
+    config, settings = preset_of(preset)
+    timeless = {"backbone": "tiny-2d"} if how == "twin" else {"num_frames": 1}
+    settings = dataclasses.replace(fill_in(settings), **timeless)
+    with pytest.raises(InputError, match=says):
+        dataclasses.replace(config, **changes).check(settings, 1000)
+    if preset != "dual":
+        rotated = {"intra_negatives": "rotate"} | ({"rank_weight": 0} if preset == "trio" else {})
+        dataclasses.replace(config, **rotated).check(settings, 1000)
+
+
 @pytest.mark.parametrize("preset", ["trio", "dual", "dual-moco", "dual-paper"])
 def test_segments_divide_the_clip(preset: str) -> None:
     config, settings = preset_of(preset)

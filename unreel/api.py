@@ -10,13 +10,14 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
 from unreel.errors import CheckpointError, DiskError, InputError, RunError, unknown
 from unreel.evaluation import retrieval
 from unreel.evaluation.report import write_report
 from unreel.evaluation.retrieval import RetrievalProtocol, RetrievalResult
 from unreel.methods import DEFAULT, find_methods, method_module, preset_of
-from unreel.models import TRANSFORMERS, TWIN, build_backbone, is_dotted
+from unreel.models import TRANSFORMERS, TWIN, build_backbone, builder, is_dotted
 from unreel.models.encoder import (
     DESCRIPTION,
     Encoder,
@@ -43,8 +44,11 @@ from unreel.video.layouts import official_split, read_split
 from unreel.video.lists import Listed
 from unreel.video.manifest import Manifest, inspect, require_usable
 from unreel.video.segments import instances
+from unreel.views.pair import PairOptions
 from unreel.views.recipe import ViewSpec
 from unreel.views.residual import Residual
+
+MANY = 10**9  # instances, where their number is not known yet
 
 
 def pretrain(
@@ -99,6 +103,7 @@ def start(
     """A new run: inspect, write the folder, train, report."""
     refuse_existing(out)
     settings = fill_in(settings)
+    refuse_early(config, settings)
     manifest = inspect(source.resolve(), root, on_progress=on_progress)
     require_usable(manifest, settings.max_bad_share)
     job = build_job(out, manifest, method, config, settings)
@@ -109,21 +114,47 @@ def start(
     return finish(job, resume=False, quiet=quiet)
 
 
+def refuse_early(config: Any, settings: Settings) -> None:
+    """What can't work whatever the videos are, before hours are spent on reading them."""
+    config.check(settings, num_instances=MANY)
+    config.view_spec(settings.size)
+    builder(settings.backbone)
+    if settings.init and not Path(settings.init).exists():
+        raise InputError(f"--init {settings.init}: no such file or run")
+
+
 def rehearse(job: Job) -> None:
     """Send one black clip through views and network, so that what can't work is refused before a run is made."""
-    spec = job.encoder.spec
+    spec, backbone = job.encoder.spec, job.encoder.backbone
     shape = (1, job.recipe.num_clips, spec.clip.span, *spec.views.resize_hw, 3)
     first = torch.zeros(1, dtype=torch.int64)
     clips = Clips(torch.zeros(shape, dtype=torch.uint8), first, first, first.float(), epoch=0)
-    job.encoder.backbone.eval()
+    backbone.eval()
+    what = f"{spec.clip.num_frames} frames of {spec.views.size} x {spec.views.size}"
     try:
         with torch.inference_mode():
-            job.encoder.backbone(job.recipe(clips).tensors["view1"])
+            view = job.recipe(clips).tensors["view1"]
+            eaten = backbone(view).shape[2] == 1 and strides_past(backbone, view, spec.backbone)
     except RuntimeError as error:
-        raise InputError(
-            f"{spec.clip.num_frames} frames of {spec.views.size} x {spec.views.size} are too few or too small for "
-            f"{spec.backbone} ({str(error).splitlines()[0]})"
-        ) from error
+        why = "are too few or too small for" if own_network(spec.backbone) else "make an error in"
+        raise InputError(f"{what} {why} {spec.backbone} ({str(error).splitlines()[0]})") from error
+    if eaten:
+        raise InputError(f"{what} are too few for {spec.backbone}, whose stride in time is longer; raise --num-frames")
+
+
+def own_network(backbone: str) -> bool:
+    """Whether a network is one of ours, which take clips of any length that their strides leave something of."""
+    return not backbone.startswith(TRANSFORMERS) and not is_dotted(backbone)
+
+
+def strides_past(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
+    """Whether even a clip of twice the length (B, C, 2T, H, W) leaves a single moment: the stride is above T.
+
+    A clip of one frame is not meant to have time, and a foreign network takes no other length.
+    """
+    if view.shape[2] == 1 or not own_network(name):
+        return False
+    return backbone(torch.cat([view, view], dim=2)).shape[2] == 1
 
 
 def resume(run: str | Path, quiet: bool = False, allow_import: bool = False) -> dict[str, Any]:
@@ -345,7 +376,7 @@ def to_device(encoder: Encoder) -> Encoder:
 
 @dataclasses.dataclass(frozen=True)
 class MethodCard:
-    """A preset in a few lines: what it does, after whom, and its options where they are not the class's defaults."""
+    """A preset in a few lines: what it does, after whom, its own options, and the common ones that it changes."""
 
     name: str
     idea: str
@@ -359,18 +390,23 @@ def methods() -> list[MethodCard]:
     for name, module in find_methods().items():
         config, settings = module.PRESETS[name]()
         idea = (module.PRESETS[name].__doc__ or "").strip().splitlines()[0]
-        usual = min(changed(settings, Settings()), changed(settings, one_machine()), key=len)
-        options = changed(config, module.Config()) | usual
+        shared = {f.name for f in dataclasses.fields(PairOptions)}
+        own = {name: value for name, value in vars(config).items() if name not in shared}
+        options = changed(config, module.Config()) | own | changed(settings, one_machine())
         source = source_of(module.PRESETS[name].__doc__ or "") or source_of(module.__doc__ or "")
         cards.append(MethodCard(name, idea, source, options))
     return sorted(cards, key=lambda card: card.name != DEFAULT)
 
 
 def source_of(doc: str) -> str:
-    """The paper that a docstring names first after "Source:", with its year and what stands in brackets."""
-    text = " ".join(doc.partition("Source:")[2].split()).partition(";")[0]
-    paper = re.match(r".*?\b\d{4}\b( \([^)]*\))?", text)
-    return paper[0] if paper else text
+    """The first sentence after "Source:"."""
+    return re.split(r"\.(?: (?=[A-Z`])|$)", " ".join(doc.partition("Source:")[2].split()))[0]
+
+
+def common_options() -> dict[str, Any]:
+    """Settings that the presets share unless they say otherwise, the ones that a comparison depends on."""
+    names = ("fps", "batch_size", "epochs", "optimizer", "lr", "weight_decay", "schedule", "warmup")
+    return {name: getattr(one_machine(), name) for name in names}
 
 
 def changed(part: Any, default: Any) -> dict[str, Any]:

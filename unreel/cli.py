@@ -303,7 +303,7 @@ def methods_command(args: list[str]) -> int:
     if given.name:
         print(describe_method(given.name))
         return 0
-    from unreel.api import methods
+    from unreel.api import common_options, methods
     from unreel.models import BACKBONES
 
     table = Table.grid(padding=(0, 2, 1, 0))
@@ -312,7 +312,8 @@ def methods_command(args: list[str]) -> int:
         lines = (f"{escape(card.idea)}", f"[dim]{escape(card.source)}[/]", f"[dim]{escape(options)}[/]")
         table.add_row(f"[bold]{card.name}[/]", "\n".join(line for line in lines if line != "[dim][/]"))
     Console(highlight=False).print(table)
-    print("The first is the default; unreel methods NAME tells more.")
+    common = " ".join(typed(name, value) for name, value in common_options().items())
+    print(f"The first is the default; unreel methods NAME tells more. Where nothing else is said: {common}.")
     print(f"Networks for --backbone: {', '.join(BACKBONES)}; X-2d for the twin of one without time.")
     return 0
 

@@ -20,7 +20,8 @@ class Settings:
     width: int = 1
     """Width factor of r3d50, r3d101 and r3d152."""
     init: str = ""
-    """Begin with these 2D weights, inflated along time: a file (.safetensors, .pth), or a run of an X-2d network."""
+    """Begin with these 2D weights, inflated along time: a file (.safetensors, .pth; ImageNet's want --standardize and
+    --no-rescale), or a run of an X-2d network."""
     size: int = 0
     """Height and width of a clip in pixels; 0 means 64 for tiny, 112 for the others."""
     num_frames: int = 16
@@ -40,7 +41,7 @@ class Settings:
     steps: int = 0
     """Optimiser steps in all; 0 means --epochs decides."""
     optimizer: Literal["sgd", "adamw", "lars"] = "sgd"
-    """Update rule; lars is for batches of a thousand and more."""
+    """Update rule; lars is for batches of a thousand and more, with --no-decay-all and a rate of its own."""
     lr: float = 0.01
     """Peak learning rate."""
     momentum: float = 0.9
@@ -70,7 +71,7 @@ class Settings:
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """Arithmetic; auto means bf16-mixed on CUDA, 32-true elsewhere."""
     sync_batch_norm: bool = True
-    """With several processes: batch statistics over the batches of all of them."""
+    """With several processes (not yet offered by this command): batch statistics over the batches of all of them."""
     held_out: float = 0.1
     """Share of the videos (at most 200) kept out of training for the label-free monitors."""
     monitor_epochs: int = 0

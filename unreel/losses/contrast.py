@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreel.losses.gather import gather, rank_offset, world_size
+from unreel.losses.gather import gather, rank_offset
 
 
 def softmax_loss(scores_BK: Tensor, temperature: float) -> Tensor:
@@ -57,14 +57,20 @@ def contrast_loss(scores_BK: Tensor, broken_BN: Tensor | None, temperature: floa
     return loss + softmax_loss(torch.cat([scores_BK[:, :1], broken_BN], dim=1), temperature)
 
 
-def nt_xent(a_BD: Tensor, b_BD: Tensor, temperature: float) -> Tensor:
-    """Mean over the 2B anchors of the cross-entropy of picking the partner among the 2N - 1 other clips; scalar.
+def both_ways(
+    a_BD: Tensor, b_BD: Tensor, broken_BD: Tensor | None, allowed_BN: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Two views find each other: the mean of `contrast_loss` over both directions, and the share found at once.
 
-    Source: Chen et al. 2020 (SimCLR), eq. 1. Rows must have unit length.
+    Without broken clips that is NT-Xent, the mean over the 2B anchors of the cross-entropy of picking the partner among
+    the 2N - 1 other clips. Source: Chen et al. 2020 (SimCLR), eq. 1. Rows must have unit length.
     """
-    allowed_BN = torch.ones(len(a_BD), len(a_BD) * world_size(), dtype=torch.bool, device=a_BD.device)
-    pairs = ((a_BD, b_BD), (b_BD, a_BD))
-    return torch.stack([softmax_loss(pair_scores(a, b, allowed_BN), temperature) for a, b in pairs]).mean()
+    scores, losses = [], []
+    for own_BD, other_BD in ((a_BD, b_BD), (b_BD, a_BD)):
+        scores.append(pair_scores(own_BD, other_BD, allowed_BN))
+        broken_BN = None if broken_BD is None else broken_scores(own_BD, broken_BD, allowed_BN)
+        losses.append(contrast_loss(scores[-1], broken_BN, temperature))
+    return (losses[0] + losses[1]) / 2, top1(*scores)
 
 
 def pair_scores(a_BD: Tensor, b_BD: Tensor, allowed_BN: Tensor, within: bool = True) -> Tensor:
@@ -116,8 +122,9 @@ def at_least_float32(x: Tensor) -> Tensor:
 def own_first(scores_BN: Tensor, first: int = 0) -> Tensor:
     """Column `first + b` of row b as column 0, the rest after it in a ring; (B, N)."""
     rows, columns = scores_BN.shape
-    shift_BN = (first + torch.arange(rows)[:, None] + torch.arange(columns)) % columns
-    return scores_BN.gather(1, shift_BN.to(scores_BN.device))
+    row_B1 = torch.arange(rows, device=scores_BN.device)[:, None]
+    shift_BN = (first + row_B1 + torch.arange(columns, device=scores_BN.device)) % columns
+    return scores_BN.gather(1, shift_BN)
 
 
 def own_column(like_BN: Tensor) -> Tensor:

@@ -39,3 +39,21 @@ def shuffle_rank_loss(q_BSD: Tensor, p_BSD: Tensor, theta: float = 0.05, max_exp
     if max_exponent is not None:
         exponent_BVV = exponent_BVV.clamp(max=max_exponent)
     return -F.logsigmoid(-exponent_BVV[:, other_VV]).mean()
+
+
+def ranked_clip(
+    clip_BSD: Tensor,
+    again_BSD: Tensor,
+    shuffled_BSD: Tensor,
+    order_BS: Tensor,
+    theta: float = 0.05,
+    max_exponent: float | None = None,
+) -> Tensor:
+    """Shuffle-rank of a clip, and of the same clip augmented again, against its shuffled version; scalar, their mean.
+
+    Position s of the shuffled clip shows segment order_BS[b, s], so its vectors are put back into order first.
+    """
+    back_BS1 = order_BS.argsort(dim=1)[:, :, None].to(shuffled_BSD.device)
+    ordered_BSD = shuffled_BSD.gather(1, back_BS1.expand_as(shuffled_BSD))
+    losses = [shuffle_rank_loss(own, ordered_BSD, theta, max_exponent) for own in (clip_BSD, again_BSD)]
+    return (losses[0] + losses[1]) / 2

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from unreel.errors import InputError, unknown
+from unreel.models import TWIN
 from unreel.settings import Settings
 from unreel.views.pair import PairOptions
 
@@ -60,14 +61,23 @@ def preset_of(name: str) -> tuple[Any, Settings]:
 # What several methods refuse, each with a sentence.
 
 
-def refuse_lonely(settings: Settings, num_instances: int) -> None:
-    """A contrast needs somebody else: in the data, and in the batch."""
+def refuse_lonely(settings: Settings, num_instances: int, why: str = "holds no other video to contrast with") -> None:
+    """A contrast needs somebody else, in the data and in the batch; so do a variance and batch norm."""
     if num_instances < 2:
-        raise InputError(
-            f"contrast needs at least 2 instances to train on, got {num_instances}; add videos or lower --segment-s"
-        )
+        raise InputError(f"training needs at least 2 instances, got {num_instances}; add videos or lower --segment-s")
     if settings.batch_size < 2:
-        raise InputError("a batch of 1 holds no other video to contrast with; --batch-size must be at least 2")
+        raise InputError(f"a batch of 1 {why}; --batch-size must be at least 2")
+
+
+def refuse_timeless(options: PairOptions, settings: Settings, ranks: bool = False) -> None:
+    """What breaks the order of frames is no task for a network, or a clip, that has no time."""
+    asked = options.intra_negatives if options.intra_negatives not in ("none", "rotate") else ""
+    if settings.num_frames > 1 and not settings.backbone.endswith(TWIN):
+        return
+    what = "clips of 1 frame have" if settings.num_frames == 1 else f"the network {settings.backbone} has"
+    if asked or ranks:
+        name = f"--intra-negatives {asked}" if asked else "the ranking of segments"
+        raise InputError(f"{what} no time, so {name} would ask for what can't be seen; leave it out")
 
 
 def refuse_intra_negatives(options: PairOptions, name: str) -> None:
@@ -88,8 +98,17 @@ def require_ranges(config: Any, **ranges: tuple[float, float]) -> None:
 
 def refuse_odd_queue(queue_size: int, batch_size: int) -> None:
     """The queue is a whole number of batches."""
-    if queue_size < 0 or queue_size % batch_size:
+    if queue_size < 1 or queue_size % batch_size:
         raise InputError(
             f"--queue-size {queue_size} is not a whole number of batches of {batch_size}; "
             f"{max(1, queue_size // batch_size) * batch_size} would be"
+        )
+
+
+def refuse_unseen_view(options: PairOptions) -> None:
+    """On a queue the network is trained on view 1; the teacher alone sees view 2."""
+    if options.first_view != options.second_view:
+        raise InputError(
+            f"on a queue only view 1 trains the network, so --second-view {options.second_view} would never be "
+            f"learned; give both views the same (--second-view {options.first_view}), or contrast within the batch"
         )

@@ -38,7 +38,7 @@ class Config(PairOptions):
     """Batch norm of the teacher: running statistics, or those of its batch (the paper)."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
-        refuse_lonely(settings, num_instances)  # not for want of negatives: batch norm needs more than one clip
+        refuse_lonely(settings, num_instances, "gives the heads' batch norm nothing to go by")
         refuse_intra_negatives(self, "BYOL")
         require_ranges(self, teacher_momentum=(0, 1))
 

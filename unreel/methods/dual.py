@@ -16,7 +16,8 @@ alone makes slice s mean segment s.
 Where we deviate: frames are 128 high and 171 wide (the release transposes the two by mistake); gradient flows through
 the gathering of batches, and both contrasts weigh the same (the release drops part of the one and scales the other by
 1/8 on its 8 GPUs); a clip never leaves the video (the release repeats border frames); `dual` clips no exponent
-(`--max-exponent 5` does, which also takes the gradient from the worst violations).
+(`--max-exponent 5` does, which also takes the gradient from the worst violations). Frames are resized bilinearly (the
+release: bicubic), hue turns in YIQ, and the last checkpoints are compared, not epoch 189 as in the release's scripts.
 On the queue framework: two queues, the ranking on the query's side, and a teacher with running batch statistics instead
 of shuffled batch norm (moco.py says more).
 """
@@ -34,8 +35,8 @@ from unreel.losses.contrast import broken_scores, contrast_loss, pair_scores, to
 from unreel.losses.gather import gather_constant
 from unreel.losses.neighbours import Neighbours
 from unreel.losses.queue import Queue
-from unreel.losses.rank import mean_segment, shuffle_rank_loss
-from unreel.methods import refuse_lonely, refuse_odd_queue, require_ranges
+from unreel.losses.rank import mean_segment, ranked_clip
+from unreel.methods import refuse_lonely, refuse_odd_queue, refuse_timeless, refuse_unseen_view, require_ranges
 from unreel.models.heads import MLP
 from unreel.models.pooling import pooled, pooled_views
 from unreel.models.teacher import Teacher
@@ -66,9 +67,9 @@ class Config(PairOptions):
     temperature: float = 0.07
     """tau of both contrasts."""
     queue_size: int = 1024
-    """Older keys to contrast with, for the framework `queue`; a multiple of the batch."""
+    """Older keys to contrast with, for the framework `queue`; a multiple of the batch. 16384 in the release."""
     teacher_momentum: float = 0.99
-    """Share of the old teacher that is kept at each step; 0.999 in the paper."""
+    """Share of the old teacher that is kept at each step; 0.999 in the release."""
     exclude_neighbours_s: float = 0.0
     """Keep segments of the same recording that begin within so many seconds out of the negatives."""
 
@@ -78,6 +79,7 @@ class Config(PairOptions):
 
     def check(self, settings: Settings, num_instances: int) -> None:
         refuse_lonely(settings, num_instances)
+        refuse_timeless(self, settings, self.shuffle_rank)
         require_ranges(self, segments=(2, 64), segment_width=(1, 4096), theta=(1e-6, 1e6), temperature=(1e-6, 1e6))
         require_ranges(self, max_exponent=(0, 1e6), teacher_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
         if self.shuffle_rank and settings.num_frames % self.segments:
@@ -87,6 +89,7 @@ class Config(PairOptions):
             )
         if self.framework == "queue":
             refuse_odd_queue(self.queue_size, settings.batch_size)
+            refuse_unseen_view(self)
 
 
 def dual() -> tuple[Config, Settings]:
@@ -225,11 +228,9 @@ class Method(nn.Module):
     def rank(self, series: dict[str, Tensor], views: Views) -> Tensor:
         """Shuffle-rank of clip 1, and of clip 1 again, against the shuffled version put back in order."""
         assert views.segment_order_BS is not None
-        back_BS1 = views.segment_order_BS.argsort(dim=1)[:, :, None].to(series["shuffled"].device)
-        ordered_BSD = series["shuffled"].gather(1, back_BS1.expand_as(series["shuffled"]))
         limit = self.config.max_exponent or None
-        losses = [shuffle_rank_loss(series[n], ordered_BSD, self.config.theta, limit) for n in ("view1", "again")]
-        return (losses[0] + losses[1]) / 2
+        clips = (series["view1"], series["again"], series["shuffled"])
+        return ranked_clip(*clips, views.segment_order_BS, self.config.theta, limit)
 
     def after_step(self) -> None:
         """The teacher follows, the keys join the queues."""

@@ -26,7 +26,7 @@ from unreel.losses.contrast import broken_scores, nce_log_constant, nce_loss, pa
 from unreel.losses.gather import gather_constant
 from unreel.losses.memory_bank import MemoryBank
 from unreel.losses.neighbours import Neighbours
-from unreel.methods import refuse_lonely, require_ranges
+from unreel.methods import refuse_lonely, refuse_timeless, require_ranges
 from unreel.models.heads import MLP
 from unreel.models.pooling import pooled, pooled_views
 from unreel.settings import Settings, one_machine
@@ -69,6 +69,7 @@ class Config(PairOptions):
     def check(self, settings: Settings, num_instances: int) -> None:
         if self.positives == "batch" or num_instances < 2:  # with memory a batch of one has negatives
             refuse_lonely(settings, num_instances)
+        refuse_timeless(self, settings)
         require_ranges(self, num_negatives=(1, 10**7), temperature=(1e-6, 1e6))
         require_ranges(self, memory_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
 
@@ -96,7 +97,7 @@ def iic() -> tuple[Config, Settings]:
 def iic_paper() -> tuple[Config, Settings]:
     """The released arithmetic: 16 frames of 112 x 112, R3D, 240 epochs, SGD 0.01 dropped by 5 four times.
 
-    unreel pretrain UCF101 --method iic-paper --out RUN. The paper reports R@1 36.5 (joint) on UCF101 split 1.
+    unreel pretrain UCF101 --method iic-paper --out RUN. The release's README: R@1 36.5 (joint) on UCF101 split 1.
     """
     config = Config(
         pairs="one-clip",

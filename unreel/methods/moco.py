@@ -12,7 +12,8 @@ Source: He et al. 2020 (MoCo), algorithm 1; Chen et al. 2020 (v2: the MLP head);
 predictor, keys of the batch). Where we deviate: shuffled batch norm, which keeps a query from knowing its key by the
 statistics they share, is replaced by a teacher that uses running statistics (Cai et al. 2021, EMAN); an instance's own
 older keys, many when the footage is small, are no negatives; m begins at 0 and rises to its value within 1 / (1 - m)
-steps (Tarvainen & Valpola 2017). v3's gradient is not scaled by 2 tau.
+steps (Tarvainen & Valpola 2017). `moco-v3` keeps v2's head of two layers without batch norm, its temperature and its
+teacher with running statistics, and does not scale the loss by 2 tau.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from unreel.losses.contrast import broken_scores, contrast_loss, pair_scores, to
 from unreel.losses.gather import gather_constant
 from unreel.losses.neighbours import Neighbours
 from unreel.losses.queue import Queue
-from unreel.methods import refuse_lonely, refuse_odd_queue, require_ranges
+from unreel.methods import refuse_lonely, refuse_odd_queue, refuse_timeless, refuse_unseen_view, require_ranges
 from unreel.models.heads import MLP
 from unreel.models.pooling import pooled, pooled_views
 from unreel.models.teacher import Teacher
@@ -55,8 +56,11 @@ class Config(PairOptions):
 
     def check(self, settings: Settings, num_instances: int) -> None:
         refuse_lonely(settings, num_instances)
+        refuse_timeless(self, settings)
         require_ranges(self, temperature=(1e-6, 1e6), teacher_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
-        refuse_odd_queue(self.queue_size, settings.batch_size)
+        if self.queue_size:
+            refuse_odd_queue(self.queue_size, settings.batch_size)
+            refuse_unseen_view(self)
 
 
 def moco() -> tuple[Config, Settings]:

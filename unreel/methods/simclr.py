@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.losses.contrast import broken_scores, contrast_loss, pair_scores, top1
+from unreel.losses.contrast import both_ways
 from unreel.losses.gather import gather_constant
 from unreel.losses.neighbours import Neighbours
-from unreel.methods import refuse_lonely, require_ranges
+from unreel.methods import refuse_lonely, refuse_timeless, require_ranges
 from unreel.models.heads import MLP
 from unreel.models.pooling import pooled_views
 from unreel.settings import Settings, one_machine
@@ -40,6 +40,7 @@ class Config(PairOptions):
 
     def check(self, settings: Settings, num_instances: int) -> None:
         refuse_lonely(settings, num_instances)
+        refuse_timeless(self, settings)
         require_ranges(self, temperature=(1e-6, 1e6), exclude_neighbours_s=(0, 1e9))
 
 
@@ -81,12 +82,8 @@ class Method(nn.Module):
     def compare(self, z: dict[str, Tensor], index_B: Tensor) -> StepOutput:
         """NT-Xent in both directions, and the broken clips of view 1 where there are some."""
         allowed_BN = self.neighbours.allowed(index_B, gather_constant(index_B))
-        losses, scores = [], []
-        for a, b in (("view1", "view2"), ("view2", "view1")):
-            scores.append(pair_scores(z[a], z[b], allowed_BN))
-            broken = broken_scores(z[a], z["intra"], allowed_BN) if "intra" in z else None
-            losses.append(contrast_loss(scores[-1], broken, self.config.temperature))
-        return StepOutput((losses[0] + losses[1]) / 2, {"top1": top1(*scores)})
+        loss, found = both_ways(z["view1"], z["view2"], z.get("intra"), allowed_BN, self.config.temperature)
+        return StepOutput(loss, {"top1": found})
 
     def after_step(self) -> None:
         """Nothing is remembered."""

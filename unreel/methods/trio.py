@@ -6,7 +6,7 @@ suffice (IIC). And each segment of a clip must find itself in a shuffled copy of
 other residual frames, and no batch is needed that does not fit on one device.
 
     L = inter + intra + w rank, each averaged over both directions (the ranking over view 1)
-    inter = -log softmax of z_i . z_i' / tau among the other clips of the batch (and of a queue, an option)
+    inter = -log softmax of z_i . z_i' / tau among the other clips of the batch
     intra = -log softmax of z_i . z_i' / tau among the broken clips of the batch
     rank  = mean of log(1 + exp((s.s- - s.s+) / theta)) over segments of a clip and of its shuffled copy
 
@@ -24,11 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.losses.contrast import broken_scores, contrast_loss, pair_scores, top1
+from unreel.losses.contrast import both_ways
 from unreel.losses.gather import gather_constant
 from unreel.losses.neighbours import Neighbours
-from unreel.losses.rank import shuffle_rank_loss
-from unreel.methods import refuse_lonely, require_ranges
+from unreel.losses.rank import ranked_clip
+from unreel.methods import refuse_lonely, refuse_timeless, require_ranges
 from unreel.models.heads import MLP
 from unreel.models.pooling import pooled_views
 from unreel.settings import Settings, one_machine
@@ -60,6 +60,7 @@ class Config(PairOptions):
 
     def check(self, settings: Settings, num_instances: int) -> None:
         refuse_lonely(settings, num_instances)
+        refuse_timeless(self, settings, self.rank_weight > 0)
         require_ranges(self, rank_weight=(0, 1e6), segments=(2, 64), theta=(1e-6, 1e6), temperature=(1e-6, 1e6))
         require_ranges(self, exclude_neighbours_s=(0, 1e9))
         if self.rank_weight and settings.num_frames % self.segments:
@@ -103,12 +104,8 @@ class Method(nn.Module):
         """Each view finds the other among the batch, and among the broken clips."""
         z = {n: F.normalize(self.head(h), dim=1) for n, h in features.items() if n in ("view1", "view2", "intra")}
         allowed_BN = self.neighbours.allowed(index_B, gather_constant(index_B))
-        losses, inter = [], []
-        for a, b in (("view1", "view2"), ("view2", "view1")):
-            inter.append(pair_scores(z[a], z[b], allowed_BN))
-            broken = broken_scores(z[a], z["intra"], allowed_BN) if "intra" in z else None
-            losses.append(contrast_loss(inter[-1], broken, self.config.temperature))
-        return StepOutput((losses[0] + losses[1]) / 2, {"top1": top1(*inter)})
+        loss, found = both_ways(z["view1"], z["view2"], z.get("intra"), allowed_BN, self.config.temperature)
+        return StepOutput(loss, {"top1": found})
 
     def rank(self, features: dict[str, Tensor], views: Views) -> Tensor:
         """Shuffle-rank of clip 1, and of clip 1 again, against the shuffled clip put back in order."""
@@ -117,10 +114,7 @@ class Method(nn.Module):
         q, again, shuffled = (
             F.normalize(self.series(features[n]).view(shape), dim=2) for n in ("view1", "again", "shuffled")
         )
-        back_BS1 = views.segment_order_BS.argsort(dim=1)[:, :, None].to(shuffled.device)
-        ordered_BSD = shuffled.gather(1, back_BS1.expand_as(shuffled))
-        losses = [shuffle_rank_loss(own, ordered_BSD, self.config.theta) for own in (q, again)]
-        return (losses[0] + losses[1]) / 2
+        return ranked_clip(q, again, shuffled, views.segment_order_BS, self.config.theta)
 
     def after_step(self) -> None:
         """Nothing is remembered."""

@@ -39,7 +39,7 @@ class Config(PairOptions):
     """Width of the three layers of the head; the paper uses four times the features."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
-        refuse_lonely(settings, num_instances)  # the variance of one clip is none
+        refuse_lonely(settings, num_instances, "has no variance")
         refuse_intra_negatives(self, "VICReg")
         require_ranges(self, invariance=(0, 1e6), variance=(0, 1e6), covariance=(0, 1e6), head_width=(1, 65_536))
 

@@ -5,7 +5,9 @@ convolution answers as it did to the frame (but at the clip's ends, where zeros 
 Source: Carreira, Zisserman 2017 (I3D).
 """
 
-from collections.abc import Iterable
+import os.path
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ from torch import Tensor, nn
 from unreel.errors import InputError
 from unreel.models import build_backbone
 
-COUNTER, CLASSIFIER = "num_batches_tracked", "fc."
+COUNTER = "num_batches_tracked"
+# What self-supervised image networks' files call the network that was trained, beside a momentum copy, queue or head:
+# MoCo; MoCo v3; BYOL; DINO; SimSiam; many. The first that is there is taken.
+ONLINE = ("encoder_q.", "base_encoder.", "online_encoder.", "student.", "encoder.", "backbone.")
+# Modules behind the last feature map; linear layers by any other name are known by their shape.
+HEADS = {"fc", "head", "heads", "classifier", "projector", "projection_head", "predictor", "prototypes"}
 
 
 def two_dimensional(network: nn.Module) -> nn.Module:
@@ -75,27 +82,112 @@ def triple(value: Any) -> tuple[int, int, int]:
 def inflate(weights_2d: dict[str, Tensor], network: nn.Module) -> None:
     """Load 2D weights, (O, I, h, w) or (O, I, 1, h, w), into a network of 3D convolutions.
 
-    Where the names are not the network's own, tensors are taken in their order: torchvision's resnet50 fits r3d50.
-    Batch norm's counters and a classifier `fc` are left out. Raises InputError unless everything fits.
+    Names may be the network's own, or torchvision's and timm's of a ResNet (resnet50 fits r3d50, resnet18 r3d18), in
+    any order; tensors of other names are taken in their order where their last parts and shapes agree. Of a file of
+    MoCo, BYOL, DINO and their like, the online encoder is taken. Wrappers' prefixes, heads and batch norm's counters
+    are left out. Raises InputError unless everything fits.
     """
-    source = {n: t for n, t in weights_2d.items() if not n.startswith(CLASSIFIER) and not n.endswith(COUNTER)}
     state = network.state_dict()
     wanted = {n: t for n, t in state.items() if not n.endswith(COUNTER)}
-    if len(source) != len(wanted):
-        raise InputError(
-            f"the 2D weights are {len(source)} tensors, the network has {len(wanted)}: not the same network"
-        )
-    names = wanted.keys() if source.keys() == wanted.keys() else source.keys()
+    source = trunk({n: t for n, t in weights_2d.items() if not n.endswith(COUNTER)}, wanted)
     new = {
         target: inflated_tensor(source[name], wanted[target], name, target)
-        for name, target in zip(names, wanted, strict=True)
+        for target, name in matched(source, wanted).items()
     }
     network.load_state_dict(state | new)
+
+
+def trunk(tensors: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the one network that is meant, without wrappers' prefixes, momentum copies and heads."""
+    while tensors.keys() != wanted.keys():
+        heads = heads_of(tensors, wanted)
+        prefix = wrapper(tensors)
+        if not prefix and len(tensors) - len(heads) > len(wanted):
+            prefix = next((p for p in ONLINE if any(n.startswith(p) for n in tensors)), "")
+        if heads:
+            tensors = {n: t for n, t in tensors.items() if n not in heads}
+        elif prefix:
+            tensors = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        else:
+            break
+    return tensors
+
+
+def heads_of(tensors: dict[str, Tensor], wanted: dict[str, Tensor]) -> set[str]:
+    """Names of heads that the network lacks: whole outermost modules, as a block's own `fc` does work within it."""
+    prefix = wrapper(wanted)
+    modules: dict[str, list[str]] = {}
+    for name in tensors:
+        modules.setdefault(name.partition(".")[0], []).append(name)
+    convolutional = all(t.ndim != 2 for t in wanted.values())
+    heads: set[str] = set()
+    for module, names in modules.items():
+        linear = convolutional and is_linear({n: tensors[n] for n in names})
+        if (module in HEADS or linear) and not any(n in wanted or prefix + n in wanted for n in names):
+            heads.update(names)
+    return heads if len(heads) < len(tensors) else set()
+
+
+def is_linear(tensors: dict[str, Tensor]) -> bool:
+    """Whether these are the weights and biases of linear layers and nothing else."""
+    kinds = {(last_part(n), t.ndim) for n, t in tensors.items()}
+    return ("weight", 2) in kinds and kinds <= {("weight", 2), ("bias", 1)}
+
+
+def matched(source: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, str]:
+    """For each of the network's names the file's: by name, else by place. Raises InputError."""
+    prefix = wrapper(wanted)
+    renamings: tuple[Callable[[str], str], ...] = (str, lambda name: prefix + name, from_torchvision)
+    readings = [{rename(name): name for name in source} for rename in renamings]
+    for reading in readings:
+        if reading.keys() == wanted.keys():
+            return {target: reading[target] for target in wanted}
+    best = max(readings, key=lambda reading: len(reading.keys() & wanted.keys()))
+    missing = [target for target in wanted if target not in best]
+    extra = [name for target, name in best.items() if target not in wanted]
+    if len(source) == len(wanted):
+        by_place = dict(zip(wanted, source, strict=True))
+        swapped = [(t, n) for t, n in by_place.items() if last_part(t) != last_part(n)]
+        if not swapped:
+            return by_place
+        target, name = swapped[0]
+        why = f"'{name}' stands where the network has '{target}', and neither names nor order agree"
+    elif 2 * len(missing) < len(wanted):  # a relative, such as resnet101 for r3d50
+        parts = [f"lack {several(missing)}"] * bool(missing) + [f"have {several(extra)} too many"] * bool(extra)
+        why = f"they {' and '.join(parts)}"
+    else:
+        why = f"they are {len(source)} tensors ({several(source)}), the network has {len(wanted)} ({several(wanted)})"
+    raise InputError(f"the 2D weights are not the same network: {why}")
+
+
+def from_torchvision(name: str) -> str:
+    """Our name of a tensor of torchvision's or timm's ResNet: "layer1.0.downsample.0.weight" is of stages.0.0.shortcut.
+
+    Other names stay.
+    """
+    if stem := re.fullmatch(r"(conv|bn)1\.(\w+)", name):
+        return f"stem.{0 if stem[1] == 'conv' else 1}.{stem[2]}"
+    if block := re.fullmatch(r"layer([1-4])\.(\d+)\.(.+)", name):
+        rest = re.sub(r"^downsample\.", "shortcut.", block[3])
+        return f"stages.{int(block[1]) - 1}.{block[2]}.{rest}"
+    return name
+
+
+def last_part(name: str) -> str:
+    """"weight" of "layer1.0.conv1.weight"."""
+    return name.rpartition(".")[2]
+
+
+def several(names: Iterable[str]) -> str:
+    """The first of some names, and how many more there are."""
+    first, *more = [*names] or ["none"]
+    return f"'{first}'" + (f" and {len(more)} more" if more else "")
 
 
 def inflated_tensor(weight: Tensor, like: Tensor, name: str, target: str) -> Tensor:
     """One tensor, repeated along time and divided by the kernel's length where `like` is a 3D kernel."""
     flat = weight.unsqueeze(2) if weight.ndim == 4 and like.ndim == 5 else weight
+    flat = flat.to(like)  # first, so that a file in half precision is divided in the network's
     if like.ndim == 5 and flat.ndim == 5 and flat.shape[2] == 1:
         length = like.shape[2]
         flat = flat.expand(-1, -1, length, -1, -1) / length
@@ -106,14 +198,14 @@ def inflated_tensor(weight: Tensor, like: Tensor, name: str, target: str) -> Ten
             f"the 2D weight '{name}' {tuple(weight.shape)} does not fit '{target}' {tuple(like.shape)}; "
             "use the weights of the same network in 2D"
         )
-    return flat.to(like)
+    return flat
 
 
 def read_2d(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors or .pt/.pth file, or of a run or checkpoint of unreel.
 
-    Taken out of {"state_dict": ...} or {"model": ...}, without a prefix that all names share, without a classifier
-    `fc`. A file of torch is read with weights_only, so it can't run code. Raises InputError.
+    Taken out of {"state_dict": ...}, {"model": ...} or, as DINO has it, {"student": ...}; names stay as they are. A
+    file of torch is read with weights_only, so it can't run code. Raises InputError.
     """
     path = Path(path)
     if path.is_dir():
@@ -121,14 +213,13 @@ def read_2d(path: str | Path) -> dict[str, Tensor]:
 
         return read_file(checkpoint_folder(path) / WEIGHTS)
     held = read_file(path)
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model", "student"):
         if isinstance(held, dict) and isinstance(held.get(key), dict):
             held = held[key]
     tensors = {n: t for n, t in held.items() if isinstance(t, Tensor)} if isinstance(held, dict) else {}
     if not tensors:
         raise InputError(f"{path}: no tensors by name there; save the network's state_dict()")
-    tensors = without_prefix(tensors)
-    return without_prefix({n: t for n, t in tensors.items() if not n.startswith(CLASSIFIER)})
+    return tensors
 
 
 def read_file(path: Path) -> Any:
@@ -143,18 +234,10 @@ def read_file(path: Path) -> Any:
         raise InputError(f"{path}: the weights can't be read ({' '.join(str(error).split())[:200]})") from error
 
 
-def without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names without the wrappers, such as "module.backbone.", that all of them share."""
-    while tensors and (prefix := shared_prefix(tensors)):
-        tensors = {n.removeprefix(prefix): t for n, t in tensors.items()}
-    return tensors
-
-
-def shared_prefix(names: Iterable[str]) -> str:
-    """The first part of every name with its dot, or "" when they differ or one has no other part."""
-    parts = {n.partition(".")[::2] for n in names}
-    firsts = {head for head, _ in parts}
-    return f"{firsts.pop()}." if len(firsts) == 1 and all(rest for _, rest in parts) else ""
+def wrapper(names: Iterable[str]) -> str:
+    """What all names begin with up to a dot, such as "module.backbone.", or ""."""
+    shared = os.path.commonprefix([*names])
+    return shared[: shared.rfind(".") + 1]
 
 
 def inflated(path: str | Path, backbone: str, **options: Any) -> nn.Module:

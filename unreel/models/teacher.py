@@ -12,7 +12,7 @@ class Teacher(nn.Module):
 
     `norm` says what its batch norm goes by: "running", the running average of the student's statistics (evaluation
     mode whatever the parent does), or "batch", the statistics of its own batch.
-    Source: Tarvainen, Valpola 2017 (average of weights); Grill et al. 2020 (BYOL) and Chen et al. 2021 (MoCo v3) for
+    Source: Tarvainen, Valpola 2017 (average of weights); Grill et al. 2020 (BYOL) for
     "batch"; Cai et al. 2021 (EMAN) for "running".
     """
 

@@ -4,6 +4,9 @@ An interval is drawn as a share x in [0, 1] of the T places where a clip can beg
 vary more; CVRL draws near ones more often. Two starts drawn apart ("independent") have a difference of density
 2 (1 - x) as well, so they stand near "decreasing" of power 1, but for how whole frames are rounded.
 
+CVRL's six curves are decreasing with powers 1, 0.5 and 2, uniform, increasing with power 1, and the one labelled t^2,
+whose plot is mirror with power 0.5; increasing with power 2 is what its label says.
+
 Source: Qian et al. 2021 (CVRL), figure of P(t) and released sampler; METHODS 3.2.
 """
 

@@ -62,7 +62,7 @@ class PairOptions:
     """Both views of one clip with one draw (one-clip), one clip augmented twice (same-moment), two clips drawn apart,
     or two whose distance in time is drawn: near more often (decreasing), alike, far more often (increasing, mirror)."""
     interval_power: float = 1.0
-    """Power of the law of distances: decreasing 1 - x^p, increasing x^p, mirror 1 - (1 - x)^p."""
+    """Power of the law of distances: decreasing 1 - x^p, increasing x^p, mirror 1 - (1 - x)^p; the others have none."""
     first_view: View = "rgb"
     """View 1, the one that is broken into the intra-negative: RGB, residual frames or one component of optical flow."""
     second_view: View = "rgb"
