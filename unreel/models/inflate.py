@@ -5,7 +5,6 @@ convolution answers as it did to the frame (but at the clip's ends, where zeros 
 Source: Carreira, Zisserman 2017 (I3D).
 """
 
-import os.path
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -140,7 +139,7 @@ def matched(source: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, s
     renamings: tuple[Callable[[str], str], ...] = (str, lambda name: prefix + name, from_torchvision)
     readings = [{rename(name): name for name in source} for rename in renamings]
     for reading in readings:
-        if reading.keys() == wanted.keys():
+        if reading.keys() == wanted.keys() and len(source) == len(wanted):
             return {target: reading[target] for target in wanted}
     best = max(readings, key=lambda reading: len(reading.keys() & wanted.keys()))
     missing = [target for target in wanted if target not in best]
@@ -152,7 +151,7 @@ def matched(source: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, s
             return by_place
         target, name = swapped[0]
         why = f"'{name}' stands where the network has '{target}', and neither names nor order agree"
-    elif 2 * len(missing) < len(wanted):  # a relative, such as resnet101 for r3d50
+    elif len(missing) < len(wanted):  # a relative, such as resnet101 for r3d50
         parts = [f"lack {several(missing)}"] * bool(missing) + [f"have {several(extra)} too many"] * bool(extra)
         why = f"they {' and '.join(parts)}"
     else:
@@ -174,7 +173,7 @@ def from_torchvision(name: str) -> str:
 
 
 def last_part(name: str) -> str:
-    """"weight" of "layer1.0.conv1.weight"."""
+    """Of "layer1.0.conv1.weight" the "weight"."""
     return name.rpartition(".")[2]
 
 
@@ -236,8 +235,14 @@ def read_file(path: Path) -> Any:
 
 def wrapper(names: Iterable[str]) -> str:
     """What all names begin with up to a dot, such as "module.backbone.", or ""."""
-    shared = os.path.commonprefix([*names])
-    return shared[: shared.rfind(".") + 1]
+    names = sorted(names)
+    shared = ""
+    if names:  # what the first and the last in alphabetical order share, all share
+        for first, last in zip(names[0].split(".")[:-1], names[-1].split(".")[:-1], strict=False):
+            if first != last:
+                break
+            shared += f"{first}."
+    return shared
 
 
 def inflated(path: str | Path, backbone: str, **options: Any) -> nn.Module:

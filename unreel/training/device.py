@@ -1,6 +1,7 @@
 """The one device a run uses, and what the word "auto" in its settings means there."""
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -58,6 +59,8 @@ def build_fabric(settings: Settings) -> "Fabric":
     from lightning.fabric import Fabric  # takes seconds, and only training needs it
 
     device, precision = choose_device(settings.device), settings.precision
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each would train alone, on the same videos, into the same folder
+        raise InputError("unreel trains in one process for now: start it without torchrun, or with 1 process")
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(device == "cpu")
