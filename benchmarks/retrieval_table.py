@@ -5,8 +5,9 @@
 
 DATA is a folder of labelled videos with train.txt and test.txt; training sees the files of train.txt and no label. With
 `--synth` DATA is made first, with the run's own seed, so that the spread holds the data's chance as well.
-A setting is METHOD or METHOD:FIELD=VALUE,FIELD=VALUE. What is there already in OUT is not done again, so a table can be
-stopped, and settings added. `--jobs` runs so many at once.
+A setting is METHOD or METHOD:FIELD=VALUE,FIELD=VALUE; `simclr-frames:backbone=tiny-2d` is inflated before it is used.
+What is there already in OUT is not done again, so a table can be stopped, and settings added. `--jobs` runs so many at
+once.
 """
 
 import dataclasses
@@ -23,10 +24,12 @@ import torch
 import tyro
 
 import unreel
-from unreel.api import labelled, two_lists
+from unreel.api import inflate_encoder
+from unreel.api.evaluating import sides
 from unreel.evaluation.retrieval import RetrievalProtocol, evaluate_retrieval
+from unreel.models import TWIN
 
-FLOORS = ("chance", "mean frame (pixels)", "frame difference", "untrained encoder")
+FLOORS = ("chance", "mean frame (pixels)", "colour histogram", "frame difference", "untrained encoder")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +73,17 @@ def folder_name(setting: str, seed: int) -> str:
 
 
 def evaluated(run: Path, data: Path, num_clips: int, floors: bool) -> dict[str, dict[str, float]]:
-    """Rows of the retrieval table, name to {"R@k": percent}."""
-    lists = two_lists(data, None, None)
-    gallery, queries = (labelled(part, start) for part, start in zip(lists, (0, len(lists[0])), strict=True))
-    result = evaluate_retrieval(unreel.load_encoder(run), gallery, queries, RetrievalProtocol(num_clips), floors)
-    return {name: {f"R@{k}": v for k, v in row.items()} for name, row in result.rows.items()}
+    """Rows of the retrieval table, name to {"R@k": percent}; a network of single frames is inflated first."""
+    both = sides(data)
+    encoder = unreel.load_encoder(run)
+    if encoder.spec.backbone.endswith(TWIN):
+        encoder = (
+            inflate_encoder(run, run / "inflated")
+            if not (run / "inflated").exists()
+            else unreel.load_encoder(run / "inflated")
+        )
+    result = evaluate_retrieval(encoder, both.train, both.test, RetrievalProtocol(num_clips=num_clips), floors)
+    return result.rows
 
 
 def one_run(args: Args, setting: str, seed: int) -> dict[str, dict[str, float]]:
@@ -123,7 +132,7 @@ def main(args: Args) -> None:
         data_of(args, seed)
     found = all_runs(args)
     first = next(iter(found.values()))
-    ks = list(first[0]["chance"])
+    ks = [name for name in first[0]["chance"] if name.startswith("R@")]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     print(f"\n{device}, torch {torch.__version__}, Python {platform.python_version()}, seeds {list(args.seeds)}\n")
     header = ["features", "rgb R@1", "other view R@1", *(f"all views {k}" if k == "R@1" else k for k in ks), "minutes"]

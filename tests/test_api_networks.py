@@ -16,7 +16,7 @@ from test_training_run import assert_equal_runs, stop_after, tensors
 from torch import Tensor, nn
 
 import unreel
-from unreel import api
+from unreel.api import training as api
 from unreel.errors import InputError, RunError, VideoError
 from unreel.methods import find_methods, preset_of
 from unreel.models import build_backbone, r3d50
@@ -314,7 +314,7 @@ def test_init_begins_with_the_inflated_weights(small_run: Path, motion_set: Path
     torch.save(flat.state_dict(), file)
     config, settings = api.with_options("trio", {"backbone": "tiny", "size": 32, "num_frames": 8, "init": str(file)})
     backbone = api.build_job(tmp_path, manifest_of(motion_set), "trio", config, settings).encoder.backbone
-    inflated = api.inflate_encoder(file, tmp_path / "encoder", "tiny").backbone
+    inflated = unreel.api.inflate_encoder(file, tmp_path / "encoder", "tiny").backbone
     ours, theirs = backbone.state_dict(), inflated.state_dict()
     assert [n for n in ours if not torch.equal(ours[n], theirs[n])] == []
     first, wanted = next(iter(backbone.parameters())), next(iter(flat.parameters()))

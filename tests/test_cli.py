@@ -15,7 +15,8 @@ import pytest
 from commands import refused, succeeds
 
 import unreel
-from unreel.cli import parse, pretrain_args
+from unreel.cli.terminal import parse
+from unreel.cli.training import pretrain_args
 from unreel.methods import DEFAULT, find_methods, method_module, preset_of
 from unreel.models import BACKBONES
 

@@ -1,5 +1,6 @@
 """Retrieval against slow explicit twins, and the traps of the released protocol."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -13,8 +14,10 @@ from rich.console import Console
 
 from unreel.errors import InputError, NonFiniteError
 from unreel.evaluation import floors, lists
-from unreel.evaluation.features import video_features
-from unreel.evaluation.retrieval import RetrievalProtocol, evaluate_retrieval, first_correct, nearest, recall_at_k
+from unreel.evaluation.features import Block, Source, video_features
+from unreel.evaluation.ranking import average_precisions, first_correct, nearest, recall_at_k
+from unreel.evaluation.result import Result
+from unreel.evaluation.retrieval import RetrievalProtocol, evaluate_retrieval, protocol_named
 from unreel.models.encoder import Encoder, EncoderSpec, encode
 from unreel.types import Instance
 from unreel.video import dataset
@@ -83,6 +86,28 @@ def test_nearest_agrees_with_sorting() -> None:
     full = q @ g.T / np.linalg.norm(q, axis=1)[:, None] / np.linalg.norm(g, axis=1)
     np.testing.assert_array_equal(order, np.argsort(-full, axis=1)[:, :5])
     np.testing.assert_allclose(score, -np.sort(-full, axis=1)[:, :5], atol=1e-6)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_average_precision_agrees_with_a_double_loop_and_with_scikit_learn(ties: bool) -> None:
+    from sklearn.metrics import average_precision_score
+
+    rng = np.random.default_rng(4)
+    query, gallery = rng.standard_normal((9, 5)), rng.standard_normal((30, 5))
+    if ties:
+        query, gallery = np.eye(5)[rng.integers(0, 3, 9)], np.eye(5)[rng.integers(0, 3, 30)]
+    labels = [*labelled(rng, 8, 4), "only here"], labelled(rng, 30, 4)
+    got = average_precisions(query, gallery, *labels)
+    assert got[-1] == 0.0
+    for q in range(8):
+        cosine = gallery @ query[q] / np.linalg.norm(query[q]) / np.linalg.norm(gallery, axis=1)
+        order = sorted(range(30), key=lambda n: (-np.float32(cosine[n]), n))
+        right = [labels[1][n] == labels[0][q] for n in order]
+        precisions = [sum(right[: i + 1]) / (i + 1) for i in range(30) if right[i]]
+        assert got[q] == pytest.approx(np.mean(precisions))
+        if not ties:
+            truth = np.asarray(labels[1]) == labels[0][q]
+            assert got[q] == pytest.approx(average_precision_score(truth, cosine))
 
 
 def test_random_features_are_near_chance() -> None:
@@ -168,17 +193,20 @@ def test_every_video_counts_and_is_decoded_once(
     assert reads == {i.path: 1 for i in [*videos[0], *videos[1]]}
     assert steps == [(n, 13) for n in range(1, 14)]
     assert list(result.rows) == [
-        "chance", "mean frame (pixels)", "frame difference", "untrained encoder", "rgb", "residual", "joint",
+        "chance", "mean frame (pixels)", "colour histogram", "frame difference", "untrained encoder", "rgb", "residual",
+        "joint",
     ]  # fmt: skip
-    for row in result.rows.values():
-        assert list(row) == [1, 5, 20] and list(row.values()) == sorted(row.values())
-        assert row[20] == 100.0
+    for name, row in result.rows.items():
+        recalls = [row["R@1"], row["R@5"], row["R@20"]]
+        assert recalls == sorted(recalls) and recalls[-1] == 100.0
+        assert list(row) == ["R@1", "R@5", "R@20"] + ["mAP"] * (name != "chance")
+    assert set(result.floors) == set(result.rows) - {"rgb", "residual", "joint"}
     assert any("R@20" in w and "8 videos" in w for w in result.warnings)
 
 
 def test_rows_are_the_mean_over_clips_of_raw_features(videos: Lists, encoder: Encoder) -> None:
     result = evaluate_retrieval(encoder, *videos, PROTOCOL, floors=False)
-    assert list(result.rows) == ["rgb", "residual", "joint"]
+    assert list(result.rows) == ["chance", "rgb", "residual", "joint"]
     manual: dict[str, list[list[np.ndarray]]] = {"rgb": [[], []], "residual": [[], []], "joint": [[], []]}
     for part, instances in enumerate(videos):
         for item in encode(encoder, instances, num_clips=3, layer="conv5"):
@@ -189,9 +217,11 @@ def test_rows_are_the_mean_over_clips_of_raw_features(videos: Lists, encoder: En
     for name, (gallery, query) in manual.items():
         assert result.protocol["dimensions"][name] == len(gallery[0])
         for k in PROTOCOL.ks:
-            assert result.rows[name][k] == pytest.approx(slow_recall(np.stack(query), np.stack(gallery), *labels, k))
+            assert result.rows[name][f"R@{k}"] == pytest.approx(
+                slow_recall(np.stack(query), np.stack(gallery), *labels, k)
+            )
     order, score = nearest(np.stack(manual["joint"][1]), np.stack(manual["joint"][0]), 5)
-    for n, shown in enumerate(result.neighbours):
+    for n, shown in enumerate(result.extras["neighbours"]):
         assert shown["path"] == videos[1][n].path
         assert [h["path"] for h in shown["hits"]] == [videos[0][g].path for g in order[n]]
         assert [h["score"] for h in shown["hits"]] == pytest.approx(score[n].tolist(), abs=1e-4)
@@ -201,8 +231,8 @@ def test_pixel_floors_agree_with_arithmetic(videos: Lists, encoder: Encoder) -> 
     """A flat picture keeps its value, and a flicker of 30 grey levels has a mean difference of 30."""
     clips = np.full((2, 9, 36, 48, 3), 100, np.uint8)
     clips[1, 1::2] = 130
-    mean = floors.mean_frame(encoder.spec)(clips)["pixels"]
-    moved = floors.frame_difference(encoder.spec)(clips)["pixels"]
+    mean = floors.mean_frame(encoder.spec)(clips, 0)[Block(floors.MEAN_FRAME, "pixels")]["pixels"]
+    moved = floors.frame_difference(encoder.spec)(clips, 0)[Block(floors.DIFFERENCE, "pixels")]["pixels"]
     assert mean.shape == moved.shape == (2, 32 * 32 * 3)
     np.testing.assert_allclose(mean[0], 100 / 255, atol=1e-6)
     np.testing.assert_allclose(mean[1], 115 / 255, atol=1e-6)  # without the frame of the lead-in
@@ -248,23 +278,91 @@ def test_unreadable_files_and_lonely_classes_are_said(videos: Lists, encoder: En
     assert [(f["list"], f["path"]) for f in result.protocol["left_out"]] == [("training", str(broken))]
     assert result.protocol["gallery"] == 8
     assert any("unheard of" in w and "can't be right" in w for w in result.warnings)
-    assert result.rows["joint"][20] == pytest.approx(80.0)
+    assert result.rows["joint"]["R@20"] == pytest.approx(80.0)
     with pytest.raises(InputError, match="no video of the test list"):
         evaluate_retrieval(encoder, train, [Instance(str(broken), 51, 0, 1, "down")], PROTOCOL)
+
+
+def constant(value: float) -> Source:
+    return lambda frames, number: {Block("bad", "pooled"): {"x": np.full((len(frames), 4), value)}}
 
 
 def test_nan_features_are_refused(videos: Lists, encoder: Encoder) -> None:
     """No comparison with NaN is true, so a broken encoder would rank its own class first."""
     with pytest.raises(NonFiniteError, match=r"00\.mp4"):
-        video_features(videos[0], encoder.spec, {"bad": lambda frames: {"x": np.full((len(frames), 4), np.nan)}}, 2)
+        video_features(videos[0], encoder.spec, [constant(np.nan)], 2)
 
 
 def test_result_travels_as_json_and_as_a_table(videos: Lists, encoder: Encoder) -> None:
     result = evaluate_retrieval(encoder, *videos, PROTOCOL)
     data = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    assert data["rows"]["joint"] == {str(k): v for k, v in result.rows["joint"].items()}
+    assert Result.from_json(data) == result
     assert data["protocol"]["distance"] == "cosine" and data["protocol"]["layer"] == "conv5"
     console = Console(width=140, file=io.StringIO())
     with console.capture() as printed:
         console.print(result.table())
     assert "untrained encoder" in printed.get() and "5 queries against 8 gallery" in printed.get()
+
+
+def test_the_protocols_of_the_literature_differ_in_layer_and_centring(videos: Lists, encoder: Encoder) -> None:
+    """GAP features centred by the gallery's own mean, by hand; the released way is said to look at the test set."""
+    train, test = videos
+    made = [
+        np.stack([np.concatenate(list(item.views.values()), 1).mean(0) for item in encode(encoder, part, 3)])
+        for part in videos
+    ]
+    labels = [i.label for i in test], [i.label for i in train]
+    for centring in ("none", "gallery", "own"):
+        protocol = protocol_named("dualvar", centring=centring, num_clips=3, ks=(1, 2, 5))
+        result = evaluate_retrieval(encoder, train, test, protocol, floors=False)
+        gallery, query = made[0].astype(np.float64), made[1].astype(np.float64)
+        mean = {"none": (0, 0), "gallery": (gallery.mean(0),) * 2, "own": (gallery.mean(0), query.mean(0))}[centring]
+        for k in protocol.ks:
+            wanted = slow_recall(query - mean[1], gallery - mean[0], *labels, k)
+            assert result.rows["joint"][f"R@{k}"] == pytest.approx(wanted)
+        assert any("each answer then depends on" in w for w in result.warnings) == (centring == "own")
+        assert "layer pooled" in result.caption and result.protocol["centring"] == centring
+    with pytest.raises(InputError, match="dualvar, iic"):
+        protocol_named("vcop")
+
+
+def test_clips_can_ask_by_themselves(videos: Lists, encoder: Encoder) -> None:
+    train, test = videos
+    protocol = RetrievalProtocol(layer="pooled", unit="clip", num_clips=3, ks=(1, 4))
+    result = evaluate_retrieval(encoder, train, test, protocol, floors=False)
+    made = []
+    for part in videos:
+        clips = [np.concatenate(list(item.views.values()), 1) for item in encode(encoder, part, 3)]
+        made.append((np.concatenate(clips), [i.label for i in part for _ in range(3)]))
+    (gallery, gallery_labels), (query, query_labels) = made
+    for k in protocol.ks:
+        wanted = slow_recall(query, gallery, query_labels, gallery_labels, k)
+        assert result.rows["joint"][f"R@{k}"] == pytest.approx(wanted)
+    assert "each clip asks" in result.caption and len(query) == 15
+
+
+def test_three_crops_stand_beside_each_other(videos: Lists, encoder: Encoder) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (2, 9, *encoder.spec.views.resize_hw, 3), dtype=np.uint8)
+    one = encoder.layers(torch.from_numpy(frames), ("pooled",))["pooled"]["rgb"]
+    three = encoder.layers(torch.from_numpy(frames), ("pooled",), 3)["pooled"]["rgb"]
+    assert len(three) == 6
+    torch.testing.assert_close(three[1::3], one)  # the middle one is the centre
+    left = encoder.layers(torch.from_numpy(np.ascontiguousarray(frames[:, :, :, :32])), ("pooled",))
+    torch.testing.assert_close(three[0::3], left["pooled"]["rgb"])
+    right = encoder.layers(torch.from_numpy(np.ascontiguousarray(frames[:, :, :, -32:])), ("pooled",))
+    torch.testing.assert_close(three[2::3], right["pooled"]["rgb"])
+    result = evaluate_retrieval(encoder, *videos, RetrievalProtocol(num_clips=2, num_crops=3, ks=(1,)), floors=False)
+    assert "3 crops" in result.caption
+
+
+def test_intervals_hold_the_figure_and_know_groups(videos: Lists, encoder: Encoder) -> None:
+    train, test = videos
+    grouped = [dataclasses.replace(i, group=f"g{n % 2}") for n, i in enumerate(test)]
+    result = evaluate_retrieval(encoder, train, grouped, PROTOCOL)
+    for name, cells in result.intervals.items():
+        for column, (low, high) in cells.items():
+            assert low - 1e-9 <= result.rows[name][column] <= high + 1e-9
+            low_g, high_g = result.extras["intervals_over_groups"][name][column]
+            assert low_g - 1e-9 <= result.rows[name][column] <= high_g + 1e-9
+    again = evaluate_retrieval(encoder, train, grouped, PROTOCOL)
+    assert again.to_json() == result.to_json()

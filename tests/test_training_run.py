@@ -177,7 +177,7 @@ def test_a_file_that_breaks_while_training_is_quarantined_and_named(
 ) -> None:
     import shutil
 
-    from unreel import api
+    from unreel.api import training as api
 
     videos, run = tmp_path / "videos", tmp_path / "run"
     shutil.copytree(motion_set, videos)

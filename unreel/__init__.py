@@ -14,8 +14,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from unreel.api import embed, evaluate_retrieval, pretrain, resume
     from unreel.errors import UnreelError
-    from unreel.evaluation.report import write_report
     from unreel.models.encoder import Encoder, load_encoder
+    from unreel.report.run_page import write_report
     from unreel.types import Embeddings
     from unreel.video.manifest import inspect
     from unreel.video.synth import make_set
@@ -26,7 +26,7 @@ _HOMES = {
     "resume": "unreel.api",
     "evaluate_retrieval": "unreel.api",
     "embed": "unreel.api",
-    "write_report": "unreel.evaluation.report",
+    "write_report": "unreel.report.run_page",
     "make_set": "unreel.video.synth",
     "inspect": "unreel.video.manifest",
     "load_encoder": "unreel.models.encoder",

@@ -1,11 +1,13 @@
-"""One pass over labelled videos that feeds every row of a table: each video is decoded once, whoever looks at it.
+"""One pass over labelled videos that feeds every evaluation: each video is decoded once, whoever looks at it.
 
-A *source* turns the evenly spread clips of one video into named features, e.g. an encoder into one for each of its
-views. Kept is the mean over clips, float32, in one array per source, so memory is N x D once.
+A *source* turns the evenly spread clips of one video into features, e.g. an encoder into one for each of its views and
+layers; what it makes is named by a `Block`. Kept is the mean over clips, float32, in one array per block, so memory is
+N x D once; single clips are kept for the blocks that ask for it, N x V x D.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,32 +17,89 @@ from unreel.models.encoder import Encoder, EncoderSpec
 from unreel.types import Instance
 from unreel.video.dataset import InstanceClips, Sample, sequential_loader
 
-Source = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""uint8 clips (V, lead_in + T, H, W, C) of one video to named features, each (V, D)."""
+TRAINED, JOINT, INTACT = "encoder", "joint", "intact"
+
+
+class Block(NamedTuple):
+    """Who looked (the encoder, or a floor's row name), at which layer, and what was done to the clips before."""
+
+    who: str
+    layer: str
+    condition: str = INTACT
+
+
+Source = Callable[[np.ndarray, int], dict[Block, dict[str, np.ndarray]]]
+"""uint8 clips (V, lead_in + T, H, W, C) of one video and its `Instance.video` to features: block -> view -> (V, D)."""
 Progress = Callable[[int, int], None]
 """Called after each video with the videos done and the videos in all."""
 
 
 @dataclass
 class VideoFeatures:
-    """Features of the videos that could be read: source name to float32 (N, D), its views side by side in `columns`."""
+    """Features of the videos that could be read: block to float32 (N, D), its views side by side in `columns`.
+
+    `clips` (N, V, D) is there for the blocks that were asked for, `spans_s` (N, V, 2) are the seconds of each clip.
+    """
 
     instances: list[Instance]
-    vectors: dict[str, np.ndarray] = field(default_factory=dict)
-    columns: dict[str, dict[str, slice]] = field(default_factory=dict)
+    vectors: dict[Block, np.ndarray] = field(default_factory=dict)
+    columns: dict[Block, dict[str, slice]] = field(default_factory=dict)
+    clips: dict[Block, np.ndarray] = field(default_factory=dict)
+    spans_s: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 2)))
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
-    def view(self, source: str, name: str) -> np.ndarray:
-        """One view (N, D) of a source; no copy."""
-        return self.vectors[source][:, self.columns[source][name]]
+    @property
+    def labels(self) -> list[str]:
+        return [i.label for i in self.instances]
+
+    @property
+    def groups(self) -> list[str]:
+        return [i.group for i in self.instances]
+
+    def view(self, block: Block, name: str) -> np.ndarray:
+        """One view (N, D) of a block; no copy."""
+        return self.vectors[block][:, self.columns[block][name]]
+
+    def only(self, rows: np.ndarray) -> "VideoFeatures":
+        """Some of the videos: a mask (N,) or positions."""
+        chosen = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
+        return replace(
+            self,
+            instances=[self.instances[n] for n in chosen],
+            vectors={block: rows_ND[chosen] for block, rows_ND in self.vectors.items()},
+            clips={block: rows_NVD[chosen] for block, rows_NVD in self.clips.items()},
+            spans_s=self.spans_s[chosen] if len(self.spans_s) else self.spans_s,
+        )
+
+    def table_rows(self, layer: str, condition: str = INTACT) -> dict[str, tuple[Block, slice]]:
+        """The rows of a table at one layer: floors, the encoder's views alone, and all of them side by side.
+
+        A floor that has no such layer (pixels have none) stands with the one it has.
+        """
+        whole, found = slice(None), {}
+        for block in self.vectors:
+            others = {b.layer for b in self.vectors if b.who == block.who}
+            if block.condition == condition and (block.layer == layer or layer not in others):
+                found[block.who] = (block, whole)
+        if TRAINED not in found:
+            return found
+        block, _ = found.pop(TRAINED)
+        views = self.columns[block]
+        found |= {name: (block, columns) for name, columns in views.items()}
+        return found | ({JOINT: (block, whole)} if len(views) > 1 else {})
 
 
-def encoder_source(encoder: Encoder, layer: str) -> Source:
-    """Raw features of each view of an encoder, as `models.encoder.encode` makes them."""
+def encoder_source(
+    encoder: Encoder, who: str = TRAINED, layers: Sequence[str] = ("conv5", "pooled"), num_crops: int = 1
+) -> Source:
+    """Raw features of each view of an encoder, all layers from one call of the network.
 
-    def source(frames: np.ndarray) -> dict[str, np.ndarray]:
-        views = encoder.features(torch.as_tensor(frames), layer)
-        return {name: view.float().cpu().numpy() for name, view in views.items()}
+    Three crops are left, centre and right; V is then clips x crops, the crops of a clip beside each other.
+    """
+
+    def source(frames: np.ndarray, number: int) -> dict[Block, dict[str, np.ndarray]]:
+        made = encoder.layers(torch.as_tensor(frames), layers, num_crops)
+        return {Block(who, layer): {n: v.float().cpu().numpy() for n, v in made[layer].items()} for layer in layers}
 
     return source
 
@@ -48,40 +107,59 @@ def encoder_source(encoder: Encoder, layer: str) -> Source:
 def video_features(
     instances: Sequence[Instance],
     spec: EncoderSpec,
-    sources: Mapping[str, Source],
+    sources: Sequence[Source],
     num_clips: int = 10,
+    keep_clips: Container[Block] = (),
     workers: int = 0,
     progress: Progress | None = None,
 ) -> VideoFeatures:
-    """Mean over `num_clips` evenly spread clips of each instance, for all sources, in the order of the instances.
+    """Features of `num_clips` evenly spread clips of each instance, by all sources, in the order of the instances.
 
     Files that can't be decoded are named in `left_out`. Raises NonFiniteError when a feature is not finite.
     """
     clips = InstanceClips(instances, spec.clip, spec.views.resize_hw, num_clips)
-    found = VideoFeatures([])
+    found = VideoFeatures([], spans_s=np.zeros((len(instances), num_clips, 2)))
     sample: Sample
     for done, sample in enumerate(sequential_loader(clips, workers), start=1):
-        if sample.frames is None:
+        if sample.frames is None or sample.spans_s is None:
             found.left_out.append(sample.failed or (instances[sample.index].path, "unreadable"))
         else:
-            _add(found, instances[sample.index], np.asarray(sample.frames), sources, len(instances))
+            who = instances[sample.index]
+            found.spans_s[len(found.instances)] = sample.spans_s
+            for source in sources:
+                for block, views in source(np.asarray(sample.frames), who.video).items():
+                    _add(found, who, block, views, len(instances), block in keep_clips)
+            found.instances.append(who)
         if progress is not None:
             progress(done, len(instances))
-    found.vectors = {name: rows[: len(found.instances)] for name, rows in found.vectors.items()}
+    return _shortened(found)
+
+
+def _add(
+    found: VideoFeatures, who: Instance, block: Block, views: dict[str, np.ndarray], room: int, keep: bool
+) -> None:
+    """Write the features of one video; the arrays are made when the first video tells their width."""
+    clips_VD = next(iter(views.values())) if len(views) == 1 else np.concatenate(list(views.values()), axis=1)
+    mean_D = clips_VD.mean(axis=0)
+    if not np.isfinite(mean_D).all():
+        raise NonFiniteError(f"{who.path}: the features from '{block.who}' are not finite; use another checkpoint")
+    if block not in found.vectors:
+        found.columns[block] = _columns({name: view.shape[1] for name, view in views.items()})
+        found.vectors[block] = np.empty((room, len(mean_D)), np.float32)
+        if keep:
+            found.clips[block] = np.empty((room, *clips_VD.shape), np.float32)
+    found.vectors[block][len(found.instances)] = mean_D
+    if keep:
+        found.clips[block][len(found.instances)] = clips_VD
+
+
+def _shortened(found: VideoFeatures) -> VideoFeatures:
+    """Without the rows of files that could not be read; views of the arrays, no copies."""
+    count = len(found.instances)
+    found.vectors = {block: rows[:count] for block, rows in found.vectors.items()}
+    found.clips = {block: rows[:count] for block, rows in found.clips.items()}
+    found.spans_s = found.spans_s[:count]
     return found
-
-
-def _add(found: VideoFeatures, who: Instance, frames: np.ndarray, sources: Mapping[str, Source], room: int) -> None:
-    """Append the features of one video; the arrays are made when the first video tells their width."""
-    for name, source in sources.items():
-        views = {view: clips_VD.mean(axis=0) for view, clips_VD in source(frames).items()}
-        if not all(np.isfinite(mean).all() for mean in views.values()):
-            raise NonFiniteError(f"{who.path}: the features from '{name}' are not finite; use another checkpoint")
-        if name not in found.vectors:
-            found.columns[name] = _columns({view: len(mean) for view, mean in views.items()})
-            found.vectors[name] = np.empty((room, sum(map(len, views.values()))), np.float32)
-        found.vectors[name][len(found.instances)] = np.concatenate(list(views.values()))
-    found.instances.append(who)
 
 
 def _columns(widths: dict[str, int]) -> dict[str, slice]:

@@ -12,18 +12,32 @@ import cv2
 import numpy as np
 import torch
 
-from unreel.evaluation.features import Source, encoder_source
+from unreel.evaluation.features import Block, Source, VideoFeatures, encoder_source
 from unreel.models.encoder import Encoder, EncoderSpec
 
 CHANCE, MEAN_FRAME, DIFFERENCE, UNTRAINED = "chance", "mean frame (pixels)", "frame difference", "untrained encoder"
-THUMB = 32
+COLOURS = "colour histogram"
+PIXELS = "pixels"  # the layer of what looks at pixels
+THUMB, SHADES = 32, 8
 DESCRIPTIONS = {
     CHANCE: "expected figure of a random ranking, exact (hypergeometric) for the class counts of the gallery",
     MEAN_FRAME: f"mean over all frames of the same clips, centre crop, shrunk to {THUMB} x {THUMB} RGB in [0, 1]",
     DIFFERENCE: f"mean absolute difference of consecutive frames of the same clips, centre crop, {THUMB} x {THUMB} RGB",
+    COLOURS: f"share of the pixels in each of {SHADES} x {SHADES} x {SHADES} RGB colours, mean over all frames of the "
+    "same clips, centre crop",
     UNTRAINED: "same network with fresh random weights, all views joined, in eval mode: its batch norm has seen no "
     "data, so running mean 0 and variance 1",
 }
+
+
+def is_floor(row: str, features: VideoFeatures) -> bool:
+    """Whether a row of a table did not learn from the person's videos: all but the encoder's own."""
+    return row == CHANCE or any(block.who == row for block in features.vectors)
+
+
+def described(row: str) -> str:
+    """What a floor is; a row that is not one of ours is a frozen model, which its name tells."""
+    return DESCRIPTIONS.get(row, "a model from elsewhere, frozen")
 
 
 def chance(query_labels: Sequence[str], gallery_labels: Sequence[str], ks: Sequence[int]) -> dict[int, float]:
@@ -44,9 +58,9 @@ def chance(query_labels: Sequence[str], gallery_labels: Sequence[str], ks: Seque
 def mean_frame(spec: EncoderSpec) -> Source:
     """The mean RGB frame of each clip, THUMB x THUMB, flattened: (V, 3 * THUMB ** 2)."""
 
-    def source(frames: np.ndarray) -> dict[str, np.ndarray]:
+    def source(frames: np.ndarray, number: int) -> dict[Block, dict[str, np.ndarray]]:
         clips = _cropped(frames, spec.views.size)[:, spec.clip.lead_in :]
-        return {"pixels": _thumbs(clips.mean(axis=1, dtype=np.float32))}
+        return {Block(MEAN_FRAME, PIXELS): {PIXELS: _thumbs(clips.mean(axis=1, dtype=np.float32))}}
 
     return source
 
@@ -54,11 +68,24 @@ def mean_frame(spec: EncoderSpec) -> Source:
 def frame_difference(spec: EncoderSpec) -> Source:
     """Where each clip moves: its mean absolute frame difference, THUMB x THUMB, flattened: (V, 3 * THUMB ** 2)."""
 
-    def source(frames: np.ndarray) -> dict[str, np.ndarray]:
+    def source(frames: np.ndarray, number: int) -> dict[Block, dict[str, np.ndarray]]:
         clips = _cropped(frames, spec.views.size)
         steps = [cv2.absdiff(*pair) for clip in clips for pair in zip(clip[1:], clip[:-1], strict=True)]
         moved = np.stack(steps) if steps else np.zeros_like(clips[:, 0])
-        return {"pixels": _thumbs(moved.reshape(len(clips), -1, *moved.shape[1:]).mean(axis=1, dtype=np.float32))}
+        mean = moved.reshape(len(clips), -1, *moved.shape[1:]).mean(axis=1, dtype=np.float32)
+        return {Block(DIFFERENCE, PIXELS): {PIXELS: _thumbs(mean)}}
+
+    return source
+
+
+def colour_histogram(spec: EncoderSpec) -> Source:
+    """Which colours a clip shows, wherever and whenever: (V, SHADES ** 3), each row sums to 1."""
+
+    def source(frames: np.ndarray, number: int) -> dict[Block, dict[str, np.ndarray]]:
+        clips = _cropped(frames, spec.views.size)[:, spec.clip.lead_in :] // np.uint8(256 // SHADES)
+        code = (clips[..., 0].astype(np.int64) * SHADES + clips[..., 1]) * SHADES + clips[..., 2]
+        counts = np.stack([np.bincount(clip.ravel(), minlength=SHADES**3) for clip in code])
+        return {Block(COLOURS, PIXELS): {PIXELS: (counts / code[0].size).astype(np.float32)}}
 
     return source
 
@@ -72,13 +99,10 @@ def untrained_encoder(encoder: Encoder, seed: int = 0) -> Encoder:
     return fresh.to(device).eval()
 
 
-def floor_sources(encoder: Encoder, layer: str, seed: int = 0) -> dict[str, Source]:
-    """The floors that look at frames, by row name; `chance` needs the labels only."""
-    return {
-        MEAN_FRAME: mean_frame(encoder.spec),
-        DIFFERENCE: frame_difference(encoder.spec),
-        UNTRAINED: encoder_source(untrained_encoder(encoder, seed), layer),
-    }
+def floor_sources(encoder: Encoder, layers: Sequence[str], seed: int = 0) -> list[Source]:
+    """The floors that look at frames; `chance` needs the labels only."""
+    pixels = [look(encoder.spec) for look in (mean_frame, colour_histogram, frame_difference)]
+    return [*pixels, encoder_source(untrained_encoder(encoder, seed), UNTRAINED, layers)]
 
 
 def _cropped(frames: np.ndarray, size: int) -> np.ndarray:

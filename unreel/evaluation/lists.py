@@ -2,13 +2,17 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from unreel.errors import InputError
 from unreel.types import Instance
+from unreel.video.order import generator
 
-NO_SIZE = -1
+NO_SIZE, FEW_GROUPS = -1, 10
 
 
 def check_lists(train: Sequence[Instance], test: Sequence[Instance]) -> None:
@@ -55,6 +59,9 @@ def cautions(test: Sequence[Instance], train: Sequence[Instance], ks: Sequence[i
     if large:
         which = ", ".join(f"R@{k}" for k in large)
         said.append(f"{which}: the gallery has {len(train)} videos only, so this is the figure for all of them.")
+    sources = {i.group for i in test if i.group}
+    if 0 < len(sources) < FEW_GROUPS and len(test) > len(sources):
+        said.append(f"the test videos come from {len(sources)} groups only; error bars over so few are too narrow.")
     groups = {i.group for i in test if i.group} & {i.group for i in train if i.group}
     if groups:
         few = ", ".join(sorted(groups)[:5])
@@ -76,3 +83,28 @@ def _digest(path: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return path
+
+
+def group_validation(instances: Sequence[Instance], share: float = 0.2, seed: int = 0) -> np.ndarray:
+    """Which training videos to choose values by: bool (N,), whole groups at a time, about `share` of the videos.
+
+    A video without a group is its own. Every class with two groups or more keeps one for training, and has one here
+    where groups allow it. All False when no class has two groups.
+    """
+    names = [i.group or f"\0{i.path}@{i.start_s}" for i in instances]
+    members: dict[str, list[int]] = {}
+    for n, name in enumerate(names):
+        members.setdefault(name, []).append(n)
+    training = Counter(label for rows in members.values() for label in {instances[n].label for n in rows})
+    chosen, seen, held = np.zeros(len(names), bool), set[str](), 0
+    known = sorted(members)
+    order = [known[k] for k in generator(seed, 0, 0, "validation").permutation(len(known))]
+    for first in (True, False):  # first what brings a class that is not here yet, then up to the share
+        for name in order:
+            rows, labels = members[name], {instances[n].label for n in members[name]}
+            new = bool(labels - seen) if first else held + len(rows) <= share * len(names)
+            if not chosen[rows[0]] and new and all(training[label] > 1 for label in labels):
+                chosen[rows], held = True, held + len(rows)
+                seen |= labels
+                training.subtract(labels)
+    return chosen

@@ -1,139 +1,73 @@
 """Nearest-neighbour retrieval: do the nearest training videos of a test video show its class?
 
-The protocol of Tao, Wang and Yamasaki 2020 (BestJuly/IIC, retrieval script; METHODS 1.6): 10 clips per video, centre
-crop, last map max-pooled and flattened, mean over clips, cosine, R@k = any of the k nearest has the query's class.
-Where we deviate: every query and every gallery video counts (the release drops the last partial batch of each).
+Two protocols of the literature, never to be mixed in one table:
+
+    iic      last map max-pooled and flattened (9216 numbers), nothing centred. Tao, Wang and Yamasaki 2020
+             (BestJuly/IIC, retrieval script; METHODS 1.6). The release drops the last partial batch of queries and of
+             gallery; here every video counts
+    dualvar  last map averaged (512 numbers), centred. Zhang et al. 2021 (lzhangbj/DualVar; METHODS 4.6). The
+             release centres the queries with their own mean, so the test set as a whole takes part in each answer; by
+             default both sides are centred with the gallery's mean, `--centring own` is theirs
+
+Both: 10 clips per video, centre crop, mean over clips, cosine, R@k = any of the k nearest has the query's class. The
+mean of the average precision over queries (mAP) looks at the whole ranking.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
-from rich.table import Table
 
 from unreel.errors import InputError, unknown
 from unreel.evaluation import floors as flooring
-from unreel.evaluation.features import Progress, VideoFeatures, encoder_source, video_features
+from unreel.evaluation.bootstrap import bootstrap_interval
+from unreel.evaluation.features import JOINT, TRAINED, Block, Progress, Source, VideoFeatures, encoder_source
+from unreel.evaluation.features import video_features as pass_over
 from unreel.evaluation.lists import cautions, check_lists
-from unreel.models.encoder import LAYERS, Encoder
+from unreel.evaluation.ranking import average_precisions, first_correct, nearest
+from unreel.evaluation.result import Result
+from unreel.models.encoder import LAYERS, Encoder, EncoderSpec
 from unreel.types import Instance
 
-TRAINED, JOINT = "encoder", "joint"
-QUERY_CHUNK, GALLERY_CHUNK = 256, 1024
+Centring = Literal["none", "gallery", "own"]
+Unit = Literal["video", "clip"]
+CROPS = (1, 3)
 
 
 @dataclass(frozen=True)
 class RetrievalProtocol:
-    """Clips per video, layer and the k of R@k; `shown` queries keep their nearest neighbours for the report."""
+    """Layer, centring, clips and crops per video, what is ranked, and the k of R@k.
 
-    num_clips: int = 10
+    `shown` queries keep their nearest neighbours for the report.
+    """
+
+    name: str = "iic"
     layer: str = "conv5"
+    centring: Centring = "none"
+    num_clips: int = 10
+    num_crops: int = 1
+    unit: Unit = "video"
     ks: tuple[int, ...] = (1, 5, 10, 20, 50)
     shown: int = 24
 
     def __post_init__(self) -> None:
-        if self.layer not in LAYERS:
-            raise unknown("layer", self.layer, LAYERS)
+        for value, known in ((self.layer, LAYERS), (self.centring, get_args(Centring)), (self.unit, get_args(Unit))):
+            if value not in known:
+                raise unknown("retrieval option", value, known)
+        if self.num_crops not in CROPS:
+            raise InputError(f"crops of a clip are 1 (centre) or 3 (left, centre, right), got {self.num_crops}")
         if self.num_clips < 1 or not self.ks or min(self.ks) < 1:
             raise InputError(f"retrieval needs 1 clip and k=1 or more, got num_clips={self.num_clips}, ks={self.ks}")
 
 
-@dataclass
-class RetrievalResult:
-    """Row name to {k: percent}, the protocol they were taken under, and neighbours to look at."""
-
-    rows: dict[str, dict[int, float]]
-    protocol: dict[str, Any]
-    neighbours: list[dict[str, Any]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        rows = {name: {str(k): value for k, value in row.items()} for name, row in self.rows.items()}
-        parts = {"protocol": self.protocol, "warnings": self.warnings, "neighbours": self.neighbours}
-        return {"kind": "retrieval", "rows": rows, **parts}
-
-    def table(self) -> Table:
-        """For the terminal, with the protocol as caption."""
-        table = Table(title="Retrieval, R@k in percent", caption=caption(self.protocol), caption_justify="left")
-        table.add_column("features")
-        for k in next(iter(self.rows.values())):
-            table.add_column(f"R@{k}", justify="right")
-        for name, row in self.rows.items():
-            learned = name not in flooring.DESCRIPTIONS
-            table.add_row(name, *(f"{v:.1f}" for v in row.values()), style="bold" if learned else "dim")
-        return table
-
-
-def caption(protocol: dict[str, Any]) -> str:
-    """The protocol in one sentence."""
-    rate = f"{protocol['fps']:g} fps" if protocol["fps"] else f"stride {protocol['stride_frames']}"
-    dimensions = ", ".join(f"{name} {d}" for name, d in protocol["dimensions"].items())
-    return (
-        f"{protocol['queries']} queries against {protocol['gallery']} gallery videos, {protocol['classes']} classes; "
-        f"{protocol['num_clips']} clips of {protocol['num_frames']} frames ({rate}) per video, {protocol['size']} px, "
-        f"centre crop, layer {protocol['layer']}, mean over clips, {protocol['distance']} ({dimensions} numbers)"
-    )
-
-
-def similarity(query_QD: np.ndarray, gallery_ND: np.ndarray) -> np.ndarray:
-    """Cosine similarity, float32 (Q, N). Worked out in double, so that equal vectors tie wherever they stand."""
-    query = _unit(query_QD)
-    parts = [query @ _unit(gallery_ND[i : i + GALLERY_CHUNK]).T for i in range(0, len(gallery_ND), GALLERY_CHUNK)]
-    return np.concatenate(parts, axis=1).astype(np.float32)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = vectors.astype(np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
-def _chunks(query_QD: np.ndarray, gallery_ND: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, len(query_QD), QUERY_CHUNK):
-        yield start, similarity(query_QD[start : start + QUERY_CHUNK], gallery_ND)
-
-
-def first_correct(
-    query_QD: np.ndarray, gallery_ND: np.ndarray, query_labels: Sequence[str], gallery_labels: Sequence[str]
-) -> np.ndarray:
-    """Rank (0 is best) of the nearest gallery video of the query's class, int64 (Q,); N where there is none.
-
-    Of equally near videos the one that stands first in the gallery comes first. Raises InputError for empty lists.
-    """
-    if not len(query_QD) or not len(gallery_ND):
-        raise InputError(f"retrieval needs queries and a gallery, got {len(query_QD)} and {len(gallery_ND)} videos")
-    gallery, positions = np.asarray(gallery_labels), np.arange(len(gallery_ND))
-    ranks = []
-    for start, score_QN in _chunks(query_QD, gallery_ND):
-        correct_QN = np.asarray(query_labels[start : start + len(score_QN)])[:, None] == gallery
-        masked_QN = np.where(correct_QN, score_QN, -np.inf)
-        best_Q1, where_Q1 = masked_QN.max(1, keepdims=True), masked_QN.argmax(1)[:, None]
-        ahead_QN = (score_QN > best_Q1) | ((score_QN == best_Q1) & (positions < where_Q1))
-        ranks.append(ahead_QN.sum(axis=1))
-    return np.concatenate(ranks)
-
-
-def recall_at_k(
-    query_QD: np.ndarray,
-    gallery_ND: np.ndarray,
-    query_labels: Sequence[str],
-    gallery_labels: Sequence[str],
-    ks: Sequence[int],
-) -> dict[int, float]:
-    """Percentage of queries with their class among the k nearest gallery videos; a k above N means all N."""
-    ranks = first_correct(query_QD, gallery_ND, query_labels, gallery_labels)
-    return {k: 100.0 * float(np.mean(ranks < min(k, len(gallery_ND)))) for k in ks}
-
-
-def nearest(query_QD: np.ndarray, gallery_ND: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions int64 (Q, k) and cosines (Q, k) of the k nearest, best first, ties in the order of the gallery."""
-    orders, scores = [], []
-    for _, score_QN in _chunks(query_QD, gallery_ND):
-        order = np.argsort(-score_QN, axis=1, kind="stable")[:, :k]
-        orders.append(order)
-        scores.append(np.take_along_axis(score_QN, order, axis=1))
-    return np.concatenate(orders), np.concatenate(scores)
+def protocol_named(name: str, **changes: Any) -> RetrievalProtocol:
+    """A protocol of the literature with some values changed; what is None is not. Raises InputError."""
+    known = {"iic": RetrievalProtocol(), "dualvar": RetrievalProtocol("dualvar", "pooled", "gallery")}
+    if name not in known:
+        raise unknown("retrieval protocol", name, known)
+    return dataclasses.replace(known[name], **{n: v for n, v in changes.items() if v is not None})
 
 
 def evaluate_retrieval(
@@ -144,57 +78,133 @@ def evaluate_retrieval(
     floors: bool = True,
     workers: int = 0,
     progress: Progress | None = None,
-) -> RetrievalResult:
-    """R@k of labelled test videos against labelled training videos, floors in the same table.
+) -> Result:
+    """R@k and mAP of labelled test videos against labelled training videos, floors in the same table.
 
     Raises InputError when a list is empty, a video has no class, or a test video is in the gallery too.
     """
     protocol = protocol or RetrievalProtocol()
+    sources: list[Source] = flooring.floor_sources(encoder, (protocol.layer,)) if floors else []
+    sources.append(encoder_source(encoder, layers=(protocol.layer,), num_crops=protocol.num_crops))
+    keep = Everything() if protocol.unit == "clip" else ()
+    gallery, query = both_lists(encoder.spec, train, test, sources, protocol.num_clips, keep, workers, progress)
+    return retrieval(gallery, query, encoder.spec, protocol)
+
+
+class Everything:
+    """Contains whatever it is asked for: the clips of every block are kept."""
+
+    def __contains__(self, block: object) -> bool:
+        return True
+
+
+def both_lists(
+    spec: EncoderSpec,
+    train: Sequence[Instance],
+    test: Sequence[Instance],
+    sources: Sequence[Source],
+    num_clips: int,
+    keep_clips: Any = (),
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> tuple[VideoFeatures, VideoFeatures]:
+    """Features of the training and of the test list. Raises InputError for lists that can't be compared."""
     check_lists(train, test)
-    sources = flooring.floor_sources(encoder, protocol.layer) if floors else {}
-    sources[TRAINED] = encoder_source(encoder, protocol.layer)
     total = len(train) + len(test)
 
-    def features(instances: Sequence[Instance], before: int) -> VideoFeatures:
+    def features(name: str, instances: Sequence[Instance], before: int) -> VideoFeatures:
         tell = None if progress is None else _shifted(progress, before, total)
-        return video_features(instances, encoder.spec, sources, protocol.num_clips, workers, tell)
-
-    gallery, query = features(train, 0), features(test, len(train))
-    for name, found in (("training", gallery), ("test", query)):
+        found = pass_over(instances, spec, sources, num_clips, keep_clips, workers, tell)
         if not found.instances:
             raise InputError(f"no video of the {name} list can be read, the first: {': '.join(found.left_out[0])}")
-    return RetrievalResult(
-        rows=_rows(query, gallery, protocol.ks, floors),
-        protocol=describe(encoder, protocol, query, gallery, floors),
-        neighbours=_neighbours(query, gallery, protocol.shown),
-        warnings=cautions(query.instances, gallery.instances, protocol.ks),
-    )
+        return found
+
+    return features("training", train, 0), features("test", test, len(train))
 
 
 def _shifted(progress: Progress, before: int, total: int) -> Progress:
     return lambda done, _: progress(before + done, total)
 
 
-def _rows(query: VideoFeatures, gallery: VideoFeatures, ks: Sequence[int], floors: bool) -> dict[str, dict[int, float]]:
-    labels = [i.label for i in query.instances], [i.label for i in gallery.instances]
-    rows = {flooring.CHANCE: flooring.chance(*labels, ks)} if floors else {}
-    for name in gallery.vectors:
-        if name != TRAINED:
-            rows[name] = recall_at_k(query.vectors[name], gallery.vectors[name], *labels, ks)
-    views = list(gallery.columns[TRAINED])
-    for view in views:
-        rows[view] = recall_at_k(query.view(TRAINED, view), gallery.view(TRAINED, view), *labels, ks)
-    if len(views) > 1:
-        rows[JOINT] = recall_at_k(query.vectors[TRAINED], gallery.vectors[TRAINED], *labels, ks)
-    return rows
+def retrieval(
+    gallery: VideoFeatures, query: VideoFeatures, spec: EncoderSpec, protocol: RetrievalProtocol | None = None
+) -> Result:
+    """The table from features that are there: floors, each view alone, all views side by side."""
+    protocol = protocol or RetrievalProtocol()
+    about = describe(gallery, query, spec, protocol)
+    result = Result("retrieval", "Retrieval, percent", {}, caption(about), about)
+    result.warnings = cautions(query.instances, gallery.instances, protocol.ks) + warnings(protocol)
+    labels = units(query.labels, query, protocol), units(gallery.labels, gallery, protocol)
+    result.rows[flooring.CHANCE] = chance(*labels, protocol.ks)
+    over_groups: dict[str, dict[str, tuple[float, float]]] = {}
+    for name, (block, columns) in gallery.table_rows(protocol.layer).items():
+        vectors = compared(gallery, query, block, columns, protocol)
+        ranks, precision = first_correct(*vectors, *labels), average_precisions(*vectors, *labels)
+        hits = {f"R@{k}": 100.0 * (ranks < min(k, len(labels[1]))) for k in protocol.ks}
+        result.rows[name] = {n: float(v.mean()) for n, v in hits.items()} | {"mAP": 100.0 * float(precision.mean())}
+        moving = {"R@1": hits["R@1"]} if "R@1" in hits else {}
+        moving["mAP"] = 100.0 * precision
+        videos = units([f"{n}" for n in range(len(query.instances))], query, protocol)
+        result.intervals[name] = {n: bootstrap_interval(v, videos) for n, v in moving.items()}
+        if any(query.groups):
+            groups = units(query.groups, query, protocol)
+            over_groups[name] = {n: bootstrap_interval(v, groups) for n, v in moving.items()}
+    result.floors = {n: flooring.described(n) for n in result.rows if flooring.is_floor(n, gallery)}
+    result.extras = {"neighbours": neighbours(gallery, query, protocol)}
+    if over_groups:
+        result.extras["intervals_over_groups"] = over_groups
+    return result
 
 
-def _neighbours(query: VideoFeatures, gallery: VideoFeatures, shown: int, k: int = 5) -> list[dict[str, Any]]:
-    """Some queries, evenly spread over the list, and their nearest gallery videos, all views joined."""
-    rows = np.unique(np.linspace(0, len(query.instances) - 1, min(shown, len(query.instances))).astype(int))
-    if not len(rows):
+def units(values: Sequence[str], part: VideoFeatures, protocol: RetrievalProtocol) -> list[str]:
+    """What is said of each video, for each of what is ranked: videos, or clips."""
+    return list(values) if protocol.unit == "video" else [v for v in values for _ in range(clips_of(part))]
+
+
+def clips_of(part: VideoFeatures) -> int:
+    return next(iter(part.clips.values())).shape[1]
+
+
+def compared(
+    gallery: VideoFeatures, query: VideoFeatures, block: Block, columns: slice, protocol: RetrievalProtocol
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of queries (Q, D) and gallery (N, D), centred as the protocol says."""
+    if protocol.unit == "video":
+        sides = [part.vectors[block][:, columns] for part in (query, gallery)]
+    else:
+        sides = [part.clips[block][..., columns].reshape(-1, part.clips[block][..., columns].shape[-1])
+                 for part in (query, gallery)]  # fmt: skip
+    asked, answering = sides
+    if protocol.centring == "none":
+        return asked, answering
+    mean_D = answering.mean(axis=0)
+    return asked - (asked.mean(axis=0) if protocol.centring == "own" else mean_D), answering - mean_D
+
+
+def chance(query_labels: Sequence[str], gallery_labels: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
+    """Expected figures of a random ranking."""
+    return {f"R@{k}": v for k, v in flooring.chance(query_labels, gallery_labels, ks).items()}
+
+
+def warnings(protocol: RetrievalProtocol) -> list[str]:
+    if protocol.centring != "own":
         return []
-    orders, scores = nearest(query.vectors[TRAINED][rows], gallery.vectors[TRAINED], k)
+    return [
+        "queries are centred with their own mean, as in the DualVar release: each answer then depends on the other "
+        "test videos, so these figures stand beside others of that kind only"
+    ]
+
+
+def neighbours(
+    gallery: VideoFeatures, query: VideoFeatures, protocol: RetrievalProtocol, k: int = 5
+) -> list[dict[str, Any]]:
+    """Some queries, evenly spread over the list, and their nearest gallery videos, all views joined."""
+    block = next((b for b in gallery.vectors if b.who == TRAINED and b.layer == protocol.layer), None)
+    rows = np.unique(np.linspace(0, len(query.instances) - 1, min(protocol.shown, len(query.instances))).astype(int))
+    if block is None or not len(rows):
+        return []
+    asked, answering = compared(gallery, query, block, slice(None), dataclasses.replace(protocol, unit="video"))
+    orders, scores = nearest(asked[rows], answering, k)
     hits = [
         [{**_who(gallery.instances[n]), "score": round(float(s), 6)} for n, s in zip(order, score, strict=True)]
         for order, score in zip(orders, scores, strict=True)
@@ -208,32 +218,59 @@ def _who(instance: Instance) -> dict[str, Any]:
     return {"path": instance.path, "start_s": instance.start_s, "end_s": end_s, "label": instance.label}
 
 
+def caption(about: dict[str, Any]) -> str:
+    """The protocol in one sentence."""
+    rate = f"{about['fps']:g} fps" if about["fps"] else f"stride {about['stride_frames']}"
+    dimensions = ", ".join(f"{name} {d}" for name, d in about["dimensions"].items())
+    crops = "centre crop" if about["num_crops"] == 1 else f"{about['num_crops']} crops"
+    mean = "mean over clips" if about["unit"] == "video" else "each clip asks and answers by itself"
+    centring = {"none": "", "gallery": "centred by the gallery's mean, ", "own": "each side centred by its own mean, "}
+    return (
+        f"protocol {about['protocol']}: {about['queries']} queries against {about['gallery']} gallery videos, "
+        f"{about['classes']} classes; {about['num_clips']} clips of {about['num_frames']} frames ({rate}) per video, "
+        f"{about['size']} px, {crops}, layer {about['layer']}, {mean}, {centring[about['centring']]}"
+        f"{about['distance']} ({dimensions} numbers)"
+    )
+
+
 def describe(
-    encoder: Encoder, protocol: RetrievalProtocol, query: VideoFeatures, gallery: VideoFeatures, floors: bool
+    gallery: VideoFeatures, query: VideoFeatures, spec: EncoderSpec, protocol: RetrievalProtocol
 ) -> dict[str, Any]:
     """Everything that a figure depends on, as plain JSON."""
-    spec, widths = encoder.spec, {n: s.stop - s.start for n, s in gallery.columns[TRAINED].items()}
+    block = Block(TRAINED, protocol.layer)
+    widths = {n: s.stop - s.start for n, s in gallery.columns.get(block, {}).items()}
     widths |= {JOINT: sum(widths.values())} if len(widths) > 1 else {}
-    left_out = [("training", *f) for f in gallery.left_out] + [("test", *f) for f in query.left_out]
-    clip = {k: v for k, v in dataclasses.asdict(spec.clip).items() if k != "lead_in"}
     return {
+        "protocol": protocol.name,
+        **describe_clips(gallery, query, spec),
         "num_clips": protocol.num_clips,
-        "clip_choice": "evenly spread over the video",
+        "num_crops": protocol.num_crops,
+        "unit": protocol.unit,
         "layer": protocol.layer,
-        **clip,
+        "centring": protocol.centring,
+        "dimensions": widths,
+        "joint": "raw features of the views side by side, then the mean over clips",
+        "distance": "cosine",
+        "queries": len(query.instances),
+        "gallery": len(gallery.instances),
+        "ties": "the video that stands first in the gallery",
+        "intervals": "95 %, percentile bootstrap over queries, 1,000 draws",
+    }
+
+
+def describe_clips(train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec) -> dict[str, Any]:
+    """What every evaluation on evenly spread clips has to say of them, of the encoder and of files left out."""
+    left_out = [("training", *f) for f in train.left_out] + [("test", *f) for f in test.left_out]
+    return {
+        "clip_choice": "evenly spread over the video",
+        **{k: v for k, v in dataclasses.asdict(spec.clip).items() if k != "lead_in"},
         "size": spec.views.size,
         "crop": f"centre, of frames resized to {spec.views.resize_hw[1]} x {spec.views.resize_hw[0]}",
         "views": list(spec.views.names),
         "residual": dataclasses.asdict(spec.views.residual) if "residual" in spec.views.names else None,
         "standardize": spec.views.standardize,
-        "dimensions": widths,
-        "joint": "raw features of the views side by side, then the mean over clips",
-        "distance": "cosine",
         "backbone": spec.backbone,
         "method": spec.method,
-        "queries": len(query.instances),
-        "gallery": len(gallery.instances),
-        "classes": len({i.label for i in [*query.instances, *gallery.instances]}),
+        "classes": len({*train.labels, *test.labels}),
         "left_out": [{"list": where, "path": path, "reason": reason} for where, path, reason in left_out],
-        "floors": flooring.DESCRIPTIONS if floors else {},
     }

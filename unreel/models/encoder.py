@@ -28,7 +28,7 @@ from unreel.views.recipe import ViewSpec, inference_views
 from unreel.views.residual import Residual
 
 WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
-LAYERS = ("pooled", "conv5")
+LAYERS = ("pooled", "conv5", "map")
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,25 @@ class Encoder(nn.Module):
         known = getattr(self.backbone, "rebuild_options", {})  # a foreign network's, so that a checkpoint suffices
         self.spec = dataclasses.replace(spec, options=spec.options | known)
 
-    @torch.inference_mode()
     def features(self, frames: Tensor, layer: str = "pooled") -> dict[str, Tensor]:
         """Features (B, D) of each view of uint8 clips (B, lead_in + T, H, W, C); batch norm as at the end of training.
 
         `pooled` is the global average of the last map, `conv5` the map max-pooled by (1, 2, 2) and flattened
-        (9216 numbers for the paper's networks). Source: BestJuly/IIC, retrieval script.
+        (9216 numbers for the paper's networks), `map` the whole of it. Source: BestJuly/IIC, retrieval script.
+        """
+        return self.layers(frames, (layer,))[layer]
+
+    @torch.inference_mode()
+    def layers(self, frames: Tensor, layers: Sequence[str], num_crops: int = 1) -> dict[str, dict[str, Tensor]]:
+        """Several layers of one call of the network: layer to view to features (B * num_crops, D).
+
+        The crops of a clip, evenly spread along the longer side of the frame, stand beside each other.
         """
         device = next(self.backbone.parameters()).device
         self.backbone.eval()
-        views = inference_views(frames.to(device), self.spec.views)
-        return {name: flatten(self.backbone(view), layer) for name, view in views.items()}
+        views = inference_views(frames.to(device), self.spec.views, num_crops)
+        maps = {name: self.backbone(view) for name, view in views.items()}
+        return {layer: {name: flatten(m, layer) for name, m in maps.items()} for layer in layers}
 
     def embed(self, source: str | Path | Sequence[str | Path], num_clips: int = 10, per: str = "video") -> Embeddings:
         """Embed a video, a folder, a list file or several videos: one unit-length row per video, or per clip.
@@ -98,6 +106,8 @@ def flatten(map_BDTHW: Tensor, layer: str) -> Tensor:
     if layer == "conv5":
         height, width = map_BDTHW.shape[3:]
         return F.max_pool3d(map_BDTHW, (1, min(2, height), min(2, width))).flatten(1)
+    if layer == "map":
+        return map_BDTHW.flatten(1)
     raise InputError(f"unknown layer '{layer}'. Known: {', '.join(LAYERS)}")
 
 
@@ -202,6 +212,14 @@ def load_encoder(path: str | Path, allow_import: bool = False) -> Encoder:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise CheckpointError(f"{folder}: the weights do not fit a {spec.backbone} backbone ({first})") from error
     return encoder.eval()
+
+
+def read_spec(folder: Path) -> EncoderSpec:
+    """What the encoder of a checkpoint is, without its weights. Raises CheckpointError."""
+    try:
+        return EncoderSpec.from_json(json.loads((folder / DESCRIPTION).read_text()))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: the encoder's {DESCRIPTION} can't be read ({error})") from error
 
 
 def checkpoint_folder(path: Path) -> Path:

@@ -10,15 +10,26 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from unreel.errors import InputError
 from unreel.video.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, Folder, Listed, hmdb51_rows, read_list, respelled, table
 
-__all__ = ["VIDEO_SUFFIXES", "Listed", "find_videos", "official_split", "read_split"]
+__all__ = ["VIDEO_SUFFIXES", "Listed", "find_videos", "official_lists"]
 
 _UCF101_NAME = re.compile(r"v_(?P<name>.+)_g(?P<group>\d+)_c\d+")
 _HMDB51_NAME = re.compile(r"(?P<name>.+)_[fhul]_[nc]m_np\d+_(?:ba|fr|le|ri)_(?:bad|med|goo)_\d+")
-_SUBFOLDERS = ("", "ucfTrainTestlist", "testTrainMulti_7030_splits")
+SUBFOLDERS = ("", "ucfTrainTestlist", "testTrainMulti_7030_splits", "annotations", "labels", "splits")
+
+
+class Official(NamedTuple):
+    """The two sides of an official split as the lists give them, files unchecked, and the lists they are from."""
+
+    kind: str
+    train: list[Listed]
+    test: list[Listed]
+    sources: tuple[str, str]
+    unused: int = 0
 
 
 def find_videos(source: Path, root: Path | None = None) -> list[Listed]:
@@ -34,39 +45,31 @@ def find_videos(source: Path, root: Path | None = None) -> list[Listed]:
         raise InputError(f"{source}: no such folder or list. Give a folder of videos, or a list (.txt, .csv)")
     if source.suffix.lower() in LIST_SUFFIXES:
         root = source.parent if root is None else Path(root)
-        return _described(_unique(read_list(source, Folder(root)), source), root)
+        return described(_unique(read_list(source, Folder(root)), source), root)
     return [Listed(source, group=_group_by_name(source))]
 
 
-def read_split(folder: Path, train: Path, test: Path) -> tuple[list[Listed], list[Listed]]:
-    """Training and test list of a labelled data folder, resolved under `folder`.
+def official_lists(splits: Path, number: int, folder: Path, kinds: tuple[str, ...] = ("UCF101", "HMDB51")) -> Official:
+    """Split `number` of UCF101 (trainlist01.txt ...) or HMDB51 (<class>_test_split1.txt ...), with nothing checked.
 
-    Raises InputError when a listed file does not exist, a list is empty, or a video is in both lists.
+    Files are known by class and name; the container may differ from the list's `.avi`. Raises InputError when there are
+    no lists of these kinds.
     """
-    found = Folder(_existing_folder(folder))
-    lists = [_unique(read_list(Path(path), found), Path(path)) for path in (train, test)]
-    return _checked_split(lists[0], lists[1], found.root, f"{train}, {test}")
-
-
-def official_split(splits: Path, number: int, folder: Path) -> tuple[list[Listed], list[Listed]]:
-    """Split `number` of UCF101 (trainlist01.txt ...) or HMDB51 (<class>_test_split1.txt ...), resolved under `folder`.
-
-    Files are known by class and name; the container may differ from the list's `.avi`. Raises InputError like
-    `read_split`, and when `splits` holds neither kind of list.
-    """
-    found = Folder(_existing_folder(folder), any_suffix=True)
-    for base in (Path(splits) / sub for sub in _SUBFOLDERS):
+    found = Folder(folder, any_suffix=True)
+    for base in (Path(splits) / sub for sub in SUBFOLDERS):
         train, test = base / f"trainlist{number:02d}.txt", base / f"testlist{number:02d}.txt"
-        if train.is_file() and test.is_file():
-            return _checked_split(read_list(train, found), read_list(test, found), found.root, f"{train}, {test}")
+        if "UCF101" in kinds and train.is_file() and test.is_file():
+            return Official("UCF101", read_list(train, found), read_list(test, found), (str(train), str(test)))
         lists = sorted(base.glob(f"*_test_split{number}.txt"))
-        if lists:
+        if "HMDB51" in kinds and lists:
             rows = [row for path in lists for row in hmdb51_rows(path, found)]
-            sides = [[item for item, side in rows if side == wanted] for wanted in "12"]
-            return _checked_split(sides[0], sides[1], found.root, f"{base}/*_test_split{number}.txt")
+            train_rows, test_rows = ([item for item, side in rows if side == wanted] for wanted in "12")
+            source = f"{base}/*_test_split{number}.txt"
+            unused = len(rows) - len(train_rows) - len(test_rows)
+            return Official("HMDB51", train_rows, test_rows, (source, source), unused)
     raise InputError(
         f"{splits}: no official split {number}. Looked for trainlist{number:02d}.txt with testlist{number:02d}.txt "
-        f"(UCF101) and for *_test_split{number}.txt (HMDB51), here and in {' or '.join(_SUBFOLDERS[1:])}"
+        f"(UCF101) and for *_test_split{number}.txt (HMDB51), here and in {', '.join(SUBFOLDERS[1:])}"
     )
 
 
@@ -89,17 +92,34 @@ def walk(folder: Path) -> Iterator[Path]:
     yield from unlistable
 
 
+def barren_folders(root: Path) -> list[str]:
+    """Names of its folders that hold no video at any depth; those that hold lists are no classes, and left out."""
+    ends = LIST_SUFFIXES | {".json"}
+    plain = [path for path in _folders(root) if not any(name.suffix.lower() in ends for name in _inside(path))]
+    return [path.name for path in plain if next(walk(path), None) is None]
+
+
+def nesting_folders(root: Path) -> list[Path]:
+    """Its folders that hold folders themselves: UCF-101, hmdb51_org, whatever is unpacked next to the lists."""
+    return [path for path in _folders(root) if _folders(path)]
+
+
+def _folders(root: Path) -> list[Path]:
+    return [path for path in _inside(root) if path.is_dir() and not path.name.startswith(".")]
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:  # it can't be listed; `walk` names it
+        return []
+
+
 def _in_folder(folder: Path) -> list[Listed]:
     paths = sorted(walk(folder), key=lambda path: path.parts)
     if not paths:
         raise InputError(f"{folder}: no video in it or below it (looked for {' '.join(sorted(VIDEO_SUFFIXES))})")
-    return _described([Listed(path) for path in paths], folder)
-
-
-def _existing_folder(folder: Path) -> Path:
-    if not Path(folder).is_dir():
-        raise InputError(f"{folder}: no such folder. Give the folder that holds the listed videos")
-    return Path(folder)
+    return described([Listed(path) for path in paths], folder)
 
 
 def _unique(listed: Iterable[Listed], source: Path) -> list[Listed]:
@@ -112,25 +132,7 @@ def _unique(listed: Iterable[Listed], source: Path) -> list[Listed]:
     return list(first.values())
 
 
-def _checked_split(
-    train: list[Listed], test: list[Listed], folder: Path, source: str
-) -> tuple[list[Listed], list[Listed]]:
-    if not train or not test:
-        raise InputError(f"{source}: the {'training' if not train else 'test'} list names no video")
-    _refuse(source, "listed but not found", [item.path for item in train + test if not item.path.is_file()])
-    twice = {item.path.resolve() for item in train} & {item.path.resolve() for item in test}
-    _refuse(source, "in both lists, training and test", sorted(twice))
-    described = _described(train + test, folder)
-    return described[: len(train)], described[len(train) :]
-
-
-def _refuse(source: str, what: str, paths: list[Path]) -> None:
-    if paths:
-        some = ", ".join(str(path) for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
-        raise InputError(f"{source}: {len(paths)} {'video' if len(paths) == 1 else 'videos'} {what}: {some}")
-
-
-def _described(listed: list[Listed], root: Path) -> list[Listed]:
+def described(listed: list[Listed], root: Path) -> list[Listed]:
     """Labels by class folder and groups by file or name, where the list itself gives none."""
     inside = [os.path.relpath(item.path, root) for item in listed]
     folders = {Path(path).parent for item, path in zip(listed, inside, strict=True) if not item.path.is_dir()}

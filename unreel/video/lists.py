@@ -1,13 +1,14 @@
-"""Lists of videos: one path a line, CSV or TSV tables, HMDB51's split files; and finding the files they name."""
+"""Lists of videos: one path a line, CSV or TSV tables, JSON, HMDB51's split files; and finding the files they name."""
 
 import csv
+import json
 import os
 import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from unreel.errors import InputError
 
@@ -74,21 +75,43 @@ def read_list(path: Path, found: Folder) -> list[Listed]:
     return listed
 
 
-def _lines(path: Path) -> list[str]:
+def read_text(path: Path) -> str:
+    """The text of a list. Raises InputError if it can't be read or is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: the list can't be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: the list is not UTF-8 text ({error.reason}); save it as UTF-8") from error
 
 
+def _lines(path: Path) -> list[str]:
+    return read_text(path).split("\n")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises InputError with the line where it breaks off or goes wrong."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}); fetch the file again") from error
+
+
 def table(path: Path) -> list[tuple[int, list[str]]]:
     """Line number and cells of each line that is not empty: commas and quotes in a .csv, bare tabs in a .tsv."""
     tabs = path.suffix.lower() == ".tsv"
     quoting: Literal[0, 3] = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
-    reader = csv.reader(_lines(path), delimiter="\t" if tabs else ",", quoting=quoting)
-    return [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
+    # Strict, because a quote that is never closed would else swallow the rest of the list in silence.
+    reader = csv.reader(_lines(path), delimiter="\t" if tabs else ",", quoting=quoting, strict=True)
+    rows, line = [], 1
+    try:
+        for cells in reader:
+            if any(map(str.strip, cells)):
+                rows.append((reader.line_num, [cell.strip() for cell in cells]))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}, line {line}: not valid CSV ({error}); is a quote left open?") from error
+    return rows
 
 
 def _text_rows(path: Path, found: Folder) -> Iterator[tuple[str, str, str]]:
@@ -118,9 +141,11 @@ def _table_rows(path: Path) -> Iterator[tuple[str, str, str]]:
 def hmdb51_rows(path: Path, found: Folder) -> Iterator[tuple[Listed, str]]:
     """Files of one class with their side: 1 train, 2 test, 0 unused. Names may begin with '#': no comments here."""
     label = re.sub(r"_test_split\d+$", "", path.stem)
-    for line in filter(None, map(str.strip, _lines(path))):
+    for number, line in enumerate(map(str.strip, _lines(path)), start=1):
+        if not line:
+            continue
         name, _, side = line.rpartition(" ")
         if side not in set("012"):
-            raise InputError(f"{path}: {line!r} does not end with 0 (unused), 1 (train) or 2 (test)")
+            raise InputError(f"{path}, line {number}: {line!r} does not end with 0 (unused), 1 (train) or 2 (test)")
         text = f"{label}/{name.strip()}"
         yield Listed(found.find(text) or found.root / text, label), side

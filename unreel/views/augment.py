@@ -78,6 +78,24 @@ def center_crop(clips: Tensor, size: int) -> Tensor:
     return clips[:, :, :, top : top + size, left : left + size]
 
 
+def spread_crops(clips: Tensor, size: int, count: int) -> Tensor:
+    """`count` squares evenly spread along the longer side, in the middle of the other: (B * count, C, T, size, size).
+
+    One is the centre. The crops of a clip stand beside each other.
+    """
+    if count == 1:
+        return center_crop(clips, size)
+    check_fits(clips, size)
+    room = clips.shape[3] - size, clips.shape[4] - size
+    along = 1 if clips.shape[4] >= clips.shape[3] else 0
+    crops = []
+    for k in range(count):
+        corner = [r // 2 for r in room]
+        corner[along] = round(room[along] * k / (count - 1))
+        crops.append(clips[:, :, :, corner[0] : corner[0] + size, corner[1] : corner[1] + size])
+    return torch.stack(crops, dim=1).flatten(0, 1)
+
+
 def random_resized_crop(
     clips: Tensor,
     u: Tensor,

@@ -71,7 +71,10 @@ def make_view(name: str, clips: Tensor, spec: ViewSpec) -> Tensor:
     return augment.normalize(rgb, IMAGENET_MEAN, IMAGENET_STD) if spec.standardize else rgb
 
 
-def inference_views(frames: Tensor, spec: ViewSpec) -> dict[str, Tensor]:
-    """Centre-cropped views of uint8 clips (B, lead_in + T, H, W, C), the same every time."""
-    clips = augment.center_crop(to_float(frames), spec.size)
+def inference_views(frames: Tensor, spec: ViewSpec, num_crops: int = 1) -> dict[str, Tensor]:
+    """Cropped views of uint8 clips (B, lead_in + T, H, W, C), the same every time: (B * num_crops, 3, T, size, size).
+
+    One crop is the centre; three are left, centre and right (top and bottom of an upright frame), side by side.
+    """
+    clips = augment.spread_crops(to_float(frames), spec.size, num_crops)
     return {name: make_view(name, clips, spec) for name in dict.fromkeys(spec.names)}

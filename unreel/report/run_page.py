@@ -3,23 +3,21 @@
 It is made from what the run folder holds and does without what is missing.
 """
 
-import contextlib
 import csv
 import json
 import math
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from unreel.errors import DiskError, RunError, UnreelError
-from unreel.evaluation import floors, neighbours, pictures
-from unreel.evaluation.retrieval import caption
+from unreel.errors import RunError, UnreelError
+from unreel.evaluation.result import Result
+from unreel.report import neighbours, pictures
+from unreel.report.template import write_html
 from unreel.video.manifest import Manifest
 from unreel.video.segments import SEGMENT_S
 from unreel.video.summary import duration, shown
@@ -65,18 +63,7 @@ def write_report(run: Path) -> Path:
     run = Path(run)
     if not run.is_dir():
         raise RunError(f"{run}: no such run folder")
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    pages = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    text = pages.get_template("report.html").render(page(run)).encode("utf-8", "backslashreplace")
-    aside = run / f".report.html.{os.getpid()}"
-    try:
-        aside.write_bytes(text)
-        aside.replace(run / "report.html")
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise DiskError(f"{run / 'report.html'}: the report can't be written ({error.strerror})") from error
-    return run / "report.html"
+    return write_html("run.html", page(run), run / "report.html")
 
 
 def page(run: Path) -> dict[str, Any]:
@@ -86,7 +73,7 @@ def page(run: Path) -> dict[str, Any]:
     pointer = load_json(run / "checkpoints" / "index.json", notes)
     metrics, monitors = load_csv(run / "metrics.csv"), load_csv(run / "monitors.csv")
     files = sorted((run / "evaluations").glob("*.json"), key=lambda f: (f.stat().st_mtime, f.name))
-    evaluations = [(f.stem, d) for f in files if (d := load_json(f, notes)).get("rows") and d.get("protocol")]
+    evaluations = [(f.stem, d) for f in files if is_result(d := load_json(f, notes))]
     manifest = load_manifest(run, notes)
     settings = config.get("settings") or {}
     segment_s = settings.get("segment_s") or SEGMENT_S
@@ -123,6 +110,11 @@ def load_json(path: Path, notes: list[str]) -> dict[str, Any]:
         notes.append(f"{path.name} can't be read ({error})")
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def is_result(data: dict[str, Any]) -> bool:
+    """Whether a file in evaluations/ is one that this version wrote."""
+    return {"kind", "title", "rows", "caption", "protocol"} <= data.keys() and bool(data["rows"])
 
 
 def load_csv(path: Path) -> list[Row]:
@@ -200,18 +192,13 @@ def curves(rows: list[Row], wanted: tuple[Curve, ...], best: Row | None, inches:
 
 
 def evaluation(name: str, data: dict[str, Any]) -> dict[str, Any]:
-    """A retrieval table; rows that learned stand out from floors."""
-    rows, protocol = data["rows"], data["protocol"]
-    ks = list(next(iter(rows.values()), {}))
-    table = [(row, row not in floors.DESCRIPTIONS, [values[k] for k in ks]) for row, values in rows.items()]
-    try:
-        said = caption(protocol)
-    except (KeyError, TypeError, AttributeError, ValueError):
-        said = ""
-    lists = {"left_out", "floors"}
-    lines = flat({key: value for key, value in protocol.items() if key not in lists})
-    about = {"said": said, "lines": lines, "protocol": protocol, "warnings": data.get("warnings", [])}
-    return {"name": name, "ks": ks, "table": table, **about}
+    """A table of figures; rows that learned stand out from floors."""
+    result = Result.from_json(data)
+    cells = {row: [result.cell(row, c, values.get(c)) for c in result.columns] for row, values in result.rows.items()}
+    widths = {row: min(100.0, max(0.0, values.get(result.columns[0], 0.0))) for row, values in result.rows.items()}
+    table = [(row, row not in result.floors, cells[row], widths[row]) for row in result.rows]
+    lines = flat({key: value for key, value in result.protocol.items() if key != "left_out"})
+    return {"name": name, "result": result, "table": table, "lines": lines}
 
 
 def describe(manifest: Manifest) -> list[tuple[str, str]]:

@@ -1,51 +1,32 @@
-"""The Python API; the command line calls these functions and prints."""
+"""From a folder of videos to a trained run, and on with one that was stopped."""
 
 import dataclasses
-import json
-import re
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
-from unreel.errors import CheckpointError, DiskError, InputError, RunError, unknown
-from unreel.evaluation import retrieval
-from unreel.evaluation.report import write_report
-from unreel.evaluation.retrieval import RetrievalProtocol, RetrievalResult
-from unreel.methods import DEFAULT, find_methods, method_module, preset_of
-from unreel.models import TRANSFORMERS, TWIN, build_backbone, builder, is_dotted
+from unreel.errors import InputError, RunError, unknown
+from unreel.methods import DEFAULT, method_module, preset_of
+from unreel.models import TRANSFORMERS, build_backbone, builder, is_dotted
 from unreel.models.encoder import (
-    DESCRIPTION,
     Encoder,
     EncoderSpec,
-    checkpoint_folder,
-    embed_instances,
-    load_encoder,
-    save_encoder,
-    whole_videos,
+    read_spec,
 )
-from unreel.models.inflate import inflate, inflated, read_2d
-from unreel.search.embeddings import describe as describe_encoder
-from unreel.search.embeddings import write
-from unreel.settings import Settings, one_machine
+from unreel.models.inflate import inflate, read_2d
+from unreel.report.run_page import write_report
+from unreel.settings import Settings
 from unreel.training.checkpoint import last_checkpoint, replace_text
-from unreel.training.device import choose_device, fill_in
+from unreel.training.device import fill_in
 from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
-from unreel.training.run import CONFIG, describe, make_run, read_config, refuse_existing, versions
-from unreel.types import Clips, Instance
-from unreel.video.clips import ClipSpec
-from unreel.video.dataset import default_workers
-from unreel.video.layouts import official_split, read_split
-from unreel.video.lists import Listed
+from unreel.training.run import CONFIG, describe, make_run, read_config, refuse_existing
+from unreel.types import Clips
 from unreel.video.manifest import Manifest, inspect, require_usable
 from unreel.video.segments import instances
-from unreel.views.pair import PairOptions
-from unreel.views.recipe import ViewSpec
 from unreel.views.residual import Residual
 
 MANY = 10**9  # instances, where their number is not known yet
@@ -171,14 +152,6 @@ def resume(run: str | Path, quiet: bool = False, allow_import: bool = False) -> 
     return finish(job, resume=True, quiet=quiet)
 
 
-def read_spec(folder: Path) -> EncoderSpec:
-    """What the encoder of a checkpoint is, without its weights. Raises CheckpointError."""
-    try:
-        return EncoderSpec.from_json(json.loads((folder / DESCRIPTION).read_text()))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder}: the encoder's {DESCRIPTION} can't be read ({error})") from error
-
-
 def refuse_imports(run: Path, saved: dict[str, Any], allow_import: bool) -> None:
     """A folder must not be able to name code that is then run, unless its owner says so."""
     try:
@@ -254,162 +227,9 @@ def backbone_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def inflate_encoder(source: str | Path, out: str | Path, backbone: str = "", num_frames: int = 0) -> Encoder:
-    """Make an encoder of 2D weights: a checkpoint file, or a run with a network X-2d; saved in the folder `out`.
-
-    By default the backbone is the run's own X and clips have 16 frames (8 for tiny). Raises UnreelError.
-    """
-    source, out = Path(source), Path(out)
-    if out.exists():
-        raise InputError(f"{out} exists already; nothing was changed. Choose another --out")
-    flat = flat_spec(source)
-    name = backbone or flat.backbone.removesuffix(TWIN)
-    clip = dataclasses.replace(flat.clip, num_frames=num_frames or (8 if name == "tiny" else 16))
-    spec = dataclasses.replace(flat, backbone=name, clip=clip)
-    encoder = Encoder(spec, inflated(source, name, **spec.options))
-    aside = out.with_name(f".writing-{out.name}")
-    try:
-        aside.mkdir(parents=True, exist_ok=True)
-        save_encoder(encoder, aside)
-        aside.rename(out)
-    except (OSError, SafetensorError) as error:
-        raise DiskError(f"{out}: the encoder could not be written ({error})") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return encoder
-
-
-def flat_spec(source: Path) -> EncoderSpec:
-    """What 2D weights were trained with: a run's own description, or what is usual for ImageNet's checkpoints."""
-    if not source.is_dir():
-        clip, views = ClipSpec(fps=12.5, stride_frames=0), ViewSpec(("rgb",), 112, standardize=True)
-        return EncoderSpec("r3d50", "inflated", clip, views)
-    spec = read_spec(checkpoint_folder(source))
-    if not spec.backbone.endswith(TWIN):
-        raise InputError(
-            f"{source}: its network {spec.backbone} spans frames already; only a run of a network X-2d can be inflated "
-            "(--method simclr-frames makes one)"
-        )
-    return spec
-
-
 def finish(job: Job, resume: bool, quiet: bool) -> dict[str, Any]:
     """Train, then write the report."""
     state = train(job, resume, quiet)
     if not state["interrupted"]:
         write_report(job.run)
     return state
-
-
-def evaluate_retrieval(
-    run: str | Path,
-    data: str | Path,
-    train: str | Path | None = None,
-    test: str | Path | None = None,
-    splits: tuple[str | Path, int] | None = None,
-    num_clips: int = 10,
-    on_progress: Callable[[int, int], None] | None = None,
-    allow_import: bool = False,
-) -> RetrievalResult:
-    """Retrieval of labelled test videos among training videos, floors beside it.
-
-    `train` and `test` are lists, by default DATA/train.txt and DATA/test.txt; `splits` is a folder of UCF101's or
-    HMDB51's official files and a number. The result is kept in RUN/evaluations and RUN/report.html if `run` is a run.
-    """
-    run, data = Path(run), Path(data)
-    encoder = to_device(load_encoder(run, allow_import))
-    lists = official_split(Path(splits[0]), splits[1], data) if splits else two_lists(data, train, test)
-    gallery, queries = (labelled(part, start) for part, start in zip(lists, (0, len(lists[0])), strict=True))
-    result = retrieval.evaluate_retrieval(
-        encoder, gallery, queries, RetrievalProtocol(num_clips), workers=default_workers(), progress=on_progress
-    )
-    if (run / CONFIG).exists():
-        saved = result.to_json() | {
-            "data": str(data),
-            "checkpoint": checkpoint_folder(run).name,
-            "versions": versions(),
-        }
-        (run / "evaluations").mkdir(exist_ok=True)
-        replace_text(run / "evaluations" / f"retrieval-{data.resolve().name}.json", json.dumps(saved, indent=2) + "\n")
-        write_report(run)
-    return result
-
-
-def two_lists(data: Path, train: str | Path | None, test: str | Path | None) -> tuple[list[Listed], list[Listed]]:
-    """The videos of two lists. Raises InputError that names the option when one is not there."""
-    paths = {"--train": Path(train or data / "train.txt"), "--test": Path(test or data / "test.txt")}
-    for name, path in paths.items():
-        if not path.is_file():
-            raise InputError(f"{path}: no such list; name the videos of each side with {name} LIST (a path per line)")
-    return read_split(data, *paths.values())
-
-
-def labelled(listed: Sequence[Listed], first: int) -> list[Instance]:
-    """Whole videos of a list as instances, numbered from `first`."""
-    return [Instance(str(v.path), first + i, 0.0, float("inf"), v.label, v.group) for i, v in enumerate(listed)]
-
-
-def embed(
-    run: str | Path,
-    source: str | Path,
-    out: str | Path,
-    per: Literal["video", "clip"] = "video",
-    num_clips: int = 10,
-    on_progress: Callable[[int, int], None] | None = None,
-    allow_import: bool = False,
-) -> tuple[int, list[tuple[str, str]]]:
-    """Embed a video, a folder or a list into a Parquet file; returns how many rows, and what was left out and why."""
-    encoder = to_device(load_encoder(run, allow_import))
-    found, failed = whole_videos(Path(source))
-    embeddings = embed_instances(
-        encoder, found, num_clips, per, default_workers(), lambda path, why: failed.append((path, why)), on_progress
-    )
-    if not len(embeddings):
-        raise InputError(f"{source}: no video there could be embedded; the first: {': '.join(failed[0])}")
-    write(embeddings, Path(out), describe_encoder(encoder))
-    return len(embeddings), failed
-
-
-def to_device(encoder: Encoder) -> Encoder:
-    return encoder.to(choose_device("auto"))
-
-
-@dataclasses.dataclass(frozen=True)
-class MethodCard:
-    """A preset in a few lines: what it does, after whom, its own options, and the common ones that it changes."""
-
-    name: str
-    idea: str
-    source: str
-    options: dict[str, Any]
-
-
-def methods() -> list[MethodCard]:
-    """Every preset of `unreel pretrain --method`, the default first."""
-    cards = []
-    for name, module in find_methods().items():
-        config, settings = module.PRESETS[name]()
-        idea = (module.PRESETS[name].__doc__ or "").strip().splitlines()[0]
-        shared = {f.name for f in dataclasses.fields(PairOptions)}
-        own = {name: value for name, value in vars(config).items() if name not in shared}
-        options = changed(config, module.Config()) | own | changed(settings, one_machine())
-        source = source_of(module.PRESETS[name].__doc__ or "") or source_of(module.__doc__ or "")
-        cards.append(MethodCard(name, idea, source, options))
-    return sorted(cards, key=lambda card: card.name != DEFAULT)
-
-
-def source_of(doc: str) -> str:
-    """The first sentence after "Source:"."""
-    return re.split(r"\.(?: (?=[A-Z`])|$)", " ".join(doc.partition("Source:")[2].split()))[0]
-
-
-def common_options() -> dict[str, Any]:
-    """Settings that the presets share unless they say otherwise, the ones that a comparison depends on."""
-    names = ("fps", "batch_size", "epochs", "optimizer", "lr", "weight_decay", "schedule", "warmup")
-    return {name: getattr(one_machine(), name) for name in names}
-
-
-def changed(part: Any, default: Any) -> dict[str, Any]:
-    """Fields whose value differs."""
-    pairs = {f.name: (getattr(part, f.name), getattr(default, f.name)) for f in dataclasses.fields(part)}
-    return {name: value for name, (value, usual) in pairs.items() if value != usual}

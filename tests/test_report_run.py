@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from unreel.errors import DiskError, RunError
-from unreel.evaluation import neighbours, pictures, report
-from unreel.evaluation.report import write_report
 from unreel.evaluation.retrieval import RetrievalProtocol, evaluate_retrieval
 from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
+from unreel.report import neighbours, pictures
+from unreel.report import run_page as report
+from unreel.report.run_page import write_report
 from unreel.types import Instance
 from unreel.video.clips import ClipSpec
 from unreel.video.file import write

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from unreel.errors import UnreelError
-from unreel.evaluation.pictures import strip
 from unreel.models.encoder import Encoder, encode, joined, load_encoder
+from unreel.report.pictures import strip
 from unreel.types import Instance
 from unreel.video.manifest import Manifest
 from unreel.video.segments import instances
@@ -50,8 +50,8 @@ def gallery(run: Path, manifest: Manifest | None, evaluations: Sequence[dict[str
     """What a run folder allows to be shown."""
     root = manifest.root if manifest else ""
     for data in reversed(evaluations):
-        if data.get("neighbours"):
-            rows, about = spread(data["neighbours"], QUERIES), data["protocol"]
+        if asked := data.get("extras", {}).get("neighbours"):
+            rows, about = spread(asked, QUERIES), data["protocol"]
             said = (
                 f"{len(rows)} of {about['queries']} test videos, evenly spread over the list, not picked, with their "
                 f"nearest among {about['gallery']} training videos (all views joined, {about['layer']})."

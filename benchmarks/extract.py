@@ -1,0 +1,99 @@
+"""Feature extraction beside its two halves, in alternation: decoding alone, the encoder alone, both as in use.
+
+    python benchmarks/extract.py DATA [--backbone tiny] [--rounds 5]
+
+DATA is a folder of videos. All three pass the same clips; decoding and the encoder run with the processes and threads
+that the whole uses. A ratio of 1 says that the whole is as fast as the slower half by itself.
+"""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from unreel.evaluation.features import encoder_source, video_features
+from unreel.models.encoder import Encoder, EncoderSpec
+from unreel.types import Instance
+from unreel.video.clips import ClipSpec
+from unreel.video.dataset import InstanceClips, default_workers, sequential_loader
+from unreel.video.layouts import find_videos
+from unreel.views.recipe import ViewSpec
+
+
+@dataclasses.dataclass
+class Args:
+    """What to time."""
+
+    data: tyro.conf.Positional[Path]
+    backbone: str = "tiny"
+    size: int = 64
+    num_frames: int = 8
+    num_clips: int = 10
+    videos: int = 120
+    rounds: int = 5
+    workers: int = 0
+    """0 means as many as `unreel evaluate` takes."""
+    threads: int = 0
+    """0 means torch's own choice."""
+    device: str = "cpu"
+
+
+def seconds(work: Callable[[], object], device: str) -> float:
+    began_s = time.perf_counter()
+    work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began_s
+
+
+def decode(clips: InstanceClips, workers: int) -> list[np.ndarray]:
+    """The clips of every video, decoded as the whole decodes them."""
+    return [np.asarray(s.frames) for s in sequential_loader(clips, workers) if s.frames is not None]
+
+
+def main(args: Args) -> None:
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    workers = args.workers or default_workers()
+    torch.manual_seed(0)
+    views = ViewSpec(("rgb", "residual"), args.size)
+    spec = EncoderSpec(
+        args.backbone, "untrained", ClipSpec(args.num_frames, fps=12.5, stride_frames=0, lead_in=1), views
+    )
+    encoder = Encoder(spec).to(args.device).eval()
+    who = [Instance(str(v.path), n, 0.0, float("inf")) for n, v in enumerate(find_videos(args.data)[: args.videos])]
+    clips = InstanceClips(who, spec.clip, spec.views.resize_hw, args.num_clips)
+    frames = decode(clips, workers)
+    source = encoder_source(encoder)
+    parts: dict[str, Callable[[], object]] = {
+        "decoding alone": lambda: decode(clips, workers),
+        "encoder alone": lambda: [source(f, n) for n, f in enumerate(frames)],
+        "both, as in use": lambda: video_features(who, spec, [source], args.num_clips, workers=workers),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in parts}
+    for name, work in list(parts.items()) * args.rounds:
+        taken[name].append(seconds(work, args.device))
+    report(args, len(frames), workers, taken)
+
+
+def report(args: Args, count: int, workers: int, taken: dict[str, Sequence[float]]) -> None:
+    where = f"{args.backbone}, {args.num_frames} x {args.size} x {args.size}, {args.num_clips} clips of {count} videos"
+    print(
+        f"{where}; {args.device}, {torch.get_num_threads()} threads, {workers} loader processes, {args.rounds} rounds\n"
+    )
+    print("| what | videos/s, median (lowest to highest) |\n|---|---|")
+    for name, values in taken.items():
+        rates = sorted(count / value for value in values)
+        print(f"| {name} | {statistics.median(rates):.1f} ({rates[0]:.1f} to {rates[-1]:.1f}) |")
+    decoding, encoding, whole = taken.values()
+    ratios = sorted(max(d, e) / w for d, e, w in zip(decoding, encoding, whole, strict=True))
+    print(f"| whole / slower half | {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

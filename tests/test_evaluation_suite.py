@@ -1,0 +1,227 @@
+"""One pass for every evaluation: what is decoded, how often the network is called, and what the results say."""
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import refused, succeeds
+
+import unreel
+from unreel.api import evaluating
+from unreel.errors import InputError
+from unreel.evaluation import suite
+from unreel.evaluation.features import TRAINED, Block, encoder_source, video_features
+from unreel.evaluation.retrieval import RetrievalProtocol, evaluate_retrieval
+from unreel.models.encoder import Encoder, EncoderSpec
+from unreel.types import Instance
+from unreel.video import dataset
+from unreel.video.clips import ClipSpec
+from unreel.views.recipe import ViewSpec
+from unreel.views.tamper import CONDITIONS
+
+LOOKING = suite.Looking(num_clips=2)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    torch.manual_seed(1)
+    return Encoder(EncoderSpec("tiny", "iic", ClipSpec(8, lead_in=1), ViewSpec(size=32))).eval()
+
+
+@pytest.fixture(scope="module")
+def both(motion_set: Path) -> evaluating.Sides:
+    return evaluating.sides(motion_set)
+
+
+@pytest.fixture(scope="module")
+def evaluated(encoder: Encoder, both: evaluating.Sides) -> suite.Evaluated:
+    return suite.evaluate(encoder, both.train, both.test, suite.standard(LOOKING), LOOKING)
+
+
+def test_everything_decodes_once_and_calls_the_network_once_for_each_kind_of_clip(
+    encoder: Encoder, both: evaluating.Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: Counter[str] = Counter()
+    read = dataset.read
+
+    def counted(path: str, *args: object) -> np.ndarray:
+        reads[path] += 1
+        return read(path, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(dataset, "read", counted)
+    calls = 0
+
+    def note(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    hook = encoder.backbone.register_forward_hook(note)
+    suite.evaluate(encoder, both.train, both.test, suite.standard(LOOKING), LOOKING)
+    hook.remove()
+    videos = [*both.train, *both.test]
+    assert reads == {i.path: 1 for i in videos}
+    assert calls == len(videos) * len(encoder.spec.views.names) * (1 + len(CONDITIONS))
+
+
+def test_the_suite_says_what_each_evaluation_says_alone(
+    encoder: Encoder, both: evaluating.Sides, evaluated: suite.Evaluated
+) -> None:
+    alone = evaluate_retrieval(encoder, both.train, both.test, RetrievalProtocol(num_clips=2))
+    assert evaluated.results["retrieval"].rows == alone.rows
+    assert evaluated.results["retrieval"].intervals == alone.intervals
+    for name, evaluation in suite.standard(LOOKING).items():
+        own = suite.evaluate(encoder, both.train, both.test, {name: evaluation}, LOOKING).results[name]
+        assert own.rows == evaluated.results[name].rows, name
+
+
+def test_results_travel_as_json_and_name_their_protocol(evaluated: suite.Evaluated) -> None:
+    assert list(evaluated.results) == list(suite.standard(LOOKING))
+    assert set(evaluated.seconds) == {"features", *suite.standard(LOOKING)}
+    for name, result in evaluated.results.items():
+        data = json.loads(json.dumps(result.to_json(), allow_nan=False))
+        assert data["rows"] == result.rows and result.caption, name
+        assert {"num_clips", "num_crops", "views", "left_out", "size", "backbone"} <= result.protocol.keys(), name
+        assert {"chance", "untrained encoder"} & result.rows.keys() or result.kind == "motion", name
+
+
+def test_single_clips_are_kept_where_they_are_needed_and_nowhere_else(evaluated: suite.Evaluated) -> None:
+    kept = set(evaluated.train.clips)
+    assert kept == {Block(TRAINED, "pooled"), Block("untrained encoder", "pooled")}
+    clips = evaluated.train.clips[Block(TRAINED, "pooled")]
+    assert clips.shape[:2] == (len(evaluated.train.instances), 2)
+    np.testing.assert_allclose(clips.mean(axis=1), evaluated.train.vectors[Block(TRAINED, "pooled")], atol=1e-6)
+    tampered = [b for b in evaluated.train.vectors if b.condition != "intact"]
+    assert tampered and {b.layer for b in tampered} == {"pooled", "pixels"}
+
+
+def test_features_stand_once_in_memory(
+    encoder: Encoder, both: evaluating.Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One array of N rows for each block and side, made when the first video is there; no list grows beside it."""
+    made: list[tuple[int, ...]] = []
+    empty = np.empty
+
+    def counted(shape: object, *args: object, **named: object) -> np.ndarray:
+        if isinstance(shape, tuple) and shape and shape[0] == len(both.train):
+            made.append(shape)
+        return empty(shape, *args, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("unreel.evaluation.features.np.empty", counted)
+    source = encoder_source(encoder, layers=("conv5", "pooled"))
+    found = video_features(both.train, encoder.spec, [source], 2)
+    assert len(made) == 2
+    assert all(rows.base is not None for rows in found.vectors.values())  # views of these arrays, no copies
+
+
+def test_a_file_that_cannot_be_read_is_left_out_and_said(
+    encoder: Encoder, both: evaluating.Sides, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video at all")
+    train = [Instance(str(broken), 999, 0.0, 1.0, both.train[0].label), *both.train]
+    asked = {n: suite.standard(LOOKING)[n] for n in ("retrieval", "knn")}
+    done = suite.evaluate(encoder, train, both.test, asked, LOOKING)
+    whole = suite.evaluate(encoder, both.train, both.test, asked, LOOKING)
+    for name in asked:
+        assert [f["path"] for f in done.results[name].protocol["left_out"]] == [str(broken)]
+        assert done.results[name].rows == whole.results[name].rows
+
+
+def test_odd_wishes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="1 or 3 crops"):
+        suite.Looking(num_crops=2)
+    with pytest.raises(InputError, match="num_clips=0"):
+        suite.Looking(num_clips=0)
+
+
+def test_contamination_is_said_for_each_side(small_run: Path, motion_set: Path, both: evaluating.Sides) -> None:
+    said = evaluating.contamination(small_run, both)
+    assert any(f"{len(both.train)} of {len(both.train)} training videos" in s for s in said)
+    assert not any("test videos were" in s for s in said)
+    swapped = dataclasses.replace(both, train=both.test, test=both.train)
+    assert any("test videos were in pre-training" in s for s in evaluating.contamination(small_run, swapped))
+
+
+def test_the_data_hash_knows_contents_labels_and_sides(both: evaluating.Sides) -> None:
+    first = evaluating.data_hash(both)
+    assert first == evaluating.data_hash(both)
+    relabelled = [dataclasses.replace(both.train[0], label="other"), *both.train[1:]]
+    assert evaluating.data_hash(dataclasses.replace(both, train=relabelled)) != first
+    moved = dataclasses.replace(both, train=both.train[1:], test=[*both.test, both.train[0]])
+    assert evaluating.data_hash(moved) != first
+
+
+@pytest.fixture(scope="module")
+def eval_folder(small_run: Path, motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("evaluations") / "EVAL"
+    done = succeeds("evaluate", "all", small_run, motion_set, "--out", out, "--num-clips", 2)
+    assert "report.html" in done.out and "Retrieval" in done.out
+    return out
+
+
+def test_evaluate_all_writes_one_json_and_one_page(eval_folder: Path, small_run: Path, motion_set: Path) -> None:
+    data = json.loads((eval_folder / "results.json").read_text())
+    assert set(data["results"]) == set(suite.standard(LOOKING))
+    assert data["data"]["hash"] and data["versions"]["torch"] and data["contamination"] and data["seconds"]["features"]
+    assert (eval_folder / "report.html").stat().st_size > 10_000
+    refused("evaluate", "all", small_run, motion_set, "--out", eval_folder, says=("exists already",))
+
+
+def test_two_runs_give_the_same_digits_and_stand_side_by_side(
+    eval_folder: Path, small_run: Path, motion_set: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    succeeds("evaluate", "all", small_run, motion_set, "--out", again, "--num-clips", 2)
+    first, second = (json.loads((f / "results.json").read_text()) for f in (eval_folder, again))
+    assert first["results"] == second["results"] and first["data"] == second["data"]
+    done = succeeds("compare", eval_folder, again, "--out", tmp_path / "page.html")
+    assert "R@1" in done.out and (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("what", ["retrieval", "knn", "linear", "few-labels", "motion"])
+def test_each_evaluation_is_a_command(what: str, small_run: Path, motion_set: Path) -> None:
+    told = json.loads(succeeds("evaluate", what, small_run, motion_set, "--num-clips", 1, "--json").out)
+    assert told["kind"] == what and told["rows"] and told["protocol"]["data"]
+    kept = json.loads((small_run / "evaluations" / f"{what}-{motion_set.name}.json").read_text())
+    assert kept == told
+
+
+def test_finetuning_is_a_command(small_run: Path, motion_set: Path) -> None:
+    options = ("--epochs", 1, "--num-clips", 1, "--no-scratch", "--json")
+    told = json.loads(succeeds("evaluate", "finetune", small_run, motion_set, *options).out)
+    assert told["kind"] == "finetune" and "fine-tuned" in told["rows"]
+
+
+def test_detection_is_a_command(small_run: Path, tmp_path: Path) -> None:
+    unreel_boxes(tmp_path / "boxes")
+    told = json.loads(succeeds("evaluate", "detection", small_run, tmp_path / "boxes", "--json").out)
+    assert told["kind"] == "detection" and told["rows"]
+
+
+def unreel_boxes(out: Path) -> None:
+    from unreel.video.synth_boxes import make_box_set
+
+    make_box_set(out, 6, seed=0, seconds=2)
+
+
+def test_bad_wishes_are_one_line(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
+    refused("evaluate", "retrieval", small_run, motion_set, "--layout", "ucf", says=("layout 'ucf'", "ucf101"))
+    refused("evaluate", "knn", small_run, motion_set, "--ks", 0, says=("0",))
+    refused("evaluate", "retrieval", small_run, motion_set, "--baseline", tmp_path / "none", says=("none",))
+    refused("evaluate", "retrieval", small_run, motion_set, "--fps", 5, "--stride-frames", 2, says=("fps", "stride"))
+    refused("compare", tmp_path / "none", says=("none",))
+    refused("data", "check", tmp_path / "none", says=("none",))
+    refused("data", "chek", says=("data check",))
+
+
+def test_data_check_tells_what_is_there(motion_set: Path) -> None:
+    assert "complete" in succeeds("data", "check", motion_set).out
+
+
+def test_the_python_interface_is_the_same(small_run: Path, motion_set: Path) -> None:
+    result = unreel.evaluate_retrieval(small_run, motion_set, num_clips=1)
+    assert result.rows["joint"]["R@1"] >= 0

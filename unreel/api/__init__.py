@@ -1,0 +1,17 @@
+"""The Python API; the command line calls these functions and prints."""
+
+from unreel.api.catalogue import common_options, methods
+from unreel.api.evaluating import evaluate_retrieval
+from unreel.api.training import pretrain, resume, start
+from unreel.api.using import embed, inflate_encoder
+
+__all__ = [
+    "common_options",
+    "embed",
+    "evaluate_retrieval",
+    "inflate_encoder",
+    "methods",
+    "pretrain",
+    "resume",
+    "start",
+]

@@ -1,0 +1,93 @@
+"""An encoder on new footage, and an encoder made of an image network."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from safetensors import SafetensorError
+
+from unreel.errors import DiskError, InputError
+from unreel.models import TWIN
+from unreel.models.encoder import (
+    Encoder,
+    EncoderSpec,
+    checkpoint_folder,
+    embed_instances,
+    load_encoder,
+    read_spec,
+    save_encoder,
+    whole_videos,
+)
+from unreel.models.inflate import inflated
+from unreel.search.embeddings import describe as describe_encoder
+from unreel.search.embeddings import write
+from unreel.training.device import choose_device
+from unreel.video.clips import ClipSpec
+from unreel.video.dataset import default_workers
+from unreel.views.recipe import ViewSpec
+
+
+def inflate_encoder(source: str | Path, out: str | Path, backbone: str = "", num_frames: int = 0) -> Encoder:
+    """Make an encoder of 2D weights: a checkpoint file, or a run with a network X-2d; saved in the folder `out`.
+
+    By default the backbone is the run's own X and clips have 16 frames (8 for tiny). Raises UnreelError.
+    """
+    source, out = Path(source), Path(out)
+    if out.exists():
+        raise InputError(f"{out} exists already; nothing was changed. Choose another --out")
+    flat = flat_spec(source)
+    name = backbone or flat.backbone.removesuffix(TWIN)
+    clip = dataclasses.replace(flat.clip, num_frames=num_frames or (8 if name == "tiny" else 16))
+    spec = dataclasses.replace(flat, backbone=name, clip=clip)
+    encoder = Encoder(spec, inflated(source, name, **spec.options))
+    aside = out.with_name(f".writing-{out.name}")
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+        save_encoder(encoder, aside)
+        aside.rename(out)
+    except (OSError, SafetensorError) as error:
+        raise DiskError(f"{out}: the encoder could not be written ({error})") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return encoder
+
+
+def flat_spec(source: Path) -> EncoderSpec:
+    """What 2D weights were trained with: a run's own description, or what is usual for ImageNet's checkpoints."""
+    if not source.is_dir():
+        clip, views = ClipSpec(fps=12.5, stride_frames=0), ViewSpec(("rgb",), 112, standardize=True)
+        return EncoderSpec("r3d50", "inflated", clip, views)
+    spec = read_spec(checkpoint_folder(source))
+    if not spec.backbone.endswith(TWIN):
+        raise InputError(
+            f"{source}: its network {spec.backbone} spans frames already; only a run of a network X-2d can be inflated "
+            "(--method simclr-frames makes one)"
+        )
+    return spec
+
+
+def embed(
+    run: str | Path,
+    source: str | Path,
+    out: str | Path,
+    per: Literal["video", "clip"] = "video",
+    num_clips: int = 10,
+    on_progress: Callable[[int, int], None] | None = None,
+    allow_import: bool = False,
+) -> tuple[int, list[tuple[str, str]]]:
+    """Embed a video, a folder or a list into a Parquet file; returns how many rows, and what was left out and why."""
+    encoder = to_device(load_encoder(run, allow_import))
+    found, failed = whole_videos(Path(source))
+    embeddings = embed_instances(
+        encoder, found, num_clips, per, default_workers(), lambda path, why: failed.append((path, why)), on_progress
+    )
+    if not len(embeddings):
+        raise InputError(f"{source}: no video there could be embedded; the first: {': '.join(failed[0])}")
+    write(embeddings, Path(out), describe_encoder(encoder))
+    return len(embeddings), failed
+
+
+def to_device(encoder: Encoder) -> Encoder:
+    return encoder.to(choose_device("auto"))

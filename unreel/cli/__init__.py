@@ -1,0 +1,79 @@
+"""The command line: parse, call the library, print. One short function per command."""
+
+import errno
+import sys
+from collections.abc import Callable, Sequence
+
+from unreel.cli.catalogue import methods_command
+from unreel.cli.data import data_command, inspect_command, synth_command
+from unreel.cli.evaluating import compare_command, evaluate_command
+from unreel.cli.terminal import escape, stderr
+from unreel.cli.training import pretrain_command, report_command
+from unreel.cli.using import embed_command, inflate_command
+from unreel.errors import UnreelError, unknown
+
+OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the encoder into figures and embeddings.
+
+  unreel inspect FOLDER                        what is in a folder of videos, and what can't be used
+  unreel pretrain FOLDER --out RUN             train an encoder; RUN/report.html shows how it went
+  unreel pretrain --resume RUN                 go on with a run that was stopped
+  unreel methods                               what --method can be: idea, source, defaults
+  unreel evaluate WHAT RUN DATA                figures on labelled videos: retrieval, knn, linear, motion, all ...
+  unreel compare EVAL EVAL ...                 what `evaluate all` found of several encoders, side by side
+  unreel data check DATA                       what a labelled data set has and lacks
+  unreel embed RUN FOLDER --out FILE.parquet   one vector per video or per clip, with times
+  unreel report RUN                            write RUN/report.html again
+  unreel inflate FILE --out ENCODER            make a video encoder of an image network's weights
+  unreel synth OUT                             make a set of videos that differ by motion alone
+
+unreel COMMAND --help tells a command's options."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of `unreel`: errors of a person's making become one line and exit code 2."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        sys.exit(run_command(args))
+    except UnreelError as error:
+        stderr.print(f"[bold red]unreel:[/] {escape(str(error))}")
+    except BrokenPipeError:  # the reader, e.g. head, has seen enough
+        sys.stdout = None
+        sys.exit(141)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        where = error.filename or "disk"
+        stderr.print(f"[bold red]unreel:[/] {escape(f'{where}: {error.strerror}')}")
+    except KeyboardInterrupt:
+        stderr.print("unreel: stopped")
+        sys.exit(130)
+    sys.exit(2)
+
+
+def run_command(args: list[str]) -> int:
+    """Find the command and run it; returns the exit code."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(OVERVIEW)
+        return 0
+    if args[0] == "--version":
+        from unreel import __version__
+
+        print(__version__)
+        return 0
+    if args[0] not in COMMANDS:
+        raise unknown("command", args[0], COMMANDS)
+    return COMMANDS[args[0]](args[1:])
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "inspect": inspect_command,
+    "pretrain": pretrain_command,
+    "methods": methods_command,
+    "evaluate": evaluate_command,
+    "compare": compare_command,
+    "data": data_command,
+    "embed": embed_command,
+    "report": report_command,
+    "inflate": inflate_command,
+    "synth": synth_command,
+}

@@ -1,0 +1,92 @@
+"""Videos: what is there, and videos to try things with."""
+
+import dataclasses
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from unreel.cli.terminal import parse, progress
+from unreel.errors import InputError, unknown
+
+
+@dataclasses.dataclass
+class InspectArgs:
+    """What is in a folder of videos: a manifest (Parquet), and a quarantine list with a reason for each file."""
+
+    source: Positional[Path]
+    """A folder, a text file of paths, or a CSV with path, label, group."""
+    out: Path | None = None
+    """Folder for manifest.parquet and quarantine.csv; by default NAME.manifest in the working directory."""
+    root: Path | None = None
+    """Folder that the paths of a list are relative to; by default the list's own."""
+
+
+def inspect_command(args: list[str]) -> int:
+    given = parse(InspectArgs, args, "inspect")
+    from unreel.video.manifest import inspect, summary
+
+    with progress("inspecting") as advance:
+        manifest = inspect(given.source, given.root, on_progress=advance)
+    out = given.out or Path(f"{given.source.resolve().name}.manifest")
+    manifest.save(out)
+    print(summary(manifest))
+    print(f"\n  saved       {out / 'manifest.parquet'}, {out / 'quarantine.csv'}")
+    return 0 if manifest.videos else 2
+
+
+@dataclasses.dataclass
+class CheckArgs:
+    """What a labelled data set has and what it lacks: videos, lists, classes, groups on both sides."""
+
+    data: Positional[Path]
+    """Folder of the data set."""
+    layout: str = "auto"
+    """auto, or LAYOUTS."""
+    split: int = 1
+    """Which official split of UCF101 or HMDB51."""
+    train: Path | None = None
+    """List of training videos, instead of the data's own."""
+    test: Path | None = None
+    """List of test videos, instead of the data's own."""
+    splits: Path | None = None
+    """Folder of UCF101's or HMDB51's official split files."""
+
+
+def data_command(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        print("usage: unreel data check DATA [OPTIONS]    (--help after it tells the options)")
+        return 0
+    if args[0] != "check":
+        raise unknown("command", f"data {args[0]}", ["data check"])
+    given = parse(CheckArgs, args[1:], "data check")
+    from unreel.video.labelled import check_set
+
+    if not given.data.is_dir():
+        raise InputError(f"{given.data}: no such folder. Give the folder of a labelled data set")
+    found = check_set(**vars(given))
+    print("\n".join(found.lines()))
+    return 0 if found.ok else 2
+
+
+@dataclasses.dataclass
+class SynthArgs:
+    """Make videos whose classes differ by motion alone, with train.txt and test.txt."""
+
+    out: Positional[Path]
+    """Folder to make."""
+    classes: int = 8
+    """Number of motion classes."""
+    videos: int = 40
+    """Videos per class."""
+    seed: int = 0
+    """Same seed, same videos."""
+
+
+def synth_command(args: list[str]) -> int:
+    given = parse(SynthArgs, args, "synth")
+    from unreel.video.synth import make_set
+
+    with progress("making videos") as advance:
+        make_set(given.out, given.classes, given.videos, given.seed, on_progress=advance)
+    print(f"{given.out}: {given.classes} classes of {given.videos} videos")
+    return 0

@@ -1,0 +1,66 @@
+"""What every command shares: parsing, the progress bar, and words on standard error."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def parse(target: Any, args: list[str], command: str) -> Any:
+    return tyro.cli(target, args=args, prog=f"unreel {command}")
+
+
+def escape(text: str) -> str:
+    from rich.markup import escape as rich_escape
+
+    return rich_escape(text)
+
+
+def help_text(text: str) -> Any:
+    return tyro.conf.arg(help=text)
+
+
+def option(args: list[str], name: str, default: str) -> str:
+    """The value of an option before the rest is parsed: the chosen method decides which options there are."""
+    for i, arg in enumerate(args):
+        if arg == name and i + 1 < len(args):
+            return args[i + 1]
+        if arg.startswith(f"{name}="):
+            return arg.split("=", 1)[1]
+    return default
+
+
+def typed(name: str, value: Any) -> str:
+    """An option as one types it."""
+    if dataclasses.is_dataclass(value):
+        return " ".join(typed(n, v) for n, v in vars(value).items())
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    words = value if isinstance(value, tuple) else (value,)
+    return " ".join([f"--{flag}", *(str(word) or "''" for word in words)])
+
+
+class progress:
+    """A bar on a terminal for `advance(done, total)` calls; nothing elsewhere."""
+
+    def __init__(self, what: str) -> None:
+        self.bar = Progress(console=stderr, transient=True, disable=not stderr.is_terminal)
+        self.task = self.bar.add_task(what, total=None)
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self.bar.start()
+        return self.advance
+
+    def advance(self, done: int, total: int) -> None:
+        self.bar.update(self.task, completed=done, total=total)
+        if done >= total:
+            self.bar.stop()
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()

@@ -1,0 +1,107 @@
+"""`unreel pretrain` and `unreel report`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import OmitArgPrefixes, Positional
+
+from unreel.cli.terminal import escape, help_text, option, parse, progress, stderr
+
+
+@dataclasses.dataclass
+class ResumeArgs:
+    """Go on with a run; everything it needs is in its folder."""
+
+    resume: Path
+    quiet: bool = False
+    allow_import: bool = False
+    """Import, and so run, the network or method of your own that the run names."""
+
+
+def pretrain_command(args: list[str]) -> int:
+    if any(a.split("=")[0] == "--resume" for a in args):
+        given = parse(ResumeArgs, args, "pretrain")
+        from unreel.api import resume
+
+        return ended(given.resume, resume(given.resume, given.quiet, given.allow_import))
+    from unreel.methods import DEFAULT
+
+    given = parse(pretrain_args(option(args, "--method", DEFAULT)), args, "pretrain")
+    from unreel.api import start
+
+    with progress("inspecting") as advance:
+        state = start(
+            given.source, given.out, given.method, given.options, given.settings, given.root, given.quiet, advance
+        )
+    return ended(given.out, state)
+
+
+def pretrain_args(method: str) -> Any:
+    """The options of `unreel pretrain` for one method, with its preset's values as defaults."""
+    from unreel.methods import find_methods, preset_of
+
+    config, settings = preset_of(method)
+    own: Any = Annotated[type(config), OmitArgPrefixes, tyro.conf.arg(name=method)]
+    common: Any = Annotated[type(settings), OmitArgPrefixes, tyro.conf.arg(name="run")]
+    known = f"{', '.join(find_methods())}, or package.module:preset."
+    fields: list[Any] = [
+        ("source", Annotated[Positional[Path], help_text("A folder of videos, a text file of paths, or a CSV.")]),
+        ("out", Annotated[Path, help_text("Folder of the run; must not exist yet.")]),
+        ("method", Annotated[str, help_text(known)], method),
+        ("root", Annotated[Path | None, help_text("Folder that a list's paths are relative to.")], None),
+        ("quiet", Annotated[bool, help_text("Print nothing while training.")], False),
+        ("options", own, dataclasses.field(default_factory=lambda: config)),
+        ("settings", common, dataclasses.field(default_factory=lambda: settings)),
+    ]
+    made = dataclasses.make_dataclass("PretrainArgs", fields)
+    about = f"Defaults are those of the method '{method}'; `unreel methods` tells of the others."
+    made.__doc__ = f"Train an encoder on unlabelled videos. {about}"
+    return made
+
+
+def ended(run: Path, state: dict[str, Any]) -> int:
+    """Say where the result is, or how to go on."""
+    if state["interrupted"]:
+        stderr.print(escape(f"stopped at step {state['step']}, saved. Go on with: unreel pretrain --resume {run}"))
+        stderr.print(escape(f"A report of what there is: unreel report {run}"))
+        return 130
+    print_monitors(run)
+    print(f"\nreport: {run / 'report.html'}")
+    return 0
+
+
+def print_monitors(run: Path) -> None:
+    """The label-free figures before training and at the best checkpoint, beside each other."""
+    from unreel.training.monitors import before_and_best
+
+    held_out = (run / "held_out.txt").read_text().strip()
+    where = "On held-out videos" if held_out else "On the training videos (too few to hold some out)"
+    table = Table(title=f"{where}, without labels", title_justify="left")
+    for name in ("", "same-video R@1", "MRR", "alignment", "uniformity", "effective rank"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, row in before_and_best(run):
+        figures = (row[n] for n in ("same_video_r1", "same_video_mrr", "alignment", "uniformity", "effective_rank"))
+        table.add_row(name, *(f"{float(v):.3g}" for v in figures))
+    if table.row_count:
+        Console().print(table)
+
+
+@dataclasses.dataclass
+class ReportArgs:
+    """Write RUN/report.html again from what the run folder holds."""
+
+    run: Positional[Path]
+
+
+def report_command(args: list[str]) -> int:
+    given = parse(ReportArgs, args, "report")
+    from unreel.report.run_page import write_report
+    from unreel.training.run import read_config
+
+    read_config(given.run)
+    print(write_report(given.run))
+    return 0

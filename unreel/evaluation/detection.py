@@ -1,0 +1,221 @@
+"""Action detection: given where the people are at a keyframe, what does each of them do?
+
+After AVA in Qian et al. 2021 (CVRL, table 5), whose recipe is not published: a clip around the keyframe, its last map
+averaged over time, RoI align, a linear layer, a sigmoid for each action, and AVA's own mAP. No person detector is part
+of unreel: the boxes of test keyframes are the true ones, or proposals that somebody's detector made.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from unreel.errors import InputError
+from unreel.evaluation.average_precision import PER_KEYFRAME, frame_map
+from unreel.evaluation.box_features import BoxFeatures, box_features
+from unreel.evaluation.detection_head import DetectionProtocol, finetuned, fit_head, truth_of
+from unreel.evaluation.features import TRAINED, Progress
+from unreel.evaluation.floors import CHANCE, DESCRIPTIONS, UNTRAINED, untrained_encoder
+from unreel.evaluation.lists import shared
+from unreel.evaluation.result import Result
+from unreel.models.encoder import Encoder
+from unreel.models.roi import GRID
+from unreel.types import Instance
+from unreel.video.box_sets import DetectionSet
+from unreel.video.boxes import Detections, Keyframe, read_proposals, write_detections
+
+PRIOR = "each box gets the share of training boxes that show the action, whatever it shows itself"
+
+
+def detections_of(keyframes: Sequence[Keyframe], scores_NK: np.ndarray, actions: Sequence[int]) -> Detections:
+    """Every action of every box as a row, with its score."""
+    keys = [k.key for k in keyframes for _ in range(len(k.boxes) * len(actions))]
+    boxes = np.concatenate([np.zeros((0, 4)), *(k.boxes for k in keyframes)])
+    number = len(boxes)
+    return Detections(
+        keys,
+        boxes.repeat(len(actions), axis=0),
+        np.tile(np.array(actions, dtype=np.int64), number),
+        scores_NK.reshape(-1).astype(np.float64),
+    )
+
+
+def evaluate_detection(
+    encoder: Encoder,
+    data: DetectionSet | str | Path,
+    protocol: DetectionProtocol | None = None,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> Result:
+    """AVA's mAP of the encoder, of the same network without training, and of chance, for a set of boxes with actions.
+
+    Raises InputError for a set without a training or test part, and when none of its videos can be read.
+    """
+    protocol = protocol or DetectionProtocol()
+    data = data if isinstance(data, DetectionSet) else DetectionSet.load(data)
+    train, truth = data.counted(data.train), data.counted(data.test)
+    asked, ignored = _asked(truth, data, protocol)
+    encoders = {TRAINED: encoder, UNTRAINED: untrained_encoder(encoder, protocol.seed)}
+    total = len(train) + len(asked)
+
+    def features(keyframes: Sequence[Keyframe], before: int) -> BoxFeatures:
+        tell = None if progress is None else (lambda done: progress(before + done, total))
+        return box_features(encoders, data, keyframes, workers, tell)
+
+    learnt, judged = features(train, 0), features(asked, len(train))
+    _require(learnt, judged)
+    lost = {k.key for k, _, _ in judged.left_out}
+    truth = [k for k in truth if k.key not in lost]
+    rows, per_class = {}, {}
+    for who, scores_NK in _scores(encoders, data, learnt, judged, protocol, workers):
+        found = detections_of(judged.keyframes, scores_NK, sorted(data.names))
+        mean, each = frame_map(truth, found, data.names, protocol.least_iou)
+        rows[who] = {f"mAP@{protocol.least_iou:g}": 100 * mean}
+        per_class[who] = {name: 100 * each[a] for a, name in _distinct(data.names).items() if a in each}
+        if who == TRAINED and protocol.save_detections:
+            write_detections(Path(protocol.save_detections), found)
+    described = describe(encoder, data, protocol, learnt, judged, truth)
+    return Result(
+        kind="detection",
+        title="Action detection, mAP in percent",
+        rows=rows,
+        caption=caption(described),
+        protocol=described,
+        warnings=[*ignored, *_warnings(data, learnt, judged, truth)],
+        extras={"per_class": per_class},
+        floors={CHANCE: PRIOR, UNTRAINED: DESCRIPTIONS[UNTRAINED]},
+    )
+
+
+def _asked(
+    truth: Sequence[Keyframe], data: DetectionSet, protocol: DetectionProtocol
+) -> tuple[list[Keyframe], list[str]]:
+    """Test keyframes with the boxes that are to be judged, and what to say about those that are not."""
+    if not protocol.proposals:
+        return list(truth), []
+    path, videos, known = Path(protocol.proposals), {k.video for k in truth}, {k.key for k in truth}
+    offered = {k.key: k for k in data.counted(read_proposals(path, protocol.least_score))}
+    asked = [offered.get(k.key, Keyframe(*k.key, np.zeros((0, 4)), [])) for k in truth]
+    others = [k for k in offered.values() if k.key not in known]
+    asked += [k for k in others if k.video in videos]
+    foreign = sorted({k.video for k in others} - videos)
+    said = f"{path}: boxes of {len(foreign)} videos that are not in the test list do not count, the first is "
+    return asked, [f"{said}{foreign[0]}."] if foreign else []
+
+
+def _require(learnt: BoxFeatures, judged: BoxFeatures) -> None:
+    for name, part in (("training", learnt), ("test", judged)):
+        if not any(len(k.boxes) for k in part.keyframes):
+            why = "no keyframe is left"
+            if part.left_out:
+                k, path, reason = part.left_out[0]
+                why = (
+                    f"all {len(part.left_out)} keyframes are left out, the first is {k.video} at {k.time_s:g} s "
+                    f"({path}: {reason}). If the lists count time from another moment than the files do (AVA's 902 s "
+                    "is second 2 of a file cut at 900 s), give the set's clock_s"
+                )
+            elif part.keyframes:
+                why = "no keyframe has a box"
+            raise InputError(f"no box of the {name} list can be used: {why}")
+
+
+def _scores(
+    encoders: dict[str, Encoder], data: DetectionSet, learnt: BoxFeatures, judged: BoxFeatures,
+    protocol: DetectionProtocol, workers: int,
+) -> Iterator[tuple[str, np.ndarray]]:  # fmt: skip
+    """Row by row, how sure it is of each action of each test box: (boxes, K) in [0, 1]."""
+    truth_NK = truth_of(learnt.keyframes, sorted(data.names))
+    number = sum(len(k.boxes) for k in judged.keyframes)
+    yield CHANCE, truth_NK.double().mean(dim=0).numpy()[None].repeat(number, axis=0)
+    for who in (UNTRAINED, TRAINED):
+        head, vectors = fit_head(learnt.vectors[who], truth_NK, protocol), judged.vectors[who]
+        if protocol.finetune:
+            tuned, head = finetuned(encoders[who], head, data, learnt.keyframes, protocol, workers)
+            vectors = box_features({who: tuned}, data, judged.keyframes, workers).vectors[who]
+        with torch.inference_mode():
+            yield who, torch.sigmoid(head(vectors).double()).numpy()
+
+
+def _distinct(names: dict[int, str]) -> dict[int, str]:
+    """Names for a table: with the number where two actions share one."""
+    count = Counter(names.values())
+    return {action: f"{name} ({action})" if count[name] > 1 else name for action, name in names.items()}
+
+
+def _warnings(data: DetectionSet, learnt: BoxFeatures, judged: BoxFeatures, truth: Sequence[Keyframe]) -> list[str]:
+    """Sentences that belong beside the figures."""
+    said = list(data.warnings)
+    for name, part in (("training", learnt), ("test", judged)):
+        if part.left_out:
+            first = [f"{k.video} at {k.time_s:g} s ({reason})" for k, _, reason in part.left_out[:5]]
+            more = f" and {len(part.left_out) - 5} more" if len(part.left_out) > 5 else ""
+            said.append(f"{len(part.left_out)} {name} keyframes are left out: {', '.join(first)}{more}.")
+    shown = [{a for k in part for labels in k.labels for a in labels} for part in (truth, learnt.keyframes)]
+    if unseen := sorted(shown[0] - shown[1]):
+        names = ", ".join(data.names[a] for a in unseen)
+        said.append(f"no training box shows {names}; test boxes do, so these can't be learnt.")
+    twins = shared(_instances(data, learnt.keyframes), _instances(data, judged.keyframes))
+    if twins:
+        said.append(f"{len(twins)} test videos are training videos too or have the content of one, the first is "
+                    f"{twins[0][0]}; it flatters.")  # fmt: skip
+    return said
+
+
+def _instances(data: DetectionSet, keyframes: Sequence[Keyframe]) -> list[Instance]:
+    return [data.instance(k, n) for n, k in enumerate(keyframes)]
+
+
+def describe(
+    encoder: Encoder, data: DetectionSet, protocol: DetectionProtocol, learnt: BoxFeatures, judged: BoxFeatures,
+    truth: Sequence[Keyframe],
+) -> dict[str, Any]:  # fmt: skip
+    """Everything that a figure depends on, as plain JSON."""
+    spec = encoder.spec
+    clip = {k: v for k, v in dataclasses.asdict(spec.clip).items() if k not in ("lead_in", "short")}
+    parts = (("training", learnt), ("test", judged))
+    lost = Counter((name, path, reason) for name, part in parts for _, path, reason in part.left_out)
+    return {
+        **dataclasses.asdict(protocol),
+        **clip,
+        "clip_choice": f"keyframe at frame {spec.clip.num_frames // 2}, first and last frame of the video repeated",
+        "size": spec.views.size,
+        "crop": f"none: whole frames squeezed to {spec.views.size} x {spec.views.size}",
+        "views": list(spec.views.names),
+        "residual": dataclasses.asdict(spec.views.residual) if "residual" in spec.views.names else None,
+        "standardize": spec.views.standardize,
+        "backbone": spec.backbone,
+        "method": spec.method,
+        "features": f"last map averaged over time, RoI align {GRID} x {GRID}, maximum; views side by side",
+        "dimensions": learnt.vectors[TRAINED].shape[1],
+        "head": "linear on standardised features, a sigmoid for each action, begun at the actions' shares",
+        "metric": f"AVA's: at most {PER_KEYFRAME} rows a keyframe, mean over actions with a test box",
+        "boxes": f"proposals of {protocol.proposals}" if protocol.proposals else "true boxes",
+        "training_keyframes": len(learnt.keyframes),
+        "training_boxes": sum(len(k.boxes) for k in learnt.keyframes),
+        "test_keyframes": len(truth),
+        "test_boxes": sum(len(k.boxes) for k in truth),
+        "judged_boxes": sum(len(k.boxes) for k in judged.keyframes),
+        "actions": list(_distinct(data.names).values()),
+        "actions_judged": len({a for k in truth for labels in k.labels for a in labels}),
+        "excluded": len(data.excluded),
+        "clock_s": data.clock_s,
+        "left_out": [{"list": w, "path": p, "reason": r, "keyframes": n} for (w, p, r), n in lost.items()],
+    }
+
+
+def caption(protocol: dict[str, Any]) -> str:
+    """The protocol in two sentences, and what it must not be compared with."""
+    rate = f"{protocol['fps']:g} fps" if protocol["fps"] else f"stride {protocol['stride_frames']}"
+    network = "network and linear layer fine-tuned" if protocol["finetune"] else "network frozen, linear layer trained"
+    whose = "an external detector's" if protocol["proposals"] else "the true ones, so none is missed or made up"
+    return (
+        f"{protocol['test_keyframes']} test keyframes with {protocol['test_boxes']} boxes, trained on "
+        f"{protocol['training_keyframes']} with {protocol['training_boxes']}, {protocol['actions_judged']} actions; "
+        f"one clip of {protocol['num_frames']} frames ({rate}) around each, whole frames at {protocol['size']} px, "
+        f"{network}. Test boxes are {whose}; CVRL's AVA figures are for the boxes of a person detector, "
+        "which unreel does not have, and not comparable."
+    )

@@ -1,0 +1,243 @@
+"""Linear probe: how well one linear layer on frozen features tells the classes apart.
+
+Every training clip is a sample; a test video gets the mean softmax over its clips (and crops). Values such as the
+learning rate are chosen on whole groups of training videos, then the layer is trained again on all of them.
+
+kind      what
+sgd       SGD with momentum 0.9, cosine with 5 % warm-up, every point of the grid in one batched product
+logistic  scikit-learn's logistic regression (lbfgs), C chosen; for small data, where it takes seconds
+cvrl      Qian et al. 2021 (CVRL), linear evaluation; METHODS 3.7: L2-normalised pooled feature, SGD 0.9, rate 32 at
+          batch 1024 (scaled with the batch), 5 of 100 epochs warm-up, no decay, mean softmax over 10 x 3 views.
+          Where we deviate: no random crops, since features are cached, and the layer begins at zero
+"""
+
+import itertools
+import math
+import warnings as python_warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unreel.errors import InputError, unknown
+from unreel.evaluation.features import VideoFeatures
+from unreel.evaluation.probe import Point, Scorer, Search, clips_of, layer_rows, plain, probed
+from unreel.evaluation.result import Result
+from unreel.models.encoder import LAYERS
+from unreel.settings import Settings
+from unreel.training.optim import lr_at
+from unreel.video.order import epoch_order
+
+Kind = Literal["auto", "logistic", "sgd", "cvrl"]
+MOMENTUM, WARMUP = 0.9, 0.05
+CVRL_LR, CVRL_BATCH = 32.0, 1024
+AUTO_CLIPS = 2000  # up to so many training clips lbfgs takes seconds; not by width, or two encoders would get two kinds
+LBFGS_STEPS = 1000
+HOW = {
+    "sgd": "one linear layer (SGD)",
+    "logistic": "logistic regression (lbfgs)",
+    "cvrl": "one linear layer as CVRL trains it (rate 32 at batch 1024, judged there by 10 x 3 views), but without "
+    "random crops, since the features are cached,",
+}
+CHUNK = 4096  # clips judged at a time
+
+
+@dataclass(frozen=True)
+class LinearProtocol:
+    """Kind of probe, layer, training and the grid of values to choose from (`cs` are for logistic, the rest for sgd).
+
+    Rates and C mean the same for any width, since standardised features are divided by the root of it.
+    """
+
+    kind: Kind = "auto"
+    layer: str = "pooled"
+    epochs: int = 100
+    batch_size: int = 1024
+    lrs: tuple[float, ...] = (0.3, 2.0, 15.0, 100.0)
+    weight_decays: tuple[float, ...] = (0.0, 3e-4, 3e-3)
+    cs: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
+    normalize: bool = True
+    validation_share: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise unknown("kind of linear probe", self.kind, get_args(Kind))
+        if self.layer not in LAYERS:
+            raise unknown("layer", self.layer, LAYERS)
+        if self.epochs < 1 or self.batch_size < 1 or not (self.lrs and self.weight_decays and self.cs):
+            raise InputError("a linear probe needs 1 epoch, a batch of 1 and one value of each kind, or more")
+
+    def grid(self, kind: str) -> list[Point]:
+        """The points to choose from; CVRL's protocol has one."""
+        if kind == "logistic":
+            return [{"C": c} for c in self.cs]
+        if kind == "cvrl":
+            return [{"lr": CVRL_LR, "weight_decay": 0.0}]
+        return grid_of(self.lrs, self.weight_decays)
+
+
+def grid_of(lrs: Sequence[float], weight_decays: Sequence[float]) -> list[Point]:
+    """Every pair of a learning rate and a weight decay."""
+    return [{"lr": lr, "weight_decay": decay} for lr, decay in itertools.product(lrs, weight_decays)]
+
+
+class Layers(NamedTuple):
+    """G linear layers on the same features, trained side by side: weights (D, G, C), biases (G, C)."""
+
+    weights_DGC: Tensor
+    biases_GC: Tensor
+
+    def probabilities(self, x_BD: Tensor) -> Tensor:
+        """Softmax (B, G, C); one product for all layers."""
+        logits_BK = x_BD @ self.weights_DGC.flatten(1)
+        return (logits_BK.view(len(x_BD), *self.biases_GC.shape) + self.biases_GC).softmax(dim=2)
+
+
+class Preparation(NamedTuple):
+    """What is done to features before the layer: length 1 (optional), then minus mean, over scale; from training."""
+
+    normalize: bool
+    mean_D: Tensor
+    scale_D: Tensor
+
+    def __call__(self, x_BD: np.ndarray) -> Tensor:
+        x = torch.from_numpy(np.ascontiguousarray(x_BD, np.float32))
+        return (unit(x) if self.normalize else x).sub(self.mean_D).div_(self.scale_D)
+
+
+def unit(x_BD: Tensor) -> Tensor:
+    return x_BD / x_BD.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+def preparation(train_BD: np.ndarray, normalize: bool, standardize: bool = True) -> Preparation:
+    """Statistics of the training clips; columns that never change stay at zero instead of growing noise."""
+    width = train_BD.shape[1]
+    if not standardize:
+        return Preparation(normalize, torch.zeros(width), torch.ones(width))
+    x_BD = torch.from_numpy(np.ascontiguousarray(train_BD, np.float32))
+    variance_D, mean_D = torch.var_mean(unit(x_BD) if normalize else x_BD, dim=0, correction=0)
+    constant_D = variance_D <= 1e-12 * mean_D.square()  # what float32 makes of equal numbers
+    return Preparation(normalize, mean_D, torch.where(constant_D, math.inf, variance_D.sqrt() * math.sqrt(width)))
+
+
+@torch.no_grad()
+def train_layers(
+    x_BD: Tensor, class_B: Tensor, num_classes: int, grid: Sequence[Point], epochs: int, batches: "Batches"
+) -> Layers:
+    """Softmax regression by SGD for all points of the grid at once, each as torch.optim.SGD would train it alone.
+
+    Every layer begins at zero (the loss is convex) and sees the same batches, a function of seed and epoch.
+    """
+    shape = (len(grid), num_classes)
+    layers = Layers(x_BD.new_zeros(x_BD.shape[1], *shape), x_BD.new_zeros(shape))
+    speeds = [torch.zeros_like(weights) for weights in layers]
+    lr_G1, decay_G1 = (x_BD.new_tensor([[point[name]] for point in grid]) for name in ("lr", "weight_decay"))
+    schedule = Settings(lr=1.0, schedule="cosine", warmup=WARMUP)
+    for step, rows in enumerate(batches.of(len(x_BD), epochs)):
+        batch_BD = x_BD.index_select(0, rows)
+        error_BGC = layers.probabilities(batch_BD)
+        error_BGC[torch.arange(len(rows)), :, class_B[rows]] -= 1
+        error_BGC /= len(rows)
+        slopes = (batch_BD.T @ error_BGC.flatten(1)).view_as(layers.weights_DGC), error_BGC.sum(dim=0)
+        lr = lr_at(step, epochs * batches.per_epoch(len(x_BD)), schedule)
+        for weights, speed, slope in zip(layers, speeds, slopes, strict=True):
+            speed.mul_(MOMENTUM).add_(slope).add_(decay_G1 * weights)
+            weights.sub_(lr * lr_G1 * speed)
+    return layers
+
+
+class Batches(NamedTuple):
+    """About equal batches of all samples, at most `size`, in an order that is a function of seed and epoch."""
+
+    size: int
+    seed: int
+
+    def per_epoch(self, samples: int) -> int:
+        return math.ceil(samples / self.size)
+
+    def of(self, samples: int, epochs: int) -> Iterator[Tensor]:
+        """Rows of each batch, int64, epoch after epoch."""
+        for epoch in range(epochs):
+            order = torch.from_numpy(epoch_order(self.seed, epoch, samples))
+            yield from order.tensor_split(self.per_epoch(samples))
+
+
+def logistic_layers(x_BD: Tensor, class_B: Tensor, num_classes: int, grid: Sequence[Point]) -> Layers:
+    """scikit-learn's logistic regression for each C, as layers; a class that no sample shows has probability 0."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = x_BD.double().numpy(), class_B.numpy()
+    weights_DGC = torch.zeros(x.shape[1], len(grid), num_classes, dtype=torch.float64)
+    biases_GC = torch.full((len(grid), num_classes), -math.inf, dtype=torch.float64)
+    for g, point in enumerate(grid):
+        with python_warnings.catch_warnings():  # hardly regularised fits end at LBFGS_STEPS, near enough
+            python_warnings.simplefilter("ignore", ConvergenceWarning)
+            model = LogisticRegression(C=point["C"], max_iter=LBFGS_STEPS).fit(x, y)
+        shown = torch.from_numpy(model.classes_)
+        two = len(shown) == 2  # then scikit-learn has one row, the second class against the first
+        coef, intercept = (torch.from_numpy(np.asarray(part)) for part in (model.coef_, model.intercept_))
+        weights_DGC[:, g, shown] = torch.cat([torch.zeros_like(coef), coef]).T if two else coef.T
+        biases_GC[g, shown] = torch.cat([torch.zeros_like(intercept), intercept]) if two else intercept
+    return Layers(weights_DGC.float(), biases_GC.float())
+
+
+def linear_scorer(protocol: LinearProtocol, kind: str, num_classes: int) -> Scorer:
+    """Trains on the first clips and judges the others; nothing of the others reaches the layer."""
+
+    def scorer(train_NVD: np.ndarray, class_N: np.ndarray, asked_QVD: np.ndarray, grid: Sequence[Point]) -> np.ndarray:
+        train_BD = train_NVD.reshape(-1, train_NVD.shape[2])
+        class_B = torch.from_numpy(class_N.repeat(train_NVD.shape[1]))
+        prepare = preparation(train_BD, kind == "cvrl" or protocol.normalize, standardize=kind != "cvrl")
+        if kind == "logistic":
+            return mean_softmax(logistic_layers(prepare(train_BD), class_B, num_classes, grid), prepare, asked_QVD)
+        batches = Batches(CVRL_BATCH if kind == "cvrl" else protocol.batch_size, protocol.seed)
+        if kind == "cvrl":
+            size = len(train_BD) / batches.per_epoch(len(train_BD))
+            grid = [{**point, "lr": point["lr"] * size / CVRL_BATCH} for point in grid]
+        layers = train_layers(prepare(train_BD), class_B, num_classes, grid, protocol.epochs, batches)
+        return mean_softmax(layers, prepare, asked_QVD)
+
+    return scorer
+
+
+def mean_softmax(layers: Layers, prepare: Preparation, asked_QVD: np.ndarray) -> np.ndarray:
+    """Mean over the clips of each video of the softmax, float32 (G, Q, C)."""
+    _, views, width = asked_QVD.shape
+    size = max(1, CHUNK // views)
+    parts = []
+    for start in range(0, len(asked_QVD), size):
+        clips_QVD = asked_QVD[start : start + size]
+        found = layers.probabilities(prepare(clips_QVD.reshape(-1, width)))
+        parts.append(found.view(len(clips_QVD), views, *found.shape[1:]).mean(dim=1))
+    return torch.cat(parts).transpose(0, 1).numpy()
+
+
+def evaluate_linear(train: VideoFeatures, test: VideoFeatures, protocol: LinearProtocol | None = None) -> Result:
+    """Top-1, top-5 and mean accuracy per class of a linear probe on each view, on all joined, and on the floors.
+
+    Raises InputError when there is nothing to tell apart, or no features of the layer.
+    """
+    protocol = protocol or LinearProtocol()
+    rows, num_classes = layer_rows(train, test, protocol.layer), len(set(train.labels))
+    shapes = {name: clips_of(train, block, columns).shape for name, (block, columns) in rows.items()}
+    kind = protocol.kind if protocol.kind != "auto" else automatic(list(shapes.values()))
+    if kind == "cvrl":
+        protocol = replace(protocol, batch_size=CVRL_BATCH, normalize=True, lrs=(CVRL_LR,), weight_decays=(0.0,))
+    prepared = ["L2-normalised"] * protocol.normalize + ["standardised by the training clips"] * (kind != "cvrl")
+    how = f"{HOW[kind]} on frozen features of layer {protocol.layer}, {' and '.join(prepared)}"
+    title, scorer = "Linear probe, accuracy in percent", linear_scorer(protocol, kind, num_classes)
+    search = Search("linear", title, how, scorer, protocol.grid(kind), protocol.validation_share, protocol.seed)
+    result = probed(train, test, rows, search)
+    result.protocol |= {**plain(protocol), "kind": kind, "numbers": {name: shape[2] for name, shape in shapes.items()}}
+    return result
+
+
+def automatic(shapes: Sequence[tuple[int, ...]]) -> str:
+    """One kind for all rows of a table, and for all encoders on the same clips, so that they can be compared."""
+    clips = max(videos * views for videos, views, _ in shapes)
+    return "logistic" if clips <= AUTO_CLIPS else "sgd"

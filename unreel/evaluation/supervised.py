@@ -1,0 +1,281 @@
+"""Supervised training, on one screen: a backbone and a linear layer, classes from labelled videos.
+
+Decoded clips -> augmentation -> a view -> backbone, average, linear layer -> cross-entropy -> finite? -> optimiser.
+After each epoch the validation videos are classified by evenly spread clips. On a CPU two runs give the same digits,
+whatever the number of loader processes: all chance is f(seed, epoch, index).
+"""
+
+import copy
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unreel.errors import InputError, NonFiniteError
+from unreel.evaluation.features import Progress
+from unreel.evaluation.probe import class_numbers
+from unreel.evaluation.recipes import AUGMENTATIONS, Recipe, rate_at
+from unreel.models.encoder import EncoderSpec
+from unreel.training.optim import set_lr
+from unreel.types import Clips, Instance
+from unreel.video.dataset import InstanceClips, Sample, default_workers, sequential_loader, training_loader
+from unreel.video.order import Batches, steps_per_epoch, uniforms
+from unreel.views.augment import spread_crops
+from unreel.views.pair import augmented
+from unreel.views.recipe import make_view, to_float
+
+VALIDATION_CLIPS = 3
+FEW = 64  # up to so many validation videos are decoded once and by the main process
+Row = dict[str, float]
+
+
+class Classifier(nn.Module):
+    """A backbone, the average of its last map over time and place, and a linear layer to the classes."""
+
+    def __init__(self, backbone: nn.Module, num_classes: int, recipe: Recipe) -> None:
+        super().__init__()
+        self.backbone = backbone
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.linear = nn.Linear(int(backbone.num_features), num_classes)  # type: ignore[arg-type]
+            if recipe.head_std:
+                nn.init.normal_(self.linear.weight, std=recipe.head_std)
+                nn.init.zeros_(self.linear.bias)
+
+    def forward(self, clips: Tensor, scale_BD: Tensor | None = None) -> Tensor:
+        """Logits float32 (B, C) of one view (B, 3, T, H, W); `scale_BD` is what dropout does to the features."""
+        h_BD = self.backbone(clips).mean(dim=(2, 3, 4))
+        return self.linear(h_BD if scale_BD is None else h_BD * scale_BD).float()
+
+
+@dataclass
+class Job:
+    """Everything that a fine-tuning works with."""
+
+    recipe: Recipe
+    spec: EncoderSpec
+    network: Classifier
+    train: list[Instance]
+    validation: list[Instance]
+    classes: list[str]
+    left_out: dict[tuple[str, str], str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.linear.weight.device
+
+    @property
+    def view(self) -> str:
+        return self.recipe.view or self.spec.views.names[0]
+
+    @property
+    def workers(self) -> int:
+        return default_workers() if self.recipe.workers < 0 else self.recipe.workers
+
+    @property
+    def epoch_steps(self) -> int:
+        return steps_per_epoch(len(self.train), self.recipe.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        return self.epoch_steps * self.recipe.num_epochs(len(self.train))
+
+    def truth(self, instances: Iterable[Instance]) -> np.ndarray:
+        """Numbers of the classes, int64 (N,); -1 for one that training has not."""
+        return class_numbers([i.label for i in instances], self.classes)
+
+    @cached_property
+    def validation_clips(self) -> InstanceClips:
+        """Clips of the validation videos, which stay in memory where they fit: every epoch looks at them again."""
+        spec, cache_mb = self.spec, self.recipe.cache_mb // 4
+        return InstanceClips(self.validation, spec.clip, spec.views.resize_hw, VALIDATION_CLIPS, cache_mb=cache_mb)
+
+    def note(self, which: str, failed: Iterable[tuple[str, str]]) -> None:
+        """Remember files of a list that can't be read."""
+        self.left_out |= {(which, path): reason for path, reason in failed}
+
+    def first_failure(self, which: str) -> str:
+        """Path and reason of the first file of a list that could not be read."""
+        return next(f"{path}: {why}" for (name, path), why in self.left_out.items() if name == which)
+
+
+@contextmanager
+def repeatable(job: Job) -> Iterator[None]:
+    """Same digits every time on a CPU; what torch was told before is restored, its generator too.
+
+    The generator is seeded for networks from elsewhere that draw from it (their own dropout); ours never do.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[job.device] if job.device.type == "cuda" else []):
+        torch.manual_seed(job.recipe.seed)
+        try:
+            torch.use_deterministic_algorithms(job.device.type == "cpu")
+            torch.set_num_threads(job.recipe.threads or threads)
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+            torch.set_num_threads(threads)
+
+
+def fit(job: Job, on_progress: Progress | None = None) -> tuple[list[Row], int]:
+    """Train to the last step; the network ends as it was after the chosen epoch. Returns the history and that epoch."""
+    recipe, weights = job.recipe, [p for p in job.network.parameters() if p.requires_grad]
+    if recipe.optimizer == "adamw":
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(weights, recipe.lr, weight_decay=recipe.weight_decay)
+    else:
+        optimizer = torch.optim.SGD(weights, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
+    history: list[Row] = []
+    losses: list[float] = []
+    kept: dict[str, Tensor] = {}
+    best_epoch = 0
+    for step, clips in enumerate(batches(job)):
+        watched = [row.get("validation_loss", row["train_loss"]) for row in history]
+        lr = rate_at(step, job.total_steps, recipe, watched)
+        set_lr(optimizer, lr)
+        losses += one_step(job, optimizer, clips, step)
+        if on_progress is not None:
+            on_progress(step + 1, job.total_steps)
+        if (step + 1) % job.epoch_steps == 0:
+            history.append({"epoch": len(history) + 1, "lr": lr} | end_of_epoch(job, losses))
+            losses = []
+            if is_best(history, recipe):
+                best_epoch, kept = len(history), copy.deepcopy(job.network.state_dict())
+    if best_epoch < len(history) and kept:
+        job.network.load_state_dict(kept)
+    return history, best_epoch or len(history)
+
+
+def batches(job: Job) -> Iterable[Clips]:
+    """All training batches in the order that the seed gives, one clip of each video."""
+    spec, recipe = job.spec, job.recipe
+    one_clip = {"num_clips": 1, "seed": recipe.seed, "cache_mb": recipe.cache_mb}
+    clips = InstanceClips(job.train, spec.clip, spec.views.resize_hw, **one_clip)  # type: ignore[arg-type]
+    order = Batches(len(job.train), recipe.batch_size, recipe.seed, 0, job.total_steps)
+    return training_loader(clips, order, job.workers, pin_memory=job.device.type == "cuda")
+
+
+def one_step(job: Job, optimizer: torch.optim.Optimizer, clips: Clips, step: int) -> list[float]:
+    """One optimiser step and its loss; none for a batch of which fewer than 2 videos can be read (batch norm)."""
+    job.note("training", clips.failed)
+    if len(clips.index_B) < 2:
+        return []
+    who = [job.train[i] for i in clips.index_B.tolist()]
+    job.network.train()
+    with autocast(job):
+        logits_BC = job.network(training_view(job, clips), dropout(job, clips))
+    loss = F.cross_entropy(logits_BC, torch.from_numpy(job.truth(who)).to(job.device))
+    require_finite(loss, "loss", job, step, who)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = torch.nn.utils.get_total_norm([p.grad for p in job.network.parameters() if p.grad is not None])
+    require_finite(norm, "gradient", job, step, who)
+    optimizer.step()
+    return [float(loss.detach())]
+
+
+def autocast(job: Job) -> torch.autocast:
+    """bfloat16 on CUDA, nothing elsewhere."""
+    return torch.autocast(job.device.type, torch.bfloat16, enabled=job.device.type == "cuda")
+
+
+@torch.no_grad()
+def training_view(job: Job, clips: Clips) -> Tensor:
+    """The augmented view (B, 3, T, size, size) that the network is trained on."""
+    recipe, views = job.recipe, job.spec.views
+    how = dataclasses.replace(AUGMENTATIONS[recipe.augment], flip=0.5 if recipe.flip else 0.0)
+
+    def draw(op: str, count: int) -> Tensor:
+        return uniforms(recipe.seed, clips.epoch, clips.index_B, f"finetune/{op}", count).to(job.device)
+
+    return make_view(job.view, augmented(to_float(clips.frames[:, 0].to(job.device)), how, draw, views.size), views)
+
+
+def dropout(job: Job, clips: Clips) -> Tensor | None:
+    """0 for dropped features and 1 / (1 - p) for the others, (B, D); drawn like all else from (seed, epoch, index)."""
+    p, width = job.recipe.dropout, job.network.linear.in_features
+    if not p:
+        return None
+    u_BD = uniforms(job.recipe.seed, clips.epoch, clips.index_B, "finetune/dropout", width)
+    return ((u_BD >= p) / (1 - p)).to(job.device)
+
+
+def require_finite(value: Tensor, what: str, job: Job, step: int, who: Sequence[Instance]) -> None:
+    if torch.isfinite(value):
+        return
+    shown = ", ".join(i.path for i in who[:4]) + (f" and {len(who) - 4} more" if len(who) > 4 else "")
+    raise NonFiniteError(
+        f"the {what} in epoch {step // job.epoch_steps + 1}, step {step + 1} is {float(value.detach())}; stopped "
+        f"before the weights changed. The batch was {shown}. A lower learning rate is the usual cure"
+    )
+
+
+def end_of_epoch(job: Job, losses: Sequence[float]) -> Row:
+    """Mean training loss, loss and top-1 of the validation videos. Raises InputError when nothing was trained on."""
+    if not losses:
+        raise InputError(
+            f"no batch of the training list has 2 videos that can be read, the first: {job.first_failure('training')}"
+        )
+    row: Row = {"train_loss": float(np.mean(losses))}
+    if not job.validation:
+        return row
+    workers = 0 if len(job.validation) <= FEW else job.workers  # memory is kept by a process that stays
+    rows, logits_NVC = logits(job, job.validation_clips, "validation", workers)
+    truth_N = job.truth(job.validation[n] for n in rows)
+    log_p_NVC = F.log_softmax(torch.from_numpy(logits_NVC), dim=2).numpy()
+    right_N = averaged(logits_NVC, job.recipe.average).argmax(axis=1) == truth_N
+    row["validation_loss"] = float(-log_p_NVC[np.arange(len(rows)), :, truth_N].mean())
+    return row | {"validation_top1": 100.0 * float(right_N.mean())}
+
+
+def is_best(history: Sequence[Row], recipe: Recipe) -> bool:
+    """Whether the last epoch is the one to keep so far: the first of the lowest validation loss."""
+    if recipe.select == "last":
+        return False
+    earlier = [row.get("validation_loss", math.inf) for row in history[:-1]]
+    return history[-1].get("validation_loss", math.inf) < min(earlier, default=math.inf)
+
+
+@torch.no_grad()
+def logits(
+    job: Job, clips: InstanceClips, which: str, workers: int = 0, num_crops: int = 1
+) -> tuple[list[int], np.ndarray]:
+    """Positions of the videos that can be read, and their logits, float32 (N, clips x crops, C).
+
+    Clips are cropped as everywhere in use. Raises InputError when none can be read, NonFiniteError.
+    """
+    rows: list[int] = []
+    found: list[np.ndarray] = []
+    job.network.eval()
+    sample: Sample
+    for sample in sequential_loader(clips, workers):
+        path = clips.instances[sample.index].path
+        if sample.frames is None:
+            job.note(which, [sample.failed or (path, "unreadable")])
+            continue
+        frames = to_float(torch.as_tensor(sample.frames).to(job.device))
+        view = make_view(job.view, spread_crops(frames, job.spec.views.size, num_crops), job.spec.views)
+        with autocast(job):
+            found.append(job.network(view).cpu().numpy())
+        if not np.isfinite(found[-1]).all():
+            raise NonFiniteError(f"{path}: the answer of the network is not finite")
+        rows.append(sample.index)
+    if not rows:
+        raise InputError(f"no video of the {which} list can be read, the first: {job.first_failure(which)}")
+    return rows, np.stack(found)
+
+
+def averaged(logits_NVC: np.ndarray, average: str) -> np.ndarray:
+    """One row of probabilities for each video, float64 (N, C): mean of the clips' softmax, or softmax of their mean."""
+    values = torch.from_numpy(logits_NVC).double()
+    if average == "logits":
+        return values.mean(dim=1).softmax(dim=1).numpy()
+    return values.softmax(dim=2).mean(dim=1).numpy()

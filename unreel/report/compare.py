@@ -1,0 +1,277 @@
+"""Evaluations side by side: a row for each encoder, a column for each main figure, floors below.
+
+Figures that were not measured alike never share a column: they stand in tables of their own. Runs of one encoder and
+method whose names differ only in digits are seeds, and become one row: mean and standard deviation.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from unreel.errors import InputError
+from unreel.report import alike as likeness
+from unreel.report.columns import COLUMNS, MEANINGS
+from unreel.report.evaluation_page import about, mark
+from unreel.report.headline import Figure, own_rows
+from unreel.report.summary import USUAL, Summary, load_summary
+from unreel.report.template import write_html
+from unreel.video.summary import shown
+
+NOTE = (
+    "Intervals are 95 %, bootstrap over the test videos of one evaluation, each row by itself; that they overlap does "
+    "not show that two encoders are equal, as a test on the same videos may still tell them apart. ± is the standard "
+    "deviation over n runs."
+)
+SEEDS = "Runs of one encoder and method whose names differ only in digits are taken for seeds of one recipe."
+EQUAL = 1e-6  # percent; figures of one floor on the same clips are the same to rounding
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure with its interval, or the mean of n runs with their deviation."""
+
+    figure: Figure
+    n: int = 1
+    sd: float = 0.0
+
+    @property
+    def behind(self) -> str:
+        if self.n > 1:
+            return f"± {self.sd:.1f}, n={self.n}"
+        low, high = self.figure.low, self.figure.high
+        return "" if low is None or high is None else f"{low:.0f} to {high:.0f}"
+
+
+@dataclass
+class Row:
+    """A row of a table: an evaluation, a group of seeds, or a floor."""
+
+    name: str
+    about: str
+    cells: dict[str, Cell]
+    floor: bool = False
+    members: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Entry:
+    """An evaluation, what to call it, and what its figures depend on."""
+
+    name: str
+    summary: Summary
+    signature: likeness.Signature
+
+
+@dataclass
+class Part:
+    """Evaluations that were made alike: one table."""
+
+    heading: str
+    rows: list[Row]
+    notes: list[str]
+    data: str
+
+    @property
+    def columns(self) -> list[str]:
+        return [c.title for c in COLUMNS if any(c.title in row.cells for row in self.rows)]
+
+
+@dataclass
+class Comparison:
+    """Tables of evaluations that were made alike, why there are several, and what holds for single evaluations."""
+
+    parts: list[Part]
+    said: list[str]
+    alarms: list[str]
+
+    def tables(self) -> list[Table]:
+        """For the terminal."""
+        return [self._table(part, last=part is self.parts[-1]) for part in self.parts]
+
+    def _table(self, part: Part, last: bool) -> Table:
+        notes = [*part.notes, *([*self.said, *self.alarms, MEANINGS, NOTE] if last else [])]
+        table = Table(
+            title=escape(shown(part.heading or part.data)),
+            caption="\n".join(escape(shown(note)) for note in notes),
+            caption_justify="left",
+        )
+        table.add_column("encoder")
+        for name in part.columns:
+            table.add_column(name, justify="right")
+        for row in part.rows:
+            cells = [row.cells.get(name) for name in part.columns]
+            texts = [f"{c.figure.value:.1f}\n{c.behind}".rstrip() if c else "" for c in cells]
+            table.add_row(escape(shown(row.name)), *texts, style="dim" if row.floor else "bold")
+        return table
+
+
+def compare(folders: Sequence[str | Path], seeds: bool = True) -> Comparison:
+    """Evaluations side by side; `seeds` makes one row of runs that differ in their seed alone.
+
+    Raises InputError for no folder and for one given twice, RunError for one that holds no evaluation.
+    """
+    paths = [Path(folder) for folder in folders]
+    if not paths:
+        raise InputError("there is nothing to compare; give the folders that `unreel evaluate all --out EVAL` wrote")
+    twice = [path for n, path in enumerate(paths) if path.resolve() in [p.resolve() for p in paths[:n]]]
+    if twice:
+        raise InputError(f"{twice[0]} is given twice; a comparison needs different evaluations")
+    summaries = [load_summary(path) for path in paths]
+    entries = [Entry(n, s, likeness.signature(s)) for n, s in zip(names_of(paths), summaries, strict=True)]
+    tables = apart(entries)
+    signatures, data = [joined(table) for table in tables], [table[0].summary.data["name"] for table in tables]
+    heads = likeness.headings(signatures, data) if len(tables) > 1 else [""]
+    parts = [part_of(table, head, seeds) for table, head in zip(tables, heads, strict=True)]
+    said = [s for s in (likeness.differences(signatures), *versions(summaries)) if s]
+    return Comparison(parts, said, contamination(entries))
+
+
+def contamination(entries: Sequence[Entry]) -> list[str]:
+    """What pre-training saw, each sentence once, with the names of the evaluations."""
+    whose: dict[str, list[str]] = {}
+    for entry in entries:
+        for said in entry.summary.contamination:
+            whose.setdefault(said, []).append(entry.name)
+    return [f"{', '.join(names)}: {said}" for said, names in whose.items()]
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Names of folders, with as many folders above as it takes to tell them apart."""
+    whole = [path.resolve().parts for path in paths]
+    names = [parts[-1] for parts in whole]
+    for depth in range(2, max(map(len, whole)) + 1):
+        names = ["/".join(p[-depth:]) if names.count(n) > 1 else n for n, p in zip(names, whole, strict=True)]
+    return names
+
+
+def versions(summaries: Sequence[Summary]) -> list[str]:
+    found = sorted({s.unreel for s in summaries})
+    return [f"They were made by different versions of unreel: {', '.join(found)}."] if len(found) > 1 else []
+
+
+def apart(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Evaluations by table: each joins the first table with whose members it was made alike."""
+    tables: list[list[Entry]] = []
+    for entry in entries:
+        fits = (t for t in tables if all(likeness.alike(entry.signature, other.signature) for other in t))
+        table = next(fits, None)
+        if table is None:
+            tables.append([entry])
+        else:
+            table.append(entry)
+    return tables
+
+
+def joined(table: Sequence[Entry]) -> likeness.Signature:
+    """What all of a table depends on; its members agree wherever they meet."""
+    return {name: part for entry in table for name, part in entry.signature.items()}
+
+
+def part_of(table: Sequence[Entry], heading: str, seeds: bool) -> Part:
+    groups = seed_groups(table) if seeds else [[entry] for entry in table]
+    rows = [row_of(group) for group in groups]
+    notes = [SEEDS] if any(len(group) > 1 for group in groups) else []
+    clips = {about(e.summary).partition("clips of ")[2].partition(" pixels")[0] for e in table}
+    if len(clips) > 1:
+        notes.append(
+            f"Each encoder looks at clips of its own length, rate and size ({'; '.join(sorted(clips))}), and so do "
+            "the floors beside it."
+        )
+    videos, data = table[0].summary.videos, table[0].summary.data
+    said = f"{data['name']}: {videos['test']:,} test videos, {videos['training']:,} training videos"
+    return Part(heading, rows + floor_rows(groups, rows), notes, said)
+
+
+def seed_groups(table: Sequence[Entry]) -> list[list[Entry]]:
+    """Runs of one encoder and method, their names alike but for digits; a run that is there twice is no seed."""
+    found: dict[tuple[str, str], list[Entry]] = {}
+    for entry in table:
+        recipe = json.dumps(entry.summary.encoder, sort_keys=True)
+        found.setdefault((recipe, re.sub(r"\d+", "#", entry.summary.run)), []).append(entry)
+    groups = []
+    for group in found.values():
+        distinct = {(e.summary.run, e.summary.seed) for e in group}
+        groups += [group] if len(distinct) == len(group) else [[entry] for entry in group]
+    return groups
+
+
+def row_of(group: Sequence[Entry]) -> Row:
+    """One evaluation with its intervals, or the mean over seeds."""
+    cells = {}
+    for column in COLUMNS:
+        found = [f for e in group if (f := column.of(e.summary, None)) is not None]
+        if len(found) == 1:
+            cells[column.title] = Cell(found[0])
+        elif found:
+            values = [f.value for f in found]
+            cells[column.title] = Cell(Figure(mean(values)), len(values), stdev(values))
+    names = [e.name for e in group]
+    name = names[0] if len(names) == 1 else re.sub(r"\d+", "*", group[0].summary.run)
+    members = [f"{e.name} (run {e.summary.run}, {e.summary.checkpoint})" for e in group]
+    return Row(name, about(group[0].summary), cells, members=members)
+
+
+def floor_rows(groups: Sequence[Sequence[Entry]], rows: Sequence[Row]) -> list[Row]:
+    """Each floor once where it is the same beside all encoders, else once for each set of figures, saying whose."""
+    found: dict[str, list[tuple[dict[str, Figure], list[str]]]] = {}
+    for group, row in zip(groups, rows, strict=True):
+        for entry in group:
+            for name in floors_of(entry.summary):
+                figures = {c.title: f for c in COLUMNS if (f := c.of(entry.summary, name)) is not None}
+                kinds = found.setdefault(name, [])
+                known, whose = next((k for k in kinds if same(k[0], figures)), ({}, []))
+                if not whose:
+                    kinds.append((known, whose))
+                known |= {title: f for title, f in figures.items() if title not in known}
+                whose += [row.name] if row.name not in whose else []
+    made = []
+    for name, kinds in found.items():
+        for figures, whose in kinds:
+            beside = f"beside {', '.join(whose)}" if len(kinds) > 1 else ""
+            label = f"{name} ({beside})" if beside else name
+            made.append(Row(label, "", {title: Cell(f) for title, f in figures.items()}, True))
+    return made
+
+
+def floors_of(summary: Summary) -> list[str]:
+    """Rows that are not the encoder's, of all tables but that of motion, whose rows are named otherwise."""
+    tables = [r for r in summary.results.values() if r.kind != "motion"]
+    return list(dict.fromkeys(n for r in tables for n in r.rows if n not in own_rows(r, summary.views)))
+
+
+def same(a: dict[str, Figure], b: dict[str, Figure]) -> bool:
+    return all(abs(a[title].value - b[title].value) <= EQUAL for title in a.keys() & b.keys())
+
+
+def write_comparison(folders: Sequence[str | Path], out: str | Path, seeds: bool = True) -> Path:
+    """Write the comparison as a page that opens anywhere. Raises InputError, RunError and DiskError."""
+    out = Path(out)
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{out}: the comparison is a page, so its name must end in .html")
+    made = compare(folders, seeds)
+    parts = [{"part": part, "rows": [row_view(row, part.columns) for row in part.rows]} for part in made.parts]
+    usual = [said for said in made.alarms if USUAL in said]
+    alarms = made.said + [said for said in made.alarms if said not in usual]
+    context = {"alarms": alarms, "usual": usual, "parts": parts, "notes": (MEANINGS, NOTE)}
+    return write_html("comparison.html", context, out)
+
+
+def row_view(row: Row, columns: Sequence[str]) -> dict[str, Any]:
+    """A row as the template shows it, each figure placed on a line from 0 to 100."""
+    cells = []
+    for column in columns:
+        cell = row.cells.get(column)
+        at = None
+        if cell is not None:
+            value = cell.figure.value
+            spread = Figure(value, value - cell.sd, value + cell.sd) if cell.n > 1 else cell.figure
+            at = mark(spread, not row.floor, row.name)
+        cells.append({"cell": cell, "mark": at})
+    return {"row": row, "cells": cells}

@@ -1,0 +1,126 @@
+"""A folder of videos with boxes, as AVA lays it out, and the clips around its keyframes.
+
+FOLDER/videos/NAME.mp4        or the videos beside the lists
+FOLDER/train.csv, test.csv    or ava_train_v2.2.csv, ava_val_v2.2.csv; see boxes.py
+FOLDER/labels.csv             or a .pbtxt; where both of AVA's are there, the one of the 60 actions that are judged
+FOLDER/*excluded*.csv         keyframes that do not count
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from unreel.errors import InputError, VideoError
+from unreel.types import Instance
+from unreel.video.boxes import (
+    Key,
+    Keyframe,
+    find_videos,
+    known_only,
+    read_boxes,
+    read_exclusions,
+    read_label_map,
+)
+from unreel.video.clips import ROUNDING_S, ClipSpec
+from unreel.video.dataset import InstanceClips
+
+LISTS = {"training": ("train.csv", "ava_train_v*.csv"), "test": ("test.csv", "val.csv", "ava_val_v*.csv")}
+LABEL_MAPS = ("labels.csv", "label_map.csv", "*for_activitynet*.pbtxt*", "*.pbtxt*")
+EXCLUSIONS = "*excluded*.csv"
+
+
+@dataclass
+class DetectionSet:
+    """Keyframes to train on and to be judged by, names of the actions, and the files of the videos.
+
+    `clock_s` is what the lists call the first moment of each file: 0, or 900 for AVA's videos cut to the quarter hour
+    that is annotated. `warnings` are sentences that belong beside the figures.
+    """
+
+    folder: Path
+    train: list[Keyframe]
+    test: list[Keyframe]
+    names: dict[int, str]
+    files: dict[str, Path]
+    excluded: set[Key] = field(default_factory=set)
+    clock_s: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, folder: str | Path, clock_s: float = 0.0) -> "DetectionSet":
+        """Read the lists of a folder. Raises InputError for a missing part, and for a row that can't be used."""
+        folder = Path(folder)
+        train, test = (read_boxes(_list_of(folder, part)) for part in LISTS)
+        both = {k.key for k in train} & {k.key for k in test}
+        if both:
+            video, time_s = min(both)
+            raise InputError(f"{folder}: {len(both)} keyframes are in both lists, the first is {video} at {time_s:g} s")
+        label_map, found = _first(folder, LABEL_MAPS), {a for k in [*train, *test] for la in k.labels for a in la}
+        names = read_label_map(label_map) if label_map else {action: str(action) for action in sorted(found)}
+        parts, said = [], []
+        for name, part in (("training", train), ("test", test)):
+            kept, others = known_only(part, names)
+            parts.append(kept)
+            if others:
+                listed = ", ".join(map(str, sorted(others)))
+                said.append(f"the {name} list has actions without a name in {label_map}, they do not count: {listed}.")
+        excluded = {key for path in sorted(folder.glob(EXCLUSIONS)) for key in read_exclusions(path)}
+        files = find_videos(folder / "videos" if (folder / "videos").is_dir() else folder)
+        return cls(folder, parts[0], parts[1], names, files, excluded, clock_s, said)
+
+    def counted(self, keyframes: Sequence[Keyframe]) -> list[Keyframe]:
+        """Those that are not excluded."""
+        return [k for k in keyframes if k.key not in self.excluded]
+
+    def instance(self, keyframe: Keyframe, number: int) -> Instance:
+        """The moment of a keyframe in its file, which need not be there: decoding says so."""
+        path = self.files.get(keyframe.video, self.folder / keyframe.video)
+        at_s = keyframe.time_s - self.clock_s
+        return Instance(str(path), number, at_s, at_s)
+
+
+def _list_of(folder: Path, part: str) -> Path:
+    path = _first(folder, LISTS[part])
+    if path is None:
+        names = ", ".join(LISTS[part])
+        raise InputError(f"{folder} has no {part} part: none of {names} is there. Write one in AVA's format, rows "
+                         "video,time,x1,y1,x2,y2,action,person")  # fmt: skip
+    return path
+
+
+def _first(folder: Path, patterns: Sequence[str]) -> Path | None:
+    """The first pattern that finds files decides; of several files the last by name, which is the newest version."""
+    for pattern in patterns:
+        if found := sorted(folder.glob(pattern)):
+            return found[-1]
+    return None
+
+
+def centred_clip(times_s: np.ndarray, spec: ClipSpec, at_s: float) -> np.ndarray:
+    """Real frame numbers of the clip around a moment, int64 (span,): entry lead_in + num_frames // 2 shows it.
+
+    Beyond the ends of the video its first or last frame is repeated, so that the moment keeps its place.
+    """
+    steps = np.arange(spec.span) - spec.lead_in - spec.num_frames // 2
+    frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
+    ahead_s = min(ROUNDING_S, frame_s / 4) + 1e-6
+    ticks_s = at_s + (steps / spec.fps if spec.fps > 0 else 0 * steps)
+    shown = np.searchsorted(times_s, ticks_s + ahead_s, side="right") - 1
+    return np.clip(shown + steps * spec.stride_frames if spec.stride_frames > 0 else shown, 0, len(times_s) - 1)
+
+
+class KeyframeClips(InstanceClips):
+    """One clip around the start of each instance, whole frames squeezed to (size, size): boxes keep their place."""
+
+    def __init__(self, instances: Sequence[Instance], spec: ClipSpec, size: int) -> None:
+        super().__init__(instances, spec, (size, size), num_clips=1)
+
+    def choose(self, times_s: np.ndarray, instance: Instance, epoch: int, index: int) -> list[np.ndarray]:
+        frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
+        end_s = float(times_s[-1]) + frame_s
+        if not 0 <= instance.start_s <= end_s:
+            where = f"the keyframe at {instance.start_s:g} s is not in the video, which ends at {end_s:g} s"
+            raise VideoError(instance.path, "too short", where)
+        return [centred_clip(times_s, self.spec, instance.start_s)]
