@@ -31,6 +31,7 @@ from unreel.video.dataset import default_workers
 from unreel.video.labelled import LabelledSet, load_set
 from unreel.video.lists import Listed
 from unreel.video.manifest import MANIFEST, Manifest
+from unreel.video.packed import content_hash, spelled
 
 Advance = Callable[[int, int], None]
 RESULTS = "results.json"
@@ -68,7 +69,7 @@ def sides(data: Path, lists: Lists | None = None) -> Sides:
 
 def labelled(listed: Sequence[Listed], first: int) -> list[Instance]:
     """Whole videos of a list as instances, numbered from `first`."""
-    return [Instance(str(v.path), first + i, 0.0, float("inf"), v.label, v.group) for i, v in enumerate(listed)]
+    return [Instance(spelled(v.path), first + i, 0.0, float("inf"), v.label, v.group) for i, v in enumerate(listed)]
 
 
 def encoder_for(
@@ -176,10 +177,9 @@ def data_hash(both: Sides) -> str:
 
 def content(path: str) -> bytes:
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return content_hash(path).encode()
     except OSError as error:
-        return str(error.strerror).encode()
+        return str(error.strerror or error).encode()
 
 
 def evaluate_finetuned(
