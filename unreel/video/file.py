@@ -26,6 +26,7 @@ from av.video.reformatter import VideoReformatter as Scaler
 from unreel.errors import DiskError, InputError, VideoError
 from unreel.video.frame_index import FrameIndex, Packets, build, by_stamp, one_run
 from unreel.video.packed import forget_pieces, is_piece, read_piece
+from unreel.video.piece_index import index_of_piece
 from unreel.video.reader import NEAR_FRAMES, Reader, packets_of, stamp_of, why
 from unreel.video.whole import usable
 
@@ -223,6 +224,8 @@ def _encode(path: Path, frames: Iterable[tuple[int, np.ndarray]], coding: Coding
 
 @lru_cache(maxsize=256)
 def _index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
+    if is_piece(path) and (known := index_of_piece(read_piece(path))) is not None:
+        return known
     container, stream = _open(path)
     with closing(container):
         packets = _demux(path, container, stream)

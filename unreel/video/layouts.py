@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from unreel.errors import InputError
 from unreel.video.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, Folder, Listed, hmdb51_rows, read_list, respelled, table
-from unreel.video.packed import ENDING, Corpus, is_packed, is_piece, open_corpus
+from unreel.video.packed import ENDING, WORK, Corpus, is_packed, is_piece, open_corpus
 
 __all__ = ["VIDEO_SUFFIXES", "Listed", "find_videos", "official_lists"]
 
@@ -45,6 +45,8 @@ def find_videos(source: Path, root: Path | None = None) -> list[Listed]:
         return [Listed(source)]
     if is_packed(source):
         return _in_corpus(open_corpus(source))
+    if (source / WORK).is_dir():
+        raise InputError(f"{source}: packing was not finished; the same `unreel pack` again goes on with it")
     if source.is_dir():
         return _in_folder(source)
     if not source.is_file():

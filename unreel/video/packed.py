@@ -26,7 +26,7 @@ from unreel.errors import InputError, UnreelError, VideoError
 from unreel.video import remote
 from unreel.video.disk_cache import piece_cache
 
-PACK, INDEX, LISTS, ENDING = "pack.json", "index.parquet", "lists", ".mp4"
+PACK, INDEX, LISTS, WORK, ENDING = "pack.json", "index.parquet", "lists", ".packing", ".mp4"
 VERSION = 1  # of the layout
 RECENT_BYTES = 32 * 2**20  # pieces that a thread keeps, so that index and frames of a draw cost one read
 _PIECE = re.compile(r"(?P<shard>.+\.tar)#(?P<key>[^/#.]+)\.mp4", re.DOTALL)

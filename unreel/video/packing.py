@@ -25,11 +25,12 @@ from unreel.errors import DiskError, InputError, VideoError
 from unreel.video import file, packed
 from unreel.video.layouts import LIST_SUFFIXES, find_videos
 from unreel.video.manifest import Manifest, Quarantined, Video, inspect
+from unreel.video.packed import WORK
 from unreel.video.piece import PackSettings, key_of, make_piece, num_pieces, piece_size, spans
 from unreel.video.processes import each_done
 from unreel.video.shards import Shard, shard_name, write_whole
 
-WORK, PLAN = ".packing", "plan.json"
+PLAN = "plan.json"
 MAX_LIST_BYTES = 64 * 2**20
 Row = dict[str, Any]
 
@@ -151,11 +152,14 @@ def refuse_other(source: Path, out: Path, settings: PackSettings, asked: str) ->
 
 @contextlib.contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """One process alone packs into OUT. Raises InputError when another does."""
+    """One process alone packs into OUT. Raises InputError when another does.
+
+    A POSIX lock: unlike one of flock, it is not held on by coding processes that outlive a killed parent for a moment.
+    """
     (out / WORK).mkdir(parents=True, exist_ok=True)
     with (out / WORK / "lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"{out}: another unreel packs into it; wait for it or choose another folder") from error
         yield
