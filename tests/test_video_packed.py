@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import numpy as np
@@ -29,8 +29,8 @@ class Shaky(AbstractFileSystem):
 
     protocol = "shaky"
     cachable = False
-    troubles: list[str] = []
-    calls: list[tuple[str, int | None, int | None]] = []
+    troubles: ClassVar[list[str]] = []
+    calls: ClassVar[list[tuple[str, int | None, int | None]]] = []
     release = threading.Event()
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:

@@ -60,7 +60,9 @@ def load_set(
     A packed corpus has the lists and the drawn test part of its originals.
     """
     if is_packed(data):
-        found, pieces = read_beside(data, lambda tree: load_set(tree, layout, split, train, test, splits, seed))
+        found, pieces = read_beside(
+            data, lambda tree, p: load_set(tree, layout, split, p.beside(train), p.beside(test), splits, seed)
+        )
         sides = {part: pieces.exchanged(getattr(found, part)) for part in PARTS}
         notes = [*map(pieces.named, found.notes), *pieces.notes()]
         return LabelledSet(found.name, Path(data), sides["train"], sides["validation"], sides["test"], notes)
@@ -80,7 +82,9 @@ def check_set(
 ) -> SetCheck:
     """What is there of a labelled data set and what is missing; `load_set` takes it if `ok`, bad input is a problem."""
     if is_packed(data):
-        check, pieces = read_beside(data, lambda tree: check_set(tree, layout, split, train, test, splits, seed))
+        check, pieces = read_beside(
+            data, lambda tree, p: check_set(tree, layout, split, p.beside(train), p.beside(test), splits, seed)
+        )
         problems = [Problem(pieces.named(p.what), pieces.named(p.remedy)) for p in check.problems]
         return replace(check, root=Path(data), problems=problems, remarks=[*map(pieces.named, check.remarks)])
     try:

@@ -4,6 +4,7 @@ That code looks for files. So for as long as it reads, there is a tree of empty 
 the lists that were packed along among them; what it finds is then exchanged for the pieces.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,13 +19,13 @@ from unreel.video.packed import LISTS, Corpus, open_corpus, read_file
 T = TypeVar("T")
 
 
-def read_beside(source: Path, read: Callable[[Path], T]) -> tuple[T, "Pieces"]:
+def read_beside(source: Path, read: Callable[[Path, "Pieces"], T]) -> tuple[T, "Pieces"]:
     """What `read` finds in the tree of the originals, and who exchanges its videos. Raises InputError, DiskError."""
     corpus = open_corpus(source)
     with originals(corpus) as tree:
         pieces = Pieces(corpus, tree)
         try:
-            return read(tree), pieces
+            return read(tree, pieces), pieces
         except InputError as error:
             raise InputError(pieces.named(str(error))) from error
 
@@ -41,10 +42,15 @@ def originals(corpus: Corpus) -> Iterator[Path]:
                     (tree / name).touch()
             for name in corpus.about["lists"]:
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
-                (tree / name).write_bytes(read_file(corpus.root, f"{LISTS}/{name}"))
+                (tree / name).write_bytes(_moved(read_file(corpus.root, f"{LISTS}/{name}"), corpus, tree))
         except OSError as error:
             raise DiskError(f"{corpus.root}: its lists can't be laid out ({error})") from error
         yield tree
+
+
+def _moved(text: bytes, corpus: Corpus, tree: Path) -> bytes:
+    """A list whose full paths name the originals where they were, with those in the tree."""
+    return text.replace(os.fsencode(f"{corpus.about['root']}/"), os.fsencode(f"{tree}/"))
 
 
 class Pieces:
@@ -57,6 +63,18 @@ class Pieces:
             self.rows.setdefault(source, []).append(row)
         self.lost: list[str] = []
         self.cut: set[str] = set()
+
+    def beside(self, given: Path | None) -> Path | None:
+        """A list of the person's own, or a copy in the tree where its full paths name the originals."""
+        if given is None or not Path(given).is_file():
+            return given
+        text = Path(given).read_bytes()
+        moved = _moved(text, self.corpus, self.tree)
+        if moved == text:
+            return given
+        folder = Path(tempfile.mkdtemp(prefix=".", dir=self.tree))
+        (folder / Path(given).name).write_bytes(moved)
+        return folder / Path(given).name
 
     def exchanged(self, items: list[Listed]) -> list[Listed]:
         """The pieces of each video, with its label; pieces of one video are a group. Videos without one are noted."""
