@@ -8,6 +8,7 @@ from videos import encode, encode_sound
 
 from unreel.errors import InputError
 from unreel.video import packed
+from unreel.video.addresses import is_piece, spelled
 from unreel.video.labelled import check_set, load_set
 from unreel.video.lists import Listed
 from unreel.video.packing import PackSettings, pack
@@ -21,7 +22,7 @@ def sides(data: Path | str, corpus: Path | None = None, **asked: object) -> dict
         names = {index.address(row): source for row, source in enumerate(index.column("source"))}
 
     def who(item: Listed) -> tuple[str, str, str]:
-        path = names.get(packed.spelled(item.path)) or item.path.relative_to(data).as_posix()
+        path = names.get(spelled(item.path)) or item.path.relative_to(data).as_posix()
         return path, item.label, item.group
 
     return {part: [who(item) for item in getattr(found, part)] for part in ("train", "validation", "test")}
@@ -76,6 +77,6 @@ def test_lists_of_ones_own_and_videos_that_could_not_be_packed(tmp_path: Path) -
     found = load_set(tmp_path / "out", train=tmp_path / "train.txt", test=tmp_path / "test.txt")
     assert [item.label for item in found.train] == ["Walk"] * 3 + ["Run"] and len(found.test) == 2
     assert [item.group for item in found.train] == ["Walk/long.mp4"] * 3 + ["Run_g01"]
-    assert all(packed.is_piece(item.path) for item in found.train + found.test)
+    assert all(is_piece(item.path) for item in found.train + found.test)
     assert any("1 videos of the lists have no piece" in note for note in found.notes)
     assert any("1 videos were packed in pieces" in note for note in found.notes)

@@ -17,6 +17,7 @@ from unreel.search.embeddings import read
 from unreel.training.monitors import hold_out
 from unreel.types import Instance
 from unreel.video import file, packed
+from unreel.video.addresses import is_piece
 from unreel.video.clips import ClipSpec
 from unreel.video.dataset import InstanceClips, sequential_loader
 from unreel.video.manifest import inspect
@@ -66,19 +67,14 @@ def test_training_sees_the_same_instances_in_the_same_order(motion_set: Path, co
         assert np.abs(one.frames.astype(float) - other.frames).mean() < 4
 
 
-def test_a_run_from_afar_is_the_run_from_here(corpus: Path, afar: str, tmp_path: Path) -> None:
-    losses = {}
-    for name, source in (("here", str(corpus)), ("afar", afar)):
-        args = ["--backbone", "tiny", "--size", 32, "--num-frames", 8, "--batch-size", 4, "--device", "cpu"]
-        succeeds("pretrain", source, "--out", tmp_path / name, "--steps", 3, "--log-steps", 1, "--workers", 2, *args)
-        lines = (tmp_path / name / "metrics.csv").read_text().splitlines()
-        losses[name] = [line.split(",")[lines[0].split(",").index("loss")] for line in lines[1:]]
-    assert losses["here"] == losses["afar"] and len(losses["here"]) == 3
-    assert json.loads((tmp_path / "afar/config.json").read_text())["source"] == afar
-    held = (tmp_path / "afar/held_out.txt").read_text().splitlines()
-    assert held and all(path.startswith(afar) and packed.is_piece(path) for path in held)
-    assert (tmp_path / "afar/report.html").stat().st_size > 10_000
-    assert unreel.resume(tmp_path / "afar", quiet=True)["step"] == 3
+def test_a_run_from_afar(afar: str, tmp_path: Path) -> None:
+    args = ["--backbone", "tiny", "--size", 32, "--num-frames", 8, "--batch-size", 4, "--device", "cpu"]
+    succeeds("pretrain", afar, "--out", tmp_path / "run", "--steps", 2, "--workers", 2, *args)
+    assert json.loads((tmp_path / "run/config.json").read_text())["source"] == afar
+    held = (tmp_path / "run/held_out.txt").read_text().splitlines()
+    assert held and all(path.startswith(afar) and is_piece(path) for path in held)
+    assert (tmp_path / "run/report.html").stat().st_size > 10_000
+    assert unreel.resume(tmp_path / "run", quiet=True)["step"] == 2
 
 
 def test_evaluation_and_embedding_from_here_and_afar(

@@ -3,10 +3,13 @@
 import errno
 import json
 import multiprocessing
+import re
 import shutil
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +22,7 @@ from videos import encode, numbers, picture
 
 from unreel.errors import InputError, VideoError
 from unreel.video import disk_cache, file, packed, remote
+from unreel.video.addresses import is_piece, is_remote, spelled
 from unreel.video.disk_cache import DiskCache
 from unreel.video.manifest import inspect
 from unreel.video.packing import PackSettings, pack
@@ -195,12 +199,12 @@ def test_addresses_of_nothing(corpus: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_a_path_means(path: str, text: str, far: bool) -> None:
-    assert packed.spelled(Path(path)) == text and packed.is_remote(path) == far
-    assert packed.is_piece(path) == ("#" in path)
+    assert spelled(Path(path)) == text and is_remote(path) == far
+    assert is_piece(path) == ("#" in path)
 
 
 def test_a_film_with_a_hash_in_its_name_is_a_file(tmp_path: Path) -> None:
-    assert not packed.is_piece("#20_Rhythm_clap_u_nm_np1_fr_goo_0.avi") and not packed.is_piece("a.tar#b/c.mp4")
+    assert not is_piece("#20_Rhythm_clap_u_nm_np1_fr_goo_0.avi") and not is_piece("a.tar#b/c.mp4")
     assert numbers(file.read(encode(tmp_path / "a#1.mp4", 5), [3])) == [3]
 
 
@@ -374,3 +378,49 @@ def test_finding_a_piece_is_a_bisection(corpus: Path, monkeypatch: pytest.Monkey
     for wrong in ("", "0", "zzz", keys[3] + "x"):
         with pytest.raises(KeyError):
             index.row(wrong)
+
+
+class Ranges(SimpleHTTPRequestHandler):
+    """A web server as people have them, which gives parts of files, or (`whole`) one that does not."""
+
+    whole = False
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        Ranges.asked.append(self.headers.get("Range", ""))
+        path, span = Path(self.translate_path(self.path)), self.headers.get("Range", "")
+        if not path.is_file():
+            return self.send_error(404)
+        data, found = path.read_bytes(), re.fullmatch(r"bytes=(\d+)-(\d+)", span)
+        part = data[int(found[1]) : int(found[2]) + 1] if found and not self.whole else data
+        self.send_response(200 if part is data else 206)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_corpus_on_a_web_server(corpus: Path) -> None:
+    pytest.importorskip("aiohttp")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=str(corpus)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    there = f"http://127.0.0.1:{server.server_port}"
+    try:
+        manifest = inspect(there)
+        Ranges.asked.clear()
+        assert said(there, 4) == RIGHT[4] and len(manifest.videos) == 12
+        piece = packed.find_piece(address(there, 4))
+        assert Ranges.asked == [f"bytes={piece.offset}-{piece.offset + piece.size_bytes - 1}"]
+        (corpus / "00001.tar").unlink()
+        row = next(n for n in range(12) if packed.open_corpus(there).value(n, "shard") == "00001.tar")
+        with pytest.raises(VideoError, match="missing"):
+            said(there, row)
+        Ranges.whole = True
+        with pytest.raises(VideoError, match="it gives no parts of files"):
+            said(there, 0)
+    finally:
+        Ranges.whole = False
+        server.shutdown()
+        server.server_close()

@@ -18,8 +18,10 @@ from videos import CLOSED, FAST_VP9, HEVC, OPEN, UNEVEN, encode, encode_sound, e
 
 from unreel.errors import InputError
 from unreel.video import file, packed
+from unreel.video.addresses import is_packed
 from unreel.video.manifest import Manifest, inspect
-from unreel.video.packing import PackSettings, jobs_of, pack
+from unreel.video.pack_jobs import jobs_of
+from unreel.video.packing import PackSettings, pack
 from unreel.video.piece import piece_size, psnr, spans
 from unreel.video.piece_index import index_of_piece
 
@@ -196,7 +198,7 @@ def test_what_was_killed_goes_on_and_ends_the_same(videos: Path, corpus: Path, t
         assert [process.stdout.readline().strip() for _ in range(6)] == list("123456")
         process.send_signal(signal.SIGKILL)
     finished = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
-    assert finished and not packed.is_packed(out) and list((out / ".packing").glob("*.part"))
+    assert finished and not is_packed(out) and list((out / ".packing").glob("*.part"))
     with pytest.raises(InputError, match="not finished"):
         inspect(out)
     (out / ".packing" / "00000009-00000-vp9.mp4.part").write_bytes(b"half a piece")

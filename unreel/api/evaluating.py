@@ -26,12 +26,13 @@ from unreel.report.run_page import write_report
 from unreel.training.checkpoint import replace_text
 from unreel.training.run import CONFIG, read_config, versions
 from unreel.types import Instance
+from unreel.video.addresses import spelled
 from unreel.video.box_sets import DetectionSet
 from unreel.video.dataset import default_workers
 from unreel.video.labelled import LabelledSet, load_set
 from unreel.video.lists import Listed
 from unreel.video.manifest import MANIFEST, Manifest
-from unreel.video.packed import content_hash, spelled
+from unreel.video.packed import content_hash
 
 Advance = Callable[[int, int], None]
 RESULTS = "results.json"

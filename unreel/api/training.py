@@ -25,8 +25,8 @@ from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
 from unreel.training.run import CONFIG, describe, make_run, read_config, refuse_existing
 from unreel.types import Clips
+from unreel.video.addresses import is_remote
 from unreel.video.manifest import Manifest, inspect, require_usable
-from unreel.video.packed import is_remote
 from unreel.video.segments import instances
 from unreel.views.residual import Residual
 

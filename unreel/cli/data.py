@@ -25,8 +25,8 @@ class InspectArgs:
 
 def inspect_command(args: list[str]) -> int:
     given = parse(InspectArgs, args, "inspect")
+    from unreel.video.addresses import is_packed
     from unreel.video.manifest import inspect, summary
-    from unreel.video.packed import is_packed
 
     with progress("inspecting") as advance:
         check: Any = "full" if is_packed(given.source) else "auto"
@@ -63,8 +63,8 @@ def data_command(args: list[str]) -> int:
     if args[0] != "check":
         raise unknown("command", f"data {args[0]}", ["data check"])
     given = parse(CheckArgs, args[1:], "data check")
+    from unreel.video.addresses import is_packed
     from unreel.video.labelled import check_set
-    from unreel.video.packed import is_packed
 
     if not given.data.is_dir() and not is_packed(given.data):
         raise InputError(f"{given.data}: no such folder. Give the folder of a labelled data set")

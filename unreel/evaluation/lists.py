@@ -7,8 +7,9 @@ import numpy as np
 
 from unreel.errors import InputError
 from unreel.types import Instance
+from unreel.video.addresses import real_path
 from unreel.video.order import generator
-from unreel.video.packed import content_bytes, content_hash, real_path
+from unreel.video.packed import content_bytes, content_hash
 
 NO_SIZE, FEW_GROUPS = -1, 10
 

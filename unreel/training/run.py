@@ -15,7 +15,7 @@ import torch
 from unreel.errors import DiskError, RunError
 from unreel.settings import Settings
 from unreel.training.checkpoint import replace_text
-from unreel.video.packed import spelled
+from unreel.video.addresses import spelled
 
 CONFIG = "config.json"
 

@@ -24,8 +24,9 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter as Scaler
 
 from unreel.errors import DiskError, InputError, VideoError
+from unreel.video.addresses import is_piece
 from unreel.video.frame_index import FrameIndex, Packets, build, by_stamp, one_run
-from unreel.video.packed import forget_pieces, is_piece, read_piece
+from unreel.video.packed import forget_pieces, read_piece
 from unreel.video.piece_index import index_of_piece
 from unreel.video.reader import NEAR_FRAMES, Reader, packets_of, stamp_of, why
 from unreel.video.whole import usable

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from unreel.errors import InputError, unknown
 from unreel.video import annotations
+from unreel.video.addresses import is_packed
 from unreel.video.annotations import Asked
 from unreel.video.held_out import hold_out
 from unreel.video.layouts import (
@@ -23,7 +24,6 @@ from unreel.video.layouts import (
     official_lists,
 )
 from unreel.video.lists import Folder, Listed, read_list, read_text
-from unreel.video.packed import is_packed
 from unreel.video.packed_lists import read_beside
 from unreel.video.set_check import PARTS, SIDES, Parts, Problem, SetCheck, full_check, many, some, usable
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unreel.errors import InputError
+from unreel.video.addresses import ENDING, WORK, is_packed, is_piece
 from unreel.video.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, Folder, Listed, hmdb51_rows, read_list, respelled, table
-from unreel.video.packed import ENDING, WORK, Corpus, is_packed, is_piece, open_corpus
+from unreel.video.packed import Corpus, open_corpus
 
 __all__ = ["VIDEO_SUFFIXES", "Listed", "find_videos", "official_lists"]
 

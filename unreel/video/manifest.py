@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from unreel.errors import DiskError, InputError, VideoError
 from unreel.video import file, packed
+from unreel.video.addresses import INDEX, absolute, is_packed
 from unreel.video.layouts import Listed, find_videos
 from unreel.video.segments import LONG, SEGMENT_S, shot_changes
 from unreel.video.summary import by_reason, shown, summary
@@ -140,7 +141,7 @@ def inspect(
     start, middle and end of longer ones. With `shots`, shot changes of videos longer than 15 s are found (see
     segments.py). Raises InputError if there is nothing to look at.
     """
-    if packed.is_packed(source):
+    if is_packed(source):
         return packed_manifest(source, check == "full", on_progress)
     listed = find_videos(Path(source), root)
     base = Path(source) if Path(source).is_dir() else Path(root or Path(source).parent)
@@ -167,7 +168,7 @@ def packed_manifest(
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise InputError(f"{corpus.root}: the packed corpus has no manifest that can be read ({error})") from error
     if len(kept.videos) != len(corpus):
-        raise InputError(f"{corpus.root}: {packed.INDEX} has {len(corpus)} pieces, {MANIFEST} {len(kept.videos)}")
+        raise InputError(f"{corpus.root}: {INDEX} has {len(corpus)} pieces, {MANIFEST} {len(kept.videos)}")
     bad = packed.faults(corpus, full, on_progress)
     at = {video.path: f"{corpus.root}/{video.path}" for video in kept.videos}
     videos = [replace(v, path=at[v.path], duplicate_of=at.get(v.duplicate_of, "")) for v in kept.videos]
@@ -176,7 +177,7 @@ def packed_manifest(
 
 
 def _look(item: Listed, min_frames: int, check: Check, shots: bool) -> Video | Quarantined:
-    path = packed.absolute(item.path)
+    path = absolute(item.path)
     try:
         path.encode()
         return _video(path, item, min_frames, check, shots)

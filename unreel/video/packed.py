@@ -1,8 +1,7 @@
 """A packed corpus: where each piece lies, and its bytes, from this disk or from afar.
 
-A piece is addressed as CORPUS/00003.tar#KEY.mp4, whether CORPUS is a folder or a URL that fsspec knows (s3://, gs://,
-https://). This file alone knows what such an address means; whoever opens videos asks here and gets the bytes of
-exactly that piece, compared with the checksum in the index before anybody decodes them.
+Whoever opens videos asks here and gets the bytes of exactly one piece, compared with the checksum in the index before
+anybody decodes them.
 """
 
 import bisect
@@ -10,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -24,13 +22,11 @@ import pyarrow.parquet as pq
 
 from unreel.errors import InputError, UnreelError, VideoError
 from unreel.video import remote
+from unreel.video.addresses import ENDING, INDEX, PACK, absolute, is_piece, is_remote, parts, spelled
 from unreel.video.disk_cache import piece_cache
 
-PACK, INDEX, LISTS, WORK, ENDING = "pack.json", "index.parquet", "lists", ".packing", ".mp4"
 VERSION = 1  # of the layout
 RECENT_BYTES = 32 * 2**20  # pieces that a thread keeps, so that index and frames of a draw cost one read
-_PIECE = re.compile(r"(?P<shard>.+\.tar)#(?P<key>[^/#.]+)\.mp4", re.DOTALL)
-_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+]+):/+(?P<rest>[^/].*)", re.DOTALL)
 _thread = threading.local()
 _checked: set[tuple[str, int, str, int]] = set()
 
@@ -76,40 +72,6 @@ class Corpus:
         return values
 
 
-def spelled(path: str | Path) -> str:
-    """A path as text, a URL with both slashes again that `Path` makes one of; file:/a/b is the path /a/b."""
-    found = _URL.fullmatch(str(path))
-    if not found:
-        return str(path)
-    return f"/{found['rest']}" if found["scheme"] == "file" else f"{found['scheme']}://{found['rest']}"
-
-
-def absolute(path: str | Path) -> str:
-    """The full path; a URL is one already."""
-    return spelled(path) if is_remote(path) else os.path.abspath(spelled(path))
-
-
-def real_path(path: str | Path) -> str:
-    """One spelling for each file: links followed, a URL as it is."""
-    return spelled(path) if is_remote(path) else os.path.realpath(spelled(path))
-
-
-def is_remote(path: str | Path) -> bool:
-    return "://" in spelled(path)
-
-
-def is_piece(path: str | Path) -> bool:
-    """Whether this is the address of a piece; only the spelling is looked at."""
-    return ".tar#" in str(path) and _PIECE.fullmatch(str(path)) is not None
-
-
-def is_packed(source: str | Path) -> bool:
-    """Whether a folder holds a packed corpus; a URL can be nothing else, but for a piece."""
-    if is_remote(source):
-        return not is_piece(source)
-    return all(os.path.isfile(os.path.join(spelled(source), name)) for name in (PACK, INDEX))
-
-
 def open_corpus(source: str | Path) -> Corpus:
     """Index and description of a packed corpus, kept for the life of the process. Raises InputError."""
     root = absolute(source).rstrip("/")
@@ -150,13 +112,10 @@ def read_file(root: str, name: str) -> bytes:
 
 def find_piece(address: str | Path) -> Piece:
     """Where a piece lies. Raises VideoError: missing, unreadable."""
-    text = spelled(address)
-    found = _PIECE.fullmatch(text)
-    assert found, text
-    root, _, name = found["shard"].rpartition("/")
+    text, (root, name, key) = spelled(address), parts(address)
     try:
-        corpus = open_corpus(root or ".")
-        row = corpus.row(found["key"])
+        corpus = open_corpus(root)
+        row = corpus.row(key)
     except InputError as error:
         raise VideoError(text, "unreadable", str(error)) from error
     except KeyError as error:
@@ -299,13 +258,12 @@ def content_bytes(path: str | Path) -> int:
 
 def _origin(path: str | Path) -> tuple[str, float, bool, int]:
     """Hash of the original, where the piece begins in it, whether it is the whole of it, and the original's size."""
-    text = spelled(path)
-    shard, _, name = text.rpartition("#")
+    root, _, key = parts(path)
     try:
-        corpus = open_corpus(shard.rpartition("/")[0] or ".")
-        row = corpus.row(name.removesuffix(ENDING))
+        corpus = open_corpus(root)
+        row = corpus.row(key)
     except (InputError, KeyError) as error:
-        raise FileNotFoundError(text) from error
+        raise FileNotFoundError(spelled(path)) from error
     names: Sequence[str] = ("source_hash", "start_s", "whole", "source_bytes")
     hash_, start_s, whole, size = (corpus.value(row, name) for name in names)
     return hash_, start_s, whole, size

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from unreel.errors import DiskError, InputError
+from unreel.video.addresses import LISTS
 from unreel.video.lists import Listed
-from unreel.video.packed import LISTS, Corpus, open_corpus, read_file
+from unreel.video.packed import Corpus, open_corpus, read_file
 
 T = TypeVar("T")
 

@@ -33,6 +33,7 @@ def each_done(
         return
     how = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(how)
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(),))
     waiting, jobs = deque[tuple[J, "Future[R]"]](), iter(jobs)
     try:
@@ -50,6 +51,9 @@ def each_done(
             "a process that was coding videos was killed (out of memory?); run it again to go on"
         ) from error
     finally:
+        if waiting:  # stopped on the way: what is under way is done again anyway
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
         pool.shutdown(cancel_futures=True)
 
 

@@ -24,8 +24,11 @@ def read(url: str, start: int | None = None, end: int | None = None) -> bytes:
     def ask() -> bytes:
         files, path = opened(url)
         data = bytes(files.cat_file(path, start=start, end=end))
-        if start is not None and end is not None and len(data) != end - start and _size(files, path) >= end:
-            raise OSError(f"{len(data)} of {end - start} bytes came")
+        if start is not None and end is not None and len(data) != end - start:
+            if len(data) > end - start:
+                raise OSError(f"{len(data)} bytes came where {end - start} were asked for: it gives no parts of files")
+            if _size(files, path) >= end:
+                raise OSError(f"{len(data)} of {end - start} bytes came")
         return data
 
     return answered(ask, url)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from unreel.errors import VideoError
-from unreel.video.packed import find_piece, is_piece, read_piece
+from unreel.video.addresses import is_piece
+from unreel.video.packed import find_piece, read_piece
 
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
