@@ -3,15 +3,18 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from videos import encode, encode_sound
 
 from unreel.errors import InputError
-from unreel.video import packed
+from unreel.video import file, packed
 from unreel.video.addresses import is_piece, spelled
+from unreel.video.box_sets import DetectionSet
 from unreel.video.labelled import check_set, load_set
 from unreel.video.lists import Listed
 from unreel.video.packing import PackSettings, pack
+from unreel.video.synth_boxes import make_box_set
 
 
 def sides(data: Path | str, corpus: Path | None = None, **asked: object) -> dict[str, list[tuple[str, str, str]]]:
@@ -80,3 +83,19 @@ def test_lists_of_ones_own_and_videos_that_could_not_be_packed(tmp_path: Path) -
     assert all(is_piece(item.path) for item in found.train + found.test)
     assert any("1 videos of the lists have no piece" in note for note in found.notes)
     assert any("1 videos were packed in pieces" in note for note in found.notes)
+
+
+def test_keyframes_with_boxes_are_found_in_the_pieces(tmp_path: Path) -> None:
+    make_box_set(tmp_path / "in", videos=3, seed=1, seconds=4, size=(48, 64), fps=12.5, test_share=0.4)
+    pack(tmp_path / "in", tmp_path / "out", PackSettings(segment_s=1.5))
+    before, after = DetectionSet.load(tmp_path / "in"), DetectionSet.load(tmp_path / "out")
+    assert after.names == before.names and [k.key for k in after.train] == [k.key for k in before.train]
+    assert any("3 videos were packed in pieces" in said for said in after.warnings)
+    for number, keyframe in enumerate(before.train + before.test):
+        one, other = before.instance(keyframe, number), after.instance(keyframe, number)
+        assert is_piece(other.path) and 0 <= other.start_s < 2
+        frames = []
+        for who in (one, other):
+            at = int(np.searchsorted(file.index_frames(who.path).times_s, who.start_s + 1e-6, side="right")) - 1
+            frames.append(file.read(who.path, [at])[0].astype(float))
+        assert np.abs(frames[0] - frames[1]).mean() < 4

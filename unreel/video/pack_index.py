@@ -112,7 +112,7 @@ def copied_lists(source: Path, root: Path, out: Path) -> list[str]:
     places = [source] if source.is_file() else []
     places += sorted(p for depth in ("*", "*/*") for p in root.glob(depth)) if source.is_dir() else []
     for place in places:
-        if place.suffix.lower() not in LIST_SUFFIXES | {".json"} or not place.is_file():
+        if place.suffix.lower() not in LIST_SUFFIXES | {".json", ".pbtxt"} or not place.is_file():
             continue
         if place.stat().st_size <= MAX_LIST_BYTES:
             name = place.relative_to(root).as_posix() if place.is_relative_to(root) else place.name

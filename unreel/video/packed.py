@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from unreel.video.addresses import ENDING, INDEX, PACK, absolute, is_piece, is_r
 from unreel.video.disk_cache import piece_cache
 
 VERSION = 1  # of the layout
+LOOKUP = ("key", "shard", "offset", "size_bytes", "checksum")
 RECENT_BYTES = 32 * 2**20  # pieces that a thread keeps, so that index and frames of a draw cost one read
 _thread = threading.local()
 _checked: set[tuple[str, int, str, int]] = set()
@@ -43,32 +44,42 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """What a packed corpus says of itself: `about` is its pack.json, `table` its index, rows ascending by key."""
+    """What a packed corpus says of itself: `about` is its pack.json, `lookup` what finds pieces, ascending by key.
+
+    The rest of the index is read when somebody asks for it: a loader process never does. `index` is its file, or what
+    came from afar.
+    """
 
     root: str
     about: dict[str, Any]
-    table: pa.Table
+    lookup: pa.Table
+    index: str | bytes
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All columns of the index."""
+        return _table(self.index, None)
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.lookup)
 
     def row(self, key: str) -> int:
         """The row of a key. Raises KeyError."""
-        keys: Any = self.table["key"].chunk(0) if len(self) else []
+        keys: Any = self.lookup["key"].chunk(0) if len(self) else []
         at = bisect.bisect_left(keys, key, key=lambda cell: cell.as_py())
         if at == len(self) or keys[at].as_py() != key:
             raise KeyError(key)
         return at
 
     def value(self, row: int, column: str) -> Any:
-        return self.table[column][row].as_py()
+        return (self.lookup if column in LOOKUP else self.table)[column][row].as_py()
 
     def address(self, row: int) -> str:
         return f"{self.root}/{self.value(row, 'shard')}#{self.value(row, 'key')}{ENDING}"
 
     def column(self, name: str) -> list[Any]:
         """A column of the index as Python values."""
-        values: list[Any] = self.table[name].to_pylist()
+        values: list[Any] = (self.lookup if name in LOOKUP else self.table)[name].to_pylist()
         return values
 
 
@@ -88,7 +99,8 @@ def open_corpus(source: str | Path) -> Corpus:
 def _corpus(root: str, _changed: int) -> Corpus:
     try:
         about = json.loads(read_file(root, PACK))
-        table = pq.read_table(io.BytesIO(read_file(root, INDEX))).combine_chunks()
+        index = read_file(root, INDEX) if is_remote(root) else os.path.join(root, INDEX)
+        table = _table(index, LOOKUP)
         version, count = about["layout"], about["pieces"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
@@ -100,7 +112,13 @@ def _corpus(root: str, _changed: int) -> Corpus:
         raise InputError(f"{root}: packed in layout {version}, this unreel reads layout {VERSION}; pack it again")
     if count != len(table):
         raise InputError(f"{root}: {INDEX} has {len(table)} pieces, {PACK} says {count}; copy the corpus again")
-    return Corpus(root, about, table)
+    return Corpus(root, about, table, index)
+
+
+def _table(index: str | bytes, columns: Sequence[str] | None) -> pa.Table:
+    file = index if isinstance(index, str) else io.BytesIO(index)
+    names = None if columns is None else list(columns)
+    return pq.read_table(file, columns=names).combine_chunks()
 
 
 def read_file(root: str, name: str) -> bytes:

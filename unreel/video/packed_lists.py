@@ -91,6 +91,14 @@ class Pieces:
             found += [replace(item, path=Path(self.corpus.address(row)), group=group) for row in rows]
         return found
 
+    def begins(self, path: Path) -> list[tuple[float, str]]:
+        """Where each piece of a video begins, in seconds, and its address; [] for one without."""
+        source = self.source(path)
+        rows = self.rows.get(source, [])
+        if len(rows) > 1:
+            self.cut.add(source)
+        return [(self.corpus.value(row, "start_s"), self.corpus.address(row)) for row in rows]
+
     def source(self, path: Path) -> str:
         """The name of an original in the corpus."""
         for root in (self.tree, Path(self.corpus.about["root"])):
