@@ -1,5 +1,6 @@
 """`unreel pack`: a corpus rewritten once, so that training from it costs less."""
 
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -42,9 +43,17 @@ def pack_command(args: list[str]) -> int:
     given = parse(PackArgs, args, "pack")
     from unreel.video.packing import pack
 
-    with progress("inspecting") as inspecting, progress("packing") as packing:
+    inspecting, packing = progress("inspecting"), progress("packing")
+
+    def advance(done: int, total: int) -> None:
+        """A terminal shows one bar at a time."""
+        inspecting.bar.stop()
+        packing.bar.start()
+        packing.advance(done, total)
+
+    with inspecting, contextlib.closing(packing):
         workers = given.workers or os.cpu_count() or 1
-        done = pack(given.source, given.out, given.settings, given.root, workers, inspecting, packing)
+        done = pack(given.source, given.out, given.settings, given.root, workers, inspecting.advance, advance)
     for bad in done.quarantine[:10]:
         stderr.print(escape(f"left out {bad.path}: {bad.reason} {bad.detail}".rstrip()))
     if len(done.quarantine) > 10:

@@ -63,6 +63,7 @@ def pack(
     asked = fingerprint(Path(source), root)
     refuse_other(Path(source), out, settings, asked)
     if is_packed(out):
+        shutil.rmtree(out / WORK, ignore_errors=True)  # of one that was killed when all was done
         return replace(summary_of(out), fresh=False)
     try:
         with locked(out):

@@ -2,7 +2,8 @@
 
 Near enough is a PSNR: of up to 16 frames spread over the piece, decoded and as RGB, against the same frames of the
 original scaled to the piece's size. H.264 in yuv420p holds colour at half the resolution, which alone can cost more
-than is allowed (saturated patterns of a few pixels); where it does, what coding added to that must be within the bound.
+than half of the error that is allowed (saturated patterns of a few pixels); where it does, it is enough that what
+coding adds to that is within the bound.
 """
 
 import itertools
@@ -21,6 +22,7 @@ from unreel.video import file
 SAMPLES, TRIAL_FRAMES = 16, 24
 MIN_CRF, DB_PER_CRF = 1, 0.8
 BEST_DB = 99.0  # said of equal frames
+HALF_DB = 10 * math.log10(2)
 CODEC = "libx264"
 # Short closed GOPs without B pictures, and without what costs decoding most (CABAC, the loop filter).
 OPTIONS = {"preset": "fast", "tune": "fastdecode", "bf": "0", "sc_threshold": "0", "flags": "+cgop"}
@@ -99,19 +101,35 @@ def key_of(video: int, piece: int, path: str) -> str:
     return f"{video:08d}-{piece:05d}" + (f"-{name}" if name else "")
 
 
+@dataclass(frozen=True)
+class Nearness:
+    """PSNR in dB of the coded piece against the scaled original, of coding alone, and of halving the colour alone."""
+
+    whole_db: float
+    coding_db: float
+    colour_db: float
+
+    def reached_db(self, wanted_db: float) -> float:
+        """What is to be compared with the bound."""
+        if self.colour_db >= wanted_db + HALF_DB:
+            return self.whole_db
+        return max(self.whole_db, self.coding_db)
+
+
 def make_piece(path: str, out: Path, span: Span, size: tuple[int, int], settings: PackSettings) -> Made:
     """Code a piece into the file `out`, at the quality that its PSNR needs. Raises VideoError, DiskError."""
     crf = trial_crf(path, out, span, size, settings)
     while True:
-        psnr_db, coding_db = code(path, out, span, size, {**OPTIONS, "g": str(settings.gop), "crf": str(crf)})
-        if max(psnr_db, coding_db) >= settings.psnr_db or crf == MIN_CRF:
+        near = code(path, out, span, size, {**OPTIONS, "g": str(settings.gop), "crf": str(crf)})
+        if (reached_db := near.reached_db(settings.psnr_db)) >= settings.psnr_db or crf == MIN_CRF:
             break
-        crf = lower(crf, settings.psnr_db - max(psnr_db, coding_db))
+        crf = lower(crf, settings.psnr_db - reached_db)
     times_s = file.index_frames(path).times_s
     check_times(path, out, times_s[span.first : span.last])
     end_s = float(times_s[span.last]) if span.last < len(times_s) else file.probe(path).duration_s
     num_frames = span.last - span.first
-    return Made(float(times_s[span.first]), end_s, size[1], size[0], num_frames, crf, psnr_db, coding_db)
+    start_s = float(times_s[span.first])
+    return Made(start_s, end_s, size[1], size[0], num_frames, crf, near.whole_db, near.coding_db)
 
 
 def trial_crf(path: str, out: Path, span: Span, size: tuple[int, int], settings: PackSettings) -> int:
@@ -122,8 +140,8 @@ def trial_crf(path: str, out: Path, span: Span, size: tuple[int, int], settings:
     if (middle.first, middle.last) == (span.first, span.last):
         return crf
     while crf > MIN_CRF:
-        reached_db = max(code(path, out, middle, size, {**OPTIONS, "g": str(settings.gop), "crf": str(crf)}))
-        if reached_db >= settings.psnr_db:
+        near = code(path, out, middle, size, {**OPTIONS, "g": str(settings.gop), "crf": str(crf)})
+        if (reached_db := near.reached_db(settings.psnr_db)) >= settings.psnr_db:
             break
         crf = lower(crf, settings.psnr_db - reached_db)
     return crf
@@ -133,8 +151,8 @@ def lower(crf: int, missing_db: float) -> int:
     return max(MIN_CRF, crf - max(1, math.ceil(missing_db / DB_PER_CRF)))
 
 
-def code(path: str, out: Path, span: Span, size: tuple[int, int], options: dict[str, str]) -> tuple[float, float]:
-    """Code some frames of a video at their own times; PSNR in dB against the scaled original, and of coding alone."""
+def code(path: str, out: Path, span: Span, size: tuple[int, int], options: dict[str, str]) -> Nearness:
+    """Code some frames of a video at their own times, and tell how near they came."""
     ticks, tick = file.stamps(path)
     shown = ticks[span.first : span.last] - ticks[span.first]
     sampled = np.unique(np.linspace(0, len(shown) - 1, SAMPLES).round().astype(int))
@@ -151,7 +169,8 @@ def code(path: str, out: Path, span: Span, size: tuple[int, int], options: dict[
     rate = Fraction((len(shown) - 1) / length_s if length_s else 25).limit_denominator(1001)
     file.write_timed(out, timed(), file.Coding(tick, rate, CODEC, options))
     coded, scaled = file.read(out, sampled), np.stack(kept)
-    return psnr(coded, scaled), psnr(coded, np.stack([file.halved_colour(picture) for picture in kept]))
+    halved = np.stack([file.halved_colour(picture) for picture in kept])
+    return Nearness(psnr(coded, scaled), psnr(coded, halved), psnr(halved, scaled))
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
