@@ -7,7 +7,7 @@ A step is: decoded clips -> recipe -> method -> backward -> finite? -> optimiser
 import dataclasses
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,9 +79,7 @@ class Job:
 
 def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
     """Train to the last step, or to Ctrl-C; returns the state, with `interrupted` set in the latter case."""
-    fabric = build_fabric(job.settings)
-    optimizer = build_optimizer(job.method, job.settings)
-    method, optimizer = fabric.setup(synchronised(job.method, job.settings, fabric.world_size), optimizer)
+    fabric, method, optimizer = set_up(job)
     if resume:  # after setup, so that the optimiser's state goes to the device of the weights
         job.state = load_checkpoint(job.run, job.method, optimizer)
     log = Log(job, quiet)
@@ -104,6 +102,14 @@ def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
     return job.state
 
 
+def set_up(job: Job) -> tuple["Fabric", Any, Any]:
+    """Engine, method and optimiser on the run's device, ready for `one_step`."""
+    fabric = build_fabric(job.settings)
+    optimizer = build_optimizer(job.method, job.settings)
+    method, optimizer = fabric.setup(synchronised(job.method, job.settings, fabric.world_size), optimizer)
+    return fabric, method, optimizer
+
+
 def synchronised(method: nn.Module, settings: Settings, world_size: int) -> nn.Module:
     """With several GPUs, batch norm over the batches of all of them; the same weights, the same method object."""
     if world_size > 1 and settings.sync_batch_norm and settings.device == "cuda":  # torch has it for CUDA alone
@@ -111,25 +117,25 @@ def synchronised(method: nn.Module, settings: Settings, world_size: int) -> nn.M
     return method
 
 
-def batches(job: Job, fabric: "Fabric") -> Iterator[Clips]:
-    """Decoded batches from the step to go on with to the last, in the order that the seed gives."""
-    settings = job.settings
+def decoded_clips(job: Job, cache_mb: int) -> InstanceClips:
+    """The clips of every instance, as this run draws them."""
     spec, recipe = job.encoder.spec, job.recipe
-    dataset = InstanceClips(
-        job.instances,
-        spec.clip,
-        spec.views.resize_hw,
-        recipe.num_clips,
-        settings.seed,
-        recipe.interval,
-        settings.cache_mb,
-    )
+    how = (spec.clip, spec.views.resize_hw, recipe.num_clips, job.settings.seed, recipe.interval)
+    return InstanceClips(job.instances, *how, cache_mb)
+
+
+def batches(job: Job, fabric: "Fabric") -> Generator[Clips, None, None]:
+    """Decoded batches from the step to go on with to the last, in the order that the seed gives."""
+    settings, dataset = job.settings, decoded_clips(job, job.settings.cache_mb)
     order = Batches(len(job.instances), settings.batch_size, settings.seed, job.state["step"], job.total_steps)
     workers = default_workers() if settings.workers < 0 else settings.workers
     for clips in training_loader(dataset, order, workers, pin_memory=fabric.device.type == "cuda"):
-        yield dataclasses.replace(
-            clips, **{f.name: to(getattr(clips, f.name), fabric) for f in dataclasses.fields(clips)}
-        )
+        yield on_device(clips, fabric)
+
+
+def on_device(clips: Clips, fabric: "Fabric") -> Clips:
+    """A decoded batch where the network is; frames travel as the bytes that they are."""
+    return dataclasses.replace(clips, **{f.name: to(getattr(clips, f.name), fabric) for f in dataclasses.fields(clips)})
 
 
 def to(value: Any, fabric: "Fabric") -> Any:
