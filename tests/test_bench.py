@@ -23,7 +23,8 @@ from unreel.errors import InputError
 from unreel.methods import preset_of
 from unreel.models import build_backbone
 from unreel.training.device import fill_in
-from unreel.training.loop import Job, Log, on_device, one_step, set_up
+from unreel.training.log import Log
+from unreel.training.loop import Job, on_device, one_step, set_up
 from unreel.video.manifest import inspect
 
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()

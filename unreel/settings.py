@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from unreel.errors import InputError
 
+Switch = Literal["auto", "on", "off"]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -70,6 +72,15 @@ class Settings:
     """Where the network runs."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """Arithmetic; auto means bf16-mixed on CUDA, 32-true elsewhere."""
+    channels_last: Switch = "auto"
+    """Lay the network's memory out for a GPU's convolutions; auto means on CUDA."""
+    compile: Switch = "auto"
+    """Compile the network (torch.compile): a minute at the start, then fewer kernels; auto means on CUDA."""
+    fused: Switch = "auto"
+    """Update all weights in one kernel (SGD and AdamW); auto means on CUDA."""
+    read_back: Literal["auto", "each-step", "each-log"] = "auto"
+    """When loss and gradients are looked at: at each step, or every --log-steps, so that nothing waits for the GPU; a
+    value that is not finite stops the weights in either case. auto means each-log on CUDA."""
     sync_batch_norm: bool = True
     """With several processes (not yet offered by this command): batch statistics over the batches of all of them."""
     held_out: float = 0.1
@@ -118,6 +129,17 @@ class Settings:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        self._check_switches()
+
+    def _check_switches(self) -> None:
+        """What excludes each other on the way to the GPU."""
+        if self.fused == "on" and self.optimizer == "lars":
+            raise InputError("fused updates are there for sgd and adamw, not for lars; leave --fused at auto")
+        if self.read_back == "each-log" and self.fused == "off" and self.optimizer != "lars":
+            raise InputError(
+                "--read-back each-log needs an optimiser that the GPU itself can hold back: set --fused on, or "
+                "--read-back each-step"
+            )
 
 
 def one_machine(**changes: Any) -> Settings:

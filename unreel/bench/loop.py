@@ -14,7 +14,9 @@ import torch
 from unreel.bench.figures import Figures, Flops, Loop
 from unreel.bench.peaks import count, peak_of
 from unreel.bench.step import Clock, Taken, Trainer, network_calls, timed_step
-from unreel.training.loop import Job, Log, batches, decoded_clips, on_device, one_step, set_up
+from unreel.training.device import as_written
+from unreel.training.log import Log
+from unreel.training.loop import Job, batches, decoded_clips, on_device, one_step, set_up
 from unreel.types import Clips
 from unreel.video.dataset import default_workers
 from unreel.video.order import Batches
@@ -52,7 +54,7 @@ def measure(job: Job, effort: Effort, data: dict[str, Any], say: Said = lambda _
         machine=machine(device),
         data=data,
         flops=arithmetic(trainer, clips),
-        network_calls=network_calls(job.method, lambda: trainer.method(job.recipe(on_device(clips, trainer.fabric)))),
+        network_calls=calls(trainer, clips),
         batch_mb=clips.frames.nbytes / 2**20,
         peak_memory_mb=torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0,
         memory_mb=torch.cuda.get_device_properties(device).total_memory / 2**20 if device.type == "cuda" else 0.0,
@@ -97,13 +99,21 @@ def arithmetic(trainer: Trainer, clips: Clips) -> Flops:
     """FLOPs of the method's own forward and backward on this batch."""
     job, fabric, method, optimizer = trainer
     views = job.recipe(on_device(clips, fabric))
-    counted = count(lambda: method(views).loss)
+    with as_written(job.settings):
+        counted = count(lambda: method(views).loss)
     optimizer.zero_grad(set_to_none=True)
     name = torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else ""
     peak = peak_of(name, job.settings.precision, torch.backends.cudnn.allow_tf32)
     if peak is None:
         return Flops(counted.forward, counted.backward)
     return Flops(counted.forward, counted.backward, peak.flops_per_s, peak.source)
+
+
+def calls(trainer: Trainer, clips: Clips) -> list[tuple[int, bool]]:
+    """(clips, with gradient?) of each call of a network in a step."""
+    views = trainer.job.recipe(on_device(clips, trainer.fabric))
+    with as_written(trainer.job.settings):
+        return network_calls(trainer.job.method, lambda: trainer.method(views))
 
 
 def described(job: Job) -> dict[str, Any]:

@@ -67,10 +67,11 @@ class Arithmetic(NamedTuple):
 def count(forward: Callable[[], torch.Tensor]) -> Arithmetic:
     """FLOPs of the convolutions and matrix products that `forward`, which returns a scalar, and its gradient run.
 
-    Element-wise work (normalisation, activations, losses) is not counted, as is usual for MFU.
+    Element-wise work (normalisation, activations, losses) is not counted, as is usual for MFU. A compiled network must
+    run as written.
     """
     mapping: Any = {torch.ops.aten.convolution_backward: convolution_backward}
-    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         loss = forward()
         there = counter.get_total_flops()
         loss.backward()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 
+from unreel.training.device import networks
 from unreel.training.loop import Job, on_device
 from unreel.training.optim import lr_at, set_lr
 from unreel.types import Clips
@@ -98,11 +99,6 @@ def timed_step(trainer: Trainer, clips: Clips, step: int) -> Taken:
     return Taken(clock.seconds, clock.whole_s())
 
 
-def networks(method: nn.Module) -> list[nn.Module]:
-    """Every copy of the network in a method: its own, and a teacher's."""
-    return [module for name, module in method.named_modules() if name.split(".")[-1] == "backbone"]
-
-
 @contextmanager
 def calls_marked(method: nn.Module, clock: Clock) -> Iterator[None]:
     """Mark every call of a network, with gradient or without; what lies between belongs to the loss.
@@ -133,14 +129,13 @@ def marked(call: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
 
 
 def network_calls(method: nn.Module, step: Callable[[], object]) -> list[tuple[int, bool]]:
-    """(clips, with gradient?) of each call of a network in one step."""
+    """(clips, with gradient?) of each call of a network in one step, which must run as written."""
     calls: list[tuple[int, bool]] = []
     hooks = [
         network.register_forward_pre_hook(lambda _module, given: calls.append((len(given[0]), torch.is_grad_enabled())))
         for network in networks(method)
     ]
-    with torch.compiler.set_stance("force_eager"):
-        step()
+    step()
     for hook in hooks:
         hook.remove()
     return calls

@@ -63,8 +63,7 @@ def bench_args(method: str) -> Any:
     config, settings = preset_of(method)
     own: Any = Annotated[type(config), OmitArgPrefixes, tyro.conf.arg(name=method)]
     common: Any = Annotated[type(settings), OmitArgPrefixes, tyro.conf.arg(name="run")]
-    path: Any = Path | None
-    source: Any = Annotated[Positional[path], help_text("Videos to train on; made ones without.")]
+    source: Any = Annotated[Path | None, Positional, help_text("Videos to train on; made ones without.")]
     against = help_text("Compare with other values of fields, in alternation: batch_size=32,workers=2.")
     fields: list[Any] = [
         ("source", source, None),

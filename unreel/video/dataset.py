@@ -115,6 +115,7 @@ class InstanceClips(Dataset[Sample]):
             start_s_B=torch.tensor([i.start_s for i in who], dtype=torch.float64),
             epoch=samples[0].epoch,
             failed=[s.failed for s in samples if s.failed is not None],
+            draw_B=torch.tensor([s.index for s in good], dtype=torch.int64),
         )
 
 
