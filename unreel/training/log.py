@@ -29,7 +29,7 @@ class Unread:
 
 
 class Log:
-    """Takes in a step's figures as they are on the device, reads several steps back in one piece, writes their means."""
+    """Takes in a step's figures where they are, reads those of several steps back in one piece, writes their means."""
 
     def __init__(self, job: "Job", quiet: bool) -> None:
         from torch.utils.tensorboard import SummaryWriter
