@@ -69,7 +69,7 @@ def middle(taken: list[Taken]) -> Taken:
 def decode(job: Job, rounds: int) -> tuple[Clips, float]:
     """A batch, and the median seconds that one process takes to decode one, nothing kept."""
     clips = decoded_clips(job, cache_mb=0)
-    order = Batches(len(job.instances), job.settings.batch_size, job.settings.seed, 0, rounds + 1)
+    order = Batches(len(job.instances), job.videos_a_step, job.settings.seed, 0, rounds + 1)
     seconds, batch = [], None
     for items in order:
         began_s = time.perf_counter()

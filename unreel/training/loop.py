@@ -7,7 +7,7 @@ A step is: decoded clips -> recipe -> method -> backward -> finite? -> optimiser
 import dataclasses
 import signal
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +24,9 @@ from unreel.training.log import Log
 from unreel.training.monitors import measure
 from unreel.training.optim import build_optimizer, lr_at, set_lr
 from unreel.types import Clips, Instance, StepOutput, Views
+from unreel.video.cache_plan import plan_cache
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips, default_workers, training_loader
+from unreel.video.dataset import InstanceClips, default_workers, most_batches, training_loader
 from unreel.video.intervals import Interval
 from unreel.video.order import Batches, steps_per_epoch
 
@@ -61,7 +62,12 @@ class Job:
 
     @property
     def epoch_steps(self) -> int:
-        return steps_per_epoch(len(self.instances), self.settings.batch_size)
+        return steps_per_epoch(len(self.instances), self.videos_a_step)
+
+    @property
+    def videos_a_step(self) -> int:
+        """Instances that are opened for a batch; each gives `draws_per_video` rows of it."""
+        return self.settings.batch_size // self.settings.draws_per_video
 
     @property
     def total_steps(self) -> int:
@@ -84,7 +90,7 @@ def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
         watch(job, log, optimizer)
     saved_at = time.monotonic()
     with stop_signals() as stop, closing(log.board), log.progress:
-        for step, clips in log.progress.waiting(batches(job, fabric), job.state["step"]):
+        for step, clips in log.progress.waiting(batches(job, fabric, log.progress.say), job.state["step"]):
             one_step(job, fabric, method, optimizer, clips, step, log)
             done = job.state["step"] = step + 1
             if done % job.monitor_steps == 0 or done == job.total_steps:
@@ -120,16 +126,26 @@ def decoded_clips(job: Job, cache_mb: int) -> InstanceClips:
     """The clips of every instance, as this run draws them."""
     spec, recipe = job.encoder.spec, job.recipe
     how = (spec.clip, spec.views.resize_hw, recipe.num_clips, job.settings.seed, recipe.interval)
-    return InstanceClips(job.instances, *how, cache_mb)
+    return InstanceClips(job.instances, *how, cache_mb, job.settings.draws_per_video)
 
 
-def batches(job: Job, fabric: "Fabric") -> Generator[Clips, None, None]:
+def batches(job: Job, fabric: "Fabric", say: Callable[[str], None] = lambda _: None) -> Generator[Clips, None, None]:
     """Decoded batches from the step to go on with to the last, in the order that the seed gives."""
-    settings, dataset = job.settings, decoded_clips(job, job.settings.cache_mb)
-    order = Batches(len(job.instances), settings.batch_size, settings.seed, job.state["step"], job.total_steps)
+    settings, spec = job.settings, job.encoder.spec
+    plan = plan_cache(settings.cache_mb, job.instances, spec.clip, spec.views.resize_hw)
+    dataset = decoded_clips(job, plan.budget_mb)
+    order = Batches(len(job.instances), job.videos_a_step, settings.seed, job.state["step"], job.total_steps)
     workers = default_workers() if settings.workers < 0 else settings.workers
-    for clips in training_loader(dataset, order, workers, pin_memory=fabric.device.type == "cuda"):
+    say("; ".join(filter(None, (said_of(workers, settings.batches_ahead), plan.sentence))))
+    pin = fabric.device.type == "cuda"
+    for clips in training_loader(dataset, order, workers, pin, settings.batches_ahead):
         yield on_device(clips, fabric)
+
+
+def said_of(workers: int, ahead: int) -> str:
+    """The loader's processes, and the most memory that it takes."""
+    many = {0: "no loader process", 1: "1 loader process"}.get(workers, f"{workers} loader processes")
+    return f"{many}, at most {most_batches(workers, ahead)} decoded batches in memory"
 
 
 def on_device(clips: Clips, fabric: "Fabric") -> Clips:
@@ -150,7 +166,7 @@ def one_step(job: Job, fabric: "Fabric", method: Any, optimizer: Any, clips: Cli
     """One optimiser step; a loss or gradient that is not finite leaves the weights as they are (finite.py)."""
     for path, why in log.quarantine.add(clips.failed):
         log.progress.say(f"left out from now on: {path} ({why})")
-    if len(clips.index_B) < min(2, job.settings.batch_size, len(job.instances)):
+    if len(clips.index_B) // job.settings.draws_per_video < min(2, job.videos_a_step, len(job.instances)):
         return  # nothing is left of the batch, or nobody to contrast with
     set_lr(optimizer, lr_at(step, job.total_steps, job.settings))
     job.method.train()
