@@ -255,7 +255,8 @@ def test_a_loaded_state_lies_in_memory_as_its_weights_do() -> None:
 # Switches.
 
 
-def test_auto_is_on_for_cuda_and_off_elsewhere() -> None:
+def test_auto_is_on_for_cuda_and_off_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "can_compile", lambda: True)
     names = ("channels_last", "compile", "fused", "read_back")
     for where, wanted in (("cuda", ["on", "on", "on", "each-log"]), ("cpu", ["off", "off", "off", "each-step"])):
         assert [getattr(switched(Settings(), where), n) for n in names] == wanted  # type: ignore[arg-type]
@@ -263,8 +264,18 @@ def test_auto_is_on_for_cuda_and_off_elsewhere() -> None:
     assert (lars.fused, lars.read_back) == ("off", "each-log")
     assert switched(Settings(fused="off"), "cuda").read_back == "each-step"
     assert switched(Settings(read_back="each-log"), "cpu").fused == "on"
+    assert switched(Settings(backbone="mine.Network"), "cuda").compile == "off"
+    assert switched(Settings(backbone="mine.Network", compile="on"), "cuda").compile == "on"
     kept = switched(Settings(channels_last="off", compile="off", read_back="each-step"), "cuda")
     assert [getattr(kept, n) for n in names] == ["off", "off", "on", "each-step"]
+
+
+def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    for triton, compiler, wanted in ((True, "/usr/bin/gcc", "on"), (None, "/usr/bin/gcc", "off"), (True, None, "off")):
+        monkeypatch.setattr(device.importlib.util, "find_spec", lambda _name, found=triton: found)
+        monkeypatch.setattr(device.shutil, "which", lambda _name, found=compiler: found)
+        assert switched(Settings(), "cuda").compile == wanted
 
 
 def test_what_excludes_each_other_is_refused() -> None:

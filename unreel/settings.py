@@ -81,7 +81,8 @@ class Settings:
     channels_last: Switch = "auto"
     """Lay the network's memory out for a GPU's convolutions; auto means on CUDA."""
     compile: Switch = "auto"
-    """Compile the network (torch.compile): a minute at the start, then fewer kernels; auto means on CUDA."""
+    """Compile the network (torch.compile): a minute at the start, then fewer kernels; auto means on CUDA, for unreel's
+    own networks, where Triton and a C compiler are there."""
     fused: Switch = "auto"
     """Update all weights in one kernel (SGD and AdamW); auto means on CUDA."""
     read_back: Literal["auto", "each-step", "each-log"] = "auto"

@@ -1,7 +1,9 @@
 """The one device a run uses, and what the word "auto" in its settings means there."""
 
 import dataclasses
+import importlib.util
 import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,6 +11,7 @@ import torch
 from torch import nn
 
 from unreel.errors import InputError
+from unreel.models import own_network
 from unreel.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,10 +60,15 @@ def fill_in(settings: Settings) -> Settings:
 
 
 def switched(settings: Settings, device: Device) -> Settings:
-    """Settings with each switch of speed on or off: by themselves on for CUDA and off elsewhere."""
+    """Settings with each switch of speed on or off: by themselves on for CUDA and off elsewhere.
+
+    A network of somebody else is compiled only when that is asked for.
+    """
     usual = "on" if device == "cuda" else "off"
     asked = {name: getattr(settings, name) for name in ("channels_last", "compile", "fused")}
     found: dict[str, Any] = {name: usual if switch == "auto" else switch for name, switch in asked.items()}
+    if settings.compile == "auto" and not (own_network(settings.backbone) and can_compile()):
+        found["compile"] = "off"
     if settings.optimizer == "lars":
         found["fused"] = "off"
     if settings.read_back == "each-log" and settings.optimizer != "lars":
@@ -69,6 +77,12 @@ def switched(settings: Settings, device: Device) -> Settings:
         able = found["fused"] == "on" or settings.optimizer == "lars"
         found["read_back"] = "each-log" if device == "cuda" and able else "each-step"
     return dataclasses.replace(settings, **found)
+
+
+def can_compile() -> bool:
+    """Whether torch.compile has what it needs for a GPU: Triton, and a C compiler, which many containers lack."""
+    compilers = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
+    return importlib.util.find_spec("triton") is not None and any(shutil.which(name) for name in compilers if name)
 
 
 def networks(method: nn.Module) -> list[nn.Module]:

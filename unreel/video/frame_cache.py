@@ -30,8 +30,8 @@ class FrameCache:
     def __init__(self, budget_mb: int, size: tuple[int, int], num_instances: int, alone: bool = False) -> None:
         self.budget_mb, self.size, self.num_instances, self.alone = budget_mb, size, num_instances, alone
         self.lock, self.given_up = multiprocessing.Lock(), False
-        self.frames_N = shared(np.int64, num_instances)
-        self.place_N, self.used_1 = shared(np.int64, num_instances), shared(np.int64, 1)
+        rows = num_instances if budget_mb else 0
+        self.frames_N, self.place_N, self.used_1 = (shared(np.int64, n) for n in (rows, rows, 1))
         self.place_N[:] = UNKNOWN
         self.bytes = np.empty(0, np.uint8)
         if budget_mb and not alone:
