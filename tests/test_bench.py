@@ -134,7 +134,7 @@ def test_made_videos_stand_in_and_the_table_is_for_people(monkeypatch: pytest.Mo
 
 
 def test_few_of_many_videos_are_looked_at(motion_set: Path, small: dict[str, Any]) -> None:
-    found = bench(motion_set, effort=Effort(1, 1), max_videos=9, **small)
+    found = bench(motion_set, effort=Effort(1, 1, max_videos=9), **small)
     assert found.figures is not None and found.figures.data["videos"] == 9
 
 

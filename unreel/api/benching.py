@@ -48,7 +48,6 @@ def bench(
     method: str = DEFAULT,
     against: str = "",
     effort: Effort = Effort(),  # noqa: B008  # frozen
-    max_videos: int = 200,
     **options: Any,
 ) -> Bench:
     """Time the training of a method on a folder or list of videos, or on made ones without; nothing is kept.
@@ -57,7 +56,7 @@ def bench(
     ("batch_size=32,workers=2"): then the loop runs with both in turn. Raises UnreelError.
     """
     config, settings = with_options(method, options)
-    return run_bench(Path(source) if source else None, method, config, settings, against, effort, max_videos)
+    return run_bench(Path(source) if source else None, method, config, settings, against, effort)
 
 
 def run_bench(
@@ -67,11 +66,9 @@ def run_bench(
     settings: Settings,
     against: str = "",
     effort: Effort = Effort(),  # noqa: B008  # frozen
-    max_videos: int = 200,
     say: Said = lambda _: None,
 ) -> Bench:
     """`bench` with the method's options in their dataclasses."""
-    check_effort(effort, max_videos)
     changes = read_changes(against, (config, settings)) if against else {}
     pairs = [(config, settings)] + ([changed(config, settings, changes)] if changes else [])
     filled = [(c, fill_in(dataclasses.replace(s, steps=ENDLESS))) for c, s in pairs]
@@ -79,20 +76,13 @@ def run_bench(
         refuse_early(*each)
     with tempfile.TemporaryDirectory(prefix="unreel-bench-") as aside:
         say("videos")
-        manifest, data = videos(source, Path(aside), max_videos)
+        manifest, data = videos(source, Path(aside), effort.max_videos)
         require_usable(manifest, settings.max_bad_share)
         jobs = [job_of(Path(aside) / str(n), manifest, method, *each) for n, each in enumerate(filled)]
         if changes:
             return Bench(comparison=compare(jobs, changes, effort, say))
         found = measure(jobs[0], effort, data, say)
         return Bench(found, advice(found))
-
-
-def check_effort(effort: Effort, max_videos: int) -> None:
-    """Raises InputError for a measurement of nothing."""
-    for name, value in {"rounds": effort.rounds, "loop_steps": effort.loop_steps, "max_videos": max_videos}.items():
-        if value < (2 if name == "max_videos" else 1):
-            raise InputError(f"{name} must be at least {2 if name == 'max_videos' else 1}, got {value}")
 
 
 def changed(config: Any, settings: Settings, changes: dict[str, Any]) -> tuple[Any, Settings]:
@@ -132,7 +122,7 @@ def job_of(run: Path, manifest: Manifest, method: str, config: Any, settings: Se
     """A job with a folder of its own for the loop's log."""
     run.mkdir()
     job = build_job(run, manifest, method, config, settings)
-    if len(job.instances) < settings.batch_size:
+    if len(job.instances) < job.videos_a_step:
         raise InputError(
             f"{len(job.instances)} instances make no batch of {settings.batch_size}; give more videos or lower "
             "--batch-size"

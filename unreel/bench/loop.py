@@ -14,6 +14,7 @@ import torch
 from unreel.bench.figures import Figures, Flops, Loop
 from unreel.bench.peaks import count, peak_of
 from unreel.bench.step import Clock, Taken, Trainer, network_calls, timed_step
+from unreel.errors import InputError
 from unreel.training.device import as_written
 from unreel.training.log import Log
 from unreel.training.loop import Job, batches, decoded_clips, on_device, one_step, set_up
@@ -27,10 +28,16 @@ Said = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """How much to measure: timed steps of each kind."""
+    """How much to measure: timed steps, steps of the real loop, and the videos that are looked at, evenly spread."""
 
     rounds: int = 5
     loop_steps: int = 20
+    max_videos: int = 200
+
+    def __post_init__(self) -> None:
+        for name, least in {"rounds": 1, "loop_steps": 1, "max_videos": 2}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
 
 def measure(job: Job, effort: Effort, data: dict[str, Any], say: Said = lambda _: None) -> Figures:

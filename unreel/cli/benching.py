@@ -20,8 +20,8 @@ def bench_command(args: list[str]) -> int:
     from unreel.api.benching import run_bench
     from unreel.bench.loop import Effort
 
-    effort = Effort(given.rounds, given.loop_steps)
-    what = (given.source, given.method, given.options, given.settings, given.against, effort, given.max_videos)
+    effort = Effort(given.rounds, given.loop_steps, given.max_videos)
+    what = (given.source, given.method, given.options, given.settings, given.against, effort)
     with stderr.status("videos") as status:
         found = run_bench(*what, say=status.update)
     if given.json:
