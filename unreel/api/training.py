@@ -10,7 +10,7 @@ from torch import nn
 
 from unreel.errors import InputError, RunError, unknown
 from unreel.methods import DEFAULT, method_module, preset_of
-from unreel.models import TRANSFORMERS, build_backbone, builder, is_dotted
+from unreel.models import TRANSFORMERS, build_backbone, builder, is_dotted, own_network
 from unreel.models.encoder import (
     Encoder,
     EncoderSpec,
@@ -121,11 +121,6 @@ def rehearse(job: Job) -> None:
         raise InputError(f"{what} {why} {spec.backbone} ({str(error).splitlines()[0]})") from error
     if eaten:
         raise InputError(f"{what} are too few for {spec.backbone}, whose stride in time is longer; raise --num-frames")
-
-
-def own_network(backbone: str) -> bool:
-    """Whether a network is one of ours, which take clips of any length that their strides leave something of."""
-    return not backbone.startswith(TRANSFORMERS) and not is_dotted(backbone)
 
 
 def strides_past(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
