@@ -131,6 +131,10 @@ def evaluate(
 def complete(result: Result, encoder: Encoder, run: Path, both: Sides) -> None:
     """Add what every result has to say: data set, encoder, versions, and whether training saw what is asked."""
     result.protocol |= {"data": both.name, "checkpoint": checkpoint_folder(run).name, "versions": versions()}
+    lost = result.protocol.get("left_out") or []
+    if lost:
+        first = f"{lost[0]['path']}: {lost[0]['reason']}"
+        result.warnings.append(f"{len(lost)} videos can't be read and are in no figure, the first is {first}")
     result.warnings = [*result.warnings, *both.notes, *contamination(run, both)]
 
 

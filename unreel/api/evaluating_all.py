@@ -3,12 +3,12 @@
 import hashlib
 import json
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from unreel.api.evaluating import Advance, Lists, Sides, complete, contamination, run_of, sides
+from unreel.api.using import require_writable
 from unreel.errors import DiskError, InputError, UnreelError
 from unreel.evaluation.finetune import evaluate_finetune
 from unreel.evaluation.recipes import recipe as recipe_named
@@ -105,16 +105,6 @@ def content(path: str) -> bytes:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         return str(error.strerror).encode()
-
-
-def require_writable(out: Path) -> None:
-    """Raise DiskError for a place that can't be written, before hours are spent."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out.parent):
-            pass
-    except OSError as error:
-        raise DiskError(f"{out}: nothing can be written there ({error.strerror})") from error
 
 
 def write_evaluation(out: Path, summary: dict[str, Any]) -> None:

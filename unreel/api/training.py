@@ -19,7 +19,7 @@ from unreel.models.encoder import (
 from unreel.models.inflate import inflate, read_2d
 from unreel.report.run_page import write_report
 from unreel.settings import Settings
-from unreel.training.checkpoint import last_checkpoint, replace_text
+from unreel.training.checkpoint import has_checkpoint, last_checkpoint, replace_text
 from unreel.training.device import fill_in
 from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
@@ -142,9 +142,10 @@ def resume(run: str | Path, quiet: bool = False, allow_import: bool = False) -> 
     saved = read_config(run)
     refuse_imports(run, saved, allow_import)
     config, settings = config_from_json(saved)
-    options = read_spec(last_checkpoint(run)).options
+    begun = has_checkpoint(run)  # stopped before the first one, it begins again: the same run, for it has the same seed
+    options = read_spec(last_checkpoint(run)).options if begun else None
     job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)
-    return finish(job, resume=True, quiet=quiet)
+    return finish(job, resume=begun, quiet=quiet)
 
 
 def refuse_imports(run: Path, saved: dict[str, Any], allow_import: bool) -> None:

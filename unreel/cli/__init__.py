@@ -31,6 +31,10 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
 unreel COMMAND --help tells a command's options."""
 
 
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR}
+DISK_ERRORS |= {errno.EISDIR, errno.ELOOP, errno.ENOENT}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `unreel`: errors of a person's making become one line and exit code 2."""
     args = list(sys.argv[1:] if argv is None else argv)
@@ -42,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout = None
         sys.exit(141)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno not in DISK_ERRORS:
             raise
         where = error.filename or "disk"
         stderr.print(f"[bold red]unreel:[/] {escape(f'{where}: {error.strerror}')}")

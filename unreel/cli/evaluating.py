@@ -362,11 +362,11 @@ def compare_command(args: list[str]) -> int:
     given = parse(CompareArgs, args, "compare")
     from unreel.report.compare import compare, write_comparison
 
-    found = compare(given.evaluations, given.seeds)
-    for table in found.tables():
+    page = write_comparison(given.evaluations, given.out, given.seeds) if given.out else None
+    for table in compare(given.evaluations, given.seeds).tables():
         Console().print(table)
-    if given.out:
-        print(f"page: {write_comparison(given.evaluations, given.out, given.seeds)}")
+    if page:
+        print(f"page: {page}")
     return 0
 
 

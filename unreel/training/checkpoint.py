@@ -108,6 +108,12 @@ def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimiz
     return state
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run has come to its first checkpoint."""
+    folder = run / "checkpoints"
+    return (folder / "index.json").exists() or any(folder.glob("step-*"))
+
+
 def last_checkpoint(run: Path) -> Path:
     """Folder of the last checkpoint. Raises CheckpointError when there is none."""
     pointer = run / "checkpoints" / "index.json"
