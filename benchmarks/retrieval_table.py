@@ -26,7 +26,8 @@ import tyro
 import unreel
 from unreel.api import inflate_encoder
 from unreel.api.evaluating import sides
-from unreel.evaluation.retrieval import RetrievalProtocol, evaluate_retrieval
+from unreel.evaluation.retrieval import RetrievalProtocol
+from unreel.evaluation.suite import Looking, evaluate, of_retrieval
 from unreel.models import TWIN
 
 FLOORS = ("chance", "mean frame (pixels)", "colour histogram", "frame difference", "untrained encoder")
@@ -82,8 +83,9 @@ def evaluated(run: Path, data: Path, num_clips: int, floors: bool) -> dict[str, 
             if not (run / "inflated").exists()
             else unreel.load_encoder(run / "inflated")
         )
-    result = evaluate_retrieval(encoder, both.train, both.test, RetrievalProtocol(num_clips=num_clips), floors)
-    return result.rows
+    asked = {"retrieval": of_retrieval(RetrievalProtocol(num_clips=num_clips))}
+    done = evaluate(encoder, both.train, both.test, asked, Looking(num_clips, floors=floors))
+    return done.results["retrieval"].rows
 
 
 def one_run(args: Args, setting: str, seed: int) -> dict[str, dict[str, float]]:

@@ -74,7 +74,7 @@ def one_method(name: str, args: Args) -> str:
     shape = (args.batch_size, recipe.num_clips, args.num_frames + spec.lead_in, *spec.resize_hw, 3)
     frames = torch.randint(0, 256, shape, dtype=torch.uint8, device=args.device)
     index = torch.arange(args.batch_size, device=args.device)
-    clips = Clips(frames, index, index, index.float(), epoch=0)
+    clips = Clips(frames, index, index, index.float(), epoch=0, draw_B=index.cpu())
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -1,10 +1,16 @@
 """A small results.json made by hand: two views and four floors, figures that are easy to tell apart on a page."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unreel.evaluation import suite
+from unreel.evaluation.features import Progress
 from unreel.evaluation.result import Result
+from unreel.evaluation.retrieval import RetrievalProtocol
+from unreel.models.encoder import Encoder
+from unreel.types import Instance
 
 VIEWS = {"names": ["rgb", "residual"], "size": 64, "residual": {"sign": "forward"}, "standardize": False}
 CLIP = {"num_frames": 8, "fps": 12.5, "stride_frames": 0, "lead_in": 1, "short": "loop"}
@@ -105,3 +111,17 @@ def save(folder: Path, data: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(data))
     return folder
+
+
+def retrieve(
+    encoder: Encoder,
+    train: Sequence[Instance],
+    test: Sequence[Instance],
+    protocol: RetrievalProtocol = RetrievalProtocol(),  # noqa: B008  # frozen
+    floors: bool = True,
+    progress: Progress | None = None,
+) -> Result:
+    """Retrieval as the command runs it: one pass of the suite."""
+    looking = suite.Looking(protocol.num_clips, protocol.num_crops, floors)
+    asked = {"retrieval": suite.of_retrieval(protocol)}
+    return suite.evaluate(encoder, train, test, asked, looking, progress).results["retrieval"]

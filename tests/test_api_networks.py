@@ -437,6 +437,7 @@ def test_a_batch_of_which_one_clip_is_left_is_passed_over(
 
 
 NEW_SETTINGS = ("width", "init", "drops", "drop_factor", "decay_all", "cache_mb", "sync_batch_norm")
+NEW_SETTINGS += ("channels_last", "compile", "fused", "read_back", "draws_per_video", "batches_ahead")
 
 
 def test_a_run_from_before_a_setting_existed_goes_on_as_it_began(

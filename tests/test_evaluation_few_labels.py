@@ -207,16 +207,21 @@ def test_fine_tuning_is_given_the_drawn_videos(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(few_labels, "finetune", fake)
     told: list[tuple[int, int]] = []
-    found = finetune_few(None, train, test, replace(QUICK, seed=7), (2,), 3, lambda *t: told.append(t))  # type: ignore[arg-type]
+    plan = ((2,), (0.25,), 3)
+    found = finetune_few(None, train, test, replace(QUICK, seed=7), plan, lambda *t: told.append(t))  # type: ignore[arg-type]
     labels, groups = [i.label for i in train], [i.group for i in train]
-    paths = [[train[n].path for n in draw_labels(labels, groups, 2, None, seed)] for seed in range(3)]
+    wanted = ((None, 0.25), (2, None))
+    drawn = [[draw_labels(labels, groups, k, share, seed) for seed in range(3)] for k, share in wanted]
     everything = [i.path for i in train]
-    expected = [(p, 7 + seed, False, False) for seed, p in enumerate(paths)]
+    expected = [
+        ([train[n].path for n in rows], 7 + seed, False, False) for one in drawn for seed, rows in enumerate(one)
+    ]
     assert [c for c in calls if not c[3]] == [*expected, (everything, 7, False, False)]
     assert [c[:3] for c in calls if c[3]] == [c[:3] for c in calls if not c[3]]
-    assert found.rows["fine-tuned"] == {"2 per class": 40, "all": 100}
-    assert found.rows["from scratch"] == {"2 per class": 20, "all": 60}
-    assert told == [(n, 8) for n in range(1, 9)] and found.protocol["seed"] == 7
+    share = {"25 %": 5.0 * len(drawn[0][0])}
+    assert found.rows["fine-tuned"] == share | {"2 per class": 40, "all": 100}
+    assert found.rows["from scratch"]["2 per class"] == 20 and found.rows["from scratch"]["all"] == 60
+    assert told == [(n, 14) for n in range(1, 15)] and found.protocol["seed"] == 7
 
 
 def test_fine_tuning_with_few_labels_runs(motion_set: Path) -> None:
@@ -229,7 +234,7 @@ def test_fine_tuning_with_few_labels_runs(motion_set: Path) -> None:
             for n, line in enumerate(kept[: {"train": 6, "test": 3}[name]])
         ]
     encoder = Encoder(EncoderSpec("tiny", clip=ClipSpec(8), views=ViewSpec(("rgb",), 32)))
-    result = finetune_few(encoder, found["train"], found["test"], QUICK, (1,), 1)
+    result = finetune_few(encoder, found["train"], found["test"], QUICK, ((1,), (), 1))
     assert list(result.rows) == ["chance", "fine-tuned", "from scratch"] and result.columns == ["1 per class", "all"]
     json.dumps(result.to_json(), allow_nan=False)
 

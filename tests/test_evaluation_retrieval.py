@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluations import retrieve
 from rich.console import Console
 
 from unreel.errors import InputError, NonFiniteError
 from unreel.evaluation import floors, lists
 from unreel.evaluation.features import Block, Source, video_features
-from unreel.evaluation.ranking import average_precisions, first_correct, nearest, recall_at_k
+from unreel.evaluation.ranking import Sides, average_precisions, first_correct, nearest, recall_at_k
 from unreel.evaluation.result import Result
-from unreel.evaluation.retrieval import RetrievalProtocol, evaluate_retrieval, protocol_named
+from unreel.evaluation.retrieval import RetrievalProtocol, protocol_named
 from unreel.models.encoder import Encoder, EncoderSpec, encode
 from unreel.types import Instance
 from unreel.video import dataset
@@ -69,7 +70,7 @@ def test_ties_do_not_depend_on_where_a_video_stands() -> None:
     gallery = np.repeat(one[None], 1031, axis=0)
     labels = ["right" if n == 700 else "wrong" for n in range(1031)]
     query = rng.standard_normal((5, 777)).astype(np.float32)
-    assert first_correct(query, gallery, ["right"] * 5, labels).tolist() == [700] * 5
+    assert first_correct(Sides(query, gallery), ["right"] * 5, labels).tolist() == [700] * 5
 
 
 def test_collapsed_features_are_not_rewarded() -> None:
@@ -81,7 +82,7 @@ def test_collapsed_features_are_not_rewarded() -> None:
 def test_nearest_agrees_with_sorting() -> None:
     rng = np.random.default_rng(1)
     query, gallery = rng.standard_normal((300, 5)).astype(np.float32), rng.standard_normal((40, 5)).astype(np.float32)
-    order, score = nearest(query, gallery, 5)
+    order, score = nearest(Sides(query, gallery), 5)
     q, g = query.astype(np.float64), gallery.astype(np.float64)
     full = q @ g.T / np.linalg.norm(q, axis=1)[:, None] / np.linalg.norm(g, axis=1)
     np.testing.assert_array_equal(order, np.argsort(-full, axis=1)[:, :5])
@@ -97,7 +98,7 @@ def test_average_precision_agrees_with_a_double_loop_and_with_scikit_learn(ties:
     if ties:
         query, gallery = np.eye(5)[rng.integers(0, 3, 9)], np.eye(5)[rng.integers(0, 3, 30)]
     labels = [*labelled(rng, 8, 4), "only here"], labelled(rng, 30, 4)
-    got = average_precisions(query, gallery, *labels)
+    got = average_precisions(Sides(query, gallery), *labels)
     assert got[-1] == 0.0
     for q in range(8):
         cosine = gallery @ query[q] / np.linalg.norm(query[q]) / np.linalg.norm(gallery, axis=1)
@@ -188,7 +189,7 @@ def test_every_video_counts_and_is_decoded_once(
 
     monkeypatch.setattr(dataset, "read", counted)
     steps: list[tuple[int, int]] = []
-    result = evaluate_retrieval(encoder, *videos, PROTOCOL, progress=lambda done, total: steps.append((done, total)))
+    result = retrieve(encoder, *videos, PROTOCOL, progress=lambda done, total: steps.append((done, total)))
     assert result.protocol["queries"] == 5 and result.protocol["gallery"] == 8
     assert reads == {i.path: 1 for i in [*videos[0], *videos[1]]}
     assert steps == [(n, 13) for n in range(1, 14)]
@@ -205,7 +206,7 @@ def test_every_video_counts_and_is_decoded_once(
 
 
 def test_rows_are_the_mean_over_clips_of_raw_features(videos: Lists, encoder: Encoder) -> None:
-    result = evaluate_retrieval(encoder, *videos, PROTOCOL, floors=False)
+    result = retrieve(encoder, *videos, PROTOCOL, floors=False)
     assert list(result.rows) == ["chance", "rgb", "residual", "joint"]
     manual: dict[str, list[list[np.ndarray]]] = {"rgb": [[], []], "residual": [[], []], "joint": [[], []]}
     for part, instances in enumerate(videos):
@@ -220,7 +221,7 @@ def test_rows_are_the_mean_over_clips_of_raw_features(videos: Lists, encoder: En
             assert result.rows[name][f"R@{k}"] == pytest.approx(
                 slow_recall(np.stack(query), np.stack(gallery), *labels, k)
             )
-    order, score = nearest(np.stack(manual["joint"][1]), np.stack(manual["joint"][0]), 5)
+    order, score = nearest(Sides(np.stack(manual["joint"][1]), np.stack(manual["joint"][0])), 5)
     for n, shown in enumerate(result.extras["neighbours"]):
         assert shown["path"] == videos[1][n].path
         assert [h["path"] for h in shown["hits"]] == [videos[0][g].path for g in order[n]]
@@ -255,7 +256,7 @@ def test_the_untrained_floor_is_seeded_and_leaves_the_seed_alone(encoder: Encode
 def test_a_query_in_the_gallery_is_refused(videos: Lists, encoder: Encoder, tmp_path: Path) -> None:
     train, test = videos
     with pytest.raises(InputError, match="find itself"):
-        evaluate_retrieval(encoder, train, [*test, train[3]], PROTOCOL)
+        retrieve(encoder, train, [*test, train[3]], PROTOCOL)
     copy = tmp_path / "copy.mp4"
     shutil.copy(train[3].path, copy)
     twins = [*test, Instance(str(copy), 99, 0, 1, "down")]
@@ -274,13 +275,13 @@ def test_unreadable_files_and_lonely_classes_are_said(videos: Lists, encoder: En
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video at all")
     odd = Instance(test[0].path, 50, 0.0, float("inf"), "unheard of")
-    result = evaluate_retrieval(encoder, [*train, Instance(str(broken), 51, 0, 1, "down")], [odd, *test[1:]], PROTOCOL)
+    result = retrieve(encoder, [*train, Instance(str(broken), 51, 0, 1, "down")], [odd, *test[1:]], PROTOCOL)
     assert [(f["list"], f["path"]) for f in result.protocol["left_out"]] == [("training", str(broken))]
     assert result.protocol["gallery"] == 8
     assert any("unheard of" in w and "can't be right" in w for w in result.warnings)
     assert result.rows["joint"]["R@20"] == pytest.approx(80.0)
     with pytest.raises(InputError, match="no video of the test list"):
-        evaluate_retrieval(encoder, train, [Instance(str(broken), 51, 0, 1, "down")], PROTOCOL)
+        retrieve(encoder, train, [Instance(str(broken), 51, 0, 1, "down")], PROTOCOL)
 
 
 def constant(value: float) -> Source:
@@ -294,7 +295,7 @@ def test_nan_features_are_refused(videos: Lists, encoder: Encoder) -> None:
 
 
 def test_result_travels_as_json_and_as_a_table(videos: Lists, encoder: Encoder) -> None:
-    result = evaluate_retrieval(encoder, *videos, PROTOCOL)
+    result = retrieve(encoder, *videos, PROTOCOL)
     data = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert Result.from_json(data) == result
     assert data["protocol"]["distance"] == "cosine" and data["protocol"]["layer"] == "conv5"
@@ -314,7 +315,7 @@ def test_the_protocols_of_the_literature_differ_in_layer_and_centring(videos: Li
     labels = [i.label for i in test], [i.label for i in train]
     for centring in ("none", "gallery", "own"):
         protocol = protocol_named("dualvar", centring=centring, num_clips=3, ks=(1, 2, 5))
-        result = evaluate_retrieval(encoder, train, test, protocol, floors=False)
+        result = retrieve(encoder, train, test, protocol, floors=False)
         gallery, query = made[0].astype(np.float64), made[1].astype(np.float64)
         mean = {"none": (0, 0), "gallery": (gallery.mean(0),) * 2, "own": (gallery.mean(0), query.mean(0))}[centring]
         for k in protocol.ks:
@@ -329,7 +330,8 @@ def test_the_protocols_of_the_literature_differ_in_layer_and_centring(videos: Li
 def test_clips_can_ask_by_themselves(videos: Lists, encoder: Encoder) -> None:
     train, test = videos
     protocol = RetrievalProtocol(layer="pooled", unit="clip", num_clips=3, ks=(1, 4))
-    result = evaluate_retrieval(encoder, train, test, protocol, floors=False)
+    result = retrieve(encoder, train, test, protocol)
+    assert set(result.floors) == set(result.rows) - {"rgb", "residual", "joint"} and len(result.floors) == 5
     made = []
     for part in videos:
         clips = [np.concatenate(list(item.views.values()), 1) for item in encode(encoder, part, 3)]
@@ -351,18 +353,18 @@ def test_three_crops_stand_beside_each_other(videos: Lists, encoder: Encoder) ->
     torch.testing.assert_close(three[0::3], left["pooled"]["rgb"])
     right = encoder.layers(torch.from_numpy(np.ascontiguousarray(frames[:, :, :, -32:])), ("pooled",))
     torch.testing.assert_close(three[2::3], right["pooled"]["rgb"])
-    result = evaluate_retrieval(encoder, *videos, RetrievalProtocol(num_clips=2, num_crops=3, ks=(1,)), floors=False)
-    assert "3 crops" in result.caption
+    result = retrieve(encoder, *videos, RetrievalProtocol(num_clips=2, num_crops=3, ks=(1,), unit="clip"))
+    assert "3 crops" in result.caption and "left, centre and right" in result.protocol["crop"]
 
 
 def test_intervals_hold_the_figure_and_know_groups(videos: Lists, encoder: Encoder) -> None:
     train, test = videos
     grouped = [dataclasses.replace(i, group=f"g{n % 2}") for n, i in enumerate(test)]
-    result = evaluate_retrieval(encoder, train, grouped, PROTOCOL)
+    result = retrieve(encoder, train, grouped, PROTOCOL)
     for name, cells in result.intervals.items():
         for column, (low, high) in cells.items():
             assert low - 1e-9 <= result.rows[name][column] <= high + 1e-9
             low_g, high_g = result.extras["intervals_over_groups"][name][column]
             assert low_g - 1e-9 <= result.rows[name][column] <= high_g + 1e-9
-    again = evaluate_retrieval(encoder, train, grouped, PROTOCOL)
+    again = retrieve(encoder, train, grouped, PROTOCOL)
     assert again.to_json() == result.to_json()

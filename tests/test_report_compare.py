@@ -84,7 +84,7 @@ def test_floors_that_differ_stand_twice_and_say_whose_they_are(tmp_path: Path) -
 
 def test_seeds_become_a_mean_with_deviation(tmp_path: Path) -> None:
     values = [60.0, 62.5, 70.0]
-    folders = [evaluation(tmp_path / f"e{n}", v, run=f"iic-{n}") for n, v in enumerate(values)]
+    folders = [evaluation(tmp_path / f"e{n}", v, run=f"iic-{n}", seed=n) for n, v in enumerate(values)]
     folders.append(evaluation(tmp_path / "other", 11.1, run="cvrl-0"))
     made = compare(folders)
     seeds, other = learned(made)[0]
@@ -92,7 +92,7 @@ def test_seeds_become_a_mean_with_deviation(tmp_path: Path) -> None:
     assert seeds.name == "iic-*" and len(seeds.members) == 3 and other.name == "other"
     assert cell.figure.value == pytest.approx(mean(values)) and cell.sd == pytest.approx(stdev(values)) and cell.n == 3
     assert cell.behind == "± 5.2, n=3" and other.cells["R@1, IIC"].n == 1
-    assert "differ only in digits" in made.parts[0].notes[0] and "± 5.2, n=3" in printed(made)
+    assert "differ in their seed alone" in made.parts[0].notes[0] and "± 5.2, n=3" in printed(made)
     assert [len(part) for part in learned(compare(folders, seeds=False))] == [4]
 
 
@@ -101,13 +101,17 @@ def test_what_is_no_seed_is_not_averaged(tmp_path: Path) -> None:
     other = copy.deepcopy(summary()["encoder"]) | {"method": "byol"}
     wide = copy.deepcopy(summary()["encoder"]) | {"options": {"width": 2}}
     folders = [
-        evaluation(tmp_path / "a", run="r-0"),
-        evaluation(tmp_path / "b", run="r-1", encoder=other),
-        evaluation(tmp_path / "c", run="r-2", encoder=wide),
+        evaluation(tmp_path / "a", run="r-0", seed=0),
+        evaluation(tmp_path / "b", run="r-1", seed=1, encoder=other),
+        evaluation(tmp_path / "c", run="r-2", seed=2, encoder=wide),
     ]
     assert [row.name for row in learned(compare(folders))[0]] == ["a", "b", "c"]
-    twice = [folders[0], evaluation(tmp_path / "d", run="r-0")]
+    twice = [folders[0], evaluation(tmp_path / "d", run="r-0", seed=0)]
     assert [row.name for row in learned(compare(twice))[0]] == ["a", "d"]
+    steps = [evaluation(tmp_path / f"{n}steps", run=f"r-{n}steps", seed=0) for n in (100, 300)]
+    assert len(learned(compare(steps))[0]) == 2  # the same seed, so something else is different
+    longer = [evaluation(tmp_path / f"l{n}", run=f"r-{n}", seed=n, training={"steps": n}) for n in range(2)]
+    assert len(learned(compare(longer))[0]) == 2
     seeded = [evaluation(tmp_path / f"s{n}", run="r-0", seed=n) for n in range(2)]
     assert [row.name for row in learned(compare(seeded))[0]] == ["r-*"]
 
@@ -137,7 +141,7 @@ def test_protocols_are_never_mixed(tmp_path: Path, changes: dict[str, Any], head
 
 def test_seeds_of_other_protocols_are_not_averaged(tmp_path: Path) -> None:
     changed = with_protocol("retrieval", num_crops=3)
-    folders = [evaluation(tmp_path / "a", run="r-0"), evaluation(tmp_path / "b", run="r-1", results=changed)]
+    folders = [evaluation(tmp_path / "a", run="r-0", seed=0), evaluation(tmp_path / "b", run="r-1", results=changed)]
     assert [[row.name for row in rows] for rows in learned(compare(folders))] == [["a"], ["b"]]
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluations import retrieve
 
 from unreel.errors import DiskError, RunError
-from unreel.evaluation.retrieval import RetrievalProtocol, evaluate_retrieval
+from unreel.evaluation.retrieval import RetrievalProtocol
 from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
 from unreel.report import neighbours, pictures
 from unreel.report import run_page as report
@@ -69,7 +70,7 @@ def run(tmp_path: Path, folder: Path, encoder: Encoder) -> Path:
 def evaluated(run: Path, folder: Path, encoder: Encoder) -> None:
     files = sorted(folder.rglob("*.mp4"))
     all_ = [Instance(str(f), n, 0.0, float("inf"), f.parent.name) for n, f in enumerate(files)]
-    result = evaluate_retrieval(encoder, all_[::2], all_[1::2], RetrievalProtocol(num_clips=2, ks=(1, 3)))
+    result = retrieve(encoder, all_[::2], all_[1::2], RetrievalProtocol(num_clips=2, ks=(1, 3)))
     (run / "evaluations").mkdir()
     (run / "evaluations" / "retrieval.json").write_text(json.dumps(result.to_json()))
 

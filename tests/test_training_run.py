@@ -254,3 +254,24 @@ def test_a_diverged_run_says_so(motion_set: Path, tmp_path: Path, small: dict[st
     options = small | {"lr": 1e9, "steps": 12, "monitor_epochs": 1, "optimizer": "sgd", "schedule": "cosine"}
     with pytest.raises(NonFiniteError, match="--lr"):
         unreel.pretrain(motion_set, out=tmp_path / "run", quiet=True, **options)
+
+
+def test_a_run_stopped_before_its_first_checkpoint_begins_again(
+    motion_set: Path, tmp_path: Path, small: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the videos are looked at for the first monitors: nothing is lost but the beginning."""
+    from unreel.training import loop
+
+    options = small | {"steps": 2}
+    unreel.pretrain(motion_set, out=tmp_path / "whole", quiet=True, **options)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "measure", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            unreel.pretrain(motion_set, out=tmp_path / "cut", quiet=True, **options)
+    assert not (tmp_path / "cut" / "checkpoints").exists()
+    assert unreel.resume(tmp_path / "cut", quiet=True)["step"] == 2
+    assert_equal_runs(tmp_path / "cut", tmp_path / "whole")

@@ -1,5 +1,6 @@
 """Batches of real files: one pass per instance, the same for any number of workers, and broken files left out."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -337,18 +338,21 @@ def test_a_segment_keeps_its_own_frames(whole: list[Instance], decoded: list[tup
     assert_cache_changes_nothing(parts, ClipSpec(8), cached)
 
 
+@pytest.mark.parametrize("alone", [False, True])
 def test_what_does_not_fit_is_decoded_alone(
-    whole: list[Instance], decoded: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    alone: bool, whole: list[Instance], decoded: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The budget is an equal share for each loader process, and whole instances alone are kept."""
-    monkeypatch.setattr(frame_cache, "MB", 2 * 75 * SIZE[0] * SIZE[1] * 3)
+    """Whole instances alone are kept; a process that was not forked has an equal share of the budget."""
+    monkeypatch.setattr(frame_cache, "MB", (2 if alone else 1) * 75 * SIZE[0] * SIZE[1] * 3)
     monkeypatch.setattr(frame_cache, "get_worker_info", lambda: SimpleNamespace(num_workers=2))
     cached = InstanceClips(whole, ClipSpec(8), SIZE, 1, 7, cache_mb=1)
+    if alone:
+        cached = pickle.loads(pickle.dumps(cached))
     for epoch, index in np.ndindex(2, len(whole)):
         cached[(epoch, index)]
     first = [(0, 40), (1, 24), (2, 8), (3, 8), (4, 8), (5, 1), (6, 8)]  # 75 frames: 40 + 24 + 8 + 1 are kept
     assert decoded == [*first, (2, 8), (3, 8), (6, 8)]
-    assert set(cached.cache.kept) == {0, 1, 4, 5} and cached.cache.used_bytes == 73 * SIZE[0] * SIZE[1] * 3
+    assert cached.cache.kept == {0, 1, 4, 5} and cached.cache.used_bytes == 73 * SIZE[0] * SIZE[1] * 3
     assert_cache_changes_nothing(whole, ClipSpec(8), InstanceClips(whole, ClipSpec(8), SIZE, 2, 7, cache_mb=1))
 
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from unreel.errors import InputError
 
+Switch = Literal["auto", "on", "off"]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -36,6 +38,9 @@ class Settings:
     """Recordings longer than 1.5 times this are cut into segments of about so many seconds, at shot changes."""
     batch_size: int = 16
     """Instances per step."""
+    draws_per_video: int = 1
+    """Rows of a batch that each opened video gives, drawn and augmented apart: less decoding, but fewer videos a step.
+    Must divide the batch; a pass over the videos then takes so many times the steps."""
     epochs: int = 240
     """Passes over the instances."""
     steps: int = 0
@@ -62,14 +67,27 @@ class Settings:
     """The only source of chance: same seed, same run, whatever the number of workers."""
     workers: int = -1
     """Loader processes; -1 chooses: one for each core but one, at most 8."""
-    cache_mb: int = 1024
-    """Memory for decoded frames of short videos, in all loader processes together; 0 decodes every time."""
+    batches_ahead: int = 2
+    """Batches that each loader process prepares ahead; no more than that, and the one in use, are ever in memory."""
+    cache_mb: int = -1
+    """Memory for decoded frames of short videos, shared by all loader processes; -1 chooses: what the videos need, at
+    most a quarter of the free memory; 0 decodes every time."""
     threads: int = 0
     """Threads of torch on the CPU; 0 leaves torch's choice."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the network runs."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """Arithmetic; auto means bf16-mixed on CUDA, 32-true elsewhere."""
+    channels_last: Switch = "auto"
+    """Lay the network's memory out for a GPU's convolutions; auto means on CUDA."""
+    compile: Switch = "auto"
+    """Compile the network (torch.compile): a minute at the start, then fewer kernels; auto means on CUDA, for unreel's
+    own networks, where Triton and a C compiler are there."""
+    fused: Switch = "auto"
+    """Update all weights in one kernel (SGD and AdamW); auto means on CUDA."""
+    read_back: Literal["auto", "each-step", "each-log"] = "auto"
+    """When loss and gradients are looked at: at each step, or every --log-steps, so that nothing waits for the GPU; a
+    value that is not finite stops the weights in either case. auto means each-log on CUDA."""
     sync_batch_norm: bool = True
     """With several processes (not yet offered by this command): batch statistics over the batches of all of them."""
     held_out: float = 0.1
@@ -94,9 +112,10 @@ class Settings:
             "log_steps": 1,
             "seed": 0,
         }
-        least |= {"size": 0, "threads": 0, "monitor_epochs": 0, "workers": -1, "cache_mb": 0, "width": 1}
+        least |= {"size": 0, "threads": 0, "monitor_epochs": 0, "workers": -1, "cache_mb": -1, "width": 1}
+        least |= {"draws_per_video": 1, "batches_ahead": 1}
         most = {"num_frames": 1024, "size": 4096, "batch_size": 65_536, "threads": 1024, "workers": 1024, "seed": 2**62}
-        most |= {"width": 64}
+        most |= {"width": 64, "batches_ahead": 64}
         for name, bound in least.items():
             value, top = getattr(self, name), most.get(name, math.inf)
             if not bound <= value <= top:
@@ -118,6 +137,23 @@ class Settings:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        self._check_switches()
+
+    def _check_switches(self) -> None:
+        """What excludes each other on the way to the network."""
+        videos, rest = divmod(self.batch_size, self.draws_per_video)
+        if rest or (self.draws_per_video > 1 and videos < 2):
+            raise InputError(
+                f"draws_per_video must divide the batch and leave at least 2 videos in it: got {self.draws_per_video} "
+                f"for batch_size {self.batch_size}"
+            )
+        if self.fused == "on" and self.optimizer == "lars":
+            raise InputError("fused updates are there for sgd and adamw, not for lars; leave --fused at auto")
+        if self.read_back == "each-log" and self.fused == "off" and self.optimizer != "lars":
+            raise InputError(
+                "--read-back each-log needs an optimiser that the GPU itself can hold back: set --fused on, or "
+                "--read-back each-step"
+            )
 
 
 def one_machine(**changes: Any) -> Settings:

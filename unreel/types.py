@@ -38,6 +38,8 @@ class Clips:
 
     `index_B` is the row of the instance in the run, `video_B` its file, `start_s_B` where it begins in that file.
     `failed` holds (path, reason) of the files that could not be read and are therefore missing from the batch.
+    `draw_B` stays on the CPU: whose chance each row takes, so that drawing never waits for a GPU. It is the instance,
+    or with several draws of one opened video instance + k * instances for draw k.
     """
 
     frames: Tensor
@@ -46,6 +48,12 @@ class Clips:
     start_s_B: Tensor
     epoch: int
     failed: list[tuple[str, str]] = field(default_factory=list)
+    draw_B: Tensor | None = None
+
+    @property
+    def chance_B(self) -> Tensor:
+        """What to hand to `uniforms`, int64 (B,)."""
+        return self.index_B if self.draw_B is None else self.draw_B
 
     def pin_memory(self) -> "Clips":
         """What a loader calls to make the copy to a GPU overlap with work."""
@@ -59,6 +67,7 @@ class Views:
     """What a recipe makes of `Clips` and a method trains on: named float views, each (B, C, T, H, W).
 
     `segment_order_BS` (int64) belongs to the view "shuffled": its segment at position s is segment order[b, s].
+    `draw_B` (int64, on the CPU) is whose chance each row takes, as in `Clips`.
     """
 
     tensors: dict[str, Tensor]
@@ -67,6 +76,12 @@ class Views:
     start_s_B: Tensor
     epoch: int
     segment_order_BS: Tensor | None = None
+    draw_B: Tensor | None = None
+
+    @property
+    def chance_B(self) -> Tensor:
+        """What to hand to `uniforms`, int64 (B,)."""
+        return self.index_B if self.draw_B is None else self.draw_B
 
 
 @dataclass

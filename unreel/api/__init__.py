@@ -1,11 +1,13 @@
 """The Python API; the command line calls these functions and prints."""
 
+from unreel.api.benching import bench
 from unreel.api.catalogue import common_options, methods
 from unreel.api.evaluating import evaluate_retrieval
 from unreel.api.training import pretrain, resume, start
 from unreel.api.using import embed, inflate_encoder
 
 __all__ = [
+    "bench",
     "common_options",
     "embed",
     "evaluate_retrieval",

@@ -1,17 +1,14 @@
 """Figures of an encoder on labelled videos."""
 
 import dataclasses
-import hashlib
 import json
-import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from unreel.api.using import to_device
-from unreel.errors import DiskError, InputError, UnreelError
+from unreel.errors import UnreelError
 from unreel.evaluation.detection import DetectionProtocol, evaluate_detection
 from unreel.evaluation.few_labels import finetune_few
 from unreel.evaluation.finetune import evaluate_finetune, load_weights
@@ -19,12 +16,12 @@ from unreel.evaluation.lists import shared
 from unreel.evaluation.recipes import recipe as recipe_named
 from unreel.evaluation.result import Result
 from unreel.evaluation.retrieval import RetrievalProtocol
-from unreel.evaluation.suite import Evaluated, Evaluation, Looking, of_retrieval, standard
+from unreel.evaluation.suite import Evaluation, Looking, of_retrieval
 from unreel.evaluation.suite import evaluate as evaluate_features
 from unreel.models.encoder import Encoder, checkpoint_folder, load_encoder
 from unreel.report.run_page import write_report
 from unreel.training.checkpoint import replace_text
-from unreel.training.run import CONFIG, read_config, versions
+from unreel.training.run import CONFIG, versions
 from unreel.types import Instance
 from unreel.video.addresses import spelled
 from unreel.video.box_sets import DetectionSet
@@ -32,10 +29,8 @@ from unreel.video.dataset import default_workers
 from unreel.video.labelled import LabelledSet, load_set
 from unreel.video.lists import Listed
 from unreel.video.manifest import MANIFEST, Manifest
-from unreel.video.packed import content_hash
 
 Advance = Callable[[int, int], None]
-RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,11 @@ def sides(data: Path, lists: Lists | None = None) -> Sides:
     found: LabelledSet = load_set(data, **vars(lists))
     train = labelled(found.train, 0)
     test = labelled(found.test, len(train))
-    return Sides(f"{data.resolve().name} ({found.name})", train, test, list(found.notes))
+    notes = list(found.notes)
+    if found.validation:
+        count = len(found.validation)
+        notes.append(f"{count} videos of the validation list are not used: values are chosen on training groups")
+    return Sides(f"{data.resolve().name} ({found.name})", train, test, notes)
 
 
 def labelled(listed: Sequence[Listed], first: int) -> list[Instance]:
@@ -133,23 +132,48 @@ def evaluate(
 def complete(result: Result, encoder: Encoder, run: Path, both: Sides) -> None:
     """Add what every result has to say: data set, encoder, versions, and whether training saw what is asked."""
     result.protocol |= {"data": both.name, "checkpoint": checkpoint_folder(run).name, "versions": versions()}
+    lost = result.protocol.get("left_out") or []
+    if lost:
+        first = f"{lost[0]['path']}: {lost[0]['reason']}"
+        result.warnings.append(f"{len(lost)} videos can't be read and are in no figure, the first is {first}")
     result.warnings = [*result.warnings, *both.notes, *contamination(run, both)]
 
 
 def keep(result: Result, name: str, run: Path, data: Path) -> None:
-    """Write a result into the run it is about, and its report again; nothing for a bare checkpoint."""
+    """Write a result into the run it is about, and its report again; nothing for a bare checkpoint.
+
+    A result of another protocol on data of that name is not overwritten: its file has another number.
+    """
     if not (run / CONFIG).exists():
         return
     (run / "evaluations").mkdir(exist_ok=True)
-    path = run / "evaluations" / f"{name}-{data.resolve().name}.json"
-    replace_text(path, json.dumps(result.to_json(), indent=2) + "\n")
+    text = json.dumps(result.to_json(), indent=2) + "\n"
+    number, path = 1, run / "evaluations" / f"{name}-{data.resolve().name}.json"
+    while path.exists() and protocol_in(path) != json.loads(text)["protocol"]:
+        number += 1
+        path = path.with_name(f"{name}-{data.resolve().name}-{number}.json")
+    replace_text(path, text)
     write_report(run)
+
+
+def protocol_in(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())["protocol"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def run_of(path: Path) -> Path:
+    """The run that a checkpoint lies in; the path itself where there is none."""
+    above = path.resolve().parent
+    return above.parent if above.name == "checkpoints" and (above.parent / CONFIG).is_file() else path
 
 
 def contamination(run: Path, both: Sides) -> list[str]:
     """A sentence for each side whose videos were in pre-training, by place or by content."""
+    run = run_of(run)
     if not (run / MANIFEST).is_file():
-        return []
+        return [f"whether pre-training saw these videos is not known: {run} has no manifest"]
     try:
         manifest = Manifest.load(run)
     except UnreelError as error:
@@ -163,24 +187,6 @@ def contamination(run: Path, both: Sides) -> list[str]:
         if met := shared(seen, part):
             said.append(f"{len(met)} of {len(part)} {name} videos were in pre-training ({meaning})")
     return said
-
-
-def data_hash(both: Sides) -> str:
-    """One short text for names, sides, labels, groups and contents of a data set: same text, same videos."""
-    digest = hashlib.blake2b(digest_size=16)
-    for side, part in (("train", both.train), ("test", both.test)):
-        for who in part:
-            line = "\t".join((side, Path(who.path).name, who.label, who.group, ""))
-            digest.update(line.encode("utf-8", "surrogateescape"))
-            digest.update(content(who.path))
-    return digest.hexdigest()
-
-
-def content(path: str) -> bytes:
-    try:
-        return content_hash(path).encode()
-    except OSError as error:
-        return str(error.strerror or error).encode()
 
 
 def evaluate_finetuned(
@@ -211,15 +217,14 @@ def evaluate_few_finetuned(
     run: Path,
     data: Path,
     lists: Lists,
-    ks: Sequence[int],
-    draws: int,
+    plan: tuple[Sequence[int], Sequence[float], int],
     num_clips: int,
     on_progress: Advance | None = None,
 ) -> dict[str, Result]:
-    """Fine-tune on a few labelled videos of each class, beside the same network from scratch."""
+    """Fine-tune on few labels (of each class, shares, draws of both), beside the same network from scratch."""
     both = sides(data, lists)
     recipe = recipe_named(num_clips=num_clips)
-    result = finetune_few(encoder, both.train, both.test, recipe, ks, draws, on_progress)
+    result = finetune_few(encoder, both.train, both.test, recipe, plan, on_progress)
     complete(result, encoder, run, both)
     keep(result, "few-labels-finetuned", run, data)
     return {"few-labels-finetuned": result}
@@ -238,76 +243,12 @@ def evaluate_detected(
     protocol = DetectionProtocol(**(options or {}))
     boxes = DetectionSet.load(data, clock_s)
     result = evaluate_detection(encoder, boxes, protocol, default_workers(), on_progress)
-    result.protocol |= {"data": str(data), "checkpoint": checkpoint_folder(run).name, "versions": versions()}
+    train, test = ([boxes.instance(k, n) for n, k in enumerate(part)] for part in (boxes.train, boxes.test))
+    complete(result, encoder, run, Sides(f"{data.resolve().name} (boxes)", distinct(train), distinct(test)))
     keep(result, "detection", run, data)
     return {"detection": result}
 
 
-def evaluate_all(
-    encoder: Encoder,
-    run: Path,
-    data: Path,
-    out: Path,
-    lists: Lists | None = None,
-    looking: Looking | None = None,
-    finetune: bool = False,
-    on_progress: Advance | None = None,
-    command: str = "",
-) -> dict[str, Result]:
-    """Every evaluation on frozen features from one pass; OUT/results.json and OUT/report.html.
-
-    `command` is what the page says to repeat it with.
-    """
-    if out.exists():
-        raise InputError(f"{out} exists already; nothing was changed. Choose another --out")
-    both, looking = sides(data, lists), looking or Looking()
-    done = evaluate_features(encoder, both.train, both.test, standard(looking), looking, on_progress)
-    if finetune:
-        began_s = time.monotonic()
-        done.results["finetune"] = evaluate_finetune(encoder, both.train, both.test, recipe_named(), True, on_progress)
-        done.seconds["finetune"] = time.monotonic() - began_s
-    for result in done.results.values():
-        complete(result, encoder, run, both)
-    write_evaluation(out, summary_of(done, encoder, run, both) | {"command": command})
-    return done.results
-
-
-def summary_of(done: Evaluated, encoder: Encoder, run: Path, both: Sides) -> dict[str, Any]:
-    """What OUT/results.json holds: results by name, and everything that they share."""
-    return {
-        "unreel": versions()["unreel"],
-        "run": run.resolve().name,
-        "seed": seed_of(run),
-        "checkpoint": checkpoint_folder(run).name,
-        "encoder": encoder.spec.to_json(),
-        "data": {"name": both.name, "hash": data_hash(both), "notes": both.notes},
-        "videos": {"training": len(done.train.instances), "test": len(done.test.instances)},
-        "contamination": contamination(run, both),
-        "versions": versions(),
-        "seconds": {name: round(seconds, 3) for name, seconds in done.seconds.items()},
-        "results": {name: result.to_json() for name, result in done.results.items()},
-    }
-
-
-def seed_of(run: Path) -> int | None:
-    """The seed that a run was trained with; None for a bare checkpoint."""
-    try:
-        return int(read_config(run)["settings"]["seed"])
-    except (UnreelError, KeyError, TypeError, ValueError):
-        return None
-
-
-def write_evaluation(out: Path, summary: dict[str, Any]) -> None:
-    """OUT, whole or not at all."""
-    from unreel.report.evaluation_page import write_page
-
-    aside = out.with_name(f".writing-{out.name}")
-    try:
-        aside.mkdir(parents=True, exist_ok=True)
-        replace_text(aside / RESULTS, json.dumps(summary, indent=2, allow_nan=False) + "\n")
-        write_page(aside)
-        aside.rename(out)
-    except OSError as error:
-        raise DiskError(f"{out}: the evaluation could not be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+def distinct(moments: list[Instance]) -> list[Instance]:
+    """One instance for each file."""
+    return list({who.path: who for who in moments}.values())

@@ -10,7 +10,7 @@ from torch import nn
 
 from unreel.errors import InputError, RunError, unknown
 from unreel.methods import DEFAULT, method_module, preset_of
-from unreel.models import TRANSFORMERS, build_backbone, builder, is_dotted
+from unreel.models import TRANSFORMERS, build_backbone, builder, is_dotted, own_network
 from unreel.models.encoder import (
     Encoder,
     EncoderSpec,
@@ -19,7 +19,7 @@ from unreel.models.encoder import (
 from unreel.models.inflate import inflate, read_2d
 from unreel.report.run_page import write_report
 from unreel.settings import Settings
-from unreel.training.checkpoint import last_checkpoint, replace_text
+from unreel.training.checkpoint import has_checkpoint, last_checkpoint, replace_text
 from unreel.training.device import fill_in
 from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
@@ -125,11 +125,6 @@ def rehearse(job: Job) -> None:
         raise InputError(f"{what} are too few for {spec.backbone}, whose stride in time is longer; raise --num-frames")
 
 
-def own_network(backbone: str) -> bool:
-    """Whether a network is one of ours, which take clips of any length that their strides leave something of."""
-    return not backbone.startswith(TRANSFORMERS) and not is_dotted(backbone)
-
-
 def strides_past(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
     """Whether even a clip of twice the length (B, C, 2T, H, W) leaves a single moment: the stride is above T.
 
@@ -149,9 +144,10 @@ def resume(run: str | Path, quiet: bool = False, allow_import: bool = False) -> 
     saved = read_config(run)
     refuse_imports(run, saved, allow_import)
     config, settings = config_from_json(saved)
-    options = read_spec(last_checkpoint(run)).options
+    begun = has_checkpoint(run)  # stopped before the first one, it begins again: the same run, for it has the same seed
+    options = read_spec(last_checkpoint(run)).options if begun else None
     job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)
-    return finish(job, resume=True, quiet=quiet)
+    return finish(job, resume=begun, quiet=quiet)
 
 
 def refuse_imports(run: Path, saved: dict[str, Any], allow_import: bool) -> None:

@@ -1,7 +1,9 @@
 """An encoder on new footage, and an encoder made of an image network."""
 
 import dataclasses
+import errno
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -79,6 +81,9 @@ def embed(
 ) -> tuple[int, list[tuple[str, str]]]:
     """Embed a video, a folder or a list into a Parquet file; returns how many rows, and what was left out and why."""
     encoder = to_device(load_encoder(run, allow_import))
+    if Path(out).suffix != ".parquet":
+        raise InputError(f"{out}: embeddings are written as Parquet, so the name must end in .parquet")
+    require_writable(Path(out))
     found, failed = whole_videos(Path(source))
     embeddings = embed_instances(
         encoder, found, num_clips, per, default_workers(), lambda path, why: failed.append((path, why)), on_progress
@@ -87,6 +92,20 @@ def embed(
         raise InputError(f"{source}: no video there could be embedded; the first: {': '.join(failed[0])}")
     write(embeddings, Path(out), describe_encoder(encoder))
     return len(embeddings), failed
+
+
+def require_writable(out: Path) -> None:
+    """Raise DiskError for a place that can't be written, before hours are spent."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    except FileExistsError as error:
+        raise DiskError(f"{out}: nothing can be written there (a file stands in the place of a folder)") from error
+    except OSError as error:
+        raise DiskError(f"{out}: nothing can be written there ({error.strerror})") from error
 
 
 def to_device(encoder: Encoder) -> Encoder:

@@ -4,6 +4,7 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 
+from unreel.cli.benching import bench_command
 from unreel.cli.catalogue import methods_command
 from unreel.cli.data import data_command, inspect_command, synth_command
 from unreel.cli.evaluating import compare_command, evaluate_command
@@ -24,11 +25,16 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel compare EVAL EVAL ...                 what `evaluate all` found of several encoders, side by side
   unreel data check DATA                       what a labelled data set has and lacks
   unreel embed RUN FOLDER --out FILE.parquet   one vector per video or per clip, with times
+  unreel bench [FOLDER]                        where the time of training goes on this machine, and what to change
   unreel report RUN                            write RUN/report.html again
   unreel inflate FILE --out ENCODER            make a video encoder of an image network's weights
   unreel synth OUT                             make a set of videos that differ by motion alone
 
 unreel COMMAND --help tells a command's options."""
+
+
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR}
+DISK_ERRORS |= {errno.EISDIR, errno.ELOOP, errno.ENOENT}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout = None
         sys.exit(141)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno not in DISK_ERRORS:
             raise
         where = error.filename or "disk"
         stderr.print(f"[bold red]unreel:[/] {escape(f'{where}: {error.strerror}')}")
@@ -76,6 +82,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "compare": compare_command,
     "data": data_command,
     "embed": embed_command,
+    "bench": bench_command,
     "report": report_command,
     "inflate": inflate_command,
     "synth": synth_command,

@@ -45,7 +45,7 @@ class CheckArgs:
     data: Positional[Path]
     """Folder of the data set."""
     layout: str = "auto"
-    """auto, or LAYOUTS."""
+    """auto (found by the lists that are there), folders, lists, ucf101, hmdb51, kinetics, ssv2 or diving48."""
     split: int = 1
     """Which official split of UCF101 or HMDB51."""
     train: Path | None = None
@@ -70,6 +70,7 @@ def data_command(args: list[str]) -> int:
         raise InputError(f"{given.data}: no such folder. Give the folder of a labelled data set")
     found = check_set(**vars(given))
     print("\n".join(found.lines()))
+    print("Whether the files decode: unreel inspect " + str(given.data))
     return 0 if found.ok else 2
 
 

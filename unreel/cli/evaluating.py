@@ -12,7 +12,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from unreel.cli.terminal import escape, parse, progress, stderr
-from unreel.errors import unknown
+from unreel.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from unreel.evaluation.result import Result
@@ -243,24 +243,22 @@ def evaluate_command(args: list[str]) -> int:
     given = parse(kind, args[1:], f"evaluate {args[0]}")
     with progress("evaluating") as advance:
         results = run(given, advance)
-    if args[0] == "all":
-        for result in results.values():
-            Console().print(result.table())
+    shown(results, given.json)
+    if args[0] == "all" and not given.json:
         print(f"\nreport: {given.out / 'report.html'}")
-    else:
-        shown(next(iter(results.values())), given.json)
     return 0
 
 
-def shown(result: "Result", as_json: bool) -> None:
-    """A table, or JSON; what is to be borne in mind goes to standard error."""
+def shown(results: "dict[str, Result]", as_json: bool) -> None:
+    """Tables, or JSON; what is to be borne in mind goes to standard error, each sentence once."""
+    plain = {name: result.to_json() for name, result in results.items()}
     if as_json:
-        print(json.dumps(result.to_json(), indent=2))
-    else:
+        print(json.dumps(plain if len(plain) > 1 else next(iter(plain.values())), indent=2))
+    for result in [] if as_json else results.values():
         Console().print(result.table())
         for sentence in result.extras.get("said", []):
             print(sentence)
-    for warning in result.warnings:
+    for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
         stderr.print(escape(f"note: {warning}"))
 
 
@@ -280,7 +278,10 @@ def looking_of(given: FeatureArgs) -> "Looking":
     from unreel.evaluation.suite import Looking
     from unreel.video.dataset import default_workers
 
-    return Looking(given.num_clips, given.num_crops, given.floors, given.baseline, default_workers())
+    asked = {"fps": given.fps, "stride_frames": given.stride_frames}
+    rate = ", ".join(f"{name} {value:g}" for name, value in asked.items() if value is not None)
+    given_rate = {"rate": rate} if rate else {}
+    return Looking(given.num_clips, given.num_crops, given.floors, given.baseline, default_workers(), **given_rate)
 
 
 def on_features(given: Any, advance: Callable[[int, int], None]) -> "dict[str, Result]":
@@ -305,8 +306,12 @@ def few_labels(given: FewLabelsArgs, advance: Callable[[int, int], None]) -> "di
         return on_features(given, advance)
     from unreel.api.evaluating import evaluate_few_finetuned
 
-    asked = (given.ks, given.draws, given.num_clips)
-    return evaluate_few_finetuned(encoder_of(given), given.run, given.data, lists_of(given), *asked, advance)
+    if given.baseline or given.num_crops != 1:
+        raise InputError("--finetune trains one network: --baseline and --num-crops go with frozen features")
+    plan = (given.ks, given.shares, given.draws)
+    return evaluate_few_finetuned(
+        encoder_of(given), given.run, given.data, lists_of(given), plan, given.num_clips, advance
+    )
 
 
 def finetuning(given: FinetuneArgs, advance: Callable[[int, int], None]) -> "dict[str, Result]":
@@ -334,7 +339,7 @@ def detecting(given: DetectionArgs, advance: Callable[[int, int], None]) -> "dic
 
 
 def everything(given: AllArgs, advance: Callable[[int, int], None]) -> "dict[str, Result]":
-    from unreel.api.evaluating import evaluate_all
+    from unreel.api.evaluating_all import evaluate_all
 
     command = shlex.join(["unreel", *sys.argv[1:]])
     where = (given.run, given.data, given.out, lists_of(given), looking_of(given))
@@ -357,11 +362,11 @@ def compare_command(args: list[str]) -> int:
     given = parse(CompareArgs, args, "compare")
     from unreel.report.compare import compare, write_comparison
 
-    found = compare(given.evaluations, given.seeds)
-    for table in found.tables():
+    page = write_comparison(given.evaluations, given.out, given.seeds) if given.out else None
+    for table in compare(given.evaluations, given.seeds).tables():
         Console().print(table)
-    if given.out:
-        print(f"page: {write_comparison(given.evaluations, given.out, given.seeds)}")
+    if page:
+        print(f"page: {page}")
     return 0
 
 

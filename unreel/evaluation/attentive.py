@@ -40,6 +40,8 @@ class AttentiveProtocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"a seed is 0 or more, got {self.seed}")
         if min(self.heads, self.epochs, self.batch_size) < 1 or not (self.lrs and self.weight_decays):
             raise InputError("an attentive probe needs 1 head, epoch, batch, rate and decay, or more of each")
 

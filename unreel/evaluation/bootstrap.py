@@ -3,7 +3,7 @@
 Source: Efron 1979; whole groups are drawn where they are known, since recordings of one group stand or fall together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,23 +16,50 @@ def resampled(count: int, groups: Sequence[str] | None = None, seed: int = 0, dr
 
     With `groups` whole groups are drawn, as many as there are; a video without a group ("") is a group of its own.
     """
+    group_N, num_groups = numbered(count, groups, draws)
+    rng, times = generator(seed, 0, 0, "bootstrap"), np.empty((draws, count))
+    for n in range(draws):
+        times[n] = np.bincount(rng.integers(0, num_groups, num_groups), minlength=num_groups)[group_N]
+    return times
+
+
+def numbered(count: int, groups: Sequence[str] | None, draws: int) -> tuple[np.ndarray, int]:
+    """The number of each video's group, int64 (count,), and how many groups there are. Raises InputError."""
     if count < 1 or draws < 1:
         raise InputError(f"a bootstrap needs videos and draws, got {count} and {draws}")
     names = [name or f"\0{n}" for n, name in enumerate(groups)] if groups else [str(n) for n in range(count)]
     if len(names) != count:
         raise InputError(f"{count} videos but {len(names)} groups")
     known, group_N = np.unique(names, return_inverse=True)
-    chosen = generator(seed, 0, 0, "bootstrap").integers(0, len(known), (draws, len(known)))
-    times = np.zeros((draws, len(known)))
-    np.add.at(times, (np.arange(draws)[:, None], chosen), 1)
-    return times[:, group_N]
+    return group_N, len(known)
 
 
 def bootstrap_interval(
     values_Q: Sequence[float] | np.ndarray, groups: Sequence[str] | None = None, seed: int = 0, draws: int = 1000
 ) -> tuple[float, float]:
     """95 % interval of the mean of the values of Q videos."""
-    values = np.asarray(values_Q, np.float64)
-    times_RQ = resampled(len(values), groups, seed, draws)
-    low, high = np.percentile(times_RQ @ values / times_RQ.sum(axis=1), (2.5, 97.5))
+    means_R = drawn_means(np.asarray(values_Q, np.float64)[:, None], groups, seed, draws)[:, 0]
+    low, high = np.percentile(means_R, (2.5, 97.5))
     return float(low), float(high)
+
+
+def bootstrap_intervals(
+    columns: Mapping[str, np.ndarray], groups: Sequence[str] | None = None, seed: int = 0, draws: int = 1000
+) -> dict[str, tuple[float, float]]:
+    """95 % interval of the mean of each column (Q,), all from the same draws."""
+    means_RC = drawn_means(np.stack(list(columns.values()), axis=1).astype(np.float64), groups, seed, draws)
+    low_C, high_C = np.percentile(means_RC, (2.5, 97.5), axis=0)
+    return {name: (float(low), float(high)) for name, low, high in zip(columns, low_C, high_C, strict=True)}
+
+
+def drawn_means(values_QC: np.ndarray, groups: Sequence[str] | None, seed: int, draws: int) -> np.ndarray:
+    """Means of the columns in each draw, float64 (draws, C); sums of groups are drawn, so memory is draws x C."""
+    group_Q, num_groups = numbered(len(values_QC), groups, draws)
+    sums_GC, size_G = np.zeros((num_groups, values_QC.shape[1])), np.bincount(group_Q, minlength=num_groups)
+    np.add.at(sums_GC, group_Q, values_QC)
+    rng = generator(seed, 0, 0, "bootstrap")
+    means = np.empty((draws, values_QC.shape[1]))
+    for n in range(draws):
+        chosen_G = rng.integers(0, num_groups, num_groups)
+        means[n] = sums_GC[chosen_G].sum(axis=0) / size_G[chosen_G].sum()
+    return means

@@ -12,7 +12,7 @@ import numpy as np
 
 from unreel.errors import InputError
 from unreel.evaluation.features import JOINT, TRAINED, Block, Progress, VideoFeatures
-from unreel.evaluation.finetune import FINETUNED, SCRATCH, Finetuned, finetune
+from unreel.evaluation.finetune import FINETUNED, SCRATCH, finetune
 from unreel.evaluation.label_draws import curve_result, draw_labels, figures_of, num_trainings, plan_of
 from unreel.evaluation.lists import cautions
 from unreel.evaluation.probe import known_classes
@@ -111,28 +111,30 @@ def finetune_few(
     train: Sequence[Instance],
     test: Sequence[Instance],
     recipe: Recipe,
-    ks: Sequence[int] = (1, 5, 10),
-    draws: int = 3,
+    plan: tuple[Sequence[int], Sequence[float], int] = ((1, 5, 10), (), 3),
     on_progress: Progress | None = None,
 ) -> Result:
     """Top-1 of the fine-tuned encoder and of the same network from scratch, over the labelled videos of each class.
 
+    `plan` is labels per class, shares of the training videos, and draws of each.
     No video is held out for validation, so the last epoch is tested. `on_progress` gets (trainings done, all of them).
     """
     recipe = dataclasses.replace(recipe, select="last", validation_share=0.0)
-    plan = plan_of(ks, (), draws)
-    found: list[Finetuned] = []
+    columns, draws = plan_of(*plan), plan[2]
+    done, last = 0, None
 
     def accuracy(name: str, rows: np.ndarray, seed: int) -> float:
+        nonlocal done, last  # one trained network at a time
         drawn = dataclasses.replace(recipe, seed=recipe.seed + seed)
-        found.append(finetune(encoder, [train[n] for n in rows], test, drawn, name == SCRATCH))
+        last = finetune(encoder, [train[n] for n in rows], test, drawn, name == SCRATCH)
+        done += 1
         if on_progress is not None:
-            on_progress(len(found), 2 * num_trainings(plan, draws))
-        return 100.0 * float(found[-1].right().mean())
+            on_progress(done, 2 * num_trainings(columns, draws))
+        return 100.0 * float(last.right().mean())
 
-    figures = figures_of(plan, draws, train, [FINETUNED, SCRATCH], accuracy)
-    last = found[-1]  # with all labels
-    result = curve_result(train, last.instances, plan, draws, figures)
+    figures = figures_of(columns, draws, train, [FINETUNED, SCRATCH], accuracy)
+    assert last is not None  # the one with all labels
+    result = curve_result(train, last.instances, columns, draws, figures)
     result.protocol = {**last.protocol, **result.protocol, "seed": recipe.seed}
     result.caption += f"; recipe {recipe.name}, all layers, no validation, last epoch"
     known = [i for i in last.instances if i.label in last.classes]

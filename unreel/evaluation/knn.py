@@ -4,6 +4,7 @@ Source: Wu, Xiong, Yu, Lin 2018 (instance discrimination), weighted k-nearest-ne
 Where we deviate: k is small, since a folder of videos has hundreds of them and not a million, and votes are shares.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ from unreel.evaluation.probe import (
     sizes,
     within,
 )
-from unreel.evaluation.ranking import nearest
+from unreel.evaluation.ranking import Sides, nearest
 from unreel.evaluation.result import Result
 from unreel.models.encoder import LAYERS
 
@@ -44,7 +45,7 @@ class KnnProtocol:
     def __post_init__(self) -> None:
         if self.layer not in LAYERS:
             raise unknown("layer", self.layer, LAYERS)
-        if not self.ks or min(self.ks) < 1 or self.temperature <= 0:
+        if not self.ks or min(self.ks) < 1 or not 0 < self.temperature < math.inf:
             raise InputError(f"kNN needs k=1 or more and a temperature above 0, got {self.ks} and {self.temperature}")
 
 
@@ -64,7 +65,7 @@ def knn_predictions(
     class_N = class_numbers(train_labels, classes)
     if not len(train_ND) or not len(test_QD) or class_N.min() < 0:
         raise InputError(f"kNN needs training and test videos of known classes, got {len(train_ND)} and {len(test_QD)}")
-    return _votes(*nearest(test_QD, train_ND, k), class_N, temperature, len(classes))
+    return _votes(*nearest(Sides(test_QD, train_ND), k), class_N, temperature, len(classes))
 
 
 def _votes(
@@ -115,7 +116,7 @@ def _right_by_k(
     train_ND: np.ndarray, class_N: np.ndarray, test_QD: np.ndarray, truth_Q: np.ndarray, protocol: KnnProtocol
 ) -> dict[int, np.ndarray]:
     """For each k which test videos are right, bool (Q,); the neighbours are looked up once."""
-    order_QK, cosine_QK = nearest(test_QD, train_ND, max(protocol.ks))
+    order_QK, cosine_QK = nearest(Sides(test_QD, train_ND), max(protocol.ks))
     found = {}
     for k in protocol.ks:
         score_QC = _votes(order_QK[:, :k], cosine_QK[:, :k], class_N, protocol.temperature, class_N.max() + 1)

@@ -68,6 +68,8 @@ class LinearProtocol:
             raise unknown("kind of linear probe", self.kind, get_args(Kind))
         if self.layer not in LAYERS:
             raise unknown("layer", self.layer, LAYERS)
+        if self.seed < 0:
+            raise InputError(f"a seed is 0 or more, got {self.seed}")
         if self.epochs < 1 or self.batch_size < 1 or not (self.lrs and self.weight_decays and self.cs):
             raise InputError("a linear probe needs 1 epoch, a batch of 1 and one value of each kind, or more")
 

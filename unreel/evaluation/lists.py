@@ -43,25 +43,33 @@ def shared(train: Sequence[Instance], test: Sequence[Instance]) -> list[tuple[st
     return found
 
 
-def cautions(test: Sequence[Instance], train: Sequence[Instance], ks: Sequence[int]) -> list[str]:
-    """Sentences that belong beside the figures."""
-    said, known = [], {i.label for i in train}
-    twins = [pair for pair in shared(train, test) if real_path(pair[0]) != real_path(pair[1])]
-    if twins:
-        first, twin = twins[0]
-        said.append(f"{len(twins)} test videos have the content of a training video ({first} of {twin}); it flatters.")
+def cautions(test: Sequence[Instance], train: Sequence[Instance], ks: Sequence[int], answering: int = 0) -> list[str]:
+    """Sentences that belong beside retrieval figures; `answering` is how many clips answer, if not the videos."""
+    known, total = {i.label for i in train}, answering or len(train)
+    said = []
     lost = [i.label for i in test if i.label not in known]
     if lost:
         names = ", ".join(sorted(set(lost)))
         said.append(f"{len(lost)} queries can't be right: no gallery video shows their class ({names}).")
-    large = [k for k in ks if k > len(train)]
+    large = [k for k in ks if k > total]
     if large:
         which = ", ".join(f"R@{k}" for k in large)
-        said.append(f"{which}: the gallery has {len(train)} videos only, so this is the figure for all of them.")
+        what = "clips" if answering > len(train) else "videos"
+        said.append(f"{which}: the gallery has {total} {what} only, so this is the figure for all of them.")
+    return said + flattering(test, train)
+
+
+def flattering(test: Sequence[Instance], train: Sequence[Instance]) -> list[str]:
+    """Sentences on what makes any figure look better, or surer, than it is."""
+    said = []
+    twins = [pair for pair in shared(train, test) if real_path(pair[0]) != real_path(pair[1])]
+    if twins:
+        first, twin = twins[0]
+        said.append(f"{len(twins)} test videos have the content of a training video ({first} of {twin}); it flatters.")
     sources = {i.group for i in test if i.group}
     if 0 < len(sources) < FEW_GROUPS and len(test) > len(sources):
         said.append(f"the test videos come from {len(sources)} groups only; error bars over so few are too narrow.")
-    groups = {i.group for i in test if i.group} & {i.group for i in train if i.group}
+    groups = sources & {i.group for i in train if i.group}
     if groups:
         few = ", ".join(sorted(groups)[:5])
         said.append(f"{len(groups)} groups are in both lists ({few}); recordings of a group look alike, it flatters.")

@@ -17,7 +17,7 @@ from unreel.evaluation.bootstrap import bootstrap_interval
 from unreel.evaluation.features import INTACT, JOINT, TRAINED, Block, Source, VideoFeatures
 from unreel.evaluation.floors import CHANCE, described
 from unreel.evaluation.lists import cautions, check_lists
-from unreel.evaluation.ranking import first_correct
+from unreel.evaluation.ranking import Sides, first_correct
 from unreel.evaluation.reliance import Reliance, draw_chance, linear_probe, probe_chance, reliance, variance_ratio
 from unreel.evaluation.result import Result
 from unreel.views.tamper import CONDITIONS
@@ -137,7 +137,7 @@ def hits_of(train: VideoFeatures, test: VideoFeatures, blocks: dict[str, Block],
     truth, found = np.array(test.labels), {}
     for name, block in blocks.items():
         query, sides = test.vectors[block], {BOTH: name, QUERY: INTACT}
-        ranks = {h: first_correct(query, galleries[at], test.labels, train.labels) for h, at in sides.items()}
+        ranks = {h: first_correct(Sides(query, galleries[at]), test.labels, train.labels) for h, at in sides.items()}
         columns = {column(R1, h): rank_Q == 0 for h, rank_Q in ranks.items()}
         columns |= {column(PROBE, h): probes[at](query) == truth for h, at in sides.items()}
         found[name] = {title: hit_Q.astype(np.float64) for title, hit_Q in columns.items()}

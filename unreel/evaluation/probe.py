@@ -78,7 +78,8 @@ def probed(train: VideoFeatures, test: VideoFeatures, rows: dict[str, tuple[Bloc
 def _caption(search: Search, counts: dict[str, Any]) -> str:
     held = f"; values chosen on {counts['held_out']} of them, whole groups at a time" if counts["held_out"] else ""
     return (
-        f"{search.how}; trained on {counts['train_clips']} clips of each of {counts['train']} videos{held}; "
+        f"{search.how}; trained on {counts['train_clips']} clips of each of {counts['train']} videos (pixel floors: on "
+        f"their mean){held}; "
         f"mean softmax over {counts['test_clips']} views of each of {counts['test']} test videos, "
         f"{counts['classes']} classes; per class: mean over classes of their top-1; {INTERVALS_SAID}"
     )

@@ -1,6 +1,7 @@
 """Rankings of a gallery by cosine: which videos are nearest, and how well that agrees with classes."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,40 +10,52 @@ from unreel.errors import InputError
 QUERY_CHUNK, GALLERY_CHUNK = 256, 1024
 
 
+@dataclass(frozen=True)
+class Sides:
+    """Vectors of queries (Q, D) and gallery (N, D), and what is subtracted from each (D,) before they are compared.
+
+    The subtraction happens for some rows at a time, so centred features never stand in memory beside the others.
+    """
+
+    query_QD: np.ndarray
+    gallery_ND: np.ndarray
+    query_mean_D: np.ndarray | float = 0.0
+    gallery_mean_D: np.ndarray | float = 0.0
+
+    def scores(self) -> Iterator[tuple[int, np.ndarray]]:
+        """First query, and cosines float32 (q, N), of some queries at a time."""
+        for start in range(0, len(self.query_QD), QUERY_CHUNK):
+            query = _unit(self.query_QD[start : start + QUERY_CHUNK], self.query_mean_D)
+            starts = range(0, len(self.gallery_ND), GALLERY_CHUNK)
+            parts = (_unit(self.gallery_ND[i : i + GALLERY_CHUNK], self.gallery_mean_D) for i in starts)
+            yield start, np.concatenate([query @ part.T for part in parts], axis=1).astype(np.float32)
+
+
 def similarity(query_QD: np.ndarray, gallery_ND: np.ndarray) -> np.ndarray:
     """Cosine similarity, float32 (Q, N). Worked out in double, so that equal vectors tie wherever they stand."""
-    query = _unit(query_QD)
-    parts = [query @ _unit(gallery_ND[i : i + GALLERY_CHUNK]).T for i in range(0, len(gallery_ND), GALLERY_CHUNK)]
-    return np.concatenate(parts, axis=1).astype(np.float32)
+    return np.concatenate([score_QN for _, score_QN in Sides(query_QD, gallery_ND).scores()])
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = vectors.astype(np.float64)
+def _unit(vectors: np.ndarray, mean_D: np.ndarray | float) -> np.ndarray:
+    vectors = vectors.astype(np.float64) - mean_D
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def chunks(query_QD: np.ndarray, gallery_ND: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """First query and similarities (q, N) of some queries at a time."""
-    for start in range(0, len(query_QD), QUERY_CHUNK):
-        yield start, similarity(query_QD[start : start + QUERY_CHUNK], gallery_ND)
+def require_both(sides: Sides) -> None:
+    asked, answering = len(sides.query_QD), len(sides.gallery_ND)
+    if not asked or not answering:
+        raise InputError(f"retrieval needs queries and a gallery, got {asked} and {answering} videos")
 
 
-def require_both(query_QD: np.ndarray, gallery_ND: np.ndarray) -> None:
-    if not len(query_QD) or not len(gallery_ND):
-        raise InputError(f"retrieval needs queries and a gallery, got {len(query_QD)} and {len(gallery_ND)} videos")
-
-
-def first_correct(
-    query_QD: np.ndarray, gallery_ND: np.ndarray, query_labels: Sequence[str], gallery_labels: Sequence[str]
-) -> np.ndarray:
+def first_correct(sides: Sides, query_labels: Sequence[str], gallery_labels: Sequence[str]) -> np.ndarray:
     """Rank (0 is best) of the nearest gallery video of the query's class, int64 (Q,); N where there is none.
 
     Of equally near videos the one that stands first in the gallery comes first. Raises InputError for empty lists.
     """
-    require_both(query_QD, gallery_ND)
-    gallery, positions = np.asarray(gallery_labels), np.arange(len(gallery_ND))
+    require_both(sides)
+    gallery, positions = np.asarray(gallery_labels), np.arange(len(gallery_labels))
     ranks = []
-    for start, score_QN in chunks(query_QD, gallery_ND):
+    for start, score_QN in sides.scores():
         correct_QN = np.asarray(query_labels[start : start + len(score_QN)])[:, None] == gallery
         masked_QN = np.where(correct_QN, score_QN, -np.inf)
         best_Q1, where_Q1 = masked_QN.max(1, keepdims=True), masked_QN.argmax(1)[:, None]
@@ -59,21 +72,19 @@ def recall_at_k(
     ks: Sequence[int],
 ) -> dict[int, float]:
     """Percentage of queries with their class among the k nearest gallery videos; a k above N means all N."""
-    ranks = first_correct(query_QD, gallery_ND, query_labels, gallery_labels)
+    ranks = first_correct(Sides(query_QD, gallery_ND), query_labels, gallery_labels)
     return {k: 100.0 * float(np.mean(ranks < min(k, len(gallery_ND)))) for k in ks}
 
 
-def average_precisions(
-    query_QD: np.ndarray, gallery_ND: np.ndarray, query_labels: Sequence[str], gallery_labels: Sequence[str]
-) -> np.ndarray:
+def average_precisions(sides: Sides, query_labels: Sequence[str], gallery_labels: Sequence[str]) -> np.ndarray:
     """Average precision of each query's ranking of the whole gallery, float64 (Q,) in 0..1; 0 without its class.
 
     The mean over the right videos of the share of right ones down to each, ties in the order of the gallery.
     """
-    require_both(query_QD, gallery_ND)
-    gallery, place_N = np.asarray(gallery_labels), np.arange(1, len(gallery_ND) + 1)
+    require_both(sides)
+    gallery, place_N = np.asarray(gallery_labels), np.arange(1, len(gallery_labels) + 1)
     found = []
-    for start, score_QN in chunks(query_QD, gallery_ND):
+    for start, score_QN in sides.scores():
         order_QN = np.argsort(-score_QN, axis=1, kind="stable")
         right_QN = gallery[order_QN] == np.asarray(query_labels[start : start + len(score_QN)])[:, None]
         precision_QN = right_QN.cumsum(axis=1) / place_N
@@ -81,10 +92,10 @@ def average_precisions(
     return np.concatenate(found)
 
 
-def nearest(query_QD: np.ndarray, gallery_ND: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest(sides: Sides, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions int64 (Q, k) and cosines (Q, k) of the k nearest, best first, ties in the order of the gallery."""
     orders, scores = [], []
-    for _, score_QN in chunks(query_QD, gallery_ND):
+    for _, score_QN in sides.scores():
         order = np.argsort(-score_QN, axis=1, kind="stable")[:, :k]
         orders.append(order)
         scores.append(np.take_along_axis(score_QN, order, axis=1))

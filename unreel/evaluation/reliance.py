@@ -112,8 +112,11 @@ def variance_ratio(clips_NVD: np.ndarray) -> float | None:
     num_videos, num_clips = clips_NVD.shape[:2]
     if num_videos < 2 or num_clips < 2:
         return None
-    z_NVD = clips_NVD.astype(np.float64)
-    z_NVD /= np.maximum(np.linalg.norm(z_NVD, axis=2, keepdims=True), 1e-12)
-    within = float(z_NVD.var(axis=1, ddof=1).sum(axis=1).mean())
-    between = float(z_NVD.mean(axis=1).var(axis=0, ddof=1).sum()) - within / num_clips
+    within, mean_ND = 0.0, np.empty((num_videos, clips_NVD.shape[2]))
+    for n, clips_VD in enumerate(clips_NVD):  # one video at a time: the clips are large, and stand in memory once
+        z_VD = clips_VD.astype(np.float64)
+        z_VD /= np.maximum(np.linalg.norm(z_VD, axis=1, keepdims=True), 1e-12)
+        within += float(z_VD.var(axis=0, ddof=1).sum()) / num_videos
+        mean_ND[n] = z_VD.mean(axis=0)
+    between = float(mean_ND.var(axis=0, ddof=1).sum()) - within / num_clips
     return between / within if within > FLAT**2 else None

@@ -22,18 +22,18 @@ import numpy as np
 
 from unreel.errors import InputError, unknown
 from unreel.evaluation import floors as flooring
-from unreel.evaluation.bootstrap import bootstrap_interval
-from unreel.evaluation.features import JOINT, TRAINED, Block, Progress, Source, VideoFeatures, encoder_source
-from unreel.evaluation.features import video_features as pass_over
-from unreel.evaluation.lists import cautions, check_lists
-from unreel.evaluation.ranking import average_precisions, first_correct, nearest
+from unreel.evaluation.bootstrap import bootstrap_intervals
+from unreel.evaluation.features import JOINT, TRAINED, Block, VideoFeatures
+from unreel.evaluation.lists import cautions
+from unreel.evaluation.ranking import Sides, average_precisions, first_correct, nearest
 from unreel.evaluation.result import Result
-from unreel.models.encoder import LAYERS, Encoder, EncoderSpec
+from unreel.models.encoder import LAYERS, EncoderSpec
 from unreel.types import Instance
 
 Centring = Literal["none", "gallery", "own"]
 Unit = Literal["video", "clip"]
 CROPS = (1, 3)
+Intervals = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -70,115 +70,64 @@ def protocol_named(name: str, **changes: Any) -> RetrievalProtocol:
     return dataclasses.replace(known[name], **{n: v for n, v in changes.items() if v is not None})
 
 
-def evaluate_retrieval(
-    encoder: Encoder,
-    train: Sequence[Instance],
-    test: Sequence[Instance],
-    protocol: RetrievalProtocol | None = None,
-    floors: bool = True,
-    workers: int = 0,
-    progress: Progress | None = None,
-) -> Result:
-    """R@k and mAP of labelled test videos against labelled training videos, floors in the same table.
-
-    Raises InputError when a list is empty, a video has no class, or a test video is in the gallery too.
-    """
-    protocol = protocol or RetrievalProtocol()
-    sources: list[Source] = flooring.floor_sources(encoder, (protocol.layer,)) if floors else []
-    sources.append(encoder_source(encoder, layers=(protocol.layer,), num_crops=protocol.num_crops))
-    keep = Everything() if protocol.unit == "clip" else ()
-    gallery, query = both_lists(encoder.spec, train, test, sources, protocol.num_clips, keep, workers, progress)
-    return retrieval(gallery, query, encoder.spec, protocol)
-
-
-class Everything:
-    """Contains whatever it is asked for: the clips of every block are kept."""
-
-    def __contains__(self, block: object) -> bool:
-        return True
-
-
-def both_lists(
-    spec: EncoderSpec,
-    train: Sequence[Instance],
-    test: Sequence[Instance],
-    sources: Sequence[Source],
-    num_clips: int,
-    keep_clips: Any = (),
-    workers: int = 0,
-    progress: Progress | None = None,
-) -> tuple[VideoFeatures, VideoFeatures]:
-    """Features of the training and of the test list. Raises InputError for lists that can't be compared."""
-    check_lists(train, test)
-    total = len(train) + len(test)
-
-    def features(name: str, instances: Sequence[Instance], before: int) -> VideoFeatures:
-        tell = None if progress is None else _shifted(progress, before, total)
-        found = pass_over(instances, spec, sources, num_clips, keep_clips, workers, tell)
-        if not found.instances:
-            raise InputError(f"no video of the {name} list can be read, the first: {': '.join(found.left_out[0])}")
-        return found
-
-    return features("training", train, 0), features("test", test, len(train))
-
-
-def _shifted(progress: Progress, before: int, total: int) -> Progress:
-    return lambda done, _: progress(before + done, total)
-
-
 def retrieval(
     gallery: VideoFeatures, query: VideoFeatures, spec: EncoderSpec, protocol: RetrievalProtocol | None = None
 ) -> Result:
-    """The table from features that are there: floors, each view alone, all views side by side."""
+    """R@k and mAP from features that are there: floors, each view alone, all views side by side.
+
+    `unit="clip"` needs the single clips of every row.
+    """
     protocol = protocol or RetrievalProtocol()
     about = describe(gallery, query, spec, protocol)
     result = Result("retrieval", "Retrieval, percent", {}, caption(about), about)
-    result.warnings = cautions(query.instances, gallery.instances, protocol.ks) + warnings(protocol)
-    labels = units(query.labels, query, protocol), units(gallery.labels, gallery, protocol)
-    result.rows[flooring.CHANCE] = chance(*labels, protocol.ks)
-    over_groups: dict[str, dict[str, tuple[float, float]]] = {}
+    over_groups: dict[str, Intervals] = {}
+    answering = len(gallery.instances)
     for name, (block, columns) in gallery.table_rows(protocol.layer).items():
-        vectors = compared(gallery, query, block, columns, protocol)
-        ranks, precision = first_correct(*vectors, *labels), average_precisions(*vectors, *labels)
-        hits = {f"R@{k}": 100.0 * (ranks < min(k, len(labels[1]))) for k in protocol.ks}
-        result.rows[name] = {n: float(v.mean()) for n, v in hits.items()} | {"mAP": 100.0 * float(precision.mean())}
-        moving = {"R@1": hits["R@1"]} if "R@1" in hits else {}
-        moving["mAP"] = 100.0 * precision
-        videos = units([f"{n}" for n in range(len(query.instances))], query, protocol)
-        result.intervals[name] = {n: bootstrap_interval(v, videos) for n, v in moving.items()}
+        sides, each = compared(gallery, query, block, columns, protocol)
+        labels = repeated(query.labels, each), repeated(gallery.labels, each)
+        if flooring.CHANCE not in result.rows:
+            answering = len(labels[1])
+            result.rows[flooring.CHANCE] = chance(*labels, protocol.ks)
+        found = figures(sides, labels, protocol.ks)
+        result.rows[name] = {column: float(values_Q.mean()) for column, values_Q in found.items()}
+        videos = repeated([str(n) for n in range(len(query.instances))], each)
+        result.intervals[name] = bootstrap_intervals(found, videos)
         if any(query.groups):
-            groups = units(query.groups, query, protocol)
-            over_groups[name] = {n: bootstrap_interval(v, groups) for n, v in moving.items()}
+            over_groups[name] = bootstrap_intervals(found, repeated(query.groups, each))
     result.floors = {n: flooring.described(n) for n in result.rows if flooring.is_floor(n, gallery)}
     result.extras = {"neighbours": neighbours(gallery, query, protocol)}
+    result.warnings = cautions(query.instances, gallery.instances, protocol.ks, answering) + warnings(protocol)
     if over_groups:
         result.extras["intervals_over_groups"] = over_groups
     return result
 
 
-def units(values: Sequence[str], part: VideoFeatures, protocol: RetrievalProtocol) -> list[str]:
-    """What is said of each video, for each of what is ranked: videos, or clips."""
-    return list(values) if protocol.unit == "video" else [v for v in values for _ in range(clips_of(part))]
+def figures(sides: Sides, labels: tuple[list[str], list[str]], ks: Sequence[int]) -> dict[str, np.ndarray]:
+    """R@k and average precision of each query, percent (Q,) by column."""
+    ranks = first_correct(sides, *labels)
+    hits = {f"R@{k}": 100.0 * (ranks < min(k, len(labels[1]))) for k in ks}
+    return hits | {"mAP": 100.0 * average_precisions(sides, *labels)}
 
 
-def clips_of(part: VideoFeatures) -> int:
-    return next(iter(part.clips.values())).shape[1]
+def repeated(values: Sequence[str], each: int) -> list[str]:
+    """What is said of each video, for each of its clips."""
+    return [value for value in values for _ in range(each)]
 
 
 def compared(
     gallery: VideoFeatures, query: VideoFeatures, block: Block, columns: slice, protocol: RetrievalProtocol
-) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of queries (Q, D) and gallery (N, D), centred as the protocol says."""
-    if protocol.unit == "video":
-        sides = [part.vectors[block][:, columns] for part in (query, gallery)]
-    else:
-        sides = [part.clips[block][..., columns].reshape(-1, part.clips[block][..., columns].shape[-1])
-                 for part in (query, gallery)]  # fmt: skip
-    asked, answering = sides
+) -> tuple[Sides, int]:
+    """What is compared, centred as the protocol says, and how many rows each video has; no copies."""
+    parts, each = [part.vectors[block] for part in (query, gallery)], 1
+    if protocol.unit == "clip":
+        each = gallery.clips[block].shape[1]
+        parts = [part.clips[block].reshape(-1, part.clips[block].shape[2]) for part in (query, gallery)]
+    asked, answering = (rows[:, columns] for rows in parts)
     if protocol.centring == "none":
-        return asked, answering
-    mean_D = answering.mean(axis=0)
-    return asked - (asked.mean(axis=0) if protocol.centring == "own" else mean_D), answering - mean_D
+        return Sides(asked, answering), each
+    mean_D = answering.mean(axis=0, dtype=np.float64)
+    own_D = asked.mean(axis=0, dtype=np.float64) if protocol.centring == "own" else mean_D
+    return Sides(asked, answering, own_D, mean_D), each
 
 
 def chance(query_labels: Sequence[str], gallery_labels: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
@@ -203,8 +152,8 @@ def neighbours(
     rows = np.unique(np.linspace(0, len(query.instances) - 1, min(protocol.shown, len(query.instances))).astype(int))
     if block is None or not len(rows):
         return []
-    asked, answering = compared(gallery, query, block, slice(None), dataclasses.replace(protocol, unit="video"))
-    orders, scores = nearest(asked[rows], answering, k)
+    sides, _ = compared(gallery, query, block, slice(None), dataclasses.replace(protocol, unit="video"))
+    orders, scores = nearest(dataclasses.replace(sides, query_QD=sides.query_QD[rows]), k)
     hits = [
         [{**_who(gallery.instances[n]), "score": round(float(s), 6)} for n, s in zip(order, score, strict=True)]
         for order, score in zip(orders, scores, strict=True)
@@ -242,9 +191,7 @@ def describe(
     widths |= {JOINT: sum(widths.values())} if len(widths) > 1 else {}
     return {
         "protocol": protocol.name,
-        **describe_clips(gallery, query, spec),
-        "num_clips": protocol.num_clips,
-        "num_crops": protocol.num_crops,
+        **describe_clips(gallery, query, spec, protocol.num_clips, protocol.num_crops),
         "unit": protocol.unit,
         "layer": protocol.layer,
         "centring": protocol.centring,
@@ -254,18 +201,23 @@ def describe(
         "queries": len(query.instances),
         "gallery": len(gallery.instances),
         "ties": "the video that stands first in the gallery",
-        "intervals": "95 %, percentile bootstrap over queries, 1,000 draws",
+        "intervals": "95 %, percentile bootstrap over query videos, 1,000 draws; over groups apart",
     }
 
 
-def describe_clips(train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec) -> dict[str, Any]:
+def describe_clips(
+    train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec, num_clips: int, num_crops: int
+) -> dict[str, Any]:
     """What every evaluation on evenly spread clips has to say of them, of the encoder and of files left out."""
     left_out = [("training", *f) for f in train.left_out] + [("test", *f) for f in test.left_out]
+    crop = "centre" if num_crops == 1 else "left, centre and right (pixel floors and frozen models: centre)"
     return {
+        "num_clips": num_clips,
+        "num_crops": num_crops,
         "clip_choice": "evenly spread over the video",
         **{k: v for k, v in dataclasses.asdict(spec.clip).items() if k != "lead_in"},
         "size": spec.views.size,
-        "crop": f"centre, of frames resized to {spec.views.resize_hw[1]} x {spec.views.resize_hw[0]}",
+        "crop": f"{crop}, of frames resized to {spec.views.resize_hw[1]} x {spec.views.resize_hw[0]}",
         "views": list(spec.views.names),
         "residual": dataclasses.asdict(spec.views.residual) if "residual" in spec.views.names else None,
         "standardize": spec.views.standardize,

@@ -10,19 +10,31 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from unreel.errors import InputError
 from unreel.evaluation import floors as flooring
 from unreel.evaluation.attentive import AttentiveProtocol, evaluate_attentive
-from unreel.evaluation.features import INTACT, Block, Progress, Source, VideoFeatures, encoder_source
+from unreel.evaluation.features import (
+    INTACT,
+    TRAINED,
+    Block,
+    Progress,
+    Source,
+    VideoFeatures,
+    encoder_source,
+    video_features,
+)
 from unreel.evaluation.few_labels import evaluate_few_labels
+from unreel.evaluation.floors import UNTRAINED
 from unreel.evaluation.frozen_models import frozen_source
 from unreel.evaluation.knn import KnnProtocol, evaluate_knn
+from unreel.evaluation.label_draws import plan_of
 from unreel.evaluation.linear import LinearProtocol, evaluate_linear
-from unreel.evaluation.lists import cautions
+from unreel.evaluation.lists import check_lists, flattering
 from unreel.evaluation.motion import MotionProtocol, evaluate_motion, tampered
 from unreel.evaluation.result import Result
-from unreel.evaluation.retrieval import RetrievalProtocol, both_lists, describe_clips, protocol_named, retrieval
+from unreel.evaluation.retrieval import RetrievalProtocol, describe_clips, protocol_named, retrieval
 from unreel.models.encoder import Encoder, EncoderSpec
 from unreel.types import Instance
 from unreel.views.tamper import CONDITIONS
@@ -30,13 +42,17 @@ from unreel.views.tamper import CONDITIONS
 
 @dataclass(frozen=True)
 class Looking:
-    """How videos are looked at: clips and crops of each, what stands beside the encoder, folders of frozen models."""
+    """How videos are looked at: clips and crops of each, what stands beside the encoder, folders of frozen models.
+
+    `rate` says in words whether clips have the rate that the encoder was trained with.
+    """
 
     num_clips: int = 10
     num_crops: int = 1
     floors: bool = True
     baselines: tuple[Path, ...] = ()
     workers: int = 0
+    rate: str = "the encoder's own"
 
     def __post_init__(self) -> None:
         if self.num_clips < 1 or self.num_crops not in (1, 3):
@@ -46,19 +62,22 @@ class Looking:
             )
 
 
+Whose = Literal["nobody", "networks", "everybody"]
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """A function of features, the layers it looks at, whether it needs single clips, and tampered ones."""
+    """A function of features, the layers it looks at, whose single clips it needs, and what is to be tampered with."""
 
     run: Callable[[VideoFeatures, VideoFeatures, EncoderSpec], Result]
     layers: tuple[str, ...] = ("pooled",)
-    clips: bool = False
+    clips: Whose = "nobody"
     conditions: tuple[str, ...] = ()
 
 
 def of_retrieval(protocol: RetrievalProtocol) -> Evaluation:
-    layers, clips = (protocol.layer,), protocol.unit == "clip"
-    return Evaluation(lambda train, test, spec: retrieval(train, test, spec, protocol), layers, clips)
+    clips: Whose = "everybody" if protocol.unit == "clip" else "nobody"
+    return Evaluation(lambda train, test, spec: retrieval(train, test, spec, protocol), (protocol.layer,), clips)
 
 
 def of_knn(protocol: KnnProtocol) -> Evaluation:
@@ -66,7 +85,7 @@ def of_knn(protocol: KnnProtocol) -> Evaluation:
 
 
 def of_linear(protocol: LinearProtocol) -> Evaluation:
-    return Evaluation(lambda train, test, spec: evaluate_linear(train, test, protocol), ("pooled",), clips=True)
+    return Evaluation(lambda train, test, spec: evaluate_linear(train, test, protocol), (protocol.layer,), "networks")
 
 
 def of_attentive(protocol: AttentiveProtocol, channels: int) -> Evaluation:
@@ -75,10 +94,11 @@ def of_attentive(protocol: AttentiveProtocol, channels: int) -> Evaluation:
     def run(train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec) -> Result:
         return evaluate_attentive(train, test, channels, protocol)
 
-    return Evaluation(run, ("map",), clips=True)
+    return Evaluation(run, ("map",), "networks")
 
 
 def of_few_labels(ks: Sequence[int], shares: Sequence[float], draws: int) -> Evaluation:
+    plan_of(ks, shares, draws)  # what can't be drawn is refused before anything is decoded
     return Evaluation(lambda train, test, spec: evaluate_few_labels(train, test, ks, shares, draws))
 
 
@@ -86,7 +106,7 @@ def of_motion(protocol: MotionProtocol) -> Evaluation:
     def run(train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec) -> Result:
         return evaluate_motion(train, test, protocol)
 
-    return Evaluation(run, (protocol.layer,), clips=True, conditions=tuple(CONDITIONS))
+    return Evaluation(run, (protocol.layer,), "networks", tuple(CONDITIONS))
 
 
 def standard(looking: Looking) -> dict[str, Evaluation]:
@@ -114,12 +134,15 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Kept:
-    """The blocks whose single clips are kept: intact clips at some layers."""
+    """The blocks whose single clips are kept: intact ones of networks at some layers, or of everybody."""
 
     layers: frozenset[str]
+    everybody: bool = False
 
     def __contains__(self, block: object) -> bool:
-        return isinstance(block, Block) and block.condition == INTACT and block.layer in self.layers
+        if not isinstance(block, Block) or block.condition != INTACT or not self.layers:
+            return False
+        return block.layer in self.layers or (self.everybody and block.who not in (TRAINED, UNTRAINED))
 
 
 def evaluate(
@@ -131,25 +154,36 @@ def evaluate(
     progress: Progress | None = None,
 ) -> Evaluated:
     """Run evaluations on labelled training and test videos. Raises InputError for lists that can't be compared."""
+    check_lists(train, test)
     looking = looking or Looking()
-    asked = list(evaluations.values())
     began_s = time.monotonic()
-    sources, keep = (
-        sources_for(encoder, asked, looking),
-        Kept(frozenset(la for e in asked if e.clips for la in e.layers)),
-    )
-    spec = encoder.spec
-    parts = both_lists(spec, train, test, sources, looking.num_clips, keep, looking.workers, progress)
+    asked = list(evaluations.values())
+    some = [e for e in asked if e.clips != "nobody"]
+    keep = Kept(frozenset(layer for e in some for layer in e.layers), any(e.clips == "everybody" for e in some))
+    sources = sources_for(encoder, asked, looking)
+
+    def features(side: str, instances: Sequence[Instance], before: int) -> VideoFeatures:
+        tell = None if progress is None else _shifted(progress, before, len(train) + len(test))
+        found = video_features(instances, encoder.spec, sources, looking.num_clips, keep, looking.workers, tell)
+        if not found.instances:
+            raise InputError(f"no video of the {side} list can be read, the first: {', '.join(found.left_out[0])}")
+        return found
+
+    parts = features("training", train, 0), features("test", test, len(train))
     done = Evaluated({}, *parts, seconds={"features": time.monotonic() - began_s})
-    shared = describe_clips(*parts, spec) | {"num_clips": looking.num_clips, "num_crops": looking.num_crops}
-    said = cautions(parts[1].instances, parts[0].instances, ())
+    shared = describe_clips(*parts, encoder.spec, looking.num_clips, looking.num_crops) | {"rate": looking.rate}
+    said = flattering(parts[1].instances, parts[0].instances)
     for name, evaluation in evaluations.items():
         began_s = time.monotonic()
-        result = evaluation.run(*parts, spec)
+        result = evaluation.run(*parts, encoder.spec)
         result.protocol = shared | result.protocol
         result.warnings = list(dict.fromkeys([*result.warnings, *said]))
         done.results[name], done.seconds[name] = result, time.monotonic() - began_s
     return done
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    return lambda done, _: progress(before + done, total)
 
 
 def sources_for(encoder: Encoder, evaluations: Sequence[Evaluation], looking: Looking) -> list[Source]:

@@ -32,6 +32,7 @@ from unreel.models.pooling import pooled, pooled_views
 from unreel.settings import Settings, one_machine
 from unreel.types import Instance, StepOutput, Views
 from unreel.video.order import uniforms
+from unreel.views.augment import sent
 from unreel.views.pair import PairOptions
 from unreel.views.residual import Residual
 
@@ -235,8 +236,8 @@ class Method(nn.Module):
         if self.config.exclude_self and n - 1 <= k:
             shift_BK = torch.arange(n - 1, device=own_B1.device).expand(len(own_B1), -1)
         else:
-            u_BK = uniforms(self.seed, views.epoch, views.index_B, "negatives", k).double()  # on the CPU: MPS has none
-            shift_BK = (u_BK * (n - int(self.config.exclude_self))).long().to(own_B1.device)
+            u_BK = uniforms(self.seed, views.epoch, views.chance_B, "negatives", k).double()  # on the CPU: MPS has none
+            shift_BK = sent((u_BK * (n - int(self.config.exclude_self))).long(), own_B1)
         others_BK = (own_B1 + 1 + shift_BK) % n if self.config.exclude_self else shift_BK
         kept_BK = self.neighbours.allowed(views.index_B, others_BK) | (others_BK == own_B1)
         kept_BN = self.neighbours.allowed(views.index_B, gather_constant(views.index_B))
@@ -271,8 +272,8 @@ class Method(nn.Module):
         tau = self.config.temperature
         if self.config.loss == "softmax":
             return softmax_loss(scores_BK, tau)
-        if self.nce_log_z[which, kind].isinf():
-            self.nce_log_z[which, kind] = nce_log_constant(gather_constant(scores_BK), tau, self.num_rows)
+        known, first = self.nce_log_z[which, kind], nce_log_constant(gather_constant(scores_BK), tau, self.num_rows)
+        self.nce_log_z[which, kind] = torch.where(known.isinf(), first, known)
         return nce_loss(scores_BK, tau, self.nce_log_z[which, kind], self.num_rows)
 
 

@@ -36,6 +36,11 @@ def is_dotted(name: str) -> bool:
     return not name.startswith(TRANSFORMERS) and ("." in name or ":" in name)
 
 
+def own_network(name: str) -> bool:
+    """Whether a network is one of ours, which take clips of any length that their strides leave something of."""
+    return not name.startswith(TRANSFORMERS) and not is_dotted(name)
+
+
 def build_backbone(name: str, **options: Any) -> nn.Module:
     """An untrained backbone by its name, e.g. "r3d"; `options` are the backbone's own, e.g. width=2.
 

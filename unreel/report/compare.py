@@ -1,7 +1,7 @@
 """Evaluations side by side: a row for each encoder, a column for each main figure, floors below.
 
 Figures that were not measured alike never share a column: they stand in tables of their own. Runs of one encoder and
-method whose names differ only in digits are seeds, and become one row: mean and standard deviation.
+recipe that differ in their seed alone become one row: mean and standard deviation.
 """
 
 import json
@@ -29,7 +29,7 @@ NOTE = (
     "not show that two encoders are equal, as a test on the same videos may still tell them apart. ± is the standard "
     "deviation over n runs."
 )
-SEEDS = "Runs of one encoder and method whose names differ only in digits are taken for seeds of one recipe."
+SEEDS = "Runs that differ in their seed alone are one row, mean and deviation."
 EQUAL = 1e-6  # percent; figures of one floor on the same clips are the same to rounding
 
 
@@ -190,15 +190,15 @@ def part_of(table: Sequence[Entry], heading: str, seeds: bool) -> Part:
 
 
 def seed_groups(table: Sequence[Entry]) -> list[list[Entry]]:
-    """Runs of one encoder and method, their names alike but for digits; a run that is there twice is no seed."""
+    """Runs of one encoder and recipe, each with a seed of its own, their names alike but for digits."""
     found: dict[tuple[str, str], list[Entry]] = {}
     for entry in table:
-        recipe = json.dumps(entry.summary.encoder, sort_keys=True)
+        recipe = json.dumps([entry.summary.encoder, entry.summary.training], sort_keys=True)
         found.setdefault((recipe, re.sub(r"\d+", "#", entry.summary.run)), []).append(entry)
     groups = []
     for group in found.values():
-        distinct = {(e.summary.run, e.summary.seed) for e in group}
-        groups += [group] if len(distinct) == len(group) else [[entry] for entry in group]
+        seeds = {e.summary.seed for e in group}
+        groups += [group] if None not in seeds and len(seeds) == len(group) else [[entry] for entry in group]
     return groups
 
 

@@ -31,6 +31,7 @@ class Summary:
     seconds: dict[str, float] = field(default_factory=dict)
     command: str = ""
     seed: int | None = None
+    training: dict[str, Any] = field(default_factory=dict)
 
     @property
     def views(self) -> list[str]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, DiskError
 from unreel.models.encoder import Encoder, save_encoder, separate
+from unreel.training.optim import align_state
 
 TENSORS, STATE = "training.safetensors", "training.json"
 KEEP = 2
@@ -99,11 +100,18 @@ def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimiz
         own = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}
         method.load_state_dict(own | {f"backbone.{name}": t for name, t in backbone.items()})
         optimizer.load_state_dict(unflatten_optimizer(tensors, state["optimizer"]))
+        align_state(getattr(optimizer, "optimizer", optimizer))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         why = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{folder}: can't go on from this checkpoint ({why})") from error
     del state["optimizer"]
     return state
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run has come to its first checkpoint."""
+    folder = run / "checkpoints"
+    return (folder / "index.json").exists() or any(folder.glob("step-*"))
 
 
 def last_checkpoint(run: Path) -> Path:

@@ -1,12 +1,17 @@
 """The one device a run uses, and what the word "auto" in its settings means there."""
 
 import dataclasses
+import importlib.util
 import os
+import shutil
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch import nn
 
 from unreel.errors import InputError
+from unreel.models import own_network
 from unreel.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +49,7 @@ def fill_in(settings: Settings) -> Settings:
         precision = "bf16-mixed" if device == "cuda" else "32-true"
     threads = settings.threads or torch.get_num_threads()  # kept with the run: sums depend on it
     return dataclasses.replace(
-        settings,
+        switched(settings, device),
         threads=threads,
         device=device,
         backbone=backbone,
@@ -52,6 +57,60 @@ def fill_in(settings: Settings) -> Settings:
         num_frames=num_frames,
         precision=precision,
     )
+
+
+def switched(settings: Settings, device: Device) -> Settings:
+    """Settings with each switch of speed on or off: by themselves on for CUDA and off elsewhere.
+
+    A network of somebody else is compiled only when that is asked for.
+    """
+    usual = "on" if device == "cuda" else "off"
+    asked = {name: getattr(settings, name) for name in ("channels_last", "compile", "fused")}
+    found: dict[str, Any] = {name: usual if switch == "auto" else switch for name, switch in asked.items()}
+    if settings.compile == "auto" and not (own_network(settings.backbone) and can_compile()):
+        found["compile"] = "off"
+    if settings.optimizer == "lars":
+        found["fused"] = "off"
+    if settings.read_back == "each-log" and settings.optimizer != "lars":
+        found["fused"] = "on"  # settings refuse it where it was switched off
+    if settings.read_back == "auto":
+        able = found["fused"] == "on" or settings.optimizer == "lars"
+        found["read_back"] = "each-log" if device == "cuda" and able else "each-step"
+    return dataclasses.replace(settings, **found)
+
+
+def can_compile() -> bool:
+    """Whether torch.compile has what it needs for a GPU: Triton, and a C compiler, which many containers lack."""
+    compilers = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
+    return importlib.util.find_spec("triton") is not None and any(shutil.which(name) for name in compilers if name)
+
+
+def networks(method: nn.Module) -> list[nn.Module]:
+    """Every copy of the network in a method: its own, and a teacher's."""
+    return [module for name, module in method.named_modules() if name.split(".")[-1] == "backbone"]
+
+
+def lay_out(method: nn.Module, settings: Settings) -> None:
+    """Put the weights of 3D convolutions in channels-last order where that is switched on; their values stay."""
+    if settings.channels_last == "on":
+        for weight in method.parameters():
+            if weight.ndim == 5:
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
+
+
+def compile_networks(method: nn.Module, settings: Settings) -> None:
+    """Compile every copy of the network in place where that is switched on; names and weights stay."""
+    if settings.compile == "on":
+        for network in networks(method):
+            network.compile()
+
+
+def as_written(settings: Settings) -> AbstractContextManager[None]:
+    """Run networks as they are written: what is done now and then, with other shapes, is not worth compiling."""
+    if settings.compile != "on":
+        return nullcontext()
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def build_fabric(settings: Settings) -> "Fabric":
@@ -64,6 +123,7 @@ def build_fabric(settings: Settings) -> "Fabric":
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(device == "cpu")
+    torch.backends.cudnn.benchmark = device == "cuda"  # every step has the same shapes
     torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
     known: Any = "32-true" if precision == "auto" else precision
     return Fabric(accelerator=device, devices=1, precision=known)

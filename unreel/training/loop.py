@@ -7,7 +7,7 @@ A step is: decoded clips -> recipe -> method -> backward -> finite? -> optimiser
 import dataclasses
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,19 +16,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
-from unreel.errors import NonFiniteError
 from unreel.models.encoder import Encoder
 from unreel.settings import Settings
 from unreel.training.checkpoint import load_checkpoint, save_checkpoint
-from unreel.training.device import build_fabric
-from unreel.training.monitors import Monitors, measure
+from unreel.training.device import as_written, build_fabric, compile_networks, lay_out
+from unreel.training.log import Log
+from unreel.training.monitors import measure
 from unreel.training.optim import build_optimizer, lr_at, set_lr
-from unreel.training.progress import Progress
-from unreel.training.quarantine import RunQuarantine
-from unreel.training.run import Table
 from unreel.types import Clips, Instance, StepOutput, Views
+from unreel.video.cache_plan import plan_cache
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips, default_workers, training_loader
+from unreel.video.dataset import InstanceClips, default_workers, most_batches, training_loader
 from unreel.video.intervals import Interval
 from unreel.video.order import Batches, steps_per_epoch
 
@@ -64,7 +62,12 @@ class Job:
 
     @property
     def epoch_steps(self) -> int:
-        return steps_per_epoch(len(self.instances), self.settings.batch_size)
+        return steps_per_epoch(len(self.instances), self.videos_a_step)
+
+    @property
+    def videos_a_step(self) -> int:
+        """Instances that are opened for a batch; each gives `draws_per_video` rows of it."""
+        return self.settings.batch_size // self.settings.draws_per_video
 
     @property
     def total_steps(self) -> int:
@@ -79,9 +82,7 @@ class Job:
 
 def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
     """Train to the last step, or to Ctrl-C; returns the state, with `interrupted` set in the latter case."""
-    fabric = build_fabric(job.settings)
-    optimizer = build_optimizer(job.method, job.settings)
-    method, optimizer = fabric.setup(synchronised(job.method, job.settings, fabric.world_size), optimizer)
+    fabric, method, optimizer = set_up(job)
     if resume:  # after setup, so that the optimiser's state goes to the device of the weights
         job.state = load_checkpoint(job.run, job.method, optimizer)
     log = Log(job, quiet)
@@ -89,19 +90,29 @@ def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
         watch(job, log, optimizer)
     saved_at = time.monotonic()
     with stop_signals() as stop, closing(log.board), log.progress:
-        for step, clips in log.progress.waiting(batches(job, fabric), job.state["step"]):
+        for step, clips in log.progress.waiting(batches(job, fabric, log.progress.say), job.state["step"]):
             one_step(job, fabric, method, optimizer, clips, step, log)
             done = job.state["step"] = step + 1
             if done % job.monitor_steps == 0 or done == job.total_steps:
                 watch(job, log, optimizer)
                 saved_at = time.monotonic()
             elif stop or time.monotonic() - saved_at > 60 * job.settings.checkpoint_minutes:
-                save(job, optimizer)
+                save(job, log, optimizer)
                 saved_at = time.monotonic()
             if stop:
                 break
     job.state["interrupted"] = job.state["step"] < job.total_steps
     return job.state
+
+
+def set_up(job: Job) -> tuple["Fabric", Any, Any]:
+    """Engine, method and optimiser on the run's device, ready for `one_step`."""
+    fabric = build_fabric(job.settings)
+    lay_out(job.method, job.settings)
+    optimizer = build_optimizer(job.method, job.settings)
+    method, optimizer = fabric.setup(synchronised(job.method, job.settings, fabric.world_size), optimizer)
+    compile_networks(job.method, job.settings)
+    return fabric, method, optimizer
 
 
 def synchronised(method: nn.Module, settings: Settings, world_size: int) -> nn.Module:
@@ -111,25 +122,36 @@ def synchronised(method: nn.Module, settings: Settings, world_size: int) -> nn.M
     return method
 
 
-def batches(job: Job, fabric: "Fabric") -> Iterator[Clips]:
-    """Decoded batches from the step to go on with to the last, in the order that the seed gives."""
-    settings = job.settings
+def decoded_clips(job: Job, cache_mb: int) -> InstanceClips:
+    """The clips of every instance, as this run draws them."""
     spec, recipe = job.encoder.spec, job.recipe
-    dataset = InstanceClips(
-        job.instances,
-        spec.clip,
-        spec.views.resize_hw,
-        recipe.num_clips,
-        settings.seed,
-        recipe.interval,
-        settings.cache_mb,
-    )
-    order = Batches(len(job.instances), settings.batch_size, settings.seed, job.state["step"], job.total_steps)
+    how = (spec.clip, spec.views.resize_hw, recipe.num_clips, job.settings.seed, recipe.interval)
+    return InstanceClips(job.instances, *how, cache_mb, job.settings.draws_per_video)
+
+
+def batches(job: Job, fabric: "Fabric", say: Callable[[str], None] = lambda _: None) -> Generator[Clips, None, None]:
+    """Decoded batches from the step to go on with to the last, in the order that the seed gives."""
+    settings, spec = job.settings, job.encoder.spec
+    plan = plan_cache(settings.cache_mb, job.instances, spec.clip, spec.views.resize_hw)
+    dataset = decoded_clips(job, plan.budget_mb)
+    order = Batches(len(job.instances), job.videos_a_step, settings.seed, job.state["step"], job.total_steps)
     workers = default_workers() if settings.workers < 0 else settings.workers
-    for clips in training_loader(dataset, order, workers, pin_memory=fabric.device.type == "cuda"):
-        yield dataclasses.replace(
-            clips, **{f.name: to(getattr(clips, f.name), fabric) for f in dataclasses.fields(clips)}
-        )
+    say("; ".join(filter(None, (said_of(workers, settings.batches_ahead), plan.sentence))))
+    pin = fabric.device.type == "cuda"
+    for clips in training_loader(dataset, order, workers, pin, settings.batches_ahead):
+        yield on_device(clips, fabric)
+
+
+def said_of(workers: int, ahead: int) -> str:
+    """The loader's processes, and the most memory that it takes."""
+    many = {0: "no loader process", 1: "1 loader process"}.get(workers, f"{workers} loader processes")
+    return f"{many}, at most {most_batches(workers, ahead)} decoded batches in memory"
+
+
+def on_device(clips: Clips, fabric: "Fabric") -> Clips:
+    """A decoded batch where the network is; frames travel as the bytes that they are, who draws stays on the CPU."""
+    there = {f.name: to(getattr(clips, f.name), fabric) for f in dataclasses.fields(clips) if f.name != "draw_B"}
+    return dataclasses.replace(clips, **there)
 
 
 def to(value: Any, fabric: "Fabric") -> Any:
@@ -140,96 +162,44 @@ def to(value: Any, fabric: "Fabric") -> Any:
     return value.to(fabric.device, non_blocking=True)
 
 
-def one_step(job: Job, fabric: "Fabric", method: Any, optimizer: Any, clips: Clips, step: int, log: "Log") -> None:
-    """One optimiser step; raises NonFiniteError before the weights or the memory are touched."""
+def one_step(job: Job, fabric: "Fabric", method: Any, optimizer: Any, clips: Clips, step: int, log: Log) -> None:
+    """One optimiser step; a loss or gradient that is not finite leaves the weights as they are (finite.py)."""
     for path, why in log.quarantine.add(clips.failed):
         log.progress.say(f"left out from now on: {path} ({why})")
-    if len(clips.index_B) < min(2, job.settings.batch_size, len(job.instances)):
+    if len(clips.index_B) // job.settings.draws_per_video < min(2, job.videos_a_step, len(job.instances)):
         return  # nothing is left of the batch, or nobody to contrast with
     set_lr(optimizer, lr_at(step, job.total_steps, job.settings))
     job.method.train()
     output: StepOutput = method(job.recipe(clips))
-    require_finite(output.loss, "loss", job, step, clips)
+    rows = [i % len(job.instances) for i in clips.chance_B.tolist()]
+    log.finite.at_once("loss", output.loss, step, rows)
     optimizer.zero_grad(set_to_none=True)
     fabric.backward(output.loss)
     norm = torch.nn.utils.get_total_norm([p.grad for p in job.method.parameters() if p.grad is not None])
-    require_finite(norm, "gradient", job, step, clips)
+    log.finite.at_once("gradient", norm, step, rows)
+    log.finite.hold_back(optimizer, output.loss, norm)
     optimizer.step()
     job.method.after_step()  # type: ignore[operator]
-    log.step(step + 1, output, float(norm), optimizer.param_groups[0]["lr"], len(clips.index_B))
+    log.step(step + 1, output, norm, optimizer.param_groups[0]["lr"], rows)
 
 
-def require_finite(value: torch.Tensor, what: str, job: Job, step: int, clips: Clips) -> None:
-    if torch.isfinite(value):
-        return
-    names = [job.instances[i].path for i in clips.index_B.tolist()]
-    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-    raise NonFiniteError(
-        f"the {what} at step {step + 1} is {float(value.detach())}; stopped before the weights changed. "
-        f"The batch was {shown}. "
-        f"The last checkpoint in {job.run} is intact; a lower --lr is the usual cure"
-    )
-
-
-def watch(job: Job, log: "Log", optimizer: Any) -> None:
+def watch(job: Job, log: Log, optimizer: Any) -> None:
     """Label-free monitors, then a checkpoint; the best so far is remembered (the rule stands in monitors.py)."""
-    found = measure(job.encoder, job.held_out or job.instances[:200])
+    log.read_back()  # weights that are not finite must not be measured
+    with as_written(job.settings):
+        found = measure(job.encoder, job.held_out or job.instances[:200])
     if found is not None:
         log.monitors(job.state["step"], found)
         eligible = 4 * job.state["step"] >= 3 * job.total_steps and not found.collapsed
         if eligible and found.same_video_mrr >= job.state["best_mrr"]:
             job.state |= {"best_mrr": found.same_video_mrr, "best_step": job.state["step"]}
-    save(job, optimizer)
+    save(job, log, optimizer)
 
 
-def save(job: Job, optimizer: Any) -> None:
+def save(job: Job, log: Log, optimizer: Any) -> None:
+    """Write a checkpoint, once every step that it holds is known to have been finite."""
+    log.read_back()
     save_checkpoint(job.run, job.state["step"], job.encoder, job.method, optimizer, job.state)
-
-
-class Log:
-    """Where a run's figures go: CSV, TensorBoard and the terminal."""
-
-    def __init__(self, job: Job, quiet: bool) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        step = job.state["step"]
-        self.job = job
-        self.progress = Progress(job.total_steps, step, quiet)
-        self.table, self.monitor_table = Table(job.run / "metrics.csv", step), Table(job.run / "monitors.csv", step)
-        self.board = SummaryWriter(str(job.run / "tensorboard"), purge_step=step + 1)
-        self.quarantine = RunQuarantine(job.run, job.files, job.settings.max_bad_share)
-        if self.quarantine.known:
-            bad = len(self.quarantine.known)
-            self.progress.say(f"{bad} of {job.files} files can't be used and are left out, see {self.quarantine.path}")
-
-    def step(self, done: int, output: StepOutput, grad_norm: float, lr: float, num_clips: int) -> None:
-        """Gather a step; every `log_steps` write a row: means, rate and the share of time spent waiting for data."""
-        values = {
-            "loss": float(output.loss.detach()),
-            **{k: float(v) for k, v in output.logs.items()},
-            "grad_norm": grad_norm,
-        }
-        means = self.progress.gather(values, num_clips, done, self.job.settings.log_steps)
-        if means is None:
-            return
-        row = {"step": done, "epoch": round(done / self.job.epoch_steps, 3), "lr": lr, **means}
-        self.table.add({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()})
-        for name, value in row.items():
-            self.board.add_scalar(f"train/{name}", value, done)
-        self.progress.line(done, row)
-
-    def monitors(self, done: int, found: Monitors) -> None:
-        row = {
-            "step": done,
-            "epoch": round(done / self.job.epoch_steps, 3),
-            **dataclasses.asdict(found),
-            "collapsed": found.collapsed,
-        }
-        self.monitor_table.add(row)
-        for name, value in row.items():
-            self.board.add_scalar(f"monitors/{name}", float(value), done)
-        self.board.flush()
-        self.progress.monitors(done, found)
 
 
 @contextmanager

@@ -13,7 +13,10 @@ LARS_TRUST = 0.001
 
 
 def build_optimizer(method: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """SGD with momentum, AdamW or LARS over every trainable weight; with `decay_all` off only matrices decay."""
+    """SGD with momentum, AdamW or LARS over every trainable weight; with `decay_all` off only matrices decay.
+
+    All but SGD and AdamW that are not fused leave the weights alone where a tensor `found_inf`, set on them, is 1.
+    """
     weights = [p for p in method.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": settings.weight_decay}]
     if not settings.decay_all:
@@ -23,10 +26,18 @@ def build_optimizer(method: nn.Module, settings: Settings) -> torch.optim.Optimi
         ]
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.lr)
+        return torch.optim.AdamW(groups, lr=settings.lr, fused=settings.fused == "on" or None)
     if settings.optimizer == "lars":
         return LARS(groups, settings.lr, settings.momentum)
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=settings.fused == "on" or None)
+
+
+def align_state(optimizer: torch.optim.Optimizer) -> None:
+    """Lay the state out in memory as the weights are, which fused updates need: a checkpoint keeps values alone."""
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 class LARS(torch.optim.Optimizer):
@@ -41,7 +52,8 @@ class LARS(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every weight that has a gradient."""
+        """Update every weight that has a gradient; none where `found_inf` is 1."""
+        refused: torch.Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
             for w in group["params"]:
                 if w.grad is None:
@@ -52,7 +64,8 @@ class LARS(torch.optim.Optimizer):
                 state = self.state[w]
                 if "momentum_buffer" not in state:
                     state["momentum_buffer"] = torch.zeros_like(w)
-                w.sub_(state["momentum_buffer"].mul_(group["momentum"]).add_(change), alpha=group["lr"])
+                step = state["momentum_buffer"].mul_(group["momentum"]).add_(change)
+                w.sub_(step if refused is None else torch.where(refused > 0, 0.0, step), alpha=group["lr"])
 
 
 def trust(weight: torch.Tensor, change: torch.Tensor) -> torch.Tensor:

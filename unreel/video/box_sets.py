@@ -128,7 +128,9 @@ class KeyframeClips(InstanceClips):
     def __init__(self, instances: Sequence[Instance], spec: ClipSpec, size: int) -> None:
         super().__init__(instances, spec, (size, size), num_clips=1)
 
-    def choose(self, times_s: np.ndarray, instance: Instance, epoch: int, index: int) -> list[np.ndarray]:
+    def choose(
+        self, times_s: np.ndarray, instance: Instance, epoch: int, index: int, draw: int = 0
+    ) -> list[np.ndarray]:
         frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
         end_s = float(times_s[-1]) + frame_s
         if not 0 <= instance.start_s <= end_s:

@@ -14,6 +14,7 @@ from unreel.errors import InputError
 from unreel.video.intervals import Interval, paired_starts
 
 Short = Literal["loop", "hold"]
+MAX_FPS = 1000.0
 ROUNDING_S = 1e-3  # containers round stamps, Matroska to a millisecond: so near after its tick a frame is in time
 
 
@@ -36,6 +37,8 @@ class ClipSpec:
             raise InputError(f"a clip needs at least 1 frame, got num_frames={self.num_frames}")
         if self.short not in get_args(Short):
             raise InputError(f"short must be one of {', '.join(get_args(Short))}, got '{self.short}'")
+        if not 0 <= self.fps <= MAX_FPS:
+            raise InputError(f"frames per second must lie between 0 and {MAX_FPS}, got fps={self.fps}")
         if (self.fps > 0) == (self.stride_frames > 0):
             raise InputError(
                 f"say either fps or stride_frames (0 turns one off): got {self.fps} and {self.stride_frames}"

@@ -28,7 +28,10 @@ from unreel.video.order import Batches, generator
 
 @dataclass
 class Sample:
-    """Decoded clips of one instance, uint8 (V, T, H, W, C) with the seconds of each, or why there are none."""
+    """Decoded clips of one instance, uint8 (V, T, H, W, C) with the seconds of each, or why there are none.
+
+    With several draws those of each stand side by side: V is draws x clips.
+    """
 
     index: int
     epoch: int
@@ -55,7 +58,8 @@ class InstanceClips(Dataset[Sample]):
 
     With a `seed`, `num_clips` starts are drawn from f(seed, epoch, index); without, they are evenly spread. Two of them
     are drawn as a pair where `interval` says so. `cache_mb` of frames, in all loader processes together, are decoded
-    once and kept; that changes nothing but time.
+    once and kept; that changes nothing but time. With `draws` above 1 an opened video gives so many rows of a batch,
+    each drawn as if it were an instance of its own (repeated augmentation: Hoffer et al. 2020).
     """
 
     def __init__(
@@ -67,9 +71,11 @@ class InstanceClips(Dataset[Sample]):
         seed: int | None = None,
         interval: Interval = Interval(),  # noqa: B008  # frozen
         cache_mb: int = 0,
+        draws: int = 1,
     ) -> None:
         self.instances, self.spec, self.size, self.num_clips, self.seed = instances, spec, size, num_clips, seed
-        self.interval, self.cache = interval, FrameCache(cache_mb, size)
+        self.interval, self.draws = interval, draws
+        self.cache = FrameCache(cache_mb, size, len(instances))
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -79,7 +85,7 @@ class InstanceClips(Dataset[Sample]):
         instance = self.instances[index]
         try:
             times_s = index_frames(instance.path).times_s
-            clips = self.choose(times_s, instance, epoch, index)
+            clips = [c for draw in range(self.draws) for c in self.choose(times_s, instance, epoch, index, draw)]
             frames = read_clips(lambda wanted: self.decode(times_s, instance, index, wanted), clips)
         except VideoError as error:
             return Sample(index, epoch, None, failed=(error.path, f"{error.reason}: {error.detail}".rstrip(": ")))
@@ -92,29 +98,37 @@ class InstanceClips(Dataset[Sample]):
         every = np.unique(every_frame(times_s, self.spec, instance.start_s, instance.end_s))
         return self.cache.frames(index, wanted, every, lambda numbers: read(instance.path, numbers, self.size))
 
-    def choose(self, times_s: np.ndarray, instance: Instance, epoch: int, index: int) -> list[np.ndarray]:
-        """The frame numbers of each clip of an instance."""
+    def choose(
+        self, times_s: np.ndarray, instance: Instance, epoch: int, index: int, draw: int = 0
+    ) -> list[np.ndarray]:
+        """The frame numbers of each clip of an instance, in one of its draws."""
         if self.seed is None:
             line = timeline(times_s, self.spec, instance.start_s, instance.end_s)
             return [clip_at(line, start, self.spec) for start in uniform_starts(line, self.spec, self.num_clips)]
         if self.num_clips == 2 and self.interval.kind != "independent":
-            u = generator(self.seed, epoch, index, "interval").random(3)
+            u = generator(self.seed, epoch, self.drawing(index, draw), "interval").random(3)
             return paired_clips(times_s, self.spec, instance.start_s, instance.end_s, self.interval, u)
-        draws = generator(self.seed, epoch, index, "start").random(self.num_clips)
-        return [random_clip(times_s, self.spec, instance.start_s, instance.end_s, float(u)) for u in draws]
+        starts = generator(self.seed, epoch, self.drawing(index, draw), "start").random(self.num_clips)
+        return [random_clip(times_s, self.spec, instance.start_s, instance.end_s, float(u)) for u in starts]
+
+    def drawing(self, index: int, draw: int) -> int:
+        """Whose chance a draw takes: the instance's own at first, then numbers that no instance has."""
+        return index + draw * len(self.instances)
 
     def collate(self, samples: list[Sample]) -> Clips:
-        """One batch; samples that failed are left out and named."""
+        """One batch, the draws of a video side by side; samples that failed are left out and named."""
         good = [s for s in samples if s.frames is not None]
-        who = [self.instances[s.index] for s in good]
-        frames = [torch.from_numpy(s.frames) for s in good]
+        rows = [(s.index, draw) for s in good for draw in range(self.draws)]
+        who = [self.instances[index] for index, _ in rows]
+        frames = [part for s in good for part in torch.from_numpy(s.frames).split(self.num_clips)]
         return Clips(
             frames=torch.stack(frames) if frames else torch.zeros(0, self.num_clips, 0, 0, 0, 3, dtype=torch.uint8),
-            index_B=torch.tensor([s.index for s in good], dtype=torch.int64),
+            index_B=torch.tensor([index for index, _ in rows], dtype=torch.int64),
             video_B=torch.tensor([i.video for i in who], dtype=torch.int64),
             start_s_B=torch.tensor([i.start_s for i in who], dtype=torch.float64),
             epoch=samples[0].epoch,
             failed=[s.failed for s in samples if s.failed is not None],
+            draw_B=torch.tensor([self.drawing(*row) for row in rows], dtype=torch.int64),
         )
 
 
@@ -129,8 +143,15 @@ def _quiet_worker(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def training_loader(clips: InstanceClips, batches: Batches, workers: int, pin_memory: bool) -> Iterable[Clips]:
-    """Batches of `Clips` in the order of `batches`, whatever the number of workers."""
+def most_batches(workers: int, ahead: int) -> int:
+    """Batches in memory at one time: those that processes have ready or under way, and the one that is used."""
+    return workers * ahead + 1
+
+
+def training_loader(
+    clips: InstanceClips, batches: Batches, workers: int, pin_memory: bool, ahead: int = 2
+) -> Iterable[Clips]:
+    """Batches of `Clips` in the order of `batches`, whatever the number of workers; `most_batches` at a time."""
     return DataLoader(
         clips,
         batch_sampler=batches,
@@ -138,7 +159,7 @@ def training_loader(clips: InstanceClips, batches: Batches, workers: int, pin_me
         collate_fn=clips.collate,
         worker_init_fn=_quiet_worker,
         pin_memory=pin_memory,
-        prefetch_factor=2 if workers else None,
+        prefetch_factor=ahead if workers else None,
     )
 
 

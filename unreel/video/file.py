@@ -223,7 +223,7 @@ def _encode(path: Path, frames: Iterable[tuple[int, np.ndarray]], coding: Coding
         container.mux(stream.encode(None))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2048)
 def _index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
     if is_piece(path) and (known := index_of_piece(read_piece(path))) is not None:
         return known

@@ -1,10 +1,17 @@
 """Decoded frames that stay in memory, so that short videos are decoded in the first epoch alone.
 
-Each loader process keeps its own, out of an equal share of the budget. Nothing is thrown out for something newer: an
-epoch visits every instance once, and would throw each out before its return.
+All loader processes share one cache: a stretch of anonymous memory, mapped before they are forked. It has no name, so
+nothing is left behind however they end, it is not bounded by /dev/shm, and pages that nobody wrote take no memory.
+Whoever comes first decodes an instance; it is published when all of it is there. Nothing is thrown out for something
+newer: an epoch visits every instance once, and would throw each out before its return.
+
+Where processes are not forked (macOS, Windows) each keeps its own, out of an equal share.
 """
 
+import mmap
+import multiprocessing
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from torch.utils.data import get_worker_info
@@ -12,16 +19,43 @@ from torch.utils.data import get_worker_info
 from unreel.errors import VideoError
 
 MAX_FRAMES = 300  # decoding more than this for the sake of one clip costs more than it saves
+PATIENCE_S = 5.0  # a lock held for longer belongs to a process that was killed: go on without the cache
 MB = 2**20
+UNKNOWN, CLAIMED, REFUSED = -1, -2, -3  # instead of a place: nobody came yet; somebody decodes; it can't be kept
 
 
 class FrameCache:
     """Whole instances, uint8 frames of `size` (H, W), as many as fit into `budget_mb` of all loader processes."""
 
-    def __init__(self, budget_mb: int, size: tuple[int, int]) -> None:
-        self.budget_mb, self.frame_bytes, self.used_bytes = budget_mb, size[0] * size[1] * 3, 0
-        self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self.refused: set[int] = set()
+    def __init__(self, budget_mb: int, size: tuple[int, int], num_instances: int, alone: bool = False) -> None:
+        self.budget_mb, self.size, self.num_instances, self.alone = budget_mb, size, num_instances, alone
+        self.lock, self.given_up = multiprocessing.Lock(), False
+        rows = num_instances if budget_mb else 0
+        self.frames_N, self.place_N, self.used_1 = (shared(np.int64, n) for n in (rows, rows, 1))
+        self.place_N[:] = UNKNOWN
+        self.bytes = np.empty(0, np.uint8)
+        if budget_mb and not alone:
+            self._map(budget_mb * MB)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a process that is not forked gets: the budget, and nothing of what is kept."""
+        return {"budget_mb": self.budget_mb, "size": self.size, "num_instances": self.num_instances, "alone": True}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.size[0] * self.size[1] * 3
+
+    @property
+    def used_bytes(self) -> int:
+        return int(self.used_1[0])
+
+    @property
+    def kept(self) -> set[int]:
+        """The instances that are there, whole."""
+        return set(np.flatnonzero(self.place_N >= 0).tolist())
 
     def frames(
         self, index: int, wanted: np.ndarray, every: np.ndarray, decode: Callable[[np.ndarray], np.ndarray]
@@ -30,25 +64,64 @@ class FrameCache:
 
         Decodes and keeps `every` when that fits, else decodes `wanted` alone. Raises what `decode` raises for `wanted`.
         """
-        if index not in self.kept and not self._keep(index, every, decode):
+        place = self._find(index, every, decode)
+        if place < 0 or self.frames_N[index] != len(every):  # the file has changed since
             return decode(wanted)
-        numbers, frames = self.kept[index]
-        return frames[np.searchsorted(numbers, wanted)]
+        return self._at(place, len(every))[np.searchsorted(every, wanted)]
 
-    def _keep(self, index: int, every: np.ndarray, decode: Callable[[np.ndarray], np.ndarray]) -> bool:
-        """Whether the instance is kept now: it fits, and every frame of it decodes."""
-        size_bytes = len(every) * self.frame_bytes
-        if index in self.refused or len(every) > MAX_FRAMES or self.used_bytes + size_bytes > self._share_bytes():
-            return False
+    def _at(self, place: int, count: int) -> np.ndarray:
+        return self.bytes[place : place + count * self.frame_bytes].reshape(count, *self.size, 3)
+
+    def _find(self, index: int, every: np.ndarray, decode: Callable[[np.ndarray], np.ndarray]) -> int:
+        """Where the instance is kept; filled now when nobody came before, negative when it is not to be had."""
+        if len(every) > MAX_FRAMES:
+            return REFUSED
+        if self.alone and not len(self.bytes):
+            worker = get_worker_info()
+            self._map(self.budget_mb * MB // (worker.num_workers if worker else 1))
+        found, room = self._claim(index, len(every) * self.frame_bytes)
+        if found != UNKNOWN:
+            return found
+        place = REFUSED  # unless every frame decodes; the clip itself may lie before the damage
         try:
-            self.kept[index] = every, decode(every)
-        except VideoError:  # the clip itself may lie before the damage
-            self.refused.add(index)
-            return False
-        self.used_bytes += size_bytes
-        return True
+            self._at(room, len(every))[:] = decode(every)
+            place = room
+        except VideoError:
+            pass
+        finally:
+            self._publish(index, place, len(every))
+        return place
 
-    def _share_bytes(self) -> int:
-        """What this loader process may use."""
-        worker = get_worker_info()
-        return self.budget_mb * MB // (worker.num_workers if worker else 1)
+    def _claim(self, index: int, size_bytes: int) -> tuple[int, int]:
+        """The instance's place or state; UNKNOWN with room for it when it is the caller's to fill."""
+        if self.given_up or not self.lock.acquire(timeout=PATIENCE_S):
+            self.given_up = True
+            return REFUSED, 0
+        try:
+            found, room = int(self.place_N[index]), self.used_bytes
+            if found != UNKNOWN:
+                return found, 0
+            fits = room + size_bytes <= len(self.bytes)
+            self.place_N[index] = CLAIMED if fits else REFUSED
+            self.used_1[0] += size_bytes if fits else 0
+            return (UNKNOWN if fits else REFUSED), room
+        finally:
+            self.lock.release()
+
+    def _publish(self, index: int, place: int, count: int) -> None:
+        """Say that an instance is there, or why not; under the lock, so that all of it is seen before its place."""
+        if self.lock.acquire(timeout=PATIENCE_S):
+            self.place_N[index], self.frames_N[index] = place, count
+            self.lock.release()
+
+    def _map(self, size_bytes: int) -> None:
+        """Reserve the memory; without enough of it nothing is kept."""
+        try:
+            self.bytes = shared(np.uint8, size_bytes)
+        except (OSError, OverflowError, ValueError):
+            self.bytes = np.empty(0, np.uint8)
+
+
+def shared(dtype: Any, count: int) -> np.ndarray:
+    """An array of zeros that forked processes share; its memory goes when the last of them ends."""
+    return np.frombuffer(mmap.mmap(-1, max(1, count) * np.dtype(dtype).itemsize), dtype, count)

@@ -20,7 +20,8 @@ def generator(seed: int, epoch: int, index: int, stream: str) -> np.random.Gener
 
 def uniforms(seed: int, epoch: int, indices: Sequence[int] | Tensor, stream: str, count: int) -> Tensor:
     """float32 (B, count) in [0, 1): row b depends on (seed, epoch, indices[b], stream) alone."""
-    rows = [generator(seed, epoch, int(i), stream).random(count, dtype=np.float32) for i in indices]
+    numbers = indices.tolist() if isinstance(indices, Tensor) else [int(i) for i in indices]
+    rows = [generator(seed, epoch, i, stream).random(count, dtype=np.float32) for i in numbers]
     return torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, count)
 
 

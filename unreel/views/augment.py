@@ -2,12 +2,14 @@
 
 Every operation is a pure function `op(clips, u, ...)` of float clips (B, C, T, H, W) in [0, 1] and uniforms u (B, n) in
 [0, 1), one row a clip; DRAWS says n. A clip's result depends on its own row alone, and a static clip stays static.
+Uniforms may stay on the CPU, and do in training: who is chosen is then known without waiting for a GPU, and what is
+made of them (boxes, kernels, colour matrices) is small enough to be sent.
 
 Source: METHODS 1.2, 2 and 3.3 (IIC, IICv2, CVRL); colour semantics are torchvision's ColorJitter.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import permutations
 
 import torch
@@ -41,10 +43,26 @@ def between(u_B: Tensor, low: float, high: float) -> Tensor:
     return low + (high - low) * u_B
 
 
+def sent(x: Tensor, like: Tensor) -> Tensor:
+    """`x` where `like` is; a GPU is not waited for."""
+    return x.to(like.device, non_blocking=like.is_cuda)
+
+
+def constant(values: Sequence[float], like: Tensor) -> Tensor:
+    """A few numbers of the type of `like`, where it is."""
+    return sent(torch.tensor(values, dtype=like.dtype), like)
+
+
 def on_chosen(clips: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """`change(chosen clips, their rows)` in the place of the chosen clips; only they cost anything."""
-    rows = chosen_B.to(clips.device).nonzero()[:, 0]
-    return clips.index_copy(0, rows, change(clips[rows], rows)) if len(rows) else clips
+    """`change(chosen clips, their rows)` in the place of the chosen clips; only they cost anything.
+
+    The rows are where `chosen_B` is.
+    """
+    rows = chosen_B.nonzero()[:, 0]
+    if not len(rows):
+        return clips
+    there = sent(rows, clips)
+    return clips.index_copy(0, there, change(clips[there], rows))
 
 
 # Where: crops and flips.
@@ -53,7 +71,7 @@ def on_chosen(clips: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor]
 def crop_at(clips: Tensor, top_B: Tensor, left_B: Tensor, size: int) -> Tensor:
     """The (size, size) window of each clip whose corner is (top, left); (B, C, T, size, size)."""
     windows = clips.unfold(3, size, 1).unfold(4, size, 1)
-    return windows[torch.arange(len(clips), device=clips.device), :, :, top_B.to(clips.device), left_B.to(clips.device)]
+    return windows[torch.arange(len(clips), device=clips.device), :, :, sent(top_B, clips), sent(left_B, clips)]
 
 
 def check_fits(clips: Tensor, size: int) -> None:
@@ -108,8 +126,9 @@ def random_resized_crop(
     Source: tensorflow/models video_ssl, METHODS 3.3.
     """
     height, width = clips.shape[3:]
-    top_B, left_B, height_B, width_B = (x.to(clips) for x in sample_boxes(u, height, width, area, aspect))
-    y_BS, x_BS = axis_grid(top_B, height_B, height, size), axis_grid(left_B, width_B, width, size)
+    top_B, left_B, height_B, width_B = (x.to(clips.dtype) for x in sample_boxes(u, height, width, area, aspect))
+    y_BS = sent(axis_grid(top_B, height_B, height, size), clips)
+    x_BS = sent(axis_grid(left_B, width_B, width, size), clips)
     grid = torch.stack([x_BS[:, None].expand(-1, size, -1), y_BS[:, :, None].expand(-1, -1, size)], dim=3)
     out = F.grid_sample(clips.flatten(1, 2), grid, mode="bilinear", align_corners=False)
     return out.view(*clips.shape[:3], size, size)
@@ -164,9 +183,9 @@ def color_jitter(
     ranges = [(max(0.0, 1 - x), 1 + x) for x in (brightness, contrast, saturation)] + [(-hue, hue)]
 
     def jitter(chosen: Tensor, rows: Tensor) -> Tensor:
-        u_N = u[rows.to(u.device)].to(chosen)
+        u_N = u[rows].to(chosen.dtype)
         amounts = [between(u_N[:, k + 1], *ranges[k]) for k in range(4)]
-        orders_P4 = torch.tensor(ORDERS, device=chosen.device)
+        orders_P4 = torch.tensor(ORDERS, device=u.device)
         for op_N in orders_P4[uniform_index(u_N[:, 5], len(ORDERS))].T:
             chosen = recolor(chosen, op_N, amounts)
         return chosen
@@ -179,13 +198,13 @@ def recolor(clips: Tensor, op_B: Tensor, amounts: list[Tensor]) -> Tensor:
 
     All four are a 3x3 matrix and an offset, so a round of different operations is one batched product.
     """
-    eye, grey_3 = torch.eye(3).to(clips), clips.new_tensor(GREY)
+    eye, grey_3 = torch.eye(3).to(amounts[0]), constant(GREY, amounts[0])
     b, c, s = (a[:, None, None] for a in amounts[:3])
     matrices = (b * eye, c * eye.expand(len(clips), 3, 3), s * eye + (1 - s) * grey_3, hue_matrix(amounts[3]))
-    matrix_B33 = torch.stack(matrices, dim=1)[torch.arange(len(clips), device=clips.device), op_B]
-    grey_B = clips.mean(dim=(2, 3, 4)) @ grey_3
-    offset_B = torch.where(op_B == 1, (1 - amounts[1]) * grey_B, 0)
-    flat = torch.baddbmm(offset_B[:, None, None].expand(-1, 3, 1), matrix_B33, clips.flatten(2))
+    matrix_B33 = torch.stack(matrices, dim=1)[torch.arange(len(clips), device=op_B.device), op_B]
+    grey_B = clips.mean(dim=(2, 3, 4)) @ sent(grey_3, clips)
+    offset_B = torch.where(sent(op_B == 1, clips), sent(1 - amounts[1], clips) * grey_B, 0)
+    flat = torch.baddbmm(offset_B[:, None, None].expand(-1, 3, 1), sent(matrix_B33, clips), clips.flatten(2))
     return flat.clamp_(0, 1).view(clips.shape)
 
 
@@ -200,7 +219,7 @@ def hue_matrix(turn_B: Tensor) -> Tensor:
 
 def grayscale(clips: Tensor, u_B1: Tensor, p: float = 0.2) -> Tensor:
     """With chance p three equal channels of luma."""
-    grey_3 = clips.new_tensor(GREY)[:, None, None, None]
+    grey_3 = constant(GREY, clips)[:, None, None, None]
     return on_chosen(clips, u_B1[:, 0] < p, lambda chosen, _: (chosen * grey_3).sum(1, keepdim=True).expand_as(chosen))
 
 
@@ -218,8 +237,8 @@ def gaussian_blur(clips: Tensor, u_B2: Tensor, sigma: tuple[float, float] = (0.1
     radius = max(1, min(height, width) // 20)
 
     def blur(chosen: Tensor, rows: Tensor) -> Tensor:
-        sigma_N = between(u_B2[rows.to(u_B2.device), 1].to(chosen), *sigma)
-        return convolve_frames(chosen, gaussian_kernels(sigma_N, radius))
+        sigma_N = between(u_B2[rows, 1].to(chosen.dtype), *sigma)
+        return convolve_frames(chosen, sent(gaussian_kernels(sigma_N, radius), chosen))
 
     return on_chosen(clips, u_B2[:, 0] < p, blur)
 
@@ -244,4 +263,4 @@ def convolve_frames(clips: Tensor, kernel_BK: Tensor) -> Tensor:
 def normalize(clips: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(x - mean) / std for each channel."""
     shape = (-1, 1, 1, 1)
-    return (clips - clips.new_tensor(mean).view(shape)) / clips.new_tensor(std).view(shape)
+    return (clips - constant(mean, clips).view(shape)) / constant(std, clips).view(shape)

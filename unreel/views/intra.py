@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.views.augment import uniform_index
+from unreel.views.augment import sent, uniform_index
 
 NUM_CHUNKS = 4
 
@@ -19,7 +19,7 @@ NUM_CHUNKS = 4
 def take_frames(clips: Tensor, order_BT: Tensor) -> Tensor:
     """Frame t of the result is frame order_BT[b, t] of clip b; (B, C, T, H, W)."""
     rows_B1 = torch.arange(len(clips), device=clips.device)[:, None]
-    return clips.transpose(1, 2)[rows_B1, order_BT.to(clips.device)].transpose(1, 2)
+    return clips.transpose(1, 2)[rows_B1, sent(order_BT, clips)].transpose(1, 2)
 
 
 def repeat(clips: Tensor, u_B1: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def segment_shuffle(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor,
     order_BS = u_BS[:, :segments].argsort(dim=1, stable=True)
     length = num_frames // segments
     order_BSL = order_BS[:, :, None] * length + torch.arange(length, device=order_BS.device)
-    return take_frames(clips, order_BSL.flatten(1)), order_BS.to(clips.device)
+    return take_frames(clips, order_BSL.flatten(1)), sent(order_BS, clips)
 
 
 def rotate(clips: Tensor, u_B1: Tensor) -> Tensor:
@@ -91,10 +91,10 @@ def rotate(clips: Tensor, u_B1: Tensor) -> Tensor:
     height, width = clips.shape[3:]
     if height != width:
         raise InputError(f"rotation needs square frames, got {height} x {width}")
-    quarter_B = uniform_index(u_B1[:, 0], 3).to(clips.device) + 1
+    quarter_B = uniform_index(u_B1[:, 0], 3) + 1
     turned = torch.empty_like(clips)
     for quarter in (1, 2, 3):
-        rows = quarter_B == quarter
+        rows = sent((quarter_B == quarter).nonzero()[:, 0], clips)
         turned[rows] = torch.rot90(clips[rows], quarter, dims=(3, 4))
     return turned
 

@@ -152,7 +152,7 @@ class PairRecipe:
         source1 = self._augmented(frames[:, 0], clips, "clip0")
         source2 = source1 if self.options.pairs == "one-clip" else self._augmented(frames[:, -1], clips, "clip1")
         tensors = {"view1": make_view(first, source1, self.spec), "view2": make_view(second, source2, self.spec)}
-        views = Views(tensors, clips.index_B, clips.video_B, clips.start_s_B, clips.epoch)
+        views = Views(tensors, clips.index_B, clips.video_B, clips.start_s_B, clips.epoch, draw_B=clips.draw_B)
         if self.options.intra_negatives != "none":
             tensors["intra"] = self._broken(tensors["view1"], clips)
         if self.segments:
@@ -162,7 +162,8 @@ class PairRecipe:
         return views
 
     def _uniforms(self, clips: Clips, stream: str, count: int) -> Tensor:
-        return uniforms(self.seed, clips.epoch, clips.index_B, stream, count)
+        """Drawn on the CPU and left there: what is chosen by chance is known without waiting for a GPU."""
+        return uniforms(self.seed, clips.epoch, clips.chance_B, stream, count)
 
     def _in_time(self, clips: Clips) -> Tensor:
         """The frames, those of some instances backwards (lead-in included, so that residuals turn round too)."""
@@ -182,7 +183,7 @@ class PairRecipe:
             u_N = self._uniforms(clips, f"{which}/{op}", count * repeats).view(-1, count)
             if plain_B1 is not None and op not in ("crop", "flip"):
                 u_N = u_N.masked_fill(plain_B1.repeat_interleave(repeats, dim=0), 1.0)  # above every chance
-            return u_N.to(batch.device)
+            return u_N
 
         if self.options.consistent:
             return augmented(batch, how, draw, self.spec.size)
@@ -192,7 +193,7 @@ class PairRecipe:
 
     def _broken(self, view: Tensor, clips: Clips) -> Tensor:
         function, count = INTRA_NEGATIVES[self.options.intra_negatives]
-        return function(view, self._uniforms(clips, "intra", count(view.shape[2])).to(view.device))
+        return function(view, self._uniforms(clips, "intra", count(view.shape[2])))
 
 
 def strength(options: PairOptions, which: str) -> Augmentation:

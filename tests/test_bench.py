@@ -1,0 +1,326 @@
+"""`unreel bench`: the parts fit together, arithmetic is counted right, and the sentence follows from the figures."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from commands import call, refused
+from torch import nn
+
+from unreel.api import training as api
+from unreel.api.benching import bench
+from unreel.bench.advice import advice
+from unreel.bench.against import Comparison, alternate, like, read_changes
+from unreel.bench.figures import Figures, Flops, Loop
+from unreel.bench.loop import Effort, decode, middle
+from unreel.bench.peaks import count, peak_of
+from unreel.bench.step import PARTS, Taken, Trainer, timed_step
+from unreel.errors import InputError
+from unreel.methods import preset_of
+from unreel.models import build_backbone
+from unreel.training.device import fill_in
+from unreel.training.log import Log
+from unreel.training.loop import Job, on_device, one_step, set_up
+from unreel.video.manifest import inspect
+
+SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
+QUICK = ("--rounds", 1, "--loop-steps", 1)
+
+
+def made(**changes: Any) -> Figures:
+    """Figures of a step of 100 ms on 16 clips that the network fills."""
+    parts = dict.fromkeys(PARTS, 0.0) | {"views": 0.01, "forward": 0.03, "loss": 0.01, "backward": 0.04}
+    settings = {"device": "cuda", "workers": 2, "compile": "on", "channels_last": "on"}
+    plain = Figures(16, parts, 0.1, 0.15, Loop(0.101, 0.001), settings, {"cores": 16, "name": "made"})
+    return dataclasses.replace(plain, **changes)
+
+
+# What is measured.
+
+
+@pytest.fixture
+def job(motion_set: Path, tmp_path: Path, small: dict[str, Any], request: pytest.FixtureRequest) -> Job:
+    config, settings = api.with_options(getattr(request, "param", "moco"), small | {"steps": 8})
+    if hasattr(config, "queue_size"):
+        config = dataclasses.replace(config, queue_size=8)
+    (tmp_path / "run").mkdir()
+    manifest = inspect(motion_set / "train.txt", check="fast", shots=False)
+    return api.build_job(tmp_path / "run", manifest, getattr(request, "param", "moco"), config, fill_in(settings))
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """A clock that goes on by one second at each look."""
+    from unreel.bench import step
+
+    now = [0.0]
+
+    def look() -> float:
+        now[0] += 1
+        return now[0]
+
+    monkeypatch.setattr(step.time, "perf_counter", look)
+    yield now
+
+
+def test_the_parts_of_a_step_are_disjoint_stretches_of_it(job: Job, ticking: list[float]) -> None:
+    trainer = Trainer(job, *set_up(job))
+    clips, _ = decode(job, rounds=1)
+    began = ticking[0]
+    taken = timed_step(trainer, clips, 0)
+    assert list(taken.parts) == list(PARTS)
+    assert sum(taken.parts.values()) == taken.step_s == ticking[0] - began - 1
+    assert taken.parts["forward"] == taken.parts["teacher"] == 1  # moco: the network once, its teacher once
+    assert taken.parts["loss"] == 3  # before, between and after the two
+
+
+@pytest.mark.parametrize("job", ["moco", "iic"], indirect=True)
+def test_the_step_that_is_timed_is_the_step_of_the_loop(job: Job) -> None:
+    clips, _ = decode(job, rounds=1)
+    states = []
+    before = {n: t.clone() for n, t in job.method.state_dict().items()}
+    for timed in (False, True):
+        job.method.load_state_dict(before)
+        trainer = Trainer(job, *set_up(job))
+        for step in range(2):
+            if timed:
+                timed_step(trainer, clips, step)
+            else:
+                one_step(job, *trainer[1:], on_device(clips, trainer.fabric), step, Log(job, quiet=True))
+        states.append({n: t.clone() for n, t in job.method.state_dict().items()})
+    assert [n for n in states[0] if not torch.equal(states[0][n], states[1][n])] == []
+    assert not torch.equal(before["backbone.stem.0.weight"], states[0]["backbone.stem.0.weight"])
+    assert not any("_compiled_call_impl" in vars(module) for module in job.method.modules())
+
+
+def test_the_step_of_median_length_keeps_its_own_parts() -> None:
+    taken = [Taken({"views": 10 - s, "backward": s - (10 - s)}, s) for s in (7.0, 5.5, 9.0)]
+    assert middle(taken) == taken[0]
+
+
+def test_json_has_its_schema_and_the_parts_sum_to_no_more_than_the_step(motion_set: Path) -> None:
+    done = call("bench", motion_set / "train.txt", "--method", "iic", *SMALL, *QUICK, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert list(found) == [
+        *("settings", "machine", "data", "batch_size", "decode", "parts", "step", "loop", "flops", "network_calls"),
+        *("memory", "bottleneck"),
+    ]
+    assert list(found["parts"]) == list(PARTS)
+    assert all(part.keys() == {"seconds", "share", "clips_per_s"} for part in found["parts"].values())
+    assert sum(part["seconds"] for part in found["parts"].values()) <= found["step"]["seconds"] + 1e-9
+    assert found["loop"].keys() == {"step_s", "wait_s", "data_wait", "clips_per_s", "mfu"}
+    assert 0 < found["loop"]["wait_s"] < found["loop"]["step_s"]
+    assert found["decode"].keys() == {"seconds", "clips_per_s", "processes"}
+    assert found["flops"]["forward"] > 0 and found["loop"]["mfu"] is None and found["step"]["mfu"] is None
+    assert found["network_calls"] == [{"clips": 12, "gradient": True}]
+    assert found["bottleneck"].keys() == {"bottleneck", "sentence"} and found["bottleneck"]["sentence"].endswith(".")
+    assert (found["settings"]["method"], found["batch_size"], found["data"]["videos"]) == ("iic", 4, 16)
+    assert found["memory"]["batch_mb"] == pytest.approx(4 * 2 * 9 * 37 * 49 * 3 / 2**20)
+
+
+def test_made_videos_stand_in_and_the_table_is_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unreel.api.benching.SYNTHETIC", 8)
+    monkeypatch.setenv("COLUMNS", "200")
+    done = call("bench", *SMALL, *QUICK, "--rank-weight", 0, "--held-out", 0)
+    assert done.code == 0, done.err
+    for part in PARTS.values():
+        assert part in done.out
+    assert "GFLOP a step" in done.out and "no MFU" in done.out and "bottleneck: " in done.out
+
+
+def test_few_of_many_videos_are_looked_at(motion_set: Path, small: dict[str, Any]) -> None:
+    found = bench(motion_set, effort=Effort(1, 1, max_videos=9), **small)
+    assert found.figures is not None and found.figures.data["videos"] == 9
+
+
+# Two settings in turn.
+
+
+def test_two_settings_alternate(motion_set: Path, small: dict[str, Any]) -> None:
+    found = bench(motion_set, against="batch_size=2,optimizer=sgd", effort=Effort(2, 1), **small)
+    told = found.to_json()["against"]
+    assert told["changes"] == {"batch_size": 2, "optimizer": "sgd"}
+    assert len(told["given"]) == len(told["changed"]) == 2
+    assert told["ratio"]["lowest"] <= told["ratio"]["median"] <= told["ratio"]["highest"]
+    assert told["sentence"].startswith("batch_size=2 optimizer=sgd")
+
+
+def test_alternation_and_the_spread_of_the_ratio() -> None:
+    ran: list[str] = []
+
+    def run(name: str, clips: int, seconds: Iterator[float]) -> Any:
+        def one() -> tuple[int, Loop]:
+            ran.append(name)
+            return clips, Loop(next(seconds), 0.0)
+
+        return one
+
+    found = alternate(run("a", 4, iter([1.0, 2.0, 4.0])), run("b", 8, iter([1.0, 2.0, 2.0])), 3, {"batch_size": 8})
+    assert ran == ["a", "b"] * 3
+    assert found == Comparison({"batch_size": 8}, [4.0, 2.0, 1.0], [8.0, 4.0, 4.0])
+    assert found.ratios == [2.0, 2.0, 4.0]
+    assert found.sentence() == "batch_size=8 is faster: 2.00 times the clips/s (2.00 to 4.00)."
+    assert "no difference" in Comparison({"size": 8}, [1.0, 1.0], [0.9, 1.2]).sentence()
+    assert "slower" in Comparison({"size": 8}, [1.0, 1.0], [0.9, 0.8]).sentence()
+
+
+def test_changes_are_read_by_the_type_of_the_field() -> None:
+    parts = preset_of("iic")
+    text = "batch_size=32, --lr=1e-3,num-frames=4,decay_all=off,augment=cvrl"
+    wanted = {"batch_size": 32, "lr": 1e-3, "num_frames": 4, "decay_all": False, "augment": "cvrl"}
+    assert read_changes(text, parts) == wanted
+    assert type(like(0.5, "1", "momentum")) is float and like(True, "yes", "flip") is True
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("bach_size=4", "unknown field of --against 'bach_size'. Did you mean 'batch_size'"),
+        ("batch_size", "field=value"),
+        ("batch_size=many", "batch_size is a number"),
+        ("flip=perhaps", "on or off"),
+        ("drops=1", "drops"),
+        (" , ", "names no field"),
+    ],
+)
+def test_what_is_no_change_is_refused(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read_changes(text, preset_of("iic"))
+
+
+def test_refusals_come_before_anything_is_looked_at(tmp_path: Path, motion_set: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    refused("bench", nowhere, *SMALL, says=("nowhere",))
+    refused("bench", nowhere, *SMALL, "--against", "optimizer=adamm", says=("unknown optimizer 'adamm'", "adamw"))
+    refused("bench", nowhere, *SMALL, "--against", "batch_size=-1", says=("batch_size", "-1"))
+    refused("bench", nowhere, *SMALL, "--rounds", 0, says=("rounds must be at least 1, got 0",))
+    refused("bench", motion_set / "test.txt", *SMALL, "--batch-size", 64, says=("no batch of 64", "--batch-size"))
+
+
+# Arithmetic.
+
+
+class Flat(nn.Module):
+    """A convolution, its depthwise cousin, and a matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.apart = (
+            nn.Conv3d(3, 8, (1, 3, 3), bias=False),
+            nn.Conv3d(8, 8, (3, 1, 1), groups=8, bias=False),
+        )
+        self.line = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.line(self.apart(self.dense(x)).mean(dim=(2, 3, 4))).sum()
+
+
+def test_flops_of_grouped_convolutions_and_of_gradients_that_are_not_wanted() -> None:
+    network, x = Flat(), torch.rand(2, 3, 6, 10, 10)
+    dense = 2 * 2 * (8 * 6 * 8 * 8) * (3 * 9)  # clips, multiply and add, outputs, inputs of each
+    apart, line = 2 * 2 * (8 * 4 * 8 * 8) * 3, 2 * 2 * 5 * 8
+    counted = count(lambda: network(x))
+    assert counted.forward == dense + apart + line
+    assert counted.backward == dense + 2 * apart + 2 * line  # the clips themselves get no gradient
+
+
+def test_flops_of_tiny_against_a_hand_count() -> None:
+    """Outputs of each convolution times its inputs, by the table in tiny.py, for 2 clips of 8 x 64 x 64."""
+
+    def separated(maps: int, inputs: int, outputs: int, in_frames: int, out_frames: int, side: int) -> int:
+        across = outputs * in_frames * side**2 * inputs * 9  # 1x3x3, before time is strided
+        return maps * (across + outputs * out_frames * side**2 * 3)
+
+    stem = 16 * 8 * 16**2 * 3 * 3 * 49
+    stage1 = separated(2, 16, 16, 8, 8, 16)
+    stage2 = separated(1, 16, 32, 8, 4, 8) + separated(1, 32, 32, 4, 4, 8) + 32 * 4 * 8**2 * 16
+    stage3 = separated(1, 32, 64, 4, 2, 4) + separated(1, 64, 64, 2, 2, 4) + 64 * 2 * 4**2 * 32
+    stage4 = separated(1, 64, 128, 2, 2, 4) + separated(1, 128, 128, 2, 2, 4) + 128 * 2 * 4**2 * 64
+    whole = 2 * 2 * (stem + stage1 + stage2 + stage3 + stage4)
+    network = build_backbone("tiny")
+    counted = count(lambda: network(torch.rand(2, 3, 8, 64, 64)).mean())
+    assert counted.forward == whole
+    assert counted.backward == 2 * whole - 2 * 2 * stem  # no gradient for the clips
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "tf32", "tflops"),
+    [
+        ("NVIDIA H100 80GB HBM3", "bf16-mixed", True, 989),
+        ("NVIDIA H100 PCIe", "bf16-mixed", True, 756),
+        ("NVIDIA A100-SXM4-80GB", "32-true", True, 156),
+        ("NVIDIA A100-SXM4-80GB", "32-true", False, 19.5),
+        ("NVIDIA A10", "bf16-mixed", True, 125),
+        ("NVIDIA A10G", "bf16-mixed", True, None),
+        ("Tesla T4", "bf16-mixed", True, None),
+        ("Tesla T4", "32-true", True, 8.1),
+        ("AMD EPYC", "32-true", False, None),
+        ("", "32-true", False, None),
+    ],
+)
+def test_published_peaks(name: str, precision: str, tf32: bool, tflops: float | None) -> None:
+    found = peak_of(name, precision, tf32)
+    if tflops is None:
+        assert found is None
+    else:
+        assert found is not None and found.flops_per_s == tflops * 1e12 and "data sheet" in found.source
+
+
+def test_mfu_is_arithmetic_over_time_over_peak() -> None:
+    flops = Flops(forward=10**12, backward=2 * 10**12, peak_per_s=60e12, peak_source="made")
+    assert flops.mfu(0.1) == pytest.approx(0.5)
+    assert Flops(10**12, 10**12).mfu(0.1) is None
+
+
+# The sentence.
+
+
+def test_waiting_for_data_says_how_many_processes_would_do() -> None:
+    found = advice(made(decode_s=0.45, loop=Loop(0.3, 0.2)))
+    assert found.bottleneck == "data"
+    assert "waits for data 67% of the time" in found.sentence and "one process decodes 36 clips/s" in found.sentence
+    assert found.sentence.endswith("--workers 5 would keep up.")
+    alone = made(decode_s=0.08, loop=Loop(0.18, 0.08), settings={"device": "cuda", "workers": 0})
+    assert "the loop decodes by itself" in advice(alone).sentence and "--workers 1" in advice(alone).sentence
+
+
+def test_without_cores_the_files_must_get_cheaper() -> None:
+    starved = made(decode_s=4.0, loop=Loop(0.3, 0.2))
+    assert "40 processes would be needed on 16 cores: pack the corpus (unreel pack)" in advice(starved).sentence
+    packed = dataclasses.replace(starved, data={"packed": True})
+    assert "packed already" in advice(packed).sentence and "unreel pack" not in advice(packed).sentence
+    assert "The cores are taken" in advice(made(decode_s=0.2, loop=Loop(0.3, 0.2))).sentence
+
+
+def test_each_part_can_be_the_bottleneck() -> None:
+    for part, word in (("views", "--augment"), ("move", "--size"), ("memory", "--batch-size 32"), ("loss", "head")):
+        parts = made().parts | {"backward": 0.0, part: 0.05}
+        found = advice(made(parts=parts))
+        assert found.bottleneck == ("optimiser" if part == "memory" else part) and word in found.sentence
+
+
+def test_a_gpu_that_idles_gets_more_to_do() -> None:
+    slow = Flops(10**11, 2 * 10**11, 30e12, "made")  # 10 % of its peak
+    small = made(flops=slow, peak_memory_mb=10.0, memory_mb=100.0)
+    assert "10% of the device's peak and uses 10% of its memory: --batch-size 32" in advice(small).sentence
+    off = dataclasses.replace(small, settings=small.settings | {"compile": "off"})
+    assert advice(off).sentence.endswith("set --compile on.")
+    assert "its memory filled" in advice(dataclasses.replace(small, peak_memory_mb=90.0)).sentence
+    busy = dataclasses.replace(small, flops=Flops(10**12, 2 * 10**12, 60e12, "made"))
+    assert advice(busy).bottleneck == "network"
+
+
+def test_on_a_cpu_loader_and_network_share_the_cores() -> None:
+    settings = {"device": "cpu", "workers": 1}
+    found = advice(made(loop=Loop(0.2, 0.001), settings=settings, machine={"cores": 2}))
+    assert found.bottleneck == "processor" and "2.0 times as long" in found.sentence
+    assert "1 loader process shares 2 cores" in found.sentence
+    assert (
+        advice(made(settings=settings)).bottleneck == "network"
+        and "or a GPU" in advice(made(settings=settings)).sentence
+    )

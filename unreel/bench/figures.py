@@ -1,0 +1,131 @@
+"""What was measured, as plain numbers: for the table, for JSON, and for the sentence that says what to change."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+from unreel.bench.step import PARTS
+
+
+@dataclass
+class Loop:
+    """The real loop with its loader: seconds of a step, and how many of them it waits for a batch."""
+
+    step_s: float
+    wait_s: float
+
+    @property
+    def data_wait(self) -> float:
+        """Share of a step."""
+        return self.wait_s / self.step_s
+
+
+@dataclass
+class Flops:
+    """Arithmetic of one step's network and heads, and the device's published peak (0 where unknown)."""
+
+    forward: int = 0
+    backward: int = 0
+    peak_per_s: float = 0.0
+    peak_source: str = "not in the table of published peaks"
+
+    def mfu(self, step_s: float) -> float | None:
+        """Share of the peak that a step of so many seconds reaches; None without one."""
+        return (self.forward + self.backward) / step_s / self.peak_per_s if self.peak_per_s else None
+
+
+@dataclass
+class Figures:
+    """One setting on one machine and one set of videos.
+
+    A clip is an instance with all its views, as in a run's log. `parts` are seconds of the step whose length was the
+    median, so they sum to no more than `step_s`; `decode_s` is one batch in one process. Memory is in MB.
+    """
+
+    batch_size: int
+    parts: dict[str, float]
+    step_s: float
+    decode_s: float
+    loop: Loop
+    settings: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    flops: Flops = field(default_factory=Flops)
+    network_calls: list[tuple[int, bool]] = field(default_factory=list)
+    batch_mb: float = 0.0
+    peak_memory_mb: float = 0.0
+    memory_mb: float = 0.0
+
+    @property
+    def processes(self) -> int:
+        """Loader processes; without any the loop itself decodes."""
+        return max(1, int(self.settings.get("workers", 1)))
+
+    def share(self, *names: str) -> float:
+        """Of the step."""
+        return sum(self.parts.get(name, 0.0) for name in names) / self.step_s
+
+    def clips_per_s(self, seconds: float) -> float:
+        return self.batch_size / seconds if seconds > 0 else float("inf")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers under stable names."""
+        own = {"settings": self.settings, "machine": self.machine, "data": self.data, "batch_size": self.batch_size}
+        parts = {
+            name: {"seconds": s, "share": s / self.step_s, "clips_per_s": self.clips_per_s(s) if s else None}
+            for name, s in self.parts.items()
+        }
+        decode = {"seconds": self.decode_s, "clips_per_s": self.clips_per_s(self.decode_s), "processes": self.processes}
+        loop = asdict(self.loop) | {
+            "data_wait": self.loop.data_wait,
+            "clips_per_s": self.clips_per_s(self.loop.step_s),
+            "mfu": self.flops.mfu(self.loop.step_s),
+        }
+        step = {
+            "seconds": self.step_s,
+            "clips_per_s": self.clips_per_s(self.step_s),
+            "mfu": self.flops.mfu(self.step_s),
+        }
+        calls = [{"clips": clips, "gradient": gradient} for clips, gradient in self.network_calls]
+        memory = {"batch_mb": self.batch_mb, "peak_mb": self.peak_memory_mb, "device_mb": self.memory_mb}
+        return own | {
+            "decode": decode,
+            "parts": parts,
+            "step": step,
+            "loop": loop,
+            "flops": asdict(self.flops),
+            "network_calls": calls,
+            "memory": memory,
+        }
+
+
+def tables(found: Figures) -> Group:
+    """What a person reads: the parts of a step, and the loop beside its two halves."""
+    step = Table(title=title(found), title_justify="left")
+    for name in ("part of a step", "ms", "share", "clips/s"):
+        step.add_column(name, justify="left" if name.startswith("part") else "right")
+    for name, seconds in found.parts.items():
+        rate = f"{found.clips_per_s(seconds):.0f}" if seconds else ""
+        step.add_row(PARTS[name], f"{1000 * seconds:.1f}", f"{found.share(name):.0%}", rate)
+    whole = Table(title="the loop", title_justify="left")
+    for name in ("", "clips/s", "ms a batch"):
+        whole.add_column(name, justify="right" if name else "left")
+    decode_s = found.decode_s / found.processes
+    many = "1 process" if found.processes == 1 else f"{found.processes} processes, if they had the machine alone"
+    for what, seconds in (
+        (f"decoding, {many}", decode_s),
+        ("a step, its batch at hand", found.step_s),
+        (f"the loop, waiting {found.loop.data_wait:.0%}", found.loop.step_s),
+    ):
+        whole.add_row(what, f"{found.clips_per_s(seconds):.1f}", f"{1000 * seconds:.1f}")
+    return Group(step, whole)
+
+
+def title(found: Figures) -> str:
+    """The settings that the figures belong to."""
+    s, m = found.settings, found.machine
+    what = f"{s.get('method')}, {s.get('backbone')}, {s.get('num_frames')} x {s.get('size')} x {s.get('size')}"
+    where = f"{m.get('name', s.get('device'))}, {s.get('precision')}, workers {s.get('workers')}"
+    return f"{what}, batch {found.batch_size}; {where}"

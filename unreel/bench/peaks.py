@@ -1,0 +1,100 @@
+"""How fast a device can be, and how much arithmetic a step is: the two halves of MFU.
+
+MFU is the share of the device's published peak that the network's own arithmetic reaches; recomputed or wasted work
+does not count. Source: Chowdhery et al. 2022 (PaLM), appendix B.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+
+class Peak(NamedTuple):
+    """Dense TFLOP/s of a device: bfloat16 and TF32 on its tensor cores, float32 beside them; None where it has none."""
+
+    bf16: float | None
+    tf32: float | None
+    fp32: float
+
+
+DATASHEET = "NVIDIA's data sheet of the {name}, dense figures (without sparsity)"
+# Part of the device's name -> peak; the first that fits counts, so the longer names stand first.
+PEAKS: dict[str, Peak] = {
+    "H200": Peak(989.0, 495.0, 67.0),
+    "H100 PCIe": Peak(756.0, 378.0, 51.0),
+    "H100 NVL": Peak(835.0, 418.0, 60.0),
+    "H100": Peak(989.0, 495.0, 67.0),
+    "A100": Peak(312.0, 156.0, 19.5),
+    "L40S": Peak(362.0, 183.0, 91.6),
+    "A10": Peak(125.0, 62.5, 31.2),
+    "L4": Peak(121.0, 60.0, 30.3),
+    "V100 SXM2": Peak(None, None, 15.7),
+    "T4": Peak(None, None, 8.1),
+}
+
+
+class Known(NamedTuple):
+    """A peak in FLOP/s, and where it was published."""
+
+    flops_per_s: float
+    source: str
+
+
+def peak_of(device_name: str, precision: str, tf32: bool) -> Known | None:
+    """The published peak of a device for the run's precision; None where it is not in the table (every CPU)."""
+    words = device_name.replace("-", " ").split()
+    for name, peak in PEAKS.items():
+        if all(part in words for part in name.split()):
+            kind = "bf16" if precision.startswith("bf16") else "tf32" if tf32 and peak.tf32 else "fp32"
+            tflops: float | None = getattr(peak, kind)
+            return Known(tflops * 1e12, f"{kind}, {DATASHEET.format(name=name)}") if tflops else None
+    return None
+
+
+class Arithmetic(NamedTuple):
+    """FLOPs of a step: a multiplication and an addition are two."""
+
+    forward: int
+    backward: int
+
+    @property
+    def step(self) -> int:
+        return self.forward + self.backward
+
+
+def count(forward: Callable[[], torch.Tensor]) -> Arithmetic:
+    """FLOPs of the convolutions and matrix products that `forward`, which returns a scalar, and its gradient run.
+
+    Element-wise work (normalisation, activations, losses) is not counted, as is usual for MFU. A compiled network must
+    run as written.
+    """
+    mapping: Any = {torch.ops.aten.convolution_backward: convolution_backward}
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        loss = forward()
+        there = counter.get_total_flops()
+        loss.backward()
+    return Arithmetic(there, counter.get_total_flops() - there)
+
+
+def convolution_backward(
+    grad_out_shape: Sequence[int],
+    x_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    _bias: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    _output_padding: Any,
+    _groups: int,
+    output_mask: Sequence[bool],
+    out_shape: Any = None,
+) -> int:
+    """As much as the forward pass for each of the two gradients that is wanted.
+
+    Torch's own formula for the weights' gradient takes grouped convolutions for dense ones.
+    """
+    once: int = conv_flop_count(list(x_shape), list(weight_shape), list(grad_out_shape), transposed=transposed)
+    return once * (bool(output_mask[0]) + bool(output_mask[1]))
