@@ -196,7 +196,7 @@ class Coding:
 
 def write_timed(path: str | Path, frames: Iterable[tuple[int, np.ndarray]], coding: Coding) -> None:
     """`write` for frames that come with the tick at which each is shown, ascending."""
-    part = Path(f"{path}.part")
+    part = Path(f"{path}.{os.getpid()}.part")  # a process that outlived its killed parent may still write its own
     try:
         _encode(part, frames, coding)
         os.replace(part, path)
