@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from evaluations import recall_at_k
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
@@ -13,7 +14,6 @@ from unreel.evaluation import floors
 from unreel.evaluation.bootstrap import resampled
 from unreel.evaluation.features import INTACT, JOINT, TRAINED, Block, Source, VideoFeatures
 from unreel.evaluation.motion import MotionProtocol, compared, evaluate_motion, said, sentence, tampered
-from unreel.evaluation.ranking import recall_at_k
 from unreel.evaluation.reliance import (
     Reliance,
     draw_chance,
