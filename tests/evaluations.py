@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unreel.evaluation import suite
 from unreel.evaluation.features import Progress
+from unreel.evaluation.ranking import Sides
 from unreel.evaluation.result import Result
-from unreel.evaluation.retrieval import RetrievalProtocol
+from unreel.evaluation.retrieval import RetrievalProtocol, figures
 from unreel.models.encoder import Encoder
 from unreel.types import Instance
 
@@ -111,6 +114,14 @@ def save(folder: Path, data: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(data))
     return folder
+
+
+def recall_at_k(
+    query: np.ndarray, gallery: np.ndarray, query_labels: list[str], gallery_labels: list[str], ks: Sequence[int]
+) -> dict[int, float]:
+    """The R@k of a retrieval table, by its number."""
+    found = figures(Sides(query, gallery), (query_labels, gallery_labels), ks)
+    return {k: float(found[f"R@{k}"].mean()) for k in ks}
 
 
 def retrieve(

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evaluations import retrieve
+from evaluations import recall_at_k, retrieve
 from rich.console import Console
 
 from unreel.errors import InputError, NonFiniteError
 from unreel.evaluation import floors, lists
 from unreel.evaluation.features import Block, Source, video_features
-from unreel.evaluation.ranking import Sides, average_precisions, first_correct, nearest, recall_at_k
+from unreel.evaluation.ranking import Sides, average_precisions, first_correct, nearest
 from unreel.evaluation.result import Result
 from unreel.evaluation.retrieval import RetrievalProtocol, protocol_named
 from unreel.models.encoder import Encoder, EncoderSpec, encode

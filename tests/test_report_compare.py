@@ -113,7 +113,7 @@ def test_what_is_no_seed_is_not_averaged(tmp_path: Path) -> None:
     longer = [evaluation(tmp_path / f"l{n}", run=f"r-{n}", seed=n, training={"steps": n}) for n in range(2)]
     assert len(learned(compare(longer))[0]) == 2
     seeded = [evaluation(tmp_path / f"s{n}", run="r-0", seed=n) for n in range(2)]
-    assert [row.name for row in learned(compare(seeded))[0]] == ["r-*"]
+    assert [row.name for row in learned(compare(seeded))[0]] == ["r-0"]
 
 
 @pytest.mark.parametrize(

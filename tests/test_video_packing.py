@@ -17,7 +17,7 @@ import pytest
 from videos import CLOSED, FAST_VP9, HEVC, OPEN, UNEVEN, encode, encode_sound, encode_turned, number_of, numbers
 
 from unreel.errors import InputError
-from unreel.video import file, packed
+from unreel.video import file, packed, packing
 from unreel.video.addresses import is_packed
 from unreel.video.manifest import Manifest, inspect
 from unreel.video.pack_jobs import jobs_of
@@ -338,3 +338,24 @@ def test_other_files_are_left_to_the_demuxer(tmp_path: Path) -> None:
     late = encode(tmp_path / "l.mp4", options={"bf": "0"}, pts=range(100, 160)).read_bytes()
     for data in (reordered, sound, late, b"", b"\0" * 100, reordered[:200]):
         assert index_of_piece(data) is None
+
+
+def test_who_still_writes_is_waited_for_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of a packer that was killed holds the lock it was forked with until it is gone."""
+    (tmp_path / "in").mkdir()
+    encode(tmp_path / "in/a.mp4", 10)
+    out = tmp_path / "out"
+    (out / ".packing").mkdir(parents=True)
+    hold = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); time.sleep({})"
+    for seconds, wait_s, ends in ((60, 0.2, "refused"), (1, 30, "packed")):
+        monkeypatch.setattr(packing, "WAIT_S", wait_s)
+        command = [sys.executable, "-c", hold.format(seconds), out / ".packing" / "lock"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None and other.stdout.readline()
+            if ends == "refused":
+                with pytest.raises(InputError, match="another unreel packs into it"):
+                    pack(tmp_path / "in", out, SETTINGS)
+                other.kill()
+            else:
+                assert pack(tmp_path / "in", out, SETTINGS).pieces == 1
+                assert other.wait(10) == 0, "it had gone by itself"

@@ -64,18 +64,6 @@ def first_correct(sides: Sides, query_labels: Sequence[str], gallery_labels: Seq
     return np.concatenate(ranks)
 
 
-def recall_at_k(
-    query_QD: np.ndarray,
-    gallery_ND: np.ndarray,
-    query_labels: Sequence[str],
-    gallery_labels: Sequence[str],
-    ks: Sequence[int],
-) -> dict[int, float]:
-    """Percentage of queries with their class among the k nearest gallery videos; a k above N means all N."""
-    ranks = first_correct(Sides(query_QD, gallery_ND), query_labels, gallery_labels)
-    return {k: 100.0 * float(np.mean(ranks < min(k, len(gallery_ND)))) for k in ks}
-
-
 def average_precisions(sides: Sides, query_labels: Sequence[str], gallery_labels: Sequence[str]) -> np.ndarray:
     """Average precision of each query's ranking of the whole gallery, float64 (Q,) in 0..1; 0 without its class.
 

@@ -213,9 +213,15 @@ def row_of(group: Sequence[Entry]) -> Row:
             values = [f.value for f in found]
             cells[column.title] = Cell(Figure(mean(values)), len(values), stdev(values))
     names = [e.name for e in group]
-    name = names[0] if len(names) == 1 else re.sub(r"\d+", "*", group[0].summary.run)
+    name = names[0] if len(names) == 1 else starred([e.summary.run for e in group])
     members = [f"{e.name} (run {e.summary.run}, {e.summary.checkpoint})" for e in group]
     return Row(name, about(group[0].summary), cells, members=members)
+
+
+def starred(names: Sequence[str]) -> str:
+    """One name for several that are alike but for digits: * where these differ."""
+    parts = zip(*(re.split(r"(\d+)", name) for name in names), strict=True)
+    return "".join(part[0] if len(set(part)) == 1 else "*" for part in parts)
 
 
 def floor_rows(groups: Sequence[Sequence[Entry]], rows: Sequence[Row]) -> list[Row]:

@@ -9,9 +9,11 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 from unreel.errors import DiskError, InputError
 from unreel.video import packed
@@ -21,9 +23,11 @@ from unreel.video.manifest import Manifest, Quarantined, inspect
 from unreel.video.pack_index import write_index
 from unreel.video.pack_jobs import gather
 from unreel.video.piece import PackSettings
+from unreel.video.processes import WATCH_S
 from unreel.video.shards import write_whole
 
 PLAN = "plan.json"
+WAIT_S = 10 * WATCH_S  # that a packer waits for the processes of one that was killed
 
 
 @dataclass(frozen=True)
@@ -135,15 +139,25 @@ def refuse_other(source: Path, out: Path, settings: PackSettings, asked: str) ->
 def locked(out: Path) -> Iterator[None]:
     """One process alone packs into OUT. Raises InputError when another does.
 
-    A POSIX lock: unlike one of flock, it is not held on by coding processes that outlive a killed parent for a moment.
+    The lock is of the kind that forked processes hold too: those of a packer that was killed live on for a moment,
+    writing where the next one would read, so the next one waits until they are gone.
     """
     (out / WORK).mkdir(parents=True, exist_ok=True)
     with (out / WORK / "lock").open("w") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{out}: another unreel packs into it; wait for it or choose another folder") from error
+        deadline_s = time.monotonic() + WAIT_S
+        while not _taken(lock):
+            if time.monotonic() > deadline_s:
+                raise InputError(f"{out}: another unreel packs into it; wait for it or choose another folder")
+            time.sleep(0.1)
         yield
+
+
+def _taken(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def planned(
