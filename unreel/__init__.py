@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unreel.report.run_page import write_report
     from unreel.types import Embeddings
     from unreel.video.manifest import inspect
+    from unreel.video.packing import pack
     from unreel.video.synth import make_set
 
 # Resolved on first use, so that `unreel --help` and loader processes don't wait for torch.
@@ -29,6 +30,7 @@ _HOMES = {
     "write_report": "unreel.report.run_page",
     "make_set": "unreel.video.synth",
     "inspect": "unreel.video.manifest",
+    "pack": "unreel.video.packing",
     "load_encoder": "unreel.models.encoder",
     "Encoder": "unreel.models.encoder",
     "Embeddings": "unreel.types",
@@ -44,6 +46,7 @@ __all__ = [
     "inspect",
     "load_encoder",
     "make_set",
+    "pack",
     "pretrain",
     "resume",
     "write_report",

@@ -19,7 +19,8 @@ from torch import Tensor
 class Instance:
     """What instance discrimination discriminates: a whole short video, or one segment of a long recording.
 
-    `video` numbers the file, so that segments of one recording know each other; times are seconds in the file.
+    `video` numbers the recording, so that segments of one know each other; times are seconds in the file, which begins
+    `offset_s` seconds into its recording (0 but for pieces of a packed corpus).
     """
 
     path: str
@@ -28,6 +29,7 @@ class Instance:
     end_s: float
     label: str = ""
     group: str = ""
+    offset_s: float = 0.0
 
 
 @dataclass

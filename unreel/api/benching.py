@@ -18,6 +18,7 @@ from unreel.methods import DEFAULT
 from unreel.settings import Settings
 from unreel.training.device import fill_in
 from unreel.training.loop import Job, set_up
+from unreel.video.addresses import is_packed, is_remote
 from unreel.video.layouts import find_videos
 from unreel.video.manifest import Manifest, inspect, require_usable
 from unreel.video.synth import make_set
@@ -100,8 +101,10 @@ def videos(source: Path | None, aside: Path, most: int) -> tuple[Manifest, dict[
     if source is None:
         make_set(aside / "videos", classes=4, videos=SYNTHETIC // 4)
         return inspect(aside / "videos", check="fast", shots=False), {"source": "synthetic", "videos": SYNTHETIC}
-    manifest = inspect(*sampled(source.resolve(), aside, most), check="fast", shots=False)
-    return manifest, {"source": str(source), "videos": len(manifest.videos)}
+    source = source if is_remote(source) else source.resolve()
+    packed = is_packed(source)
+    manifest = inspect(*((source, None) if packed else sampled(source, aside, most)), check="fast", shots=False)
+    return manifest, {"source": str(source), "videos": len(manifest.videos), "packed": packed}
 
 
 def sampled(source: Path, aside: Path, most: int) -> tuple[Path, Path | None]:

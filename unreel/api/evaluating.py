@@ -23,6 +23,7 @@ from unreel.report.run_page import write_report
 from unreel.training.checkpoint import replace_text
 from unreel.training.run import CONFIG, versions
 from unreel.types import Instance
+from unreel.video.addresses import spelled
 from unreel.video.box_sets import DetectionSet
 from unreel.video.dataset import default_workers
 from unreel.video.labelled import LabelledSet, load_set
@@ -68,7 +69,7 @@ def sides(data: Path, lists: Lists | None = None) -> Sides:
 
 def labelled(listed: Sequence[Listed], first: int) -> list[Instance]:
     """Whole videos of a list as instances, numbered from `first`."""
-    return [Instance(str(v.path), first + i, 0.0, float("inf"), v.label, v.group) for i, v in enumerate(listed)]
+    return [Instance(spelled(v.path), first + i, 0.0, float("inf"), v.label, v.group) for i, v in enumerate(listed)]
 
 
 def encoder_for(

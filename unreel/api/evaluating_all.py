@@ -18,6 +18,7 @@ from unreel.evaluation.suite import evaluate as evaluate_features
 from unreel.models.encoder import Encoder, checkpoint_folder
 from unreel.training.checkpoint import replace_text
 from unreel.training.run import read_config, versions
+from unreel.video.packed import content_hash
 
 RESULTS = "results.json"
 
@@ -101,10 +102,9 @@ def data_hash(both: Sides) -> str:
 
 def content(path: str) -> bytes:
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return content_hash(path).encode()
     except OSError as error:
-        return str(error.strerror).encode()
+        return str(error.strerror or error).encode()
 
 
 def write_evaluation(out: Path, summary: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
 from unreel.training.run import CONFIG, describe, make_run, read_config, refuse_existing
 from unreel.types import Clips
+from unreel.video.addresses import is_remote
 from unreel.video.manifest import Manifest, inspect, require_usable
 from unreel.video.segments import instances
 from unreel.views.residual import Residual
@@ -42,8 +43,8 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train an encoder on unlabelled videos; the run folder `out` then holds the encoder, the curves and a report.
 
-    `source` is a folder, a text file of paths or a CSV; `options` are fields of the method's Config or of Settings.
-    Returns the last state: step, best_step, best_mrr, interrupted. Raises UnreelError.
+    `source` is a folder, a text file of paths, a CSV or a packed corpus; `options` are fields of the method's Config or
+    of Settings. Returns the last state: step, best_step, best_mrr, interrupted. Raises UnreelError.
     """
     config, settings = with_options(method, options)
     return start(Path(source), Path(out), method, config, settings, Path(root) if root else None, quiet)
@@ -85,11 +86,12 @@ def start(
     refuse_existing(out)
     settings = fill_in(settings)
     refuse_early(config, settings)
-    manifest = inspect(source.resolve(), root, on_progress=on_progress)
+    source = source if is_remote(source) else source.resolve()
+    manifest = inspect(source, root, on_progress=on_progress)
     require_usable(manifest, settings.max_bad_share)
     job = build_job(out, manifest, method, config, settings)
     rehearse(job)
-    make_run(out, describe(method, source.resolve(), config, settings))
+    make_run(out, describe(method, source, config, settings))
     manifest.save(out)
     replace_text(out / "held_out.txt", "".join(f"{path}\n" for path in sorted({i.path for i in job.held_out})))
     return finish(job, resume=False, quiet=quiet)

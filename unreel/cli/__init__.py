@@ -8,6 +8,7 @@ from unreel.cli.benching import bench_command
 from unreel.cli.catalogue import methods_command
 from unreel.cli.data import data_command, inspect_command, synth_command
 from unreel.cli.evaluating import compare_command, evaluate_command
+from unreel.cli.packing import pack_command
 from unreel.cli.terminal import escape, stderr
 from unreel.cli.training import pretrain_command, report_command
 from unreel.cli.using import embed_command, inflate_command
@@ -16,6 +17,7 @@ from unreel.errors import UnreelError, unknown
 OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the encoder into figures and embeddings.
 
   unreel inspect FOLDER                        what is in a folder of videos, and what can't be used
+  unreel pack FOLDER OUT                       rewrite videos once into pieces that are cheap to train from
   unreel pretrain FOLDER --out RUN             train an encoder; RUN/report.html shows how it went
   unreel pretrain --resume RUN                 go on with a run that was stopped
   unreel methods                               what --method can be: idea, source, defaults
@@ -73,6 +75,7 @@ def run_command(args: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "inspect": inspect_command,
+    "pack": pack_command,
     "pretrain": pretrain_command,
     "methods": methods_command,
     "evaluate": evaluate_command,

@@ -62,5 +62,8 @@ class progress:
         if done >= total:
             self.bar.stop()
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self.bar.stop()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

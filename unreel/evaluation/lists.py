@@ -1,16 +1,15 @@
 """Are a training and a test list fit to be compared? What makes a figure wrong is refused, what flatters it is said."""
 
-import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from unreel.errors import InputError
 from unreel.types import Instance
+from unreel.video.addresses import real_path
 from unreel.video.order import generator
+from unreel.video.packed import content_bytes, content_hash
 
 NO_SIZE, FEW_GROUPS = -1, 10
 
@@ -23,7 +22,7 @@ def check_lists(train: Sequence[Instance], test: Sequence[Instance]) -> None:
         bare = [i.path for i in instances if not i.label]
         if bare:
             raise InputError(f"{len(bare)} videos of the {name} list have no class, the first is {bare[0]}")
-    both = [first for first, twin in shared(train, test) if os.path.realpath(first) == os.path.realpath(twin)]
+    both = [first for first, twin in shared(train, test) if real_path(first) == real_path(twin)]
     if both:
         name, more = both[0], len(both) - 1
         others = f" So are {more} others." if more else ""
@@ -32,8 +31,8 @@ def check_lists(train: Sequence[Instance], test: Sequence[Instance]) -> None:
 
 def shared(train: Sequence[Instance], test: Sequence[Instance]) -> list[tuple[str, str]]:
     """(test path, training path) of files that are the same, by place or by content."""
-    at = {os.path.realpath(i.path): i.path for i in train}
-    asked = {path: os.path.realpath(path) for path in dict.fromkeys(i.path for i in test)}
+    at = {real_path(i.path): i.path for i in train}
+    asked = {path: real_path(path) for path in dict.fromkeys(i.path for i in test)}
     sizes = {_size(path) for path in at} & {_size(path) for path in asked.values()} - {NO_SIZE}
     content = {_digest(path): name for path, name in at.items() if _size(path) in sizes}
     found = []
@@ -63,7 +62,7 @@ def cautions(test: Sequence[Instance], train: Sequence[Instance], ks: Sequence[i
 def flattering(test: Sequence[Instance], train: Sequence[Instance]) -> list[str]:
     """Sentences on what makes any figure look better, or surer, than it is."""
     said = []
-    twins = [pair for pair in shared(train, test) if os.path.realpath(pair[0]) != os.path.realpath(pair[1])]
+    twins = [pair for pair in shared(train, test) if real_path(pair[0]) != real_path(pair[1])]
     if twins:
         first, twin = twins[0]
         said.append(f"{len(twins)} test videos have the content of a training video ({first} of {twin}); it flatters.")
@@ -80,15 +79,14 @@ def flattering(test: Sequence[Instance], train: Sequence[Instance]) -> list[str]
 def _size(path: str) -> int:
     """Bytes of a file; NO_SIZE for no file, and for an empty one, which is like no other."""
     try:
-        return os.path.getsize(path) or NO_SIZE
+        return content_bytes(path) or NO_SIZE
     except OSError:
         return NO_SIZE
 
 
 def _digest(path: str) -> str:
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return content_hash(path)
     except OSError:
         return path
 

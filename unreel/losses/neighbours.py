@@ -24,7 +24,7 @@ class Neighbours(nn.Module):
         super().__init__()
         self.near_s = near_s
         video_N = torch.tensor([i.video for i in instances], dtype=torch.int64)
-        start_s_N = torch.tensor([i.start_s for i in instances], dtype=torch.float32)  # MPS has no float64
+        start_s_N = torch.tensor([i.offset_s + i.start_s for i in instances], dtype=torch.float32)  # MPS: no float64
         self.register_buffer("video_N", video_N, persistent=False)
         self.register_buffer("start_s_N", start_s_N, persistent=False)
 

@@ -15,6 +15,7 @@ import torch
 from unreel.errors import DiskError, RunError
 from unreel.settings import Settings
 from unreel.training.checkpoint import replace_text
+from unreel.video.addresses import spelled
 
 CONFIG = "config.json"
 
@@ -66,7 +67,7 @@ def describe(method: str, source: Path, options: Any, settings: Settings) -> dic
     """config.json of a run: all that is needed to start it again or go on."""
     return {
         "method": method,
-        "source": str(source),
+        "source": spelled(source),
         "options": dataclasses.asdict(options),
         "settings": dataclasses.asdict(settings),
         "versions": versions(),

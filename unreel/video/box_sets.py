@@ -7,13 +7,14 @@ FOLDER/*excluded*.csv         keyframes that do not count
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from unreel.errors import InputError, VideoError
 from unreel.types import Instance
+from unreel.video.addresses import is_packed
 from unreel.video.boxes import (
     Key,
     Keyframe,
@@ -25,6 +26,7 @@ from unreel.video.boxes import (
 )
 from unreel.video.clips import ROUNDING_S, ClipSpec
 from unreel.video.dataset import InstanceClips
+from unreel.video.packed_lists import read_beside
 
 LISTS = {"training": ("train.csv", "ava_train_v*.csv"), "test": ("test.csv", "val.csv", "ava_val_v*.csv")}
 LABEL_MAPS = ("labels.csv", "label_map.csv", "*for_activitynet*.pbtxt*", "*.pbtxt*")
@@ -36,7 +38,8 @@ class DetectionSet:
     """Keyframes to train on and to be judged by, names of the actions, and the files of the videos.
 
     `clock_s` is what the lists call the first moment of each file: 0, or 900 for AVA's videos cut to the quarter hour
-    that is annotated. `warnings` are sentences that belong beside the figures.
+    that is annotated. `warnings` are sentences that belong beside the figures. Of a packed corpus `pieces` has where
+    each piece of a video begins, ascending, and its address.
     """
 
     folder: Path
@@ -47,11 +50,17 @@ class DetectionSet:
     excluded: set[Key] = field(default_factory=set)
     clock_s: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    pieces: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: str | Path, clock_s: float = 0.0) -> "DetectionSet":
         """Read the lists of a folder. Raises InputError for a missing part, and for a row that can't be used."""
         folder = Path(folder)
+        if is_packed(folder):
+            beside, pieces = read_beside(folder, lambda tree, _: cls.load(tree, clock_s))
+            begins = {name: pieces.begins(path) for name, path in beside.files.items()}
+            notes = [*map(pieces.named, beside.warnings), *pieces.notes()]
+            return replace(beside, folder=folder, files={}, warnings=notes, pieces=begins)
         train, test = (read_boxes(_list_of(folder, part)) for part in LISTS)
         both = {k.key for k in train} & {k.key for k in test}
         if both:
@@ -76,9 +85,11 @@ class DetectionSet:
 
     def instance(self, keyframe: Keyframe, number: int) -> Instance:
         """The moment of a keyframe in its file, which need not be there: decoding says so."""
-        path = self.files.get(keyframe.video, self.folder / keyframe.video)
-        at_s = keyframe.time_s - self.clock_s
-        return Instance(str(path), number, at_s, at_s)
+        path, at_s = str(self.files.get(keyframe.video, self.folder / keyframe.video)), keyframe.time_s - self.clock_s
+        if begins := self.pieces.get(keyframe.video):
+            start_s, path = max((piece for piece in begins if piece[0] <= at_s + 1e-6), default=begins[0])
+            at_s -= start_s
+        return Instance(path, number, at_s, at_s)
 
 
 def _list_of(folder: Path, part: str) -> Path:

@@ -7,6 +7,7 @@ never shown (edit lists, VP8), frames that can't be decoded after a seek (open G
 of its stamp: the frame that comes out says which packet it was.
 """
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -23,7 +24,10 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter as Scaler
 
 from unreel.errors import DiskError, InputError, VideoError
+from unreel.video.addresses import is_piece
 from unreel.video.frame_index import FrameIndex, Packets, build, by_stamp, one_run
+from unreel.video.packed import forget_pieces, read_piece
+from unreel.video.piece_index import index_of_piece
 from unreel.video.reader import NEAR_FRAMES, Reader, packets_of, stamp_of, why
 from unreel.video.whole import usable
 
@@ -57,8 +61,13 @@ def index_frames(path: str | Path) -> FrameIndex:
 
     Raises VideoError when the file can't be used.
     """
-    status = usable(path)
-    return _index(str(path), status.st_mtime_ns, status.st_size)
+    return _index(str(path), *usable(path))
+
+
+def forget() -> None:
+    """Remember no file any more, as if each were opened for the first time; for measuring."""
+    _index.cache_clear()
+    forget_pieces()
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -82,7 +91,7 @@ def probe(path: str | Path) -> VideoInfo:
             duration_s=float(index.times_s[-1]) + 1 / fps,
             rotation=rotation,
             variable_fps=index.is_variable(float(stream.time_base or 0)),
-            size_bytes=os.path.getsize(path),
+            size_bytes=usable(path).size_bytes,
         )
 
 
@@ -104,6 +113,26 @@ def read(path: str | Path, frames: Sequence[int] | np.ndarray, size: tuple[int, 
     if len({picture.shape for picture in pictures}) > 1:
         raise VideoError(str(path), "damaged", "the picture size changes on the way; read it with a size")
     return np.stack([pictures[row] for row in rows])
+
+
+def frames(path: str | Path, first: int, last: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Decode frames `first` to `last` - 1 in one go, each as `read` gives it. Raises VideoError."""
+    index, scaler = index_frames(path), Scaler()
+    with closing(_reader(path, index)) as reader:
+        for i in range(first, last):
+            yield _picture(path, reader.frame(i, near_frames=last - first), size, scaler)
+
+
+def stamps(path: str | Path) -> tuple[np.ndarray, Fraction]:
+    """When each frame is shown in whole ticks, int64 (L,) ascending from 0, and the tick in seconds, both exact."""
+    index = index_frames(path)
+    container, stream = _open(str(path))
+    with closing(container):
+        tick, rate = stream.time_base, stream.average_rate or stream.guessed_rate or Fraction(25)
+    if not len(index.stamps) or tick is None:
+        return np.arange(len(index.order)), 1 / Fraction(rate)
+    shown = np.sort(index.stamps[index.order])
+    return shown - shown[0], Fraction(tick)
 
 
 def check(path: str | Path, full: bool) -> None:
@@ -145,9 +174,31 @@ def write(
     An odd last row or column is left out: 4:2:0 has none. Raises DiskError when the file can't be written, and leaves
     nothing behind then.
     """
-    part = Path(f"{path}.part")
+    rate = Fraction(fps).limit_denominator(1001)
+    coding = Coding(1 / rate, rate, codec, {"crf": str(crf), "g": str(gop)})
+    write_timed(path, ((n, picture) for n, picture in enumerate(frames)), coding)
+
+
+def halved_colour(picture: np.ndarray) -> np.ndarray:
+    """What 4:2:0 keeps of an RGB picture (H, W, 3) of even height and width, before any coding."""
+    return av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p").to_ndarray(format="rgb24")
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How frames become a file: the seconds of a tick, the mean rate, the encoder and its options."""
+
+    tick: Fraction
+    rate: Fraction
+    codec: str
+    options: dict[str, str]
+
+
+def write_timed(path: str | Path, frames: Iterable[tuple[int, np.ndarray]], coding: Coding) -> None:
+    """`write` for frames that come with the tick at which each is shown, ascending."""
+    part = Path(f"{path}.{os.getpid()}.part")  # a process that outlived its killed parent may still write its own
     try:
-        _encode(part, iter(frames), Fraction(fps).limit_denominator(1001), codec, {"crf": str(crf), "g": str(gop)})
+        _encode(part, frames, coding)
         os.replace(part, path)
     except OSError as error:
         raise DiskError(f"can't write {path}: {error.strerror or error}") from error
@@ -155,24 +206,27 @@ def write(
         part.unlink(missing_ok=True)
 
 
-def _encode(path: Path, frames: Iterator[np.ndarray], rate: Fraction, codec: str, options: dict[str, str]) -> None:
+def _encode(path: Path, frames: Iterable[tuple[int, np.ndarray]], coding: Coding) -> None:
     muxing = {"movflags": "+faststart", "fflags": "+bitexact"}
     with av.open(f"file:{path}", "w", format="mp4", options=muxing) as container:
-        stream = container.add_stream(codec, rate=rate, options=options)
+        stream = container.add_stream(coding.codec, rate=coding.rate, options=coding.options)
         assert isinstance(stream, av.VideoStream)
         stream.codec_context.thread_count, stream.pix_fmt = 1, "yuv420p"
-        for number, picture in enumerate(frames):
+        stream.codec_context.time_base = coding.tick
+        for number, (tick, picture) in enumerate(frames):
             height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
             if number == 0:
                 stream.height, stream.width = height, width
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
-            frame.pts, frame.time_base = number, 1 / rate
+            frame.pts, frame.time_base = tick, coding.tick
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
-@lru_cache(maxsize=256)
-def _index(path: str, mtime_ns: int, size_bytes: int) -> FrameIndex:
+@lru_cache(maxsize=2048)
+def _index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
+    if is_piece(path) and (known := index_of_piece(read_piece(path))) is not None:
+        return known
     container, stream = _open(path)
     with closing(container):
         packets = _demux(path, container, stream)
@@ -227,7 +281,8 @@ def _open(path: str) -> tuple[Any, av.VideoStream]:
         # The prefix keeps ffmpeg from reading a protocol into the file's name, the list from following links in it.
         # Given as `options` rather than `container_options`, it crashes PyAV before 18 on FLV.
         only_files = {"protocol_whitelist": "file"}
-        container = av.open(f"file:{path}", metadata_errors="replace", container_options=only_files)
+        source = io.BytesIO(read_piece(path)) if is_piece(path) else f"file:{path}"
+        container = av.open(source, metadata_errors="replace", container_options=only_files)
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(path, "not a video", why(error)) from error
     try:

@@ -5,12 +5,13 @@ where two would fit nothing is guessed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from unreel.errors import InputError, unknown
 from unreel.video import annotations
+from unreel.video.addresses import is_packed
 from unreel.video.annotations import Asked
 from unreel.video.held_out import hold_out
 from unreel.video.layouts import (
@@ -23,6 +24,7 @@ from unreel.video.layouts import (
     official_lists,
 )
 from unreel.video.lists import Folder, Listed, read_list, read_text
+from unreel.video.packed_lists import read_beside
 from unreel.video.set_check import PARTS, SIDES, Parts, Problem, SetCheck, full_check, many, some, usable
 
 SPLITS = (1, 2, 3)
@@ -55,7 +57,15 @@ def load_set(
 
     `split` is the number of an official split, `seed` draws the test part where no list gives one. Raises InputError
     when the layout is unknown or unclear, a list can't be read, and for every problem that `check_set` reports.
+    A packed corpus has the lists and the drawn test part of its originals.
     """
+    if is_packed(data):
+        found, pieces = read_beside(
+            data, lambda tree, p: load_set(tree, layout, split, p.beside(train), p.beside(test), splits, seed)
+        )
+        sides = {part: pieces.exchanged(getattr(found, part)) for part in PARTS}
+        notes = [*map(pieces.named, found.notes), *pieces.notes()]
+        return LabelledSet(found.name, Path(data), sides["train"], sides["validation"], sides["test"], notes)
     parts = _parts(layout, _asked(data, split, train, test, splits, seed))
     there, notes = usable(parts)
     return LabelledSet(parts.name, parts.root, there["train"], there["validation"], there["test"], notes)
@@ -71,6 +81,12 @@ def check_set(
     seed: int = 0,
 ) -> SetCheck:
     """What is there of a labelled data set and what is missing; `load_set` takes it if `ok`, bad input is a problem."""
+    if is_packed(data):
+        check, pieces = read_beside(
+            data, lambda tree, p: check_set(tree, layout, split, p.beside(train), p.beside(test), splits, seed)
+        )
+        problems = [Problem(pieces.named(p.what), pieces.named(p.remedy)) for p in check.problems]
+        return replace(check, root=Path(data), problems=problems, remarks=[*map(pieces.named, check.remarks)])
     try:
         return full_check(_parts(layout, _asked(data, split, train, test, splits, seed)))
     except InputError as error:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unreel.errors import InputError
+from unreel.video.addresses import ENDING, WORK, is_packed, is_piece
 from unreel.video.lists import LIST_SUFFIXES, VIDEO_SUFFIXES, Folder, Listed, hmdb51_rows, read_list, respelled, table
+from unreel.video.packed import Corpus, open_corpus
 
 __all__ = ["VIDEO_SUFFIXES", "Listed", "find_videos", "official_lists"]
 
@@ -36,9 +38,16 @@ def find_videos(source: Path, root: Path | None = None) -> list[Listed]:
     """The videos of a folder (any depth, sorted), of a list (.txt, .csv, .tsv), or the one file given.
 
     In a folder hidden files and files without a video suffix are left out; a list is taken at its word, each file once.
-    Relative paths of a list are relative to `root`, else to the list's own folder. Raises InputError if there are none.
+    Relative paths of a list are relative to `root`, else to the list's own folder. Of a packed corpus all pieces, by
+    their addresses. Raises InputError if there are none.
     """
     source = Path(source)
+    if is_piece(source):
+        return [Listed(source)]
+    if is_packed(source):
+        return _in_corpus(open_corpus(source))
+    if (source / WORK).is_dir():
+        raise InputError(f"{source}: packing was not finished; the same `unreel pack` again goes on with it")
     if source.is_dir():
         return _in_folder(source)
     if not source.is_file():
@@ -120,6 +129,12 @@ def _in_folder(folder: Path) -> list[Listed]:
     if not paths:
         raise InputError(f"{folder}: no video in it or below it (looked for {' '.join(sorted(VIDEO_SUFFIXES))})")
     return described([Listed(path) for path in paths], folder)
+
+
+def _in_corpus(corpus: Corpus) -> list[Listed]:
+    columns = (corpus.column(name) for name in ("shard", "key", "label", "group"))
+    rows = zip(*columns, strict=True)
+    return [Listed(Path(f"{corpus.root}/{shard}#{key}{ENDING}"), label, group) for shard, key, label, group in rows]
 
 
 def _unique(listed: Iterable[Listed], source: Path) -> list[Listed]:

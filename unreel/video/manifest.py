@@ -2,7 +2,7 @@
 
 import contextlib
 import csv
-import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unreel.errors import DiskError, InputError, VideoError
-from unreel.video import file
+from unreel.video import file, packed
+from unreel.video.addresses import INDEX, absolute, is_packed
 from unreel.video.layouts import Listed, find_videos
 from unreel.video.segments import LONG, SEGMENT_S, shot_changes
 from unreel.video.summary import by_reason, shown, summary
@@ -31,7 +32,8 @@ MANIFEST, QUARANTINE = "manifest.parquet", "quarantine.csv"
 class Video:
     """A usable file: what it is, what its layout says about it, and where its shots change.
 
-    `path` is absolute. `duplicate_of` is the path of the first file with the same bytes, "" for a first one.
+    `path` is absolute. `duplicate_of` is the path of the first file with the same bytes, "" for a first one. A piece of
+    a packed corpus has its original as `recording`, in which it begins at `offset_s`.
     """
 
     path: str
@@ -49,6 +51,8 @@ class Video:
     group: str = ""
     duplicate_of: str = ""
     shot_changes_s: tuple[float, ...] = ()
+    recording: str = ""
+    offset_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,14 +105,18 @@ class Manifest:
         if not path.is_file():
             raise InputError(f"{path}: no such file. Write a manifest with `unreel inspect`")
         try:
-            table = pq.read_table(path)
-            root = json.loads(table.schema.metadata[b"unreel"])["root"]
-            videos = [Video(**row | {"shot_changes_s": tuple(row["shot_changes_s"])}) for row in table.to_pylist()]
-            with Path(folder, QUARANTINE).open(newline="", encoding="utf-8") as lines:
-                quarantine = [Quarantined(**row) for row in csv.DictReader(lines)]
+            return cls.parse(path.read_bytes(), Path(folder, QUARANTINE).read_bytes())
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise InputError(f"{folder}: the manifest is damaged ({error}). Run `unreel inspect` again") from error
-        return cls(root, tuple(videos), tuple(quarantine))
+
+    @classmethod
+    def parse(cls, parquet: bytes, quarantined: bytes) -> "Manifest":
+        """The manifest that the bytes of the two files of `save` hold."""
+        table = pq.read_table(io.BytesIO(parquet))
+        root = json.loads(table.schema.metadata[b"unreel"])["root"]
+        videos = [Video(**row | {"shot_changes_s": tuple(row["shot_changes_s"])}) for row in table.to_pylist()]
+        lines = io.StringIO(quarantined.decode("utf-8"), newline="")
+        return cls(root, tuple(videos), tuple(Quarantined(**row) for row in csv.DictReader(lines)))
 
 
 _TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
@@ -126,10 +134,15 @@ def inspect(
 ) -> Manifest:
     """Probe, decode and hash every video of a folder or list; one that can't be used is quarantined with the reason.
 
+    Of a packed corpus its own manifest is taken; `full` then compares every piece with its checksum, else no more is
+    looked at than whether each shard on this disk is as long as it should be.
+
     `full` decodes every frame, `fast` the start, middle and end, `auto` every frame of videos of up to 60 s and the
     start, middle and end of longer ones. With `shots`, shot changes of videos longer than 15 s are found (see
     segments.py). Raises InputError if there is nothing to look at.
     """
+    if is_packed(source):
+        return packed_manifest(source, check == "full", on_progress)
     listed = find_videos(Path(source), root)
     base = Path(source) if Path(source).is_dir() else Path(root or Path(source).parent)
     found: list[Video | Quarantined] = []
@@ -145,8 +158,26 @@ def inspect(
     return Manifest(os.path.abspath(base), videos, tuple(row for row in found if isinstance(row, Quarantined)))
 
 
+def packed_manifest(
+    source: str | Path, full: bool = False, on_progress: Callable[[int, int], None] | None = None
+) -> Manifest:
+    """The manifest of a packed corpus, its paths the addresses of pieces; pieces that are cut off are quarantined."""
+    corpus = packed.open_corpus(source)
+    try:
+        kept = Manifest.parse(*(packed.read_file(corpus.root, name) for name in (MANIFEST, QUARANTINE)))
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise InputError(f"{corpus.root}: the packed corpus has no manifest that can be read ({error})") from error
+    if len(kept.videos) != len(corpus):
+        raise InputError(f"{corpus.root}: {INDEX} has {len(corpus)} pieces, {MANIFEST} {len(kept.videos)}")
+    bad = packed.faults(corpus, full, on_progress)
+    at = {video.path: f"{corpus.root}/{video.path}" for video in kept.videos}
+    videos = [replace(v, path=at[v.path], duplicate_of=at.get(v.duplicate_of, "")) for v in kept.videos]
+    lost = [Quarantined(v.path, bad[v.path].reason, bad[v.path].detail) for v in videos if v.path in bad]
+    return Manifest(corpus.root, tuple(v for v in videos if v.path not in bad), (*kept.quarantine, *lost))
+
+
 def _look(item: Listed, min_frames: int, check: Check, shots: bool) -> Video | Quarantined:
-    path = os.path.abspath(item.path)
+    path = absolute(item.path)
     try:
         path.encode()
         return _video(path, item, min_frames, check, shots)
@@ -167,18 +198,12 @@ def _video(path: str, item: Listed, min_frames: int, check: Check, shots: bool) 
     changes = shot_changes(path) if shots and info.duration_s > LONG * SEGMENT_S else []
     about = {f.name: getattr(info, f.name) for f in fields(info) if f.name in _SCHEMA.names}
     about |= {
-        "content_hash": hash_file(path),
+        "content_hash": packed.content_hash(path),
         "shot_changes_s": tuple(changes),
         "label": item.label,
         "group": item.group,
     }
     return Video(path=path, **about)
-
-
-def hash_file(path: str) -> str:
-    """blake2b of a file's bytes, 32 hexadecimal digits."""
-    with open(path, "rb") as content:
-        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _with_duplicates(videos: Sequence[Video]) -> tuple[Video, ...]:

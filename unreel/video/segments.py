@@ -24,16 +24,20 @@ AROUND = 8  # frames on each side that make up "around"
 def instances(manifest: "Manifest", segment_s: float = SEGMENT_S) -> list[Instance]:
     """One instance for each unique video, or for each segment of one longer than 1.5 `segment_s` (seconds; inf: never).
 
-    `video` is the number of the file in `manifest.unique()`. Raises InputError for a `segment_s` that is not positive.
+    `video` numbers the recordings in `manifest.unique()`: files, or what pieces were cut from. Raises InputError
+    for a `segment_s` that is not positive.
     """
     if not segment_s > 0:
         raise InputError(f"segments must last longer than 0 s, got segment_s={segment_s}")
-    found = []
-    for number, video in enumerate(manifest.unique()):
+    found: list[Instance] = []
+    numbers: dict[str, int] = {}
+    for video in manifest.unique():
+        number = numbers.setdefault(video.recording or video.path, len(numbers))
         spans = [(0.0, video.duration_s)]
         if video.duration_s > LONG * segment_s:
             spans = cut(video.duration_s, video.shot_changes_s, segment_s)
-        found += [Instance(video.path, number, start, end, video.label, video.group) for start, end in spans]
+        who = (video.label, video.group, video.offset_s)
+        found += [Instance(video.path, number, start, end, *who) for start, end in spans]
     return found
 
 

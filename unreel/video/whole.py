@@ -1,21 +1,37 @@
-"""Is there a whole file at all? Told by the file system and by the container's own sizes, before any decoding."""
+"""Is there a whole file at all? Told by the file system and by the container's own sizes, before any decoding.
+
+Of a piece of a packed corpus its checksum tells as much, and more.
+"""
 
 import os
 import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from unreel.errors import VideoError
+from unreel.video.addresses import is_piece
+from unreel.video.packed import find_piece, read_piece
 
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 ISO_BOXES = frozenset(b"ftyp moov mdat wide free skip pnot styp moof mfra sidx uuid meta".split())
 
 
-def usable(path: str | Path) -> os.stat_result:
-    """The file's status. Raises VideoError: missing, unreadable, empty file, truncated."""
+class Standing(NamedTuple):
+    """What tells one state of a file from a later one, and its size."""
+
+    version: str
+    size_bytes: int
+
+
+def usable(path: str | Path) -> Standing:
+    """The standing of a whole file or piece. Raises VideoError: missing, unreadable, empty file, truncated, damaged."""
+    if is_piece(path):
+        read_piece(path)
+        piece = find_piece(path)
+        return Standing(piece.checksum, piece.size_bytes)
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -24,7 +40,7 @@ def usable(path: str | Path) -> os.stat_result:
             raise VideoError(str(path), "empty file")
         if cut := missing_end(path, status.st_size):
             raise VideoError(str(path), "truncated", cut)
-        return status
+        return Standing(str(status.st_mtime_ns), status.st_size)
     except FileNotFoundError as error:
         raise VideoError(str(path), "missing") from error
     except OSError as error:

@@ -1,0 +1,153 @@
+"""A packed corpus in the place of its folder: training, evaluation, embedding, from this disk and from afar."""
+
+import json
+import shutil
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from commands import refused, succeeds
+from videos import encode
+
+import unreel
+from unreel.evaluation.lists import shared
+from unreel.losses.neighbours import Neighbours
+from unreel.search.embeddings import read
+from unreel.training.monitors import hold_out
+from unreel.types import Instance
+from unreel.video import file, packed
+from unreel.video.addresses import is_piece
+from unreel.video.clips import ClipSpec
+from unreel.video.dataset import InstanceClips, sequential_loader
+from unreel.video.manifest import inspect
+from unreel.video.packing import PackSettings, pack
+from unreel.video.segments import instances
+
+
+@pytest.fixture(scope="module")
+def corpus(motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("packed") / "motion"
+    pack(motion_set, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def afar(corpus: Path) -> str:
+    """The same corpus behind fsspec."""
+    store = fsspec.filesystem("memory")
+    for path in corpus.rglob("*"):
+        if path.is_file():
+            store.pipe(f"/far/{path.relative_to(corpus)}", path.read_bytes())
+    return "memory://far"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNREEL_CACHE", str(tmp_path / "cache"))
+
+
+def recordings(items: list[Instance], root: Path, corpus: Path) -> list[tuple[object, ...]]:
+    """Who the instances are, whether they are files or pieces."""
+    index = packed.open_corpus(corpus)
+    names = {index.address(row): source for row, source in enumerate(index.column("source"))}
+    path = [names.get(i.path) or Path(i.path).relative_to(root).as_posix() for i in items]
+    return [(p, i.video, i.start_s, i.end_s, i.label, i.group) for p, i in zip(path, items, strict=True)]
+
+
+def test_training_sees_the_same_instances_in_the_same_order(motion_set: Path, corpus: Path) -> None:
+    before, after = (instances(inspect(source)) for source in (motion_set, corpus))
+    assert recordings(after, motion_set, corpus) == recordings(before, motion_set, corpus)
+    for one, other in zip(hold_out(before, 0.25, 3), hold_out(after, 0.25, 3), strict=True):
+        assert one and recordings(other, motion_set, corpus) == recordings(one, motion_set, corpus)
+    spec = ClipSpec(num_frames=8, fps=12.5, stride_frames=0)
+    draws = [[InstanceClips(who, spec, (32, 32), 2, seed=1)[(4, n)] for n in range(6)] for who in (before, after)]
+    for one, other in zip(*draws, strict=True):
+        np.testing.assert_allclose(other.spans_s, one.spans_s, atol=1e-6)
+        assert np.abs(one.frames.astype(float) - other.frames).mean() < 4
+
+
+def test_a_run_from_afar(afar: str, tmp_path: Path) -> None:
+    args = ["--backbone", "tiny", "--size", 32, "--num-frames", 8, "--batch-size", 4, "--device", "cpu"]
+    succeeds("pretrain", afar, "--out", tmp_path / "run", "--steps", 2, "--workers", 2, *args)
+    assert json.loads((tmp_path / "run/config.json").read_text())["source"] == afar
+    held = (tmp_path / "run/held_out.txt").read_text().splitlines()
+    assert held and all(path.startswith(afar) and is_piece(path) for path in held)
+    assert (tmp_path / "run/report.html").stat().st_size > 10_000
+    assert unreel.resume(tmp_path / "run", quiet=True)["step"] == 2
+
+
+def test_evaluation_and_embedding_from_here_and_afar(
+    small_run: Path, motion_set: Path, corpus: Path, afar: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    found = {}
+    for source in (str(corpus), afar):
+        done = succeeds("evaluate", "retrieval", run, source, "--num-clips", 2, "--json")
+        found[source] = json.loads(done.out)
+        assert "8 of 8 test videos" not in done.err and "16 of 16 training videos were in pre-training" in done.err
+    here, there = (json.dumps(data) for data in found.values())
+    assert here.replace("motion (", "").replace(str(corpus), "") == there.replace("far (", "").replace(afar, "")
+    vectors = []
+    for n, source in enumerate((motion_set, str(corpus), afar)):
+        succeeds("embed", run, source, "--out", tmp_path / f"{n}.parquet", "--num-clips", 2)
+        vectors.append(read(tmp_path / f"{n}.parquet"))
+    assert vectors[1].paths[0].startswith(str(corpus)) and vectors[2].paths[0].startswith("memory://far/00000.tar#")
+    np.testing.assert_array_equal(vectors[1].vectors, vectors[2].vectors)
+    assert np.einsum("nd,nd->n", vectors[0].vectors, vectors[1].vectors).min() > 0.98
+    one = unreel.load_encoder(run).embed([vectors[2].paths[3]], num_clips=2)
+    np.testing.assert_allclose(one.vectors[0], vectors[2].vectors[3], atol=1e-6)
+
+
+def test_pieces_are_left_out_with_a_reason_when_a_shard_is_cut(small_run: Path, corpus: Path, tmp_path: Path) -> None:
+    spoiled = Path(shutil.copytree(corpus, tmp_path / "spoiled"))
+    shard = spoiled / "00000.tar"
+    shard.write_bytes(shard.read_bytes()[: packed.open_corpus(corpus).value(20, "offset") + 9])
+    done = succeeds("embed", small_run, spoiled, "--out", tmp_path / "e.parquet", "--num-clips", 1)
+    assert "20 rows, 4 files left out" in done.out and done.err.count("truncated: the piece ends at byte") == 4
+    done = succeeds("inspect", spoiled, "--out", tmp_path / "manifest")
+    assert "quarantined, truncated: 4 files" in done.out
+
+
+def test_the_command(motion_set: Path, tmp_path: Path) -> None:
+    done = succeeds("pack", motion_set, tmp_path / "out", "--short-side", 32, "--workers", 1, "--crf", 20)
+    assert "24 pieces of 24 videos in 1 shards" in done.out and "times as fast to decode" in done.out
+    assert "MB before" in done.out and "PSNR of 38 dB or more" in done.out
+    again = succeeds("pack", motion_set, tmp_path / "out", "--short-side", 32, "--crf", 20, "--no-gain")
+    assert "nothing had to be done" in again.out
+    refused("pack", motion_set, tmp_path / "out", "--short-side", 48, says=("short-side 32", "another folder"))
+    refused("pack", tmp_path / "nowhere", tmp_path / "o", says=("nowhere", "no such folder"))
+
+
+def test_pieces_of_one_recording_know_each_other(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    encode(tmp_path / "in/a.mp4", 150)
+    encode(tmp_path / "in/b.mp4", 20, "mpeg4")
+    pack(tmp_path / "in", tmp_path / "out", PackSettings(segment_s=2.0))
+    found = instances(inspect(tmp_path / "out"))
+    assert [(i.video, i.start_s, i.offset_s) for i in found] == [(0, 0, 0), (0, 0, 2), (0, 0, 4), (1, 0, 0)]
+    assert Neighbours(found, 3.0).start_s_N.tolist() == [0, 2, 4, 0]
+    assert Neighbours(found, 3.0).video_N.tolist() == [0, 0, 0, 1]
+
+
+def test_a_piece_and_its_original_are_known_as_the_same(motion_set: Path, corpus: Path) -> None:
+    before, after = (instances(inspect(source)) for source in (motion_set, corpus))
+    assert len(shared(before, after)) == 24 and len(shared(after[:4], after[4:])) == 0
+
+
+def test_loader_processes_read_from_afar(afar: str) -> None:
+    who = instances(inspect(Path(afar)))
+    clips = InstanceClips(who, ClipSpec(num_frames=4), (32, 32), 1)
+    alone, two = ([s.frames for s in sequential_loader(clips, workers)] for workers in (0, 2))
+    assert len(alone) == 24 and all(np.array_equal(a, b) for a, b in zip(alone, two, strict=True))
+
+
+def test_one_read_of_the_shard_for_a_draw(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+    load = packed.load_piece
+    monkeypatch.setattr(packed, "load_piece", lambda piece: reads.append(piece.address) or load(piece))
+    who = instances(inspect(corpus))
+    file.forget()
+    InstanceClips(who, ClipSpec(num_frames=4), (32, 32), 3)[(0, 5)]
+    assert reads == [who[5].path]

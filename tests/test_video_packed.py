@@ -1,0 +1,426 @@
+"""Reading a packed corpus: exactly one piece at a time, tried again where that helps, and never a wrong frame."""
+
+import errno
+import json
+import multiprocessing
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from fsspec.spec import AbstractFileSystem
+from videos import encode, numbers, picture
+
+from unreel.errors import InputError, VideoError
+from unreel.video import disk_cache, file, packed, remote
+from unreel.video.addresses import is_piece, is_remote, spelled
+from unreel.video.disk_cache import DiskCache
+from unreel.video.manifest import inspect
+from unreel.video.packing import PackSettings, pack
+
+
+class Shaky(AbstractFileSystem):
+    """Files of this machine under shaky://, given out with the troubles that `troubles` lists, one for each call."""
+
+    protocol = "shaky"
+    cachable = False
+    troubles: ClassVar[list[str]] = []
+    calls: ClassVar[list[tuple[str, int | None, int | None]]] = []
+    release = threading.Event()
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        Shaky.calls.append((Path(path).name, start, end))
+        trouble = Shaky.troubles.pop(0) if Shaky.troubles else ""
+        if trouble == "silent":
+            Shaky.release.wait(30)
+        if trouble == "down":
+            raise ConnectionError("connection reset")
+        if trouble == "forbidden":
+            raise PermissionError("no key for this bucket")
+        data = Path(f"/{self._strip_protocol(path).lstrip('/')}").read_bytes()[start:end]
+        if trouble == "short":
+            return data[: len(data) // 2]
+        return bytes([data[0] ^ 1]) + data[1:] if trouble == "damaged" else data
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        local = Path(f"/{self._strip_protocol(path).lstrip('/')}")
+        return {"name": path, "size": local.stat().st_size, "type": "file"}
+
+
+@pytest.fixture(autouse=True)
+def afar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cache of its own and no waiting."""
+    fsspec.register_implementation("shaky", Shaky, clobber=True)
+    Shaky.troubles, Shaky.calls, Shaky.release = [], [], threading.Event()
+    monkeypatch.setenv("UNREEL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(remote, "PAUSES_S", (0.01, 0.02, 0.04))
+    packed._corpus.cache_clear()
+    file.forget()
+    yield
+    Shaky.release.set()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pieces in some shards."""
+    folder, out = tmp_path_factory.mktemp("originals"), tmp_path_factory.mktemp("packed") / "out"
+    for n, name in enumerate("abc"):
+        encode(folder / f"{name}.mp4", 150, draw=lambda number, w, h, n=n: picture(number + 200 * n, w, h))
+    encode(folder / "d.mp4", 150)  # as a: equal pieces are told apart
+    pack(folder, out, PackSettings(segment_s=2.0, shard_mb=0.03))
+    return out
+
+
+@pytest.fixture
+def corpus(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "elsewhere"))
+
+
+def address(corpus: Path | str, row: int) -> str:
+    index = packed.open_corpus(corpus)
+    return index.address(row)
+
+
+def said(corpus: Path | str, row: int) -> list[int]:
+    return numbers(file.read(address(corpus, row), np.arange(50)))
+
+
+RIGHT = {
+    row: list(range(start, start + 50))
+    for row, start in enumerate([0, 50, 100, 200, 250, 300, 400, 450, 500, 0, 50, 100])
+}
+
+
+def test_a_corpus_may_be_moved(corpus: Path) -> None:
+    manifest = inspect(corpus, check="full")
+    assert len(manifest.videos) == 12 and not manifest.quarantine
+    assert all(said(corpus, row) == RIGHT[row] for row in range(12))
+
+
+def test_a_shard_that_is_cut_short(corpus: Path) -> None:
+    shards = sorted(corpus.glob("*.tar"))
+    index = packed.open_corpus(corpus)
+    last = max(row for row in range(12) if index.value(row, "shard") == shards[0].name)
+    shards[0].write_bytes(shards[0].read_bytes()[: index.value(last, "offset") + 100])
+    shards[1].unlink()
+    lost = {last} | {row for row in range(12) if index.value(row, "shard") == shards[1].name}
+    for check in ("auto", "full"):
+        manifest = inspect(corpus, check=check)
+        assert {bad.path: bad.reason for bad in manifest.quarantine} == {
+            address(corpus, row): "truncated" if row == last else "missing" for row in lost
+        }
+        assert [v.path for v in manifest.videos] == [address(corpus, row) for row in range(12) if row not in lost]
+    with pytest.raises(VideoError, match=r"truncated \(the piece ends at byte \d+ of 00000.tar, the shard at \d+\)"):
+        said(corpus, last)
+    with pytest.raises(VideoError, match="missing"):
+        said(corpus, min(lost - {last}))
+    assert all(said(corpus, row) == RIGHT[row] for row in range(12) if row not in lost)
+
+
+def test_an_index_that_does_not_fit_its_shard(corpus: Path) -> None:
+    one, other = sorted(corpus.glob("*.tar"))[:2]
+    index = packed.open_corpus(corpus)
+    assert said(corpus, 0) == RIGHT[0]
+    kept = one.read_bytes()
+    other.replace(one)
+    file.forget()
+    spoiled = [row for row in range(12) if index.value(row, "shard") == one.name]
+    for row in spoiled:
+        with pytest.raises(VideoError, match=r"(damaged|truncated) \("):
+            said(corpus, row)
+    assert {bad.path for bad in inspect(corpus, check="full").quarantine} >= {address(corpus, row) for row in spoiled}
+    one.write_bytes(kept)
+    file.forget()
+    assert all(said(corpus, row) == RIGHT[row] for row in spoiled)
+
+
+def test_one_wrong_bit_is_noticed(corpus: Path) -> None:
+    index = packed.open_corpus(corpus)
+    shard = corpus / index.value(4, "shard")
+    data = bytearray(shard.read_bytes())
+    data[index.value(4, "offset") + index.value(4, "size_bytes") // 2] ^= 16
+    shard.write_bytes(data)
+    with pytest.raises(VideoError, match=r"damaged \(\d+.tar does not hold what index.parquet says"):
+        said(corpus, 4)
+    assert [bad.path for bad in inspect(corpus, check="full").quarantine] == [address(corpus, 4)]
+
+
+def test_an_index_that_can_not_be_used_is_refused(corpus: Path) -> None:
+    told = json.loads((corpus / "pack.json").read_text())
+    for name, data, says in (
+        ("pack.json", b"{", "can't be read"),
+        ("pack.json", json.dumps(told | {"layout": 2}).encode(), "packed in layout 2"),
+        ("pack.json", json.dumps(told | {"pieces": 7}).encode(), "has 12 pieces, pack.json says 7"),
+        ("index.parquet", b"PAR1", "can't be read"),
+        ("manifest.parquet", b"PAR1", "no manifest that can be read"),
+    ):
+        kept = (corpus / name).read_bytes()
+        (corpus / name).write_bytes(data)
+        packed._corpus.cache_clear()
+        with pytest.raises(InputError, match=says):
+            inspect(corpus)
+        (corpus / name).write_bytes(kept)
+    pq.write_table(pq.read_table(corpus / "manifest.parquet").slice(0, 4), corpus / "manifest.parquet")
+    with pytest.raises(InputError):
+        inspect(corpus)
+
+
+def test_addresses_of_nothing(corpus: Path, tmp_path: Path) -> None:
+    good = address(corpus, 0)
+    for wrong, reason in (
+        (good.replace("00000000-", "00000009-"), "missing"),
+        (good.replace("00000.tar", "00001.tar"), "missing"),
+        (f"{tmp_path}/nowhere/00000.tar#00000000-00000-a.mp4", "unreadable"),
+        ("shaky://nowhere/00000.tar#00000000-00000-a.mp4", "unreadable"),
+    ):
+        with pytest.raises(VideoError) as caught:
+            file.probe(wrong)
+        assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "far"),
+    [
+        ("s3:/bucket/a", "s3://bucket/a", True),
+        ("memory://a/b", "memory://a/b", True),
+        ("https:/host/a/00000.tar#k.mp4", "https://host/a/00000.tar#k.mp4", True),
+        ("file:///a/b", "/a/b", False),
+        ("a/b.mp4", "a/b.mp4", False),
+        ("c:/videos", "c:/videos", False),
+    ],
+)
+def test_what_a_path_means(path: str, text: str, far: bool) -> None:
+    assert spelled(Path(path)) == text and is_remote(path) == far
+    assert is_piece(path) == ("#" in path)
+
+
+def test_a_film_with_a_hash_in_its_name_is_a_file(tmp_path: Path) -> None:
+    assert not is_piece("#20_Rhythm_clap_u_nm_np1_fr_goo_0.avi") and not is_piece("a.tar#b/c.mp4")
+    assert numbers(file.read(encode(tmp_path / "a#1.mp4", 5), [3])) == [3]
+
+
+def test_one_range_is_asked_for_a_piece_and_then_the_cache(corpus: Path) -> None:
+    there = f"shaky:/{corpus}"
+    index = packed.open_corpus(there)
+    begin, size, shard = (index.value(5, name) for name in ("offset", "size_bytes", "shard"))
+    Shaky.calls.clear()
+    assert said(there, 5) == RIGHT[5]
+    assert Shaky.calls == [(shard, begin, begin + size)]
+    file.forget()
+    assert said(there, 5) == RIGHT[5] and len(Shaky.calls) == 1
+
+
+def test_a_remote_that_fails_twice_and_then_answers(corpus: Path) -> None:
+    there = f"shaky:/{corpus}"
+    Shaky.troubles = ["down", "down"]
+    index = packed.open_corpus(there)
+    assert len(index) == 12 and [call[0] for call in Shaky.calls] == ["pack.json"] * 3 + ["index.parquet"]
+    for troubles in (["down", "down"], ["short", "down", "short"], ["damaged"], ["damaged", "down"]):
+        shutil.rmtree(packed.piece_cache().folder, ignore_errors=True)
+        file.forget()
+        Shaky.calls, Shaky.troubles = [], list(troubles)
+        assert said(there, 3) == RIGHT[3] and not Shaky.troubles
+        assert len(Shaky.calls) == len(troubles) + 1
+
+
+def test_a_remote_that_stays_down_or_forbids_is_said(corpus: Path) -> None:
+    there = f"shaky:/{corpus}"
+    packed.open_corpus(there)
+    Shaky.calls, Shaky.troubles = [], ["down"] * 99
+    with pytest.raises(VideoError, match="no good answer in 4 tries, the last: connection reset"):
+        said(there, 1)
+    assert len(Shaky.calls) == 4
+    Shaky.calls, Shaky.troubles = [], ["forbidden"]
+    with pytest.raises(VideoError, match="no key for this bucket"):
+        said(there, 1)
+    assert len(Shaky.calls) == 1
+    packed._corpus.cache_clear()
+    Shaky.troubles = ["down"] * 99
+    with pytest.raises(InputError, match="no good answer in 4 tries"):
+        inspect(there)
+
+
+def test_a_remote_that_never_answers_is_not_waited_for(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = f"shaky:/{corpus}"
+    packed.open_corpus(there)
+    monkeypatch.setattr(remote, "TIMEOUT_S", 0.05)
+    Shaky.troubles = ["silent"] * 99
+    began_s = time.monotonic()
+    with pytest.raises(VideoError, match=r"no good answer in 4 tries, the last: no answer within 0.05 s"):
+        said(there, 1)
+    assert time.monotonic() - began_s < 20
+    Shaky.troubles = ["silent"]
+    assert said(there, 1) == RIGHT[1], "a try that hangs is followed by one that does not"
+
+
+def test_wrong_bytes_are_never_taken_nor_kept(corpus: Path) -> None:
+    there = f"shaky:/{corpus}"
+    packed.open_corpus(there)
+    Shaky.troubles = ["damaged"] * 99
+    with pytest.raises(VideoError, match="damaged"):
+        said(there, 2)
+    assert not packed.piece_cache()._files()
+    Shaky.troubles = []
+    assert said(there, 2) == RIGHT[2]
+    ((_, _, kept),) = packed.piece_cache()._files()
+    Path(kept).write_bytes(Path(kept).read_bytes()[:-1] + b"x")
+    file.forget()
+    Shaky.calls = []
+    assert said(there, 2) == RIGHT[2] and len(Shaky.calls) == 1, "a spoiled file of the cache is fetched again"
+
+
+def test_a_remote_shard_that_is_cut_or_gone(corpus: Path) -> None:
+    there = f"shaky:/{corpus}"
+    first, second = sorted(corpus.glob("*.tar"))[:2]
+    first.write_bytes(first.read_bytes()[:600])
+    index = packed.open_corpus(there)
+    with pytest.raises(VideoError, match="truncated"):
+        said(there, 0)
+    second.unlink()
+    with pytest.raises(VideoError, match="missing"):
+        said(there, next(row for row in range(12) if index.value(row, "shard") == second.name))
+
+
+def test_a_cache_without_space(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, old = f"shaky:/{corpus}", packed.piece_cache()
+    packed.open_corpus(there)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    old.put("aa" * 16, b"x" * 1000)
+    monkeypatch.setattr(DiskCache, "_write", full)
+    with pytest.warns(RuntimeWarning, match="No space left on device.*UNREEL_CACHE") as warned:
+        assert all(said(there, row) == RIGHT[row] for row in (0, 4, 8))
+    assert len(warned) == 1 and not old._files(), "what it held made room first"
+
+
+def test_a_cache_that_can_not_be_made(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("UNREEL_CACHE", str(tmp_path / "a file"))
+    with pytest.warns(RuntimeWarning, match="can't be written"):
+        assert said(f"shaky:/{corpus}", 0) == RIGHT[0]
+
+
+def test_settings_of_the_cache(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNREEL_CACHE_GB", "0.001")
+    assert packed.piece_cache().limit_bytes == 1_000_000 and packed.piece_cache().folder == tmp_path / "cache"
+    monkeypatch.setenv("UNREEL_CACHE_GB", "much")
+    with pytest.raises(InputError, match="UNREEL_CACHE_GB is a number"):
+        packed.open_corpus(f"shaky:/{corpus}")
+
+
+def test_the_longest_unused_leaves_the_cache(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path / "c", 10_000)
+    for n in range(8):
+        cache.put(f"{n:032x}", bytes([n]) * 1000)
+        time.sleep(0.002)
+    assert cache.get(f"{0:032x}") == bytes(1000)
+    for n in range(8, 40):
+        time.sleep(0.002)
+        cache.put(f"{n:032x}", bytes([n]) * 1000)
+        cache.get(f"{0:032x}")
+        assert sum(size for _, size, _ in cache._files()) <= 10_000
+    kept = {int(Path(path).name, 16) for _, _, path in cache._files()}
+    assert 0 in kept and kept - {0} == set(range(40 - len(kept) + 1, 40)) and len(kept) >= 8
+    cache.put("big", bytes(20_000))
+    assert cache.get("big") is None
+
+
+def strain(folder: Path, seed: int) -> None:
+    """Many reads and writes of one small cache; ends with an error when any bytes are wrong."""
+    cache, draws = DiskCache(folder, 20_000), np.random.default_rng(seed)
+    for n in draws.integers(0, 60, 400).tolist():
+        name, right = f"{n:02x}" * 16, bytes([n]) * 1000
+        if (found := cache.get(name)) is None:
+            cache.put(name, right)
+        else:
+            assert found == right
+
+
+def test_several_processes_share_a_cache(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=strain, args=(tmp_path / "c", n)) for n in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert (
+        sum(size for _, size, _ in DiskCache(tmp_path / "c", 0)._files()) <= 20_000 * (1 + 3 * disk_cache.LOOK) + 3000
+    )
+
+
+def test_what_fsspec_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="nosuch"):
+        inspect(Path("nosuch://bucket/corpus"))
+
+
+def test_only_packed_corpora_are_read_from_afar(tmp_path: Path) -> None:
+    encode(tmp_path / "a.mp4", 5)
+    with pytest.raises(InputError, match="no packed corpus"):
+        inspect(f"shaky:/{tmp_path}")
+
+
+def test_finding_a_piece_is_a_bisection(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = packed.open_corpus(corpus)
+    keys = index.column("key")
+    assert keys == sorted(keys) and [index.row(key) for key in keys] == list(range(12))
+    for wrong in ("", "0", "zzz", keys[3] + "x"):
+        with pytest.raises(KeyError):
+            index.row(wrong)
+
+
+class Ranges(SimpleHTTPRequestHandler):
+    """A web server as people have them, which gives parts of files, or (`whole`) one that does not."""
+
+    whole = False
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        Ranges.asked.append(self.headers.get("Range", ""))
+        path, span = Path(self.translate_path(self.path)), self.headers.get("Range", "")
+        if not path.is_file():
+            return self.send_error(404)
+        data, found = path.read_bytes(), re.fullmatch(r"bytes=(\d+)-(\d+)", span)
+        part = data[int(found[1]) : int(found[2]) + 1] if found and not self.whole else data
+        self.send_response(200 if part is data else 206)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_corpus_on_a_web_server(corpus: Path) -> None:
+    pytest.importorskip("aiohttp")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=str(corpus)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    there = f"http://127.0.0.1:{server.server_port}"
+    try:
+        manifest = inspect(there)
+        Ranges.asked.clear()
+        assert said(there, 4) == RIGHT[4] and len(manifest.videos) == 12
+        piece = packed.find_piece(address(there, 4))
+        assert Ranges.asked == [f"bytes={piece.offset}-{piece.offset + piece.size_bytes - 1}"]
+        (corpus / "00001.tar").unlink()
+        row = next(n for n in range(12) if packed.open_corpus(there).value(n, "shard") == "00001.tar")
+        with pytest.raises(VideoError, match="missing"):
+            said(there, row)
+        Ranges.whole = True
+        with pytest.raises(VideoError, match="it gives no parts of files"):
+            said(there, 0)
+    finally:
+        Ranges.whole = False
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,92 @@
+"""`unreel pack`: a corpus rewritten once, so that training from it costs less."""
+
+import contextlib
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+from unreel.cli.terminal import escape, parse, progress, stderr
+from unreel.video.piece import PackSettings
+
+if TYPE_CHECKING:
+    from unreel.video.packing import Packed
+
+
+@dataclasses.dataclass
+class PackArgs:
+    """Rewrite videos into small H.264 pieces in tar shards, to be given wherever a folder of videos is.
+
+    Upright, without sound, at their own times, never enlarged; the originals stay as they are. What was stopped goes on
+    when the same command is given again. Copy OUT to a store and use it from there: s3://, gs://, https://.
+    """
+
+    source: Positional[Path]
+    """A folder, a text file of paths, or a CSV with path, label, group."""
+    out: Positional[Path]
+    """Folder to make."""
+    root: Path | None = None
+    """Folder that the paths of a list are relative to; by default the list's own."""
+    workers: int = 0
+    """Processes that code; 0 means one for each core."""
+    settings: Annotated[PackSettings, OmitArgPrefixes, tyro.conf.arg(name="pieces")] = dataclasses.field(
+        default_factory=PackSettings
+    )
+    gain: bool = True
+    """Measure at the end what training gains, on a few videos."""
+
+
+def pack_command(args: list[str]) -> int:
+    given = parse(PackArgs, args, "pack")
+    from unreel.video.packing import pack
+
+    inspecting, packing = progress("inspecting"), progress("packing")
+
+    def advance(done: int, total: int) -> None:
+        """A terminal shows one bar at a time."""
+        inspecting.bar.stop()
+        packing.bar.start()
+        packing.advance(done, total)
+
+    with inspecting, contextlib.closing(packing):
+        workers = given.workers or os.cpu_count() or 1
+        done = pack(given.source, given.out, given.settings, given.root, workers, inspecting.advance, advance)
+    for bad in done.quarantine[:10]:
+        stderr.print(escape(f"left out {bad.path}: {bad.reason} {bad.detail}".rstrip()))
+    if len(done.quarantine) > 10:
+        stderr.print(f"... and {len(done.quarantine) - 10} more, see {given.out / 'quarantine.csv'}")
+    if not done.fresh:
+        print(f"{given.out} was packed before; nothing had to be done")
+    before, after = done.bytes_before / 1e6, done.bytes_after / 1e6
+    print(f"{given.out}: {done.pieces} pieces of {done.videos} videos in {done.shards} shards")
+    print(f"  size      {before:,.1f} MB before, {after:,.1f} MB after ({after / max(before, 1e-9):.2f} of it)")
+    print(f"  quality   {quality(done, given.settings.psnr_db)}")
+    if given.gain:
+        print_gain(given.out)
+    return 0
+
+
+def quality(done: "Packed", psnr_db: float) -> str:
+    """How many pieces reach the PSNR, and why the others do not."""
+    good = done.pieces - done.halved_colour - done.unmet
+    said = f"PSNR of {psnr_db:g} dB or more against the scaled original in {good} of {done.pieces} pieces"
+    if done.halved_colour:
+        said += f"; in {done.halved_colour} it is reached but for the halved colour resolution of yuv420p"
+    if done.unmet:
+        said += f"; {done.unmet} do not reach it at the best quality there is"
+    return said
+
+
+def print_gain(out: Path) -> None:
+    from unreel.video.gain import WINDOW_FRAMES, measure_gain
+    from unreel.video.packed import open_corpus
+
+    gain = measure_gain(out, Path(open_corpus(out).about["root"]))
+    if gain is None:
+        print("  gain      not measured: the originals can't be read")
+        return
+    how = f"{gain.windows} windows of {WINDOW_FRAMES} frames of {gain.pieces} pieces, original and piece in turns"
+    print(f"  gain      {gain.factor:.1f} times as fast to decode ({gain.least:.1f} to {gain.most:.1f}; {how})")

@@ -1,0 +1,197 @@
+"""Rewriting a corpus once into pieces that are cheap to train from: what is asked, whether it can be, in what order.
+
+OUT/.packing holds the plan and what is done so far; when all is done it goes, and pack.json makes OUT a packed corpus.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+from unreel.errors import DiskError, InputError
+from unreel.video import packed
+from unreel.video.addresses import PACK, WORK, is_packed, is_remote
+from unreel.video.layouts import find_videos
+from unreel.video.manifest import Manifest, Quarantined, inspect
+from unreel.video.pack_index import write_index
+from unreel.video.pack_jobs import gather
+from unreel.video.piece import PackSettings
+from unreel.video.processes import WATCH_S
+from unreel.video.shards import write_whole
+
+PLAN = "plan.json"
+WAIT_S = 10 * WATCH_S  # that a packer waits for the processes of one that was killed
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What packing came to: pieces and originals, bytes before and after.
+
+    `halved_colour` pieces are below the PSNR for what yuv420p alone costs, `unmet` at the best quality there is.
+    """
+
+    out: Path
+    pieces: int
+    videos: int
+    bytes_before: int
+    bytes_after: int
+    shards: int
+    halved_colour: int
+    unmet: int
+    quarantine: tuple[Quarantined, ...]
+    fresh: bool = True
+
+
+def pack(
+    source: str | Path,
+    out: str | Path,
+    settings: PackSettings | None = None,
+    root: str | Path | None = None,
+    workers: int = 1,
+    on_inspect: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Packed:
+    """Pack the videos of a folder or list into OUT, or go on with what was stopped; the originals stay as they are.
+
+    Raises InputError when nothing can be packed or OUT holds something else, DiskError when it can't be written.
+    """
+    settings, out = settings or PackSettings(), Path(out)
+    check_settings(settings, workers)
+    asked = fingerprint(Path(source), root)
+    refuse_other(Path(source), out, settings, asked)
+    if is_packed(out):
+        shutil.rmtree(out / WORK, ignore_errors=True)  # of one that was killed when all was done
+        return replace(summary_of(out), fresh=False)
+    try:
+        with locked(out):
+            manifest = planned(Path(source), out, settings, root, asked, on_inspect)
+            if not manifest.videos:
+                raise InputError(f"{source}: no video there can be used; `unreel inspect` tells the reasons")
+            gather(manifest, out, settings, workers, on_progress)
+            write_index(manifest, Path(source), out, settings, asked)
+        shutil.rmtree(out / WORK)
+    except OSError as error:
+        raise DiskError(f"{out}: packing stopped ({error.strerror or error}); make room and run it again") from error
+    return summary_of(out)
+
+
+def check_settings(settings: PackSettings, workers: int) -> None:
+    """Raises InputError for what can't be."""
+    if settings.short_side < 16 or settings.short_side % 2:
+        raise InputError(f"--short-side must be even and at least 16, got {settings.short_side}")
+    bounds = {"gop": (1, 600), "crf": (1, 51), "psnr_db": (0, 60), "segment_s": (1, 1e6), "shard_mb": (0.01, 1e6)}
+    for name, (least, most) in bounds.items():
+        if not least <= getattr(settings, name) <= most:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} must lie between {least:g} and {most:g}, got {getattr(settings, name):g}")
+    if workers < 1:
+        raise InputError(f"--workers must be at least 1, got {workers}")
+
+
+def fingerprint(source: Path, root: str | Path | None) -> str:
+    """Names, sizes and times of change of everything that is to be packed: other files, another text."""
+    if is_remote(source) or is_packed(source):
+        raise InputError(f"{source}: packed already, or from afar; give the folder or list of the videos themselves")
+    digest = hashlib.blake2b(digest_size=16)
+    for item in find_videos(source, Path(root) if root else None):
+        with contextlib.suppress(OSError):
+            status = os.stat(item.path)
+            digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
+        digest.update(f"{os.path.abspath(item.path)}\t{item.label}\t{item.group}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def refuse_other(source: Path, out: Path, settings: PackSettings, asked: str) -> None:
+    """Raises InputError when OUT is no place for this corpus: other files, another corpus, other settings."""
+    if is_remote(out):
+        raise InputError(f"{out}: pack into a folder of this machine, then copy it there with the store's own tool")
+    real = Path(os.path.realpath(out))
+    if source.is_dir() and (real == Path(os.path.realpath(source)) or Path(os.path.realpath(source)) in real.parents):
+        raise InputError(f"{out} lies in {source}, which stays as it is; choose a folder elsewhere")
+    if not out.exists() or (out.is_dir() and not set(os.listdir(out)) - {WORK} and not (out / WORK / PLAN).exists()):
+        return
+    place = next((p for p in (out / PACK, out / WORK / PLAN) if p.is_file()), None)
+    if place is None:
+        raise InputError(f"{out} exists already and is no packed corpus; nothing was changed. Choose another folder")
+    try:
+        held = json.loads(place.read_text(encoding="utf-8"))
+        before, whose, files = held["settings"], held["source"], held["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{place}: can't be read ({error}); choose another folder") from error
+    if whose != os.path.abspath(source):
+        raise InputError(f"{out} holds what was packed of {whose}; choose another folder for {source}")
+    other = [name for name, value in asdict(settings).items() if before.get(name) != value]
+    if other:
+        said = ", ".join(f"{name.replace('_', '-')} {before.get(name)}" for name in other)
+        raise InputError(f"{out} was packed with other settings ({said}); choose another folder, or give the same")
+    if files != asked:
+        raise InputError(f"{source} has changed since it was packed into {out}; choose another folder")
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """One process alone packs into OUT. Raises InputError when another does.
+
+    The lock is of the kind that forked processes hold too: those of a packer that was killed live on for a moment,
+    writing where the next one would read, so the next one waits until they are gone.
+    """
+    (out / WORK).mkdir(parents=True, exist_ok=True)
+    with (out / WORK / "lock").open("w") as lock:
+        deadline_s = time.monotonic() + WAIT_S
+        while not _taken(lock):
+            if time.monotonic() > deadline_s:
+                raise InputError(f"{out}: another unreel packs into it; wait for it or choose another folder")
+            time.sleep(0.1)
+        yield
+
+
+def _taken(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def planned(
+    source: Path,
+    out: Path,
+    settings: PackSettings,
+    root: str | Path | None,
+    asked: str,
+    on_inspect: Callable[[int, int], None] | None,
+) -> Manifest:
+    """What is to be packed, found out once: packing that goes on takes it as it was."""
+    if (out / WORK / PLAN).is_file():
+        return Manifest.load(out / WORK)
+    manifest = inspect(source, Path(root) if root else None, check="fast", on_progress=on_inspect)
+    manifest.save(out / WORK)
+    plan = {"settings": asdict(settings), "source": os.path.abspath(source), "files": asked}
+    write_whole(out / WORK / PLAN, json.dumps(plan, indent=2).encode())
+    return manifest
+
+
+def summary_of(out: Path) -> Packed:
+    """What a packed corpus says of its making."""
+    corpus = packed.open_corpus(out)
+    wanted_db, shards = corpus.about["settings"]["psnr_db"], corpus.about["shards"]
+    before = dict(zip(corpus.column("source"), corpus.column("source_bytes"), strict=True))
+    reached = list(zip(corpus.column("psnr_db"), corpus.column("coding_psnr_db"), strict=True))
+    return Packed(
+        out=out,
+        pieces=len(corpus),
+        videos=len(before),
+        bytes_before=sum(before.values()),
+        bytes_after=sum(os.path.getsize(out / name) for name in shards),
+        shards=len(shards),
+        halved_colour=sum(whole < wanted_db <= coding for whole, coding in reached),
+        unmet=sum(max(pair) < wanted_db for pair in reached),
+        quarantine=Manifest.load(out).quarantine,
+    )
