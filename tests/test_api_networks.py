@@ -496,6 +496,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("trio", {"exclude-neighbours-s": -1}, "exclude_neighbours_s must lie between"),
     ("trio", {"batch-size": 1}, "--batch-size must be at least 2"),
     ("trio", {"time-reversal": 2}, "time_reversal must lie between 0 and 1, got 2"),
+    ("trio", {"held-out": 1}, "held_out must be below 1"),
     ("trio", {"interval-power": 0}, "interval_power must be above 0"),
     ("trio", {"num-frames": 1, "rank-weight": 0}, "clips of 1 frame have no time"),
     ("iic", {"memory-momentum": 2}, "memory_momentum must lie between"),

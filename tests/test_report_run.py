@@ -154,6 +154,15 @@ def test_scraps_are_enough(tmp_path: Path) -> None:
     assert "config.json can&#39;t be read" in html and "manifest is damaged" in html and html.count("<svg") == 1
 
 
+@pytest.mark.parametrize("name", ["encoder.safetensors", "encoder.json"])
+def test_a_checkpoint_that_is_cut_short_is_said(run: Path, name: str) -> None:
+    assert "encoder" in write_report(run).read_text() and name + " can" not in write_report(run).read_text()
+    for file in (run / "checkpoints").glob(f"*/{name}"):
+        file.write_bytes(file.read_bytes()[:40])
+    html = write_report(run).read_text(encoding="utf-8")
+    assert "can&#39;t be read" in html and name in html
+
+
 def test_a_collapse_is_said_first(run: Path) -> None:
     with (run / "monitors.csv").open("a") as file:
         file.write("30,6.0,9,1.0,0.1,0.0,0.0,1.1,True\n")

@@ -137,6 +137,8 @@ class Settings:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if self.held_out == 1:
+            raise InputError("held_out must be below 1, or nothing is left to train on; got 1")
         self._check_switches()
 
     def _check_switches(self) -> None:

@@ -119,8 +119,9 @@ def rehearse(job: Job) -> None:
             view = job.recipe(clips).tensors["view1"]
             eaten = backbone(view).shape[2] == 1 and strides_past(backbone, view, spec.backbone)
     except RuntimeError as error:
-        why = "are too few or too small for" if own_network(spec.backbone) else "make an error in"
-        raise InputError(f"{what} {why} {spec.backbone} ({str(error).splitlines()[0]})") from error
+        if own_network(spec.backbone):
+            raise InputError(f"{what} are too few or too small for {spec.backbone}; raise --num-frames or --size") from error
+        raise InputError(f"{what} make an error in {spec.backbone} ({str(error).splitlines()[0]})") from error
     if eaten:
         raise InputError(f"{what} are too few for {spec.backbone}, whose stride in time is longer; raise --num-frames")
 

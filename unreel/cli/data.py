@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from tyro.conf import Positional
 
@@ -15,8 +14,7 @@ class InspectArgs:
     """What is in a folder of videos: a manifest (Parquet), and a quarantine list with a reason for each file."""
 
     source: Positional[Path]
-    """A folder, a text file of paths, a CSV with path, label, group, or a packed corpus, every piece of which is read
-    and compared with its checksum."""
+    """A folder, a text file of paths, or a CSV with path, label, group."""
     out: Path | None = None
     """Folder for manifest.parquet and quarantine.csv; by default NAME.manifest in the working directory."""
     root: Path | None = None
@@ -25,12 +23,10 @@ class InspectArgs:
 
 def inspect_command(args: list[str]) -> int:
     given = parse(InspectArgs, args, "inspect")
-    from unreel.video.addresses import is_packed
     from unreel.video.manifest import inspect, summary
 
     with progress("inspecting") as advance:
-        check: Any = "full" if is_packed(given.source) else "auto"
-        manifest = inspect(given.source, given.root, check=check, on_progress=advance)
+        manifest = inspect(given.source, given.root, on_progress=advance)
     out = given.out or Path(f"{given.source.resolve().name}.manifest")
     manifest.save(out)
     print(summary(manifest))
@@ -67,7 +63,8 @@ def data_command(args: list[str]) -> int:
     from unreel.video.labelled import check_set
 
     if not given.data.is_dir() and not is_packed(given.data):
-        raise InputError(f"{given.data}: no such folder. Give the folder of a labelled data set")
+        found = "is a file" if given.data.exists() else "no such folder"
+        raise InputError(f"{given.data}: {found}. Give the folder of a labelled data set")
     found = check_set(**vars(given))
     print("\n".join(found.lines()))
     print("Whether the files decode: unreel inspect " + str(given.data))

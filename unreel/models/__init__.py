@@ -48,10 +48,10 @@ def build_backbone(name: str, **options: Any) -> nn.Module:
     Raises InputError for an unknown name or option.
     """
     build = builder(name)
-    try:
-        inspect.signature(build).bind(**options)
-    except TypeError as error:
-        raise InputError(f"backbone '{name}' takes {inspect.signature(build)}: {error}") from error
+    taken = inspect.signature(build).parameters
+    if strange := sorted(set(options) - set(taken)):
+        own = ", ".join(option for option in taken if option != "in_channels") or "none"
+        raise InputError(f"backbone '{name}' has no option {', '.join(strange)}; those it has: {own}")
     network = build(**options)
     if name.removesuffix(TWIN) in BACKBONES and name.endswith(TWIN):
         from unreel.models.inflate import two_dimensional

@@ -12,10 +12,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import safetensors
 from markupsafe import Markup
 
-from unreel.errors import RunError, UnreelError
+from unreel.errors import CheckpointError, RunError, UnreelError
 from unreel.evaluation.result import Result
+from unreel.models.encoder import WEIGHTS, checkpoint_folder, read_spec
 from unreel.report import neighbours, pictures
 from unreel.report.template import write_html
 from unreel.video.manifest import Manifest
@@ -75,6 +77,7 @@ def page(run: Path) -> dict[str, Any]:
     files = sorted((run / "evaluations").glob("*.json"), key=lambda f: (f.stat().st_mtime, f.name))
     evaluations = [(f.stem, d) for f in files if is_result(d := load_json(f, notes))]
     manifest = load_manifest(run, notes)
+    check_encoder(run, notes)
     settings = config.get("settings") or {}
     segment_s = settings.get("segment_s") or SEGMENT_S
     best = next((row for row in monitors if row.get("step") == pointer.get("best_step")), None)
@@ -110,6 +113,21 @@ def load_json(path: Path, notes: list[str]) -> dict[str, Any]:
         notes.append(f"{path.name} can't be read ({error})")
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def check_encoder(run: Path, notes: list[str]) -> None:
+    """A note when the checkpoint that the run points to is no encoder any more."""
+    if not (run / "checkpoints" / "index.json").is_file():
+        return
+    try:
+        folder = checkpoint_folder(run)
+        read_spec(folder)
+        with safetensors.safe_open(folder / WEIGHTS, "pt"):
+            pass
+    except CheckpointError as error:
+        notes.append(str(error))
+    except (OSError, safetensors.SafetensorError) as error:
+        notes.append(f"{folder / WEIGHTS}: the encoder's weights can't be read ({error}); take another checkpoint")
 
 
 def is_result(data: dict[str, Any]) -> bool:
