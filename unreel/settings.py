@@ -137,12 +137,12 @@ class Settings:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        if self.held_out == 1:
-            raise InputError("held_out must be below 1, or nothing is left to train on; got 1")
         self._check_switches()
 
     def _check_switches(self) -> None:
-        """What excludes each other on the way to the network."""
+        """What leaves nothing to train on, and what excludes each other on the way to the network."""
+        if self.held_out == 1:
+            raise InputError("held_out must be below 1, or nothing is left to train on; got 1")
         videos, rest = divmod(self.batch_size, self.draws_per_video)
         if rest or (self.draws_per_video > 1 and videos < 2):
             raise InputError(

@@ -120,7 +120,8 @@ def rehearse(job: Job) -> None:
             eaten = backbone(view).shape[2] == 1 and strides_past(backbone, view, spec.backbone)
     except RuntimeError as error:
         if own_network(spec.backbone):
-            raise InputError(f"{what} are too few or too small for {spec.backbone}; raise --num-frames or --size") from error
+            small = f"{what} are too few or too small for {spec.backbone}; raise --num-frames or --size"
+            raise InputError(small) from error
         raise InputError(f"{what} make an error in {spec.backbone} ({str(error).splitlines()[0]})") from error
     if eaten:
         raise InputError(f"{what} are too few for {spec.backbone}, whose stride in time is longer; raise --num-frames")

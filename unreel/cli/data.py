@@ -63,8 +63,8 @@ def data_command(args: list[str]) -> int:
     from unreel.video.labelled import check_set
 
     if not given.data.is_dir() and not is_packed(given.data):
-        found = "is a file" if given.data.exists() else "no such folder"
-        raise InputError(f"{given.data}: {found}. Give the folder of a labelled data set")
+        what = "is a file" if given.data.exists() else "no such folder"
+        raise InputError(f"{given.data}: {what}. Give the folder of a labelled data set")
     found = check_set(**vars(given))
     print("\n".join(found.lines()))
     print("Whether the files decode: unreel inspect " + str(given.data))
