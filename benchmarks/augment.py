@@ -10,12 +10,12 @@ with the same float clips on the device. kornia is needed by this file alone, an
 
 import dataclasses
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import tyro
+from timing import seconds
 from torch import Tensor
 
 from unreel.methods import preset_of
@@ -68,14 +68,6 @@ def kornias(which: str, size: int) -> Callable[[Tensor, int], Tensor] | None:
         steps.append(K.RandomSolarize(0.0, 0.0, p=solarize))
     chain = K.VideoSequential(*steps, data_format="BCTHW", same_on_frame=True)
     return lambda clips, step: chain(clips)
-
-
-def seconds(work: Callable[[], object], device: str) -> float:
-    began_s = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began_s
 
 
 def main(args: Args) -> None:

@@ -8,13 +8,13 @@ that the whole uses. A ratio of 1 says that the whole is as fast as the slower h
 
 import dataclasses
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import tyro
+from timing import seconds
 
 from unreel.evaluation.features import encoder_source, video_features
 from unreel.models.encoder import Encoder, EncoderSpec
@@ -41,14 +41,6 @@ class Args:
     threads: int = 0
     """0 means torch's own choice."""
     device: str = "cpu"
-
-
-def seconds(work: Callable[[], object], device: str) -> float:
-    began_s = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began_s
 
 
 def decode(clips: InstanceClips, workers: int) -> list[np.ndarray]:

@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 import tyro
 from PIL import Image
+from timing import seconds
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -196,14 +197,6 @@ def extract(paths: list[str], out: Path, short_side: int = 256) -> list[Path]:
 
 
 # The measurement.
-
-
-def seconds(work: Callable[[], object], device: str) -> float:
-    began_s = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began_s
 
 
 def endless(loader: DataLoader[Any]) -> Iterator[Any]:

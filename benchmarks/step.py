@@ -9,12 +9,12 @@ calls of the network that takes is counted. A ratio of 0.9 says that the method 
 
 import dataclasses
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import tyro
+from timing import seconds
 
 from unreel.methods import find_methods, method_module, preset_of
 from unreel.models import build_backbone
@@ -32,14 +32,6 @@ class Args:
     batch_size: int = 16
     rounds: int = 7
     device: str = "cpu"
-
-
-def seconds(work: Callable[[], None], device: str) -> float:
-    began_s = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began_s
 
 
 def count_passes(method: torch.nn.Module, step: Callable[[], None]) -> list[tuple[int, bool]]:
