@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Instance:
     """What instance discrimination discriminates: a whole short video, or one segment of a long recording.
 

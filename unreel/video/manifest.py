@@ -25,10 +25,11 @@ __all__ = ["Manifest", "Quarantined", "Video", "inspect", "require_usable", "sum
 
 Check = Literal["auto", "full", "fast"]
 FULL_CHECK_S = 60.0  # `auto` decodes videos up to this long to the end
+ROWS_AT_ONCE = 65_536  # of a manifest as plain dictionaries, which take far more memory than the videos themselves
 MANIFEST, QUARANTINE = "manifest.parquet", "quarantine.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Video:
     """A usable file: what it is, what its layout says about it, and where its shots change.
 
@@ -114,7 +115,8 @@ class Manifest:
         """The manifest that the bytes of the two files of `save` hold."""
         table = pq.read_table(io.BytesIO(parquet))
         root = json.loads(table.schema.metadata[b"unreel"])["root"]
-        videos = [Video(**row | {"shot_changes_s": tuple(row["shot_changes_s"])}) for row in table.to_pylist()]
+        rows = (row for part in table.to_batches(ROWS_AT_ONCE) for row in part.to_pylist())
+        videos = [Video(**row | {"shot_changes_s": tuple(row["shot_changes_s"])}) for row in rows]
         lines = io.StringIO(quarantined.decode("utf-8"), newline="")
         return cls(root, tuple(videos), tuple(Quarantined(**row) for row in csv.DictReader(lines)))
 

@@ -1,0 +1,115 @@
+"""How start-up grows with the corpus: reading a manifest, its instances, and the sampler's first batch.
+
+    python benchmarks/growth.py [--sizes 1000 100000 1000000] [--samplers 1000 100000 10000000]
+
+A simulated manifest (no videos: paths, sizes and times as of real files) is written and read by a fresh process for
+each size; memory is what that process grew by at most. The sampler needs no manifest and is timed alone: order of an
+epoch, first batch, and 1,000 batches in the middle of an epoch, as after a resume.
+"""
+
+import dataclasses
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from unreel.video.manifest import Manifest, Video
+from unreel.video.order import Batches
+from unreel.video.segments import instances
+
+BATCH = 64
+
+
+@dataclasses.dataclass
+class Args:
+    """How large."""
+
+    sizes: tuple[int, ...] = (1000, 100_000, 1_000_000)
+    """Videos of the manifest."""
+    samplers: tuple[int, ...] = (1000, 100_000, 10_000_000)
+    """Instances of the sampler."""
+
+
+def simulated(num_videos: int) -> Manifest:
+    """Videos of 10 s in folders of 1,000."""
+    videos = (
+        Video(
+            path=f"/corpus/{n // 1000:06d}/clip-{n:08d}.mp4",
+            codec="h264",
+            width=320,
+            height=240,
+            fps=25.0,
+            num_frames=250,
+            duration_s=10.0,
+            rotation=0,
+            variable_fps=False,
+            size_bytes=400_000 + n,
+            content_hash=f"{n:032x}",
+        )
+        for n in range(num_videos)
+    )
+    return Manifest("/corpus", tuple(videos))
+
+
+def write(num_videos: int, folder: str) -> dict[str, float]:
+    simulated(num_videos).save(Path(folder))
+    return {}
+
+
+def read(num_videos: int, folder: str) -> dict[str, float]:
+    began_s = time.perf_counter()
+    manifest = Manifest.load(Path(folder))
+    loaded_s = time.perf_counter()
+    found = instances(manifest)
+    assert len(found) == num_videos
+    return {"manifest, s": loaded_s - began_s, "instances, s": time.perf_counter() - loaded_s}
+
+
+def sample(num_instances: int, _: str) -> dict[str, float]:
+    began_s = time.perf_counter()
+    next(iter(Batches(num_instances, BATCH, 0, 0, 1)))
+    first_s = time.perf_counter()
+    middle = num_instances // BATCH // 2
+    batches = sum(1 for _ in Batches(num_instances, BATCH, 0, middle, middle + 1000))
+    assert batches == 1000
+    return {"first batch, s": first_s - began_s, "1,000 batches later, s": time.perf_counter() - first_s}
+
+
+def apart(work: Callable[[int, str], dict[str, float]], size: int, folder: str) -> dict[str, float]:
+    """What `work` says in a process of its own, and by how many MB that process grew at most."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return dict(pool.apply(measured, (work, size, folder)))
+
+
+def measured(work: Callable[[int, str], dict[str, float]], size: int, folder: str) -> dict[str, Any]:
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = work(size, folder)
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
+    return found | {"memory, MB": grown_mb, "bytes each": grown_mb * 2**20 / size}
+
+
+def print_rows(title: str, rows: list[tuple[int, dict[str, float]]]) -> None:
+    names = list(rows[0][1])
+    print(f"| {title} | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 1))
+    for size, found in rows:
+        print(f"| {size:,} | " + " | ".join(f"{found[name]:.3g}" for name in names) + " |")
+    print(flush=True)
+
+
+def main(args: Args) -> None:
+    rows = []
+    for size in args.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            apart(write, size, folder)
+            rows.append((size, apart(read, size, folder)))
+    print_rows("videos of the manifest", rows)
+    print_rows("instances of the sampler", [(size, apart(sample, size, "")) for size in args.samplers])
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
