@@ -6,7 +6,7 @@ among the run's own videos; a neighbour never comes from the file of its query.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,7 +106,7 @@ def ask(who: Sequence[Instance], vectors_ND: np.ndarray, num_queries: int) -> li
         scores_N = vectors_ND @ vectors_ND[n]
         scores_N[[i.path == query.path for i in who]] = -np.inf
         order = [int(g) for g in np.argsort(-scores_N, kind="stable")[:HITS] if np.isfinite(scores_N[g])]
-        asked.append({**vars(query), "hits": [{**vars(who[g]), "score": float(scores_N[g])} for g in order]})
+        asked.append({**asdict(query), "hits": [{**asdict(who[g]), "score": float(scores_N[g])} for g in order]})
     return asked
 
 
