@@ -332,3 +332,12 @@ def test_a_run_says_what_its_loader_keeps(
         options = small | {"steps": 1, "cache_mb": cache_mb, "num_frames": 4}
         unreel.pretrain(motion_set / "train.txt", out=tmp_path / str(cache_mb), **options)
         assert says in capsys.readouterr().err
+
+
+def test_a_batch_that_can_not_be_filled_is_said(
+    motion_set: Path, tmp_path: Path, small: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for batch, said in ((64, True), (4, False)):
+        options = small | {"steps": 1, "batch_size": batch, "num_frames": 4, "held_out": 0.0}
+        unreel.pretrain(motion_set / "train.txt", out=tmp_path / str(batch), **options)
+        assert ("not 64: there are" in " ".join(capsys.readouterr().err.split())) == said

@@ -136,7 +136,7 @@ def batches(job: Job, fabric: "Fabric", say: Callable[[str], None] = lambda _: N
     dataset = decoded_clips(job, plan.budget_mb)
     order = Batches(len(job.instances), job.videos_a_step, settings.seed, job.state["step"], job.total_steps)
     workers = default_workers() if settings.workers < 0 else settings.workers
-    say("; ".join(filter(None, (said_of(workers, settings.batches_ahead), plan.sentence))))
+    say("; ".join(filter(None, (said_of(workers, settings.batches_ahead), plan.sentence, small_batches(job)))))
     pin = fabric.device.type == "cuda"
     for clips in training_loader(dataset, order, workers, pin, settings.batches_ahead):
         yield on_device(clips, fabric)
@@ -146,6 +146,15 @@ def said_of(workers: int, ahead: int) -> str:
     """The loader's processes, and the most memory that it takes."""
     many = {0: "no loader process", 1: "1 loader process"}.get(workers, f"{workers} loader processes")
     return f"{many}, at most {most_batches(workers, ahead)} decoded batches in memory"
+
+
+def small_batches(job: Job) -> str:
+    """A sentence when the batch that was asked for can't be filled."""
+    count = len(job.instances)
+    if count >= job.videos_a_step:
+        return ""
+    found = f"batches of {count * job.settings.draws_per_video}, not {job.settings.batch_size}"
+    return f"{found}: there are {count} videos or segments to train on"
 
 
 def on_device(clips: Clips, fabric: "Fabric") -> Clips:
