@@ -76,6 +76,9 @@ class Settings:
     """Threads of torch on the CPU; 0 leaves torch's choice."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the network runs."""
+    devices: int = 1
+    """Processes to train in on this machine, a GPU each; they share --batch-size. torchrun and SLURM say it for
+    themselves, and then this does not count."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """Arithmetic; auto means bf16-mixed on CUDA, 32-true elsewhere."""
     channels_last: Switch = "auto"
@@ -89,7 +92,7 @@ class Settings:
     """When loss and gradients are looked at: at each step, or every --log-steps, so that nothing waits for the GPU; a
     value that is not finite stops the weights in either case. auto means each-log on CUDA."""
     sync_batch_norm: bool = True
-    """With several processes (not yet offered by this command): batch statistics over the batches of all of them."""
+    """With several processes: batch statistics over the batches of all of them."""
     held_out: float = 0.1
     """Share of the videos (at most 200) kept out of training for the label-free monitors."""
     monitor_epochs: int = 0
@@ -113,9 +116,9 @@ class Settings:
             "seed": 0,
         }
         least |= {"size": 0, "threads": 0, "monitor_epochs": 0, "workers": -1, "cache_mb": -1, "width": 1}
-        least |= {"draws_per_video": 1, "batches_ahead": 1}
+        least |= {"draws_per_video": 1, "batches_ahead": 1, "devices": 1}
         most = {"num_frames": 1024, "size": 4096, "batch_size": 65_536, "threads": 1024, "workers": 1024, "seed": 2**62}
-        most |= {"width": 64, "batches_ahead": 64}
+        most |= {"width": 64, "batches_ahead": 64, "devices": 1024}
         for name, bound in least.items():
             value, top = getattr(self, name), most.get(name, math.inf)
             if not bound <= value <= top:

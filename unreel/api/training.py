@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import nn
@@ -20,15 +20,19 @@ from unreel.models.inflate import inflate, read_2d
 from unreel.report.run_page import write_report
 from unreel.settings import Settings
 from unreel.training.checkpoint import has_checkpoint, last_checkpoint, replace_text
-from unreel.training.device import fill_in
+from unreel.training.device import build_fabric, fill_in, processes
 from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
 from unreel.training.run import CONFIG, describe, make_run, read_config, refuse_existing
+from unreel.training.team import Team, join, refuse_uneven
 from unreel.types import Clips
 from unreel.video.addresses import is_remote
 from unreel.video.manifest import Manifest, inspect, require_usable
 from unreel.video.segments import instances
 from unreel.views.residual import Residual
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 MANY = 10**9  # instances, where their number is not known yet
 
@@ -82,19 +86,35 @@ def start(
     quiet: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """A new run: inspect, write the folder, train, report."""
-    refuse_existing(out)
+    """A new run: inspect, write the folder, train, report. Of several processes the first one does all but training."""
     settings = fill_in(settings)
     refuse_early(config, settings)
+    fabric, team = joined(settings)
     source = source if is_remote(source) else source.resolve()
-    manifest = inspect(source, root, on_progress=on_progress)
-    require_usable(manifest, settings.max_bad_share)
-    job = build_job(out, manifest, method, config, settings)
-    rehearse(job)
-    make_run(out, describe(method, source, config, settings))
-    manifest.save(out)
-    replace_text(out / "held_out.txt", "".join(f"{path}\n" for path in sorted({i.path for i in job.held_out})))
-    return finish(job, resume=False, quiet=quiet)
+    made: list[Job] = []
+
+    def prepare() -> None:
+        refuse_existing(out)
+        manifest = inspect(source, root, on_progress=on_progress)
+        require_usable(manifest, settings.max_bad_share)
+        job = build_job(out, manifest, method, config, settings)
+        rehearse(job)
+        make_run(out, describe(method, source, config, settings))
+        manifest.save(out)
+        replace_text(out / "held_out.txt", "".join(f"{path}\n" for path in sorted({i.path for i in job.held_out})))
+        made.append(job)
+
+    team.first(prepare)
+    job = made[0] if made else build_job(out, Manifest.load(out), method, config, settings)
+    return finish(job, False, quiet, fabric, team)
+
+
+def joined(settings: Settings) -> tuple["Fabric", Team]:
+    """The engine, and this process among those that were started with it."""
+    here, nodes = processes(settings)
+    refuse_uneven(settings, here * nodes)
+    fabric = build_fabric(settings)
+    return fabric, join(fabric)
 
 
 def refuse_early(config: Any, settings: Settings) -> None:
@@ -146,10 +166,11 @@ def resume(run: str | Path, quiet: bool = False, allow_import: bool = False) -> 
     saved = read_config(run)
     refuse_imports(run, saved, allow_import)
     config, settings = config_from_json(saved)
+    fabric, team = joined(settings)
     begun = has_checkpoint(run)  # stopped before the first one, it begins again: the same run, for it has the same seed
     options = read_spec(last_checkpoint(run)).options if begun else None
     job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)
-    return finish(job, resume=begun, quiet=quiet)
+    return finish(job, begun, quiet, fabric, team)
 
 
 def refuse_imports(run: Path, saved: dict[str, Any], allow_import: bool) -> None:
@@ -227,9 +248,9 @@ def backbone_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def finish(job: Job, resume: bool, quiet: bool) -> dict[str, Any]:
+def finish(job: Job, resume: bool, quiet: bool, fabric: "Fabric", team: Team) -> dict[str, Any]:
     """Train, then write the report."""
-    state = train(job, resume, quiet)
+    state = train(job, resume, quiet, fabric, team)
     if not state["interrupted"]:
-        write_report(job.run)
-    return state
+        team.first(lambda: write_report(job.run))
+    return state | {"rank": team.rank}

@@ -64,7 +64,9 @@ def pretrain_args(method: str) -> Any:
 
 
 def ended(run: Path, state: dict[str, Any]) -> int:
-    """Say where the result is, or how to go on."""
+    """Say where the result is, or how to go on; of several processes the first one says it."""
+    if state["rank"]:
+        return 130 if state["interrupted"] else 0
     if state["interrupted"]:
         stderr.print(escape(f"stopped at step {state['step']}, saved. Go on with: unreel pretrain --resume {run}"))
         stderr.print(escape(f"A report of what there is: unreel report {run}"))

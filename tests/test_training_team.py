@@ -1,0 +1,203 @@
+"""Several processes train what one trains: same losses for every method, same order of data, one writer."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from methods import Conv, instances, job
+from processes import run_on
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from videos import encode
+
+from unreel.errors import InputError
+from unreel.methods import find_methods
+from unreel.models.sync_norm import SyncNorm, synchronise
+from unreel.settings import Settings
+from unreel.training.device import processes
+from unreel.training.team import refuse_uneven
+from unreel.types import Clips
+from unreel.video.order import Batches
+
+STEPS, BATCH = 20, 8
+PRESETS = sorted(find_methods())
+
+
+def clips_of(rows: list[tuple[int, int]], shape: tuple[int, ...]) -> Clips:
+    """Noise that is a function of the instance, as if it had been decoded."""
+    index_B, who = torch.tensor([i for _, i in rows]), instances()
+    frames = np.stack([np.random.default_rng(i).integers(0, 256, shape).astype(np.uint8) for _, i in rows])
+    videos = torch.tensor([who[i].video for _, i in rows])
+    starts = torch.tensor([who[i].start_s for _, i in rows]).double()
+    return Clips(torch.from_numpy(frames), index_B, videos, starts, epoch=rows[0][0])
+
+
+def first_losses(preset: str) -> list[float]:
+    """Losses of the first steps, in training mode and float64; the mean over the processes that share the batch."""
+    alone = not dist.is_initialized()
+    part = (0, 1) if alone else (dist.get_rank(), dist.get_world_size())
+    changes = {"queue_size": 2 * BATCH} if preset in ("moco", "dual-moco") else {}
+    method, recipe, clips = job(preset, Conv, num_frames=4, **changes)
+    method.double().train()
+    together = method if alone else DistributedDataParallel(synchronise(method), broadcast_buffers=False)
+    optimizer = torch.optim.SGD(method.parameters(), lr=0.01, momentum=0.9)
+    losses = []
+    for rows in Batches(len(instances()), BATCH, 0, 0, STEPS, part):
+        views = recipe(clips_of(rows, tuple(clips.frames.shape[1:])))
+        views.tensors = {name: tensor.double() for name, tensor in views.tensors.items()}
+        output = together(views)
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        method.after_step()
+        loss = output.loss.detach().clone()
+        if not alone:
+            dist.all_reduce(loss)
+        losses.append(float(loss) / part[1])
+    return losses
+
+
+def all_losses() -> dict[str, list[float]]:
+    return {preset: first_losses(preset) for preset in PRESETS}
+
+
+@pytest.fixture(scope="module")
+def by_size() -> dict[int, dict[str, list[float]]]:
+    return {1: all_losses()} | {size: run_on(size, all_losses)[0] for size in (2, 4)}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_one_two_and_four_processes_train_alike(preset: str, by_size: dict[int, dict[str, list[float]]]) -> None:
+    alone = by_size[1][preset]
+    assert len(alone) == STEPS and len(set(alone)) == STEPS, "it trains"
+    loose = preset.startswith(("iic", "cmc"))  # compare in float32
+    for size in (2, 4):
+        np.testing.assert_allclose(by_size[size][preset], alone, rtol=2e-3 if loose else 1e-6, err_msg=str(size))
+
+
+# --- batch norm over all processes
+
+
+def normed() -> dict[str, Tensor]:
+    """Output, gradients and statistics of this process's share of a batch of 6."""
+    rank, size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    g = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(6, 3, 2, 4, generator=g).double() for _ in range(2))
+    norm = nn.Sequential(nn.BatchNorm2d(3)).double()
+    with torch.no_grad():
+        norm[0].weight.copy_(torch.tensor([1.0, 2.0, -1.0]))
+    if size > 1:
+        synchronise(norm)
+        assert isinstance(norm[0], SyncNorm)
+    share = slice(rank * 6 // size, (rank + 1) * 6 // size)
+    mine = x[share].clone().requires_grad_()
+    out = norm(mine)
+    (out * weight[share]).sum().backward()
+    found = {"out": out.detach(), "grad": mine.grad, "weight_grad": norm[0].weight.grad}
+    return found | {f"state.{n}": t for n, t in norm.state_dict().items()}  # type: ignore[return-value]
+
+
+def test_batch_norm_over_processes_is_that_of_the_joined_batch() -> None:
+    alone, parts = normed(), run_on(2, normed)
+    for name in ("out", "grad"):
+        torch.testing.assert_close(torch.cat([part[name] for part in parts]), alone[name])
+    torch.testing.assert_close(sum(part["weight_grad"] for part in parts), alone["weight_grad"])
+    for name in (n for n in alone if n.startswith("state.")):
+        for part in parts:
+            torch.testing.assert_close(part[name], alone[name], msg=name)
+
+
+def test_an_exchanged_norm_has_the_same_weights_and_is_the_same_when_used() -> None:
+    network = Conv()
+    network(torch.randn(4, 3, 4, 8, 8))
+    before, x = {n: t.clone() for n, t in network.state_dict().items()}, torch.randn(2, 3, 4, 8, 8)
+    weight, wanted = network.norm.weight, network.eval()(x)
+    assert synchronise(network) is network and isinstance(network.norm, SyncNorm) and network.norm.weight is weight
+    assert all(torch.equal(t, before[n]) for n, t in network.state_dict().items()) and not network.norm.training
+    assert torch.equal(network(x), wanted)
+
+
+# --- who draws what, and who is asked
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_the_processes_share_one_global_order(size: int) -> None:
+    whole = list(Batches(21, 8, 3, 1, 6))
+    parts = [list(Batches(21, 8, 3, 1, 6, (rank, size))) for rank in range(size)]
+    assert [sum(shares, []) for shares in zip(*parts, strict=True)] == whole
+
+
+def test_a_batch_that_can_not_be_shared_is_refused() -> None:
+    refuse_uneven(Settings(batch_size=8), 4)
+    with pytest.raises(InputError, match="of all 3 processes together .* multiple of 3"):
+        refuse_uneven(Settings(batch_size=8), 3)
+    with pytest.raises(InputError, match="multiple of 8"):
+        refuse_uneven(Settings(batch_size=12, draws_per_video=2), 4)
+
+
+def test_who_started_the_processes_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_NTASKS", "SLURM_JOB_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert processes(Settings(devices=3)) == (3, 1)
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    monkeypatch.setenv("SLURM_NNODES", "2")
+    assert processes(Settings(devices=3)) == (4, 2)
+    monkeypatch.setenv("SLURM_JOB_NAME", "interactive")
+    assert processes(Settings(devices=3)) == (3, 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("WORLD_SIZE", "6")
+    assert processes(Settings()) == (2, 3)
+
+
+# --- the command
+
+SMALL = "--steps 5 --batch-size 8 --num-frames 4 --size 32 --log-steps 1 --workers 0 --held-out 0 --lr 1e-4 --threads 1"
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for n in range(10):
+        encode(folder / f"{n}.mp4", 12 + n)  # files of equal bytes count once
+    return folder
+
+
+def unreel(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "unreel", *map(str, args)]
+    env = {k: v for k, v in os.environ.items() if k not in ("LOCAL_WORLD_SIZE", "WORLD_SIZE")} | {
+        "OMP_NUM_THREADS": "1"
+    }
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, check=False)
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    with (run / "metrics.csv").open() as file:
+        return [{n: float(v) for n, v in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def one_and_two(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same run in one process and in two."""
+    folder = tmp_path_factory.mktemp("runs")
+    for count in (1, 2):
+        done = unreel("pretrain", videos, "--out", folder / str(count), "--devices", count, *SMALL.split())
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("step 5/5") == 1 and done.stdout.count("report:") == 1, "one process speaks"
+        assert "Warning" not in done.stderr
+    return folder / "1", folder / "2"
+
+
+def test_the_command_trains_alike_in_two_processes(one_and_two: tuple[Path, Path]) -> None:
+    alone, together = map(metrics, one_and_two)
+    assert [row["step"] for row in together] == [1, 2, 3, 4, 5]
+    for mine, theirs in zip(alone, together, strict=True):
+        for name in ("loss", "grad_norm", "top1"):
+            assert theirs[name] == pytest.approx(mine[name], rel=1e-2, abs=1e-6), (mine["step"], name)
+    for name in ("manifest.parquet", "held_out.txt", "monitors.csv", "report.html", "checkpoints"):
+        assert (one_and_two[1] / name).exists(), name
