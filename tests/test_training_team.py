@@ -2,9 +2,12 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +19,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from videos import encode
 
-from unreel.errors import InputError
+from unreel.errors import InputError, UnreelError
 from unreel.methods import find_methods
 from unreel.models.sync_norm import SyncNorm, synchronise
 from unreel.settings import Settings
 from unreel.training.device import processes
-from unreel.training.team import refuse_uneven
+from unreel.training.loop import even
+from unreel.training.quarantine import RunQuarantine
+from unreel.training.team import Team, refuse_uneven
 from unreel.types import Clips
 from unreel.video.order import Batches
 
@@ -130,7 +135,7 @@ def test_an_exchanged_norm_has_the_same_weights_and_is_the_same_when_used() -> N
 def test_the_processes_share_one_global_order(size: int) -> None:
     whole = list(Batches(21, 8, 3, 1, 6))
     parts = [list(Batches(21, 8, 3, 1, 6, (rank, size))) for rank in range(size)]
-    assert [sum(shares, []) for shares in zip(*parts, strict=True)] == whole
+    assert [[row for share in shares for row in share] for shares in zip(*parts, strict=True)] == whole
 
 
 def test_a_batch_that_can_not_be_shared_is_refused() -> None:
@@ -142,7 +147,7 @@ def test_a_batch_that_can_not_be_shared_is_refused() -> None:
 
 
 def test_who_started_the_processes_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_NTASKS", "SLURM_JOB_NAME"):
+    for name in (*LAUNCHED, "SLURM_JOB_NAME"):
         monkeypatch.delenv(name, raising=False)
     assert processes(Settings(devices=3)) == (3, 1)
     monkeypatch.setenv("SLURM_NTASKS", "8")
@@ -155,8 +160,54 @@ def test_who_started_the_processes_says_how_many(monkeypatch: pytest.MonkeyPatch
     assert processes(Settings()) == (2, 3)
 
 
+# --- what they tell each other
+
+
+def team() -> Team:
+    return Team(dist.get_rank(), dist.get_world_size())
+
+
+def after_bad_files(folder: str) -> dict[str, Any]:
+    """Two processes bring 3 and 2 good rows; the second lost a file, the first one none."""
+    who = team()
+    quarantine = RunQuarantine(Path(folder), 10, 0.5, writes=who.main)
+    said: list[str] = []
+    log: Any = SimpleNamespace(team=who, quarantine=quarantine, progress=SimpleNamespace(say=said.append))
+    clips = clips_of([(0, n) for n in range(3 - who.rank)], (1, 4, 8, 8, 3))
+    clips.failed = [("bad.mp4", "damaged: frame 3")] if who.rank else []
+    mine, videos = even(clips, log, draws=1)
+    return {"rows": len(mine.index_B), "frames": len(mine.frames), "videos": videos, "said": said}
+
+
+def test_bad_files_leave_every_process_as_many_rows_and_are_written_down_once(tmp_path: Path) -> None:
+    found = run_on(2, after_bad_files, str(tmp_path))
+    said = ["left out from now on: bad.mp4 (damaged: frame 3)"]
+    assert found == [{"rows": 2, "frames": 2, "videos": 4, "said": said}] * 2
+    with (tmp_path / "quarantine.csv").open() as file:
+        assert list(csv.DictReader(file)) == [{"path": "bad.mp4", "reason": "damaged", "detail": "frame 3"}]
+
+
+def what_the_first_does(fails: bool) -> list[str]:
+    def work() -> str:
+        assert dist.get_rank() == 0, "only the first one does it"
+        if fails:
+            raise InputError("no such folder")
+        return "done"
+
+    try:
+        return [team().first(work), str(team().mean([dist.get_rank(), 4.0])), str(team().told(dist.get_rank()))]
+    except UnreelError as error:
+        return [type(error).__name__]
+
+
+def test_the_first_process_works_for_all_or_ends_all() -> None:
+    assert run_on(2, what_the_first_does, False) == [["done", "[0.5, 4.0]", "[0, 1]"]] * 2
+    assert run_on(2, what_the_first_does, True) == [["InputError"], ["StoppedElsewhere"]]
+
+
 # --- the command
 
+LAUNCHED = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_NTASKS")
 SMALL = "--steps 5 --batch-size 8 --num-frames 4 --size 32 --log-steps 1 --workers 0 --held-out 0 --lr 1e-4 --threads 1"
 
 
@@ -170,10 +221,12 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def unreel(*args: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "unreel", *map(str, args)]
-    env = {k: v for k, v in os.environ.items() if k not in ("LOCAL_WORLD_SIZE", "WORLD_SIZE")} | {
-        "OMP_NUM_THREADS": "1"
-    }
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment(), check=False)
+
+
+def environment() -> dict[str, str]:
+    """Ours, without what a launcher says, and with one thread for each process."""
+    return {k: v for k, v in os.environ.items() if k not in LAUNCHED} | {"OMP_NUM_THREADS": "1"}
 
 
 def metrics(run: Path) -> list[dict[str, float]]:
@@ -201,3 +254,37 @@ def test_the_command_trains_alike_in_two_processes(one_and_two: tuple[Path, Path
             assert theirs[name] == pytest.approx(mine[name], rel=1e-2, abs=1e-6), (mine["step"], name)
     for name in ("manifest.parquet", "held_out.txt", "monitors.csv", "report.html", "checkpoints"):
         assert (one_and_two[1] / name).exists(), name
+
+
+def test_stopped_in_two_processes_and_ended_in_one(
+    videos: Path, one_and_two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """SIGTERM to one of them: all stop after the same step; the run goes on in any number of processes."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "unreel", "pretrain", videos, "--out", run, "--devices", "2", *SMALL.split()]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("step 2/5"):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stderr.read()
+        assert process.wait(120) == 130, rest
+    stopped = [row["step"] for row in metrics(run)]
+    assert stopped in ([1, 2], [1, 2, 3], [1, 2, 3, 4]), stopped
+    done = unreel("pretrain", "--resume", run, "--devices", 1)
+    assert done.returncode == 0, done.stderr
+    for mine, theirs in zip(metrics(one_and_two[0]), metrics(run), strict=True):
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-2), mine["step"]
+
+
+def test_a_refusal_is_said_once_and_ends_all(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    for out, options, says in (
+        (tmp_path / "run", (), "exists already"),
+        (tmp_path / "other", ("--batch-size", 7), "can't be shared alike"),
+    ):
+        done = unreel("pretrain", videos, "--out", out, "--devices", 2, *SMALL.split(), *options)
+        assert done.returncode == 2 and done.stderr.count("unreel:") == 1 and says in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr

@@ -157,15 +157,17 @@ def strides_past(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
     return backbone(torch.cat([view, view], dim=2)).shape[2] == 1
 
 
-def resume(run: str | Path, quiet: bool = False, allow_import: bool = False) -> dict[str, Any]:
+def resume(run: str | Path, quiet: bool = False, allow_import: bool = False, devices: int = 0) -> dict[str, Any]:
     """Go on with a run that was stopped, to the bit on a CPU; needs nothing but its folder.
 
+    `devices` processes (0: as many as before) go on in the same global order.
     A run with a network or method of your own is imported again, and so run as code, only with `allow_import`.
     """
     run = Path(run)
     saved = read_config(run)
     refuse_imports(run, saved, allow_import)
     config, settings = config_from_json(saved)
+    settings = dataclasses.replace(settings, devices=devices or settings.devices)
     fabric, team = joined(settings)
     begun = has_checkpoint(run)  # stopped before the first one, it begins again: the same run, for it has the same seed
     options = read_spec(last_checkpoint(run)).options if begun else None
