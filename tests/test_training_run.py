@@ -275,3 +275,17 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again(
     assert not (tmp_path / "cut" / "checkpoints").exists()
     assert unreel.resume(tmp_path / "cut", quiet=True)["step"] == 2
     assert_equal_runs(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_two_runs_in_one_folder_are_refused_and_a_crash_leaves_no_lock(small_run: Path) -> None:
+    hold = (
+        "import pathlib, sys, time; from unreel.training.run import alone_in\n"
+        "with alone_in(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold, small_run], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=f"another unreel trains in it .process {other.pid} on "):
+            unreel.resume(small_run, quiet=True)
+        other.kill()
+        other.wait()
+    assert unreel.resume(small_run, quiet=True)["interrupted"] is False

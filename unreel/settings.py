@@ -38,6 +38,9 @@ class Settings:
     """Recordings longer than 1.5 times this are cut into segments of about so many seconds, at shot changes."""
     batch_size: int = 16
     """Instances per step."""
+    clips_at_once: int = 0
+    """Clips that go through the network at a time, 0 all: activations of so many are held, and made again for the
+    backward pass, so that a large contrastive batch fits on one GPU. Batch norm then sees each part by itself."""
     draws_per_video: int = 1
     """Rows of a batch that each opened video gives, drawn and augmented apart: less decoding, but fewer videos a step.
     Must divide the batch; a pass over the videos then takes so many times the steps."""
@@ -116,7 +119,7 @@ class Settings:
             "seed": 0,
         }
         least |= {"size": 0, "threads": 0, "monitor_epochs": 0, "workers": -1, "cache_mb": -1, "width": 1}
-        least |= {"draws_per_video": 1, "batches_ahead": 1, "devices": 1}
+        least |= {"draws_per_video": 1, "batches_ahead": 1, "devices": 1, "clips_at_once": 0}
         most = {"num_frames": 1024, "size": 4096, "batch_size": 65_536, "threads": 1024, "workers": 1024, "seed": 2**62}
         most |= {"width": 64, "batches_ahead": 64, "devices": 1024}
         for name, bound in least.items():

@@ -1,5 +1,6 @@
 """From a folder of videos to a trained run, and on with one that was stopped."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from unreel.training.checkpoint import has_checkpoint, last_checkpoint, replace_
 from unreel.training.device import build_fabric, fill_in, processes
 from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
-from unreel.training.run import CONFIG, describe, make_run, read_config, refuse_existing
+from unreel.training.run import CONFIG, alone_in, describe, make_run, read_config, refuse_existing
 from unreel.training.team import Team, join, refuse_uneven
 from unreel.types import Clips
 from unreel.video.addresses import is_remote
@@ -251,8 +252,10 @@ def backbone_options(settings: Settings) -> dict[str, Any]:
 
 
 def finish(job: Job, resume: bool, quiet: bool, fabric: "Fabric", team: Team) -> dict[str, Any]:
-    """Train, then write the report."""
-    state = train(job, resume, quiet, fabric, team)
-    if not state["interrupted"]:
-        team.first(lambda: write_report(job.run))
+    """Train, then write the report; one run at a time in a folder."""
+    with contextlib.ExitStack() as held:
+        team.first(lambda: held.enter_context(alone_in(job.run)))
+        state = train(job, resume, quiet, fabric, team)
+        if not state["interrupted"]:
+            team.first(lambda: write_report(job.run))
     return state | {"rank": team.rank}

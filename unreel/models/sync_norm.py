@@ -51,9 +51,9 @@ class SyncNorm(_BatchNorm):
     def _remember(self, mean_C: Tensor, variance_C: Tensor, count: float) -> None:
         if not self.track_running_stats or self.running_mean is None or self.running_var is None:
             return
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
-        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked or 1) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean_C, share)
         self.running_var.lerp_(variance_C * (count / max(1.0, count - 1)), share)
 

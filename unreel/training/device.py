@@ -100,6 +100,12 @@ def lay_out(method: nn.Module, settings: Settings) -> None:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
+def limit_clips(method: nn.Module, settings: Settings) -> None:
+    """Tell every copy of the network how many clips it takes at a time (models/pooling.py)."""
+    for network in networks(method):
+        network.clips_at_once = settings.clips_at_once  # type: ignore[assignment]
+
+
 def compile_networks(method: nn.Module, settings: Settings) -> None:
     """Compile every copy of the network in place where that is switched on; names and weights stay."""
     if settings.compile == "on":

@@ -20,7 +20,7 @@ from unreel.models.encoder import Encoder
 from unreel.models.sync_norm import synchronise
 from unreel.settings import Settings
 from unreel.training.checkpoint import load_checkpoint, save_checkpoint
-from unreel.training.device import as_written, build_fabric, compile_networks, lay_out
+from unreel.training.device import as_written, build_fabric, compile_networks, lay_out, limit_clips
 from unreel.training.log import Log
 from unreel.training.monitors import measure
 from unreel.training.optim import build_optimizer, lr_at, set_lr
@@ -113,6 +113,7 @@ def set_up(job: Job, fabric: "Fabric | None" = None) -> tuple["Fabric", Any, Any
     """Engine (a fresh one by default), method and optimiser on the run's device, ready for `one_step`."""
     fabric = fabric or build_fabric(job.settings)
     lay_out(job.method, job.settings)
+    limit_clips(job.method, job.settings)
     optimizer = build_optimizer(job.method, job.settings)
     method, optimizer = fabric.setup(synchronised(job.method, job.settings, fabric.world_size), optimizer)
     compile_networks(job.method, job.settings)

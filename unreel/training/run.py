@@ -3,10 +3,14 @@
 config.json  manifest.parquet  quarantine.csv  held_out.txt  metrics.csv  monitors.csv  tensorboard/  checkpoints/
 """
 
+import contextlib
 import csv
 import dataclasses
+import fcntl
 import json
+import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from unreel.settings import Settings
 from unreel.training.checkpoint import replace_text
 from unreel.video.addresses import spelled
 
-CONFIG = "config.json"
+CONFIG, LOCK = "config.json", "lock"
 
 
 def refuse_existing(out: Path) -> None:
@@ -27,6 +31,29 @@ def refuse_existing(out: Path) -> None:
             f"{out} exists already; nothing was changed. "
             f"Go on with it: unreel pretrain --resume {out}; or choose another --out"
         )
+
+
+@contextlib.contextmanager
+def alone_in(run: Path) -> Iterator[None]:
+    """One process writes into a run. Raises RunError while another does; a crash leaves no lock behind.
+
+    The lock is the system's, and not handed on to loader processes, so it is gone with the process that took it.
+    """
+    try:
+        lock = (run / LOCK).open("a+")
+    except OSError as error:
+        raise DiskError(f"{run / LOCK}: can't be written ({error.strerror})") from error
+    with lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            who = lock.read().strip()
+            raise RunError(f"{run}: another unreel trains in it ({who}); wait for it or stop it") from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        lock.flush()
+        yield
 
 
 def make_run(out: Path, config: dict[str, Any]) -> Path:
