@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -289,3 +290,25 @@ def test_two_runs_in_one_folder_are_refused_and_a_crash_leaves_no_lock(small_run
         other.kill()
         other.wait()
     assert unreel.resume(small_run, quiet=True)["interrupted"] is False
+
+
+@pytest.mark.parametrize("name", ["encoder.safetensors", "training.safetensors", "training.json"])
+def test_a_damaged_checkpoint_is_found_and_the_one_before_is_offered(
+    name: str, small_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(small_run, tmp_path / "run"))
+    steps = sorted(int(p.name.removeprefix("step-")) for p in (run / "checkpoints").glob("step-*"))
+    assert len(steps) >= 2
+    damaged = run / f"checkpoints/step-{steps[-1]:08d}" / name
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    with pytest.raises(CheckpointError, match=f"{name} is damaged.*--resume {run} --step {steps[-2]}$"):
+        unreel.resume(run, quiet=True)
+    if name == "encoder.safetensors":
+        with pytest.raises(CheckpointError, match="is damaged"):
+            unreel.load_encoder(damaged.parent)
+    with pytest.raises(CheckpointError, match="no checkpoint of step 1234; there are"):
+        unreel.resume(run, quiet=True, step=1234)
+    assert unreel.resume(run, quiet=True, step=steps[-2])["step"] == steps[-1]
+    assert_equal_runs(small_run, run)

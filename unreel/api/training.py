@@ -20,7 +20,7 @@ from unreel.models.encoder import (
 from unreel.models.inflate import inflate, read_2d
 from unreel.report.run_page import write_report
 from unreel.settings import Settings
-from unreel.training.checkpoint import has_checkpoint, last_checkpoint, replace_text
+from unreel.training.checkpoint import go_back, has_checkpoint, last_checkpoint, replace_text
 from unreel.training.device import build_fabric, fill_in, processes
 from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
@@ -158,10 +158,12 @@ def strides_past(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
     return backbone(torch.cat([view, view], dim=2)).shape[2] == 1
 
 
-def resume(run: str | Path, quiet: bool = False, allow_import: bool = False, devices: int = 0) -> dict[str, Any]:
+def resume(
+    run: str | Path, quiet: bool = False, allow_import: bool = False, devices: int = 0, step: int = 0
+) -> dict[str, Any]:
     """Go on with a run that was stopped, to the bit on a CPU; needs nothing but its folder.
 
-    `devices` processes (0: as many as before) go on in the same global order.
+    `devices` processes (0: as many as before) go on in the same global order, from the last checkpoint or that of `step`.
     A run with a network or method of your own is imported again, and so run as code, only with `allow_import`.
     """
     run = Path(run)
@@ -170,6 +172,8 @@ def resume(run: str | Path, quiet: bool = False, allow_import: bool = False, dev
     config, settings = config_from_json(saved)
     settings = dataclasses.replace(settings, devices=devices or settings.devices)
     fabric, team = joined(settings)
+    if step:
+        team.first(lambda: go_back(run, step))
     begun = has_checkpoint(run)  # stopped before the first one, it begins again: the same run, for it has the same seed
     options = read_spec(last_checkpoint(run)).options if begun else None
     job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)

@@ -22,6 +22,8 @@ class ResumeArgs:
     """Import, and so run, the network or method of your own that the run names."""
     devices: int = 0
     """Processes to go on in; 0 means as many as before. torchrun and SLURM say it for themselves."""
+    step: int = 0
+    """Go on from the checkpoint of this step, not from the last one."""
 
 
 def pretrain_command(args: list[str]) -> int:
@@ -29,7 +31,7 @@ def pretrain_command(args: list[str]) -> int:
         given = parse(ResumeArgs, args, "pretrain")
         from unreel.api import resume
 
-        return ended(given.resume, resume(given.resume, given.quiet, given.allow_import, given.devices))
+        return ended(given.resume, resume(given.resume, given.quiet, given.allow_import, given.devices, given.step))
     from unreel.methods import DEFAULT
 
     given = parse(pretrain_args(option(args, "--method", DEFAULT)), args, "pretrain")
