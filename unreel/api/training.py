@@ -163,7 +163,7 @@ def resume(
 ) -> dict[str, Any]:
     """Go on with a run that was stopped, to the bit on a CPU; needs nothing but its folder.
 
-    `devices` processes (0: as many as before) go on in the same global order, from the last checkpoint or that of `step`.
+    `devices` processes (0: as many as before) go on in the same global order; from the checkpoint of `step`, or the last.
     A run with a network or method of your own is imported again, and so run as code, only with `allow_import`.
     """
     run = Path(run)

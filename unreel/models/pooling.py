@@ -6,7 +6,7 @@ those of one pass (GradCache: Gao et al. 2021; here by activation checkpointing)
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,12 @@ def pooled(backbone: nn.Module, clips: Tensor) -> Tensor:
     at_once = int(getattr(backbone, "clips_at_once", 0)) or len(clips)
     if len(clips) <= at_once or not torch.is_grad_enabled():
         return _pooled(backbone, clips)
-    how = {"use_reentrant": False, "context_fn": lambda: (nullcontext(), statistics_kept(backbone))}
-    return torch.cat([checkpoint(_pooled, backbone, part, **how) for part in clips.split(at_once)])
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), statistics_kept(backbone)
+
+    parts = clips.split(at_once)
+    return torch.cat([checkpoint(_pooled, backbone, p, use_reentrant=False, context_fn=contexts) for p in parts])
 
 
 @contextmanager
