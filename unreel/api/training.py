@@ -100,9 +100,13 @@ def start(
         require_usable(manifest, settings.max_bad_share)
         job = build_job(out, manifest, method, config, settings)
         rehearse(job)
-        make_run(out, describe(method, source, config, settings))
-        manifest.save(out)
-        replace_text(out / "held_out.txt", "".join(f"{path}\n" for path in sorted({i.path for i in job.held_out})))
+        held_out = "".join(f"{path}\n" for path in sorted({i.path for i in job.held_out}))
+
+        def fill(folder: Path) -> None:
+            manifest.save(folder)
+            replace_text(folder / "held_out.txt", held_out)
+
+        make_run(out, describe(method, source, config, settings), fill)
         made.append(job)
 
     team.first(prepare)
@@ -163,7 +167,7 @@ def resume(
 ) -> dict[str, Any]:
     """Go on with a run that was stopped, to the bit on a CPU; needs nothing but its folder.
 
-    `devices` processes (0: as many as before) go on in the same global order; from the checkpoint of `step`, or the last.
+    `devices` processes (0: as many as before) go on in the same order, from the checkpoint of `step` or the last one.
     A run with a network or method of your own is imported again, and so run as code, only with `allow_import`.
     """
     run = Path(run)

@@ -10,7 +10,8 @@ import fcntl
 import json
 import os
 import platform
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,24 @@ def alone_in(run: Path) -> Iterator[None]:
         yield
 
 
-def make_run(out: Path, config: dict[str, Any]) -> Path:
-    """Make the folder of a new run and write its config. Raises RunError when it exists and is not empty."""
+def make_run(out: Path, config: dict[str, Any], fill: Callable[[Path], None] = lambda _: None) -> Path:
+    """Make the folder of a new run with its config and what `fill` puts into it: whole, or not at all.
+
+    Raises RunError when it exists and is not empty, DiskError when it can't be made.
+    """
     refuse_existing(out)
+    out = Path(os.path.realpath(out))
+    aside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        replace_text(out / CONFIG, json.dumps(config, indent=2) + "\n")
+        aside.mkdir(parents=True)
+        replace_text(aside / CONFIG, json.dumps(config, indent=2) + "\n")
+        fill(aside)
+        aside.replace(out)
+        return out
     except OSError as error:
         raise DiskError(f"{out}: can't make the run folder ({error.strerror})") from error
-    return out
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_config(run: Path) -> dict[str, Any]:
