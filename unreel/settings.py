@@ -72,6 +72,8 @@ class Settings:
     """Loader processes; -1 chooses: one for each core but one, at most 8."""
     batches_ahead: int = 2
     """Batches that each loader process prepares ahead; no more than that, and the one in use, are ever in memory."""
+    file_limit_s: float = 300.0
+    """Seconds that a loader process may be at one video; then it is stopped and the video left out."""
     cache_mb: int = -1
     """Memory for decoded frames of short videos, shared by all loader processes; -1 chooses: what the videos need, at
     most a quarter of the free memory; 0 decodes every time."""
@@ -131,7 +133,7 @@ class Settings:
                 f"say either fps or stride_frames and set the other to 0: got fps={self.fps:g}, "
                 f"stride_frames={self.stride_frames}"
             )
-        positive = ("lr", "segment_s", "checkpoint_minutes")
+        positive = ("lr", "segment_s", "file_limit_s", "checkpoint_minutes")
         shares = ("held_out", "max_bad_share", "warmup", "momentum", "drop_factor")
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:

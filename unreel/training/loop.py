@@ -28,7 +28,7 @@ from unreel.training.team import ALONE, Team
 from unreel.types import Clips, Instance, StepOutput, Views
 from unreel.video.cache_plan import plan_cache
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips, default_workers, most_batches, training_loader
+from unreel.video.dataset import InstanceClips, default_workers, most_batches, surviving_loader
 from unreel.video.intervals import Interval
 from unreel.video.order import Batches, steps_per_epoch
 
@@ -148,7 +148,7 @@ def batches(
     workers = default_workers() if settings.workers < 0 else settings.workers
     say("; ".join(filter(None, (said_of(workers, settings.batches_ahead), plan.sentence, small_batches(job)))))
     pin = fabric.device.type == "cuda"
-    for clips in training_loader(dataset, order, workers, pin, settings.batches_ahead):
+    for clips in surviving_loader(dataset, order, workers, pin, settings.batches_ahead, settings.file_limit_s):
         yield on_device(clips, fabric)
 
 

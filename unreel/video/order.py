@@ -47,6 +47,11 @@ class Batches:
         self.num_instances, self.batch_size, self.seed = num_instances, batch_size, seed
         self.start, self.stop, (self.rank, self.size) = start, stop, part
 
+    def later(self, steps: int) -> "Batches":
+        """The same without its first steps."""
+        part = (self.rank, self.size)
+        return Batches(self.num_instances, self.batch_size, self.seed, self.start + steps, self.stop, part)
+
     def __len__(self) -> int:
         return self.stop - self.start
 
