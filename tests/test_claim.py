@@ -18,7 +18,7 @@ def r_at_1(out: Path, data: Path, seed: int, **options: object) -> dict[str, flo
     """R@1 of every row of the retrieval table, after training on the files of train.txt."""
     unreel.pretrain(data / "train.txt", out=out, root=data, quiet=True, seed=seed, steps=STEPS, **options)
     result = unreel.evaluate_retrieval(out, data)
-    return {name: row[1] for name, row in result.rows.items()}
+    return {name: row["R@1"] for name, row in result.rows.items()}
 
 
 @pytest.mark.slow
