@@ -1,6 +1,6 @@
 """The paper's claim in its smallest form: broken copies of a clip as negatives make an encoder see motion.
 
-make test-slow    # about an hour on two cores; the figures of one such run are in docs/results.md
+make test-slow    # about an hour on two cores; docs/results.md has such figures, and the methods that stay near chance here
 """
 
 import statistics
@@ -18,7 +18,7 @@ def r_at_1(out: Path, data: Path, seed: int, **options: object) -> dict[str, flo
     """R@1 of every row of the retrieval table, after training on the files of train.txt."""
     unreel.pretrain(data / "train.txt", out=out, root=data, quiet=True, seed=seed, steps=STEPS, **options)
     result = unreel.evaluate_retrieval(out, data)
-    return {name: row[1] for name, row in result.rows.items()}
+    return {name: row["R@1"] for name, row in result.rows.items()}
 
 
 @pytest.mark.slow
@@ -43,7 +43,7 @@ def test_trained_beats_untrained_and_intra_negatives_beat_none(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("method", ["trio", "cvrl", "dual", "moco"])
+@pytest.mark.parametrize("method", ["trio", "iic-v2"])
 def test_a_method_beats_its_own_random_start(method: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     unreel.make_set(data, seed=0)

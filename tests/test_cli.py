@@ -15,6 +15,7 @@ import pytest
 from commands import refused, succeeds
 
 import unreel
+from unreel.cli import terminal
 from unreel.cli.terminal import parse
 from unreel.cli.training import pretrain_args
 from unreel.methods import DEFAULT, find_methods, method_module, preset_of
@@ -231,3 +232,14 @@ def test_evaluation_lists(small_run: Path, motion_set: Path, tmp_path: Path) -> 
     refused("evaluate", "retrieval", small_run, videos, says=("gone.mp4",))
     shutil.copy(videos / "train.txt", videos / "test.txt")
     refused("evaluate", "retrieval", small_run, videos, says=("both",))
+
+
+def test_what_takes_long_says_how_far_it_is_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for say_s, said in ((-1.0, "looking: 1 of 4\nlooking: 2 of 4\n"), (30.0, "")):
+        monkeypatch.setattr(terminal, "SAY_S", say_s)
+        with terminal.progress("looking") as advance:
+            advance(1, 4)
+            advance(2, 4)
+        assert capsys.readouterr().err == said

@@ -19,7 +19,7 @@ INDICES = torch.tensor([[0, 2, 4, 6], [3, 2, 4, 8]])
 JOBS: dict[str, tuple[str, dict[str, Any]]] = {preset: (preset, {}) for preset in sorted(find_methods())}
 JOBS |= {f"{p} broken": (p, {"intra_negatives": "repeat"}) for p in ("simclr", "cvrl", "moco", "moco-v3", "dual")}
 JOBS |= {f"{p} apart": (p, {"exclude_neighbours_s": NEAR_S}) for p in ("trio", "iic", "cvrl", "moco", "dual-moco")}
-JOBS |= {"iic nce": ("iic", {"loss": "nce"}), "trio head": ("trio", {"head": "mlp"})}
+JOBS |= {"iic nce": ("iic", {"loss": "nce"}), "trio head": ("trio", {"head": "mlp", "rank_weight": 0.5})}
 
 
 def share(clips: Clips, rows: int) -> Clips:

@@ -1,6 +1,7 @@
 """What every command shares: parsing, the progress bar, and words on standard error."""
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+SAY_S = 30.0
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -47,9 +49,10 @@ def typed(name: str, value: Any) -> str:
 
 
 class progress:
-    """A bar on a terminal for `advance(done, total)` calls; nothing elsewhere."""
+    """A bar on a terminal for `advance(done, total)` calls; elsewhere a line now and then, where it takes long."""
 
     def __init__(self, what: str) -> None:
+        self.what, self.said_s = what, time.monotonic()
         self.bar = Progress(console=stderr, transient=True, disable=not stderr.is_terminal)
         self.task = self.bar.add_task(what, total=None)
 
@@ -59,6 +62,9 @@ class progress:
 
     def advance(self, done: int, total: int) -> None:
         self.bar.update(self.task, completed=done, total=total)
+        if not stderr.is_terminal and time.monotonic() - self.said_s > SAY_S:
+            stderr.print(f"{self.what}: {done} of {total}")
+            self.said_s = time.monotonic()
         if done >= total:
             self.bar.stop()
 

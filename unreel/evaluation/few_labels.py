@@ -15,6 +15,7 @@ from unreel.evaluation.features import JOINT, TRAINED, Block, Progress, VideoFea
 from unreel.evaluation.finetune import FINETUNED, SCRATCH, finetune
 from unreel.evaluation.label_draws import curve_result, draw_labels, figures_of, num_trainings, plan_of
 from unreel.evaluation.lists import cautions
+from unreel.evaluation.logistic import logistic
 from unreel.evaluation.probe import known_classes
 from unreel.evaluation.recipes import Recipe
 from unreel.evaluation.result import Result
@@ -97,12 +98,10 @@ def classify(train_ND: np.ndarray, labels: Sequence[str], test_QD: np.ndarray) -
 
     With fewer videos than features both are turned into the span of the training videos, which holds every solution.
     """
-    from sklearn.linear_model import LogisticRegression
-
     if len(train_ND) < train_ND.shape[1]:
         basis_DN = np.linalg.qr(train_ND.T)[0]
         train_ND, test_QD = train_ND @ basis_DN, test_QD @ basis_DN
-    model = LogisticRegression(C=C, max_iter=5000).fit(train_ND, np.asarray(labels))
+    model = logistic(train_ND, labels, C, steps=5000)
     return np.asarray(model.predict(test_QD))
 
 

@@ -13,7 +13,6 @@ cvrl      Qian et al. 2021 (CVRL), linear evaluation; METHODS 3.7: L2-normalised
 
 import itertools
 import math
-import warnings as python_warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from unreel.errors import InputError, unknown
 from unreel.evaluation.features import VideoFeatures
+from unreel.evaluation.logistic import logistic
 from unreel.evaluation.probe import Point, Scorer, Search, clips_of, layer_rows, plain, probed
 from unreel.evaluation.result import Result
 from unreel.models.encoder import LAYERS
@@ -170,16 +170,11 @@ class Batches(NamedTuple):
 
 def logistic_layers(x_BD: Tensor, class_B: Tensor, num_classes: int, grid: Sequence[Point]) -> Layers:
     """scikit-learn's logistic regression for each C, as layers; a class that no sample shows has probability 0."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
     x, y = x_BD.double().numpy(), class_B.numpy()
     weights_DGC = torch.zeros(x.shape[1], len(grid), num_classes, dtype=torch.float64)
     biases_GC = torch.full((len(grid), num_classes), -math.inf, dtype=torch.float64)
     for g, point in enumerate(grid):
-        with python_warnings.catch_warnings():  # hardly regularised fits end at LBFGS_STEPS, near enough
-            python_warnings.simplefilter("ignore", ConvergenceWarning)
-            model = LogisticRegression(C=point["C"], max_iter=LBFGS_STEPS).fit(x, y)
+        model = logistic(x, y, point["C"], LBFGS_STEPS)
         shown = torch.from_numpy(model.classes_)
         two = len(shown) == 2  # then scikit-learn has one row, the second class against the first
         coef, intercept = (torch.from_numpy(np.asarray(part)) for part in (model.coef_, model.intercept_))

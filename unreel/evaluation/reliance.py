@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from unreel.evaluation.bootstrap import resampled
+from unreel.evaluation.logistic import logistic
 
 FLAT = 1e-6  # a feature that varies less than this share of its size is constant but for rounding
 STEPS = 1000  # of lbfgs, at most
@@ -21,7 +22,6 @@ def linear_probe(train_ND: np.ndarray, labels: Sequence[str], c: float) -> Calla
     which holds every solution, where these are fewer than D. A ridge classifier would be faster, but never names the
     middle one of three classes that lie on a line, as classes do that differ by speed.
     """
-    from sklearn.linear_model import LogisticRegression  # late: it takes seconds
 
     if len(set(labels)) < 2:
         return lambda query_QD: np.repeat(np.array(labels[:1]), len(query_QD))
@@ -37,7 +37,7 @@ def linear_probe(train_ND: np.ndarray, labels: Sequence[str], c: float) -> Calla
     def ready(x_ND: np.ndarray) -> np.ndarray:
         return scaled(x_ND) if basis_DN is None else scaled(x_ND) @ basis_DN
 
-    model = LogisticRegression(C=c, max_iter=STEPS).fit(ready(train_ND), np.array(labels))
+    model = logistic(ready(train_ND), labels, c, STEPS)
     return lambda query_QD: np.asarray(model.predict(ready(query_QD)))
 
 
