@@ -26,7 +26,7 @@ from unreel.settings import Settings
 from unreel.training.device import processes
 from unreel.training.loop import even
 from unreel.training.quarantine import RunQuarantine
-from unreel.training.team import Team, refuse_uneven
+from unreel.training.team import Team, refuse_few, refuse_uneven
 from unreel.types import Clips
 from unreel.video.order import Batches
 
@@ -155,9 +155,19 @@ def test_who_started_the_processes_says_how_many(monkeypatch: pytest.MonkeyPatch
     assert processes(Settings(devices=3)) == (4, 2)
     monkeypatch.setenv("SLURM_JOB_NAME", "interactive")
     assert processes(Settings(devices=3)) == (3, 1)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setenv("WORLD_SIZE", "6")
+    with pytest.raises(InputError, match="torchrun or srun"):
+        processes(Settings())
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert processes(Settings()) == (2, 3)
+
+
+def test_more_devices_than_there_are_and_fewer_videos_than_processes_are_refused() -> None:
+    with pytest.raises(InputError, match="--devices 4, and there is"):
+        processes(Settings(device="cuda", devices=1 + max(3, torch.cuda.device_count())))
+    refuse_few(4, 4)
+    with pytest.raises(InputError, match="4 processes have 3 videos"):
+        refuse_few(3, 4)
 
 
 # --- what they tell each other

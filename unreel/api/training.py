@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -25,7 +25,7 @@ from unreel.training.device import build_fabric, fill_in, processes
 from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
 from unreel.training.run import CONFIG, alone_in, describe, make_run, read_config, refuse_existing
-from unreel.training.team import Team, join, refuse_uneven
+from unreel.training.team import Team, join, leave, others_may_have_left, refuse_few, refuse_uneven
 from unreel.types import Clips
 from unreel.video.addresses import is_remote
 from unreel.video.manifest import Manifest, inspect, require_usable
@@ -99,6 +99,7 @@ def start(
         manifest = inspect(source, root, on_progress=on_progress)
         require_usable(manifest, settings.max_bad_share)
         job = build_job(out, manifest, method, config, settings)
+        refuse_few(len(job.instances), team.size)
         rehearse(job)
         held_out = "".join(f"{path}\n" for path in sorted({i.path for i in job.held_out}))
 
@@ -110,8 +111,17 @@ def start(
         made.append(job)
 
     team.first(prepare)
-    job = made[0] if made else build_job(out, Manifest.load(out), method, config, settings)
-    return finish(job, False, quiet, fabric, team)
+    with held(out, team):
+        job = made[0] if made else build_job(out, Manifest.load(out), method, config, settings)
+        return finish(job, False, quiet, fabric, team)
+
+
+@contextlib.contextmanager
+def held(run: Path, team: Team) -> Iterator[None]:
+    """One run at a time in a folder; of several processes the first one holds it."""
+    with contextlib.ExitStack() as lock:
+        team.first(lambda: lock.enter_context(alone_in(run)))
+        yield
 
 
 def joined(settings: Settings) -> tuple["Fabric", Team]:
@@ -163,7 +173,7 @@ def strides_past(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
 
 
 def resume(
-    run: str | Path, quiet: bool = False, allow_import: bool = False, devices: int = 0, step: int = 0
+    run: str | Path, quiet: bool = False, allow_import: bool = False, devices: int = 0, step: int | None = None
 ) -> dict[str, Any]:
     """Go on with a run that was stopped, to the bit on a CPU; needs nothing but its folder.
 
@@ -176,12 +186,14 @@ def resume(
     config, settings = config_from_json(saved)
     settings = dataclasses.replace(settings, devices=devices or settings.devices)
     fabric, team = joined(settings)
-    if step:
-        team.first(lambda: go_back(run, step))
-    begun = has_checkpoint(run)  # stopped before the first one, it begins again: the same run, for it has the same seed
-    options = read_spec(last_checkpoint(run)).options if begun else None
-    job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)
-    return finish(job, begun, quiet, fabric, team)
+    with held(run, team):
+        if step is not None:
+            team.first(lambda: go_back(run, step))
+        begun = has_checkpoint(run)  # stopped before the first one, it begins again: same seed, same run
+        options = read_spec(last_checkpoint(run)).options if begun else None
+        job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)
+        refuse_few(len(job.instances), team.size)
+        return finish(job, begun, quiet, fabric, team)
 
 
 def refuse_imports(run: Path, saved: dict[str, Any], allow_import: bool) -> None:
@@ -260,10 +272,10 @@ def backbone_options(settings: Settings) -> dict[str, Any]:
 
 
 def finish(job: Job, resume: bool, quiet: bool, fabric: "Fabric", team: Team) -> dict[str, Any]:
-    """Train, then write the report; one run at a time in a folder."""
-    with contextlib.ExitStack() as held:
-        team.first(lambda: held.enter_context(alone_in(job.run)))
+    """Train, then write the report."""
+    with others_may_have_left():
         state = train(job, resume, quiet, fabric, team)
-        if not state["interrupted"]:
-            team.first(lambda: write_report(job.run))
+    if not state["interrupted"]:
+        team.first(lambda: write_report(job.run))
+    leave(team)
     return state | {"rank": team.rank}

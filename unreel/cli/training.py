@@ -22,7 +22,7 @@ class ResumeArgs:
     """Import, and so run, the network or method of your own that the run names."""
     devices: int = 0
     """Processes to go on in; 0 means as many as before. torchrun and SLURM say it for themselves."""
-    step: int = 0
+    step: int | None = None
     """Go on from the checkpoint of this step, not from the last one."""
 
 

@@ -40,12 +40,13 @@ class SyncNorm(_BatchNorm):
         shape = (1, -1, *[1] * (x.ndim - 2))
         count = x.new_tensor([x.numel() // x.shape[1]], dtype=torch.float64)
         dist.all_reduce(count)
+        kind, x = x.dtype, x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
         mean_C = _Sum.apply(x.sum(others)) / count.item()
         centred = x - mean_C.view(shape)
         variance_C = _Sum.apply(centred.square().sum(others)) / count.item()
         self._remember(mean_C.detach(), variance_C.detach(), count.item())
         out = centred * (variance_C + self.eps).rsqrt().view(shape)
-        return out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out
+        return (out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out).to(kind)
 
     @torch.no_grad()
     def _remember(self, mean_C: Tensor, variance_C: Tensor, count: float) -> None:

@@ -2,7 +2,7 @@
 
     RUN/checkpoints/step-00001200/encoder.safetensors, encoder.json     what using the encoder needs
                                   training.safetensors, training.json   what going on needs: head, memory, optimiser
-                                  sums.json                             checksums of these files
+                                  sums.json                             checksums of these but encoder.json
     RUN/checkpoints/index.json                                          {"last": ..., "best": ..., "best_step": ...}
 
 Weights are safetensors and everything else is JSON, so that loading one can't execute code.

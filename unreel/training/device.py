@@ -48,8 +48,8 @@ def fill_in(settings: Settings) -> Settings:
     precision = settings.precision
     if precision == "auto":
         precision = "bf16-mixed" if device == "cuda" else "32-true"
-    here, _ = processes(settings)
-    threads = settings.threads or max(1, torch.get_num_threads() // here)  # kept with the run: sums depend on it
+    shared = 1 if launched() else settings.devices  # a launcher has shared the cores already
+    threads = settings.threads or max(1, torch.get_num_threads() // shared)  # kept with the run: sums depend on it
     return dataclasses.replace(
         switched(settings, device),
         threads=threads,
@@ -143,16 +143,34 @@ def build_fabric(settings: Settings) -> "Fabric":
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     fabric = Fabric(accelerator=device, devices=here, num_nodes=nodes, precision=known, strategy=strategy)
     fabric.launch()
+    if settings.threads:
+        torch.set_num_threads(settings.threads)  # which launching changes
     return fabric
 
 
-def processes(settings: Settings) -> tuple[int, int]:
-    """Processes on this machine, and machines: as torchrun or SLURM started them, else `devices` on this one."""
+def launched() -> bool:
+    """Whether torchrun or SLURM started this process among others."""
     env = os.environ
-    if "LOCAL_WORLD_SIZE" in env:  # torchrun
+    slurm = "SLURM_NTASKS" in env and env.get("SLURM_JOB_NAME") not in ("bash", "interactive")  # as Fabric decides
+    return "LOCAL_WORLD_SIZE" in env or slurm
+
+
+def processes(settings: Settings) -> tuple[int, int]:
+    """Processes on this machine, and machines: as torchrun or SLURM started them, else `devices` on this one.
+
+    Raises InputError for more than there are GPUs, and for another launcher, whose processes would not find each other.
+    """
+    env = os.environ
+    if launched() and "LOCAL_WORLD_SIZE" in env:  # torchrun
         here = int(env["LOCAL_WORLD_SIZE"])
         return here, int(env["WORLD_SIZE"]) // here
-    if "SLURM_NTASKS" in env and env.get("SLURM_JOB_NAME") not in ("bash", "interactive"):  # as Fabric decides
+    if launched():
         nodes = int(env.get("SLURM_NNODES", "1"))
         return int(env["SLURM_NTASKS"]) // nodes, nodes
+    if int(env.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" not in env:
+        raise InputError("WORLD_SIZE is set and LOCAL_WORLD_SIZE is not: start several processes with torchrun or srun")
+    gpus = torch.cuda.device_count()
+    if settings.devices > 1 and (settings.device == "mps" or (settings.device == "cuda" and settings.devices > gpus)):
+        there = "one" if settings.device == "mps" else gpus
+        raise InputError(f"--devices {settings.devices}, and there is {there} on this machine; give fewer")
     return settings.devices, 1

@@ -20,7 +20,7 @@ from unreel.models.encoder import Encoder
 from unreel.models.sync_norm import synchronise
 from unreel.settings import Settings
 from unreel.training.checkpoint import load_checkpoint, save_checkpoint
-from unreel.training.device import as_written, build_fabric, compile_networks, lay_out, limit_clips
+from unreel.training.device import as_written, build_fabric, compile_networks, lay_out, limit_clips, processes
 from unreel.training.log import Log
 from unreel.training.monitors import measure
 from unreel.training.optim import build_optimizer, lr_at, set_lr
@@ -142,10 +142,11 @@ def batches(
     """This process's share of the decoded batches, from the step to go on with to the last, in the seed's order."""
     settings, spec = job.settings, job.encoder.spec
     plan = plan_cache(settings.cache_mb, job.instances, spec.clip, spec.views.resize_hw)
-    dataset = decoded_clips(job, plan.budget_mb)
+    here, _ = processes(settings)  # of this machine, whose memory and cores they share
+    dataset = decoded_clips(job, plan.budget_mb // here)
     left, part = (job.state["step"], job.total_steps), (team.rank, team.size)
     order = Batches(len(job.instances), job.videos_a_step, settings.seed, *left, part)
-    workers = default_workers() if settings.workers < 0 else settings.workers
+    workers = max(1, default_workers() // here) if settings.workers < 0 else settings.workers
     say("; ".join(filter(None, (said_of(workers, settings.batches_ahead), plan.sentence, small_batches(job)))))
     pin = fabric.device.type == "cuda"
     for clips in surviving_loader(dataset, order, workers, pin, settings.batches_ahead, settings.file_limit_s):
@@ -190,7 +191,7 @@ def one_step(job: Job, fabric: "Fabric", method: Any, optimizer: Any, clips: Cli
     job.method.train()
     output: StepOutput = method(job.recipe(clips))
     rows = [i % len(job.instances) for i in clips.chance_B.tolist()]
-    log.finite.at_once("loss", output.loss, step, rows)
+    log.finite.at_once("loss", output.loss, step, rows, log.team)
     optimizer.zero_grad(set_to_none=True)
     fabric.backward(output.loss)
     norm = torch.nn.utils.get_total_norm([p.grad for p in job.method.parameters() if p.grad is not None])

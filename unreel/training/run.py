@@ -6,6 +6,7 @@ config.json  manifest.parquet  quarantine.csv  held_out.txt  metrics.csv  monito
 import contextlib
 import csv
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -47,10 +48,12 @@ def alone_in(run: Path) -> Iterator[None]:
     with lock:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            who = lock.read().strip()
-            raise RunError(f"{run}: another unreel trains in it ({who}); wait for it or stop it") from error
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                lock.seek(0)
+                who = lock.read().strip()
+                raise RunError(f"{run}: another unreel trains in it ({who}); wait for it or stop it") from error
+            # a file system without locks: nobody can be kept out
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {platform.node()}\n")
         lock.flush()
@@ -63,13 +66,15 @@ def make_run(out: Path, config: dict[str, Any], fill: Callable[[Path], None] = l
     Raises RunError when it exists and is not empty, DiskError when it can't be made.
     """
     refuse_existing(out)
-    out = Path(os.path.realpath(out))
     aside = out.with_name(f".{out.name}.{os.getpid()}")
+    folder = out if out.is_dir() else aside  # an empty one, which may be where a disk is mounted, is filled in place
     try:
-        aside.mkdir(parents=True)
-        replace_text(aside / CONFIG, json.dumps(config, indent=2) + "\n")
-        fill(aside)
-        aside.replace(out)
+        shutil.rmtree(aside, ignore_errors=True)  # of a process with this number that was killed
+        folder.mkdir(parents=True, exist_ok=True)
+        fill(folder)
+        replace_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        if folder is aside:
+            aside.replace(out)
         return out
     except OSError as error:
         raise DiskError(f"{out}: can't make the run folder ({error.strerror})") from error

@@ -4,7 +4,8 @@ Each draws its own part of one global order, so that what is trained does not de
 over gloo, from memory to memory, so that no GPU is waited for.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,7 +40,8 @@ class Team:
         if self.size == 1:
             return [word]
         words: list[Any] = [None] * self.size
-        dist.all_gather_object(words, word, group=self.group)
+        with others_may_have_left():
+            dist.all_gather_object(words, word, group=self.group)
         return words
 
     def any(self, flag: bool) -> bool:
@@ -51,7 +53,8 @@ class Team:
         if self.size == 1:
             return values
         sums = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(sums, group=self.group)
+        with others_may_have_left():
+            dist.all_reduce(sums, group=self.group)
         return (sums / self.size).tolist()
 
     def first(self, work: Callable[[], T]) -> T:
@@ -63,7 +66,8 @@ class Team:
             if self.main:
                 said = [work(), True]
         finally:  # also when it failed, so that nobody waits for ever
-            dist.broadcast_object_list(said, src=0, group=self.group)
+            with others_may_have_left():
+                dist.broadcast_object_list(said, src=0, group=self.group)
         if not said[1]:
             raise StoppedElsewhere
         result: T = said[0]
@@ -71,6 +75,18 @@ class Team:
 
 
 ALONE = Team()
+LEFT = ("Connection closed by peer", "Connection reset by peer", "gloo")
+
+
+@contextlib.contextmanager
+def others_may_have_left() -> Iterator[None]:
+    """What the connection says of a process that has gone, which has said why itself, ends this one without a word."""
+    try:
+        yield
+    except RuntimeError as error:
+        if dist.is_initialized() and any(words in str(error) for words in LEFT):
+            raise StoppedElsewhere from error
+        raise
 
 
 def join(fabric: "Fabric") -> Team:
@@ -78,6 +94,18 @@ def join(fabric: "Fabric") -> Team:
     if fabric.world_size == 1:
         return ALONE
     return Team(fabric.global_rank, fabric.world_size, dist.new_group(backend="gloo", timeout=PATIENCE))
+
+
+def leave(team: Team) -> None:
+    """The end of working together: what comes after in this process is alone again."""
+    if team.size > 1:
+        dist.destroy_process_group()
+
+
+def refuse_few(num_instances: int, size: int) -> None:
+    """Raise InputError when there are fewer videos or segments to train on than processes."""
+    if num_instances < size:
+        raise InputError(f"{size} processes have {num_instances} videos or segments to share; start fewer of them")
 
 
 def refuse_uneven(settings: Settings, size: int) -> None:

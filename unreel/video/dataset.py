@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -177,22 +178,39 @@ def training_loader(
 def surviving_loader(
     clips: InstanceClips, batches: Batches, workers: int, pin_memory: bool, ahead: int, limit_s: float
 ) -> Iterator[Clips]:
-    """`training_loader` that goes on without a file that a loader process died of, or did not end with in `limit_s`."""
-    clips.watch, done = Watch(workers, limit_s), 0
+    """`training_loader` that goes on without a file that a loader process died of, or did not end with in `limit_s`.
+
+    Raises RunError when a process was ended from outside, which is no file's fault.
+    """
+    done = 0
     while True:
+        clips.watch, running = (
+            Watch(workers, limit_s),
+            iter(training_loader(clips, batches.later(done), workers, pin_memory, ahead)),
+        )
+        deaths_are_found_here()
         try:
             with clips.watch.ending_hangs():
-                for batch in training_loader(clips, batches.later(done), workers, pin_memory, ahead):
+                for batch in running:
                     yield batch
                     done += 1
             return
         except (RuntimeError, OSError, EOFError):  # what is said of a process that died depends on when it did
-            culprit = clips.watch.culprit()
+            culprit = clips.watch.culprit(getattr(running, "_workers", []))
             if culprit is None:
                 raise
-            path = clips.instances[culprit[0]].path
-            clips.refused |= {n: culprit[1] for n, who in enumerate(clips.instances) if who.path == path}
-            clips.watch.reset()
+            del running  # ends the other processes
+        path = clips.instances[culprit[0]].path
+        clips.refused |= {n: culprit[1] for n, who in enumerate(clips.instances) if who.path == path}
+
+
+def deaths_are_found_here() -> None:
+    """Torch would raise the death of a loader process wherever the main thread is, in the middle of a step too.
+
+    Without that it is found while waiting for a batch, some seconds later.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def sequential_loader(clips: InstanceClips, workers: int) -> Iterable[Sample]:

@@ -5,18 +5,21 @@ that died (a decoder's crash, the system's memory killer) is known by its number
 """
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import get_worker_info
 
+from unreel.errors import RunError
+
 LOOK_S, DYING_S = 0.5, 1.0
 IDLE = -1.0
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
 
 class Watch:
@@ -60,19 +63,24 @@ class Watch:
             over.set()
             thread.join()
 
-    def culprit(self) -> tuple[int, str] | None:
-        """The instance that a process has just died of, and what is known of it; None when nobody died at one."""
+    def culprit(self, processes: Sequence[Any]) -> tuple[int, str] | None:
+        """The instance that one of the loader's processes has just died of, and how; None when none died at one.
+
+        Raises RunError for one that was ended from outside: by the system for want of memory, or by a person.
+        """
         until_s = time.monotonic() + DYING_S
         while time.monotonic() < until_s:
-            alive = {process.pid for process in multiprocessing.active_children()}
+            codes = {process.pid: process.exitcode for process in processes}
             for pid, index, since_s in self.rows.tolist():
-                if index >= 0 and int(pid) not in alive:
-                    if time.monotonic() - since_s > self.limit_s:
-                        return int(index), f"damaged: reading it did not end within {self.limit_s:g} s"
-                    return int(index), "damaged: reading it ended the process"
+                if index < 0 or (code := codes.get(int(pid))) is None:
+                    continue
+                if -code in CRASHES:
+                    return int(index), f"damaged: reading it ended the process ({signal.Signals(-code).name})"
+                if -code == signal.SIGKILL and time.monotonic() - since_s > self.limit_s:
+                    return int(index), f"damaged: reading it did not end within {self.limit_s:g} s"
+                raise RunError(
+                    f"a loader process was ended from outside (exit code {code}); where memory is short, lower "
+                    "--workers or --cache-mb. Go on with --resume"
+                )
             time.sleep(0.05)
         return None
-
-    def reset(self) -> None:
-        """Before new processes begin."""
-        self.rows.fill_(IDLE)
