@@ -1,6 +1,6 @@
 """The paper's claim in its smallest form: broken copies of a clip as negatives make an encoder see motion.
 
-make test-slow    # about an hour on two cores; docs/results.md has such figures, and the methods that stay near chance here
+make test-slow    # about an hour on two cores; docs/results.md has such figures, of methods that stay near chance too
 """
 
 import statistics

@@ -12,8 +12,8 @@ more clips of every three, and at equal arithmetic it did not pay, so it is off.
     rank  = mean of log(1 + exp((s.s- - s.s+) / theta)) over segments of a clip and of its shuffled copy
 
 Source: our own; its parts are from Tao 2020 (IIC), Qian 2021 (CVRL) and Zhang 2021 (Dual). Each part is an option, to
-be changed (`--intra-negatives none`, `--rank-weight 0.5`, `--pairs same-moment`); what was tried is in docs/log.md, what
-each part gives in docs/results.md.
+be changed (`--intra-negatives none`, `--rank-weight 0.5`, `--pairs same-moment`); what was tried is in docs/log.md,
+what each part gives in docs/results.md.
 """
 
 from collections.abc import Callable, Sequence
