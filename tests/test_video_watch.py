@@ -11,6 +11,7 @@ import pytest
 from torch.utils.data import get_worker_info
 
 import unreel
+from unreel.errors import RunError
 from unreel.types import Clips, Instance
 from unreel.video import dataset
 from unreel.video.clips import ClipSpec
@@ -29,13 +30,13 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def breaking(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+def breaking(monkeypatch: pytest.MonkeyPatch, how: str, by: int = signal.SIGSEGV) -> None:
     """Reading one file ends the process as a decoder's crash does, or never ends."""
     real = dataset.read
 
     def read(path: str, *rest: Any) -> np.ndarray:
         if Path(path).stem == str(BAD) and get_worker_info() is not None:  # not this process: monitors read as well
-            os.kill(os.getpid(), signal.SIGSEGV) if how == "dies" else time.sleep(600)
+            os.kill(os.getpid(), by) if how == "dies" else time.sleep(600)
         return real(path, *rest)
 
     monkeypatch.setattr(dataset, "read", read)
@@ -63,6 +64,25 @@ def test_a_process_that_dies_or_hangs_costs_its_file_and_nothing_else(
         if not kept.all():
             ((path, why),) = mine.failed
             assert Path(path).stem == str(BAD) and why.startswith("damaged: ") and says in why
+
+
+def test_a_death_while_a_step_is_under_way_waits_until_it_is_over(
+    videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch would raise it in the middle of the step."""
+    breaking(monkeypatch, "dies")
+    found = [Instance(str(videos / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(8)]
+    clips, seen = InstanceClips(found, ClipSpec(4), (16, 24), num_clips=1, seed=0), 0
+    for batch in surviving_loader(clips, Batches(8, 1, 0, 0, 16), 1, False, 4, 60):
+        time.sleep(0.1)  # the step, while the process goes ahead to the bad file
+        seen += len(batch.index_B)
+    assert seen == 14 and list(clips.refused) == [BAD]
+
+
+def test_a_process_that_was_ended_from_outside_blames_no_file(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    breaking(monkeypatch, "dies", signal.SIGTERM)
+    with pytest.raises(RunError, match="ended from outside"):
+        all_batches(videos, 60, 1)
 
 
 def test_what_is_no_files_fault_is_raised(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

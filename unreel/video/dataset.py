@@ -184,10 +184,8 @@ def surviving_loader(
     """
     done = 0
     while True:
-        clips.watch, running = (
-            Watch(workers, limit_s),
-            iter(training_loader(clips, batches.later(done), workers, pin_memory, ahead)),
-        )
+        clips.watch = Watch(workers, limit_s)
+        running = iter(training_loader(clips, batches.later(done), workers, pin_memory, ahead))
         deaths_are_found_here()
         try:
             with clips.watch.ending_hangs():
