@@ -120,7 +120,7 @@ def test_own_names_that_lead_nowhere(own: None) -> None:
     for name in ("own_networks.number", "own_networks:torch", "collections.OrderedDict"):
         with pytest.raises(InputError, match=f"'{name}' is not a class or function that makes a torch.nn.Module"):
             build_backbone(name)
-    with pytest.raises(InputError, match=r"size.*width"):
+    with pytest.raises(InputError, match="no option width; those it has: size, num_frames"):
         build_backbone("own_networks.Vectors", width=2)
 
 
