@@ -217,7 +217,7 @@ def our_steps(args: Args, trainer: Trainer, batch: Any) -> float:
     """Mean seconds of our step on a decoded batch in the host's memory."""
     job, fabric, method, optimizer = trainer
     log = Log(job, quiet=True)
-    with closing(log.board):
+    with closing(log):
 
         def some(count: int) -> None:
             for step in range(count):

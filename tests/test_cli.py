@@ -202,6 +202,10 @@ def test_damaged_checkpoints(small_run: Path, motion_set: Path, tmp_path: Path) 
     shutil.copytree(small_run, broken)
     for file in broken.rglob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:100])
+    refused("evaluate", "retrieval", broken, motion_set, says=("encoder.safetensors is damaged",))
+    refused("pretrain", "--resume", broken, says=("encoder.safetensors is damaged",))
+    for sums in broken.rglob("sums.json"):  # as of a version that wrote none
+        sums.unlink()
     refused("evaluate", "retrieval", broken, motion_set, says=("can't be read",))
     refused("pretrain", "--resume", broken, says=("can't go on",))
 

@@ -9,10 +9,8 @@ import torch
 from methods import Conv, instances
 from torch import nn
 
-from unreel.errors import InputError
 from unreel.methods import method_module, preset_of
 from unreel.settings import Settings
-from unreel.training.device import build_fabric
 from unreel.training.loop import synchronised
 from unreel.training.optim import LARS, build_optimizer, lr_at, set_lr
 
@@ -146,9 +144,3 @@ def test_batch_norm_is_left_alone(world: int, wanted: bool, device: str) -> None
     method = network()
     found = synchronised(method, Settings(sync_batch_norm=wanted, device=device), world)
     assert found is method and not any(isinstance(m, nn.SyncBatchNorm) for m in method.modules())
-
-
-def test_several_processes_are_refused_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match="one process"):
-        build_fabric(Settings(device="cpu"))

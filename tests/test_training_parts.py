@@ -360,7 +360,7 @@ def test_nothing_in_a_checkpoint_can_execute_code(tmp_path: Path) -> None:
         "index.json",
         *(
             f"step-00000001/{n}"
-            for n in ("encoder.safetensors", "encoder.json", "training.safetensors", "training.json")
+            for n in ("encoder.safetensors", "encoder.json", "training.safetensors", "training.json", "sums.json")
         ),
     }
     for path in files:
@@ -433,9 +433,10 @@ def test_a_checkpoint_is_on_the_disk_before_anything_points_to_it(
     monkeypatch.setattr(Path, "replace", noted("replace", replace))
     Trained().save(tmp_path, 1)
     at = events.index("rename step-00000001")
-    assert {f"flush {n}" for n in ("encoder.safetensors", "encoder.json", "training.safetensors", "training.json")} | {
-        "flush .writing-step-00000001"
-    } <= set(events[:at])
+    assert {
+        f"flush {n}"
+        for n in ("encoder.safetensors", "encoder.json", "training.safetensors", "training.json", "sums.json")
+    } | {"flush .writing-step-00000001"} <= set(events[:at])
     after = [e for e in events[at + 1 :] if e != "flush checkpoints"]
     assert after == ["flush .index.json.writing", "replace index.json"]
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,11 +184,11 @@ def test_a_file_that_breaks_while_training_is_quarantined_and_named(
     shutil.copytree(motion_set, videos)
     real = api.make_run
 
-    def break_one(out: Path, config: dict[str, object]) -> Path:
+    def break_one(out: Path, *rest: object) -> Path:
         # The inspection is over, training has not begun: whichever files are trained on, two are broken now.
         for path in sorted(videos.glob("*/*.mp4"))[:2]:
             path.write_bytes(b"no longer a video")
-        return real(out, config)
+        return real(out, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(api, "make_run", break_one)
     state = unreel.pretrain(videos, out=run, quiet=True, **small | {"steps": 10, "held_out": 0.0})
@@ -275,3 +276,39 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again(
     assert not (tmp_path / "cut" / "checkpoints").exists()
     assert unreel.resume(tmp_path / "cut", quiet=True)["step"] == 2
     assert_equal_runs(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_two_runs_in_one_folder_are_refused_and_a_crash_leaves_no_lock(small_run: Path) -> None:
+    hold = (
+        "import pathlib, sys, time; from unreel.training.run import alone_in\n"
+        "with alone_in(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold, small_run], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=f"another unreel trains in it .process {other.pid} on "):
+            unreel.resume(small_run, quiet=True)
+        other.kill()
+        other.wait()
+    assert unreel.resume(small_run, quiet=True)["interrupted"] is False
+
+
+@pytest.mark.parametrize("name", ["encoder.safetensors", "training.safetensors", "training.json"])
+def test_a_damaged_checkpoint_is_found_and_the_one_before_is_offered(
+    name: str, small_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(small_run, tmp_path / "run"))
+    steps = sorted(int(p.name.removeprefix("step-")) for p in (run / "checkpoints").glob("step-*"))
+    assert len(steps) >= 2
+    damaged = run / f"checkpoints/step-{steps[-1]:08d}" / name
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    with pytest.raises(CheckpointError, match=f"{name} is damaged.*--resume {run} --step {steps[-2]}$"):
+        unreel.resume(run, quiet=True)
+    if name == "encoder.safetensors":
+        with pytest.raises(CheckpointError, match="is damaged"):
+            unreel.load_encoder(damaged.parent)
+    with pytest.raises(CheckpointError, match="no checkpoint of step 1234; there are"):
+        unreel.resume(run, quiet=True, step=1234)
+    assert unreel.resume(run, quiet=True, step=steps[-2])["step"] == steps[-1]
+    assert_equal_runs(small_run, run)

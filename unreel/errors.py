@@ -6,6 +6,7 @@ UnreelError              one readable line: what, which value, where, what to do
   RunError               a run folder that exists, is missing or belongs to something else
   CheckpointError        weights or their description that do not fit, or are damaged
   NonFiniteError         a loss or gradient that is not finite; raised before the optimiser steps
+  StoppedElsewhere       another process of the run has failed, and said so
   DiskError              a disk that is full or can't be written; nothing half-written is left behind
 """
 
@@ -55,6 +56,10 @@ class CheckpointError(UnreelError):
 
 class NonFiniteError(UnreelError):
     pass
+
+
+class StoppedElsewhere(UnreelError):
+    """Another process of the run stopped and has said why; this one ends without a word."""
 
 
 class DiskError(UnreelError):

@@ -38,6 +38,9 @@ class Settings:
     """Recordings longer than 1.5 times this are cut into segments of about so many seconds, at shot changes."""
     batch_size: int = 16
     """Instances per step."""
+    clips_at_once: int = 0
+    """Clips that go through the network at a time, 0 all: activations of so many are held, and made again for the
+    backward pass, so that a large contrastive batch fits on one GPU. Batch norm then sees each part by itself."""
     draws_per_video: int = 1
     """Rows of a batch that each opened video gives, drawn and augmented apart: less decoding, but fewer videos a step.
     Must divide the batch; a pass over the videos then takes so many times the steps."""
@@ -69,6 +72,8 @@ class Settings:
     """Loader processes; -1 chooses: one for each core but one, at most 8."""
     batches_ahead: int = 2
     """Batches that each loader process prepares ahead; no more than that, and the one in use, are ever in memory."""
+    file_limit_s: float = 300.0
+    """Seconds that a loader process may be at one video; then it is stopped and the video left out."""
     cache_mb: int = -1
     """Memory for decoded frames of short videos, shared by all loader processes; -1 chooses: what the videos need, at
     most a quarter of the free memory; 0 decodes every time."""
@@ -76,6 +81,9 @@ class Settings:
     """Threads of torch on the CPU; 0 leaves torch's choice."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the network runs."""
+    devices: int = 1
+    """Processes to train in on this machine, a GPU each; they share --batch-size. torchrun and SLURM say it for
+    themselves, and then this does not count."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """Arithmetic; auto means bf16-mixed on CUDA, 32-true elsewhere."""
     channels_last: Switch = "auto"
@@ -89,7 +97,7 @@ class Settings:
     """When loss and gradients are looked at: at each step, or every --log-steps, so that nothing waits for the GPU; a
     value that is not finite stops the weights in either case. auto means each-log on CUDA."""
     sync_batch_norm: bool = True
-    """With several processes (not yet offered by this command): batch statistics over the batches of all of them."""
+    """With several processes: batch statistics over the batches of all of them."""
     held_out: float = 0.1
     """Share of the videos (at most 200) kept out of training for the label-free monitors."""
     monitor_epochs: int = 0
@@ -113,9 +121,9 @@ class Settings:
             "seed": 0,
         }
         least |= {"size": 0, "threads": 0, "monitor_epochs": 0, "workers": -1, "cache_mb": -1, "width": 1}
-        least |= {"draws_per_video": 1, "batches_ahead": 1}
+        least |= {"draws_per_video": 1, "batches_ahead": 1, "devices": 1, "clips_at_once": 0}
         most = {"num_frames": 1024, "size": 4096, "batch_size": 65_536, "threads": 1024, "workers": 1024, "seed": 2**62}
-        most |= {"width": 64, "batches_ahead": 64}
+        most |= {"width": 64, "batches_ahead": 64, "devices": 1024}
         for name, bound in least.items():
             value, top = getattr(self, name), most.get(name, math.inf)
             if not bound <= value <= top:
@@ -125,7 +133,7 @@ class Settings:
                 f"say either fps or stride_frames and set the other to 0: got fps={self.fps:g}, "
                 f"stride_frames={self.stride_frames}"
             )
-        positive = ("lr", "segment_s", "checkpoint_minutes")
+        positive = ("lr", "segment_s", "file_limit_s", "checkpoint_minutes")
         shares = ("held_out", "max_bad_share", "warmup", "momentum", "drop_factor")
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:

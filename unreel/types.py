@@ -55,6 +55,13 @@ class Clips:
         """What to hand to `uniforms`, int64 (B,)."""
         return self.index_B if self.draw_B is None else self.draw_B
 
+    def first(self, rows: int) -> "Clips":
+        """The batch without what follows the first rows."""
+        if rows == len(self.index_B):
+            return self
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Clips(**values | {n: v[:rows] for n, v in values.items() if isinstance(v, Tensor)})
+
     def pin_memory(self) -> "Clips":
         """What a loader calls to make the copy to a GPU overlap with work."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -16,7 +16,7 @@ from unreel.bench.step import Trainer
 from unreel.errors import InputError
 from unreel.methods import DEFAULT
 from unreel.settings import Settings
-from unreel.training.device import fill_in
+from unreel.training.device import fill_in, processes
 from unreel.training.loop import Job, set_up
 from unreel.video.addresses import is_packed, is_remote
 from unreel.video.layouts import find_videos
@@ -123,6 +123,8 @@ def sampled(source: Path, aside: Path, most: int) -> tuple[Path, Path | None]:
 
 def job_of(run: Path, manifest: Manifest, method: str, config: Any, settings: Settings) -> Job:
     """A job with a folder of its own for the loop's log."""
+    if processes(settings) != (1, 1):
+        raise InputError("the bench looks at one process; leave --devices at 1, and start it without torchrun or srun")
     run.mkdir()
     job = build_job(run, manifest, method, config, settings)
     if len(job.instances) < job.videos_a_step:

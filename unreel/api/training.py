@@ -1,9 +1,10 @@
 """From a folder of videos to a trained run, and on with one that was stopped."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import nn
@@ -19,16 +20,20 @@ from unreel.models.encoder import (
 from unreel.models.inflate import inflate, read_2d
 from unreel.report.run_page import write_report
 from unreel.settings import Settings
-from unreel.training.checkpoint import has_checkpoint, last_checkpoint, replace_text
-from unreel.training.device import fill_in
+from unreel.training.checkpoint import go_back, has_checkpoint, last_checkpoint, replace_text
+from unreel.training.device import build_fabric, fill_in, processes
 from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
-from unreel.training.run import CONFIG, describe, make_run, read_config, refuse_existing
+from unreel.training.run import CONFIG, alone_in, describe, make_run, read_config, refuse_existing
+from unreel.training.team import Team, join, leave, others_may_have_left, refuse_few, refuse_uneven
 from unreel.types import Clips
 from unreel.video.addresses import is_remote
 from unreel.video.manifest import Manifest, inspect, require_usable
 from unreel.video.segments import instances
 from unreel.views.residual import Residual
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 MANY = 10**9  # instances, where their number is not known yet
 
@@ -82,19 +87,49 @@ def start(
     quiet: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """A new run: inspect, write the folder, train, report."""
-    refuse_existing(out)
+    """A new run: inspect, write the folder, train, report. Of several processes the first one does all but training."""
     settings = fill_in(settings)
     refuse_early(config, settings)
+    fabric, team = joined(settings)
     source = source if is_remote(source) else source.resolve()
-    manifest = inspect(source, root, on_progress=on_progress)
-    require_usable(manifest, settings.max_bad_share)
-    job = build_job(out, manifest, method, config, settings)
-    rehearse(job)
-    make_run(out, describe(method, source, config, settings))
-    manifest.save(out)
-    replace_text(out / "held_out.txt", "".join(f"{path}\n" for path in sorted({i.path for i in job.held_out})))
-    return finish(job, resume=False, quiet=quiet)
+    made: list[Job] = []
+
+    def prepare() -> None:
+        refuse_existing(out)
+        manifest = inspect(source, root, on_progress=on_progress)
+        require_usable(manifest, settings.max_bad_share)
+        job = build_job(out, manifest, method, config, settings)
+        refuse_few(len(job.instances), team.size)
+        rehearse(job)
+        held_out = "".join(f"{path}\n" for path in sorted({i.path for i in job.held_out}))
+
+        def fill(folder: Path) -> None:
+            manifest.save(folder)
+            replace_text(folder / "held_out.txt", held_out)
+
+        make_run(out, describe(method, source, config, settings), fill)
+        made.append(job)
+
+    team.first(prepare)
+    with held(out, team):
+        job = made[0] if made else build_job(out, Manifest.load(out), method, config, settings)
+        return finish(job, False, quiet, fabric, team)
+
+
+@contextlib.contextmanager
+def held(run: Path, team: Team) -> Iterator[None]:
+    """One run at a time in a folder; of several processes the first one holds it."""
+    with contextlib.ExitStack() as lock:
+        team.first(lambda: lock.enter_context(alone_in(run)))
+        yield
+
+
+def joined(settings: Settings) -> tuple["Fabric", Team]:
+    """The engine, and this process among those that were started with it."""
+    here, nodes = processes(settings)
+    refuse_uneven(settings, here * nodes)
+    fabric = build_fabric(settings)
+    return fabric, join(fabric)
 
 
 def refuse_early(config: Any, settings: Settings) -> None:
@@ -137,19 +172,28 @@ def strides_past(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
     return backbone(torch.cat([view, view], dim=2)).shape[2] == 1
 
 
-def resume(run: str | Path, quiet: bool = False, allow_import: bool = False) -> dict[str, Any]:
+def resume(
+    run: str | Path, quiet: bool = False, allow_import: bool = False, devices: int = 0, step: int | None = None
+) -> dict[str, Any]:
     """Go on with a run that was stopped, to the bit on a CPU; needs nothing but its folder.
 
+    `devices` processes (0: as many as before) go on in the same order, from the checkpoint of `step` or the last one.
     A run with a network or method of your own is imported again, and so run as code, only with `allow_import`.
     """
     run = Path(run)
     saved = read_config(run)
     refuse_imports(run, saved, allow_import)
     config, settings = config_from_json(saved)
-    begun = has_checkpoint(run)  # stopped before the first one, it begins again: the same run, for it has the same seed
-    options = read_spec(last_checkpoint(run)).options if begun else None
-    job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)
-    return finish(job, resume=begun, quiet=quiet)
+    settings = dataclasses.replace(settings, devices=devices or settings.devices)
+    fabric, team = joined(settings)
+    with held(run, team):
+        if step is not None:
+            team.first(lambda: go_back(run, step))
+        begun = has_checkpoint(run)  # stopped before the first one, it begins again: same seed, same run
+        options = read_spec(last_checkpoint(run)).options if begun else None
+        job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)
+        refuse_few(len(job.instances), team.size)
+        return finish(job, begun, quiet, fabric, team)
 
 
 def refuse_imports(run: Path, saved: dict[str, Any], allow_import: bool) -> None:
@@ -227,9 +271,11 @@ def backbone_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def finish(job: Job, resume: bool, quiet: bool) -> dict[str, Any]:
+def finish(job: Job, resume: bool, quiet: bool, fabric: "Fabric", team: Team) -> dict[str, Any]:
     """Train, then write the report."""
-    state = train(job, resume, quiet)
+    with others_may_have_left():
+        state = train(job, resume, quiet, fabric, team)
     if not state["interrupted"]:
-        write_report(job.run)
-    return state
+        team.first(lambda: write_report(job.run))
+    leave(team)
+    return state | {"rank": team.rank}

@@ -91,7 +91,7 @@ def real_loop(trainer: Trainer, steps: int) -> Loop:
     job, fabric, method, optimizer = trainer
     log, stream = Log(job, quiet=True), batches(job, fabric)
     waited_s, clock = 0.0, Clock(fabric.device.type)
-    with closing(log.board), closing(stream):
+    with closing(log), closing(stream):
         for step in range(WARM_UP + steps):
             if step == WARM_UP:  # loader processes run, memory is laid out, kernels are chosen
                 waited_s, clock = 0.0, Clock(fabric.device.type)

@@ -12,7 +12,7 @@ from unreel.cli.packing import pack_command
 from unreel.cli.terminal import escape, stderr
 from unreel.cli.training import pretrain_command, report_command
 from unreel.cli.using import embed_command, inflate_command
-from unreel.errors import UnreelError, unknown
+from unreel.errors import StoppedElsewhere, UnreelError, unknown
 
 OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the encoder into figures and embeddings.
 
@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         sys.exit(run_command(args))
+    except StoppedElsewhere:
+        sys.exit(2)
     except UnreelError as error:
         stderr.print(f"[bold red]unreel:[/] {escape(str(error))}")
     except BrokenPipeError:  # the reader, e.g. head, has seen enough

@@ -20,6 +20,10 @@ class ResumeArgs:
     quiet: bool = False
     allow_import: bool = False
     """Import, and so run, the network or method of your own that the run names."""
+    devices: int = 0
+    """Processes to go on in; 0 means as many as before. torchrun and SLURM say it for themselves."""
+    step: int | None = None
+    """Go on from the checkpoint of this step, not from the last one."""
 
 
 def pretrain_command(args: list[str]) -> int:
@@ -27,7 +31,7 @@ def pretrain_command(args: list[str]) -> int:
         given = parse(ResumeArgs, args, "pretrain")
         from unreel.api import resume
 
-        return ended(given.resume, resume(given.resume, given.quiet, given.allow_import))
+        return ended(given.resume, resume(given.resume, given.quiet, given.allow_import, given.devices, given.step))
     from unreel.methods import DEFAULT
 
     given = parse(pretrain_args(option(args, "--method", DEFAULT)), args, "pretrain")
@@ -64,7 +68,9 @@ def pretrain_args(method: str) -> Any:
 
 
 def ended(run: Path, state: dict[str, Any]) -> int:
-    """Say where the result is, or how to go on."""
+    """Say where the result is, or how to go on; of several processes the first one says it."""
+    if state["rank"]:
+        return 0
     if state["interrupted"]:
         stderr.print(escape(f"stopped at step {state['step']}, saved. Go on with: unreel pretrain --resume {run}"))
         stderr.print(escape(f"A report of what there is: unreel report {run}"))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, InputError, VideoError
 from unreel.models import build_backbone, is_dotted
+from unreel.models.sums import check_sums
 from unreel.types import Embeddings, Instance
 from unreel.video.clips import ClipSpec
 from unreel.video.dataset import InstanceClips, Sample, sequential_loader
@@ -197,6 +198,7 @@ def load_encoder(path: str | Path, allow_import: bool = False) -> Encoder:
     folder = checkpoint_folder(Path(path))
     try:
         spec = EncoderSpec.from_json(json.loads((folder / DESCRIPTION).read_text()))
+        check_sums(folder, (WEIGHTS,))
         weights = safetensors.torch.load_file(folder / WEIGHTS)
     except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{folder}: the encoder can't be read ({error}); use another checkpoint") from error

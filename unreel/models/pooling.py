@@ -1,13 +1,47 @@
-"""From views to pooled features, all views of a step in one pass through the network where that is wanted."""
+"""From views to pooled features, all views of a step in one pass through the network where that is wanted.
 
-from collections.abc import Mapping
+A batch whose activations do not fit goes through in parts (`clips_at_once` of the backbone): the activations of a part
+are thrown away and made again in the backward pass. The loss still compares the whole batch, and its gradients are
+those of one pass (GradCache: Gao et al. 2021; here by activation checkpointing). Batch norm sees each part by itself.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 
 def pooled(backbone: nn.Module, clips: Tensor) -> Tensor:
     """Global average of the last feature map, in float32 at least: (B, C, T, H, W) to (B, D)."""
+    at_once = int(getattr(backbone, "clips_at_once", 0)) or len(clips)
+    if len(clips) <= at_once or not torch.is_grad_enabled():
+        return _pooled(backbone, clips)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), statistics_kept(backbone)
+
+    parts = clips.split(at_once)
+    return torch.cat([checkpoint(_pooled, backbone, p, use_reentrant=False, context_fn=contexts) for p in parts])
+
+
+@contextmanager
+def statistics_kept(backbone: nn.Module) -> Iterator[None]:
+    """Batch norms take in nothing, so that a pass that is made again does not count twice."""
+    norms = [m for m in backbone.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, momentum, seen in before:
+            norm.momentum, norm.num_batches_tracked = momentum, seen
+
+
+def _pooled(backbone: nn.Module, clips: Tensor) -> Tensor:
     map_BDTHW = backbone(clips)
     return (map_BDTHW.float() if map_BDTHW.dtype in (torch.bfloat16, torch.float16) else map_BDTHW).mean(dim=(2, 3, 4))
 

@@ -2,11 +2,13 @@
 
     RUN/checkpoints/step-00001200/encoder.safetensors, encoder.json     what using the encoder needs
                                   training.safetensors, training.json   what going on needs: head, memory, optimiser
+                                  sums.json                             checksums of these but encoder.json
     RUN/checkpoints/index.json                                          {"last": ..., "best": ..., "best_step": ...}
 
 Weights are safetensors and everything else is JSON, so that loading one can't execute code.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,10 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, DiskError
-from unreel.models.encoder import Encoder, save_encoder, separate
+from unreel.models.encoder import WEIGHTS, Encoder, save_encoder, separate
+from unreel.models.sums import check_sums, write_sums
 from unreel.training.optim import align_state
 
 TENSORS, STATE = "training.safetensors", "training.json"
+SUMMED = (WEIGHTS, TENSORS, STATE)
 KEEP = 2
 
 
@@ -42,6 +46,7 @@ def save_checkpoint(
         tensors, numbers = flatten_optimizer(optimizer)
         safetensors.torch.save_file(tensors | training_tensors(method), aside / TENSORS)
         (aside / STATE).write_text(json.dumps(state | {"step": step, "optimizer": numbers}, indent=2) + "\n")
+        write_sums(aside, SUMMED)
         flush(aside)
         shutil.rmtree(folder / name, ignore_errors=True)
         aside.rename(folder / name)
@@ -94,9 +99,13 @@ def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimiz
     """Restore method and optimiser from the last checkpoint of a run; returns the state it was saved with."""
     folder = last_checkpoint(run)
     try:
+        check_sums(folder, SUMMED)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}{offer(folder)}") from error
+    try:
         state: dict[str, Any] = json.loads((folder / STATE).read_text())
         tensors = safetensors.torch.load_file(folder / TENSORS)
-        backbone = safetensors.torch.load_file(folder / "encoder.safetensors")
+        backbone = safetensors.torch.load_file(folder / WEIGHTS)
         own = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}
         method.load_state_dict(own | {f"backbone.{name}": t for name, t in backbone.items()})
         optimizer.load_state_dict(unflatten_optimizer(tensors, state["optimizer"]))
@@ -106,6 +115,32 @@ def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimiz
         raise CheckpointError(f"{folder}: can't go on from this checkpoint ({why})") from error
     del state["optimizer"]
     return state
+
+
+def offer(damaged: Path) -> str:
+    """How to go on from the newest checkpoint before this one that is whole; "" when there is none."""
+    for folder in sorted(damaged.parent.glob("step-*"), reverse=True):
+        if folder.name < damaged.name:
+            with contextlib.suppress(CheckpointError):
+                check_sums(folder, SUMMED)
+                run, step = damaged.parent.parent, int(folder.name.removeprefix("step-"))
+                return f". The one before is whole: unreel pretrain --resume {run} --step {step}"
+    return ""
+
+
+def go_back(run: Path, step: int) -> None:
+    """Make the checkpoint of an earlier step the last one; the rest goes with the next save. Raises CheckpointError."""
+    folder = run / "checkpoints"
+    kept = sorted(int(p.name.removeprefix("step-")) for p in folder.glob("step-*"))
+    if step not in kept:
+        raise CheckpointError(f"{run}: no checkpoint of step {step}; there are {', '.join(map(str, kept)) or 'none'}")
+    try:
+        best = json.loads((folder / "index.json").read_text()).get("best_step")
+    except (OSError, ValueError, AttributeError):
+        best = None
+    best = best if best is not None and best <= step else None
+    pointer = {"last": f"step-{step:08d}", "best": f"step-{best:08d}" if best is not None else None, "best_step": best}
+    replace_text(folder / "index.json", json.dumps(pointer, indent=2) + "\n")
 
 
 def has_checkpoint(run: Path) -> bool:

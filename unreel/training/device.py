@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import os
 import shutil
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,7 +48,8 @@ def fill_in(settings: Settings) -> Settings:
     precision = settings.precision
     if precision == "auto":
         precision = "bf16-mixed" if device == "cuda" else "32-true"
-    threads = settings.threads or torch.get_num_threads()  # kept with the run: sums depend on it
+    shared = 1 if launched() else settings.devices  # a launcher has shared the cores already
+    threads = settings.threads or max(1, torch.get_num_threads() // shared)  # kept with the run: sums depend on it
     return dataclasses.replace(
         switched(settings, device),
         threads=threads,
@@ -98,6 +100,12 @@ def lay_out(method: nn.Module, settings: Settings) -> None:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
+def limit_clips(method: nn.Module, settings: Settings) -> None:
+    """Tell every copy of the network how many clips it takes at a time (models/pooling.py)."""
+    for network in networks(method):
+        network.clips_at_once = settings.clips_at_once  # type: ignore[assignment]
+
+
 def compile_networks(method: nn.Module, settings: Settings) -> None:
     """Compile every copy of the network in place where that is switched on; names and weights stay."""
     if settings.compile == "on":
@@ -118,12 +126,51 @@ def build_fabric(settings: Settings) -> "Fabric":
     from lightning.fabric import Fabric  # takes seconds, and only training needs it
 
     device, precision = choose_device(settings.device), settings.precision
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each would train alone, on the same videos, into the same folder
-        raise InputError("unreel trains in one process for now: start it without torchrun, or with 1 process")
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(device == "cpu")
     torch.backends.cudnn.benchmark = device == "cuda"  # every step has the same shapes
     torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
     known: Any = "32-true" if precision == "auto" else precision
-    return Fabric(accelerator=device, devices=1, precision=known)
+    here, nodes = processes(settings)
+    if here * nodes == 1:
+        return Fabric(accelerator=device, devices=1, precision=known)
+    from lightning.fabric.strategies import DDPStrategy
+
+    # What is not a weight is kept alike by what every process does, so it is not sent with each step.
+    strategy = DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo", broadcast_buffers=False)
+    # Of 1x1x1 kernels, whose strides can be said in two ways; no copy is spared by saying it in the other.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    fabric = Fabric(accelerator=device, devices=here, num_nodes=nodes, precision=known, strategy=strategy)
+    fabric.launch()
+    if settings.threads:
+        torch.set_num_threads(settings.threads)  # which launching changes
+    return fabric
+
+
+def launched() -> bool:
+    """Whether torchrun or SLURM started this process among others."""
+    env = os.environ
+    slurm = "SLURM_NTASKS" in env and env.get("SLURM_JOB_NAME") not in ("bash", "interactive")  # as Fabric decides
+    return "LOCAL_WORLD_SIZE" in env or slurm
+
+
+def processes(settings: Settings) -> tuple[int, int]:
+    """Processes on this machine, and machines: as torchrun or SLURM started them, else `devices` on this one.
+
+    Raises InputError for more than there are GPUs, and for another launcher, whose processes would not find each other.
+    """
+    env = os.environ
+    if launched() and "LOCAL_WORLD_SIZE" in env:  # torchrun
+        here = int(env["LOCAL_WORLD_SIZE"])
+        return here, int(env["WORLD_SIZE"]) // here
+    if launched():
+        nodes = int(env.get("SLURM_NNODES", "1"))
+        return int(env["SLURM_NTASKS"]) // nodes, nodes
+    if int(env.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" not in env:
+        raise InputError("WORLD_SIZE is set and LOCAL_WORLD_SIZE is not: start several processes with torchrun or srun")
+    gpus = torch.cuda.device_count()
+    if settings.devices > 1 and (settings.device == "mps" or (settings.device == "cuda" and settings.devices > gpus)):
+        there = "one" if settings.device == "mps" else gpus
+        raise InputError(f"--devices {settings.devices}, and there is {there} on this machine; give fewer")
+    return settings.devices, 1

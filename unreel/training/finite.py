@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unreel.errors import NonFiniteError
+from unreel.errors import NonFiniteError, StoppedElsewhere
+from unreel.training.team import ALONE, Team
 from unreel.types import Instance
 
 
@@ -24,10 +25,19 @@ class FiniteCheck:
         self.run, self.instances, self.deferred = run, instances, deferred
         self.refused: Tensor | None = None
 
-    def at_once(self, what: str, value: Tensor, step: int, rows: Sequence[int]) -> None:
-        """Raise NonFiniteError for a loss or gradient of `step`, unless looking is deferred."""
-        if not self.deferred and not torch.isfinite(value):
+    def at_once(self, what: str, value: Tensor, step: int, rows: Sequence[int], team: Team = ALONE) -> None:
+        """Raise NonFiniteError for a loss or gradient of `step`, unless looking is deferred.
+
+        A loss is each process's own: where another's is not finite, this one ends as well (StoppedElsewhere).
+        """
+        if self.deferred:
+            return
+        bad = not torch.isfinite(value)
+        elsewhere = team.any(bad)
+        if bad:
             self.refuse(what, float(value.detach()), step, rows)
+        if elsewhere:
+            raise StoppedElsewhere
 
     def hold_back(self, optimizer: Any, *values: Tensor) -> None:
         """Where looking is deferred: no update from the first value on that is not finite, decided on the device."""

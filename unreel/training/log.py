@@ -1,7 +1,8 @@
-"""Where a run's figures go: CSV, TensorBoard and the terminal."""
+"""Where a run's figures go: CSV, TensorBoard and the terminal; of several processes the first one writes."""
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,7 @@ from unreel.training.monitors import Monitors
 from unreel.training.progress import Progress
 from unreel.training.quarantine import RunQuarantine
 from unreel.training.run import Table
+from unreel.training.team import ALONE, Team
 from unreel.types import StepOutput
 
 if TYPE_CHECKING:
@@ -28,19 +30,26 @@ class Unread:
     values: torch.Tensor
 
 
+class Files:
+    """The files of a run that grow, cut back to what is not done again."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.table, self.monitors = Table(run / "metrics.csv", step), Table(run / "monitors.csv", step)
+        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+
+
 class Log:
     """Takes in a step's figures where they are, reads those of several steps back in one piece, writes their means."""
 
-    def __init__(self, job: "Job", quiet: bool) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
+    def __init__(self, job: "Job", quiet: bool, team: Team = ALONE) -> None:
         step = job.state["step"]
-        self.job, self.unread = job, list[Unread]()
+        self.job, self.team, self.unread = job, team, list[Unread]()
         self.finite = FiniteCheck(job.run, job.instances, job.settings.read_back == "each-log")
-        self.progress = Progress(job.total_steps, step, quiet)
-        self.table, self.monitor_table = Table(job.run / "metrics.csv", step), Table(job.run / "monitors.csv", step)
-        self.board = SummaryWriter(str(job.run / "tensorboard"), purge_step=step + 1)
-        self.quarantine = RunQuarantine(job.run, job.files, job.settings.max_bad_share)
+        self.progress = Progress(job.total_steps, step, quiet or not team.main)
+        self.quarantine = RunQuarantine(job.run, job.files, job.settings.max_bad_share, writes=team.main)
+        self.files = Files(job.run, step) if team.main else None
         if self.quarantine.known:
             bad = len(self.quarantine.known)
             self.progress.say(f"{bad} of {job.files} files can't be used and are left out, see {self.quarantine.path}")
@@ -56,7 +65,7 @@ class Log:
     def read_back(self) -> None:
         """Wait for the device and take in what it holds; NonFiniteError names the first step that was not finite."""
         unread, self.unread = self.unread, []
-        values = torch.cat([one.values for one in unread]).tolist() if unread else []
+        values = self.team.mean(torch.cat([one.values for one in unread]).tolist()) if unread else []
         for one in unread:
             figures = dict(zip(one.names, values, strict=False))
             del values[: len(one.names)]
@@ -65,13 +74,14 @@ class Log:
 
     def take(self, one: Unread, values: dict[str, float]) -> None:
         """Gather a step; every `log_steps` write a row: means, rate and the share of time spent waiting for data."""
-        means = self.progress.gather(values, len(one.rows), one.done, self.job.settings.log_steps)
-        if means is None:
+        rows = self.team.size * len(one.rows)
+        means = self.progress.gather(values, rows, one.done, self.job.settings.log_steps)
+        if means is None or self.files is None:
             return
         row = {"step": one.done, "epoch": round(one.done / self.job.epoch_steps, 3), "lr": one.lr, **means}
-        self.table.add({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()})
+        self.files.table.add({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()})
         for name, value in row.items():
-            self.board.add_scalar(f"train/{name}", value, one.done)
+            self.files.board.add_scalar(f"train/{name}", value, one.done)
         self.progress.line(one.done, row)
 
     def monitors(self, done: int, found: Monitors) -> None:
@@ -81,8 +91,13 @@ class Log:
             **dataclasses.asdict(found),
             "collapsed": found.collapsed,
         }
-        self.monitor_table.add(row)
-        for name, value in row.items():
-            self.board.add_scalar(f"monitors/{name}", float(value), done)
-        self.board.flush()
+        if self.files is not None:
+            self.files.monitors.add(row)
+            for name, value in row.items():
+                self.files.board.add_scalar(f"monitors/{name}", float(value), done)
+            self.files.board.flush()
         self.progress.monitors(done, found)
+
+    def close(self) -> None:
+        if self.files is not None:
+            self.files.board.close()

@@ -17,16 +17,18 @@ import torch
 from torch import nn
 
 from unreel.models.encoder import Encoder
+from unreel.models.sync_norm import synchronise
 from unreel.settings import Settings
 from unreel.training.checkpoint import load_checkpoint, save_checkpoint
-from unreel.training.device import as_written, build_fabric, compile_networks, lay_out
+from unreel.training.device import as_written, build_fabric, compile_networks, lay_out, limit_clips, processes
 from unreel.training.log import Log
 from unreel.training.monitors import measure
 from unreel.training.optim import build_optimizer, lr_at, set_lr
+from unreel.training.team import ALONE, Team
 from unreel.types import Clips, Instance, StepOutput, Views
 from unreel.video.cache_plan import plan_cache
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips, default_workers, most_batches, training_loader
+from unreel.video.dataset import InstanceClips, default_workers, most_batches, surviving_loader
 from unreel.video.intervals import Interval
 from unreel.video.order import Batches, steps_per_epoch
 
@@ -80,23 +82,25 @@ class Job:
         return epochs * self.epoch_steps
 
 
-def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
+def train(job: Job, resume: bool, quiet: bool, fabric: "Fabric", team: Team) -> dict[str, Any]:
     """Train to the last step, or to Ctrl-C; returns the state, with `interrupted` set in the latter case."""
-    fabric, method, optimizer = set_up(job)
+    _, method, optimizer = set_up(job, fabric)
     if resume:  # after setup, so that the optimiser's state goes to the device of the weights
         job.state = load_checkpoint(job.run, job.method, optimizer)
-    log = Log(job, quiet)
+    log = Log(job, quiet, team)
     if not resume:
         watch(job, log, optimizer)
     saved_at = time.monotonic()
-    with stop_signals() as stop, closing(log.board), log.progress:
-        for step, clips in log.progress.waiting(batches(job, fabric, log.progress.say), job.state["step"]):
+    with stop_signals() as caught, closing(log), log.progress:
+        for step, clips in log.progress.waiting(batches(job, fabric, team, log.progress.say), job.state["step"]):
             one_step(job, fabric, method, optimizer, clips, step, log)
             done = job.state["step"] = step + 1
+            due = team.main and time.monotonic() - saved_at > 60 * job.settings.checkpoint_minutes
+            stop, due = map(any, zip(*team.told((bool(caught), due)), strict=True))
             if done % job.monitor_steps == 0 or done == job.total_steps:
                 watch(job, log, optimizer)
                 saved_at = time.monotonic()
-            elif stop or time.monotonic() - saved_at > 60 * job.settings.checkpoint_minutes:
+            elif stop or due:
                 save(job, log, optimizer)
                 saved_at = time.monotonic()
             if stop:
@@ -105,10 +109,11 @@ def train(job: Job, resume: bool, quiet: bool = False) -> dict[str, Any]:
     return job.state
 
 
-def set_up(job: Job) -> tuple["Fabric", Any, Any]:
-    """Engine, method and optimiser on the run's device, ready for `one_step`."""
-    fabric = build_fabric(job.settings)
+def set_up(job: Job, fabric: "Fabric | None" = None) -> tuple["Fabric", Any, Any]:
+    """Engine (a fresh one by default), method and optimiser on the run's device, ready for `one_step`."""
+    fabric = fabric or build_fabric(job.settings)
     lay_out(job.method, job.settings)
+    limit_clips(job.method, job.settings)
     optimizer = build_optimizer(job.method, job.settings)
     method, optimizer = fabric.setup(synchronised(job.method, job.settings, fabric.world_size), optimizer)
     compile_networks(job.method, job.settings)
@@ -116,10 +121,12 @@ def set_up(job: Job) -> tuple["Fabric", Any, Any]:
 
 
 def synchronised(method: nn.Module, settings: Settings, world_size: int) -> nn.Module:
-    """With several GPUs, batch norm over the batches of all of them; the same weights, the same method object."""
-    if world_size > 1 and settings.sync_batch_norm and settings.device == "cuda":  # torch has it for CUDA alone
+    """With several processes, batch norm over the batches of all of them; the same weights, the same method object."""
+    if world_size == 1 or not settings.sync_batch_norm:
+        return method
+    if settings.device == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(method)
-    return method
+    return synchronise(method)  # torch has it for CUDA alone
 
 
 def decoded_clips(job: Job, cache_mb: int) -> InstanceClips:
@@ -129,16 +136,20 @@ def decoded_clips(job: Job, cache_mb: int) -> InstanceClips:
     return InstanceClips(job.instances, *how, cache_mb, job.settings.draws_per_video)
 
 
-def batches(job: Job, fabric: "Fabric", say: Callable[[str], None] = lambda _: None) -> Generator[Clips, None, None]:
-    """Decoded batches from the step to go on with to the last, in the order that the seed gives."""
+def batches(
+    job: Job, fabric: "Fabric", team: Team = ALONE, say: Callable[[str], None] = lambda _: None
+) -> Generator[Clips, None, None]:
+    """This process's share of the decoded batches, from the step to go on with to the last, in the seed's order."""
     settings, spec = job.settings, job.encoder.spec
     plan = plan_cache(settings.cache_mb, job.instances, spec.clip, spec.views.resize_hw)
-    dataset = decoded_clips(job, plan.budget_mb)
-    order = Batches(len(job.instances), job.videos_a_step, settings.seed, job.state["step"], job.total_steps)
-    workers = default_workers() if settings.workers < 0 else settings.workers
+    here, _ = processes(settings)  # of this machine, whose memory and cores they share
+    dataset = decoded_clips(job, plan.budget_mb // here)
+    left, part = (job.state["step"], job.total_steps), (team.rank, team.size)
+    order = Batches(len(job.instances), job.videos_a_step, settings.seed, *left, part)
+    workers = max(1, default_workers() // here) if settings.workers < 0 else settings.workers
     say("; ".join(filter(None, (said_of(workers, settings.batches_ahead), plan.sentence, small_batches(job)))))
     pin = fabric.device.type == "cuda"
-    for clips in training_loader(dataset, order, workers, pin, settings.batches_ahead):
+    for clips in surviving_loader(dataset, order, workers, pin, settings.batches_ahead, settings.file_limit_s):
         yield on_device(clips, fabric)
 
 
@@ -173,15 +184,14 @@ def to(value: Any, fabric: "Fabric") -> Any:
 
 def one_step(job: Job, fabric: "Fabric", method: Any, optimizer: Any, clips: Clips, step: int, log: Log) -> None:
     """One optimiser step; a loss or gradient that is not finite leaves the weights as they are (finite.py)."""
-    for path, why in log.quarantine.add(clips.failed):
-        log.progress.say(f"left out from now on: {path} ({why})")
-    if len(clips.index_B) // job.settings.draws_per_video < min(2, job.videos_a_step, len(job.instances)):
+    clips, videos = even(clips, log, job.settings.draws_per_video)
+    if videos < min(2, job.videos_a_step, len(job.instances)):
         return  # nothing is left of the batch, or nobody to contrast with
     set_lr(optimizer, lr_at(step, job.total_steps, job.settings))
     job.method.train()
     output: StepOutput = method(job.recipe(clips))
     rows = [i % len(job.instances) for i in clips.chance_B.tolist()]
-    log.finite.at_once("loss", output.loss, step, rows)
+    log.finite.at_once("loss", output.loss, step, rows, log.team)
     optimizer.zero_grad(set_to_none=True)
     fabric.backward(output.loss)
     norm = torch.nn.utils.get_total_norm([p.grad for p in job.method.parameters() if p.grad is not None])
@@ -192,11 +202,20 @@ def one_step(job: Job, fabric: "Fabric", method: Any, optimizer: Any, clips: Cli
     log.step(step + 1, output, norm, optimizer.param_groups[0]["lr"], rows)
 
 
+def even(clips: Clips, log: Log, draws: int) -> tuple[Clips, int]:
+    """A batch with as many videos in every process, files that failed left out; and the videos of all together."""
+    told = log.team.told((clips.failed, len(clips.index_B)))
+    for path, why in log.quarantine.add([bad for failed, _ in told for bad in failed]):
+        log.progress.say(f"left out from now on: {path} ({why})")
+    least = min(rows for _, rows in told)
+    return clips.first(least), least * len(told) // draws
+
+
 def watch(job: Job, log: Log, optimizer: Any) -> None:
     """Label-free monitors, then a checkpoint; the best so far is remembered (the rule stands in monitors.py)."""
     log.read_back()  # weights that are not finite must not be measured
     with as_written(job.settings):
-        found = measure(job.encoder, job.held_out or job.instances[:200])
+        found = log.team.first(lambda: measure(job.encoder, job.held_out or job.instances[:200]))
     if found is not None:
         log.monitors(job.state["step"], found)
         eligible = 4 * job.state["step"] >= 3 * job.total_steps and not found.collapsed
@@ -208,7 +227,7 @@ def watch(job: Job, log: Log, optimizer: Any) -> None:
 def save(job: Job, log: Log, optimizer: Any) -> None:
     """Write a checkpoint, once every step that it holds is known to have been finite."""
     log.read_back()
-    save_checkpoint(job.run, job.state["step"], job.encoder, job.method, optimizer, job.state)
+    log.team.first(lambda: save_checkpoint(job.run, job.state["step"], job.encoder, job.method, optimizer, job.state))
 
 
 @contextmanager

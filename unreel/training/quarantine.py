@@ -9,10 +9,14 @@ COLUMNS = ("path", "reason", "detail")
 
 
 class RunQuarantine:
-    """The quarantine list of a run, `quarantine.csv`; grows when a file fails, stops the run when too many do."""
+    """The quarantine list of a run, `quarantine.csv`; grows when a file fails, stops the run when too many do.
 
-    def __init__(self, run: Path, num_files: int, max_bad_share: float) -> None:
+    With several processes all know it and one writes it.
+    """
+
+    def __init__(self, run: Path, num_files: int, max_bad_share: float, writes: bool = True) -> None:
         self.path, self.num_files, self.max_bad_share = run / "quarantine.csv", num_files, max_bad_share
+        self.writes = writes
         self.known: set[str] = set()
         if self.path.exists():
             with open(self.path, newline="") as file:
@@ -26,19 +30,23 @@ class RunQuarantine:
                 continue
             self.known.add(path)
             new_ones.append((path, why))
-            reason, _, detail = why.partition(": ")
-            new = not self.path.exists()
-            try:
-                with open(self.path, "a", newline="") as file:
-                    writer = csv.writer(file)
-                    if new:
-                        writer.writerow(COLUMNS)
-                    writer.writerow([path, reason, detail])
-            except OSError as error:
-                raise DiskError(f"{self.path}: can't be written ({error.strerror})") from error
+            if self.writes:
+                self._write(path, why)
         if failed and len(self.known) > self.max_bad_share * self.num_files:
             raise InputError(
                 f"{len(self.known)} of {self.num_files} files can't be used, more than "
                 f"--max-bad-share {self.max_bad_share:g}; the reasons are in {self.path}"
             )
         return new_ones
+
+    def _write(self, path: str, why: str) -> None:
+        reason, _, detail = why.partition(": ")
+        new = not self.path.exists()
+        try:
+            with open(self.path, "a", newline="") as file:
+                writer = csv.writer(file)
+                if new:
+                    writer.writerow(COLUMNS)
+                writer.writerow([path, reason, detail])
+        except OSError as error:
+            raise DiskError(f"{self.path}: can't be written ({error.strerror})") from error

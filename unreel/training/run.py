@@ -3,10 +3,16 @@
 config.json  manifest.parquet  quarantine.csv  held_out.txt  metrics.csv  monitors.csv  tensorboard/  checkpoints/
 """
 
+import contextlib
 import csv
 import dataclasses
+import errno
+import fcntl
 import json
+import os
 import platform
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +23,7 @@ from unreel.settings import Settings
 from unreel.training.checkpoint import replace_text
 from unreel.video.addresses import spelled
 
-CONFIG = "config.json"
+CONFIG, LOCK = "config.json", "lock"
 
 
 def refuse_existing(out: Path) -> None:
@@ -29,15 +35,51 @@ def refuse_existing(out: Path) -> None:
         )
 
 
-def make_run(out: Path, config: dict[str, Any]) -> Path:
-    """Make the folder of a new run and write its config. Raises RunError when it exists and is not empty."""
-    refuse_existing(out)
+@contextlib.contextmanager
+def alone_in(run: Path) -> Iterator[None]:
+    """One process writes into a run. Raises RunError while another does; a crash leaves no lock behind.
+
+    The lock is the system's, and not handed on to loader processes, so it is gone with the process that took it.
+    """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        replace_text(out / CONFIG, json.dumps(config, indent=2) + "\n")
+        lock = (run / LOCK).open("a+")
+    except OSError as error:
+        raise DiskError(f"{run / LOCK}: can't be written ({error.strerror})") from error
+    with lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                lock.seek(0)
+                who = lock.read().strip()
+                raise RunError(f"{run}: another unreel trains in it ({who}); wait for it or stop it") from error
+            # a file system without locks: nobody can be kept out
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        lock.flush()
+        yield
+
+
+def make_run(out: Path, config: dict[str, Any], fill: Callable[[Path], None] = lambda _: None) -> Path:
+    """Make the folder of a new run with its config and what `fill` puts into it: whole, or not at all.
+
+    Raises RunError when it exists and is not empty, DiskError when it can't be made.
+    """
+    refuse_existing(out)
+    aside = out.with_name(f".{out.name}.{os.getpid()}")
+    folder = out if out.is_dir() else aside  # an empty one, which may be where a disk is mounted, is filled in place
+    try:
+        shutil.rmtree(aside, ignore_errors=True)  # of a process with this number that was killed
+        folder.mkdir(parents=True, exist_ok=True)
+        fill(folder)
+        replace_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        if folder is aside:
+            aside.replace(out)
+        return out
     except OSError as error:
         raise DiskError(f"{out}: can't make the run folder ({error.strerror})") from error
-    return out
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_config(run: Path) -> dict[str, Any]:

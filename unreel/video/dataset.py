@@ -2,7 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +26,7 @@ from unreel.video.file import index_frames, read
 from unreel.video.frame_cache import FrameCache
 from unreel.video.intervals import Interval
 from unreel.video.order import Batches, generator
+from unreel.video.watch import Watch
 
 
 @dataclass
@@ -76,12 +79,21 @@ class InstanceClips(Dataset[Sample]):
         self.instances, self.spec, self.size, self.num_clips, self.seed = instances, spec, size, num_clips, seed
         self.interval, self.draws = interval, draws
         self.cache = FrameCache(cache_mb, size, len(instances))
+        self.watch: Watch | None = None
+        self.refused: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self.instances)
 
     def __getitem__(self, item: tuple[int, int]) -> Sample:
         epoch, index = item
+        if index in self.refused:
+            return Sample(index, epoch, None, failed=(self.instances[index].path, self.refused[index]))
+        with self.watch.at(index) if self.watch else nullcontext():
+            return self.drawn(epoch, index)
+
+    def drawn(self, epoch: int, index: int) -> Sample:
+        """The frames of an instance's clips; a sample without when its file can't be read."""
         instance = self.instances[index]
         try:
             times_s = index_frames(instance.path).times_s
@@ -161,6 +173,42 @@ def training_loader(
         pin_memory=pin_memory,
         prefetch_factor=ahead if workers else None,
     )
+
+
+def surviving_loader(
+    clips: InstanceClips, batches: Batches, workers: int, pin_memory: bool, ahead: int, limit_s: float
+) -> Iterator[Clips]:
+    """`training_loader` that goes on without a file that a loader process died of, or did not end with in `limit_s`.
+
+    Raises RunError when a process was ended from outside, which is no file's fault.
+    """
+    done = 0
+    while True:
+        clips.watch = Watch(workers, limit_s)
+        running = iter(training_loader(clips, batches.later(done), workers, pin_memory, ahead))
+        deaths_are_found_here()
+        try:
+            with clips.watch.ending_hangs():
+                for batch in running:
+                    yield batch
+                    done += 1
+            return
+        except (RuntimeError, OSError, EOFError):  # what is said of a process that died depends on when it did
+            culprit = clips.watch.culprit(getattr(running, "_workers", []))
+            if culprit is None:
+                raise
+            del running  # ends the other processes
+        path = clips.instances[culprit[0]].path
+        clips.refused |= {n: culprit[1] for n, who in enumerate(clips.instances) if who.path == path}
+
+
+def deaths_are_found_here() -> None:
+    """Torch would raise the death of a loader process wherever the main thread is, in the middle of a step too.
+
+    Without that it is found while waiting for a batch, some seconds later.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def sequential_loader(clips: InstanceClips, workers: int) -> Iterable[Sample]:

@@ -36,20 +36,32 @@ def steps_per_epoch(num_instances: int, batch_size: int) -> int:
 
 
 class Batches:
-    """Batch sampler from step `start` to step `stop`: lists of (epoch, index), the same for any number of workers."""
+    """Batch sampler from step `start` to step `stop`: lists of (epoch, index), the same for any number of workers.
 
-    def __init__(self, num_instances: int, batch_size: int, seed: int, start: int, stop: int) -> None:
+    With several processes, `part` is (rank, size): each takes its share of the same global batch.
+    """
+
+    def __init__(
+        self, num_instances: int, batch_size: int, seed: int, start: int, stop: int, part: tuple[int, int] = (0, 1)
+    ) -> None:
         self.num_instances, self.batch_size, self.seed = num_instances, batch_size, seed
-        self.start, self.stop = start, stop
+        self.start, self.stop, (self.rank, self.size) = start, stop, part
+
+    def later(self, steps: int) -> "Batches":
+        """The same without its first steps."""
+        part = (self.rank, self.size)
+        return Batches(self.num_instances, self.batch_size, self.seed, self.start + steps, self.stop, part)
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         per_epoch = steps_per_epoch(self.num_instances, self.batch_size)
+        share = min(self.batch_size, self.num_instances) // self.size
         order, order_epoch = np.empty(0, dtype=np.int64), -1
         for step in range(self.start, self.stop):
             epoch, k = divmod(step, per_epoch)
             if epoch != order_epoch:
                 order, order_epoch = epoch_order(self.seed, epoch, self.num_instances), epoch
-            yield [(epoch, int(i)) for i in order[k * self.batch_size : (k + 1) * self.batch_size]]
+            first = k * self.batch_size + self.rank * share
+            yield [(epoch, int(i)) for i in order[first : first + share]]

@@ -1,0 +1,300 @@
+"""Several processes train what one trains: same losses for every method, same order of data, one writer."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from methods import Conv, instances, job
+from processes import run_on
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from videos import encode
+
+from unreel.errors import InputError, UnreelError
+from unreel.methods import find_methods
+from unreel.models.sync_norm import SyncNorm, synchronise
+from unreel.settings import Settings
+from unreel.training.device import processes
+from unreel.training.loop import even
+from unreel.training.quarantine import RunQuarantine
+from unreel.training.team import Team, refuse_few, refuse_uneven
+from unreel.types import Clips
+from unreel.video.order import Batches
+
+STEPS, BATCH = 20, 8
+PRESETS = sorted(find_methods())
+
+
+def clips_of(rows: list[tuple[int, int]], shape: tuple[int, ...]) -> Clips:
+    """Noise that is a function of the instance, as if it had been decoded."""
+    index_B, who = torch.tensor([i for _, i in rows]), instances()
+    frames = np.stack([np.random.default_rng(i).integers(0, 256, shape).astype(np.uint8) for _, i in rows])
+    videos = torch.tensor([who[i].video for _, i in rows])
+    starts = torch.tensor([who[i].start_s for _, i in rows]).double()
+    return Clips(torch.from_numpy(frames), index_B, videos, starts, epoch=rows[0][0])
+
+
+def first_losses(preset: str) -> list[float]:
+    """Losses of the first steps, in training mode and float64; the mean over the processes that share the batch."""
+    alone = not dist.is_initialized()
+    part = (0, 1) if alone else (dist.get_rank(), dist.get_world_size())
+    changes = {"queue_size": 2 * BATCH} if preset in ("moco", "dual-moco") else {}
+    method, recipe, clips = job(preset, Conv, num_frames=4, **changes)
+    method.double().train()
+    together = method if alone else DistributedDataParallel(synchronise(method), broadcast_buffers=False)
+    optimizer = torch.optim.SGD(method.parameters(), lr=0.01, momentum=0.9)
+    losses = []
+    for rows in Batches(len(instances()), BATCH, 0, 0, STEPS, part):
+        views = recipe(clips_of(rows, tuple(clips.frames.shape[1:])))
+        views.tensors = {name: tensor.double() for name, tensor in views.tensors.items()}
+        output = together(views)
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        method.after_step()
+        loss = output.loss.detach().clone()
+        if not alone:
+            dist.all_reduce(loss)
+        losses.append(float(loss) / part[1])
+    return losses
+
+
+def all_losses() -> dict[str, list[float]]:
+    return {preset: first_losses(preset) for preset in PRESETS}
+
+
+@pytest.fixture(scope="module")
+def by_size() -> dict[int, dict[str, list[float]]]:
+    return {1: all_losses()} | {size: run_on(size, all_losses)[0] for size in (2, 4)}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_one_two_and_four_processes_train_alike(preset: str, by_size: dict[int, dict[str, list[float]]]) -> None:
+    alone = by_size[1][preset]
+    assert len(alone) == STEPS and len(set(alone)) == STEPS, "it trains"
+    loose = preset.startswith(("iic", "cmc"))  # compare in float32
+    for size in (2, 4):
+        np.testing.assert_allclose(by_size[size][preset], alone, rtol=2e-3 if loose else 1e-6, err_msg=str(size))
+
+
+# --- batch norm over all processes
+
+
+def normed() -> dict[str, Tensor]:
+    """Output, gradients and statistics of this process's share of a batch of 6."""
+    rank, size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    g = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(6, 3, 2, 4, generator=g).double() for _ in range(2))
+    norm = nn.Sequential(nn.BatchNorm2d(3)).double()
+    with torch.no_grad():
+        norm[0].weight.copy_(torch.tensor([1.0, 2.0, -1.0]))
+    if size > 1:
+        synchronise(norm)
+        assert isinstance(norm[0], SyncNorm)
+    share = slice(rank * 6 // size, (rank + 1) * 6 // size)
+    mine = x[share].clone().requires_grad_()
+    out = norm(mine)
+    (out * weight[share]).sum().backward()
+    found = {"out": out.detach(), "grad": mine.grad, "weight_grad": norm[0].weight.grad}
+    return found | {f"state.{n}": t for n, t in norm.state_dict().items()}  # type: ignore[return-value]
+
+
+def test_batch_norm_over_processes_is_that_of_the_joined_batch() -> None:
+    alone, parts = normed(), run_on(2, normed)
+    for name in ("out", "grad"):
+        torch.testing.assert_close(torch.cat([part[name] for part in parts]), alone[name])
+    torch.testing.assert_close(sum(part["weight_grad"] for part in parts), alone["weight_grad"])
+    for name in (n for n in alone if n.startswith("state.")):
+        for part in parts:
+            torch.testing.assert_close(part[name], alone[name], msg=name)
+
+
+def test_an_exchanged_norm_has_the_same_weights_and_is_the_same_when_used() -> None:
+    network = Conv()
+    network(torch.randn(4, 3, 4, 8, 8))
+    before, x = {n: t.clone() for n, t in network.state_dict().items()}, torch.randn(2, 3, 4, 8, 8)
+    weight, wanted = network.norm.weight, network.eval()(x)
+    assert synchronise(network) is network and isinstance(network.norm, SyncNorm) and network.norm.weight is weight
+    assert all(torch.equal(t, before[n]) for n, t in network.state_dict().items()) and not network.norm.training
+    assert torch.equal(network(x), wanted)
+
+
+# --- who draws what, and who is asked
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_the_processes_share_one_global_order(size: int) -> None:
+    whole = list(Batches(21, 8, 3, 1, 6))
+    parts = [list(Batches(21, 8, 3, 1, 6, (rank, size))) for rank in range(size)]
+    assert [[row for share in shares for row in share] for shares in zip(*parts, strict=True)] == whole
+
+
+def test_a_batch_that_can_not_be_shared_is_refused() -> None:
+    refuse_uneven(Settings(batch_size=8), 4)
+    with pytest.raises(InputError, match="of all 3 processes together .* multiple of 3"):
+        refuse_uneven(Settings(batch_size=8), 3)
+    with pytest.raises(InputError, match="multiple of 8"):
+        refuse_uneven(Settings(batch_size=12, draws_per_video=2), 4)
+
+
+def test_who_started_the_processes_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*LAUNCHED, "SLURM_JOB_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert processes(Settings(devices=3)) == (3, 1)
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    monkeypatch.setenv("SLURM_NNODES", "2")
+    assert processes(Settings(devices=3)) == (4, 2)
+    monkeypatch.setenv("SLURM_JOB_NAME", "interactive")
+    assert processes(Settings(devices=3)) == (3, 1)
+    monkeypatch.setenv("WORLD_SIZE", "6")
+    with pytest.raises(InputError, match="torchrun or srun"):
+        processes(Settings())
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert processes(Settings()) == (2, 3)
+
+
+def test_more_devices_than_there_are_and_fewer_videos_than_processes_are_refused() -> None:
+    with pytest.raises(InputError, match="--devices 4, and there is"):
+        processes(Settings(device="cuda", devices=1 + max(3, torch.cuda.device_count())))
+    refuse_few(4, 4)
+    with pytest.raises(InputError, match="4 processes have 3 videos"):
+        refuse_few(3, 4)
+
+
+# --- what they tell each other
+
+
+def team() -> Team:
+    return Team(dist.get_rank(), dist.get_world_size())
+
+
+def after_bad_files(folder: str) -> dict[str, Any]:
+    """Two processes bring 3 and 2 good rows; the second lost a file, the first one none."""
+    who = team()
+    quarantine = RunQuarantine(Path(folder), 10, 0.5, writes=who.main)
+    said: list[str] = []
+    log: Any = SimpleNamespace(team=who, quarantine=quarantine, progress=SimpleNamespace(say=said.append))
+    clips = clips_of([(0, n) for n in range(3 - who.rank)], (1, 4, 8, 8, 3))
+    clips.failed = [("bad.mp4", "damaged: frame 3")] if who.rank else []
+    mine, videos = even(clips, log, draws=1)
+    return {"rows": len(mine.index_B), "frames": len(mine.frames), "videos": videos, "said": said}
+
+
+def test_bad_files_leave_every_process_as_many_rows_and_are_written_down_once(tmp_path: Path) -> None:
+    found = run_on(2, after_bad_files, str(tmp_path))
+    said = ["left out from now on: bad.mp4 (damaged: frame 3)"]
+    assert found == [{"rows": 2, "frames": 2, "videos": 4, "said": said}] * 2
+    with (tmp_path / "quarantine.csv").open() as file:
+        assert list(csv.DictReader(file)) == [{"path": "bad.mp4", "reason": "damaged", "detail": "frame 3"}]
+
+
+def what_the_first_does(fails: bool) -> list[str]:
+    def work() -> str:
+        assert dist.get_rank() == 0, "only the first one does it"
+        if fails:
+            raise InputError("no such folder")
+        return "done"
+
+    try:
+        return [team().first(work), str(team().mean([dist.get_rank(), 4.0])), str(team().told(dist.get_rank()))]
+    except UnreelError as error:
+        return [type(error).__name__]
+
+
+def test_the_first_process_works_for_all_or_ends_all() -> None:
+    assert run_on(2, what_the_first_does, False) == [["done", "[0.5, 4.0]", "[0, 1]"]] * 2
+    assert run_on(2, what_the_first_does, True) == [["InputError"], ["StoppedElsewhere"]]
+
+
+# --- the command
+
+LAUNCHED = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_NTASKS")
+SMALL = "--steps 5 --batch-size 8 --num-frames 4 --size 32 --log-steps 1 --workers 0 --held-out 0 --lr 1e-4 --threads 1"
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for n in range(10):
+        encode(folder / f"{n}.mp4", 12 + n)  # files of equal bytes count once
+    return folder
+
+
+def unreel(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "unreel", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment(), check=False)
+
+
+def environment() -> dict[str, str]:
+    """Ours, without what a launcher says, and with one thread for each process."""
+    return {k: v for k, v in os.environ.items() if k not in LAUNCHED} | {"OMP_NUM_THREADS": "1"}
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    with (run / "metrics.csv").open() as file:
+        return [{n: float(v) for n, v in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def one_and_two(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same run in one process and in two."""
+    folder = tmp_path_factory.mktemp("runs")
+    for count in (1, 2):
+        done = unreel("pretrain", videos, "--out", folder / str(count), "--devices", count, *SMALL.split())
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("step 5/5") == 1 and done.stdout.count("report:") == 1, "one process speaks"
+        assert "Warning" not in done.stderr
+    return folder / "1", folder / "2"
+
+
+def test_the_command_trains_alike_in_two_processes(one_and_two: tuple[Path, Path]) -> None:
+    alone, together = map(metrics, one_and_two)
+    assert [row["step"] for row in together] == [1, 2, 3, 4, 5]
+    for mine, theirs in zip(alone, together, strict=True):
+        for name in ("loss", "grad_norm", "top1"):
+            assert theirs[name] == pytest.approx(mine[name], rel=1e-2, abs=1e-6), (mine["step"], name)
+    for name in ("manifest.parquet", "held_out.txt", "monitors.csv", "report.html", "checkpoints"):
+        assert (one_and_two[1] / name).exists(), name
+
+
+def test_stopped_in_two_processes_and_ended_in_one(
+    videos: Path, one_and_two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """SIGTERM to one of them: all stop after the same step; the run goes on in any number of processes."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "unreel", "pretrain", videos, "--out", run, "--devices", "2", *SMALL.split()]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("step 2/5"):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stderr.read()
+        assert process.wait(120) == 130, rest
+    stopped = [row["step"] for row in metrics(run)]
+    assert stopped in ([1, 2], [1, 2, 3], [1, 2, 3, 4]), stopped
+    done = unreel("pretrain", "--resume", run, "--devices", 1)
+    assert done.returncode == 0, done.stderr
+    for mine, theirs in zip(metrics(one_and_two[0]), metrics(run), strict=True):
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-2), mine["step"]
+
+
+def test_a_refusal_is_said_once_and_ends_all(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    for out, options, says in (
+        (tmp_path / "run", (), "exists already"),
+        (tmp_path / "other", ("--batch-size", 7), "can't be shared alike"),
+    ):
+        done = unreel("pretrain", videos, "--out", out, "--devices", 2, *SMALL.split(), *options)
+        assert done.returncode == 2 and done.stderr.count("unreel:") == 1 and says in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr

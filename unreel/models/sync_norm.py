@@ -1,0 +1,79 @@
+"""Batch norm over the batches of all processes, on a CPU; on CUDA torch has its own (`nn.SyncBatchNorm`).
+
+Mean and variance are those of the joined batch and carry gradients, so what several processes compute is what one does.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes, forward of values and backward of gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
+class SyncNorm(_BatchNorm):
+    """A batch norm of any number of dimensions: (B, C, ...) to the same shape."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        others = [0, *range(2, x.ndim)]
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        count = x.new_tensor([x.numel() // x.shape[1]], dtype=torch.float64)
+        dist.all_reduce(count)
+        kind, x = x.dtype, x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        mean_C = _Sum.apply(x.sum(others)) / count.item()
+        centred = x - mean_C.view(shape)
+        variance_C = _Sum.apply(centred.square().sum(others)) / count.item()
+        self._remember(mean_C.detach(), variance_C.detach(), count.item())
+        out = centred * (variance_C + self.eps).rsqrt().view(shape)
+        return (out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out).to(kind)
+
+    @torch.no_grad()
+    def _remember(self, mean_C: Tensor, variance_C: Tensor, count: float) -> None:
+        if not self.track_running_stats or self.running_mean is None or self.running_var is None:
+            return
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked or 1) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean_C, share)
+        self.running_var.lerp_(variance_C * (count / max(1.0, count - 1)), share)
+
+
+def synchronise(module: nn.Module) -> nn.Module:
+    """The same module, its batch norms exchanged for synchronised ones with the same weights, names and statistics."""
+    for name, child in module.named_children():
+        if isinstance(child, _BatchNorm) and not isinstance(child, SyncNorm):
+            setattr(module, name, synchronised_norm(child))
+        else:
+            synchronise(child)
+    return module
+
+
+def synchronised_norm(norm: _BatchNorm) -> SyncNorm:
+    new = SyncNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    for name in ("weight", "bias"):
+        setattr(new, name, getattr(norm, name))
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        setattr(new, name, getattr(norm, name))
+    new.training = norm.training
+    return new

@@ -1,0 +1,118 @@
+"""The processes of one run: who of them writes, and what they tell each other beside gradients.
+
+Each draws its own part of one global order, so that what is trained does not depend on how many there are. Words go
+over gloo, from memory to memory, so that no GPU is waited for.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from unreel.errors import InputError, StoppedElsewhere
+from unreel.settings import Settings
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+PATIENCE = timedelta(days=7)  # that the others wait for the first, who may have to look into very many videos
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Team:
+    """Process `rank` of `size`; the first one writes. Made by `join`; alone by default."""
+
+    rank: int = 0
+    size: int = 1
+    group: Any = None
+
+    @property
+    def main(self) -> bool:
+        return self.rank == 0
+
+    def told(self, word: T) -> list[T]:
+        """What every process says, in the order of their ranks."""
+        if self.size == 1:
+            return [word]
+        words: list[Any] = [None] * self.size
+        with others_may_have_left():
+            dist.all_gather_object(words, word, group=self.group)
+        return words
+
+    def any(self, flag: bool) -> bool:
+        """Whether one of them says yes."""
+        return any(self.told(flag))
+
+    def mean(self, values: list[float]) -> list[float]:
+        """Mean of each value over the processes; everyone brings as many."""
+        if self.size == 1:
+            return values
+        sums = torch.tensor(values, dtype=torch.float64)
+        with others_may_have_left():
+            dist.all_reduce(sums, group=self.group)
+        return (sums / self.size).tolist()
+
+    def first(self, work: Callable[[], T]) -> T:
+        """The first process does it and the others get what came out, or stop when it failed there."""
+        if self.size == 1:
+            return work()
+        said: list[Any] = [None, False]
+        try:
+            if self.main:
+                said = [work(), True]
+        finally:  # also when it failed, so that nobody waits for ever
+            with others_may_have_left():
+                dist.broadcast_object_list(said, src=0, group=self.group)
+        if not said[1]:
+            raise StoppedElsewhere
+        result: T = said[0]
+        return result
+
+
+ALONE = Team()
+LEFT = ("Connection closed by peer", "Connection reset by peer", "gloo")
+
+
+@contextlib.contextmanager
+def others_may_have_left() -> Iterator[None]:
+    """What the connection says of a process that has gone, which has said why itself, ends this one without a word."""
+    try:
+        yield
+    except RuntimeError as error:
+        if dist.is_initialized() and any(words in str(error) for words in LEFT):
+            raise StoppedElsewhere from error
+        raise
+
+
+def join(fabric: "Fabric") -> Team:
+    """This process and those that were started with it."""
+    if fabric.world_size == 1:
+        return ALONE
+    return Team(fabric.global_rank, fabric.world_size, dist.new_group(backend="gloo", timeout=PATIENCE))
+
+
+def leave(team: Team) -> None:
+    """The end of working together: what comes after in this process is alone again."""
+    if team.size > 1:
+        dist.destroy_process_group()
+
+
+def refuse_few(num_instances: int, size: int) -> None:
+    """Raise InputError when there are fewer videos or segments to train on than processes."""
+    if num_instances < size:
+        raise InputError(f"{size} processes have {num_instances} videos or segments to share; start fewer of them")
+
+
+def refuse_uneven(settings: Settings, size: int) -> None:
+    """Raise InputError for a batch that the processes can't share alike."""
+    videos = settings.batch_size // settings.draws_per_video
+    if videos % size:
+        raise InputError(
+            f"batch_size {settings.batch_size} is that of all {size} processes together and can't be shared alike; "
+            f"give a multiple of {size * settings.draws_per_video}"
+        )
