@@ -255,10 +255,10 @@ def test_a_loaded_state_lies_in_memory_as_its_weights_do() -> None:
 # Switches.
 
 
-def test_auto_is_on_for_cuda_and_off_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_on_for_cuda_and_off_elsewhere_but_for_fused_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "can_compile", lambda: True)
     names = ("channels_last", "compile", "fused", "read_back")
-    for where, wanted in (("cuda", ["on", "on", "on", "each-log"]), ("cpu", ["off", "off", "off", "each-step"])):
+    for where, wanted in (("cuda", ["on", "on", "on", "each-log"]), ("cpu", ["off", "off", "on", "each-step"])):
         assert [getattr(switched(Settings(), where), n) for n in names] == wanted  # type: ignore[arg-type]
     lars = switched(Settings(optimizer="lars"), "cuda")
     assert (lars.fused, lars.read_back) == ("off", "each-log")

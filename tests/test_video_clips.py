@@ -8,6 +8,7 @@ from unreel.errors import InputError
 from unreel.video.clips import (
     ClipSpec,
     clip_at,
+    every_frame,
     num_starts,
     paired_clips,
     random_clip,
@@ -205,20 +206,21 @@ def test_a_pair_is_two_windows_of_whole_frames_at_the_drawn_distance(spec: ClipS
     """Native frames for a stride, ticks for a rate; every window is one that a single clip could be."""
     times_s, step = steady(25, 4), max(1, spec.stride_frames)
     line = np.arange(100) if spec.stride_frames else np.arange(0, 100, 2)
+    every = every_frame(times_s, spec, 0.0, ENDLESS)
     room = len(line) - (spec.span - 1) * step
     for u in np.random.default_rng(0).random((200, 3)):
-        pair = paired_clips(times_s, spec, 0.0, ENDLESS, Interval("decreasing", 2.0), u)
+        pair = paired_clips(every, spec, Interval("decreasing", 2.0), u)
         starts = paired_starts(room, "decreasing", 2.0, u)
         for clip, start in zip(pair, starts, strict=True):
             assert clip.tolist() == [line[start + step * k] for k in range(spec.span)]
-            assert clip.tolist() == random_clip(times_s, spec, 0.0, ENDLESS, (start + 0.5) / room).tolist()
-    last = paired_clips(times_s, spec, 0.0, ENDLESS, Interval("uniform"), np.array([1 - 1e-9, 0.0, 0.0]))
+            assert clip.tolist() == random_clip(every, spec, (start + 0.5) / room).tolist()
+    last = paired_clips(every, spec, Interval("uniform"), np.array([1 - 1e-9, 0.0, 0.0]))
     assert (last[0][0], last[1][-1]) == (line[0], line[-1])
 
 
 def test_a_pair_stays_in_its_segment() -> None:
     for u in np.random.default_rng(0).random((50, 3)):
-        pair = paired_clips(steady(25, 10), ClipSpec(8), 2.0, 3.0, Interval("increasing"), u)
+        pair = paired_clips(every_frame(steady(25, 10), ClipSpec(8), 2.0, 3.0), ClipSpec(8), Interval("increasing"), u)
         assert min(map(min, pair)) >= 50 and max(map(max, pair)) < 75
 
 
@@ -226,7 +228,8 @@ def test_a_pair_stays_in_its_segment() -> None:
 def test_a_video_just_too_short_for_a_clip_wraps_around(length: int, room: int) -> None:
     """METHODS 3.2: 8 frames at stride 2 reach over 14; both starts are anywhere then, as in the release."""
     spec, us = ClipSpec(8, stride_frames=2), np.random.default_rng(0).random((2000, 3))
-    pairs = [paired_clips(steady(25, length / 25), spec, 0.0, ENDLESS, Interval("decreasing"), u) for u in us]
+    every = every_frame(steady(25, length / 25), spec, 0.0, ENDLESS)
+    pairs = [paired_clips(every, spec, Interval("decreasing"), u) for u in us]
     starts = np.array([[clip[0] for clip in pair] for pair in pairs])
     if room:
         assert starts.max() == room - 1 and all((np.diff(clip) == 2).all() for pair in pairs for clip in pair)
@@ -241,6 +244,7 @@ def test_a_video_just_too_short_for_a_clip_wraps_around(length: int, room: int) 
 
 def test_a_video_that_is_too_short_is_held_from_its_first_frame() -> None:
     spec = ClipSpec(8, stride_frames=2, short="hold")
+    every = every_frame(steady(25, 5 / 25), spec, 0.0, ENDLESS)
     for u in np.random.default_rng(0).random((20, 3)):
-        for clip in paired_clips(steady(25, 5 / 25), spec, 0.0, ENDLESS, Interval("uniform"), u):
+        for clip in paired_clips(every, spec, Interval("uniform"), u):
             assert clip.tolist() == [0, 2, 4, 4, 4, 4, 4, 4]

@@ -88,7 +88,7 @@ def test_one_pass_over_a_file_for_all_clips_of_an_instance(
     clips = InstanceClips(whole, ClipSpec(8), SIZE, num_clips=5, seed=0)
     for index in range(len(whole)):
         sample = clips[(0, index)]
-        chosen = clips.choose(index_frames(whole[index].path).times_s, whole[index], 0, index)
+        chosen = clips.choose(clips.shows(index, index_frames(whole[index].path).times_s), 0, index)
         assert len(calls) == index + 1 and calls[-1][0] == whole[index].path
         assert calls[-1][1].tolist() == sorted({int(f) for clip in chosen for f in clip})  # each frame decoded once
         assert sample.frames is not None and sample.frames.shape == (5, 8, *SIZE, 3)
@@ -221,7 +221,7 @@ def test_draws_depend_on_seed_epoch_and_index_alone(whole: list[Instance]) -> No
     def starts(seed: int, epoch: int, index: int) -> list[int]:
         times_s = index_frames(same[0].path).times_s
         clips = InstanceClips(same, ClipSpec(8), SIZE, num_clips=6, seed=seed)
-        return [int(clip[0]) for clip in clips.choose(times_s, same[index], epoch, index)]
+        return [int(clip[0]) for clip in clips.choose(clips.shows(index, times_s), epoch, index)]
 
     assert starts(0, 0, 0) == starts(0, 0, 0)
     assert len({tuple(starts(*which)) for which in np.ndindex(2, 3, 8)}) == 48
@@ -230,9 +230,8 @@ def test_draws_depend_on_seed_epoch_and_index_alone(whole: list[Instance]) -> No
 
 def drawn(length: int, spec: ClipSpec, count: int) -> np.ndarray:
     """Frame numbers of `count` clips drawn from a file of `length` frames, (count, span)."""
-    instance = Instance("", 0, 0.0, ENDLESS)
-    clips = InstanceClips([instance], spec, SIZE, num_clips=count, seed=1)
-    return np.stack(clips.choose(np.arange(length) / FPS, instance, 0, 0))
+    clips = InstanceClips([Instance("", 0, 0.0, ENDLESS)], spec, SIZE, num_clips=count, seed=1)
+    return np.stack(clips.choose(clips.shows(0, np.arange(length) / FPS), 0, 0))
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
@@ -261,15 +260,15 @@ def test_independent_clips_are_drawn_as_ever(whole: list[Instance]) -> None:
     """Results already published hang on these draws: never change them."""
     clips = InstanceClips(whole, ClipSpec(8), SIZE, num_clips=2, seed=7)
     for epoch, index in np.ndindex(3, 4):
-        chosen = clips.choose(index_frames(whole[index].path).times_s, whole[index], epoch, index)
+        chosen = clips.choose(clips.shows(index, index_frames(whole[index].path).times_s), epoch, index)
         u = generator(7, epoch, index, "start").random(2)
         assert [int(c[0]) for c in chosen] == [int(x * (LENGTHS[index] - 7)) for x in u]
 
 
 def test_pairs_of_clips_are_drawn_at_a_distance() -> None:
     clips = InstanceClips([Instance("", 0, 0.0, ENDLESS)], ClipSpec(8), SIZE, 2, 7, Interval("increasing", 3.0))
-    times_s, instance = np.arange(207) / FPS, Instance("", 0, 0.0, ENDLESS)
-    starts = np.array([[c[0] for c in clips.choose(times_s, instance, epoch, 0)] for epoch in range(2000)])
+    shown = clips.shows(0, np.arange(207) / FPS)
+    starts = np.array([[c[0] for c in clips.choose(shown, epoch, 0)] for epoch in range(2000)])
     for epoch in range(5):
         u = generator(7, epoch, 0, "interval").random(3)
         assert tuple(starts[epoch]) == paired_starts(200, "increasing", 3.0, u)
@@ -281,7 +280,9 @@ def test_pairs_of_clips_are_drawn_at_a_distance() -> None:
 def test_only_two_random_clips_make_a_pair(num_clips: int, seed: int | None, whole: list[Instance]) -> None:
     times_s = index_frames(whole[0].path).times_s
     pairs, alone = (
-        InstanceClips(whole, ClipSpec(8), SIZE, num_clips, seed, interval).choose(times_s, whole[0], 0, 0)
+        (clips := InstanceClips(whole, ClipSpec(8), SIZE, num_clips, seed, interval)).choose(
+            clips.shows(0, times_s), 0, 0
+        )
         for interval in (Interval("decreasing"), Interval())
     )
     np.testing.assert_array_equal(pairs, alone)

@@ -92,7 +92,7 @@ class Settings:
     """Compile the network (torch.compile): a minute at the start, then fewer kernels; auto means on CUDA, for unreel's
     own networks, where Triton and a C compiler are there."""
     fused: Switch = "auto"
-    """Update all weights in one kernel (SGD and AdamW); auto means on CUDA."""
+    """Update all weights in one kernel (SGD and AdamW); auto means on, for CUDA and CPU."""
     read_back: Literal["auto", "each-step", "each-log"] = "auto"
     """When loss and gradients are looked at: at each step, or every --log-steps, so that nothing waits for the GPU; a
     value that is not finite stops the weights in either case. auto means each-log on CUDA."""

@@ -62,13 +62,14 @@ def fill_in(settings: Settings) -> Settings:
 
 
 def switched(settings: Settings, device: Device) -> Settings:
-    """Settings with each switch of speed on or off: by themselves on for CUDA and off elsewhere.
+    """Settings with each switch of speed on or off: by themselves on for CUDA and off elsewhere, fused on a CPU too.
 
     A network of somebody else is compiled only when that is asked for.
     """
-    usual = "on" if device == "cuda" else "off"
-    asked = {name: getattr(settings, name) for name in ("channels_last", "compile", "fused")}
-    found: dict[str, Any] = {name: usual if switch == "auto" else switch for name, switch in asked.items()}
+    usual = dict.fromkeys(("channels_last", "compile"), ("cuda",)) | {"fused": ("cuda", "cpu")}
+    asked = {name: getattr(settings, name) for name in usual}
+    where = {name: "on" if device in usual[name] else "off" for name in usual}
+    found: dict[str, Any] = {name: where[name] if switch == "auto" else switch for name, switch in asked.items()}
     if settings.compile == "auto" and not (own_network(settings.backbone) and can_compile()):
         found["compile"] = "off"
     if settings.optimizer == "lars":

@@ -25,7 +25,7 @@ from unreel.video.boxes import (
     read_label_map,
 )
 from unreel.video.clips import ROUNDING_S, ClipSpec
-from unreel.video.dataset import InstanceClips
+from unreel.video.dataset import InstanceClips, Shown
 from unreel.video.packed_lists import read_beside
 
 LISTS = {"training": ("train.csv", "ava_train_v*.csv"), "test": ("test.csv", "val.csv", "ava_val_v*.csv")}
@@ -128,11 +128,9 @@ class KeyframeClips(InstanceClips):
     def __init__(self, instances: Sequence[Instance], spec: ClipSpec, size: int) -> None:
         super().__init__(instances, spec, (size, size), num_clips=1)
 
-    def choose(
-        self, times_s: np.ndarray, instance: Instance, epoch: int, index: int, draw: int = 0
-    ) -> list[np.ndarray]:
-        frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
-        end_s = float(times_s[-1]) + frame_s
+    def choose(self, shown: Shown, epoch: int, index: int, draw: int = 0) -> list[np.ndarray]:
+        instance, times_s = self.instances[index], shown.times_s
+        end_s = float(times_s[-1]) + shown.frame_s
         if not 0 <= instance.start_s <= end_s:
             where = f"the keyframe at {instance.start_s:g} s is not in the video, which ends at {end_s:g} s"
             raise VideoError(instance.path, "too short", where)

@@ -94,33 +94,38 @@ def random_start(line: np.ndarray, spec: ClipSpec, u: float) -> int:
     return int(u * num_starts(line, spec))
 
 
-def random_clip(times_s: np.ndarray, spec: ClipSpec, start_s: float, end_s: float, u: float) -> np.ndarray:
-    """Real frame numbers of a clip for a uniform number u in [0, 1); each frame it can begin with is equally likely."""
+def random_clip(every: np.ndarray, spec: ClipSpec, u: float) -> np.ndarray:
+    """Real frame numbers of a clip for a uniform number u in [0, 1); each frame it can begin with is equally likely.
+
+    `every` is what `every_frame` says of the segment.
+    """
     if spec.stride_frames == 0:
-        line = timeline(times_s, spec, start_s, end_s)
-        return clip_at(line, random_start(line, spec, u), spec)
-    every = every_frame(times_s, spec, start_s, end_s)
+        return clip_at(every, random_start(every, spec, u), spec)
     first = int(u * max(1, len(every) - (spec.span - 1) * spec.stride_frames))
     return clip_at(every[first :: spec.stride_frames], 0, spec)
 
 
-def paired_clips(
-    times_s: np.ndarray, spec: ClipSpec, start_s: float, end_s: float, interval: Interval, u: np.ndarray
-) -> list[np.ndarray]:
+def paired_clips(every: np.ndarray, spec: ClipSpec, interval: Interval, u: np.ndarray) -> list[np.ndarray]:
     """Real frame numbers of two clips at a distance drawn from `interval`, for three uniforms u in [0, 1).
 
     A video too short for one clip has no distances: both clips begin anywhere and wrap around, or hold from frame 0.
     Source: tensorflow/models video_ssl, METHODS 3.2.
     """
-    line, step = every_frame(times_s, spec, start_s, end_s), max(1, spec.stride_frames)
-    room = len(line) - (spec.span - 1) * step
+    step = max(1, spec.stride_frames)
+    room = len(every) - (spec.span - 1) * step
     if room < 1 and spec.short == "hold":
-        return [random_clip(times_s, spec, start_s, end_s, 0.0)] * 2
+        return [random_clip(every, spec, 0.0)] * 2
     if room < 1:
-        starts = (int(u[0] * len(line)), int(u[1] * len(line)))
+        starts = (int(u[0] * len(every)), int(u[1] * len(every)))
     else:
         starts = paired_starts(room, interval.kind, interval.power, u)
-    return [line[(start + step * np.arange(spec.span)) % len(line)] for start in starts]
+    return [every[(start + step * np.arange(spec.span)) % len(every)] for start in starts]
+
+
+def evenly_spread(every: np.ndarray, spec: ClipSpec, num_clips: int) -> list[np.ndarray]:
+    """Real frame numbers of so many clips from the first frame of the segment to its last."""
+    line = every[:: max(1, spec.stride_frames)]
+    return [clip_at(line, start, spec) for start in uniform_starts(line, spec, num_clips)]
 
 
 def every_frame(times_s: np.ndarray, spec: ClipSpec, start_s: float, end_s: float) -> np.ndarray:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +16,10 @@ from unreel.errors import VideoError
 from unreel.types import Clips, Instance
 from unreel.video.clips import (
     ClipSpec,
-    clip_at,
+    evenly_spread,
     every_frame,
     paired_clips,
     random_clip,
-    timeline,
-    uniform_starts,
 )
 from unreel.video.file import index_frames, read
 from unreel.video.frame_cache import FrameCache
@@ -43,6 +42,18 @@ class Sample:
     failed: tuple[str, str] | None = None
 
 
+class Shown(NamedTuple):
+    """What clips of an instance may show: `every` frame number at their rate, ascending, and the `distinct` ones.
+
+    `times_s` are those of all frames of the file, `frame_s` is how long one stays on, 0 for a single frame.
+    """
+
+    times_s: np.ndarray
+    frame_s: float
+    every: np.ndarray
+    distinct: np.ndarray
+
+
 def read_clips(decode: Callable[[np.ndarray], np.ndarray], clips: Sequence[np.ndarray]) -> np.ndarray:
     """All clips (lists of frame numbers) of a file by one call of `decode`; uint8 (V, T, H, W, C)."""
     wanted, where = np.unique(np.concatenate(clips), return_inverse=True)
@@ -50,10 +61,10 @@ def read_clips(decode: Callable[[np.ndarray], np.ndarray], clips: Sequence[np.nd
     return frames[where].reshape(len(clips), len(clips[0]), *frames.shape[1:])
 
 
-def spans_s(times_s: np.ndarray, clips: Sequence[np.ndarray], lead_in: int) -> np.ndarray:
+def spans_s(shown: Shown, clips: Sequence[np.ndarray], lead_in: int) -> np.ndarray:
     """First and last second that each clip shows, float64 (V, 2); a looped clip spans the whole short video."""
-    frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
-    return np.array([(times_s[c[lead_in:].min()], times_s[c.max()] + frame_s) for c in clips])
+    times_s = shown.times_s
+    return np.array([(times_s[c[lead_in:].min()], times_s[c.max()] + shown.frame_s) for c in clips])
 
 
 class InstanceClips(Dataset[Sample]):
@@ -79,6 +90,7 @@ class InstanceClips(Dataset[Sample]):
         self.instances, self.spec, self.size, self.num_clips, self.seed = instances, spec, size, num_clips, seed
         self.interval, self.draws = interval, draws
         self.cache = FrameCache(cache_mb, size, len(instances))
+        self.shown: dict[int, Shown] = {}
         self.watch: Watch | None = None
         self.refused: dict[int, str] = {}
 
@@ -97,31 +109,42 @@ class InstanceClips(Dataset[Sample]):
         instance = self.instances[index]
         try:
             times_s = index_frames(instance.path).times_s
-            clips = [c for draw in range(self.draws) for c in self.choose(times_s, instance, epoch, index, draw)]
-            frames = read_clips(lambda wanted: self.decode(times_s, instance, index, wanted), clips)
+            shown = self.shows(index, times_s)
+            clips = [c for draw in range(self.draws) for c in self.choose(shown, epoch, index, draw)]
+            frames = read_clips(lambda wanted: self.decode(shown, index, wanted), clips)
         except VideoError as error:
             return Sample(index, epoch, None, failed=(error.path, f"{error.reason}: {error.detail}".rstrip(": ")))
-        return Sample(index, epoch, frames, spans_s(times_s, clips, self.spec.lead_in))
+        return Sample(index, epoch, frames, spans_s(shown, clips, self.spec.lead_in))
 
-    def decode(self, times_s: np.ndarray, instance: Instance, index: int, wanted: np.ndarray) -> np.ndarray:
+    def shows(self, index: int, times_s: np.ndarray) -> Shown:
+        """The frames that clips of an instance may show; remembered of those that are kept decoded."""
+        shown = self.shown.get(index)
+        if shown is None or shown.times_s is not times_s:  # new, or the file has changed
+            instance = self.instances[index]
+            every = every_frame(times_s, self.spec, instance.start_s, instance.end_s)
+            frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
+            shown = Shown(times_s, frame_s, every, np.unique(every))
+            if self.cache.keeps(index):
+                self.shown[index] = shown
+        return shown
+
+    def decode(self, shown: Shown, index: int, wanted: np.ndarray) -> np.ndarray:
         """These frames (ascending) of an instance, uint8 (len(wanted), H, W, C), from memory where they are kept."""
+        path = self.instances[index].path
         if not self.cache.budget_mb:
-            return read(instance.path, wanted, self.size)
-        every = np.unique(every_frame(times_s, self.spec, instance.start_s, instance.end_s))
-        return self.cache.frames(index, wanted, every, lambda numbers: read(instance.path, numbers, self.size))
+            return read(path, wanted, self.size)
+        return self.cache.frames(index, wanted, shown.distinct, lambda numbers: read(path, numbers, self.size))
 
-    def choose(
-        self, times_s: np.ndarray, instance: Instance, epoch: int, index: int, draw: int = 0
-    ) -> list[np.ndarray]:
+    def choose(self, shown: Shown, epoch: int, index: int, draw: int = 0) -> list[np.ndarray]:
         """The frame numbers of each clip of an instance, in one of its draws."""
+        every = shown.every
         if self.seed is None:
-            line = timeline(times_s, self.spec, instance.start_s, instance.end_s)
-            return [clip_at(line, start, self.spec) for start in uniform_starts(line, self.spec, self.num_clips)]
+            return evenly_spread(every, self.spec, self.num_clips)
         if self.num_clips == 2 and self.interval.kind != "independent":
             u = generator(self.seed, epoch, self.drawing(index, draw), "interval").random(3)
-            return paired_clips(times_s, self.spec, instance.start_s, instance.end_s, self.interval, u)
+            return paired_clips(every, self.spec, self.interval, u)
         starts = generator(self.seed, epoch, self.drawing(index, draw), "start").random(self.num_clips)
-        return [random_clip(times_s, self.spec, instance.start_s, instance.end_s, float(u)) for u in starts]
+        return [random_clip(every, self.spec, float(u)) for u in starts]
 
     def drawing(self, index: int, draw: int) -> int:
         """Whose chance a draw takes: the instance's own at first, then numbers that no instance has."""

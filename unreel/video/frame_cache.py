@@ -57,6 +57,10 @@ class FrameCache:
         """The instances that are there, whole."""
         return set(np.flatnonzero(self.place_N >= 0).tolist())
 
+    def keeps(self, index: int) -> bool:
+        """Whether all of an instance is there."""
+        return bool(self.budget_mb) and int(self.place_N[index]) >= 0
+
     def frames(
         self, index: int, wanted: np.ndarray, every: np.ndarray, decode: Callable[[np.ndarray], np.ndarray]
     ) -> np.ndarray:
