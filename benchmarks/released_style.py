@@ -259,7 +259,7 @@ def main(args: Args) -> None:
         folders = extract([i.path for i in job.instances], args.frames or aside / "frames")
         clips, twin = JpegClips(folders, args.num_frames, args.size), Twin(args, len(folders))
         batch = next(iter(DataLoader(clips, args.batch_size, shuffle=True)))
-        mine, _ = decode(job, rounds=1)
+        mine, *_ = decode(job, rounds=1)
         pairs: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
             "the step alone": (lambda: twin_steps(args, twin, batch), lambda: our_steps(args, trainer, mine)),
             "end to end": (

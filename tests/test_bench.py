@@ -69,7 +69,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 def test_the_parts_of_a_step_are_disjoint_stretches_of_it(job: Job, ticking: list[float]) -> None:
     trainer = Trainer(job, *set_up(job))
-    clips, _ = decode(job, rounds=1)
+    clips, *_ = decode(job, rounds=1)
     began = ticking[0]
     taken = timed_step(trainer, clips, 0)
     assert list(taken.parts) == list(PARTS)
@@ -80,7 +80,7 @@ def test_the_parts_of_a_step_are_disjoint_stretches_of_it(job: Job, ticking: lis
 
 @pytest.mark.parametrize("job", ["moco", "iic"], indirect=True)
 def test_the_step_that_is_timed_is_the_step_of_the_loop(job: Job) -> None:
-    clips, _ = decode(job, rounds=1)
+    clips, *_ = decode(job, rounds=1)
     states = []
     before = {n: t.clone() for n, t in job.method.state_dict().items()}
     for timed in (False, True):
@@ -107,8 +107,8 @@ def test_json_has_its_schema_and_the_parts_sum_to_no_more_than_the_step(motion_s
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert list(found) == [
-        *("settings", "machine", "data", "batch_size", "decode", "parts", "step", "loop", "flops", "network_calls"),
-        *("memory", "bottleneck"),
+        *("settings", "machine", "data", "batch_size", "decode", "collate", "pack", "parts", "step", "loop", "flops"),
+        *("network_calls", "memory", "bottleneck"),
     ]
     assert list(found["parts"]) == list(PARTS)
     assert all(part.keys() == {"seconds", "share", "clips_per_s"} for part in found["parts"].values())
@@ -116,6 +116,9 @@ def test_json_has_its_schema_and_the_parts_sum_to_no_more_than_the_step(motion_s
     assert found["loop"].keys() == {"step_s", "wait_s", "data_wait", "clips_per_s", "mfu"}
     assert 0 < found["loop"]["wait_s"] < found["loop"]["step_s"]
     assert found["decode"].keys() == {"seconds", "clips_per_s", "processes"}
+    assert found["collate"]["seconds"] > 0
+    assert found["pack"]["least"] <= found["pack"]["factor"] <= found["pack"]["most"] and found["pack"]["pieces"] == 3
+    assert found["pack"]["seconds_per_video"] > 0
     assert found["flops"]["forward"] > 0 and found["loop"]["mfu"] is None and found["step"]["mfu"] is None
     assert found["network_calls"] == [{"clips": 12, "gradient": True}]
     assert found["bottleneck"].keys() == {"bottleneck", "sentence"} and found["bottleneck"]["sentence"].endswith(".")

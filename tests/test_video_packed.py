@@ -232,6 +232,12 @@ def test_a_remote_that_fails_twice_and_then_answers(corpus: Path) -> None:
         assert len(Shaky.calls) == len(troubles) + 1
 
 
+def test_half_of_an_index_is_asked_for_again(corpus: Path) -> None:
+    Shaky.troubles = ["short", "short"]
+    assert len(packed.open_corpus(f"shaky:/{corpus}")) == 12
+    assert [call[0] for call in Shaky.calls] == ["pack.json"] * 3 + ["index.parquet"]
+
+
 def test_a_remote_that_stays_down_or_forbids_is_said(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
     packed.open_corpus(there)
@@ -353,7 +359,7 @@ def test_several_processes_share_a_cache(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert (
         sum(size for _, size, _ in DiskCache(tmp_path / "c", 0)._files()) <= 20_000 * (1 + 3 * disk_cache.LOOK) + 3000

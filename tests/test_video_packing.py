@@ -24,6 +24,7 @@ from unreel.video.pack_jobs import jobs_of
 from unreel.video.packing import PackSettings, pack
 from unreel.video.piece import piece_size, psnr, spans
 from unreel.video.piece_index import index_of_piece
+from unreel.video.reader import Reader
 
 SETTINGS = PackSettings(short_side=48, segment_s=1.8, shard_mb=0.03)
 
@@ -223,9 +224,41 @@ def test_what_was_killed_goes_on_and_ends_the_same(videos: Path, corpus: Path, t
     with pytest.raises(InputError, match="not finished"):
         inspect(out)
     (out / ".packing" / "00000009-00000-vp9.mp4.part").write_bytes(b"half a piece")
+    left = [path for path in (out / ".packing").glob("*.mp4") if path.with_suffix(".json").is_file()]
+    assert left
+    spoiled = bytearray(left[0].read_bytes())
+    spoiled[len(spoiled) // 2] ^= 1  # as long as before
+    left[0].write_bytes(spoiled)
     pack(videos, out, SETTINGS)
     assert contents(out) == contents(corpus)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "finished shards stay"
+
+
+def standing(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_originals_stay_as_they_are(videos: Path, tmp_path: Path) -> None:
+    before = standing(videos)
+    pack(videos, tmp_path / "out", SETTINGS, workers=2)
+    assert standing(videos) == before
+
+
+def test_a_clip_of_a_piece_costs_little_decoding(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window of 8 frames feeds the decoder at most a GOP of 12 more, and the few packets that it holds back."""
+    fed, feed = list[int](), Reader._feed
+
+    def counted(self: Reader, n: int, packet: object, may_fail: bool) -> object:
+        fed.append(n)
+        return feed(self, n, packet, may_fail)
+
+    monkeypatch.setattr(Reader, "_feed", counted)
+    index = packed.open_corpus(corpus)
+    for row in range(len(index)):
+        for start in range(0, index.value(row, "num_frames") - 8, 5):
+            fed.clear()
+            file.read(index.address(row), np.arange(start, start + 8))
+            assert 8 <= len(fed) <= 8 + 12 + 4, (row, start, len(fed))
 
 
 def test_packing_again_does_nothing(videos: Path, corpus: Path) -> None:

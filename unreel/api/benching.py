@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,15 @@ from unreel.settings import Settings
 from unreel.training.device import fill_in, processes
 from unreel.training.loop import Job, set_up
 from unreel.video.addresses import is_packed, is_remote
+from unreel.video.gain import Gain, measure_gain
 from unreel.video.layouts import find_videos
 from unreel.video.manifest import Manifest, inspect, require_usable
+from unreel.video.packing import pack
+from unreel.video.piece import PackSettings
 from unreel.video.synth import make_set
 
 ENDLESS = 10**6  # steps of a run that is never finished, so that the learning rate stays where it begins
+SHORT_S, FEW = 60.0, 3  # a few videos that are not longer are packed, to see what that gains
 SYNTHETIC = 48  # made videos, when no data are given
 Said = Callable[[str], None]
 
@@ -83,7 +88,24 @@ def run_bench(
         if changes:
             return Bench(comparison=compare(jobs, changes, effort, say))
         found = measure(jobs[0], effort, data, say)
+        say("packing a few videos")
+        if not data.get("packed"):
+            found.packed, found.pack_s = packing(manifest, filled[0][1].size, Path(aside))
         return Bench(found, advice(found))
+
+
+def packing(manifest: Manifest, size: int, aside: Path) -> tuple[Gain | None, float]:
+    """What packing gains on a few short videos, and the seconds it takes for one; None where all are long."""
+    short = [video.path for video in manifest.unique() if video.duration_s <= SHORT_S]
+    few = [short[len(short) * k // FEW] for k in range(FEW)] if len(short) >= FEW else short
+    if not few:
+        return None, 0.0
+    listed, out = aside / "few.txt", aside / "packed"
+    listed.write_text("".join(f"{path}\n" for path in few))
+    began_s = time.perf_counter()
+    pack(listed, out, PackSettings(short_side=128 if size <= 112 else 256), Path("/"))
+    took_s = time.perf_counter() - began_s
+    return measure_gain(out, Path("/")), took_s / len(few)
 
 
 def changed(config: Any, settings: Settings, changes: dict[str, Any]) -> tuple[Any, Settings]:

@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.table import Table
 
 from unreel.bench.step import PARTS
+from unreel.video.gain import Gain
 
 
 @dataclass
@@ -41,7 +42,8 @@ class Figures:
     """One setting on one machine and one set of videos.
 
     A clip is an instance with all its views, as in a run's log. `parts` are seconds of the step whose length was the
-    median, so they sum to no more than `step_s`; `decode_s` is one batch in one process. Memory is in MB.
+    median, so they sum to no more than `step_s`; `decode_s` and `collate_s` are one batch in one process. `packed` is
+    what packing the corpus would gain, `pack_s` what it costs a video. Memory is in MB.
     """
 
     batch_size: int
@@ -57,6 +59,9 @@ class Figures:
     batch_mb: float = 0.0
     peak_memory_mb: float = 0.0
     memory_mb: float = 0.0
+    collate_s: float = 0.0
+    packed: Gain | None = None
+    pack_s: float = 0.0
 
     @property
     def processes(self) -> int:
@@ -78,6 +83,11 @@ class Figures:
             for name, s in self.parts.items()
         }
         decode = {"seconds": self.decode_s, "clips_per_s": self.clips_per_s(self.decode_s), "processes": self.processes}
+        collate = {
+            "seconds": self.collate_s,
+            "clips_per_s": self.clips_per_s(self.collate_s) if self.collate_s else None,
+        }
+        pack = asdict(self.packed) | {"seconds_per_video": self.pack_s} if self.packed else None
         loop = asdict(self.loop) | {
             "data_wait": self.loop.data_wait,
             "clips_per_s": self.clips_per_s(self.loop.step_s),
@@ -92,6 +102,8 @@ class Figures:
         memory = {"batch_mb": self.batch_mb, "peak_mb": self.peak_memory_mb, "device_mb": self.memory_mb}
         return own | {
             "decode": decode,
+            "collate": collate,
+            "pack": pack,
             "parts": parts,
             "step": step,
             "loop": loop,
@@ -116,11 +128,22 @@ def tables(found: Figures) -> Group:
     many = "1 process" if found.processes == 1 else f"{found.processes} processes, if they had the machine alone"
     for what, seconds in (
         (f"decoding, {many}", decode_s),
+        ("putting a batch together", found.collate_s / found.processes),
         ("a step, its batch at hand", found.step_s),
         (f"the loop, waiting {found.loop.data_wait:.0%}", found.loop.step_s),
     ):
         whole.add_row(what, f"{found.clips_per_s(seconds):.1f}", f"{1000 * seconds:.1f}")
     return Group(step, whole)
+
+
+def packing(found: Figures) -> str:
+    """What packing the corpus would gain, and cost; "" where it was not measured."""
+    if (gain := found.packed) is None:
+        return ""
+    return (
+        f"Packed (unreel pack), a window would decode {gain.factor:.1f} times as fast ({gain.least:.1f} to "
+        f"{gain.most:.1f}; {gain.windows} windows of {gain.pieces} pieces); packing takes {found.pack_s:.1f} s a video."
+    )
 
 
 def title(found: Figures) -> str:

@@ -44,7 +44,7 @@ def measure(job: Job, effort: Effort, data: dict[str, Any], say: Said = lambda _
     """Everything about one job. Its weights change, and nothing but its folder is written to."""
     trainer = Trainer(job, *set_up(job))
     say("decoding")
-    clips, decode_s = decode(job, effort.rounds)
+    clips, decode_s, collate_s = decode(job, effort.rounds)
     say("parts of a step")
     taken = [timed_step(trainer, clips, step) for step in range(WARM_UP + effort.rounds)][WARM_UP:]
     whole = middle(taken)
@@ -56,6 +56,7 @@ def measure(job: Job, effort: Effort, data: dict[str, Any], say: Said = lambda _
         parts=whole.parts,
         step_s=whole.step_s,
         decode_s=decode_s,
+        collate_s=collate_s,
         loop=loop,
         settings=described(job),
         machine=machine(device),
@@ -73,17 +74,20 @@ def middle(taken: list[Taken]) -> Taken:
     return sorted(taken, key=lambda t: t.step_s)[len(taken) // 2]
 
 
-def decode(job: Job, rounds: int) -> tuple[Clips, float]:
-    """A batch, and the median seconds that one process takes to decode one, nothing kept."""
+def decode(job: Job, rounds: int) -> tuple[Clips, float, float]:
+    """A batch, and the median seconds that one process takes to decode one, nothing kept, and to put it together."""
     clips = decoded_clips(job, cache_mb=0)
     order = Batches(len(job.instances), job.videos_a_step, job.settings.seed, 0, rounds + 1)
-    seconds, batch = [], None
+    decoding, collating, batch = [], [], None
     for items in order:
         began_s = time.perf_counter()
-        batch = clips.collate([clips[item] for item in items])
-        seconds.append(time.perf_counter() - began_s)
+        samples = [clips[item] for item in items]
+        decoded_s = time.perf_counter()
+        batch = clips.collate(samples)
+        decoding.append(decoded_s - began_s)
+        collating.append(time.perf_counter() - decoded_s)
     assert batch is not None
-    return batch, statistics.median(seconds[1:])
+    return batch, statistics.median(decoding[1:]), statistics.median(collating[1:])
 
 
 def real_loop(trainer: Trainer, steps: int) -> Loop:

@@ -39,10 +39,11 @@ def show(found: Any) -> None:
         console.print(found.comparison.table())
         console.print(escape(found.comparison.sentence()))
         return
-    from unreel.bench.figures import tables
+    from unreel.bench.figures import packing, tables
 
     console.print(tables(found.figures))
-    console.print(escape(arithmetic(found.figures)))
+    for said in filter(None, (arithmetic(found.figures), packing(found.figures))):
+        console.print(escape(said))
     console.print(f"[bold]bottleneck: {found.advice.bottleneck}.[/] {escape(found.advice.sentence)}")
 
 

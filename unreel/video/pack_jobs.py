@@ -95,10 +95,11 @@ def _where(job: Job) -> str:
 
 
 def kept_row(row_file: Path, data_file: Path) -> Row | None:
-    """The row of a piece that was made before; None when it has to be made."""
+    """The row of a piece that was made before; None when it has to be made, also where it is not whole any more."""
     try:
         row: Row = json.loads(row_file.read_text())
-        return row if not row.get("checksum") or data_file.stat().st_size == row["size_bytes"] else None
+        whole = not row.get("checksum") or packed.checksum(data_file.read_bytes()) == row["checksum"]
+        return row if whole else None
     except (OSError, ValueError):
         return None
 

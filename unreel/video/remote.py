@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from unreel.errors import InputError
 
-TIMEOUT_S = 60.0  # for one answer
+TIMEOUT_S, WHOLE_S = 30.0, 300.0  # for one answer: a part of a file, a whole one
 PAUSES_S = (0.5, 2.0, 8.0)  # before each further try
 FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)  # no answer that time would change
 T = TypeVar("T")
@@ -24,14 +24,16 @@ def read(url: str, start: int | None = None, end: int | None = None) -> bytes:
     def ask() -> bytes:
         files, path = opened(url)
         data = bytes(files.cat_file(path, start=start, end=end))
-        if start is not None and end is not None and len(data) != end - start:
-            if len(data) > end - start:
-                raise OSError(f"{len(data)} bytes came where {end - start} were asked for: it gives no parts of files")
-            if _size(files, path) >= end:
-                raise OSError(f"{len(data)} of {end - start} bytes came")
+        if start is None or end is None:
+            if len(data) < (size := _size(files, path)):
+                raise OSError(f"{len(data)} of {size} bytes came")
+        elif len(data) > end - start:
+            raise OSError(f"{len(data)} bytes came where {end - start} were asked for: it gives no parts of files")
+        elif len(data) < end - start and _size(files, path) >= end:
+            raise OSError(f"{len(data)} of {end - start} bytes came")
         return data
 
-    return answered(ask, url)
+    return answered(ask, url, WHOLE_S if end is None else TIMEOUT_S)
 
 
 def _size(files: Any, path: str) -> int:
@@ -51,12 +53,12 @@ def opened(url: str) -> tuple[Any, str]:
         raise InputError(f"{url}: {error}") from error
 
 
-def answered(ask: Callable[[], T], what: str) -> T:
-    """What `ask` returns, asked again after each pause where it fails or does not answer in time."""
+def answered(ask: Callable[[], T], what: str, limit_s: float) -> T:
+    """What `ask` returns, asked again after each pause where it fails or does not answer within the limit."""
     trouble = ""
     for pause_s in (*PAUSES_S, None):
         try:
-            return within(ask, TIMEOUT_S)
+            return within(ask, limit_s)
         except (*FINAL, InputError):
             raise
         except Exception as error:  # every file system has errors of its own

@@ -1,0 +1,59 @@
+"""Memory of the loader over many draws: that of this process and its loader processes, which should stay flat.
+
+    python benchmarks/memory.py FOLDER [--draws 20000] [--workers 1] [--cache-mb 0]
+
+A draw is one instance opened and a clip of it decoded. Counted is the proportional set size (PSS), so that what the
+processes share counts once.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import tyro
+
+from unreel.video.clips import ClipSpec
+from unreel.video.dataset import InstanceClips, training_loader
+from unreel.video.manifest import inspect
+from unreel.video.order import Batches
+from unreel.video.segments import instances
+
+BATCH, ROWS = 16, 10
+
+
+@dataclasses.dataclass
+class Args:
+    """What to draw."""
+
+    source: tyro.conf.Positional[Path]
+    draws: int = 20_000
+    workers: int = 1
+    cache_mb: int = 0
+
+
+def memory_mb() -> float:
+    """PSS of this process and its children."""
+    here = os.getpid()
+    children = Path(f"/proc/{here}/task/{here}/children").read_text().split()
+    return sum(pss_kb(pid) for pid in (str(here), *children)) / 1024
+
+
+def pss_kb(pid: str) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def main(args: Args) -> None:
+    found = instances(inspect(args.source, check="fast", shots=False))
+    clips = InstanceClips(found, ClipSpec(16), (73, 98), 1, seed=0, cache_mb=args.cache_mb)
+    steps = args.draws // BATCH
+    print(f"{len(found)} instances, {args.workers} loader process(es), {args.cache_mb} MB of decoded frames kept\n")
+    print("| draws | memory, MB |")
+    print("|---|---|")
+    for step, _ in enumerate(training_loader(clips, Batches(len(found), BATCH, 0, 0, steps), args.workers, False), 1):
+        if step % max(1, steps // ROWS) == 0:
+            print(f"| {step * BATCH:,} | {memory_mb():.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

@@ -1,0 +1,130 @@
+"""The whole training step, from files to the optimiser, beside the bare network on as many clips, in alternation.
+
+    python benchmarks/whole_step.py FOLDER [--methods trio iic] [--workers 0] [--threads 1]
+    python benchmarks/whole_step.py PACKED --device cuda --backbone r3d --size 112 --num-frames 16 --batch-size 64
+
+The loop is the one that `unreel pretrain` runs, its loader going on meanwhile; it is timed after the first epoch, when
+what can be kept decoded is. The bare network passes as many clips forward and backward as the method trains on, and as
+many forward alone as its teacher or memory sees. Loop and network take turns of `--steps` steps.
+"""
+
+import dataclasses
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from timing import seconds
+
+from unreel.api.benching import ENDLESS, job_of, videos
+from unreel.api.training import with_options
+from unreel.bench.loop import arithmetic, calls, decode
+from unreel.bench.step import Trainer
+from unreel.models import build_backbone
+from unreel.training.device import fill_in
+from unreel.training.log import Log
+from unreel.training.loop import batches, one_step, set_up
+from unreel.types import Clips
+
+
+@dataclasses.dataclass
+class Args:
+    """What to time."""
+
+    source: tyro.conf.Positional[Path]
+    methods: tuple[str, ...] = ("trio", "iic", "cvrl")
+    backbone: str = "auto"
+    size: int = 0
+    num_frames: int = 0
+    batch_size: int = 16
+    workers: int = -1
+    threads: int = 0
+    cache_mb: int = -1
+    fused: str = "auto"
+    device: str = "auto"
+    steps: int = 10
+    rounds: int = 5
+
+
+def bare_network(trainer: Trainer, passes: list[tuple[int, bool]]) -> Callable[[], None]:
+    """The network forward and backward on as many clips as a step trains on, and forward alone on those it sees."""
+    job, fabric = trainer.job, trainer.fabric
+    settings, backbone = job.settings, job.settings.backbone
+    network: Any = fabric.setup_module(build_backbone(backbone))
+    trained, seen = (sum(n for n, grad in passes if grad is wanted) for wanted in (True, False))
+    shape = (max(trained, seen), 3, settings.num_frames, settings.size, settings.size)
+    clips = torch.rand(shape, device=fabric.device)
+
+    def run() -> None:
+        network.zero_grad(set_to_none=True)
+        fabric.backward(network(clips[:trained]).float().mean())
+        with torch.no_grad():
+            network(clips[:seen]) if seen else None
+
+    return run
+
+
+def one_method(name: str, args: Args, aside: Path) -> str:
+    """A row of the table."""
+    asked = {f.name: getattr(args, f.name) for f in dataclasses.fields(args)}
+    options = {n: asked[n] for n in asked if n not in ("source", "methods", "steps", "rounds")}
+    config, settings = with_options(name, options)
+    settings = fill_in(dataclasses.replace(settings, steps=ENDLESS))
+    torch.set_num_threads(settings.threads)
+    manifest, _ = videos(args.source, aside, 500)
+    trainer = Trainer(job := job_of(aside / name, manifest, name, config, settings), *set_up(job))
+    batch, *_ = decode(job, 1)
+    network = bare_network(trainer, calls(trainer, batch))
+    log, stream, waited_s, step = Log(job, quiet=True), batches(job, trainer.fabric), 0.0, 0
+
+    def loop(steps: int) -> None:
+        nonlocal waited_s, step
+        for _ in range(steps):
+            began_s = time.perf_counter()
+            clips = next(stream)
+            waited_s += time.perf_counter() - began_s
+            one_step(job, *trainer[1:], clips, step, log)
+            step += 1
+
+    device, taken = trainer.fabric.device.type, []
+    with closing(log), closing(stream):
+        loop(job.epoch_steps + 2)
+        network()
+        waited_s, began = 0.0, step
+        for _ in range(args.rounds):
+            alone_s = seconds(lambda: [network() for _ in range(args.steps)], device)
+            taken.append((alone_s / args.steps, seconds(lambda: loop(args.steps), device) / args.steps))
+    ratios = sorted(alone / whole for alone, whole in taken)
+    alone_s, whole_s = (statistics.median(column) for column in zip(*taken, strict=True))
+    share = waited_s / (step - began) / whole_s
+    spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    row = f"| `{name}` | {1000 * alone_s:.0f} | {1000 * whole_s:.0f} | {share:.0%} | {spread} |"
+    return row + (on_gpu(trainer, batch, (alone_s, whole_s)) if device == "cuda" else "")
+
+
+def on_gpu(trainer: Trainer, batch: Clips, taken_s: tuple[float, float]) -> str:
+    """Share of the published peak that network and loop reach, memory for each clip, and the batch that would fit."""
+    most, all_of_it = torch.cuda.max_memory_allocated(), torch.cuda.get_device_properties(0).total_memory
+    each, flops = most / len(batch.index_B), arithmetic(trainer, batch)
+    reached = " | ".join("unknown" if (m := flops.mfu(s)) is None else f"{m:.0%}" for s in taken_s)
+    return f" {reached} | {each / 2**20:.0f} | {int(all_of_it / each)} |"
+
+
+def main(args: Args) -> None:
+    with tempfile.TemporaryDirectory() as aside:
+        gpu = torch.cuda.is_available() and args.device != "cpu"
+        more = " MFU of the network | MFU of the step | MB an instance | instances that fit |" if gpu else ""
+        print(f"{args.backbone}, {torch.cuda.get_device_name() if gpu else 'CPU'}, batch {args.batch_size}\n")
+        print("| method | bare network, ms | whole step, ms | waiting for data | network / step |" + more)
+        print("|---|---|---|---|---|" + "---|" * 4 * gpu)
+        for name in args.methods:
+            print(one_method(name, args, Path(aside)), flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
