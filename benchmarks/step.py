@@ -61,7 +61,7 @@ def one_method(name: str, args: Args) -> str:
     instances = [Instance(str(i), i, 0.0, 1.0) for i in range(1000)]
     torch.manual_seed(0)
     method = method_module(name).Method(build_backbone(args.backbone), instances, config, 0).to(args.device).train()
-    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=1e-4)
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=1e-4, fused=True)
     bare = build_backbone(args.backbone).to(args.device)
     shape = (args.batch_size, recipe.num_clips, args.num_frames + spec.lead_in, *spec.resize_hw, 3)
     frames = torch.randint(0, 256, shape, dtype=torch.uint8, device=args.device)
