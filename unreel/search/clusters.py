@@ -71,7 +71,7 @@ def _largest_first(number_N: np.ndarray) -> np.ndarray:
 def _kmeans(vectors_ND: np.ndarray, options: ClusterOptions) -> tuple[np.ndarray, str]:
     """Spherical k-means on at most 256 rows a cluster, best of three starts; then every row to its nearest centre.
 
-    Without a count sqrt(N / 2) clusters, 50 at most. Source: Dhillon and Modha 2001; Mardia, Kent, Bibby 1979 (the rule).
+    Without a count sqrt(N / 2) clusters, 50 at most. Source: Dhillon, Modha 2001; the rule: Mardia, Kent, Bibby 1979.
     """
     count = options.count or int(np.clip(round((len(vectors_ND) / 2) ** 0.5), 2, 50))
     if count > len(vectors_ND):

@@ -105,9 +105,9 @@ def _rows(vectors_ND: np.ndarray, marks: Marks) -> tuple[np.ndarray, np.ndarray]
     both = np.intersect1d(yes, no)
     if len(both):
         raise InputError(f"row {both[0]} is marked yes and no; take one mark away")
-    marked = np.r_[yes, no]
-    if marked.min() < 0 or marked.max() >= len(vectors_ND):
-        raise InputError(f"row {marked.max()} is marked, but there are {len(vectors_ND)} rows; mark hits of this index")
+    outside = [row for row in np.r_[yes, no] if not 0 <= row < len(vectors_ND)]
+    if outside:
+        raise InputError(f"row {outside[0]} is marked, but there are {len(vectors_ND)} rows; mark hits of this index")
     return yes, no
 
 

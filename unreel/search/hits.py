@@ -26,16 +26,21 @@ class Hit:
 class HitOptions:
     """How rows become hits.
 
-    Clips of a video at most `gap_s` apart are one event (below 0: clips stay single). A hit whose best row has a cosine
-    of `fold_above` or more to a better hit's, or shows the same seconds of the same bytes, is folded (above 1: none by
-    cosine).
+    Clips of a video at most `gap_s` apart are one event (below 0: clips stay single), but for those that score less
+    than `height` of the way from a typical row to the best of that video: a small corpus, of which every row is among
+    the nearest, would answer with whole videos. 0.5 is the width at half height, as of a peak.
+
+    A hit whose best row has a cosine of `fold_above` or more to a better hit's (above 1: none), or that shows the same
+    seconds of the same bytes, is folded.
     """
 
     count: int = 20
     gap_s: float = 0.5
+    height: float = 0.5
     fold_above: float = 2.0
 
 
+TYPICAL = 256  # rows spread over all, whose mean score says what is typical
 Vectors = Callable[[np.ndarray], np.ndarray]  # row numbers (n,) to their vectors (n, D)
 
 
@@ -49,15 +54,29 @@ def find(
 ) -> list[Hit]:
     """The best hits for a query (D,), `options.count` of them where there are as many; best first.
 
-    More rows are asked for until there are enough hits. An event reaches as far as the rows that were asked for.
+    At first 50 rows a hit are asked for, then more until there are enough hits. An event reaches no farther than these.
     """
-    k = 4 * options.count
+    typical = float((vectors(np.linspace(0, len(rows) - 1, TYPICAL).astype(np.int64)) @ query_D).mean())
+    k = 50 * options.count
     while True:
         score_QK, row_QK = nearest.search(query_D.reshape(1, -1), k, allowed_N)
-        hits = folded(merged(rows, row_QK[0], score_QK[0], options.gap_s), rows, options.fold_above, vectors)
+        score_K, row_K = score_QK[0], row_QK[0]
+        if options.gap_s >= 0:
+            high_K = _high(rows.path_N[row_K], score_K, typical, options.height)
+            score_K, row_K = score_K[high_K], row_K[high_K]
+        hits = folded(merged(rows, row_K, score_K, options.gap_s), rows, options.fold_above, vectors)
         if len(hits) >= options.count or row_QK.shape[1] < k or k >= len(nearest):
             return hits[: options.count]
         k = min(4 * k, len(nearest))
+
+
+def _high(path_K: np.ndarray, score_K: np.ndarray, typical: float, height: float) -> np.ndarray:
+    """Which rows are high enough to be part of an event, bool (K,); the best of each path always is."""
+    place_K = np.unique(path_K, return_inverse=True)[1]
+    best_P = np.full(place_K.max(initial=-1) + 1, -np.inf)
+    np.maximum.at(best_P, place_K, score_K)
+    best_K = best_P[place_K]
+    return score_K >= best_K - (1 - height) * np.maximum(best_K - typical, 0)
 
 
 def merged(rows: Rows, row_K: np.ndarray, score_K: np.ndarray, gap_s: float) -> list[Hit]:

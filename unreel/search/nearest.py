@@ -27,7 +27,7 @@ CODES = {"IVF-SQ8": faiss.ScalarQuantizer.QT_8bit, "IVF-SQfp16": faiss.ScalarQua
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How an index is chosen. `views` is how many parts a row has; recall is then measured at each end of the slider."""
+    """How an index is chosen. Of rows of several `views`, recall is measured at each end of the slider too."""
 
     flat_below: int = 100_000
     target_recall: float = 0.97
@@ -69,8 +69,8 @@ class Nearest:
         mask_N = None if allowed is None else self._mask(allowed)
         count = len(self) if mask_N is None else int(mask_N.sum())
         k = min(k, count)
-        if k <= 0 or not len(query_QD):
-            return np.zeros((len(query_QD), 0), np.float32), np.zeros((len(query_QD), 0), np.int64)
+        if not k or not len(query_QD):
+            return np.zeros((len(query_QD), k), np.float32), np.zeros((len(query_QD), k), np.int64)
         nprobe = math.ceil(self.description.nprobe * len(self) / count)
         score_QK, row_QK = self._ask(query_QD, k, mask_N, nprobe)
         short_Q = (row_QK < 0).any(axis=1)
@@ -128,7 +128,7 @@ def fingerprint(vectors_ND: np.ndarray) -> str:
     """BLAKE2 of shape and numbers, 128 bits in hex."""
     digest = hashlib.blake2b(str(vectors_ND.shape).encode(), digest_size=16)
     for _, block in blocks(vectors_ND):
-        digest.update(block)
+        digest.update(block.data)
     return digest.hexdigest()
 
 
@@ -169,7 +169,8 @@ def _inverted(vectors_ND: np.ndarray, options: BuildOptions) -> tuple[faiss.Inde
         nprobe, recall = queries.cells_needed(index, nlist, options.target_recall)
         if recall >= options.target_recall:
             break
-    return index, Description(*vectors_ND.shape, kind, nlist, nprobe, recall, len(queries.row_Q))
+    rows, dim = vectors_ND.shape
+    return index, Description(rows, dim, kind, nlist, nprobe, recall, len(queries.row_Q))
 
 
 def drawn(vectors_ND: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -202,7 +203,7 @@ def _filled(vectors_ND: np.ndarray, sample_MD: np.ndarray, centre_LD: np.ndarray
 class _Queries:
     """Rows of the vectors themselves asked for their neighbours, which exact search has found.
 
-    `least_Q` is the score of the k-th nearest other row: whatever scores as much is right, so that ties are no mistakes.
+    `least_Q` is the score of the k-th nearest other row: what scores as much is right, so that ties are no mistakes.
     """
 
     vectors_ND: np.ndarray
