@@ -13,6 +13,7 @@ from unreel.search.oddness import doubles, neighbours, oddness
 from unreel.search.rows import Rows
 from unreel.types import Embeddings
 
+KMEANS_OF_SOME = ClusterOptions(count=8, most_rows=100)
 DENSITY = ClusterOptions("hdbscan", dims=8)
 
 
@@ -24,11 +25,13 @@ def agrees(number_N: np.ndarray, truth_N: np.ndarray) -> float:
     return right / len(truth_N)
 
 
-@pytest.mark.parametrize("options", [ClusterOptions(count=8), DENSITY, dataclasses.replace(DENSITY, most_rows=200)])
+@pytest.mark.parametrize(
+    "options", [ClusterOptions(count=8), KMEANS_OF_SOME, DENSITY, dataclasses.replace(DENSITY, most_rows=200)]
+)
 def test_groups_are_found_and_found_again(options: ClusterOptions) -> None:
-    vectors = grouped(640, noise=0.4)
+    vectors = grouped(2560, noise=0.4)
     found = cluster(vectors, options)
-    assert found.count == 8 and agrees(found.number_N, np.arange(640) % 8) > 0.97
+    assert found.count == 8 and agrees(found.number_N, np.arange(2560) % 8) > 0.97
     again = cluster(vectors, options)
     np.testing.assert_array_equal(again.number_N, found.number_N)
     assert again.said == found.said
@@ -36,7 +39,8 @@ def test_groups_are_found_and_found_again(options: ClusterOptions) -> None:
 
 def test_what_was_done_is_said() -> None:
     vectors = grouped(640)
-    assert cluster(vectors, ClusterOptions(count=2)).said == "k-means into 2 clusters on 512 of 640 rows"
+    few = ClusterOptions(count=2, most_rows=600)
+    assert cluster(vectors, few).said == "k-means into 2 clusters on 600 of 640 rows"
     assert "on 200 drawn of 640 rows" in cluster(vectors, dataclasses.replace(DENSITY, most_rows=200)).said
     assert "drawn" not in cluster(vectors, DENSITY).said
 
@@ -55,7 +59,7 @@ def test_rows_go_to_their_nearest_centre_and_the_largest_cluster_is_first() -> N
 def test_density_leaves_scattered_rows_out() -> None:
     scattered = unit(np.random.default_rng(1).standard_normal((30, 32)))
     vectors = np.concatenate([grouped(400, groups=4, noise=0.2), scattered])
-    number_N = cluster(vectors, DENSITY).number_N
+    number_N = cluster(vectors, dataclasses.replace(DENSITY, dims=32)).number_N
     assert (number_N[400:] == NONE).mean() > 0.8 and (number_N[:400] == NONE).mean() < 0.1
 
 

@@ -29,7 +29,7 @@ CODES = {"IVF-SQ8": faiss.ScalarQuantizer.QT_8bit, "IVF-SQfp16": faiss.ScalarQua
 class BuildOptions:
     """How an index is chosen. Of rows of several `views`, recall is measured at each end of the slider too."""
 
-    flat_below: int = 100_000
+    flat_below: int = 20_000
     target_recall: float = 0.97
     views: int = 1
     num_queries: int = 256
