@@ -19,7 +19,9 @@ import numpy as np
 import tyro
 
 from unreel.search.embeddings import read
-from unreel.search.nearest import BuildOptions, Nearest, blocks
+from unreel.search.inverted import BuildOptions
+from unreel.search.nearest import Nearest
+from unreel.search.vectors import blocks, exact
 from unreel.types import Embeddings
 
 
@@ -77,7 +79,7 @@ def perturbed(
 
 def recall(vectors_ND: np.ndarray, query_QD: np.ndarray, nearest: Nearest, k: int) -> float:
     """Share of the k that exact search finds; queries are no rows, so nothing is found for free."""
-    _, exact_QK = faiss.knn(query_QD, vectors_ND, k, metric=faiss.METRIC_INNER_PRODUCT)
+    exact_QK, _ = exact(vectors_ND, query_QD, k)
     found_QK = np.concatenate([nearest.search(query[None], k)[1] for query in query_QD])
     return float(np.mean([len(set(e) & set(f)) / k for e, f in zip(exact_QK.tolist(), found_QK.tolist(), strict=True)]))
 

@@ -8,7 +8,8 @@ from vectors import clips, grouped, unit
 
 from unreel.errors import InputError
 from unreel.search.clusters import NONE, ClusterOptions, Clusters, cluster, coordinates, principal, transitions
-from unreel.search.nearest import BuildOptions, Nearest
+from unreel.search.inverted import BuildOptions
+from unreel.search.nearest import Nearest
 from unreel.search.oddness import doubles, neighbours, oddness
 from unreel.search.rows import Rows
 from unreel.types import Embeddings

@@ -10,8 +10,10 @@ from vectors import grouped, unit
 
 from unreel.errors import DiskError, InputError
 from unreel.search import index_file
-from unreel.search.nearest import BuildOptions, Nearest, fingerprint
+from unreel.search.inverted import BuildOptions
+from unreel.search.nearest import Nearest
 from unreel.search.query import slider, weigh
+from unreel.search.vectors import fingerprint
 
 INVERTED = BuildOptions(flat_below=100)
 

@@ -6,8 +6,8 @@ import faiss
 import numpy as np
 
 from unreel.errors import InputError, unknown
-from unreel.search.nearest import BLOCK, blocks, drawn
 from unreel.search.rows import Rows
+from unreel.search.vectors import BLOCK, blocks, drawn
 
 METHODS = ("kmeans", "hdbscan")
 NONE = -1  # the number of rows that HDBSCAN puts in no cluster

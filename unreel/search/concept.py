@@ -9,7 +9,7 @@ import numpy as np
 
 from unreel.errors import DiskError, InputError
 from unreel.evaluation.logistic import logistic
-from unreel.search.nearest import blocks, drawn
+from unreel.search.vectors import blocks, drawn
 from unreel.training.checkpoint import replace_text
 
 VERSION = 1

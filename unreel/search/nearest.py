@@ -1,15 +1,7 @@
-"""The nearest rows of many vectors: exact while that is fast, an inverted file above, measured on those very vectors.
-
-Above `flat_below` rows: spherical k-means into about sqrt(N) cells, rows kept as 8-bit residuals (IVF-SQ8), and as many
-cells looked at as recall@10 asks for; 16-bit residuals where 8 bits never reach it. Source: Sivic and Zisserman 2003
-(inverted file); Johnson, Douze, Jégou 2017 (FAISS).
-"""
+"""The nearest rows of many vectors: exact while that is fast, above by an inverted file that was measured on them."""
 
 import dataclasses
-import hashlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
@@ -17,23 +9,10 @@ import numpy as np
 
 from unreel.errors import InputError
 from unreel.search.index_file import Description, read_index, write_index
-from unreel.search.query import weigh
+from unreel.search.inverted import THREADS, BuildOptions, inverted
+from unreel.search.vectors import blocks, fingerprint, require_unit
 
-BLOCK = 65_536  # rows handled at a time, so that vectors may stay on disk
 FEW_QUERIES = 20  # below, FAISS uses no BLAS, and readers side by side are faster with one thread each
-THREADS = faiss.omp_get_max_threads()
-CODES = {"IVF-SQ8": faiss.ScalarQuantizer.QT_8bit, "IVF-SQfp16": faiss.ScalarQuantizer.QT_fp16}
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """How an index is chosen. Of rows of several `views`, recall is measured at each end of the slider too."""
-
-    flat_below: int = 20_000
-    target_recall: float = 0.97
-    views: int = 1
-    num_queries: int = 256
-    seed: int = 0
 
 
 class Nearest:
@@ -56,7 +35,7 @@ class Nearest:
         """
         options = options or BuildOptions()
         require_unit(vectors_ND)
-        made = _flat(vectors_ND) if len(vectors_ND) < options.flat_below else _inverted(vectors_ND, options)
+        made = _flat(vectors_ND) if len(vectors_ND) < options.flat_below else inverted(vectors_ND, options)
         return cls(made[0], dataclasses.replace(made[1], built_of=built_of or fingerprint(vectors_ND)))
 
     def search(self, query_QD: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -124,122 +103,8 @@ class Nearest:
         return cls(*read_index(path, built_of))
 
 
-def fingerprint(vectors_ND: np.ndarray) -> str:
-    """BLAKE2 of shape and numbers, 128 bits in hex."""
-    digest = hashlib.blake2b(str(vectors_ND.shape).encode(), digest_size=16)
-    for _, block in blocks(vectors_ND):
-        digest.update(block.data)
-    return digest.hexdigest()
-
-
-def blocks(vectors_ND: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """First row, and float32 (n, D), of some rows at a time."""
-    for start in range(0, len(vectors_ND), BLOCK):
-        yield start, np.ascontiguousarray(vectors_ND[start : start + BLOCK], dtype=np.float32)
-
-
-def require_unit(vectors_ND: np.ndarray) -> None:
-    """Raise InputError unless these are rows of length 1."""
-    if vectors_ND.ndim != 2 or not vectors_ND.size:
-        raise InputError(f"an index needs vectors (N, D), got {vectors_ND.shape}; embed some videos first")
-    for start, block in blocks(vectors_ND):
-        length_N = np.sqrt(np.einsum("nd,nd->n", block, block))
-        wrong = np.flatnonzero(~(np.abs(length_N - 1) < 1e-3))
-        if len(wrong):
-            row = start + int(wrong[0])
-            raise InputError(f"row {row} has length {length_N[wrong[0]]:.3g}, not 1; write the embeddings again")
-
-
 def _flat(vectors_ND: np.ndarray) -> tuple[faiss.Index, Description]:
     index = faiss.IndexFlatIP(vectors_ND.shape[1])
     for _, block in blocks(vectors_ND):
         index.add(block)
     return index, Description(len(vectors_ND), vectors_ND.shape[1], "flat")
-
-
-def _inverted(vectors_ND: np.ndarray, options: BuildOptions) -> tuple[faiss.Index, Description]:
-    """The first kind of codes that reaches the recall, the finest where none does."""
-    rng = np.random.default_rng(options.seed)
-    nlist = 2 ** round(math.log2(math.sqrt(len(vectors_ND))))
-    sample_MD = drawn(vectors_ND, 64 * nlist, rng)
-    centre_LD = _cells(sample_MD, nlist, options.seed)
-    queries = _Queries.draw(vectors_ND, options, rng)
-    for kind in CODES:
-        index = _filled(vectors_ND, sample_MD, centre_LD, kind)
-        nprobe, recall = queries.cells_needed(index, nlist, options.target_recall)
-        if recall >= options.target_recall:
-            break
-    rows, dim = vectors_ND.shape
-    return index, Description(rows, dim, kind, nlist, nprobe, recall, len(queries.row_Q))
-
-
-def drawn(vectors_ND: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Some rows without repetition, in their order."""
-    rows = np.sort(rng.choice(len(vectors_ND), min(count, len(vectors_ND)), replace=False))
-    return np.ascontiguousarray(vectors_ND[rows], dtype=np.float32)
-
-
-def _cells(sample_MD: np.ndarray, nlist: int, seed: int) -> np.ndarray:
-    faiss.omp_set_num_threads(THREADS)
-    kmeans = faiss.Kmeans(sample_MD.shape[1], nlist, niter=10, seed=seed, spherical=True, min_points_per_centroid=1)
-    kmeans.train(sample_MD)
-    return kmeans.centroids
-
-
-def _filled(vectors_ND: np.ndarray, sample_MD: np.ndarray, centre_LD: np.ndarray, kind: str) -> faiss.Index:
-    nlist, dim = centre_LD.shape
-    quantizer = faiss.IndexFlatIP(dim)
-    quantizer.add(centre_LD)
-    index = faiss.IndexIVFScalarQuantizer(quantizer, dim, nlist, CODES[kind], faiss.METRIC_INNER_PRODUCT)
-    index.own_fields = True
-    quantizer.this.disown()
-    index.train(sample_MD)
-    for _, block in blocks(vectors_ND):
-        index.add(block)
-    return index
-
-
-@dataclass
-class _Queries:
-    """Rows of the vectors themselves asked for their neighbours, which exact search has found.
-
-    `least_Q` is the score of the k-th nearest other row: what scores as much is right, so that ties are no mistakes.
-    """
-
-    vectors_ND: np.ndarray
-    query_QD: np.ndarray
-    row_Q: np.ndarray
-    least_Q: np.ndarray
-    k: int
-
-    @classmethod
-    def draw(cls, vectors_ND: np.ndarray, options: BuildOptions, rng: np.random.Generator) -> "_Queries":
-        k = min(10, len(vectors_ND) - 1)
-        row_Q = np.sort(rng.choice(len(vectors_ND), min(options.num_queries, len(vectors_ND)), replace=False))
-        plain_QD = np.asarray(vectors_ND[row_Q], dtype=np.float32)
-        weights = [np.full(options.views, 1 / options.views), *np.eye(options.views)][
-            : 1 if options.views == 1 else None
-        ]
-        query_QD = np.concatenate([weigh(plain_QD, w) for w in weights]).astype(np.float32)
-        row_Q = np.tile(row_Q, len(weights))
-        best_QK = np.full((len(row_Q), k + 1), -np.inf, np.float32)
-        for _, block in blocks(vectors_ND):
-            score_QK, _ = faiss.knn(query_QD, block, min(k + 1, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-            best_QK = -np.sort(-np.concatenate([best_QK, score_QK], axis=1), axis=1)[:, : k + 1]
-        return cls(vectors_ND, query_QD, row_Q, best_QK[:, k], k)
-
-    def recall(self, index: faiss.Index, nprobe: int) -> float:
-        params = faiss.SearchParametersIVF(nprobe=nprobe)
-        _, found_QK = index.search(self.query_QD, self.k + 1, params=params)
-        rows_QKD = np.asarray(self.vectors_ND[np.maximum(found_QK, 0).ravel()], dtype=np.float32)
-        rows_QKD = rows_QKD.reshape(*found_QK.shape, -1)
-        score_QK = np.einsum("qkd,qd->qk", rows_QKD, self.query_QD)
-        right_QK = (score_QK >= self.least_Q[:, None] - 1e-6) & (found_QK >= 0) & (found_QK != self.row_Q[:, None])
-        return float(np.minimum(right_QK.sum(axis=1), self.k).mean() / self.k)
-
-    def cells_needed(self, index: faiss.Index, nlist: int, target: float) -> tuple[int, float]:
-        """The least of 1, 2, 3, 4, 6, 9, ... cells that reaches the target, else all; and the recall."""
-        nprobe = 1
-        while (recall := self.recall(index, nprobe)) < target and nprobe < nlist:
-            nprobe = min(nlist, max(nprobe + 1, nprobe * 3 // 2))
-        return nprobe, recall

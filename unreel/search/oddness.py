@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unreel.search.nearest import Nearest, blocks
+from unreel.search.nearest import Nearest
 from unreel.search.rows import Rows
+from unreel.search.vectors import blocks
 
 
 @dataclass(frozen=True)
