@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 
-def logistic(x_ND: np.ndarray, labels_N: Any, c: float, steps: int, balanced: bool = False) -> "LogisticRegression":
-    """Fitted to features and labels; `balanced` gives each class the same weight, however few show it.
+def logistic(
+    x_ND: np.ndarray, labels_N: Any, c: float, steps: int, weight_N: np.ndarray | None = None
+) -> "LogisticRegression":
+    """Fitted to features and labels, each row with its weight, or 1.
 
     One video a class makes it no regression, and a fit that is hardly regularised may end at `steps`, near enough.
     """
@@ -20,5 +22,4 @@ def logistic(x_ND: np.ndarray, labels_N: Any, c: float, steps: int, balanced: bo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
-        weight = "balanced" if balanced else None
-        return LogisticRegression(C=c, max_iter=steps, class_weight=weight).fit(x_ND, np.asarray(labels_N))
+        return LogisticRegression(C=c, max_iter=steps).fit(x_ND, np.asarray(labels_N), weight_N)

@@ -13,9 +13,9 @@ from unreel.search.vectors import blocks, drawn
 from unreel.training.checkpoint import replace_text
 
 VERSION = 1
-C = 1.0
+C = 0.01
 STEPS = 200
-OTHERS_PER_YES, LEAST_OTHERS = 10, 100
+OTHERS = 300
 UNCERTAIN_PER_SUGGESTION = 10
 
 
@@ -42,7 +42,7 @@ class Concept:
     num_no: int
 
     def scores(self, vectors_ND: np.ndarray) -> np.ndarray:
-        """Probability of yes, float32 (N,), as the balanced probe sees it. Raises InputError for another width."""
+        """Probability of yes, float32 (N,), were yes as frequent as no. Raises InputError for another width."""
         weight_D = np.array(self.weight, np.float32)
         if vectors_ND.ndim != 2 or vectors_ND.shape[1] != len(weight_D):
             raise InputError(f"the concept '{self.name}' is of {len(weight_D)} numbers, not of {vectors_ND.shape[1:]}")
@@ -78,24 +78,35 @@ class Concept:
 
 
 def learn(name: str, vectors_ND: np.ndarray, marks: Marks, encoder_hash: str, seed: int = 0) -> Concept:
-    """A logistic regression on the marked rows, both sides with equal weight. Raises InputError.
+    """A logistic regression on the marked rows, yes and no with equal weight. Raises InputError.
 
-    Rows are scaled by one number, the spread of the embeddings, and stay unit rows in the result. Without a no, rows
-    drawn from the others stand for it: as long as few of them are yes, the ranking is that of true answers up to noise.
-    Source: Elkan and Noto 2008 (positive and unlabelled).
+    Rows are scaled by one number, the spread of the embeddings, and stay unit rows in the result. Rows drawn from the
+    others stand for no too, all of them for as much as the marked, or for all where no is marked: hits marked no are
+    hard ones, and alone they say nothing of the rest. As long as few of the drawn are yes, that costs little.
+    Source: Elkan, Noto 2008 (positive and unlabelled).
     """
     yes, no = _rows(vectors_ND, marks)
     rng = np.random.default_rng(seed)
+    others = _others(len(vectors_ND), np.r_[yes, no], rng)
+    if not len(no) + len(others):
+        raise InputError("every row is marked yes, so there is nothing to tell apart; mark some no")
     sample_MD = drawn(vectors_ND, 10_000, rng)
-    if not len(no):
-        no = _others(len(vectors_ND), yes, rng)
     centre_D, scale = sample_MD.mean(axis=0), 1 / max(float(sample_MD.std(axis=0).mean()), 1e-6)
-    marked_MD = (np.asarray(vectors_ND[np.r_[yes, no]], np.float64) - centre_D) * scale
-    fitted = logistic(marked_MD, np.r_[np.ones(len(yes)), np.zeros(len(no))], C, STEPS, balanced=True)
+    x_MD = (np.asarray(vectors_ND[np.r_[yes, no, others]], np.float64) - centre_D) * scale
+    is_yes_M = np.arange(len(x_MD)) < len(yes)
+    fitted = logistic(x_MD, is_yes_M, C, STEPS, _weights(len(yes), len(no), len(others)))
     weight_D = fitted.coef_[0] * scale
     bias = float(fitted.intercept_[0] - weight_D @ centre_D)
     weight = tuple(float(w) for w in weight_D.astype(np.float32))
     return Concept(name, weight, bias, encoder_hash, len(marks.yes), len(marks.no))
+
+
+def _weights(num_yes: int, num_no: int, num_others: int) -> np.ndarray:
+    """Weight of each row (M,), 1 on average: half for yes, a quarter for each kind of no that there is, else half."""
+    counts = [num_yes, num_no, num_others]
+    shares = [0.5, *(0.25 if num_no and num_others else 0.5 for _ in range(2))]
+    parts = [np.full(n, share / max(n, 1)) for n, share in zip(counts, shares, strict=True)]
+    return np.concatenate(parts) * sum(counts)
 
 
 def _rows(vectors_ND: np.ndarray, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
@@ -111,13 +122,10 @@ def _rows(vectors_ND: np.ndarray, marks: Marks) -> tuple[np.ndarray, np.ndarray]
     return yes, no
 
 
-def _others(count: int, yes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Rows drawn from all but those marked yes."""
-    left = np.setdiff1d(np.arange(count), yes)
-    if not len(left):
-        raise InputError("every row is marked yes, so there is nothing to tell apart; mark some no")
-    wanted = max(LEAST_OTHERS, OTHERS_PER_YES * len(yes))
-    return np.sort(rng.choice(left, min(wanted, len(left)), replace=False))
+def _others(count: int, marked: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows drawn from all that are not marked."""
+    left = np.setdiff1d(np.arange(count), marked)
+    return np.sort(rng.choice(left, min(OTHERS, len(left)), replace=False))
 
 
 def suggest(concept: Concept, vectors_ND: np.ndarray, marks: Marks, count: int = 10) -> np.ndarray:
