@@ -64,8 +64,14 @@ class Double:
     pairs: int
 
 
-def doubles(found: Neighbours, rows: Rows, above: float = 0.995) -> list[Double]:
-    """Pairs of videos with clips whose cosine is `above` or more, best first; a video with itself too, far apart."""
+def doubles(found: Neighbours, rows: Rows, above: float | None = None) -> list[Double]:
+    """Pairs of videos with clips whose cosine is `above` or more, best first; a video with itself too, far apart.
+
+    How near neighbours usually are depends on the encoder, so by default a double is 20 times nearer than the median
+    row's nearest; where most rows have a double, give `above`.
+    """
+    if above is None:
+        above = 1 - float(np.median(1 - found.score_NK[:, 0])) / 20
     row, place = np.nonzero((found.score_NK >= above) & (found.row_NK >= 0))
     other, score = found.row_NK[row, place], found.score_NK[row, place]
     low, high = np.minimum(row, other), np.maximum(row, other)
