@@ -111,13 +111,3 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.paths)
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One answer to a query: where it is and how near (cosine)."""
-
-    path: str
-    start_s: float
-    end_s: float
-    score: float

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 
-def logistic(x_ND: np.ndarray, labels_N: Any, c: float, steps: int) -> "LogisticRegression":
-    """Fitted to features and labels.
+def logistic(
+    x_ND: np.ndarray, labels_N: Any, c: float, steps: int, weight_N: np.ndarray | None = None
+) -> "LogisticRegression":
+    """Fitted to features and labels, each row with its weight, or 1.
 
     One video a class makes it no regression, and a fit that is hardly regularised may end at `steps`, near enough.
     """
@@ -20,4 +22,4 @@ def logistic(x_ND: np.ndarray, labels_N: Any, c: float, steps: int) -> "Logistic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
-        return LogisticRegression(C=c, max_iter=steps).fit(x_ND, np.asarray(labels_N))
+        return LogisticRegression(C=c, max_iter=steps).fit(x_ND, np.asarray(labels_N), weight_N)

@@ -1,1 +1,1 @@
-"""Embeddings as Parquet, and (to come) the index over them."""
+"""Embeddings as Parquet, the index over them, hits, clusters and concepts."""

@@ -1,0 +1,189 @@
+"""Hits: clips of one event merged, doubles folded, the query's own left out, filters; against explicit loops."""
+
+import math
+
+import numpy as np
+import pytest
+from vectors import clips, grouped, unit
+
+from unreel.errors import InputError
+from unreel.search.hits import HitOptions, find, folded, merged
+from unreel.search.nearest import Nearest
+from unreel.search.rows import Filter, Rows, Stretch, not_own
+from unreel.types import Embeddings
+
+
+def slow_events(rows: Rows, row_K: np.ndarray, gap_s: float) -> set[frozenset[int]]:
+    """Groups that grow as long as two of them touch in one path."""
+    groups = [{int(r)} for r in row_K]
+    touches = True
+    while touches:
+        touches = False
+        for i in range(len(groups)):
+            for j in range(i + 1, len(groups)):
+                if any(near(rows, a, b, gap_s) for a in groups[i] for b in groups[j]):
+                    groups[i] |= groups.pop(j)
+                    touches = True
+                    break
+            if touches:
+                break
+    return {frozenset(g) for g in groups}
+
+
+def near(rows: Rows, a: int, b: int, gap_s: float) -> bool:
+    gap = max(rows.start_s[a], rows.start_s[b]) - min(rows.end_s[a], rows.end_s[b])
+    return rows.path(a) == rows.path(b) and gap <= gap_s
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("gap_s", [0.0, 0.7])
+def test_events_are_those_of_the_slow_way(seed: int, gap_s: float) -> None:
+    """Clips of all lengths, also one within another, from before 0 s on."""
+    rng = np.random.default_rng(seed)
+    start_s = rng.uniform(-3, 20, 40)
+    paths = [f"{n}.mp4" for n in rng.integers(0, 4, 40)]
+    rows = Rows.of(Embeddings(np.zeros((40, 1)), paths, start_s, start_s + rng.uniform(0.1, 3, 40)))
+    row_K = rng.permutation(40)[:25]
+    score_K = rng.random(25)
+    hits = merged(rows, row_K, score_K, gap_s)
+    assert {frozenset(hit.rows) for hit in hits} == slow_events(rows, row_K, gap_s)
+    score = dict(zip(row_K.tolist(), score_K.tolist(), strict=True))
+    for hit in hits:
+        assert hit.score == max(score[r] for r in hit.rows) == score[hit.rows[0]]
+        assert list(hit.rows) == sorted(hit.rows, key=lambda r: -score[r])
+        assert hit.start_s == min(rows.start_s[r] for r in hit.rows)
+        assert hit.end_s == max(rows.end_s[r] for r in hit.rows)
+        assert {hit.path} == {rows.path(r) for r in hit.rows}
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_clips_stay_single_where_they_are_asked_to() -> None:
+    rows = clips(1, 4)
+    assert len(merged(rows, np.arange(4), np.ones(4), 0.0)) == 1
+    assert [hit.rows for hit in merged(rows, np.arange(4), np.ones(4), -1.0)] == [(0,), (1,), (2,), (3,)]
+    assert merged(rows, np.arange(0), np.ones(0), 0.0) == []
+
+
+def test_near_duplicates_stand_under_the_best() -> None:
+    rows = clips(4, 1)
+    vectors = unit(np.array([[1, 0, 0], [1, 0.05, 0], [0, 1, 0], [1, 0, 0.05]], np.float32))
+    hits = merged(rows, np.arange(4), np.array([0.7, 0.9, 0.8, 0.6]), 0.0)
+    found = folded(hits, rows, 0.99, lambda r: vectors[r])
+    assert [(hit.rows, [a.rows for a in hit.alike]) for hit in found] == [((1,), [(0,), (3,)]), ((2,), [])]
+    assert all(hit.alike == () for hit in folded(hits, rows, 2.0, lambda r: vectors[r]))
+
+
+def test_what_is_like_a_folded_hit_but_not_like_a_kept_one_is_kept() -> None:
+    """Else a chain of small steps would fold everything into one hit."""
+    angle = np.array([0.0, 0.1, 0.2])
+    vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    hits = merged(clips(3, 1), np.arange(3), np.array([0.9, 0.8, 0.7]), 0.0)
+    found = folded(hits, clips(3, 1), math.cos(0.15), lambda r: vectors[r])
+    assert [hit.rows for hit in found] == [(0,), (2,)]
+
+
+def test_copies_of_a_file_fold_second_by_second() -> None:
+    """Video 1 has the bytes of video 0: its first clip folds under the other's first, not under its last."""
+    rows = clips(3, 3, hop_s=5.0, hashes=["x", "x", "y"])
+    hits = merged(rows, np.array([0, 2, 3, 5, 6]), np.array([0.9, 0.8, 0.7, 0.6, 0.5]), 0.0)
+    found = folded(hits, rows, 2.0, lambda r: np.eye(9)[r])
+    assert [(hit.rows[0], [a.rows[0] for a in hit.alike]) for hit in found] == [(0, [3]), (2, [5]), (6, [])]
+
+
+def test_more_rows_are_asked_for_until_there_are_enough_hits() -> None:
+    """One video has 300 clips nearer than anything else: together one hit; the others have to be found too."""
+    rows = clips(11, 300)
+    vectors = grouped(3300, noise=0.3)
+    query = vectors[0]
+    vectors[:300] = unit(query + 0.01 * np.random.default_rng(0).standard_normal((300, 32)))
+    nearest = Nearest.build(vectors)
+    asked: list[int] = []
+    search = nearest.search
+
+    def counted(*what: object) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(what[1])  # type: ignore[arg-type]
+        return search(*what)  # type: ignore[arg-type]
+
+    nearest.search = counted  # type: ignore[method-assign]
+    hits = find(nearest, rows, query, HitOptions(count=6, gap_s=9.0), None, lambda r: vectors[r])
+    assert len(hits) == 6 and hits[0].path == "/v/0.mp4" and (hits[0].start_s, hits[0].end_s) == (0, 300)
+    assert hits[0].score == pytest.approx(float((vectors[:300] @ query).max()), abs=1e-6)
+    assert asked == [300, 1200]
+    # Asked for more than there is: every video, then an end.
+    assert len(find(nearest, rows, query, HitOptions(count=99, gap_s=300), None, lambda r: vectors[r])) == 11
+
+
+def test_an_event_in_a_small_corpus_is_not_the_whole_video() -> None:
+    """A peak over clips 3 to 5 of a video: a hit as wide as half its height, though all rows are among the nearest."""
+    rows, axes = clips(8, 10), np.eye(16, dtype=np.float32)
+    vectors = np.repeat(axes[8:], 10, axis=0)
+    cosine = np.array([0.0, 0.1, 0.4, 0.6, 1.0, 0.7, 0.3, 0.0, 0.0, 0.0])
+    vectors[:10] = cosine[:, None] * axes[0] + np.sqrt(1 - cosine**2)[:, None] * axes[1]
+    hits = find(Nearest.build(vectors), rows, axes[0], HitOptions(count=1), None, lambda r: vectors[r])
+    assert [(hit.start_s, hit.end_s, hit.rows) for hit in hits] == [(3, 6, (4, 5, 3))]
+    wide = HitOptions(count=1, height=0.2)
+    hits = find(Nearest.build(vectors), rows, axes[0], wide, None, lambda r: vectors[r])
+    assert (hits[0].start_s, hits[0].end_s) == (2, 7)
+
+
+def test_a_video_that_is_less_alike_than_usual_still_answers() -> None:
+    rows, axes = clips(2, 2), np.eye(2, dtype=np.float32)
+    vectors = np.stack([axes[0], axes[0], -axes[0], -axes[0]])
+    allowed_N = np.array([False, False, True, True])
+    hits = find(Nearest.build(vectors), rows, axes[0], HitOptions(), allowed_N, lambda r: vectors[r])
+    assert [(hit.path, hit.score) for hit in hits] == [("/v/1.mp4", -1.0)]
+
+
+def test_hits_keep_to_what_is_allowed() -> None:
+    rows, vectors = clips(10, 5), grouped(50)
+    nearest = Nearest.build(vectors)
+    allowed_N = Filter(labels=("a",), from_s=2.0).allowed(rows)
+    hits = find(nearest, rows, vectors[0], HitOptions(count=50, gap_s=-1), allowed_N, lambda r: vectors[r])
+    assert {hit.rows[0] for hit in hits} == set(np.flatnonzero(allowed_N).tolist())
+
+
+def test_filters_are_those_of_a_loop() -> None:
+    rows = clips(12, 6, length_s=1.5)
+    for wanted in (
+        Filter(),
+        Filter(paths=("/v/1*",)),
+        Filter(paths=("*/3.mp4", "/v/[5-7].mp4")),
+        Filter(labels=("b",)),
+        Filter(labels=("a", "b"), from_s=1.5, to_s=3.0),
+        Filter(paths=("*2.mp4",), labels=("a",), from_s=4.2),
+    ):
+        allowed_N = wanted.allowed(rows)
+        for n in range(len(rows)):
+            path, label, start = rows.path(n), "ab"[(n // 6) % 2], float(n % 6)
+            name = path.removeprefix("/v/").removesuffix(".mp4")
+            fits = {
+                (): True,
+                ("/v/1*",): name.startswith("1"),
+                ("*/3.mp4", "/v/[5-7].mp4"): name in ("3", "5", "6", "7"),
+                ("*2.mp4",): name.endswith("2"),
+            }[wanted.paths]
+            fits = fits and (not wanted.labels or label in wanted.labels)
+            assert allowed_N[n] == (fits and start + 1.5 > wanted.from_s and start < wanted.to_s), (wanted, n)
+
+
+def test_the_querys_own_is_left_out_with_its_copies() -> None:
+    rows = clips(3, 6, length_s=2.0, hashes=["x", "x", "y"])
+    query = [Stretch("/v/0.mp4", 2.0, 4.0)]
+    assert not_own(rows, query, "keep").all()
+    assert np.flatnonzero(~not_own(rows, query, "clip")).tolist() == [1, 2, 3, 7, 8, 9]
+    assert np.flatnonzero(not_own(rows, query, "video")).tolist() == list(range(12, 18))
+    assert not_own(rows, [Stretch("/elsewhere.mp4")], "video").all()
+    two = [Stretch("/v/0.mp4", 0.0, 0.5), Stretch("/v/2.mp4", 6.5, 9.0)]
+    assert np.flatnonzero(~not_own(rows, two, "clip")).tolist() == [0, 6, 17]
+
+
+def test_wrong_filters_are_refused() -> None:
+    rows = clips(2, 2)
+    with pytest.raises(InputError, match="unknown label 'c'.*Known: a, b"):
+        Filter(labels=("c",)).allowed(rows)
+    with pytest.raises(InputError, match="from 3 s to 1 s allows nothing"):
+        Filter(from_s=3, to_s=1).allowed(rows)
+    with pytest.raises(InputError, match="unknown treatment .* 'film'"):
+        not_own(rows, [], "film")
+    with pytest.raises(InputError, match="4 rows, but 1 hashes"):
+        Rows.of(Embeddings(np.zeros((4, 1)), ["a"] * 4, np.zeros(4), np.ones(4)), ["h"])

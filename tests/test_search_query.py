@@ -1,0 +1,93 @@
+"""One query of several examples, and weights of views, against sums over each view by itself."""
+
+import numpy as np
+import pytest
+from vectors import grouped, unit
+
+from unreel.errors import InputError
+from unreel.models.encoder import joined
+from unreel.search.nearest import Nearest
+from unreel.search.query import examples, slider, weigh
+
+
+def two_views(count: int, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"rgb": rng.standard_normal((count, 12)), "residual": rng.standard_normal((count, 12))}
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 1.0])
+def test_the_slider_weighs_the_cosines_of_the_views(weight: float) -> None:
+    gallery, query = two_views(20, 1), two_views(1, 2)
+    score_QN = weigh(joined(query), slider(weight)) @ joined(gallery).T
+    for n in range(20):
+        appearance = cosine(query["rgb"][0], gallery["rgb"][n])
+        motion = cosine(query["residual"][0], gallery["residual"][n])
+        assert score_QN[0, n] == pytest.approx((1 - weight) * appearance + weight * motion, abs=1e-6)
+
+
+def test_the_slider_needs_no_new_index() -> None:
+    gallery, query = two_views(500, 1), two_views(1, 2)
+    nearest = Nearest.build(joined(gallery).astype(np.float32))
+    for weight, view in ((0.0, "rgb"), (1.0, "residual")):
+        by_view = sorted(range(500), key=lambda n: -cosine(query[view][0], gallery[view][n]))
+        assert nearest.search(weigh(joined(query), slider(weight)), 10)[1][0].tolist() == by_view[:10]
+
+
+def test_equal_weights_change_nothing() -> None:
+    query_QD = joined(two_views(3, 2)).astype(np.float32)
+    np.testing.assert_allclose(weigh(query_QD, slider(0.5)), query_QD, rtol=1e-6)
+    np.testing.assert_allclose(weigh(query_QD, np.array([7.0, 7.0])), query_QD, rtol=1e-6)
+    np.testing.assert_allclose(weigh(query_QD, np.array([1.0])), query_QD, rtol=1e-6)
+
+
+def test_examples_rank_by_likeness_less_a_share_of_unlikeness() -> None:
+    rows, like, unlike = grouped(50), grouped(3, seed=1), grouped(4, seed=2)
+    score_N = rows @ examples(like, unlike, unlike_weight=0.5)[0]
+    expected = []
+    for row in rows:
+        yes = sum(float(row @ x) for x in like) / 3
+        no = sum(float(row @ x) for x in unlike) / 4
+        expected.append(yes - 0.5 * no)
+    # Its length is the only other thing that is done to the query.
+    np.testing.assert_allclose(score_N / score_N[0], np.array(expected) / expected[0], rtol=1e-4)
+
+
+def test_each_view_of_several_examples_weighs_as_much() -> None:
+    """Examples that differ in motion leave a short mean of motion; it counts as much as that of appearance."""
+    query_QD = examples(joined(two_views(5, 3)), joined(two_views(2, 4)), views=2)
+    assert query_QD.shape == (1, 24) and query_QD.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(query_QD.reshape(2, 12), axis=1), np.sqrt([0.5, 0.5]), rtol=1e-6)
+
+
+def test_one_example_is_itself() -> None:
+    row = joined(two_views(1, 5)).astype(np.float32)
+    np.testing.assert_allclose(examples(row, views=2), row, rtol=1e-5)
+    np.testing.assert_allclose(examples(row[0]), row, rtol=1e-5)
+
+
+def test_counter_examples_push_their_kind_down() -> None:
+    """Two kinds of rows are as near to the example; the one marked unlike falls behind."""
+    axes = np.eye(3, dtype=np.float32)
+    one_kind, other_kind = unit(axes[0] + axes[1]), unit(axes[0] + axes[2])
+    query_D = examples(axes[:1], other_kind[None])[0]
+    assert one_kind @ query_D > other_kind @ query_D
+
+
+def test_what_makes_no_query_is_refused() -> None:
+    row = grouped(1)
+    with pytest.raises(InputError, match="at least one example"):
+        examples(row[:0])
+    with pytest.raises(InputError, match="cancel out"):
+        examples(row, row, unlike_weight=1.0)
+    with pytest.raises(InputError, match="32 numbers are not 3 views"):
+        weigh(row, np.ones(3))
+    with pytest.raises(InputError, match="not all 0, got 0, 0"):
+        weigh(row, np.zeros(2))
+    with pytest.raises(InputError, match="0 or more and not all 0, got -1, 2"):
+        weigh(row, np.array([-1.0, 2.0]))
+    with pytest.raises(InputError, match="between 0 and 1, got 1.5"):
+        slider(1.5)

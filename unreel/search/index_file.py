@@ -1,0 +1,113 @@
+"""An index on disk: what FAISS writes, then what it was built of as JSON, how long that is, and the version."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import faiss
+
+from unreel.errors import DiskError, InputError
+
+NAME, VERSION = b"unreel index ", b"00001\n"
+TAIL = struct.Struct("<Q19s")
+AGAIN = "build the index again from its embeddings"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an index is: its rows, kind and cells, the recall@10 that was measured, and what it was built of."""
+
+    rows: int
+    dim: int
+    kind: str
+    nlist: int = 1
+    nprobe: int = 1
+    recall: float = 1.0
+    num_queries: int = 0
+    built_of: str = ""
+
+    def __str__(self) -> str:
+        what = f"{self.rows} rows of {self.dim} numbers, {self.kind}"
+        if self.kind == "flat":
+            return f"{what}: exact"
+        cells = f"{self.nprobe} of {self.nlist} cells looked at"
+        return f"{what}: {cells}; recall@10 {self.recall:.3f} on {self.num_queries} queries out of these rows"
+
+
+def write_index(path: Path, index: faiss.Index, description: Description) -> None:
+    """Write aside, flush, rename. Raises DiskError."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        faiss.write_index(index, str(aside))
+        with aside.open("r+b") as file:
+            kept = {**dataclasses.asdict(description), "checksum": _checksum(file, aside.stat().st_size)}
+            text = json.dumps(kept).encode()
+            file.write(text + TAIL.pack(len(text), NAME + VERSION))
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except (OSError, RuntimeError) as error:  # FAISS says RuntimeError of a full disk
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        why = str(error).splitlines()[0]
+        raise DiskError(f"{path}: the index can't be written ({why}); free space or change the place") from error
+
+
+def read_index(path: Path, built_of: str) -> tuple[faiss.Index, Description]:
+    """The index and what it is; InputError unless it is whole, of this version and of these vectors."""
+    try:
+        description = _read_description(path)
+    except OSError as error:
+        raise InputError(f"{path}: no index to read there ({error.strerror}); {AGAIN}") from error
+    if description.built_of != built_of:
+        raise InputError(f"{path}: the index is of other embeddings ({description.rows} rows) than these; {AGAIN}")
+    try:
+        index = faiss.read_index(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path}: the index can't be read ({str(error).splitlines()[0]}); {AGAIN}") from error
+    if (index.ntotal, index.d) != (description.rows, description.dim):
+        raise InputError(f"{path}: the index holds {index.ntotal} rows, not {description.rows}; {AGAIN}")
+    return index, description
+
+
+def _read_description(path: Path) -> Description:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL.size))
+        tail = file.read()
+        if len(tail) < TAIL.size or not tail[8:].startswith(NAME):
+            raise InputError(f"{path}: not an index of unreel, or half of one; {AGAIN}")
+        length, mark = TAIL.unpack(tail)
+        if mark != NAME + VERSION:
+            version = mark.removeprefix(NAME).decode(errors="replace").strip()
+            raise InputError(
+                f"{path}: an index of version {version}, this unreel reads {VERSION.decode().strip()}; {AGAIN}"
+            )
+        begin = size - TAIL.size - length
+        try:
+            file.seek(begin)
+            kept = json.loads(file.read(length))
+            file.seek(0)
+            whole = kept.pop("checksum") == _checksum(file, begin)
+            description = Description(**kept)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: the index's description can't be read ({error}); {AGAIN}") from error
+    if not whole:
+        raise InputError(f"{path}: the index is damaged, its checksum is another; {AGAIN}")
+    return description
+
+
+def _checksum(file: BinaryIO, length: int) -> str:
+    """BLAKE2 of the next `length` bytes, 128 bits in hex."""
+    digest = hashlib.blake2b(digest_size=16)
+    while length > 0 and (block := file.read(min(length, 1 << 20))):
+        digest.update(block)
+        length -= len(block)
+    return digest.hexdigest()

@@ -1,0 +1,86 @@
+"""What is odd (few others are near) and what is doubled (another video shows the same), from one pass of neighbours."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from unreel.search.nearest import Nearest
+from unreel.search.rows import Rows
+from unreel.search.vectors import blocks
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Scores float32 and rows int64 (N, K) of the nearest of each row, best first, without what is its own.
+
+    Its own are the row itself and clips of its video less than `apart_s` away. Where fewer than K others were found,
+    the row is -1 and the score that of the last that was looked at: no other is nearer than that.
+    """
+
+    score_NK: np.ndarray
+    row_NK: np.ndarray
+
+
+def neighbours(
+    nearest: Nearest, vectors_ND: np.ndarray, rows: Rows, k: int = 10, apart_s: float = np.inf
+) -> Neighbours:
+    """The `k` nearest of each row elsewhere: in other videos, and in its own from `apart_s` seconds away.
+
+    What is its own is left out of 3k + 32 nearest; a video with more clips alike leaves gaps (see `Neighbours`).
+    """
+    scores, found = [], []
+    for start, block in blocks(vectors_ND):
+        score_nK, row_nK = nearest.search(block, 3 * k + 32)
+        own_nK = _own(rows, np.arange(start, start + len(block))[:, None], row_nK, apart_s)
+        order_nK = np.argsort(own_nK, axis=1, kind="stable")[:, :k]
+        gap_nK = np.take_along_axis(own_nK, order_nK, axis=1)
+        row_nK = np.where(gap_nK, -1, np.take_along_axis(row_nK, order_nK, axis=1))
+        scores.append(np.where(gap_nK, score_nK[:, -1:], np.take_along_axis(score_nK, order_nK, axis=1)))
+        found.append(row_nK)
+    return Neighbours(np.concatenate(scores), np.concatenate(found))
+
+
+def _own(rows: Rows, row_N1: np.ndarray, other_NK: np.ndarray, apart_s: float) -> np.ndarray:
+    """Is the other row the row itself, or of its video and less than `apart_s` seconds between them? bool (N, K)"""
+    between_NK = np.maximum(rows.start_s[other_NK] - rows.end_s[row_N1], rows.start_s[row_N1] - rows.end_s[other_NK])
+    return (row_N1 == other_NK) | ((rows.path_N[row_N1] == rows.path_N[other_NK]) & (between_NK < apart_s))
+
+
+def oddness(found: Neighbours) -> np.ndarray:
+    """Mean cosine distance of each row to its nearest elsewhere, float32 (N,): the greater, the odder.
+
+    Source: Angiulli and Pizzuti 2002 (distance to the k nearest as a score of outliers).
+    """
+    return (1 - found.score_NK.mean(axis=1)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Double:
+    """Two clips that show the same, the best pair of their two videos, and how many pairs of these videos do."""
+
+    row: int
+    other: int
+    score: float
+    pairs: int
+
+
+def doubles(found: Neighbours, rows: Rows, above: float | None = None) -> list[Double]:
+    """Pairs of videos with clips whose cosine is `above` or more, best first; a video with itself too, far apart.
+
+    How near neighbours usually are depends on the encoder, so by default a double is 20 times nearer than the median
+    row's nearest; where most rows have a double, give `above`.
+    """
+    if above is None:
+        above = 1 - float(np.median(1 - found.score_NK[:, 0])) / 20
+    row, place = np.nonzero((found.score_NK >= above) & (found.row_NK >= 0))
+    other, score = found.row_NK[row, place], found.score_NK[row, place]
+    low, high = np.minimum(row, other), np.maximum(row, other)
+    order = np.lexsort((high, low, -score))
+    row, other, score = low[order], high[order], score[order]
+    _, first = np.unique(np.stack([row, other]), axis=1, return_index=True)
+    keep = np.sort(first)  # each pair once, still best first
+    row, other, score = row[keep], other[keep], score[keep]
+    videos = np.sort(np.stack([rows.path_N[row], rows.path_N[other]]), axis=0)
+    _, best, count = np.unique(videos, axis=1, return_index=True, return_counts=True)
+    made = [Double(int(row[b]), int(other[b]), float(score[b]), int(c)) for b, c in zip(best, count, strict=True)]
+    return sorted(made, key=lambda double: (-double.score, double.row, double.other))

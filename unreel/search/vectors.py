@@ -1,0 +1,56 @@
+"""Unit vectors float32 (N, D), in memory or on disk: a part at a time, some of them, all against a few."""
+
+import hashlib
+from collections.abc import Iterator
+
+import faiss
+import numpy as np
+
+from unreel.errors import InputError
+
+BLOCK = 65_536  # rows handled at a time, so that vectors may stay on disk
+
+
+def fingerprint(vectors_ND: np.ndarray) -> str:
+    """BLAKE2 of shape and numbers, 128 bits in hex."""
+    digest = hashlib.blake2b(str(vectors_ND.shape).encode(), digest_size=16)
+    for _, block in blocks(vectors_ND):
+        digest.update(block.data)
+    return digest.hexdigest()
+
+
+def blocks(vectors_ND: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """First row, and float32 (n, D), of some rows at a time."""
+    for start in range(0, len(vectors_ND), BLOCK):
+        yield start, np.ascontiguousarray(vectors_ND[start : start + BLOCK], dtype=np.float32)
+
+
+def require_unit(vectors_ND: np.ndarray) -> None:
+    """Raise InputError unless these are rows of length 1."""
+    if vectors_ND.ndim != 2 or not vectors_ND.size:
+        raise InputError(f"an index needs vectors (N, D), got {vectors_ND.shape}; embed some videos first")
+    for start, block in blocks(vectors_ND):
+        length_N = np.sqrt(np.einsum("nd,nd->n", block, block))
+        wrong = np.flatnonzero(~(np.abs(length_N - 1) < 1e-3))
+        if len(wrong):
+            row = start + int(wrong[0])
+            raise InputError(f"row {row} has length {length_N[wrong[0]]:.3g}, not 1; write the embeddings again")
+
+
+def drawn(vectors_ND: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Some rows without repetition, in their order."""
+    rows = np.sort(rng.choice(len(vectors_ND), min(count, len(vectors_ND)), replace=False))
+    return np.ascontiguousarray(vectors_ND[rows], dtype=np.float32)
+
+
+def exact(vectors_ND: np.ndarray, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows int64 (Q, K) and scores float32 (Q, K) of the k nearest, or all, by looking at every row."""
+    row_QK = np.zeros((len(query_QD), 0), np.int64)
+    score_QK = np.zeros((len(query_QD), 0), np.float32)
+    for start, block in blocks(vectors_ND):
+        more_QK, where_QK = faiss.knn(query_QD, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+        score_QK = np.concatenate([score_QK, more_QK], axis=1)
+        row_QK = np.concatenate([row_QK, where_QK + start], axis=1)
+        order_QK = np.lexsort((row_QK, -score_QK), axis=1)[:, :k]
+        row_QK, score_QK = np.take_along_axis(row_QK, order_QK, 1), np.take_along_axis(score_QK, order_QK, 1)
+    return row_QK, score_QK
