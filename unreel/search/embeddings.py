@@ -53,7 +53,8 @@ def write_table(table: pa.Table, path: Path) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
+        words = ["path", "label", HASH]  # which repeat, as vectors do not
+        pq.write_table(table, aside, compression="zstd", use_dictionary=words, write_page_checksum=True)
         with aside.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(aside, path)
@@ -151,4 +152,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pa.Table:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: no embeddings to read there ({str(error).splitlines()[0]}); run `unreel embed` first")
+    why = str(error).splitlines()[0]
+    if path.parent.name == PARTS:
+        return InputError(f"{path}: a damaged part ({why}). Remove it, and the command that filled it makes it again")
+    return InputError(f"{path}: no embeddings to read there ({why}); run `unreel embed` first")

@@ -117,7 +117,7 @@ def tidy(folder: Path, wanted: dict[str, Content]) -> dict[str, int]:
         left.unlink(missing_ok=True)
     made_by, there = read_about(folder)["encoder_hash"], dict[str, int]()
     for part in part_files(folder):
-        rows = _whole(part, WHO)
+        rows = read_table(part, WHO)
         if json.loads((rows.schema.metadata or {}).get(KEY, b"{}")).get("encoder_hash") != made_by:
             raise InputError(f"{part}: a part of another encoder's store; remove it and run the command again")
         have = set(zip(*(rows[name].to_pylist() for name in WHO), strict=True))
@@ -131,7 +131,7 @@ def tidy(folder: Path, wanted: dict[str, Content]) -> dict[str, int]:
 
 def _replace(part: Path, kept: list[Content]) -> pa.Table:
     """Write a part anew with the rows of these contents, for each of their files; remove it when there are none."""
-    table = _whole(part, (*COLUMNS, HASH))
+    table = read_table(part, (*COLUMNS, HASH))
     path, hash_ = (np.array(table[name].to_pylist(), dtype=object) for name in ("path", HASH))
     taken: list[np.ndarray] = []
     who: list[tuple[str, str]] = []
@@ -149,15 +149,6 @@ def _replace(part: Path, kept: list[Content]) -> pa.Table:
         table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.string()))
     write_table(table, part)
     return table
-
-
-def _whole(part: Path, columns: tuple[str, ...]) -> pa.Table:
-    try:
-        return read_table(part, columns)
-    except InputError as error:
-        raise InputError(
-            f"{part}: a damaged part ({error.__cause__ or error}). Remove it: its videos are then embedded again"
-        ) from error
 
 
 # --- what is left out
