@@ -54,7 +54,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "videos" / "twin.mp4").write_bytes((folder / "videos" / "03.mp4").read_bytes())
     (folder / "command.py").write_text(SCRIPT)
     done = start(place=folder, out=folder / "whole")
-    assert done.wait(300) == 0
+    _, error = done.communicate(timeout=300)
+    assert done.returncode == 0, error
     assert len(rows(folder / "whole")) == VIDEOS + 1
     return folder
 
@@ -129,7 +130,7 @@ def test_the_first_of_two_killed_the_other_ends_and_one_goes_on(place: Path, tmp
     process = start(place, out, "--devices", 2, SLOW="0.5")
     wait_for(3, out, process)
     process.kill()
-    process.communicate(timeout=60)  # ends when the other one has closed its end too
+    process.communicate(timeout=60)  # which ends once the other one and all loader processes have
     before = len(seen(out))
     time.sleep(1)
     assert len(seen(out)) == before < VIDEOS, "nobody works on"

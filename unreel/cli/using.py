@@ -1,4 +1,4 @@
-"""`unreel embed` and `unreel inflate`: an encoder at work."""
+"""`unreel embed`, `unreel index` and `unreel inflate`: an encoder at work."""
 
 import dataclasses
 from pathlib import Path
@@ -55,6 +55,36 @@ def embed_into_store(given: EmbedArgs) -> int:
     from unreel.search.clip_choice import EvenClips
 
     choice = EvenClips(given.per, given.num_clips)
+    labour = Labour(given.devices, given.allow_import, progress)
+    return stored(given.out, fill_store(given.run, given.source, given.out, choice, labour))
+
+
+@dataclasses.dataclass
+class IndexArgs:
+    """Vectors of clips that slide over every video, with their seconds, in a folder that is kept up to date."""
+
+    run: Positional[Path]
+    """A run, or one of its checkpoints."""
+    source: Positional[Path]
+    """A video, a folder, a text file of paths, or a CSV."""
+    out: Path
+    """The index, a folder: INDEX/parts/*.parquet."""
+    length_s: float = 0.0
+    """Seconds of a clip; 0 means as many as the encoder was trained with."""
+    hop_s: float = 0.0
+    """Seconds from one clip to the next; 0 means half a clip."""
+    devices: int = 1
+    """Processes. torchrun and SLURM say it for themselves."""
+    allow_import: bool = False
+    """Import, and so run, the network of your own that the checkpoint names."""
+
+
+def index_command(args: list[str]) -> int:
+    given = parse(IndexArgs, args, "index")
+    from unreel.api.storing import Labour, fill_store
+    from unreel.search.clip_choice import EveryMoment
+
+    choice = EveryMoment(given.length_s, given.hop_s)
     labour = Labour(given.devices, given.allow_import, progress)
     return stored(given.out, fill_store(given.run, given.source, given.out, choice, labour))
 

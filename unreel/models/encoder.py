@@ -141,6 +141,17 @@ def encode(
     Instances that can't be decoded are handed to `on_failure(path, reason)` and left out.
     """
     clips = InstanceClips(instances, encoder.spec.clip, encoder.spec.views.resize_hw, num_clips)
+    return encode_clips(encoder, clips, layer, workers, on_failure)
+
+
+def encode_clips(
+    encoder: Encoder,
+    clips: InstanceClips,
+    layer: str = "pooled",
+    workers: int = 0,
+    on_failure: Callable[[str, str], None] | None = None,
+) -> Iterator[Encoded]:
+    """`encode` for clips that are chosen in another way."""
     sample: Sample
     for sample in sequential_loader(clips, workers):
         if sample.frames is None or sample.spans_s is None:
