@@ -423,3 +423,25 @@ def test_the_command_says_what_is_there(encoder: Path, videos: Path, out: Path) 
         f"{out}: 6 rows of 6 videos, 6 contents newly embedded; 1 files left out, see {out / 'left_out.csv'}\n"
     )
     assert "nothing had to be embedded" in succeeds("embed", encoder, videos, "--out", out, "--num-clips", 1).out
+
+
+def test_a_packed_corpus_is_followed_too(
+    encoder: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
+) -> None:
+    corpus = tmp_path / "corpus"
+    succeeds("pack", videos, corpus, "--short-side", 32, "--workers", 1, "--no-gain")
+    fill_store(encoder, corpus, out, TWO)
+    assert len(calls) == 6 and all(path.startswith(f"{corpus}/00000.tar#") for path in read(out).paths)
+    assert fill_store(encoder, corpus, out, TWO).embedded == 0
+    packed = set(read(out).content_hashes)
+    again = fill_store(encoder, videos, out, TWO)
+    assert (again.videos, again.embedded) == (12, 0) and set(read(out).content_hashes) == packed, (
+        "packed of these files"
+    )
+
+
+def test_parts_can_be_read_one_at_a_time(encoder: Path, videos: Path, out: Path) -> None:
+    fill_store(encoder, videos, out, TWO)
+    parts = list(embeddings.read_parts(out))
+    assert [len(part) for part in parts] == [4, 4, 4]
+    np.testing.assert_array_equal(np.concatenate([part.vectors for part in parts]), read(out).vectors)

@@ -25,7 +25,7 @@ from unreel.models.encoder import (
     whole_videos,
 )
 from unreel.models.inflate import inflated
-from unreel.search.clip_choice import EvenClips
+from unreel.search.clip_choice import EvenClips, EveryMoment
 from unreel.search.embeddings import describe as describe_encoder
 from unreel.search.embeddings import write
 from unreel.training.device import choose_device
@@ -101,6 +101,23 @@ def embed(
         raise InputError(f"{source}: no video there could be embedded; the first: {': '.join(failed[0])}")
     write(embeddings, Path(out), describe_encoder(encoder))
     return len(embeddings), failed
+
+
+def index(
+    run: str | Path,
+    source: str | Path,
+    out: str | Path,
+    length_s: float = 0.0,
+    hop_s: float = 0.0,
+    allow_import: bool = False,
+) -> tuple[int, list[tuple[str, str]]]:
+    """Embed clips that slide over every video into a store, as `embed` with a folder does; returns the same.
+
+    A clip has `length_s` seconds, by default as many as the encoder was trained with, and one begins every `hop_s`
+    seconds, by default half a clip.
+    """
+    stored = fill_store(run, source, out, EveryMoment(length_s, hop_s), Labour(allow_import=allow_import))
+    return stored.rows, stored.left_out
 
 
 def require_writable(out: Path) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,13 @@ def read(path: Path) -> Embeddings:
 
     Raises InputError for a file or folder that is missing, damaged or something else.
     """
-    return concatenated([_embeddings(file, read_table(file)) for file in files(path)])
+    return concatenated(list(read_parts(path)))
+
+
+def read_parts(path: Path) -> Iterator[Embeddings]:
+    """`read` one file at a time, for what need not be in memory at once."""
+    for file in files(path):
+        yield _embeddings(file, read_table(file))
 
 
 def concatenated(parts: Sequence[Embeddings]) -> Embeddings:

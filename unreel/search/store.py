@@ -120,13 +120,20 @@ def tidy(folder: Path, wanted: dict[str, Content]) -> dict[str, int]:
         rows = read_table(part, WHO)
         if json.loads((rows.schema.metadata or {}).get(KEY, b"{}")).get("encoder_hash") != made_by:
             raise InputError(f"{part}: a part of another encoder's store; remove it and run the command again")
-        have = set(zip(*(rows[name].to_pylist() for name in WHO), strict=True))
-        kept = [wanted[h] for h in dict.fromkeys(rows[HASH].to_pylist()) if h in wanted and h not in there]
-        if have != {(path, label, c.content_hash) for c in kept for path, label in c.files}:
-            rows = _replace(part, kept)
-        for content in rows[HASH].value_counts().to_pylist():
-            there[content["values"]] = content["counts"]
+        have = _counted(rows)
+        kept = [wanted[h] for h in dict.fromkeys(h for _, _, h in have) if h in wanted and h not in there]
+        if set(have) != {(path, label, c.content_hash) for c in kept for path, label in c.files}:
+            have = _counted(_replace(part, kept))
+        for (_, _, hash_), count in have.items():
+            there[hash_] = there.get(hash_, 0) + count
     return there
+
+
+def _counted(rows: pa.Table) -> dict[tuple[str, str, str], int]:
+    """How many rows each file has: (path, label, content hash), in their order."""
+    counted = rows.group_by(list(WHO), use_threads=False).aggregate([([], "count_all")])
+    columns = [counted[name].to_pylist() for name in (*WHO, "count_all")]
+    return {(path, label, hash_): count for path, label, hash_, count in zip(*columns, strict=True)}
 
 
 def _replace(part: Path, kept: list[Content]) -> pa.Table:

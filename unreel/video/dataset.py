@@ -29,7 +29,6 @@ from unreel.video.intervals import Interval
 from unreel.video.order import Batches, generator
 from unreel.video.watch import Watch
 
-
 WATCH_S = 0.5
 
 
