@@ -111,7 +111,7 @@ def test_killed_on_the_way_it_goes_on_and_ends_the_same(kills: int, place: Path,
     assert not list((out / "parts").glob(".*"))
 
 
-@pytest.mark.parametrize("launcher", ["--devices", "torchrun"])
+@pytest.mark.parametrize("launcher", [pytest.param("--devices", marks=pytest.mark.slow), "torchrun"])
 def test_two_processes_make_the_rows_of_one_and_each_video_once(launcher: str, place: Path, tmp_path: Path) -> None:
     out, torchrun = tmp_path / "store", (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
     by_option = launcher == "--devices"
@@ -140,6 +140,7 @@ def test_the_first_of_two_killed_the_other_ends_and_one_goes_on(place: Path, tmp
     assert rows(out) == rows(place / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("video", ["00.mp4", "01.mp4"])
 def test_one_that_fails_ends_all_with_its_error(video: str, place: Path, tmp_path: Path) -> None:
     """The first content is the first process's, the second one the other's."""
@@ -151,10 +152,12 @@ def test_one_that_fails_ends_all_with_its_error(video: str, place: Path, tmp_pat
 
 
 def test_a_refusal_is_said_once(place: Path, tmp_path: Path) -> None:
+    """Before others are started, and by the first one of two."""
     (tmp_path / "mine.txt").write_text("")
-    done = start(place, tmp_path, "--devices", 2)
-    _, error = done.communicate(timeout=300)
-    assert done.returncode == 2 and error.count("unreel:") == 1 and "is no store" in error, error
+    for out, options, says in ((tmp_path, (), "is no store"), (place / "whole", ("--per", "clip"), "per video")):
+        done = start(place, out, "--devices", 2, *options)
+        _, error = done.communicate(timeout=300)
+        assert done.returncode == 2 and error.count("unreel:") == 1 and says in error, error
 
 
 def test_vectors_have_unit_length(place: Path) -> None:

@@ -73,6 +73,7 @@ def fill_store(
     see known_files.py. Raises UnreelError.
     """
     labour, out = labour or Labour(), Path(out)
+    store.refuse_other_folder(out)  # before processes are started
     encoder = load_encoder(run, labour.allow_import)
     team, device, workers = joined(labour.devices)
     encoder.to(device)
