@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from unreel.api import embed, evaluate_retrieval, pretrain, resume
+    from unreel.api import embed, evaluate_retrieval, index, pretrain, resume
     from unreel.errors import UnreelError
     from unreel.models.encoder import Encoder, load_encoder
     from unreel.report.run_page import write_report
@@ -27,6 +27,7 @@ _HOMES = {
     "resume": "unreel.api",
     "evaluate_retrieval": "unreel.api",
     "embed": "unreel.api",
+    "index": "unreel.api",
     "write_report": "unreel.report.run_page",
     "make_set": "unreel.video.synth",
     "inspect": "unreel.video.manifest",
@@ -43,6 +44,7 @@ __all__ = [
     "UnreelError",
     "embed",
     "evaluate_retrieval",
+    "index",
     "inspect",
     "load_encoder",
     "make_set",

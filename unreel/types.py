@@ -101,13 +101,17 @@ class StepOutput:
 
 @dataclass
 class Embeddings:
-    """float32 (N, D) vectors, one row per video or per clip, and where each comes from."""
+    """float32 (N, D) vectors, one row per video or per clip, and where each comes from.
+
+    Those of a store know the `content_hashes` of their files too.
+    """
 
     vectors: np.ndarray
     paths: list[str]
     start_s: np.ndarray
     end_s: np.ndarray
     labels: list[str] = field(default_factory=list)
+    content_hashes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -5,11 +5,13 @@ import errno
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
 from safetensors import SafetensorError
 
+from unreel.api.storing import Labour, fill_store
 from unreel.errors import DiskError, InputError
 from unreel.models import TWIN
 from unreel.models.encoder import (
@@ -23,6 +25,7 @@ from unreel.models.encoder import (
     whole_videos,
 )
 from unreel.models.inflate import inflated
+from unreel.search.clip_choice import EvenClips, EveryMoment
 from unreel.search.embeddings import describe as describe_encoder
 from unreel.search.embeddings import write
 from unreel.training.device import choose_device
@@ -79,10 +82,16 @@ def embed(
     on_progress: Callable[[int, int], None] | None = None,
     allow_import: bool = False,
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Embed a video, a folder or a list into a Parquet file; returns how many rows, and what was left out and why."""
-    encoder = to_device(load_encoder(run, allow_import))
+    """Embed a video, a folder or a list; returns how many rows, and what was left out and why.
+
+    `out` is a Parquet file, written at the end, or else the folder of a store, which is brought up to date and goes on
+    where it was stopped (search/store.py; `fill_store` does it in several processes).
+    """
     if Path(out).suffix != ".parquet":
-        raise InputError(f"{out}: embeddings are written as Parquet, so the name must end in .parquet")
+        labour = Labour(allow_import=allow_import, bar=lambda _: nullcontext(on_progress or (lambda *_: None)))
+        stored = fill_store(run, source, out, EvenClips(per, num_clips), labour)
+        return stored.rows, stored.left_out
+    encoder = to_device(load_encoder(run, allow_import))
     require_writable(Path(out))
     found, failed = whole_videos(Path(source))
     embeddings = embed_instances(
@@ -92,6 +101,23 @@ def embed(
         raise InputError(f"{source}: no video there could be embedded; the first: {': '.join(failed[0])}")
     write(embeddings, Path(out), describe_encoder(encoder))
     return len(embeddings), failed
+
+
+def index(
+    run: str | Path,
+    source: str | Path,
+    out: str | Path,
+    length_s: float = 0.0,
+    hop_s: float = 0.0,
+    allow_import: bool = False,
+) -> tuple[int, list[tuple[str, str]]]:
+    """Embed clips that slide over every video into a store, as `embed` with a folder does; returns the same.
+
+    A clip has `length_s` seconds, by default as many as the encoder was trained with, and one begins every `hop_s`
+    seconds, by default half a clip.
+    """
+    stored = fill_store(run, source, out, EveryMoment(length_s, hop_s), Labour(allow_import=allow_import))
+    return stored.rows, stored.left_out
 
 
 def require_writable(out: Path) -> None:

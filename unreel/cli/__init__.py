@@ -11,7 +11,7 @@ from unreel.cli.evaluating import compare_command, evaluate_command
 from unreel.cli.packing import pack_command
 from unreel.cli.terminal import escape, stderr
 from unreel.cli.training import pretrain_command, report_command
-from unreel.cli.using import embed_command, inflate_command
+from unreel.cli.using import embed_command, index_command, inflate_command
 from unreel.errors import StoppedElsewhere, UnreelError, unknown
 
 OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the encoder into figures and embeddings.
@@ -25,6 +25,8 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel compare EVAL EVAL ...                 what `evaluate all` found of several encoders, side by side
   unreel data check DATA                       what a labelled data set has and lacks
   unreel embed RUN FOLDER --out FILE.parquet   one vector per video or per clip, with times
+  unreel embed RUN FOLDER --out STORE          the same in a folder that is kept up to date, by many processes
+  unreel index RUN FOLDER --out INDEX          vectors of clips that slide over every video, kept up to date
   unreel bench [FOLDER]                        where the time of training goes on this machine, and what to change
   unreel report RUN                            write RUN/report.html again
   unreel inflate FILE --out ENCODER            make a video encoder of an image network's weights
@@ -84,6 +86,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "compare": compare_command,
     "data": data_command,
     "embed": embed_command,
+    "index": index_command,
     "bench": bench_command,
     "report": report_command,
     "inflate": inflate_command,

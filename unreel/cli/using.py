@@ -1,12 +1,16 @@
-"""`unreel embed` and `unreel inflate`: an encoder at work."""
+"""`unreel embed`, `unreel index` and `unreel inflate`: an encoder at work."""
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from unreel.cli.terminal import escape, parse, progress, stderr
+from unreel.errors import InputError
+
+if TYPE_CHECKING:
+    from unreel.api.storing import Stored
 
 
 @dataclasses.dataclass
@@ -18,17 +22,23 @@ class EmbedArgs:
     source: Positional[Path]
     """A video, a folder, a text file of paths, or a CSV."""
     out: Path
-    """The Parquet file to write."""
+    """A Parquet file to write, or a folder to keep up to date: FOLDER/parts/*.parquet."""
     per: Literal["video", "clip"] = "video"
     """A row per video, or per clip."""
     num_clips: int = 10
     """Clips per video, evenly spread."""
+    devices: int = 1
+    """Processes that fill a folder. torchrun and SLURM say it for themselves."""
     allow_import: bool = False
     """Import, and so run, the network of your own that the checkpoint names."""
 
 
 def embed_command(args: list[str]) -> int:
     given = parse(EmbedArgs, args, "embed")
+    if given.out.suffix != ".parquet":
+        return embed_into_store(given)
+    if given.devices > 1:
+        raise InputError(f"--devices {given.devices} fill a folder; {given.out} is one file, written by one process")
     from unreel.api import embed
 
     with progress("embedding") as advance:
@@ -37,6 +47,54 @@ def embed_command(args: list[str]) -> int:
     for path, reason in failed:
         stderr.print(escape(f"left out {path}: {reason}"))
     print(f"{given.out}: {count} rows" + (f", {len(failed)} files left out" if failed else ""))
+    return 0
+
+
+def embed_into_store(given: EmbedArgs) -> int:
+    from unreel.api.storing import Labour, fill_store
+    from unreel.search.clip_choice import EvenClips
+
+    choice = EvenClips(given.per, given.num_clips)
+    labour = Labour(given.devices, given.allow_import, progress)
+    return stored(given.out, fill_store(given.run, given.source, given.out, choice, labour))
+
+
+@dataclasses.dataclass
+class IndexArgs:
+    """Vectors of clips that slide over every video, with their seconds, in a folder that is kept up to date."""
+
+    run: Positional[Path]
+    """A run, or one of its checkpoints."""
+    source: Positional[Path]
+    """A video, a folder, a text file of paths, or a CSV."""
+    out: Path
+    """The index, a folder: INDEX/parts/*.parquet."""
+    length_s: float = 0.0
+    """Seconds of a clip; 0 means as many as the encoder was trained with."""
+    hop_s: float = 0.0
+    """Seconds from one clip to the next; 0 means half a clip."""
+    devices: int = 1
+    """Processes. torchrun and SLURM say it for themselves."""
+    allow_import: bool = False
+    """Import, and so run, the network of your own that the checkpoint names."""
+
+
+def index_command(args: list[str]) -> int:
+    given = parse(IndexArgs, args, "index")
+    from unreel.api.storing import Labour, fill_store
+    from unreel.search.clip_choice import EveryMoment
+
+    choice = EveryMoment(given.length_s, given.hop_s)
+    labour = Labour(given.devices, given.allow_import, progress)
+    return stored(given.out, fill_store(given.run, given.source, given.out, choice, labour))
+
+
+def stored(out: Path, found: "Stored") -> int:
+    """Say what a store holds now; of several processes the first one says it."""
+    if found.rank == 0:
+        new = f", {found.embedded} contents newly embedded" if found.embedded else ", nothing had to be embedded"
+        lost = f"; {len(found.left_out)} files left out, see {out / 'left_out.csv'}" if found.left_out else ""
+        print(f"{out}: {found.rows} rows of {found.videos} videos{new}{lost}")
     return 0
 
 

@@ -141,6 +141,17 @@ def encode(
     Instances that can't be decoded are handed to `on_failure(path, reason)` and left out.
     """
     clips = InstanceClips(instances, encoder.spec.clip, encoder.spec.views.resize_hw, num_clips)
+    return encode_clips(encoder, clips, layer, workers, on_failure)
+
+
+def encode_clips(
+    encoder: Encoder,
+    clips: InstanceClips,
+    layer: str = "pooled",
+    workers: int = 0,
+    on_failure: Callable[[str, str], None] | None = None,
+) -> Iterator[Encoded]:
+    """`encode` for clips that are chosen in another way."""
     sample: Sample
     for sample in sequential_loader(clips, workers):
         if sample.frames is None or sample.spans_s is None:
@@ -157,6 +168,22 @@ def joined(views: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate(parts, axis=1) / np.sqrt(len(parts), dtype=np.float32)
 
 
+def refuse_choice(per: str, num_clips: int) -> None:
+    """Raise InputError for rows that there are not."""
+    if per not in ("video", "clip"):
+        raise InputError(f"embeddings are per 'video' or per 'clip', not per '{per}'")
+    if num_clips < 1:
+        raise InputError(f"num_clips must be at least 1, got {num_clips}")
+
+
+def embedded(item: Encoded, per: str) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors (K, D) and seconds (K, 2) of one instance: of the mean of its clips, K is 1, or of each clip."""
+    if per == "clip":
+        return joined(item.views), item.spans_s
+    whole_s = np.array([(item.spans_s[:, 0].min(), item.spans_s[:, 1].max())])
+    return joined({n: v.mean(axis=0, keepdims=True) for n, v in item.views.items()}), whole_s
+
+
 def embed_instances(
     encoder: Encoder,
     instances: Sequence[Instance],
@@ -167,21 +194,15 @@ def embed_instances(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:
     """Embeddings of instances, one row per instance (mean of its clips) or per clip."""
-    if per not in ("video", "clip"):
-        raise InputError(f"embeddings are per 'video' or per 'clip', not per '{per}'")
-    if num_clips < 1:
-        raise InputError(f"num_clips must be at least 1, got {num_clips}")
+    refuse_choice(per, num_clips)
     rows: list[np.ndarray] = []
     spans: list[Any] = []
     who: list[Instance] = []
     for item in encode(encoder, instances, num_clips, workers=workers, on_failure=on_failure):
-        views = item.views if per == "clip" else {n: v.mean(axis=0, keepdims=True) for n, v in item.views.items()}
-        vectors = joined(views)
+        vectors, spans_s = embedded(item, per)
         rows.append(vectors)
-        instance = instances[item.index]
-        whole = [(item.spans_s[:, 0].min(), item.spans_s[:, 1].max())]
-        spans.extend(item.spans_s if per == "clip" else whole)
-        who.extend([instance] * len(vectors))
+        spans.extend(spans_s)
+        who.extend([instances[item.index]] * len(vectors))
         if on_progress is not None:
             on_progress(item.index + 1, len(instances))
     spans_N2 = np.array(spans, dtype=np.float64).reshape(-1, 2)

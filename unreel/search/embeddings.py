@@ -1,9 +1,13 @@
-"""Embeddings on disk: one Parquet file that pandas, DuckDB and Polars open, and that says which encoder made it."""
+"""Embeddings on disk: Parquet that pandas, DuckDB and Polars open, and that says which encoder made it.
+
+A file is written here, a folder of them, made in many runs and processes, by store.py; both are read here.
+"""
 
 import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,8 @@ from unreel.types import Embeddings
 
 KEY = b"unreel"
 COLUMNS = ("path", "start_s", "end_s", "label", "embedding")
+HASH = "content_hash"
+ABOUT, PARTS = "store.json", "parts"  # of a store
 
 
 def describe(encoder: Encoder) -> dict[str, Any]:
@@ -36,13 +42,21 @@ def encoder_hash(encoder: Encoder) -> str:
 def write(embeddings: Embeddings, path: Path, metadata: dict[str, Any] | None = None) -> None:
     """Write a Parquet file of columns path, start_s, end_s, label and embedding, with `metadata` kept as JSON.
 
-    The file appears whole or not at all. Raises DiskError when it can't be written.
+    A column content_hash follows where the embeddings have them. The file appears whole or not at all. Raises DiskError
+    when it can't be written.
     """
-    table = _table(embeddings).replace_schema_metadata({KEY: json.dumps(metadata or {}).encode()})
+    write_table(_table(embeddings).replace_schema_metadata({KEY: json.dumps(metadata or {}).encode()}), path)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write Parquet with checksums, whole or not at all, so that it outlasts a power cut. Raises DiskError."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, aside, compression="zstd")
+        words = ["path", "label", HASH]  # which repeat, as vectors do not
+        pq.write_table(table, aside, compression="zstd", use_dictionary=words, write_page_checksum=True)
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())
         os.replace(aside, path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -62,12 +76,53 @@ def _table(embeddings: Embeddings) -> pa.Table:
         pa.array(embeddings.labels or [""] * count, pa.string()),
         pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), max(1, vectors.shape[1])),
     ]
-    return pa.Table.from_arrays(columns, names=list(COLUMNS))
+    table = pa.Table.from_arrays(columns, names=list(COLUMNS))
+    if embeddings.content_hashes:
+        table = table.append_column(HASH, pa.array(embeddings.content_hashes, pa.string()))
+    return table
 
 
 def read(path: Path) -> Embeddings:
-    """Embeddings as they were written. Raises InputError for a file that is missing, damaged or something else."""
-    table = _open(path)
+    """Embeddings of a file as they were written, or all of a store (store.py), whose rows know their content hash.
+
+    Raises InputError for a file or folder that is missing, damaged or something else.
+    """
+    return concatenated(list(read_parts(path)))
+
+
+def read_parts(path: Path) -> Iterator[Embeddings]:
+    """`read` one file at a time, for what need not be in memory at once."""
+    for file in files(path):
+        yield _embeddings(file, read_table(file))
+
+
+def concatenated(parts: Sequence[Embeddings]) -> Embeddings:
+    """All rows of one or more, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Embeddings(
+        vectors=np.concatenate([part.vectors for part in parts]),
+        paths=[row for part in parts for row in part.paths],
+        start_s=np.concatenate([part.start_s for part in parts]),
+        end_s=np.concatenate([part.end_s for part in parts]),
+        labels=[row for part in parts for row in part.labels],
+        content_hashes=[row for part in parts for row in part.content_hashes],
+    )
+
+
+def files(path: Path) -> list[Path]:
+    """The Parquet files of embeddings: the file itself, or the parts of a store, at least one. Raises InputError."""
+    if not path.is_dir():
+        return [path]
+    if not (path / ABOUT).is_file():
+        raise InputError(f"{path}: no embeddings to read there (no {ABOUT}); run `unreel embed` first")
+    parts = sorted((path / PARTS).glob("*.parquet"))
+    if not parts:
+        raise InputError(f"{path}: no embeddings in it yet; run `unreel embed` again, which goes on with it")
+    return parts
+
+
+def _embeddings(path: Path, table: pa.Table) -> Embeddings:
     embedding = table["embedding"].combine_chunks()
     if not pa.types.is_fixed_size_list(embedding.type):
         raise InputError(f"{path}: its embedding column is {embedding.type}, not vectors of one length")
@@ -78,27 +133,32 @@ def read(path: Path) -> Embeddings:
         start_s=table["start_s"].to_numpy(),
         end_s=table["end_s"].to_numpy(),
         labels=table["label"].to_pylist(),
+        content_hashes=table[HASH].to_pylist() if HASH in table.column_names else [],
     )
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """What `write` was told about the encoder; header only. Raises InputError."""
     try:
-        return json.loads((pq.read_schema(path).metadata or {}).get(KEY, b"{}"))
+        return json.loads((pq.read_schema(files(path)[0]).metadata or {}).get(KEY, b"{}"))
     except (OSError, pa.ArrowInvalid, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
-def _open(path: Path) -> pa.Table:
+def read_table(path: Path, columns: Sequence[str] = ()) -> pa.Table:
+    """These columns of a Parquet file of embeddings, or all, once it is known to be one. Raises InputError."""
     try:
-        table = pq.read_table(path)
+        names = pq.read_schema(path).names
+        missing = [name for name in columns or COLUMNS if name not in names]
+        if not missing:
+            return pq.read_table(path, columns=list(columns) or None, page_checksum_verification=True)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
-    missing = [name for name in COLUMNS if name not in table.column_names]
-    if missing:
-        raise InputError(f"{path}: not embeddings of unreel, it has no column {', '.join(missing)}")
-    return table
+    raise InputError(f"{path}: not embeddings of unreel, it has no column {', '.join(missing)}")
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: no embeddings to read there ({str(error).splitlines()[0]}); run `unreel embed` first")
+    why = str(error).splitlines()[0]
+    if path.parent.name == PARTS:
+        return InputError(f"{path}: a damaged part ({why}). Remove it, and the command that filled it makes it again")
+    return InputError(f"{path}: no embeddings to read there ({why}); run `unreel embed` first")

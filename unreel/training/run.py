@@ -36,8 +36,8 @@ def refuse_existing(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def alone_in(run: Path) -> Iterator[None]:
-    """One process writes into a run. Raises RunError while another does; a crash leaves no lock behind.
+def alone_in(run: Path, doing: str = "trains") -> Iterator[None]:
+    """One process writes into a run or a store. Raises RunError while another does; a crash leaves no lock behind.
 
     The lock is the system's, and not handed on to loader processes, so it is gone with the process that took it.
     """
@@ -52,7 +52,7 @@ def alone_in(run: Path) -> Iterator[None]:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 lock.seek(0)
                 who = lock.read().strip()
-                raise RunError(f"{run}: another unreel trains in it ({who}); wait for it or stop it") from error
+                raise RunError(f"{run}: another unreel {doing} in it ({who}); wait for it or stop it") from error
             # a file system without locks: nobody can be kept out
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {platform.node()}\n")

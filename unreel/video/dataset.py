@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from unreel.video.frame_cache import FrameCache
 from unreel.video.intervals import Interval
 from unreel.video.order import Batches, generator
 from unreel.video.watch import Watch
+
+WATCH_S = 0.5
 
 
 @dataclass
@@ -176,6 +179,14 @@ def _quiet_worker(_worker: int) -> None:
     """One thread each; Ctrl-C is the main process's to handle."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Torch's own watch would wait for ever to hand over a sample that the killed parent never takes."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(1)
 
 
 def most_batches(workers: int, ahead: int) -> int:

@@ -1,0 +1,447 @@
+"""A store follows its files by content: nothing is embedded twice, nothing is left behind, nothing is mixed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from commands import refused, succeeds
+from videos import encode
+
+from unreel.api import embed, storing
+from unreel.api.storing import fill_store
+from unreel.errors import DiskError, InputError, NonFiniteError, RunError
+from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
+from unreel.search import embeddings, filling, store
+from unreel.search.clip_choice import EvenClips
+from unreel.search.embeddings import read, read_metadata
+from unreel.training.team import ALONE
+from unreel.video.clips import ClipSpec
+from unreel.views.recipe import ViewSpec
+
+TWO = EvenClips("clip", 2)
+
+
+def make_encoder(folder: Path, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    folder.mkdir()
+    save_encoder(Encoder(EncoderSpec("tiny", "iic", ClipSpec(4, lead_in=1), ViewSpec(size=32))).eval(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_encoder(tmp_path_factory.mktemp("encoder") / "e")
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("originals")
+    for n in range(8):
+        encode(folder / f"{n}.mp4", 12 + n)
+    return folder
+
+
+@pytest.fixture
+def videos(originals: Path, tmp_path: Path) -> Path:
+    """Six of them, to be moved and spoiled."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for n in range(6):
+        shutil.copy(originals / f"{n}.mp4", folder)
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture(autouse=True)
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """One entry for each video that went through an encoder; parts of two videos, no loader processes."""
+    seen: list[int] = []
+    features = Encoder.features
+
+    def counted(self: Encoder, frames: torch.Tensor, layer: str = "pooled") -> Any:
+        seen.append(len(frames))
+        return features(self, frames, layer)
+
+    monkeypatch.setattr(Encoder, "features", counted)
+    monkeypatch.setattr(filling, "PART_VIDEOS", 2)
+    monkeypatch.setattr(storing, "joined", lambda _devices: (ALONE, torch.device("cpu"), 0))
+    yield seen
+
+
+def rows(folder: Path) -> dict[tuple[str, float], tuple[float, str, str, bytes]]:
+    """Every row by path and start; two of one are an error."""
+    e = read(folder)
+    columns = zip(e.paths, e.start_s, e.end_s, e.labels, e.content_hashes, e.vectors, strict=True)
+    found = {(path, start): (end, label, h, vector.tobytes()) for path, start, end, label, h, vector in columns}
+    assert len(found) == len(e)
+    return found
+
+
+def afresh(encoder: Path, source: Path, tmp_path: Path) -> dict[tuple[str, float], tuple[float, str, str, bytes]]:
+    """What a store made at one go holds."""
+    new = tmp_path / "afresh"
+    shutil.rmtree(new, ignore_errors=True)
+    fill_store(encoder, source, new, TWO)
+    return rows(new)
+
+
+# --- what is written
+
+
+def test_rows_are_those_of_a_file(encoder: Path, videos: Path, tmp_path: Path, out: Path) -> None:
+    count, left_out = embed(encoder, videos, out, "clip", 2)
+    embed(encoder, videos, tmp_path / "e.parquet", "clip", 2)
+    one, many = read(tmp_path / "e.parquet"), read(out)
+    assert (count, left_out) == (12, []) and many.paths == one.paths and many.labels == one.labels
+    np.testing.assert_array_equal(many.vectors, one.vectors)
+    np.testing.assert_array_equal(many.start_s, one.start_s)
+    np.testing.assert_array_equal(many.end_s, one.end_s)
+    assert read_metadata(out)["encoder_hash"] == read_metadata(tmp_path / "e.parquet")["encoder_hash"]
+
+
+def test_the_folder_is_plain_parquet_of_whole_videos(encoder: Path, videos: Path, out: Path) -> None:
+    fill_store(encoder, videos, out, TWO)
+    assert sorted(p.name for p in out.iterdir()) == ["files.parquet", "left_out.csv", "lock", "parts", "store.json"]
+    parts = [pq.read_table(part) for part in sorted((out / "parts").iterdir())]
+    assert [len(set(part["path"].to_pylist())) for part in parts] == [2, 2, 2]
+    table = pq.read_table(out / "parts")
+    assert table.num_rows == 12
+    assert table.column_names == ["path", "start_s", "end_s", "label", "embedding", "content_hash"]
+    assert json.loads((out / "store.json").read_text())["clips"] == {"per": "clip", "num_clips": 2}
+
+
+@pytest.mark.parametrize("limit, value", [("PART_VIDEOS", 3), ("PART_BYTES", 5 * 256 * 4), ("PART_S", 0.0)])
+def test_a_part_is_full_by_videos_bytes_or_time(
+    limit: str, value: float, encoder: Path, videos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "PART_VIDEOS", 100)
+    monkeypatch.setattr(filling, limit, value)
+    fill_store(encoder, videos, out, TWO)
+    assert len(store.part_files(out)) == {"PART_VIDEOS": 2, "PART_BYTES": 2, "PART_S": 6}[limit]
+
+
+# --- what is followed
+
+
+def test_a_second_run_does_nothing(
+    encoder: Path, videos: Path, out: Path, calls: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_store(encoder, videos, out, TWO)
+    before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in store.part_files(out)}
+    calls.clear()
+    monkeypatch.setattr("unreel.video.known_files.content_hash", lambda path: pytest.fail(f"{path} was read again"))
+    again = fill_store(encoder, videos, out, TWO)
+    assert not calls and (again.rows, again.videos, again.embedded) == (12, 6, 0)
+    assert {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in store.part_files(out)} == before
+
+
+def test_new_changed_moved_and_deleted(
+    encoder: Path, originals: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
+) -> None:
+    fill_store(encoder, videos, out, TWO)
+    calls.clear()
+    shutil.copy(originals / "6.mp4", videos / "new.mp4")
+    shutil.copy(originals / "7.mp4", videos / "0.mp4")  # changed
+    (videos / "below").mkdir()
+    (videos / "1.mp4").rename(videos / "below" / "moved.mp4")
+    (videos / "2.mp4").unlink()
+    done = fill_store(encoder, videos, out, TWO)
+    assert len(calls) == 2 and (done.embedded, done.videos) == (2, 6)
+    assert rows(out) == afresh(encoder, videos, tmp_path)
+
+
+def test_two_that_change_places_and_one_that_is_only_touched(
+    encoder: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
+) -> None:
+    fill_store(encoder, videos, out, TWO)
+    calls.clear()
+    (videos / "0.mp4").rename(videos / "x")
+    (videos / "5.mp4").rename(videos / "0.mp4")
+    (videos / "x").rename(videos / "5.mp4")
+    os.utime(videos / "3.mp4", ns=(1, 1))
+    fill_store(encoder, videos, out, TWO)
+    assert not calls and rows(out) == afresh(encoder, videos, tmp_path)
+
+
+def test_equal_files_are_embedded_once_and_each_has_rows(
+    encoder: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
+) -> None:
+    shutil.copy(videos / "3.mp4", videos / "twin.mp4")
+    done = fill_store(encoder, videos, out, TWO)
+    assert len(calls) == 6 and (done.rows, done.videos, done.embedded) == (14, 7, 6)
+    shutil.copy(videos / "3.mp4", videos / "a third.mp4")
+    (videos / "3.mp4").unlink()
+    fill_store(encoder, videos, out, TWO)
+    assert len(calls) == 6
+    assert {Path(path).name for path, _ in rows(out)} >= {"twin.mp4", "a third.mp4"}
+    assert rows(out) == afresh(encoder, videos, tmp_path)
+    for name in ("twin.mp4", "a third.mp4"):
+        (videos / name).unlink()
+    assert fill_store(encoder, videos, out, TWO).videos == 5
+
+
+def test_labels_follow_the_layout(encoder: Path, videos: Path, out: Path, calls: list[int]) -> None:
+    fill_store(encoder, videos, out, TWO)
+    calls.clear()
+    for n in range(6):
+        folder = videos / f"class {n % 2}"
+        folder.mkdir(exist_ok=True)
+        (videos / f"{n}.mp4").rename(folder / f"{n}.mp4")
+    fill_store(encoder, videos, out, TWO)
+    assert not calls and {label for _, label, _, _ in rows(out).values()} == {"class 0", "class 1"}
+    assert all(Path(path).parent.name == row[1] for (path, _), row in rows(out).items())
+
+
+def test_another_source_adds_and_takes_nothing(
+    encoder: Path, originals: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
+) -> None:
+    fill_store(encoder, videos, out, TWO)
+    (tmp_path / "list.txt").write_text(f"{originals / '7.mp4'}\n{videos / '0.mp4'}\n{originals / '6.mp4'}\n")
+    assert fill_store(encoder, tmp_path / "list.txt", out, TWO).videos == 8
+    assert fill_store(encoder, videos / "4.mp4", out, TWO).videos == 8
+    assert fill_store(encoder, videos, out, TWO).videos == 8
+    (tmp_path / "list.txt").write_text(f"{originals / '7.mp4'}\n")
+    assert fill_store(encoder, tmp_path / "list.txt", out, TWO).videos == 7, "the list named 6.mp4, and does no more"
+    (videos / "0.mp4").unlink()
+    assert fill_store(encoder, videos, out, TWO).videos == 6
+    assert len(calls) == 8
+
+
+def test_a_file_of_a_list_that_lay_in_the_folder_leaves_with_it(
+    encoder: Path, originals: Path, videos: Path, tmp_path: Path, out: Path
+) -> None:
+    hidden = videos / ".hidden.mp4"  # which the folder itself would not name
+    shutil.copy(originals / "7.mp4", hidden)
+    (tmp_path / "list.txt").write_text(f"{hidden}\n{videos / '0.mp4'}\n")
+    fill_store(encoder, tmp_path / "list.txt", out, TWO)
+    assert fill_store(encoder, videos, out, TWO).videos == 7
+    hidden.unlink()
+    (videos / "0.mp4").unlink()
+    assert fill_store(encoder, videos, out, TWO).videos == 5
+
+
+def test_a_folder_that_is_empty_just_now_takes_nothing(encoder: Path, videos: Path, out: Path) -> None:
+    fill_store(encoder, videos, out, TWO)
+    before = rows(out)
+    videos.rename(videos.with_name("unmounted"))
+    videos.mkdir()
+    with pytest.raises(InputError, match="no video in it"):
+        fill_store(encoder, videos, out, TWO)
+    assert rows(out) == before
+
+
+# --- what is left out
+
+
+def test_bad_files_are_named_and_not_tried_again_until_they_change(
+    encoder: Path, originals: Path, videos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (videos / "bad.mp4").write_bytes(b"no video at all")
+    (videos / "bad too.mp4").write_bytes(b"no video at all")
+    os.mkfifo(videos / "pipe.mp4")
+    (videos / "gone.mp4").symlink_to(videos / "nowhere.mp4")
+    done = fill_store(encoder, videos, out, TWO)
+    reasons = {Path(path).name: why for path, why in done.left_out}
+    assert set(reasons) == {"bad.mp4", "bad too.mp4", "pipe.mp4", "gone.mp4"}
+    assert reasons["gone.mp4"] == "missing" and reasons["pipe.mp4"] == "unreadable: not a regular file"
+    assert reasons["bad.mp4"].startswith("not a video") and done.videos == 6
+    assert (out / "left_out.csv").read_text().count("\n") == 5 and not list(out.glob(".*"))
+    monkeypatch.setattr(
+        EvenClips, "rows", lambda _self, _encoder, videos, *_: pytest.fail(str(videos)) if videos else []
+    )
+    assert len(fill_store(encoder, videos, out, TWO).left_out) == 4
+    monkeypatch.undo()
+    shutil.copy(originals / "6.mp4", videos / "bad.mp4")
+    (videos / "pipe.mp4").unlink()
+    assert {Path(path).name for path, _ in fill_store(encoder, videos, out, TWO).left_out} == {
+        "bad too.mp4",
+        "gone.mp4",
+    }
+
+
+def test_what_was_unreadable_for_a_moment_is_tried_again(encoder: Path, videos: Path, out: Path) -> None:
+    fill_store(encoder, videos, out, TWO)
+    part = store.part_files(out)[0]
+    hash_ = read(out).content_hashes[0]
+    part.unlink()
+    store.note_left_out(out, "x", hash_, "unreadable: Stale file handle")
+    (out / ".left_out-y.csv").write_text("torn")  # by a kill
+    assert fill_store(encoder, videos, out, TWO).videos == 6
+
+
+def test_nothing_to_embed_is_an_error(encoder: Path, tmp_path: Path, out: Path) -> None:
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "bad.mp4").write_bytes(b"no video")
+    with pytest.raises(InputError, match=r"no video could be embedded; the first: .*bad\.mp4: not a video"):
+        fill_store(encoder, tmp_path / "v", out, TWO)
+
+
+def test_vectors_that_are_not_finite_are_refused(encoder: Path, videos: Path, tmp_path: Path, out: Path) -> None:
+    from unreel.models.encoder import load_encoder
+
+    broken = load_encoder(encoder)
+    with torch.no_grad():
+        next(broken.backbone.parameters()).fill_(float("nan"))
+    (tmp_path / "broken").mkdir()
+    save_encoder(broken, tmp_path / "broken")
+    with pytest.raises(NonFiniteError, match="not finite"):
+        fill_store(tmp_path / "broken", videos, out, TWO)
+    assert not store.part_files(out)
+
+
+# --- what is refused
+
+
+def test_another_encoder_and_another_choice(encoder: Path, videos: Path, tmp_path: Path, out: Path) -> None:
+    fill_store(encoder, videos, out, TWO)
+    before = rows(out)
+    other = make_encoder(tmp_path / "other", seed=1)
+    refused("embed", other, videos, "--out", out, says=("of another encoder", "--out"))
+    refused("embed", encoder, videos, "--out", out, "--per", "video", says=("per clip, num clips 2", "per video, num"))
+    assert rows(out) == before
+
+
+def test_folders_that_are_no_store(encoder: Path, videos: Path, tmp_path: Path, out: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letters.txt").write_text("")
+    (tmp_path / "file").write_text("")
+    refused("embed", encoder, videos, "--out", tmp_path / "mine", says=("letters.txt", "is no store"))
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["letters.txt"]
+    refused("embed", encoder, videos, "--out", tmp_path / "file", says=("is a file",))
+    refused("embed", encoder, videos, "--out", tmp_path / "file" / "below", says=("can't be made",))
+    fill_store(encoder, videos, out, TWO)
+    about = (out / "store.json").read_text()
+    (out / "store.json").unlink()
+    refused("embed", encoder, videos, "--out", out, says=("half a store", "store.json is missing"))
+    with pytest.raises(InputError, match=r"no store\.json"):
+        read(out)
+    (out / "store.json").write_text(about.replace('"format": 1', '"format": 2'))
+    refused("embed", encoder, videos, "--out", out, says=("format 2", "reads format 1"))
+    (out / "store.json").write_text(about[:50])
+    refused("embed", encoder, videos, "--out", out, says=("store.json", "not what unreel wrote"))
+    (out / "store.json").write_text(about)
+    (out / "files.parquet").unlink()
+    with pytest.raises(InputError, match=r"files\.parquet: what is known of the files can't be read"):
+        fill_store(encoder, videos, out, TWO)
+    refused("embed", encoder, videos, "--out", tmp_path / "e.parquet", "--devices", 2, says=("one file",))
+
+
+def test_damaged_and_foreign_parts_are_named_and_made_again(
+    encoder: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
+) -> None:
+    fill_store(encoder, videos, out, TWO)
+    before, part = rows(out), store.part_files(out)[1]
+    part.write_bytes(part.read_bytes()[:-20])
+    refused("embed", encoder, videos, "--out", out, "--per", "clip", "--num-clips", 2, says=(part.name, "Remove it"))
+    with pytest.raises(InputError, match=part.name):
+        read(out)
+    calls.clear()
+    part.unlink()
+    fill_store(encoder, videos, out, TWO)
+    assert len(calls) == 2 and rows(out) == before
+    foreign = tmp_path / "foreign"
+    fill_store(make_encoder(tmp_path / "other", seed=1), videos, foreign, TWO)
+    shutil.copy(store.part_files(foreign)[0], out / "parts" / "0.parquet")
+    with pytest.raises(InputError, match=r"0\.parquet: a part of another encoder"):
+        fill_store(encoder, videos, out, TWO)
+
+
+def test_flipped_bits_in_vectors_are_found_on_reading(encoder: Path, videos: Path, out: Path) -> None:
+    fill_store(encoder, videos, out, TWO)
+    part = store.part_files(out)[0]
+    data = bytearray(part.read_bytes())
+    column = pq.ParquetFile(part).metadata.row_group(0).column(4)
+    data[column.data_page_offset + column.total_compressed_size // 2] ^= 1  # there is no dictionary before it
+    part.write_bytes(data)
+    with pytest.raises(InputError, match=part.name):
+        read(out)
+
+
+def test_rows_that_stand_twice_stay_once(encoder: Path, videos: Path, out: Path) -> None:
+    """As a process might leave behind that outlived its command."""
+    fill_store(encoder, videos, out, TWO)
+    before, part = rows(out), store.part_files(out)[0]
+    shutil.copy(part, part.with_name("later.parquet"))
+    (out / "parts" / ".half.parquet.7.part").write_bytes(b"half")
+    fill_store(encoder, videos, out, TWO)
+    assert rows(out) == before and not list((out / "parts").glob(".*"))
+
+
+def test_two_commands_in_one_store(encoder: Path, videos: Path, out: Path) -> None:
+    fill_store(encoder, videos, out, TWO)
+    hold = (
+        "import pathlib, sys, time; from unreel.training.run import alone_in\n"
+        "with alone_in(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold, out], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=f"another unreel writes in it .process {other.pid} on "):
+            fill_store(encoder, videos, out, TWO)
+        other.kill()
+        other.wait()
+    assert fill_store(encoder, videos, out, TWO).embedded == 0
+
+
+def test_a_full_disk_keeps_what_was_written(
+    encoder: Path, videos: Path, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, write_table, room = afresh(encoder, videos, tmp_path), pq.write_table, [2]
+
+    def full(table: Any, where: Path, **options: Any) -> None:
+        if Path(where).parent.name == "parts":
+            room[0] -= 1
+            if room[0] < 0:
+                Path(where).write_bytes(b"half")
+                raise OSError(28, "No space left on device")
+        write_table(table, where, **options)
+
+    monkeypatch.setattr(embeddings.pq, "write_table", full)
+    with pytest.raises(DiskError, match="No space left"):
+        fill_store(encoder, videos, out, TWO)
+    assert len(rows(out)) == 8 and not list((out / "parts").glob(".*"))
+    monkeypatch.setattr(embeddings.pq, "write_table", write_table)
+    assert fill_store(encoder, videos, out, TWO).embedded == 2 and rows(out) == wanted
+
+
+def test_the_command_says_what_is_there(encoder: Path, videos: Path, out: Path) -> None:
+    (videos / "bad.mp4").write_bytes(b"no video")
+    done = succeeds("embed", encoder, videos, "--out", out, "--num-clips", 1)
+    assert done.out == (
+        f"{out}: 6 rows of 6 videos, 6 contents newly embedded; 1 files left out, see {out / 'left_out.csv'}\n"
+    )
+    assert "nothing had to be embedded" in succeeds("embed", encoder, videos, "--out", out, "--num-clips", 1).out
+
+
+def test_a_packed_corpus_is_followed_too(
+    encoder: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
+) -> None:
+    corpus = tmp_path / "corpus"
+    succeeds("pack", videos, corpus, "--short-side", 32, "--workers", 1, "--no-gain")
+    fill_store(encoder, corpus, out, TWO)
+    assert len(calls) == 6 and all(path.startswith(f"{corpus}/00000.tar#") for path in read(out).paths)
+    assert fill_store(encoder, corpus, out, TWO).embedded == 0
+    packed = set(read(out).content_hashes)
+    again = fill_store(encoder, videos, out, TWO)
+    assert (again.videos, again.embedded) == (12, 0) and set(read(out).content_hashes) == packed, (
+        "packed of these files"
+    )
+
+
+def test_parts_can_be_read_one_at_a_time(encoder: Path, videos: Path, out: Path) -> None:
+    fill_store(encoder, videos, out, TWO)
+    parts = list(embeddings.read_parts(out))
+    assert [len(part) for part in parts] == [4, 4, 4]
+    np.testing.assert_array_equal(np.concatenate([part.vectors for part in parts]), read(out).vectors)

@@ -1,0 +1,166 @@
+"""A store that is killed, and one that several processes fill: the rows are those of one quiet process, to the bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from videos import encode
+
+from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
+from unreel.search.embeddings import read
+from unreel.video.clips import ClipSpec
+from unreel.views.recipe import ViewSpec
+
+VIDEOS = 14
+LAUNCHED = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_NTASKS")
+# The command with parts of two videos, slowed down so that a kill meets it at work, and telling what it embeds.
+SCRIPT = """
+import os, sys, time
+from unreel.cli import main
+from unreel.search import filling
+add = filling.Part.add
+def slow(part, content, vectors, spans):
+    add(part, content, vectors, spans)
+    with open(os.environ["SEEN"], "a") as file:
+        file.write(os.path.basename(content.files[0][0]) + "\\n")
+    if os.environ.get("FAIL") == os.path.basename(content.files[0][0]):
+        raise filling.NonFiniteError("made to fail")
+    time.sleep(float(os.environ.get("SLOW", "0")))
+filling.Part.add, filling.PART_VIDEOS = slow, 2
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder, videos with a bad one and a twin, the command, and a store made in one go."""
+    folder = tmp_path_factory.mktemp("place")
+    torch.manual_seed(0)
+    for name in ("encoder", "videos"):
+        (folder / name).mkdir()
+    save_encoder(
+        Encoder(EncoderSpec("tiny", "iic", ClipSpec(4, lead_in=1), ViewSpec(size=32))).eval(), folder / "encoder"
+    )
+    for n in range(VIDEOS):
+        encode(folder / "videos" / f"{n:02}.mp4", 10 + n)
+    (folder / "videos" / "05 bad.mp4").write_bytes(b"no video")
+    (folder / "videos" / "twin.mp4").write_bytes((folder / "videos" / "03.mp4").read_bytes())
+    (folder / "command.py").write_text(SCRIPT)
+    done = start(place=folder, out=folder / "whole")
+    _, error = done.communicate(timeout=300)
+    assert done.returncode == 0, error
+    assert len(rows(folder / "whole")) == VIDEOS + 1
+    return folder
+
+
+def start(
+    place: Path, out: Path, *options: object, launcher: tuple[str, ...] = (), **env: str
+) -> "subprocess.Popen[str]":
+    ours = {k: v for k, v in os.environ.items() if k not in LAUNCHED} | {"OMP_NUM_THREADS": "1"}
+    ours |= {"SEEN": f"{out}.seen"} | env
+    begin = launcher or (sys.executable,)
+    command = [*begin, place / "command.py", "embed", place / "encoder", place / "videos", "--out", out]
+    command += ["--num-clips", 2, *options]
+    return subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ours
+    )
+
+
+def seen(out: Path) -> list[str]:
+    path = Path(f"{out}.seen")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def rows(out: Path) -> set[tuple[object, ...]]:
+    e = read(out)
+    columns = zip(e.paths, e.start_s, e.end_s, e.labels, e.content_hashes, e.vectors, strict=True)
+    found = [(*row[:5], row[5].tobytes()) for row in columns]
+    assert len(set(found)) == len(found) == len({row[:2] for row in found})
+    return set(found)
+
+
+def wait_for(number: int, out: Path, process: "subprocess.Popen[str]") -> None:
+    """Until so many videos have been embedded."""
+    while len(seen(out)) < number:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_killed_on_the_way_it_goes_on_and_ends_the_same(kills: int, place: Path, tmp_path: Path) -> None:
+    chance, out = random.Random(kills), tmp_path / "store"
+    for kill in range(kills):
+        process = start(place, out, SLOW="0.1")
+        wait_for(len(seen(out)) + (chance.randint(1, 3) if kill < 3 else 1), out, process)
+        time.sleep(chance.random() * 0.2)
+        process.kill()
+        process.communicate()
+    last = start(place, out)
+    said, error = last.communicate(timeout=300)
+    assert last.returncode == 0 and f"{VIDEOS + 1} rows" in said and "1 files left out" in said, error
+    assert rows(out) == rows(place / "whole")
+    assert len(seen(out)) <= VIDEOS + 2 * kills, "a kill costs a part, which is two videos here"
+    assert {path.name for path in out.iterdir()} == {p.name for p in (place / "whole").iterdir()}
+    assert not list((out / "parts").glob(".*"))
+
+
+@pytest.mark.parametrize("launcher", [pytest.param("--devices", marks=pytest.mark.slow), "torchrun"])
+def test_two_processes_make_the_rows_of_one_and_each_video_once(launcher: str, place: Path, tmp_path: Path) -> None:
+    out, torchrun = tmp_path / "store", (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
+    by_option = launcher == "--devices"
+    done = start(place, out, *(("--devices", 2) if by_option else ()), launcher=() if by_option else torchrun)
+    said, error = done.communicate(timeout=300)
+    assert done.returncode == 0 and said.count("rows of") == 1, error
+    assert rows(out) == rows(place / "whole")
+    assert sorted(seen(out)) == sorted(seen(place / "whole"))
+    ranks = {part.name.split("-")[3] for part in (out / "parts").iterdir()}
+    assert ranks == {"00000", "00001"}
+    assert (out / "left_out.csv").read_text() == (place / "whole" / "left_out.csv").read_text()
+
+
+def test_the_first_of_two_killed_the_other_ends_and_one_goes_on(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    process = start(place, out, "--devices", 2, SLOW="0.5")
+    wait_for(3, out, process)
+    process.kill()
+    process.communicate(timeout=60)  # which ends once the other one and all loader processes have
+    before = len(seen(out))
+    time.sleep(1)
+    assert len(seen(out)) == before < VIDEOS, "nobody works on"
+    last = start(place, out)
+    _, error = last.communicate(timeout=300)
+    assert last.returncode == 0, error
+    assert rows(out) == rows(place / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("video", ["00.mp4", "01.mp4"])
+def test_one_that_fails_ends_all_with_its_error(video: str, place: Path, tmp_path: Path) -> None:
+    """The first content is the first process's, the second one the other's."""
+    done = start(place, tmp_path / "store", "--devices", 2, FAIL=video, SLOW="2")
+    _, error = done.communicate(timeout=300)
+    assert done.returncode in (2, -signal.SIGKILL), error
+    assert error.count("unreel: made to fail") == 1 and "Traceback" not in error
+    assert len(seen(tmp_path / "store")) < VIDEOS
+
+
+@pytest.mark.parametrize("by_the_first_of_two", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_refusal_is_said_once(by_the_first_of_two: bool, place: Path, tmp_path: Path) -> None:
+    """Before others are started, where that can be."""
+    (tmp_path / "mine.txt").write_text("")
+    out, options, says = tmp_path, [], "is no store"
+    if by_the_first_of_two:
+        out, options, says = place / "whole", ["--per", "clip"], "per video"
+    _, error = (done := start(place, out, "--devices", 2, *options)).communicate(timeout=300)
+    assert done.returncode == 2 and error.count("unreel:") == 1 and says in error, error
+
+
+def test_vectors_have_unit_length(place: Path) -> None:
+    np.testing.assert_allclose(np.linalg.norm(read(place / "whole").vectors, axis=1), 1, atol=1e-6)

@@ -1,0 +1,121 @@
+"""How the clips are chosen whose vectors are a store's rows; kept with the store, so that all its rows are alike."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from unreel.errors import InputError
+from unreel.models.encoder import Encoded, Encoder, embedded, encode, encode_clips, joined, refuse_choice
+from unreel.types import Instance
+from unreel.video.clips import MAX_FPS, ClipSpec
+from unreel.video.sliding import CHUNK, SlidingClips
+
+GROUP = 64  # videos whose further chunks wait for the first ones
+
+
+class Rows(NamedTuple):
+    """Of the video with this number: unit vectors (K, D) and seconds (K, 2)."""
+
+    video: int
+    vectors_KD: np.ndarray
+    spans_K2: np.ndarray
+
+
+class ClipChoice(Protocol):
+    """What a store asks: what to write down of the choice, and the rows of videos, in order, one video at a time."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+    def rows(
+        self,
+        encoder: Encoder,
+        videos: Sequence[Instance],
+        workers: int,
+        on_failure: Callable[[str, str], None],
+    ) -> Iterator[Rows]: ...
+
+
+@dataclass(frozen=True)
+class EvenClips:
+    """So many clips evenly spread over a video; a row for their mean or for each."""
+
+    per: Literal["video", "clip"] = "video"
+    num_clips: int = 10
+
+    def __post_init__(self) -> None:
+        refuse_choice(self.per, self.num_clips)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def rows(
+        self,
+        encoder: Encoder,
+        videos: Sequence[Instance],
+        workers: int,
+        on_failure: Callable[[str, str], None],
+    ) -> Iterator[Rows]:
+        for item in encode(encoder, videos, self.num_clips, workers=workers, on_failure=on_failure):
+            yield Rows(item.index, *embedded(item, self.per))
+
+
+@dataclass(frozen=True)
+class EveryMoment:
+    """Clips of `length_s` seconds, one every `hop_s`: by default the encoder's own length, and half of a clip."""
+
+    length_s: float = 0.0
+    hop_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 <= value < float("inf"):
+                raise InputError(f"{name} must be a number of seconds, or 0 for the usual, got {value}")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def spec(self, encoder: Encoder) -> ClipSpec:
+        """The encoder's clips, at the rate that makes them as long as asked for. Raises InputError."""
+        clip = encoder.spec.clip
+        if not self.length_s:
+            return clip
+        if clip.num_frames / self.length_s > MAX_FPS:
+            raise InputError(f"length_s {self.length_s}: clips have {clip.num_frames} frames; give a longer time")
+        return replace(clip, fps=clip.num_frames / self.length_s, stride_frames=0)
+
+    def rows(
+        self,
+        encoder: Encoder,
+        videos: Sequence[Instance],
+        workers: int,
+        on_failure: Callable[[str, str], None],
+    ) -> Iterator[Rows]:
+        def encoded(chunks: list[tuple[int, int]]) -> Iterator[Encoded]:
+            named = [(videos[video], number) for video, number in chunks]
+            clips = SlidingClips(named, self.spec(encoder), encoder.spec.views.resize_hw, self.hop_s)
+            return encode_clips(encoder, clips, workers=workers, on_failure=left_out)
+
+        def left_out(path: str, reason: str) -> None:
+            if path not in lost:  # a video of many chunks is left out once
+                lost.add(path)
+                on_failure(path, reason)
+
+        lost: set[str] = set()
+        for first in range(0, len(videos), GROUP):
+            group = range(first, min(first + GROUP, len(videos)))
+            long: dict[int, list[np.ndarray]] = {}
+            further: list[tuple[int, int]] = []
+            for item in encoded([(video, 0) for video in group]):
+                video, vectors = group[item.index], joined(item.views)
+                if len(vectors) == len(item.spans_s):
+                    yield Rows(video, vectors, item.spans_s)
+                else:
+                    long[video] = [vectors]
+                    further += [(video, number) for number in range(1, -(-len(item.spans_s) // CHUNK))]
+            for item in encoded(further):
+                video = further[item.index][0]
+                long[video].append(joined(item.views))
+                if sum(map(len, long[video])) == len(item.spans_s):
+                    yield Rows(video, np.concatenate(long.pop(video)), item.spans_s)
