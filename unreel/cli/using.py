@@ -86,7 +86,14 @@ def index_command(args: list[str]) -> int:
 
     choice = EveryMoment(given.length_s, given.hop_s)
     labour = Labour(given.devices, given.allow_import, progress)
-    return stored(given.out, fill_store(given.run, given.source, given.out, choice, labour))
+    found = fill_store(given.run, given.source, given.out, choice, labour)
+    stored(given.out, found)
+    if found.rank == 0:
+        from unreel.models.encoder import load_encoder
+        from unreel.search.index import bring_up_to_date
+
+        print(f"{given.out}: {bring_up_to_date(given.out, load_encoder(given.run, given.allow_import))}")
+    return 0
 
 
 def stored(out: Path, found: "Stored") -> int:

@@ -34,8 +34,15 @@ class Rows:
         labels = embeddings.labels or [""] * count
         if {len(hashes), len(labels), len(embeddings.start_s), len(embeddings.end_s)} != {count}:
             raise InputError(f"{count} rows, but {len(hashes)} hashes and {len(labels)} labels; embed the videos again")
-        (path_N, paths), (label_N, names), (content_N, _) = map(numbered, (embeddings.paths, labels, hashes))
-        return cls(paths, names, path_N, label_N, content_N, embeddings.start_s, embeddings.end_s)
+        return cls.named(embeddings.paths, labels, hashes, embeddings.start_s, embeddings.end_s)
+
+    @classmethod
+    def named(
+        cls, paths: Sequence[str], labels: Sequence[str], hashes: Sequence[str], start_s: np.ndarray, end_s: np.ndarray
+    ) -> "Rows":
+        """Rows by their names: path, label and hash of the content of each."""
+        (path_N, different), (label_N, names), (content_N, _) = map(numbered, (paths, labels, hashes))
+        return cls(different, names, path_N, label_N, content_N, start_s, end_s)
 
     def __len__(self) -> int:
         return len(self.path_N)

@@ -30,7 +30,7 @@ from unreel.video.known_files import Found
 
 FORMAT = 1
 FILES, LEFT_OUT = "files.parquet", "left_out.csv"
-OWN = {ABOUT, PARTS, FILES, LEFT_OUT, LOCK}
+OWN = {ABOUT, PARTS, FILES, LEFT_OUT, LOCK, "encoder", "vectors.npy", "nearest.faiss", "concepts"}  # see index.py
 PASSING = ("missing", "unreadable")  # reasons that may be another day's weather: tried again
 WHO = ("path", "label", HASH)
 

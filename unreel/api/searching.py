@@ -1,0 +1,91 @@
+"""Asking an index: examples in, hits with their seconds out; a few marks in, a concept out."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from unreel.errors import InputError
+from unreel.models.encoder import Encoder
+from unreel.search.concept import Concept, Marks, learn
+from unreel.search.example import example_vectors
+from unreel.search.hits import Hit, HitOptions, find
+from unreel.search.index import Index, open_index, query_encoder
+from unreel.search.query import examples, slider, weigh
+from unreel.search.rows import Filter, Stretch, not_own
+
+MOTION = {"rgb": 0, "residual": 1, "flow-u": 1, "flow-v": 1}  # which end of the slider a view stands at
+
+
+@dataclass(frozen=True)
+class Question:
+    """Like these and unlike those: stretches of videos, and rows of the index that were marked.
+
+    `motion` weighs appearance (0) against motion (1) where the encoder has views of both; `own` says what becomes of
+    what the examples themselves show: "keep", leave out the "clip", or the whole "video".
+    """
+
+    like: tuple[Stretch, ...] = ()
+    unlike: tuple[Stretch, ...] = ()
+    like_rows: tuple[int, ...] = ()
+    unlike_rows: tuple[int, ...] = ()
+    motion: float = 0.5
+    own: str = "clip"
+    filter: Filter = field(default_factory=Filter)
+
+
+def search(
+    index: str | Path | Index, question: Question, options: HitOptions | None = None, encoder: Encoder | None = None
+) -> list[Hit]:
+    """The best hits of an index for a question, best first. Raises UnreelError."""
+    index = index if isinstance(index, Index) else open_index(index)
+    if not question.like and not question.like_rows:
+        raise InputError("nothing to search with; name a video, or mark a hit")
+    if question.like or question.unlike:
+        encoder = encoder or query_encoder(index)
+    like_PD, unlike_MD = (
+        rows_and_examples(index, encoder, rows, stretches)
+        for rows, stretches in ((question.like_rows, question.like), (question.unlike_rows, question.unlike))
+    )
+    query_QD = weigh(examples(like_PD, unlike_MD, len(index.views)), view_weights(index, question.motion))
+    allowed_N = question.filter.allowed(index.rows) & not_own(index.rows, shown_by(index, question), question.own)
+    return find(index.nearest, index.rows, query_QD[0], options or HitOptions(), allowed_N, index.vectors)
+
+
+def rows_and_examples(
+    index: Index, encoder: Encoder | None, rows: tuple[int, ...], stretches: tuple[Stretch, ...]
+) -> np.ndarray:
+    """Vectors (P, D) of marked rows and of examples. Raises InputError for a row that the index does not have."""
+    wrong = [row for row in rows if not 0 <= row < len(index.rows)]
+    if wrong:
+        raise InputError(f"row {wrong[0]} is not in the index, which has {len(index.rows)}; it was indexed anew since")
+    found = [index.vectors(np.array(rows, np.int64))]
+    if stretches:
+        assert encoder is not None
+        found.append(example_vectors(encoder, stretches))
+    return np.concatenate(found)
+
+
+def view_weights(index: Index, motion: float) -> np.ndarray:
+    """A weight (V,) for each view of the index, by the slider; equal ones where all views are of one kind."""
+    ends, weight_2 = [MOTION[name] for name in index.views], slider(motion)
+    if len(set(ends)) < 2:
+        return np.ones(len(ends))
+    return np.array([weight_2[end] / ends.count(end) for end in ends])
+
+
+def shown_by(index: Index, question: Question) -> list[Stretch]:
+    """The stretches that the examples show, as the index names their files."""
+    rows = index.rows
+    marked = [Stretch(rows.path(r), float(rows.start_s[r]), float(rows.end_s[r])) for r in question.like_rows]
+    return [Stretch(str(Path(s.path).absolute()), s.start_s, s.end_s) for s in question.like] + marked
+
+
+def make_concept(index: str | Path | Index, name: str, marks: Marks) -> Concept:
+    """A concept out of marked rows, kept in the index as concepts/NAME.json. Raises UnreelError."""
+    index = index if isinstance(index, Index) else open_index(index)
+    if not name or Path(name).name != name or name.startswith("."):
+        raise InputError(f"'{name}' is no name for a concept; use letters, digits and dashes")
+    concept = learn(name, index.vectors_ND, marks, index.encoder_hash)
+    concept.save(index.folder / "concepts" / f"{name}.json")
+    return concept

@@ -1,0 +1,63 @@
+"""From examples to vectors: a video, some seconds of one, a picture or a strip of pictures side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from unreel.errors import InputError, VideoError
+from unreel.models.encoder import Encoder, embed_instances, joined
+from unreel.search.rows import Stretch
+from unreel.types import Instance
+from unreel.video.file import probe
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+CLIPS = 5  # of an example, evenly spread
+MAX_STRIP = 256  # pictures in a strip
+
+
+def example_vectors(encoder: Encoder, examples: Sequence[Stretch]) -> np.ndarray:
+    """A unit vector float32 (1, D) for each example, (P, D). Raises InputError for one that can't be used."""
+    return np.concatenate([one_example(encoder, example) for example in examples])
+
+
+def one_example(encoder: Encoder, example: Stretch) -> np.ndarray:
+    if not example.start_s < example.end_s:
+        raise InputError(
+            f"{example.path}: from {example.start_s:g} s to {example.end_s:g} s nothing is shown; give a later end"
+        )
+    if Path(example.path).suffix.lower() in PICTURES:
+        return strip_vector(encoder, example.path)
+    try:
+        length_s = probe(example.path).duration_s
+    except VideoError as error:
+        raise InputError(f"{example.path}: no video to search with ({error.reason} {error.detail})".rstrip()) from error
+    if example.start_s >= length_s:
+        raise InputError(f"{example.path}: it ends at {length_s:g} s, so nothing begins at {example.start_s:g} s")
+    failed: list[str] = []
+    moment = Instance(str(example.path), 0, example.start_s, example.end_s)
+    found = embed_instances(encoder, [moment], CLIPS, "video", 0, lambda _path, why: failed.append(why))
+    if not len(found):
+        raise InputError(f"{example.path}: no video to search with ({failed[0]})")
+    return found.vectors
+
+
+def strip_vector(encoder: Encoder, path: str) -> np.ndarray:
+    """A clip whose frames are the squares of a picture from left to right, each shown for as long as it takes.
+
+    A picture that is no wider than one and a half squares is one frame, which never moves.
+    """
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise InputError(f"{path}: no picture that can be read")
+    count = min(MAX_STRIP, max(1, round(picture.shape[1] / picture.shape[0])))
+    height, width = encoder.spec.views.resize_hw
+    edges = np.linspace(0, picture.shape[1], count + 1).round().astype(int)
+    squares = [picture[:, a:b, ::-1] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    frames = np.stack([cv2.resize(s, (width, height), interpolation=cv2.INTER_AREA) for s in squares])
+    span = encoder.spec.clip.span
+    shown = frames[np.arange(span) * count // span]
+    views = encoder.features(torch.from_numpy(shown[None].copy()))
+    return joined({name: rows.float().cpu().numpy() for name, rows in views.items()})
