@@ -62,7 +62,8 @@ def pack(
 ) -> Packed:
     """Pack the videos of a folder or list into OUT, or go on with what was stopped; the originals stay as they are.
 
-    A video, or piece of one, that ends the process that reads it or exceeds the limits is quarantined. Raises InputError when nothing can be packed or OUT holds something else, DiskError when it can't be written.
+    A video, or piece of one, that ends the process that reads it or exceeds the limits is quarantined. Raises
+    InputError when nothing can be packed or OUT holds something else, DiskError when it can't be written.
     """
     settings, out = settings or PackSettings(), Path(out)
     check_settings(settings, workers)

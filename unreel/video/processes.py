@@ -132,9 +132,9 @@ def each_done(
         crew.close()
 
 
-def alone(work: Callable[..., R], *arguments: Any, limits: Limits = Limits()) -> R | Ended:  # noqa: B008  # frozen
+def alone(work: Callable[..., R], *arguments: Any) -> R | Ended:
     """`work(*arguments)` in a process of its own. Raises what `work` raises."""
-    ((_, answer),) = each_done(_applied, [None], (work, *arguments), 1, lambda _: limits)
+    ((_, answer),) = each_done(_applied, [None], (work, *arguments), 1, lambda _: Limits())
     return answer
 
 
@@ -213,7 +213,7 @@ class _Crew(Generic[J, R]):
         child.task = None
         if error is not None:
             raise error
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     def _died(self, child: _Child[J], task: _Task[J]) -> Ended | None:
         child.process.join(WATCH_S)

@@ -30,7 +30,7 @@ class Watch:
 
     @contextlib.contextmanager
     def at(self, index: int) -> Iterator[None]:
-        """Say what this process is at, within its limits; in the main process nobody would look, and it must not die."""
+        """Say what this process is at, within its limits; the main process must not die, and nobody looks at it."""
         worker = get_worker_info()
         if worker is None:
             yield
