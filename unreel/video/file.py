@@ -84,7 +84,8 @@ def probe(path: str | Path) -> VideoInfo:
         rotation, stated, fps = _rotation(frame), stream.average_rate, index.fps
         height, width = _upright(frame.height, frame.width, rotation)
         # Stamps are often rounded to milliseconds: the header is more exact where the two agree.
-        fps = float(stated) if stated and (len(index.order) == 1 or abs(stated / fps - 1) < 0.01) else fps
+        alone = len(index.order) == 1 and 1 / MAX_FRAME_S <= (stated or 0) <= MAX_FPS
+        fps = float(stated) if stated and (alone or abs(stated / fps - 1) < 0.01) else fps
         return VideoInfo(
             codec=stream.codec.canonical_name,
             width=width,
