@@ -6,6 +6,7 @@ that they begin within milliseconds and import nothing anew.
 """
 
 import contextlib
+import gc
 import itertools
 import multiprocessing
 import os
@@ -96,7 +97,8 @@ def bounded(limits: Limits) -> Iterator[None]:
 def _data_bytes() -> int | None:
     """Private memory of this process as RLIMIT_DATA counts it; None where the system does not tell."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[5]) * resource.getpagesize()
     except (OSError, IndexError, ValueError):
         return None
 
@@ -267,6 +269,7 @@ def _serve(line: Connection, work: Callable[..., Any], arguments: tuple[Any, ...
 
 def _begin(parent: int) -> None:
     """Ctrl-C is the parent's to handle; when the parent is killed, so is this process; a crash leaves no core file."""
+    gc.freeze()  # else collecting writes to all that the fork shares with the parent, and copies it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
