@@ -95,12 +95,17 @@ def test_duplicated_content_is_named_and_used_once(tmp_path: Path) -> None:
 def test_how_much_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: str, seconds: int, full: bool, shots: bool
 ) -> None:
-    asked: list[object] = []
-    monkeypatch.setattr("unreel.video.file.check", lambda path, full: asked.append(full))
-    monkeypatch.setattr("unreel.video.manifest.shot_changes", lambda path: asked.append("shots") or [1.0])
+    told = tmp_path / "told.txt"  # by the process that looks
+
+    def tell(what: object) -> None:
+        with told.open("a") as out:
+            out.write(f"{what}\n")
+
+    monkeypatch.setattr("unreel.video.file.check", lambda path, full: tell(full))
+    monkeypatch.setattr("unreel.video.manifest.shot_changes", lambda path: tell("shots") or [1.0])
     encode(tmp_path / "a.mp4", seconds, time_base=Fraction(1, 1))
     (video,) = inspect(tmp_path, check=check, shots=shots).videos  # type: ignore[arg-type]
-    assert asked == [full] + ["shots"] * (shots and seconds > 15)
+    assert told.read_text().split() == [str(full)] + ["shots"] * (shots and seconds > 15)
     assert video.shot_changes_s == ((1.0,) if shots and seconds > 15 else ())
 
 

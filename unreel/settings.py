@@ -69,11 +69,13 @@ class Settings:
     seed: int = 0
     """The only source of chance: same seed, same run, whatever the number of workers."""
     workers: int = -1
-    """Loader processes; -1 chooses: one for each core but one, at most 8."""
+    """Loader processes; -1 chooses: one for each core but one, at most 8. 0 decodes in the main process, which a crash
+    of the decoder then ends: for debugging."""
     batches_ahead: int = 2
     """Batches that each loader process prepares ahead; no more than that, and the one in use, are ever in memory."""
     file_limit_s: float = 300.0
-    """Seconds that a loader process may be at one video; then it is stopped and the video left out."""
+    """Seconds that a loader process may be at one video, and 2 more for each megabyte of it; then it is stopped and the
+    video left out. So is one that wants more than 4 GB of memory."""
     cache_mb: int = -1
     """Memory for decoded frames of short videos, shared by all loader processes; -1 chooses: what the videos need, at
     most a quarter of the free memory; 0 decodes every time."""

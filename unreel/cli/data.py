@@ -2,11 +2,14 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
 
 from unreel.cli.terminal import parse, progress
 from unreel.errors import InputError, unknown
+from unreel.video.processes import Limits
 
 
 @dataclasses.dataclass
@@ -19,6 +22,7 @@ class InspectArgs:
     """Folder for manifest.parquet and quarantine.csv; by default NAME.manifest in the working directory."""
     root: Path | None = None
     """Folder that the paths of a list are relative to; by default the list's own."""
+    limits: Annotated[Limits, OmitArgPrefixes, tyro.conf.arg(name="limits")] = dataclasses.field(default_factory=Limits)
 
 
 def inspect_command(args: list[str]) -> int:
@@ -26,7 +30,7 @@ def inspect_command(args: list[str]) -> int:
     from unreel.video.manifest import inspect, summary
 
     with progress("inspecting") as advance:
-        manifest = inspect(given.source, given.root, on_progress=advance)
+        manifest = inspect(given.source, given.root, on_progress=advance, limits=given.limits)
     out = given.out or Path(f"{given.source.resolve().name}.manifest")
     manifest.save(out)
     print(summary(manifest))

@@ -11,6 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from unreel.cli.terminal import escape, parse, progress, stderr
 from unreel.video.piece import PackSettings
+from unreel.video.processes import Limits
 
 if TYPE_CHECKING:
     from unreel.video.packing import Packed
@@ -35,6 +36,9 @@ class PackArgs:
     settings: Annotated[PackSettings, OmitArgPrefixes, tyro.conf.arg(name="pieces")] = dataclasses.field(
         default_factory=PackSettings
     )
+    limits: Annotated[Limits, OmitArgPrefixes, tyro.conf.arg(name="limits")] = dataclasses.field(
+        default_factory=lambda: Limits(file_limit_s=1800.0)
+    )
     gain: bool = True
     """Measure at the end what training gains, on a few videos."""
 
@@ -53,7 +57,8 @@ def pack_command(args: list[str]) -> int:
 
     with inspecting, contextlib.closing(packing):
         workers = given.workers or os.cpu_count() or 1
-        done = pack(given.source, given.out, given.settings, given.root, workers, inspecting.advance, advance)
+        what = (given.source, given.out, given.settings, given.root, workers)
+        done = pack(*what, inspecting.advance, advance, given.limits)
     for bad in done.quarantine[:10]:
         stderr.print(escape(f"left out {bad.path}: {bad.reason} {bad.detail}".rstrip()))
     if len(done.quarantine) > 10:

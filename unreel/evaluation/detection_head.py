@@ -14,7 +14,7 @@ from unreel.models.encoder import Encoder
 from unreel.models.roi import RoiHead
 from unreel.video.box_sets import DetectionSet
 from unreel.video.boxes import Keyframe
-from unreel.video.dataset import training_loader
+from unreel.video.dataset import surviving_loader
 from unreel.video.order import Batches, epoch_order, steps_per_epoch
 
 
@@ -92,7 +92,7 @@ def finetuned(
     steps = protocol.finetune_epochs * steps_per_epoch(len(keyframes), protocol.finetune_batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     batches = Batches(len(keyframes), protocol.finetune_batch_size, protocol.seed, 0, steps)
-    for batch in training_loader(clips_of(data, keyframes, encoder), batches, workers, pin_memory=False):
+    for batch in surviving_loader(clips_of(data, keyframes, encoder), batches, workers, pin_memory=False):
         mine = [keyframes[i] for i in batch.index_B.tolist()]
         if mine:
             logits_NK = head(box_vectors(encoder, batch.frames[:, 0], [k.boxes for k in mine]))

@@ -25,14 +25,14 @@ from unreel.evaluation.recipes import AUGMENTATIONS, Recipe, rate_at
 from unreel.models.encoder import EncoderSpec
 from unreel.training.optim import set_lr
 from unreel.types import Clips, Instance
-from unreel.video.dataset import InstanceClips, Sample, default_workers, sequential_loader, training_loader
+from unreel.video.dataset import InstanceClips, Sample, default_workers, sequential_loader, surviving_loader
 from unreel.video.order import Batches, steps_per_epoch, uniforms
 from unreel.views.augment import spread_crops
 from unreel.views.pair import augmented
 from unreel.views.recipe import make_view, to_float
 
 VALIDATION_CLIPS = 3
-FEW = 64  # up to so many validation videos are decoded once and by the main process
+FEW = 64  # up to so many validation videos are decoded by one process: more would take longer to begin
 Row = dict[str, float]
 
 
@@ -160,7 +160,7 @@ def batches(job: Job) -> Iterable[Clips]:
     one_clip = {"num_clips": 1, "seed": recipe.seed, "cache_mb": recipe.cache_mb}
     clips = InstanceClips(job.train, spec.clip, spec.views.resize_hw, **one_clip)  # type: ignore[arg-type]
     order = Batches(len(job.train), recipe.batch_size, recipe.seed, 0, job.total_steps)
-    return training_loader(clips, order, job.workers, pin_memory=job.device.type == "cuda")
+    return surviving_loader(clips, order, job.workers, pin_memory=job.device.type == "cuda")
 
 
 def one_step(job: Job, optimizer: torch.optim.Optimizer, clips: Clips, step: int) -> list[float]:
@@ -227,7 +227,7 @@ def end_of_epoch(job: Job, losses: Sequence[float]) -> Row:
     row: Row = {"train_loss": float(np.mean(losses))}
     if not job.validation:
         return row
-    workers = 0 if len(job.validation) <= FEW else job.workers  # memory is kept by a process that stays
+    workers = min(1, job.workers) if len(job.validation) <= FEW else job.workers
     rows, logits_NVC = logits(job, job.validation_clips, "validation", workers)
     truth_N = job.truth(job.validation[n] for n in rows)
     log_p_NVC = F.log_softmax(torch.from_numpy(logits_NVC), dim=2).numpy()

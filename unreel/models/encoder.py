@@ -133,12 +133,13 @@ def encode(
     instances: Sequence[Instance],
     num_clips: int = 10,
     layer: str = "pooled",
-    workers: int = 0,
+    workers: int = 1,
     on_failure: Callable[[str, str], None] | None = None,
 ) -> Iterator[Encoded]:
     """Features of `num_clips` evenly spread clips of each instance, in order, one instance at a time.
 
-    Instances that can't be decoded are handed to `on_failure(path, reason)` and left out.
+    Instances that can't be decoded are handed to `on_failure(path, reason)` and left out; so is one whose decoding ends
+    a process. 0 workers decode in this process, which it then ends: for tests.
     """
     clips = InstanceClips(instances, encoder.spec.clip, encoder.spec.views.resize_hw, num_clips)
     return encode_clips(encoder, clips, layer, workers, on_failure)
@@ -189,7 +190,7 @@ def embed_instances(
     instances: Sequence[Instance],
     num_clips: int = 10,
     per: str = "video",
-    workers: int = 0,
+    workers: int = 1,
     on_failure: Callable[[str, str], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:

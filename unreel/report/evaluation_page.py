@@ -235,7 +235,7 @@ def gallery(summary: Summary) -> Gallery:
                 f"{len(rows)} of {p.get('queries', 'the')} test videos, evenly spread over the list, not picked, with "
                 f"their nearest among {p.get('gallery', 'the')} training videos (all views joined, {p.get('layer')})."
             )
-            return Gallery(said, [tiles(row, common_folder(asked)) for row in rows])
+            return Gallery(said, tiles(rows, common_folder(asked)))
     return Gallery("")
 
 

@@ -18,10 +18,12 @@ from unreel.models.encoder import Encoder, encode, joined, load_encoder
 from unreel.report.pictures import strip
 from unreel.types import Instance
 from unreel.video.manifest import Manifest
+from unreel.video.processes import Ended, Limits, each_done
 from unreel.video.segments import instances
 from unreel.video.summary import shown
 
 QUERIES, HITS, MAX_VIDEOS = 8, 5, 300
+PAINTERS = 2  # processes that read the frames
 BUDGET_S, ENOUGH = 120.0, 40  # embedding stops after so long, once there are enough videos to choose from
 Item = TypeVar("Item")
 
@@ -56,7 +58,7 @@ def gallery(run: Path, manifest: Manifest | None, evaluations: Sequence[dict[str
                 f"{len(rows)} of {about['queries']} test videos, evenly spread over the list, not picked, with their "
                 f"nearest among {about['gallery']} training videos (all views joined, {about['layer']})."
             )
-            return Gallery(said, [tiles(row, root) for row in rows])
+            return Gallery(said, tiles(rows, root))
     if manifest is None:
         return Gallery("There is nothing to show yet: the run folder has neither a manifest nor an evaluation.")
     try:
@@ -80,7 +82,7 @@ def own(run: Path, manifest: Manifest, segment_s: float) -> Gallery:
         f"{len(asking)} {whose} evenly spread and not picked, with their nearest among {len(who)} of the run's videos; "
         "a neighbour is always another file."
     )
-    return Gallery(said, [tiles(row, manifest.root) for row in ask(who, vectors_ND, len(asking))])
+    return Gallery(said, tiles(ask(who, vectors_ND, len(asking)), manifest.root))
 
 
 def held_out(run: Path) -> set[str]:
@@ -110,21 +112,30 @@ def ask(who: Sequence[Instance], vectors_ND: np.ndarray, num_queries: int) -> li
     return asked
 
 
-def tiles(row: dict[str, Any], root: str) -> tuple[Tile, list[Tile]]:
-    """Pictures for one query and its hits."""
-    query = tile(row, root)
-    hits = [tile(hit, root) for hit in row["hits"][:HITS]]
-    for drawn, hit in zip(hits, row["hits"], strict=False):
-        drawn.score = float(hit["score"])
-        drawn.right = hit["label"] == row["label"] if hit.get("label") and row.get("label") else None
-    return query, hits
+def tiles(rows: Sequence[dict[str, Any]], root: str) -> list[tuple[Tile, list[Tile]]]:
+    """Pictures of each query and its hits; none of a file that can't be read."""
+    places = [where for row in rows for where in (row, *row["hits"][:HITS])]
+    strips = each_done(strip_of, places, (), PAINTERS, lambda where: Limits().reading(where["path"]))
+    drawn = iter([tile(where, root, [] if isinstance(found, Ended) else found) for where, found in strips])
+    return [(next(drawn), [marked(next(drawn), hit, row) for hit in row["hits"][:HITS]]) for row in rows]
 
 
-def tile(where: dict[str, Any], root: str) -> Tile:
-    path, start_s = Path(where["path"]), float(where.get("start_s") or 0.0)
+def strip_of(where: dict[str, Any]) -> list[str]:
     end_s = float("inf") if where.get("end_s") is None else float(where["end_s"])
+    return strip(str(where["path"]), float(where.get("start_s") or 0.0), end_s)
+
+
+def tile(where: dict[str, Any], root: str, frames: list[str]) -> Tile:
+    path, start_s = Path(where["path"]), float(where.get("start_s") or 0.0)
     name = shown(path.name) + (f" from {int(start_s) // 60}:{int(start_s) % 60:02d}" if start_s > 0 else "")
-    return Tile(strip(str(path), start_s, end_s), name, shown(str(path), root), where.get("label") or "")
+    return Tile(frames, name, shown(str(path), root), where.get("label") or "")
+
+
+def marked(drawn: Tile, hit: dict[str, Any], query: dict[str, Any]) -> Tile:
+    """The tile of a hit with its score, and whether its class is the query's."""
+    drawn.score = float(hit["score"])
+    drawn.right = hit["label"] == query["label"] if hit.get("label") and query.get("label") else None
+    return drawn
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:

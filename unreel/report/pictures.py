@@ -12,6 +12,7 @@ from unreel.errors import VideoError
 from unreel.video.file import index_frames, probe, read
 
 NUM_FRAMES, WIDTH, QUALITY = 6, 144, 78
+TALLEST = 10 * WIDTH  # what is beyond is squeezed
 ASPECTS = (1.0, 1.8)  # what a strip shows of a frame, width by height; the rest of a taller or wider one is cropped
 SHADES = {"#010101": "var(--soft)", "#020202": "var(--line)", "#030303": "var(--accent)", "#040404": "var(--paper)"}
 SOFT, LINE, ACCENT, PAPER = SHADES
@@ -27,7 +28,7 @@ def strip(path: str, start_s: float = 0.0, end_s: float = float("inf")) -> list[
         wanted = inside[np.linspace(0, len(inside) - 1, NUM_FRAMES + 2).round().astype(int)[1:-1]]
         info = probe(path)
         shown, where = np.unique(wanted, return_inverse=True)
-        frames = read(path, shown, (max(16, round(WIDTH * info.height / info.width)), WIDTH))
+        frames = read(path, shown, (min(max(16, round(WIDTH * info.height / info.width)), TALLEST), WIDTH))
     except (VideoError, OSError):
         return []
     return [jpeg(cropped(frame)) for frame in frames[where]]

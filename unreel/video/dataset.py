@@ -3,11 +3,10 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -26,9 +25,11 @@ from unreel.video.file import index_frames, read
 from unreel.video.frame_cache import FrameCache
 from unreel.video.intervals import Interval
 from unreel.video.order import Batches, generator
+from unreel.video.processes import Limits, end_with
 from unreel.video.watch import Watch
 
-WATCH_S = 0.5
+FILE_LIMIT_S = Limits().file_limit_s
+T = TypeVar("T")
 
 
 @dataclass
@@ -104,8 +105,12 @@ class InstanceClips(Dataset[Sample]):
         epoch, index = item
         if index in self.refused:
             return Sample(index, epoch, None, failed=(self.instances[index].path, self.refused[index]))
-        with self.watch.at(index) if self.watch else nullcontext():
-            return self.drawn(epoch, index)
+        try:
+            with self.watch.at(index) if self.watch else nullcontext():
+                return self.drawn(epoch, index)
+        except MemoryError:
+            why = self.watch.limits.out_of_memory if self.watch else "reading it takes more memory than there is"
+            return Sample(index, epoch, None, failed=(self.instances[index].path, f"damaged: {why}"))
 
     def drawn(self, epoch: int, index: int) -> Sample:
         """The frames of an instance's clips; a sample without when its file can't be read."""
@@ -176,17 +181,11 @@ def default_workers() -> int:
 
 
 def _quiet_worker(_worker: int) -> None:
-    """One thread each; Ctrl-C is the main process's to handle."""
+    """One thread each; Ctrl-C is the main process's to handle, and the end of a file's time ends the process."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """Torch's own watch would wait for ever to hand over a sample that the killed parent never takes."""
-    while os.getppid() == parent:
-        time.sleep(WATCH_S)
-    os._exit(1)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    end_with(os.getppid())  # torch's own watch would wait for ever to hand over what the killed parent never takes
 
 
 def most_batches(workers: int, ahead: int) -> int:
@@ -210,22 +209,59 @@ def training_loader(
 
 
 def surviving_loader(
-    clips: InstanceClips, batches: Batches, workers: int, pin_memory: bool, ahead: int, limit_s: float
+    clips: InstanceClips,
+    batches: Batches,
+    workers: int,
+    pin_memory: bool,
+    ahead: int = 2,
+    limit_s: float = FILE_LIMIT_S,
 ) -> Iterator[Clips]:
-    """`training_loader` that goes on without a file that a loader process died of, or did not end with in `limit_s`.
+    """`training_loader` that goes on without a file that a loader process died of, or did not end with in `limit_s`."""
+
+    def after(done: int) -> Iterable[Clips]:
+        return training_loader(clips, batches.later(done), workers, pin_memory, ahead)
+
+    return _surviving(clips, workers, Limits(limit_s), after)
+
+
+def sequential_loader(
+    clips: InstanceClips,
+    workers: int,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
+) -> Iterator[Sample]:
+    """Every instance once, in order, one `Sample` at a time (videos differ in nothing but their clips).
+
+    A file that a process died of, or did not end with within the limits, is a sample without frames. 0 workers are for
+    tests and debugging: what crashes this process can't be survived.
+    """
+
+    def after(done: int) -> Iterable[Sample]:
+        return DataLoader(
+            clips,
+            sampler=[(0, i) for i in range(done, len(clips))],
+            batch_size=None,
+            num_workers=workers,
+            worker_init_fn=_quiet_worker,
+            prefetch_factor=4 if workers else None,
+        )
+
+    return _surviving(clips, workers, limits, after)
+
+
+def _surviving(clips: InstanceClips, workers: int, limits: Limits, after: Callable[[int], Iterable[T]]) -> Iterator[T]:
+    """What `after(0)` gives, item by item; a file that ends a process is refused, and `after` asked for what is left.
 
     Raises RunError when a process was ended from outside, which is no file's fault.
     """
     done = 0
     while True:
-        clips.watch = Watch(workers, limit_s)
-        running = iter(training_loader(clips, batches.later(done), workers, pin_memory, ahead))
+        clips.watch = Watch(workers, clips.instances, limits)
+        running = iter(after(done))
         deaths_are_found_here()
         try:
-            with clips.watch.ending_hangs():
-                for batch in running:
-                    yield batch
-                    done += 1
+            for item in running:
+                yield item
+                done += 1
             return
         except (RuntimeError, OSError, EOFError):  # what is said of a process that died depends on when it did
             culprit = clips.watch.culprit(getattr(running, "_workers", []))
@@ -243,15 +279,3 @@ def deaths_are_found_here() -> None:
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
-def sequential_loader(clips: InstanceClips, workers: int) -> Iterable[Sample]:
-    """Every instance once, in order, one `Sample` at a time (videos differ in nothing but their clips)."""
-    return DataLoader(
-        clips,
-        sampler=[(0, i) for i in range(len(clips))],
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=_quiet_worker,
-        prefetch_factor=4 if workers else None,
-    )

@@ -31,7 +31,10 @@ from unreel.video.piece_index import index_of_piece
 from unreel.video.reader import NEAR_FRAMES, Reader, packets_of, stamp_of, why
 from unreel.video.whole import usable
 
-MAX_SIDE = 16384
+# What no camera makes, and what is made of it would take all memory: pixels, frames, frames a second, seconds of a
+# whole file (a week), and seconds that a frame stays on the mean.
+MAX_SIDE, MAX_PIXELS, MAX_FRAMES, MAX_FPS = 16384, 2**27, 2**24, 1e5
+MAX_DURATION_S, MAX_FRAME_S = 7 * 86_400.0, 60.0
 WINDOW_FRAMES = 8
 NO_VIDEOS = ("image2", "tty", "hls", "dash", "concat")
 # PyAV 17 and later would otherwise scale with as many threads as there are cores.
@@ -81,7 +84,8 @@ def probe(path: str | Path) -> VideoInfo:
         rotation, stated, fps = _rotation(frame), stream.average_rate, index.fps
         height, width = _upright(frame.height, frame.width, rotation)
         # Stamps are often rounded to milliseconds: the header is more exact where the two agree.
-        fps = float(stated) if stated and (len(index.order) == 1 or abs(stated / fps - 1) < 0.01) else fps
+        alone = len(index.order) == 1 and 1 / MAX_FRAME_S <= (stated or 0) <= MAX_FPS
+        fps = float(stated) if stated and (alone or abs(stated / fps - 1) < 0.01) else fps
         return VideoInfo(
             codec=stream.codec.canonical_name,
             width=width,
@@ -238,7 +242,17 @@ def _index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
         order = order[order.tolist().index(shown[0]) :]
     if not len(order):
         raise VideoError(path, "no frames")
-    return build(packets, order, tick_s, fps)
+    return _believable(path, build(packets, order, tick_s, fps))
+
+
+def _believable(path: str, index: FrameIndex) -> FrameIndex:
+    """The index itself. Raises VideoError for times that are none: a damaged header, a jump of the clock."""
+    count, length_s = len(index.order), float(index.times_s[-1])
+    if not 0 <= length_s <= MAX_DURATION_S or (count > 1 and length_s / (count - 1) > MAX_FRAME_S):
+        raise VideoError(path, "damaged", f"{count} frames that last {length_s:.6g} s")
+    if not 0 < index.fps <= MAX_FPS:
+        raise VideoError(path, "damaged", f"{index.fps:.6g} frames a second")
+    return index
 
 
 def _demux(path: str, container: Any, stream: av.VideoStream) -> Packets:
@@ -246,6 +260,8 @@ def _demux(path: str, container: Any, stream: av.VideoStream) -> Packets:
     packets, codec = Packets(), stream.codec_context.name
     try:
         for n, packet in enumerate(packets_of(container, stream)):
+            if n == MAX_FRAMES:
+                raise VideoError(path, "damaged", f"more than {MAX_FRAMES} frames")
             packets.stamps.append(stamp_of(packet))
             packets.sizes.append(packet.size)
             if packet.is_keyframe:
@@ -303,9 +319,11 @@ def _video_stream(path: str, container: Any) -> av.VideoStream:
     context = streams[0].codec_context
     if context is None:
         raise VideoError(path, "unreadable", "no decoder for its codec")
-    if not 0 < context.width <= MAX_SIDE or not 0 < context.height <= MAX_SIDE:
-        raise VideoError(path, "damaged", f"a picture size of {context.width} x {context.height}")
+    width, height = context.width, context.height
+    if not 0 < min(width, height) <= max(width, height) <= MAX_SIDE or width * height > MAX_PIXELS:
+        raise VideoError(path, "damaged", f"a picture size of {width} x {height}")
     context.thread_count = 1
+    context.options = {"max_pixels": str(MAX_PIXELS)}  # pictures may grow on the way
     return streams[0]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from unreel.errors import VideoError
 from unreel.video import file, packed
+from unreel.video.processes import Ended, alone
 
 WINDOWS, WINDOW_FRAMES, MAX_PIECES = 3, 16, 6
 
@@ -36,10 +37,12 @@ def measure_gain(out: Path, root: Path, num_pieces: int = MAX_PIECES) -> Gain | 
     pieces = 0
     for row in rows:
         try:
-            ratios += _ratios(corpus, row, root)
-            pieces += 1
+            found = alone(_ratios, corpus, row, root)
         except VideoError:
             continue
+        if not isinstance(found, Ended):
+            ratios += found
+            pieces += 1
     return Gain(statistics.median(ratios), min(ratios), max(ratios), len(ratios), pieces) if ratios else None
 
 

@@ -6,7 +6,6 @@ import io
 import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from unreel.errors import DiskError, InputError, VideoError
 from unreel.video import file, packed
 from unreel.video.addresses import INDEX, absolute, is_packed
 from unreel.video.layouts import Listed, find_videos
+from unreel.video.processes import Ended, Limits, each_done
 from unreel.video.segments import LONG, SEGMENT_S, shot_changes
 from unreel.video.summary import by_reason, shown, summary
 
@@ -133,6 +133,7 @@ def inspect(
     shots: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
 ) -> Manifest:
     """Probe, decode and hash every video of a folder or list; one that can't be used is quarantined with the reason.
 
@@ -141,21 +142,21 @@ def inspect(
 
     `full` decodes every frame, `fast` the start, middle and end, `auto` every frame of videos of up to 60 s and the
     start, middle and end of longer ones. With `shots`, shot changes of videos longer than 15 s are found (see
-    segments.py). Raises InputError if there is nothing to look at.
+    segments.py). Files are read in `workers` processes; one that ends its process, or does not come to an end within
+    the limits, is quarantined as damaged. Raises InputError if there is nothing to look at.
     """
     if is_packed(source):
         return packed_manifest(source, check == "full", on_progress)
     listed = find_videos(Path(source), root)
     base = Path(source) if Path(source).is_dir() else Path(root or Path(source).parent)
     found: list[Video | Quarantined] = []
-    pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
-    try:
-        for row in pool.map(lambda item: _look(item, min_frames, check, shots), listed):
-            found.append(row)
-            if on_progress:
-                on_progress(len(found), len(listed))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    workers = workers or min(8, os.cpu_count() or 1)
+    for item, row in each_done(
+        _look, listed, (min_frames, check, shots), workers, lambda item: limits.reading(item.path)
+    ):
+        found.append(Quarantined(absolute(item.path), "damaged", row.why) if isinstance(row, Ended) else row)
+        if on_progress:
+            on_progress(len(found), len(listed))
     videos = _with_duplicates([row for row in found if isinstance(row, Video)])
     return Manifest(os.path.abspath(base), videos, tuple(row for row in found if isinstance(row, Quarantined)))
 

@@ -18,7 +18,7 @@ from unreel.video import file, packed
 from unreel.video.addresses import WORK
 from unreel.video.manifest import Manifest, Video
 from unreel.video.piece import PackSettings, key_of, make_piece, num_pieces, piece_size, spans
-from unreel.video.processes import each_done
+from unreel.video.processes import Ended, Limits, each_done
 from unreel.video.shards import Shard, shard_name, write_whole
 
 Row = dict[str, Any]
@@ -60,7 +60,7 @@ def work_on(job: Job, work: Path, settings: PackSettings) -> Row:
     try:
         row = _made(job, data_file, settings)
     except VideoError as error:
-        row = {"key": job.key, "path": job.video.path, "reason": error.reason, "detail": _where(job) + error.detail}
+        row = _refused(job, error.reason, error.detail)
     write_whole(row_file, json.dumps(row).encode())
     return row
 
@@ -90,8 +90,9 @@ def _made(job: Job, data_file: Path, settings: PackSettings) -> Row:
     return row
 
 
-def _where(job: Job) -> str:
-    return f"piece {job.number + 1} of {job.count}: " if job.count > 1 else ""
+def _refused(job: Job, reason: str, detail: str) -> Row:
+    where = f"piece {job.number + 1} of {job.count}: " if job.count > 1 else ""
+    return {"key": job.key, "path": job.video.path, "reason": reason, "detail": where + detail}
 
 
 def kept_row(row_file: Path, data_file: Path) -> Row | None:
@@ -109,15 +110,18 @@ def gather(
     out: Path,
     settings: PackSettings,
     workers: int,
+    limits: Limits,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Code all pieces that are not in a finished shard yet, and write the shards."""
+    """Code all pieces that are not in a finished shard yet, each within the limits, and write the shards."""
     total = sum(num_pieces(video.duration_s, settings.segment_s) for video in manifest.videos)
     done, number = finished(out)
     work, jobs = out / WORK, jobs_of(manifest, settings.segment_s)
     shard, taken = Shard(work / f"{shard_name(number)}.part"), list[Row]()
     count = sum(1 for _ in itertools.islice(jobs, done))
-    for job, row in each_done(work_on, jobs, (work, settings), workers):
+    for job, row in each_done(work_on, jobs, (work, settings), workers, lambda job: limits.reading(job.video.path)):
+        if isinstance(row, Ended):
+            row = _refused(job, "damaged", row.why)
         if row.get("checksum"):
             if shard.rows and shard.size_bytes + row["size_bytes"] > settings.shard_mb * 1e6:
                 close(shard, taken, out, number)

@@ -23,10 +23,11 @@ from unreel.video.manifest import Manifest, Quarantined, inspect
 from unreel.video.pack_index import write_index
 from unreel.video.pack_jobs import gather
 from unreel.video.piece import PackSettings
-from unreel.video.processes import WATCH_S
+from unreel.video.processes import WATCH_S, Limits
 from unreel.video.shards import write_whole
 
 PLAN = "plan.json"
+LIMITS = Limits(file_limit_s=1800.0)  # of one piece, which is coded until it is near enough
 WAIT_S = 10 * WATCH_S  # that a packer waits for the processes of one that was killed
 
 
@@ -57,10 +58,12 @@ def pack(
     workers: int = 1,
     on_inspect: Callable[[int, int], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    limits: Limits = LIMITS,
 ) -> Packed:
     """Pack the videos of a folder or list into OUT, or go on with what was stopped; the originals stay as they are.
 
-    Raises InputError when nothing can be packed or OUT holds something else, DiskError when it can't be written.
+    A video, or piece of one, that ends the process that reads it or exceeds the limits is quarantined. Raises
+    InputError when nothing can be packed or OUT holds something else, DiskError when it can't be written.
     """
     settings, out = settings or PackSettings(), Path(out)
     check_settings(settings, workers)
@@ -71,10 +74,10 @@ def pack(
         return replace(summary_of(out), fresh=False)
     try:
         with locked(out):
-            manifest = planned(Path(source), out, settings, root, asked, on_inspect)
+            manifest = planned(Path(source), out, settings, root, asked, on_inspect, limits)
             if not manifest.videos:
                 raise InputError(f"{source}: no video there can be used; `unreel inspect` tells the reasons")
-            gather(manifest, out, settings, workers, on_progress)
+            gather(manifest, out, settings, workers, limits, on_progress)
             write_index(manifest, Path(source), out, settings, asked)
         shutil.rmtree(out / WORK)
     except OSError as error:
@@ -167,11 +170,12 @@ def planned(
     root: str | Path | None,
     asked: str,
     on_inspect: Callable[[int, int], None] | None,
+    limits: Limits,
 ) -> Manifest:
     """What is to be packed, found out once: packing that goes on takes it as it was."""
     if (out / WORK / PLAN).is_file():
         return Manifest.load(out / WORK)
-    manifest = inspect(source, Path(root) if root else None, check="fast", on_progress=on_inspect)
+    manifest = inspect(source, Path(root) if root else None, check="fast", on_progress=on_inspect, limits=limits)
     manifest.save(out / WORK)
     plan = {"settings": asdict(settings), "source": os.path.abspath(source), "files": asked}
     write_whole(out / WORK / PLAN, json.dumps(plan, indent=2).encode())

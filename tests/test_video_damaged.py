@@ -1,0 +1,325 @@
+"""Damaged files end as used or with a reason, and a decoder that crashes, hangs or eats memory costs its file alone."""
+
+import csv
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from commands import refused, succeeds
+from damaged import KINDS, damaged, make
+from videos import encode
+
+import unreel
+from unreel.errors import InputError, VideoError
+from unreel.models.encoder import load_encoder
+from unreel.video import dataset, file
+from unreel.video.manifest import Manifest, inspect
+from unreel.video.processes import Ended, Limits, each_done
+
+BAD, GOOD = "3.mp4", ["0.mp4", "1.mp4", "2.mp4", "4.mp4", "5.mp4"]
+
+
+# The corpus of damaged files.
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two files of each kind and some good ones."""
+    out = tmp_path_factory.mktemp("damaged") / "videos"
+    assert {kind for _, kind in make(out, 2 * len(KINDS), seed=1, good=3)} == {*KINDS, "good"}
+    return out
+
+
+def test_the_same_seed_makes_the_same_files() -> None:
+    for n in range(len(KINDS)):
+        kind, name, data = damaged(n, 1)
+        assert damaged(n, 1) == (kind, name, data) and name.split(" ", 1)[1].startswith(kind)
+    assert any(damaged(n, 1)[2] != damaged(n, 2)[2] for n in range(len(KINDS)))
+
+
+def test_every_damaged_file_is_used_or_left_out_with_a_reason(corpus: Path, small_run: Path, tmp_path: Path) -> None:
+    everything = {path.name for path in corpus.iterdir()}
+    manifest = inspect(corpus, workers=2)
+    used = {Path(video.path).name for video in manifest.videos}
+    left_out = {Path(bad.path).name: bad.reason for bad in manifest.quarantine}
+    assert used | set(left_out) == everything and not used & set(left_out)
+    assert {name for name in everything if name.startswith("good")} <= used
+    for kind in ("zero length", "truncated", "sound alone", "one frame", "no video", "a jump of ten hours"):
+        assert not [name for name in used if kind in name], kind
+    done = succeeds("embed", small_run, corpus, "--out", tmp_path / "v.parquet")
+    rows = {Path(path).name for path in pq.read_table(tmp_path / "v.parquet").column("path").to_pylist()}
+    named = {name for name in everything if f"{name}: " in done.err}
+    assert rows | named == everything and used & rows == used - named
+
+
+@pytest.mark.parametrize(
+    ("name", "patch", "says"),
+    [
+        ("long.gif", (6, b"\x68\x42\x40\0"), "a picture size of 17000 x 64"),
+        ("large.gif", (6, b"\x80\x3e\x80\x3e"), "a picture size of 16000 x 16000"),
+        ("fast.mp4", (b"mdhd", 16, b"\x7f\xff\xff\xff"), "4.1943e\\+06 frames a second"),
+    ],
+)
+def test_what_can_not_be_is_said_with_its_value(name: str, patch: Any, says: str, tmp_path: Path) -> None:
+    kind = {"codec": "gif", "pix_fmt": "rgb8"} if name.endswith("gif") else {}
+    data = bytearray(encode(tmp_path / name, 20, **kind).read_bytes())  # type: ignore[arg-type]
+    at = patch[0] if isinstance(patch[0], int) else data.index(patch[0]) + patch[1]
+    data[at : at + len(patch[-1])] = patch[-1]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(VideoError, match=says) as raised:
+        file.probe(tmp_path / name)
+    assert raised.value.reason in ("damaged", "not a video")
+
+
+def test_slow_motion_and_a_slide_every_minute_are_no_damage_and_slower_is(tmp_path: Path) -> None:
+    encode(tmp_path / "fast.mp4", 20, time_base=Fraction(1, 10_000))
+    encode(tmp_path / "slow.mp4", 20, time_base=Fraction(60, 1))
+    assert file.probe(tmp_path / "fast.mp4").fps == pytest.approx(10_000)
+    assert file.probe(tmp_path / "slow.mp4").duration_s == pytest.approx(1200)
+    encode(tmp_path / "slower.mp4", 20, time_base=Fraction(61, 1))
+    with pytest.raises(VideoError, match="20 frames that last 1159 s"):
+        file.probe(tmp_path / "slower.mp4")
+
+
+# A decoder that does not come back.
+
+
+@pytest.fixture
+def six(tmp_path: Path) -> Path:
+    (tmp_path / "videos").mkdir()
+    for n in range(6):
+        encode(tmp_path / "videos" / f"{n}.mp4", 20 + n)
+    return tmp_path / "videos"
+
+
+def crash(by: int = signal.SIGSEGV) -> None:
+    faulthandler.disable()  # else the test's runner tells all about it
+    os.kill(os.getpid(), by)
+
+
+def hang() -> None:
+    time.sleep(600)
+
+
+def deaf() -> None:
+    """Neither Python's handlers nor its threads come to their turn while a decoder loops."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    sum(range(10**12))
+
+
+def gorge() -> None:
+    np.ones(8 << 30, np.uint8)
+
+
+ENDS: dict[str, tuple[Callable[[], None], str]] = {
+    "crash": (crash, "reading it ended the process (SIGSEGV)"),
+    "hang": (hang, "reading it did not end within 1 s"),
+    "deaf": (deaf, "reading it did not end within 1 s"),
+    "gorge": (gorge, "reading it takes more than 200 MB of memory"),
+}
+
+
+@pytest.fixture(params=ENDS)
+def ending(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """One file makes whatever process opens it end, or never come back; the text is what is said of it."""
+    act, says = ENDS[request.param]
+    spoil(monkeypatch, act)
+    yield says
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    real, main = file._index, os.getpid()
+
+    def index(path: str, *rest: Any) -> Any:
+        if Path(path).name == BAD:
+            assert os.getpid() != main, "read in the main process"
+            act()
+        return real(path, *rest)
+
+    index.cache_clear = real.cache_clear  # type: ignore[attr-defined]
+    monkeypatch.setattr(file, "_index", index)
+
+
+LIMITS = ("--file-limit-s", "1", "--file-memory-mb", "200")
+
+
+def quarantined(folder: Path) -> list[list[str]]:
+    rows = csv.reader((folder / "quarantine.csv").read_text().splitlines()[1:])
+    return [[Path(path).name, *said] for path, *said in rows]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_inspect_goes_on_without_the_file(ending: str, workers: int, six: Path) -> None:
+    manifest = inspect(six, workers=workers, limits=Limits(1.0, 200))
+    assert [Path(video.path).name for video in manifest.videos] == GOOD
+    ((name, reason, detail),) = [(Path(b.path).name, b.reason, b.detail) for b in manifest.quarantine]
+    assert (name, reason, detail) == (BAD, "damaged", ending)
+
+
+def test_the_commands_go_on_without_the_file(ending: str, six: Path, tmp_path: Path) -> None:
+    said = succeeds("inspect", six, "--out", tmp_path / "manifest", *LIMITS).out
+    assert "5 videos" in said or len(Manifest.load(tmp_path / "manifest").videos) == 5
+    assert quarantined(tmp_path / "manifest") == [[BAD, "damaged", ending]]
+    done = succeeds("pack", six, tmp_path / "packed", "--no-gain", "--workers", 1, *LIMITS)
+    assert quarantined(tmp_path / "packed") == [[BAD, "damaged", ending]]
+    assert f"{BAD}: damaged {ending}" in done.err and "5 pieces of 5 videos" in done.out
+
+
+def test_pack_goes_on_where_a_video_passes_the_inspection_and_coding_it_ends_the_process(
+    six: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unreel.video import pack_jobs, packing
+
+    real = pack_jobs.make_piece
+
+    def make_piece(path: str, *rest: Any) -> Any:
+        if Path(path).name == BAD:
+            crash()
+        return real(path, *rest)
+
+    monkeypatch.setattr(pack_jobs, "make_piece", make_piece)
+    done = packing.pack(six, tmp_path / "packed", workers=2)
+    assert done.pieces == 5 and not (tmp_path / "packed" / ".packing").exists()
+    assert quarantined(tmp_path / "packed") == [[BAD, "damaged", ENDS["crash"][1]]]
+
+
+@pytest.mark.parametrize("act", ["crash", "hang", "gorge"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_embedding_and_evaluation_go_on_without_the_file(
+    act: str, workers: int, six: Path, small_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that pass the inspection: every loader of single videos is the same one."""
+    real, main, (ends, says) = dataset.read, os.getpid(), ENDS[act]
+
+    def read(path: str, *rest: Any) -> np.ndarray:
+        if Path(path).name == BAD:
+            assert os.getpid() != main, "decoded in the main process"
+            ends()
+        return real(path, *rest)
+
+    spec = load_encoder(small_run).spec
+    instances = [unreel.types.Instance(str(six / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(6)]
+    found = dataset.InstanceClips(instances, spec.clip, (16, 24), num_clips=2)
+    whole = list(dataset.sequential_loader(found, 0))
+    monkeypatch.setattr(dataset, "read", read)
+    samples = list(dataset.sequential_loader(found, workers, Limits(1.0, 200)))
+    assert [sample.index for sample in samples] == list(range(6))
+    for sample, wanted in zip(samples, whole, strict=True):
+        if sample.index == 3:
+            assert sample.frames is None and sample.failed == (str(six / BAD), f"damaged: {says}")
+        else:
+            np.testing.assert_array_equal(np.asarray(sample.frames), np.asarray(wanted.frames))
+
+
+def test_embed_names_the_file_that_crashes_its_decoder(
+    six: Path, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, main = dataset.read, os.getpid()
+
+    def read(path: str, *rest: Any) -> np.ndarray:
+        if Path(path).name == BAD:
+            assert os.getpid() != main, "decoded in the main process"
+            crash()
+        return real(path, *rest)
+
+    monkeypatch.setattr(dataset, "read", read)
+    done = succeeds("embed", small_run, six, "--out", tmp_path / "v.parquet")
+    assert f"left out {six / BAD}: damaged: reading it ended the process (SIGSEGV)" in done.err
+    assert "5 rows, 1 files left out" in done.out
+    assert len(load_encoder(small_run).embed(six)) == 5, "from Python too"
+
+
+# The pool.
+
+
+def squared(n: int, actions: dict[int, Callable[[], None]]) -> int:
+    actions.get(n, lambda: None)()
+    return n * n
+
+
+def answers(actions: dict[int, Callable[[], None]], workers: int, count: int = 12) -> list[tuple[int, Any]]:
+    return list(each_done(squared, range(count), (actions,), workers, lambda _: Limits(1.0, 200)))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_answers_come_in_order_whatever_happens(workers: int) -> None:
+    acts = list(ENDS.values())
+    found = answers({2 * k: act for k, (act, _) in enumerate(acts)}, workers)
+    assert found == [(n, Ended(acts[n // 2][1]) if n % 2 == 0 and n // 2 < len(acts) else n * n) for n in range(12)]
+
+
+def test_a_process_that_is_killed_from_outside_is_tried_once_more(tmp_path: Path) -> None:
+    def once() -> None:
+        if not (tmp_path / "there").exists():
+            (tmp_path / "there").touch()
+            crash(signal.SIGKILL)
+
+    assert answers({4: once}, 2) == [(n, n * n) for n in range(12)]
+    always = answers({4: lambda: crash(signal.SIGKILL)}, 2)
+    assert always[4] == (4, Ended("reading it ended the process twice (SIGKILL; out of memory?)"))
+    assert [answer for n, answer in always if n != 4] == [n * n for n in range(12) if n != 4]
+
+
+def test_what_a_job_raises_is_raised_with_where_it_was(tmp_path: Path) -> None:
+    def fails() -> None:
+        raise InputError("no good")
+
+    with pytest.raises(InputError, match="no good") as raised:
+        answers({3: fails}, 2)
+    assert "test_video_damaged.py" in raised.value.__notes__[0]
+
+
+def test_no_process_is_left_over(tmp_path: Path) -> None:
+    jobs = each_done(squared, range(1000), ({},), 2, lambda _: Limits())
+    next(jobs)
+    before = children()
+    jobs.close()  # type: ignore[attr-defined]
+    assert len(before) == 2 and not children() & before
+
+
+def children() -> set[int]:
+    found = Path(f"/proc/self/task/{os.getpid()}/children")
+    return {int(pid) for pid in found.read_text().split()} if found.exists() else set()
+
+
+KILLED = """
+import sys, time, os
+from pathlib import Path
+from unreel.video.processes import Limits, each_done
+def work(n):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    time.sleep(600)
+list(each_done(work, range(4), (), 2, lambda _: Limits()))
+"""
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_outlives_its_parent(by: int, tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stderr=subprocess.DEVNULL)
+    with process:
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+        process.send_signal(by)
+        process.wait(30)
+    wait_for(lambda: not any(Path("/proc", child.name).exists() for child in tmp_path.iterdir()))
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--file-limit-s", "0"), ("--file-memory-mb", "-1")])
+def test_limits_that_can_not_be_are_refused(option: str, value: str, six: Path, tmp_path: Path) -> None:
+    refused("inspect", six, "--out", tmp_path / "out", option, value, says=(option, value))
