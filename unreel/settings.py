@@ -84,6 +84,8 @@ class Settings:
     devices: int = 1
     """Processes to train in on this machine, a GPU each; they share --batch-size. torchrun and SLURM say it for
     themselves, and then this does not count."""
+    silence_limit_s: float = 60.0
+    """Seconds without a sign of life from one of several processes, or its machine, after which the others end."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """Arithmetic; auto means bf16-mixed on CUDA, 32-true elsewhere."""
     channels_last: Switch = "auto"
@@ -133,7 +135,7 @@ class Settings:
                 f"say either fps or stride_frames and set the other to 0: got fps={self.fps:g}, "
                 f"stride_frames={self.stride_frames}"
             )
-        positive = ("lr", "segment_s", "file_limit_s", "checkpoint_minutes")
+        positive = ("lr", "segment_s", "file_limit_s", "silence_limit_s", "checkpoint_minutes")
         shares = ("held_out", "max_bad_share", "warmup", "momentum", "drop_factor")
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:
