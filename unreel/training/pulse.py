@@ -67,7 +67,7 @@ class Pulse:
                 text += f"it, its machine or the network to it is down. {self.go_on}"
                 if self._first_to_say():
                     print(f"unreel: {text}", file=sys.stderr, flush=True)
-                os._exit(2)
+                os._exit(2)  # the main thread may wait within a collective, which nothing can interrupt
 
     def _first_to_say(self) -> bool:
         """Leave word; False where another did. Where the store does not answer, better twice than not at all."""
