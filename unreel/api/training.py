@@ -175,18 +175,24 @@ def strides_past(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
 
 
 def resume(
-    run: str | Path, quiet: bool = False, allow_import: bool = False, devices: int = 0, step: int | None = None
+    run: str | Path,
+    quiet: bool = False,
+    allow_import: bool = False,
+    devices: int = 0,
+    shard: Literal["as-before", "on", "off"] = "as-before",
+    step: int | None = None,
 ) -> dict[str, Any]:
     """Go on with a run that was stopped, to the bit on a CPU; needs nothing but its folder.
 
-    `devices` processes (0: as many as before) go on in the same order, from the checkpoint of `step` or the last one.
+    `devices` processes (0: as many as before) go on in the same order, from the checkpoint of `step` or the last one,
+    with weights in each or spread over them (`shard`).
     A run with a network or method of your own is imported again, and so run as code, only with `allow_import`.
     """
     run = Path(run)
     saved = read_config(run)
     refuse_imports(run, saved, allow_import)
     config, settings = config_from_json(saved)
-    settings = dataclasses.replace(settings, devices=devices or settings.devices)
+    settings = going_on(settings, devices or settings.devices, settings.shard if shard == "as-before" else shard)
     fabric, team = joined(settings, run)
     with one_reason(team.pulse), held(run, team):
         if step is not None:
@@ -196,6 +202,14 @@ def resume(
         job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)
         refuse_few(len(job.instances), team.size)
         return finish(job, begun, quiet, fabric, team)
+
+
+def going_on(settings: Settings, devices: int, shard: Literal["on", "off"]) -> Settings:
+    """Settings of a run that goes on in another number of processes, which share the cores anew, or sharded or not."""
+    threads = max(1, settings.threads * settings.devices // devices)
+    quick: Any = {"compile": "off", "channels_last": "off", "fused": "off", "read_back": "each-step"}
+    changed = quick if shard == "on" and settings.shard == "off" else {}
+    return dataclasses.replace(settings, devices=devices, threads=threads, shard=shard, **changed)
 
 
 def refuse_imports(run: Path, saved: dict[str, Any], allow_import: bool) -> None:

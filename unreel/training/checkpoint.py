@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, DiskError
 from unreel.models.encoder import WEIGHTS, Encoder, save_encoder, separate
+from unreel.models.shards import gathered, like
 from unreel.models.sums import check_sums, write_sums
 from unreel.training.optim import align_state
 
@@ -29,9 +31,22 @@ SUMMED = (WEIGHTS, TENSORS, STATE)
 KEEP = 2
 
 
-def save_checkpoint(
-    run: Path, step: int, encoder: Encoder, method: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
-) -> None:
+@dataclass(frozen=True)
+class Kept:
+    """What going on needs beside the encoder: head, memory and the optimiser's state, whole, and its numbers."""
+
+    tensors: dict[str, Tensor]
+    numbers: dict[str, Any]
+
+
+def kept(method: nn.Module, optimizer: torch.optim.Optimizer, keep: bool = True) -> Kept:
+    """Gathered from all processes where it is spread over them, for those that `keep` it."""
+    tensors, numbers = flatten_optimizer(optimizer)
+    own = {f"method.{n}": t for n, t in method.state_dict().items() if not n.startswith("backbone.")}
+    return Kept(separate(gathered(tensors | own, keep)), numbers)
+
+
+def save_checkpoint(run: Path, step: int, encoder: Encoder, training: Kept, state: dict[str, Any]) -> None:
     """Write the checkpoint of `step` and point to it as the last, and as the best if `state["best_step"]` is this step.
 
     Raises DiskError, with the earlier checkpoints untouched, when the disk is full or can't be written.
@@ -43,9 +58,8 @@ def save_checkpoint(
             shutil.rmtree(left, ignore_errors=True)
         aside.mkdir(parents=True)
         save_encoder(encoder, aside)
-        tensors, numbers = flatten_optimizer(optimizer)
-        safetensors.torch.save_file(tensors | training_tensors(method), aside / TENSORS)
-        (aside / STATE).write_text(json.dumps(state | {"step": step, "optimizer": numbers}, indent=2) + "\n")
+        safetensors.torch.save_file(training.tensors, aside / TENSORS)
+        (aside / STATE).write_text(json.dumps(state | {"step": step, "optimizer": training.numbers}, indent=2) + "\n")
         write_sums(aside, SUMMED)
         flush(aside)
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -107,7 +121,9 @@ def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimiz
         tensors = safetensors.torch.load_file(folder / TENSORS)
         backbone = safetensors.torch.load_file(folder / WEIGHTS)
         own = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}
-        method.load_state_dict(own | {f"backbone.{name}": t for name, t in backbone.items()})
+        own |= {f"backbone.{name}": t for name, t in backbone.items()}
+        now = method.state_dict()
+        method.load_state_dict({name: like(now.get(name), t) for name, t in own.items()})
         optimizer.load_state_dict(unflatten_optimizer(tensors, state["optimizer"]))
         align_state(getattr(optimizer, "optimizer", optimizer))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
@@ -160,17 +176,11 @@ def last_checkpoint(run: Path) -> Path:
         raise CheckpointError(f"{pointer}: can't be read ({error})") from error
 
 
-def training_tensors(method: nn.Module) -> dict[str, Tensor]:
-    """What the method holds beside the backbone (head, memory banks, constants), as "method.NAME"."""
-    own = {f"method.{n}": t for n, t in method.state_dict().items() if not n.startswith("backbone.")}
-    return separate(own)
-
-
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The optimiser's state as named tensors and plain JSON numbers."""
     state = optimizer.state_dict()
     tensors = {
-        f"optimizer.{i}.{key}": value.detach().cpu().contiguous()
+        f"optimizer.{i}.{key}": value
         for i, entry in state["state"].items()
         for key, value in entry.items()
         if isinstance(value, torch.Tensor)
