@@ -25,6 +25,7 @@ from unreel.models.encoder import WEIGHTS, Encoder, save_encoder, separate
 from unreel.models.shards import gathered, like
 from unreel.models.sums import check_sums, write_sums
 from unreel.training.optim import align_state
+from unreel.video.patience import patiently
 
 TENSORS, STATE = "training.safetensors", "training.json"
 SUMMED = (WEIGHTS, TENSORS, STATE)
@@ -53,7 +54,8 @@ def save_checkpoint(run: Path, step: int, encoder: Encoder, training: Kept, stat
     """
     folder = run / "checkpoints"
     name, aside = f"step-{step:08d}", folder / f".writing-step-{step:08d}"
-    try:
+
+    def write() -> None:
         for left in folder.glob(".writing-*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -66,6 +68,9 @@ def save_checkpoint(run: Path, step: int, encoder: Encoder, training: Kept, stat
         aside.rename(folder / name)
         flush(folder, deep=False)
         point_to(folder, name, state.get("best_step"))
+
+    try:
+        patiently(write)
     except (OSError, safetensors.SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
         raise DiskError(
@@ -88,7 +93,7 @@ def replace_text(path: Path, text: str) -> None:
     """Write a text file in one piece: aside, flushed, renamed."""
     aside = path.with_name(f".{path.name}.writing")
     try:
-        with open(aside, "w") as file:
+        with open(aside, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -117,7 +122,7 @@ def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimiz
     except CheckpointError as error:
         raise CheckpointError(f"{error}{offer(folder)}") from error
     try:
-        state: dict[str, Any] = json.loads((folder / STATE).read_text())
+        state: dict[str, Any] = json.loads(patiently((folder / STATE).read_text))
         tensors = safetensors.torch.load_file(folder / TENSORS)
         backbone = safetensors.torch.load_file(folder / WEIGHTS)
         own = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}
@@ -171,7 +176,7 @@ def last_checkpoint(run: Path) -> Path:
     if not pointer.exists():
         raise CheckpointError(f"{run}: no checkpoint to go on from; start again with another --out")
     try:
-        return run / "checkpoints" / str(json.loads(pointer.read_text())["last"])
+        return run / "checkpoints" / str(json.loads(patiently(pointer.read_text))["last"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{pointer}: can't be read ({error})") from error
 
