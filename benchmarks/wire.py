@@ -5,8 +5,8 @@
 One process runs one step of each method as if it were one of many: the collectives are stand-ins that hand back the own
 rows and add up bytes. A ring is assumed: joining x bytes of each of N processes sends (N - 1) x from each, summing x
 bytes sends 2 (N - 1) / N x. Gradients are summed once by DDP; FSDP gathers the weights twice and sums once, half of it.
-"Equal at" is the rows of a process at which joining
-sends as much as the gradients. Seconds are bytes over the wire's rate, as if nothing overlapped. Memory is the difference of two sizes of corpus.
+"Equal at" is the rows of a process at which joining sends as much as the gradients. Seconds are bytes over the wire's
+rate, as if nothing overlapped. Memory is the difference of two sizes of corpus.
 """
 
 import dataclasses
@@ -88,9 +88,8 @@ def main(args: Args) -> None:
     fewer, more = ({p: remembered(build(p, "tiny", n)[0]) for p in presets} for n in (1000, 2000))
     sent = count_collectives(args.processes)
     print(f"{args.processes} processes of {args.rows} rows, {args.backbone}; MB that each sends in a step")
-    print(
-        "method      weights/M  gradients  joined  joined back  batch norm  together  s/step   FSDP  equal at  MB/1e6 videos"
-    )
+    names = ("method", "M weights", "gradients", "joined", "joined back", "batch norm", "together", "s/step", "FSDP")
+    print("".join(f"{name:>13}" for name in (*names, "equal at", "MB/1e6 videos")))
     for preset in presets:
         sent.clear()
         method, config = build(preset, args.backbone, 3 * args.rows)
@@ -101,13 +100,11 @@ def main(args: Args) -> None:
         fsdp = (3 * weights + teacher) * FLOAT * (args.processes - 1) / args.processes
         rest = [sent[kind] for kind in ("joined", "joined back", "batch norm")]
         total = gradients + sum(rest)
-        figures = "".join(
-            f"{n / 1e6:{w}.2f}" for n, w in zip([gradients, *rest, total], (11, 8, 13, 12, 10), strict=True)
-        )
-        seconds, spread = total * 8 / args.gbit / 1e9, (fsdp + sum(rest)) / 1e6
+        seconds, spread = total * 8 / args.gbit / 1e9, fsdp + sum(rest)
         equal = args.rows * gradients / max(1, sent["joined"] + sent["joined back"])
         grows = (more[preset] - fewer[preset]) / 1000
-        print(f"{preset:13}{weights / 1e6:8.2f}{figures}{seconds:8.4f}{spread:7.1f}{equal:10.0f}{grows:9.0f}")
+        sizes = "".join(f"{n / 1e6:13.2f}" for n in (weights, gradients, *rest, total))
+        print(f"{preset:>13}{sizes}{seconds:13.4f}{spread / 1e6:13.2f}{equal:13.0f}{grows:13.0f}", flush=True)
 
 
 if __name__ == "__main__":
