@@ -89,7 +89,7 @@ def main(args: Args) -> None:
     sent = count_collectives(args.processes)
     print(f"{args.processes} processes of {args.rows} rows, {args.backbone}; MB that each sends in a step")
     names = ("method", "M weights", "gradients", "joined", "joined back", "batch norm", "together", "s/step", "FSDP")
-    print("".join(f"{name:>13}" for name in (*names, "equal at", "MB/1e6 videos")))
+    print("".join(f"{name:>13}" for name in (*names, "equal at", "MB a million")))
     for preset in presets:
         sent.clear()
         method, config = build(preset, args.backbone, 3 * args.rows)
@@ -101,10 +101,11 @@ def main(args: Args) -> None:
         rest = [sent[kind] for kind in ("joined", "joined back", "batch norm")]
         total = gradients + sum(rest)
         seconds, spread = total * 8 / args.gbit / 1e9, fsdp + sum(rest)
-        equal = args.rows * gradients / max(1, sent["joined"] + sent["joined back"])
+        joined = sent["joined"] + sent["joined back"]
+        equal = f"{args.rows * gradients / joined:.0f}" if joined else "-"
         grows = (more[preset] - fewer[preset]) / 1000
         sizes = "".join(f"{n / 1e6:13.2f}" for n in (weights, gradients, *rest, total))
-        print(f"{preset:>13}{sizes}{seconds:13.4f}{spread / 1e6:13.2f}{equal:13.0f}{grows:13.0f}", flush=True)
+        print(f"{preset:>13}{sizes}{seconds:13.4f}{spread / 1e6:13.2f}{equal:>13}{grows:13.0f}", flush=True)
 
 
 if __name__ == "__main__":
