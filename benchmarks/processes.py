@@ -48,6 +48,7 @@ def main(args: Args) -> None:
         for turn in range(args.rounds):
             for devices, figures in found.items():
                 figures.append(clips_per_s(args, devices, Path(folder) / f"{turn}-{devices}"))
+                print(f"{devices} processes: {figures[-1]:.1f} clips/s", flush=True)
     for devices, figures in found.items():
         each = ", ".join(f"{value:.1f}" for value in figures)
         print(f"{devices} processes: median {statistics.median(figures):.1f} clips/s ({each})")
