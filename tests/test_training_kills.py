@@ -46,7 +46,7 @@ def killed_on_the_way(process: "subprocess.Popen[str]", chance: random.Random) -
     return process.returncode != 0
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
 def test_killed_at_random_moments_a_run_ends_the_same(kills: int, videos: Path, tmp_path: Path) -> None:
     chance, whole, run, done = random.Random(kills), tmp_path / "whole", tmp_path / "run", 0
     options = [videos, "--steps", 8 * (kills + 1), *OPTIONS.split()]

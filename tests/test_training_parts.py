@@ -23,7 +23,7 @@ from unreel.losses.memory_bank import MemoryBank
 from unreel.models import build_backbone
 from unreel.models.encoder import Encoder, EncoderSpec, load_encoder
 from unreel.settings import Settings
-from unreel.training.checkpoint import last_checkpoint, load_checkpoint, save_checkpoint
+from unreel.training.checkpoint import kept, last_checkpoint, load_checkpoint, save_checkpoint
 from unreel.training.monitors import hold_out, measure, monitors
 from unreel.training.optim import build_optimizer, lr_at, set_lr
 from unreel.training.quarantine import RunQuarantine
@@ -303,7 +303,7 @@ class Trained:
         self.method.bank.update(torch.tensor([number % 10]), z[:1].detach(), 0.5)
 
     def save(self, run: Path, step: int, best: int | None = None, **more: Any) -> None:
-        save_checkpoint(run, step, self.encoder, self.method, self.optimizer, {"best_step": best, **more})
+        save_checkpoint(run, step, self.encoder, kept(self.method, self.optimizer), {"best_step": best, **more})
 
     def load(self, run: Path) -> dict[str, Any]:
         return load_checkpoint(run, self.method, self.optimizer)
@@ -532,7 +532,7 @@ def test_saving_changes_nothing_in_memory(tmp_path: Path) -> None:
     trained = Trained(0, "adamw", 2)
     before = copy.deepcopy(trained)
     state = {"best_step": 2, "best_mrr": 0.5}
-    save_checkpoint(tmp_path, 2, trained.encoder, trained.method, trained.optimizer, state)
+    save_checkpoint(tmp_path, 2, trained.encoder, kept(trained.method, trained.optimizer), state)
     assert state == {"best_step": 2, "best_mrr": 0.5}
     assert_equal(before, trained)
 

@@ -95,6 +95,32 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_to_the_same_bits(
     assert_equal_runs(whole, cut)
 
 
+ELSEWHERE = """
+import sys, time
+time.time = lambda: 86400.0  # the clock of a machine whose battery is empty
+from unreel.cli import main
+main(["pretrain", "--resume", sys.argv[1], "--quiet"])
+"""
+
+
+def test_neither_the_clock_nor_the_language_of_the_machine_matters(
+    motion_set: Path, tmp_path: Path, small: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on where the clock has been set back by decades and no language is known."""
+    options = small | {"steps": 6, "log_steps": 1, "held_out": 0.3}
+    videos = tmp_path / "İzmir ılık ß"
+    shutil.copytree(motion_set, videos)
+    whole, cut = tmp_path / "whole", tmp_path / "ışık"
+    unreel.pretrain(videos, out=whole, quiet=True, **options)
+    stop_after(monkeypatch, 3, save=True)
+    unreel.pretrain(videos, out=cut, quiet=True, **options)
+    monkeypatch.undo()
+    env = {n: v for n, v in os.environ.items() if n not in ("LANG", "PYTHONUTF8")} | {"LC_ALL": "C"}
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE, str(cut)], env=env, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_equal_runs(whole, cut)
+
+
 def test_the_number_of_workers_changes_nothing(motion_set: Path, tmp_path: Path, small: dict[str, object]) -> None:
     for workers in (0, 2):
         unreel.pretrain(motion_set, out=tmp_path / str(workers), quiet=True, **small | {"steps": 6, "workers": workers})

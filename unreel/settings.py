@@ -86,6 +86,11 @@ class Settings:
     devices: int = 1
     """Processes to train in on this machine, a GPU each; they share --batch-size. torchrun and SLURM say it for
     themselves, and then this does not count."""
+    shard: Literal["on", "off"] = "off"
+    """With several processes: spread weights, gradients and the optimiser's state over them (FSDP), for networks that
+    do not fit on one GPU. More is sent; the results are the same. Not with what --compile and the like make faster."""
+    silence_limit_s: float = 60.0
+    """Seconds without a sign of life from one of several processes, or its machine, after which the others end."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """Arithmetic; auto means bf16-mixed on CUDA, 32-true elsewhere."""
     channels_last: Switch = "auto"
@@ -135,7 +140,7 @@ class Settings:
                 f"say either fps or stride_frames and set the other to 0: got fps={self.fps:g}, "
                 f"stride_frames={self.stride_frames}"
             )
-        positive = ("lr", "segment_s", "file_limit_s", "checkpoint_minutes")
+        positive = ("lr", "segment_s", "file_limit_s", "silence_limit_s", "checkpoint_minutes")
         shares = ("held_out", "max_bad_share", "warmup", "momentum", "drop_factor")
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:
@@ -159,6 +164,11 @@ class Settings:
                 f"draws_per_video must divide the batch and leave at least 2 videos in it: got {self.draws_per_video} "
                 f"for batch_size {self.batch_size}"
             )
+        for name in ("channels_last", "compile", "fused"):
+            if self.shard == "on" and getattr(self, name) == "on":
+                raise InputError(f"{name} on does not go with shard on; leave --{name.replace('_', '-')} at auto")
+        if self.shard == "on" and self.read_back == "each-log":
+            raise InputError("read_back each-log does not go with shard on; leave --read-back at auto")
         if self.fused == "on" and self.optimizer == "lars":
             raise InputError("fused updates are there for sgd and adamw, not for lars; leave --fused at auto")
         if self.read_back == "each-log" and self.fused == "off" and self.optimizer != "lars":

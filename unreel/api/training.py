@@ -24,8 +24,9 @@ from unreel.training.checkpoint import go_back, has_checkpoint, last_checkpoint,
 from unreel.training.device import build_fabric, fill_in, processes
 from unreel.training.loop import Job, clip_spec, train
 from unreel.training.monitors import hold_out
+from unreel.training.pulse import one_reason
 from unreel.training.run import CONFIG, alone_in, describe, make_run, read_config, refuse_existing
-from unreel.training.team import Team, join, leave, others_may_have_left, refuse_few, refuse_uneven
+from unreel.training.team import Team, join, leave, refuse_few, refuse_uneven
 from unreel.types import Clips
 from unreel.video.addresses import is_remote
 from unreel.video.manifest import Manifest, inspect, require_usable
@@ -90,7 +91,7 @@ def start(
     """A new run: inspect, write the folder, train, report. Of several processes the first one does all but training."""
     settings = fill_in(settings)
     refuse_early(config, settings)
-    fabric, team = joined(settings)
+    fabric, team = joined(settings, out)
     source = source if is_remote(source) else source.resolve()
     made: list[Job] = []
 
@@ -110,10 +111,11 @@ def start(
         make_run(out, describe(method, source, config, settings), fill)
         made.append(job)
 
-    team.first(prepare)
-    with held(out, team):
-        job = made[0] if made else build_job(out, Manifest.load(out), method, config, settings)
-        return finish(job, False, quiet, fabric, team)
+    with one_reason(team.pulse):
+        team.first(prepare)
+        with held(out, team):
+            job = made[0] if made else build_job(out, Manifest.load(out), method, config, settings)
+            return finish(job, False, quiet, fabric, team)
 
 
 @contextlib.contextmanager
@@ -124,12 +126,12 @@ def held(run: Path, team: Team) -> Iterator[None]:
         yield
 
 
-def joined(settings: Settings) -> tuple["Fabric", Team]:
+def joined(settings: Settings, run: Path) -> tuple["Fabric", Team]:
     """The engine, and this process among those that were started with it."""
     here, nodes = processes(settings)
     refuse_uneven(settings, here * nodes)
     fabric = build_fabric(settings)
-    return fabric, join(fabric)
+    return fabric, join(fabric, settings.silence_limit_s, run)
 
 
 def refuse_early(config: Any, settings: Settings) -> None:
@@ -173,20 +175,26 @@ def strides_past(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
 
 
 def resume(
-    run: str | Path, quiet: bool = False, allow_import: bool = False, devices: int = 0, step: int | None = None
+    run: str | Path,
+    quiet: bool = False,
+    allow_import: bool = False,
+    devices: int = 0,
+    shard: Literal["as-before", "on", "off"] = "as-before",
+    step: int | None = None,
 ) -> dict[str, Any]:
     """Go on with a run that was stopped, to the bit on a CPU; needs nothing but its folder.
 
-    `devices` processes (0: as many as before) go on in the same order, from the checkpoint of `step` or the last one.
+    `devices` processes (0: as many as before) go on in the same order, from the checkpoint of `step` or the last one,
+    with weights in each or spread over them (`shard`).
     A run with a network or method of your own is imported again, and so run as code, only with `allow_import`.
     """
     run = Path(run)
     saved = read_config(run)
     refuse_imports(run, saved, allow_import)
     config, settings = config_from_json(saved)
-    settings = dataclasses.replace(settings, devices=devices or settings.devices)
-    fabric, team = joined(settings)
-    with held(run, team):
+    settings = going_on(settings, devices or settings.devices, settings.shard if shard == "as-before" else shard)
+    fabric, team = joined(settings, run)
+    with one_reason(team.pulse), held(run, team):
         if step is not None:
             team.first(lambda: go_back(run, step))
         begun = has_checkpoint(run)  # stopped before the first one, it begins again: same seed, same run
@@ -194,6 +202,14 @@ def resume(
         job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)
         refuse_few(len(job.instances), team.size)
         return finish(job, begun, quiet, fabric, team)
+
+
+def going_on(settings: Settings, devices: int, shard: Literal["on", "off"]) -> Settings:
+    """Settings of a run that goes on in another number of processes, which share the cores anew, or sharded or not."""
+    threads = max(1, settings.threads * settings.devices // devices)
+    quick: Any = {"compile": "off", "channels_last": "off", "fused": "off", "read_back": "each-step"}
+    changed = quick if shard == "on" and settings.shard == "off" else {}
+    return dataclasses.replace(settings, devices=devices, threads=threads, shard=shard, **changed)
 
 
 def refuse_imports(run: Path, saved: dict[str, Any], allow_import: bool) -> None:
@@ -273,8 +289,7 @@ def backbone_options(settings: Settings) -> dict[str, Any]:
 
 def finish(job: Job, resume: bool, quiet: bool, fabric: "Fabric", team: Team) -> dict[str, Any]:
     """Train, then write the report."""
-    with others_may_have_left():
-        state = train(job, resume, quiet, fabric, team)
+    state = train(job, resume, quiet, fabric, team)
     if not state["interrupted"]:
         team.first(lambda: write_report(job.run))
     leave(team)

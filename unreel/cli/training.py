@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -22,6 +22,8 @@ class ResumeArgs:
     """Import, and so run, the network or method of your own that the run names."""
     devices: int = 0
     """Processes to go on in; 0 means as many as before. torchrun and SLURM say it for themselves."""
+    shard: Literal["as-before", "on", "off"] = "as-before"
+    """Spread the weights over the processes (FSDP), or leave all of them in each."""
     step: int | None = None
     """Go on from the checkpoint of this step, not from the last one."""
 
@@ -31,7 +33,8 @@ def pretrain_command(args: list[str]) -> int:
         given = parse(ResumeArgs, args, "pretrain")
         from unreel.api import resume
 
-        return ended(given.resume, resume(given.resume, given.quiet, given.allow_import, given.devices, given.step))
+        options = {f.name: getattr(given, f.name) for f in dataclasses.fields(given) if f.name != "resume"}
+        return ended(given.resume, resume(given.resume, **options))
     from unreel.methods import DEFAULT
 
     given = parse(pretrain_args(option(args, "--method", DEFAULT)), args, "pretrain")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from unreel.errors import CheckpointError
+from unreel.video.patience import patiently
 
 SUMS = "sums.json"
 
@@ -23,14 +24,14 @@ def write_sums(folder: Path, names: Iterable[str]) -> None:
 def check_sums(folder: Path, names: Iterable[str]) -> None:
     """Raise CheckpointError when one of these files is not what was written; checkpoints without sums pass."""
     try:
-        known = json.loads((folder / SUMS).read_text())
+        known = json.loads(patiently((folder / SUMS).read_text))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / SUMS}: can't be read ({error}); use another checkpoint") from error
     for name in names:
         try:
-            whole = known[name] == checksum(folder / name)
+            whole = known[name] == patiently(lambda name=name: checksum(folder / name))  # type: ignore[misc]
         except (OSError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder}: {name} can't be read ({error}); use another checkpoint") from error
         if not whole:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from unreel.models.shards import local
+
 
 class Teacher(nn.Module):
     """A frozen copy of `student` that follows it by `momentum` at each `update`.
@@ -45,7 +47,7 @@ class Teacher(nn.Module):
         """
         ours = [*self.network.parameters(), *self.network.buffers()]
         theirs = [*student.parameters(), *student.buffers()]
-        for old, new in zip(ours, theirs, strict=True):
+        for old, new in zip(map(local, ours), map(local, theirs), strict=True):  # shares are cut alike
             if old.is_floating_point():
                 share = (1 / (self.updates + 1).to(old.dtype)).clamp(min=1 - self.momentum)  # no wait for the device
                 old.lerp_(new.to(old.dtype), share)

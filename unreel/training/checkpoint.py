@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +22,55 @@ from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, DiskError
 from unreel.models.encoder import WEIGHTS, Encoder, save_encoder, separate
+from unreel.models.shards import gathered, like
 from unreel.models.sums import check_sums, write_sums
 from unreel.training.optim import align_state
+from unreel.video.patience import patiently
 
 TENSORS, STATE = "training.safetensors", "training.json"
 SUMMED = (WEIGHTS, TENSORS, STATE)
 KEEP = 2
 
 
-def save_checkpoint(
-    run: Path, step: int, encoder: Encoder, method: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
-) -> None:
+@dataclass(frozen=True)
+class Kept:
+    """What going on needs beside the encoder: head, memory and the optimiser's state, whole, and its numbers."""
+
+    tensors: dict[str, Tensor]
+    numbers: dict[str, Any]
+
+
+def kept(method: nn.Module, optimizer: torch.optim.Optimizer, keep: bool = True) -> Kept:
+    """Gathered from all processes where it is spread over them, for those that `keep` it."""
+    tensors, numbers = flatten_optimizer(optimizer)
+    own = {f"method.{n}": t for n, t in method.state_dict().items() if not n.startswith("backbone.")}
+    return Kept(separate(gathered(tensors | own, keep)), numbers)
+
+
+def save_checkpoint(run: Path, step: int, encoder: Encoder, training: Kept, state: dict[str, Any]) -> None:
     """Write the checkpoint of `step` and point to it as the last, and as the best if `state["best_step"]` is this step.
 
     Raises DiskError, with the earlier checkpoints untouched, when the disk is full or can't be written.
     """
     folder = run / "checkpoints"
     name, aside = f"step-{step:08d}", folder / f".writing-step-{step:08d}"
-    try:
+
+    def write() -> None:
         for left in folder.glob(".writing-*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         aside.mkdir(parents=True)
         save_encoder(encoder, aside)
-        tensors, numbers = flatten_optimizer(optimizer)
-        safetensors.torch.save_file(tensors | training_tensors(method), aside / TENSORS)
-        (aside / STATE).write_text(json.dumps(state | {"step": step, "optimizer": numbers}, indent=2) + "\n")
+        safetensors.torch.save_file(training.tensors, aside / TENSORS)
+        (aside / STATE).write_text(json.dumps(state | {"step": step, "optimizer": training.numbers}, indent=2) + "\n")
         write_sums(aside, SUMMED)
         flush(aside)
         shutil.rmtree(folder / name, ignore_errors=True)
         aside.rename(folder / name)
         flush(folder, deep=False)
         point_to(folder, name, state.get("best_step"))
+
+    try:
+        patiently(write)
     except (OSError, safetensors.SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
         raise DiskError(
@@ -74,7 +93,7 @@ def replace_text(path: Path, text: str) -> None:
     """Write a text file in one piece: aside, flushed, renamed."""
     aside = path.with_name(f".{path.name}.writing")
     try:
-        with open(aside, "w") as file:
+        with open(aside, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -103,11 +122,13 @@ def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimiz
     except CheckpointError as error:
         raise CheckpointError(f"{error}{offer(folder)}") from error
     try:
-        state: dict[str, Any] = json.loads((folder / STATE).read_text())
+        state: dict[str, Any] = json.loads(patiently((folder / STATE).read_text))
         tensors = safetensors.torch.load_file(folder / TENSORS)
         backbone = safetensors.torch.load_file(folder / WEIGHTS)
         own = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}
-        method.load_state_dict(own | {f"backbone.{name}": t for name, t in backbone.items()})
+        own |= {f"backbone.{name}": t for name, t in backbone.items()}
+        now = method.state_dict()
+        method.load_state_dict({name: like(now.get(name), t) for name, t in own.items()})
         optimizer.load_state_dict(unflatten_optimizer(tensors, state["optimizer"]))
         align_state(getattr(optimizer, "optimizer", optimizer))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
@@ -140,7 +161,7 @@ def go_back(run: Path, step: int) -> None:
         best = None
     best = best if best is not None and best <= step else None
     pointer = {"last": f"step-{step:08d}", "best": f"step-{best:08d}" if best is not None else None, "best_step": best}
-    replace_text(folder / "index.json", json.dumps(pointer, indent=2) + "\n")
+    patiently(lambda: replace_text(folder / "index.json", json.dumps(pointer, indent=2) + "\n"))
 
 
 def has_checkpoint(run: Path) -> bool:
@@ -155,22 +176,16 @@ def last_checkpoint(run: Path) -> Path:
     if not pointer.exists():
         raise CheckpointError(f"{run}: no checkpoint to go on from; start again with another --out")
     try:
-        return run / "checkpoints" / str(json.loads(pointer.read_text())["last"])
+        return run / "checkpoints" / str(json.loads(patiently(pointer.read_text))["last"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{pointer}: can't be read ({error})") from error
-
-
-def training_tensors(method: nn.Module) -> dict[str, Tensor]:
-    """What the method holds beside the backbone (head, memory banks, constants), as "method.NAME"."""
-    own = {f"method.{n}": t for n, t in method.state_dict().items() if not n.startswith("backbone.")}
-    return separate(own)
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The optimiser's state as named tensors and plain JSON numbers."""
     state = optimizer.state_dict()
     tensors = {
-        f"optimizer.{i}.{key}": value.detach().cpu().contiguous()
+        f"optimizer.{i}.{key}": value
         for i, entry in state["state"].items()
         for key, value in entry.items()
         if isinstance(value, torch.Tensor)

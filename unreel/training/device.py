@@ -13,6 +13,7 @@ from torch import nn
 
 from unreel.errors import InputError
 from unreel.models import own_network
+from unreel.models.shards import shard
 from unreel.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,12 +73,14 @@ def switched(settings: Settings, device: Device) -> Settings:
     found: dict[str, Any] = {name: where[name] if switch == "auto" else switch for name, switch in asked.items()}
     if settings.compile == "auto" and not (own_network(settings.backbone) and can_compile()):
         found["compile"] = "off"
-    if settings.optimizer == "lars":
+    if settings.shard == "on":  # tried with none of these; settings refuse them where they were asked for
+        found |= {"channels_last": "off", "compile": "off"}
+    if settings.optimizer == "lars" or settings.shard == "on":
         found["fused"] = "off"
     if settings.read_back == "each-log" and settings.optimizer != "lars":
         found["fused"] = "on"  # settings refuse it where it was switched off
     if settings.read_back == "auto":
-        able = found["fused"] == "on" or settings.optimizer == "lars"
+        able = (found["fused"] == "on" or settings.optimizer == "lars") and settings.shard == "off"
         found["read_back"] = "each-log" if device == "cuda" and able else "each-step"
     return dataclasses.replace(settings, **found)
 
@@ -136,10 +139,7 @@ def build_fabric(settings: Settings) -> "Fabric":
     here, nodes = processes(settings)
     if here * nodes == 1:
         return Fabric(accelerator=device, devices=1, precision=known)
-    from lightning.fabric.strategies import DDPStrategy
-
-    # What is not a weight is kept alike by what every process does, so it is not sent with each step.
-    strategy = DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo", broadcast_buffers=False)
+    strategy = strategy_of(settings, here * nodes, "nccl" if device == "cuda" else "gloo")
     # Of 1x1x1 kernels, whose strides can be said in two ways; no copy is spared by saying it in the other.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     fabric = Fabric(accelerator=device, devices=here, num_nodes=nodes, precision=known, strategy=strategy)
@@ -147,6 +147,21 @@ def build_fabric(settings: Settings) -> "Fabric":
     if settings.threads:
         torch.set_num_threads(settings.threads)  # which launching changes
     return fabric
+
+
+def strategy_of(settings: Settings, size: int, backend: str) -> Any:
+    """Every process with all weights, or with its share of them."""
+    from lightning.fabric.strategies import DDPStrategy, ModelParallelStrategy
+
+    if sharded(settings, size):
+        return ModelParallelStrategy(shard, size, tensor_parallel_size=1, process_group_backend=backend)
+    # What is not a weight is kept alike by what every process does, so it is not sent with each step.
+    return DDPStrategy(process_group_backend=backend, broadcast_buffers=False)
+
+
+def sharded(settings: Settings, size: int) -> bool:
+    """Whether the weights are spread over the processes; one alone has all of them."""
+    return settings.shard == "on" and size > 1
 
 
 def launched() -> bool:

@@ -4,6 +4,7 @@ A step is: decoded clips -> recipe -> method -> backward -> finite? -> optimiser
 (seed, epoch, index) and the learning rate from the step, so going on needs a step number and the tensors, no more.
 """
 
+import copy
 import dataclasses
 import signal
 import time
@@ -17,10 +18,11 @@ import torch
 from torch import nn
 
 from unreel.models.encoder import Encoder
+from unreel.models.shards import gathered, whole
 from unreel.models.sync_norm import synchronise
 from unreel.settings import Settings
-from unreel.training.checkpoint import load_checkpoint, save_checkpoint
-from unreel.training.device import as_written, build_fabric, compile_networks, lay_out, limit_clips, processes
+from unreel.training.checkpoint import kept, load_checkpoint, save_checkpoint
+from unreel.training.device import as_written, build_fabric, compile_networks, lay_out, limit_clips, processes, sharded
 from unreel.training.log import Log
 from unreel.training.monitors import measure
 from unreel.training.optim import build_optimizer, lr_at, set_lr
@@ -60,6 +62,7 @@ class Job:
     instances: list[Instance]
     held_out: list[Instance]
     files: int
+    whole: Encoder | None = None  # a copy for what one process does alone, where weights are spread over several
     state: dict[str, Any] = field(default_factory=lambda: {"step": 0, "best_step": None, "best_mrr": -1.0})
 
     @property
@@ -114,8 +117,10 @@ def set_up(job: Job, fabric: "Fabric | None" = None) -> tuple["Fabric", Any, Any
     fabric = fabric or build_fabric(job.settings)
     lay_out(job.method, job.settings)
     limit_clips(job.method, job.settings)
-    optimizer = build_optimizer(job.method, job.settings)
-    method, optimizer = fabric.setup(synchronised(job.method, job.settings, fabric.world_size), optimizer)
+    if sharded(job.settings, fabric.world_size):
+        job.whole = copy.deepcopy(job.encoder)
+    method = fabric.setup_module(synchronised(job.method, job.settings, fabric.world_size))
+    optimizer = fabric.setup_optimizers(build_optimizer(job.method, job.settings))  # of weights that may be spread now
     compile_networks(job.method, job.settings)
     return fabric, method, optimizer
 
@@ -194,7 +199,7 @@ def one_step(job: Job, fabric: "Fabric", method: Any, optimizer: Any, clips: Cli
     log.finite.at_once("loss", output.loss, step, rows, log.team)
     optimizer.zero_grad(set_to_none=True)
     fabric.backward(output.loss)
-    norm = torch.nn.utils.get_total_norm([p.grad for p in job.method.parameters() if p.grad is not None])
+    norm = whole(torch.nn.utils.get_total_norm([p.grad for p in job.method.parameters() if p.grad is not None]))
     log.finite.at_once("gradient", norm, step, rows)
     log.finite.hold_back(optimizer, output.loss, norm)
     optimizer.step()
@@ -214,8 +219,9 @@ def even(clips: Clips, log: Log, draws: int) -> tuple[Clips, int]:
 def watch(job: Job, log: Log, optimizer: Any) -> None:
     """Label-free monitors, then a checkpoint; the best so far is remembered (the rule stands in monitors.py)."""
     log.read_back()  # weights that are not finite must not be measured
+    encoder = whole_encoder(job, log.team.main)
     with as_written(job.settings):
-        found = log.team.first(lambda: measure(job.encoder, job.held_out or job.instances[:200]))
+        found = log.team.first(lambda: measure(encoder, job.held_out or job.instances[:200]))
     if found is not None:
         log.monitors(job.state["step"], found)
         eligible = 4 * job.state["step"] >= 3 * job.total_steps and not found.collapsed
@@ -227,7 +233,18 @@ def watch(job: Job, log: Log, optimizer: Any) -> None:
 def save(job: Job, log: Log, optimizer: Any) -> None:
     """Write a checkpoint, once every step that it holds is known to have been finite."""
     log.read_back()
-    log.team.first(lambda: save_checkpoint(job.run, job.state["step"], job.encoder, job.method, optimizer, job.state))
+    encoder, training = whole_encoder(job, log.team.main), kept(job.method, optimizer, log.team.main)
+    log.team.first(lambda: save_checkpoint(job.run, job.state["step"], encoder, training, job.state))
+
+
+def whole_encoder(job: Job, keep: bool) -> Encoder:
+    """The encoder; where its weights are spread, a copy on the CPU that those who `keep` fill with all of them."""
+    if job.whole is None:
+        return job.encoder
+    weights = gathered(job.encoder.backbone.state_dict(), keep)
+    if keep:
+        job.whole.backbone.load_state_dict(weights)
+    return job.whole
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from unreel.models.shards import like
 from unreel.settings import Settings
 
 LARS_TRUST = 0.001
@@ -33,11 +34,14 @@ def build_optimizer(method: nn.Module, settings: Settings) -> torch.optim.Optimi
 
 
 def align_state(optimizer: torch.optim.Optimizer) -> None:
-    """Lay the state out in memory as the weights are, which fused updates need: a checkpoint keeps values alone."""
+    """Lay the state out in memory and over processes as the weights are: a checkpoint keeps whole values alone."""
     for weight, state in optimizer.state.items():
         for name, value in state.items():
-            if isinstance(value, torch.Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
-                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+            if not isinstance(value, torch.Tensor) or value.shape != weight.shape:
+                continue
+            spread = state[name] = like(weight, value)
+            if spread.stride() != weight.stride():  # which fused updates need
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(spread)
 
 
 class LARS(torch.optim.Optimizer):

@@ -22,6 +22,7 @@ from unreel.errors import DiskError, RunError
 from unreel.settings import Settings
 from unreel.training.checkpoint import replace_text
 from unreel.video.addresses import spelled
+from unreel.video.patience import patiently
 
 CONFIG, LOCK = "config.json", "lock"
 
@@ -85,7 +86,7 @@ def make_run(out: Path, config: dict[str, Any], fill: Callable[[Path], None] = l
 def read_config(run: Path) -> dict[str, Any]:
     """The config of a run. Raises RunError when the folder is not a run."""
     try:
-        config: dict[str, Any] = json.loads((run / CONFIG).read_text())
+        config: dict[str, Any] = json.loads(patiently((run / CONFIG).read_text))
     except OSError as error:
         raise RunError(f"{run} is not a run of unreel (no {CONFIG} there)") from error
     except ValueError as error:
@@ -116,6 +117,19 @@ def describe(method: str, source: Path, options: Any, settings: Settings) -> dic
     }
 
 
+def append(path: Path, text: str) -> None:
+    """Add to the end of a file, once also where the file system stalls on the way."""
+    end = path.stat().st_size if path.exists() else 0
+
+    def write() -> None:
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            if path.is_file():
+                file.truncate(end)  # what a try that failed has left
+            file.write(text)
+
+    patiently(write)
+
+
 class Table:
     """A CSV file that grows by rows and is cut back to a step when a run goes on; the first row names the columns."""
 
@@ -123,7 +137,7 @@ class Table:
         self.path = path
         self.columns: list[str] = []
         if path.exists():
-            text = path.read_text()
+            text = patiently(path.read_text)
             reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())  # a full disk tears the last row
             rows = list(reader)
             kept = [row for row in rows if row["step"].isdigit() and int(row["step"]) <= up_to_step]
@@ -136,14 +150,10 @@ class Table:
 
     def add(self, row: dict[str, float | int | bool]) -> None:
         """Append a row, which must begin with the step."""
-        new = not self.columns
+        header = "" if self.columns else ",".join(row) + "\n"
         self.columns = self.columns or list(row)
         try:
-            with open(self.path, "a", newline="") as file:
-                writer = csv.DictWriter(file, self.columns, lineterminator="\n")
-                if new:
-                    writer.writeheader()
-                writer.writerow(row)
+            append(self.path, header + ",".join(str(row[c]) for c in self.columns) + "\n")
         except OSError as error:
             raise DiskError(
                 f"{self.path}: the log can't be written ({error.strerror}); free some space and resume"

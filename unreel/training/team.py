@@ -5,9 +5,12 @@ over gloo, from memory to memory, so that no GPU is waited for.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+import dataclasses
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -15,6 +18,7 @@ import torch.distributed as dist
 
 from unreel.errors import InputError, StoppedElsewhere
 from unreel.settings import Settings
+from unreel.training.pulse import Pulse, meet
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -30,6 +34,7 @@ class Team:
     rank: int = 0
     size: int = 1
     group: Any = None
+    pulse: Pulse | None = None
 
     @property
     def main(self) -> bool:
@@ -40,8 +45,7 @@ class Team:
         if self.size == 1:
             return [word]
         words: list[Any] = [None] * self.size
-        with others_may_have_left():
-            dist.all_gather_object(words, word, group=self.group)
+        dist.all_gather_object(words, word, group=self.group)
         return words
 
     def any(self, flag: bool) -> bool:
@@ -53,8 +57,7 @@ class Team:
         if self.size == 1:
             return values
         sums = torch.tensor(values, dtype=torch.float64)
-        with others_may_have_left():
-            dist.all_reduce(sums, group=self.group)
+        dist.all_reduce(sums, group=self.group)
         return (sums / self.size).tolist()
 
     def first(self, work: Callable[[], T]) -> T:
@@ -65,9 +68,11 @@ class Team:
         try:
             if self.main:
                 said = [work(), True]
-        finally:  # also when it failed, so that nobody waits for ever
-            with others_may_have_left():
+        except BaseException:
+            with contextlib.suppress(RuntimeError):  # of others that have gone, which is not the reason
                 dist.broadcast_object_list(said, src=0, group=self.group)
+            raise
+        dist.broadcast_object_list(said, src=0, group=self.group)
         if not said[1]:
             raise StoppedElsewhere
         result: T = said[0]
@@ -75,29 +80,22 @@ class Team:
 
 
 ALONE = Team()
-LEFT = ("Connection closed by peer", "Connection reset by peer", "gloo")
 
 
-@contextlib.contextmanager
-def others_may_have_left() -> Iterator[None]:
-    """What the connection says of a process that has gone, which has said why itself, ends this one without a word."""
-    try:
-        yield
-    except RuntimeError as error:
-        if dist.is_initialized() and any(words in str(error) for words in LEFT):
-            raise StoppedElsewhere from error
-        raise
-
-
-def join(fabric: "Fabric") -> Team:
+def join(fabric: "Fabric", silence_limit_s: float, run: Path) -> Team:
     """This process and those that were started with it."""
     if fabric.world_size == 1:
         return ALONE
-    return Team(fabric.global_rank, fabric.world_size, dist.new_group(backend="gloo", timeout=PATIENCE))
+    getattr(fabric.strategy.launcher, "procs", []).clear()  # or Fabric kills the first one before it has said why
+    team = Team(fabric.global_rank, fabric.world_size, dist.new_group(backend="gloo", timeout=PATIENCE))
+    word = team.first(lambda: uuid.uuid4().hex)
+    return dataclasses.replace(team, pulse=meet(team.rank, team.size, word, silence_limit_s, run))
 
 
 def leave(team: Team) -> None:
     """The end of working together: what comes after in this process is alone again."""
+    if team.pulse is not None:
+        team.pulse.stop()
     if team.size > 1:
         dist.destroy_process_group()
 

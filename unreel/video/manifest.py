@@ -17,6 +17,7 @@ from unreel.errors import DiskError, InputError, VideoError
 from unreel.video import file, packed
 from unreel.video.addresses import INDEX, absolute, is_packed
 from unreel.video.layouts import Listed, find_videos
+from unreel.video.patience import patiently
 from unreel.video.processes import Ended, Limits, each_done
 from unreel.video.segments import LONG, SEGMENT_S, shot_changes
 from unreel.video.summary import by_reason, shown, summary
@@ -106,7 +107,7 @@ class Manifest:
         if not path.is_file():
             raise InputError(f"{path}: no such file. Write a manifest with `unreel inspect`")
         try:
-            return cls.parse(path.read_bytes(), Path(folder, QUARANTINE).read_bytes())
+            return cls.parse(*(patiently(Path(folder, name).read_bytes) for name in (MANIFEST, QUARANTINE)))
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise InputError(f"{folder}: the manifest is damaged ({error}). Run `unreel inspect` again") from error
 

@@ -1,0 +1,198 @@
+"""Weights spread over processes: the same steps as with all weights in each, half of the bytes, whole checkpoints."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torch.distributed as dist
+from methods import instances, job
+from processes import run_on
+from test_training_team import SMALL, clips_of, metrics, unreel
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+from videos import encode
+
+from unreel.errors import InputError
+from unreel.methods import find_methods
+from unreel.models import build_backbone
+from unreel.models.encoder import load_encoder
+from unreel.models.shards import blocks, gathered, held_bytes, like, shard, whole
+from unreel.models.sync_norm import synchronise
+from unreel.settings import Settings
+from unreel.training.optim import LARS
+from unreel.video.order import Batches
+
+PRESETS = sorted(find_methods())
+STEPS, BATCH = 4, 8
+OPTIMIZERS: dict[str, Any] = {
+    "adamw": lambda weights: torch.optim.AdamW(weights, lr=1e-3),
+    "sgd": lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9, weight_decay=1e-4),
+    "lars": lambda weights: LARS([{"params": list(weights), "weight_decay": 1e-4}], 0.1, 0.9),
+}
+
+
+class Block(nn.Module):
+    """A convolution and batch norm; 5 rows can't be cut in half."""
+
+    def __init__(self, num_in: int, num_out: int) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv3d(num_in, num_out, 3, stride=2, padding=1), nn.BatchNorm3d(num_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)).relu()
+
+
+class Two(nn.Module):
+    """A network of a stem that is in no block, and two blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_features = 8
+        self.stem, self.rows = nn.Conv3d(3, 4, 1), nn.Sequential(Block(4, 5), Block(5, 8))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return self.rows(self.stem(clips))
+
+
+def trained(preset: str, spread: bool, optimizer: str = "adamw", clips_at_once: int = 0) -> dict[str, Any]:
+    """Losses of the first steps in float64 and the whole state after them, in one of two processes."""
+    changes = {"queue_size": 2 * BATCH} if preset in ("moco", "dual-moco") else {}
+    method, recipe, clips = job(preset, Two, num_frames=4, **changes)
+    method.backbone.clips_at_once = clips_at_once
+    synchronise(method.double().train())
+    mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("data_parallel",))
+    together = shard(method, mesh) if spread else DistributedDataParallel(method, broadcast_buffers=False)
+    weights = [p for p in method.parameters() if p.requires_grad]
+    updates, losses, norms = OPTIMIZERS[optimizer](weights), [], []
+    for rows in Batches(len(instances()), BATCH, 0, 0, STEPS, (dist.get_rank(), 2)):
+        views = recipe(clips_of(rows, tuple(clips.frames.shape[1:])))
+        views.tensors = {name: tensor.double() for name, tensor in views.tensors.items()}
+        output = together(views)
+        updates.zero_grad()
+        output.loss.backward()
+        norms.append(float(whole(torch.nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None]))))
+        updates.step()
+        method.after_step()
+        losses.append(float(output.loss.detach()))
+    return {"losses": losses, "norms": norms, "state": gathered(method.state_dict(), keep=True)}
+
+
+def all_trained() -> dict[str, Any]:
+    found = {f"{preset} {spread}": trained(preset, spread) for preset in PRESETS for spread in (False, True)}
+    for optimizer in ("sgd", "lars"):
+        found |= {f"{optimizer} {spread}": trained("byol", spread, optimizer) for spread in (False, True)}
+    return found | {f"parts {spread}": trained("simclr", spread, clips_at_once=3) for spread in (False, True)}
+
+
+@pytest.fixture(scope="module")
+def both() -> dict[str, Any]:
+    return run_on(2, all_trained)[0]
+
+
+@pytest.mark.parametrize("name", [*PRESETS, "sgd", "lars", "parts"])
+def test_spread_weights_take_the_same_steps(name: str, both: dict[str, Any]) -> None:
+    apart, together = both[f"{name} False"], both[f"{name} True"]
+    assert len(set(apart["losses"])) == STEPS, "it trains"
+    loose = 1e-4 if name.startswith(("iic", "cmc")) else 1e-9  # which compare in float32
+    for part in ("losses", "norms"):
+        np.testing.assert_allclose(together[part], apart[part], rtol=loose, err_msg=part)
+    assert list(together["state"]) == list(apart["state"])
+    for part, wanted in apart["state"].items():
+        torch.testing.assert_close(together["state"][part], wanted, rtol=10 * loose, atol=loose, msg=part)
+
+
+# --- what a process holds
+
+
+def bytes_held(backbone: str, width: int) -> dict[str, int]:
+    """Of weights, gradients and AdamW's two averages of a network, whole and in this process."""
+    network = build_backbone(backbone, **({"width": width} if width > 1 else {}))
+    everything = 4 * held_bytes(network.parameters())
+    shard(network, init_device_mesh("cpu", (2,), mesh_dim_names=("data_parallel",)))
+    optimizer = torch.optim.AdamW(network.parameters())
+    for weight in network.parameters():
+        weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    averages = [t for s in optimizer.state.values() for t in s.values() if t.ndim]
+    grads = [p.grad for p in network.parameters() if p.grad is not None]
+    return {"whole": everything, "here": held_bytes(iter([*network.parameters(), *grads, *averages]))}
+
+
+def test_two_processes_hold_half_each() -> None:
+    for found in run_on(2, bytes_held, "r3d18", 1):
+        assert 0.5 <= found["here"] / found["whole"] < 0.502, found
+
+
+@pytest.mark.parametrize(("name", "options", "count"), [("r3d152", {"width": 2}, 3 + 8 + 36 + 3), ("r3d18", {}, 8)])
+def test_every_block_of_a_network_is_gathered_by_itself(name: str, options: dict[str, int], count: int) -> None:
+    with torch.device("meta"):
+        network = build_backbone(name, **options)
+    found = list(blocks(network))
+    inside = sum(p.numel() for block in found for p in block.parameters())
+    largest = max(sum(p.numel() for p in block.parameters()) for block in found)
+    total = sum(p.numel() for p in network.parameters())
+    assert len(found) == count and inside > 0.99 * total and largest < 0.45 * total
+
+
+def spread_and_back() -> list[Tensor]:
+    mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("data_parallel",))
+    linear = nn.Linear(3, 5)
+    value = torch.arange(15.0).view(5, 3)
+    shard(linear, mesh)
+    spread = like(linear.weight, value)
+    assert isinstance(spread, DTensor) and spread.to_local().shape == linear.weight.to_local().shape
+    assert gathered({"a": spread}, keep=False) == {}
+    return [whole(spread), value]
+
+
+def test_a_tensor_is_spread_and_gathered() -> None:
+    for back, value in run_on(2, spread_and_back):
+        assert torch.equal(back, value)
+
+
+@pytest.mark.parametrize("name", ["compile", "channels_last", "fused", "read_back"])
+def test_what_does_not_go_with_it_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="does not go with shard"):
+        Settings(shard="on", **{name: "each-log" if name == "read_back" else "on"})
+
+
+# --- the command
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for n in range(10):
+        encode(folder / f"{n}.mp4", 12 + n)
+    return folder
+
+
+def last(run: Path) -> dict[str, Tensor]:
+    folder = run / "checkpoints" / json.loads((run / "checkpoints" / "index.json").read_text())["last"]
+    return {f"{p.name} {n}": t for p in folder.glob("*.safetensors") for n, t in safetensors.torch.load_file(p).items()}
+
+
+def test_the_command_trains_alike_and_its_checkpoints_are_whole(videos: Path, tmp_path: Path) -> None:
+    for name, flag in (("ddp", "off"), ("sharded", "on")):
+        options = (*SMALL.split(), "--method", "moco", "--queue-size", 16, "--shard", flag, "--monitor-epochs", 3)
+        done = unreel("pretrain", videos, "--out", tmp_path / name, "--devices", 2, *options)
+        assert done.returncode == 0, done.stderr
+    ddp, sharded = (last(tmp_path / name) for name in ("ddp", "sharded"))
+    assert {n: (t.shape, t.dtype) for n, t in ddp.items()} == {n: (t.shape, t.dtype) for n, t in sharded.items()}
+    for name, wanted in ddp.items():
+        torch.testing.assert_close(sharded[name], wanted, rtol=1e-2, atol=1e-4, msg=name)
+    for mine, theirs in zip(metrics(tmp_path / "ddp"), metrics(tmp_path / "sharded"), strict=True):
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4), mine["step"]
+    assert load_encoder(tmp_path / "sharded").spec.backbone == "tiny"
+    for name, *options in (("sharded", "--shard", "off"), ("ddp", "--shard", "on")):
+        wanted = last(tmp_path / name)
+        done = unreel("pretrain", "--resume", tmp_path / name, "--step", 3, *options)
+        assert done.returncode == 0 and "step 4/5" in done.stderr, done.stderr
+        for part, tensor in last(tmp_path / name).items():
+            torch.testing.assert_close(tensor, wanted[part], rtol=1e-2, atol=1e-4, msg=f"{name} {options} {part}")

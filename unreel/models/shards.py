@@ -1,0 +1,67 @@
+"""Weights, gradients and the optimiser's state spread over the processes, each of which holds a share (FSDP).
+
+torch's `fully_shard`: the weights of a block are gathered when it is its turn and let go of after it. Names, order and
+values are those of one process, so a checkpoint is whole and a run goes on sharded or not. Not spread: what a method
+remembers (queue, memory bank) and running statistics, which are buffers.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """What is gathered by itself: the members of a network's rows of blocks (residual blocks, transformer layers)."""
+    row = isinstance(network, nn.Sequential | nn.ModuleList)
+    for child in network.children():
+        if row and any(True for _ in child.children()) and not isinstance(child, nn.Sequential | nn.ModuleList):
+            yield child
+        else:
+            yield from blocks(child)
+
+
+def shard(method: nn.Module, mesh: Any) -> nn.Module:
+    """The same method, its weights spread over the processes of `mesh`; what is in no block is gathered at once."""
+    from torch.distributed.fsdp import fully_shard  # takes seconds, and only this needs it
+
+    over = mesh["data_parallel"]
+    for block in list(blocks(method)):
+        if any(True for _ in block.parameters()):
+            fully_shard(block, mesh=over)
+    fully_shard(method, mesh=over)
+    return method
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor; every process must ask for it, in the same order."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor; changing it changes the tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def like(weight: Any, value: Tensor) -> Tensor:
+    """`value`, which every process has whole, spread as `weight` is."""
+    if not isinstance(weight, DTensor) or isinstance(value, DTensor):
+        return value
+    there = value.to(weight.to_local().device)
+    return distribute_tensor(there, weight.device_mesh, weight.placements, src_data_rank=None)
+
+
+def gathered(tensors: dict[str, Tensor], keep: bool) -> dict[str, Tensor]:
+    """The whole of each tensor on the CPU; every process takes part, and those that do not `keep` get none."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        all_of_it = whole(tensor.detach())
+        if keep:
+            found[name] = all_of_it.cpu().contiguous()
+    return found
+
+
+def held_bytes(tensors: Iterator[Tensor]) -> int:
+    """Bytes of these tensors in this process."""
+    return sum(local(tensor).untyped_storage().nbytes() for tensor in tensors)

@@ -1,0 +1,33 @@
+"""Work on files that is done again when a network file system stalls: a server that restarts is no full disk.
+
+The work must be such that it can be done twice.
+"""
+
+import errno
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+WAITS_S = (1.0, 5.0, 25.0)
+STALLS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ECONNRESET, errno.EHOSTDOWN}
+T = TypeVar("T")
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """What `work` returns, tried again after each of WAITS_S when it failed as a file system does that stalls."""
+    for wait_s in WAITS_S:
+        try:
+            return work()
+        except Exception as error:
+            if not stalled(error):
+                raise
+            time.sleep(wait_s)
+    return work()
+
+
+def stalled(error: BaseException) -> bool:
+    """Whether waiting may help; safetensors says the number of an error in its text alone."""
+    number = error.errno if isinstance(error, OSError) else None
+    said = re.search(r"os error (\d+)", str(error))
+    return (int(said[1]) if number is None and said else number) in STALLS
