@@ -22,6 +22,7 @@ from unreel.search.filling import Part, fill
 from unreel.search.store import Content
 from unreel.settings import Settings
 from unreel.training.device import build_fabric, choose_device, launched, processes
+from unreel.training.pulse import one_reason
 from unreel.training.run import alone_in
 from unreel.training.team import ALONE, Team, join, leave
 from unreel.video.known_files import load_files, save_files, take_stock
@@ -79,7 +80,7 @@ def fill_store(
     encoder.to(device)
     about = {"format": store.FORMAT, "clips": choice.to_json()} | describe(encoder)
     bar = labour.bar if team.main else quiet_while_started_by(os.getppid())
-    with contextlib.ExitStack() as held:
+    with one_reason(team.pulse), contextlib.ExitStack() as held:
 
         def prepare() -> Plan:
             held.enter_context(only_one(out))
@@ -109,7 +110,7 @@ def joined(devices: int) -> tuple[Team, torch.device, int]:
     if here * nodes == 1:
         return ALONE, torch.device(device), workers
     fabric = build_fabric(settings)
-    return join(fabric), fabric.device, workers
+    return join(fabric, settings.silence_limit_s, "the same command goes on"), fabric.device, workers
 
 
 @contextlib.contextmanager

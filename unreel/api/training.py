@@ -131,7 +131,7 @@ def joined(settings: Settings, run: Path) -> tuple["Fabric", Team]:
     here, nodes = processes(settings)
     refuse_uneven(settings, here * nodes)
     fabric = build_fabric(settings)
-    return fabric, join(fabric, settings.silence_limit_s, run)
+    return fabric, join(fabric, settings.silence_limit_s, f"go on with: unreel pretrain --resume {run}")
 
 
 def refuse_early(config: Any, settings: Settings) -> None:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
@@ -28,9 +27,9 @@ LEFT = ("Connection closed by peer", "Connection reset by peer", "gloo")
 class Pulse:
     """The beats of process `rank` of `size` in a store of this run alone; two threads, started at once."""
 
-    def __init__(self, rank: int, size: int, store: Any, silence_limit_s: float, run: Path) -> None:
+    def __init__(self, rank: int, size: int, store: Any, silence_limit_s: float, go_on: str) -> None:
         self.rank, self.size, self.store, self.limit_s = rank, size, store, silence_limit_s
-        self.go_on = f"What is saved is whole; go on with: unreel pretrain --resume {run}"
+        self.go_on = f"What is saved is whole; {go_on}"
         self.next, self.heard = (rank + 1) % size, 0
         self.ended = threading.Event()  # somebody left word, which this process has read
         self.stopped = threading.Event()
@@ -60,9 +59,7 @@ class Pulse:
             late += self.ended.is_set()
             if late > GRACE_BEATS:
                 os._exit(2)
-            if (
-                silent * BEAT_S >= self.limit_s
-            ):  # the main thread may wait within a collective, which nothing can interrupt
+            if silent * BEAT_S >= self.limit_s:
                 text = f"nothing was heard of process {self.next} for {self.limit_s:g} s: "
                 text += f"it, its machine or the network to it is down. {self.go_on}"
                 if self._first_to_say():
@@ -109,11 +106,14 @@ class Pulse:
         return [self.store.add(f"beat/{n}", 0) for n in range(self.size)]
 
 
-def meet(rank: int, size: int, word: str, silence_limit_s: float, run: Path) -> Pulse:
-    """A pulse in the store where torch brought the processes together; `word` is this run's own."""
+def meet(rank: int, size: int, word: str, silence_limit_s: float, go_on: str) -> Pulse:
+    """A pulse in the store where torch brought the processes together; `word` is this run's own.
+
+    `go_on` tells a person how to go on after a process was lost.
+    """
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(host, port, is_master=False, wait_for_workers=False)
-    return Pulse(rank, size, dist.PrefixStore(f"unreel/{word}", store), silence_limit_s, run)
+    return Pulse(rank, size, dist.PrefixStore(f"unreel/{word}", store), silence_limit_s, go_on)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -82,14 +81,14 @@ class Team:
 ALONE = Team()
 
 
-def join(fabric: "Fabric", silence_limit_s: float, run: Path) -> Team:
-    """This process and those that were started with it."""
+def join(fabric: "Fabric", silence_limit_s: float, go_on: str) -> Team:
+    """This process and those that were started with it; `go_on` is said when one of them was lost (pulse.py)."""
     if fabric.world_size == 1:
         return ALONE
     getattr(fabric.strategy.launcher, "procs", []).clear()  # or Fabric kills the first one before it has said why
     team = Team(fabric.global_rank, fabric.world_size, dist.new_group(backend="gloo", timeout=PATIENCE))
     word = team.first(lambda: uuid.uuid4().hex)
-    return dataclasses.replace(team, pulse=meet(team.rank, team.size, word, silence_limit_s, run))
+    return dataclasses.replace(team, pulse=meet(team.rank, team.size, word, silence_limit_s, go_on))
 
 
 def leave(team: Team) -> None:
