@@ -293,9 +293,10 @@ def children() -> set[int]:
 
 
 KILLED = """
-import sys, time, os
+import signal, sys, time, os
 from pathlib import Path
 from unreel.video.processes import Limits, each_done
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
 def work(n):
     Path(sys.argv[1], str(os.getpid())).touch()
     time.sleep(600)
