@@ -92,12 +92,16 @@ def flush(folder: Path, deep: bool = True) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write a text file in one piece: aside, flushed, renamed."""
     aside = path.with_name(f".{path.name}.writing")
-    try:
+
+    def write() -> None:
         with open(aside, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+
+    try:
+        patiently(write)
     except OSError:
         aside.unlink(missing_ok=True)
         raise

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -41,8 +41,8 @@ class Sample:
 
     index: int
     epoch: int
-    frames: np.ndarray | None
-    spans_s: np.ndarray | None = None
+    frames: np.ndarray | torch.Tensor | None
+    spans_s: np.ndarray | torch.Tensor | None = None
     failed: tuple[str, str] | None = None
 
 
@@ -240,12 +240,22 @@ def sequential_loader(
             clips,
             sampler=[(0, i) for i in range(done, len(clips))],
             batch_size=None,
+            collate_fn=in_shared_memory,  # type: ignore[arg-type]  # of one sample, as there are no batches
             num_workers=workers,
             worker_init_fn=_quiet_worker,
             prefetch_factor=4 if workers else None,
         )
 
     return _surviving(clips, workers, limits, after)
+
+
+def in_shared_memory(sample: Sample) -> Sample:
+    """Arrays as tensors, which travel outside the pipe: a process that dies may leave half a message in it, and the
+    reader would wait for the other half.
+    """
+    if sample.frames is None or sample.spans_s is None:
+        return sample
+    return replace(sample, frames=torch.from_numpy(sample.frames), spans_s=torch.from_numpy(sample.spans_s))
 
 
 def _surviving(clips: InstanceClips, workers: int, limits: Limits, after: Callable[[int], Iterable[T]]) -> Iterator[T]:
