@@ -165,7 +165,7 @@ def go_back(run: Path, step: int) -> None:
         best = None
     best = best if best is not None and best <= step else None
     pointer = {"last": f"step-{step:08d}", "best": f"step-{best:08d}" if best is not None else None, "best_step": best}
-    patiently(lambda: replace_text(folder / "index.json", json.dumps(pointer, indent=2) + "\n"))
+    replace_text(folder / "index.json", json.dumps(pointer, indent=2) + "\n")
 
 
 def has_checkpoint(run: Path) -> bool:
