@@ -1,0 +1,47 @@
+"""What a process holds of weights, gradients and AdamW's averages with `--shard on`: counted, nothing is allocated.
+
+python benchmarks/shards.py [--processes 2] [--networks r3d18 r3d152:width=2]
+"""
+
+import dataclasses
+
+import torch
+import tyro
+from torch.distributed.device_mesh import init_device_mesh
+from torch.testing._internal.distributed.fake_pg import FakeStore
+
+from unreel.models import build_backbone
+from unreel.models.shards import blocks, shard
+
+COPIES, BYTES = 4, 4  # weights, gradients, two averages; float32
+
+
+@dataclasses.dataclass
+class Args:
+    """What to count."""
+
+    networks: tuple[str, ...] = ("r3d18", "r3d152:width=2")
+    processes: int = 2
+
+
+def main(args: Args) -> None:
+    torch.distributed.init_process_group("fake", rank=0, world_size=args.processes, store=FakeStore())
+    mesh = init_device_mesh("cpu", (args.processes,), mesh_dim_names=("data_parallel",))
+    print(f"| network | weights | GB in one process | GB in each of {args.processes} | blocks | weights of largest |")
+    print("|---|---|---|---|---|---|")
+    for name in args.networks:
+        backbone, _, width = name.partition(":width=")
+        with torch.device("meta"):
+            network = build_backbone(backbone, **({"width": int(width)} if width else {}))
+        found = [sum(p.numel() for p in block.parameters()) for block in blocks(network)]
+        shard(network, mesh)
+        weights = list(network.parameters())
+        held = sum(weight.to_local().numel() for weight in weights)
+        everything = sum(weight.numel() for weight in weights)
+        size = " | ".join(f"{COPIES * BYTES * count / 1e9:.3f}" for count in (everything, held))
+        print(f"| {name} | {everything:,} | {size} | {len(found)} | {max(found):,} |")
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
