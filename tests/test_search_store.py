@@ -1,5 +1,6 @@
 """A store follows its files by content: nothing is embedded twice, nothing is left behind, nothing is mixed."""
 
+import errno
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from unreel.search import embeddings, filling, store
 from unreel.search.clip_choice import EvenClips
 from unreel.search.embeddings import read, read_metadata
 from unreel.training.team import ALONE
+from unreel.video import known_files, patience
 from unreel.video.clips import ClipSpec
 from unreel.views.recipe import ViewSpec
 
@@ -241,6 +243,45 @@ def test_a_folder_that_is_empty_just_now_takes_nothing(encoder: Path, videos: Pa
     with pytest.raises(InputError, match="no video in it"):
         fill_store(encoder, videos, out, TWO)
     assert rows(out) == before
+
+
+def test_a_list_on_a_disk_that_is_not_mounted_takes_nothing(
+    encoder: Path, videos: Path, tmp_path: Path, out: Path
+) -> None:
+    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in sorted(videos.iterdir())))
+    fill_store(encoder, tmp_path / "list.txt", out, TWO)
+    before = rows(out)
+    videos.rename(videos.with_name("unmounted"))
+    with pytest.raises(InputError, match="none of the 6 known files .* mounted"):
+        fill_store(encoder, tmp_path / "list.txt", out, TWO)
+    assert rows(out) == before
+    videos.with_name("unmounted").rename(videos)
+    (videos / "0.mp4").unlink()
+    assert fill_store(encoder, tmp_path / "list.txt", out, TWO).videos == 5
+
+
+def test_a_known_file_that_can_not_be_read_just_now_stays(
+    encoder: Path, videos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_store(encoder, videos, out, TWO)
+    before, standing = rows(out), known_files._standing
+
+    def stale(path: str) -> tuple[int, int]:
+        if path.endswith("3.mp4"):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return standing(path)
+
+    monkeypatch.setattr(known_files, "_standing", stale)
+    monkeypatch.setattr(patience.time, "sleep", lambda _: None)
+    done = fill_store(encoder, videos, out, TWO)
+    assert rows(out) == before and [Path(path).name for path, _ in done.left_out] == ["3.mp4"]
+
+
+def test_a_busy_machine_is_no_lasting_reason() -> None:
+    for passing in ("missing", "unreadable: Stale file handle", "damaged: reading it did not end within 300 s"):
+        assert not store.lasting(passing)
+    assert not store.lasting("damaged: reading it takes more than 4096 MB of memory")
+    assert store.lasting("damaged: frame 3: Invalid data") and store.lasting("not a video")
 
 
 # --- what is left out

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -43,6 +44,7 @@ def killed_on_the_way(process: "subprocess.Popen[str]", chance: random.Random) -
                 break
         time.sleep(chance.random() * 0.2)
         process.kill()
+    assert process.returncode in (0, -signal.SIGKILL), process.returncode
     return process.returncode != 0
 
 

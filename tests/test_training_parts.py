@@ -23,7 +23,7 @@ from unreel.losses.memory_bank import MemoryBank
 from unreel.models import build_backbone
 from unreel.models.encoder import Encoder, EncoderSpec, load_encoder
 from unreel.settings import Settings
-from unreel.training.checkpoint import kept, last_checkpoint, load_checkpoint, save_checkpoint
+from unreel.training.checkpoint import go_back, kept, last_checkpoint, load_checkpoint, save_checkpoint
 from unreel.training.monitors import hold_out, measure, monitors
 from unreel.training.optim import build_optimizer, lr_at, set_lr
 from unreel.training.quarantine import RunQuarantine
@@ -526,6 +526,28 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 def test_a_run_without_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint to go on from"):
         last_checkpoint(tmp_path)
+
+
+def test_a_run_killed_before_it_pointed_to_its_first_checkpoint_goes_on_from_it(tmp_path: Path) -> None:
+    trained = Trained(steps=2)
+    trained.save(tmp_path, 2)
+    (tmp_path / "checkpoints/index.json").unlink()
+    loaded = Trained(1)
+    assert loaded.load(tmp_path)["step"] == 2
+    assert_equal(trained, loaded)
+
+
+def test_a_best_checkpoint_that_went_before_this_one_was_gone_back_to_is_not_named(tmp_path: Path) -> None:
+    """Steps 10, 20 and 30, each the best when it was made, so that 10 has gone; the run goes on from 20."""
+    trained = Trained()
+    for step, best in ((10, 10), (20, 10), (30, 30)):
+        trained.save(tmp_path, step, best=best, best_mrr=step / 100)
+    assert names(tmp_path) == ["index.json", "step-00000020", "step-00000030"]
+    go_back(tmp_path, 20)
+    state = trained.load(tmp_path)
+    assert (state["step"], state["best_step"], state["best_mrr"]) == (20, None, -1.0)
+    trained.save(tmp_path, 25, best=10)
+    assert json.loads((tmp_path / "checkpoints/index.json").read_text())["best"] is None
 
 
 def test_saving_changes_nothing_in_memory(tmp_path: Path) -> None:

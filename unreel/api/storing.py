@@ -133,7 +133,7 @@ def plan(out: Path, about: dict[str, Any], source: str | Path, on_progress: Prog
     unread = take_stock(known, source, lambda files: save_files(files, path), on_progress)
     wanted = store.contents(known)
     there = store.tidy(out, wanted)
-    bad = {h: why for h, why in store.read_left_out(out).items() if not why.startswith(store.PASSING)}
+    bad = {h: why for h, why in store.read_left_out(out).items() if store.lasting(why)}
     list_left_out(out, wanted, bad, unread)
     missing = [content for hash_, content in wanted.items() if hash_ not in there and hash_ not in bad]
     return Plan(about, f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}", missing, unread)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from safetensors import SafetensorError
 
-from unreel.api.storing import Labour, fill_store
+from unreel.api.storing import Labour, Stored, fill_store, only_one
 from unreel.errors import DiskError, InputError
 from unreel.models import TWIN
 from unreel.models.encoder import (
@@ -28,6 +28,7 @@ from unreel.models.inflate import inflated
 from unreel.search.clip_choice import EvenClips, EveryMoment
 from unreel.search.embeddings import describe as describe_encoder
 from unreel.search.embeddings import write
+from unreel.search.index import bring_up_to_date
 from unreel.training.device import choose_device
 from unreel.video.clips import ClipSpec
 from unreel.video.dataset import default_workers
@@ -111,13 +112,24 @@ def index(
     hop_s: float = 0.0,
     allow_import: bool = False,
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Embed clips that slide over every video into a store, as `embed` with a folder does; returns the same.
+    """Make an index of every moment of the videos, or bring it up to date; returns what `embed` with a folder does.
 
     A clip has `length_s` seconds, by default as many as the encoder was trained with, and one begins every `hop_s`
     seconds, by default half a clip.
     """
-    stored = fill_store(run, source, out, EveryMoment(length_s, hop_s), Labour(allow_import=allow_import))
+    stored, _ = fill_index(run, source, out, EveryMoment(length_s, hop_s), Labour(allow_import=allow_import))
     return stored.rows, stored.left_out
+
+
+def fill_index(
+    run: str | Path, source: str | Path, out: str | Path, choice: EveryMoment, labour: Labour
+) -> tuple[Stored, str]:
+    """`fill_store`, and then what a search needs, made by the first process; what that is, in words ("" elsewhere)."""
+    stored = fill_store(run, source, out, choice, labour)
+    if stored.rank:
+        return stored, ""
+    with only_one(Path(out)):
+        return stored, bring_up_to_date(Path(out), load_encoder(run, labour.allow_import))
 
 
 def require_writable(out: Path) -> None:

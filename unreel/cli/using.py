@@ -81,18 +81,16 @@ class IndexArgs:
 
 def index_command(args: list[str]) -> int:
     given = parse(IndexArgs, args, "index")
-    from unreel.api.storing import Labour, fill_store
+    from unreel.api.storing import Labour
+    from unreel.api.using import fill_index
     from unreel.search.clip_choice import EveryMoment
 
     choice = EveryMoment(given.length_s, given.hop_s)
     labour = Labour(given.devices, given.allow_import, progress)
-    found = fill_store(given.run, given.source, given.out, choice, labour)
+    found, said = fill_index(given.run, given.source, given.out, choice, labour)
     stored(given.out, found)
-    if found.rank == 0:
-        from unreel.models.encoder import load_encoder
-        from unreel.search.index import bring_up_to_date
-
-        print(f"{given.out}: {bring_up_to_date(given.out, load_encoder(given.run, given.allow_import))}")
+    if said:
+        print(f"{given.out}: {said}")
     return 0
 
 

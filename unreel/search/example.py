@@ -1,17 +1,21 @@
 """From examples to vectors: a video, some seconds of one, a picture or a strip of pictures side by side."""
 
-from collections.abc import Sequence
+import multiprocessing
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
 from unreel.errors import InputError, VideoError
-from unreel.models.encoder import Encoder, embed_instances, joined
+from unreel.models.encoder import Encoder, EncoderSpec, joined
 from unreel.search.rows import Stretch
 from unreel.types import Instance
+from unreel.video.dataset import InstanceClips
 from unreel.video.file import probe
+from unreel.video.processes import Ended, alone
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 CLIPS = 5  # of an example, evenly spread
@@ -29,35 +33,53 @@ def one_example(encoder: Encoder, example: Stretch) -> np.ndarray:
             f"{example.path}: from {example.start_s:g} s to {example.end_s:g} s nothing is shown; give a later end"
         )
     if Path(example.path).suffix.lower() in PICTURES:
-        return strip_vector(encoder, example.path)
+        clips = apart(example.path, strip, example.path, encoder.spec)[None]
+    else:
+        clips = apart(example.path, moment, example, encoder.spec)
+    views = encoder.features(torch.from_numpy(clips))
+    return joined({name: rows.float().cpu().numpy().mean(axis=0, keepdims=True) for name, rows in views.items()})
+
+
+def apart(path: str, work: Callable[..., np.ndarray], *arguments: Any) -> np.ndarray:
+    """`work(*arguments)` in a process of its own, since a stranger's file may crash its decoder. Raises InputError.
+
+    A process that must not have children, as those of `unreel serve`, is such a one already.
+    """
+    if multiprocessing.current_process().daemon:
+        return work(*arguments)
+    found = alone(work, *arguments)
+    if isinstance(found, Ended):
+        raise InputError(f"{path}: nothing to search with ({found.why})")
+    return found
+
+
+def moment(example: Stretch, spec: EncoderSpec) -> np.ndarray:
+    """Clips of some seconds of a video, evenly spread, uint8 (V, T, H, W, C). Raises InputError."""
     try:
         length_s = probe(example.path).duration_s
     except VideoError as error:
         raise InputError(f"{example.path}: no video to search with ({error.reason} {error.detail})".rstrip()) from error
     if example.start_s >= length_s:
         raise InputError(f"{example.path}: it ends at {length_s:g} s, so nothing begins at {example.start_s:g} s")
-    failed: list[str] = []
-    moment = Instance(str(example.path), 0, example.start_s, example.end_s)
-    found = embed_instances(encoder, [moment], CLIPS, "video", 0, lambda _path, why: failed.append(why))
-    if not len(found):
-        raise InputError(f"{example.path}: no video to search with ({failed[0]})")
-    return found.vectors
+    shown = [Instance(str(example.path), 0, example.start_s, example.end_s)]
+    sample = InstanceClips(shown, spec.clip, spec.views.resize_hw, CLIPS)[(0, 0)]
+    if sample.frames is None:
+        raise InputError(f"{example.path}: no video to search with ({sample.failed[1] if sample.failed else ''})")
+    return np.asarray(sample.frames)
 
 
-def strip_vector(encoder: Encoder, path: str) -> np.ndarray:
+def strip(path: str, spec: EncoderSpec) -> np.ndarray:
     """A clip whose frames are the squares of a picture from left to right, each shown for as long as it takes.
 
-    A picture that is no wider than one and a half squares is one frame, which never moves.
+    uint8 (T, H, W, C). A picture that is no wider than one and a half squares is one frame, which never moves.
     """
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise InputError(f"{path}: no picture that can be read")
     count = min(MAX_STRIP, max(1, round(picture.shape[1] / picture.shape[0])))
-    height, width = encoder.spec.views.resize_hw
+    height, width = spec.views.resize_hw
     edges = np.linspace(0, picture.shape[1], count + 1).round().astype(int)
     squares = [picture[:, a:b, ::-1] for a, b in zip(edges[:-1], edges[1:], strict=True)]
     frames = np.stack([cv2.resize(s, (width, height), interpolation=cv2.INTER_AREA) for s in squares])
-    span = encoder.spec.clip.span
-    shown = frames[np.arange(span) * count // span]
-    views = encoder.features(torch.from_numpy(shown[None].copy()))
-    return joined({name: rows.float().cpu().numpy() for name, rows in views.items()})
+    span = spec.clip.span
+    return frames[np.arange(span) * count // span]

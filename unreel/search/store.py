@@ -32,6 +32,7 @@ FORMAT = 1
 FILES, LEFT_OUT = "files.parquet", "left_out.csv"
 OWN = {ABOUT, PARTS, FILES, LEFT_OUT, LOCK, "encoder", "vectors.npy", "nearest.faiss", "concepts"}  # see index.py
 PASSING = ("missing", "unreadable")  # reasons that may be another day's weather: tried again
+BUSY = (" did not end within ", " MB of memory")  # of a machine that had other work
 WHO = ("path", "label", HASH)
 
 
@@ -159,6 +160,11 @@ def _replace(part: Path, kept: list[Content]) -> pa.Table:
 
 
 # --- what is left out
+
+
+def lasting(reason: str) -> bool:
+    """Whether a file would be left out again for this reason, until its content changes."""
+    return not reason.startswith(PASSING) and not any(words in reason for words in BUSY)
 
 
 def note_left_out(folder: Path, process: str, content_hash: str, reason: str) -> None:

@@ -109,13 +109,20 @@ def replace_text(path: Path, text: str) -> None:
 
 def point_to(folder: Path, name: str, best_step: int | None) -> None:
     """Make `name` the last checkpoint, then delete what is neither among the last few nor the best."""
-    best = f"step-{best_step:08d}" if best_step is not None else None
+    best = best_of(folder, best_step)
+    best_step = best_step if best else None
     replace_text(
         folder / "index.json", json.dumps({"last": name, "best": best, "best_step": best_step}, indent=2) + "\n"
     )
     others = sorted(p.name for p in folder.glob("step-*") if p.name <= name)
     for stale in set(others[:-KEEP]) - {best, name} | {p.name for p in folder.glob("step-*") if p.name > name}:
         shutil.rmtree(folder / stale, ignore_errors=True)
+
+
+def best_of(folder: Path, best_step: int | None) -> str | None:
+    """The name of the best checkpoint, where it is still there: going back leaves those behind that came after."""
+    name = f"step-{best_step:08d}" if best_step is not None else ""
+    return name if name and (folder / name).is_dir() else None
 
 
 def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -139,6 +146,8 @@ def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimiz
         why = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{folder}: can't go on from this checkpoint ({why})") from error
     del state["optimizer"]
+    if state.get("best_step") is not None and not best_of(folder.parent, state["best_step"]):
+        state |= {"best_step": None, "best_mrr": -1.0}  # it was deleted before this run went back
     return state
 
 
@@ -163,8 +172,8 @@ def go_back(run: Path, step: int) -> None:
         best = json.loads((folder / "index.json").read_text()).get("best_step")
     except (OSError, ValueError, AttributeError):
         best = None
-    best = best if best is not None and best <= step else None
-    pointer = {"last": f"step-{step:08d}", "best": f"step-{best:08d}" if best is not None else None, "best_step": best}
+    name = best_of(folder, best) if best is not None and best <= step else None
+    pointer = {"last": f"step-{step:08d}", "best": name, "best_step": best if name else None}
     replace_text(folder / "index.json", json.dumps(pointer, indent=2) + "\n")
 
 
@@ -175,9 +184,11 @@ def has_checkpoint(run: Path) -> bool:
 
 
 def last_checkpoint(run: Path) -> Path:
-    """Folder of the last checkpoint. Raises CheckpointError when there is none."""
+    """Folder of the last checkpoint, also of a run killed before it pointed to its first. Raises CheckpointError."""
     pointer = run / "checkpoints" / "index.json"
     if not pointer.exists():
+        if found := sorted(pointer.parent.glob("step-*")):
+            return found[-1]
         raise CheckpointError(f"{run}: no checkpoint to go on from; start again with another --out")
     try:
         return run / "checkpoints" / str(json.loads(patiently(pointer.read_text))["last"])

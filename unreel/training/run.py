@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def alone_in(run: Path, doing: str = "trains") -> Iterator[None]:
                 lock.seek(0)
                 who = lock.read().strip()
                 raise RunError(f"{run}: another unreel {doing} in it ({who}); wait for it or stop it") from error
-            # a file system without locks: nobody can be kept out
+            why = f"{run}: this file system has no locks ({error.strerror}), so a second run in it would not be refused"
+            warnings.warn(why, RuntimeWarning, stacklevel=3)
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {platform.node()}\n")
         lock.flush()
@@ -119,7 +121,7 @@ def describe(method: str, source: Path, options: Any, settings: Settings) -> dic
 
 def append(path: Path, text: str) -> None:
     """Add to the end of a file, once also where the file system stalls on the way."""
-    end = path.stat().st_size if path.exists() else 0
+    end = patiently(lambda: path.stat().st_size if path.exists() else 0)
 
     def write() -> None:
         with open(path, "a", newline="", encoding="utf-8") as file:

@@ -11,6 +11,7 @@ from unreel.types import Instance
 from unreel.video.clips import ClipSpec, every_frame
 from unreel.video.file import index_frames
 from unreel.video.frame_cache import MAX_FRAMES, MB
+from unreel.video.processes import Ended, alone
 
 SAMPLE = 16  # instances whose frames are counted; the rest are taken to be like them
 SPARED = 0.25  # share of the free memory that is taken when nobody says how much
@@ -47,12 +48,20 @@ def plan_cache(
 def decoded_mb(instances: Sequence[Instance], spec: ClipSpec, size: tuple[int, int]) -> tuple[float, float]:
     """About how much the frames take of all instances short enough to keep, and the share of instances that are."""
     chosen = np.linspace(0, len(instances) - 1, min(SAMPLE, len(instances))).astype(int)
-    counts = np.array([count for count in (num_frames(instances[i], spec) for i in chosen) if count is not None])
+    found = alone(frame_counts, [instances[i] for i in chosen], spec)
+    if isinstance(found, Ended):  # a file crashed its decoder: the loader will name it
+        return 0.0, 0.0
+    counts = np.array(found, dtype=np.int64)
     short = counts[counts <= MAX_FRAMES]
     if not len(short):
         return 0.0, 0.0
     share = len(short) / len(counts)
     return float(short.mean()) * size[0] * size[1] * 3 * len(instances) * share / MB, share
+
+
+def frame_counts(instances: Sequence[Instance], spec: ClipSpec) -> list[int]:
+    """`num_frames` of those that can be read."""
+    return [count for count in (num_frames(instance, spec) for instance in instances) if count is not None]
 
 
 def num_frames(instance: Instance, spec: ClipSpec) -> int | None:

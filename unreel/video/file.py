@@ -27,6 +27,7 @@ from unreel.errors import DiskError, InputError, VideoError
 from unreel.video.addresses import is_piece
 from unreel.video.frame_index import FrameIndex, Packets, build, by_stamp, one_run
 from unreel.video.packed import forget_pieces, read_piece
+from unreel.video.patience import SERVER_STALLS, patiently, stalled
 from unreel.video.piece_index import index_of_piece
 from unreel.video.reader import NEAR_FRAMES, Reader, packets_of, stamp_of, why
 from unreel.video.whole import usable
@@ -271,7 +272,7 @@ def _demux(path: str, container: Any, stream: av.VideoStream) -> Packets:
             # A packed bitstream holds a P and a B picture in one chunk of an AVI, and a dummy in the next.
             packets.reordered |= codec == "mpeg4" and bytes(packet).count(b"\0\0\1\xb6") > 1
     except av.FFmpegError as error:
-        raise VideoError(path, "damaged", why(error)) from error
+        raise VideoError(path, reason_of(error, "damaged"), why(error)) from error
     if not packets.stamps:
         raise VideoError(path, "no frames")
     packets.keys = packets.keys or [0]
@@ -291,6 +292,11 @@ def _reader(path: str | Path, index: FrameIndex) -> Reader:
     return Reader(str(path), index, _open, av.FFmpegError)
 
 
+def reason_of(error: Exception, usual: str) -> str:
+    """The usual reason, but for a file system that does not answer: that is no fault of the file."""
+    return "unreadable" if stalled(error, SERVER_STALLS) else usual
+
+
 def _open(path: str) -> tuple[Any, av.VideoStream]:
     """The container and its video stream. Raises VideoError: not a video, no video stream, unreadable, damaged."""
     try:
@@ -298,9 +304,11 @@ def _open(path: str) -> tuple[Any, av.VideoStream]:
         # Given as `options` rather than `container_options`, it crashes PyAV before 18 on FLV.
         only_files = {"protocol_whitelist": "file"}
         source = io.BytesIO(read_piece(path)) if is_piece(path) else f"file:{path}"
-        container = av.open(source, metadata_errors="replace", container_options=only_files)
+        container = patiently(
+            lambda: av.open(source, metadata_errors="replace", container_options=only_files), SERVER_STALLS
+        )
     except (av.FFmpegError, ValueError) as error:
-        raise VideoError(path, "not a video", why(error)) from error
+        raise VideoError(path, reason_of(error, "not a video"), why(error)) from error
     try:
         return container, _video_stream(path, container)
     except BaseException:

@@ -24,8 +24,10 @@ from unreel.video.addresses import absolute, is_piece
 from unreel.video.layouts import find_videos
 from unreel.video.lists import Listed
 from unreel.video.packed import content_bytes, content_hash
+from unreel.video.patience import patiently
 from unreel.video.summary import shown
 
+MISSING = "missing"
 SAVE_S = 60.0  # of hashing that a kill may cost
 Found = dict[str, "KnownFile"]
 
@@ -50,7 +52,8 @@ def take_stock(
 ) -> list[tuple[str, str]]:
     """Bring `known` up to date with a source; returns (path, reason) of the files that can't be read.
 
-    `save` is called now and then, and at the end. Raises InputError when the source names no video.
+    `save` is called now and then, and at the end. A known file that can't be read just now stays as it was. Raises
+    InputError when the source names no video, or when none of the known files that it names is there any more.
     """
     listed = find_videos(Path(source))
     here, unread, saved_s = absolute(source), [], time.monotonic()
@@ -63,6 +66,8 @@ def take_stock(
                 seen.add(found.path)
             else:
                 unread.append(found)
+                if found[1] != MISSING:
+                    seen.add(found[0])
             if on_progress is not None:
                 on_progress(done, len(listed))
             if time.monotonic() - saved_s > SAVE_S:
@@ -70,6 +75,12 @@ def take_stock(
                 saved_s = time.monotonic()
     finally:
         pool.shutdown(cancel_futures=True)
+    missing = [path for path, why in unread if why == MISSING and path in known]
+    if missing and not seen:
+        raise InputError(
+            f"{source}: none of the {len(missing)} known files that it names is there, the first {missing[0]}; is its "
+            "disk mounted? Nothing was changed. Files that are gone for good leave when they leave the list"
+        )
     for path in list(_gone(known, seen, here, listed)):
         del known[path]
     save(known)
@@ -81,19 +92,20 @@ def _look(item: Listed, source: str, known: Found) -> KnownFile | tuple[str, str
     path = absolute(item.path)
     try:
         path.encode()
-        size_bytes, mtime_ns = _standing(path)
+        size_bytes, mtime_ns = patiently(lambda: _standing(path))
         before = known.get(path)
         if before is None:
-            return KnownFile(path, source, item.label, size_bytes, mtime_ns, content_hash(path))
+            return KnownFile(path, source, item.label, size_bytes, mtime_ns, patiently(lambda: content_hash(path)))
         if before.source == source:
             before = replace(before, label=item.label)
         if not is_piece(path) and (before.size_bytes, before.mtime_ns) == (size_bytes, mtime_ns):
             return before
-        return replace(before, size_bytes=size_bytes, mtime_ns=mtime_ns, content_hash=content_hash(path))
+        content = patiently(lambda: content_hash(path))
+        return replace(before, size_bytes=size_bytes, mtime_ns=mtime_ns, content_hash=content)
     except UnicodeEncodeError:
         return shown(path), "unreadable: the file's name is not UTF-8; rename it"
     except FileNotFoundError:
-        return path, "missing"
+        return path, MISSING
     except OSError as error:
         return path, f"unreadable: {error.strerror or error}"
 

@@ -10,24 +10,25 @@ from collections.abc import Callable
 from typing import TypeVar
 
 WAITS_S = (1.0, 5.0, 25.0)
-STALLS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ECONNRESET, errno.EHOSTDOWN}
+SERVER_STALLS = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ECONNRESET, errno.EHOSTDOWN})
+STALLS = SERVER_STALLS | {errno.EIO}  # which decoders also say of damaged files
 T = TypeVar("T")
 
 
-def patiently(work: Callable[[], T]) -> T:
+def patiently(work: Callable[[], T], stalls: frozenset[int] = STALLS) -> T:
     """What `work` returns, tried again after each of WAITS_S when it failed as a file system does that stalls."""
     for wait_s in WAITS_S:
         try:
             return work()
         except Exception as error:
-            if not stalled(error):
+            if not stalled(error, stalls):
                 raise
             time.sleep(wait_s)
     return work()
 
 
-def stalled(error: BaseException) -> bool:
+def stalled(error: BaseException, stalls: frozenset[int] = STALLS) -> bool:
     """Whether waiting may help; safetensors says the number of an error in its text alone."""
     number = error.errno if isinstance(error, OSError) else None
     said = re.search(r"os error (\d+)", str(error))
-    return (int(said[1]) if number is None and said else number) in STALLS
+    return (int(said[1]) if number is None and said else number) in stalls
