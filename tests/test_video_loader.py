@@ -154,7 +154,7 @@ def test_bytes_are_what_goes_to_the_device(
     config, settings = api.with_options("iic", small)
     manifest = inspect(motion_set / "train.txt", check="fast", shots=False)
     job = api.build_job(tmp_path, manifest, "iic", config, fill_in(settings))
-    clips, _ = decode(job, rounds=1)
+    clips, *_ = decode(job, rounds=1)
     sent: list[torch.Tensor] = []
     monkeypatch.setattr(loop, "to", lambda value, fabric: sent.append(value) or value)
     loop.on_device(clips, None)  # type: ignore[arg-type]
