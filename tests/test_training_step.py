@@ -117,7 +117,7 @@ def test_a_step_waits_for_the_device_once_in_log_steps(
         forced |= {"read_back": "each-step"}
     job = build(motion_set / "train.txt", tmp_path / "run", name, small | forced)
     fabric, method, optimizer = loop.set_up(job)
-    log, (clips, _) = Log(job, quiet=True), decode(job, rounds=1)
+    log, (clips, *_) = Log(job, quiet=True), decode(job, rounds=1)
     there = [clips.frames, clips.index_B, clips.video_B, clips.start_s_B]
     counter = Device([*job.method.parameters(), *job.method.buffers(), *there])
     counts = []
