@@ -41,12 +41,12 @@ def end(pulses: list[Pulse]) -> None:
 
 @pytest.fixture
 def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The exit codes with which a listener ended its process; the thread ends instead."""
+    """The exit codes with which a listener ended its process; the thread waits instead."""
     codes: list[int] = []
 
     def leave(code: int) -> None:
         codes.append(code)
-        sys.exit(code)
+        threading.Event().wait()
 
     monkeypatch.setattr(pulse.os, "_exit", leave)
     return codes
