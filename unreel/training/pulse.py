@@ -79,13 +79,14 @@ class Pulse:
         with self.speaking:  # the main thread must not end the process before this is said
             if self.spoken:
                 return
-            if self._first_to_say():
+            if self.leave_word():
                 print(f"unreel: {text}", file=sys.stderr, flush=True)
             os._exit(2)  # the main thread may wait within a collective, which nothing can interrupt
 
-    def _first_to_say(self) -> bool:
-        """Leave word; False where another did, or this process before. Where the store does not answer, better twice
-        than not at all.
+    def leave_word(self) -> bool:
+        """This process fails; whether it is the first and will say why. False where another did, or itself before.
+
+        Where the store does not answer, better twice than not at all.
         """
         with self.speaking:
             if self.spoken:
@@ -102,10 +103,6 @@ class Pulse:
             asking.join(3 * BEAT_S)
             return not answer or answer[0] == str(self.rank).encode()
 
-    def leave_word(self) -> bool:
-        """This process fails; whether it is the first and will say why, so that the others need not."""
-        return self._first_to_say()
-
     def wait_for_others(self) -> None:
         """At exit, when all is said: wait until the others know, a few beats at most, for the store may go with us."""
         others = [f"knows/{n}" for n in range(self.size) if n not in self.gone]
@@ -119,7 +116,7 @@ class Pulse:
         """A connection has closed: StoppedElsewhere when its process left word, else an error that names it."""
         try:
             before = self._beats()
-            if self.ended.wait(3 * BEAT_S) or not self._first_to_say():
+            if self.ended.wait(3 * BEAT_S) or not self.leave_word():
                 return StoppedElsewhere()
             self.gone = [n for n, (old, new) in enumerate(zip(before, self._beats(), strict=True)) if old == new]
             where = [f"{n} on {self.store.get(f'where/{n}').decode()}" for n in self.gone]
