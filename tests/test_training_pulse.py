@@ -1,21 +1,24 @@
 """A process that dies, stops or fails ends all of its run: soon, and with one reason."""
 
+import atexit
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch.distributed as dist
 from test_training_team import SMALL, environment
 from videos import encode
 
-from unreel.errors import InputError, RunError, StoppedElsewhere
+from unreel.errors import InputError, NonFiniteError, RunError, StoppedElsewhere
 from unreel.training import pulse
-from unreel.training.pulse import Pulse, one_reason
+from unreel.training.pulse import Pulse, is_loss, one_reason
 
 GO_ON = "go on with: unreel pretrain --resume some/run"
 
@@ -27,8 +30,26 @@ def pulses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Pulse]]:
     store = dist.HashStore()
     three = [Pulse(rank, 3, store, 1e9, GO_ON) for rank in range(3)]
     yield three
-    for one in three:
+    end(three)
+
+
+def end(pulses: list[Pulse]) -> None:
+    for one in pulses:
         one.stop()
+        atexit.unregister(one.wait_for_others)
+
+
+@pytest.fixture
+def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The exit codes with which a listener ended its process; the thread waits instead."""
+    codes: list[int] = []
+
+    def leave(code: int) -> None:
+        codes.append(code)
+        threading.Event().wait()
+
+    monkeypatch.setattr(pulse.os, "_exit", leave)
+    return codes
 
 
 def failing(one: Pulse, error: Exception) -> BaseException:
@@ -49,11 +70,89 @@ def test_the_one_that_fails_says_why_and_the_others_nothing(pulses: list[Pulse])
 
 
 def test_one_that_was_killed_is_named_by_one_of_the_others(pulses: list[Pulse]) -> None:
-    pulses[2].stop()
-    time.sleep(1.0)
+    still(pulses[2])
     found = failing(pulses[0], CLOSED)
     assert isinstance(found, RunError) and "process 2 on " in str(found) and GO_ON in str(found)
     assert isinstance(failing(pulses[1], CLOSED), StoppedElsewhere)
+
+
+def still(one: Pulse) -> None:
+    """Stop it, and wait until it beats no more."""
+    one.stop()
+    for thread in one.threads:
+        thread.join(10)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_what_fails_in_all_alike_is_said_by_one(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "BEAT_S", 0.1)
+    store = dist.HashStore()
+    all_of_them = [Pulse(rank, size, store, 1e9, GO_ON) for rank in range(size)]
+    found = [failing(one, NonFiniteError("the gradient is nan")) for one in all_of_them]
+    assert [type(error) for error in found] == [NonFiniteError] + [StoppedElsewhere] * (size - 1)
+    assert isinstance(failing(all_of_them[0], CLOSED), StoppedElsewhere), "nor does the first one say a second reason"
+    end(all_of_them)
+
+
+def test_who_has_spoken_waits_until_all_others_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there is but one other."""
+    monkeypatch.setattr(pulse, "BEAT_S", 0.1)
+    store = dist.HashStore()
+    both = [Pulse(rank, 2, store, 1e9, GO_ON) for rank in range(2)]
+    failing(both[1], InputError("no such folder"))
+    assert not store.check(["knows/1"]), "not before it is said"
+    both[1].wait_for_others()
+    assert store.check(["knows/0"]) and both[0].ended.is_set()
+    end(both)
+
+
+def test_a_stop_by_hand_ends_all_with_its_code(pulses: list[Pulse]) -> None:
+    with pytest.raises(KeyboardInterrupt), one_reason(pulses[0]):
+        raise KeyboardInterrupt
+    with pytest.raises(StoppedElsewhere) as other, one_reason(pulses[1]):
+        raise KeyboardInterrupt
+    assert other.value.exit_code == 130
+
+
+class Deaf:
+    """A store that takes the beats and then answers no more."""
+
+    def __init__(self) -> None:
+        self.store, self.hangs = dist.HashStore(), threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        if self.hangs.is_set() and name != "get":
+            threading.Event().wait()
+        return getattr(self.store, name)
+
+
+@pytest.mark.parametrize("deaf", [True, False])
+def test_silence_is_blamed_on_the_meeting_place_where_that_is_silent(
+    deaf: bool, monkeypatch: pytest.MonkeyPatch, exits: list[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pulse, "BEAT_S", 0.1)
+    store = Deaf()
+    one, other = (Pulse(rank, 2, store, 2.0, GO_ON) for rank in range(2))
+    comes(lambda: min(one.heard, other.heard, one.answered) > 1)
+    still(other)
+    if deaf:
+        store.hangs.set()
+    comes(lambda: bool(exits))
+    said = capfd.readouterr().err
+    assert said.count("unreel:") == 1 and GO_ON in said, said
+    assert ("the first process's machine, where all meet," in said) == deaf and ("process 1" in said) != deaf, said
+    end([one])
+
+
+def test_only_words_of_gloo_are_those_of_a_lost_connection() -> None:
+    assert is_loss(CLOSED) and is_loss(RuntimeError("Connection reset by peer"))
+    assert is_loss(RuntimeError("[../third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting"))
+    assert not is_loss(RuntimeError("/data/gloo/igloo.mp4: shapes do not fit"))
+
+
+def test_what_torch_says_of_a_failed_backend_is_kept(pulses: list[Pulse]) -> None:
+    found = failing(pulses[0], dist.DistBackendError("NCCL error: unhandled cuda error\nmore of it"))
+    assert "(torch: NCCL error: unhandled cuda error). " in str(found) and GO_ON in str(found)
 
 
 def test_an_error_of_its_own_is_not_taken_for_a_lost_connection(pulses: list[Pulse]) -> None:
@@ -101,7 +200,8 @@ HARM = {
 @pytest.mark.parametrize("harm", HARM)
 def test_what_ends_one_of_two_ends_both_with_one_reason(harm: str, videos: Path, tmp_path: Path) -> None:
     run, (does, says) = tmp_path / "run", HARM[harm]
-    options = f"{SMALL} --steps 100000 --silence-limit-s 3 --devices 2 --out {run}"
+    limit_s = 3 if harm == "frozen" else 60  # 3 is also how long a loss is looked into
+    options = f"{SMALL} --steps 100000 --silence-limit-s {limit_s} --devices 2 --out {run}"
     command = [sys.executable, "-m", "unreel", "pretrain", str(videos), *options.split()]
     with (tmp_path / "said").open("w") as file, subprocess.Popen(command, stderr=file, env=environment()) as process:
         comes(lambda: "step 2/" in (tmp_path / "said").read_text())

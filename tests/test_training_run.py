@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 
 import unreel
+from unreel.cli.training import ended
 from unreel.errors import CheckpointError, InputError, NonFiniteError, RunError
 from unreel.methods import DEFAULT, iic
 from unreel.training import loop
@@ -103,22 +104,76 @@ main(["pretrain", "--resume", sys.argv[1], "--quiet"])
 """
 
 
+@pytest.mark.parametrize(
+    ("folder", "run", "python"),
+    [
+        ("İzmir ılık ß", "ışık", {}),  # Python takes UTF-8 by itself where there is no locale
+        ("Izmir", "isik", {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),  # and where it may not, ASCII
+    ],
+)
 def test_neither_the_clock_nor_the_language_of_the_machine_matters(
-    motion_set: Path, tmp_path: Path, small: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    folder: str,
+    run: str,
+    python: dict[str, str],
+    motion_set: Path,
+    tmp_path: Path,
+    small: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A run that goes on where the clock has been set back by decades and no language is known."""
     options = small | {"steps": 6, "log_steps": 1, "held_out": 0.3}
-    videos = tmp_path / "İzmir ılık ß"
+    videos = tmp_path / folder
     shutil.copytree(motion_set, videos)
-    whole, cut = tmp_path / "whole", tmp_path / "ışık"
+    whole, cut = tmp_path / "whole", tmp_path / run
     unreel.pretrain(videos, out=whole, quiet=True, **options)
     stop_after(monkeypatch, 3, save=True)
     unreel.pretrain(videos, out=cut, quiet=True, **options)
     monkeypatch.undo()
-    env = {n: v for n, v in os.environ.items() if n not in ("LANG", "PYTHONUTF8")} | {"LC_ALL": "C"}
+    env = {n: v for n, v in os.environ.items() if n not in ("LANG", "PYTHONUTF8")} | {"LC_ALL": "C"} | python
     done = subprocess.run([sys.executable, "-c", ELSEWHERE, str(cut)], env=env, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert_equal_runs(whole, cut)
+
+
+HELD = """
+import sys, time
+from unreel.api import training
+from unreel.cli import main
+from unreel.training import loop
+def wait(*_, **__):
+    print("here", flush=True)
+    time.sleep(600)
+if __name__ == "__main__":
+    setattr(loop if sys.argv[1] == "measure" else training, sys.argv[1], wait)
+    main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "devices"), [("inspect", 1), ("inspect", 2), ("build_job", 1), ("measure", 1), ("write_report", 1)]
+)
+def test_sigterm_before_and_after_training_ends_with_one_line(
+    where: str, devices: int, motion_set: Path, tmp_path: Path
+) -> None:
+    run, script = tmp_path / "run", tmp_path / "held.py"
+    script.write_text(HELD)
+    options = f"--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --devices {devices}"
+    command = [sys.executable, script, where, "pretrain", motion_set / "train.txt", "--out", run, "--steps", 1]
+    command += options.split()
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None and process.stdout.readline() == "here\n"
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=120)
+    how = f"--resume {run}" if run.exists() else "run the same command again"
+    assert process.returncode == 130 and said.count("unreel:") == 1 and "Traceback" not in said, said
+    assert "unreel: stopped; what is saved is whole, " in said and how in said.replace("\n", " "), said
+    assert run.exists() == (where in ("measure", "write_report")), "whole or not there"
+
+
+def test_every_process_ends_with_the_code_of_a_stop(tmp_path: Path) -> None:
+    assert ended(tmp_path, {"rank": 1, "interrupted": True, "step": 3}) == 130
+    assert ended(tmp_path, {"rank": 1, "interrupted": False, "step": 3}) == 0
 
 
 def test_the_number_of_workers_changes_nothing(motion_set: Path, tmp_path: Path, small: dict[str, object]) -> None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
@@ -26,6 +26,8 @@ from unreel.training.device import compile_networks, fill_in, lay_out, switched
 from unreel.training.finite import FiniteCheck
 from unreel.training.log import Log
 from unreel.training.optim import LARS, align_state, build_optimizer
+from unreel.video import dataset
+from unreel.video.file import index_frames
 from unreel.video.manifest import inspect
 
 aten = torch.ops.aten
@@ -127,6 +129,40 @@ def test_a_step_waits_for_the_device_once_in_log_steps(
             counts.append(len(counter.waits))
             counter.waits.clear()
     assert counts == ([2, 2, 3, 2] if preset == "each-step" else [0, 0, 1, 0]), counter.waits
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_the_run_knows_to_be_bad_is_not_opened(
+    workers: int, motion_set: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither after --resume, nor (without loader processes, or in the next ones) once another process told of it."""
+    job = build(motion_set / "train.txt", tmp_path / "run", "simclr", small | {"workers": workers, "steps": 100})
+    known, told = job.instances[0].path, job.instances[1].path
+    (job.run / "quarantine.csv").write_text(f"path,reason,detail\n{known},damaged,it hangs\n")
+    opened = (tmp_path / "opened").open("a+")
+
+    def noted(path: str) -> Any:
+        print(path, file=opened, flush=True)
+        return index_frames(path)
+
+    monkeypatch.setattr(dataset, "index_frames", noted)
+    log = Log(job, quiet=True)
+    stream = loop.batches(job, loop.build_fabric(job.settings), log)
+    failed = [bad for _ in range(2 * job.epoch_steps) for bad in next(stream).failed]
+    assert failed and set(failed) == {(known, "damaged: it hangs")}
+    assert known not in opened_in(opened) and told in opened_in(opened)
+    if workers == 0:
+        log.quarantine.add([(told, "damaged: frame 3")])
+        next(stream)
+        opened.truncate(0)
+        failed = [bad for _ in range(2 * job.epoch_steps) for bad in next(stream).failed]
+        assert (told, "damaged: frame 3") in failed and told not in opened_in(opened)
+    stream.close()
+
+
+def opened_in(file: IO[str]) -> list[str]:
+    file.seek(0)
+    return file.read().split("\n")
 
 
 # What is not finite.

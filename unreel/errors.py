@@ -59,7 +59,11 @@ class NonFiniteError(UnreelError):
 
 
 class StoppedElsewhere(UnreelError):
-    """Another process of the run stopped and has said why; this one ends without a word."""
+    """Another process of the run stopped and has said why; this one ends without a word, with the same exit code."""
+
+    def __init__(self, exit_code: int = 2) -> None:
+        super().__init__("another process of the run has stopped, and said why")
+        self.exit_code = exit_code
 
 
 class DiskError(UnreelError):

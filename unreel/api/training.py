@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
@@ -91,7 +92,6 @@ def start(
     """A new run: inspect, write the folder, train, report. Of several processes the first one does all but training."""
     settings = fill_in(settings)
     refuse_early(config, settings)
-    fabric, team = joined(settings, out)
     source = source if is_remote(source) else source.resolve()
     made: list[Job] = []
 
@@ -111,7 +111,7 @@ def start(
         make_run(out, describe(method, source, config, settings), fill)
         made.append(job)
 
-    with one_reason(team.pulse):
+    with together(settings, out) as (fabric, team):
         team.first(prepare)
         with held(out, team):
             job = made[0] if made else build_job(out, Manifest.load(out), method, config, settings)
@@ -124,6 +124,30 @@ def held(run: Path, team: Team) -> Iterator[None]:
     with contextlib.ExitStack() as lock:
         team.first(lambda: lock.enter_context(alone_in(run)))
         yield
+
+
+@contextlib.contextmanager
+def together(settings: Settings, run: Path) -> Iterator[tuple["Fabric", Team]]:
+    """The engine and the processes; what ends one of them ends all, with one reason, Ctrl-C and SIGTERM too."""
+    with stopped_whole(run):
+        fabric, team = joined(settings, run)
+        with one_reason(team.pulse):
+            yield fabric, team
+
+
+@contextlib.contextmanager
+def stopped_whole(run: Path) -> Iterator[None]:
+    """SIGTERM ends like Ctrl-C, and both say how to go on; while it trains the loop has its own way with them."""
+    with contextlib.ExitStack() as handled:
+        with contextlib.suppress(ValueError):  # not the main thread: leave signals alone
+            before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+            handled.callback(signal.signal, signal.SIGTERM, before)
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            begun = (run / CONFIG).exists()
+            how = f"go on with: unreel pretrain --resume {run}" if begun else "run the same command again"
+            raise KeyboardInterrupt(f"stopped; what is saved is whole, {how}") from stop
 
 
 def joined(settings: Settings, run: Path) -> tuple["Fabric", Team]:
@@ -193,8 +217,7 @@ def resume(
     refuse_imports(run, saved, allow_import)
     config, settings = config_from_json(saved)
     settings = going_on(settings, devices or settings.devices, settings.shard if shard == "as-before" else shard)
-    fabric, team = joined(settings, run)
-    with one_reason(team.pulse), held(run, team):
+    with together(settings, run) as (fabric, team), held(run, team):
         if step is not None:
             team.first(lambda: go_back(run, step))
         begun = has_checkpoint(run)  # stopped before the first one, it begins again: same seed, same run

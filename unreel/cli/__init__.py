@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         sys.exit(run_command(args))
-    except StoppedElsewhere:
-        sys.exit(2)
+    except StoppedElsewhere as stop:
+        sys.exit(stop.exit_code)
     except UnreelError as error:
         stderr.print(f"[bold red]unreel:[/] {escape(str(error))}")
     except BrokenPipeError:  # the reader, e.g. head, has seen enough
@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         where = error.filename or "disk"
         stderr.print(f"[bold red]unreel:[/] {escape(f'{where}: {error.strerror}')}")
-    except KeyboardInterrupt:
-        stderr.print("unreel: stopped")
+    except KeyboardInterrupt as stop:
+        stderr.print(f"unreel: {escape(str(stop) or 'stopped')}")
         sys.exit(130)
     sys.exit(2)
 

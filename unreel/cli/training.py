@@ -72,15 +72,16 @@ def pretrain_args(method: str) -> Any:
 
 def ended(run: Path, state: dict[str, Any]) -> int:
     """Say where the result is, or how to go on; of several processes the first one says it."""
+    code = 130 if state["interrupted"] else 0
     if state["rank"]:
-        return 0
+        return code
     if state["interrupted"]:
         stderr.print(escape(f"stopped at step {state['step']}, saved. Go on with: unreel pretrain --resume {run}"))
         stderr.print(escape(f"A report of what there is: unreel report {run}"))
-        return 130
+        return code
     print_monitors(run)
     print(f"\nreport: {run / 'report.html'}")
-    return 0
+    return code
 
 
 def print_monitors(run: Path) -> None:

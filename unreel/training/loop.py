@@ -8,7 +8,7 @@ import copy
 import dataclasses
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +62,7 @@ class Job:
     instances: list[Instance]
     held_out: list[Instance]
     files: int
-    whole: Encoder | None = None  # a copy for what one process does alone, where weights are spread over several
+    whole: Encoder | None = None  # the first process's copy for what it does alone, where weights are spread
     state: dict[str, Any] = field(default_factory=lambda: {"step": 0, "best_step": None, "best_mrr": -1.0})
 
     @property
@@ -95,7 +95,7 @@ def train(job: Job, resume: bool, quiet: bool, fabric: "Fabric", team: Team) -> 
         watch(job, log, optimizer)
     saved_at = time.monotonic()
     with stop_signals() as caught, closing(log), log.progress:
-        for step, clips in log.progress.waiting(batches(job, fabric, team, log.progress.say), job.state["step"]):
+        for step, clips in log.progress.waiting(batches(job, fabric, log), job.state["step"]):
             one_step(job, fabric, method, optimizer, clips, step, log)
             done = job.state["step"] = step + 1
             due = team.main and time.monotonic() - saved_at > 60 * job.settings.checkpoint_minutes
@@ -117,7 +117,7 @@ def set_up(job: Job, fabric: "Fabric | None" = None) -> tuple["Fabric", Any, Any
     fabric = fabric or build_fabric(job.settings)
     lay_out(job.method, job.settings)
     limit_clips(job.method, job.settings)
-    if sharded(job.settings, fabric.world_size):
+    if sharded(job.settings, fabric.world_size) and fabric.global_rank == 0:
         job.whole = copy.deepcopy(job.encoder)
     method = fabric.setup_module(synchronised(job.method, job.settings, fabric.world_size))
     optimizer = fabric.setup_optimizers(build_optimizer(job.method, job.settings))  # of weights that may be spread now
@@ -141,21 +141,30 @@ def decoded_clips(job: Job, cache_mb: int) -> InstanceClips:
     return InstanceClips(job.instances, *how, cache_mb, job.settings.draws_per_video)
 
 
-def batches(
-    job: Job, fabric: "Fabric", team: Team = ALONE, say: Callable[[str], None] = lambda _: None
-) -> Generator[Clips, None, None]:
-    """This process's share of the decoded batches, from the step to go on with to the last, in the seed's order."""
+def batches(job: Job, fabric: "Fabric", log: Log | None = None) -> Generator[Clips, None, None]:
+    """This process's share of the decoded batches, from the step to go on with to the last, in the seed's order.
+
+    Files that the run knows to be bad are not opened, so one that hangs costs its time once in a run that goes on. What
+    another process tells of later is known to loader processes that begin after it: to each process's next ones.
+    """
     settings, spec = job.settings, job.encoder.spec
     plan = plan_cache(settings.cache_mb, job.instances, spec.clip, spec.views.resize_hw)
     here, _ = processes(settings)  # of this machine, whose memory and cores they share
     dataset = decoded_clips(job, plan.budget_mb // here)
+    team, bad = (log.team, log.quarantine.known) if log else (ALONE, {})
     left, part = (job.state["step"], job.total_steps), (team.rank, team.size)
     order = Batches(len(job.instances), job.videos_a_step, settings.seed, *left, part)
     workers = max(1, default_workers() // here) if settings.workers < 0 else settings.workers
-    say("; ".join(filter(None, (said_of(workers, settings.batches_ahead), plan.sentence, small_batches(job)))))
+    if log:
+        said = (said_of(workers, settings.batches_ahead), plan.sentence, small_batches(job))
+        log.progress.say("; ".join(filter(None, said)))
+    dataset.leave_out(bad)
     pin = fabric.device.type == "cuda"
     for clips in surviving_loader(dataset, order, workers, pin, settings.batches_ahead, settings.file_limit_s):
+        known = len(bad)
         yield on_device(clips, fabric)
+        if len(bad) > known:
+            dataset.leave_out(bad)
 
 
 def said_of(workers: int, ahead: int) -> str:
@@ -219,7 +228,7 @@ def even(clips: Clips, log: Log, draws: int) -> tuple[Clips, int]:
 def watch(job: Job, log: Log, optimizer: Any) -> None:
     """Label-free monitors, then a checkpoint; the best so far is remembered (the rule stands in monitors.py)."""
     log.read_back()  # weights that are not finite must not be measured
-    encoder = whole_encoder(job, log.team.main)
+    encoder = whole_encoder(job, log.team)
     with as_written(job.settings):
         found = log.team.first(lambda: measure(encoder, job.held_out or job.instances[:200]))
     if found is not None:
@@ -233,17 +242,18 @@ def watch(job: Job, log: Log, optimizer: Any) -> None:
 def save(job: Job, log: Log, optimizer: Any) -> None:
     """Write a checkpoint, once every step that it holds is known to have been finite."""
     log.read_back()
-    encoder, training = whole_encoder(job, log.team.main), kept(job.method, optimizer, log.team.main)
+    encoder, training = whole_encoder(job, log.team), kept(job.method, optimizer, log.team.main)
     log.team.first(lambda: save_checkpoint(job.run, job.state["step"], encoder, training, job.state))
 
 
-def whole_encoder(job: Job, keep: bool) -> Encoder:
-    """The encoder; where its weights are spread, a copy on the CPU that those who `keep` fill with all of them."""
+def whole_encoder(job: Job, team: Team) -> Encoder:
+    """The encoder; where its weights are spread, the first process's copy on the CPU, filled with all of them."""
+    if not sharded(job.settings, team.size):
+        return job.encoder
+    weights = gathered(job.encoder.backbone.state_dict(), team.main)
     if job.whole is None:
         return job.encoder
-    weights = gathered(job.encoder.backbone.state_dict(), keep)
-    if keep:
-        job.whole.backbone.load_state_dict(weights)
+    job.whole.backbone.load_state_dict(weights)
     return job.whole
 
 

@@ -6,11 +6,12 @@ they do not (a machine without power, a cut cable, a process that is stopped), t
 Beats are counted and no clock is looked at, so a laptop that slept, or a clock that was set, is no death.
 """
 
+import atexit
 import os
 import platform
+import re
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -21,7 +22,7 @@ from unreel.errors import RunError, StoppedElsewhere
 
 BEAT_S, GRACE_BEATS = 1.0, 10
 ENDED = "ended"
-LEFT = ("Connection closed by peer", "Connection reset by peer", "gloo")
+LEFT = re.compile(r"Connection (closed|reset) by peer|\[\S*gloo/\S+\.(cc|h):\d+\]")  # the last: any word of gloo's own
 
 
 class Pulse:
@@ -30,12 +31,16 @@ class Pulse:
     def __init__(self, rank: int, size: int, store: Any, silence_limit_s: float, go_on: str) -> None:
         self.rank, self.size, self.store, self.limit_s = rank, size, store, silence_limit_s
         self.go_on = f"What is saved is whole; {go_on}"
-        self.next, self.heard = (rank + 1) % size, 0
+        self.next = (rank + 1) % size
+        self.heard = self.answered = 0  # beats of the next one, and rounds in which the store answered
         self.ended = threading.Event()  # somebody left word, which this process has read
         self.stopped = threading.Event()
+        self.speaking, self.spoken = threading.RLock(), False  # this process has asked to say why
+        self.gone: list[int] = []  # who was found to have been killed
         store.set(f"where/{rank}", platform.node())
-        for work in (self._talk, self._listen):
-            threading.Thread(target=work, daemon=True).start()
+        self.threads = [threading.Thread(target=work, daemon=True) for work in (self._talk, self._listen)]
+        for thread in self.threads:
+            thread.start()
 
     def stop(self) -> None:
         """The end of working together."""
@@ -49,58 +54,78 @@ class Pulse:
                 self.heard = self.store.add(f"beat/{self.next}", 0)
                 if self.store.check([ENDED]) and not self.ended.is_set():
                     self.ended.set()
-                    self.store.add("read", 1)
+                    if not self.spoken:  # who speaks is done at its exit
+                        self.store.set(f"knows/{self.rank}", "")
+                self.answered += 1
 
     def _listen(self) -> None:
         """End this process when the next one is silent, or when it has not ended itself after somebody left word."""
-        before, silent, late = -1, 0, 0
+        before, silent, answered, deaf, late = -1, 0, -1, 0, 0
         while not self.stopped.wait(BEAT_S):
             before, silent = self.heard, silent + 1 if self.heard == before else 0
-            late += self.ended.is_set()
+            answered, deaf = self.answered, deaf + 1 if self.answered == answered else 0
+            late += self.ended.is_set() or self.spoken
             if late > GRACE_BEATS:
                 os._exit(2)
-            if silent * BEAT_S >= self.limit_s:
-                text = f"nothing was heard of process {self.next} for {self.limit_s:g} s: "
-                text += f"it, its machine or the network to it is down. {self.go_on}"
-                if self._first_to_say():
-                    print(f"unreel: {text}", file=sys.stderr, flush=True)
-                os._exit(2)  # the main thread may wait within a collective, which nothing can interrupt
+            if silent * BEAT_S >= self.limit_s and not self.ended.is_set():
+                self._give_up(deaf * BEAT_S >= self.limit_s / 2)
 
-    def _first_to_say(self) -> bool:
-        """Leave word; False where another did. Where the store does not answer, better twice than not at all."""
-        answer: list[bytes] = []
-
-        def ask() -> None:
-            with suppress(RuntimeError):
-                answer.append(self.store.compare_set(ENDED, "", str(self.rank)))
-
-        asking = threading.Thread(target=ask, daemon=True)
-        asking.start()
-        asking.join(3 * BEAT_S)
-        return not answer or answer[0] == str(self.rank).encode()
-
-    def leave_word(self) -> None:
-        """This process fails and will say why; wait until the others know, a few beats at most."""
-        with suppress(RuntimeError):
-            if not self._first_to_say():
+    def _give_up(self, deaf: bool) -> None:
+        """End this process for want of the next one, or of the store where it was `deaf`; unless it speaks already."""
+        who, it = f"process {self.next}", "it, its machine"
+        if deaf:
+            who, it = "the first process's machine, where all meet,", "it"
+        text = f"nothing was heard of {who} for {self.limit_s:g} s: {it} or the network to it is down. {self.go_on}"
+        with self.speaking:  # the main thread must not end the process before this is said
+            if self.spoken:
                 return
-            for _ in range(round(3 / 0.1)):
-                if self.store.add("read", 0) >= self.size - self.ended.is_set():
-                    return
-                time.sleep(0.1 * BEAT_S)
+            if self.leave_word():
+                print(f"unreel: {text}", file=sys.stderr, flush=True)
+            os._exit(2)  # the main thread may wait within a collective, which nothing can interrupt
 
-    def lost(self) -> Exception:
+    def leave_word(self) -> bool:
+        """This process fails; whether it is the first and will say why. False where another did, or itself before.
+
+        Where the store does not answer, better twice than not at all.
+        """
+        with self.speaking:
+            if self.spoken:
+                return False
+            self.spoken = True
+            answer: list[bytes] = []
+
+            def ask() -> None:
+                with suppress(RuntimeError):
+                    answer.append(self.store.compare_set(ENDED, "", str(self.rank)))
+
+            asking = threading.Thread(target=ask, daemon=True)
+            asking.start()
+            asking.join(3 * BEAT_S)
+            return not answer or answer[0] == str(self.rank).encode()
+
+    def wait_for_others(self) -> None:
+        """At exit, when all is said: wait until the others know, a few beats at most, for the store may go with us."""
+        others = [f"knows/{n}" for n in range(self.size) if n not in self.gone]
+        with suppress(RuntimeError):
+            self.store.set(f"knows/{self.rank}", "")
+            for _ in range(30):
+                if self.store.check(others) or self.stopped.wait(0.1 * BEAT_S):
+                    return
+
+    def lost(self, why: str = "") -> Exception:
         """A connection has closed: StoppedElsewhere when its process left word, else an error that names it."""
         try:
             before = self._beats()
-            if self.ended.wait(3 * BEAT_S) or not self._first_to_say():
+            if self.ended.wait(3 * BEAT_S) or not self.leave_word():
                 return StoppedElsewhere()
-            still = [n for n, (old, new) in enumerate(zip(before, self._beats(), strict=True)) if old == new]
-            where = [f"{n} on {self.store.get(f'where/{n}').decode()}" for n in still]
-            who = f"process {', '.join(where)} has" if still else "a process has"
+            self.gone = [n for n, (old, new) in enumerate(zip(before, self._beats(), strict=True)) if old == new]
+            where = [f"{n} on {self.store.get(f'where/{n}').decode()}" for n in self.gone]
+            who = f"process {', '.join(where)} has" if where else "a process has"
         except RuntimeError:  # the store lives with the first process, or in its launcher
             who = "the first process has"
-        return RunError(f"{who} gone without a word: killed, for memory perhaps, or its machine is down. {self.go_on}")
+            self.spoken = True
+        gone = f"{who} gone without a word: killed, for memory perhaps, or its machine is down{why}"
+        return RunError(f"{gone}. {self.go_on}")
 
     def _beats(self) -> list[int]:
         return [self.store.add(f"beat/{n}", 0) for n in range(self.size)]
@@ -121,18 +146,25 @@ def one_reason(pulse: Pulse | None) -> Iterator[None]:
     """What ends this process ends the others, and is said once."""
     try:
         yield
-    except StoppedElsewhere:
-        raise
     except BaseException as error:
         if pulse is None:
             raise
+        atexit.register(pulse.wait_for_others)  # after the reason was printed: who ends may draw a launcher's SIGTERM
+        if isinstance(error, StoppedElsewhere):
+            raise
         if is_loss(error):
-            raise pulse.lost() from error
-        pulse.leave_word()
+            raise pulse.lost(own_words(error)) from error
+        if not pulse.leave_word():
+            raise StoppedElsewhere(130 if isinstance(error, KeyboardInterrupt) else 2) from error
         raise
 
 
 def is_loss(error: BaseException) -> bool:
     """Whether an error is the connection's to a process that has gone."""
-    lost = isinstance(error, RuntimeError) and any(words in str(error) for words in LEFT)
+    lost = isinstance(error, RuntimeError) and LEFT.search(str(error)) is not None
     return lost or isinstance(error, dist.DistError)
+
+
+def own_words(error: BaseException) -> str:
+    """What torch says of a failure that may be another than a lost process, to be added to ours."""
+    return f" (torch: {str(error).splitlines()[0]})" if isinstance(error, dist.DistError) and str(error) else ""

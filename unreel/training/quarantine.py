@@ -17,10 +17,11 @@ class RunQuarantine:
     def __init__(self, run: Path, num_files: int, max_bad_share: float, writes: bool = True) -> None:
         self.path, self.num_files, self.max_bad_share = run / "quarantine.csv", num_files, max_bad_share
         self.writes = writes
-        self.known: set[str] = set()
+        self.known: dict[str, str] = {}  # path: "reason: detail"
         if self.path.exists():
             with open(self.path, newline="") as file:
-                self.known = {row["path"] for row in csv.DictReader(file)}
+                rows = list(csv.DictReader(file))
+            self.known = {row["path"]: f"{row['reason']}: {row['detail']}".rstrip(": ") for row in rows}
 
     def add(self, failed: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Add (path, "reason: detail") of files that failed; returns the new ones. InputError above the share."""
@@ -28,7 +29,7 @@ class RunQuarantine:
         for path, why in failed:
             if path in self.known:
                 continue
-            self.known.add(path)
+            self.known[path] = why
             new_ones.append((path, why))
             if self.writes:
                 self._write(path, why)

@@ -63,17 +63,18 @@ class Team:
         """The first process does it and the others get what came out, or stop when it failed there."""
         if self.size == 1:
             return work()
-        said: list[Any] = [None, False]
+        said: list[Any] = [None, 2]  # what came out, or the exit code of all
         try:
             if self.main:
-                said = [work(), True]
-        except BaseException:
+                said = [work(), 0]
+        except BaseException as error:
+            said[1] = 130 if isinstance(error, KeyboardInterrupt) else 2
             with contextlib.suppress(RuntimeError):  # of others that have gone, which is not the reason
                 dist.broadcast_object_list(said, src=0, group=self.group)
             raise
         dist.broadcast_object_list(said, src=0, group=self.group)
-        if not said[1]:
-            raise StoppedElsewhere
+        if said[1]:
+            raise StoppedElsewhere(said[1])
         result: T = said[0]
         return result
 

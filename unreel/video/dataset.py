@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
@@ -100,6 +100,10 @@ class InstanceClips(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.instances)
+
+    def leave_out(self, bad: Mapping[str, str]) -> None:
+        """Don't open these files (path: why) again: in this process, and in those that are forked from now on."""
+        self.refused |= {n: bad[who.path] for n, who in enumerate(self.instances) if who.path in bad}
 
     def __getitem__(self, item: tuple[int, int]) -> Sample:
         epoch, index = item
@@ -278,8 +282,7 @@ def _surviving(clips: InstanceClips, workers: int, limits: Limits, after: Callab
             if culprit is None:
                 raise
             del running  # ends the other processes
-        path = clips.instances[culprit[0]].path
-        clips.refused |= {n: culprit[1] for n, who in enumerate(clips.instances) if who.path == path}
+        clips.leave_out({clips.instances[culprit[0]].path: culprit[1]})
 
 
 def deaths_are_found_here() -> None:

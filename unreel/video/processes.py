@@ -271,6 +271,7 @@ def _begin(parent: int) -> None:
     """Ctrl-C is the parent's to handle; when the parent is killed, so is this process; a crash leaves no core file."""
     gc.freeze()  # else collecting writes to all that the fork shares with the parent, and copies it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's, which raises
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     end_with(parent)
