@@ -56,11 +56,13 @@ def dots(place_N2: np.ndarray, number_N: np.ndarray, titles: Sequence[str]) -> s
     """The map as SVG: a dot for each of at most MOST_DOTS rows, with a title that a pointer shows."""
     shown = np.unique(np.linspace(0, len(place_N2) - 1, min(MOST_DOTS, len(place_N2))).round().astype(int))
     drawn = [
-        f'<circle cx="{place_N2[n, 0] * 100:.1f}" cy="{-place_N2[n, 1] * 60:.1f}" r="0.9" '
+        f'<circle cx="{place_N2[n, 0] * 100:.1f}" cy="{-place_N2[n, 1] * 100:.1f}" r="0.6" '
         f'fill="{colour(int(number_N[n]))}"><title>{html.escape(titles[n])}</title></circle>'
         for n in shown
     ]
-    return f'<svg viewBox="-103 -63 206 126" role="img" aria-label="map of the clips">{"".join(drawn)}</svg>'
+    low_2, high_2 = (place_N2 * (100, -100)).min(axis=0) - 3, (place_N2 * (100, -100)).max(axis=0) + 3
+    box = " ".join(f"{value:.1f}" for value in (*low_2, *(high_2 - low_2)))
+    return f'<svg viewBox="{box}" role="img" aria-label="map of the clips">{"".join(drawn)}</svg>'
 
 
 def next_words(number: int, moves_CC: np.ndarray) -> str:
