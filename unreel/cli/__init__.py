@@ -8,6 +8,7 @@ from unreel.cli.benching import bench_command
 from unreel.cli.catalogue import methods_command
 from unreel.cli.data import data_command, inspect_command, synth_command
 from unreel.cli.evaluating import compare_command, evaluate_command
+from unreel.cli.exporting import export_command
 from unreel.cli.packing import pack_command
 from unreel.cli.searching import search_command
 from unreel.cli.sorting import apply_command, cluster_command, concept_command
@@ -33,6 +34,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel cluster INDEX                         groups, with moving previews; what is odd, what is doubled; tables
   unreel concept INDEX NAME --yes 12 --no 40   a concept from a few marks, everything ranked by it, what to mark next
   unreel apply CONCEPT FOLDER                  moments of a concept in new footage, with their seconds
+  unreel export INDEX --to KIND:PLACE          rows for FiftyOne, Lightly, Parquet, NumPy, LanceDB, Qdrant, pgvector
   unreel bench [FOLDER]                        where the time of training goes on this machine, and what to change
   unreel report RUN                            write RUN/report.html again
   unreel inflate FILE --out ENCODER            make a video encoder of an image network's weights
@@ -97,6 +99,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "cluster": cluster_command,
     "concept": concept_command,
     "apply": apply_command,
+    "export": export_command,
     "bench": bench_command,
     "report": report_command,
     "inflate": inflate_command,
