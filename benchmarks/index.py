@@ -2,9 +2,9 @@
 
     python benchmarks/index.py DATA [--backbone tiny] [--rounds 5]
 
-DATA is a folder of videos. All three pass the same sliding clips with the same processes and threads. The whole looks at
-the files, hashes them, writes the parts, the vectors and the FAISS index, as the command does, into an empty folder. A
-ratio of 1 says that the whole is as fast as the slower half by itself.
+DATA is a folder of videos. All three pass the same sliding clips with the same processes and threads. The whole looks
+at the files, hashes them, writes the parts, the vectors and the FAISS index, as the command does, into an empty folder.
+A ratio of 1 says that the whole is as fast as the slower half by itself.
 """
 
 import dataclasses
