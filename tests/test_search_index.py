@@ -145,10 +145,12 @@ def test_what_is_no_index_is_told_apart(made: Path, small_run: Path, motion_set:
         open_index(tmp_path / "bare")
 
 
-def test_encoders_are_not_mixed(index: Path, small: dict[str, Any], motion_set: Path) -> None:
+def test_encoders_are_not_mixed(index: Path, small_run: Path, small: dict[str, Any], motion_set: Path) -> None:
     other = index.parent / "other"
     unreel.pretrain(motion_set / "train.txt", out=other, quiet=True, steps=1, seed=5, **small)
     refused("index", other, motion_set, "--out", index, says=("another encoder", "choose another --out"))
     shutil.rmtree(index / "encoder")
     shutil.copytree(sorted((other / "checkpoints").glob("step-*"))[0], index / "encoder")
-    refused("search", index, *sorted(motion_set.rglob("*.mp4"))[:1], says=("encoder",))
+    refused("search", index, *sorted(motion_set.rglob("*.mp4"))[:1], says=("not the encoder that made these rows",))
+    succeeds("index", small_run, motion_set, "--out", index)
+    succeeds("search", index, *sorted(motion_set.rglob("*.mp4"))[:1])

@@ -51,6 +51,7 @@ def teach(
 ) -> Taught:
     """Add marks to a concept (`forget` the earlier ones) and learn it anew, kept in the index. Raises UnreelError."""
     require_name(name)
+    require_probability(above)
     old, lost = (Marks(()), 0) if forget else load_marks(index.folder / CONCEPTS / f"{name}.csv", index.rows)
     new = Marks(*(m.rows + rows_within(index.rows, m.moments) for m in (yes, no)))
     both = sorted(set(new.yes) & set(new.no))
@@ -61,6 +62,11 @@ def teach(
     score_N = concept.scores(index.vectors_ND)
     following = suggest(concept, index.vectors_ND, marks, num_next).tolist()
     return Taught(concept, marks, score_N, moments_above(index.rows, score_N, above), following, lost)
+
+
+def require_probability(above: float) -> None:
+    if not 0 <= above <= 1:
+        raise InputError(f"a probability is between 0 and 1, got {above:g}")
 
 
 def moments_above(rows: Rows, score_N: np.ndarray, above: float, gap_s: float = 0.5) -> list[Hit]:
@@ -92,8 +98,7 @@ def apply_concept(
     The encoder is that of the index in which the concept lies. Raises UnreelError.
     """
     path, source = Path(concept), Path(source)
-    if not 0 <= above <= 1:
-        raise InputError(f"a probability is between 0 and 1, got {above:g}")
+    require_probability(above)
     home = path.resolve().parent.parent
     if (source / ABOUT).is_file():
         there = open_index(source)

@@ -117,7 +117,7 @@ def concept_command(args: list[str]) -> int:
     print("\nnext, mark some of these (--yes ROW ... --no ROW ...), the encoder is unsure of them:")
     table = [(str(n["row"]), f"{n['probability']:.3f}", clock(n["start_s"]), n["video"]) for n in following]
     print_table(("row", "probability", "from", "video"), table)
-    lost = f", {taught.lost} earlier marks are of moments that are no longer indexed" if taught.lost else ""
+    lost = f", {taught.lost} earlier marks forgotten, whose moments are no longer indexed" if taught.lost else ""
     said = f"{len(taught.marks.yes)} yes and {len(taught.marks.no)} no{lost}; {len(taught.moments)} moments in all"
     print(f"\n{given.index / 'concepts' / given.name}.json: {said}")
     return 0

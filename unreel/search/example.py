@@ -11,7 +11,8 @@ from unreel.errors import InputError, VideoError
 from unreel.models.encoder import Encoder, embed_instances, joined
 from unreel.search.rows import Stretch
 from unreel.types import Instance
-from unreel.video.file import probe
+from unreel.video.clips import ClipSpec
+from unreel.video.file import VideoInfo, probe
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 CLIPS = 5  # of an example, evenly spread
@@ -30,18 +31,40 @@ def one_example(encoder: Encoder, example: Stretch) -> np.ndarray:
         )
     if Path(example.path).suffix.lower() in PICTURES:
         return strip_vector(encoder, example.path)
+    if not example.start_s >= 0:
+        raise InputError(f"{example.path}: a moment begins at 0 s or later, got {example.start_s:g} s")
     try:
-        length_s = probe(example.path).duration_s
+        info = probe(example.path)
     except VideoError as error:
         raise InputError(f"{example.path}: no video to search with ({error.reason} {error.detail})".rstrip()) from error
-    if example.start_s >= length_s:
-        raise InputError(f"{example.path}: it ends at {length_s:g} s, so nothing begins at {example.start_s:g} s")
+    if example.start_s >= info.duration_s:
+        raise InputError(
+            f"{example.path}: it ends at {info.duration_s:g} s, so nothing begins at {example.start_s:g} s"
+        )
     failed: list[str] = []
-    moment = Instance(str(example.path), 0, example.start_s, example.end_s)
+    moment = Instance(str(example.path), 0, *seconds_of_clips(example, info, encoder.spec.clip))
     found = embed_instances(encoder, [moment], CLIPS, "video", 0, lambda _path, why: failed.append(why))
     if not len(found):
         raise InputError(f"{example.path}: no video to search with ({failed[0]})")
     return found.vectors
+
+
+def seconds_of_clips(moment: Stretch, info: VideoInfo, clip: ClipSpec) -> tuple[float, float]:
+    """From when to when the clips of a moment are taken, so that a row's own seconds give its clip again.
+
+    That is with the frames that lead in, to the nearest frame since seconds are printed rounded, and around a moment
+    shorter than a clip as much as a clip needs: a looped stretch would jump where nothing does.
+    """
+    frame_s, clip_s = 1 / info.fps, clip.duration_s(info.fps)
+    tick_s = clip_s / clip.num_frames
+    start_s, end_s = moment.start_s, min(moment.end_s, info.duration_s)
+    lacks_s = clip_s - tick_s + frame_s - (end_s - start_s)  # a row ends with its last frame, not with a tick
+    if lacks_s > 1.5 * frame_s:
+        start_s = max(0.0, min(start_s - lacks_s / 2, info.duration_s - clip_s))
+        end_s = start_s + clip_s
+    begin_s = max(0.0, start_s - tick_s * clip.lead_in)
+    end_s = max(end_s + max(0.0, tick_s - frame_s), begin_s + tick_s * clip.span)
+    return max(0.0, begin_s - frame_s / 2), end_s - frame_s / 2
 
 
 def strip_vector(encoder: Encoder, path: str) -> np.ndarray:
