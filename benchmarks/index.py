@@ -4,14 +4,16 @@
 
 DATA is a folder of videos. All three pass the same sliding clips with the same processes and threads. The whole looks
 at the files, hashes them, writes the parts, the vectors and the FAISS index, as the command does, into an empty folder.
-A ratio of 1 says that the whole is as fast as the slower half by itself.
+A ratio of 1 says that the whole is as fast as the slower half by itself, which takes two free cores. Processor time
+does not depend on what else the machine does: the whole's against the sum of both halves' says what is added to them.
 """
 
 import dataclasses
+import os
 import shutil
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -80,22 +82,34 @@ def main(args: Args) -> None:
             "encoder alone": lambda: [encoder.features(torch.as_tensor(f)) for f in frames],
             "unreel index": lambda: index(run, source, out),
         }
-        taken: dict[str, list[float]] = {name: [] for name in parts}
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
         for name, work in list(parts.items()) * args.rounds:
-            taken[name].append(seconds(work, args.device))
+            before_s = processor_s()
+            taken[name].append((seconds(work, args.device), processor_s() - before_s))
     report(args, len(who), sum(map(len, frames)), workers, taken)
 
 
-def report(args: Args, videos: int, clips: int, workers: int, taken: dict[str, Sequence[float]]) -> None:
+def processor_s() -> float:
+    """Seconds that this process and its ended children have computed."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def report(args: Args, videos: int, clips: int, workers: int, taken: dict[str, list[tuple[float, float]]]) -> None:
     print(f"{args.backbone}, {args.num_frames} x {args.size} x {args.size}; {clips} sliding clips of {videos} videos;")
     print(f"{args.device}, {torch.get_num_threads()} threads, {workers} loader processes, {args.rounds} rounds\n")
-    print("| what | clips/s, median (lowest to highest) |\n|---|---|")
+    print("| what | clips/s, median (lowest to highest) | processor, ms a clip |\n|---|---|---|")
     for name, values in taken.items():
-        rates = sorted(clips / value for value in values)
-        print(f"| {name} | {statistics.median(rates):.1f} ({rates[0]:.1f} to {rates[-1]:.1f}) |")
-    decoding, encoding, whole = taken.values()
-    ratios = sorted(max(d, e) / w for d, e, w in zip(decoding, encoding, whole, strict=True))
-    print(f"| whole / slower half | {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |")
+        busy = [1000 * processor / clips for _, processor in values]
+        print(f"| {name} | {spread([clips / wall for wall, _ in values], 1)} | {spread(busy, 1)} |")
+    walls, busy = ([[value[k] for value in values] for values in taken.values()] for k in (0, 1))
+    speed = [max(d, e) / w for d, e, w in zip(*walls, strict=True)]
+    added = [w / (d + e) for d, e, w in zip(*busy, strict=True)]
+    print(f"| whole / slower half; whole / both halves | {spread(speed, 2)} | {spread(added, 2)} |")
+
+
+def spread(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from unreel.evaluation.floors import DIFFERENCE, UNTRAINED, frame_difference, un
 from unreel.models.encoder import EncoderSpec, joined, load_encoder
 from unreel.search.hits import HitOptions, find
 from unreel.search.nearest import Nearest
-from unreel.search.rows import Rows
+from unreel.search.rows import Rows, numbered
 from unreel.types import Instance
 from unreel.video.dataset import sequential_loader
 from unreel.video.sliding import CHUNK, SlidingClips
@@ -85,6 +85,22 @@ def drawn(rows: Rows, test: set[str], draw: int) -> list[int]:
     return [int(rng.choice(of_class)) for of_class in asked]
 
 
+def chance(rows: Rows, queries: list[int], left_out_N: np.ndarray) -> float:
+    """Mean share of the query's class among the videos that may be found, in percent."""
+    shares = []
+    for query in queries:
+        videos, first = np.unique(rows.path_N[left_out_N != left_out_N[query]], return_index=True)
+        labels = rows.label_N[left_out_N != left_out_N[query]][first]
+        shares.append((labels == rows.label_N[query]).sum() / len(videos))
+    return 100 * float(np.mean(shares))
+
+
+def grouped(videos: list[Instance], rows: Rows) -> np.ndarray:
+    """Number of the group of each row, int64 (N,)."""
+    group_of = {video.path: video.group or video.path for video in videos}
+    return numbered([group_of[path] for path in rows.paths])[0][rows.path_N]
+
+
 def main(args: Args) -> None:
     both = sides(args.data)
     videos, (spec, looking) = [*both.train, *both.test], sources(args.runs)
@@ -95,25 +111,23 @@ def main(args: Args) -> None:
         for name, source in looking.items():
             found[name].append(joined(next(iter(source(frames, number).values()))))
     rows = rows_of(videos, spans)
-    group_of = {video.path: video.group or video.path for video in videos}
-    groups = sorted(set(group_of.values()))
-    group_N = np.array([groups.index(group_of[path]) for path in rows.paths])[rows.path_N]
+    kinds = (rows.path_N, grouped(videos, rows))
     test = {video.path for video in both.test}
-    print(f"{both.name}: {len(rows)} clips of {len(videos)} videos in {len(groups)} groups, {len(rows.labels)} classes")
-    print(f"\n| rows by | own video left out: mean (each of {args.draws} draws) | own group left out |\n|---|---|---|")
+    queries = [drawn(rows, test, draw) for draw in range(args.draws)]
+    print(f"{both.name}: {len(rows)} clips of {len(videos)} videos in {kinds[1].max() + 1} groups; {K} best videos,")
+    print(
+        f"a query for each of {len(rows.labels)} classes, {args.draws} draws of them: mean (lowest to highest draw)\n"
+    )
+    print("| rows by | own video left out | own group left out |\n|---|---|---|")
+    print(line("chance", [[chance(rows, asked, kind_N) for asked in queries] for kind_N in kinds]))
     for name, parts in found.items():
-        cells = [
-            [
-                precision(np.concatenate(parts).astype(np.float32), rows, drawn(rows, test, draw), left_out_N)
-                for draw in range(args.draws)
-            ]
-            for left_out_N in (rows.path_N, group_N)
-        ]
-        print(
-            f"| {name} | "
-            + " | ".join(f"{statistics.mean(c):.1f} ({', '.join(f'{p:.1f}' for p in c)})" for c in cells)
-            + " |"
-        )
+        vectors_ND = np.concatenate(parts).astype(np.float32)
+        print(line(name, [[precision(vectors_ND, rows, asked, kind_N) for asked in queries] for kind_N in kinds]))
+
+
+def line(name: str, cells: list[list[float]]) -> str:
+    words = [f"{statistics.mean(cell):.1f} ({min(cell):.1f} to {max(cell):.1f})" for cell in cells]
+    return f"| {name} | {' | '.join(words)} |"
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ Advance = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Taught:
-    """A concept after some marks: every row's probability, the best moments, and rows to mark next.
+    """A concept after some marks: every row's probability, the best moments, and single rows to mark next.
 
     `lost` counts earlier marks of moments that the index no longer has.
     """
@@ -34,7 +34,7 @@ class Taught:
     marks: Marks
     score_N: np.ndarray
     moments: list[Hit]
-    next: list[int]
+    next: list[Hit]
     lost: int = 0
 
 
@@ -60,7 +60,8 @@ def teach(
     marks = joined_marks(old, new)
     concept = make_concept(index, name, marks)
     score_N = concept.scores(index.vectors_ND)
-    following = suggest(concept, index.vectors_ND, marks, num_next).tolist()
+    row_n = suggest(concept, index.vectors_ND, marks, num_next)
+    following = [merged(index.rows, row_n[[k]], score_N[row_n[[k]]], -1)[0] for k in range(len(row_n))]
     return Taught(concept, marks, score_N, moments_above(index.rows, score_N, above), following, lost)
 
 

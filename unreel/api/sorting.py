@@ -12,6 +12,7 @@ from unreel.report.neighbours import Tile, tile
 from unreel.search.clusters import ClusterOptions
 from unreel.search.index import Index, open_index
 from unreel.search.sorting import Sorted, sort, write_tables
+from unreel.video.summary import shown
 
 EXAMPLES, SHOWN_ODD, SHOWN_DOUBLES = 9, 12, 12
 MOST_CARDS = 60
@@ -37,10 +38,10 @@ def cluster_index(
     except OSError as error:
         raise DiskError(f"{out}: nothing can be written there ({error.strerror})") from error
     write_tables(found, out)
-    shown = min(found.clusters.count, MOST_CARDS)
-    for number in range(shown):
+    count = min(found.clusters.count, MOST_CARDS)
+    for number in range(count):
         write_moments([moment(index, row) for row in found.examples(number, EXAMPLES)], pictures / str(number))
-        on_progress(number + 1, shown)
+        on_progress(number + 1, count)
     write_page(page(found, pictures), out / "report.html")
     return found
 
@@ -97,5 +98,5 @@ def picture(index: Index, row: int, score: float) -> Tile:
     """A strip of frames of a row, with its score."""
     path, start_s, end_s = moment(index, row)
     made = tile({"path": path, "start_s": start_s, "end_s": end_s}, "")
-    made.score = score
+    made.name, made.score = f"{shown(Path(path).name)} at {int(start_s) // 60}:{start_s % 60:04.1f}", score
     return made

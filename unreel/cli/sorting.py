@@ -100,22 +100,16 @@ def concept_command(args: list[str]) -> int:
     index = open_index(given.index)
     yes, no = marked(given.yes), marked(given.no)
     taught = teach(index, given.name, yes, no, given.forget, given.above, given.next)
-    rows = index.rows
-    following = [
-        {"row": n, "video": rows.path(n), "start_s": round(float(rows.start_s[n]), 3)}
-        | {"end_s": round(float(rows.end_s[n]), 3), "probability": round(float(taught.score_N[n]), 4)}
-        for n in taught.next
-    ]
     shown = taught.moments[: given.count]
     if given.json:
-        marks = {"yes": list(taught.marks.yes), "no": list(taught.marks.no), "lost": taught.lost}
-        moments = [as_moment(hit) | {"rows": list(hit.rows)} for hit in shown]
-        what = {"name": given.name, "marks": marks, "moments": moments, "next": following}
-        print(json.dumps(what, indent=2))
+        marks = {"yes": taught.marks.yes, "no": taught.marks.no, "lost": taught.lost}
+        moments = [as_moment(hit) | {"rows": hit.rows} for hit in shown]
+        following = [as_moment(hit) | {"row": hit.rows[0]} for hit in taught.next]
+        print(json.dumps({"name": given.name, "marks": marks, "moments": moments, "next": following}, indent=2))
         return 0
     print_moments(shown)
     print("\nnext, mark some of these (--yes ROW ... --no ROW ...), the encoder is unsure of them:")
-    table = [(str(n["row"]), f"{n['probability']:.3f}", clock(n["start_s"]), n["video"]) for n in following]
+    table = [(str(hit.rows[0]), f"{hit.score:.3f}", clock(hit.start_s), hit.path) for hit in taught.next]
     print_table(("row", "probability", "from", "video"), table)
     lost = f", {taught.lost} earlier marks forgotten, whose moments are no longer indexed" if taught.lost else ""
     said = f"{len(taught.marks.yes)} yes and {len(taught.marks.no)} no{lost}; {len(taught.moments)} moments in all"

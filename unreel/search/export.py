@@ -67,7 +67,7 @@ def to_numpy(index: Index, place: Path) -> None:
             out_ND[first : first + len(block)] = block
         out_ND.flush()
         names = ["row", "video", "start_s", "end_s", "label"]
-        write_csv(folder / "rows.csv", names, (who.values() for _, said, _ in batches(index) for who in said))
+        write_csv(folder / "rows.csv", names, (list(who.values()) for _, said, _ in batches(index) for who in said))
 
     whole_folder(place, fill)
 
