@@ -11,9 +11,11 @@ from unreel.search.concept import Concept, Marks, learn
 from unreel.search.example import example_vectors
 from unreel.search.hits import Hit, HitOptions, find
 from unreel.search.index import Index, open_index, query_encoder
+from unreel.search.marks import save_marks
 from unreel.search.query import examples, slider, weigh
 from unreel.search.rows import Filter, Stretch, not_own
 
+CONCEPTS = "concepts"  # of an index
 MOTION = {"rgb": 0, "residual": 1, "flow-u": 1, "flow-v": 1}  # which end of the slider a view stands at
 
 
@@ -82,10 +84,16 @@ def shown_by(index: Index, question: Question) -> list[Stretch]:
 
 
 def make_concept(index: str | Path | Index, name: str, marks: Marks) -> Concept:
-    """A concept out of marked rows, kept in the index as concepts/NAME.json. Raises UnreelError."""
+    """A concept out of marked rows, kept in the index: concepts/NAME.json and .csv, its marks. Raises UnreelError."""
     index = index if isinstance(index, Index) else open_index(index)
+    require_name(name)
+    concept = learn(name, index.vectors_ND, marks, index.encoder_hash)
+    concept.save(index.folder / CONCEPTS / f"{name}.json")
+    save_marks(index.folder / CONCEPTS / f"{name}.csv", index.rows, marks)
+    return concept
+
+
+def require_name(name: str) -> None:
+    """Raise InputError for what is no name of a file."""
     if not name or Path(name).name != name or name.startswith("."):
         raise InputError(f"'{name}' is no name for a concept; use letters, digits and dashes")
-    concept = learn(name, index.vectors_ND, marks, index.encoder_hash)
-    concept.save(index.folder / "concepts" / f"{name}.json")
-    return concept

@@ -8,8 +8,10 @@ from unreel.cli.benching import bench_command
 from unreel.cli.catalogue import methods_command
 from unreel.cli.data import data_command, inspect_command, synth_command
 from unreel.cli.evaluating import compare_command, evaluate_command
+from unreel.cli.exporting import export_command
 from unreel.cli.packing import pack_command
 from unreel.cli.searching import search_command
+from unreel.cli.sorting import apply_command, cluster_command, concept_command
 from unreel.cli.terminal import escape, stderr
 from unreel.cli.training import pretrain_command, report_command
 from unreel.cli.using import embed_command, index_command, inflate_command
@@ -29,6 +31,10 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel embed RUN FOLDER --out STORE          the same in a folder that is kept up to date, by many processes
   unreel index RUN FOLDER --out INDEX          vectors of clips that slide over every video, kept up to date
   unreel search INDEX VIDEO --from 12 --to 15  moments like this one, with their seconds
+  unreel cluster INDEX                         groups, with moving previews; what is odd, what is doubled; tables
+  unreel concept INDEX NAME --yes 12 --no 40   a concept from a few marks, everything ranked by it, what to mark next
+  unreel apply CONCEPT FOLDER                  moments of a concept in new footage, with their seconds
+  unreel export INDEX --to KIND:PLACE          rows for FiftyOne, Lightly, Parquet, NumPy, LanceDB, Qdrant, pgvector
   unreel bench [FOLDER]                        where the time of training goes on this machine, and what to change
   unreel report RUN                            write RUN/report.html again
   unreel inflate FILE --out ENCODER            make a video encoder of an image network's weights
@@ -90,6 +96,10 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "embed": embed_command,
     "index": index_command,
     "search": search_command,
+    "cluster": cluster_command,
+    "concept": concept_command,
+    "apply": apply_command,
+    "export": export_command,
     "bench": bench_command,
     "report": report_command,
     "inflate": inflate_command,

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 from tyro.conf import Positional
 
-from unreel.cli.terminal import parse
+from unreel.cli.terminal import parse, print_table
 from unreel.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,13 +110,12 @@ def show(hits: "list[Hit]", given: SearchArgs) -> None:
     elif not hits:
         print("no hits: the filters leave nothing")
     else:
-        table = Table(box=None, pad_edge=False)
-        for name, side in (("score", "right"), ("from", "right"), ("to", "right"), ("video", "left")):
-            table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
-        for hit in hits:
-            alike = f"  (and {len(hit.alike)} alike)" if hit.alike else ""
-            table.add_row(f"{hit.score:.3f}", clock(hit.start_s), clock(hit.end_s), f"{hit.path}{alike}")
-        Console(highlight=False, markup=False, soft_wrap=True).print(table)
+        rows = [(f"{hit.score:.3f}", clock(hit.start_s), clock(hit.end_s), hit.path + alike_words(hit)) for hit in hits]
+        print_table(("score", "from", "to", "video"), rows)
+
+
+def alike_words(hit: "Hit") -> str:
+    return f"  (and {len(hit.alike)} alike)" if hit.alike else ""
 
 
 def as_json(hit: "Hit") -> dict[str, Any]:

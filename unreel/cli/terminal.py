@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tyro
@@ -46,6 +46,14 @@ def typed(name: str, value: Any) -> str:
         return f"--{flag}" if value else f"--no-{flag}"
     words = value if isinstance(value, tuple) else (value,)
     return " ".join([f"--{flag}", *(str(word) or "''" for word in words)])
+
+
+def print_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns flush right, the last one flush left and never broken: a path has to stay whole to be copied."""
+    lines = [tuple(names), *map(tuple, rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(names) - 1)]
+    for line in lines:
+        print("  ".join([*(word.rjust(width) for word, width in zip(line, widths, strict=False)), line[-1]]))
 
 
 class progress:

@@ -13,8 +13,9 @@ from unreel.errors import InputError, VideoError
 from unreel.models.encoder import Encoder, EncoderSpec, joined
 from unreel.search.rows import Stretch
 from unreel.types import Instance
+from unreel.video.clips import ClipSpec
 from unreel.video.dataset import InstanceClips
-from unreel.video.file import probe
+from unreel.video.file import VideoInfo, probe
 from unreel.video.processes import Ended, alone
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -55,17 +56,39 @@ def apart(path: str, work: Callable[..., np.ndarray], *arguments: Any) -> np.nda
 
 def moment(example: Stretch, spec: EncoderSpec) -> np.ndarray:
     """Clips of some seconds of a video, evenly spread, uint8 (V, T, H, W, C). Raises InputError."""
+    if not example.start_s >= 0:
+        raise InputError(f"{example.path}: a moment begins at 0 s or later, got {example.start_s:g} s")
     try:
-        length_s = probe(example.path).duration_s
+        info = probe(example.path)
     except VideoError as error:
         raise InputError(f"{example.path}: no video to search with ({error.reason} {error.detail})".rstrip()) from error
-    if example.start_s >= length_s:
-        raise InputError(f"{example.path}: it ends at {length_s:g} s, so nothing begins at {example.start_s:g} s")
-    shown = [Instance(str(example.path), 0, example.start_s, example.end_s)]
+    if example.start_s >= info.duration_s:
+        raise InputError(
+            f"{example.path}: it ends at {info.duration_s:g} s, so nothing begins at {example.start_s:g} s"
+        )
+    shown = [Instance(str(example.path), 0, *seconds_of_clips(example, info, spec.clip))]
     sample = InstanceClips(shown, spec.clip, spec.views.resize_hw, CLIPS)[(0, 0)]
     if sample.frames is None:
         raise InputError(f"{example.path}: no video to search with ({sample.failed[1] if sample.failed else ''})")
     return np.asarray(sample.frames)
+
+
+def seconds_of_clips(moment: Stretch, info: VideoInfo, clip: ClipSpec) -> tuple[float, float]:
+    """From when to when the clips of a moment are taken, so that a row's own seconds give its clip again.
+
+    That is with the frames that lead in, to the nearest frame since seconds are printed rounded, and around a moment
+    shorter than a clip as much as a clip needs: a looped stretch would jump where nothing does.
+    """
+    frame_s, clip_s = 1 / info.fps, clip.duration_s(info.fps)
+    tick_s = clip_s / clip.num_frames
+    start_s, end_s = moment.start_s, min(moment.end_s, info.duration_s)
+    lacks_s = clip_s - tick_s + frame_s - (end_s - start_s)  # a row ends with its last frame, not with a tick
+    if lacks_s > 1.5 * frame_s:
+        start_s = max(0.0, min(start_s - lacks_s / 2, info.duration_s - clip_s))
+        end_s = start_s + clip_s
+    begin_s = max(0.0, start_s - tick_s * clip.lead_in)
+    end_s = max(end_s + max(0.0, tick_s - frame_s), begin_s + tick_s * clip.span)
+    return max(0.0, begin_s - frame_s / 2), end_s - frame_s / 2
 
 
 def strip(path: str, spec: EncoderSpec) -> np.ndarray:

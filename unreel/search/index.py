@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.lib.format import open_memmap
 
-from unreel.errors import DiskError, InputError
-from unreel.models.encoder import Encoder, load_encoder, save_encoder
+from unreel.errors import CheckpointError, DiskError, InputError
+from unreel.models.encoder import Encoder, load_encoder, read_spec, save_encoder
 from unreel.search.clip_choice import EveryMoment
-from unreel.search.embeddings import HASH, files, read_parts, read_table
+from unreel.search.embeddings import HASH, encoder_hash, files, read_parts, read_table
 from unreel.search.inverted import BuildOptions
 from unreel.search.nearest import Nearest
 from unreel.search.rows import Rows
@@ -62,18 +62,24 @@ def open_index(folder: str | Path) -> Index:
     folder = Path(folder)
     about = clips_of(folder)
     rows, made_of = read_rows(folder)
-    path = folder / VECTORS
-    try:
-        vectors_ND = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: half an index, its vectors can't be read ({error}); {AGAIN}") from error
-    if vectors_ND.ndim != 2 or len(vectors_ND) != len(rows):
-        raise InputError(f"{folder}: half an index, {len(rows)} rows but {len(vectors_ND)} vectors; {AGAIN}")
+    vectors_ND = load_vectors(folder, len(rows))
     try:
         nearest = Nearest.load(folder / NEAREST, made_of)
     except InputError as error:
         raise InputError(f"{str(error).partition(';')[0]}; {AGAIN}") from error
     return Index(folder, about, rows, vectors_ND, nearest)
+
+
+def load_vectors(folder: Path, count: int) -> np.ndarray:
+    """The vectors of so many rows, mapped, float32 (N, D). Raises InputError."""
+    path = folder / VECTORS
+    try:
+        vectors_ND: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: half an index, its vectors can't be read ({error}); {AGAIN}") from error
+    if vectors_ND.ndim != 2 or len(vectors_ND) != count:
+        raise InputError(f"{path}: half an index, {count} rows but vectors of shape {vectors_ND.shape}; {AGAIN}")
+    return vectors_ND
 
 
 def clips_of(folder: Path) -> dict[str, Any]:
@@ -105,8 +111,8 @@ def bring_up_to_date(folder: Path, encoder: Encoder) -> str:
     keep_encoder(folder, encoder)
     with contextlib.suppress(InputError):
         found = Nearest.load(folder / NEAREST, made_of)
-        if (folder / VECTORS).is_file():
-            return str(found.description)
+        load_vectors(folder, len(rows))
+        return str(found.description)
     (folder / NEAREST).unlink(missing_ok=True)
     vectors_ND = write_vectors(folder, len(rows))
     options = BuildOptions(views=len(dict.fromkeys(encoder.spec.views.names)))
@@ -134,13 +140,16 @@ def write_vectors(folder: Path, count: int) -> np.ndarray:
 
 
 def keep_encoder(folder: Path, encoder: Encoder) -> None:
-    """A copy of the encoder in the index, once. Raises DiskError."""
-    if (folder / ENCODER).is_dir():
-        return
+    """A copy of the encoder in the index, made again where it is not this one. Raises DiskError."""
+    with contextlib.suppress(CheckpointError):
+        same = read_spec(folder / ENCODER).to_json() == encoder.spec.to_json()  # so its code is running already
+        if same and encoder_hash(load_encoder(folder / ENCODER, allow_import=True)) == encoder_hash(encoder):
+            return
     aside = folder / f".{ENCODER}.{os.getpid()}.part"
     try:
         aside.mkdir()
         save_encoder(encoder, aside)
+        shutil.rmtree(folder / ENCODER, ignore_errors=True)
         aside.rename(folder / ENCODER)
     except OSError as error:
         raise DiskError(f"{folder / ENCODER}: can't be written ({error.strerror}); free space and {AGAIN}") from error
@@ -149,7 +158,9 @@ def keep_encoder(folder: Path, encoder: Encoder) -> None:
 
 
 def query_encoder(index: Index, allow_import: bool = False) -> Encoder:
-    """The encoder of an index, its clips as long as those of the rows. Raises CheckpointError."""
+    """The encoder of an index, its clips as long as those of the rows. Raises CheckpointError, InputError."""
     encoder = load_encoder(index.folder / ENCODER, allow_import)
+    if encoder_hash(encoder) != index.encoder_hash:
+        raise InputError(f"{index.folder / ENCODER}: not the encoder that made these rows; {AGAIN}")
     encoder.spec = replace(encoder.spec, clip=EveryMoment(**index.about["clips"]).spec(encoder))
     return encoder

@@ -1,0 +1,116 @@
+"""Indexing beside its two halves, in alternation: decoding alone, the encoder alone, `unreel index` as in use.
+
+    python benchmarks/index.py DATA [--backbone tiny] [--rounds 5]
+
+DATA is a folder of videos. All three pass the same sliding clips with the same processes and threads. The whole looks
+at the files, hashes them, writes the parts, the vectors and the FAISS index, as the command does, into an empty folder.
+A ratio of 1 says that the whole is as fast as the slower half by itself, which takes two free cores. Processor time
+does not depend on what else the machine does: the whole's against the sum of both halves' says what is added to them.
+"""
+
+import dataclasses
+import os
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from timing import seconds
+
+from unreel.api.storing import Labour, fill_store, joined
+from unreel.models.encoder import Encoder, EncoderSpec, load_encoder, save_encoder
+from unreel.search.clip_choice import EveryMoment
+from unreel.search.index import bring_up_to_date
+from unreel.types import Instance
+from unreel.video.clips import ClipSpec
+from unreel.video.dataset import sequential_loader
+from unreel.video.file import forget
+from unreel.video.layouts import find_videos
+from unreel.video.sliding import SlidingClips
+from unreel.views.recipe import ViewSpec
+
+
+@dataclasses.dataclass
+class Args:
+    """What to time."""
+
+    data: tyro.conf.Positional[Path]
+    backbone: str = "tiny"
+    size: int = 64
+    num_frames: int = 8
+    videos: int = 200
+    """Of them, evenly spread; none may have more clips than fit in one chunk (64)."""
+    rounds: int = 5
+    device: str = "cpu"
+
+
+def decode(who: list[Instance], spec: EncoderSpec, workers: int) -> list[np.ndarray]:
+    """All clips of every video, decoded as the whole decodes them, each file as if opened for the first time."""
+    forget()
+    clips = SlidingClips([(video, 0) for video in who], spec.clip, spec.views.resize_hw, 0.0)
+    return [np.asarray(s.frames) for s in sequential_loader(clips, workers) if s.frames is not None]
+
+
+def index(run: Path, source: Path, out: Path) -> None:
+    """`unreel index` into an empty folder."""
+    forget()
+    shutil.rmtree(out, ignore_errors=True)
+    fill_store(run, source, out, EveryMoment(), Labour())
+    bring_up_to_date(out, load_encoder(run))
+
+
+def main(args: Args) -> None:
+    torch.manual_seed(0)
+    views, clip = ViewSpec(("rgb", "residual"), args.size), ClipSpec(args.num_frames, 12.5, 0, lead_in=1)
+    encoder = Encoder(EncoderSpec(args.backbone, "untrained", clip, views)).to(args.device).eval()
+    found = [str(video.path.absolute()) for video in find_videos(args.data)]
+    chosen = [found[len(found) * k // args.videos] for k in range(min(args.videos, len(found)))]
+    who = [Instance(path, n, 0.0, float("inf")) for n, path in enumerate(chosen)]
+    _, _, workers = joined(1)
+    frames = decode(who, encoder.spec, workers)
+    with tempfile.TemporaryDirectory(prefix="unreel-index-") as aside:
+        run, source, out = Path(aside) / "encoder", Path(aside) / "videos.txt", Path(aside) / "index"
+        run.mkdir()
+        save_encoder(encoder, run)
+        source.write_text("".join(f"{path}\n" for path in chosen))
+        parts: dict[str, Callable[[], object]] = {
+            "decoding alone": lambda: decode(who, encoder.spec, workers),
+            "encoder alone": lambda: [encoder.features(torch.as_tensor(f)) for f in frames],
+            "unreel index": lambda: index(run, source, out),
+        }
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
+        for name, work in list(parts.items()) * args.rounds:
+            before_s = processor_s()
+            taken[name].append((seconds(work, args.device), processor_s() - before_s))
+    report(args, len(who), sum(map(len, frames)), workers, taken)
+
+
+def processor_s() -> float:
+    """Seconds that this process and its ended children have computed."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def report(args: Args, videos: int, clips: int, workers: int, taken: dict[str, list[tuple[float, float]]]) -> None:
+    print(f"{args.backbone}, {args.num_frames} x {args.size} x {args.size}; {clips} sliding clips of {videos} videos;")
+    print(f"{args.device}, {torch.get_num_threads()} threads, {workers} loader processes, {args.rounds} rounds\n")
+    print("| what | clips/s, median (lowest to highest) | processor, ms a clip |\n|---|---|---|")
+    for name, values in taken.items():
+        busy = [1000 * processor / clips for _, processor in values]
+        print(f"| {name} | {spread([clips / wall for wall, _ in values], 1)} | {spread(busy, 1)} |")
+    walls, busy = ([[value[k] for value in values] for values in taken.values()] for k in (0, 1))
+    speed = [max(d, e) / w for d, e, w in zip(*walls, strict=True)]
+    added = [w / (d + e) for d, e, w in zip(*busy, strict=True)]
+    print(f"| whole / slower half; whole / both halves | {spread(speed, 2)} | {spread(added, 2)} |")
+
+
+def spread(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

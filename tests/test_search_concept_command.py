@@ -1,0 +1,161 @@
+"""`unreel concept` and `unreel apply`: marks that add up, outlast a new indexing, and find moments elsewhere."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import refused, succeeds
+
+from unreel.errors import InputError
+from unreel.search.concept import Concept, Marks
+from unreel.search.index import open_index
+from unreel.search.marks import joined_marks, load_marks, rows_within, save_marks
+from unreel.search.rows import Stretch
+
+
+@pytest.fixture(scope="session")
+def original(small_run: Path, motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("indexes") / "index"
+    succeeds("index", small_run, motion_set, "--out", out, "--hop-s", 0.2)
+    return out
+
+
+@pytest.fixture
+def folder(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "index"))
+
+
+def learned(*args: object) -> dict[str, Any]:
+    found = json.loads(succeeds("concept", *args, "--json").out)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_marks_add_up_and_the_new_one_counts(folder: Path) -> None:
+    assert learned(folder, "spin", "--yes", 3, 4, "--no", 20)["marks"] == {"yes": [3, 4], "no": [20], "lost": 0}
+    assert learned(folder, "spin", "--no", 4, 30)["marks"] == {"yes": [3], "no": [4, 20, 30], "lost": 0}
+    assert learned(folder, "spin", "--yes", 8, "--forget")["marks"] == {"yes": [8], "no": [], "lost": 0}
+
+
+def test_what_is_printed_is_what_the_probe_says(folder: Path) -> None:
+    found = learned(folder, "spin", "--yes", 3, 4, "--no", 20, 40, "--above", 0.4, "--count", 5, "--next", 4)
+    index = open_index(folder)
+    score_N = Concept.load(folder / "concepts" / "spin.json", index.encoder_hash).scores(index.vectors_ND)
+    for moment in found["moments"]:
+        score_n = score_N[moment["rows"]]
+        assert abs(moment["probability"] - score_n.max()) < 1e-3 and score_n.min() >= 0.4
+        assert abs(moment["start_s"] - index.rows.start_s[moment["rows"]].min()) < 1e-3
+    listed = [moment["probability"] for moment in found["moments"]]
+    assert listed == sorted(listed, reverse=True) and len(listed) <= 5
+    assert len(found["next"]) == 4 and not {n["row"] for n in found["next"]} & {3, 4, 20, 40}
+    text = succeeds("concept", folder, "spin").out
+    assert "2 yes and 2 no" in text and "next, mark some of these" in text
+
+
+def test_moments_are_marks_too(folder: Path) -> None:
+    index = open_index(folder)
+    path = index.rows.path(9)
+    mine = np.flatnonzero(index.rows.path_N == index.rows.path_N[9])
+    assert learned(folder, "whole", "--yes", f"{path}@0-99")["marks"]["yes"] == mine.tolist()
+    start_s = float(index.rows.start_s[mine[0]])
+    assert learned(folder, "part", "--yes", f"{path}@{start_s}-{start_s + 0.01}")["marks"]["yes"] == [int(mine[0])]
+
+
+def test_marks_outlast_a_new_indexing(folder: Path, small_run: Path, motion_set: Path) -> None:
+    footage = Path(shutil.copytree(motion_set, folder.parent / "copy"))
+    out = folder.parent / "mine"
+    succeeds("index", small_run, footage, "--out", out, "--hop-s", 0.2)
+    before = open_index(out)
+    learned(out, "spin", "--yes", 30, "--no", 50)
+    kept, gone = (before.rows.path(30), float(before.rows.start_s[30])), Path(before.rows.path(50))
+    Path(before.rows.path(0)).unlink()
+    gone.unlink()
+    succeeds("index", small_run, footage, "--out", out, "--hop-s", 0.2)
+    assert "1 yes and 0 no, 1 earlier marks forgotten" in succeeds("concept", out, "spin").out
+    after, found = open_index(out), learned(out, "spin")
+    row = found["marks"]["yes"][0]
+    assert (after.rows.path(row), float(after.rows.start_s[row])) == kept
+    assert found["marks"]["no"] == [] and found["marks"]["lost"] == 0
+
+
+def test_apply_to_an_index_and_to_its_files_finds_the_same(folder: Path, motion_set: Path) -> None:
+    learned(folder, "spin", "--yes", 3, 4, "--no", 20, 40)
+    concept = folder / "concepts" / "spin.json"
+    indexed = json.loads(succeeds("apply", concept, folder, "--above", 0.5, "--json").out)
+    decoded = json.loads(succeeds("apply", concept, motion_set, "--above", 0.5, "--json").out)
+    assert indexed and [set(moment) for moment in decoded] == [{"video", "start_s", "end_s", "probability"}] * len(
+        decoded
+    )
+    key = lambda moment: (moment["video"], moment["start_s"], moment["end_s"])  # noqa: E731
+    assert sorted(map(key, indexed)) == sorted(map(key, decoded))
+    by_key = {key(moment): moment["probability"] for moment in decoded}
+    assert all(abs(by_key[key(moment)] - moment["probability"]) < 1e-3 for moment in indexed)
+    text = succeeds("apply", concept, motion_set, "--above", 0.5, "--csv").out
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0]) == ["video", "start_s", "end_s", "probability"] and len(rows) == len(decoded)
+    assert "of 24 videos" in succeeds("apply", concept, folder).out
+
+
+def test_neighbouring_clips_are_one_moment_with_the_best_of_them(folder: Path) -> None:
+    learned(folder, "all", "--yes", 3)
+    concept = folder / "concepts" / "all.json"
+    merged = json.loads(succeeds("apply", concept, folder, "--above", 0, "--json").out)
+    single = json.loads(succeeds("apply", concept, folder, "--above", 0, "--gap-s", -1, "--json").out)
+    index = open_index(folder)
+    assert len(merged) == 24 and len(single) == len(index.rows)
+    best = {m["video"]: m["probability"] for m in reversed(single)}
+    assert {m["video"]: m["probability"] for m in merged} == best
+    assert "nothing reaches" in succeeds("apply", concept, folder, "--above", 1).out
+
+
+def test_what_can_not_be_read_is_named(folder: Path, motion_set: Path, tmp_path: Path) -> None:
+    learned(folder, "spin", "--yes", 3)
+    new = tmp_path / "new"
+    new.mkdir()
+    shutil.copy(sorted(motion_set.rglob("*.mp4"))[0], new / "good.mp4")
+    (new / "bad.mp4").write_bytes(b"no video")
+    done = succeeds("apply", folder / "concepts" / "spin.json", new, "--above", 0)
+    assert "bad.mp4" in done.err and "of 1 videos" in done.out
+
+
+def test_what_is_refused(folder: Path, motion_set: Path, small: dict[str, Any], tmp_path: Path) -> None:
+    import unreel
+
+    refused("concept", folder, "a", says=("at least one hit marked yes",))
+    refused("concept", folder, "a", "--yes", "x", says=("'x' is neither the number of a row nor a moment",))
+    refused("concept", folder, "a", "--yes", 99999, says=("row 99999", "mark hits of this index"))
+    refused("concept", folder, "a", "--yes", 3, "--no", 3, says=("row 3", "yes and no"))
+    refused("concept", folder, "a", "--yes", "/v/none.mp4@1-2", says=("/v/none.mp4 is not in the index",))
+    path = open_index(folder).rows.path(0)
+    refused("concept", folder, "a", "--yes", f"{path}@90-91", says=("no clip from 90 s to 91 s",))
+    refused("concept", folder, "../a", "--yes", 3, says=("no name for a concept",))
+    refused("concept", folder, "a", "--yes", 3, "--next", 0, says=("--next",))
+    refused("concept", folder, "a", "--yes", 3, "--above", 2, says=("between 0 and 1",))
+    learned(folder, "a", "--yes", 3)
+    concept = folder / "concepts" / "a.json"
+    refused("apply", concept, folder, "--above", 1.5, says=("between 0 and 1",))
+    refused("apply", concept, tmp_path / "nowhere", says=("nowhere",))
+    refused("apply", folder / "concepts" / "b.json", motion_set, says=("no concept there", "unreel concept INDEX NAME"))
+    lost = Path(shutil.copy(concept, tmp_path / "a.json"))
+    refused("apply", lost, motion_set, says=("a concept is used where its index lies",))
+    other = tmp_path / "run"
+    unreel.pretrain(motion_set / "train.txt", out=other, quiet=True, steps=1, seed=5, **small)
+    succeeds("index", other, motion_set / "test.txt", "--out", tmp_path / "j")
+    refused("apply", concept, tmp_path / "j", says=("another encoder",))
+    (folder / "concepts" / "a.csv").write_text("video,start_s,end_s,mark\nx,0,1,maybe\n")
+    refused("concept", folder, "a", "--yes", 4, says=("a.csv", "--forget"))
+
+
+def test_marks_on_disk(folder: Path, tmp_path: Path) -> None:
+    rows = open_index(folder).rows
+    save_marks(tmp_path / "m.csv", rows, Marks((5, 2), (9,)))
+    assert load_marks(tmp_path / "m.csv", rows) == (Marks((2, 5), (9,)), 0)
+    assert load_marks(tmp_path / "none.csv", rows) == (Marks(()), 0)
+    assert joined_marks(Marks((1, 2), (3,)), Marks((3,), (1,))) == Marks((2, 3), (1,))
+    with pytest.raises(InputError, match="not in the index"):
+        rows_within(rows, [Stretch("/nowhere.mp4", 0, 1)])

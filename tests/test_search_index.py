@@ -1,0 +1,156 @@
+"""An index opened as one object: up to date with its files, and refused where it is half, damaged or another's."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import refused, succeeds
+
+import unreel
+from unreel.errors import InputError
+from unreel.models.encoder import load_encoder
+from unreel.search.embeddings import read
+from unreel.search.index import NEAREST, VECTORS, bring_up_to_date, open_index, query_encoder
+
+
+@pytest.fixture(scope="session")
+def made(small_run: Path, motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of the 24 videos of `motion_set`."""
+    out = tmp_path_factory.mktemp("indexes") / "index"
+    succeeds("index", small_run, motion_set, "--out", out)
+    return out
+
+
+@pytest.fixture
+def index(made: Path, tmp_path: Path) -> Path:
+    """A copy to be spoiled."""
+    return Path(shutil.copytree(made, tmp_path / "index"))
+
+
+@pytest.fixture
+def footage(motion_set: Path, tmp_path: Path) -> Path:
+    """Six videos to be moved and deleted."""
+    folder = tmp_path / "footage"
+    folder.mkdir()
+    for path in sorted(motion_set.rglob("*.mp4"))[::4]:
+        shutil.copy(path, folder)
+    return folder
+
+
+def test_row_n_has_vector_n(made: Path) -> None:
+    opened, stored = open_index(made), read(made)
+    np.testing.assert_array_equal(opened.vectors_ND, stored.vectors)
+    assert [opened.rows.path(n) for n in range(len(opened.rows))] == stored.paths
+    np.testing.assert_array_equal(opened.rows.start_s, stored.start_s)
+    score_QK, row_QK = opened.nearest.search(stored.vectors[:5], 1)
+    np.testing.assert_allclose(score_QK[:, 0], 1, atol=1e-5)
+    np.testing.assert_allclose(np.abs(stored.vectors[row_QK[:, 0]] - stored.vectors[:5]).max(), 0, atol=1e-5)
+    assert opened.views == ("rgb", "residual") and not opened.vectors_ND.flags.writeable
+
+
+def test_its_encoder_makes_its_vectors_again(made: Path) -> None:
+    opened = open_index(made)
+    encoder = query_encoder(opened)
+    found = encoder.embed(opened.rows.path(0), num_clips=1, per="clip")
+    at = opened.vectors_ND @ found.vectors[0]
+    assert encoder.spec.clip.num_frames == 8 and at[opened.rows.path_N == opened.rows.path_N[0]].max() > 0.99
+
+
+def test_it_follows_its_files(small_run: Path, footage: Path, motion_set: Path, tmp_path: Path) -> None:
+    out = tmp_path / "i"
+    succeeds("index", small_run, footage, "--out", out)
+    first = open_index(out)
+    written = {name: os.stat(out / name).st_mtime_ns for name in (NEAREST, VECTORS)}
+    moved = sorted(footage.glob("*.mp4"))[0]
+    moved.rename(footage / "moved.mp4")
+    done = succeeds("index", small_run, footage, "--out", out)
+    assert "nothing had to be embedded" in done.out
+    assert {name: os.stat(out / name).st_mtime_ns for name in (NEAREST, VECTORS)} == written
+    again = open_index(out)
+    assert str(footage / "moved.mp4") in again.rows.paths and str(moved) not in again.rows.paths
+    (footage / "moved.mp4").unlink()
+    shutil.copy(sorted(motion_set.rglob("*.mp4"))[1], footage / "new.mp4")
+    assert "1 contents newly embedded" in succeeds("index", small_run, footage, "--out", out).out
+    last, stored = open_index(out), read(out)
+    assert str(footage / "new.mp4") in last.rows.paths and str(footage / "moved.mp4") not in last.rows.paths
+    assert len(last.rows.paths) == len(first.rows.paths)
+    np.testing.assert_array_equal(last.vectors_ND, stored.vectors)
+    assert len(last.nearest) == len(last.rows)
+
+
+def test_an_index_beside_new_rows_is_refused_until_it_is_brought_up_to_date(
+    index: Path, small_run: Path, motion_set: Path
+) -> None:
+    from unreel.api.storing import fill_store
+    from unreel.search.clip_choice import EveryMoment
+
+    copy = Path(shutil.copytree(motion_set, index.parent / "other"))
+    one = sorted(copy.rglob("*.mp4"))[0]
+    one.write_bytes(one.read_bytes() + b"\0\0\0\x08free")  # other bytes, the same pictures
+    fill_store(small_run, one, index, EveryMoment())
+    refused("search", index, one, says=("half an index", "run `unreel index` again"))
+    bring_up_to_date(index, load_encoder(small_run))
+    assert str(one) in succeeds("search", index, one, "--own", "keep", "--count", 3).out
+    assert str(one) in open_index(index).rows.paths
+
+
+@pytest.mark.parametrize("name", [VECTORS, NEAREST])
+@pytest.mark.parametrize("harm", ["missing", "cut", "garbage"])
+def test_half_an_index_says_what_to_do(name: str, harm: str, index: Path, small_run: Path, motion_set: Path) -> None:
+    path = index / name
+    if harm == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if harm == "cut" else b"no such thing" * 99)
+    refused("search", index, *sorted(motion_set.rglob("*.mp4"))[:1], says=(name, "run `unreel index` again"))
+    succeeds("index", small_run, motion_set, "--out", index)
+    assert len(open_index(index).rows) == len(open_index(index).vectors_ND)
+
+
+def test_a_damaged_part_is_named(index: Path) -> None:
+    part = sorted((index / "parts").glob("*.parquet"))[0]
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(InputError, match=f"{part.name}: a damaged part.*Remove it"):
+        open_index(index)
+
+
+def test_another_version_is_refused(index: Path) -> None:
+    about = json.loads((index / "store.json").read_text())
+    (index / "store.json").write_text(json.dumps(about | {"format": 99}))
+    with pytest.raises(InputError, match="format 99, this unreel reads format 1"):
+        open_index(index)
+    (index / "store.json").write_text(json.dumps(about))
+    path = index / NEAREST
+    path.write_bytes(path.read_bytes().replace(b"unreel index 00001", b"unreel index 00009"))
+    with pytest.raises(InputError, match="of version 00009.*run `unreel index` again"):
+        open_index(index)
+
+
+def test_what_is_no_index_is_told_apart(made: Path, small_run: Path, motion_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no index there; make one with `unreel index"):
+        open_index(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="run `unreel embed` first"):
+        open_index(tmp_path)
+    succeeds("embed", small_run, motion_set / "test.txt", "--out", tmp_path / "store")
+    with pytest.raises(InputError, match="do not cover every moment"):
+        open_index(tmp_path / "store")
+    shutil.copytree(made, tmp_path / "bare")
+    for part in (tmp_path / "bare" / "parts").iterdir():
+        part.unlink()
+    with pytest.raises(InputError, match="no embeddings in it yet"):
+        open_index(tmp_path / "bare")
+
+
+def test_encoders_are_not_mixed(index: Path, small_run: Path, small: dict[str, Any], motion_set: Path) -> None:
+    other = index.parent / "other"
+    unreel.pretrain(motion_set / "train.txt", out=other, quiet=True, steps=1, seed=5, **small)
+    refused("index", other, motion_set, "--out", index, says=("another encoder", "choose another --out"))
+    shutil.rmtree(index / "encoder")
+    shutil.copytree(sorted((other / "checkpoints").glob("step-*"))[0], index / "encoder")
+    refused("search", index, *sorted(motion_set.rglob("*.mp4"))[:1], says=("not the encoder that made these rows",))
+    succeeds("index", small_run, motion_set, "--out", index)
+    succeeds("search", index, *sorted(motion_set.rglob("*.mp4"))[:1])

@@ -1,0 +1,189 @@
+"""`unreel cluster`, `unreel concept` and `unreel apply`: footage sorted by itself, and by a few marks."""
+
+import csv
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import tyro
+from tyro.conf import Positional
+
+from unreel.cli.searching import MOMENT, clock
+from unreel.cli.terminal import escape, parse, print_table, progress, stderr
+from unreel.errors import InputError
+
+if TYPE_CHECKING:
+    from unreel.api.concepts import Marked
+    from unreel.search.hits import Hit
+
+
+@dataclasses.dataclass
+class ClusterArgs:
+    """Group an index by what looks alike: a page with moving previews, and tables of segments, transitions, odd
+    moments and doubles."""
+
+    index: Positional[Path]
+    """What `unreel index` made."""
+    out: Path | None = None
+    """Folder of page and tables; by default INDEX-clusters, beside the index."""
+    method: Literal["kmeans", "hdbscan"] = "kmeans"
+    """k-means into so many clusters, or HDBSCAN, which finds how many and leaves clips out."""
+    count: int = 0
+    """Clusters of k-means; 0 means the square root of half the clips, 50 at most."""
+    least: int = 10
+    """Clips that a cluster of HDBSCAN has at least."""
+    layout: Annotated[Literal["pca", "tsne"], tyro.conf.arg(name="map")] = "pca"
+    """How coordinates are found: pca is quick, tsne pulls clusters apart."""
+    doubled: float = 0.0
+    """Cosine from which on two clips are doubles; 0 means 20 times nearer than neighbours usually are."""
+
+
+def cluster_command(args: list[str]) -> int:
+    given = parse(ClusterArgs, args, "cluster")
+    if not 0 <= given.doubled <= 1:
+        raise InputError(f"--doubled is a cosine between 0 and 1, got {given.doubled:g}")
+    from unreel.api.sorting import cluster_index
+    from unreel.search.clusters import ClusterOptions
+
+    out = given.out or given.index.with_name(f"{given.index.resolve().name}-clusters")
+    options = ClusterOptions(given.method, given.count, given.least)
+    with progress("pictures") as advance:
+        found = cluster_index(given.index, out, options, given.layout, given.doubled or None, advance)
+    rows, number_N = list[tuple[str, ...]](), found.clusters.number_N
+    for number in range(-1 if (number_N < 0).any() else 0, found.clusters.count):
+        clips = number_N == number
+        videos = len(np.unique(found.index.rows.path_N[clips]))
+        share = f"{100 * clips.mean():.1f} %"
+        rows.append(("none" if number < 0 else str(number), str(int(clips.sum())), str(videos), share))
+    print_table(("cluster", "clips", "videos", "share"), rows)
+    print(f"{found.clusters.said}; {len(found.doubles)} pairs of videos are doubles")
+    print(f"{out / 'report.html'}: what they look like; segments.csv, transitions.csv, odd.csv, doubles.csv beside it")
+    return 0
+
+
+@dataclasses.dataclass
+class ConceptArgs:
+    """Learn a concept from a few marks, rank everything by it, and say what to mark next. Marks add up: call it again
+    with more."""
+
+    index: Positional[Path]
+    """What `unreel index` made."""
+    name: Positional[str]
+    """Its name: INDEX/concepts/NAME.json, its marks in NAME.csv."""
+    yes: tuple[str, ...] = ()
+    """Rows as `unreel search --json` and this command print them, or moments VIDEO@12.5-15, that are the concept."""
+    no: tuple[str, ...] = ()
+    """Rows or moments that are not."""
+    forget: bool = False
+    """Begin anew without the earlier marks."""
+    above: float = 0.5
+    """Probability from which on a clip belongs to a moment."""
+    count: int = 20
+    """Moments to print."""
+    next: int = 10
+    """Clips to suggest for the next marks."""
+    json: bool = False
+    """Print JSON."""
+
+
+def concept_command(args: list[str]) -> int:
+    given = parse(ConceptArgs, args, "concept")
+    if given.count < 1 or given.next < 1:
+        raise InputError(f"--count and --next must be at least 1, got {given.count} and {given.next}")
+    from unreel.api.concepts import teach
+    from unreel.search.index import open_index
+
+    index = open_index(given.index)
+    yes, no = marked(given.yes), marked(given.no)
+    taught = teach(index, given.name, yes, no, given.forget, given.above, given.next)
+    shown = taught.moments[: given.count]
+    if given.json:
+        marks = {"yes": taught.marks.yes, "no": taught.marks.no, "lost": taught.lost}
+        moments = [as_moment(hit) | {"rows": hit.rows} for hit in shown]
+        following = [as_moment(hit) | {"row": hit.rows[0]} for hit in taught.next]
+        print(json.dumps({"name": given.name, "marks": marks, "moments": moments, "next": following}, indent=2))
+        return 0
+    print_moments(shown)
+    print("\nnext, mark some of these (--yes ROW ... --no ROW ...), the encoder is unsure of them:")
+    table = [(str(hit.rows[0]), f"{hit.score:.3f}", clock(hit.start_s), hit.path) for hit in taught.next]
+    print_table(("row", "probability", "from", "video"), table)
+    lost = f", {taught.lost} earlier marks forgotten, whose moments are no longer indexed" if taught.lost else ""
+    said = f"{len(taught.marks.yes)} yes and {len(taught.marks.no)} no{lost}; {len(taught.moments)} moments in all"
+    print(f"\n{given.index / 'concepts' / given.name}.json: {said}")
+    return 0
+
+
+def marked(words: tuple[str, ...]) -> "Marked":
+    """Rows and moments. Raises InputError for what is neither."""
+    from unreel.api.concepts import Marked
+    from unreel.search.rows import Stretch
+
+    rows, moments = list[int](), list[Stretch]()
+    for word in words:
+        if word.isdecimal():
+            rows.append(int(word))
+        elif found := MOMENT.fullmatch(word):
+            moments.append(Stretch(str(Path(found[1]).absolute()), float(found[2]), float(found[3])))
+        else:
+            raise InputError(f"'{word}' is neither the number of a row nor a moment (VIDEO@12.5-15)")
+    return Marked(tuple(rows), tuple(moments))
+
+
+@dataclasses.dataclass
+class ApplyArgs:
+    """Find the moments of a concept in new footage, with their seconds."""
+
+    concept: Positional[Path]
+    """INDEX/concepts/NAME.json; the encoder beside it is used."""
+    source: Positional[Path]
+    """A video, a folder, a list, or an index by the same encoder, which needs no decoding."""
+    above: float = 0.5
+    """Probability from which on a clip belongs to a moment."""
+    gap_s: float = 0.5
+    """Clips of a video that are no farther apart are one moment; below 0 each is one."""
+    json: bool = False
+    """Print JSON."""
+    csv: bool = False
+    """Print CSV: video, start_s, end_s, probability."""
+    allow_import: bool = False
+    """Import, and so run, the network of your own that the index names."""
+
+
+def apply_command(args: list[str]) -> int:
+    given = parse(ApplyArgs, args, "apply")
+    if given.json and given.csv:
+        raise InputError("give --json or --csv, not both")
+    from unreel.api.concepts import apply_concept
+
+    how = (given.above, given.gap_s)
+    with progress("looking") as advance:
+        found = apply_concept(given.concept, given.source, *how, advance, given.allow_import)
+    for path, reason in found.left_out:
+        stderr.print(escape(f"left out {path}: {reason}"))
+    if given.json:
+        print(json.dumps(list(map(as_moment, found.moments)), indent=2))
+    elif given.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["video", "start_s", "end_s", "probability"])
+        writer.writerows([h.path, f"{h.start_s:.3f}", f"{h.end_s:.3f}", f"{h.score:.4f}"] for h in found.moments)
+    else:
+        print_moments(found.moments)
+        print(f"{len(found.moments)} moments in {found.clips} clips of {found.videos} videos")
+    return 0
+
+
+def as_moment(hit: "Hit") -> dict[str, Any]:
+    span_s = {"start_s": round(hit.start_s, 3), "end_s": round(hit.end_s, 3)}
+    return {"video": hit.path, **span_s, "probability": round(hit.score, 4)}
+
+
+def print_moments(moments: "Sequence[Hit]") -> None:
+    if not moments:
+        print("no moments: nothing reaches --above")
+        return
+    rows = [(f"{hit.score:.3f}", clock(hit.start_s), clock(hit.end_s), hit.path) for hit in moments]
+    print_table(("probability", "from", "to", "video"), rows)

@@ -1,0 +1,124 @@
+"""An index as files that other programs read: for analysis, and for labelling tools. Row N is row N in all of them."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from unreel.errors import DiskError, InputError
+from unreel.search.embeddings import COLUMNS, HASH, KEY, files, read_table
+from unreel.search.index import Index
+from unreel.search.sorting import write_csv
+from unreel.search.vectors import blocks
+
+BATCH = 4096  # rows handed over at a time
+
+
+def batches(index: Index) -> Iterator[tuple[int, list[dict[str, Any]], np.ndarray]]:
+    """First row, what is said of each row, and their vectors (n, D), BATCH rows at a time."""
+    for first in range(0, len(index.rows), BATCH):
+        row_n = np.arange(first, min(first + BATCH, len(index.rows)))
+        yield first, [described(index, int(row)) for row in row_n], index.vectors(row_n)
+
+
+def described(index: Index, row: int) -> dict[str, Any]:
+    rows = index.rows
+    span_s = {"start_s": float(rows.start_s[row]), "end_s": float(rows.end_s[row])}
+    return {"row": row, "video": rows.path(row), **span_s, "label": rows.labels[rows.label_N[row]]}
+
+
+def new_place(place: Path) -> Path:
+    """A file or folder that must not be there yet. Raises InputError."""
+    if place.exists():
+        raise InputError(f"{place} exists already; nothing was changed. Choose another place")
+    return place
+
+
+def to_parquet(index: Index, place: Path) -> None:
+    """One file of columns path, start_s, end_s, label, embedding and content_hash, in the order of the rows."""
+    path = new_place(place)
+    aside = path.with_name(f".{path.name}.part")
+    about = {KEY: json.dumps({name: index.about[name] for name in ("encoder", "encoder_hash")}).encode()}
+    writer = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for part in files(index.folder):
+            table = read_table(part, (*COLUMNS, HASH)).replace_schema_metadata(about)
+            writer = writer or pq.ParquetWriter(aside, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise DiskError(f"{path}: can't be written ({error}); free space or choose another place") from error
+
+
+def to_numpy(index: Index, place: Path) -> None:
+    """A folder of vectors.npy, float32 (N, D), and rows.csv, which says whose row each is."""
+
+    def fill(folder: Path) -> None:
+        out_ND = np.lib.format.open_memmap(folder / "vectors.npy", "w+", np.float32, index.vectors_ND.shape)
+        for first, block in blocks(index.vectors_ND):
+            out_ND[first : first + len(block)] = block
+        out_ND.flush()
+        names = ["row", "video", "start_s", "end_s", "label"]
+        write_csv(folder / "rows.csv", names, (list(who.values()) for _, said, _ in batches(index) for who in said))
+
+    whole_folder(place, fill)
+
+
+def whole_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """A new folder, filled aside and then renamed. Raises InputError where there is one, DiskError."""
+    new_place(folder)
+    aside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        fill(aside)
+        aside.rename(folder)
+    except OSError as error:
+        raise DiskError(f"{folder}: can't be written ({error}); free space or choose another place") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def to_fiftyone(index: Index, place: Path) -> None:
+    """A FiftyOneTemporalDetectionDataset: labels.json names each video and its clips; beside it vectors.npy, rows.csv.
+
+    fiftyone.Dataset.from_dir(dataset_dir=PLACE, dataset_type=fiftyone.types.FiftyOneTemporalDetectionDataset) reads
+    it; a clip's attribute `row` is its row in vectors.npy. A clip without a label is called "clip", for one must have
+    a name there.
+    """
+
+    def fill(folder: Path) -> None:
+        to_numpy(index, folder / "embeddings")
+        labels: dict[str, list[dict[str, Any]]] = {path: [] for path in index.rows.paths}
+        for _, said, _ in batches(index):
+            for who in said:
+                times_s, named = [who["start_s"], who["end_s"]], who["label"] or "clip"
+                clip = {"label": named, "timestamps": times_s, "attributes": {"row": who["row"]}}
+                labels[who["video"]].append(clip)
+        classes = sorted({clip["label"] for clips in labels.values() for clip in clips})
+        (folder / "labels.json").write_text(json.dumps({"classes": classes, "labels": labels}))
+
+    whole_folder(place, fill)
+
+
+def to_lightly(index: Index, place: Path) -> None:
+    """Lightly's CSV of embeddings: filenames, embedding_0, ..., labels; a unit row per video, the mean of its clips.
+
+    `labels` is 0 as that format asks. Names are paths as the index has them.
+    """
+    path = new_place(place)
+    count, dim = len(index.rows.paths), index.vectors_ND.shape[1]
+    sum_PD = np.zeros((count, dim), np.float64)
+    for first, block in blocks(index.vectors_ND):
+        np.add.at(sum_PD, index.rows.path_N[first : first + len(block)], block)
+    mean_PD = sum_PD / np.maximum(np.linalg.norm(sum_PD, axis=1, keepdims=True), 1e-12)
+    rows = ([name, *(f"{x:.7g}" for x in mean_PD[n]), 0] for n, name in enumerate(index.rows.paths))
+    write_csv(path, ["filenames", *(f"embedding_{n}" for n in range(dim)), "labels"], rows)
