@@ -10,6 +10,7 @@ from unreel.cli.data import data_command, inspect_command, synth_command
 from unreel.cli.evaluating import compare_command, evaluate_command
 from unreel.cli.packing import pack_command
 from unreel.cli.searching import search_command
+from unreel.cli.serving import serve_command
 from unreel.cli.terminal import escape, stderr
 from unreel.cli.training import pretrain_command, report_command
 from unreel.cli.using import embed_command, index_command, inflate_command
@@ -29,6 +30,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel embed RUN FOLDER --out STORE          the same in a folder that is kept up to date, by many processes
   unreel index RUN FOLDER --out INDEX          vectors of clips that slide over every video, kept up to date
   unreel search INDEX VIDEO --from 12 --to 15  moments like this one, with their seconds
+  unreel serve INDEX                           the same in a browser, with a map of the corpus, marks and export
   unreel bench [FOLDER]                        where the time of training goes on this machine, and what to change
   unreel report RUN                            write RUN/report.html again
   unreel inflate FILE --out ENCODER            make a video encoder of an image network's weights
@@ -90,6 +92,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "embed": embed_command,
     "index": index_command,
     "search": search_command,
+    "serve": serve_command,
     "bench": bench_command,
     "report": report_command,
     "inflate": inflate_command,
