@@ -5,6 +5,7 @@ import multiprocessing
 import queue
 import resource
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -40,8 +41,9 @@ class Apart:
             self.idle.put(worker)
 
     def close(self) -> None:
+        """End the processes, busy ones too: who waits for one gets an InputError."""
         for worker in self.workers:
-            worker.stop()
+            worker.end()
 
 
 class Worker:
@@ -51,16 +53,17 @@ class Worker:
         self.prepare, self.arguments = prepare, arguments
         self.process: Any = None
         self.pipe: Connection | None = None
+        self.lock, self.ended = threading.Lock(), False
 
     def call(self, limit_s: float, work: Callable[..., R], arguments: tuple[Any, ...]) -> R:
-        pipe = self.begun()
         try:
+            pipe = self.begun()
             pipe.send((work, arguments))
             if not pipe.poll(limit_s):
                 self.stop()
                 raise InputError(f"reading it took more than {limit_s:g} s and was given up; try a shorter piece of it")
             value, error, trace = pipe.recv()
-        except (EOFError, BrokenPipeError, ConnectionResetError) as lost:
+        except (EOFError, OSError) as lost:
             self.stop()
             raise InputError("reading it crashed the reader; the file is damaged, use another") from lost
         if error is not None:
@@ -70,23 +73,37 @@ class Worker:
         return value
 
     def begun(self) -> Connection:
-        if self.pipe is None or not self.process.is_alive():
-            self.stop()
-            context = multiprocessing.get_context("spawn")
+        if self.pipe is not None and self.process.is_alive():
+            return self.pipe
+        self.stop()
+        context = multiprocessing.get_context("spawn")
+        with self.lock:
+            if self.ended:
+                raise InputError("the server is ending")
             self.pipe, theirs = context.Pipe()
             self.process = context.Process(target=_answer, args=(theirs, self.prepare, self.arguments), daemon=True)
             self.process.start()
             theirs.close()
-        return self.pipe
+            return self.pipe
 
     def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.join()
-            self.process.close()
-        if self.pipe is not None:
-            self.pipe.close()
-        self.process = self.pipe = None
+        """Only for the thread that calls."""
+        with self.lock:
+            if self.process is not None:
+                self.process.kill()
+                self.process.join()
+                self.process.close()
+            if self.pipe is not None:
+                self.pipe.close()
+            self.process = self.pipe = None
+
+    def end(self) -> None:
+        """From any thread: the process is killed for good, and who waits for it hears that its pipe has ended."""
+        with self.lock:
+            self.ended = True
+            if self.process is not None:
+                self.process.kill()
+                self.process.join()
 
 
 def _answer(pipe: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -37,9 +37,11 @@ def build_app(served: Served, token: str = "") -> FastAPI:
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
-        Thread(target=served.warm, daemon=True).start()
+        warming = Thread(target=served.warm, daemon=True)
+        warming.start()
         yield
         served.close()
+        warming.join()
 
     app = FastAPI(lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(Guard(token))

@@ -41,7 +41,7 @@ def cut_clips(served: Served, asked: Selected) -> BinaryIO:
     hits = selected(opened, asked.rows)
     if len(hits) > MOST_CLIPS:
         raise InputError(f"{len(hits)} moments are selected, a zip takes {MOST_CLIPS}; select fewer, or export CSV")
-    out: BinaryIO = tempfile.TemporaryFile()  # type: ignore[assignment]  # noqa: SIM115  # closed once it was sent
+    out: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # closed once it was sent
     try:
         with zipfile.ZipFile(out, "w") as zipped:
             clips = [_cut(served, opened, hit, n, zipped) for n, hit in enumerate(hits, start=1)]

@@ -19,8 +19,8 @@ class Gone(InputError):
 class IndexedFiles:
     """The videos of an index by their number. No path ever comes from a browser.
 
-    A file is what was indexed when size and time of change are the same, or else its hash (`packed.content_hash`). So a link that was put in
-    its place shows nothing, wherever it leads.
+    A file is what was indexed when size and time of change are the same, or else its hash (`packed.content_hash`). So a
+    link that was put in its place shows nothing, wherever it leads.
     """
 
     def __init__(self, paths: list[str], known: Found) -> None:
@@ -54,7 +54,7 @@ class IndexedFiles:
         opened.close()
         raise Gone(f"{file.path}: another file than the one that was indexed; run `unreel index` again")
 
-    def _is_same(self, file: KnownFile, opened: BinaryIO) -> bool:
+    def _is_same(self, file: KnownFile, opened: io.BufferedReader) -> bool:
         now = os.fstat(opened.fileno())
         if not stat.S_ISREG(now.st_mode) or now.st_size != file.size_bytes:
             return False

@@ -17,8 +17,10 @@ export class CorpusMap {
   set(points) {
     this.points = points;
     this.selected = null;
+    this.bounds = boundsOf(points);
     this.paint("cluster");
     this.resize();
+    this.all();
   }
 
   // --- colours, one 32-bit number a point
@@ -50,7 +52,8 @@ export class CorpusMap {
   }
 
   scale() {
-    return (this.zoom * Math.min(this.canvas.width, this.canvas.height) * 0.47) | 0;
+    const [, , wide, high] = this.bounds;
+    return this.zoom * Math.min((0.92 * this.canvas.width) / wide, (0.9 * this.canvas.height) / high);
   }
 
   // --- drawing
@@ -211,7 +214,7 @@ export class CorpusMap {
   }
 
   all() {
-    Object.assign(this, { zoom: 1, centre: [0, 0] });
+    Object.assign(this, { zoom: 1, centre: this.bounds.slice(0, 2) });
     this.draw();
   }
 
@@ -235,6 +238,16 @@ export function unpacked(buffer) {
   const [row, video] = [column(Uint32Array, count), column(Uint32Array, count)];
   const [xy, start] = [column(Float32Array, 2 * count), column(Float32Array, count)];
   return { count, row, video, xy, start, cluster: column(Int32Array, count), label: column(Int32Array, count) };
+}
+
+// Centre, width and height of where points are.
+function boundsOf({ count, xy }) {
+  let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity];
+  for (let i = 0; i < count; i++) {
+    left = Math.min(left, xy[2 * i]); right = Math.max(right, xy[2 * i]);
+    low = Math.min(low, xy[2 * i + 1]); high = Math.max(high, xy[2 * i + 1]);
+  }
+  return [(left + right) / 2, (low + high) / 2, right - left || 1, high - low || 1];
 }
 
 function nameGroups(numbers, by, names) {

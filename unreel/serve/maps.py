@@ -1,9 +1,9 @@
 """Where each row stands on a map of the corpus and in which cluster: computed once, kept in the index."""
 
-import contextlib
 import logging
 import os
 import threading
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,11 +70,13 @@ class Maps:
         return f"1 {self.index.encoder_hash} {self.index.nearest.description.built_of}"
 
     def _kept(self, layout: str) -> Map | None:
-        with contextlib.suppress(OSError, ValueError, KeyError, EOFError):
+        """What is in the folder; a file that is damaged or of other rows is none."""
+        try:
             with np.load(self._path(layout), allow_pickle=False) as kept:
-                if str(kept["known_by"]) == self._known_by():
-                    return Map(kept["place_N2"], kept["cluster_N"], str(kept["said"]))
-        return None
+                fits = str(kept["known_by"]) == self._known_by()
+                return Map(kept["place_N2"], kept["cluster_N"], str(kept["said"])) if fits else None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
 
     def _computed(self, layout: str) -> Map:
         place_N2 = coordinates(self.index.vectors_ND, layout)

@@ -50,9 +50,9 @@ const filters = () => ({ of: page.of, labels: $("label").value ? [$("label").val
 
 function searchNow() {
   const like = query.asked();
-  if (!like) return page.again?.();
+  if (!like) return;
   const asked = { ...filters(), ...like, motion: Number($("motion").value), own: $("own").value };
-  page.again = null;
+  page.again = searchNow;
   return ask(() => post("/api/search", asked), ({ hits }) => (hits.length ? `${many(hits.length, "moment")} like it` : "nothing: the filters leave no moment"));
 }
 
@@ -201,19 +201,18 @@ function tip(i, x, y) {
 async function watch() {
   try {
     const now = await get("/api/status");
-    showProgress(now);
-    if (now.served && page.of && now.served.id !== page.of) $("reload").hidden = false;
+    showProgress(now, now.reload || Boolean(page.of && now.served && now.served.id !== page.of));
   } catch (error) { page.fail(error); }
   setTimeout(watch, POLL_MS);
 }
 
-function showProgress(now) {
-  $("indexing").hidden = !now.indexing && !now.reload;
+function showProgress(now, changed) {
+  $("indexing").hidden = !now.indexing && !changed;
   $("bar").hidden = !now.indexing;
   if (now.of_videos) { $("bar").max = now.of_videos; $("bar").value = now.videos; }
   const found = `${many(now.rows, "clip")} of ${now.of_videos ? `${now.videos.toLocaleString("en")} of ${many(now.of_videos, "video")}` : many(now.videos, "video")}`;
   $("indexing-said").textContent = now.indexing ? `Being indexed: ${found} so far.` : `The index has changed: ${found} now.`;
-  $("reload").hidden = !now.reload;
+  $("reload").hidden = !changed;
 }
 
 async function reload() {
@@ -243,7 +242,7 @@ function fill(about) {
 }
 
 function wire() {
-  const again = later(searchNow, 200);
+  const again = later(() => page.again?.(), 200);
   for (const id of ["motion", "label", "path", "own"]) $(id).addEventListener("input", again);
   $("query").onsubmit = (event) => { event.preventDefault(); searchNow(); };
   $("rank").onclick = () => rankNow("hits");

@@ -9,6 +9,7 @@ export function show(video, moment, { loop = false, around_s = 0, failed = () =>
     shown.tried = true;
     shown.base_s = Math.max(0, moment.start_s - around_s);
     video.src = moment.preview(shown.base_s, moment.end_s + around_s);
+    if (shown.wanted) play(video); // another source stops what was playing
   };
   video.onerror = fallBack;
   video.onloadedmetadata = () => {
@@ -22,6 +23,7 @@ export const seek = (video, at_s) => { video.currentTime = Math.max(0, at_s - vi
 export const time_s = (video) => video.currentTime + video.moment.base_s;
 
 export function play(video) {
+  if (video.moment) video.moment.wanted = true;
   video.play().catch(() => {}); // refused before a gesture, or left before it began
   if (video.moment?.loop) requestAnimationFrame(() => stay(video));
 }

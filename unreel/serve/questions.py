@@ -44,14 +44,12 @@ class Filtered(Asked):
 
 
 class Search(Filtered):
-    """Like these; `like` and `unlike` are rows."""
+    """Like a moment, or like these rows."""
 
     moment: Moment | None = None
     like: RowNumbers = Field([], max_length=1000)
-    unlike: RowNumbers = Field([], max_length=1000)
     motion: float = 0.5
     own: Literal["keep", "clip", "video"] = "clip"
-    fold: float = 2.0
 
 
 class Rank(Filtered):
@@ -78,11 +76,10 @@ def search(served: Served, asked: Search) -> dict[str, Any]:
     index, stretches = opened.index, [] if asked.moment is None else [stretch(served, opened, asked.moment)]
     like_PD = rows_and_examples(index, None, tuple(asked.like), ())
     like_PD = np.concatenate([like_PD, *(served.queries().of(s) for s in stretches)])
-    unlike_MD = rows_and_examples(index, None, tuple(asked.unlike), ())
     if not len(like_PD):
         raise InputError("nothing to search with; drop a video, or use a moment of one")
     question = Question(tuple(stretches), (), tuple(asked.like), (), asked.motion, asked.own, asked.filter())
-    hits = answer(index, question, like_PD, unlike_MD, HitOptions(asked.count, GAP_S, fold_above=asked.fold))
+    hits = answer(index, question, like_PD, like_PD[:0], HitOptions(asked.count, GAP_S))
     return {"hits": [as_json(opened, hit) for hit in hits]}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unreel.errors import InputError, UnreelError
-from unreel.search.index import Index, clips_of, open_index
+from unreel.search.index import Index, open_index
 from unreel.search.store import FILES
 from unreel.serve.indexed import IndexedFiles
 from unreel.serve.maps import Maps
@@ -73,10 +73,10 @@ class Served:
     def __init__(self, folder: str | Path, options: ServeOptions | None = None) -> None:
         """Raises InputError for a folder that is no index, unless it is one that is being made just now."""
         self.folder, self.options = Path(folder), options or ServeOptions()
-        self.about = clips_of(self.folder) if not is_written(self.folder) else {}
         self.lock, self.progress = threading.Lock(), Progress(self.folder)
         self.state: Opened | None = None
-        self.problem = ""
+        self.vectors: QueryVectors | None = None
+        self.problem, self.closed = "", False
         try:
             self.reload()
         except InputError:
@@ -84,7 +84,6 @@ class Served:
                 raise
         self.previews = Previews(self.options.cache, self.options.cache_bytes)
         self.uploads = Uploads(self.options.upload)
-        self.vectors: QueryVectors | None = None
 
     def reload(self) -> Opened:
         """Open the index as it is now; what was open stays when that fails. Raises InputError."""
@@ -93,7 +92,11 @@ class Served:
         except UnreelError as error:
             self.problem = str(error)
             raise
-        self.state, self.problem = state, ""
+        with self.lock:
+            before, self.state, self.problem = self.state, state, ""
+            if before and before.index.encoder_hash != state.index.encoder_hash and self.vectors is not None:
+                self.vectors.close()
+                self.vectors = None
         return state
 
     def now(self, id_: str | None = None) -> Opened:
@@ -107,6 +110,8 @@ class Served:
     def queries(self) -> QueryVectors:
         """What embeds queries, made once."""
         with self.lock:
+            if self.closed:
+                raise InputError("the server is ending")
             if self.vectors is None:
                 clips = self.now().index.about["clips"]
                 self.vectors = QueryVectors(self.folder, clips, self.options.allow_import)
@@ -120,7 +125,8 @@ class Served:
             self.state.maps.get("pca")
             self.queries().warm()
         except UnreelError as error:
-            log.warning("%s", error)
+            if not self.closed:
+                log.warning("%s", error)
 
     def status(self) -> dict[str, Any]:
         """For a page: what is served, what is in the folder by now, and what is wrong."""
@@ -130,7 +136,9 @@ class Served:
         return found | {"served": served, "problem": self.problem, "reload": more}
 
     def close(self) -> None:
+        self.closed = True
         self.previews.close()
         self.uploads.close()
-        if self.vectors is not None:
-            self.vectors.close()
+        with self.lock:
+            if self.vectors is not None:
+                self.vectors.close()

@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,14 +63,14 @@ class Uploads:
                 self.files.popitem(last=False)[1].unlink(missing_ok=True)
         return name, path
 
-    async def _write(self, write: "object", blocks: AsyncIterator[bytes]) -> None:
+    async def _write(self, write: Callable[[bytes], int], blocks: AsyncIterator[bytes]) -> None:
         begun_s, size = time.monotonic(), 0
         async for block in blocks:
             size += len(block)
             self._refuse_over(size)
             if time.monotonic() - begun_s > self.limits.time_s:
                 raise TooSlow(f"sending it took more than {self.limits.time_s:g} s; send a shorter piece of it")
-            write(block)  # type: ignore[operator]
+            write(block)
 
     def _refuse_over(self, size: int) -> None:
         if size > self.limits.size_bytes:
