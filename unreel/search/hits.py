@@ -84,16 +84,25 @@ def merged(rows: Rows, row_K: np.ndarray, score_K: np.ndarray, gap_s: float) -> 
     """Rows with their scores as hits, best first: rows of a path whose stretches overlap or nearly touch are one."""
     if not len(row_K):
         return []
+    order_K = np.lexsort((rows.start_s[row_K], rows.path_N[row_K]))
+    row_K, score_K = row_K[order_K], score_K[order_K]
     path_K, start_K, end_K = rows.path_N[row_K], rows.start_s[row_K], rows.end_s[row_K]
-    order_K = np.lexsort((start_K, path_K))
-    path_K, start_K, end_K = path_K[order_K], start_K[order_K], end_K[order_K]
     new_K = np.r_[True, path_K[1:] != path_K[:-1]]
     if gap_s < 0:
         new_K[:] = True
     else:
         new_K[1:] |= start_K[1:] - _latest_end(path_K, end_K)[:-1] > gap_s
-    events = np.split(order_K, np.flatnonzero(new_K)[1:])
-    hits = [_hit(rows, row_K[event], score_K[event]) for event in events]
+    first_E = np.flatnonzero(new_K)
+    best_K = np.lexsort(
+        (row_K, -score_K, np.cumsum(new_K))
+    )  # events stay where they are, in each the best row is first
+    best_rows = np.split(row_K[best_K], first_E[1:])
+    begin_E, last_E = np.minimum.reduceat(start_K, first_E), np.maximum.reduceat(end_K, first_E)
+    columns = (best_rows, begin_E.tolist(), last_E.tolist(), score_K[best_K][first_E].tolist())
+    hits = [
+        Hit(rows.path(row_e[0]), start_s, end_s, score, tuple(row_e.tolist()))
+        for row_e, start_s, end_s, score in zip(*columns, strict=True)
+    ]
     return sorted(hits, key=lambda hit: (-hit.score, hit.rows))
 
 
@@ -101,12 +110,6 @@ def _latest_end(path_K: np.ndarray, end_K: np.ndarray) -> np.ndarray:
     """The latest end so far within each path, for rows sorted by path: paths are laid one behind the other in time."""
     shift_K = np.unique(path_K, return_inverse=True)[1] * (end_K.max() - end_K.min() + 1.0)
     return np.maximum.accumulate(end_K + shift_K) - shift_K
-
-
-def _hit(rows: Rows, row_E: np.ndarray, score_E: np.ndarray) -> Hit:
-    best_E = np.lexsort((row_E, -score_E))
-    start_s, end_s = float(rows.start_s[row_E].min()), float(rows.end_s[row_E].max())
-    return Hit(rows.path(row_E[0]), start_s, end_s, float(score_E[best_E[0]]), tuple(row_E[best_E].tolist()))
 
 
 def folded(hits: list[Hit], rows: Rows, fold_above: float, vectors: Vectors, count: int | None = None) -> list[Hit]:
