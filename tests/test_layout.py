@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "unreel"
 ORDER = ["errors", "settings", "types", "video", "views", "models", "losses", "methods", "training"]
-ORDER += ["evaluation", "report", "bench", "search", "api", "cli"]
+ORDER += ["evaluation", "report", "bench", "search", "api", "serve", "cli"]
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "core", "manager", "engine"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -49,6 +49,13 @@ def search(
         rows_and_examples(index, encoder, rows, stretches)
         for rows, stretches in ((question.like_rows, question.like), (question.unlike_rows, question.unlike))
     )
+    return answer(index, question, like_PD, unlike_MD, options)
+
+
+def answer(
+    index: Index, question: Question, like_PD: np.ndarray, unlike_MD: np.ndarray, options: HitOptions | None = None
+) -> list[Hit]:
+    """`search` where the vectors of all examples and counter-examples, (P, D) and (M, D), are known."""
     query_QD = weigh(examples(like_PD, unlike_MD, len(index.views)), view_weights(index, question.motion))
     allowed_N = question.filter.allowed(index.rows) & not_own(index.rows, shown_by(index, question), question.own)
     return find(index.nearest, index.rows, query_QD[0], options or HitOptions(), allowed_N, index.vectors)

@@ -11,6 +11,7 @@ from unreel.cli.evaluating import compare_command, evaluate_command
 from unreel.cli.exporting import export_command
 from unreel.cli.packing import pack_command
 from unreel.cli.searching import search_command
+from unreel.cli.serving import serve_command
 from unreel.cli.sorting import apply_command, cluster_command, concept_command
 from unreel.cli.terminal import escape, stderr
 from unreel.cli.training import pretrain_command, report_command
@@ -31,6 +32,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel embed RUN FOLDER --out STORE          the same in a folder that is kept up to date, by many processes
   unreel index RUN FOLDER --out INDEX          vectors of clips that slide over every video, kept up to date
   unreel search INDEX VIDEO --from 12 --to 15  moments like this one, with their seconds
+  unreel serve INDEX                           the same in a browser, with a map of the corpus, marks and export
   unreel cluster INDEX                         groups, with moving previews; what is odd, what is doubled; tables
   unreel concept INDEX NAME --yes 12 --no 40   a concept from a few marks, everything ranked by it, what to mark next
   unreel apply CONCEPT FOLDER                  moments of a concept in new footage, with their seconds
@@ -96,6 +98,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "embed": embed_command,
     "index": index_command,
     "search": search_command,
+    "serve": serve_command,
     "cluster": cluster_command,
     "concept": concept_command,
     "apply": apply_command,

@@ -64,9 +64,10 @@ def find(
         if options.gap_s >= 0:
             high_K = _high(rows.path_N[row_K], score_K, typical, options.height)
             score_K, row_K = score_K[high_K], row_K[high_K]
-        hits = folded(merged(rows, row_K, score_K, options.gap_s), rows, options.fold_above, vectors)
+        found = merged(rows, row_K, score_K, options.gap_s)
+        hits = folded(found, rows, options.fold_above, vectors, options.count)
         if len(hits) >= options.count or row_QK.shape[1] < k or k >= len(nearest):
-            return hits[: options.count]
+            return hits
         k = min(4 * k, len(nearest))
 
 
@@ -83,16 +84,25 @@ def merged(rows: Rows, row_K: np.ndarray, score_K: np.ndarray, gap_s: float) -> 
     """Rows with their scores as hits, best first: rows of a path whose stretches overlap or nearly touch are one."""
     if not len(row_K):
         return []
+    order_K = np.lexsort((rows.start_s[row_K], rows.path_N[row_K]))
+    row_K, score_K = row_K[order_K], score_K[order_K]
     path_K, start_K, end_K = rows.path_N[row_K], rows.start_s[row_K], rows.end_s[row_K]
-    order_K = np.lexsort((start_K, path_K))
-    path_K, start_K, end_K = path_K[order_K], start_K[order_K], end_K[order_K]
     new_K = np.r_[True, path_K[1:] != path_K[:-1]]
     if gap_s < 0:
         new_K[:] = True
     else:
         new_K[1:] |= start_K[1:] - _latest_end(path_K, end_K)[:-1] > gap_s
-    events = np.split(order_K, np.flatnonzero(new_K)[1:])
-    hits = [_hit(rows, row_K[event], score_K[event]) for event in events]
+    first_E = np.flatnonzero(new_K)
+    best_K = np.lexsort(
+        (row_K, -score_K, np.cumsum(new_K))
+    )  # events stay where they are, in each the best row is first
+    best_rows = np.split(row_K[best_K], first_E[1:])
+    begin_E, last_E = np.minimum.reduceat(start_K, first_E), np.maximum.reduceat(end_K, first_E)
+    columns = (best_rows, begin_E.tolist(), last_E.tolist(), score_K[best_K][first_E].tolist())
+    hits = [
+        Hit(rows.path(row_e[0]), start_s, end_s, score, tuple(row_e.tolist()))
+        for row_e, start_s, end_s, score in zip(*columns, strict=True)
+    ]
     return sorted(hits, key=lambda hit: (-hit.score, hit.rows))
 
 
@@ -102,34 +112,49 @@ def _latest_end(path_K: np.ndarray, end_K: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(end_K + shift_K) - shift_K
 
 
-def _hit(rows: Rows, row_E: np.ndarray, score_E: np.ndarray) -> Hit:
-    best_E = np.lexsort((row_E, -score_E))
-    start_s, end_s = float(rows.start_s[row_E].min()), float(rows.end_s[row_E].max())
-    return Hit(rows.path(row_E[0]), start_s, end_s, float(score_E[best_E[0]]), tuple(row_E[best_E].tolist()))
+def folded(hits: list[Hit], rows: Rows, fold_above: float, vectors: Vectors, count: int | None = None) -> list[Hit]:
+    """Hits, best first, without those that are near-duplicates of a better one: these stand in its `alike`.
 
-
-def folded(hits: list[Hit], rows: Rows, fold_above: float, vectors: Vectors) -> list[Hit]:
-    """Hits, best first, without those that are near-duplicates of a better one: these stand in its `alike`."""
+    With a count that many at most; only they are compared with the others, of which there may be thousands.
+    """
     if not hits:
         return []
-    best_H = np.array([hit.rows[0] for hit in hits])
-    same_HH = _same_bytes(hits, rows.content_N[best_H])
-    if fold_above <= 1:
-        vector_HD = vectors(best_H)
-        same_HH |= vector_HD @ vector_HD.T >= fold_above
-    kept: dict[int, list[Hit]] = {}
+    shown = _Shown.by(hits, rows)
+    vector_HD = vectors(shown.best_H) if fold_above <= 1 else None
+    free_H = np.ones(len(hits), bool)
+    kept: list[Hit] = []
     for n, hit in enumerate(hits):
-        under = next((first for first in kept if same_HH[n, first]), None)
-        if under is None:
-            kept[n] = []
-        else:
-            kept[under].append(hit)
-    return [dataclasses.replace(hits[n], alike=tuple(alike)) for n, alike in kept.items()]
+        if len(kept) == count:
+            break
+        if not free_H[n]:
+            continue
+        free_H[n] = False
+        same_H = shown.same_bytes(n)
+        if vector_HD is not None:
+            same_H |= vector_HD @ vector_HD[n] >= fold_above
+        alike = np.flatnonzero(same_H & free_H)
+        free_H[alike] = False
+        kept.append(dataclasses.replace(hit, alike=tuple(hits[m] for m in alike)))
+    return kept
 
 
-def _same_bytes(hits: list[Hit], content_H: np.ndarray) -> np.ndarray:
-    """Do two hits show the same seconds of files with the same bytes, bool (H, H)?"""
-    path_H = np.array([hit.path for hit in hits])
-    start_H, end_H = np.array([hit.start_s for hit in hits]), np.array([hit.end_s for hit in hits])
-    overlap_HH = (start_H[:, None] < end_H) & (start_H < end_H[:, None])
-    return overlap_HH & (content_H[:, None] == content_H) & (path_H[:, None] != path_H)
+@dataclass(frozen=True)
+class _Shown:
+    """What hits show: their best rows, the path and bytes that it is of, and their seconds; (H,) each."""
+
+    best_H: np.ndarray
+    path_H: np.ndarray
+    content_H: np.ndarray
+    start_H: np.ndarray
+    end_H: np.ndarray
+
+    @classmethod
+    def by(cls, hits: list[Hit], rows: Rows) -> "_Shown":
+        best_H = np.array([hit.rows[0] for hit in hits])
+        start_H, end_H = np.array([hit.start_s for hit in hits]), np.array([hit.end_s for hit in hits])
+        return cls(best_H, rows.path_N[best_H], rows.content_N[best_H], start_H, end_H)
+
+    def same_bytes(self, n: int) -> np.ndarray:
+        """Which hits show the same seconds as hit n, of another file with the same bytes, bool (H,)."""
+        overlap_H = (self.start_H < self.end_H[n]) & (self.start_H[n] < self.end_H)
+        return overlap_H & (self.content_H == self.content_H[n]) & (self.path_H != self.path_H[n])

@@ -1,0 +1,141 @@
+"""People who search a running `unreel serve` at once, over an index of made rows: p50, p95 and errors.
+
+    python benchmarks/serve.py INDEX FAKE [--rows 100000] [--people 20] [--pause-s 0]
+
+FAKE becomes an index of rows made of INDEX's as `nearest.py` makes them, 50 clips a video that does not exist; it is
+kept for another run. Each person asks for 24 hits like a drawn row, at a drawn place of the slider, and asks
+again after a pause. What is timed is the whole request, as a browser on this machine would wait for it.
+"""
+
+import dataclasses
+import http.client
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import tyro
+from nearest import neighbour_distances, perturbed, turned
+
+from unreel.models.encoder import load_encoder
+from unreel.search.embeddings import PARTS, describe, read, write
+from unreel.search.index import ENCODER, bring_up_to_date
+from unreel.search.store import ABOUT, FILES
+from unreel.types import Embeddings
+from unreel.video.known_files import KnownFile, save_files
+
+CLIPS, PART = 50, 100_000
+
+
+@dataclasses.dataclass
+class Args:
+    """What to make, and who asks."""
+
+    index: tyro.conf.Positional[Path]
+    fake: tyro.conf.Positional[Path]
+    rows: int = 100_000
+    dim: int = 512
+    people: int = 20
+    questions: int = 20
+    """Of each person."""
+    pause_s: float = 0.0
+    seed: int = 0
+
+
+def make_index(args: Args) -> None:
+    """An index of made rows, beside it the encoder of the real one."""
+    rng = np.random.default_rng(args.seed)
+    found, encoder = read(args.index), load_encoder(args.index / ENCODER)
+    views = len(dict.fromkeys(encoder.spec.views.names))
+    distances, real_ND = neighbour_distances(found, rng), turned(found.vectors, args.dim, views, rng)
+    (args.fake / PARTS).mkdir(parents=True)
+    shutil.copy(args.index / ABOUT, args.fake / ABOUT)
+    shutil.copytree(args.index / ENCODER, args.fake / ENCODER)
+    for part, first in enumerate(range(0, args.rows, PART)):
+        number_N = np.arange(first, min(first + PART, args.rows))
+        paths = [f"/made/{n:07d}.mp4" for n in number_N // CLIPS]
+        vectors_ND = perturbed(real_ND, distances, len(number_N), views, rng)
+        start_s = (number_N % CLIPS) * 0.32
+        rows = Embeddings(vectors_ND, paths, start_s, start_s + 0.64, ["made"] * len(paths), paths)
+        write(rows, args.fake / PARTS / f"{part:05d}.parquet", describe(encoder))
+    files = [f"/made/{n:07d}.mp4" for n in range(-(-args.rows // CLIPS))]
+    save_files({path: KnownFile(path, "/made", "made", 1, 1, path) for path in files}, args.fake / FILES)
+    began_s = time.perf_counter()
+    print(f"{bring_up_to_date(args.fake, encoder)}; built in {time.perf_counter() - began_s:.0f} s")
+
+
+class Person(threading.Thread):
+    """Asks over one connection; keeps the milliseconds of each answer and what was no answer."""
+
+    def __init__(self, args: Args, place: str, of: str, number: int) -> None:
+        super().__init__()
+        self.args, self.of, self.rng = args, of, np.random.default_rng((args.seed, number))
+        self.connection = http.client.HTTPConnection(place, timeout=120)
+        self.taken_ms: list[float] = []
+        self.errors: list[str] = []
+
+    def run(self) -> None:
+        for _ in range(self.args.questions):
+            asked = {"of": self.of, "like": [int(self.rng.integers(self.args.rows))], "motion": self.rng.random()}
+            began_s = time.perf_counter()
+            self.connection.request("POST", "/api/search", json.dumps(asked), {"Content-Type": "application/json"})
+            answer = self.connection.getresponse()
+            text = answer.read()
+            self.taken_ms.append(1000 * (time.perf_counter() - began_s))
+            if answer.status != 200 or len(json.loads(text)["hits"]) != 24:
+                self.errors.append(f"{answer.status} {text[:100]!r}")
+            time.sleep(self.args.pause_s)
+        self.connection.close()
+
+
+def ask(args: Args, place: str, of: str, people: int) -> None:
+    asking = [Person(args, place, of, number) for number in range(people)]
+    began_s = time.perf_counter()
+    for person in asking:
+        person.start()
+    for person in asking:
+        person.join()
+    taken_ms = np.array([ms for person in asking for ms in person.taken_ms])
+    errors = [error for person in asking for error in person.errors]
+    p50, p95 = np.percentile(taken_ms, (50, 95))
+    rate = len(taken_ms) / (time.perf_counter() - began_s)
+    who = f"| {args.rows:,} | {people} | {args.pause_s:g}"
+    print(f"{who} | {p50:.1f} | {p95:.1f} | {rate:.0f} | {len(errors)} |", flush=True)
+    if errors:
+        print(errors[0])
+
+
+def main(args: Args) -> None:
+    if not (args.fake / FILES).exists():
+        make_index(args)
+    began_s = time.perf_counter()
+    command = [sys.executable, "-m", "unreel", "serve", str(args.fake), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        found = re.search(r"http://([^/]+)/", server.stdout.readline())
+        assert found, "the server did not begin"
+        print(f"served after {time.perf_counter() - began_s:.1f} s")
+        try:
+            about = http.client.HTTPConnection(found[1], timeout=120)
+            about.request("GET", "/api/index")
+            of = json.loads(about.getresponse().read())["id"]
+            about.request("GET", f"/api/{of}/map")  # waited for, so as not to time it too
+            while not json.loads(about.getresponse().read())["ready"]:
+                time.sleep(1)
+                about.request("GET", f"/api/{of}/map")
+            print(f"map made after {time.perf_counter() - began_s:.1f} s\n")
+            print("| rows | people at once | pause, s | p50, ms | p95, ms | answers/s | errors |")
+            print("|---|---|---|---|---|---|---|")
+            for people in (1, args.people):
+                ask(args, found[1], of, people)
+        finally:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

@@ -1,0 +1,448 @@
+"""The server of an index: who may ask, what is served and what never, queries, ranges, marks, export, garbage."""
+
+import csv
+import fcntl
+import io
+import json
+import multiprocessing
+import os
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import refused
+from serving import Corpus, copied, make_corpus, swapped_for_link
+from starlette.testclient import TestClient
+from videos import numbers
+
+from unreel.api.searching import Question, search
+from unreel.errors import InputError
+from unreel.search.hits import HitOptions
+from unreel.search.rows import Stretch
+from unreel.serve import maps
+from unreel.serve.apart import Apart
+from unreel.serve.app import build_app
+from unreel.serve.progress import Progress, is_written
+from unreel.serve.served import Served, ServeOptions
+from unreel.serve.uploads import KEPT, Limits
+from unreel.video import file
+
+
+@pytest.fixture(scope="module")
+def corpus(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return make_corpus(small_run, tmp_path_factory.mktemp("served"))
+
+
+def options(folder: Path, **limits: Any) -> ServeOptions:
+    return ServeOptions(Limits(**limits), 10**8, folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def served(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    return Served(corpus.index, options(tmp_path_factory.mktemp("cache"), size_bytes=2**20))
+
+
+@pytest.fixture(scope="module")
+def client(served: Served) -> Iterator[TestClient]:
+    with TestClient(build_app(served), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def about(client: TestClient) -> dict[str, Any]:
+    return dict(client.get("/api/index").json())
+
+
+def says(response: Any, status: int, *words: str) -> None:
+    """A refusal with this status and one sentence, which has these words."""
+    assert response.status_code == status, response.text
+    sentence = response.json()["error"]
+    assert "\n" not in sentence and "Traceback" not in sentence
+    for word in words:
+        assert word in sentence, sentence
+
+
+def video_number(about: dict[str, Any], ending: str) -> int:
+    return next(n for n, name in enumerate(about["videos"]) if name.endswith(ending))
+
+
+# --- asking
+
+
+def test_a_row_is_answered_as_the_library_answers(client: TestClient, served: Served, about: dict[str, Any]) -> None:
+    asked = {"of": about["id"], "like": [3], "count": 4, "motion": 0.2, "own": "video"}
+    hits = client.post("/api/search", json=asked).json()["hits"]
+    wanted = search(served.now().index, Question(like_rows=(3,), motion=0.2, own="video"), HitOptions(4))
+    assert [(h["rows"], h["start_s"], h["score"]) for h in hits] == [
+        (list(h.rows), round(h.start_s, 3), round(h.score, 4)) for h in wanted
+    ]
+
+
+def test_an_upload_is_answered_as_the_library_answers(
+    client: TestClient, served: Served, corpus: Corpus, about: dict[str, Any]
+) -> None:
+    path = next(corpus.videos.rglob("*.mp4"))
+    kept = client.post("/api/queries?name=mine.mp4", content=path.read_bytes()).json()
+    assert kept["length_s"] == pytest.approx(file.probe(path).duration_s)
+    moment = {"query": kept["query"], "start_s": 0.2, "end_s": 1.2}
+    hits = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()["hits"]
+    question = Question((Stretch(str(path), 0.2, 1.2),), own="keep")
+    wanted = search(served.now().index, question, HitOptions(5))
+    assert [h["rows"] for h in hits] == [list(h.rows) for h in wanted]
+    number = served.now().index.rows.paths.index(str(path))
+    moment = {"video": number, "start_s": 0.2, "end_s": 1.2}
+    asked = {"of": about["id"], "moment": moment, "count": 5, "own": "keep"}
+    assert [h["rows"] for h in client.post("/api/search", json=asked).json()["hits"]] == [list(h.rows) for h in wanted]
+
+
+def test_filters_leave_what_fits(client: TestClient, about: dict[str, Any]) -> None:
+    label = about["labels"][-1]
+    asked = {"of": about["id"], "like": [0], "labels": [label], "own": "keep"}
+    assert {h["label"] for h in client.post("/api/search", json=asked).json()["hits"]} == {label}
+    asked = {"of": about["id"], "like": [0], "path": "old", "own": "keep"}
+    assert {h["name"] for h in client.post("/api/search", json=asked).json()["hits"]} == {"old/old.avi"}
+
+
+def test_marks_rank_everything_and_become_a_concept(
+    served: Served, corpus: Corpus, tmp_path: Path, about: dict[str, Any]
+) -> None:
+    with TestClient(build_app(Served(copied(corpus, tmp_path), options(tmp_path)))) as client:
+        rows = served.now().index.rows
+        yes = np.flatnonzero(rows.path_N == rows.path_N[0]).tolist()
+        no = np.flatnonzero(rows.path_N == rows.path_N[-1]).tolist()
+        marks = {"of": about["id"], "yes": yes, "no": no}
+        found = client.post("/api/rank", json=marks).json()
+        assert found["hits"][0]["video"] == rows.path_N[0] and found["hits"][0]["score"] > 0.5
+        assert len(found["next"]) == 8 and not {h["rows"][0] for h in found["next"]} & {*yes, *no}
+        assert client.post("/api/concepts", json={**marks, "name": "first"}).json() == {"concepts": ["first"]}
+        again = client.post("/api/rank", json={"of": about["id"], "concept": "first"}).json()
+        assert [h["rows"] for h in again["hits"]] == [h["rows"] for h in found["hits"]]
+        says(client.post("/api/rank", json={"of": about["id"], "concept": "../store"}), 400, "no concept")
+        says(client.post("/api/concepts", json={**marks, "name": "../../x"}), 400, "no name")
+        says(client.post("/api/rank", json={"of": about["id"], "no": no}), 400, "marked yes")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "word"),
+    [
+        ({}, 400, "nothing to search with"),
+        ({"like": [10**7]}, 400, "not in the index"),
+        ({"like": [-1]}, 400, "not in the index"),
+        ({"like": ["x"]}, 422, "like 0"),
+        ({"like": [0], "motion": 7}, 400, "between 0 and 1"),
+        ({"like": [0], "count": 10**6}, 422, "count"),
+        ({"like": [0], "labels": ["nobody"]}, 400, "unknown label"),
+        ({"moment": {"video": 0, "start_s": 1.0, "end_s": 1.0}}, 400, "nothing is shown"),
+        ({"moment": {"video": 0, "start_s": 90.0, "end_s": 91.0}}, 400, "ends at"),
+        ({"moment": {"video": 99, "start_s": 0.0, "end_s": 1.0}}, 410, "not in the index"),
+        ({"moment": {"query": "gone", "end_s": 1.0}}, 400, "choose its file again"),
+        ({"moment": {"query": "x", "video": 1, "end_s": 1.0}}, 400, "one of them"),
+        ({"of": "another", "like": [0]}, 409, "load the page again"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_sentence(
+    client: TestClient, about: dict[str, Any], asked: dict[str, Any], status: int, word: str
+) -> None:
+    says(client.post("/api/search", json={"of": about["id"], **asked}), status, word)
+
+
+def test_numbers_that_are_none_are_refused(client: TestClient, about: dict[str, Any]) -> None:
+    text = json.dumps({"of": about["id"], "moment": {"video": 0, "start_s": 0.0, "end_s": float("inf")}})
+    says(client.post("/api/search", content=text, headers={"content-type": "application/json"}), 422, "end_s")
+    says(client.get(f"/api/{about['id']}/videos/0/poster?at=nan"), 422, "at")
+    says(client.post("/api/search", content="{", headers={"content-type": "application/json"}), 422)
+
+
+# --- uploads
+
+
+@pytest.mark.parametrize("data", [b"no video at all " * 50, b"\x00\x00\x00\x18ftypmp42" + b"\x07" * 500, b"GIF89a"])
+def test_garbage_is_refused_and_not_kept(client: TestClient, served: Served, data: bytes) -> None:
+    before = set(served.uploads.folder.iterdir())
+    says(client.post("/api/queries?name=../../odd.mp4", content=data), 400, "no video to search with", "odd.mp4")
+    assert set(served.uploads.folder.iterdir()) == before
+    assert client.get("/api/status").status_code == 200
+
+
+def test_uploads_are_limited_in_size_announced_or_not(client: TestClient, served: Served) -> None:
+    says(client.post("/api/queries?name=big.mp4", content=b"x" * (2**20 + 1)), 413, "1 MB")
+
+    def streamed() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 2**16
+
+    before = set(served.uploads.folder.iterdir())
+    says(client.post("/api/queries?name=big.mp4", content=streamed()), 413, "1 MB")
+    says(client.post("/api/queries?name=none.mp4", content=b""), 400, "empty")
+    assert set(served.uploads.folder.iterdir()) == before
+
+
+def test_uploads_are_limited_in_time(corpus: Corpus, tmp_path: Path) -> None:
+    def slow() -> Iterator[bytes]:
+        for _ in range(20):
+            time.sleep(0.01)
+            yield b"x"
+
+    with TestClient(build_app(Served(corpus.index, options(tmp_path, time_s=0.05)))) as client:
+        says(client.post("/api/queries", content=slow()), 408, "took more than")
+
+
+def test_the_oldest_upload_leaves(client: TestClient, served: Served, corpus: Corpus) -> None:
+    data = next(corpus.videos.rglob("*.mp4")).read_bytes()
+    kept = [client.post("/api/queries?name=a.mp4", content=data).json()["query"] for _ in range(KEPT + 1)]
+    assert len(list(served.uploads.folder.iterdir())) == KEPT
+    says(client.get(f"/api/queries/{kept[0]}/preview?start=0&end=1"), 400, "not kept any more")
+    assert client.get(f"/api/queries/{kept[-1]}/preview?start=0&end=1").status_code == 200
+
+
+# --- files
+
+
+def test_ranges(client: TestClient, served: Served, about: dict[str, Any]) -> None:
+    address = f"/api/{about['id']}/videos/0/file"
+    data = Path(served.now().index.rows.paths[0]).read_bytes()
+    whole = client.get(address)
+    assert (whole.status_code, whole.content, whole.headers["accept-ranges"]) == (200, data, "bytes")
+    for asked, part in (("0-99", data[:100]), ("100-", data[100:]), ("-7", data[-7:]), ("0-99999999", data)):
+        got = client.get(address, headers={"range": f"bytes={asked}"})
+        assert (got.status_code, got.content) == (206, part), asked
+        first = len(data) - 7 if asked == "-7" else int(asked.split("-")[0])
+        assert got.headers["content-range"] == f"bytes {first}-{first + len(part) - 1}/{len(data)}"
+        assert got.headers["content-length"] == str(len(part))
+    for asked in (f"{len(data)}-", "9-3", "-0"):
+        got = client.get(address, headers={"range": f"bytes={asked}"})
+        assert (got.status_code, got.content, got.headers["content-range"]) == (416, b"", f"bytes */{len(data)}"), asked
+    assert client.get(address, headers={"range": "lines=1-2"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/page.html",
+        "/app.py",
+        "/api/ID/videos/..%2f..%2fetc%2fpasswd/file",
+        "/api/ID/videos/-1/file",
+        "/api/ID/videos/100000/file",
+        "/api/ID/videos/0/../../../../etc/passwd",
+        "/api/queries/..%2f..%2fetc%2fpasswd/preview?start=0&end=1",
+    ],
+)
+def test_no_path_leads_out(client: TestClient, about: dict[str, Any], path: str) -> None:
+    answer = client.get(path.replace("ID", about["id"]))
+    assert 400 <= answer.status_code < 500 and b"root:" not in answer.content
+    assert list(answer.json()) == ["error"]
+
+
+def test_a_file_that_is_another_now_is_not_served(small_run: Path, tmp_path: Path) -> None:
+    corpus = make_corpus(small_run, tmp_path)
+    secret = tmp_path / "secret.txt"
+    with TestClient(build_app(Served(corpus.index, options(tmp_path)))) as client:
+        about = client.get("/api/index").json()
+        swapped, deleted, touched, piped = (corpus.videos / name for name in about["videos"][:4])
+        secret.write_bytes(b"s" * swapped.stat().st_size)  # not even of another size
+        swapped_for_link(swapped, secret)
+        deleted.unlink()
+        os.utime(touched)
+        piped.unlink()
+        os.mkfifo(piped)
+        for number, word in ((0, "another file"), (1, "deleted or moved"), (3, "another file")):
+            for what in ("file", "poster?at=0", "preview?start=0&end=1"):
+                says(client.get(f"/api/{about['id']}/videos/{number}/{what}"), 410, word)
+        assert client.get(f"/api/{about['id']}/videos/2/file").content == touched.read_bytes()
+        moment = {"video": 1, "start_s": 0.0, "end_s": 1.0}
+        says(client.post("/api/search", json={"of": about["id"], "moment": moment}), 410, "unreel index")
+
+
+# --- pictures
+
+
+def test_a_preview_shows_the_frames_of_its_seconds_in_h264(
+    client: TestClient, about: dict[str, Any], tmp_path: Path
+) -> None:
+    number = video_number(about, "old.avi")
+    data = client.get(f"/api/{about['id']}/videos/{number}/preview?start=0.4&end=0.8").content
+    (tmp_path / "preview.mp4").write_bytes(data)
+    info = file.probe(tmp_path / "preview.mp4")
+    assert info.codec == "h264" and info.fps == pytest.approx(25)
+    assert numbers(file.read(tmp_path / "preview.mp4", range(info.num_frames))) == list(range(10, 20))
+    poster = client.get(f"/api/{about['id']}/videos/{number}/poster?at=0.48")
+    assert poster.headers["content-type"] == "image/jpeg" and poster.content[:2] == b"\xff\xd8"
+    (tmp_path / "poster.jpg").write_bytes(poster.content)
+    assert numbers(file_picture(tmp_path / "poster.jpg")) == [12]
+    says(client.get(f"/api/{about['id']}/videos/{number}/preview?start=1&end=1"), 400, "nothing is shown")
+
+
+def file_picture(path: Path) -> np.ndarray:
+    import cv2
+
+    return cv2.imread(str(path))[None, :, :, ::-1]
+
+
+def test_a_preview_is_made_once(client: TestClient, served: Served, about: dict[str, Any]) -> None:
+    address = f"/api/{about['id']}/videos/1/preview?start=0&end=0.5"
+    first, calls = client.get(address).content, served.previews.apart.call
+    served.previews.apart.call = None  # type: ignore[assignment]
+    try:
+        assert client.get(address).content == first
+        assert client.get(address, headers={"range": "bytes=4-7"}).content == b"ftyp"
+    finally:
+        served.previews.apart.call = calls  # type: ignore[method-assign]
+
+
+def crash() -> None:
+    os.abort()
+
+
+def nothing() -> None:
+    pass
+
+
+def test_a_crash_or_a_hang_costs_one_answer() -> None:
+    apart = Apart(1, nothing)
+    try:
+        with pytest.raises(InputError, match="crashed"):
+            apart.call(60, crash)
+        assert apart.call(60, sum, [1, 2]) == 3
+        with pytest.raises(InputError, match="more than 0.2 s"):
+            apart.call(0.2, time.sleep, 60)
+        assert apart.call(60, sum, [3, 4]) == 7
+        assert len(multiprocessing.active_children()) >= 1
+    finally:
+        apart.close()
+
+
+# --- the map, export
+
+
+def test_the_map_has_every_row_and_is_kept(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = copied(corpus, tmp_path)
+    index = Served(folder, options(tmp_path)).now().index
+    made = wait_for(maps.Maps(index), "pca")
+    monkeypatch.setattr(maps, "coordinates", None)
+    again = wait_for(maps.Maps(index), "pca")
+    assert np.array_equal(again.place_N2, made.place_N2) and again.said == made.said
+    data, count = maps.packed(index, made), len(index.rows)
+    assert np.frombuffer(data, "<u4", 1)[0] == count and len(data) == 4 + 28 * count
+    assert np.array_equal(np.frombuffer(data, "<f4", 2 * count, 4 + 8 * count).reshape(-1, 2), made.place_N2)
+    assert np.array_equal(np.frombuffer(data, "<i4", count, 4 + 24 * count), index.rows.label_N)
+    (folder / ".map-pca.npz").write_bytes(b"half")
+    with pytest.raises(InputError, match="terminal says why"):  # what was damaged is made again, here in vain
+        wait_for(maps.Maps(index), "pca")
+
+
+def wait_for(made: maps.Maps, layout: str) -> maps.Map:
+    while (found := made.get(layout)) is None:
+        time.sleep(0.02)
+    return found
+
+
+def test_a_selection_leaves_as_csv_and_as_clips(client: TestClient, served: Served, about: dict[str, Any]) -> None:
+    rows = served.now().index.rows
+    first, last = np.flatnonzero(rows.path_N == 0).tolist(), np.flatnonzero(rows.path_N == rows.path_N[-1]).tolist()
+    asked = {"of": about["id"], "rows": [*last[:1], *first]}
+    found = client.post("/api/moments", json=asked).json()
+    assert found["moments"] == 2 and found["hits"][0]["rows"] == first
+    table = list(csv.DictReader(io.StringIO(client.post("/api/export.csv", json=asked).text)))
+    assert [row["video"] for row in table] == [rows.paths[0], rows.paths[rows.path_N[-1]]]
+    assert float(table[0]["end_s"]) == pytest.approx(rows.end_s[first].max(), abs=1e-3)
+    zipped = zipfile.ZipFile(io.BytesIO(client.post("/api/export.zip", json=asked).content))
+    listed = list(csv.DictReader(io.StringIO(zipped.read("selection.csv").decode())))
+    assert sorted(zipped.namelist()) == sorted([*(row["clip"] for row in listed), "selection.csv"])
+    assert zipped.read(listed[0]["clip"])[4:8] == b"ftyp"
+    says(client.post("/api/export.csv", json={"of": about["id"], "rows": []}), 400, "nothing is selected")
+    says(client.post("/api/export.zip", json={"of": about["id"], "rows": [10**6]}), 400, "not in the index")
+
+
+# --- who may ask
+
+
+def test_other_pages_and_other_names_are_refused(client: TestClient) -> None:
+    says(client.get("/", headers={"host": "evil.example"}), 403, "evil.example")
+    says(client.post("/api/reload", headers={"origin": "http://evil.example"}), 403, "another page")
+    headers = client.get("/").headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert client.get("/docs").status_code == 404
+    says(client.post("/api/search", content=b" " * (5 * 2**20)), 413, "select fewer")
+
+
+def test_a_token_is_wanted_and_becomes_a_cookie(corpus: Corpus, tmp_path: Path) -> None:
+    app = build_app(Served(corpus.index, options(tmp_path)), "s3cret")
+    with TestClient(app, base_url="http://10.0.0.7:8765") as client:
+        for path in ("/", "/page.js", "/api/index", "/?token=wrong", "/?token=%C3%A9"):
+            says(client.get(path), 401, "wants a token")
+        assert client.get("/api/status", headers={"authorization": "Bearer s3cret"}).status_code == 200
+        entered = client.get("/?token=s3cret", follow_redirects=False)
+        assert entered.status_code == 303 and entered.headers["location"] == "/"
+        cookie = entered.headers["set-cookie"].lower()
+        assert "httponly" in cookie and "samesite=strict" in cookie
+        assert client.get("/api/index").status_code == 200
+
+
+# --- an index that is being made, half of one, none
+
+
+def test_progress_counts_what_is_in_the_parts(corpus: Corpus, tmp_path: Path) -> None:
+    folder = copied(corpus, tmp_path)
+    found = Progress(folder).now()
+    served = Served(folder, options(tmp_path))
+    assert found == {"rows": len(served.now().index.rows), "videos": 7, "of_videos": 7, "indexing": False}
+    assert served.status()["reload"] is False
+    next((folder / "parts").glob("*.parquet")).unlink()
+    assert served.status()["reload"] is True and served.status()["rows"] == 0
+
+
+def hold(path: Path, held: Any, done: Any) -> None:
+    with path.open("a+") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        held.set()
+        done.wait(60)
+
+
+def test_an_index_that_is_being_made_is_waited_for(corpus: Corpus, tmp_path: Path) -> None:
+    folder, kept = copied(corpus, tmp_path), tmp_path / "vectors.npy"
+    refused("serve", tmp_path / "none", says=("no index there", "unreel index"))
+    (folder / "vectors.npy").rename(kept)
+    refused("serve", folder, says=("half an index", "vectors.npy"))
+    context = multiprocessing.get_context("spawn")
+    held, done = context.Event(), context.Event()
+    writer = context.Process(target=hold, args=(folder / "lock", held, done))
+    writer.start()
+    try:
+        assert held.wait(60) and is_written(folder)
+        with TestClient(build_app(Served(folder, options(tmp_path)))) as client:
+            says(client.get("/api/index"), 503, "half an index")
+            assert client.get("/api/status").json()["indexing"] is True
+            done.set()
+            writer.join()
+            kept.rename(folder / "vectors.npy")
+            assert client.get("/api/status").json()["reload"] is True
+            assert client.post("/api/reload", json={}).status_code == 200
+            assert client.get("/api/index").json()["rows"] > 0
+    finally:
+        done.set()
+        writer.join()
+        writer.close()
+
+
+def test_an_index_of_another_version_and_a_busy_port_are_refused(corpus: Corpus, tmp_path: Path) -> None:
+    folder = copied(corpus, tmp_path)
+    about = json.loads((folder / "store.json").read_text())
+    (folder / "store.json").write_text(json.dumps({**about, "format": 99}))
+    refused("serve", folder, says=("format 99",))
+    refused("serve", corpus.index, "--port", 99999, says=("--port", "99999"))
+    refused("serve", corpus.index, "--upload-mb", 0, says=("--upload-mb",))
+
+
+def test_an_unforeseen_error_is_a_sentence(
+    client: TestClient, about: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("unreel.serve.questions.answer", None)
+    says(client.post("/api/search", json={"of": about["id"], "like": [0]}), 500, "terminal")
+    assert "TypeError" in caplog.text

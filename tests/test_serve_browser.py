@@ -1,0 +1,247 @@
+"""The page in a real Chromium: query, play, mark, lasso, export, keys, phone width, and nothing leaves the machine."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import make_corpus
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+WAIT_S = 60.0
+
+
+class Page:
+    """A browser on the page of a server that runs as its own process."""
+
+    def __init__(self, driver: Any, address: str, downloads: Path) -> None:
+        self.driver, self.address, self.downloads = driver, address, downloads
+
+    def js(self, script: str, *given: Any) -> Any:
+        return self.driver.execute_script(script, *given)
+
+    def all(self, selector: str) -> list[Any]:
+        return list(self.driver.find_elements("css selector", selector))
+
+    def one(self, selector: str) -> Any:
+        return self.driver.find_element("css selector", selector)
+
+    def until(self, test: Callable[[], Any], what: str) -> Any:
+        end = time.monotonic() + WAIT_S
+        while not (found := test()):
+            assert time.monotonic() < end, f"{what}: {self.one('#alert').text} {self.one('#said').text}"
+            time.sleep(0.05)
+        return found
+
+    def fresh(self) -> None:
+        self.driver.get(self.address)
+        self.until(lambda: self.js("return document.querySelector('#map').dataset.drawMs"), "the map is drawn")
+
+    def cards(self) -> list[str]:
+        return list(self.js("return [...document.querySelectorAll('#hits li')].map(li => li.ariaLabel)"))
+
+    def press(self, *keys: str) -> None:
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def lasso(self) -> None:
+        """Around all points, by a pointer that is dragged."""
+        from selenium.webdriver import ActionChains
+
+        canvas = self.one("#map")
+        self.js("arguments[0].scrollIntoView({block: 'center'})", canvas)
+        w, h = canvas.size["width"] / 2 - 3, canvas.size["height"] / 2 - 3
+        drag = ActionChains(self.driver, duration=10).move_to_element_with_offset(canvas, -w, -h).click_and_hold()
+        for x, y in ((w, -h), (w, h), (-w, h), (-w, -h + 9)):
+            drag = drag.move_to_element_with_offset(canvas, x, y)
+        drag.release().perform()
+
+
+@pytest.fixture(scope="module")
+def page(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    folder = tmp_path_factory.mktemp("browser")
+    corpus = make_corpus(small_run, folder)
+    command = [sys.executable, "-m", "unreel", "serve", str(corpus.index), "--port", "0"]
+    environment = {**os.environ, "UNREEL_CACHE": str(folder / "cache")}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    driver = None
+    try:
+        assert server.stdout is not None
+        found = re.search(r"http://\S+", server.stdout.readline())
+        assert found
+        driver = browser(folder / "downloads")
+        yield Page(driver, found[0], folder / "downloads")
+    finally:
+        if driver is not None:
+            driver.quit()
+        server.terminate()
+        server.wait()
+        assert server.stdout is not None
+        server.stdout.close()
+
+
+def browser(downloads: Path) -> Any:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    downloads.mkdir()
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    # Every name but the server's address resolves to nothing, as on a machine without a network.
+    offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", offline):
+        options.add_argument(argument)
+    options.add_argument("--window-size=1300,1000")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return webdriver.Chrome(options, Service(DRIVER))
+
+
+def query(page: Page) -> list[str]:
+    """Ask with an upload and return the cards."""
+    page.fresh()
+    name = page.js("return fetch('/api/index').then(r => r.json()).then(a => a.videos.find(v => v.endsWith('.mp4')))")
+    root = next(page.downloads.parent.glob(f"videos/**/{name}"))
+    page.one("#file").send_keys(str(root))
+    page.until(lambda: page.cards(), "hits")
+    return page.cards()
+
+
+def test_query_then_play_from_start_to_end(page: Page) -> None:
+    cards = query(page)
+    assert len(cards) >= 3 and page.one("#said").text == f"{len(cards)} moments like it"
+    assert page.until(lambda: page.js("return document.querySelector('#query-video').currentTime > 0"), "query plays")
+    page.js("document.querySelector('#hits li').focus()")
+    shown = "const v = document.querySelector('#hits li video'); return v && v.currentTime"
+    page.until(lambda: (page.js(shown) or 0) > 0.2, "the preview plays")
+    page.press("\ue007")  # Enter
+    player = "const v = document.querySelector('#player-video'); return [v.currentTime, v.paused, v.videoWidth]"
+    page.until(lambda: page.js(player)[0] > 0.3, "the player plays")
+    assert page.js("return document.querySelector('#player').open") and page.js(player)[2] == 64
+    page.press("\ue00c")  # Escape
+    page.until(lambda: not page.js("return document.querySelector('#player').open"), "closed")
+    assert page.js("return document.activeElement.matches('#hits li')")
+
+
+def test_handles_ask_for_other_seconds(page: Page) -> None:
+    query(page)
+    counted = "(...a) => (String(a[0]).includes('search') && asked++, f(...a))"
+    page.js(f"window.asked = 0; const f = fetch; window.fetch = {counted}")
+    page.one("#to").send_keys("\ue012" * 10)  # arrow left
+    page.until(lambda: page.js("return asked > 0 && !document.body.classList.contains('asking')"), "asked again")
+    assert page.one("#moment-said").text == "0:00.0 – 0:01.2"
+    assert not page.one("#alert").is_displayed() and page.cards()
+
+
+def test_a_codec_that_browsers_do_not_play(page: Page) -> None:
+    page.fresh()
+    page.one("#path").send_keys("old")
+    page.js("[...document.querySelectorAll('#legend button')][0].click()")
+    page.until(lambda: page.cards(), "hits of a cluster")
+    number = page.js("return fetch('/api/index').then(r => r.json()).then(a => a.videos.indexOf('old/old.avi'))")
+    page.js(
+        "return import('/playing.js').then(p => { const v = document.querySelector('#query-video'); v.hidden = false;"
+        "return fetch('/api/index').then(r => r.json()).then(a => { p.show(v, p.ofIndex(a.id, {video: arguments[0],"
+        "start_s: 0.4, end_s: 1.2}), {loop: true}); p.play(v); }); })",
+        number,
+    )
+    played = "const v = document.querySelector('#query-video'); return v.videoWidth === 96 && v.currentTime > 0.1"
+    page.until(lambda: page.js(played), "the preview of an XviD plays")
+    assert "/preview?" in page.js("return document.querySelector('#query-video').currentSrc")
+
+
+def test_keys_move_and_mark_and_marks_rank(page: Page) -> None:
+    query(page)
+    page.js("document.querySelector('#hits li').focus()")
+    page.press("y", "\ue014", "n")  # yes, to the right, no
+    assert page.one("#marks-said").text == "1 yes, 1 no"
+    marks = page.js("return [...document.querySelectorAll('#hits li')].slice(0, 3).map(li => li.dataset.mark)")
+    assert marks == ["yes", "no", ""] and "marked yes" in page.cards()[0]
+    page.one("#rank").click()
+    page.until(lambda: "ranked by your marks" in page.one("#said").text, "ranked")
+    page.one("#next").click()
+    page.until(lambda: "yes or no?" in page.one("#said").text, "what to mark next")
+    page.one("#concept").send_keys("turning")
+    page.one("#save button").click()
+    page.until(lambda: page.one("#concepts").text == "turning", "saved")
+    page.js("document.activeElement.blur()")
+    page.press("/")
+    assert page.js("return document.activeElement.id") == "choose"
+
+
+def test_lasso_selects_and_exports(page: Page) -> None:
+    page.fresh()
+    count = page.js("return fetch('/api/index').then(r => r.json()).then(a => a.rows)")
+    page.lasso()
+    page.until(lambda: "selected" in page.one("#said").text, "selected")
+    assert page.one("#map-said").text == f"{count} clips selected"
+    assert len(page.cards()) == 7  # each video is one moment
+    page.one("#export-csv").click()
+    listed = page.until(lambda: list(page.downloads.glob("*.csv")), "the CSV")[0]
+    assert len(listed.read_text().splitlines()) == 8
+    page.one("#export-zip").click()
+    zipped = page.until(lambda: list(page.downloads.glob("*.zip")), "the clips")[0]
+    page.until(lambda: not list(page.downloads.glob("*.crdownload")), "whole")
+    assert len(zipfile.ZipFile(zipped).namelist()) == 8
+    for by, groups in (("label", 3), ("time", 5)):
+        page.js("const c = document.querySelector('#colour'); c.value = arguments[0]; c.onchange()", by)
+        assert len(page.all("#legend button")) == groups
+
+
+def test_a_wrong_query_is_said(page: Page) -> None:
+    page.fresh()
+    wrong = page.downloads / "notes.mp4"
+    wrong.write_text("no video")
+    page.one("#file").send_keys(str(wrong))
+    page.until(lambda: page.one("#alert").is_displayed(), "an alert")
+    assert "notes.mp4: no video to search with" in page.one("#alert").text
+
+
+def test_phone_width_dark_and_light(page: Page) -> None:
+    query(page)
+    phone = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        page.js("document.querySelector('#hits [data-mark=yes]').click()")
+        assert page.js("return document.documentElement.scrollWidth") == 360
+        wide = "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > 361)"
+        assert page.js(f"return {wide}.length") == 0
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    papers = []
+    for scheme in ("light", "dark"):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        papers.append(page.js("return getComputedStyle(document.body).backgroundColor"))
+    assert papers == ["rgb(252, 252, 251)", "rgb(18, 20, 23)"]
+
+
+def test_everything_has_a_name_for_a_screen_reader(page: Page) -> None:
+    query(page)
+    page.driver.execute_cdp_cmd("Accessibility.enable", {})
+    nodes = page.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    roles = {"button", "slider", "combobox", "searchbox", "textbox", "listitem", "canvas", "image", "img"}
+    shown = [n for n in nodes if not n.get("ignored") and n["role"]["value"] in roles]
+    assert len(shown) > 20
+    assert [n["role"]["value"] for n in shown if not n.get("name", {}).get("value", "").strip()] == []
+
+
+def test_not_one_request_left_the_machine(page: Page) -> None:
+    """Over everything that the tests above did; and nothing failed or was refused by the page's own policy."""
+    sent = [json.loads(entry["message"])["message"] for entry in page.driver.get_log("performance")]
+    urls = [m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"]
+    assert len(urls) > 50
+    home = (page.address, "blob:" + page.address, "data:", "chrome://", "about:")
+    assert [url for url in urls if not url.startswith(home)] == []
+    said = [entry["message"] for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"]
+    assert [text for text in said if "400 (Bad Request)" not in text and "net::ERR" not in text] == []

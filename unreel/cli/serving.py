@@ -1,0 +1,94 @@
+"""`unreel serve`: search an index in a browser."""
+
+import dataclasses
+import logging
+import secrets
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tyro.conf import Positional
+
+from unreel.cli.terminal import parse, stderr
+from unreel.errors import InputError
+
+if TYPE_CHECKING:
+    from unreel.serve.served import ServeOptions
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclasses.dataclass
+class ServeArgs:
+    """Search an index in a browser: one page, on this machine, without any network."""
+
+    index: Positional[Path]
+    """What `unreel index` made, or makes just now."""
+    host: str = "127.0.0.1"
+    """Where to listen. Anywhere but on this machine the page wants a token, which is printed."""
+    port: int = 8765
+    """0 takes one that is free."""
+    token: str = ""
+    """Want this token, also on this machine; by default one is drawn where it is needed."""
+    upload_mb: float = 200.0
+    """Size that a dropped query may have."""
+    upload_s: float = 120.0
+    """Seconds that sending one may take."""
+    cache_gb: float = 2.0
+    """Size of the previews that are kept (in UNREEL_CACHE, by default ~/.cache/unreel)."""
+    allow_import: bool = False
+    """Import, and so run, the network of your own that the index names."""
+
+
+def serve_command(args: list[str]) -> int:
+    given = parse(ServeArgs, args, "serve")
+    try:
+        import uvicorn
+
+        from unreel.serve.app import build_app
+        from unreel.serve.served import Served
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("unreel"):
+            raise
+        raise InputError(f"the page needs {error.name}, which is not installed: pip install 'unreel[serve]'") from error
+    logging.basicConfig(level=logging.WARNING, format="unreel: %(message)s")
+    served = Served(given.index, options(given))
+    listening = listen(given.host, given.port)
+    token = given.token or ("" if given.host in LOCAL else secrets.token_urlsafe(16))
+    if served.problem:
+        stderr.print(f"unreel: {served.problem}; it is being indexed just now, the page shows how far it is")
+    print(f"{given.index}: {address(listening, given.host, token)}", flush=True)
+    config = uvicorn.Config(build_app(served, token), log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[listening])
+    return 0
+
+
+def options(given: ServeArgs) -> "ServeOptions":
+    from unreel.serve.served import ServeOptions
+    from unreel.serve.uploads import Limits
+
+    for name in ("upload_mb", "upload_s", "cache_gb"):
+        if not 0 < getattr(given, name) < 1e6:
+            raise InputError(f"--{name.replace('_', '-')} must lie above 0 and below 1e6, got {getattr(given, name)}")
+    limits = Limits(int(given.upload_mb * 2**20), given.upload_s)
+    return ServeOptions(limits, int(given.cache_gb * 1e9), allow_import=given.allow_import)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises InputError for a place where nobody can listen."""
+    if not 0 <= port < 65536:
+        raise InputError(f"--port must lie between 0 and 65535, got {port}")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise InputError(
+            f"can't listen on {host}, port {port} ({error.strerror}); give another --port, or 0 for any that is free"
+        ) from error
+
+
+def address(listening: socket.socket, host: str, token: str) -> str:
+    """What to open in a browser."""
+    shown = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    shown = f"[{shown}]" if ":" in shown else shown
+    return f"http://{shown}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else "")

@@ -1,0 +1,1 @@
+"""One page over an index: search, previews, a map, marks, export. Nothing of it needs a network."""

@@ -1,0 +1,129 @@
+"""Other people's files are opened in processes of their own: a crash or a hang costs one answer, never the server."""
+
+import contextlib
+import multiprocessing
+import queue
+import resource
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from unreel.errors import InputError, UnreelError
+
+MEMORY_BYTES = 4 * 2**30
+R = TypeVar("R")
+
+
+class Apart:
+    """`count` processes that each do one call at a time; `prepare(*arguments)` is called when one begins.
+
+    They are spawned, not forked: the server has threads, whose locks a fork would copy as they are.
+    """
+
+    def __init__(self, count: int, prepare: Callable[..., None], *arguments: Any) -> None:
+        self.workers = [Worker(prepare, arguments) for _ in range(count)]
+        self.idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # the one used last is warm
+        for worker in self.workers:
+            self.idle.put(worker)
+
+    def call(self, limit_s: float, work: Callable[..., R], *arguments: Any) -> R:
+        """`work(*arguments)` within `limit_s`. Raises what it raises, InputError when it crashes or does not end."""
+        try:
+            worker = self.idle.get(timeout=limit_s)
+        except queue.Empty:
+            raise InputError("too many videos are being read at once; try again in a moment") from None
+        try:
+            return worker.call(limit_s, work, arguments)
+        finally:
+            self.idle.put(worker)
+
+    def close(self) -> None:
+        """End the processes, busy ones too: who waits for one gets an InputError."""
+        for worker in self.workers:
+            worker.end()
+
+
+class Worker:
+    """A process and the pipe to it, begun when it is first needed and again after it was lost."""
+
+    def __init__(self, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self.prepare, self.arguments = prepare, arguments
+        self.process: Any = None
+        self.pipe: Connection | None = None
+        self.lock, self.ended = threading.Lock(), False
+
+    def call(self, limit_s: float, work: Callable[..., R], arguments: tuple[Any, ...]) -> R:
+        try:
+            pipe = self.begun()
+            pipe.send((work, arguments))
+            if not pipe.poll(limit_s):
+                self.stop()
+                raise InputError(f"reading it took more than {limit_s:g} s and was given up; try a shorter piece of it")
+            value, error, trace = pipe.recv()
+        except (EOFError, OSError) as lost:
+            self.stop()
+            raise InputError("reading it crashed the reader; the file is damaged, use another") from lost
+        if error is not None:
+            raise error
+        if trace:
+            raise RuntimeError(f"in a process apart:\n{trace}")
+        return value
+
+    def begun(self) -> Connection:
+        if self.pipe is not None and self.process.is_alive():
+            return self.pipe
+        self.stop()
+        context = multiprocessing.get_context("spawn")
+        with self.lock:
+            if self.ended:
+                raise InputError("the server is ending")
+            self.pipe, theirs = context.Pipe()
+            self.process = context.Process(target=_answer, args=(theirs, self.prepare, self.arguments), daemon=True)
+            self.process.start()
+            theirs.close()
+            return self.pipe
+
+    def stop(self) -> None:
+        """Only for the thread that calls."""
+        with self.lock:
+            if self.process is not None:
+                self.process.kill()
+                self.process.join()
+                self.process.close()
+            if self.pipe is not None:
+                self.pipe.close()
+            self.process = self.pipe = None
+
+    def end(self) -> None:
+        """From any thread: the process is killed for good, and who waits for it hears that its pipe has ended."""
+        with self.lock:
+            self.ended = True
+            if self.process is not None:
+                self.process.kill()
+                self.process.join()
+
+
+def _answer(pipe: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Do what is asked until nobody asks any more: the pipe ends with the process that began this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        prepare(*arguments)
+        while True:
+            work, given = pipe.recv()
+            try:
+                answer: tuple[Any, Exception | None, str] = (work(*given), None, "")
+            except UnreelError as error:
+                answer = (None, error, "")
+            except MemoryError:
+                answer = (None, InputError("reading it takes too much memory; use a smaller video"), "")
+            except Exception:
+                answer = (None, None, traceback.format_exc())
+            pipe.send(answer)
+
+
+def limit_memory() -> None:
+    """What a process that only decodes may take."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

@@ -1,0 +1,71 @@
+"""Who may ask: those with the token where there is one, from this page alone, and with requests of a sane size."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+COOKIE = "unreel"
+MOST_JSON_BYTES = 4 * 2**20
+LOCAL = ("127.0.0.1", "localhost", "::1", "testserver")
+HEADERS = {
+    # Nothing on the page may come from elsewhere or go there, whatever a file name or label says.
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+Next = Callable[[Request], Awaitable[Response]]
+
+
+def refusal(status: int, sentence: str) -> JSONResponse:
+    return JSONResponse({"error": sentence}, status)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Without a token only this machine is listened to, and then by its own names: a name of another site that was made
+    to point here (DNS rebinding) is refused."""
+
+    token: str = ""
+
+    async def __call__(self, request: Request, call_next: Next) -> Response:
+        response = self.refused(request) or self.let_in(request) or await call_next(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    def refused(self, request: Request) -> Response | None:
+        host = request.url.hostname or ""
+        if not self.token and host not in LOCAL:
+            return refusal(403, f"this server answers as 127.0.0.1 or localhost, not as '{host}'")
+        origin = request.headers.get("origin")
+        if origin and urlsplit(origin).netloc != request.headers.get("host"):
+            return refusal(403, f"asked by another page, {origin}")
+        if request.method == "POST" and not request.url.path.startswith("/api/queries"):
+            length = request.headers.get("content-length", "")
+            if not length.isdigit():
+                return refusal(411, "a request must say how long it is")
+            if int(length) > MOST_JSON_BYTES:
+                return refusal(413, f"a request may have {MOST_JSON_BYTES >> 20} MB at most; select fewer")
+        return None
+
+    def let_in(self, request: Request) -> Response | None:
+        """None for who has the token; who brings it in the address gets it as a cookie and an address without it."""
+        if not self.token:
+            return None
+        if self._is_token(request.query_params.get("token", "")):
+            answer = RedirectResponse(request.url.path, 303)
+            answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+            return answer
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self._is_token(bearer) or self._is_token(request.cookies.get(COOKIE, "")):
+            return None
+        return refusal(401, "this server wants a token: open the address that `unreel serve` printed")
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self.token.encode())

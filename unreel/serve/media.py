@@ -1,0 +1,83 @@
+"""Pictures and short H.264 pieces of a video, for a page. Called in processes apart (apart.py)."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+
+from unreel.errors import InputError, UnreelError, VideoError
+from unreel.video import file
+
+POSTER_HEIGHT, JPEG_QUALITY = 240, 82
+PREVIEW_SIDE, PREVIEW_CRF, CUT_CRF = 480, 26, 20
+MOST_S = 60.0  # of a preview or a cut clip
+NO_LIMIT = 1 << 14
+
+
+def poster(path: str, at_s: float) -> bytes:
+    """The frame shown at a second, as JPEG. Raises VideoError."""
+    index, info = file.index_frames(path), file.probe(path)
+    number = int(np.searchsorted(index.times_s, at_s, side="right")) - 1
+    size = fitted(info.height, info.width, POSTER_HEIGHT)
+    picture = file.read(path, [min(max(number, 0), len(index.order) - 1)], size)[0]
+    done, data = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    assert done
+    return data.tobytes()
+
+
+def preview(path: str, start_s: float, end_s: float) -> bytes:
+    """These seconds as a small mp4 that every browser plays. Raises VideoError, InputError."""
+    return cut(path, start_s, end_s, PREVIEW_SIDE, PREVIEW_CRF)
+
+
+def clip(path: str, start_s: float, end_s: float) -> bytes:
+    """These seconds as an mp4 of the original's size. Raises VideoError, InputError."""
+    return cut(path, start_s, end_s, NO_LIMIT, CUT_CRF)
+
+
+def cut(path: str, start_s: float, end_s: float, side: int, crf: int) -> bytes:
+    """The frames shown from `start_s` to `end_s`, at their times, no side shorter than it was but the longer `side`."""
+    index, info = file.index_frames(path), file.probe(path)
+    first, last = shown(index.times_s, start_s, min(end_s, start_s + MOST_S))
+    ticks, tick = file.stamps(path)
+
+    def timed() -> Iterator[tuple[int, np.ndarray]]:
+        size = fitted(info.height, info.width, side)
+        for number, picture in enumerate(file.frames(path, first, last, size), start=first):
+            yield int(ticks[number] - ticks[first]), picture
+
+    rate = Fraction(info.fps).limit_denominator(1001)
+    coding = file.Coding(tick, rate, "libx264", {"crf": str(crf), "preset": "veryfast", "g": "50"})
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "cut.mp4"
+        file.write_timed(out, timed(), coding)
+        return out.read_bytes()
+
+
+def shown(times_s: np.ndarray, start_s: float, end_s: float) -> tuple[int, int]:
+    """First frame and the one after the last that are on the screen between two seconds. Raises InputError."""
+    if not start_s < end_s:
+        raise InputError(f"from {start_s:g} s to {end_s:g} s nothing is shown; give a later end")
+    first = max(0, int(np.searchsorted(times_s, start_s + 1e-6, side="right")) - 1)
+    last = int(np.searchsorted(times_s, end_s - 1e-6))
+    return first, max(last, first + 1)
+
+
+def fitted(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width with neither above `side`... of an even number of pixels each, never enlarged."""
+    scale = min(1.0, side / max(height, width))
+    return max(2, round(height * scale / 2) * 2), max(2, round(width * scale / 2) * 2)
+
+
+def length_s(path: str) -> float:
+    """Raises VideoError for what is no video."""
+    return file.probe(path).duration_s
+
+
+def no_query(name: str, error: UnreelError) -> InputError:
+    """A sentence about an upload, without the path that it has here."""
+    why = f"{error.reason} {error.detail}".strip() if isinstance(error, VideoError) else str(error)
+    return InputError(f"{name or 'the file'}: no video to search with ({why})")

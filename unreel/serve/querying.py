@@ -1,0 +1,82 @@
+"""Vectors of queries, made in a process apart that has the encoder; what was asked before is remembered."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unreel.search.rows import Stretch
+from unreel.serve.apart import Apart
+
+if TYPE_CHECKING:
+    from unreel.models.encoder import Encoder
+
+LIMIT_S = 60.0
+REMEMBERED = 256
+_encoder: "Encoder | None" = None  # of this process, which is one apart
+
+
+class QueryVectors:
+    """One process with the encoder of an index, so that the server itself decodes nothing and keeps answering."""
+
+    def __init__(self, folder: Path, clips: dict[str, Any], allow_import: bool) -> None:
+        self.apart = Apart(1, prepare, folder, clips, allow_import)
+        self.lock = threading.Lock()
+        self.known: OrderedDict[tuple[str, float, float], np.ndarray] = OrderedDict()
+
+    def of(self, stretch: Stretch) -> np.ndarray:
+        """Unit vector float32 (1, D) of some seconds of a file. Raises InputError for what can't be used."""
+        key = (stretch.path, round(stretch.start_s, 3), round(stretch.end_s, 3))
+        with self.lock:
+            if key in self.known:
+                self.known.move_to_end(key)
+                return self.known[key]
+        vector_1D = self.apart.call(LIMIT_S, embed, stretch)
+        with self.lock:
+            self.known[key] = vector_1D
+            while len(self.known) > REMEMBERED:
+                self.known.popitem(last=False)
+        return vector_1D
+
+    def warm(self) -> None:
+        """Load the encoder now rather than with the first query. Raises CheckpointError."""
+        self.apart.call(LIMIT_S, loaded)
+
+    def close(self) -> None:
+        self.apart.close()
+
+
+def prepare(folder: Path, clips: dict[str, Any], allow_import: bool) -> None:
+    """Remember what to load; loading itself is part of the first call, which can say what is wrong."""
+    global _load
+    _load = (folder, clips, allow_import)
+
+
+_load: tuple[Path, dict[str, Any], bool] | None = None
+
+
+def loaded() -> bool:
+    """Load the encoder of the index, its clips as long as those of the rows, as `index.query_encoder` does."""
+    global _encoder
+    if _encoder is None:
+        from unreel.models.encoder import load_encoder
+        from unreel.search.clip_choice import EveryMoment
+        from unreel.search.index import ENCODER
+
+        assert _load is not None
+        folder, clips, allow_import = _load
+        encoder = load_encoder(folder / ENCODER, allow_import)
+        encoder.spec = replace(encoder.spec, clip=EveryMoment(**clips).spec(encoder))
+        _encoder = encoder
+    return True
+
+
+def embed(stretch: Stretch) -> np.ndarray:
+    from unreel.search.example import one_example
+
+    loaded()
+    assert _encoder is not None
+    return one_example(_encoder, stretch)
