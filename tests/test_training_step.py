@@ -158,6 +158,8 @@ def test_a_file_that_the_run_knows_to_be_bad_is_not_opened(
         failed = [bad for _ in range(2 * job.epoch_steps) for bad in next(stream).failed]
         assert (told, "damaged: frame 3") in failed and told not in opened_in(opened)
     stream.close()
+    log.close()
+    opened.close()
 
 
 def opened_in(file: IO[str]) -> list[str]:
