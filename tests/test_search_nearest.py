@@ -118,6 +118,17 @@ def test_a_filter_finds_the_nearest_of_what_it_allows(vectors: np.ndarray, inver
     np.testing.assert_array_equal(by_row[1], inverted.search(query_QD, k, allowed_N)[1])
 
 
+@pytest.mark.parametrize("refused", [1, 9, 10, 11, 40])
+def test_what_few_rows_refused_leave_is_what_would_be_found_without_them(vectors: np.ndarray, refused: int) -> None:
+    flat, k = Nearest.build(vectors), 10
+    query_QD = grouped(3, seed=6)
+    near_QM = flat.search(query_QD, refused)[1]
+    allowed_N = np.ones(len(vectors), bool)
+    allowed_N[near_QM[0]] = False  # the first query's nearest: the others have all or some of theirs
+    for query_D, row_K in zip(query_QD, flat.search(query_QD, k, allowed_N)[1], strict=True):
+        assert row_K.tolist() == [n for _, n in slow(vectors, query_D, k, set(np.flatnonzero(allowed_N).tolist()))]
+
+
 def test_a_filter_of_one_far_cell_is_found_all_the_same(vectors: np.ndarray, inverted: Nearest) -> None:
     """All allowed rows around another centre than the query's: none lies in the cells looked at first."""
     allowed = np.arange(1, 400, 8)

@@ -46,11 +46,21 @@ class Nearest:
         """
         query_QD = self._checked(query_QD)
         mask_N = None if allowed is None else self._mask(allowed)
-        count = len(self) if mask_N is None else int(mask_N.sum())
+        count = len(self) if mask_N is None else int(np.count_nonzero(mask_N))
         k = min(k, count)
         if not k or not len(query_QD):
             return np.zeros((len(query_QD), k), np.float32), np.zeros((len(query_QD), k), np.int64)
-        nprobe = math.ceil(self.description.nprobe * len(self) / count)
+        refused = len(self) - count
+        if mask_N is None or refused > k:
+            return self._found(query_QD, k, mask_N, math.ceil(self.description.nprobe * len(self) / count))
+        # Few rows to be left out, a query's own, say: that costs less afterwards than for each row looked at.
+        score_QK, row_QK = self._found(query_QD, k + refused, None, self.description.nprobe)
+        left_QK = np.argsort(~mask_N[row_QK], axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(score_QK, left_QK, axis=1), np.take_along_axis(row_QK, left_QK, axis=1)
+
+    def _found(
+        self, query_QD: np.ndarray, k: int, mask_N: np.ndarray | None, nprobe: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         score_QK, row_QK = self._ask(query_QD, k, mask_N, nprobe)
         short_Q = (row_QK < 0).any(axis=1)
         if short_Q.any():  # the cells looked at held fewer than k: look at all
