@@ -113,6 +113,18 @@ def test_more_rows_are_asked_for_until_there_are_enough_hits() -> None:
     assert len(find(nearest, rows, query, HitOptions(count=99, gap_s=300), None, lambda r: vectors[r])) == 11
 
 
+def test_one_does_not_go_on_forever_for_what_is_less_alike_than_usual() -> None:
+    """One long event and nothing else that is alike: asking ends when the answers are worse than any row."""
+    rows, axes = clips(1, 5000), np.eye(8, dtype=np.float32)
+    cosine = np.where(np.arange(5000) < 700, 0.9, -0.5)
+    vectors = (cosine[:, None] * axes[0] + np.sqrt(1 - cosine**2)[:, None] * axes[1]).astype(np.float32)
+    nearest, asked = Nearest.build(vectors), []
+    search = nearest.search
+    nearest.search = lambda *what: (asked.append(what[1]), search(*what))[1]  # type: ignore[method-assign]
+    hits = find(nearest, rows, axes[0], HitOptions(count=2, gap_s=9000.0), None, lambda r: vectors[r])
+    assert (hits[0].start_s, hits[0].end_s) == (0, 700) and asked == [100, 400, 1600]
+
+
 def test_an_event_in_a_small_corpus_is_not_the_whole_video() -> None:
     """A peak over clips 3 to 5 of a video: a hit as wide as half its height, though all rows are among the nearest."""
     rows, axes = clips(8, 10), np.eye(16, dtype=np.float32)
@@ -124,6 +136,53 @@ def test_an_event_in_a_small_corpus_is_not_the_whole_video() -> None:
     wide = HitOptions(count=1, height=0.2)
     hits = find(Nearest.build(vectors), rows, axes[0], wide, None, lambda r: vectors[r])
     assert (hits[0].start_s, hits[0].end_s) == (2, 7)
+
+
+def test_an_event_that_is_less_alike_than_another_of_its_video_is_found_too() -> None:
+    """Video 0 shows it twice, clearly and less so; what is better than nothing, in video 1, comes after both."""
+    rows, axes = clips(12, 20), np.eye(16, dtype=np.float32)
+    cosine = np.zeros(240)
+    cosine[2:7] = 0.6, 0.97, 0.99, 0.7, 0.55  # an event, and its flank after it
+    cosine[15:18] = 0.5, 0.58, 0.52
+    cosine[30] = 0.45
+    vectors = (cosine[:, None] * axes[0] + np.sqrt(1 - cosine**2)[:, None] * axes[1]).astype(np.float32)
+    found = find(Nearest.build(vectors), rows, axes[0], HitOptions(count=3), None, lambda r: vectors[r])
+    assert [(hit.path, hit.start_s, hit.end_s) for hit in found] == [
+        ("/v/0.mp4", 2, 7), ("/v/0.mp4", 15, 18), ("/v/1.mp4", 10, 11)
+    ]  # fmt: skip
+
+
+def slow_high(score_K: list[float], least: list[float]) -> list[bool]:
+    """A row begins an event when, around it, all down to its least hold nothing better; the event is these rows."""
+    high = [False] * len(score_K)
+    for n, score in enumerate(score_K):
+        first = last = n
+        while first > 0 and score_K[first - 1] >= least[n]:
+            first -= 1
+        while last < len(score_K) - 1 and score_K[last + 1] >= least[n]:
+            last += 1
+        if max(score_K[first : last + 1]) == score:
+            high[first : last + 1] = [True] * (last + 1 - first)
+    return high
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_events_and_flanks_are_those_of_the_slow_way(seed: int) -> None:
+    """Clips that do not overlap: one that is left out parts its neighbours, unless a gap of a clip is allowed."""
+    rng = np.random.default_rng(seed)
+    score_K = (
+        rng.permutation(np.cumsum(rng.standard_normal(30)))[:30] if seed % 2 else np.cumsum(rng.standard_normal(30))
+    )
+    typical = float(np.median(score_K))
+
+    def least(best_E: np.ndarray) -> np.ndarray:
+        return best_E - 0.5 * np.maximum(best_E - typical, 0)
+
+    high = slow_high(score_K.tolist(), least(score_K).tolist())
+    hits = merged(clips(1, 30), np.arange(30), score_K, 0.5, least)
+    assert sorted(row for hit in hits for row in hit.rows) == [n for n in range(30) if high[n]]
+    one = merged(clips(1, 30), np.arange(30), score_K, 30.0, least)
+    assert len(one) == 1 and sorted(one[0].rows) == [n for n in range(30) if high[n]]
 
 
 def test_a_video_that_is_less_alike_than_usual_still_answers() -> None:

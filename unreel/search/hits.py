@@ -1,7 +1,7 @@
 """From nearest rows to hits: neighbouring clips of one event are one hit, near-duplicates stand under the best."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +26,10 @@ class Hit:
 class HitOptions:
     """How rows become hits.
 
-    Clips of a video at most `gap_s` apart are one event (below 0: clips stay single), but for those that score less
-    than `height` of the way from a typical row to the best of that video: a small corpus, of which every row is among
-    the nearest, would answer with whole videos. 0.5 is the width at half height, as of a peak.
+    Clips of a video at most `gap_s` apart are one event (below 0: clips stay single) as far as they score at least
+    `height` of the way from a typical row to the event's best: else a small corpus, of which every row is among the
+    nearest, would answer with whole videos. 0.5 is the width at half height, as of a peak. What is left beside an event
+    is an event of its own where it has such a peak too, else its flank.
 
     A hit whose best row has a cosine of `fold_above` or more to a better hit's (above 1: none), or that shows the same
     seconds of the same bytes, is folded.
@@ -41,7 +42,9 @@ class HitOptions:
 
 
 TYPICAL = 256  # rows spread over all, whose mean score says what is typical
+FIRST, MORE, ENOUGH = 50, 4, 16  # rows asked for at first for each hit, times more each round, rounds' end: see `find`
 Vectors = Callable[[np.ndarray], np.ndarray]  # row numbers (n,) to their vectors (n, D)
+Least = Callable[[np.ndarray], np.ndarray]  # scores of events' best rows to the least of a row that is part of each
 
 
 def find(
@@ -54,56 +57,97 @@ def find(
 ) -> list[Hit]:
     """The best hits for a query (D,), `options.count` of them where there are as many; best first.
 
-    At first 50 rows a hit are asked for, then more until there are enough hits. An event reaches no farther than these.
+    At first 50 rows a hit are asked for, then more until there are enough hits, or 16 times as many were seen and the
+    last of them is less alike than a typical row. An event reaches no farther than these.
     """
     typical = float((vectors(np.linspace(0, len(rows) - 1, TYPICAL).astype(np.int64)) @ query_D).mean())
-    k = 50 * options.count
+    first = k = FIRST * options.count
     while True:
         score_QK, row_QK = nearest.search(query_D.reshape(1, -1), k, allowed_N)
-        score_K, row_K = score_QK[0], row_QK[0]
-        if options.gap_s >= 0:
-            high_K = _high(rows.path_N[row_K], score_K, typical, options.height)
-            score_K, row_K = score_K[high_K], row_K[high_K]
-        found = merged(rows, row_K, score_K, options.gap_s)
-        hits = folded(found, rows, options.fold_above, vectors, options.count)
-        if len(hits) >= options.count or row_QK.shape[1] < k or k >= len(nearest):
+        hits = found_among(rows, row_QK[0], score_QK[0], typical, options, vectors)
+        seen_all = row_QK.shape[1] < k or k >= len(nearest)
+        if len(hits) >= options.count or seen_all or (k >= ENOUGH * first and score_QK[0, -1] < typical):
             return hits
-        k = min(4 * k, len(nearest))
+        k = min(MORE * k, len(nearest))
 
 
-def _high(path_K: np.ndarray, score_K: np.ndarray, typical: float, height: float) -> np.ndarray:
-    """Which rows are high enough to be part of an event, bool (K,); the best of each path always is."""
-    place_K = np.unique(path_K, return_inverse=True)[1]
-    best_P = np.full(place_K.max(initial=-1) + 1, -np.inf)
-    np.maximum.at(best_P, place_K, score_K)
-    best_K = best_P[place_K]
-    return score_K >= best_K - (1 - height) * np.maximum(best_K - typical, 0)
+def found_among(
+    rows: Rows, row_K: np.ndarray, score_K: np.ndarray, typical: float, options: HitOptions, vectors: Vectors
+) -> list[Hit]:
+    """The best hits among some rows; `typical` is the score of a row that is like any other."""
+
+    def least(best_E: np.ndarray) -> np.ndarray:
+        return best_E - (1 - options.height) * np.maximum(best_E - typical, 0)
+
+    hits = merged(rows, row_K, score_K, options.gap_s, least)
+    return folded(hits, rows, options.fold_above, vectors, options.count)
 
 
-def merged(rows: Rows, row_K: np.ndarray, score_K: np.ndarray, gap_s: float) -> list[Hit]:
-    """Rows with their scores as hits, best first: rows of a path whose stretches overlap or nearly touch are one."""
+def merged(rows: Rows, row_K: np.ndarray, score_K: np.ndarray, gap_s: float, least: Least | None = None) -> list[Hit]:
+    """Rows with their scores as hits, best first: rows of a path whose stretches overlap or nearly touch are one.
+
+    With `least` a hit takes only rows that score that much, and what lies beside it may be hits of its own.
+    """
     if not len(row_K):
         return []
     order_K = np.lexsort((rows.start_s[row_K], rows.path_N[row_K]))
     row_K, score_K = row_K[order_K], score_K[order_K]
+    if least is not None and gap_s >= 0:
+        high_K = _high(score_K, np.flatnonzero(_begins(rows, row_K, gap_s)), least)
+        row_K, score_K = row_K[high_K], score_K[high_K]
+    first_E = np.flatnonzero(_begins(rows, row_K, gap_s))
+    return sorted(_hits(rows, row_K, score_K, first_E), key=lambda hit: (-hit.score, hit.rows))
+
+
+def _begins(rows: Rows, row_K: np.ndarray, gap_s: float) -> np.ndarray:
+    """Where a run of rows begins, bool (K,), of rows sorted by path and time: with a gap, or another path."""
     path_K, start_K, end_K = rows.path_N[row_K], rows.start_s[row_K], rows.end_s[row_K]
     new_K = np.r_[True, path_K[1:] != path_K[:-1]]
     if gap_s < 0:
         new_K[:] = True
     else:
         new_K[1:] |= start_K[1:] - _latest_end(path_K, end_K)[:-1] > gap_s
-    first_E = np.flatnonzero(new_K)
-    best_K = np.lexsort(
-        (row_K, -score_K, np.cumsum(new_K))
-    )  # events stay where they are, in each the best row is first
-    best_rows = np.split(row_K[best_K], first_E[1:])
-    begin_E, last_E = np.minimum.reduceat(start_K, first_E), np.maximum.reduceat(end_K, first_E)
-    columns = (best_rows, begin_E.tolist(), last_E.tolist(), score_K[best_K][first_E].tolist())
-    hits = [
-        Hit(rows.path(row_e[0]), start_s, end_s, score, tuple(row_e.tolist()))
-        for row_e, start_s, end_s, score in zip(*columns, strict=True)
-    ]
-    return sorted(hits, key=lambda hit: (-hit.score, hit.rows))
+    return new_K
+
+
+def _high(score_K: np.ndarray, first_R: np.ndarray, least: Least) -> np.ndarray:
+    """Which rows are part of an event, bool (K,), of runs that begin at `first_R`.
+
+    The best row of a run and those around it down to its least are an event. So are the best before it and after it,
+    with those around them, unless these reach what is better: then they are its flank. And so on.
+    """
+    high_K = np.zeros(len(score_K), bool)
+    ends = [*first_R[1:].tolist(), len(score_K)]
+    left = [(first, end, False, False) for first, end in zip(first_R.tolist(), ends, strict=True)]
+    while left:
+        first, end, better_before, better_after = left.pop()
+        begin, stop = first, end
+        if end - first > 1:  # few are
+            peak = first + int(score_K[first:end].argmax())
+            low = np.flatnonzero(score_K[first:end] < least(score_K[peak])) + first
+            place = int(np.searchsorted(low, peak))
+            begin = int(low[place - 1]) + 1 if place else first
+            stop = int(low[place]) if place < len(low) else end
+        if not (better_before and begin == first) and not (better_after and stop == end):
+            high_K[begin:stop] = True
+        if first < begin:
+            left.append((first, begin, better_before, True))
+        if stop < end:
+            left.append((stop, end, True, better_after))
+    return high_K
+
+
+def _hits(rows: Rows, row_K: np.ndarray, score_K: np.ndarray, first_E: np.ndarray) -> Iterator[Hit]:
+    start_K, end_K, path_K = rows.start_s[row_K], rows.end_s[row_K], rows.path_N[row_K]
+    for first, end in zip(first_E.tolist(), [*first_E[1:].tolist(), len(row_K)], strict=True):
+        path, event = rows.paths[path_K[first]], slice(first, end)
+        if end - first == 1:  # as most are
+            yield Hit(path, float(start_K[first]), float(end_K[first]), float(score_K[first]), (int(row_K[first]),))
+            continue
+        best_first = np.lexsort((row_K[event], -score_K[event]))
+        best = tuple(row_K[event][best_first].tolist())
+        span_s = float(start_K[event].min()), float(end_K[event].max())
+        yield Hit(path, *span_s, float(score_K[event].max()), best)
 
 
 def _latest_end(path_K: np.ndarray, end_K: np.ndarray) -> np.ndarray:
