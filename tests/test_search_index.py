@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ import pytest
 from commands import refused, succeeds
 
 import unreel
-from unreel.errors import InputError
+from unreel.api.searching import Question, search
+from unreel.errors import DiskError, InputError
 from unreel.models.encoder import load_encoder
 from unreel.search.embeddings import read
-from unreel.search.index import NEAREST, VECTORS, bring_up_to_date, open_index, query_encoder
+from unreel.search.hits import HitOptions
+from unreel.search.index import NEAREST, VECTORS, bring_up_to_date, open_index, query_encoder, write_vectors
+from unreel.search.rows import Stretch
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +116,47 @@ def test_half_an_index_says_what_to_do(name: str, harm: str, index: Path, small_
     assert len(open_index(index).rows) == len(open_index(index).vectors_ND)
 
 
+def test_half_an_index_that_is_being_made_says_to_wait(index: Path) -> None:
+    (index / NEAREST).unlink()
+    holds = "import pathlib, sys\nfrom unreel.training.run import alone_in\n"
+    holds += "with alone_in(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+    command = [sys.executable, "-c", holds, str(index)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin and other.stdout and other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="is being indexed just now; ask again"):
+            open_index(index)
+        other.stdin.close()
+    with pytest.raises(InputError, match="run `unreel index` again"):
+        open_index(index)
+
+
+def test_what_a_kill_left_is_no_hindrance(index: Path, small_run: Path, motion_set: Path) -> None:
+    """Keeping the encoder writes a folder aside; killed there, the next indexing takes it away."""
+    left = index / ".encoder.999.part"
+    shutil.copytree(index / "encoder", left)
+    shutil.rmtree(index / "encoder")
+    succeeds("index", small_run, motion_set, "--out", index)
+    assert not left.exists() and query_encoder(open_index(index))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk takes root")
+def test_a_disk_that_is_full_is_told(made: Path, tmp_path: Path) -> None:
+    """A map of a file on it would end the process with a signal instead."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        shutil.copytree(made, disk / "index", ignore=shutil.ignore_patterns("vectors.npy", "nearest.faiss", "encoder"))
+        free = os.statvfs(disk)
+        (disk / "filler").write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - 8192)))
+        with pytest.raises(DiskError, match="vectors.npy: can't be written .*No space left"):
+            write_vectors(disk / "index", len(open_index(made).rows))
+        assert not list((disk / "index").glob(".vectors*"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_a_damaged_part_is_named(index: Path) -> None:
     part = sorted((index / "parts").glob("*.parquet"))[0]
     part.write_bytes(part.read_bytes()[:-20])
@@ -154,3 +200,21 @@ def test_encoders_are_not_mixed(index: Path, small_run: Path, small: dict[str, A
     refused("search", index, *sorted(motion_set.rglob("*.mp4"))[:1], says=("not the encoder that made these rows",))
     succeeds("index", small_run, motion_set, "--out", index)
     succeeds("search", index, *sorted(motion_set.rglob("*.mp4"))[:1])
+
+
+def test_the_query_is_known_by_its_content_wherever_it_lies(made: Path, motion_set: Path, tmp_path: Path) -> None:
+    """A copy, a link and another spelling of an indexed video have that video as their own."""
+    video = sorted(motion_set.rglob("*.mp4"))[0]
+    copy, link = tmp_path / "copy.mp4", tmp_path / "link"
+    shutil.copy(video, copy)
+    link.symlink_to(video.parent)
+    other_ways = [copy, link / video.name, video.parent / ".." / video.parent.name / video.name]
+    expected = search(made, Question((Stretch(str(video)),), own="video"), HitOptions(5))
+    assert expected and str(video) not in {hit.path for hit in expected}
+    for path in other_ways:
+        found = search(made, Question((Stretch(str(path)),), own="video"), HitOptions(5))
+        assert [(hit.path, hit.start_s) for hit in found] == [(hit.path, hit.start_s) for hit in expected]
+    copy.write_bytes(sorted(motion_set.rglob("*.mp4"))[-1].read_bytes())  # another video under a known name
+    assert str(video) in {
+        hit.path for hit in search(made, Question((Stretch(str(copy)),), own="video"), HitOptions(99))
+    }

@@ -325,3 +325,22 @@ def wait_for(what: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(("option", "value"), [("--file-limit-s", "0"), ("--file-memory-mb", "-1")])
 def test_limits_that_can_not_be_are_refused(option: str, value: str, six: Path, tmp_path: Path) -> None:
     refused("inspect", six, "--out", tmp_path / "out", option, value, says=(option, value))
+
+
+BESIDE_THREADS = """
+import torch
+from unreel.video.processes import alone
+def work():
+    return float((torch.ones(600, 600) @ torch.ones(600, 600)).sum())
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    assert work() == alone(work) == 600.0 ** 3
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_process_begun_after_torch_had_threads_does_not_wait_for_them(tmp_path: Path) -> None:
+    """They do not survive a fork: what wants them in the new process would wait forever."""
+    script = tmp_path / "beside.py"
+    script.write_text(BESIDE_THREADS)
+    subprocess.run([sys.executable, str(script)], check=True, timeout=100, env={**os.environ, "OMP_NUM_THREADS": "2"})

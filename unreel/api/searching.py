@@ -1,6 +1,8 @@
 """Asking an index: examples in, hits with their seconds out; a few marks in, a concept out."""
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ from unreel.search.hits import Hit, HitOptions, find
 from unreel.search.index import Index, open_index, query_encoder
 from unreel.search.marks import save_marks
 from unreel.search.query import examples, slider, weigh
-from unreel.search.rows import Filter, Stretch, not_own
+from unreel.search.rows import Filter, Rows, Stretch, not_own
+from unreel.video.addresses import is_piece
+from unreel.video.packed import content_hash
 
 CONCEPTS = "concepts"  # of an index
 MOTION = {"rgb": 0, "residual": 1, "flow-u": 1, "flow-v": 1}  # which end of the slider a view stands at
@@ -84,10 +88,28 @@ def view_weights(index: Index, motion: float) -> np.ndarray:
 
 
 def shown_by(index: Index, question: Question) -> list[Stretch]:
-    """The stretches that the examples show, as the index names their files."""
+    """The stretches that the examples show, as the index knows their files: by path, or else by what is in them."""
     rows = index.rows
     marked = [Stretch(rows.path(r), float(rows.start_s[r]), float(rows.end_s[r])) for r in question.like_rows]
-    return [Stretch(str(Path(s.path).absolute()), s.start_s, s.end_s) for s in question.like] + marked
+    return [known_as(rows, s) for s in question.like] + marked
+
+
+def known_as(rows: Rows, example: Stretch) -> Stretch:
+    """An example by its whole path, with the hash of its content where the index does not have that path."""
+    path = example.path if is_piece(example.path) else str(Path(example.path).absolute())
+    if path in rows.paths:
+        return replace(example, path=path)
+    try:
+        now = os.stat(path)
+        return replace(example, path=path, content=hash_of(path, now.st_size, now.st_mtime_ns))
+    except OSError:
+        return replace(example, path=path)  # gone since its vector was made
+
+
+@lru_cache(4096)
+def hash_of(path: str, _size: int, _mtime_ns: int) -> str:
+    """The hash of a file's content, remembered as long as its size and time of change stay."""
+    return content_hash(path)
 
 
 def make_concept(index: str | Path | Index, name: str, marks: Marks) -> Concept:

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.lib.format import open_memmap
 
 from unreel.errors import CheckpointError, DiskError, InputError
 from unreel.models.encoder import Encoder, load_encoder, read_spec, save_encoder
@@ -28,9 +27,12 @@ from unreel.search.inverted import BuildOptions
 from unreel.search.nearest import Nearest
 from unreel.search.rows import Rows
 from unreel.search.store import read_about
+from unreel.search.vectors import write_npy
+from unreel.training.run import is_written
 
 ENCODER, VECTORS, NEAREST = "encoder", "vectors.npy", "nearest.faiss"
 AGAIN = "run `unreel index` again, which goes on where it stopped"
+WAIT = "it is being indexed just now; ask again when that is done"
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,12 @@ def open_index(folder: str | Path) -> Index:
     folder = Path(folder)
     about = clips_of(folder)
     rows, made_of = read_rows(folder)
-    vectors_ND = load_vectors(folder, len(rows))
     try:
+        vectors_ND = load_vectors(folder, len(rows))
         nearest = Nearest.load(folder / NEAREST, made_of)
     except InputError as error:
-        raise InputError(f"{str(error).partition(';')[0]}; {AGAIN}") from error
+        advice = WAIT if is_written(folder) else AGAIN
+        raise InputError(f"{str(error).partition(';')[0]}; {advice}") from error
     return Index(folder, about, rows, vectors_ND, nearest)
 
 
@@ -123,15 +126,9 @@ def bring_up_to_date(folder: Path, encoder: Encoder) -> str:
 
 def write_vectors(folder: Path, count: int) -> np.ndarray:
     """All vectors of the parts in one file, a part in memory at a time; mapped, float32 (N, D). Raises DiskError."""
-    aside, done, vectors_ND = folder / f".{VECTORS}.{os.getpid()}.part", 0, None
+    aside = folder / f".{VECTORS}.{os.getpid()}.part"
     try:
-        for part in read_parts(folder):
-            if vectors_ND is None:
-                vectors_ND = open_memmap(aside, "w+", np.float32, (count, part.vectors.shape[1]))
-            vectors_ND[done : done + len(part)] = part.vectors
-            done += len(part)
-        assert vectors_ND is not None
-        vectors_ND.flush()
+        write_npy(aside, count, (part.vectors for part in read_parts(folder)))
         os.replace(aside, folder / VECTORS)
     except OSError as error:
         aside.unlink(missing_ok=True)

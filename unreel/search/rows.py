@@ -3,7 +3,7 @@
 import fnmatch
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,8 @@ OWN = ("keep", "clip", "video")
 
 @dataclass(frozen=True)
 class Rows:
-    """Path and label of each row by number, (N,) each. Files with the same bytes have one `content_N`."""
+    """Path and label of each row by number, (N,) each. Files with the same bytes have one `content_N`, whose hash is
+    in `contents`."""
 
     paths: list[str]
     labels: list[str]
@@ -25,6 +26,7 @@ class Rows:
     content_N: np.ndarray
     start_s: np.ndarray
     end_s: np.ndarray
+    contents: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, embeddings: Embeddings, content_hashes: Sequence[str] | None = None) -> "Rows":
@@ -41,8 +43,8 @@ class Rows:
         cls, paths: Sequence[str], labels: Sequence[str], hashes: Sequence[str], start_s: np.ndarray, end_s: np.ndarray
     ) -> "Rows":
         """Rows by their names: path, label and hash of the content of each."""
-        (path_N, different), (label_N, names), (content_N, _) = map(numbered, (paths, labels, hashes))
-        return cls(different, names, path_N, label_N, content_N, start_s, end_s)
+        (path_N, different), (label_N, names), (content_N, contents) = map(numbered, (paths, labels, hashes))
+        return cls(different, names, path_N, label_N, content_N, start_s, end_s, contents)
 
     def __len__(self) -> int:
         return len(self.path_N)
@@ -85,11 +87,12 @@ class Filter:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Where an example comes from: a path, and seconds in it."""
+    """Where an example comes from: a path, and seconds in it; and the hash of the file's content, where it is known."""
 
     path: str
     start_s: float = 0.0
     end_s: float = math.inf
+    content: str = ""
 
 
 def not_own(rows: Rows, examples: Sequence[Stretch], own: str) -> np.ndarray:
@@ -102,11 +105,18 @@ def not_own(rows: Rows, examples: Sequence[Stretch], own: str) -> np.ndarray:
         raise unknown("treatment of the query's own video", own, OWN)
     kept_N = np.ones(len(rows), bool)
     for example in examples if own != "keep" else ():
-        if example.path not in rows.paths:
-            continue
-        contents = np.unique(rows.content_N[rows.path_N == rows.paths.index(example.path)])
-        own_N = np.logical_or.reduce([rows.content_N == content for content in contents])
+        own_N = np.zeros(len(rows), bool)
+        for content in contents_of(rows, example):
+            own_N |= rows.content_N == content
         if own == "clip":
             own_N &= (rows.start_s < example.end_s) & (rows.end_s > example.start_s)
         kept_N &= ~own_N
     return kept_N
+
+
+def contents_of(rows: Rows, example: Stretch) -> list[int]:
+    """Numbers of the contents that an example's file has in the index, under this path or another."""
+    found = [rows.contents.index(example.content)] if example.content in rows.contents else []
+    if example.path in rows.paths:
+        found += np.unique(rows.content_N[rows.path_N == rows.paths.index(example.path)]).tolist()
+    return found

@@ -14,6 +14,7 @@ whole, never changed. What is missing is what `files.parquet` has and no part.
 import contextlib
 import csv
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,7 @@ def tidy(folder: Path, wanted: dict[str, Content]) -> dict[str, int]:
     that is damaged or of another encoder, DiskError.
     """
     for left in [*(folder / PARTS).glob(".*.part"), *folder.glob(".*.part")]:  # by a process that was killed
-        left.unlink(missing_ok=True)
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     made_by, there = read_about(folder)["encoder_hash"], dict[str, int]()
     for part in part_files(folder):
         rows = read_table(part, WHO)

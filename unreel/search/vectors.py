@@ -1,7 +1,9 @@
 """Unit vectors float32 (N, D), in memory or on disk: a part at a time, some of them, all against a few."""
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -23,6 +25,21 @@ def blocks(vectors_ND: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """First row, and float32 (n, D), of some rows at a time."""
     for start in range(0, len(vectors_ND), BLOCK):
         yield start, np.ascontiguousarray(vectors_ND[start : start + BLOCK], dtype=np.float32)
+
+
+def write_npy(path: Path, count: int, parts: Iterable[np.ndarray]) -> None:
+    """Vectors (N, D), of which `parts` are some rows at a time, as .npy in float32. Raises OSError, of a full disk too.
+
+    Written through a file, since a map of one that finds the disk full ends the process.
+    """
+    with path.open("wb") as file:
+        for n, part in enumerate(parts):
+            if not n:
+                shape = (count, part.shape[1])
+                np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            file.write(np.ascontiguousarray(part, "<f4").data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def require_unit(vectors_ND: np.ndarray) -> None:

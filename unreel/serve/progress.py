@@ -1,8 +1,5 @@
 """How far `unreel index` has come, read cheaply from what it has written so far."""
 
-import fcntl
-import struct
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unreel.search.store import FILES, part_files
-from unreel.training.run import LOCK
+from unreel.training.run import is_written
 
 
 class Progress:
@@ -44,17 +41,3 @@ class Progress:
             return int(pq.read_metadata(self.folder / FILES).num_rows)
         except (OSError, pa.ArrowException):
             return 0
-
-
-def is_written(folder: Path) -> bool:
-    """Whether another process holds the lock of a store (run.alone_in); asked for, never taken. Linux only."""
-    if not sys.platform.startswith("linux"):
-        return False
-    layout = "hhqqi"  # struct flock: type, whence, start, length, process
-    try:
-        with (folder / LOCK).open("rb") as lock:
-            asked = struct.pack(layout, fcntl.F_RDLCK, 0, 0, 0, 0)
-            answered = fcntl.fcntl(lock, fcntl.F_GETLK, asked)
-    except OSError:
-        return False
-    return bool(struct.unpack(layout, answered)[0] != fcntl.F_UNLCK)

@@ -12,6 +12,8 @@ import json
 import os
 import platform
 import shutil
+import struct
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +63,20 @@ def alone_in(run: Path, doing: str = "trains") -> Iterator[None]:
         lock.write(f"process {os.getpid()} on {platform.node()}\n")
         lock.flush()
         yield
+
+
+def is_written(run: Path) -> bool:
+    """Whether another process holds the lock of `alone_in`; asked for, never taken. Linux only, False elsewhere."""
+    if not sys.platform.startswith("linux"):
+        return False
+    layout = "hhqqi"  # struct flock: type, whence, start, length, process
+    try:
+        with (run / LOCK).open("rb") as lock:
+            asked = struct.pack(layout, fcntl.F_RDLCK, 0, 0, 0, 0)
+            answered = fcntl.fcntl(lock, fcntl.F_GETLK, asked)
+    except OSError:
+        return False
+    return bool(struct.unpack(layout, answered)[0] != fcntl.F_UNLCK)
 
 
 def make_run(out: Path, config: dict[str, Any], fill: Callable[[Path], None] = lambda _: None) -> Path:
