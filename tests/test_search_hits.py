@@ -7,7 +7,7 @@ import pytest
 from vectors import clips, grouped, unit
 
 from unreel.errors import InputError
-from unreel.search.hits import HitOptions, find, folded, merged
+from unreel.search.hits import HitOptions, find, find_by, folded, merged
 from unreel.search.nearest import Nearest
 from unreel.search.rows import Filter, Rows, Stretch, not_own
 from unreel.types import Embeddings
@@ -183,6 +183,15 @@ def test_events_and_flanks_are_those_of_the_slow_way(seed: int) -> None:
     assert sorted(row for hit in hits for row in hit.rows) == [n for n in range(30) if high[n]]
     one = merged(clips(1, 30), np.arange(30), score_K, 30.0, least)
     assert len(one) == 1 and sorted(one[0].rows) == [n for n in range(30) if high[n]]
+
+
+def test_hits_by_a_score_are_those_of_a_search_that_scores_the_same() -> None:
+    rows, vectors = clips(9, 30), grouped(270, noise=0.5)
+    query, options = grouped(1, seed=3)[0], HitOptions(count=5)
+    for allowed_N in (None, np.arange(270) % 3 > 0):
+        expected = find(Nearest.build(vectors), rows, query, options, allowed_N, lambda r: vectors[r])
+        found = find_by(vectors @ query, rows, options, allowed_N, lambda r: vectors[r])
+        assert len(expected) == 5 and [hit.rows for hit in found] == [hit.rows for hit in expected]
 
 
 def test_a_video_that_is_less_alike_than_usual_still_answers() -> None:

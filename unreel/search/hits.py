@@ -42,7 +42,7 @@ class HitOptions:
 
 
 TYPICAL = 256  # rows spread over all, whose mean score says what is typical
-FIRST, MORE, ENOUGH = 50, 4, 16  # rows asked for at first for each hit, times more each round, rounds' end: see `find`
+FIRST, MORE, ENOUGH = 50, 4, 16  # rows for each hit at first, times more each round, and when to look at the end
 Vectors = Callable[[np.ndarray], np.ndarray]  # row numbers (n,) to their vectors (n, D)
 Least = Callable[[np.ndarray], np.ndarray]  # scores of events' best rows to the least of a row that is part of each
 
@@ -60,15 +60,48 @@ def find(
     At first 50 rows a hit are asked for, then more until there are enough hits, or 16 times as many were seen and the
     last of them is less alike than a typical row. An event reaches no farther than these.
     """
-    typical = float((vectors(np.linspace(0, len(rows) - 1, TYPICAL).astype(np.int64)) @ query_D).mean())
+
+    def ask(k: int) -> tuple[np.ndarray, np.ndarray]:
+        score_QK, row_QK = nearest.search(query_D.reshape(1, -1), k, allowed_N)
+        return score_QK[0], row_QK[0]
+
+    return _until_enough(ask, vectors(_spread(rows)) @ query_D, rows, options, vectors)
+
+
+def find_by(
+    score_N: np.ndarray, rows: Rows, options: HitOptions, allowed_N: np.ndarray | None, vectors: Vectors
+) -> list[Hit]:
+    """As `find`, by a score (N,) that every row has."""
+    ranked_N = np.argsort(-score_N, kind="stable")
+    if allowed_N is not None:
+        ranked_N = ranked_N[allowed_N[ranked_N]]
+
+    def ask(k: int) -> tuple[np.ndarray, np.ndarray]:
+        return score_N[ranked_N[:k]], ranked_N[:k]
+
+    return _until_enough(ask, score_N[_spread(rows)], rows, options, vectors)
+
+
+def _spread(rows: Rows) -> np.ndarray:
+    return np.linspace(0, len(rows) - 1, TYPICAL).astype(np.int64)
+
+
+def _until_enough(
+    ask: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    spread_score: np.ndarray,
+    rows: Rows,
+    options: HitOptions,
+    vectors: Vectors,
+) -> list[Hit]:
+    typical = float(spread_score.mean())
     first = k = FIRST * options.count
     while True:
-        score_QK, row_QK = nearest.search(query_D.reshape(1, -1), k, allowed_N)
-        hits = found_among(rows, row_QK[0], score_QK[0], typical, options, vectors)
-        seen_all = row_QK.shape[1] < k or k >= len(nearest)
-        if len(hits) >= options.count or seen_all or (k >= ENOUGH * first and score_QK[0, -1] < typical):
+        score_K, row_K = ask(k)
+        hits = found_among(rows, row_K, score_K, typical, options, vectors)
+        seen_all = len(row_K) < k or k >= len(rows)
+        if len(hits) >= options.count or seen_all or (k >= ENOUGH * first and score_K[-1] < typical):
             return hits
-        k = min(MORE * k, len(nearest))
+        k = min(MORE * k, len(rows))
 
 
 def found_among(
