@@ -100,11 +100,11 @@ def read_rows(folder: Path) -> tuple[Rows, str]:
     """Whose rows the parts hold, and what they are known by: the contents and seconds, not where the files lie."""
     columns = ("path", "label", HASH, "start_s", "end_s")
     table = pa.concat_tables([read_table(part, columns) for part in files(folder)])
-    digest = hashlib.blake2b(digest_size=16)
-    for name in (HASH, "start_s", "end_s"):
-        digest.update(repr(table[name].to_pylist()).encode() if name == HASH else table[name].to_numpy().tobytes())
-    paths, labels, hashes = (table[name].to_pylist() for name in ("path", "label", HASH))
-    rows = Rows.named(paths, labels, hashes, table["start_s"].to_numpy(), table["end_s"].to_numpy())
+    start_s, end_s = table["start_s"].to_numpy(), table["end_s"].to_numpy()
+    rows = Rows.named(table["path"], table["label"], table[HASH], start_s, end_s)
+    digest = hashlib.blake2b(" ".join(rows.contents).encode(), digest_size=16)
+    for column_N in (rows.content_N, start_s, end_s):
+        digest.update(np.ascontiguousarray(column_N).data)
     return rows, digest.hexdigest()
 
 

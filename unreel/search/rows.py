@@ -4,6 +4,7 @@ import fnmatch
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from unreel.errors import InputError, unknown
 from unreel.types import Embeddings
 
 OWN = ("keep", "clip", "video")
+Names: TypeAlias = Sequence[str] | pa.ChunkedArray
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,7 @@ class Rows:
         return cls.named(embeddings.paths, labels, hashes, embeddings.start_s, embeddings.end_s)
 
     @classmethod
-    def named(
-        cls, paths: Sequence[str], labels: Sequence[str], hashes: Sequence[str], start_s: np.ndarray, end_s: np.ndarray
-    ) -> "Rows":
+    def named(cls, paths: Names, labels: Names, hashes: Names, start_s: np.ndarray, end_s: np.ndarray) -> "Rows":
         """Rows by their names: path, label and hash of the content of each."""
         (path_N, different), (label_N, names), (content_N, contents) = map(numbered, (paths, labels, hashes))
         return cls(different, names, path_N, label_N, content_N, start_s, end_s, contents)
@@ -53,9 +53,10 @@ class Rows:
         return self.paths[self.path_N[row]]
 
 
-def numbered(names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+def numbered(names: Names) -> tuple[np.ndarray, list[str]]:
     """Number int64 (N,) of each name, and the different names in the order in which they come."""
-    coded = pa.array(names, pa.string()).dictionary_encode()
+    column = names if isinstance(names, pa.ChunkedArray) else pa.chunked_array([pa.array(names, pa.string())])
+    coded = column.dictionary_encode().combine_chunks()
     return coded.indices.to_numpy(zero_copy_only=False).astype(np.int64), coded.dictionary.to_pylist()
 
 
