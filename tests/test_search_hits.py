@@ -7,6 +7,7 @@ import pytest
 from vectors import clips, grouped, unit
 
 from unreel.errors import InputError
+from unreel.search.events import events
 from unreel.search.hits import HitOptions, find, find_by, folded, merged
 from unreel.search.nearest import Nearest
 from unreel.search.rows import Filter, Rows, Stretch, not_own
@@ -67,26 +68,26 @@ def test_clips_stay_single_where_they_are_asked_to() -> None:
 def test_near_duplicates_stand_under_the_best() -> None:
     rows = clips(4, 1)
     vectors = unit(np.array([[1, 0, 0], [1, 0.05, 0], [0, 1, 0], [1, 0, 0.05]], np.float32))
-    hits = merged(rows, np.arange(4), np.array([0.7, 0.9, 0.8, 0.6]), 0.0)
-    found = folded(hits, rows, 0.99, lambda r: vectors[r])
+    hits = events(rows, np.arange(4), np.array([0.7, 0.9, 0.8, 0.6]), 0.0)
+    found = folded(hits, 0.99, lambda r: vectors[r])
     assert [(hit.rows, [a.rows for a in hit.alike]) for hit in found] == [((1,), [(0,), (3,)]), ((2,), [])]
-    assert all(hit.alike == () for hit in folded(hits, rows, 2.0, lambda r: vectors[r]))
+    assert all(hit.alike == () for hit in folded(hits, 2.0, lambda r: vectors[r]))
 
 
 def test_what_is_like_a_folded_hit_but_not_like_a_kept_one_is_kept() -> None:
     """Else a chain of small steps would fold everything into one hit."""
     angle = np.array([0.0, 0.1, 0.2])
     vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    hits = merged(clips(3, 1), np.arange(3), np.array([0.9, 0.8, 0.7]), 0.0)
-    found = folded(hits, clips(3, 1), math.cos(0.15), lambda r: vectors[r])
+    hits = events(clips(3, 1), np.arange(3), np.array([0.9, 0.8, 0.7]), 0.0)
+    found = folded(hits, math.cos(0.15), lambda r: vectors[r])
     assert [hit.rows for hit in found] == [(0,), (2,)]
 
 
 def test_copies_of_a_file_fold_second_by_second() -> None:
     """Video 1 has the bytes of video 0: its first clip folds under the other's first, not under its last."""
     rows = clips(3, 3, hop_s=5.0, hashes=["x", "x", "y"])
-    hits = merged(rows, np.array([0, 2, 3, 5, 6]), np.array([0.9, 0.8, 0.7, 0.6, 0.5]), 0.0)
-    found = folded(hits, rows, 2.0, lambda r: np.eye(9)[r])
+    hits = events(rows, np.array([0, 2, 3, 5, 6]), np.array([0.9, 0.8, 0.7, 0.6, 0.5]), 0.0)
+    found = folded(hits, 2.0, lambda r: np.eye(9)[r])
     assert [(hit.rows[0], [a.rows[0] for a in hit.alike]) for hit in found] == [(0, [3]), (2, [5]), (6, [])]
 
 
@@ -179,10 +180,10 @@ def test_events_and_flanks_are_those_of_the_slow_way(seed: int) -> None:
         return best_E - 0.5 * np.maximum(best_E - typical, 0)
 
     high = slow_high(score_K.tolist(), least(score_K).tolist())
-    hits = merged(clips(1, 30), np.arange(30), score_K, 0.5, least)
-    assert sorted(row for hit in hits for row in hit.rows) == [n for n in range(30) if high[n]]
-    one = merged(clips(1, 30), np.arange(30), score_K, 30.0, least)
-    assert len(one) == 1 and sorted(one[0].rows) == [n for n in range(30) if high[n]]
+    expected = [n for n in range(30) if high[n]]
+    assert sorted(events(clips(1, 30), np.arange(30), score_K, 0.5, least).row_K.tolist()) == expected
+    one = events(clips(1, 30), np.arange(30), score_K, 30.0, least)
+    assert len(one) == 1 and sorted(one.row_K.tolist()) == expected
 
 
 def test_hits_by_a_score_are_those_of_a_search_that_scores_the_same() -> None:

@@ -97,7 +97,7 @@ def shown_by(index: Index, question: Question) -> list[Stretch]:
 def known_as(rows: Rows, example: Stretch) -> Stretch:
     """An example by its whole path, with the hash of its content where the index does not have that path."""
     path = example.path if is_piece(example.path) else str(Path(example.path).absolute())
-    if path in rows.paths:
+    if path in rows.path_number:
         return replace(example, path=path)
     try:
         now = os.stat(path)

@@ -4,6 +4,7 @@ import fnmatch
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -52,6 +53,11 @@ class Rows:
     def path(self, row: int) -> str:
         return self.paths[self.path_N[row]]
 
+    @cached_property
+    def path_number(self) -> dict[str, int]:
+        """Number of each path, as `path_N` has it."""
+        return {path: number for number, path in enumerate(self.paths)}
+
 
 def numbered(names: Names) -> tuple[np.ndarray, list[str]]:
     """Number int64 (N,) of each name, and the different names in the order in which they come."""
@@ -74,7 +80,9 @@ class Filter:
         """Which rows may be found, bool (N,). Raises InputError for a label that no row has, and for no time at all."""
         if not self.from_s < self.to_s:
             raise InputError(f"a filter from {self.from_s:g} s to {self.to_s:g} s allows nothing; give a later end")
-        allowed_N = (rows.end_s > self.from_s) & (rows.start_s < self.to_s)
+        allowed_N = np.ones(len(rows), bool)
+        if (self.from_s, self.to_s) != (0, math.inf):
+            allowed_N = (rows.end_s > self.from_s) & (rows.start_s < self.to_s)
         if self.paths:
             fits = [any(fnmatch.fnmatchcase(path, pattern) for pattern in self.paths) for path in rows.paths]
             allowed_N &= np.array(fits, bool)[rows.path_N]
@@ -106,18 +114,18 @@ def not_own(rows: Rows, examples: Sequence[Stretch], own: str) -> np.ndarray:
         raise unknown("treatment of the query's own video", own, OWN)
     kept_N = np.ones(len(rows), bool)
     for example in examples if own != "keep" else ():
-        own_N = np.zeros(len(rows), bool)
         for content in contents_of(rows, example):
-            own_N |= rows.content_N == content
-        if own == "clip":
-            own_N &= (rows.start_s < example.end_s) & (rows.end_s > example.start_s)
-        kept_N &= ~own_N
+            of_it = np.flatnonzero(rows.content_N == content)
+            if own == "clip":
+                shown = (rows.start_s[of_it] < example.end_s) & (rows.end_s[of_it] > example.start_s)
+                of_it = of_it[shown]
+            kept_N[of_it] = False
     return kept_N
 
 
 def contents_of(rows: Rows, example: Stretch) -> list[int]:
     """Numbers of the contents that an example's file has in the index, under this path or another."""
     found = [rows.contents.index(example.content)] if example.content in rows.contents else []
-    if example.path in rows.paths:
-        found += np.unique(rows.content_N[rows.path_N == rows.paths.index(example.path)]).tolist()
+    if example.path in rows.path_number:
+        found += np.unique(rows.content_N[rows.path_N == rows.path_number[example.path]]).tolist()
     return found
