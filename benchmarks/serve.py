@@ -7,6 +7,7 @@ kept for another run. Each person asks for 24 hits like a drawn row, at a drawn 
 again after a pause. What is timed is the whole request, as a browser on this machine would wait for it.
 """
 
+import contextlib
 import dataclasses
 import http.client
 import json
@@ -16,7 +17,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -41,7 +44,7 @@ class Args:
     rows: int = 100_000
     dim: int = 512
     people: int = 20
-    questions: int = 20
+    questions: int = 50
     """Of each person."""
     pause_s: float = 0.0
     seed: int = 0
@@ -110,31 +113,41 @@ def ask(args: Args, place: str, of: str, people: int) -> None:
         print(errors[0])
 
 
-def main(args: Args) -> None:
-    if not (args.fake / FILES).exists():
-        make_index(args)
+@contextlib.contextmanager
+def running(index: Path) -> Iterator[str]:
+    """Host and port of an `unreel serve` that has read the index and made its map, so as to time neither."""
     began_s = time.perf_counter()
-    command = [sys.executable, "-m", "unreel", "serve", str(args.fake), "--port", "0"]
+    command = [sys.executable, "-m", "unreel", "serve", str(index), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         found = re.search(r"http://([^/]+)/", server.stdout.readline())
         assert found, "the server did not begin"
         print(f"served after {time.perf_counter() - began_s:.1f} s")
         try:
-            about = http.client.HTTPConnection(found[1], timeout=120)
-            about.request("GET", "/api/index")
-            of = json.loads(about.getresponse().read())["id"]
-            about.request("GET", f"/api/{of}/map")  # waited for, so as not to time it too
-            while not json.loads(about.getresponse().read())["ready"]:
+            while not about(found[1], f"/api/{about(found[1], '/api/index')['id']}/map")["ready"]:
                 time.sleep(1)
-                about.request("GET", f"/api/{of}/map")
             print(f"map made after {time.perf_counter() - began_s:.1f} s\n")
-            print("| rows | people at once | pause, s | p50, ms | p95, ms | answers/s | errors |")
-            print("|---|---|---|---|---|---|---|")
-            for people in (1, args.people):
-                ask(args, found[1], of, people)
+            yield found[1]
         finally:
             server.terminate()
+
+
+def about(place: str, path: str) -> dict[str, Any]:
+    """What a running server says."""
+    with contextlib.closing(http.client.HTTPConnection(place, timeout=120)) as connection:
+        connection.request("GET", path)
+        return dict(json.loads(connection.getresponse().read()))
+
+
+def main(args: Args) -> None:
+    if not (args.fake / FILES).exists():
+        make_index(args)
+    with running(args.fake) as place:
+        of = about(place, "/api/index")["id"]
+        print("| rows | people at once | pause, s | p50, ms | p95, ms | answers/s | errors |")
+        print("|---|---|---|---|---|---|---|")
+        for people in (1, args.people):
+            ask(args, place, of, people)
 
 
 if __name__ == "__main__":
