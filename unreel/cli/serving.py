@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import re
 import secrets
 import socket
 from pathlib import Path
@@ -51,6 +52,10 @@ def serve_command(args: list[str]) -> int:
         if error.name and error.name.startswith("unreel"):
             raise
         raise InputError(f"the page needs {error.name}, which is not installed: pip install 'unreel[serve]'") from error
+    if not re.fullmatch(r"[\w.~-]*", given.token, re.ASCII):
+        raise InputError(
+            "--token may have letters, digits, dots, dashes and underscores, so that an address can hold it"
+        )
     logging.basicConfig(level=logging.WARNING, format="unreel: %(message)s")
     served = Served(given.index, options(given))
     listening = listen(given.host, given.port)
@@ -58,7 +63,8 @@ def serve_command(args: list[str]) -> int:
     if served.problem:
         stderr.print(f"unreel: {served.problem}; it is being indexed just now, the page shows how far it is")
     print(f"{given.index}: {address(listening, given.host, token)}", flush=True)
-    config = uvicorn.Config(build_app(served, token), log_level="warning", access_log=False)
+    app = build_app(served, token)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
     uvicorn.Server(config).run(sockets=[listening])
     return 0
 

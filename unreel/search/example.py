@@ -1,9 +1,7 @@
 """From examples to vectors: a video, some seconds of one, a picture or a strip of pictures side by side."""
 
-import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,29 +27,32 @@ def example_vectors(encoder: Encoder, examples: Sequence[Stretch]) -> np.ndarray
 
 
 def one_example(encoder: Encoder, example: Stretch) -> np.ndarray:
+    """Its file is read in a process of its own, since a stranger's may crash its decoder."""
+    clips = alone(clips_of, example, encoder.spec)
+    if isinstance(clips, Ended):
+        raise InputError(f"{example.path}: nothing to search with ({clips.why})")
+    return vector_of(encoder, clips)
+
+
+def clips_of(example: Stretch, spec: EncoderSpec) -> np.ndarray:
+    """What an example shows as clips for an encoder, uint8 (V, T, H, W, C). Raises InputError."""
     if not example.start_s < example.end_s:
         raise InputError(
             f"{example.path}: from {example.start_s:g} s to {example.end_s:g} s nothing is shown; give a later end"
         )
-    if Path(example.path).suffix.lower() in PICTURES:
-        clips = apart(example.path, strip, example.path, encoder.spec)[None]
-    else:
-        clips = apart(example.path, moment, example, encoder.spec)
+    if is_picture(example.path):
+        return strip(example.path, spec)[None]
+    return moment(example, spec)
+
+
+def is_picture(path: str) -> bool:
+    return Path(path).suffix.lower() in PICTURES
+
+
+def vector_of(encoder: Encoder, clips: np.ndarray) -> np.ndarray:
+    """The unit vector float32 (1, D) of clips (V, T, H, W, C): of the mean of their features."""
     views = encoder.features(torch.from_numpy(clips))
     return joined({name: rows.float().cpu().numpy().mean(axis=0, keepdims=True) for name, rows in views.items()})
-
-
-def apart(path: str, work: Callable[..., np.ndarray], *arguments: Any) -> np.ndarray:
-    """`work(*arguments)` in a process of its own, since a stranger's file may crash its decoder. Raises InputError.
-
-    A process that must not have children, as those of `unreel serve`, is such a one already.
-    """
-    if multiprocessing.current_process().daemon:
-        return work(*arguments)
-    found = alone(work, *arguments)
-    if isinstance(found, Ended):
-        raise InputError(f"{path}: nothing to search with ({found.why})")
-    return found
 
 
 def moment(example: Stretch, spec: EncoderSpec) -> np.ndarray:

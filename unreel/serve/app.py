@@ -22,12 +22,12 @@ from unreel.serve.indexed import Gone
 from unreel.serve.maps import packed
 from unreel.serve.ranges import ranged
 from unreel.serve.served import NotReady, Served, Stale
-from unreel.serve.uploads import TooLarge, TooSlow
+from unreel.serve.uploads import TooLarge, TooMany, TooSlow
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 PAGE = {f"/{f.name}": f for f in HERE.iterdir() if f.suffix in (".css", ".js")} | {"/": HERE / "page.html"}
-STATUS = {Gone: 410, Stale: 409, NotReady: 503, TooLarge: 413, TooSlow: 408, DiskError: 507}
+STATUS = {Gone: 410, Stale: 409, NotReady: 503, TooLarge: 413, TooSlow: 408, TooMany: 429, DiskError: 507}
 PREPARE_S = 30.0
 Seconds = Annotated[float, Query(ge=0, le=1e7, allow_inf_nan=False)]
 
@@ -143,6 +143,10 @@ def _asking(app: FastAPI, served: Served) -> None:
     @app.post("/api/concepts")
     def save(asked: questions.SaveConcept) -> dict[str, Any]:
         return questions.save(served, asked)
+
+    @app.get("/api/{of}/concepts/{name}")
+    def marks(of: str, name: str) -> dict[str, Any]:
+        return questions.marks_of(served, of, name)
 
     @app.post("/api/export.csv")
     def csv(asked: questions.Selected) -> Response:

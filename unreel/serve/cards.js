@@ -1,15 +1,17 @@
 // Hits as cards: a poster that plays while it is pointed at or focused, marks, and keys; the player that a card opens.
 
-import { clock } from "./api.js";
-import { ofIndex, play, seek, show, stop } from "./playing.js";
+import { clock, many } from "./api.js";
+import { ofIndex, play, seek, show, still, stop } from "./playing.js";
 
 const grid = document.getElementById("hits");
-const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-// `page` has: of, marks, use(hit), changed()
+// `page` has: of, marks, use(hit), mark(hit, kind), alike(hit)
 export function showCards(page, hits) {
+  const focused = grid.contains(document.activeElement);
+  grid.querySelectorAll("video").forEach(stop);
   grid.replaceChildren(...hits.map((hit) => card(page, hit)));
   if (grid.firstChild) grid.firstChild.tabIndex = 0;
+  if (focused) grid.firstChild?.focus();
   refresh(page);
 }
 
@@ -20,7 +22,7 @@ function card(page, hit) {
   const picture = document.createElement("div");
   picture.className = "picture";
   picture.append(poster(page, hit));
-  item.append(picture, caption(hit), buttons(page, hit));
+  item.append(picture, caption(page, hit), buttons(page, hit));
   const begin = () => preview(page, picture, hit);
   const end = () => picture.querySelectorAll("video").forEach((v) => (stop(v), v.remove()));
   item.addEventListener("pointerenter", begin);
@@ -51,13 +53,18 @@ async function explain(image, address) {
   if (response && !response.ok) said.textContent = (await response.json().catch(() => ({}))).error || "no picture";
 }
 
-function caption(hit) {
+function caption(page, hit) {
   const said = document.createElement("p");
   said.className = "caption";
   const name = Object.assign(document.createElement("b"), { textContent: hit.name, title: hit.name });
   const when = `${clock(hit.start_s)} – ${clock(hit.end_s)}`;
-  const alike = hit.alike ? `, and ${hit.alike} alike` : "";
-  const rest = Object.assign(document.createElement("span"), { textContent: `${when}${alike}` });
+  const rest = Object.assign(document.createElement("span"), { textContent: when });
+  if (hit.num_alike) {
+    const text = `${hit.num_alike} alike`;
+    const folded = Object.assign(document.createElement("button"), { type: "button", className: "alike", textContent: text, onclick: () => page.alike(hit) });
+    folded.setAttribute("aria-label", `Show the ${many(hit.num_alike, "near-duplicate")} of ${hit.name} at ${clock(hit.start_s)}`);
+    rest.append(" ", folded);
+  }
   const score = Object.assign(document.createElement("span"), { className: "score", textContent: hit.score ? hit.score.toFixed(3) : "" });
   said.append(name, rest, score);
   return said;

@@ -18,27 +18,29 @@ ODD = re.compile(r"[^\w.-]+")
 
 
 def as_csv(opened: Opened, hits: list[Hit], clips: list[str] | None = None) -> str:
-    """video, start_s, end_s, label, and the file of the clip or why there is none where clips were cut."""
+    """video, start_s, end_s, label, score where one is known, and the file of the clip, or why there is none, where
+    clips were cut."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["video", "start_s", "end_s", "label"] + (["clip"] if clips is not None else []))
+    writer.writerow(["video", "start_s", "end_s", "label", "score"] + (["clip"] if clips is not None else []))
     rows = opened.index.rows
     for n, hit in enumerate(hits):
         label = rows.labels[rows.label_N[hit.rows[0]]]
-        row = [hit.path, f"{hit.start_s:.3f}", f"{hit.end_s:.3f}", label]
+        score = f"{hit.score:.4f}" if hit.score else ""
+        row = [hit.path, f"{hit.start_s:.3f}", f"{hit.end_s:.3f}", label, score]
         writer.writerow(row + ([clips[n]] if clips is not None else []))
     return text.getvalue()
 
 
 def table(served: Served, asked: Selected) -> str:
     opened = served.now(asked.of)
-    return as_csv(opened, selected(opened, asked.rows))
+    return as_csv(opened, selected(opened, asked.rows, asked.scores))
 
 
 def cut_clips(served: Served, asked: Selected) -> BinaryIO:
     """A zip, in a file without a name. A clip that can't be cut is named in its selection.csv. Raises InputError."""
     opened = served.now(asked.of)
-    hits = selected(opened, asked.rows)
+    hits = selected(opened, asked.rows, asked.scores)
     if len(hits) > MOST_CLIPS:
         raise InputError(f"{len(hits)} moments are selected, a zip takes {MOST_CLIPS}; select fewer, or export CSV")
     out: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # closed once it was sent

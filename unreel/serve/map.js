@@ -206,6 +206,7 @@ export class CorpusMap {
   }
 
   zoomBy(factor, x = this.canvas.width / 2, y = this.canvas.height / 2) {
+    if (!this.points) return;
     const before = this.scale();
     this.zoom = Math.min(200, Math.max(0.8, this.zoom * factor));
     const keep = 1 / before - 1 / this.scale();
@@ -214,6 +215,7 @@ export class CorpusMap {
   }
 
   all() {
+    if (!this.points) return;
     Object.assign(this, { zoom: 1, centre: this.bounds.slice(0, 2) });
     this.draw();
   }

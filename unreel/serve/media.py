@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 
 from unreel.errors import InputError, UnreelError, VideoError
+from unreel.search.example import is_picture
 from unreel.video import file
 
 POSTER_HEIGHT, JPEG_QUALITY = 240, 82
 PREVIEW_SIDE, PREVIEW_CRF, CUT_CRF = 480, 26, 20
-MOST_S = 60.0  # of a preview or a cut clip
+MOST_S = 60.0  # of a preview
 NO_LIMIT = 1 << 14
 
 
@@ -29,8 +30,8 @@ def poster(path: str, at_s: float) -> bytes:
 
 
 def preview(path: str, start_s: float, end_s: float) -> bytes:
-    """These seconds as a small mp4 that every browser plays. Raises VideoError, InputError."""
-    return cut(path, start_s, end_s, PREVIEW_SIDE, PREVIEW_CRF)
+    """The first `MOST_S` of these seconds as a small mp4 that every browser plays. Raises VideoError, InputError."""
+    return cut(path, start_s, min(end_s, start_s + MOST_S), PREVIEW_SIDE, PREVIEW_CRF)
 
 
 def clip(path: str, start_s: float, end_s: float) -> bytes:
@@ -41,7 +42,7 @@ def clip(path: str, start_s: float, end_s: float) -> bytes:
 def cut(path: str, start_s: float, end_s: float, side: int, crf: int) -> bytes:
     """The frames shown from `start_s` to `end_s`, at their times, no side shorter than it was but the longer `side`."""
     index, info = file.index_frames(path), file.probe(path)
-    first, last = shown(index.times_s, start_s, min(end_s, start_s + MOST_S))
+    first, last = shown(index.times_s, start_s, end_s)
     ticks, tick = file.stamps(path)
 
     def timed() -> Iterator[tuple[int, np.ndarray]]:
@@ -73,7 +74,11 @@ def fitted(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 def length_s(path: str) -> float:
-    """Raises VideoError for what is no video."""
+    """How long a query is; 1 for a picture. Raises VideoError, InputError for what is neither."""
+    if is_picture(path):
+        if cv2.imread(path) is None:
+            raise InputError("not a picture that can be read")
+        return 1.0
     return file.probe(path).duration_s
 
 

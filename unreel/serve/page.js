@@ -18,6 +18,7 @@ const page = {
   fail(error) { $("alert-said").textContent = error.message; $("alert").hidden = false; },
   use(hit) { query.use(hit); $("query").scrollIntoView({ block: "nearest" }); },
   mark,
+  alike,
 };
 const query = new QueryPanel(page, later(searchNow, 150));
 const map = new CorpusMap($("map"), { select: chosen, click: openRow, hover: tip });
@@ -40,20 +41,52 @@ async function ask(work, said) {
   }
 }
 
-function showHits(hits) {
+function showHits(hits, before = null) {
   page.hits = hits;
+  page.before = before; // what Back goes back to
+  $("back").hidden = !before;
   $("welcome").hidden = true;
   showCards(page, hits);
 }
 
-const filters = () => ({ of: page.of, labels: $("label").value ? [$("label").value] : [], path: $("path").value.trim() });
+const filters = () => ({
+  of: page.of,
+  labels: $("label").value ? [$("label").value] : [],
+  path: $("path").value.trim(),
+  after_s: Number($("after").value),
+  before_s: $("before").value === "" ? null : Number($("before").value),
+  fold: $("fold").checked,
+});
+const nothing = "nothing: the filters leave no moment";
 
 function searchNow() {
   const like = query.asked();
   if (!like) return;
   const asked = { ...filters(), ...like, motion: Number($("motion").value), own: $("own").value };
   page.again = searchNow;
-  return ask(() => post("/api/search", asked), ({ hits }) => (hits.length ? `${many(hits.length, "moment")} like it` : "nothing: the filters leave no moment"));
+  return ask(() => post("/api/search", asked), ({ hits }) => (hits.length ? `${many(hits.length, "moment")} like it` : nothing));
+}
+
+// Several examples and counter-examples: those marked.
+function likeMarked() {
+  const { yes, no } = markRows();
+  page.again = likeMarked;
+  const asked = { ...filters(), like: yes, unlike: no, motion: Number($("motion").value), own: $("own").value };
+  const said = `like ${many(yes.length, "example")}${no.length ? `, unlike ${no.length}` : ""}`;
+  return ask(() => post("/api/search", asked), ({ hits }) => (hits.length ? `${many(hits.length, "moment")} ${said}` : nothing));
+}
+
+// A hit with the near-duplicates that stood under it.
+function alike(hit) {
+  const before = page.hits;
+  showHits([{ ...hit, num_alike: 0 }, ...hit.alike], before);
+  page.say(`${many(hit.num_alike, "near-duplicate")} of ${hit.name}${hit.num_alike > hit.alike.length ? `, the first ${hit.alike.length} shown` : ""}`);
+}
+
+function back() {
+  showHits(page.before);
+  page.say(many(page.hits.length, "moment"));
+  $("hits").firstChild?.focus();
 }
 
 function marked(kind) {
@@ -73,7 +106,18 @@ function rankNow(part) {
 
 function rankBy(concept) {
   page.again = () => rankBy(concept);
+  $("concept").value = concept;
   return ask(() => post("/api/rank", { ...filters(), concept }), ({ hits }) => `${many(hits.length, "moment")}, ranked by the concept ${concept}`);
+}
+
+// A saved concept comes with its marks, so that marking goes on.
+async function openConcept(concept) {
+  try {
+    const found = await get(`/api/${page.of}/concepts/${encodeURIComponent(concept)}`);
+    for (const kind of ["yes", "no"]) for (const hit of found[kind]) page.marks.set(hit.rows[0], { kind, hit });
+    showMarks();
+  } catch (error) { page.fail(error); }
+  return rankBy(concept);
 }
 
 // --- marks
@@ -85,11 +129,24 @@ function mark(hit, kind) {
   showMarks();
 }
 
+const KEPT = "unreel marks";
+
+// Marks outlast a page that is loaded again, as long as the index is the same.
+function keepMarks() {
+  try { sessionStorage.setItem(KEPT, JSON.stringify({ of: page.of, marks: [...page.marks] })); } catch { /* no room: they last as long as the page */ }
+}
+
+function restoreMarks() {
+  const kept = JSON.parse(sessionStorage.getItem(KEPT) || "{}");
+  if (kept.of === page.of) { page.marks = new Map(kept.marks); showMarks(); }
+}
+
 function showMarks() {
+  keepMarks();
   const [yes, no] = [marked("yes").length, marked("no").length];
   $("marks").hidden = !page.marks.size;
   $("marks-said").textContent = `${yes} yes, ${no} no`;
-  for (const id of ["rank", "next"]) $(id).disabled = !yes;
+  for (const id of ["rank", "like", "next"]) $(id).disabled = !yes;
   $("save").lastElementChild.disabled = !yes;
   refresh(page);
 }
@@ -101,13 +158,12 @@ async function saveConcept(event) {
   try {
     showConcepts((await post("/api/concepts", { of: page.of, name, ...markRows() })).concepts);
     page.say(`Saved as ${name}`);
-    $("concept").value = "";
   } catch (error) { page.fail(error); }
 }
 
 function showConcepts(names) {
   $("concepts-field").hidden = !names.length;
-  $("concepts").replaceChildren(...names.map((name) => Object.assign(document.createElement("button"), { type: "button", textContent: name, onclick: () => rankBy(name) })));
+  $("concepts").replaceChildren(...names.map((name) => Object.assign(document.createElement("button"), { type: "button", textContent: name, onclick: () => openConcept(name) })));
 }
 
 // --- export
@@ -118,13 +174,19 @@ function exported() {
   return (what === "yes" ? marked("yes") : page.hits).flatMap((hit) => hit.rows);
 }
 
+// What the moments shown scored, by their best rows.
+function scores() {
+  if ($("export-what").value !== "hits") return {};
+  return Object.fromEntries(page.hits.filter((hit) => hit.score).map((hit) => [hit.rows[0], hit.score]));
+}
+
 async function save(ending, doing) {
   const rows = exported();
   if (!rows.length) return page.fail(new Error("nothing to export yet: search, mark something yes, or select on the map"));
   page.say(doing);
   try {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(await blob(`/api/export.${ending}`, { of: page.of, rows }));
+    link.href = URL.createObjectURL(await blob(`/api/export.${ending}`, { of: page.of, rows, scores: scores() }));
     link.download = `${page.about.name}-selection.${ending}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
@@ -202,7 +264,12 @@ async function watch() {
   try {
     const now = await get("/api/status");
     showProgress(now, now.reload || Boolean(page.of && now.served && now.served.id !== page.of));
-  } catch (error) { page.fail(error); }
+    if (page.lost) $("alert").hidden = true;
+    page.lost = false;
+  } catch (error) {
+    if (!page.lost) page.fail(error); // said once
+    page.lost = true;
+  }
   setTimeout(watch, POLL_MS);
 }
 
@@ -239,13 +306,16 @@ function fill(about) {
   $("label").append(...[...names].sort().map((name) => new Option(name)));
   if (!names.length) $("colour").querySelector("[value=label]").remove();
   showConcepts(about.concepts);
+  restoreMarks();
 }
 
 function wire() {
   const again = later(() => page.again?.(), 200);
-  for (const id of ["motion", "label", "path", "own"]) $(id).addEventListener("input", again);
+  for (const id of ["motion", "label", "path", "own", "after", "before", "fold"]) $(id).addEventListener("input", again);
   $("query").onsubmit = (event) => { event.preventDefault(); searchNow(); };
   $("rank").onclick = () => rankNow("hits");
+  $("like").onclick = likeMarked;
+  $("back").onclick = back;
   $("next").onclick = () => rankNow("next");
   $("save").onsubmit = saveConcept;
   $("unmark").onclick = () => { page.marks.clear(); showMarks(); };

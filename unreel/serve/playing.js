@@ -1,5 +1,7 @@
 // A moment in a video element: the file itself where the browser plays it, else an H.264 preview of these seconds.
 
+export const still = matchMedia("(prefers-reduced-motion: reduce)");
+
 // `moment`: {file, preview, start_s, end_s}; `preview` is a function of two seconds. With `loop` it stays within the moment.
 export function show(video, moment, { loop = false, around_s = 0, failed = () => {} } = {}) {
   const shown = { base_s: 0, moment, loop };

@@ -1,7 +1,7 @@
 // The query: an upload, or a moment of a video of the index; two handles choose its seconds.
 
 import { clock, send } from "./api.js";
-import { ofIndex, play, seek, show, stop } from "./playing.js";
+import { ofIndex, play, seek, show, still, stop } from "./playing.js";
 
 const $ = (id) => document.getElementById(id);
 const video = $("query-video"), picture = $("query-picture"), from = $("from"), to = $("to"), drop = $("drop");
@@ -45,6 +45,7 @@ export class QueryPanel {
       this.onChange();
     } catch (error) {
       this.page.fail(error);
+      this.page.say("");
     } finally {
       $("file").value = "";
     }
@@ -54,13 +55,13 @@ export class QueryPanel {
     if (this.address) URL.revokeObjectURL(this.address);
     this.address = URL.createObjectURL(file);
     const { query, length_s } = this.now;
-    const still = file.type.startsWith("image/") && file.type !== "image/gif";
-    this.place(still);
-    if (still) { picture.src = this.address; return; }
+    const isPicture = file.type.startsWith("image/") && file.type !== "image/gif";
+    this.place(isPicture);
+    if (isPicture) { picture.src = this.address; return; }
     const preview = (start, end) => `/api/queries/${query}/preview?start=${start.toFixed(3)}&end=${end.toFixed(3)}`;
     show(video, { file: this.address, preview, start_s: 0, end_s: length_s }, { loop: true });
     this.setHandles(0, length_s);
-    play(video);
+    this.begin();
   }
 
   // A hit becomes the query. As long as its seconds are left alone its own rows are searched with, which needs no decoding.
@@ -75,17 +76,23 @@ export class QueryPanel {
       if (Number.isFinite(end_s)) this.setHandles(video.moment.base_s, Math.max(end_s, hit.end_s));
     };
     this.setHandles(0, hit.end_s);
-    play(video);
+    this.begin();
     this.onChange();
   }
 
-  place(still) {
-    if (still) stop(video);
+  // Nothing moves by itself for who has asked for that: then there are controls.
+  begin() {
+    video.controls = still.matches;
+    if (!still.matches) play(video);
+  }
+
+  place(isPicture) {
+    if (isPicture) stop(video);
     $("query-empty").hidden = true;
     $("choose").textContent = "choose another";
-    video.hidden = still;
-    picture.hidden = !still;
-    $("moment").hidden = still;
+    video.hidden = isPicture;
+    picture.hidden = !isPicture;
+    $("moment").hidden = isPicture;
     $("query-name").textContent = this.now.name;
   }
 

@@ -1,4 +1,4 @@
-"""Vectors of queries, made in a process apart that has the encoder; what was asked before is remembered."""
+"""Vectors of queries: their files are read in one process apart, the encoder is in another; answers are remembered."""
 
 import threading
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from unreel.search.rows import Stretch
 from unreel.serve.apart import Apart
 
 if TYPE_CHECKING:
-    from unreel.models.encoder import Encoder
+    from unreel.models.encoder import Encoder, EncoderSpec
 
 LIMIT_S = 60.0
 REMEMBERED = 256
@@ -20,12 +20,13 @@ _encoder: "Encoder | None" = None  # of this process, which is one apart
 
 
 class QueryVectors:
-    """One process with the encoder of an index, so that the server itself decodes nothing and keeps answering."""
+    """One process with the encoder of an index; `readers` decode, so that a slow file holds up nobody else's query."""
 
-    def __init__(self, folder: Path, clips: dict[str, Any], allow_import: bool) -> None:
-        self.apart = Apart(1, prepare, folder, clips, allow_import)
+    def __init__(self, folder: Path, clips: dict[str, Any], allow_import: bool, readers: Apart) -> None:
+        self.apart, self.readers = Apart(1, prepare, folder, clips, allow_import), readers
         self.lock = threading.Lock()
         self.known: OrderedDict[tuple[str, float, float], np.ndarray] = OrderedDict()
+        self.spec: EncoderSpec | None = None
 
     def of(self, stretch: Stretch) -> np.ndarray:
         """Unit vector float32 (1, D) of some seconds of a file. Raises InputError for what can't be used."""
@@ -34,19 +35,33 @@ class QueryVectors:
             if key in self.known:
                 self.known.move_to_end(key)
                 return self.known[key]
-        vector_1D = self.apart.call(LIMIT_S, embed, stretch)
+        self.warm()
+        clips = self.readers.call(LIMIT_S, read, stretch, self.spec)
+        vector_1D = self.apart.call(LIMIT_S, embed, clips)
         with self.lock:
             self.known[key] = vector_1D
             while len(self.known) > REMEMBERED:
                 self.known.popitem(last=False)
         return vector_1D
 
+    def forget(self) -> None:
+        """A file may be another one since."""
+        with self.lock:
+            self.known.clear()
+
     def warm(self) -> None:
-        """Load the encoder now rather than with the first query. Raises CheckpointError."""
-        self.apart.call(LIMIT_S, loaded)
+        """Load the encoder now rather than with the first query. Raises CheckpointError, InputError."""
+        if self.spec is None:
+            self.spec = self.apart.call(LIMIT_S, loaded)
 
     def close(self) -> None:
         self.apart.close()
+
+
+def read(stretch: Stretch, spec: "EncoderSpec") -> np.ndarray:
+    from unreel.search.example import clips_of
+
+    return clips_of(stretch, spec)
 
 
 def prepare(folder: Path, clips: dict[str, Any], allow_import: bool) -> None:
@@ -58,7 +73,7 @@ def prepare(folder: Path, clips: dict[str, Any], allow_import: bool) -> None:
 _load: tuple[Path, dict[str, Any], bool] | None = None
 
 
-def loaded() -> bool:
+def loaded() -> "EncoderSpec":
     """Load the encoder of the index, its clips as long as those of the rows, as `index.query_encoder` does."""
     global _encoder
     if _encoder is None:
@@ -71,12 +86,12 @@ def loaded() -> bool:
         encoder = load_encoder(folder / ENCODER, allow_import)
         encoder.spec = replace(encoder.spec, clip=EveryMoment(**clips).spec(encoder))
         _encoder = encoder
-    return True
+    return _encoder.spec
 
 
-def embed(stretch: Stretch) -> np.ndarray:
-    from unreel.search.example import one_example
+def embed(clips: np.ndarray) -> np.ndarray:
+    from unreel.search.example import vector_of
 
     loaded()
     assert _encoder is not None
-    return one_example(_encoder, stretch)
+    return vector_of(_encoder, clips)

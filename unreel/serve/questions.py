@@ -1,20 +1,29 @@
 """What a page asks, checked, and what it is answered."""
 
-from typing import Any, Literal
+import glob
+import math
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from unreel.api.searching import Question, answer, make_concept, rows_and_examples
+from unreel.api.concepts import Marked, teach
+from unreel.api.searching import CONCEPTS, Question, answer, rows_and_examples
 from unreel.errors import InputError
 from unreel.search.concept import Concept, Marks, learn, suggest
-from unreel.search.hits import Hit, HitOptions, find, merged
+from unreel.search.hits import Hit, HitOptions, find_by, merged
+from unreel.search.marks import load_marks
 from unreel.search.rows import Filter, Stretch
 from unreel.serve.served import Opened, Served
 
 MOST_ROWS = 200_000
 GAP_S = 0.5
-RowNumbers = list[int]
+ALIKE = 0.98  # cosine above which hits are near-duplicates
+SHOWN_ALIKE = 24
+Row = Annotated[int, Field(ge=0, lt=2**31)]
+RowNumbers = list[Row]
 
 
 class Asked(BaseModel):
@@ -35,19 +44,29 @@ class Moment(BaseModel):
 
 
 class Filtered(Asked):
+    """`path` is what a path holds, as it stands."""
+
     labels: list[str] = Field([], max_length=1000)
     path: str = Field("", max_length=1000)
+    after_s: float = 0.0
+    before_s: float | None = None
+    fold: bool = False
     count: int = Field(24, ge=1, le=200)
 
     def filter(self) -> Filter:
-        return Filter((f"*{self.path}*",) if self.path else (), tuple(self.labels))
+        held = (f"*{glob.escape(self.path)}*",) if self.path else ()
+        return Filter(held, tuple(self.labels), self.after_s, math.inf if self.before_s is None else self.before_s)
+
+    def options(self) -> HitOptions:
+        return HitOptions(self.count, GAP_S, fold_above=ALIKE if self.fold else 2.0)
 
 
 class Search(Filtered):
-    """Like a moment, or like these rows."""
+    """Like a moment and these rows, unlike those."""
 
     moment: Moment | None = None
     like: RowNumbers = Field([], max_length=1000)
+    unlike: RowNumbers = Field([], max_length=1000)
     motion: float = 0.5
     own: Literal["keep", "clip", "video"] = "clip"
 
@@ -67,20 +86,31 @@ class SaveConcept(Asked):
 
 
 class Selected(Asked):
+    """`scores` of rows, where the page has some."""
+
     rows: RowNumbers = Field(max_length=MOST_ROWS)
+    scores: dict[Row, float] = Field({}, max_length=1000)
 
 
 def search(served: Served, asked: Search) -> dict[str, Any]:
     """The best hits of a question. Raises UnreelError."""
     opened = served.now(asked.of)
     index, stretches = opened.index, [] if asked.moment is None else [stretch(served, opened, asked.moment)]
-    like_PD = rows_and_examples(index, None, tuple(asked.like), ())
-    like_PD = np.concatenate([like_PD, *(served.queries().of(s) for s in stretches)])
+    like_PD, unlike_MD = (rows_and_examples(index, None, tuple(rows), ()) for rows in (asked.like, asked.unlike))
+    like_PD = np.concatenate([like_PD, *(vector(served, s) for s in stretches)])
     if not len(like_PD):
         raise InputError("nothing to search with; drop a video, or use a moment of one")
-    question = Question(tuple(stretches), (), tuple(asked.like), (), asked.motion, asked.own, asked.filter())
-    hits = answer(index, question, like_PD, like_PD[:0], HitOptions(asked.count, GAP_S))
-    return {"hits": [as_json(opened, hit) for hit in hits]}
+    rows = tuple(asked.like), tuple(asked.unlike)
+    question = Question(tuple(stretches), (), *rows, asked.motion, asked.own, asked.filter())
+    return {"hits": [as_json(opened, hit) for hit in answer(index, question, like_PD, unlike_MD, asked.options())]}
+
+
+def vector(served: Served, example: Stretch) -> np.ndarray:
+    """The unit vector (1, D) of an example. Raises InputError, which names no path that an upload has here."""
+    try:
+        return served.queries().of(example)
+    except InputError as error:
+        raise InputError(str(error).replace(f"{served.uploads.folder}{os.sep}", "")) from error
 
 
 def stretch(served: Served, opened: Opened, moment: Moment) -> Stretch:
@@ -105,7 +135,8 @@ def as_json(opened: Opened, hit: Hit) -> dict[str, Any]:
         "end_s": round(hit.end_s, 3),
         "score": round(hit.score, 4),
         "rows": list(hit.rows),
-        "alike": len(hit.alike),
+        "num_alike": len(hit.alike),
+        "alike": [as_json(opened, other) for other in hit.alike[:SHOWN_ALIKE]],
     }
 
 
@@ -113,9 +144,14 @@ def probe_of(opened: Opened, asked: Rank) -> tuple[Concept, Marks]:
     index, marks = opened.index, Marks(tuple(asked.yes), tuple(asked.no))
     if not asked.concept:
         return learn("marked hits", index.vectors_ND, marks, index.encoder_hash), marks
-    if asked.concept not in concepts(opened):
-        raise InputError(f"no concept '{asked.concept}' is saved in this index")
-    return Concept.load(index.folder / "concepts" / f"{asked.concept}.json", index.encoder_hash), marks
+    return Concept.load(concept_path(opened, asked.concept), index.encoder_hash), marks
+
+
+def concept_path(opened: Opened, name: str) -> Path:
+    """Raises InputError for one that the index does not have."""
+    if name not in concepts(opened):
+        raise InputError(f"no concept '{name}' is saved in this index")
+    return opened.index.folder / CONCEPTS / f"{name}.json"
 
 
 def rank(served: Served, asked: Rank) -> dict[str, Any]:
@@ -123,15 +159,23 @@ def rank(served: Served, asked: Rank) -> dict[str, Any]:
     opened = served.now(asked.of)
     index = opened.index
     concept, marks = probe_of(opened, asked)
-    weight_D = np.array(concept.weight, np.float32)
-    allowed_N = asked.filter().allowed(index.rows)
-    found = find(index.nearest, index.rows, weight_D, HitOptions(asked.count, GAP_S), allowed_N, index.vectors)
-    hits = [as_json(opened, hit) for hit in found]
-    for hit in hits:
-        hit["score"] = round(float(0.5 * (1 + np.tanh(0.5 * (hit["score"] + concept.bias)))), 4)
-    next_rows = suggest(concept, index.vectors_ND, marks, 8)
-    next_hits = merged(index.rows, next_rows, concept.scores(index.vectors(next_rows)), -1)
-    return {"hits": hits, "next": [as_json(opened, hit) for hit in next_hits]}
+    score_N, allowed_N = concept.scores(index.vectors_ND), asked.filter().allowed(index.rows)
+    hits = find_by(score_N, index.rows, asked.options(), allowed_N, index.vectors)
+    next_rows = suggest(concept, index.vectors_ND, marks, 8, allowed_N) if not asked.concept else np.zeros(0, np.int64)
+    next_hits = merged(index.rows, next_rows, score_N[next_rows], -1)
+    return {"hits": [as_json(opened, hit) for hit in hits], "next": [as_json(opened, hit) for hit in next_hits]}
+
+
+def marks_of(served: Served, of: str, name: str) -> dict[str, Any]:
+    """What was marked for a saved concept, a hit for each row. Raises InputError."""
+    opened = served.now(of)
+    rows = opened.index.rows
+    marks, lost = load_marks(concept_path(opened, name).with_suffix(".csv"), rows)
+    found = {
+        kind: [as_json(opened, merged(rows, np.array([row]), np.zeros(1), -1)[0]) for row in row_n]
+        for kind, row_n in (("yes", marks.yes), ("no", marks.no))
+    }
+    return {**found, "lost": lost}
 
 
 def moments(served: Served, asked: Selected, most: int = 60) -> dict[str, Any]:
@@ -141,22 +185,24 @@ def moments(served: Served, asked: Selected, most: int = 60) -> dict[str, Any]:
     return {"hits": [as_json(opened, hit) for hit in found[:most]], "moments": len(found)}
 
 
-def selected(opened: Opened, rows: RowNumbers) -> list[Hit]:
+def selected(opened: Opened, rows: RowNumbers, scores: dict[int, float] | None = None) -> list[Hit]:
+    """Moments of rows, by path and time; the score of each is its best row's, 0 where that has none."""
     row_K = np.unique(np.array(rows, np.int64))
     if not len(row_K):
         raise InputError("nothing is selected; draw around some points or mark some hits")
-    if row_K[0] < 0 or row_K[-1] >= len(opened.index.rows):
-        raise InputError(f"row {row_K[-1] if row_K[0] >= 0 else row_K[0]} is not in the index; load the page again")
-    found = merged(opened.index.rows, row_K, np.zeros(len(row_K), np.float32), GAP_S)
+    if row_K[-1] >= len(opened.index.rows):
+        raise InputError(f"row {row_K[-1]} is not in the index; load the page again")
+    score_K = np.array([(scores or {}).get(row, 0.0) for row in row_K.tolist()])
+    found = merged(opened.index.rows, row_K, score_K, GAP_S)
     return sorted(found, key=lambda hit: (hit.path, hit.start_s))
 
 
 def concepts(opened: Opened) -> list[str]:
-    return sorted(path.stem for path in (opened.index.folder / "concepts").glob("*.json"))
+    return sorted(path.stem for path in (opened.index.folder / CONCEPTS).glob("*.json"))
 
 
 def save(served: Served, asked: SaveConcept) -> dict[str, Any]:
-    """Keep a concept in the index. Raises UnreelError."""
+    """Add marks to a concept of the index, or begin one. Raises UnreelError."""
     opened = served.now(asked.of)
-    make_concept(opened.index, asked.name, Marks(tuple(asked.yes), tuple(asked.no)))
+    teach(opened.index, asked.name, Marked(tuple(asked.yes)), Marked(tuple(asked.no)), num_next=0)
     return {"concepts": concepts(opened)}

@@ -1,5 +1,6 @@
 """What a server holds: the index as it was opened last, what shows its videos, and what its queries need."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unreel.errors import InputError, UnreelError
-from unreel.search.index import Index, open_index
+from unreel.search.index import NEAREST, Index, open_index
 from unreel.search.store import FILES
 from unreel.serve.indexed import IndexedFiles
 from unreel.serve.maps import Maps
@@ -40,6 +41,9 @@ class ServeOptions:
     allow_import: bool = False
 
 
+Stamp = tuple[tuple[int, int], ...]
+
+
 @dataclass(frozen=True)
 class Opened:
     """An index that was read; `id` is another one when its rows are."""
@@ -50,15 +54,32 @@ class Opened:
     maps: Maps
     names: list[str]
     """The videos' paths without the folder that all share."""
+    stamp: Stamp
 
 
 def opened(folder: Path) -> Opened:
     """Raises InputError for what is no index, half of one, or of another version."""
+    stamp = stamp_of(folder)  # before it is read: what is written meanwhile is news
     index = open_index(folder)
     files = IndexedFiles(index.rows.paths, load_files(folder / FILES))
     known_by = f"{index.encoder_hash} {index.nearest.description.built_of} {index.rows.paths} {index.rows.labels}"
     id_ = hashlib.blake2b(known_by.encode("utf-8", "replace"), digest_size=8).hexdigest()
-    return Opened(id_, index, files, Maps(index), short_names(index.rows.paths))
+    return Opened(id_, index, files, Maps(index), short_names(index.rows.paths), stamp)
+
+
+def stamp_of(folder: Path) -> Stamp:
+    """Times of change and sizes of what an indexing writes last, and of what a move alone changes."""
+    found: list[tuple[int, int]] = []
+    for name in (FILES, NEAREST):
+        with contextlib.suppress(OSError):
+            now = (folder / name).stat()
+            found.append((now.st_mtime_ns, now.st_size))
+    return tuple(found)
+
+
+def made_by(opened: Opened) -> tuple[Any, ...]:
+    """What a query's vector depends on."""
+    return opened.index.encoder_hash, opened.index.about["clips"]
 
 
 def short_names(paths: list[str]) -> list[str]:
@@ -94,9 +115,12 @@ class Served:
             raise
         with self.lock:
             before, self.state, self.problem = self.state, state, ""
-            if before and before.index.encoder_hash != state.index.encoder_hash and self.vectors is not None:
-                self.vectors.close()
-                self.vectors = None
+            if before is not None and self.vectors is not None:
+                if made_by(before) == made_by(state):
+                    self.vectors.forget()
+                else:
+                    self.vectors.close()
+                    self.vectors = None
         return state
 
     def now(self, id_: str | None = None) -> Opened:
@@ -114,7 +138,8 @@ class Served:
                 raise InputError("the server is ending")
             if self.vectors is None:
                 clips = self.now().index.about["clips"]
-                self.vectors = QueryVectors(self.folder, clips, self.options.allow_import)
+                readers = self.previews.apart
+                self.vectors = QueryVectors(self.folder, clips, self.options.allow_import, readers)
             return self.vectors
 
     def warm(self) -> None:
@@ -132,7 +157,7 @@ class Served:
         """For a page: what is served, what is in the folder by now, and what is wrong."""
         found, state = self.progress.now(), self.state
         served = None if state is None else {"id": state.id, "rows": len(state.index.rows), "videos": len(state.names)}
-        more = not found["indexing"] and (served is None or served["rows"] != found["rows"])
+        more = not found["indexing"] and (state is None or state.stamp != stamp_of(self.folder))
         return found | {"served": served, "problem": self.problem, "reload": more}
 
     def close(self) -> None:

@@ -1,11 +1,12 @@
 """Queries that a browser sends: kept in a folder of this server's own, up to a size each and together."""
 
+import asyncio
 import contextlib
+import os
 import secrets
 import shutil
 import tempfile
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from unreel.errors import InputError
 
-KEPT = 20
+KEPT, AT_ONCE = 20, 8
+PREFIX = "unreel-queries-"
 ENDINGS = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
 ENDINGS |= {".gif", ".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
@@ -26,6 +28,10 @@ class TooSlow(InputError):
     pass
 
 
+class TooMany(InputError):
+    pass
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one query may weigh, and how long its sending may take."""
@@ -34,21 +40,52 @@ class Limits:
     time_s: float = 120.0
 
 
+def alive(process: str) -> bool:
+    """Whether a process of this number runs, on any server; what is no number is left alone."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OverflowError, PermissionError):
+        pass
+    return True
+
+
 class Uploads:
     """Files by a name that cannot be guessed; the oldest leave when there are more than `KEPT`."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits, self.lock = limits, threading.Lock()
-        self.folder = Path(tempfile.mkdtemp(prefix="unreel-queries-"))
+        self.folder: Path | None = None
         self.files: OrderedDict[str, Path] = OrderedDict()
+        self.coming = 0
+
+    def home(self) -> Path:
+        """The folder, made for the first query; those of servers that were killed are taken away then."""
+        with self.lock:
+            if self.folder is None:
+                for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+                    if not alive(left.name.removeprefix(PREFIX).partition("-")[0]):
+                        shutil.rmtree(left, ignore_errors=True)
+                self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+            return self.folder
 
     async def keep(self, filename: str, announced: str | None, blocks: AsyncIterator[bytes]) -> tuple[str, Path]:
         """Write what comes; its name here and where it lies. Raises TooLarge, TooSlow, InputError for nothing."""
         if announced and announced.isdigit():
             self._refuse_over(int(announced))
+        if self.coming >= AT_ONCE:
+            raise TooMany(f"{AT_ONCE} queries are being sent already; send it again in a moment")
+        self.coming += 1
+        try:
+            return await self._kept(filename, blocks)
+        finally:
+            self.coming -= 1
+
+    async def _kept(self, filename: str, blocks: AsyncIterator[bytes]) -> tuple[str, Path]:
         name = secrets.token_urlsafe(12)
         ending = Path(filename).suffix.lower()
-        path = self.folder / f"{name}{ending if ending in ENDINGS else ''}"
+        path = self.home() / f"{name}{ending if ending in ENDINGS else ''}"
         try:
             with path.open("xb") as file:
                 await self._write(file.write, blocks)
@@ -64,13 +101,15 @@ class Uploads:
         return name, path
 
     async def _write(self, write: Callable[[bytes], int], blocks: AsyncIterator[bytes]) -> None:
-        begun_s, size = time.monotonic(), 0
-        async for block in blocks:
-            size += len(block)
-            self._refuse_over(size)
-            if time.monotonic() - begun_s > self.limits.time_s:
-                raise TooSlow(f"sending it took more than {self.limits.time_s:g} s; send a shorter piece of it")
-            write(block)
+        size = 0
+        try:
+            async with asyncio.timeout(self.limits.time_s):  # also for one who sends nothing more
+                async for block in blocks:
+                    size += len(block)
+                    self._refuse_over(size)
+                    write(block)
+        except TimeoutError as error:
+            raise TooSlow(f"sending it took more than {self.limits.time_s:g} s; send a shorter piece of it") from error
 
     def _refuse_over(self, size: int) -> None:
         if size > self.limits.size_bytes:
@@ -90,4 +129,5 @@ class Uploads:
             self.files.pop(name).unlink(missing_ok=True)
 
     def close(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
