@@ -82,7 +82,6 @@ def nearest_twin(index: Index, row: int) -> list[int]:
     return np.argsort(-(index.vectors_ND @ index.vectors_ND[row]), kind="stable")[:3].tolist()
 
 
-@pytest.mark.filterwarnings("default")
 def test_lancedb_finds_what_we_find(folder: Path, index: Index, tmp_path: Path) -> None:
     lancedb = pytest.importorskip("lancedb")
     succeeds("export", folder, "--to", f"lancedb:{tmp_path / 'l'}", "--table", "clips")
@@ -97,7 +96,6 @@ def test_lancedb_finds_what_we_find(folder: Path, index: Index, tmp_path: Path) 
     )
 
 
-@pytest.mark.filterwarnings("default")
 def test_qdrant_finds_what_we_find(folder: Path, index: Index, tmp_path: Path) -> None:
     qdrant = pytest.importorskip("qdrant_client")
     succeeds("export", folder, "--to", f"qdrant:{tmp_path / 'q'}")
@@ -112,7 +110,6 @@ def test_qdrant_finds_what_we_find(folder: Path, index: Index, tmp_path: Path) -
     refused("export", folder, "--to", "qdrant:http://127.0.0.1:9", says=("127.0.0.1:9", "does it answer"))
 
 
-@pytest.mark.filterwarnings("default")
 def test_an_export_to_qdrant_that_breaks_off_leaves_nothing(
     index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +137,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.cleanup()
 
 
-@pytest.mark.filterwarnings("default")
 def test_pgvector_finds_what_we_find(folder: Path, index: Index, postgres: str) -> None:
     psycopg = pytest.importorskip("psycopg")
     succeeds("export", folder, "--to", f"pgvector:{postgres}", "--table", "clips")
@@ -155,7 +151,6 @@ def test_pgvector_finds_what_we_find(folder: Path, index: Index, postgres: str) 
     refused("export", folder, "--to", f"pgvector:{postgres}", "--table", "clips", says=("'clips' is there already",))
 
 
-@pytest.mark.filterwarnings("default")
 def test_a_server_that_does_not_answer(folder: Path, index: Index) -> None:
     pytest.importorskip("psycopg")
     refused("export", folder, "--to", "pgvector:postgresql://a:secret@127.0.0.1:9/b", says=("does it answer",))

@@ -3,7 +3,7 @@
 import fnmatch
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ class Rows:
     content_N: np.ndarray
     start_s: np.ndarray
     end_s: np.ndarray
+    contents: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, embeddings: Embeddings, content_hashes: Sequence[str] | None = None) -> "Rows":
@@ -41,8 +42,8 @@ class Rows:
         cls, paths: Sequence[str], labels: Sequence[str], hashes: Sequence[str], start_s: np.ndarray, end_s: np.ndarray
     ) -> "Rows":
         """Rows by their names: path, label and hash of the content of each."""
-        (path_N, different), (label_N, names), (content_N, _) = map(numbered, (paths, labels, hashes))
-        return cls(different, names, path_N, label_N, content_N, start_s, end_s)
+        (path_N, different), (label_N, names), (content_N, contents) = map(numbered, (paths, labels, hashes))
+        return cls(different, names, path_N, label_N, content_N, start_s, end_s, contents)
 
     def __len__(self) -> int:
         return len(self.path_N)

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -270,6 +271,10 @@ def _serve(line: Connection, work: Callable[..., Any], arguments: tuple[Any, ...
 def _begin(parent: int) -> None:
     """Ctrl-C is the parent's to handle; when the parent is killed, so is this process; a crash leaves no core file."""
     gc.freeze()  # else collecting writes to all that the fork shares with the parent, and copies it
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)  # its pool of threads does not outlive a fork: whoever waits for it waits for ever
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's, which raises
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
