@@ -18,16 +18,9 @@ from unreel.search.marks import joined_marks, load_marks, rows_within, save_mark
 from unreel.search.rows import Stretch
 
 
-@pytest.fixture(scope="session")
-def original(small_run: Path, motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("indexes") / "index"
-    succeeds("index", small_run, motion_set, "--out", out, "--hop-s", 0.2)
-    return out
-
-
 @pytest.fixture
-def folder(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "index"))
+def folder(motion_index: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(motion_index, tmp_path / "index"))
 
 
 def learned(*args: object) -> dict[str, Any]:
