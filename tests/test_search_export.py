@@ -119,8 +119,8 @@ def test_an_export_to_qdrant_that_breaks_off_leaves_nothing(
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server with pgvector, where pgserver is installed."""
     pgserver = pytest.importorskip("pgserver")
-    motion_index = Path("/var/tmp") / f"unreel-pg-{tmp_path_factory.getbasetemp().parent.name}"
-    server = pgserver.get_server(motion_index, cleanup_mode="delete")
+    folder = Path("/var/tmp") / f"unreel-pg-{tmp_path_factory.getbasetemp().parent.name}"
+    server = pgserver.get_server(folder, cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
 

@@ -4,6 +4,8 @@ import base64
 import csv
 import re
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ from unreel.search.index import Index, open_index
 from unreel.search.nearest import Nearest
 from unreel.search.sorting import Sorted, sort
 from unreel.video.file import probe, read
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +109,55 @@ def test_hdbscan_and_the_default_place(motion_index: Path, tmp_path: Path) -> No
     copy = Path(shutil.copytree(motion_index, tmp_path / "mine"))
     done = succeeds("cluster", copy, "--method", "hdbscan", "--least", 3, "--map", "tsne")
     assert "HDBSCAN" in done.out and (tmp_path / "mine-clusters" / "segments.csv").is_file()
+
+
+def test_an_index_named_by_a_dot_has_a_place_beside_it(
+    motion_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copytree(motion_index, tmp_path / "mine"))
+    monkeypatch.chdir(copy / "encoder")
+    succeeds("cluster", "..", "--count", 2)
+    shutil.rmtree(tmp_path / "mine-clusters")
+    monkeypatch.chdir(copy)
+    done = succeeds("cluster", ".", "--count", 2)
+    assert str(tmp_path / "mine-clusters" / "report.html") in done.out
+    assert (tmp_path / "mine-clusters" / "segments.csv").is_file() and not (copy / "clusters").exists()
+
+
+@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+@pytest.mark.parametrize("spared", [False, True])
+def test_previews_play_where_motion_is_not_spared(spared: bool, sorted_folder: Path) -> None:
+    """In a real browser that is told `prefers-reduced-motion`, or not."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(argument)
+    if spared:
+        options.add_argument("--force-prefers-reduced-motion")
+    driver = webdriver.Chrome(options, Service(DRIVER))
+    try:
+        driver.get(f"file://{sorted_folder / 'report.html'}")
+        ready = "return [...document.querySelectorAll('video')].every(v => v.readyState >= 1 && v.controls)"
+        assert driver.execute_script("return matchMedia('(prefers-reduced-motion: reduce)').matches") == spared
+        until(lambda: driver.execute_script(ready))
+        if not spared:
+            until(lambda: driver.execute_script("return document.querySelector('video').currentTime > 0"))
+        else:
+            time.sleep(1)
+            moved = "return [...document.querySelectorAll('video')].some(v => !v.paused || v.currentTime > 0)"
+            assert not driver.execute_script(moved)
+    finally:
+        driver.quit()
+
+
+def until(test: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not test():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_what_is_refused(motion_index: Path, tmp_path: Path) -> None:
