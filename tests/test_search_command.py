@@ -69,7 +69,9 @@ def test_a_moment_by_options_and_in_its_name_is_one_thing(motion_index: Path, vi
 
 def test_a_file_whose_name_looks_like_a_moment_is_a_file(motion_index: Path, video: Path, tmp_path: Path) -> None:
     odd = Path(shutil.copy(video, tmp_path / "a@1-2"))
-    assert hits_of(motion_index, odd, "--count", 2, "--own", "keep") == hits_of(motion_index, video, "--count", 2, "--own", "keep")
+    assert hits_of(motion_index, odd, "--count", 2, "--own", "keep") == hits_of(
+        motion_index, video, "--count", 2, "--own", "keep"
+    )
 
 
 def test_a_strip_of_a_videos_frames_is_that_video(motion_index: Path, index: Index, tmp_path: Path) -> None:
@@ -102,7 +104,9 @@ def by_hand(index: Index, squares: np.ndarray) -> np.ndarray:
     return (rgb_ND @ view_D) / (np.linalg.norm(rgb_ND, axis=1) * np.linalg.norm(view_D))
 
 
-def test_several_examples_and_counter_examples_are_one_question(motion_index: Path, index: Index, motion_set: Path) -> None:
+def test_several_examples_and_counter_examples_are_one_question(
+    motion_index: Path, index: Index, motion_set: Path
+) -> None:
     one, two, three = sorted(motion_set.rglob("*.mp4"))[:3]
     both = hits_of(motion_index, one, two, "--own", "video", "--count", 24)
     assert not {str(one), str(two)} & {hit["video"] for hit in both}

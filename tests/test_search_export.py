@@ -1,7 +1,11 @@
 """An index for other programs: every form read back by what it is for, or by its own reader where that is installed."""
 
+import contextlib
 import csv
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +14,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from commands import refused, succeeds
+from vectors import clips, grouped
 
+from unreel.api.exporting import LIBRARIES, export_index
 from unreel.errors import InputError
 from unreel.search import databases
 from unreel.search.databases import to_pgvector
 from unreel.search.embeddings import read, read_metadata
+from unreel.search.export import batches
 from unreel.search.index import Index, open_index
+from unreel.search.nearest import Nearest
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +48,24 @@ def test_numpy_rows_stand_beside_their_vectors(motion_index: Path, index: Index,
         rows = list(csv.DictReader(file))
     assert [int(row["row"]) for row in rows] == list(range(len(index.rows)))
     assert [row["video"] for row in rows] == [index.rows.path(n) for n in range(len(index.rows))]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a small disk of its own")
+@pytest.mark.parametrize("kind", ["numpy", "fiftyone"])
+def test_a_full_disk_is_told(kind: str, motion_index: Path, tmp_path: Path) -> None:
+    """A disk of 64 kB in a mount namespace of its own, where the system allows one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    alone = ["unshare", "-rm", "sh", "-c"]
+    mount = f"mount -t tmpfs -o size=64k none {disk}"
+    if shutil.which("unshare") is None or subprocess.run([*alone, mount], capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    export = f"{sys.executable} -m unreel export {motion_index} --to {kind}:{disk / 'n'}"
+    done = subprocess.run(
+        [*alone, f"{mount} && {export}; code=$?; ls -A {disk}; exit $code"], text=True, capture_output=True
+    )
+    assert done.returncode == 2 and done.stdout == "", done
+    assert "No space left" in done.stderr and "free space" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_fiftyone_gets_a_clip_per_row(motion_index: Path, index: Index, tmp_path: Path) -> None:
@@ -80,7 +106,13 @@ def test_lancedb_finds_what_we_find(motion_index: Path, index: Index, tmp_path: 
     scores = index.vectors_ND @ index.vectors_ND[9]
     np.testing.assert_allclose([scores[f["row"]] for f in found], scores[nearest_twin(index, 9)], atol=1e-6)
     refused(
-        "export", motion_index, "--to", f"lancedb:{tmp_path / 'l'}", "--table", "clips", says=("'clips' is there already",)
+        "export",
+        motion_index,
+        "--to",
+        f"lancedb:{tmp_path / 'l'}",
+        "--table",
+        "clips",
+        says=("'clips' is there already",),
     )
 
 
@@ -98,15 +130,29 @@ def test_qdrant_finds_what_we_find(motion_index: Path, index: Index, tmp_path: P
     refused("export", motion_index, "--to", "qdrant:http://127.0.0.1:9", says=("127.0.0.1:9", "does it answer"))
 
 
+def test_qdrant_is_handed_no_more_than_its_server_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """32 MB of JSON a call; rows of the widest network, two views of 2048 numbers each."""
+    qdrant = pytest.importorskip("qdrant_client")
+    vectors_ND, rows = grouped(600, 4096), clips(6, 100)
+    index = Index(tmp_path, {}, rows, vectors_ND, Nearest.build(vectors_ND))
+    monkeypatch.setattr("unreel.search.export.BATCH", 4096)
+    handed: list[int] = []
+
+    def upsert(_self: Any, _table: str, batch: Any) -> None:
+        handed.append(len(batch.model_dump_json()))
+
+    monkeypatch.setattr(qdrant.QdrantClient, "upsert", upsert)
+    databases.to_qdrant(index, str(tmp_path / "q"))
+    assert len(handed) > 1 and max(handed) < 32_000_000
+
+
 def test_an_export_to_qdrant_that_breaks_off_leaves_nothing(
     index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     qdrant = pytest.importorskip("qdrant_client")
 
-    def two(index: Index) -> Iterator[Any]:
-        from unreel.search.export import batches
-
-        yield next(batches(index))
+    def two(index: Index, most: int) -> Iterator[Any]:
+        yield next(batches(index, most))
         raise OSError("the line is cut")
 
     monkeypatch.setattr(databases, "batches", two)
@@ -136,7 +182,9 @@ def test_pgvector_finds_what_we_find(motion_index: Path, index: Index, postgres:
     scores = index.vectors_ND @ index.vectors_ND[9]
     np.testing.assert_allclose([f[2] for f in found], scores[nearest_twin(index, 9)], atol=1e-5)
     assert found[0][1] == index.rows.path(found[0][0])
-    refused("export", motion_index, "--to", f"pgvector:{postgres}", "--table", "clips", says=("'clips' is there already",))
+    refused(
+        "export", motion_index, "--to", f"pgvector:{postgres}", "--table", "clips", says=("'clips' is there already",)
+    )
 
 
 def test_a_server_that_does_not_answer(motion_index: Path, index: Index) -> None:
@@ -145,6 +193,113 @@ def test_a_server_that_does_not_answer(motion_index: Path, index: Index) -> None
     with pytest.raises(InputError) as told:
         to_pgvector(index, "postgresql://a:secret@127.0.0.1:9/b")
     assert "secret" not in str(told.value)
+
+
+@pytest.fixture(scope="session")
+def two_states(small_run: Path, motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A folder of six videos, and the same without the first three and with another."""
+    videos, out = sorted(motion_set.rglob("*.mp4")), tmp_path_factory.mktemp("states")
+    for name, shown in (("before", videos[:6]), ("after", videos[3:7])):
+        (out / name).mkdir()
+        for path in shown:
+            shutil.copy(path, out / name)
+    return out / "before", out / "after"
+
+
+@pytest.mark.parametrize("kind", ["lancedb", "qdrant", "pgvector"])
+def test_a_table_follows_its_index(
+    kind: str, two_states: tuple[Path, Path], small_run: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """`unreel index --to` again after files came and went: what is read there is what the index has."""
+    pytest.importorskip(LIBRARIES[kind][0])
+    place = request.getfixturevalue("postgres") if kind == "pgvector" else str(tmp_path / "db")
+    footage = tmp_path / "footage"
+    for state in two_states:
+        shutil.rmtree(footage, ignore_errors=True)
+        shutil.copytree(state, footage)
+        done = succeeds(
+            "index", small_run, footage, "--out", tmp_path / "i", "--to", f"{kind}:{place}", "--table", "mine"
+        )
+        index = open_index(tmp_path / "i")
+        assert f"{len(index.rows)} rows in the table 'mine'" in done.out and "secret" not in done.out
+        found = sorted(read_back(kind, place, "mine"))
+        assert [row[:2] for row in found] == [(n, index.rows.path(n)) for n in range(len(index.rows))]
+        vectors_ND = np.array([row[2] for row in found])
+        vectors_ND /= np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+        np.testing.assert_allclose(vectors_ND, index.vectors_ND, atol=1e-5)
+
+
+def read_back(kind: str, place: str, table: str) -> list[tuple[int, str, list[float]]]:
+    """Row, video and vector of each, in any order."""
+    if kind == "lancedb":
+        import lancedb
+
+        rows = lancedb.connect(place).open_table(table).to_arrow().to_pylist()
+        return [(row["row"], row["video"], row["vector"]) for row in rows]
+    if kind == "qdrant":
+        import qdrant_client
+
+        with contextlib.closing(qdrant_client.QdrantClient(path=place)) as client:
+            points, _ = client.scroll(table, limit=10_000, with_vectors=True)
+            return [(point.id, point.payload["video"], point.vector) for point in points]
+    import psycopg
+
+    with psycopg.connect(place) as connection:
+        rows = connection.execute(f"SELECT row, video, embedding::text FROM {table}").fetchall()
+        return [(row, video, json.loads(vector)) for row, video, vector in rows]
+
+
+@pytest.mark.parametrize("kind", ["lancedb", "qdrant", "pgvector"])
+@pytest.mark.parametrize("other", ["columns", "width"])
+def test_a_table_of_something_else_is_not_replaced(
+    kind: str, other: str, index: Index, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """One of other columns, and one that we made of narrower vectors."""
+    library = pytest.importorskip(LIBRARIES[kind][0])
+    place = request.getfixturevalue("postgres") if kind == "pgvector" else str(tmp_path / "db")
+    table = f"other_{other}"
+    if other == "width":
+        vectors_ND = grouped(30, 8)
+        narrow = Index(tmp_path, {}, clips(3, 10), vectors_ND, Nearest.build(vectors_ND))
+        export_index(narrow, f"{kind}:{place}", table)
+        assert export_index(narrow, f"{kind}:{place}", table, replace=True) == 30
+    elif kind == "lancedb":
+        library.connect(place).create_table(table, [{"row": 1, "vector": [1.0, 2.0]}])
+    elif kind == "qdrant":
+        size = library.models.VectorParams(size=index.vectors_ND.shape[1], distance=library.models.Distance.DOT)
+        with contextlib.closing(library.QdrantClient(path=place)) as client:
+            client.create_collection(table, vectors_config=size)
+            client.upsert(table, [library.models.PointStruct(id=1, vector=index.vectors_ND[0], payload={"name": "x"})])
+    else:
+        with library.connect(place) as connection:
+            connection.execute(f"CREATE TABLE {table} (row bigint, video text)")
+    with pytest.raises(InputError, match=f"'{table}' has other columns"):
+        export_index(index, f"{kind}:{place}", table, replace=True)
+    if other == "width":
+        assert len(read_back(kind, place, table)) == 30
+
+
+def test_a_broken_replacement_leaves_the_rows_of_before_in_postgres(
+    index: Index, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_index(index, f"pgvector:{postgres}", "whole")
+
+    def cut(index: Index) -> Iterator[Any]:
+        yield next(batches(index))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(databases, "batches", cut)
+    with pytest.raises(KeyboardInterrupt):
+        export_index(index, f"pgvector:{postgres}", "whole", replace=True)
+    assert len(read_back("pgvector", postgres, "whole")) == len(index.rows)
+
+
+def test_where_an_index_can_go_is_known_before_it_is_made(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
+    asked = ("index", small_run, motion_set, "--out", tmp_path / "i", "--to")
+    refused(*asked, "quadrant:x", says=("unknown form 'quadrant'", "Did you mean 'qdrant'"))
+    refused(*asked, "qdrant:", says=("says no place", "qdrant:PLACE"))
+    refused(*asked, f"numpy:{tmp_path / 'n'}", says=("written once", "unreel export INDEX --to numpy:PLACE"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_refused(motion_index: Path, tmp_path: Path) -> None:
@@ -169,3 +324,4 @@ def test_a_library_that_is_missing_is_named(
 
     monkeypatch.setattr(databases.importlib, "import_module", missing)
     refused("export", motion_index, "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))
+    refused("index", "run", "folder", "--out", "i", "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))

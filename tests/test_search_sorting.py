@@ -143,6 +143,7 @@ def test_previews_play_where_motion_is_not_spared(spared: bool, sorted_folder: P
         ready = "return [...document.querySelectorAll('video')].every(v => v.readyState >= 1 && v.controls)"
         assert driver.execute_script("return matchMedia('(prefers-reduced-motion: reduce)').matches") == spared
         until(lambda: driver.execute_script(ready))
+        driver.execute_script("document.querySelector('video').scrollIntoView()")
         if not spared:
             until(lambda: driver.execute_script("return document.querySelector('video').currentTime > 0"))
         else:
