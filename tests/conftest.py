@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import succeeds
 
+from unreel.search.index import Index, open_index
 from unreel.video.synth import make_set
 
 SMALL = {"backbone": "tiny", "size": 32, "num_frames": 8, "batch_size": 4, "workers": 0, "device": "cpu", "threads": 1}
@@ -38,3 +40,17 @@ def small_run(motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     out = tmp_path_factory.mktemp("runs") / "run"
     unreel.pretrain(motion_set / "train.txt", out=out, quiet=True, steps=8, monitor_epochs=1, log_steps=2, **SMALL)
     return out
+
+
+@pytest.fixture(scope="session")
+def motion_index(small_run: Path, motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of the 24 videos of `motion_set`, a clip every 0.2 seconds. Who writes into it takes a copy."""
+    out = tmp_path_factory.mktemp("indexes") / "index"
+    succeeds("index", small_run, motion_set, "--out", out, "--hop-s", 0.2)
+    return out
+
+
+@pytest.fixture(scope="session")
+def index(motion_index: Path) -> Index:
+    """`motion_index`, opened."""
+    return open_index(motion_index)

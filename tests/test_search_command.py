@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from commands import refused, succeeds
 from videos import encode
 
@@ -20,24 +21,11 @@ from unreel.errors import InputError
 from unreel.search.concept import Concept, Marks
 from unreel.search.example import seconds_of_clips
 from unreel.search.hits import HitOptions
-from unreel.search.index import Index, open_index
+from unreel.search.index import Index, open_index, query_encoder
 from unreel.search.rows import Filter, Stretch
 from unreel.video.clips import ClipSpec, clip_at, evenly_spread, every_frame, timeline
 from unreel.video.file import index_frames, probe, read
 from unreel.video.sliding import sliding_starts, spans_of
-
-
-@pytest.fixture(scope="session")
-def folder(small_run: Path, motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of the 24 videos of `motion_set`, a clip every 0.2 seconds."""
-    out = tmp_path_factory.mktemp("indexes") / "index"
-    succeeds("index", small_run, motion_set, "--out", out, "--hop-s", 0.2)
-    return out
-
-
-@pytest.fixture(scope="session")
-def index(folder: Path) -> Index:
-    return open_index(folder)
 
 
 @pytest.fixture(scope="session")
@@ -51,61 +39,79 @@ def hits_of(*args: object) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_clip_of_the_index_finds_itself(folder: Path, index: Index) -> None:
+def test_a_clip_of_the_index_finds_itself(motion_index: Path, index: Index) -> None:
     for row in (0, 17, len(index.rows) - 1):
         path, start_s, end_s = index.rows.path(row), index.rows.start_s[row], index.rows.end_s[row]
         asked = f"{path}@{start_s:.3f}-{end_s:.3f}"
-        first = hits_of(folder, asked, "--own", "keep", "--gap-s", -1, "--count", 3)[0]
+        first = hits_of(motion_index, asked, "--own", "keep", "--gap-s", -1, "--count", 3)[0]
         assert first["score"] > 0.9999 and row in first["rows"]
 
 
-def test_json_and_csv_say_the_same_as_the_library(folder: Path, index: Index, video: Path) -> None:
+def test_json_and_csv_say_the_same_as_the_library(motion_index: Path, index: Index, video: Path) -> None:
     expected = search(index, Question((Stretch(str(video)),), own="video"), HitOptions(5))
-    found = hits_of(folder, video, "--own", "video", "--count", 5)
+    found = hits_of(motion_index, video, "--own", "video", "--count", 5)
     assert [set(hit) for hit in found] == [{"video", "start_s", "end_s", "score", "rows", "alike"}] * 5
     assert [(h["video"], tuple(h["rows"])) for h in found] == [(h.path, h.rows) for h in expected]
     np.testing.assert_allclose([h["score"] for h in found], [h.score for h in expected], atol=1e-5)
-    text = succeeds("search", folder, video, "--own", "video", "--count", 5, "--csv").out
+    text = succeeds("search", motion_index, video, "--own", "video", "--count", 5, "--csv").out
     rows = list(csv.DictReader(io.StringIO(text)))
     assert list(rows[0]) == ["video", "start_s", "end_s", "score"]
     assert [(r["video"], float(r["start_s"])) for r in rows] == [(h["video"], h["start_s"]) for h in found]
-    table = succeeds("search", folder, video, "--own", "video", "--count", 5).out.splitlines()
+    table = succeeds("search", motion_index, video, "--own", "video", "--count", 5).out.splitlines()
     assert len(table) == 6 and all(line.endswith(hit["video"]) for line, hit in zip(table[1:], found, strict=True))
 
 
-def test_a_moment_by_options_and_in_its_name_is_one_thing(folder: Path, video: Path) -> None:
-    named = hits_of(folder, f"{video}@0.2-0.7", "--count", 4)
-    assert named == hits_of(folder, video, "--from", 0.2, "--to", 0.7, "--count", 4)
-    assert named != hits_of(folder, video, "--count", 4)
+def test_a_moment_by_options_and_in_its_name_is_one_thing(motion_index: Path, video: Path) -> None:
+    named = hits_of(motion_index, f"{video}@0.2-0.7", "--count", 4)
+    assert named == hits_of(motion_index, video, "--from", 0.2, "--to", 0.7, "--count", 4)
+    assert named != hits_of(motion_index, video, "--count", 4)
 
 
-def test_a_file_whose_name_looks_like_a_moment_is_a_file(folder: Path, video: Path, tmp_path: Path) -> None:
+def test_a_file_whose_name_looks_like_a_moment_is_a_file(motion_index: Path, video: Path, tmp_path: Path) -> None:
     odd = Path(shutil.copy(video, tmp_path / "a@1-2"))
-    assert hits_of(folder, odd, "--count", 2, "--own", "keep") == hits_of(folder, video, "--count", 2, "--own", "keep")
+    assert hits_of(motion_index, odd, "--count", 2, "--own", "keep") == hits_of(
+        motion_index, video, "--count", 2, "--own", "keep"
+    )
 
 
-def test_a_strip_of_a_videos_frames_is_that_video(folder: Path, index: Index, tmp_path: Path) -> None:
+def test_a_strip_of_a_videos_frames_is_that_video(motion_index: Path, index: Index, tmp_path: Path) -> None:
     """Eight frames side by side, as they were decoded, in a square each."""
     row = 12
     path, start_s = index.rows.path(row), index.rows.start_s[row]
-    info = probe(path)
-    first = round(start_s * info.fps)
+    first = round(start_s * probe(path).fps)
     frames = read(path, np.arange(first, first + 8), (48, 48))
     strip = tmp_path / "strip.png"
     cv2.imwrite(str(strip), np.concatenate(list(frames), axis=1)[..., ::-1])
-    found = hits_of(folder, strip, "--motion", 0, "--count", 1)
-    assert found[0]["score"] > 0.9
+    found = hits_of(motion_index, strip, "--motion", 0, "--count", 200, "--gap-s", -1)
+    assert found[0]["video"] == path and row in found[0]["rows"]
+    score_N = by_hand(index, frames)
+    np.testing.assert_allclose([hit["score"] for hit in found], [score_N[hit["rows"][0]] for hit in found], atol=1e-4)
     still = tmp_path / "still.png"
     cv2.imwrite(str(still), frames[0][..., ::-1])
-    assert hits_of(folder, still, "--count", 1)[0]["score"] < 1
+    score_N = by_hand(index, frames[:1])
+    found = hits_of(motion_index, still, "--motion", 0, "--count", 5, "--gap-s", -1)
+    np.testing.assert_allclose([hit["score"] for hit in found], [score_N[hit["rows"][0]] for hit in found], atol=1e-4)
 
 
-def test_several_examples_and_counter_examples_are_one_question(folder: Path, index: Index, motion_set: Path) -> None:
+def by_hand(index: Index, squares: np.ndarray) -> np.ndarray:
+    """Cosine (N,) of each row's appearance with that of a clip of these squares, each shown for as long."""
+    encoder = query_encoder(index)
+    span, (height, width) = encoder.spec.clip.span, encoder.spec.views.resize_hw
+    small = [cv2.resize(square, (width, height), interpolation=cv2.INTER_AREA) for square in squares]
+    clip = np.stack([small[t * len(small) // span] for t in range(span)])
+    view_D = encoder.features(torch.from_numpy(clip[None]))["rgb"].float().numpy()[0]
+    rgb_ND = index.vectors_ND[:, : len(view_D)]
+    return (rgb_ND @ view_D) / (np.linalg.norm(rgb_ND, axis=1) * np.linalg.norm(view_D))
+
+
+def test_several_examples_and_counter_examples_are_one_question(
+    motion_index: Path, index: Index, motion_set: Path
+) -> None:
     one, two, three = sorted(motion_set.rglob("*.mp4"))[:3]
-    both = hits_of(folder, one, two, "--own", "video", "--count", 24)
+    both = hits_of(motion_index, one, two, "--own", "video", "--count", 24)
     assert not {str(one), str(two)} & {hit["video"] for hit in both}
-    liked = {hit["video"]: hit["score"] for hit in hits_of(folder, one, "--own", "video", "--count", 24)}
-    without = hits_of(folder, one, "--unlike", three, "--own", "video", "--count", 24)
+    liked = {hit["video"]: hit["score"] for hit in hits_of(motion_index, one, "--own", "video", "--count", 24)}
+    without = hits_of(motion_index, one, "--unlike", three, "--own", "video", "--count", 24)
     less = {hit["video"]: hit["score"] for hit in without}
     assert less[str(three)] < liked[str(three)]
     question = Question((Stretch(str(one)),), (Stretch(str(three)),), own="video")
@@ -113,8 +119,8 @@ def test_several_examples_and_counter_examples_are_one_question(folder: Path, in
 
 
 @pytest.mark.parametrize("own, there", [("keep", True), ("clip", True), ("video", False)])
-def test_its_own_video_is_treated_as_asked(own: str, there: bool, folder: Path, video: Path) -> None:
-    found = hits_of(folder, f"{video}@0-0.3", "--own", own, "--gap-s", -1, "--count", 200)
+def test_its_own_video_is_treated_as_asked(own: str, there: bool, motion_index: Path, video: Path) -> None:
+    found = hits_of(motion_index, f"{video}@0-0.3", "--own", own, "--gap-s", -1, "--count", 200)
     mine = [hit for hit in found if hit["video"] == str(video)]
     assert bool(mine) == there
     if own == "clip":
@@ -133,20 +139,20 @@ def test_the_ends_of_the_slider_are_cosines_of_one_view(index: Index) -> None:
             assert math.isclose(hit.score, cosine, abs_tol=1e-4)
 
 
-def test_filters(folder: Path, index: Index, video: Path) -> None:
+def test_filters(motion_index: Path, index: Index, video: Path) -> None:
     label = index.rows.labels[1]
     of_label = {index.rows.path(n) for n in range(len(index.rows)) if index.rows.label_N[n] == 1}
-    found = hits_of(folder, video, "--label", label, "--own", "keep", "--count", 50)
+    found = hits_of(motion_index, video, "--label", label, "--own", "keep", "--count", 50)
     assert {hit["video"] for hit in found} == of_label
     name = Path(index.rows.paths[7]).name
-    found = hits_of(folder, video, "--path", f"*/{name}", "--own", "keep", "--count", 50)
+    found = hits_of(motion_index, video, "--path", f"*/{name}", "--own", "keep", "--count", 50)
     assert found and all(Path(hit["video"]).name == name for hit in found)
-    found = hits_of(folder, video, "--after", 0.5, "--gap-s", -1, "--count", 200)
+    found = hits_of(motion_index, video, "--after", 0.5, "--gap-s", -1, "--count", 200)
     assert found and all(hit["end_s"] > 0.5 for hit in found)
-    assert hits_of(folder, video, "--path", "nothing/like/it") == []
-    assert "no hits" in succeeds("search", folder, video, "--path", "nothing/like/it").out
-    refused("search", folder, video, "--label", "lable", says=("unknown label 'lable'", label))
-    refused("search", folder, video, "--after", 3, "--before", 2, says=("from 3 s to 2 s",))
+    assert hits_of(motion_index, video, "--path", "nothing/like/it") == []
+    assert "no hits" in succeeds("search", motion_index, video, "--path", "nothing/like/it").out
+    refused("search", motion_index, video, "--label", "lable", says=("unknown label 'lable'", label))
+    refused("search", motion_index, video, "--after", 3, "--before", 2, says=("from 3 s to 2 s",))
 
 
 def test_a_video_deleted_after_indexing_is_still_found_but_no_query(
@@ -165,22 +171,22 @@ def test_a_video_deleted_after_indexing_is_still_found_but_no_query(
     assert "report.html" in done.out
 
 
-def test_what_is_no_query(folder: Path, video: Path, tmp_path: Path) -> None:
+def test_what_is_no_query(motion_index: Path, video: Path, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
     (tmp_path / "broken.png").write_text("not a picture")
-    refused("search", folder, tmp_path / "text.mp4", says=("text.mp4", "no video to search with", "not a video"))
-    refused("search", folder, tmp_path / "broken.png", says=("broken.png", "no picture"))
-    refused("search", folder, tmp_path, says=(str(tmp_path), "no video to search with"))
-    refused("search", folder, tmp_path / "nowhere.mp4", says=("nowhere.mp4: no such file",))
-    refused("search", folder, f"{video}@0.5-0.5", says=("from 0.5 s to 0.5 s nothing is shown",))
-    refused("search", folder, video, "--from", 0.6, "--to", 0.2, says=("from 0.6 s to 0.2 s",))
-    refused("search", folder, f"{video}@99-100", says=("nothing begins at 99 s",))
-    refused("search", folder, video, "--from", -1, says=("-1",))
-    refused("search", folder, video, "--from", "nan", says=("nan",))
-    refused("search", folder, video, "--motion", 1.5, says=("between 0 and 1",))
-    refused("search", folder, video, "--count", 0, says=("--count",))
-    refused("search", folder, video, "--json", "--csv", says=("not both",))
-    refused("search", folder, says=("nothing to search with",))
+    refused("search", motion_index, tmp_path / "text.mp4", says=("text.mp4", "no video to search with", "not a video"))
+    refused("search", motion_index, tmp_path / "broken.png", says=("broken.png", "no picture"))
+    refused("search", motion_index, tmp_path, says=(str(tmp_path), "no video to search with"))
+    refused("search", motion_index, tmp_path / "nowhere.mp4", says=("nowhere.mp4: no such file",))
+    refused("search", motion_index, f"{video}@0.5-0.5", says=("from 0.5 s to 0.5 s nothing is shown",))
+    refused("search", motion_index, video, "--from", 0.6, "--to", 0.2, says=("from 0.6 s to 0.2 s",))
+    refused("search", motion_index, f"{video}@99-100", says=("nothing begins at 99 s",))
+    refused("search", motion_index, video, "--from", -1, says=("-1",))
+    refused("search", motion_index, video, "--from", "nan", says=("nan",))
+    refused("search", motion_index, video, "--motion", 1.5, says=("between 0 and 1",))
+    refused("search", motion_index, video, "--count", 0, says=("--count",))
+    refused("search", motion_index, video, "--json", "--csv", says=("not both",))
+    refused("search", motion_index, says=("nothing to search with",))
     refused("search", tmp_path / "nowhere", video, says=("no index there",))
 
 
@@ -193,9 +199,10 @@ def test_marks_that_do_not_fit_the_index(index: Index) -> None:
         make_concept(index, "../up", Marks((1,)))
 
 
-def test_a_concept_is_kept_with_its_index(folder: Path, index: Index) -> None:
+def test_a_concept_is_kept_with_its_index(motion_index: Path, tmp_path: Path) -> None:
+    index = open_index(shutil.copytree(motion_index, tmp_path / "mine"))
     made = make_concept(index, "first", Marks((1, 2), (30,)))
-    assert Concept.load(folder / "concepts" / "first.json", index.encoder_hash) == made
+    assert Concept.load(tmp_path / "mine" / "concepts" / "first.json", index.encoder_hash) == made
 
 
 @pytest.mark.parametrize(

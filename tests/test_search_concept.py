@@ -9,7 +9,7 @@ import pytest
 from vectors import grouped, unit
 
 from unreel.errors import DiskError, InputError
-from unreel.search.concept import Concept, Marks, learn, suggest
+from unreel.search.concept import Concept, Marks, _others, learn, suggest
 
 
 def kind(count: int = 800) -> tuple[np.ndarray, np.ndarray]:
@@ -103,6 +103,34 @@ def test_suggestions_are_uncertain_unlike_each_other_and_unmarked() -> None:
         taken.append(int(row))
 
 
+def test_suggestions_keep_to_what_is_allowed() -> None:
+    vectors, _ = kind()
+    marks = Marks((0, 8, 16), (1, 2, 3, 4))
+    concept, allowed_N = learn("kick", vectors, marks, "hash"), np.arange(800) % 5 == 3
+    rows = suggest(concept, vectors, marks, 6, allowed_N)
+    assert len(rows) == 6 and allowed_N[rows].all()
+    every = set(suggest(concept, vectors, marks, 800, allowed_N).tolist())
+    assert every == {n for n in range(800) if n % 5 == 3} - {*marks.yes, *marks.no}
+    assert suggest(concept, vectors, marks, 6, np.zeros(800, bool)).tolist() == []
+    with pytest.raises(InputError, match="row 800 is marked"):
+        suggest(concept, vectors, Marks((800,)))
+
+
+def test_others_are_drawn_evenly_from_what_is_not_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 rows of which 6 are marked: each of the 14 others comes as often, and none of them twice in a draw."""
+    monkeypatch.setattr("unreel.search.concept.OTHERS", 5)
+    marked, count_N = np.array([0, 7, 3, 19, 8, 4]), np.zeros(20, int)
+    for seed in range(2000):
+        taken = _others(20, marked, np.random.default_rng(seed))
+        assert len(set(taken.tolist())) == 5 and (np.diff(taken) > 0).all()
+        count_N[taken] += 1
+    assert not count_N[marked].any()
+    assert np.abs(np.delete(count_N, marked) - 2000 * 5 / 14).max() < 5 * (2000 * 5 / 14 * 9 / 14) ** 0.5
+    monkeypatch.setattr("unreel.search.concept.OTHERS", 99)
+    assert _others(9, np.array([2, 0, 8]), np.random.default_rng(0)).tolist() == [1, 3, 4, 5, 6, 7]
+    assert _others(2, np.array([1, 0]), np.random.default_rng(0)).tolist() == []
+
+
 def test_suggestions_end_where_all_is_marked() -> None:
     vectors, _ = kind(8)
     marks = Marks((0,), tuple(range(1, 6)))
@@ -173,6 +201,7 @@ def test_marks_that_make_no_sense_are_refused() -> None:
         (Marks((1, 2), (2,)), "row 2 is marked yes and no"),
         (Marks((10,)), "row 10 is marked, but there are 10 rows"),
         (Marks((1,), (-1,)), "row -1 is marked"),
+        (Marks((10**23,)), "row 10{23} is marked"),
         (Marks(tuple(range(10))), "every row is marked yes"),
     ):
         with pytest.raises(InputError, match=why):

@@ -10,24 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import refused, succeeds
+from vectors import clips
 
 from unreel.errors import InputError
+from unreel.search import marks
 from unreel.search.concept import Concept, Marks
 from unreel.search.index import open_index
 from unreel.search.marks import joined_marks, load_marks, rows_within, save_marks
 from unreel.search.rows import Stretch
 
 
-@pytest.fixture(scope="session")
-def original(small_run: Path, motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("indexes") / "index"
-    succeeds("index", small_run, motion_set, "--out", out, "--hop-s", 0.2)
-    return out
-
-
 @pytest.fixture
-def folder(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "index"))
+def folder(motion_index: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(motion_index, tmp_path / "index"))
 
 
 def learned(*args: object) -> dict[str, Any]:
@@ -83,6 +78,26 @@ def test_marks_outlast_a_new_indexing(folder: Path, small_run: Path, motion_set:
     assert found["marks"]["no"] == [] and found["marks"]["lost"] == 0
 
 
+def test_marks_follow_a_moved_file_and_leave_a_replaced_one(folder: Path, small_run: Path, motion_set: Path) -> None:
+    footage = folder.parent / "some"
+    footage.mkdir()
+    for n, path in enumerate(sorted(motion_set.rglob("*.mp4"))[:4]):
+        shutil.copy(path, footage / f"{n}.mp4")
+    out = folder.parent / "mine"
+    succeeds("index", small_run, footage, "--out", out, "--hop-s", 0.2)
+    before = open_index(out).rows
+    row_of = {Path(path).stem: int(np.flatnonzero(before.path_N == n)[1]) for n, path in enumerate(before.paths)}
+    learned(out, "spin", "--yes", row_of["0"], row_of["1"], "--no", row_of["2"])
+    shutil.move(footage / "0.mp4", footage / "renamed.mp4")
+    shutil.move(footage / "1.mp4", footage / "9.mp4")
+    shutil.copy(footage / "3.mp4", footage / "2.mp4")  # has the same seconds as what was marked no
+    succeeds("index", small_run, footage, "--out", out, "--hop-s", 0.2)
+    after, marks = open_index(out).rows, learned(out, "spin")["marks"]
+    places = {(Path(after.path(row)).name, float(after.start_s[row])) for row in marks["yes"]}
+    assert places == {(f"{name}.mp4", float(before.start_s[row_of[n]])) for n, name in (("0", "renamed"), ("1", "9"))}
+    assert marks["no"] == []
+
+
 def test_apply_to_an_index_and_to_its_files_finds_the_same(folder: Path, motion_set: Path) -> None:
     learned(folder, "spin", "--yes", 3, 4, "--no", 20, 40)
     concept = folder / "concepts" / "spin.json"
@@ -133,7 +148,11 @@ def test_what_is_refused(folder: Path, motion_set: Path, small: dict[str, Any], 
     refused("concept", folder, "a", "--yes", "/v/none.mp4@1-2", says=("/v/none.mp4 is not in the index",))
     path = open_index(folder).rows.path(0)
     refused("concept", folder, "a", "--yes", f"{path}@90-91", says=("no clip from 90 s to 91 s",))
-    refused("concept", folder, "../a", "--yes", 3, says=("no name for a concept",))
+    for name in ("../a", "a/b", ".a", "-", "a b", "a\0b", "视" * 34, "a" * 101, "", "a\n"):
+        refused("concept", folder, "--yes", 3, "--", name, says=("no name for a concept", "100 bytes at most"))
+    learned(folder, "视" * 33, "--yes", 3)
+    learned(folder, "2nd_hop-v1.3", "--yes", 3)
+    refused("concept", folder, "a", "--yes", "9" * 23, says=(f"row {'9' * 23}", "mark hits of this index"))
     refused("concept", folder, "a", "--yes", 3, "--next", 0, says=("--next",))
     refused("concept", folder, "a", "--yes", 3, "--above", 2, says=("between 0 and 1",))
     learned(folder, "a", "--yes", 3)
@@ -159,3 +178,27 @@ def test_marks_on_disk(folder: Path, tmp_path: Path) -> None:
     assert joined_marks(Marks((1, 2), (3,)), Marks((3,), (1,))) == Marks((2, 3), (1,))
     with pytest.raises(InputError, match="not in the index"):
         rows_within(rows, [Stretch("/nowhere.mp4", 0, 1)])
+
+
+def test_marks_of_copies_and_of_files_without_hashes(tmp_path: Path) -> None:
+    """Three videos, the first and the last of the same bytes; row 4 is the first clip of the last."""
+    rows = clips(3, 2, hashes=["x", "y", "x"])
+    save_marks(tmp_path / "m.csv", rows, Marks((4,), (2,)))
+    table = (tmp_path / "m.csv").read_text()
+    assert table.splitlines()[0] == "video,start_s,end_s,mark,content_hash" and "/v/2.mp4,0.000,1.000,yes,x" in table
+    assert load_marks(tmp_path / "m.csv", rows) == (Marks((4,), (2,)), 0)
+    without_last = clips(2, 2, hashes=["x", "y"])
+    assert load_marks(tmp_path / "m.csv", without_last) == (Marks((0,), (2,)), 0)
+    replaced = clips(3, 2, hashes=["a", "y", "b"])
+    assert load_marks(tmp_path / "m.csv", replaced) == (Marks((), (2,)), 1)
+    (tmp_path / "m.csv").write_text("\n".join(line.rpartition(",")[0] for line in table.splitlines()) + "\n")
+    assert load_marks(tmp_path / "m.csv", replaced) == (Marks((4,), (2,)), 0)
+
+
+def test_only_rows_of_what_is_marked_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, looked = clips(50, 4), list[int]()
+    save_marks(tmp_path / "m.csv", rows, Marks((9,), (41,)))
+    whole = marks._span
+    monkeypatch.setattr(marks, "_span", lambda rows, row: looked.append(row) or whole(rows, row))
+    assert load_marks(tmp_path / "m.csv", rows) == (Marks((9,), (41,)), 0)
+    assert set(looked) == {8, 9, 10, 11, 40, 41, 42, 43}

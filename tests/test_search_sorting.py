@@ -4,6 +4,8 @@ import base64
 import csv
 import re
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +23,13 @@ from unreel.search.nearest import Nearest
 from unreel.search.sorting import Sorted, sort
 from unreel.video.file import probe, read
 
-
-@pytest.fixture(scope="session")
-def folder(small_run: Path, motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("indexes") / "index"
-    succeeds("index", small_run, motion_set, "--out", out, "--hop-s", 0.2)
-    return out
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 @pytest.fixture(scope="session")
-def sorted_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sorted_folder(motion_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("clusters") / "out"
-    done = succeeds("cluster", folder, "--out", out, "--count", 3)
+    done = succeeds("cluster", motion_index, "--out", out, "--count", 3)
     assert "report.html" in done.out and [line.split()[0] for line in done.out.splitlines()[1:4]] == ["0", "1", "2"]
     return out
 
@@ -47,8 +44,8 @@ def made_up(videos: int = 6, per_video: int = 20) -> Index:
     return Index(Path("i"), {"encoder_hash": "e"}, rows, vectors_ND, Nearest.build(vectors_ND))
 
 
-def test_segments_are_all_rows_with_their_seconds(sorted_folder: Path, folder: Path) -> None:
-    index, segments = open_index(folder), table(sorted_folder / "segments.csv")
+def test_segments_are_all_rows_with_their_seconds(sorted_folder: Path, motion_index: Path) -> None:
+    index, segments = open_index(motion_index), table(sorted_folder / "segments.csv")
     assert list(segments[0]) == ["video", "start_s", "end_s", "cluster", "x", "y", "odd"]
     assert [s["video"] for s in segments] == [index.rows.path(n) for n in range(len(index.rows))]
     np.testing.assert_allclose([float(s["start_s"]) for s in segments], index.rows.start_s, atol=6e-4)
@@ -91,7 +88,7 @@ def test_a_copied_stretch_is_a_double(small_run: Path, motion_set: Path, tmp_pat
     assert "again.mp4" in page[page.index("<h2>Doubled") :]
 
 
-def test_the_page_plays_and_fetches_nothing(sorted_folder: Path, folder: Path) -> None:
+def test_the_page_plays_and_fetches_nothing(sorted_folder: Path, motion_index: Path) -> None:
     page = (sorted_folder / "report.html").read_text()
     assert page.count("<video ") == 3 and not re.search(r"(src|href)=\"(?!data:|#)", page)
     played = re.search(r'<video src="data:video/mp4;base64,([^"]+)"', page)
@@ -102,24 +99,74 @@ def test_the_page_plays_and_fetches_nothing(sorted_folder: Path, folder: Path) -
     assert "of 24 videos" in page
 
 
-def test_again_with_fewer_clusters_leaves_no_old_pictures(folder: Path, tmp_path: Path) -> None:
+def test_again_with_fewer_clusters_leaves_no_old_pictures(motion_index: Path, tmp_path: Path) -> None:
     for count in (4, 2):
-        succeeds("cluster", folder, "--out", tmp_path / "c", "--count", count)
+        succeeds("cluster", motion_index, "--out", tmp_path / "c", "--count", count)
     assert sorted(p.name for p in (tmp_path / "c" / "clusters").iterdir()) == ["0.jpg", "0.mp4", "1.jpg", "1.mp4"]
 
 
-def test_hdbscan_and_the_default_place(folder: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(folder, tmp_path / "mine"))
+def test_hdbscan_and_the_default_place(motion_index: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(motion_index, tmp_path / "mine"))
     done = succeeds("cluster", copy, "--method", "hdbscan", "--least", 3, "--map", "tsne")
     assert "HDBSCAN" in done.out and (tmp_path / "mine-clusters" / "segments.csv").is_file()
 
 
-def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_an_index_named_by_a_dot_has_a_place_beside_it(
+    motion_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copytree(motion_index, tmp_path / "mine"))
+    monkeypatch.chdir(copy / "encoder")
+    succeeds("cluster", "..", "--count", 2)
+    shutil.rmtree(tmp_path / "mine-clusters")
+    monkeypatch.chdir(copy)
+    done = succeeds("cluster", ".", "--count", 2)
+    assert str(tmp_path / "mine-clusters" / "report.html") in done.out
+    assert (tmp_path / "mine-clusters" / "segments.csv").is_file() and not (copy / "clusters").exists()
+
+
+@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+@pytest.mark.parametrize("spared", [False, True])
+def test_previews_play_where_motion_is_not_spared(spared: bool, sorted_folder: Path) -> None:
+    """In a real browser that is told `prefers-reduced-motion`, or not."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(argument)
+    if spared:
+        options.add_argument("--force-prefers-reduced-motion")
+    driver = webdriver.Chrome(options, Service(DRIVER))
+    try:
+        driver.get(f"file://{sorted_folder / 'report.html'}")
+        ready = "return [...document.querySelectorAll('video')].every(v => v.readyState >= 1 && v.controls)"
+        assert driver.execute_script("return matchMedia('(prefers-reduced-motion: reduce)').matches") == spared
+        until(lambda: driver.execute_script(ready))
+        driver.execute_script("document.querySelector('video').scrollIntoView()")
+        if not spared:
+            until(lambda: driver.execute_script("return document.querySelector('video').currentTime > 0"))
+        else:
+            time.sleep(1)
+            moved = "return [...document.querySelectorAll('video')].some(v => !v.paused || v.currentTime > 0)"
+            assert not driver.execute_script(moved)
+    finally:
+        driver.quit()
+
+
+def until(test: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not test():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_what_is_refused(motion_index: Path, tmp_path: Path) -> None:
     refused("cluster", tmp_path, says=(str(tmp_path),))
-    refused("cluster", folder, "--out", tmp_path / "c", "--count", 10_000, says=("10000 clusters",))
-    refused("cluster", folder, "--out", tmp_path / "c", "--doubled", 2, says=("--doubled",))
+    refused("cluster", motion_index, "--out", tmp_path / "c", "--count", 10_000, says=("10000 clusters",))
+    refused("cluster", motion_index, "--out", tmp_path / "c", "--doubled", 2, says=("--doubled",))
     (tmp_path / "file").write_text("")
-    refused("cluster", folder, "--out", tmp_path / "file", says=(str(tmp_path / "file"),))
+    refused("cluster", motion_index, "--out", tmp_path / "file", says=(str(tmp_path / "file"),))
 
 
 def test_examples_reach_from_the_centre_to_the_edge_and_are_of_different_videos() -> None:
@@ -182,9 +229,9 @@ def test_what_follows_in_words() -> None:
     assert next_words(1, np.array([[9, 2, 5], [0, 7, 0], [0, 0, 0]])) == ""
 
 
-def test_the_library_takes_an_open_index(folder: Path, tmp_path: Path) -> None:
+def test_the_library_takes_an_open_index(motion_index: Path, tmp_path: Path) -> None:
     seen = []
     found = cluster_index(
-        open_index(folder), tmp_path / "c", ClusterOptions(count=2), on_progress=lambda *n: seen.append(n)
+        open_index(motion_index), tmp_path / "c", ClusterOptions(count=2), on_progress=lambda *n: seen.append(n)
     )
     assert seen == [(1, 2), (2, 2)] and found.clusters.count == 2

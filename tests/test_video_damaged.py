@@ -279,6 +279,15 @@ def test_what_a_job_raises_is_raised_with_where_it_was(tmp_path: Path) -> None:
     assert "test_video_damaged.py" in raised.value.__notes__[0]
 
 
+def test_nothing_is_an_answer() -> None:
+    jobs = each_done(nothing, range(5), (), 2, lambda _: Limits())
+    assert list(jobs) == [(n, None) for n in range(5)]
+
+
+def nothing(_: int) -> None:
+    pass
+
+
 def test_no_process_is_left_over(tmp_path: Path) -> None:
     others = children()
     jobs = each_done(squared, range(1000), ({},), 2, lambda _: Limits())

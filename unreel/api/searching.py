@@ -1,6 +1,7 @@
 """Asking an index: examples in, hits with their seconds out; a few marks in, a concept out."""
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from unreel.video.addresses import is_piece
 from unreel.video.packed import content_hash
 
 CONCEPTS = "concepts"  # of an index
+MOST_BYTES = 100  # of a concept's name: file systems end at 255, endings and the index's own files want some
 MOTION = {"rgb": 0, "residual": 1, "flow-u": 1, "flow-v": 1}  # which end of the slider a view stands at
 
 
@@ -123,6 +125,10 @@ def make_concept(index: str | Path | Index, name: str, marks: Marks) -> Concept:
 
 
 def require_name(name: str) -> None:
-    """Raise InputError for what is no name of a file."""
-    if not name or Path(name).name != name or name.startswith("."):
-        raise InputError(f"'{name}' is no name for a concept; use letters, digits and dashes")
+    """Raise InputError for what is no name of a file anywhere."""
+    if not re.fullmatch(r"\w[\w.-]*", name) or len(name.encode()) > MOST_BYTES:
+        shown = ascii(name[:40])[1:-1] + ("..." if len(name) > 40 else "")
+        raise InputError(
+            f"'{shown}' is no name for a concept; it begins with a letter or digit, goes on with these, dashes, dots "
+            f"and underscores, and has {MOST_BYTES} bytes at most"
+        )

@@ -12,6 +12,7 @@ from unreel.report.neighbours import Tile, strip_of, tile
 from unreel.search.clusters import ClusterOptions
 from unreel.search.index import Index, open_index
 from unreel.search.sorting import Sorted, sort, write_tables
+from unreel.video.processes import Ended, alone
 from unreel.video.summary import shown
 
 EXAMPLES, SHOWN_ODD, SHOWN_DOUBLES = 9, 12, 12
@@ -98,6 +99,7 @@ def picture(index: Index, row: int, score: float) -> Tile:
     """A strip of frames of a row, with its score."""
     path, start_s, end_s = moment(index, row)
     where = {"path": path, "start_s": start_s, "end_s": end_s}
-    made = tile(where, "", strip_of(where))
+    frames = alone(strip_of, where)
+    made = tile(where, "", [] if isinstance(frames, Ended) else frames)
     made.name, made.score = f"{shown(Path(path).name)} at {int(start_s) // 60}:{start_s % 60:04.1f}", score
     return made

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +50,8 @@ def cluster_command(args: list[str]) -> int:
     from unreel.api.sorting import cluster_index
     from unreel.search.clusters import ClusterOptions
 
-    out = given.out or given.index.with_name(f"{given.index.resolve().name}-clusters")
+    index = Path(os.path.abspath(given.index))  # "." has no name
+    out = given.out or index.parent / f"{index.name}-clusters"
     options = ClusterOptions(given.method, given.count, given.least)
     with progress("pictures") as advance:
         found = cluster_index(given.index, out, options, given.layout, given.doubled or None, advance)

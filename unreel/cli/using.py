@@ -75,22 +75,32 @@ class IndexArgs:
     """Seconds from one clip to the next; 0 means half a clip."""
     devices: int = 1
     """Processes. torchrun and SLURM say it for themselves."""
+    to: str = ""
+    """Bring a database's table up to date too: lancedb:PATH, qdrant:URL or pgvector:DSN, as in `unreel export`."""
+    table: str = "unreel"
+    """Its name. A table that is there must be of this index: its rows are replaced, others refused."""
     allow_import: bool = False
     """Import, and so run, the network of your own that the checkpoint names."""
 
 
 def index_command(args: list[str]) -> int:
     given = parse(IndexArgs, args, "index")
+    from unreel.api.exporting import export_index, require_database
     from unreel.api.storing import Labour
     from unreel.api.using import fill_index
     from unreel.search.clip_choice import EveryMoment
 
+    if given.to:
+        require_database(given.to)
     choice = EveryMoment(given.length_s, given.hop_s)
     labour = Labour(given.devices, given.allow_import, progress)
     found, said = fill_index(given.run, given.source, given.out, choice, labour)
     stored(given.out, found)
     if said:
         print(f"{given.out}: {said}")
+    if given.to and found.rank == 0:
+        rows = export_index(given.out, given.to, given.table, replace=True)
+        print(f"{given.to.partition(':')[0]}: {rows} rows in the table '{given.table}'")
     return 0
 
 

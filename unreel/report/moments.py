@@ -10,6 +10,7 @@ import numpy as np
 
 from unreel.errors import DiskError, VideoError
 from unreel.video.file import index_frames, probe, read, write
+from unreel.video.processes import Limits, each_done
 
 HEIGHT, WIDTH = 108, 144
 ACROSS, SHEET_FRAMES = 3, 6  # previews side by side; frames of each moment on a contact sheet
@@ -76,7 +77,8 @@ def tiled(pictures: Sequence[np.ndarray], across: int) -> np.ndarray:
 
 def write_moments(moments: Sequence[Moment], stem: Path) -> int:
     """STEM.jpg, the contact sheet, and STEM.mp4, the preview, of those that can be read; how many. Raises DiskError."""
-    shown = [frames for frames in map(frames_of, moments) if frames is not None]
+    found = each_done(frames_of, moments, (), 1, lambda moment: Limits().reading(moment.path))
+    shown = [frames for _, frames in found if isinstance(frames, np.ndarray)]
     if shown:
         good, data = cv2.imencode(".jpg", sheet(shown)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
         assert good

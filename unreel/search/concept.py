@@ -110,34 +110,48 @@ def _weights(num_yes: int, num_no: int, num_others: int) -> np.ndarray:
 
 
 def _rows(vectors_ND: np.ndarray, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
-    yes, no = np.unique(np.array(marks.yes, np.int64)), np.unique(np.array(marks.no, np.int64))
-    if not len(yes):
+    if not marks.yes:
         raise InputError("a concept needs at least one hit marked yes")
-    both = np.intersect1d(yes, no)
-    if len(both):
-        raise InputError(f"row {both[0]} is marked yes and no; take one mark away")
-    outside = [row for row in np.r_[yes, no] if not 0 <= row < len(vectors_ND)]
+    both = set(marks.yes) & set(marks.no)
+    if both:
+        raise InputError(f"row {min(both)} is marked yes and no; take one mark away")
+    _require_rows(len(vectors_ND), marks)
+    return np.unique(np.array(marks.yes, np.int64)), np.unique(np.array(marks.no, np.int64))
+
+
+def _require_rows(count: int, marks: Marks) -> None:
+    outside = [row for row in (*marks.yes, *marks.no) if not 0 <= row < count]
     if outside:
-        raise InputError(f"row {outside[0]} is marked, but there are {len(vectors_ND)} rows; mark hits of this index")
-    return yes, no
+        raise InputError(f"row {outside[0]} is marked, but there are {count} rows; mark hits of this index")
 
 
 def _others(count: int, marked: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Rows drawn from all that are not marked."""
-    left = np.setdiff1d(np.arange(count), marked)
-    return np.sort(rng.choice(left, min(OTHERS, len(left)), replace=False))
+    """Rows drawn from all that are not marked, in their order, without a list of these: it would be as long as all.
+
+    The n-th unmarked row lies as many rows further on as marked ones come before it.
+    """
+    marked = np.sort(marked)
+    left = count - len(marked)
+    nth = np.sort(rng.choice(left, min(OTHERS, left), replace=False)) if left else np.zeros(0, np.int64)
+    return nth + np.searchsorted(marked - np.arange(len(marked)), nth, side="right")
 
 
-def suggest(concept: Concept, vectors_ND: np.ndarray, marks: Marks, count: int = 10) -> np.ndarray:
-    """Which rows to mark next, int64: of the rows nearest to the border those that are least alike.
+def suggest(
+    concept: Concept, vectors_ND: np.ndarray, marks: Marks, count: int = 10, allowed_N: np.ndarray | None = None
+) -> np.ndarray:
+    """Which rows to mark next, int64, of those allowed: of the rows nearest to the border those that are least alike.
 
     Ten times as many uncertain rows are taken, then one after the other the farthest from all that is marked or chosen.
     Source: Lewis and Gale 1994 (uncertainty sampling); Sener and Savarese 2018 (greedy k-centres).
     """
+    _require_rows(len(vectors_ND), marks)
     marked = np.array(sorted({*marks.yes, *marks.no}), np.int64)
     doubt_N = np.abs(concept.scores(vectors_ND) - 0.5)
     doubt_N[marked] = np.inf
-    pool = np.argsort(doubt_N, kind="stable")[: min(UNCERTAIN_PER_SUGGESTION * count, len(doubt_N) - len(marked))]
+    if allowed_N is not None:
+        doubt_N[~allowed_N] = np.inf
+    unmarked = int(np.isfinite(doubt_N).sum())
+    pool = np.argsort(doubt_N, kind="stable")[: min(UNCERTAIN_PER_SUGGESTION * count, unmarked)]
     pool_PD = np.asarray(vectors_ND[pool], np.float32)
     near_P = (pool_PD @ np.asarray(vectors_ND[marked], np.float32).T).max(axis=1, initial=-np.inf)
     chosen: list[int] = []

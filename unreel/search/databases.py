@@ -1,4 +1,7 @@
-"""An index as a table of a vector database, for those who outgrow one machine. Row N of the index is row N there."""
+"""An index as a table of a vector database, for those who outgrow one machine. Row N of the index is row N there.
+
+A table that is there already is left alone, unless it shall be replaced and looks like one that was made here.
+"""
 
 import contextlib
 import importlib
@@ -12,62 +15,89 @@ from unreel.errors import InputError
 from unreel.search.export import batches
 from unreel.search.index import Index
 
+POINTS = 256  # a call to Qdrant: JSON, of which its server takes 32 MB at most
+NAMES = ("row", "video", "start_s", "end_s", "label")
 
-def to_lancedb(index: Index, place: str, table: str = "unreel") -> None:
+
+def to_lancedb(index: Index, place: str, table: str = "unreel", replace: bool = False) -> None:
     """A LanceDB table in the folder or address `place`: row, video, start_s, end_s, label, vector."""
     lancedb = needed("lancedb", "lancedb")
+    types = (pa.int64(), pa.string(), pa.float64(), pa.float64(), pa.string())
     dim = index.vectors_ND.shape[1]
-    names = [("row", pa.int64()), ("video", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64())]
-    schema = pa.schema([*names, ("label", pa.string()), ("vector", pa.list_(pa.float32(), dim))])
+    schema = pa.schema([*zip(NAMES, types, strict=True), ("vector", pa.list_(pa.float32(), dim))])
 
     def filled() -> Iterator[pa.RecordBatch]:
         for _, said, vectors_nD in batches(index):
-            columns = [pa.array([who[name] for who in said], schema.field(name).type) for name in said[0]]
+            columns = [pa.array([who[name] for who in said], schema.field(name).type) for name in NAMES]
             flat = pa.array(np.ascontiguousarray(vectors_nD).ravel())
             yield pa.RecordBatch.from_arrays([*columns, pa.FixedSizeListArray.from_arrays(flat, dim)], schema=schema)
 
     with told(place, OSError, RuntimeError, ValueError):
         database = lancedb.connect(place)
-        if table in database.list_tables().tables:
-            raise there_already(place, table)
-        database.create_table(table, data=filled(), schema=schema)
+        there = table in database.list_tables().tables
+        if there:
+            require_ours(place, table, replace, database.open_table(table).schema == schema)
+        database.create_table(table, data=filled(), schema=schema, mode="overwrite" if there else "create")
 
 
-def to_qdrant(index: Index, place: str, table: str = "unreel") -> None:
+def to_qdrant(index: Index, place: str, table: str = "unreel", replace: bool = False) -> None:
     """A Qdrant collection on the server at http(s)://..., or in a folder (its local mode); point N is row N.
 
-    It is taken away again when not all rows arrive.
+    A new one is taken away again when not all rows arrive. One that is replaced keeps its settings: points are
+    overwritten, then those beyond the last row leave.
     """
     qdrant = needed("qdrant_client", "qdrant-client")
-    remote = place.startswith(("http://", "https://"))
+    where = {"url": place} if place.startswith(("http://", "https://")) else {"path": place}
     models, failures = qdrant.models, needed("qdrant_client.http.exceptions", "qdrant-client")
+    params = models.VectorParams(size=index.vectors_ND.shape[1], distance=models.Distance.DOT)
     with told(place, OSError, RuntimeError, ValueError, failures.ApiException):
-        client = qdrant.QdrantClient(url=place) if remote else qdrant.QdrantClient(path=place)
+        client = qdrant.QdrantClient(**where, check_compatibility=False)  # a thread that asks for the version
         with contextlib.closing(client):
-            if client.collection_exists(table):
-                raise there_already(place, table)
-            params = models.VectorParams(size=index.vectors_ND.shape[1], distance=models.Distance.DOT)
-            client.create_collection(table, vectors_config=params)
+            there = client.collection_exists(table)
+            if there:
+                require_ours(place, table, replace, _is_ours(client, table, params))
+            else:
+                client.create_collection(table, vectors_config=params)
             try:
-                for first, said, vectors_nD in batches(index):
+                for first, said, vectors_nD in batches(index, POINTS):
                     ids = list(range(first, first + len(said)))
                     client.upsert(table, models.Batch(ids=ids, vectors=vectors_nD.tolist(), payloads=said))
             except BaseException:
-                client.delete_collection(table)
+                if not there:
+                    client.delete_collection(table)
                 raise
+            beyond = models.FieldCondition(key="row", range=models.Range(gte=len(index.rows)))
+            client.delete(table, models.FilterSelector(filter=models.Filter(must=[beyond])))
 
 
-def to_pgvector(index: Index, place: str, table: str = "unreel") -> None:
-    """A table of a PostgreSQL server with pgvector: row, video, start_s, end_s, label, embedding; all rows or none."""
+def _is_ours(client: Any, table: str, params: Any) -> bool:
+    """Has a collection vectors as ours and, where it has a point, what we say of one?"""
+    found = client.get_collection(table).config.params.vectors
+    some, _ = client.scroll(table, limit=1)
+    alike = (getattr(found, "size", None), getattr(found, "distance", None)) == (params.size, params.distance)
+    return alike and all(set(point.payload) == set(NAMES) for point in some)
+
+
+def to_pgvector(index: Index, place: str, table: str = "unreel", replace: bool = False) -> None:
+    """A table of a PostgreSQL server with pgvector: row, video, start_s, end_s, label, embedding; all rows or none.
+
+    One that is replaced is emptied and filled in one transaction: its indexes stay, and who reads sees the old rows
+    until the new ones are all there.
+    """
     psycopg, sql = needed("psycopg", "psycopg[binary]"), needed("psycopg.sql", "psycopg[binary]")
-    name, dim = sql.Identifier(table), sql.SQL(str(index.vectors_ND.shape[1]))
-    columns = "row bigint PRIMARY KEY, video text, start_s float8, end_s float8, label text, embedding vector"
+    name, types = sql.Identifier(table), ("bigint", "text", "double precision", "double precision", "text")
+    columns = [*zip(NAMES, types, strict=True), ("embedding", f"vector({index.vectors_ND.shape[1]})")]
     with told("the PostgreSQL server", psycopg.Error), psycopg.connect(place) as connection:
         cursor = connection.cursor()
         cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        if cursor.execute("SELECT 1 FROM pg_tables WHERE tablename = %s", (table,)).fetchone():
-            raise there_already("the PostgreSQL server", table)
-        cursor.execute(sql.SQL("CREATE TABLE {} (" + columns + "({}))").format(name, dim))
+        there = "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attnum > 0 "
+        there += "AND NOT attisdropped AND attrelid = to_regclass(quote_ident(%s)) ORDER BY attnum"
+        if found := cursor.execute(there, (table,)).fetchall():
+            require_ours("the PostgreSQL server", table, replace, found == columns)
+            cursor.execute(sql.SQL("DELETE FROM {}").format(name))
+        else:
+            spelled = ", ".join(" ".join(column) for column in columns)
+            cursor.execute(sql.SQL("CREATE TABLE {} (" + spelled + ", PRIMARY KEY (row))").format(name))
         with cursor.copy(sql.SQL("COPY {} FROM STDIN").format(name)) as copy:
             for _, said, vectors_nD in batches(index):
                 for who, vector_D in zip(said, vectors_nD, strict=True):
@@ -82,8 +112,15 @@ def needed(module: str, package: str) -> Any:
         raise InputError(f"this needs {package}, which is not installed ({error}): pip install '{package}'") from error
 
 
-def there_already(place: str, table: str) -> InputError:
-    return InputError(f"{place}: a table '{table}' is there already; nothing was changed. Choose another --table")
+def require_ours(place: str, table: str, replace: bool, ours: bool) -> None:
+    """Raise InputError for a table that is there, unless it shall be replaced and has the columns that ours has."""
+    if not replace:
+        raise InputError(f"{place}: a table '{table}' is there already; nothing was changed. Choose another --table")
+    if not ours:
+        raise InputError(
+            f"{place}: the table '{table}' has other columns than unreel's for this index, or vectors of another "
+            "width; nothing was changed. Choose another --table"
+        )
 
 
 @contextlib.contextmanager

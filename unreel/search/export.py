@@ -18,10 +18,11 @@ from unreel.search.vectors import blocks
 BATCH = 4096  # rows handed over at a time
 
 
-def batches(index: Index) -> Iterator[tuple[int, list[dict[str, Any]], np.ndarray]]:
-    """First row, what is said of each row, and their vectors (n, D), BATCH rows at a time."""
-    for first in range(0, len(index.rows), BATCH):
-        row_n = np.arange(first, min(first + BATCH, len(index.rows)))
+def batches(index: Index, most: int | None = None) -> Iterator[tuple[int, list[dict[str, Any]], np.ndarray]]:
+    """First row, what is said of each row, and their vectors (n, D), so many rows at a time, else BATCH."""
+    most = most or BATCH
+    for first in range(0, len(index.rows), most):
+        row_n = np.arange(first, min(first + most, len(index.rows)))
         yield first, [described(index, int(row)) for row in row_n], index.vectors(row_n)
 
 
@@ -62,14 +63,20 @@ def to_numpy(index: Index, place: Path) -> None:
     """A folder of vectors.npy, float32 (N, D), and rows.csv, which says whose row each is."""
 
     def fill(folder: Path) -> None:
-        out_ND = np.lib.format.open_memmap(folder / "vectors.npy", "w+", np.float32, index.vectors_ND.shape)
-        for first, block in blocks(index.vectors_ND):
-            out_ND[first : first + len(block)] = block
-        out_ND.flush()
+        write_npy(index.vectors_ND, folder / "vectors.npy")
         names = ["row", "video", "start_s", "end_s", "label"]
         write_csv(folder / "rows.csv", names, (list(who.values()) for _, said, _ in batches(index) for who in said))
 
     whole_folder(place, fill)
+
+
+def write_npy(vectors_ND: np.ndarray, path: Path) -> None:
+    """Vectors float32 (N, D) as NumPy's file. A full disk raises OSError here; a map of the file would die of it."""
+    about = {"descr": "<f4", "fortran_order": False, "shape": vectors_ND.shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_2_0(file, about)
+        for _, block in blocks(vectors_ND):
+            file.write(block.astype("<f4", copy=False).data)
 
 
 def whole_folder(folder: Path, fill: Callable[[Path], None]) -> None:

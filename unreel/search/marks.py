@@ -1,6 +1,8 @@
 """What was marked for a concept, kept as moments rather than row numbers, which a new indexing changes.
 
-INDEX/concepts/NAME.csv    video, start_s, end_s, mark (yes or no)
+INDEX/concepts/NAME.csv    video, start_s, end_s, mark (yes or no), content_hash
+
+A moment is known by the content of its file, so marks follow a file that was moved and leave one that was replaced.
 """
 
 import csv
@@ -14,38 +16,63 @@ from unreel.search.concept import Marks
 from unreel.search.rows import Rows, Stretch
 from unreel.search.sorting import write_csv
 
-COLUMNS = ("video", "start_s", "end_s", "mark")
+COLUMNS = ("video", "start_s", "end_s", "mark", "content_hash")
+Key = tuple[str, str, str, str]  # path, content hash, start_s, end_s; a path or a hash may be left open with ""
 
 
 def save_marks(path: Path, rows: Rows, marks: Marks) -> None:
     """Whole or not at all. Raises DiskError."""
     marked = [(row, name) for name, row_n in (("yes", marks.yes), ("no", marks.no)) for row in sorted(set(row_n))]
-    table = ([rows.path(r), f"{rows.start_s[r]:.3f}", f"{rows.end_s[r]:.3f}", name] for r, name in marked)
+    table = ([rows.path(r), *_span(rows, r), name, rows.contents[rows.content_N[r]]] for r, name in marked)
     write_csv(path, COLUMNS, table)
 
 
 def load_marks(path: Path, rows: Rows) -> tuple[Marks, int]:
     """The marks of a concept as rows, and how many are of moments that the index no longer has.
 
-    None where there is no such file. Raises InputError for one that is damaged.
+    None where there is no such file. One without hashes, as they were at first, goes by paths. Raises InputError for
+    one that is damaged.
     """
     if not path.is_file():
         return Marks(()), 0
-    row_of = {(rows.path(n), f"{rows.start_s[n]:.3f}", f"{rows.end_s[n]:.3f}"): n for n in range(len(rows))}
-    found: dict[str, list[int]] = {"yes": [], "no": []}
-    lost = 0
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            for line in csv.DictReader(file):
-                row = row_of.get((line["video"], line["start_s"], line["end_s"]))
-                into = found[line["mark"]]
-                if row is None:
-                    lost += 1
-                else:
-                    into.append(row)
-    except (OSError, KeyError, csv.Error) as error:
+            lines = [(_keys(line), ("no", "yes").index(line["mark"])) for line in csv.DictReader(file)]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: the marks can't be read ({error}); put it right, or begin with --forget") from error
-    return Marks(tuple(found["yes"]), tuple(found["no"])), lost
+    row_of = _rows_by_key(rows, [key for keys, _ in lines for key in keys])
+    said: dict[int, int] = {}
+    lost = 0
+    for keys, is_yes in lines:
+        row = next((row_of[key] for key in keys if key in row_of), None)
+        if row is None:
+            lost += 1
+        else:
+            said[row] = is_yes
+    return Marks(*(tuple(row for row, is_yes in said.items() if is_yes == kind) for kind in (1, 0))), lost
+
+
+def _keys(line: dict[str, str]) -> tuple[Key, ...]:
+    """By what a marked moment is looked up, one after the other: in its file, else in any file of the same content."""
+    path, hash_, span = line["video"], line.get("content_hash") or "", (line["start_s"], line["end_s"])
+    return ((path, hash_, *span), ("", hash_, *span)) if hash_ else ((path, "", *span),)
+
+
+def _rows_by_key(rows: Rows, keys: Sequence[Key]) -> dict[Key, int]:
+    """The first row of each key that one has; only rows of files and contents that are named are looked at."""
+    paths, hashes = {key[0] for key in keys}, {key[1] for key in keys}
+    path_n = [n for n, path in enumerate(rows.paths) if path in paths]
+    content_n = [n for n, hash_ in enumerate(rows.contents) if hash_ in hashes]
+    row_of: dict[Key, int] = {}
+    for row in np.flatnonzero(np.isin(rows.path_N, path_n) | np.isin(rows.content_N, content_n)).tolist():
+        path, hash_ = rows.path(row), rows.contents[rows.content_N[row]]
+        for who in ((path, hash_), ("", hash_), (path, "")):
+            row_of.setdefault((*who, *_span(rows, row)), row)
+    return row_of
+
+
+def _span(rows: Rows, row: int) -> tuple[str, str]:
+    return f"{rows.start_s[row]:.3f}", f"{rows.end_s[row]:.3f}"
 
 
 def joined_marks(old: Marks, new: Marks) -> Marks:

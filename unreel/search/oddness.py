@@ -11,27 +11,25 @@ from unreel.search.vectors import blocks
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Scores float32 and rows int64 (N, K) of the nearest of each row, best first, without what is its own.
+    """Scores float32 and rows int64 (N, K) of the nearest of each row in other videos, best first.
 
-    Its own are the row itself and clips of its video less than `apart_s` away. Where fewer than K others were found,
-    the row is -1 and the score that of the last that was looked at: no other is nearer than that.
+    Where fewer than K were found, the row is -1 and the score that of the last that was looked at: no other is nearer
+    than that.
     """
 
     score_NK: np.ndarray
     row_NK: np.ndarray
 
 
-def neighbours(
-    nearest: Nearest, vectors_ND: np.ndarray, rows: Rows, k: int = 10, apart_s: float = np.inf
-) -> Neighbours:
-    """The `k` nearest of each row elsewhere: in other videos, and in its own from `apart_s` seconds away.
+def neighbours(nearest: Nearest, vectors_ND: np.ndarray, rows: Rows, k: int = 10) -> Neighbours:
+    """The `k` nearest of each row in other videos: a video is like itself, one of a camera that stands still all day.
 
-    What is its own is left out of 3k + 32 nearest; a video with more clips alike leaves gaps (see `Neighbours`).
+    Rows of its own video are left out of 3k + 32 nearest; a video with more clips alike leaves gaps (see `Neighbours`).
     """
     scores, found = [], []
     for start, block in blocks(vectors_ND):
         score_nK, row_nK = nearest.search(block, 3 * k + 32)
-        own_nK = _own(rows, np.arange(start, start + len(block))[:, None], row_nK, apart_s)
+        own_nK = rows.path_N[row_nK] == rows.path_N[start : start + len(block), None]
         order_nK = np.argsort(own_nK, axis=1, kind="stable")[:, :k]
         gap_nK = np.take_along_axis(own_nK, order_nK, axis=1)
         row_nK = np.where(gap_nK, -1, np.take_along_axis(row_nK, order_nK, axis=1))
@@ -40,14 +38,8 @@ def neighbours(
     return Neighbours(np.concatenate(scores), np.concatenate(found))
 
 
-def _own(rows: Rows, row_N1: np.ndarray, other_NK: np.ndarray, apart_s: float) -> np.ndarray:
-    """Is the other row the row itself, or of its video and less than `apart_s` seconds between them? bool (N, K)"""
-    between_NK = np.maximum(rows.start_s[other_NK] - rows.end_s[row_N1], rows.start_s[row_N1] - rows.end_s[other_NK])
-    return (row_N1 == other_NK) | ((rows.path_N[row_N1] == rows.path_N[other_NK]) & (between_NK < apart_s))
-
-
 def oddness(found: Neighbours) -> np.ndarray:
-    """Mean cosine distance of each row to its nearest elsewhere, float32 (N,): the greater, the odder.
+    """Mean cosine distance of each row to its nearest in other videos, float32 (N,): the greater, the odder.
 
     Source: Angiulli and Pizzuti 2002 (distance to the k nearest as a score of outliers).
     """
@@ -65,7 +57,7 @@ class Double:
 
 
 def doubles(found: Neighbours, rows: Rows, above: float | None = None) -> list[Double]:
-    """Pairs of videos with clips whose cosine is `above` or more, best first; a video with itself too, far apart.
+    """Pairs of videos with clips whose cosine is `above` or more, best first.
 
     How near neighbours usually are depends on the encoder, so by default a double is 20 times nearer than the median
     row's nearest; where most rows have a double, give `above`.

@@ -201,12 +201,12 @@ class _Crew(Generic[J, R]):
             assert task is not None
             if not ready & {child.line, child.process.sentinel}:
                 continue
-            if (answer := self._heard(child)) is not None:
+            for answer in self._heard(child):
                 found[task.number] = task.job, answer
         return found
 
-    def _heard(self, child: _Child[J]) -> "R | Ended | None":
-        """The answer of a process, or how it died; None when its task was given to another one."""
+    def _heard(self, child: _Child[J]) -> "list[R | Ended]":
+        """The answer of a process, which may be None, or how it died; empty when its task was given to another one."""
         task = child.task
         assert task is not None
         try:
@@ -216,19 +216,19 @@ class _Crew(Generic[J, R]):
         child.task = None
         if error is not None:
             raise error
-        return answer
+        return [answer]
 
-    def _died(self, child: _Child[J], task: _Task[J]) -> Ended | None:
+    def _died(self, child: _Child[J], task: _Task[J]) -> "list[R | Ended]":
         child.process.join(WATCH_S)
         code = child.process.exitcode
         self._drop(child)
         if why := how_it_ended(code, task.limits):
-            return Ended(why)
+            return [Ended(why)]
         if task.tries == 1:
             self.give(replace(task, tries=2))
-            return None
+            return []
         how = f"exit code {code}" if code is None or code >= 0 else signal.Signals(-code).name
-        return Ended(f"reading it ended the process twice ({how}; out of memory?)")
+        return [Ended(f"reading it ended the process twice ({how}; out of memory?)")]
 
     def _begun(self) -> _Child[J]:
         line, theirs = self.context.Pipe()
