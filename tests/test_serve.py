@@ -1,35 +1,45 @@
 """The server of an index: who may ask, what is served and what never, queries, ranges, marks, export, garbage."""
 
+import asyncio
 import csv
 import fcntl
 import io
 import json
 import multiprocessing
 import os
+import shutil
+import socket
+import subprocess
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from commands import refused
+from commands import refused, succeeds
 from serving import Corpus, copied, make_corpus, swapped_for_link
 from starlette.testclient import TestClient
 from videos import numbers
 
 from unreel.api.searching import Question, search
+from unreel.cli.serving import listen
 from unreel.errors import InputError
+from unreel.search.concept import Marks, learn
 from unreel.search.hits import HitOptions
 from unreel.search.rows import Stretch
-from unreel.serve import maps
+from unreel.serve import maps, media
 from unreel.serve.apart import Apart
 from unreel.serve.app import build_app
 from unreel.serve.progress import Progress, is_written
 from unreel.serve.served import Served, ServeOptions
-from unreel.serve.uploads import KEPT, Limits
+from unreel.serve.uploads import AT_ONCE, KEPT, Limits, TooSlow, Uploads
 from unreel.video import file
+
+HOME = "http://127.0.0.1"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +58,7 @@ def served(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Served:
 
 @pytest.fixture(scope="module")
 def client(served: Served) -> Iterator[TestClient]:
-    with TestClient(build_app(served), raise_server_exceptions=False) as client:
+    with TestClient(build_app(served), HOME, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -90,13 +100,56 @@ def test_an_upload_is_answered_as_the_library_answers(
     assert kept["length_s"] == pytest.approx(file.probe(path).duration_s)
     moment = {"query": kept["query"], "start_s": 0.2, "end_s": 1.2}
     hits = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()["hits"]
-    question = Question((Stretch(str(path), 0.2, 1.2),), own="keep")
+    question = Question((Stretch(str(path), 0.2, 1.2),), own="clip")
     wanted = search(served.now().index, question, HitOptions(5))
     assert [h["rows"] for h in hits] == [list(h.rows) for h in wanted]
+    whole = {"of": about["id"], "moment": moment, "count": 5, "own": "video"}
+    assert str(path) not in {about_path(served, h) for h in client.post("/api/search", json=whole).json()["hits"]}
+    wanted = search(served.now().index, replace(question, own="keep"), HitOptions(5))
     number = served.now().index.rows.paths.index(str(path))
     moment = {"video": number, "start_s": 0.2, "end_s": 1.2}
     asked = {"of": about["id"], "moment": moment, "count": 5, "own": "keep"}
     assert [h["rows"] for h in client.post("/api/search", json=asked).json()["hits"]] == [list(h.rows) for h in wanted]
+
+
+def about_path(served: Served, hit: dict[str, Any]) -> str:
+    return served.now().index.rows.paths[hit["video"]]
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+def test_a_strip_of_pictures_is_a_query(
+    client: TestClient, served: Served, corpus: Corpus, about: dict[str, Any], ending: str, tmp_path: Path
+) -> None:
+    path = next(corpus.videos.rglob("*.mp4"))
+    strip = np.concatenate(list(file.read(str(path), range(0, 24, 3), (64, 64))), axis=1)
+    cv2.imwrite(str(tmp_path / f"strip.{ending}"), strip[..., ::-1])
+    kept = client.post(f"/api/queries?name=strip.{ending}", content=(tmp_path / f"strip.{ending}").read_bytes()).json()
+    moment = {"query": kept["query"], "start_s": 0.0, "end_s": kept["length_s"]}
+    hits = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()["hits"]
+    wanted = search(served.now().index, Question((Stretch(str(tmp_path / f"strip.{ending}")),)), HitOptions(5))
+    assert [h["rows"] for h in hits] == [list(h.rows) for h in wanted]
+    says(client.post(f"/api/queries?name=torn.{ending}", content=b"no picture"), 400, f"torn.{ending}", "picture")
+
+
+def test_examples_and_counter_examples(client: TestClient, served: Served, about: dict[str, Any]) -> None:
+    asked = {"of": about["id"], "like": [0, 5], "unlike": [9], "motion": 0.7, "own": "keep"}
+    hits = client.post("/api/search", json=asked).json()["hits"]
+    question = Question(like_rows=(0, 5), unlike_rows=(9,), motion=0.7, own="keep")
+    wanted = search(served.now().index, question, HitOptions(24))
+    assert [(h["rows"], h["score"]) for h in hits] == [(list(h.rows), round(h.score, 4)) for h in wanted]
+    without = client.post("/api/search", json={**asked, "unlike": []}).json()["hits"]
+    assert [h["score"] for h in hits] != [h["score"] for h in without]
+
+
+def test_near_duplicates_stand_under_the_best_when_asked(
+    client: TestClient, about: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unreel.serve.questions.ALIKE", -1.0)  # so that everything is one
+    asked = {"of": about["id"], "like": [0], "own": "keep"}
+    single = client.post("/api/search", json=asked).json()["hits"]
+    (folded,) = client.post("/api/search", json={**asked, "fold": True}).json()["hits"]
+    assert len(single) > 1 and folded["num_alike"] == len(single) - 1
+    assert [h["rows"] for h in folded["alike"]] == [h["rows"] for h in single[1:]]
 
 
 def test_filters_leave_what_fits(client: TestClient, about: dict[str, Any]) -> None:
@@ -105,12 +158,18 @@ def test_filters_leave_what_fits(client: TestClient, about: dict[str, Any]) -> N
     assert {h["label"] for h in client.post("/api/search", json=asked).json()["hits"]} == {label}
     asked = {"of": about["id"], "like": [0], "path": "old", "own": "keep"}
     assert {h["name"] for h in client.post("/api/search", json=asked).json()["hits"]} == {"old/old.avi"}
+    for path in ("[old", "*", "o?d"):  # as it stands, no pattern
+        assert client.post("/api/search", json={**asked, "path": path}).json() == {"hits": []}
+    asked = {"of": about["id"], "like": [0], "own": "keep", "after_s": 1.0, "before_s": 1.2, "count": 200}
+    found = client.post("/api/search", json=asked).json()["hits"]
+    assert found and all(h["end_s"] > 1.0 and h["start_s"] < 1.2 for h in found)
+    says(client.post("/api/search", json={**asked, "after_s": 3.0}), 400, "allows nothing")
 
 
 def test_marks_rank_everything_and_become_a_concept(
     served: Served, corpus: Corpus, tmp_path: Path, about: dict[str, Any]
 ) -> None:
-    with TestClient(build_app(Served(copied(corpus, tmp_path), options(tmp_path)))) as client:
+    with TestClient(build_app(Served(copied(corpus, tmp_path), options(tmp_path))), HOME) as client:
         rows = served.now().index.rows
         yes = np.flatnonzero(rows.path_N == rows.path_N[0]).tolist()
         no = np.flatnonzero(rows.path_N == rows.path_N[-1]).tolist()
@@ -118,11 +177,23 @@ def test_marks_rank_everything_and_become_a_concept(
         found = client.post("/api/rank", json=marks).json()
         assert found["hits"][0]["video"] == rows.path_N[0] and found["hits"][0]["score"] > 0.5
         assert len(found["next"]) == 8 and not {h["rows"][0] for h in found["next"]} & {*yes, *no}
-        assert client.post("/api/concepts", json={**marks, "name": "first"}).json() == {"concepts": ["first"]}
+        exact = learn("m", served.now().index.vectors_ND, Marks(tuple(yes), tuple(no)), "e").scores(
+            served.now().index.vectors_ND
+        )
+        assert found["hits"][0]["score"] == round(float(exact.max()), 4)
+        half = {**marks, "yes": yes[:1], "name": "first"}
+        assert client.post("/api/concepts", json=half).json() == {"concepts": ["first"]}
+        more = {**marks, "yes": yes[1:], "no": [], "name": "first"}  # added to what was marked before
+        assert client.post("/api/concepts", json=more).json() == {"concepts": ["first"]}
+        kept = client.get(f"/api/{about['id']}/concepts/first").json()
+        assert [h["rows"] for h in kept["yes"]] == [[row] for row in yes] and kept["lost"] == 0
+        assert [h["rows"] for h in kept["no"]] == [[row] for row in no]
+        says(client.get(f"/api/{about['id']}/concepts/second"), 400, "no concept 'second'")
         again = client.post("/api/rank", json={"of": about["id"], "concept": "first"}).json()
         assert [h["rows"] for h in again["hits"]] == [h["rows"] for h in found["hits"]]
         says(client.post("/api/rank", json={"of": about["id"], "concept": "../store"}), 400, "no concept")
-        says(client.post("/api/concepts", json={**marks, "name": "../../x"}), 400, "no name")
+        for name in ("../../x", "a\0b", "字" * 100, "", ".hidden"):
+            says(client.post("/api/concepts", json={**marks, "name": name}), 400, "no name")
         says(client.post("/api/rank", json={"of": about["id"], "no": no}), 400, "marked yes")
 
 
@@ -131,7 +202,8 @@ def test_marks_rank_everything_and_become_a_concept(
     [
         ({}, 400, "nothing to search with"),
         ({"like": [10**7]}, 400, "not in the index"),
-        ({"like": [-1]}, 400, "not in the index"),
+        ({"like": [-1]}, 422, "like 0"),
+        ({"like": [10**30]}, 422, "like 0"),
         ({"like": ["x"]}, 422, "like 0"),
         ({"like": [0], "motion": 7}, 400, "between 0 and 1"),
         ({"like": [0], "count": 10**6}, 422, "count"),
@@ -162,9 +234,9 @@ def test_numbers_that_are_none_are_refused(client: TestClient, about: dict[str, 
 
 @pytest.mark.parametrize("data", [b"no video at all " * 50, b"\x00\x00\x00\x18ftypmp42" + b"\x07" * 500, b"GIF89a"])
 def test_garbage_is_refused_and_not_kept(client: TestClient, served: Served, data: bytes) -> None:
-    before = set(served.uploads.folder.iterdir())
+    before = set(served.uploads.home().iterdir())
     says(client.post("/api/queries?name=../../odd.mp4", content=data), 400, "no video to search with", "odd.mp4")
-    assert set(served.uploads.folder.iterdir()) == before
+    assert set(served.uploads.home().iterdir()) == before
     assert client.get("/api/status").status_code == 200
 
 
@@ -175,10 +247,10 @@ def test_uploads_are_limited_in_size_announced_or_not(client: TestClient, served
         for _ in range(40):
             yield b"x" * 2**16
 
-    before = set(served.uploads.folder.iterdir())
+    before = set(served.uploads.home().iterdir())
     says(client.post("/api/queries?name=big.mp4", content=streamed()), 413, "1 MB")
     says(client.post("/api/queries?name=none.mp4", content=b""), 400, "empty")
-    assert set(served.uploads.folder.iterdir()) == before
+    assert set(served.uploads.home().iterdir()) == before
 
 
 def test_uploads_are_limited_in_time(corpus: Corpus, tmp_path: Path) -> None:
@@ -187,14 +259,44 @@ def test_uploads_are_limited_in_time(corpus: Corpus, tmp_path: Path) -> None:
             time.sleep(0.01)
             yield b"x"
 
-    with TestClient(build_app(Served(corpus.index, options(tmp_path, time_s=0.05)))) as client:
+    with TestClient(build_app(Served(corpus.index, options(tmp_path, time_s=0.05))), HOME) as client:
         says(client.post("/api/queries", content=slow()), 408, "took more than")
+
+
+def test_an_upload_that_stops_coming_is_given_up() -> None:
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.sleep(60)
+
+    uploads = Uploads(Limits(time_s=0.05))
+    with pytest.raises(TooSlow, match="took more than"):
+        asyncio.run(uploads.keep("a.mp4", None, stalled()))
+    assert not list(uploads.home().iterdir()) and uploads.coming == 0
+    uploads.close()
+
+
+def test_only_so_many_uploads_come_at_once(client: TestClient, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served.uploads, "coming", AT_ONCE)
+    says(client.post("/api/queries?name=a.mp4", content=b"x"), 429, "in a moment")
+
+
+def test_uploads_of_a_server_that_was_killed_are_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folders = [tmp_path / f"unreel-queries-{who}-x" for who in (gone.pid, os.getpid(), "other")]
+    for folder in folders:
+        folder.mkdir()
+    uploads = Uploads(Limits())
+    assert uploads.home().is_dir() and [folder.exists() for folder in folders] == [False, True, True]
+    uploads.close()
+    assert not uploads.home().exists()
 
 
 def test_the_oldest_upload_leaves(client: TestClient, served: Served, corpus: Corpus) -> None:
     data = next(corpus.videos.rglob("*.mp4")).read_bytes()
     kept = [client.post("/api/queries?name=a.mp4", content=data).json()["query"] for _ in range(KEPT + 1)]
-    assert len(list(served.uploads.folder.iterdir())) == KEPT
+    assert len(list(served.uploads.home().iterdir())) == KEPT
     says(client.get(f"/api/queries/{kept[0]}/preview?start=0&end=1"), 400, "not kept any more")
     assert client.get(f"/api/queries/{kept[-1]}/preview?start=0&end=1").status_code == 200
 
@@ -242,7 +344,7 @@ def test_no_path_leads_out(client: TestClient, about: dict[str, Any], path: str)
 def test_a_file_that_is_another_now_is_not_served(small_run: Path, tmp_path: Path) -> None:
     corpus = make_corpus(small_run, tmp_path)
     secret = tmp_path / "secret.txt"
-    with TestClient(build_app(Served(corpus.index, options(tmp_path)))) as client:
+    with TestClient(build_app(Served(corpus.index, options(tmp_path))), HOME) as client:
         about = client.get("/api/index").json()
         swapped, deleted, touched, piped = (corpus.videos / name for name in about["videos"][:4])
         secret.write_bytes(b"s" * swapped.stat().st_size)  # not even of another size
@@ -357,6 +459,19 @@ def test_a_selection_leaves_as_csv_and_as_clips(client: TestClient, served: Serv
     assert zipped.read(listed[0]["clip"])[4:8] == b"ftyp"
     says(client.post("/api/export.csv", json={"of": about["id"], "rows": []}), 400, "nothing is selected")
     says(client.post("/api/export.zip", json={"of": about["id"], "rows": [10**6]}), 400, "not in the index")
+    scored = {**asked, "scores": {str(last[0]): 0.75}}
+    table = list(csv.DictReader(io.StringIO(client.post("/api/export.csv", json=scored).text)))
+    assert [row["score"] for row in table] == ["", "0.7500"]
+
+
+def test_a_cut_clip_is_as_long_as_its_moment_a_preview_is_not(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media, "MOST_S", 0.4)
+    path = str(next(corpus.videos.rglob("*.mp4")))
+    for make, length_s in ((media.clip, 1.2), (media.preview, 0.4)):
+        (tmp_path / "cut.mp4").write_bytes(make(path, 0.0, 1.2))
+        assert file.probe(str(tmp_path / "cut.mp4")).duration_s == pytest.approx(length_s, abs=0.05)
 
 
 # --- who may ask
@@ -364,7 +479,10 @@ def test_a_selection_leaves_as_csv_and_as_clips(client: TestClient, served: Serv
 
 def test_other_pages_and_other_names_are_refused(client: TestClient) -> None:
     says(client.get("/", headers={"host": "evil.example"}), 403, "evil.example")
-    says(client.post("/api/reload", headers={"origin": "http://evil.example"}), 403, "another page")
+    says(client.get("/", headers={"host": "testserver"}), 403, "testserver")
+    for origin in ("http://evil.example", "http://[::1", "null", "http://127.0.0.1.evil.example"):
+        says(client.post("/api/reload", headers={"origin": origin}), 403, "another page")
+    assert client.post("/api/reload", json={}, headers={"origin": HOME}).status_code == 200
     headers = client.get("/").headers
     assert "default-src 'self'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
@@ -393,9 +511,35 @@ def test_progress_counts_what_is_in_the_parts(corpus: Corpus, tmp_path: Path) ->
     found = Progress(folder).now()
     served = Served(folder, options(tmp_path))
     assert found == {"rows": len(served.now().index.rows), "videos": 7, "of_videos": 7, "indexing": False}
-    assert served.status()["reload"] is False
     next((folder / "parts").glob("*.parquet")).unlink()
-    assert served.status()["reload"] is True and served.status()["rows"] == 0
+    assert served.status()["rows"] == 0
+
+
+def test_a_page_hears_of_a_move_and_asks_anew_about_a_file_that_is_another(
+    small_run: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    videos, folder = tmp_path / "v", tmp_path / "index"
+    first, second = sorted(corpus.videos.rglob("*.mp4"))[:2]
+    videos.mkdir()
+    shutil.copy(first, videos / "a.mp4")
+    shutil.copy(second, videos / "b.mp4")
+    succeeds("index", small_run, videos, "--out", folder)
+    with TestClient(build_app(served := Served(folder, options(tmp_path))), HOME) as client:
+        of = client.get("/api/index").json()["id"]
+        asked = {"moment": {"video": 0, "start_s": 0.0, "end_s": 2.0}, "own": "keep", "count": 1}
+        (hit,) = client.post("/api/search", json={"of": of, **asked}).json()["hits"]
+        assert about_path(served, hit) == str(videos / "a.mp4") and served.status()["reload"] is False
+        (videos / "b.mp4").rename(videos / "c.mp4")  # as many rows as before
+        shutil.copy(second, videos / "a.mp4")
+        shutil.copy(first, videos / "b.mp4")
+        succeeds("index", small_run, videos, "--out", folder)
+        assert served.status()["reload"] is True
+        of = client.post("/api/reload", json={}).json()["id"]
+        assert served.status()["reload"] is False
+        paths = served.now().index.rows.paths
+        asked["moment"]["video"] = paths.index(str(videos / "a.mp4"))  # type: ignore[index]
+        (hit,) = client.post("/api/search", json={"of": of, **asked}).json()["hits"]
+        assert about_path(served, hit) != str(videos / "b.mp4") and hit["score"] > 0.999
 
 
 def hold(path: Path, held: Any, done: Any) -> None:
@@ -416,7 +560,7 @@ def test_an_index_that_is_being_made_is_waited_for(corpus: Corpus, tmp_path: Pat
     writer.start()
     try:
         assert held.wait(60) and is_written(folder)
-        with TestClient(build_app(Served(folder, options(tmp_path)))) as client:
+        with TestClient(build_app(Served(folder, options(tmp_path))), HOME) as client:
             says(client.get("/api/index"), 503, "half an index")
             assert client.get("/api/status").json()["indexing"] is True
             done.set()
@@ -438,6 +582,15 @@ def test_an_index_of_another_version_and_a_busy_port_are_refused(corpus: Corpus,
     refused("serve", folder, says=("format 99",))
     refused("serve", corpus.index, "--port", 99999, says=("--port", "99999"))
     refused("serve", corpus.index, "--upload-mb", 0, says=("--upload-mb",))
+    refused("serve", corpus.index, "--token", "a b&c", says=("--token", "letters"))
+
+
+def test_answers_do_not_wait_for_an_acknowledgement() -> None:
+    """A header and a body that leave one after the other would be held together for 40 ms."""
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_an_unforeseen_error_is_a_sentence(
