@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from serving import make_corpus
 
@@ -43,6 +45,8 @@ class Page:
         return found
 
     def fresh(self) -> None:
+        """As if nobody had been here."""
+        self.js("try { sessionStorage.clear() } catch {}")
         self.driver.get(self.address)
         self.until(lambda: self.js("return document.querySelector('#map').dataset.drawMs"), "the map is drawn")
 
@@ -117,6 +121,15 @@ def query(page: Page) -> list[str]:
     return page.cards()
 
 
+# Where the preview has been; true once it went back.
+WITHIN = """
+const v = document.querySelector('#hits li video'), { start_s, end_s } = v.moment.moment;
+window.seen ??= Object.assign([], { from: start_s, to: end_s });
+seen.push(v.currentTime);
+return seen.length > 3 && seen.some((s, n) => n && s < seen[n - 1] - 0.1);
+"""
+
+
 def test_query_then_play_from_start_to_end(page: Page) -> None:
     cards = query(page)
     assert len(cards) >= 3 and page.one("#said").text == f"{len(cards)} moments like it"
@@ -124,6 +137,8 @@ def test_query_then_play_from_start_to_end(page: Page) -> None:
     page.js("document.querySelector('#hits li').focus()")
     shown = "const v = document.querySelector('#hits li video'); return v && v.currentTime"
     page.until(lambda: (page.js(shown) or 0) > 0.2, "the preview plays")
+    page.until(lambda: page.js(WITHIN), "the preview begins again at its end")
+    assert page.js("return seen.every(s => s >= seen.from - 0.05 && s <= seen.to + 0.15)")
     page.press("\ue007")  # Enter
     player = "const v = document.querySelector('#player-video'); return [v.currentTime, v.paused, v.videoWidth]"
     page.until(lambda: page.js(player)[0] > 0.3, "the player plays")
@@ -131,6 +146,46 @@ def test_query_then_play_from_start_to_end(page: Page) -> None:
     page.press("\ue00c")  # Escape
     page.until(lambda: not page.js("return document.querySelector('#player').open"), "closed")
     assert page.js("return document.activeElement.matches('#hits li')")
+
+
+def test_a_strip_of_pictures_is_a_query(page: Page) -> None:
+    page.fresh()
+    strip = page.downloads / "strip.png"
+    cv2.imwrite(str(strip), np.tile(np.linspace(0, 255, 256, dtype=np.uint8), (64, 1)))
+    page.one("#file").send_keys(str(strip))
+    page.until(lambda: page.cards(), "hits")
+    assert page.one("#query-picture").is_displayed() and not page.one("#query-video").is_displayed()
+    assert not page.one("#moment").is_displayed() and not page.one("#alert").is_displayed()
+
+
+def test_who_wants_no_motion_gets_none(page: Page) -> None:
+    reduced = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", reduced)
+    try:
+        query(page)
+        page.js("document.querySelector('#hits li').focus()")
+        time.sleep(0.5)
+        assert page.js("const v = document.querySelector('#query-video'); return v.paused && v.controls")
+        assert not page.all("#hits video")
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_near_duplicates_fold_and_open(page: Page) -> None:
+    page.js("try { sessionStorage.clear() } catch {}")
+    cards = query(page)
+    page.one("#fold").click()
+    page.until(lambda: page.all("#hits .alike"), "something is folded")
+    folded = page.cards()
+    assert len(folded) < len(cards)
+    count = int(page.one("#hits .alike").text.split()[0])
+    page.one("#hits .alike").click()
+    assert len(page.cards()) == 1 + count and "near-duplicate" in page.one("#said").text
+    page.one("#back").click()
+    assert page.cards() == folded and page.js("return document.activeElement.matches('#hits li')")
+    page.one("#fold").click()
+    page.one("#after").send_keys("99")
+    page.until(lambda: "leave no moment" in page.one("#said").text, "nothing is that late")
 
 
 def test_handles_ask_for_other_seconds(page: Page) -> None:
@@ -167,6 +222,10 @@ def test_keys_move_and_mark_and_marks_rank(page: Page) -> None:
     assert page.one("#marks-said").text == "1 yes, 1 no"
     marks = page.js("return [...document.querySelectorAll('#hits li')].slice(0, 3).map(li => li.dataset.mark)")
     assert marks == ["yes", "no", ""] and "marked yes" in page.cards()[0]
+    page.one("#like").click()
+    page.until(lambda: "like 1 example, unlike 1" in page.one("#said").text, "asked with both")
+    page.driver.refresh()
+    page.until(lambda: page.one("#marks-said").text == "1 yes, 1 no", "marks are there still")
     page.one("#rank").click()
     page.until(lambda: "ranked by your marks" in page.one("#said").text, "ranked")
     page.one("#next").click()
@@ -174,6 +233,15 @@ def test_keys_move_and_mark_and_marks_rank(page: Page) -> None:
     page.one("#concept").send_keys("turning")
     page.one("#save button").click()
     page.until(lambda: page.one("#concepts").text == "turning", "saved")
+    page.one("#unmark").click()
+    assert not page.one("#marks").is_displayed()
+    page.one("#concepts button").click()
+    page.until(lambda: page.one("#marks-said").text == "1 yes, 1 no", "the concept brings its marks")
+    page.until(lambda: "the concept turning" in page.one("#said").text, "and its ranking")
+    page.js("document.querySelector('#hits li').focus()")
+    page.press("u")
+    page.until(lambda: "like it" in page.one("#said").text, "used as the query")
+    assert page.js("return document.activeElement === document.querySelector('#hits li')")
     page.js("document.activeElement.blur()")
     page.press("/")
     assert page.js("return document.activeElement.id") == "choose"
