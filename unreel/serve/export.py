@@ -27,9 +27,14 @@ def as_csv(opened: Opened, hits: list[Hit], clips: list[str] | None = None) -> s
     for n, hit in enumerate(hits):
         label = rows.labels[rows.label_N[hit.rows[0]]]
         score = f"{hit.score:.4f}" if hit.score else ""
-        row = [hit.path, f"{hit.start_s:.3f}", f"{hit.end_s:.3f}", label, score]
+        row = [hit.path, f"{hit.start_s:.3f}", f"{hit.end_s:.3f}", plain(label), score]
         writer.writerow(row + ([clips[n]] if clips is not None else []))
     return text.getvalue()
+
+
+def plain(label: str) -> str:
+    """A label that a spreadsheet would run as a formula gets an apostrophe; paths begin with "/", so they stay."""
+    return f"'{label}" if label.startswith(("=", "+", "-", "@", "\t", "\r")) else label
 
 
 def table(served: Served, asked: Selected) -> str:

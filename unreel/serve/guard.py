@@ -1,13 +1,16 @@
 """Who may ask: those with the token where there is one, from this page alone, and with requests of a sane size."""
 
 import hmac
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 COOKIE = "unreel"
+LENGTH = re.compile("[0-9]{1,18}")
 MOST_JSON_BYTES = 4 * 2**20
 LOCAL = ("127.0.0.1", "localhost", "::1")
 HEADERS = {
@@ -39,15 +42,18 @@ class Guard:
         return response
 
     def refused(self, request: Request) -> Response | None:
-        host = request.url.hostname or ""
+        try:
+            host = request.url.hostname or ""
+            origin = urlsplit(request.headers.get("origin", "")).netloc
+        except ValueError:
+            return refusal(400, "the Host or Origin of this request is no address")
         if not self.token and host not in LOCAL:
             return refusal(403, f"this server answers as 127.0.0.1 or localhost, not as '{host}'")
-        origin = request.headers.get("origin")
-        if origin and origin.partition("://")[2] != request.headers.get("host"):
-            return refusal(403, f"asked by another page, {origin}")
+        if request.headers.get("origin") and origin != request.headers.get("host"):
+            return refusal(403, f"asked by another page, {request.headers['origin']}")
         if request.method == "POST" and not request.url.path.startswith("/api/queries"):
             length = request.headers.get("content-length", "")
-            if not length.isdigit():
+            if not LENGTH.fullmatch(length):
                 return refusal(411, "a request must say how long it is")
             if int(length) > MOST_JSON_BYTES:
                 return refusal(413, f"a request may have {MOST_JSON_BYTES >> 20} MB at most; select fewer")

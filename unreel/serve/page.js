@@ -312,6 +312,7 @@ function fill(about) {
 function wire() {
   const again = later(() => page.again?.(), 200);
   for (const id of ["motion", "label", "path", "own", "after", "before", "fold"]) $(id).addEventListener("input", again);
+  $("filters").open = !matchMedia("(max-width: 820px)").matches; // on a phone the moments come first
   $("query").onsubmit = (event) => { event.preventDefault(); searchNow(); };
   $("rank").onclick = () => rankNow("hits");
   $("like").onclick = likeMarked;

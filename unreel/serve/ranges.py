@@ -8,7 +8,7 @@ from typing import BinaryIO
 from starlette.responses import Response, StreamingResponse
 
 BLOCK = 1 << 18
-ONE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+ONE = re.compile("bytes=([0-9]{0,18})-([0-9]{0,18})")
 KEEP = {"Cache-Control": "private, max-age=3600", "Accept-Ranges": "bytes"}
 
 

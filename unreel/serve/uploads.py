@@ -2,20 +2,23 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from unreel.errors import InputError
+from unreel.serve.guard import LENGTH
 
-KEPT, AT_ONCE = 20, 8
-PREFIX = "unreel-queries-"
+KEPT, UNDER_WAY = 20, 8
+PREFIX, SWEPT_AFTER_S = "unreel-queries-", 10.0
 ENDINGS = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
 ENDINGS |= {".gif", ".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
@@ -40,52 +43,36 @@ class Limits:
     time_s: float = 120.0
 
 
-def alive(process: str) -> bool:
-    """Whether a process of this number runs, on any server; what is no number is left alone."""
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, OverflowError, PermissionError):
-        pass
-    return True
-
-
 class Uploads:
     """Files by a name that cannot be guessed; the oldest leave when there are more than `KEPT`."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits, self.lock = limits, threading.Lock()
-        self.folder: Path | None = None
+        self.own: Path | None = None
+        self.held, self.under_way = -1, 0
         self.files: OrderedDict[str, Path] = OrderedDict()
-        self.coming = 0
 
-    def home(self) -> Path:
-        """The folder, made for the first query; those of servers that were killed are taken away then."""
+    @property
+    def folder(self) -> Path:
+        """Made with the first query, and locked while this server lives; those of dead ones go."""
         with self.lock:
-            if self.folder is None:
-                for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-                    if not alive(left.name.removeprefix(PREFIX).partition("-")[0]):
-                        shutil.rmtree(left, ignore_errors=True)
-                self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
-            return self.folder
+            if self.own is None:
+                sweep()
+                self.own = Path(tempfile.mkdtemp(prefix=PREFIX))
+                self.held = os.open(self.own, os.O_RDONLY)
+                fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self.own
 
     async def keep(self, filename: str, announced: str | None, blocks: AsyncIterator[bytes]) -> tuple[str, Path]:
-        """Write what comes; its name here and where it lies. Raises TooLarge, TooSlow, InputError for nothing."""
-        if announced and announced.isdigit():
+        """Write what comes; its name here and where it lies. Raises InputError, also for nothing."""
+        if announced and LENGTH.fullmatch(announced):
             self._refuse_over(int(announced))
-        if self.coming >= AT_ONCE:
-            raise TooMany(f"{AT_ONCE} queries are being sent already; send it again in a moment")
-        self.coming += 1
-        try:
-            return await self._kept(filename, blocks)
-        finally:
-            self.coming -= 1
-
-    async def _kept(self, filename: str, blocks: AsyncIterator[bytes]) -> tuple[str, Path]:
+        if self.under_way >= UNDER_WAY:
+            raise TooMany(f"{UNDER_WAY} queries are being sent at once; try again in a moment")
         name = secrets.token_urlsafe(12)
         ending = Path(filename).suffix.lower()
-        path = self.home() / f"{name}{ending if ending in ENDINGS else ''}"
+        path = self.folder / f"{name}{ending if ending in ENDINGS else ''}"
+        self.under_way += 1
         try:
             with path.open("xb") as file:
                 await self._write(file.write, blocks)
@@ -94,6 +81,8 @@ class Uploads:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+        finally:
+            self.under_way -= 1
         with self.lock:
             self.files[name] = path
             while len(self.files) > KEPT:
@@ -103,13 +92,14 @@ class Uploads:
     async def _write(self, write: Callable[[bytes], int], blocks: AsyncIterator[bytes]) -> None:
         size = 0
         try:
-            async with asyncio.timeout(self.limits.time_s):  # also for one who sends nothing more
+            async with asyncio.timeout(self.limits.time_s):
                 async for block in blocks:
                     size += len(block)
                     self._refuse_over(size)
                     write(block)
-        except TimeoutError as error:
-            raise TooSlow(f"sending it took more than {self.limits.time_s:g} s; send a shorter piece of it") from error
+        except TimeoutError:
+            why = f"sending it took more than {self.limits.time_s:g} s; send a shorter piece of it"
+            raise TooSlow(why) from None
 
     def _refuse_over(self, size: int) -> None:
         if size > self.limits.size_bytes:
@@ -129,5 +119,22 @@ class Uploads:
             self.files.pop(name).unlink(missing_ok=True)
 
     def close(self) -> None:
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        with self.lock:
+            if self.own is not None:
+                shutil.rmtree(self.own, ignore_errors=True)
+                os.close(self.held)
+                self.own = None
+
+
+def sweep() -> None:
+    """Remove what servers that were killed have left: folders that nobody holds the lock of."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                status = os.fstat(held)
+                if status.st_uid == os.getuid() and time.time() - status.st_mtime > SWEPT_AFTER_S:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(held)
