@@ -69,9 +69,13 @@ def test_a_full_disk_is_told(kind: str, motion_index: Path, tmp_path: Path) -> N
 
 
 def test_fiftyone_gets_a_clip_per_row(motion_index: Path, index: Index, tmp_path: Path) -> None:
-    """The form that its documentation gives for FiftyOneTemporalDetectionDataset; absolute paths are names there."""
+    """The form that its documentation gives for FiftyOneTemporalDetectionDataset; absolute paths are names there.
+
+    Its importer (1.22.1) wants a folder `data`, of which it then takes nothing.
+    """
     succeeds("export", motion_index, "--to", f"fiftyone:{tmp_path / 'f'}")
     found = json.loads((tmp_path / "f" / "labels.json").read_text())
+    assert not list((tmp_path / "f" / "data").iterdir()) and all(Path(path).is_absolute() for path in found["labels"])
     assert set(found) == {"classes", "labels"} and set(found["labels"]) == set(index.rows.paths)
     clips = [clip for clips in found["labels"].values() for clip in clips]
     assert all(set(clip) == {"label", "timestamps", "attributes"} for clip in clips)
@@ -81,15 +85,24 @@ def test_fiftyone_gets_a_clip_per_row(motion_index: Path, index: Index, tmp_path
     np.testing.assert_array_equal(np.load(tmp_path / "f" / "embeddings" / "vectors.npy"), index.vectors_ND)
 
 
-def test_lightly_gets_the_mean_of_each_video(motion_index: Path, index: Index, tmp_path: Path) -> None:
-    succeeds("export", motion_index, "--to", f"lightly:{tmp_path / 'l.csv'}")
-    with (tmp_path / "l.csv").open(newline="") as file:
+def test_lightlystudio_gets_the_mean_of_each_video_and_an_event_of_each_clip(
+    motion_index: Path, index: Index, tmp_path: Path
+) -> None:
+    succeeds("export", motion_index, "--to", f"lightly:{tmp_path / 'l'}")
+    with (tmp_path / "l" / "embeddings.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     dim = index.vectors_ND.shape[1]
     assert rows[0] == ["filenames", *(f"embedding_{n}" for n in range(dim)), "labels"]
     assert [row[0] for row in rows[1:]] == index.rows.paths and {row[-1] for row in rows[1:]} == {"0"}
     mean_D = index.vectors_ND[index.rows.path_N == 3].mean(axis=0)
     np.testing.assert_allclose(np.array(rows[4][1:-1], float), mean_D / np.linalg.norm(mean_D), atol=1e-5)
+    events = json.loads((tmp_path / "l" / "events.json").read_text())["results"]
+    assert list(events) == [Path(path).stem for path in index.rows.paths]
+    for number, path in enumerate(index.rows.paths):
+        mine = np.flatnonzero(index.rows.path_N == number)
+        label = index.rows.labels[index.rows.label_N[mine[0]]]
+        spans = [[index.rows.start_s[n], index.rows.end_s[n]] for n in mine]
+        assert events[Path(path).stem] == [{"label": label, "segment": span} for span in spans]
 
 
 def nearest_twin(index: Index, row: int) -> list[int]:

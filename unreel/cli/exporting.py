@@ -15,12 +15,12 @@ class ExportArgs:
     --to parquet:FILE      one Parquet file: path, start_s, end_s, label, embedding, content_hash
     --to numpy:FOLDER      vectors.npy and rows.csv
     --to fiftyone:FOLDER   a FiftyOneTemporalDetectionDataset with a clip per row, embeddings beside it
-    --to lightly:FILE      Lightly's CSV of embeddings, a row per video
+    --to lightly:FOLDER    for LightlyStudio: a CSV of embeddings, a row per video, and an event per clip (ActivityNet)
     --to lancedb:PATH      a LanceDB table, in a folder or at an address (pip install lancedb)
     --to qdrant:URL        a Qdrant collection, on a server or in a folder (pip install qdrant-client)
     --to pgvector:DSN      a PostgreSQL table with pgvector, e.g. pgvector:postgresql://me@host/db (pip install psycopg)
 
-    Only copies are made: nothing follows the index later. Nothing that is there already is changed.
+    Only copies are made, and nothing that is there already is changed. `unreel index --to` keeps a table up to date.
     """
 
     index: Positional[Path]

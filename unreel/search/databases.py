@@ -4,6 +4,7 @@ A table that is there already is left alone, unless it shall be replaced and loo
 """
 
 import contextlib
+import datetime
 import importlib
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,10 @@ NAMES = ("row", "video", "start_s", "end_s", "label")
 
 
 def to_lancedb(index: Index, place: str, table: str = "unreel", replace: bool = False) -> None:
-    """A LanceDB table in the folder or address `place`: row, video, start_s, end_s, label, vector."""
+    """A LanceDB table in the folder or address `place`: row, video, start_s, end_s, label, vector.
+
+    One that is replaced loses its own indexes; who reads sees the old rows until the new ones are all there.
+    """
     lancedb = needed("lancedb", "lancedb")
     types = (pa.int64(), pa.string(), pa.float64(), pa.float64(), pa.string())
     dim = index.vectors_ND.shape[1]
@@ -37,7 +41,8 @@ def to_lancedb(index: Index, place: str, table: str = "unreel", replace: bool = 
         there = table in database.list_tables().tables
         if there:
             require_ours(place, table, replace, database.open_table(table).schema == schema)
-        database.create_table(table, data=filled(), schema=schema, mode="overwrite" if there else "create")
+        made = database.create_table(table, data=filled(), schema=schema, mode="overwrite" if there else "create")
+        made.optimize(cleanup_older_than=datetime.timedelta(days=1))  # else every replacement adds a copy to the disk
 
 
 def to_qdrant(index: Index, place: str, table: str = "unreel", replace: bool = False) -> None:

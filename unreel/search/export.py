@@ -112,20 +112,37 @@ def to_fiftyone(index: Index, place: Path) -> None:
                 labels[who["video"]].append(clip)
         classes = sorted({clip["label"] for clips in labels.values() for clip in clips})
         (folder / "labels.json").write_text(json.dumps({"classes": classes, "labels": labels}))
+        (folder / "data").mkdir()  # empty: videos are named by absolute paths, but it is refused without
 
     whole_folder(place, fill)
 
 
 def to_lightly(index: Index, place: Path) -> None:
-    """Lightly's CSV of embeddings: filenames, embedding_0, ..., labels; a unit row per video, the mean of its clips.
+    """For LightlyStudio: a folder of embeddings.csv, a unit row per video, and events.json, an event per clip.
 
-    `labels` is 0 as that format asks. Names are paths as the index has them.
+    embeddings.csv is Lightly's form: filenames, embedding_0, ..., labels (0, as it asks), the row being the mean of the
+    video's clips. events.json is ActivityNet's form of results, by the stem of a file's name as LightlyStudio wants it,
+    which takes no two videos of one stem. examples/lightlystudio.py loads both.
     """
-    path = new_place(place)
-    count, dim = len(index.rows.paths), index.vectors_ND.shape[1]
-    sum_PD = np.zeros((count, dim), np.float64)
+
+    def fill(folder: Path) -> None:
+        mean_PD = video_means(index)
+        rows = ([name, *(f"{x:.7g}" for x in mean_PD[n]), 0] for n, name in enumerate(index.rows.paths))
+        names = ["filenames", *(f"embedding_{n}" for n in range(mean_PD.shape[1])), "labels"]
+        write_csv(folder / "embeddings.csv", names, rows)
+        events: dict[str, list[dict[str, Any]]] = {}
+        for _, said, _ in batches(index):
+            for who in said:
+                event = {"label": who["label"] or "clip", "segment": [who["start_s"], who["end_s"]]}
+                events.setdefault(Path(who["video"]).stem, []).append(event)
+        (folder / "events.json").write_text(json.dumps({"results": events}))
+
+    whole_folder(place, fill)
+
+
+def video_means(index: Index) -> np.ndarray:
+    """The mean of each video's rows, of length 1, (P, D)."""
+    sum_PD = np.zeros((len(index.rows.paths), index.vectors_ND.shape[1]), np.float64)
     for first, block in blocks(index.vectors_ND):
         np.add.at(sum_PD, index.rows.path_N[first : first + len(block)], block)
-    mean_PD = sum_PD / np.maximum(np.linalg.norm(sum_PD, axis=1, keepdims=True), 1e-12)
-    rows = ([name, *(f"{x:.7g}" for x in mean_PD[n]), 0] for n, name in enumerate(index.rows.paths))
-    write_csv(path, ["filenames", *(f"embedding_{n}" for n in range(dim)), "labels"], rows)
+    return sum_PD / np.maximum(np.linalg.norm(sum_PD, axis=1, keepdims=True), 1e-12)
