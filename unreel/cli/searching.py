@@ -14,6 +14,7 @@ from tyro.conf import Positional
 
 from unreel.cli.terminal import parse, print_table
 from unreel.errors import InputError
+from unreel.video.summary import shown
 
 if TYPE_CHECKING:
     from unreel.search.hits import Hit
@@ -29,7 +30,7 @@ class SearchArgs:
     index: Positional[Path]
     """What `unreel index` made."""
     query: Positional[tuple[str, ...]]
-    """Videos, moments (VIDEO@12.5-15), pictures or strips of pictures; several are one question."""
+    """Videos, moments (VIDEO@12.5-15), pictures or strips of square pictures side by side; several are one question."""
     from_s: Annotated[float, tyro.conf.arg(name="from")] = 0.0
     """Where the moment begins in the query, in seconds."""
     to_s: Annotated[float, tyro.conf.arg(name="to")] = math.inf
@@ -66,6 +67,9 @@ def search_command(args: list[str]) -> int:
     given = parse(SearchArgs, args, "search")
     if given.json and given.csv:
         raise InputError("give --json or --csv, not both")
+    for name in ("fold", "gap_s"):
+        if math.isnan(getattr(given, name)):
+            raise InputError(f"--{name.replace('_', '-')} must be a number, got nan")
     if not given.query:
         raise InputError("nothing to search with; name a video, a moment (VIDEO@12.5-15) or a picture")
     if given.count < 1:
@@ -84,7 +88,7 @@ def search_command(args: list[str]) -> int:
         filter=Filter(given.path, given.label, given.after, given.before),
     )
     options = HitOptions(given.count, given.gap_s, fold_above=given.fold)
-    show(search(index, question, options, query_encoder(index, given.allow_import)), given)
+    show_hits(search(index, question, options, query_encoder(index, given.allow_import)), given)
     return 0
 
 
@@ -93,13 +97,17 @@ def stretch(text: str, from_s: float, to_s: float) -> "Stretch":
     from unreel.search.rows import Stretch
 
     if not Path(text).exists() and (found := MOMENT.fullmatch(text)):
+        if (from_s, to_s) != (0.0, math.inf):
+            raise InputError(f"{text} says its seconds; leave out --from and --to")
         return Stretch(found[1], float(found[2]), float(found[3]))
     if not Path(text).exists():
-        raise InputError(f"{text}: no such file to search with")
+        raise InputError(f"{text}: no such file to search with; a moment is VIDEO@START-END, e.g. walk.mp4@12.5-15")
+    if Path(text).is_dir():
+        raise InputError(f"{text}: a folder; name a video in it")
     return Stretch(text, from_s, to_s)
 
 
-def show(hits: "list[Hit]", given: SearchArgs) -> None:
+def show_hits(hits: "list[Hit]", given: SearchArgs) -> None:
     if given.json:
         json.dump([as_json(hit) for hit in hits], sys.stdout, indent=2)
         print()
@@ -110,7 +118,10 @@ def show(hits: "list[Hit]", given: SearchArgs) -> None:
     elif not hits:
         print("no hits: the filters leave nothing")
     else:
-        rows = [(f"{hit.score:.3f}", clock(hit.start_s), clock(hit.end_s), hit.path + alike_words(hit)) for hit in hits]
+        rows = [
+            (f"{hit.score:.3f}", clock(hit.start_s), clock(hit.end_s), shown(hit.path) + alike_words(hit))
+            for hit in hits
+        ]
         print_table(("score", "from", "to", "video"), rows)
 
 

@@ -62,7 +62,7 @@ def cluster_command(args: list[str]) -> int:
         share = f"{100 * clips.mean():.1f} %"
         rows.append(("none" if number < 0 else str(number), str(int(clips.sum())), str(videos), share))
     print_table(("cluster", "clips", "videos", "share"), rows)
-    print(f"{found.clusters.said}; {len(found.doubles)} pairs of videos are doubles")
+    print(f"{found.clusters.said}; {len(found.doubles)} pairs of videos hold clips that look the same to the encoder")
     print(f"{out / 'report.html'}: what they look like; segments.csv, transitions.csv, odd.csv, doubles.csv beside it")
     return 0
 

@@ -265,7 +265,7 @@ def checkpoint_folder(path: Path) -> Path:
 def save_encoder(encoder: Encoder, folder: Path) -> None:
     """Weights and description into an existing folder; the caller makes it atomic (training/checkpoint.py)."""
     state = separate(encoder.backbone.state_dict())
-    safetensors.torch.save_file(state, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(safetensors.torch.save(state))  # save_file would let nobody else read it
     (folder / DESCRIPTION).write_text(json.dumps(encoder.spec.to_json(), indent=2) + "\n")
 
 

@@ -62,7 +62,7 @@ def moment(example: Stretch, spec: EncoderSpec) -> np.ndarray:
     try:
         info = probe(example.path)
     except VideoError as error:
-        raise InputError(f"{example.path}: no video to search with ({error.reason} {error.detail})".rstrip()) from error
+        raise InputError(f"{example.path}: no video to search with ({reason_of(error)})") from error
     if example.start_s >= info.duration_s:
         raise InputError(
             f"{example.path}: it ends at {info.duration_s:g} s, so nothing begins at {example.start_s:g} s"
@@ -72,6 +72,11 @@ def moment(example: Stretch, spec: EncoderSpec) -> np.ndarray:
     if sample.frames is None:
         raise InputError(f"{example.path}: no video to search with ({sample.failed[1] if sample.failed else ''})")
     return np.asarray(sample.frames)
+
+
+def reason_of(error: VideoError) -> str:
+    """Why a file can't be used, without its path."""
+    return ": ".join(part for part in (error.reason, error.detail) if part)
 
 
 def seconds_of_clips(moment: Stretch, info: VideoInfo, clip: ClipSpec) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from unreel.errors import DiskError, InputError
 from unreel.search.embeddings import COLUMNS, HASH, KEY, files, read_table
 from unreel.search.index import Index
 from unreel.search.sorting import write_csv
-from unreel.search.vectors import blocks
+from unreel.search.vectors import blocks, write_npy
 
 BATCH = 4096  # rows handed over at a time
 
@@ -63,20 +63,11 @@ def to_numpy(index: Index, place: Path) -> None:
     """A folder of vectors.npy, float32 (N, D), and rows.csv, which says whose row each is."""
 
     def fill(folder: Path) -> None:
-        write_npy(index.vectors_ND, folder / "vectors.npy")
+        write_npy(folder / "vectors.npy", len(index.rows), (block for _, block in blocks(index.vectors_ND)))
         names = ["row", "video", "start_s", "end_s", "label"]
         write_csv(folder / "rows.csv", names, (list(who.values()) for _, said, _ in batches(index) for who in said))
 
     whole_folder(place, fill)
-
-
-def write_npy(vectors_ND: np.ndarray, path: Path) -> None:
-    """Vectors float32 (N, D) as NumPy's file. A full disk raises OSError here; a map of the file would die of it."""
-    about = {"descr": "<f4", "fortran_order": False, "shape": vectors_ND.shape}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_2_0(file, about)
-        for _, block in blocks(vectors_ND):
-            file.write(block.astype("<f4", copy=False).data)
 
 
 def whole_folder(folder: Path, fill: Callable[[Path], None]) -> None:

@@ -89,7 +89,11 @@ def clips_of(folder: Path) -> dict[str, Any]:
     """store.json of an index. Raises InputError, also for a store whose clips do not slide."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no index there; make one with `unreel index RUN FOLDER --out {folder}`")
-    files(folder)
+    try:
+        files(folder)
+    except InputError as error:
+        why = str(error).partition(";")[0]
+        raise InputError(f"{why}; make it, or go on with it, by `unreel index RUN FOLDER --out {folder}`") from error
     about = read_about(folder)
     if "hop_s" not in about["clips"]:
         raise InputError(f"{folder}: embeddings that do not cover every moment; make an index with `unreel index`")
@@ -156,7 +160,12 @@ def keep_encoder(folder: Path, encoder: Encoder) -> None:
 
 def query_encoder(index: Index, allow_import: bool = False) -> Encoder:
     """The encoder of an index, its clips as long as those of the rows. Raises CheckpointError, InputError."""
-    encoder = load_encoder(index.folder / ENCODER, allow_import)
+    try:
+        encoder = load_encoder(index.folder / ENCODER, allow_import)
+    except CheckpointError as error:
+        if "--allow-import" in str(error):
+            raise
+        raise InputError(f"{index.folder / ENCODER}: half an index, its encoder can't be read; {AGAIN}") from error
     if encoder_hash(encoder) != index.encoder_hash:
         raise InputError(f"{index.folder / ENCODER}: not the encoder that made these rows; {AGAIN}")
     encoder.spec = replace(encoder.spec, clip=EveryMoment(**index.about["clips"]).spec(encoder))

@@ -94,7 +94,9 @@ def read_about(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / ABOUT}: not what unreel wrote ({error}); put back a copy of it") from error
     if form[0] != FORMAT:
-        raise InputError(f"{folder}: a store of format {form[0]}, this unreel reads format {FORMAT}; embed anew")
+        raise InputError(
+            f"{folder}: a store of format {form[0]}, this unreel reads format {FORMAT}; make it anew in another --out"
+        )
     return about
 
 

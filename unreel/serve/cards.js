@@ -27,10 +27,15 @@ function card(page, hit) {
   const end = () => picture.querySelectorAll("video").forEach((v) => (stop(v), v.remove()));
   item.addEventListener("pointerenter", begin);
   item.addEventListener("pointerleave", end);
-  item.addEventListener("focusin", begin);
-  item.addEventListener("focusout", (event) => item.contains(event.relatedTarget) || end());
+  item.addEventListener("focusin", () => { begin(); reach(item, 0); });
+  item.addEventListener("focusout", (event) => { if (!item.contains(event.relatedTarget)) { end(); reach(item, -1); } });
   picture.addEventListener("click", () => open(page, hit, item));
   return item;
+}
+
+// With Tab one reaches the buttons of the card that one is on, not those of all cards.
+function reach(item, tabIndex) {
+  for (const button of item.querySelectorAll("button")) button.tabIndex = tabIndex;
 }
 
 function poster(page, hit) {
@@ -74,7 +79,7 @@ function buttons(page, hit) {
   const row = document.createElement("div");
   row.className = "marking";
   const make = (text, label, act) => {
-    const made = Object.assign(document.createElement("button"), { type: "button", textContent: text, onclick: act });
+    const made = Object.assign(document.createElement("button"), { type: "button", textContent: text, onclick: act, tabIndex: -1 });
     made.setAttribute("aria-label", `${label}: ${hit.name} at ${clock(hit.start_s)}`);
     row.append(made);
     return made;

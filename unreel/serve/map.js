@@ -258,7 +258,7 @@ function nameGroups(numbers, by, names) {
   const order = [...sizes.keys()].sort((a, b) => a - b);
   const place = new Map(order.map((n, k) => [n, k]));
   const list = order.map((n) => ({
-    name: by === "label" ? names[n] || "no label" : n < 0 ? "none" : `cluster ${n + 1}`,
+    name: by === "label" ? names[n] || "no label" : n < 0 ? "none" : `cluster ${n}`,
     count: sizes.get(n),
     colour: n < 0 ? NONE : n < PALETTE.length ? PALETTE[n] : `hsl(${(n * 137.5) % 360} 45% ${45 + (n % 3) * 9}%)`,
   }));

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from unreel.errors import InputError, UnreelError, VideoError
-from unreel.search.example import is_picture
+from unreel.search.example import is_picture, reason_of
 from unreel.video import file
 
 POSTER_HEIGHT, JPEG_QUALITY = 240, 82
@@ -84,5 +84,5 @@ def length_s(path: str) -> float:
 
 def no_query(name: str, error: UnreelError) -> InputError:
     """A sentence about an upload, without the path that it has here."""
-    why = f"{error.reason} {error.detail}".strip() if isinstance(error, VideoError) else str(error)
+    why = reason_of(error) if isinstance(error, VideoError) else str(error)
     return InputError(f"{name or 'the file'}: no video to search with ({why})")

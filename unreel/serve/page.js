@@ -7,6 +7,7 @@ import { QueryPanel } from "./query.js";
 
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 4000;
+const narrow = matchMedia("(max-width: 820px)");
 
 const page = {
   of: "", about: null,
@@ -34,6 +35,7 @@ async function ask(work, said) {
     if (mine !== page.asking) return; // a later question was asked meanwhile
     showHits(found.hits);
     page.say(said(found));
+    if (narrow.matches) $("results").scrollIntoView(); // they are below the query
   } catch (error) {
     if (mine === page.asking) { page.fail(error); page.say(""); }
   } finally {
@@ -312,7 +314,7 @@ function fill(about) {
 function wire() {
   const again = later(() => page.again?.(), 200);
   for (const id of ["motion", "label", "path", "own", "after", "before", "fold"]) $(id).addEventListener("input", again);
-  $("filters").open = !matchMedia("(max-width: 820px)").matches; // on a phone the moments come first
+  $("filters").open = !narrow.matches; // on a phone the moments come first
   $("query").onsubmit = (event) => { event.preventDefault(); searchNow(); };
   $("rank").onclick = () => rankNow("hits");
   $("like").onclick = likeMarked;

@@ -128,7 +128,7 @@ export class QueryPanel {
   asked() {
     if (!this.now) return null;
     const { query, video: number, start_s, end_s, rows, touched } = this.now;
-    if (!touched) return { like: rows.slice(0, 1) };
+    if (!touched) return { like: rows.slice(0, 1000) }; // all that is shown as the moment
     return { moment: query ? { query, start_s, end_s } : { video: number, start_s, end_s } };
   }
 }

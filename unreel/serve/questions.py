@@ -106,11 +106,13 @@ def search(served: Served, asked: Search) -> dict[str, Any]:
 
 
 def vector(served: Served, example: Stretch) -> np.ndarray:
-    """The unit vector (1, D) of an example. Raises InputError, which names no path that an upload has here."""
+    """The unit vector (1, D) of an example. Raises InputError, which names an upload no path."""
     try:
         return served.queries().of(example)
     except InputError as error:
-        raise InputError(str(error).replace(f"{served.uploads.folder}{os.sep}", "")) from error
+        if not example.path.startswith(f"{served.uploads.folder}{os.sep}"):
+            raise
+        raise InputError(str(error).replace(example.path, "the query")) from error
 
 
 def stretch(served: Served, opened: Opened, moment: Moment) -> Stretch:
