@@ -26,7 +26,7 @@ def motion_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> dict[str, object]:
     """Settings for a run of seconds."""
     return dict(SMALL)

@@ -22,7 +22,7 @@ from unreel.video.packed import content_hash
 
 CONCEPTS = "concepts"  # of an index
 MOST_BYTES = 100  # of a concept's name: file systems end at 255, endings and the index's own files want some
-MOTION = {"rgb": 0, "residual": 1, "flow-u": 1, "flow-v": 1}  # which end of the slider a view stands at
+END = {"rgb": 0, "residual": 1, "flow-u": 1, "flow-v": 1, "clip": 0, "series": 1}  # of the slider, for a view or head
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,17 @@ def rows_and_examples(
 
 def view_weights(index: Index, motion: float) -> np.ndarray:
     """A weight (V,) for each view of the index, by the slider; equal ones where all views are of one kind."""
-    ends, weight_2 = [MOTION[name] for name in index.views], slider(motion)
-    if len(set(ends)) < 2:
+    ends, weight_2 = [END[name] for name in index.views], slider(motion)
+    if slider_ends(index) is None:
         return np.ones(len(ends))
     return np.array([weight_2[end] / ends.count(end) for end in ends])
+
+
+def slider_ends(index: Index) -> tuple[str, str] | None:
+    """What the slider goes from and to; None where all views of the index stand at one end."""
+    if len({END[name] for name in index.views}) < 2:
+        return None
+    return ("the clip", "its series") if "series" in index.views else ("appearance", "motion")
 
 
 def shown_by(index: Index, question: Question) -> list[Stretch]:

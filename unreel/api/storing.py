@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from unreel.errors import DiskError, InputError, StoppedElsewhere
-from unreel.models.encoder import load_encoder
 from unreel.search import store
 from unreel.search.clip_choice import ClipChoice
 from unreel.search.embeddings import describe
@@ -75,7 +74,7 @@ def fill_store(
     """
     labour, out = labour or Labour(), Path(out)
     store.refuse_other_folder(out)  # before processes are started
-    encoder = load_encoder(run, labour.allow_import)
+    encoder = choice.encoder(run, labour.allow_import)
     team, device, workers = joined(labour.devices)
     encoder.to(device)
     about = {"format": store.FORMAT, "clips": choice.to_json()} | describe(encoder)

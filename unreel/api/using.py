@@ -129,7 +129,7 @@ def fill_index(
     if stored.rank:
         return stored, ""
     with only_one(Path(out)):
-        return stored, bring_up_to_date(Path(out), load_encoder(run, labour.allow_import))
+        return stored, bring_up_to_date(Path(out), choice.encoder(run, labour.allow_import))
 
 
 def require_writable(out: Path) -> None:

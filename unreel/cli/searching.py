@@ -40,7 +40,7 @@ class SearchArgs:
     count: int = 20
     """Hits."""
     motion: float = 0.5
-    """Appearance (0) against motion (1), for encoders that see both."""
+    """Appearance (0) against motion (1), or clip against series, for an index that has both."""
     own: Literal["keep", "clip", "video"] = "clip"
     """Leave out nothing of the query's own video, the moment itself, or all of it."""
     fold: float = 2.0

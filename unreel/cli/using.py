@@ -73,6 +73,8 @@ class IndexArgs:
     """Seconds of a clip; 0 means as many as the encoder was trained with."""
     hop_s: float = 0.0
     """Seconds from one clip to the next; 0 means half a clip."""
+    by: Literal["features", "heads"] = "features"
+    """The encoder's features, or what the heads make of them that it was trained with (dual: clip and series)."""
     devices: int = 1
     """Processes. torchrun and SLURM say it for themselves."""
     to: str = ""
@@ -92,7 +94,7 @@ def index_command(args: list[str]) -> int:
 
     if given.to:
         require_database(given.to)
-    choice = EveryMoment(given.length_s, given.hop_s)
+    choice = EveryMoment(given.length_s, given.hop_s, given.by)
     labour = Labour(given.devices, given.allow_import, progress)
     found, said = fill_index(given.run, given.source, given.out, choice, labour)
     stored(given.out, found)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, InputError, VideoError
 from unreel.models import build_backbone, is_dotted
+from unreel.models.heads import Heads, HeadSpec
 from unreel.models.sums import check_sums
 from unreel.types import Embeddings, Instance
 from unreel.video.clips import ClipSpec
@@ -28,7 +29,7 @@ from unreel.video.manifest import inspect
 from unreel.views.recipe import ViewSpec, inference_views
 from unreel.views.residual import Residual
 
-WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
+WEIGHTS, HEADS, DESCRIPTION = "encoder.safetensors", "heads.safetensors", "encoder.json"
 LAYERS = ("pooled", "conv5", "map")
 
 
@@ -41,9 +42,15 @@ class EncoderSpec:
     clip: ClipSpec = field(default_factory=ClipSpec)
     views: ViewSpec = field(default_factory=ViewSpec)
     options: dict[str, Any] = field(default_factory=dict, hash=False)  # the backbone's own, e.g. {"width": 2}
+    heads: tuple[HeadSpec, ...] = ()  # by which an index can be made, most have none
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What a row of an index is made of, side by side: the heads where there are some, else the views."""
+        return tuple(head.name for head in self.heads) or tuple(dict.fromkeys(self.views.names))
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "heads" or value}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "EncoderSpec":
@@ -51,7 +58,8 @@ class EncoderSpec:
         views["names"] = tuple(views["names"])
         views["residual"] = Residual(**views["residual"])
         options = dict(data.get("options", {}))  # descriptions of 0.1 have none
-        return cls(data["backbone"], data["method"], ClipSpec(**data["clip"]), ViewSpec(**views), options)
+        heads = tuple(HeadSpec(**head) for head in data.get("heads", ()))
+        return cls(data["backbone"], data["method"], ClipSpec(**data["clip"]), ViewSpec(**views), options, heads)
 
 
 class Encoder(nn.Module):
@@ -62,6 +70,7 @@ class Encoder(nn.Module):
         self.backbone = backbone if backbone is not None else build_backbone(spec.backbone, **spec.options)
         known = getattr(self.backbone, "rebuild_options", {})  # a foreign network's, so that a checkpoint suffices
         self.spec = dataclasses.replace(spec, options=spec.options | known)
+        self.heads = Heads(spec.heads) if spec.heads else None
 
     def features(self, frames: Tensor, layer: str = "pooled") -> dict[str, Tensor]:
         """Features (B, D) of each view of uint8 clips (B, lead_in + T, H, W, C); batch norm as at the end of training.
@@ -82,6 +91,16 @@ class Encoder(nn.Module):
         views = inference_views(frames.to(device), self.spec.views, num_crops)
         maps = {name: self.backbone(view) for name, view in views.items()}
         return {layer: {name: flatten(m, layer) for name, m in maps.items()} for layer in layers}
+
+    @torch.inference_mode()
+    def parts(self, frames: Tensor) -> dict[str, Tensor]:
+        """What a row of an index is made of: pooled features of each view, or what each head makes of them, the mean
+        over views; `EncoderSpec.parts` names them."""
+        views = self.features(frames)
+        if self.heads is None:
+            return views
+        by_view = [self.heads(features_BD) for features_BD in views.values()]
+        return {name: torch.stack([found[name] for found in by_view]).mean(dim=0) for name in self.heads}
 
     def embed(self, source: str | Path | Sequence[str | Path], num_clips: int = 10, per: str = "video") -> Embeddings:
         """Embed a video, a folder, a list file or several videos: one unit-length row per video, or per clip.
@@ -159,7 +178,8 @@ def encode_clips(
             if on_failure is not None and sample.failed is not None:
                 on_failure(*sample.failed)
             continue
-        views = encoder.features(torch.as_tensor(sample.frames), layer)
+        frames = torch.as_tensor(sample.frames)
+        views = encoder.parts(frames) if layer == "pooled" else encoder.features(frames, layer)
         yield Encoded(sample.index, {n: v.float().cpu().numpy() for n, v in views.items()}, np.asarray(sample.spans_s))
 
 
@@ -232,6 +252,10 @@ def load_encoder(path: str | Path, allow_import: bool = False) -> Encoder:
     encoder = Encoder(spec)
     try:
         encoder.backbone.load_state_dict(weights)
+        if encoder.heads is not None:
+            encoder.heads.load_state_dict(safetensors.torch.load_file(folder / HEADS))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{folder}: the encoder's heads can't be read ({error}); use another") from error
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise CheckpointError(f"{folder}: the weights do not fit a {spec.backbone} backbone ({first})") from error
@@ -266,6 +290,8 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
     """Weights and description into an existing folder; the caller makes it atomic (training/checkpoint.py)."""
     state = separate(encoder.backbone.state_dict())
     (folder / WEIGHTS).write_bytes(safetensors.torch.save(state))  # save_file would let nobody else read it
+    if encoder.heads is not None:
+        (folder / HEADS).write_bytes(safetensors.torch.save(separate(encoder.heads.state_dict())))
     (folder / DESCRIPTION).write_text(json.dumps(encoder.spec.to_json(), indent=2) + "\n")
 
 

@@ -1,5 +1,9 @@
-"""Heads between a backbone's pooled features and a loss; dropped after training."""
+"""Heads between a backbone's pooled features and a loss; dropped after training, unless an index is made by them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -26,3 +30,35 @@ class MLP(nn.Module):
     def forward(self, features_BD: Tensor) -> Tensor:
         """(B, num_in) to (B, num_out)."""
         return self.layers(features_BD)
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A head of two layers: its name, its widths, and of how many segments its numbers are."""
+
+    name: str
+    num_in: int
+    num_hidden: int
+    num_out: int
+    segments: int = 1
+
+
+class Heads(nn.ModuleDict):
+    """Heads by name. What a clip is to each is a vector whose cosine is what its method compared.
+
+    Of a head of S segments that is their mean: two means' inner product is the mean of all S x S cosines of segments.
+    """
+
+    def __init__(self, specs: Sequence[HeadSpec]) -> None:
+        super().__init__({spec.name: MLP(spec.num_in, spec.num_hidden, spec.num_out) for spec in specs})
+        self.segments = {spec.name: spec.segments for spec in specs}
+        self.width = max(spec.num_out // spec.segments for spec in specs)
+
+    def forward(self, features_BD: Tensor) -> dict[str, Tensor]:
+        """(B, num_in) to each head's (B, width): as wide as the widest, with zeros, which change no inner product."""
+        found = {}
+        for name, head in self.items():
+            rows_BSD = F.normalize(head(features_BD).view(len(features_BD), self.segments[name], -1), dim=2)
+            mean_BD = rows_BSD.mean(dim=1)
+            found[name] = F.pad(mean_BD, (0, self.width - mean_BD.shape[1]))
+        return found

@@ -2,12 +2,23 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from unreel.errors import InputError
-from unreel.models.encoder import Encoded, Encoder, embedded, encode, encode_clips, joined, refuse_choice
+from unreel.models.encoder import (
+    Encoded,
+    Encoder,
+    embedded,
+    encode,
+    encode_clips,
+    joined,
+    load_encoder,
+    refuse_choice,
+)
+from unreel.training.checkpoint import with_heads
 from unreel.types import Instance
 from unreel.video.clips import MAX_FPS, ClipSpec
 from unreel.video.sliding import CHUNK, SlidingClips
@@ -24,9 +35,11 @@ class Rows(NamedTuple):
 
 
 class ClipChoice(Protocol):
-    """What a store asks: what to write down of the choice, and the rows of videos, in order, one video at a time."""
+    """What a store asks: what to write down of the choice, what embeds, and the rows of videos, one after the other."""
 
     def to_json(self) -> dict[str, Any]: ...
+
+    def encoder(self, run: str | Path, allow_import: bool) -> Encoder: ...
 
     def rows(
         self,
@@ -50,6 +63,9 @@ class EvenClips:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def encoder(self, run: str | Path, allow_import: bool) -> Encoder:
+        return load_encoder(run, allow_import)
+
     def rows(
         self,
         encoder: Encoder,
@@ -63,18 +79,27 @@ class EvenClips:
 
 @dataclass(frozen=True)
 class EveryMoment:
-    """Clips of `length_s` seconds, one every `hop_s`: by default the encoder's own length, and half of a clip."""
+    """Clips of `length_s` seconds, one every `hop_s`: by default the encoder's own length, and half of a clip.
+
+    Rows are the encoder's features, or what the heads make of them that its method trained it with.
+    """
 
     length_s: float = 0.0
     hop_s: float = 0.0
+    by: Literal["features", "heads"] = "features"
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not 0 <= value < float("inf"):
+        for name in ("length_s", "hop_s"):
+            if not 0 <= (value := getattr(self, name)) < float("inf"):
                 raise InputError(f"{name} must be a number of seconds, or 0 for the usual, got {value}")
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("by", "features")}
+
+    def encoder(self, run: str | Path, allow_import: bool) -> Encoder:
+        """Raises CheckpointError, also where there are no heads."""
+        encoder = load_encoder(run, allow_import)
+        return encoder if self.by == "features" else with_heads(encoder, run)
 
     def spec(self, encoder: Encoder) -> ClipSpec:
         """The encoder's clips, at the rate that makes them as long as asked for. Raises InputError."""

@@ -33,7 +33,8 @@ def describe(encoder: Encoder) -> dict[str, Any]:
 def encoder_hash(encoder: Encoder) -> str:
     """SHA-256 of spec and weights, hexadecimal; the same for the same encoder on any device."""
     digest = hashlib.sha256(json.dumps(encoder.spec.to_json(), sort_keys=True).encode())
-    for name, tensor in sorted(encoder.backbone.state_dict().items()):
+    heads = {} if encoder.heads is None else {f"heads.{n}": t for n, t in encoder.heads.state_dict().items()}
+    for name, tensor in sorted((encoder.backbone.state_dict() | heads).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

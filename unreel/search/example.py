@@ -50,8 +50,8 @@ def is_picture(path: str) -> bool:
 
 
 def vector_of(encoder: Encoder, clips: np.ndarray) -> np.ndarray:
-    """The unit vector float32 (1, D) of clips (V, T, H, W, C): of the mean of their features."""
-    views = encoder.features(torch.from_numpy(clips))
+    """The unit vector float32 (1, D) of clips (V, T, H, W, C): of the mean of what the encoder makes of them."""
+    views = encoder.parts(torch.from_numpy(clips))
     return joined({name: rows.float().cpu().numpy().mean(axis=0, keepdims=True) for name, rows in views.items()})
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from unreel.errors import CheckpointError, DiskError, InputError
-from unreel.models.encoder import Encoder, load_encoder, read_spec, save_encoder
+from unreel.models.encoder import Encoder, EncoderSpec, load_encoder, read_spec, save_encoder
 from unreel.search.clip_choice import EveryMoment
 from unreel.search.embeddings import HASH, encoder_hash, files, read_parts, read_table
 from unreel.search.inverted import BuildOptions
@@ -47,8 +47,8 @@ class Index:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """The encoder's different views, in the order in which a vector has them."""
-        return tuple(dict.fromkeys(self.about["encoder"]["views"]["names"]))
+        """What a vector has side by side: the encoder's different views, or its heads."""
+        return EncoderSpec.from_json(self.about["encoder"]).parts
 
     @property
     def encoder_hash(self) -> str:
@@ -122,7 +122,7 @@ def bring_up_to_date(folder: Path, encoder: Encoder) -> str:
         return str(found.description)
     (folder / NEAREST).unlink(missing_ok=True)
     vectors_ND = write_vectors(folder, len(rows))
-    options = BuildOptions(views=len(dict.fromkeys(encoder.spec.views.names)))
+    options = BuildOptions(views=len(encoder.spec.parts))
     nearest = Nearest.build(vectors_ND, options, made_of)
     nearest.save(folder / NEAREST)
     return str(nearest.description)

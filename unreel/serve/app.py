@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from unreel.api.searching import slider_ends
 from unreel.errors import DiskError, UnreelError
 from unreel.serve import export, media, questions
 from unreel.serve.guard import Guard, refusal
@@ -82,7 +83,7 @@ def _about(app: FastAPI, served: Served) -> None:
             "rows": len(found.rows),
             "videos": now.names,
             "labels": found.rows.labels,
-            "slider": len(set(found.views) & {"rgb", "residual"}) == 2,
+            "slider": slider_ends(found),
             "nearest": str(found.nearest.description),
             "concepts": questions.concepts(now),
             "upload_bytes": served.options.upload.size_bytes,

@@ -303,6 +303,11 @@ function fill(about) {
   $("facts").textContent = `${many(about.rows, "clip")} of ${many(about.videos.length, "video")}`;
   $("facts").title = about.nearest;
   $("motion-field").hidden = !about.slider;
+  if (about.slider) {
+    const [left, right] = about.slider;
+    $("ends").replaceChildren(...about.slider.map((end) => Object.assign(document.createElement("span"), { textContent: end })));
+    $("motion").setAttribute("aria-label", `${left} at the left, ${right} at the right`);
+  }
   const names = about.labels.filter(Boolean);
   $("label-field").hidden = !names.length;
   $("label").append(...[...names].sort().map((name) => new Option(name)));

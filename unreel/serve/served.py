@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from unreel.errors import InputError, UnreelError
-from unreel.search.index import NEAREST, Index, open_index
-from unreel.search.store import FILES
+from unreel.search.index import NEAREST, VECTORS, Index, open_index
+from unreel.search.store import FILES, part_files
 from unreel.serve.indexed import IndexedFiles
 from unreel.serve.maps import Maps
 from unreel.serve.previews import Previews, cache_folder
@@ -41,7 +41,7 @@ class ServeOptions:
     allow_import: bool = False
 
 
-Stamp = tuple[tuple[int, int], ...]
+Stamp = frozenset[tuple[str, int, int]]
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ def opened(folder: Path) -> Opened:
 
 
 def stamp_of(folder: Path) -> Stamp:
-    """Times of change and sizes of what an indexing writes last, and of what a move alone changes."""
-    found: list[tuple[int, int]] = []
-    for name in (FILES, NEAREST):
+    """Name, time of change and size of what changes with the rows of an index, be it by a move alone."""
+    found = set()
+    for path in (*part_files(folder), folder / VECTORS, folder / NEAREST):
         with contextlib.suppress(OSError):
-            now = (folder / name).stat()
-            found.append((now.st_mtime_ns, now.st_size))
-    return tuple(found)
+            now = path.stat()
+            found.add((path.name, now.st_mtime_ns, now.st_size))
+    return frozenset(found)
 
 
 def made_by(opened: Opened) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ Weights are safetensors and everything else is JSON, so that loading one can't e
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -21,13 +22,15 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, DiskError
-from unreel.models.encoder import WEIGHTS, Encoder, save_encoder, separate
+from unreel.models.encoder import WEIGHTS, Encoder, checkpoint_folder, save_encoder, separate
+from unreel.models.heads import HeadSpec
 from unreel.models.shards import gathered, like
 from unreel.models.sums import check_sums, write_sums
 from unreel.training.optim import align_state
 from unreel.video.patience import patiently
 
 TENSORS, STATE = "training.safetensors", "training.json"
+HEAD = "method.heads."  # of the methods that have several: a tensor is method.heads.NAME.layers.N.weight or .bias
 SUMMED = (WEIGHTS, TENSORS, STATE)
 KEEP = 2
 
@@ -149,6 +152,31 @@ def load_checkpoint(run: Path, method: nn.Module, optimizer: torch.optim.Optimiz
     if state.get("best_step") is not None and not best_of(folder.parent, state["best_step"]):
         state |= {"best_step": None, "best_mrr": -1.0}  # it was deleted before this run went back
     return state
+
+
+def with_heads(encoder: Encoder, path: str | Path) -> Encoder:
+    """An encoder and the heads that it was trained with, from its run or checkpoint. Raises CheckpointError."""
+    folder = checkpoint_folder(Path(path))
+    try:
+        check_sums(folder, (TENSORS,))
+        with safetensors.safe_open(folder / TENSORS, "pt") as file:
+            found = {name: file.get_tensor(name) for name in file.keys() if name.startswith(HEAD)}  # noqa: SIM118
+        options = json.loads((folder.parent.parent / "config.json").read_text())["options"]
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{folder}: its heads can't be read ({error}); name the run") from error
+    weights = {name.removeprefix(HEAD): tensor for name, tensor in found.items()}
+    specs = []
+    for name in dict.fromkeys(key.partition(".")[0] for key in weights):
+        first, last = (weights[f"{name}.layers.{layer}.weight"] for layer in (0, 2))
+        segments = int(options["segments"]) if name == "series" else 1
+        specs.append(HeadSpec(name, first.shape[1], first.shape[0], last.shape[0], segments))
+    if not specs:
+        method = encoder.spec.method
+        raise CheckpointError(f"{path}: trained by {method}, which has no heads of its own; index it by its features")
+    made = Encoder(dataclasses.replace(encoder.spec, heads=tuple(specs)), encoder.backbone)
+    assert made.heads is not None
+    made.heads.load_state_dict(weights)
+    return made.eval()
 
 
 def offer(damaged: Path) -> str:
