@@ -2,7 +2,7 @@
 
 import asyncio
 import csv
-import fcntl
+import gc
 import io
 import json
 import multiprocessing
@@ -10,6 +10,8 @@ import os
 import resource
 import shutil
 import socket
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import AsyncIterator, Iterator
@@ -393,19 +395,11 @@ def test_a_preview_is_made_once(client: TestClient, served: Served, about: dict[
         served.previews.apart.call = calls  # type: ignore[method-assign]
 
 
-def crash() -> None:
-    os.abort()
-
-
-def nothing() -> None:
-    pass
-
-
 def test_a_crash_or_a_hang_costs_one_answer() -> None:
-    apart = Apart(1, nothing)
+    apart = Apart(1, gc.enable)  # nothing of this module, which takes long to import
     try:
         with pytest.raises(InputError, match="crashed"):
-            apart.call(60, crash)
+            apart.call(60, os.abort)
         assert apart.call(60, sum, [1, 2]) == 3
         with pytest.raises(InputError, match="more than 0.2 s"):
             apart.call(0.2, time.sleep, 60)
@@ -418,13 +412,9 @@ def test_a_crash_or_a_hang_costs_one_answer() -> None:
 # --- the map, export
 
 
-def memory_limit() -> int:
-    return resource.getrlimit(resource.RLIMIT_AS)[0]
-
-
 def test_what_strangers_send_is_read_in_processes_of_little_memory(client: TestClient, served: Served) -> None:
     assert served.queries().readers is served.previews.apart
-    assert served.previews.apart.call(60, memory_limit) == 4 * 2**30
+    assert served.previews.apart.call(60, resource.getrlimit, resource.RLIMIT_AS)[0] == 4 * 2**30
 
 
 def test_the_map_has_every_row_and_is_kept(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -553,11 +543,7 @@ def test_a_page_hears_of_a_move_and_asks_anew_about_a_file_that_is_another(
         assert about_path(served, hit) != str(videos / "b.mp4") and hit["score"] > 0.999
 
 
-def hold(path: Path, held: Any, done: Any) -> None:
-    with path.open("a+") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
-        held.set()
-        done.wait(60)
+HOLD = "import fcntl, sys; f = open(sys.argv[1], 'a+'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); input()"
 
 
 def test_an_index_that_is_being_made_is_waited_for(corpus: Corpus, tmp_path: Path) -> None:
@@ -565,25 +551,17 @@ def test_an_index_that_is_being_made_is_waited_for(corpus: Corpus, tmp_path: Pat
     refused("serve", tmp_path / "none", says=("no index there", "unreel index"))
     (folder / "vectors.npy").rename(kept)
     refused("serve", folder, says=("half an index", "vectors.npy"))
-    context = multiprocessing.get_context("spawn")
-    held, done = context.Event(), context.Event()
-    writer = context.Process(target=hold, args=(folder / "lock", held, done))
-    writer.start()
-    try:
-        assert held.wait(60) and is_written(folder)
+    command, pipe = [sys.executable, "-c", HOLD, str(folder / "lock")], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() and is_written(folder)
         with TestClient(build_app(Served(folder, options(tmp_path))), HOME) as client:
-            says(client.get("/api/index"), 503, "half an index")
+            says(client.get("/api/index"), 503, "half an index", "is being indexed just now")
             assert client.get("/api/status").json()["indexing"] is True
-            done.set()
-            writer.join()
+            writer.communicate(b"\n")
             kept.rename(folder / "vectors.npy")
             assert client.get("/api/status").json()["reload"] is True
             assert client.post("/api/reload", json={}).status_code == 200
             assert client.get("/api/index").json()["rows"] > 0
-    finally:
-        done.set()
-        writer.join()
-        writer.close()
 
 
 def test_an_index_of_another_version_and_a_busy_port_are_refused(corpus: Corpus, tmp_path: Path) -> None:
