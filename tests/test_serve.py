@@ -191,6 +191,10 @@ def test_marks_rank_everything_and_become_a_concept(
         assert [h["rows"] for h in kept["yes"]] == [[row] for row in yes] and kept["lost"] == 0
         assert [h["rows"] for h in kept["no"]] == [[row] for row in no]
         says(client.get(f"/api/{about['id']}/concepts/second"), 400, "no concept 'second'")
+        client.post("/api/concepts", json={**half, "no": no[:1], "forget": True})
+        kept = client.get(f"/api/{about['id']}/concepts/first").json()
+        assert [[h["rows"] for h in kept[kind]] for kind in ("yes", "no")] == [[[yes[0]]], [[no[0]]]]
+        client.post("/api/concepts", json={**marks, "name": "first", "forget": True})
         again = client.post("/api/rank", json={"of": about["id"], "concept": "first"}).json()
         assert [h["rows"] for h in again["hits"]] == [h["rows"] for h in found["hits"]]
         says(client.post("/api/rank", json={"of": about["id"], "concept": "../store"}), 400, "no concept")

@@ -238,6 +238,12 @@ def test_keys_move_and_mark_and_marks_rank(page: Page) -> None:
     page.one("#concepts button").click()
     page.until(lambda: page.one("#marks-said").text == "1 yes, 1 no", "the concept brings its marks")
     page.until(lambda: "the concept turning" in page.one("#said").text, "and its ranking")
+    page.js("document.querySelector('#hits li[data-mark=yes]').focus()")
+    page.press("n")  # another opinion, saved under the name that was opened
+    assert page.one("#marks-said").text == "0 yes, 2 no"
+    page.press("y")
+    page.one("#save button").click()
+    page.until(lambda: page.one("#said").text == "Saved as turning", "saved as it is now")
     page.js("document.querySelector('#hits li').focus()")
     page.press("u")
     page.until(lambda: "like it" in page.one("#said").text, "used as the query")

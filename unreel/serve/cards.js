@@ -5,7 +5,7 @@ import { ofIndex, play, seek, show, still, stop } from "./playing.js";
 
 const grid = document.getElementById("hits");
 
-// `page` has: of, marks, use(hit), mark(hit, kind), alike(hit)
+// `page` has: of, marks (marks.js), use(hit), alike(hit)
 export function showCards(page, hits) {
   const focused = grid.contains(document.activeElement);
   grid.querySelectorAll("video").forEach(stop);
@@ -84,8 +84,8 @@ function buttons(page, hit) {
     row.append(made);
     return made;
   };
-  make("Yes", "Mark yes", () => page.mark(hit, "yes")).dataset.mark = "yes";
-  make("No", "Mark no", () => page.mark(hit, "no")).dataset.mark = "no";
+  make("Yes", "Mark yes", () => page.marks.toggle(hit, "yes")).dataset.mark = "yes";
+  make("No", "Mark no", () => page.marks.toggle(hit, "no")).dataset.mark = "no";
   make("More like it", "Use as the query", () => page.use(hit));
   return row;
 }
@@ -93,7 +93,7 @@ function buttons(page, hit) {
 // Marks as the cards show them; called after each change.
 export function refresh(page) {
   for (const item of grid.children) {
-    const mark = page.marks.get(item.hit.rows[0])?.kind;
+    const mark = page.marks.kind(item.hit);
     item.dataset.mark = mark || "";
     const marked = mark ? `, marked ${mark}` : "";
     const { name, label, start_s, end_s } = item.hit;
@@ -118,7 +118,7 @@ export function listenToKeys(page) {
   grid.addEventListener("keydown", (event) => {
     const item = event.target.closest("li");
     if (!item || event.ctrlKey || event.metaKey || event.altKey) return;
-    const act = { y: () => page.mark(item.hit, "yes"), n: () => page.mark(item.hit, "no"), u: () => page.use(item.hit) }[event.key];
+    const act = { y: () => page.marks.toggle(item.hit, "yes"), n: () => page.marks.toggle(item.hit, "no"), u: () => page.use(item.hit) }[event.key];
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns(), ArrowUp: -columns() }[event.key];
     if (event.key === "Enter" && event.target === item) open(page, item.hit, item);
     else if (act) act();
@@ -152,7 +152,7 @@ export function open(page, hit, from = null) {
   show(video, ofIndex(page.of, hit), { around_s: 15, failed });
   part("use").onclick = () => { player.close(); page.use(hit); };
   part("again").onclick = () => { seek(video, hit.start_s); play(video); };
-  for (const kind of ["yes", "no"]) part(kind).onclick = () => { page.mark(hit, kind); press(page, hit); };
+  for (const kind of ["yes", "no"]) part(kind).onclick = () => { page.marks.toggle(hit, kind); press(page, hit); };
   press(page, hit);
   part("close").onclick = () => player.close();
   player.onclose = () => { stop(video); from?.focus(); };
@@ -162,6 +162,6 @@ export function open(page, hit, from = null) {
 }
 
 function press(page, hit) {
-  const kind = page.marks.get(hit.rows[0])?.kind;
+  const kind = page.marks.kind(hit);
   for (const name of ["yes", "no"]) part(name).setAttribute("aria-pressed", String(kind === name));
 }

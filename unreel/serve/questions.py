@@ -80,9 +80,12 @@ class Rank(Filtered):
 
 
 class SaveConcept(Asked):
+    """Marks to be added to a concept, or with `forget` to take the place of those it has."""
+
     name: str = Field(max_length=100)
     yes: RowNumbers = Field(max_length=10_000)
     no: RowNumbers = Field([], max_length=10_000)
+    forget: bool = False
 
 
 class Selected(Asked):
@@ -204,7 +207,8 @@ def concepts(opened: Opened) -> list[str]:
 
 
 def save(served: Served, asked: SaveConcept) -> dict[str, Any]:
-    """Add marks to a concept of the index, or begin one. Raises UnreelError."""
+    """Keep marks as a concept of the index. Raises UnreelError."""
     opened = served.now(asked.of)
-    teach(opened.index, asked.name, Marked(tuple(asked.yes)), Marked(tuple(asked.no)), num_next=0)
+    marked = Marked(tuple(asked.yes)), Marked(tuple(asked.no))
+    teach(opened.index, asked.name, *marked, forget=asked.forget, num_next=0)
     return {"concepts": concepts(opened)}
