@@ -25,7 +25,7 @@ import pytest
 from commands import refused, succeeds
 from serving import Corpus, copied, make_corpus, swapped_for_link
 from starlette.testclient import TestClient
-from videos import numbers
+from videos import encode, numbers
 
 from unreel.api.searching import Question, search
 from unreel.cli.serving import listen
@@ -380,6 +380,14 @@ def test_a_preview_shows_the_frames_of_its_seconds_in_h264(
     (tmp_path / "poster.jpg").write_bytes(poster.content)
     assert numbers(file_picture(tmp_path / "poster.jpg")) == [12]
     says(client.get(f"/api/{about['id']}/videos/{number}/preview?start=1&end=1"), 400, "nothing is shown")
+
+
+@pytest.mark.parametrize("codec, name", [("libx265", "new.mp4"), ("mpeg4", "old.avi"), ("libvpx-vp9", "web.webm")])
+def test_what_a_browser_may_not_play_becomes_h264(codec: str, name: str, tmp_path: Path) -> None:
+    encode(tmp_path / name, 30, codec)
+    (tmp_path / "preview.mp4").write_bytes(media.preview(str(tmp_path / name), 0.4, 0.8))
+    assert file.probe(tmp_path / "preview.mp4").codec == "h264"
+    assert numbers(file.read(tmp_path / "preview.mp4", range(10))) == list(range(10, 20))
 
 
 def file_picture(path: Path) -> np.ndarray:

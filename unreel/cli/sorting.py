@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from unreel.api.concepts import Marked
     from unreel.search.hits import Hit
 
+FEW = 5  # marks of either kind
+
 
 @dataclasses.dataclass
 class ClusterArgs:
@@ -115,7 +117,9 @@ def concept_command(args: list[str]) -> int:
     print_table(("row", "probability", "from", "video"), table)
     lost = f", {taught.lost} earlier marks forgotten, whose moments are no longer indexed" if taught.lost else ""
     said = f"{len(taught.marks.yes)} yes and {len(taught.marks.no)} no{lost}; {len(taught.moments)} moments in all"
-    print(f"\n{given.index / 'concepts' / given.name}.json: {said}")
+    few = min(len(taught.marks.yes), len(taught.marks.no)) < FEW
+    guess = "; so few marks make probabilities a first guess" if few else ""
+    print(f"\n{given.index / 'concepts' / given.name}.json: {said}{guess}")
     return 0
 
 
