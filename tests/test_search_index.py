@@ -179,7 +179,7 @@ def test_another_version_is_refused(index: Path) -> None:
 def test_what_is_no_index_is_told_apart(made: Path, small_run: Path, motion_set: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no index there; make one with `unreel index"):
         open_index(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="run `unreel embed` first"):
+    with pytest.raises(InputError, match="no embeddings to read there .*make it, or go on with it, by `unreel index"):
         open_index(tmp_path)
     succeeds("embed", small_run, motion_set / "test.txt", "--out", tmp_path / "store")
     with pytest.raises(InputError, match="do not cover every moment"):

@@ -446,14 +446,15 @@ def failing(where: str, after: int, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """The disk fills up at call number `after` of a function that writes."""
     owner, name = {
         "save_file": (safetensors.torch, "save_file"), "fsync": (os, "fsync"), "write_text": (Path, "write_text"),
-        "mkdir": (Path, "mkdir"), "rename": (Path, "rename"), "replace": (Path, "replace"),
+        "write_bytes": (Path, "write_bytes"), "mkdir": (Path, "mkdir"),
+        "rename": (Path, "rename"), "replace": (Path, "replace"),
     }[where]  # fmt: skip
     real, calls = getattr(owner, name), iter(range(1000))
 
     def full(*args: Any, **kwargs: Any) -> Any:
         if next(calls) >= after:
             if where == "save_file":  # half a file, then what safetensors raises
-                Path(args[1]).write_bytes(b"half")
+                Path(args[1]).write_text("half")
                 raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(*args, **kwargs)
@@ -474,7 +475,7 @@ def file_size_limit(size_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-FAULTS = [("save_file", 0), ("save_file", 1), ("write_text", 0), ("write_text", 1), ("mkdir", 0), ("rename", 0)]
+FAULTS = [("save_file", 0), ("write_bytes", 0), ("write_text", 0), ("write_text", 1), ("mkdir", 0), ("rename", 0)]
 FAULTS += [("replace", 0), *(("fsync", k) for k in range(6)), ("kernel", 500_000), ("kernel", 2000)]
 
 

@@ -134,8 +134,10 @@ def tidy(folder: Path, wanted: dict[str, Content]) -> dict[str, int]:
 
 
 def _counted(rows: pa.Table) -> dict[tuple[str, str, str], int]:
-    """How many rows each file has: (path, label, content hash), in their order."""
-    counted = rows.group_by(list(WHO), use_threads=False).aggregate([([], "count_all")])
+    """How many rows each file has: (path, label, content hash), in their order, which grouping alone does not keep."""
+    numbered = rows.append_column("row", pa.array(np.arange(len(rows))))
+    grouped = numbered.group_by(list(WHO), use_threads=False).aggregate([([], "count_all"), ("row", "min")])
+    counted = grouped.sort_by("row_min")
     columns = [counted[name].to_pylist() for name in (*WHO, "count_all")]
     return {(path, label, hash_): count for path, label, hash_, count in zip(*columns, strict=True)}
 
