@@ -92,7 +92,8 @@ def fill_store(
         share = made.missing[team.rank :: team.size]
         with bar(f"embedding, 1 of {team.size} shares" if team.size > 1 else "embedding") as advance:
             part = Part(out, f"{made.name}-{team.rank:05d}", about)
-            fill(part, share, encoder, choice, workers, advance)
+            with cores_left(workers, device):
+                fill(part, share, encoder, choice, workers, advance)
         team.told(True)  # the first one goes on when all are done
         stored = team.first(lambda: finish(out, made))
     leave(team)
@@ -110,6 +111,18 @@ def joined(devices: int) -> tuple[Team, torch.device, int]:
         return ALONE, torch.device(device), workers
     fabric = build_fabric(settings)
     return join(fabric, settings.silence_limit_s, "the same command goes on"), fabric.device, workers
+
+
+@contextlib.contextmanager
+def cores_left(workers: int, device: torch.device) -> Iterator[None]:
+    """On a CPU torch leaves a core to each loader process meanwhile: its threads spin while one of them has none."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) - workers)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager
