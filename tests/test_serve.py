@@ -184,9 +184,9 @@ def test_marks_rank_everything_and_become_a_concept(
         )
         assert found["hits"][0]["score"] == round(float(exact.max()), 4)
         half = {**marks, "yes": yes[:1], "name": "first"}
-        assert client.post("/api/concepts", json=half).json() == {"concepts": ["first"]}
+        assert client.post("/api/concepts", json=half).json() == {"concepts": ["first"], "added": False}
         more = {**marks, "yes": yes[1:], "no": [], "name": "first"}  # added to what was marked before
-        assert client.post("/api/concepts", json=more).json() == {"concepts": ["first"]}
+        assert client.post("/api/concepts", json=more).json() == {"concepts": ["first"], "added": True}
         kept = client.get(f"/api/{about['id']}/concepts/first").json()
         assert [h["rows"] for h in kept["yes"]] == [[row] for row in yes] and kept["lost"] == 0
         assert [h["rows"] for h in kept["no"]] == [[row] for row in no]
@@ -425,8 +425,8 @@ def test_a_crash_or_a_hang_costs_one_answer() -> None:
 
 
 def test_what_strangers_send_is_read_in_processes_of_little_memory(client: TestClient, served: Served) -> None:
-    assert served.queries().readers is served.previews.apart
-    assert served.previews.apart.call(60, resource.getrlimit, resource.RLIMIT_AS)[0] == 4 * 2**30
+    for apart in (served.queries().readers, served.previews.apart):
+        assert apart.call(60, resource.getrlimit, resource.RLIMIT_DATA)[0] == 4 * 2**30
 
 
 def test_the_map_has_every_row_and_is_kept(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

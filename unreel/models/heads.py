@@ -46,7 +46,8 @@ class HeadSpec:
 class Heads(nn.ModuleDict):
     """Heads by name. What a clip is to each is a vector whose cosine is what its method compared.
 
-    Of a head of S segments that is their mean: two means' inner product is the mean of all S x S cosines of segments.
+    Of a head of S segments that is their mean: two means' inner product is the mean of all S x S cosines of segments,
+    and their cosine, by which an index scores, is the same up to the means' lengths.
     """
 
     def __init__(self, specs: Sequence[HeadSpec]) -> None:

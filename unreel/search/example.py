@@ -14,7 +14,7 @@ from unreel.types import Instance
 from unreel.video.clips import ClipSpec
 from unreel.video.dataset import InstanceClips
 from unreel.video.file import VideoInfo, probe
-from unreel.video.processes import Ended, alone
+from unreel.video.processes import Ended, Limits, alone
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 CLIPS = 5  # of an example, evenly spread
@@ -28,7 +28,7 @@ def example_vectors(encoder: Encoder, examples: Sequence[Stretch]) -> np.ndarray
 
 def one_example(encoder: Encoder, example: Stretch) -> np.ndarray:
     """Its file is read in a process of its own, since a stranger's may crash its decoder."""
-    clips = alone(clips_of, example, encoder.spec)
+    clips = alone(clips_of, example, encoder.spec, limits=Limits().reading(example.path))
     if isinstance(clips, Ended):
         raise InputError(f"{example.path}: nothing to search with ({clips.why})")
     return vector_of(encoder, clips)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unreel.errors import InputError
 from unreel.search.events import Events, events
 from unreel.search.nearest import Nearest
 from unreel.search.rows import Rows
@@ -39,6 +40,10 @@ class HitOptions:
     gap_s: float = 0.5
     height: float = 0.5
     fold_above: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.height <= 1:
+            raise InputError(f"height lies between 0 and 1, got {self.height:g}")
 
 
 TYPICAL = 256  # rows spread over all, whose mean score says what is typical

@@ -78,7 +78,7 @@ def load_vectors(folder: Path, count: int) -> np.ndarray:
     path = folder / VECTORS
     try:
         vectors_ND: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: half an index, its vectors can't be read ({error}); {AGAIN}") from error
     if vectors_ND.ndim != 2 or len(vectors_ND) != count:
         raise InputError(f"{path}: half an index, {count} rows but vectors of shape {vectors_ND.shape}; {AGAIN}")

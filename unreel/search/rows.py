@@ -113,13 +113,21 @@ def not_own(rows: Rows, examples: Sequence[Stretch], own: str) -> np.ndarray:
     if own not in OWN:
         raise unknown("treatment of the query's own video", own, OWN)
     kept_N = np.ones(len(rows), bool)
-    for example in examples if own != "keep" else ():
-        for content in contents_of(rows, example):
-            of_it = np.flatnonzero(rows.content_N == content)
-            if own == "clip":
-                shown = (rows.start_s[of_it] < example.end_s) & (rows.end_s[of_it] > example.start_s)
-                of_it = of_it[shown]
-            kept_N[of_it] = False
+    of_file = dict[tuple[str, str], list[int]]()
+    shown = dict[int, list[Stretch]]()
+    for example in examples if own != "keep" else ():  # a thousand marked rows are of few files
+        file = example.path, example.content
+        if file not in of_file:
+            of_file[file] = contents_of(rows, example)
+        for content in of_file[file]:
+            shown.setdefault(content, []).append(example)
+    for content, of_content in shown.items():
+        of_it = np.flatnonzero(rows.content_N == content)
+        start_s, end_s = rows.start_s[of_it], rows.end_s[of_it]
+        own_n = (
+            [(start_s < e.end_s) & (end_s > e.start_s) for e in of_content] if own == "clip" else [start_s == start_s]
+        )
+        kept_N[of_it[np.logical_or.reduce(own_n)]] = False
     return kept_N
 
 

@@ -112,9 +112,11 @@ def _answer(pipe: Connection, prepare: Callable[..., None], arguments: tuple[Any
     with contextlib.suppress(EOFError, BrokenPipeError):
         prepare(*arguments)
         while True:
-            work, given = pipe.recv()
             try:
+                work, given = pipe.recv()  # which imports what it names
                 answer: tuple[Any, Exception | None, str] = (work(*given), None, "")
+            except (EOFError, BrokenPipeError):
+                raise
             except UnreelError as error:
                 answer = (None, error, "")
             except MemoryError:
@@ -125,5 +127,5 @@ def _answer(pipe: Connection, prepare: Callable[..., None], arguments: tuple[Any
 
 
 def limit_memory() -> None:
-    """What a process that only decodes may take."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    """What a process that decodes may take of its own; libraries that are mapped, as torch's of CUDA, do not count."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))

@@ -66,7 +66,7 @@ function caption(page, hit) {
   const rest = Object.assign(document.createElement("span"), { textContent: when });
   if (hit.num_alike) {
     const text = `${hit.num_alike} alike`;
-    const folded = Object.assign(document.createElement("button"), { type: "button", className: "alike", textContent: text, onclick: () => page.alike(hit) });
+    const folded = Object.assign(document.createElement("button"), { type: "button", className: "alike", tabIndex: -1, textContent: text, onclick: () => page.alike(hit) });
     folded.setAttribute("aria-label", `Show the ${many(hit.num_alike, "near-duplicate")} of ${hit.name} at ${clock(hit.start_s)}`);
     rest.append(" ", folded);
   }

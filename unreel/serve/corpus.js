@@ -28,15 +28,16 @@ export class Corpus {
   async load() {
     const layout = $("layout").value, { of } = this.page;
     try {
-      for (let ready = false; !ready; ) {
-        const found = await get(`/api/${of}/map?layout=${layout}`);
-        ready = found.ready;
-        this.clusters = found.clusters;
-        if (!ready) { $("map-said").textContent = "is being made …"; await new Promise((done) => setTimeout(done, 500)); }
+      let found = {};
+      while (!found.ready) {
+        found = await get(`/api/${of}/map?layout=${layout}`);
+        if (!found.ready) { $("map-said").textContent = "is being made …"; await new Promise((done) => setTimeout(done, 500)); }
         if (layout !== $("layout").value) return;
       }
-      this.map.set(unpacked(await bytes(`/api/${of}/map.bin?layout=${layout}`)));
-      this.chosen = [];
+      const points = unpacked(await bytes(`/api/${of}/map.bin?layout=${layout}`));
+      if (layout !== $("layout").value) return; // another one was chosen meanwhile
+      this.map.set(points);
+      Object.assign(this, { clusters: found.clusters, chosen: [] });
       this.paint();
     } catch (error) { $("map-said").textContent = error.message; }
   }

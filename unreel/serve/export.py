@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 import tempfile
 import zipfile
@@ -26,7 +27,7 @@ def as_csv(opened: Opened, hits: list[Hit], clips: list[str] | None = None) -> s
     rows = opened.index.rows
     for n, hit in enumerate(hits):
         label = rows.labels[rows.label_N[hit.rows[0]]]
-        score = f"{hit.score:.4f}" if hit.score else ""
+        score = f"{hit.score:.4f}" if math.isfinite(hit.score) else ""
         row = [hit.path, f"{hit.start_s:.3f}", f"{hit.end_s:.3f}", plain(label), score]
         writer.writerow(row + ([clips[n]] if clips is not None else []))
     return text.getvalue()

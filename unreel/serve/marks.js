@@ -8,7 +8,7 @@ const KEPT = "unreel marks";
 export class Marks {
   // `page` has: of, fail(error), say(text). `on` has: change(), open(concept).
   constructor(page, on) {
-    Object.assign(this, { page, on, kept: new Map(), opened: "", names: [] }); // kept: first row of a hit -> {kind, hit}
+    Object.assign(this, { page, on, kept: new Map(), opened: "" }); // kept: first row of a hit -> {kind, hit}
     $("save").onsubmit = (event) => { event.preventDefault(); this.save($("concept").value.trim()); };
     $("unmark").onclick = () => { this.kept.clear(); this.opened = ""; this.show(); };
   }
@@ -47,9 +47,11 @@ export class Marks {
   }
 
   restore() {
-    const { of, opened, marks } = JSON.parse(sessionStorage.getItem(KEPT) || "{}");
-    if (of !== this.page.of) return;
-    Object.assign(this, { opened, kept: new Map(marks) });
+    let kept = {};
+    try { kept = JSON.parse(sessionStorage.getItem(KEPT) || "{}"); } catch { /* no storage: nothing was kept */ }
+    if (kept.of !== this.page.of) return;
+    Object.assign(this, { opened: kept.opened, kept: new Map(kept.marks) });
+    $("concept").value = this.opened;
     this.show();
   }
 
@@ -59,11 +61,12 @@ export class Marks {
   async save(name) {
     if (!name) return this.page.fail(new Error("give the concept a name"));
     try {
-      const forget = name === this.opened, isNew = !this.names.includes(name);
-      this.list((await post("/api/concepts", { of: this.page.of, name, forget, ...this.rows() })).concepts);
-      if (isNew) this.opened = name;
+      const forget = name === this.opened;
+      const { concepts, added } = await post("/api/concepts", { of: this.page.of, name, forget, ...this.rows() });
+      this.list(concepts);
+      if (!added) this.opened = name;
       this.keep();
-      this.page.say(isNew || forget ? `Saved as ${name}` : `Added to ${name}`);
+      this.page.say(added ? `Added to ${name}` : `Saved as ${name}`);
     } catch (error) { this.page.fail(error); }
   }
 
@@ -82,7 +85,6 @@ export class Marks {
   }
 
   list(names) {
-    this.names = names;
     $("concepts-field").hidden = !names.length;
     $("concepts").replaceChildren(...names.map((name) => Object.assign(document.createElement("button"), { type: "button", textContent: name, onclick: () => this.open(name) })));
   }

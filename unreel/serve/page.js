@@ -143,7 +143,7 @@ async function save(ending, doing) {
 async function watch() {
   try {
     const now = await get("/api/status");
-    showProgress(now, now.reload || Boolean(page.of && now.served && now.served.id !== page.of));
+    showProgress(now, now.reload || Boolean(page.begun && now.served && now.served.id !== page.of));
     if (page.lost) $("alert").hidden = true;
     page.lost = false;
   } catch (error) {
@@ -222,6 +222,7 @@ async function begin() {
     fill(await get("/api/index"));
     await corpus.load();
   } catch (error) { page.fail(error); }
+  page.begun = true; // also without an index: then one that is there later is offered
 }
 
 begin();

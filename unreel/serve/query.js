@@ -33,6 +33,7 @@ export class QueryPanel {
   }
 
   async upload(file) {
+    if (!this.page.about) return this.page.fail(new Error("no index is open yet"));
     if (file.size > this.page.about.upload_bytes) {
       const limit = Math.floor(this.page.about.upload_bytes / 2 ** 20);
       return this.page.fail(new Error(`${file.name}: a query may have ${limit} MB at most; use a shorter piece of it`));

@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unreel.errors import InputError
 from unreel.search.rows import Stretch
-from unreel.serve.apart import Apart
+from unreel.serve.apart import Apart, limit_memory
 
 if TYPE_CHECKING:
     from unreel.models.encoder import Encoder, EncoderSpec
 
 LIMIT_S = 60.0
 REMEMBERED = 256
+READERS = 2
 _encoder: "Encoder | None" = None  # of this process, which is one apart
 
 
 class QueryVectors:
-    """One process with the encoder of an index; `readers` decode, so that a slow file holds up nobody else's query."""
+    """One process with the encoder of an index, and two that decode: a slow file holds up no other query."""
 
-    def __init__(self, folder: Path, clips: dict[str, Any], allow_import: bool, readers: Apart) -> None:
-        self.apart, self.readers = Apart(1, prepare, folder, clips, allow_import), readers
+    def __init__(self, folder: Path, about: dict[str, Any], allow_import: bool) -> None:
+        self.apart = Apart(1, prepare, folder, about["clips"], str(about["encoder_hash"]), allow_import)
+        self.readers = Apart(READERS, limit_memory)
         self.lock = threading.Lock()
         self.known: OrderedDict[tuple[str, float, float], np.ndarray] = OrderedDict()
         self.spec: EncoderSpec | None = None
@@ -56,6 +59,7 @@ class QueryVectors:
 
     def close(self) -> None:
         self.apart.close()
+        self.readers.close()
 
 
 def read(stretch: Stretch, spec: "EncoderSpec") -> np.ndarray:
@@ -64,13 +68,13 @@ def read(stretch: Stretch, spec: "EncoderSpec") -> np.ndarray:
     return clips_of(stretch, spec)
 
 
-def prepare(folder: Path, clips: dict[str, Any], allow_import: bool) -> None:
+def prepare(folder: Path, clips: dict[str, Any], encoder_hash: str, allow_import: bool) -> None:
     """Remember what to load; loading itself is part of the first call, which can say what is wrong."""
     global _load
-    _load = (folder, clips, allow_import)
+    _load = (folder, clips, encoder_hash, allow_import)
 
 
-_load: tuple[Path, dict[str, Any], bool] | None = None
+_load: tuple[Path, dict[str, Any], str, bool] | None = None
 
 
 def loaded() -> "EncoderSpec":
@@ -79,11 +83,14 @@ def loaded() -> "EncoderSpec":
     if _encoder is None:
         from unreel.models.encoder import load_encoder
         from unreel.search.clip_choice import EveryMoment
-        from unreel.search.index import ENCODER
+        from unreel.search.embeddings import encoder_hash
+        from unreel.search.index import AGAIN, ENCODER
 
         assert _load is not None
-        folder, clips, allow_import = _load
+        folder, clips, made_by, allow_import = _load
         encoder = load_encoder(folder / ENCODER, allow_import)
+        if encoder_hash(encoder) != made_by:
+            raise InputError(f"{folder / ENCODER}: not the encoder that made these rows; {AGAIN}")
         encoder.spec = replace(encoder.spec, clip=EveryMoment(**clips).spec(encoder))
         _encoder = encoder
     return _encoder.spec

@@ -138,7 +138,7 @@ def as_json(opened: Opened, hit: Hit) -> dict[str, Any]:
         "label": rows.labels[rows.label_N[best]],
         "start_s": round(hit.start_s, 3),
         "end_s": round(hit.end_s, 3),
-        "score": round(hit.score, 4),
+        "score": round(hit.score, 4) if math.isfinite(hit.score) else 0.0,
         "rows": list(hit.rows),
         "num_alike": len(hit.alike),
         "alike": [as_json(opened, other) for other in hit.alike[:SHOWN_ALIKE]],
@@ -191,13 +191,13 @@ def moments(served: Served, asked: Selected, most: int = 60) -> dict[str, Any]:
 
 
 def selected(opened: Opened, rows: RowNumbers, scores: dict[int, float] | None = None) -> list[Hit]:
-    """Moments of rows, by path and time; the score of each is its best row's, 0 where that has none."""
+    """Moments of rows, by path and time; the score of each is its best row's, -inf where none has one."""
     row_K = np.unique(np.array(rows, np.int64))
     if not len(row_K):
         raise InputError("nothing is selected; draw around some points or mark some hits")
     if row_K[-1] >= len(opened.index.rows):
         raise InputError(f"row {row_K[-1]} is not in the index; load the page again")
-    score_K = np.array([(scores or {}).get(row, 0.0) for row in row_K.tolist()])
+    score_K = np.array([(scores or {}).get(row, -math.inf) for row in row_K.tolist()])
     found = merged(opened.index.rows, row_K, score_K, GAP_S)
     return sorted(found, key=lambda hit: (hit.path, hit.start_s))
 
@@ -210,5 +210,6 @@ def save(served: Served, asked: SaveConcept) -> dict[str, Any]:
     """Keep marks as a concept of the index. Raises UnreelError."""
     opened = served.now(asked.of)
     marked = Marked(tuple(asked.yes)), Marked(tuple(asked.no))
+    added = asked.name in concepts(opened) and not asked.forget
     teach(opened.index, asked.name, *marked, forget=asked.forget, num_next=0)
-    return {"concepts": concepts(opened)}
+    return {"concepts": concepts(opened), "added": added}

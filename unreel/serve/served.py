@@ -137,9 +137,8 @@ class Served:
             if self.closed:
                 raise InputError("the server is ending")
             if self.vectors is None:
-                clips = self.now().index.about["clips"]
-                readers = self.previews.apart
-                self.vectors = QueryVectors(self.folder, clips, self.options.allow_import, readers)
+                about = self.now().index.about
+                self.vectors = QueryVectors(self.folder, about, self.options.allow_import)
             return self.vectors
 
     def warm(self) -> None:

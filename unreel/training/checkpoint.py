@@ -30,7 +30,7 @@ from unreel.training.optim import align_state
 from unreel.video.patience import patiently
 
 TENSORS, STATE = "training.safetensors", "training.json"
-HEAD = "method.heads."  # of the methods that have several: a tensor is method.heads.NAME.layers.N.weight or .bias
+HEAD, PARTS = "method.heads.", ("weight", "bias")  # dual's: a tensor is method.heads.NAME.layers.N.weight or .bias
 SUMMED = (WEIGHTS, TENSORS, STATE)
 KEEP = 2
 
@@ -165,14 +165,16 @@ def with_heads(encoder: Encoder, path: str | Path) -> Encoder:
     except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{folder}: its heads can't be read ({error}); name the run") from error
     weights = {name.removeprefix(HEAD): tensor for name, tensor in found.items()}
+    names = ["clip"] + ["series"] * bool(options.get("series") or options.get("shuffle_rank"))
+    if set(weights) != {f"{name}.layers.{n}.{part}" for name in {"clip", "series"} for n in (0, 2) for part in PARTS}:
+        method = encoder.spec.method
+        raise CheckpointError(f"{path}: trained by {method}, which has no heads of its own; index it by its features")
+    weights = {key: tensor for key, tensor in weights.items() if key.partition(".")[0] in names}  # trained ones
     specs = []
-    for name in dict.fromkeys(key.partition(".")[0] for key in weights):
+    for name in names:
         first, last = (weights[f"{name}.layers.{layer}.weight"] for layer in (0, 2))
         segments = int(options["segments"]) if name == "series" else 1
         specs.append(HeadSpec(name, first.shape[1], first.shape[0], last.shape[0], segments))
-    if not specs:
-        method = encoder.spec.method
-        raise CheckpointError(f"{path}: trained by {method}, which has no heads of its own; index it by its features")
     made = Encoder(dataclasses.replace(encoder.spec, heads=tuple(specs)), encoder.backbone)
     assert made.heads is not None
     made.heads.load_state_dict(weights)

@@ -135,9 +135,9 @@ def each_done(
         crew.close()
 
 
-def alone(work: Callable[..., R], *arguments: Any) -> R | Ended:
+def alone(work: Callable[..., R], *arguments: Any, limits: Limits | None = None) -> R | Ended:
     """`work(*arguments)` in a process of its own. Raises what `work` raises."""
-    ((_, answer),) = each_done(_applied, [None], (work, *arguments), 1, lambda _: Limits())
+    ((_, answer),) = each_done(_applied, [None], (work, *arguments), 1, lambda _: limits or Limits())
     return answer
 
 
