@@ -124,10 +124,9 @@ def not_own(rows: Rows, examples: Sequence[Stretch], own: str) -> np.ndarray:
     for content, of_content in shown.items():
         of_it = np.flatnonzero(rows.content_N == content)
         start_s, end_s = rows.start_s[of_it], rows.end_s[of_it]
-        own_n = (
-            [(start_s < e.end_s) & (end_s > e.start_s) for e in of_content] if own == "clip" else [start_s == start_s]
-        )
-        kept_N[of_it[np.logical_or.reduce(own_n)]] = False
+        if own == "clip":
+            of_it = of_it[np.any([(start_s < e.end_s) & (end_s > e.start_s) for e in of_content], axis=0)]
+        kept_N[of_it] = False
     return kept_N
 
 
