@@ -83,3 +83,11 @@ def test_what_has_no_heads_says_so(small_run: Path, motion_set: Path, tmp_path: 
     refused("index", small_run, motion_set, "--out", tmp_path / "i", "--by", "heads", says=("no heads of its own",))
     with pytest.raises(CheckpointError, match="no heads"):
         with_heads(load_encoder(small_run), small_run)
+
+
+def test_a_head_that_was_not_trained_is_no_part_of_a_row(
+    motion_set: Path, small: dict[str, Any], tmp_path: Path
+) -> None:
+    options = {"quiet": True, "steps": 1, "monitor_epochs": 0, "series": False, "shuffle_rank": False}
+    unreel.pretrain(motion_set / "train.txt", tmp_path / "run", "dual", **options, **small)
+    assert with_heads(load_encoder(tmp_path / "run"), tmp_path / "run").spec.parts == ("clip",)

@@ -195,6 +195,12 @@ def test_hits_by_a_score_are_those_of_a_search_that_scores_the_same() -> None:
         assert len(expected) == 5 and [hit.rows for hit in found] == [hit.rows for hit in expected]
 
 
+@pytest.mark.parametrize("height", [-0.1, 1.01, math.nan])
+def test_no_event_is_higher_than_its_best(height: float) -> None:
+    with pytest.raises(InputError, match="between 0 and 1"):
+        HitOptions(height=height)
+
+
 def test_a_video_that_is_less_alike_than_usual_still_answers() -> None:
     rows, axes = clips(2, 2), np.eye(2, dtype=np.float32)
     vectors = np.stack([axes[0], axes[0], -axes[0], -axes[0]])
