@@ -38,8 +38,8 @@ MAX_SIDE, MAX_PIXELS, MAX_FRAMES, MAX_FPS = 16384, 2**27, 2**24, 1e5
 MAX_DURATION_S, MAX_FRAME_S = 7 * 86_400.0, 60.0
 WINDOW_FRAMES = 8
 NO_VIDEOS = ("image2", "tty", "hls", "dash", "concat")
-# x264 chooses its frame types by reading memory that it never wrote where AVX-512 is used and the width is no multiple of
-# 64, so the same frames gave other bytes. This makes its result the same on every processor; measured, it costs no time.
+# With AVX-512, x264's look-ahead reads memory that was never written when the width is not a multiple of 64, so the same
+# frames gave different bytes. This option makes the result the same on every processor; measured, it costs no time.
 SAME_EVERYWHERE = "cpu-independent=1"
 # PyAV 17 and later would otherwise scale with as many threads as there are cores.
 ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
