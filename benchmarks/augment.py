@@ -18,9 +18,9 @@ import tyro
 from timing import seconds
 from torch import Tensor
 
-from unreel.methods import preset_of
-from unreel.video.order import uniforms
-from unreel.views.pair import augmented, strength
+from unreel.methods import load_preset
+from unreel.video.order import draw_uniforms
+from unreel.views.pair import augment_clips, select_augmentation
 
 WARM_UP = 2
 
@@ -40,11 +40,11 @@ class Args:
 
 def ours(which: str, size: int) -> Callable[[Tensor, int], Tensor]:
     """The chain of `cvrl`'s first ("clip0") or second ("clip1") view, its chance drawn as in training."""
-    how = strength(preset_of("cvrl")[0], which)
+    how = select_augmentation(load_preset("cvrl")[0], which)
 
     def run(clips: Tensor, step: int) -> Tensor:
         rows = range(len(clips))
-        return augmented(clips, how, lambda op, count: uniforms(0, step, rows, f"{which}/{op}", count), size)
+        return augment_clips(clips, how, lambda op, count: draw_uniforms(0, step, rows, f"{which}/{op}", count), size)
 
     return run
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 import tyro
 
-from unreel.api.evaluating import encoder_for
+from unreel.api.evaluating import load_encoder_at_rate
 from unreel.api.evaluating_all import evaluate_all
-from unreel.evaluation.suite import Looking
-from unreel.report.compare import Part, compare
+from unreel.evaluation.suite import ExtractionOptions
+from unreel.report.compare import ComparisonSection, compare_evaluations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,19 +37,20 @@ def one(args: Args, run: Path) -> Path:
     """The evaluation of a run, done where it is not there."""
     out = args.out / run.name
     if not out.exists():
-        looking = Looking(args.num_clips)
-        evaluate_all(encoder_for(run), run, args.data, out, looking=looking, finetune=args.finetune)
+        looking = ExtractionOptions(args.num_clips)
+        evaluate_all(load_encoder_at_rate(run), run, args.data, out, feature_options=looking, finetune=args.finetune)
         print(f"# {run.name}", flush=True)
     return out
 
 
-def markdown(part: Part) -> str:
+def markdown(part: ComparisonSection) -> str:
     """A table of a comparison."""
     lines = ["| " + " | ".join(["encoder", *part.columns]) + " |", "|" + "---|" * (len(part.columns) + 1)]
     for row in part.rows:
         cells = [row.cells.get(name) for name in part.columns]
         texts = [
-            f"{cell.figure.value:.1f}" + (f" ± {cell.sd:.1f}" if cell.n > 1 else "") if cell else "" for cell in cells
+            f"{cell.figure.value:.1f}" + (f" ± {cell.std:.1f}" if cell.num_runs > 1 else "") if cell else ""
+            for cell in cells
         ]
         lines.append("| " + " | ".join([row.name, *texts]) + " |")
     return "\n".join(lines)
@@ -64,10 +65,10 @@ def main(args: Args) -> None:
             folders = list(pool.map(one, [args] * len(args.runs), args.runs))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     print(f"\n{device}, torch {torch.__version__}, Python {platform.python_version()}, {args.num_clips} clips\n")
-    found = compare(folders)
-    for part in found.parts:
-        print(f"{part.heading or part.data}\n\n{markdown(part)}\n")
-    print("\n".join(found.said))
+    found = compare_evaluations(folders)
+    for part in found.sections:
+        print(f"{part.heading or part.data_description}\n\n{markdown(part)}\n")
+    print("\n".join(found.remarks))
 
 
 if __name__ == "__main__":

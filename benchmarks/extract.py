@@ -16,11 +16,11 @@ import torch
 import tyro
 from timing import seconds
 
-from unreel.evaluation.features import encoder_source, video_features
+from unreel.evaluation.features import build_encoder_extractor, extract_features
 from unreel.models.encoder import Encoder, EncoderSpec
 from unreel.types import Instance
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips, default_workers, sequential_loader
+from unreel.video.dataset import ClipDataset, build_sequential_loader, default_num_workers
 from unreel.video.layouts import find_videos
 from unreel.views.recipe import ViewSpec
 
@@ -43,15 +43,15 @@ class Args:
     device: str = "cpu"
 
 
-def decode(clips: InstanceClips, workers: int) -> list[np.ndarray]:
+def decode(clips: ClipDataset, workers: int) -> list[np.ndarray]:
     """The clips of every video, decoded as the whole decodes them."""
-    return [np.asarray(s.frames) for s in sequential_loader(clips, workers) if s.frames is not None]
+    return [np.asarray(s.frames) for s in build_sequential_loader(clips, workers) if s.frames is not None]
 
 
 def main(args: Args) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
-    workers = args.workers or default_workers()
+    workers = args.workers or default_num_workers()
     torch.manual_seed(0)
     views = ViewSpec(("rgb", "residual"), args.size)
     spec = EncoderSpec(
@@ -59,13 +59,13 @@ def main(args: Args) -> None:
     )
     encoder = Encoder(spec).to(args.device).eval()
     who = [Instance(str(v.path), n, 0.0, float("inf")) for n, v in enumerate(find_videos(args.data)[: args.videos])]
-    clips = InstanceClips(who, spec.clip, spec.views.resize_hw, args.num_clips)
+    clips = ClipDataset(who, spec.clip, spec.views.resize_hw, args.num_clips)
     frames = decode(clips, workers)
-    source = encoder_source(encoder)
+    source = build_encoder_extractor(encoder)
     parts: dict[str, Callable[[], object]] = {
         "decoding alone": lambda: decode(clips, workers),
         "encoder alone": lambda: [source(f, n) for n, f in enumerate(frames)],
-        "both, as in use": lambda: video_features(who, spec, [source], args.num_clips, workers=workers),
+        "both, as in use": lambda: extract_features(who, spec, [source], args.num_clips, workers=workers),
     }
     taken: dict[str, list[float]] = {name: [] for name in parts}
     for name, work in list(parts.items()) * args.rounds:

@@ -19,8 +19,8 @@ from typing import Any
 import tyro
 
 from unreel.video.manifest import Manifest, Video
-from unreel.video.order import Batches
-from unreel.video.segments import instances
+from unreel.video.order import ResumableBatchSampler
+from unreel.video.segments import build_instances
 
 BATCH = 64
 
@@ -65,17 +65,17 @@ def read(num_videos: int, folder: str) -> dict[str, float]:
     began_s = time.perf_counter()
     manifest = Manifest.load(Path(folder))
     loaded_s = time.perf_counter()
-    found = instances(manifest)
+    found = build_instances(manifest)
     assert len(found) == num_videos
     return {"manifest, s": loaded_s - began_s, "instances, s": time.perf_counter() - loaded_s}
 
 
 def sample(num_instances: int, _: str) -> dict[str, float]:
     began_s = time.perf_counter()
-    next(iter(Batches(num_instances, BATCH, 0, 0, 1)))
+    next(iter(ResumableBatchSampler(num_instances, BATCH, 0, 0, 1)))
     first_s = time.perf_counter()
     middle = num_instances // BATCH // 2
-    batches = sum(1 for _ in Batches(num_instances, BATCH, 0, middle, middle + 1000))
+    batches = sum(1 for _ in ResumableBatchSampler(num_instances, BATCH, 0, middle, middle + 1000))
     assert batches == 1000
     return {"first batch, s": first_s - began_s, "1,000 batches later, s": time.perf_counter() - first_s}
 

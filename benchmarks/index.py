@@ -21,16 +21,16 @@ import torch
 import tyro
 from timing import seconds
 
-from unreel.api.storing import Labour, fill_store, joined
+from unreel.api.storing import StoreUpdateOptions, join_processes, update_store
 from unreel.models.encoder import Encoder, EncoderSpec, load_encoder, save_encoder
-from unreel.search.clip_choice import EveryMoment
-from unreel.search.index import bring_up_to_date
+from unreel.search.clip_choice import SlidingWindow
+from unreel.search.index import refresh_index
 from unreel.types import Instance
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import sequential_loader
-from unreel.video.file import forget
+from unreel.video.dataset import build_sequential_loader
+from unreel.video.file import clear_caches
 from unreel.video.layouts import find_videos
-from unreel.video.sliding import SlidingClips
+from unreel.video.sliding import SlidingClipDataset
 from unreel.views.recipe import ViewSpec
 
 
@@ -50,17 +50,17 @@ class Args:
 
 def decode(who: list[Instance], spec: EncoderSpec, workers: int) -> list[np.ndarray]:
     """All clips of every video, decoded as the whole decodes them, each file as if opened for the first time."""
-    forget()
-    clips = SlidingClips([(video, 0) for video in who], spec.clip, spec.views.resize_hw, 0.0)
-    return [np.asarray(s.frames) for s in sequential_loader(clips, workers) if s.frames is not None]
+    clear_caches()
+    clips = SlidingClipDataset([(video, 0) for video in who], spec.clip, spec.views.resize_hw, 0.0)
+    return [np.asarray(s.frames) for s in build_sequential_loader(clips, workers) if s.frames is not None]
 
 
 def index(run: Path, source: Path, out: Path) -> None:
     """`unreel index` into an empty folder."""
-    forget()
+    clear_caches()
     shutil.rmtree(out, ignore_errors=True)
-    fill_store(run, source, out, EveryMoment(), Labour())
-    bring_up_to_date(out, load_encoder(run))
+    update_store(run, source, out, SlidingWindow(), StoreUpdateOptions())
+    refresh_index(out, load_encoder(run))
 
 
 def main(args: Args) -> None:
@@ -70,7 +70,7 @@ def main(args: Args) -> None:
     found = [str(video.path.absolute()) for video in find_videos(args.data)]
     chosen = [found[len(found) * k // args.videos] for k in range(min(args.videos, len(found)))]
     who = [Instance(path, n, 0.0, float("inf")) for n, path in enumerate(chosen)]
-    _, _, workers = joined(1)
+    _, _, workers = join_processes(1)
     frames = decode(who, encoder.spec, workers)
     with tempfile.TemporaryDirectory(prefix="unreel-index-") as aside:
         run, source, out = Path(aside) / "encoder", Path(aside) / "videos.txt", Path(aside) / "index"
@@ -79,7 +79,7 @@ def main(args: Args) -> None:
         source.write_text("".join(f"{path}\n" for path in chosen))
         parts: dict[str, Callable[[], object]] = {
             "decoding alone": lambda: decode(who, encoder.spec, workers),
-            "encoder alone": lambda: [encoder.features(torch.as_tensor(f)) for f in frames],
+            "encoder alone": lambda: [encoder.extract_features(torch.as_tensor(f)) for f in frames],
             "unreel index": lambda: index(run, source, out),
         }
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}

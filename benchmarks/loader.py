@@ -22,10 +22,10 @@ import tyro
 
 from unreel.types import Instance
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips, training_loader
+from unreel.video.dataset import ClipDataset, build_training_loader
 from unreel.video.file import index_frames
 from unreel.video.layouts import find_videos
-from unreel.video.order import Batches
+from unreel.video.order import ResumableBatchSampler
 
 
 @dataclasses.dataclass
@@ -51,11 +51,11 @@ class Window(NamedTuple):
     wanted: tuple[int, ...]
 
 
-def windows(clips: InstanceClips, epoch: int, index: int) -> list[Window]:
+def windows(clips: ClipDataset, epoch: int, index: int) -> list[Window]:
     """The windows that our loader draws for an instance."""
     instance = clips.instances[index]
     times_s = index_frames(instance.path).times_s
-    chosen = clips.choose(times_s, instance, epoch, index)
+    chosen = clips.sample_clips(times_s, instance, epoch, index)
     return [Window(instance.path, float(times_s[c[0]]), tuple((c - c[0]).tolist())) for c in chosen if c[-1] >= c[0]]
 
 
@@ -96,17 +96,17 @@ def plain_s(work: list[Window], size: tuple[int, int], processes: int) -> float:
     return time.perf_counter() - began_s
 
 
-def loader_s(clips: InstanceClips, batch_size: int, epoch: int, processes: int) -> float:
+def loader_s(clips: ClipDataset, batch_size: int, epoch: int, processes: int) -> float:
     """Seconds of our loader for one pass, its processes' start and end included."""
     per_epoch = len(clips) // batch_size
     began_s = time.perf_counter()
-    order = Batches(len(clips), batch_size, 0, epoch * per_epoch, (epoch + 1) * per_epoch)
-    for _ in training_loader(clips, order, processes, pin_memory=False):
+    order = ResumableBatchSampler(len(clips), batch_size, 0, epoch * per_epoch, (epoch + 1) * per_epoch)
+    for _ in build_training_loader(clips, order, processes, pin_memory=False):
         pass
     return time.perf_counter() - began_s
 
 
-def differing(clips: InstanceClips, size: tuple[int, int], count: int = 8) -> str:
+def differing(clips: ClipDataset, size: tuple[int, int], count: int = 8) -> str:
     """How many of some windows plain decoding gets wrong."""
     wrong = looked = 0
     for index in range(min(count, len(clips))):
@@ -121,7 +121,7 @@ def main(args: Args) -> None:
     found = [Instance(str(v.path), n, 0.0, float("inf")) for n, v in enumerate(find_videos(args.data)[: args.videos])]
     found = found[: len(found) // args.batch_size * args.batch_size]
     size = round(args.size * 8 / 7), round(args.size * 8 / 7 * 4 / 3)
-    clips = InstanceClips(found, ClipSpec(args.num_frames, stride_frames=args.stride_frames), size, args.num_clips, 0)
+    clips = ClipDataset(found, ClipSpec(args.num_frames, stride_frames=args.stride_frames), size, args.num_clips, 0)
     work = {epoch: [w for i in range(len(found)) for w in windows(clips, epoch, i)] for epoch in range(args.rounds)}
     what = f"{len(found)} videos of {args.data.name}, {args.num_clips} clips of {args.num_frames} frames to {size}"
     print(f"{what}; {args.rounds} rounds; {differing(clips, size)} in plain decoding\n")

@@ -13,10 +13,10 @@ from pathlib import Path
 import tyro
 
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips, training_loader
+from unreel.video.dataset import ClipDataset, build_training_loader
 from unreel.video.manifest import inspect
-from unreel.video.order import Batches
-from unreel.video.segments import instances
+from unreel.video.order import ResumableBatchSampler
+from unreel.video.segments import build_instances
 
 BATCH, ROWS = 16, 10
 
@@ -44,13 +44,15 @@ def pss_kb(pid: str) -> int:
 
 
 def main(args: Args) -> None:
-    found = instances(inspect(args.source, check="fast", shots=False))
-    clips = InstanceClips(found, ClipSpec(16), (73, 98), 1, seed=0, cache_mb=args.cache_mb)
+    found = build_instances(inspect(args.source, check="fast", shots=False))
+    clips = ClipDataset(found, ClipSpec(16), (73, 98), 1, seed=0, cache_mb=args.cache_mb)
     steps = args.draws // BATCH
     print(f"{len(found)} instances, {args.workers} loader process(es), {args.cache_mb} MB of decoded frames kept\n")
     print("| draws | memory, MB |")
     print("|---|---|")
-    for step, _ in enumerate(training_loader(clips, Batches(len(found), BATCH, 0, 0, steps), args.workers, False), 1):
+    for step, _ in enumerate(
+        build_training_loader(clips, ResumableBatchSampler(len(found), BATCH, 0, 0, steps), args.workers, False), 1
+    ):
         if step % max(1, steps // ROWS) == 0:
             print(f"| {step * BATCH:,} | {memory_mb():.0f} |", flush=True)
 

@@ -18,10 +18,10 @@ import faiss
 import numpy as np
 import tyro
 
-from unreel.search.embeddings import read
+from unreel.search.embeddings import read_embeddings
 from unreel.search.inverted import BuildOptions
-from unreel.search.nearest import Nearest
-from unreel.search.vectors import blocks, exact
+from unreel.search.nearest import AnnIndex
+from unreel.search.vectors import iterate_blocks, search_exact
 from unreel.types import Embeddings
 
 
@@ -68,7 +68,7 @@ def perturbed(
 ) -> np.ndarray:
     """Real rows drawn with repetition plus noise as long as a distance drawn too, views of equal length again."""
     made = np.empty((count, real_ND.shape[1]), np.float32)
-    for start, block in blocks(made):
+    for start, block in iterate_blocks(made):
         noise = rng.standard_normal(block.shape, dtype=np.float32)
         noise *= (rng.choice(distances, len(block)) / np.linalg.norm(noise, axis=1))[:, None].astype(np.float32)
         rows = (real_ND[rng.integers(0, len(real_ND), len(block))] + noise).reshape(len(block), views, -1)
@@ -77,9 +77,9 @@ def perturbed(
     return made
 
 
-def recall(vectors_ND: np.ndarray, query_QD: np.ndarray, nearest: Nearest, k: int) -> float:
+def recall(vectors_ND: np.ndarray, query_QD: np.ndarray, nearest: AnnIndex, k: int) -> float:
     """Share of the k that exact search finds; queries are no rows, so nothing is found for free."""
-    exact_QK, _ = exact(vectors_ND, query_QD, k)
+    exact_QK, _ = search_exact(vectors_ND, query_QD, k)
     found_QK = np.concatenate([nearest.search(query[None], k)[1] for query in query_QD])
     return float(np.mean([len(set(e) & set(f)) / k for e, f in zip(exact_QK.tolist(), found_QK.tolist(), strict=True)]))
 
@@ -98,7 +98,7 @@ def latencies(ask: Callable[[int], object], count: int, people: int) -> np.ndarr
 
 def main(args: Args) -> None:
     rng = np.random.default_rng(args.seed)
-    found = read(args.embeddings)
+    found = read_embeddings(args.embeddings)
     distances = neighbour_distances(found, rng)
     real_ND = turned(found.vectors, args.dim, args.views, rng)
     vectors_ND = perturbed(real_ND, distances, args.rows, args.views, rng)
@@ -108,7 +108,7 @@ def main(args: Args) -> None:
         f"{np.median(distances):.3f} apart (median)"
     )
     before_mb, began_s = resident_mb(), time.perf_counter()
-    nearest = Nearest.build(vectors_ND, BuildOptions(views=args.views, seed=args.seed))
+    nearest = AnnIndex.build(vectors_ND, BuildOptions(num_views=args.views, seed=args.seed))
     print(
         f"built in {time.perf_counter() - began_s:.0f} s, {faiss.omp_get_max_threads()} threads: {nearest.description}"
     )

@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 
 from unreel.video import file
-from unreel.video.gain import measure_gain
+from unreel.video.gain import measure_speedup
 from unreel.video.packing import PackSettings, pack
 
 SIZES = ((240, 320), (720, 1280))
@@ -57,11 +57,11 @@ def one_folder(name: str, folder: Path, short_side: int, args: Args) -> str:
         began_s = time.perf_counter()
         done = pack(folder, Path(out, "packed"), PackSettings(short_side=short_side), workers=args.workers)
         took_s = time.perf_counter() - began_s
-        gain = measure_gain(Path(out, "packed"), folder, num_pieces=8)
+        gain = measure_speedup(Path(out, "packed"), folder, max_pieces=8)
     assert gain is not None
     sizes = f"{done.bytes_before / 1e6:.1f} | {done.bytes_after / 1e6:.1f}"
     factor = f"{gain.factor:.1f} ({gain.least:.1f} to {gain.most:.1f})"
-    return f"| {name} | {short_side} | {sizes} | {took_s / done.videos:.1f} | {factor} | {gain.windows} |"
+    return f"| {name} | {short_side} | {sizes} | {took_s / done.num_videos:.1f} | {factor} | {gain.windows} |"
 
 
 def main(args: Args) -> None:
@@ -74,7 +74,7 @@ def main(args: Args) -> None:
             folder.mkdir()
             for n in range(args.videos):
                 moving = frames(height, width, round(25 * args.seconds), n)
-                file.write(folder / f"{n}.mp4", moving, 25, gop=250)
+                file.write_video(folder / f"{n}.mp4", moving, 25, gop=250)
             folders.append(folder)
         for folder in folders:
             for short_side in args.short_sides:

@@ -16,17 +16,22 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from unreel.api.evaluating import sides
+from unreel.api.evaluating import load_labelled_videos
 from unreel.errors import InputError
-from unreel.evaluation.features import Source, encoder_source
-from unreel.evaluation.floors import DIFFERENCE, UNTRAINED, frame_difference, untrained_encoder
-from unreel.models.encoder import EncoderSpec, joined, load_encoder
-from unreel.search.hits import HitOptions, find
-from unreel.search.nearest import Nearest
-from unreel.search.rows import Rows, numbered
+from unreel.evaluation.features import FeatureExtractor, build_encoder_extractor
+from unreel.evaluation.floors import (
+    FRAME_DIFFERENCE,
+    UNTRAINED_ENCODER,
+    build_difference_extractor,
+    build_untrained_encoder,
+)
+from unreel.models.encoder import EncoderSpec, join_views, load_encoder
+from unreel.search.hits import HitOptions, search_by_vector
+from unreel.search.nearest import AnnIndex
+from unreel.search.rows import RowTable, encode_names
 from unreel.types import Instance
-from unreel.video.dataset import sequential_loader
-from unreel.video.sliding import CHUNK, SlidingClips
+from unreel.video.dataset import build_sequential_loader
+from unreel.video.sliding import CHUNK_CLIPS, SlidingClipDataset
 
 K = 10
 
@@ -41,51 +46,51 @@ class Args:
     workers: int = 1
 
 
-def sources(runs: tuple[Path, ...]) -> tuple[EncoderSpec, dict[str, Source]]:
+def sources(runs: tuple[Path, ...]) -> tuple[EncoderSpec, dict[str, FeatureExtractor]]:
     """Everybody who looks at the clips, by name; the encoders must have been trained on clips of one kind."""
     encoders = {run.name: load_encoder(run) for run in runs}
     first = next(iter(encoders.values()))
     if any((e.spec.clip, e.spec.views.size) != (first.spec.clip, first.spec.views.size) for e in encoders.values()):
         raise InputError("these runs were trained on different clips, so they can't index the same rows")
-    found = {name: encoder_source(encoder) for name, encoder in encoders.items()}
-    found[UNTRAINED] = encoder_source(untrained_encoder(first), UNTRAINED)
-    return first.spec, found | {DIFFERENCE: frame_difference(first.spec)}
+    found = {name: build_encoder_extractor(encoder) for name, encoder in encoders.items()}
+    found[UNTRAINED_ENCODER] = build_encoder_extractor(build_untrained_encoder(first), UNTRAINED_ENCODER)
+    return first.spec, found | {FRAME_DIFFERENCE: build_difference_extractor(first.spec)}
 
 
 def clips(videos: list[Instance], spec: EncoderSpec, workers: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Number, frames and seconds of all clips of each video, which has to be short enough for one chunk."""
-    sliding = SlidingClips([(video, 0) for video in videos], spec.clip, spec.views.resize_hw, 0.0)
-    for sample in sequential_loader(sliding, workers):
-        if sample.frames is None or sample.spans_s is None or len(sample.spans_s) > CHUNK:
-            raise InputError(f"{videos[sample.index].path}: can't be read, or has more than {CHUNK} clips")
+    sliding = SlidingClipDataset([(video, 0) for video in videos], spec.clip, spec.views.resize_hw, 0.0)
+    for sample in build_sequential_loader(sliding, workers):
+        if sample.frames is None or sample.spans_s is None or len(sample.spans_s) > CHUNK_CLIPS:
+            raise InputError(f"{videos[sample.index].path}: can't be read, or has more than {CHUNK_CLIPS} clips")
         yield sample.index, np.asarray(sample.frames), np.asarray(sample.spans_s)
 
 
-def rows_of(videos: list[Instance], spans: list[np.ndarray]) -> Rows:
+def rows_of(videos: list[Instance], spans: list[np.ndarray]) -> RowTable:
     who = [video for video, spans_K2 in zip(videos, spans, strict=True) for _ in spans_K2]
     paths, span_N2 = [video.path for video in who], np.concatenate(spans)
-    return Rows.named(paths, [video.label for video in who], paths, span_N2[:, 0], span_N2[:, 1])
+    return RowTable.from_columns(paths, [video.label for video in who], paths, span_N2[:, 0], span_N2[:, 1])
 
 
-def precision(vectors_ND: np.ndarray, rows: Rows, queries: list[int], left_out_N: np.ndarray) -> float:
+def precision(vectors_ND: np.ndarray, rows: RowTable, queries: list[int], left_out_N: np.ndarray) -> float:
     """Mean share of the ten best videos that are of the query's class, in percent; `left_out_N` numbers what shares."""
-    nearest, shares = Nearest.build(vectors_ND), []
+    nearest, shares = AnnIndex.build(vectors_ND), []
     for query in queries:
         allowed_N = left_out_N != left_out_N[query]
         options = HitOptions(K, gap_s=1e9)
-        hits = find(nearest, rows, vectors_ND[query], options, allowed_N, lambda row_n: vectors_ND[row_n])
+        hits = search_by_vector(nearest, rows, vectors_ND[query], options, allowed_N, lambda row_n: vectors_ND[row_n])
         shares.append(np.mean([rows.label_N[hit.rows[0]] == rows.label_N[query] for hit in hits]))
     return 100 * float(np.mean(shares))
 
 
-def drawn(rows: Rows, test: set[str], draw: int) -> list[int]:
+def drawn(rows: RowTable, test: set[str], draw: int) -> list[int]:
     """One row of a test video for each class."""
     rng, is_test_P = np.random.default_rng(draw), np.array([path in test for path in rows.paths])
     asked = [np.flatnonzero((rows.label_N == label) & is_test_P[rows.path_N]) for label in range(len(rows.labels))]
     return [int(rng.choice(of_class)) for of_class in asked]
 
 
-def chance(rows: Rows, queries: list[int], left_out_N: np.ndarray) -> float:
+def chance(rows: RowTable, queries: list[int], left_out_N: np.ndarray) -> float:
     """Mean share of the query's class among the videos that may be found, in percent."""
     shares = []
     for query in queries:
@@ -95,21 +100,21 @@ def chance(rows: Rows, queries: list[int], left_out_N: np.ndarray) -> float:
     return 100 * float(np.mean(shares))
 
 
-def grouped(videos: list[Instance], rows: Rows) -> np.ndarray:
+def grouped(videos: list[Instance], rows: RowTable) -> np.ndarray:
     """Number of the group of each row, int64 (N,)."""
     group_of = {video.path: video.group or video.path for video in videos}
-    return numbered([group_of[path] for path in rows.paths])[0][rows.path_N]
+    return encode_names([group_of[path] for path in rows.paths])[0][rows.path_N]
 
 
 def main(args: Args) -> None:
-    both = sides(args.data)
+    both = load_labelled_videos(args.data)
     videos, (spec, looking) = [*both.train, *both.test], sources(args.runs)
     found: dict[str, list[np.ndarray]] = {name: [] for name in looking}
     spans: list[np.ndarray] = []
     for number, frames, spans_K2 in clips(videos, spec, args.workers):
         spans.append(spans_K2)
         for name, source in looking.items():
-            found[name].append(joined(next(iter(source(frames, number).values()))))
+            found[name].append(join_views(next(iter(source(frames, number).values()))))
     rows = rows_of(videos, spans)
     kinds = (rows.path_N, grouped(videos, rows))
     test = {video.path for video in both.test}

@@ -31,14 +31,14 @@ from timing import seconds
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from unreel.api.training import build_job, with_options
-from unreel.bench.loop import decode, real_loop
-from unreel.bench.step import Trainer
+from unreel.api.training import apply_options, build_training_job
+from unreel.bench.loop import time_decoding, time_loop
+from unreel.bench.step import TrainingSetup
 from unreel.models import build_backbone
-from unreel.training.device import fill_in
-from unreel.training.log import Log
-from unreel.training.loop import Job, on_device, one_step, set_up
-from unreel.video.file import probe, read
+from unreel.training.device import resolve_auto
+from unreel.training.log import MetricLogger
+from unreel.training.loop import TrainingJob, move_clips, setup_training, train_step
+from unreel.video.file import probe, read_frames
 from unreel.video.manifest import inspect
 from unreel.video.synth import make_set
 
@@ -191,7 +191,7 @@ def extract(paths: list[str], out: Path, short_side: int = 256) -> list[Path]:
         info = probe(path)
         scale = min(1.0, short_side / min(info.height, info.width))
         size = (round(info.height * scale), round(info.width * scale))
-        for k, frame in enumerate(read(path, np.arange(info.num_frames), size)):
+        for k, frame in enumerate(read_frames(path, np.arange(info.num_frames), size)):
             Image.fromarray(frame).save(folder / f"image_{k:05d}.jpg", quality=95)
     return folders
 
@@ -213,15 +213,15 @@ def twin_loop(args: Args, twin: Twin, clips: JpegClips) -> float:
     return seconds(lambda: [twin.step(*next(stream)) for _ in range(args.steps)], args.device) / args.steps
 
 
-def our_steps(args: Args, trainer: Trainer, batch: Any) -> float:
+def our_steps(args: Args, trainer: TrainingSetup, batch: Any) -> float:
     """Mean seconds of our step on a decoded batch in the host's memory."""
     job, fabric, method, optimizer = trainer
-    log = Log(job, quiet=True)
+    log = MetricLogger(job, quiet=True)
     with closing(log):
 
         def some(count: int) -> None:
             for step in range(count):
-                one_step(job, fabric, method, optimizer, on_device(batch, fabric), step, log)
+                train_step(job, fabric, method, optimizer, move_clips(batch, fabric), step, log)
             log.read_back()
 
         some(WARM_UP)
@@ -234,8 +234,8 @@ def twin_steps(args: Args, twin: Twin, batch: tuple[Tensor, Tensor]) -> float:
     return seconds(lambda: [twin.step(*batch) for _ in range(args.steps)], args.device) / args.steps
 
 
-def our_job(args: Args, data: Path, aside: Path) -> Job:
-    config, settings = with_options(
+def our_job(args: Args, data: Path, aside: Path) -> TrainingJob:
+    config, settings = apply_options(
         args.method,
         {
             **{name: getattr(args, name) for name in ("backbone", "size", "num_frames", "batch_size", "workers")},
@@ -245,7 +245,9 @@ def our_job(args: Args, data: Path, aside: Path) -> Job:
     )
     run = aside / "run"
     run.mkdir()
-    return build_job(run, inspect(data, check="fast", shots=False), args.method, config, fill_in(settings))
+    return build_training_job(
+        run, inspect(data, check="fast", shots=False), args.method, config, resolve_auto(settings)
+    )
 
 
 def main(args: Args) -> None:
@@ -255,16 +257,16 @@ def main(args: Args) -> None:
         if args.data is None:
             make_set(data, classes=8, videos=max(1, args.videos // 8))
         job = our_job(args, data, aside)
-        trainer = Trainer(job, *set_up(job))
+        trainer = TrainingSetup(job, *setup_training(job))
         folders = extract([i.path for i in job.instances], args.frames or aside / "frames")
         clips, twin = JpegClips(folders, args.num_frames, args.size), Twin(args, len(folders))
         batch = next(iter(DataLoader(clips, args.batch_size, shuffle=True)))
-        mine, *_ = decode(job, rounds=1)
+        mine, *_ = time_decoding(job, num_rounds=1)
         pairs: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
             "the step alone": (lambda: twin_steps(args, twin, batch), lambda: our_steps(args, trainer, mine)),
             "end to end": (
                 lambda: twin_loop(args, twin, clips),
-                lambda: real_loop(trainer, args.steps).step_s,
+                lambda: time_loop(trainer, args.steps).step_s,
             ),
         }
         report(args, len(folders), {what: alternated(args.rounds, *pair) for what, pair in pairs.items()})

@@ -25,10 +25,10 @@ import tyro
 
 import unreel
 from unreel.api import inflate_encoder
-from unreel.api.evaluating import sides
+from unreel.api.evaluating import load_labelled_videos
 from unreel.evaluation.retrieval import RetrievalProtocol
-from unreel.evaluation.suite import Looking, evaluate, of_retrieval
-from unreel.models import TWIN
+from unreel.evaluation.suite import ExtractionOptions, build_retrieval, run_evaluations
+from unreel.models import TWIN_2D_SUFFIX
 
 FLOORS = ("chance", "mean frame (pixels)", "colour histogram", "frame difference", "untrained encoder")
 
@@ -75,16 +75,18 @@ def folder_name(setting: str, seed: int) -> str:
 
 def evaluated(run: Path, data: Path, num_clips: int, floors: bool) -> dict[str, dict[str, float]]:
     """Rows of the retrieval table, name to {"R@k": percent}; a network of single frames is inflated first."""
-    both = sides(data)
+    both = load_labelled_videos(data)
     encoder = unreel.load_encoder(run)
-    if encoder.spec.backbone.endswith(TWIN):
+    if encoder.spec.backbone.endswith(TWIN_2D_SUFFIX):
         encoder = (
             inflate_encoder(run, run / "inflated")
             if not (run / "inflated").exists()
             else unreel.load_encoder(run / "inflated")
         )
-    asked = {"retrieval": of_retrieval(RetrievalProtocol(num_clips=num_clips))}
-    done = evaluate(encoder, both.train, both.test, asked, Looking(num_clips, floors=floors))
+    asked = {"retrieval": build_retrieval(RetrievalProtocol(num_clips=num_clips))}
+    done = run_evaluations(
+        encoder, both.train, both.test, asked, ExtractionOptions(num_clips, trivial_baselines=floors)
+    )
     return done.results["retrieval"].rows
 
 

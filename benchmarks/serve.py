@@ -26,11 +26,11 @@ import tyro
 from nearest import neighbour_distances, perturbed, turned
 
 from unreel.models.encoder import load_encoder
-from unreel.search.embeddings import PARTS, describe, read, write
-from unreel.search.index import ENCODER, bring_up_to_date
-from unreel.search.store import ABOUT, FILES
+from unreel.search.embeddings import PARTS_FOLDER, describe_encoder, read_embeddings, write_embeddings
+from unreel.search.index import ENCODER_FOLDER, refresh_index
+from unreel.search.store import FILES_PARQUET, STORE_JSON
 from unreel.types import Embeddings
-from unreel.video.known_files import KnownFile, save_files
+from unreel.video.known_files import FileRecord, save_records
 
 CLIPS, PART = 50, 100_000
 
@@ -53,23 +53,23 @@ class Args:
 def make_index(args: Args) -> None:
     """An index of made rows, beside it the encoder of the real one."""
     rng = np.random.default_rng(args.seed)
-    found, encoder = read(args.index), load_encoder(args.index / ENCODER)
+    found, encoder = read_embeddings(args.index), load_encoder(args.index / ENCODER_FOLDER)
     views = len(dict.fromkeys(encoder.spec.views.names))
     distances, real_ND = neighbour_distances(found, rng), turned(found.vectors, args.dim, views, rng)
-    (args.fake / PARTS).mkdir(parents=True)
-    shutil.copy(args.index / ABOUT, args.fake / ABOUT)
-    shutil.copytree(args.index / ENCODER, args.fake / ENCODER)
+    (args.fake / PARTS_FOLDER).mkdir(parents=True)
+    shutil.copy(args.index / STORE_JSON, args.fake / STORE_JSON)
+    shutil.copytree(args.index / ENCODER_FOLDER, args.fake / ENCODER_FOLDER)
     for part, first in enumerate(range(0, args.rows, PART)):
         number_N = np.arange(first, min(first + PART, args.rows))
         paths = [f"/made/{n:07d}.mp4" for n in number_N // CLIPS]
         vectors_ND = perturbed(real_ND, distances, len(number_N), views, rng)
         start_s = (number_N % CLIPS) * 0.32
         rows = Embeddings(vectors_ND, paths, start_s, start_s + 0.64, ["made"] * len(paths), paths)
-        write(rows, args.fake / PARTS / f"{part:05d}.parquet", describe(encoder))
+        write_embeddings(rows, args.fake / PARTS_FOLDER / f"{part:05d}.parquet", describe_encoder(encoder))
     files = [f"/made/{n:07d}.mp4" for n in range(-(-args.rows // CLIPS))]
-    save_files({path: KnownFile(path, "/made", "made", 1, 1, path) for path in files}, args.fake / FILES)
+    save_records({path: FileRecord(path, "/made", "made", 1, 1, path) for path in files}, args.fake / FILES_PARQUET)
     began_s = time.perf_counter()
-    print(f"{bring_up_to_date(args.fake, encoder)}; built in {time.perf_counter() - began_s:.0f} s")
+    print(f"{refresh_index(args.fake, encoder)}; built in {time.perf_counter() - began_s:.0f} s")
 
 
 class Person(threading.Thread):
@@ -140,7 +140,7 @@ def about(place: str, path: str) -> dict[str, Any]:
 
 
 def main(args: Args) -> None:
-    if not (args.fake / FILES).exists():
+    if not (args.fake / FILES_PARQUET).exists():
         make_index(args)
     with running(args.fake) as place:
         of = about(place, "/api/index")["id"]

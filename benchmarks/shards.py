@@ -11,7 +11,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from unreel.models import build_backbone
-from unreel.models.shards import blocks, shard
+from unreel.models.shards import iter_blocks, shard_weights
 
 COPIES, BYTES = 4, 4  # weights, gradients, two averages; float32
 
@@ -33,8 +33,8 @@ def main(args: Args) -> None:
         backbone, _, width = name.partition(":width=")
         with torch.device("meta"):
             network = build_backbone(backbone, **({"width": int(width)} if width else {}))
-        found = [sum(p.numel() for p in block.parameters()) for block in blocks(network)]
-        shard(network, mesh)
+        found = [sum(p.numel() for p in block.parameters()) for block in iter_blocks(network)]
+        shard_weights(network, mesh)
         weights = list(network.parameters())
         held = sum(weight.to_local().numel() for weight in weights)
         everything = sum(weight.numel() for weight in weights)

@@ -16,7 +16,7 @@ import torch
 import tyro
 from timing import seconds
 
-from unreel.methods import find_methods, method_module, preset_of
+from unreel.methods import find_methods, load_method_module, load_preset
 from unreel.models import build_backbone
 from unreel.types import Clips, Instance
 
@@ -51,7 +51,7 @@ def count_passes(method: torch.nn.Module, step: Callable[[], None]) -> list[tupl
 
 def one_method(name: str, args: Args) -> str:
     """A row of the table."""
-    config, settings = preset_of(name)
+    config, settings = load_preset(name)
     if settings.num_frames == 1:  # trained on frames, with a network that has no time
         args = dataclasses.replace(args, backbone=f"{args.backbone}-2d", num_frames=1)
     if getattr(config, "queue_size", 0):
@@ -60,7 +60,9 @@ def one_method(name: str, args: Args) -> str:
     recipe = config.recipe(spec, 0)
     instances = [Instance(str(i), i, 0.0, 1.0) for i in range(1000)]
     torch.manual_seed(0)
-    method = method_module(name).Method(build_backbone(args.backbone), instances, config, 0).to(args.device).train()
+    method = (
+        load_method_module(name).Method(build_backbone(args.backbone), instances, config, 0).to(args.device).train()
+    )
     optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=1e-4, fused=True)
     bare = build_backbone(args.backbone).to(args.device)
     shape = (args.batch_size, recipe.num_clips, args.num_frames + spec.lead_in, *spec.resize_hw, 3)

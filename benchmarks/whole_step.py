@@ -21,14 +21,14 @@ import torch
 import tyro
 from timing import seconds
 
-from unreel.api.benching import ENDLESS, job_of, videos
-from unreel.api.training import with_options
-from unreel.bench.loop import arithmetic, calls, decode
-from unreel.bench.step import Trainer
+from unreel.api.benching import UNREACHED_STEPS, build_bench_job, select_videos
+from unreel.api.training import apply_options
+from unreel.bench.loop import count_network_calls, count_step_flops, time_decoding
+from unreel.bench.step import TrainingSetup
 from unreel.models import build_backbone
-from unreel.training.device import fill_in
-from unreel.training.log import Log
-from unreel.training.loop import batches, one_step, set_up
+from unreel.training.device import resolve_auto
+from unreel.training.log import MetricLogger
+from unreel.training.loop import iterate_batches, setup_training, train_step
 from unreel.types import Clips
 
 
@@ -51,7 +51,7 @@ class Args:
     rounds: int = 5
 
 
-def bare_network(trainer: Trainer, passes: list[tuple[int, bool]]) -> Callable[[], None]:
+def bare_network(trainer: TrainingSetup, passes: list[tuple[int, bool]]) -> Callable[[], None]:
     """The network forward and backward on as many clips as a step trains on, and forward alone on those it sees."""
     job, fabric = trainer.job, trainer.fabric
     settings, backbone = job.settings, job.settings.backbone
@@ -73,14 +73,16 @@ def one_method(name: str, args: Args, aside: Path) -> str:
     """A row of the table."""
     asked = {f.name: getattr(args, f.name) for f in dataclasses.fields(args)}
     options = {n: asked[n] for n in asked if n not in ("source", "methods", "steps", "rounds")}
-    config, settings = with_options(name, options)
-    settings = fill_in(dataclasses.replace(settings, steps=ENDLESS))
+    config, settings = apply_options(name, options)
+    settings = resolve_auto(dataclasses.replace(settings, steps=UNREACHED_STEPS))
     torch.set_num_threads(settings.threads)
-    manifest, _ = videos(args.source, aside, 500)
-    trainer = Trainer(job := job_of(aside / name, manifest, name, config, settings), *set_up(job))
-    batch, *_ = decode(job, 1)
-    network = bare_network(trainer, calls(trainer, batch))
-    log, stream, waited_s, step = Log(job, quiet=True), batches(job, trainer.fabric), 0.0, 0
+    manifest, _ = select_videos(args.source, aside, 500)
+    trainer = TrainingSetup(
+        job := build_bench_job(aside / name, manifest, name, config, settings), *setup_training(job)
+    )
+    batch, *_ = time_decoding(job, 1)
+    network = bare_network(trainer, count_network_calls(trainer, batch))
+    log, stream, waited_s, step = MetricLogger(job, quiet=True), iterate_batches(job, trainer.fabric), 0.0, 0
 
     def loop(steps: int) -> None:
         nonlocal waited_s, step
@@ -88,12 +90,12 @@ def one_method(name: str, args: Args, aside: Path) -> str:
             began_s = time.perf_counter()
             clips = next(stream)
             waited_s += time.perf_counter() - began_s
-            one_step(job, *trainer[1:], clips, step, log)
+            train_step(job, *trainer[1:], clips, step, log)
             step += 1
 
     device, taken = trainer.fabric.device.type, []
     with closing(log), closing(stream):
-        loop(job.epoch_steps + 2)
+        loop(job.steps_per_epoch + 2)
         network()
         waited_s, began = 0.0, step
         for _ in range(args.rounds):
@@ -107,11 +109,11 @@ def one_method(name: str, args: Args, aside: Path) -> str:
     return row + (on_gpu(trainer, batch, (alone_s, whole_s)) if device == "cuda" else "")
 
 
-def on_gpu(trainer: Trainer, batch: Clips, taken_s: tuple[float, float]) -> str:
+def on_gpu(trainer: TrainingSetup, batch: Clips, taken_s: tuple[float, float]) -> str:
     """Share of the published peak that network and loop reach, memory for each clip, and the batch that would fit."""
     most, all_of_it = torch.cuda.max_memory_allocated(), torch.cuda.get_device_properties(0).total_memory
-    each, flops = most / len(batch.index_B), arithmetic(trainer, batch)
-    reached = " | ".join("unknown" if (m := flops.mfu(s)) is None else f"{m:.0%}" for s in taken_s)
+    each, flops = most / len(batch.index_B), count_step_flops(trainer, batch)
+    reached = " | ".join("unknown" if (m := flops.compute_mfu(s)) is None else f"{m:.0%}" for s in taken_s)
     return f" {reached} | {each / 2**20:.0f} | {int(all_of_it / each)} |"
 
 

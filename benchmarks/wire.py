@@ -18,9 +18,9 @@ import torch.distributed as dist
 import tyro
 from torch import Tensor
 
-from unreel.methods import find_methods, method_module, preset_of
+from unreel.methods import find_methods, load_method_module, load_preset
 from unreel.models import build_backbone
-from unreel.models.sync_norm import synchronise
+from unreel.models.sync_norm import convert_sync_batch_norm
 from unreel.types import Clips, Instance
 
 FLOAT = 4
@@ -61,9 +61,9 @@ def instances(count: int) -> list[Instance]:
 
 
 def build(preset: str, backbone: str, count: int) -> tuple[Any, Any]:
-    config, _ = preset_of(preset)
+    config, _ = load_preset(preset)
     config = dataclasses.replace(config, queue_size=65_536) if getattr(config, "queue_size", 0) else config
-    return method_module(preset).Method(build_backbone(backbone), instances(count), config, 0), config
+    return load_method_module(preset).Method(build_backbone(backbone), instances(count), config, 0), config
 
 
 def step(method: Any, config: Any, rows: int) -> None:
@@ -93,7 +93,7 @@ def main(args: Args) -> None:
     for preset in presets:
         sent.clear()
         method, config = build(preset, args.backbone, 3 * args.rows)
-        step(synchronise(method.train()), config, args.rows)
+        step(convert_sync_batch_norm(method.train()), config, args.rows)
         weights = sum(p.numel() for p in method.parameters() if p.requires_grad)
         gradients = 2 * (args.processes - 1) / args.processes * weights * FLOAT
         teacher = sum(p.numel() for p in method.parameters() if not p.requires_grad)

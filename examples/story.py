@@ -15,12 +15,12 @@ from unreel.methods import trio
 from unreel.models import build_backbone
 from unreel.models.encoder import Encoder, EncoderSpec, embed_instances
 from unreel.types import Instance
-from unreel.video.clips import ClipSpec, clip_at, timeline
-from unreel.video.dataset import InstanceClips, training_loader
-from unreel.video.file import index_frames, probe, read
+from unreel.video.clips import ClipSpec, build_timeline, get_clip_frames
+from unreel.video.dataset import ClipDataset, build_training_loader
+from unreel.video.file import index_frames, probe, read_frames
 from unreel.video.manifest import inspect
-from unreel.video.order import Batches, steps_per_epoch
-from unreel.video.segments import instances
+from unreel.video.order import ResumableBatchSampler, steps_per_epoch
+from unreel.video.segments import build_instances
 from unreel.video.synth import make_set
 
 EPOCHS, BATCH_SIZE, SEED = 2, 8, 0
@@ -31,7 +31,7 @@ def look_at_one_video(path: str) -> None:
     info = probe(path)
     times_s = index_frames(path).times_s
     spec = ClipSpec(num_frames=8, fps=12.5, stride_frames=0)
-    frames = read(path, clip_at(timeline(times_s, spec), start=0, spec=spec), size=(48, 64))
+    frames = read_frames(path, get_clip_frames(build_timeline(times_s, spec), start=0, spec=spec), size=(48, 64))
     print(f"{Path(path).name}: {info.codec}, {info.num_frames} frames at {info.fps:g} fps; a clip is {frames.shape}")
 
 
@@ -49,12 +49,12 @@ def build(found: list[Instance]) -> tuple[Encoder, trio.Method, object]:
 def train(encoder: Encoder, method: trio.Method, recipe: object, found: list[Instance]) -> None:
     """Batch on the device -> `recipe(clips)` -> `method(views)` -> step. All chance is f(seed, epoch, index)."""
     spec = encoder.spec
-    dataset = InstanceClips(found, spec.clip, spec.views.resize_hw, recipe.num_clips, SEED, recipe.interval)
+    dataset = ClipDataset(found, spec.clip, spec.views.resize_hw, recipe.num_clips, SEED, recipe.interval)
     steps = EPOCHS * steps_per_epoch(len(found), BATCH_SIZE)
-    order = Batches(len(found), BATCH_SIZE, SEED, start=0, stop=steps)
+    order = ResumableBatchSampler(len(found), BATCH_SIZE, SEED, start_step=0, stop_step=steps)
     optimizer = torch.optim.AdamW(method.parameters(), lr=2e-3)
     method.train()
-    for step, clips in enumerate(training_loader(dataset, order, workers=0, pin_memory=False)):
+    for step, clips in enumerate(build_training_loader(dataset, order, workers=0, pin_memory=False)):
         output = method(recipe(clips))
         optimizer.zero_grad()
         output.loss.backward()
@@ -75,7 +75,7 @@ def nearest(encoder: Encoder, found: list[Instance]) -> None:
 
 def main(out: Path) -> None:
     make_set(out, classes=4, videos=5, frames=24, size=(48, 64))
-    found = instances(inspect(out))
+    found = build_instances(inspect(out))
     look_at_one_video(found[0].path)
     encoder, method, recipe = build(found)
     train(encoder, method, recipe, found)

@@ -9,9 +9,9 @@ import numpy as np
 
 from unreel.evaluation import suite
 from unreel.evaluation.features import Progress
-from unreel.evaluation.ranking import Sides
+from unreel.evaluation.ranking import QueryGallery
 from unreel.evaluation.result import Result
-from unreel.evaluation.retrieval import RetrievalProtocol, figures
+from unreel.evaluation.retrieval import RetrievalProtocol, score_queries
 from unreel.models.encoder import Encoder
 from unreel.types import Instance
 
@@ -120,7 +120,7 @@ def recall_at_k(
     query: np.ndarray, gallery: np.ndarray, query_labels: list[str], gallery_labels: list[str], ks: Sequence[int]
 ) -> dict[int, float]:
     """The R@k of a retrieval table, by its number."""
-    found = figures(Sides(query, gallery), (query_labels, gallery_labels), ks)
+    found = score_queries(QueryGallery(query, gallery), (query_labels, gallery_labels), ks)
     return {k: float(found[f"R@{k}"].mean()) for k in ks}
 
 
@@ -133,6 +133,6 @@ def retrieve(
     progress: Progress | None = None,
 ) -> Result:
     """Retrieval as the command runs it: one pass of the suite."""
-    looking = suite.Looking(protocol.num_clips, protocol.num_crops, floors)
-    asked = {"retrieval": suite.of_retrieval(protocol)}
-    return suite.evaluate(encoder, train, test, asked, looking, progress).results["retrieval"]
+    looking = suite.ExtractionOptions(protocol.num_clips, protocol.num_crops, floors)
+    asked = {"retrieval": suite.build_retrieval(protocol)}
+    return suite.run_evaluations(encoder, train, test, asked, looking, progress).results["retrieval"]

@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 from damaged import KINDS, make
 
 from unreel.video import file, manifest
-from unreel.video.layouts import Listed
-from unreel.video.manifest import MANIFEST, QUARANTINE, Manifest
-from unreel.video.processes import Ended, Limits, each_done
+from unreel.video.layouts import VideoEntry
+from unreel.video.manifest import MANIFEST_FILE, QUARANTINE_FILE, Manifest
+from unreel.video.processes import Limits, WorkerFailure, map_jobs
 
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 8 --epochs 2 --device cpu --max-bad-share 1".split()
 MB = 2**20
@@ -59,19 +59,21 @@ def main() -> int:
 def read_all(paths: Sequence[Path], workers: int) -> list[Reading]:
     """Each file looked into as `inspect` does, then decoded, in guarded processes."""
     found = []
-    for path, answer in each_done(measured, paths, (), workers, Limits().reading):
-        found.append(Reading(answer.why, float("nan"), float("nan")) if isinstance(answer, Ended) else answer)
-        if isinstance(answer, Ended):
-            print(f"contained: {path.name}: {answer.why}", flush=True)
+    for path, answer in map_jobs(measured, paths, (), workers, Limits().scale_to_file):
+        found.append(
+            Reading(answer.reason, float("nan"), float("nan")) if isinstance(answer, WorkerFailure) else answer
+        )
+        if isinstance(answer, WorkerFailure):
+            print(f"contained: {path.name}: {answer.reason}", flush=True)
     return found
 
 
 def measured(path: Path) -> Reading:
     before, began_s = peak_mb(reset=True), time.monotonic()
-    row = manifest._look(Listed(path), 2, "auto", True)
-    reason = row.reason if isinstance(row, manifest.Quarantined) else ""
+    row = manifest._inspect_file(VideoEntry(path), 2, "auto", True)
+    reason = row.reason if isinstance(row, manifest.QuarantineEntry) else ""
     if isinstance(row, manifest.Video):
-        file.read(path, np.linspace(0, row.num_frames - 1, 8).astype(int), (64, 64))
+        file.read_frames(path, np.linspace(0, row.num_frames - 1, 8).astype(int), (64, 64))
     return Reading(reason, time.monotonic() - began_s, peak_mb() - before)
 
 
@@ -140,8 +142,8 @@ def listed(folder: Path) -> Reasons:
         used = {Path(video.recording).name: "" for video in manifest.inspect(folder).videos}
     else:
         used = {Path(video.path).name: "" for video in Manifest.load(folder).videos}
-    assert (folder / MANIFEST).exists()
-    with (folder / QUARANTINE).open(newline="", encoding="utf-8") as rows:
+    assert (folder / MANIFEST_FILE).exists()
+    with (folder / QUARANTINE_FILE).open(newline="", encoding="utf-8") as rows:
         return used | {Path(row["path"]).name: f"{row['reason']} ({row['detail']})" for row in csv.DictReader(rows)}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unreel.methods import method_module, preset_of
+from unreel.methods import load_method_module, load_preset
 from unreel.types import Clips, Instance, Views
 
 N, B = 9, 4
@@ -63,7 +63,7 @@ def views(*names: str, seed: int = 0, index_B: Tensor = INDEX_B, segments: int =
 def build(preset: str, config: Any) -> Any:
     """A method in float64 on `Colour`, in evaluation mode, so that a head sees each clip alone."""
     torch.manual_seed(0)
-    return method_module(preset).Method(Colour(), instances(), config, 5).double().eval()
+    return load_method_module(preset).Method(Colour(), instances(), config, 5).double().eval()
 
 
 def shake(method: nn.Module, seed: int = 1) -> None:
@@ -77,14 +77,14 @@ def shake(method: nn.Module, seed: int = 1) -> None:
 
 def job(preset: str, backbone: Callable[[], nn.Module], num_frames: int = 8, **changes: Any) -> tuple[Any, Any, Clips]:
     """A preset's method, its recipe, and a batch of noise of 32 x 32; queues hold two batches."""
-    config, _ = preset_of(preset)
+    config, _ = load_preset(preset)
     if getattr(config, "queue_size", 0):
         changes = {"queue_size": 2 * B} | changes
     config = dataclasses.replace(config, **changes)
     spec = config.view_spec(32)
     recipe = config.recipe(spec, 0)
     torch.manual_seed(0)
-    method = method_module(preset).Method(backbone(), instances(), config, 0)
+    method = load_method_module(preset).Method(backbone(), instances(), config, 0)
     shape = (B, recipe.num_clips, num_frames + spec.lead_in, *spec.resize_hw, 3)
     frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8))
     index = torch.tensor([0, 2, 4, 6])

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 import unreel
 from unreel.api import training as api
 from unreel.errors import InputError, RunError, VideoError
-from unreel.methods import find_methods, preset_of
+from unreel.methods import find_methods, load_preset
 from unreel.models import build_backbone, r3d50
 from unreel.models.encoder import load_encoder
 from unreel.settings import Settings
-from unreel.training.device import fill_in
+from unreel.training.device import resolve_auto
 from unreel.video import dataset
 from unreel.video.manifest import Manifest
 from unreel.video.manifest import inspect as inspect_videos
@@ -40,9 +40,9 @@ import torch
 from torch import nn
 
 from unreel.errors import InputError
-from unreel.settings import one_machine
+from unreel.settings import make_single_machine_settings
 from unreel.types import StepOutput
-from unreel.views.pair import PairOptions
+from unreel.views.pair import TwoViewOptions
 
 Path(__file__).with_name("imported").touch()
 
@@ -247,12 +247,14 @@ def test_a_folder_of_transformers_is_needed_only_at_the_start(
 
 def test_a_plain_name_of_transformers_is_built_for_the_runs_clips(motion_set: Path, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    settings = fill_in(Settings(backbone="transformers:videomae", size=32, num_frames=8, device="cpu"))
-    assert api.backbone_options(settings) == {"size": 32, "num_frames": 8}
+    settings = resolve_auto(Settings(backbone="transformers:videomae", size=32, num_frames=8, device="cpu"))
+    assert api.select_backbone_options(settings) == {"size": 32, "num_frames": 8}
     small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    options = api.backbone_options(settings) | {"config": small}
-    job = api.build_job(tmp_path, manifest_of(motion_set), "simclr", preset_of("simclr")[0], settings, options)
-    api.rehearse(job)
+    options = api.select_backbone_options(settings) | {"config": small}
+    job = api.build_training_job(
+        tmp_path, manifest_of(motion_set), "simclr", load_preset("simclr")[0], settings, options
+    )
+    api.dry_run(job)
     saved = json.loads(json.dumps(job.encoder.spec.to_json()))["options"]
     assert (saved["config"]["image_size"], saved["config"]["num_frames"]) == (32, 8)
     again = build_backbone(settings.backbone, **saved)
@@ -312,8 +314,8 @@ def test_simclr_on_frames_is_inflated_evaluated_and_trained_on(motion_set: Path,
 def test_init_begins_with_the_inflated_weights(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
     flat, file = build_backbone("tiny-2d"), tmp_path / "flat.pth"
     torch.save(flat.state_dict(), file)
-    config, settings = api.with_options("trio", {"backbone": "tiny", "size": 32, "num_frames": 8, "init": str(file)})
-    backbone = api.build_job(tmp_path, manifest_of(motion_set), "trio", config, settings).encoder.backbone
+    config, settings = api.apply_options("trio", {"backbone": "tiny", "size": 32, "num_frames": 8, "init": str(file)})
+    backbone = api.build_training_job(tmp_path, manifest_of(motion_set), "trio", config, settings).encoder.backbone
     inflated = unreel.api.inflate_encoder(file, tmp_path / "encoder", "tiny").backbone
     ours, theirs = backbone.state_dict(), inflated.state_dict()
     assert [n for n in ours if not torch.equal(ours[n], theirs[n])] == []
@@ -404,14 +406,14 @@ def test_teachers_queues_and_rankings_go_on_to_the_same_bits(
 def test_memory_for_frames_changes_no_bit(
     motion_set: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, reads = dataset.read, {"0": 0, "1024": 0}
+    real, reads = dataset.read_frames, {"0": 0, "1024": 0}
     for cache_mb in (0, 1024):
 
         def counted(*args: Any, key: str = str(cache_mb)) -> Any:
             reads[key] += 1
             return real(*args)
 
-        monkeypatch.setattr(dataset, "read", counted)
+        monkeypatch.setattr(dataset, "read_frames", counted)
         options = small | {"steps": 11, "cache_mb": cache_mb, "monitor_epochs": 5}
         unreel.pretrain(motion_set, out=tmp_path / str(cache_mb), quiet=True, **options)
     assert_equal_runs(tmp_path / "0", tmp_path / "1024")
@@ -422,14 +424,14 @@ def test_memory_for_frames_changes_no_bit(
 def test_a_batch_of_which_one_clip_is_left_is_passed_over(
     method: str, motion_set: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, broken = dataset.read, sorted(motion_set.glob("*/*.mp4"))[3]
+    real, broken = dataset.read_frames, sorted(motion_set.glob("*/*.mp4"))[3]
 
     def failing(path: str, *args: Any) -> Any:
         if Path(path) == broken:
             raise VideoError(path, "damaged")
         return real(path, *args)
 
-    monkeypatch.setattr(dataset, "read", failing)
+    monkeypatch.setattr(dataset, "read_frames", failing)
     options = small | {"batch_size": 2, "held_out": 0.0, "log_steps": 1, "method": method, "steps": 12}
     assert unreel.pretrain(motion_set, out=tmp_path / "run", quiet=True, **options)["step"] == 12  # all 24 videos
     assert (tmp_path / "run" / "metrics.csv").read_text().count("\n") == 1 + 11
@@ -550,12 +552,12 @@ def test_every_preset_has_a_refusal_above() -> None:
 def test_every_method_fits_the_job_and_refuses_a_single_video(
     method: str, motion_set: Path, inspected: Manifest, tmp_path: Path
 ) -> None:
-    config, settings = api.with_options(method, {"backbone": "tiny", "size": 32, "num_frames": 8, "batch_size": 4})
+    config, settings = api.apply_options(method, {"backbone": "tiny", "size": 32, "num_frames": 8, "batch_size": 4})
     if getattr(config, "queue_size", 0):
         config = dataclasses.replace(config, queue_size=8)
-    job = api.build_job(tmp_path, inspected, method, config, settings)
-    api.rehearse(job)
+    job = api.build_training_job(tmp_path, inspected, method, config, settings)
+    api.dry_run(job)
     assert job.encoder.backbone is job.method.backbone
     one = dataclasses.replace(inspected, videos=inspected.videos[:1])
     with pytest.raises(InputError, match="at least 2"):
-        api.build_job(tmp_path, one, method, config, settings)
+        api.build_training_job(tmp_path, one, method, config, settings)

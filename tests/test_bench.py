@@ -13,29 +13,29 @@ from torch import nn
 
 from unreel.api import training as api
 from unreel.api.benching import bench
-from unreel.bench.advice import advice
-from unreel.bench.against import Comparison, alternate, like, read_changes
-from unreel.bench.figures import Figures, Flops, Loop
-from unreel.bench.loop import Effort, decode, middle
-from unreel.bench.peaks import count, peak_of
-from unreel.bench.step import PARTS, Taken, Trainer, timed_step
+from unreel.bench.advice import find_bottleneck
+from unreel.bench.against import Comparison, compare_in_turns, parse_changes, parse_value
+from unreel.bench.figures import FlopCount, LoopTiming, StepTimings
+from unreel.bench.loop import BenchOptions, select_median_step, time_decoding
+from unreel.bench.peaks import count_flops, find_peak
+from unreel.bench.step import STEP_PARTS, StepTiming, TrainingSetup, time_step
 from unreel.errors import InputError
-from unreel.methods import preset_of
+from unreel.methods import load_preset
 from unreel.models import build_backbone
-from unreel.training.device import fill_in
-from unreel.training.log import Log
-from unreel.training.loop import Job, on_device, one_step, set_up
+from unreel.training.device import resolve_auto
+from unreel.training.log import MetricLogger
+from unreel.training.loop import TrainingJob, move_clips, setup_training, train_step
 from unreel.video.manifest import inspect
 
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
 QUICK = ("--rounds", 1, "--loop-steps", 1)
 
 
-def made(**changes: Any) -> Figures:
+def made(**changes: Any) -> StepTimings:
     """Figures of a step of 100 ms on 16 clips that the network fills."""
-    parts = dict.fromkeys(PARTS, 0.0) | {"views": 0.01, "forward": 0.03, "loss": 0.01, "backward": 0.04}
+    parts = dict.fromkeys(STEP_PARTS, 0.0) | {"views": 0.01, "forward": 0.03, "loss": 0.01, "backward": 0.04}
     settings = {"device": "cuda", "workers": 2, "compile": "on", "channels_last": "on"}
-    plain = Figures(16, parts, 0.1, 0.15, Loop(0.101, 0.001), settings, {"cores": 16, "name": "made"})
+    plain = StepTimings(16, parts, 0.1, 0.15, LoopTiming(0.101, 0.001), settings, {"cores": 16, "name": "made"})
     return dataclasses.replace(plain, **changes)
 
 
@@ -43,13 +43,15 @@ def made(**changes: Any) -> Figures:
 
 
 @pytest.fixture
-def job(motion_set: Path, tmp_path: Path, small: dict[str, Any], request: pytest.FixtureRequest) -> Job:
-    config, settings = api.with_options(getattr(request, "param", "moco"), small | {"steps": 8})
+def job(motion_set: Path, tmp_path: Path, small: dict[str, Any], request: pytest.FixtureRequest) -> TrainingJob:
+    config, settings = api.apply_options(getattr(request, "param", "moco"), small | {"steps": 8})
     if hasattr(config, "queue_size"):
         config = dataclasses.replace(config, queue_size=8)
     (tmp_path / "run").mkdir()
     manifest = inspect(motion_set / "train.txt", check="fast", shots=False)
-    return api.build_job(tmp_path / "run", manifest, getattr(request, "param", "moco"), config, fill_in(settings))
+    return api.build_training_job(
+        tmp_path / "run", manifest, getattr(request, "param", "moco"), config, resolve_auto(settings)
+    )
 
 
 @pytest.fixture
@@ -67,30 +69,32 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     yield now
 
 
-def test_the_parts_of_a_step_are_disjoint_stretches_of_it(job: Job, ticking: list[float]) -> None:
-    trainer = Trainer(job, *set_up(job))
-    clips, *_ = decode(job, rounds=1)
+def test_the_parts_of_a_step_are_disjoint_stretches_of_it(job: TrainingJob, ticking: list[float]) -> None:
+    trainer = TrainingSetup(job, *setup_training(job))
+    clips, *_ = time_decoding(job, num_rounds=1)
     began = ticking[0]
-    taken = timed_step(trainer, clips, 0)
-    assert list(taken.parts) == list(PARTS)
-    assert sum(taken.parts.values()) == taken.step_s == ticking[0] - began - 1
-    assert taken.parts["forward"] == taken.parts["teacher"] == 1  # moco: the network once, its teacher once
-    assert taken.parts["loss"] == 3  # before, between and after the two
+    taken = time_step(trainer, clips, 0)
+    assert list(taken.part_seconds) == list(STEP_PARTS)
+    assert sum(taken.part_seconds.values()) == taken.step_s == ticking[0] - began - 1
+    assert (
+        taken.part_seconds["forward"] == taken.part_seconds["teacher"] == 1
+    )  # moco: the network once, its teacher once
+    assert taken.part_seconds["loss"] == 3  # before, between and after the two
 
 
 @pytest.mark.parametrize("job", ["moco", "iic"], indirect=True)
-def test_the_step_that_is_timed_is_the_step_of_the_loop(job: Job) -> None:
-    clips, *_ = decode(job, rounds=1)
+def test_the_step_that_is_timed_is_the_step_of_the_loop(job: TrainingJob) -> None:
+    clips, *_ = time_decoding(job, num_rounds=1)
     states = []
     before = {n: t.clone() for n, t in job.method.state_dict().items()}
     for timed in (False, True):
         job.method.load_state_dict(before)
-        trainer = Trainer(job, *set_up(job))
+        trainer = TrainingSetup(job, *setup_training(job))
         for step in range(2):
             if timed:
-                timed_step(trainer, clips, step)
+                time_step(trainer, clips, step)
             else:
-                one_step(job, *trainer[1:], on_device(clips, trainer.fabric), step, Log(job, quiet=True))
+                train_step(job, *trainer[1:], move_clips(clips, trainer.fabric), step, MetricLogger(job, quiet=True))
         states.append({n: t.clone() for n, t in job.method.state_dict().items()})
     assert [n for n in states[0] if not torch.equal(states[0][n], states[1][n])] == []
     assert not torch.equal(before["backbone.stem.0.weight"], states[0]["backbone.stem.0.weight"])
@@ -98,8 +102,8 @@ def test_the_step_that_is_timed_is_the_step_of_the_loop(job: Job) -> None:
 
 
 def test_the_step_of_median_length_keeps_its_own_parts() -> None:
-    taken = [Taken({"views": 10 - s, "backward": s - (10 - s)}, s) for s in (7.0, 5.5, 9.0)]
-    assert middle(taken) == taken[0]
+    taken = [StepTiming({"views": 10 - s, "backward": s - (10 - s)}, s) for s in (7.0, 5.5, 9.0)]
+    assert select_median_step(taken) == taken[0]
 
 
 def test_json_has_its_schema_and_the_parts_sum_to_no_more_than_the_step(motion_set: Path) -> None:
@@ -110,7 +114,7 @@ def test_json_has_its_schema_and_the_parts_sum_to_no_more_than_the_step(motion_s
         *("settings", "machine", "data", "batch_size", "decode", "collate", "pack", "parts", "step", "loop", "flops"),
         *("network_calls", "memory", "bottleneck"),
     ]
-    assert list(found["parts"]) == list(PARTS)
+    assert list(found["parts"]) == list(STEP_PARTS)
     assert all(part.keys() == {"seconds", "share", "clips_per_s"} for part in found["parts"].values())
     assert sum(part["seconds"] for part in found["parts"].values()) <= found["step"]["seconds"] + 1e-9
     assert found["loop"].keys() == {"step_s", "wait_s", "data_wait", "clips_per_s", "mfu"}
@@ -127,25 +131,25 @@ def test_json_has_its_schema_and_the_parts_sum_to_no_more_than_the_step(motion_s
 
 
 def test_made_videos_stand_in_and_the_table_is_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unreel.api.benching.SYNTHETIC", 8)
+    monkeypatch.setattr("unreel.api.benching.NUM_SYNTHETIC_VIDEOS", 8)
     monkeypatch.setenv("COLUMNS", "200")
     done = call("bench", *SMALL, *QUICK, "--rank-weight", 0, "--held-out", 0)
     assert done.code == 0, done.err
-    for part in PARTS.values():
+    for part in STEP_PARTS.values():
         assert part in done.out
     assert "GFLOP a step" in done.out and "no MFU" in done.out and "bottleneck: " in done.out
 
 
 def test_few_of_many_videos_are_looked_at(motion_set: Path, small: dict[str, Any]) -> None:
-    found = bench(motion_set, effort=Effort(1, 1, max_videos=9), **small)
-    assert found.figures is not None and found.figures.data["videos"] == 9
+    found = bench(motion_set, bench_options=BenchOptions(1, 1, max_videos=9), **small)
+    assert found.timings is not None and found.timings.data["videos"] == 9
 
 
 # Two settings in turn.
 
 
 def test_two_settings_alternate(motion_set: Path, small: dict[str, Any]) -> None:
-    found = bench(motion_set, against="batch_size=2,optimizer=sgd", effort=Effort(2, 1), **small)
+    found = bench(motion_set, against="batch_size=2,optimizer=sgd", bench_options=BenchOptions(2, 1), **small)
     told = found.to_json()["against"]
     assert told["changes"] == {"batch_size": 2, "optimizer": "sgd"}
     assert len(told["given"]) == len(told["changed"]) == 2
@@ -157,27 +161,29 @@ def test_alternation_and_the_spread_of_the_ratio() -> None:
     ran: list[str] = []
 
     def run(name: str, clips: int, seconds: Iterator[float]) -> Any:
-        def one() -> tuple[int, Loop]:
+        def one() -> tuple[int, LoopTiming]:
             ran.append(name)
-            return clips, Loop(next(seconds), 0.0)
+            return clips, LoopTiming(next(seconds), 0.0)
 
         return one
 
-    found = alternate(run("a", 4, iter([1.0, 2.0, 4.0])), run("b", 8, iter([1.0, 2.0, 2.0])), 3, {"batch_size": 8})
+    found = compare_in_turns(
+        run("a", 4, iter([1.0, 2.0, 4.0])), run("b", 8, iter([1.0, 2.0, 2.0])), 3, {"batch_size": 8}
+    )
     assert ran == ["a", "b"] * 3
     assert found == Comparison({"batch_size": 8}, [4.0, 2.0, 1.0], [8.0, 4.0, 4.0])
-    assert found.ratios == [2.0, 2.0, 4.0]
-    assert found.sentence() == "batch_size=8 is faster: 2.00 times the clips/s (2.00 to 4.00)."
-    assert "no difference" in Comparison({"size": 8}, [1.0, 1.0], [0.9, 1.2]).sentence()
-    assert "slower" in Comparison({"size": 8}, [1.0, 1.0], [0.9, 0.8]).sentence()
+    assert found.speed_ratios == [2.0, 2.0, 4.0]
+    assert found.describe() == "batch_size=8 is faster: 2.00 times the clips/s (2.00 to 4.00)."
+    assert "no difference" in Comparison({"size": 8}, [1.0, 1.0], [0.9, 1.2]).describe()
+    assert "slower" in Comparison({"size": 8}, [1.0, 1.0], [0.9, 0.8]).describe()
 
 
 def test_changes_are_read_by_the_type_of_the_field() -> None:
-    parts = preset_of("iic")
+    parts = load_preset("iic")
     text = "batch_size=32, --lr=1e-3,num-frames=4,decay_all=off,augment=cvrl"
     wanted = {"batch_size": 32, "lr": 1e-3, "num_frames": 4, "decay_all": False, "augment": "cvrl"}
-    assert read_changes(text, parts) == wanted
-    assert type(like(0.5, "1", "momentum")) is float and like(True, "yes", "flip") is True
+    assert parse_changes(text, parts) == wanted
+    assert type(parse_value(0.5, "1", "momentum")) is float and parse_value(True, "yes", "flip") is True
 
 
 @pytest.mark.parametrize(
@@ -193,7 +199,7 @@ def test_changes_are_read_by_the_type_of_the_field() -> None:
 )
 def test_what_is_no_change_is_refused(text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        read_changes(text, preset_of("iic"))
+        parse_changes(text, load_preset("iic"))
 
 
 def test_refusals_come_before_anything_is_looked_at(tmp_path: Path, motion_set: Path) -> None:
@@ -227,7 +233,7 @@ def test_flops_of_grouped_convolutions_and_of_gradients_that_are_not_wanted() ->
     network, x = Flat(), torch.rand(2, 3, 6, 10, 10)
     dense = 2 * 2 * (8 * 6 * 8 * 8) * (3 * 9)  # clips, multiply and add, outputs, inputs of each
     apart, line = 2 * 2 * (8 * 4 * 8 * 8) * 3, 2 * 2 * 5 * 8
-    counted = count(lambda: network(x))
+    counted = count_flops(lambda: network(x))
     assert counted.forward == dense + apart + line
     assert counted.backward == dense + 2 * apart + 2 * line  # the clips themselves get no gradient
 
@@ -246,7 +252,7 @@ def test_flops_of_tiny_against_a_hand_count() -> None:
     stage4 = separated(1, 64, 128, 2, 2, 4) + separated(1, 128, 128, 2, 2, 4) + 128 * 2 * 4**2 * 64
     whole = 2 * 2 * (stem + stage1 + stage2 + stage3 + stage4)
     network = build_backbone("tiny")
-    counted = count(lambda: network(torch.rand(2, 3, 8, 64, 64)).mean())
+    counted = count_flops(lambda: network(torch.rand(2, 3, 8, 64, 64)).mean())
     assert counted.forward == whole
     assert counted.backward == 2 * whole - 2 * 2 * stem  # no gradient for the clips
 
@@ -267,7 +273,7 @@ def test_flops_of_tiny_against_a_hand_count() -> None:
     ],
 )
 def test_published_peaks(name: str, precision: str, tf32: bool, tflops: float | None) -> None:
-    found = peak_of(name, precision, tf32)
+    found = find_peak(name, precision, tf32)
     if tflops is None:
         assert found is None
     else:
@@ -275,55 +281,62 @@ def test_published_peaks(name: str, precision: str, tf32: bool, tflops: float | 
 
 
 def test_mfu_is_arithmetic_over_time_over_peak() -> None:
-    flops = Flops(forward=10**12, backward=2 * 10**12, peak_per_s=60e12, peak_source="made")
-    assert flops.mfu(0.1) == pytest.approx(0.5)
-    assert Flops(10**12, 10**12).mfu(0.1) is None
+    flops = FlopCount(forward=10**12, backward=2 * 10**12, peak_per_s=60e12, peak_source="made")
+    assert flops.compute_mfu(0.1) == pytest.approx(0.5)
+    assert FlopCount(10**12, 10**12).compute_mfu(0.1) is None
 
 
 # The sentence.
 
 
 def test_waiting_for_data_says_how_many_processes_would_do() -> None:
-    found = advice(made(decode_s=0.45, loop=Loop(0.3, 0.2)))
+    found = find_bottleneck(made(decode_s=0.45, loop=LoopTiming(0.3, 0.2)))
     assert found.bottleneck == "data"
     assert "waits for data 67% of the time" in found.sentence and "one process decodes 36 clips/s" in found.sentence
     assert found.sentence.endswith("--workers 5 would keep up.")
-    alone = made(decode_s=0.08, loop=Loop(0.18, 0.08), settings={"device": "cuda", "workers": 0})
-    assert "the loop decodes by itself" in advice(alone).sentence and "--workers 1" in advice(alone).sentence
+    alone = made(decode_s=0.08, loop=LoopTiming(0.18, 0.08), settings={"device": "cuda", "workers": 0})
+    assert (
+        "the loop decodes by itself" in find_bottleneck(alone).sentence
+        and "--workers 1" in find_bottleneck(alone).sentence
+    )
 
 
 def test_without_cores_the_files_must_get_cheaper() -> None:
-    starved = made(decode_s=4.0, loop=Loop(0.3, 0.2))
-    assert "40 processes would be needed on 16 cores: pack the corpus (unreel pack)" in advice(starved).sentence
+    starved = made(decode_s=4.0, loop=LoopTiming(0.3, 0.2))
+    assert (
+        "40 processes would be needed on 16 cores: pack the corpus (unreel pack)" in find_bottleneck(starved).sentence
+    )
     packed = dataclasses.replace(starved, data={"packed": True})
-    assert "packed already" in advice(packed).sentence and "unreel pack" not in advice(packed).sentence
-    assert "The cores are taken" in advice(made(decode_s=0.2, loop=Loop(0.3, 0.2))).sentence
+    assert (
+        "packed already" in find_bottleneck(packed).sentence and "unreel pack" not in find_bottleneck(packed).sentence
+    )
+    assert "The cores are taken" in find_bottleneck(made(decode_s=0.2, loop=LoopTiming(0.3, 0.2))).sentence
 
 
 def test_each_part_can_be_the_bottleneck() -> None:
     for part, word in (("views", "--augment"), ("move", "--size"), ("memory", "--batch-size 32"), ("loss", "head")):
-        parts = made().parts | {"backward": 0.0, part: 0.05}
-        found = advice(made(parts=parts))
+        parts = made().part_seconds | {"backward": 0.0, part: 0.05}
+        found = find_bottleneck(made(parts=parts))
         assert found.bottleneck == ("optimiser" if part == "memory" else part) and word in found.sentence
 
 
 def test_a_gpu_that_idles_gets_more_to_do() -> None:
-    slow = Flops(10**11, 2 * 10**11, 30e12, "made")  # 10 % of its peak
+    slow = FlopCount(10**11, 2 * 10**11, 30e12, "made")  # 10 % of its peak
     small = made(flops=slow, peak_memory_mb=10.0, memory_mb=100.0)
-    assert "10% of the device's peak and uses 10% of its memory: --batch-size 32" in advice(small).sentence
+    assert "10% of the device's peak and uses 10% of its memory: --batch-size 32" in find_bottleneck(small).sentence
     off = dataclasses.replace(small, settings=small.settings | {"compile": "off"})
-    assert advice(off).sentence.endswith("set --compile on.")
-    assert "its memory filled" in advice(dataclasses.replace(small, peak_memory_mb=90.0)).sentence
-    busy = dataclasses.replace(small, flops=Flops(10**12, 2 * 10**12, 60e12, "made"))
-    assert advice(busy).bottleneck == "network"
+    assert find_bottleneck(off).sentence.endswith("set --compile on.")
+    assert "its memory filled" in find_bottleneck(dataclasses.replace(small, peak_memory_mb=90.0)).sentence
+    busy = dataclasses.replace(small, flops=FlopCount(10**12, 2 * 10**12, 60e12, "made"))
+    assert find_bottleneck(busy).bottleneck == "network"
 
 
 def test_on_a_cpu_loader_and_network_share_the_cores() -> None:
     settings = {"device": "cpu", "workers": 1}
-    found = advice(made(loop=Loop(0.2, 0.001), settings=settings, machine={"cores": 2}))
+    found = find_bottleneck(made(loop=LoopTiming(0.2, 0.001), settings=settings, machine={"cores": 2}))
     assert found.bottleneck == "processor" and "2.0 times as long" in found.sentence
     assert "1 loader process shares 2 cores" in found.sentence
     assert (
-        advice(made(settings=settings)).bottleneck == "network"
-        and "or a GPU" in advice(made(settings=settings)).sentence
+        find_bottleneck(made(settings=settings)).bottleneck == "network"
+        and "or a GPU" in find_bottleneck(made(settings=settings)).sentence
     )

@@ -16,9 +16,9 @@ from commands import refused, succeeds
 
 import unreel
 from unreel.cli import terminal
-from unreel.cli.terminal import parse
-from unreel.cli.training import pretrain_args
-from unreel.methods import DEFAULT, find_methods, method_module, preset_of
+from unreel.cli.terminal import parse_args
+from unreel.cli.training import build_pretrain_args
+from unreel.methods import DEFAULT_METHOD, find_methods, load_method_module, load_preset
 from unreel.models import BACKBONES
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "story.py"
@@ -51,19 +51,19 @@ def test_help_of_every_preset_tells_its_own_options(preset: str, monkeypatch: py
     monkeypatch.setenv("COLUMNS", "400")
     said = succeeds("pretrain", "--help", "--method", preset).out
     assert f"method '{preset}'; `unreel methods`" in said
-    for part in preset_of(preset):
+    for part in load_preset(preset):
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
             assert dataclasses.is_dataclass(value) or f"--{field.name.replace('_', '-')}" in said, field.name
     other = {"num-negatives", "queue-size", "rank-weight", "head-layers", "covariance"}
-    own = {field.name.replace("_", "-") for field in dataclasses.fields(preset_of(preset)[0])}
+    own = {field.name.replace("_", "-") for field in dataclasses.fields(load_preset(preset)[0])}
     assert not [name for name in other - own if f"--{name}" in said]
 
 
 def test_methods_lists_every_preset_and_network_the_default_first() -> None:
     said = succeeds("methods").out
     names = [line.split()[0] for line in said.splitlines()[:-2] if line and not line.startswith(" ")]
-    assert names[0] == DEFAULT and sorted(names) == sorted(find_methods())
+    assert names[0] == DEFAULT_METHOD and sorted(names) == sorted(find_methods())
     for preset, module in find_methods().items():
         assert " ".join((module.PRESETS[preset].__doc__ or "").split())[:40] in " ".join(said.split())
     assert all(name in said for name in BACKBONES)
@@ -72,12 +72,12 @@ def test_methods_lists_every_preset_and_network_the_default_first() -> None:
 @pytest.mark.parametrize("preset", list(find_methods()))
 def test_the_options_of_a_preset_are_told_as_one_types_them(preset: str) -> None:
     said = succeeds("methods", preset).out
-    doc = inspect.getdoc(method_module(preset).PRESETS[preset]) or ""
+    doc = inspect.getdoc(load_method_module(preset).PRESETS[preset]) or ""
     assert f"{preset}: {doc}" in said
     options = shlex.split(said[said.index(doc) + len(doc) :])
-    another = list(method_module(preset).PRESETS)[-1]  # so that the options do not stand there anyway
-    given = parse(pretrain_args(another), ["x", "--out", "y", *options], "pretrain")
-    assert (given.options, given.settings) == preset_of(preset)
+    another = list(load_method_module(preset).PRESETS)[-1]  # so that the options do not stand there anyway
+    given = parse_args(build_pretrain_args(another), ["x", "--out", "y", *options], "pretrain")
+    assert (given.options, given.settings) == load_preset(preset)
 
 
 def test_inspect_prints_and_saves_and_is_zero_with_some_bad_files(motion_set: Path, tmp_path: Path) -> None:
@@ -242,8 +242,8 @@ def test_what_takes_long_says_how_far_it_is_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for say_s, said in ((-1.0, "looking: 1 of 4\nlooking: 2 of 4\n"), (30.0, "")):
-        monkeypatch.setattr(terminal, "SAY_S", say_s)
-        with terminal.progress("looking") as advance:
+        monkeypatch.setattr(terminal, "PROGRESS_LINE_INTERVAL_S", say_s)
+        with terminal.ProgressBar("looking") as advance:
             advance(1, 4)
             advance(2, 4)
         assert capsys.readouterr().err == said

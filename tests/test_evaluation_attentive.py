@@ -10,21 +10,21 @@ from torch.nn import functional as F
 
 from unreel.errors import InputError
 from unreel.evaluation.attentive import (
-    AttentivePool,
+    AttentivePooling,
     AttentiveProbe,
     AttentiveProtocol,
-    Tokens,
+    MapTokenizer,
+    average_softmax,
     evaluate_attentive,
-    mean_softmax,
     train_probe,
 )
-from unreel.evaluation.features import JOINT, Block, VideoFeatures
-from unreel.evaluation.floors import CHANCE, MEAN_FRAME, PIXELS, UNTRAINED
-from unreel.evaluation.probe import MAJORITY
+from unreel.evaluation.features import JOINT, FeatureKey, VideoFeatures
+from unreel.evaluation.floors import CHANCE, MEAN_FRAME, PIXEL_LAYER, UNTRAINED_ENCODER
+from unreel.evaluation.probe import MAJORITY_CLASS
 from unreel.types import Instance
 
 CHANNELS, POSITIONS = 4, 6
-MAP = Block("encoder", "map")
+MAP = FeatureKey("encoder", "map")
 PROTOCOL = AttentiveProtocol(epochs=12, batch_size=16, lrs=(0.01, 0.03), weight_decays=(0.01,), heads=2)
 
 
@@ -40,22 +40,22 @@ def maps(videos: int, seed: int, part: str, related: bool = True) -> VideoFeatur
     x[..., 1] += np.where(marked, 1.0, -1 / (POSITIONS - 1)) * 2 * sign[:, None, None, None]
     flat = np.moveaxis(x, -1, -2).reshape(videos, 2, -1).astype(np.float32)  # each view's map is channels first
     instances = [Instance(f"{part}{n}", n, 0, 1, f"c{c}", f"{part}{n // 2}") for n, c in enumerate(class_N)]
-    width, pixels = CHANNELS * POSITIONS, Block(MEAN_FRAME, PIXELS)
+    width, pixels = CHANNELS * POSITIONS, FeatureKey(MEAN_FRAME, PIXEL_LAYER)
     views = {"rgb": slice(0, width), "residual": slice(width, 2 * width)}
-    fresh = Block(UNTRAINED, "map")
+    fresh = FeatureKey(UNTRAINED_ENCODER, "map")
     vectors = {pixels: np.zeros((videos, 3), np.float32), fresh: flat.mean(axis=1), MAP: flat.mean(axis=1)}
-    columns = {pixels: {PIXELS: slice(0, 3)}, fresh: views, MAP: views}
+    columns = {pixels: {PIXEL_LAYER: slice(0, 3)}, fresh: views, MAP: views}
     return VideoFeatures(instances, vectors, columns, {MAP: flat}, np.zeros((videos, 2, 2)))
 
 
-def slow_pool(pool: AttentivePool, tokens: torch.Tensor) -> torch.Tensor:
+def slow_pool(pool: AttentivePooling, tokens: torch.Tensor) -> torch.Tensor:
     """Keys and values of every token, one head and one clip at a time."""
     rows = []
     for clip in tokens:
         keys, values, parts = clip @ pool.key.weight.T, clip @ pool.value.weight.T + pool.value.bias, []
         for head in range(pool.heads):
-            own = slice(head * pool.width, (head + 1) * pool.width)
-            weight = torch.stack([(pool.query[own] @ key / math.sqrt(pool.width)).exp() for key in keys[:, own]])
+            own = slice(head * pool.head_width, (head + 1) * pool.head_width)
+            weight = torch.stack([(pool.query[own] @ key / math.sqrt(pool.head_width)).exp() for key in keys[:, own]])
             parts.append(sum(w * v for w, v in zip(weight / weight.sum(), values[:, own], strict=True)))
         rows.append(pool.out.weight @ torch.cat(parts) + pool.out.bias)  # type: ignore[arg-type]
     return torch.stack(rows)
@@ -64,7 +64,7 @@ def slow_pool(pool: AttentivePool, tokens: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("heads", [1, 3])
 def test_pooling_equals_an_explicit_softmax(heads: int) -> None:
     torch.manual_seed(0)
-    pool, tokens = AttentivePool(6, heads).double(), torch.randn(4, 5, 6, dtype=torch.float64)
+    pool, tokens = AttentivePooling(6, heads).double(), torch.randn(4, 5, 6, dtype=torch.float64)
     pool.query.data.mul_(10)  # far from the mean over tokens
     torch.testing.assert_close(pool(tokens), slow_pool(pool, tokens), rtol=1e-10, atol=1e-12)
     assert not torch.allclose(pool(tokens), pool(tokens.mean(dim=1, keepdim=True)), atol=1e-3)
@@ -73,7 +73,7 @@ def test_pooling_equals_an_explicit_softmax(heads: int) -> None:
 
 def test_pooling_equals_torch_multi_head_attention() -> None:
     torch.manual_seed(1)
-    pool, tokens = AttentivePool(8, 4).double(), torch.randn(3, 7, 8, dtype=torch.float64)
+    pool, tokens = AttentivePooling(8, 4).double(), torch.randn(3, 7, 8, dtype=torch.float64)
     query, eye = pool.query.expand(3, 1, 8), torch.eye(8, dtype=torch.float64)
     bias = torch.cat([torch.zeros(16, dtype=torch.float64), pool.value.bias])
     expected, _ = F.multi_head_attention_forward(
@@ -95,29 +95,29 @@ def test_every_weight_gets_a_gradient() -> None:
 def test_tokens_are_the_positions_of_all_views() -> None:
     rgb, residual = np.arange(6.0).reshape(2, 3), 100 + np.arange(6.0).reshape(2, 3)  # 2 channels, 3 positions
     flat = np.concatenate([rgb.ravel(), residual.ravel()])[None]
-    got = Tokens(2, 6)(flat)
+    got = MapTokenizer(2, 6)(flat)
     assert got.tolist() == [[[0, 3], [1, 4], [2, 5], [100, 103], [101, 104], [102, 105]]]
-    assert Tokens(2, 6)(flat[:, :6]).tolist() == [[[0, 3], [1, 4], [2, 5]]]
+    assert MapTokenizer(2, 6)(flat[:, :6]).tolist() == [[[0, 3], [1, 4], [2, 5]]]
     with pytest.raises(InputError, match="6 numbers can't have 4 channels"):
-        Tokens(4, 6)
+        MapTokenizer(4, 6)
     with pytest.raises(InputError, match="4 heads do not divide 6 channels; use 2"):
-        AttentivePool(6, 4)
+        AttentivePooling(6, 4)
 
 
 def test_a_video_gets_the_mean_softmax_over_its_clips() -> None:
     torch.manual_seed(0)
-    probe, made = AttentiveProbe(CHANNELS, 2, 3).eval(), Tokens(CHANNELS, CHANNELS * POSITIONS)
+    probe, made = AttentiveProbe(CHANNELS, 2, 3).eval(), MapTokenizer(CHANNELS, CHANNELS * POSITIONS)
     clips = np.random.default_rng(0).standard_normal((5, 3, CHANNELS * POSITIONS)).astype(np.float32)
     by_hand = [np.mean([probe(made(c[None]))[0].softmax(0).detach().numpy() for c in video], axis=0) for video in clips]
-    np.testing.assert_allclose(mean_softmax(probe, clips, made), by_hand, atol=1e-6)
+    np.testing.assert_allclose(average_softmax(probe, clips, made), by_hand, atol=1e-6)
 
 
 def test_it_sees_what_a_mean_over_positions_can_not() -> None:
     train, test = maps(40, 0, "train"), maps(24, 1, "test")
-    seen = train.clips[MAP].reshape(40, 2, 2, CHANNELS, POSITIONS).mean(axis=(1, 2, 4))
+    seen = train.clip_vectors[MAP].reshape(40, 2, 2, CHANNELS, POSITIONS).mean(axis=(1, 2, 4))
     assert abs(seen[::4, 1].mean() - seen[2::4, 1].mean()) < 0.02  # the classes have the same mean
     result = evaluate_attentive(train, test, CHANNELS, PROTOCOL)
-    assert list(result.rows) == [CHANCE, MAJORITY, UNTRAINED, "rgb", "residual", JOINT]
+    assert list(result.rows) == [CHANCE, MAJORITY_CLASS, UNTRAINED_ENCODER, "rgb", "residual", JOINT]
     for row in ("rgb", "residual", JOINT):
         assert result.rows[row]["top-1"] >= 95, result.rows
     assert result.kind == "attentive" and result.protocol["channels"] == CHANNELS and result.protocol["heads"] == 2
@@ -132,10 +132,10 @@ def test_unrelated_labels_stay_near_chance() -> None:
 
 
 def test_two_runs_are_equal_and_leave_torch_alone() -> None:
-    train, made = maps(16, 0, "train"), Tokens(CHANNELS, CHANNELS * POSITIONS)
+    train, made = maps(16, 0, "train"), MapTokenizer(CHANNELS, CHANNELS * POSITIONS)
     class_N, point = np.arange(16) // 2 % 2, {"lr": 0.01, "weight_decay": 0.01}
     before = torch.get_rng_state()
-    probes = [train_probe(train.clips[MAP], class_N, 2, point, made, PROTOCOL) for _ in range(2)]
+    probes = [train_probe(train.clip_vectors[MAP], class_N, 2, point, made, PROTOCOL) for _ in range(2)]
     assert torch.equal(before, torch.get_rng_state())
     one, two = (probe.state_dict() for probe in probes)
     assert all(torch.equal(one[name], two[name]) for name in one)

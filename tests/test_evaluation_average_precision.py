@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from unreel.errors import InputError
-from unreel.evaluation.average_precision import average_precision, frame_map, iou, ranked_average_precision
-from unreel.video.boxes import Detections, Key, Keyframe
+from unreel.evaluation.average_precision import average_precision, compute_frame_map, iou, ranked_average_precision
+from unreel.video.boxes import Detections, Keyframe, KeyframeKey
 
 
 def boxed(video: str, time_s: float, *rows: tuple[tuple[float, ...], set[int]]) -> Keyframe:
@@ -13,7 +13,7 @@ def boxed(video: str, time_s: float, *rows: tuple[tuple[float, ...], set[int]]) 
     return Keyframe(video, time_s, places, [frozenset(labels) for _, labels in rows])
 
 
-def detected(*rows: tuple[Key, tuple[float, ...], int, float]) -> Detections:
+def detected(*rows: tuple[KeyframeKey, tuple[float, ...], int, float]) -> Detections:
     keys, boxes, actions, scores = zip(*rows, strict=True)
     return Detections(list(keys), np.array(boxes, dtype=np.float64), np.array(actions), np.array(scores))
 
@@ -43,7 +43,7 @@ def slow_iou(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def slow_frame_map(
-    truth: list[Keyframe], found: Detections, actions: list[int], least: float, excluded: set[Key], limit: int
+    truth: list[Keyframe], found: Detections, actions: list[int], least: float, excluded: set[KeyframeKey], limit: int
 ) -> dict[int, float]:
     """The definition in loops: choose rows, then rank each action's rows of all keyframes."""
     keys = {k for k in [*found.keys, *(t.key for t in truth)] if k not in excluded}
@@ -55,13 +55,13 @@ def slow_frame_map(
         rows += mine[:limit]
     result = {}
     for action in actions:
-        total = sum(action in la for t in truth if t.key not in excluded for la in t.labels)
+        total = sum(action in la for t in truth if t.key not in excluded for la in t.actions)
         scores, truths, taken = [], [], set()
         for n in sorted((n for n in rows if found.actions[n] == action), key=lambda n: (-found.scores[n], n)):
             best, where = -1.0, -1
             t = of_truth.get(found.keys[n])
             for m in range(len(t.boxes) if t else 0):
-                if action in t.labels[m] and slow_iou(found.boxes[n], t.boxes[m]) > best:
+                if action in t.actions[m] and slow_iou(found.boxes[n], t.boxes[m]) > best:
                     best, where = slow_iou(found.boxes[n], t.boxes[m]), m
             right = best >= least and (found.keys[n], where) not in taken
             if right:
@@ -136,7 +136,7 @@ def test_frame_map_agrees_with_the_definition(seed: int) -> None:
         for _ in range(150)
     ]
     found, actions, excluded, limit = detected(*rows), [0, 1, 2, 3, 9], {keys[0]}, 10 if seed % 3 else 50
-    mean, each = frame_map(truth, found, actions, 0.5, excluded, limit)
+    mean, each = compute_frame_map(truth, found, actions, 0.5, excluded, limit)
     expected = slow_frame_map(truth, found, actions, 0.5, excluded, limit)
     assert each == pytest.approx(expected, abs=1e-12)
     assert mean == pytest.approx(np.mean(list(expected.values())))
@@ -146,22 +146,22 @@ def test_frame_map_agrees_with_the_definition(seed: int) -> None:
 def test_every_rule_once() -> None:
     truth = [boxed(*ONE, (LEFT, {1}), (RIGHT, {1, 2})), boxed(*TWO, (LEFT, {1}))]
     right = [(ONE, LEFT, 1, 0.9), (ONE, RIGHT, 1, 0.8), (TWO, LEFT, 1, 0.7), (ONE, RIGHT, 2, 0.1)]
-    assert frame_map(truth, detected(*right), [1, 2, 3]) == (1.0, {1: 1.0, 2: 1.0})
+    assert compute_frame_map(truth, detected(*right), [1, 2, 3]) == (1.0, {1: 1.0, 2: 1.0})
     twice = [(ONE, LEFT, 1, 0.95), *right]  # the second at the same box is wrong: precision 1, 2/3, 3/4
-    assert frame_map(truth, detected(*twice), [1])[0] == pytest.approx((1 + 3 / 4 + 3 / 4) / 3)
+    assert compute_frame_map(truth, detected(*twice), [1])[0] == pytest.approx((1 + 3 / 4 + 3 / 4) / 3)
     loose = [(ONE, HALF_LEFT, 1, 0.9), *right[1:]]  # overlaps by exactly the threshold
-    assert frame_map(truth, detected(*loose), [1])[0] == 1
-    assert frame_map(truth, detected(*loose), [1], 0.51)[0] == pytest.approx((2 / 3 + 2 / 3) / 3)
+    assert compute_frame_map(truth, detected(*loose), [1])[0] == 1
+    assert compute_frame_map(truth, detected(*loose), [1], 0.51)[0] == pytest.approx((2 / 3 + 2 / 3) / 3)
     elsewhere = [(("b", 1.0), LEFT, 1, 1.0), *right]  # no ground truth there: wrong, unless excluded
-    assert frame_map(truth, detected(*elsewhere), [1])[0] == pytest.approx(3 / 4)
-    assert frame_map(truth, detected(*elsewhere), [1], excluded={("b", 1.0)})[0] == 1
-    assert frame_map(truth, detected(*right[:2]), [1], excluded={TWO})[0] == 1
-    assert frame_map(truth, detected(*right), [1, 2], per_keyframe=2)[1] == {1: 1.0, 2: 0.0}
-    assert frame_map(truth, detected(*right), [1, 2], per_keyframe=0)[1] == {1: 1.0, 2: 1.0}
+    assert compute_frame_map(truth, detected(*elsewhere), [1])[0] == pytest.approx(3 / 4)
+    assert compute_frame_map(truth, detected(*elsewhere), [1], excluded_keys={("b", 1.0)})[0] == 1
+    assert compute_frame_map(truth, detected(*right[:2]), [1], excluded_keys={TWO})[0] == 1
+    assert compute_frame_map(truth, detected(*right), [1, 2], max_per_keyframe=2)[1] == {1: 1.0, 2: 0.0}
+    assert compute_frame_map(truth, detected(*right), [1, 2], max_per_keyframe=0)[1] == {1: 1.0, 2: 1.0}
     other = [(ONE, LEFT, 7, 1.0), (ONE, RIGHT, 7, 1.0), *right]  # unjudged actions take no place among the best
-    assert frame_map(truth, detected(*other), [1], per_keyframe=2)[0] == 1
+    assert compute_frame_map(truth, detected(*other), [1], max_per_keyframe=2)[0] == 1
     with pytest.raises(InputError, match="nothing to be found"):
-        frame_map(truth, detected(*right), [3])
+        compute_frame_map(truth, detected(*right), [3])
 
 
 def test_a_row_whose_best_box_is_taken_gets_no_other() -> None:
@@ -170,4 +170,4 @@ def test_a_row_whose_best_box_is_taken_gets_no_other() -> None:
     truth = [boxed(*ONE, (first, {1}), (second, {1}))]
     found = detected((ONE, first, 1, 0.9), (ONE, (0.02, 0.0, 0.52, 1.0), 1, 0.8))
     assert iou(found.boxes[1:], truth[0].boxes).min() > 0.5
-    assert frame_map(truth, found, [1])[0] == 0.5
+    assert compute_frame_map(truth, found, [1])[0] == 0.5

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from unreel.errors import InputError
-from unreel.evaluation.bootstrap import bootstrap_interval, resampled
-from unreel.evaluation.lists import group_validation
+from unreel.evaluation.bootstrap import bootstrap_interval, sample_counts
+from unreel.evaluation.lists import choose_validation_groups
 from unreel.types import Instance
 
 
@@ -36,13 +36,13 @@ def test_only_whole_groups_cover_where_groups_stand_or_fall_together() -> None:
 
 def test_a_draw_has_as_many_groups_as_there_are_each_with_the_same_chance() -> None:
     groups = ["a", "a", "a", "b", "", ""]
-    times = resampled(6, groups, seed=3, draws=4000)
+    times = sample_counts(6, groups, seed=3, draws=4000)
     assert (times[:, 0] == times[:, 1]).all() and (times[:, 1] == times[:, 2]).all()  # stand or fall together
     assert (times[:, 4] != times[:, 5]).any()  # no group means a group of its own
     assert (times[:, [0, 3, 4, 5]].sum(axis=1) == 4).all()
     np.testing.assert_allclose(times.mean(axis=0), 1.0, atol=0.06)  # sd of the mean 0.014
-    assert (resampled(6, groups, 3, 10) == times[:10]).all()
-    assert (resampled(6, groups, 4, 10) != times[:10]).any()
+    assert (sample_counts(6, groups, 3, 10) == times[:10]).all()
+    assert (sample_counts(6, groups, 4, 10) != times[:10]).any()
 
 
 def test_a_bootstrap_of_nothing_is_refused() -> None:
@@ -62,25 +62,27 @@ def test_validation_takes_whole_groups_and_leaves_every_class_some(seed: int) ->
     groups = [f"g{n}" for n in rng.integers(0, 12, 90)]
     kind = {g: f"c{rng.integers(0, 4)}" for g in set(groups)}
     labels = [kind[g] if rng.random() < 0.7 else f"c{rng.integers(0, 4)}" for g in groups]  # some groups are mixed
-    chosen = group_validation(made(labels, groups), 0.25, seed)
+    chosen = choose_validation_groups(made(labels, groups), 0.25, seed)
     inside, outside = (
         {g for g, c in zip(groups, chosen, strict=True) if c},
         {g for g, c in zip(groups, chosen, strict=True) if not c},
     )
     assert not inside & outside and inside
     assert {c for c, v in zip(labels, chosen, strict=True) if not v} == set(labels)
-    assert (group_validation(made(labels, groups), 0.25, seed) == chosen).all()
+    assert (choose_validation_groups(made(labels, groups), 0.25, seed) == chosen).all()
 
 
 def test_each_class_is_asked_for_where_it_has_two_groups() -> None:
     labels = [f"c{n % 5}" for n in range(50)] + ["alone"] * 4
     groups = [f"g{n % 5}-{n // 25}" for n in range(50)] + ["one"] * 4
-    chosen = group_validation(made(labels, groups), 0.1, 0)
+    chosen = choose_validation_groups(made(labels, groups), 0.1, 0)
     assert {c for c, v in zip(labels, chosen, strict=True) if v} == {f"c{n}" for n in range(5)}
 
 
 def test_videos_without_a_group_are_their_own_and_every_group_has_its_chance() -> None:
     instances = made(["a", "b"] * 10, [""] * 20)
-    times = np.mean([group_validation(instances, 0.2, seed) for seed in range(400)], axis=0)
+    times = np.mean([choose_validation_groups(instances, 0.2, seed) for seed in range(400)], axis=0)
     np.testing.assert_allclose(times, 0.2, atol=0.09)
-    assert not group_validation(made(["a", "b"], ["x", "y"]), 0.5, 0).any()  # a class with one group stays in training
+    assert not choose_validation_groups(
+        made(["a", "b"], ["x", "y"]), 0.5, 0
+    ).any()  # a class with one group stays in training

@@ -12,16 +12,16 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from unreel.errors import InputError, NonFiniteError
-from unreel.evaluation.average_precision import frame_map
-from unreel.evaluation.box_features import box_features, box_vectors
+from unreel.evaluation.average_precision import compute_frame_map
+from unreel.evaluation.box_features import extract_box_features, extract_roi_features
 from unreel.evaluation.detection import DetectionProtocol, evaluate_detection
-from unreel.evaluation.detection_head import finetuned, fit_head, truth_of
+from unreel.evaluation.detection_head import build_targets, finetune_detector, fit_head
 from unreel.models.encoder import Encoder, EncoderSpec
-from unreel.models.roi import RoiHead, bilinear_weights, roi_align, roi_vectors
+from unreel.models.roi import RoiHead, build_bilinear_weights, pool_roi_vectors, roi_align
 from unreel.video.box_sets import DetectionSet
 from unreel.video.boxes import Keyframe, read_detections, write_boxes
 from unreel.video.clips import ClipSpec
-from unreel.video.file import write
+from unreel.video.file import write_video
 from unreel.video.synth_boxes import make_box_set
 from unreel.views.recipe import ViewSpec
 
@@ -84,14 +84,14 @@ def test_constants_stay_and_ramps_give_the_centre() -> None:
     torch.testing.assert_close(got[:, 0], torch.full((9, 7, 7), 3.5, dtype=torch.float64))
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     torch.testing.assert_close(got[:, 1:].mean(dim=(2, 3)), centres)
-    assert bilinear_weights(boxes[:, 0], boxes[:, 2], 8).sum(dim=2) == pytest.approx(1)
+    assert build_bilinear_weights(boxes[:, 0], boxes[:, 2], 8).sum(dim=2) == pytest.approx(1)
 
 
 def test_gradients_reach_the_map() -> None:
     rng = np.random.default_rng(3)
     boxes, owner = torch.from_numpy(random_boxes(rng, 2)), torch.tensor([0, 1])
     maps = torch.from_numpy(rng.standard_normal((2, 1, 2, 3, 3))).requires_grad_()
-    assert torch.autograd.gradcheck(lambda m: roi_vectors(m, boxes, owner, grid=2), maps)
+    assert torch.autograd.gradcheck(lambda m: pool_roi_vectors(m, boxes, owner, grid=2), maps)
 
 
 class Colours(nn.Module):
@@ -121,7 +121,7 @@ def test_vectors_come_from_the_box_and_the_clip_they_belong_to() -> None:
     encoder = Encoder(SPEC, Places())
     frames = torch.stack([torch.full((4, 32, 32, 3), grey, dtype=torch.uint8) for grey in (51, 204, 102)])
     boxes = [np.array([[0.1, 0.2, 0.5, 0.9], [0.3, 0.1, 0.4, 0.2]]), np.zeros((0, 4)), np.array([[0.5, 0.0, 0.9, 0.3]])]
-    vectors = box_vectors(encoder, frames, boxes).detach().numpy()
+    vectors = extract_roi_features(encoder, frames, boxes).detach().numpy()
     every = np.concatenate(boxes)
     edge = every[:, 2:] - (every[:, 2:] - every[:, :2]) / 14  # centre of the last of seven cells
     np.testing.assert_allclose(vectors[:, :2], edge, atol=0.02)
@@ -142,7 +142,7 @@ def coloured_set(folder: Path, videos: int = 8) -> Path:
         for (x, y), first in zip((left, right), starts, strict=True):
             frames[:19, y : y + 20, x : x + 20] = (RED, BLUE)[first]
             frames[19:, y : y + 20, x : x + 20] = (RED, BLUE)[1 - first]
-        write(folder / "videos" / f"v{n}.mp4", frames, fps=12.5, crf=5)
+        write_video(folder / "videos" / f"v{n}.mp4", frames, fps=12.5, crf=5)
         boxes = np.array([(x, y, x + 20, y + 20) for x, y in (left, right)]) / [64, 48, 64, 48]
         for at_s, first in ((0.5, starts), (2.0, 1 - starts)):
             labels = [frozenset({int(f) + 1}) for f in first]
@@ -171,7 +171,7 @@ def test_what_can_be_seen_in_the_box_is_found(colours: Path) -> None:
 def test_boxes_of_the_wrong_square_are_no_use(colours: Path) -> None:
     """The control of the test above: the same labels at the other square's place."""
     found = DetectionSet.load(colours)
-    found.test = [Keyframe(k.video, k.time_s, k.boxes[::-1].copy(), k.labels) for k in found.test]
+    found.test = [Keyframe(k.video, k.time_s, k.boxes[::-1].copy(), k.actions) for k in found.test]
     assert evaluate_detection(Encoder(SPEC, Colours()), found).rows["encoder"]["mAP@0.5"] < 60
 
 
@@ -221,12 +221,12 @@ def test_the_whole_way_on_the_synthetic_set(box_set: Path, tmp_path: Path) -> No
     assert json.loads(json.dumps(result.to_json()))["protocol"]["actions"][0] == "still"
     assert result.protocol["dimensions"] == 2 * 128
     data = DetectionSet.load(box_set)
-    mean, _ = frame_map(data.test, read_detections(tmp_path / "d.csv", data.names), data.names)
+    mean, _ = compute_frame_map(data.test, read_detections(tmp_path / "d.csv", data.action_names), data.action_names)
     assert 100 * mean == pytest.approx(result.rows["encoder"]["mAP@0.5"])
-    shares = truth_of(data.test, sorted(data.names)).mean(dim=0)
+    shares = build_targets(data.test, sorted(data.action_names)).mean(dim=0)
     assert result.rows["chance"]["mAP@0.5"] == pytest.approx(100 * float(shares[shares > 0].mean()))
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(result.table())
+    console.print(result.to_table())
     console.file.close()
     text = " ".join(console.export_text().split())
     assert "mAP@0.5" in text and "person detector, which unreel does not have" in text
@@ -237,10 +237,10 @@ def test_finetuning_changes_a_copy_and_is_repeatable(box_set: Path) -> None:
     encoder, data = Encoder(SPEC).eval(), DetectionSet.load(box_set)
     before = [p.clone() for p in encoder.state_dict().values()]
     protocol = DetectionProtocol(epochs=5, finetune=True, finetune_epochs=4, finetune_batch_size=2)
-    features = box_features({"encoder": encoder}, data, data.train)
-    truth = truth_of(features.keyframes, sorted(data.names))
+    features = extract_box_features({"encoder": encoder}, data, data.train)
+    truth = build_targets(features.keyframes, sorted(data.action_names))
     head = fit_head(features.vectors["encoder"], truth, protocol)
-    (one, head_one), (two, head_two) = (finetuned(encoder, head, data, data.train, protocol) for _ in range(2))
+    (one, head_one), (two, head_two) = (finetune_detector(encoder, head, data, data.train, protocol) for _ in range(2))
     for first, second in ((one, two), (head_one, head_two)):
         pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
@@ -248,7 +248,7 @@ def test_finetuning_changes_a_copy_and_is_repeatable(box_set: Path) -> None:
     assert not torch.equal(next(one.parameters()), next(encoder.parameters()))
 
     def loss(network: Encoder, layer: RoiHead) -> float:
-        vectors = box_features({"it": network}, data, data.train).vectors["it"]
+        vectors = extract_box_features({"it": network}, data, data.train).vectors["it"]
         with torch.no_grad():
             return float(F.binary_cross_entropy_with_logits(layer(vectors), truth))
 
@@ -278,11 +278,11 @@ def test_what_can_not_be_read_is_left_out_and_named(colours: Path) -> None:
     data = DetectionSet.load(colours)
     whole = evaluate_detection(Encoder(SPEC, Colours()), data, SHORT)
     box = data.test[0].boxes
-    lost = [Keyframe("v1", 9.0, box, data.test[0].labels), Keyframe("gone", 1.0, box, data.test[0].labels)]
+    lost = [Keyframe("v1", 9.0, box, data.test[0].actions), Keyframe("gone", 1.0, box, data.test[0].actions)]
     broken = colours / "videos" / "broken.mp4"
     broken.write_bytes(b"no video at all")
-    data.files["broken"] = broken
-    data.train.append(Keyframe("broken", 1.0, box, data.test[0].labels))
+    data.video_paths["broken"] = broken
+    data.train.append(Keyframe("broken", 1.0, box, data.test[0].actions))
     data.test += lost
     result = evaluate_detection(Encoder(SPEC, Colours()), data, SHORT)
     broken.unlink()
@@ -304,8 +304,8 @@ def test_what_can_not_be_read_is_left_out_and_named(colours: Path) -> None:
 def test_cautions(colours: Path) -> None:
     data = DetectionSet.load(colours)
     data.test += [Keyframe("v0", 1.0, data.train[0].boxes[:1], [frozenset({7})])]
-    data.names[7], data.names[1] = "wave", data.names[2]
-    data.excluded = {data.test[0].key, data.train[0].key}
+    data.action_names[7], data.action_names[1] = "wave", data.action_names[2]
+    data.excluded_keys = {data.test[0].key, data.train[0].key}
     result = evaluate_detection(Encoder(SPEC, Colours()), data, SHORT)
     assert "no training box shows wave" in result.warnings[0]
     assert "1 test videos are training videos too" in result.warnings[1]

@@ -14,13 +14,13 @@ from scipy import stats
 
 from unreel.errors import InputError
 from unreel.evaluation import few_labels
-from unreel.evaluation.features import TRAINED, Block, VideoFeatures
-from unreel.evaluation.few_labels import classify, draw_labels, evaluate_few_labels, finetune_few
-from unreel.evaluation.floors import MEAN_FRAME, UNTRAINED
+from unreel.evaluation.features import ENCODER, FeatureKey, VideoFeatures
+from unreel.evaluation.few_labels import classify_logistic, evaluate_few_labels, finetune_few_labels, sample_labels
+from unreel.evaluation.floors import MEAN_FRAME, UNTRAINED_ENCODER
 from unreel.evaluation.recipes import Recipe
 from unreel.evaluation.result import Result
 from unreel.models.encoder import Encoder, EncoderSpec
-from unreel.report.label_curve import curve_svg, spaced
+from unreel.report.label_curve import draw_label_curve, space_labels
 from unreel.types import Instance
 from unreel.video.clips import ClipSpec
 from unreel.views.recipe import ViewSpec
@@ -30,7 +30,7 @@ GROUPS = [f"g{n % 4}" for n in range(12)] + [f"h{n}" for n in range(7)] + ["i"] 
 
 
 def draw(k: int | None = None, share: float | None = None, seed: int = 0) -> list[int]:
-    return list(draw_labels(LABELS, GROUPS, k, share, seed))
+    return list(sample_labels(LABELS, GROUPS, k, share, seed))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -55,17 +55,17 @@ def test_groups_are_spread_while_there_are_others(seed: int) -> None:
 def test_a_video_without_a_group_is_its_own() -> None:
     groups = ["g"] * 4 + [""] * 4
     for seed in range(20):
-        assert sum(groups[n] == "g" for n in draw_labels(["a"] * 8, groups, 5, None, seed)) == 1
+        assert sum(groups[n] == "g" for n in sample_labels(["a"] * 8, groups, 5, None, seed)) == 1
 
 
 def test_every_video_has_the_same_chance_to_be_first() -> None:
     uneven = ["big"] * 5 + ["one", "two", ""]
-    counts = Counter(int(draw_labels(["a"] * 8, uneven, 1, None, seed)[0]) for seed in range(1600))
+    counts = Counter(int(sample_labels(["a"] * 8, uneven, 1, None, seed)[0]) for seed in range(1600))
     assert stats.chisquare([counts[n] for n in range(8)]).pvalue > 1e-3
 
 
 def test_classes_are_drawn_apart_from_each_other() -> None:
-    pairs = Counter(tuple(draw_labels(["a", "a", "a", "b", "b", "b"], [""] * 6, 1, None, s)) for s in range(900))
+    pairs = Counter(tuple(sample_labels(["a", "a", "a", "b", "b", "b"], [""] * 6, 1, None, s)) for s in range(900))
     assert len(pairs) == 9 and stats.chisquare(list(pairs.values())).pvalue > 1e-3
 
 
@@ -88,10 +88,12 @@ def test_the_span_of_the_videos_holds_the_solution() -> None:
     rng = np.random.default_rng(0)
     train_ND, test_QD = rng.standard_normal((9, 40)) / 6, rng.standard_normal((60, 40)) / 6
     labels = ["a", "b", "c"] * 3
-    twin = LogisticRegression(C=few_labels.C, max_iter=5000, tol=1e-8).fit(train_ND, labels)
+    twin = LogisticRegression(C=few_labels.REGULARIZATION_C, max_iter=5000, tol=1e-8).fit(train_ND, labels)
     margin_Q = np.sort(twin.predict_proba(test_QD))[:, -1] - np.sort(twin.predict_proba(test_QD))[:, -2]
     sure = margin_Q > 0.01
-    assert sure.sum() > 50 and list(classify(train_ND, labels, test_QD)[sure]) == list(twin.predict(test_QD)[sure])
+    assert sure.sum() > 50 and list(classify_logistic(train_ND, labels, test_QD)[sure]) == list(
+        twin.predict(test_QD)[sure]
+    )
 
 
 def features(count: int, seed: int, classes: int = 4, noise: float = 0.3) -> VideoFeatures:
@@ -100,7 +102,11 @@ def features(count: int, seed: int, classes: int = 4, noise: float = 0.3) -> Vid
     who = [Instance(f"{seed}/{n}.mp4", n, 0.0, 1.0, f"c{n % classes}", f"{seed}/{n // 8}") for n in range(count)]
     centres = np.eye(6)[[n % classes for n in range(count)]]
     seen = np.concatenate([centres + noise * rng.standard_normal((count, 6)), 1000 * rng.random((count, 1))], axis=1)
-    pooled, conv5, pixels = Block(TRAINED, "pooled"), Block(TRAINED, "conv5"), Block(MEAN_FRAME, "pixels")
+    pooled, conv5, pixels = (
+        FeatureKey(ENCODER, "pooled"),
+        FeatureKey(ENCODER, "conv5"),
+        FeatureKey(MEAN_FRAME, "pixels"),
+    )
     vectors = {pooled: seen, conv5: seen[:, ::-1], pixels: rng.standard_normal((count, 5))}
     columns = {block: {"rgb": slice(0, 3), "residual": slice(3, None)} for block in (pooled, conv5)}
     columns[pixels] = {"pixels": slice(0, None)}
@@ -127,13 +133,13 @@ def test_the_table(result: Result) -> None:
 
 def test_means_and_deviations_by_hand(result: Result) -> None:
     train, test = features(48, 0), features(40, 1)
-    all_ND, query_QD = (f.vectors[Block(TRAINED, "pooled")].astype(np.float64) for f in (train, test))
+    all_ND, query_QD = (f.vectors[FeatureKey(ENCODER, "pooled")].astype(np.float64) for f in (train, test))
     mean, std = all_ND.mean(0), all_ND.std(0)
     found = []
     for seed in range(4):
-        rows = draw_labels(train.labels, train.groups, 5, None, seed)
+        rows = sample_labels(train.labels, train.groups, 5, None, seed)
         inputs = ((all_ND[rows] - mean) / std / 7**0.5, (query_QD - mean) / std / 7**0.5)
-        answers = classify(inputs[0], [train.labels[n] for n in rows], inputs[1])
+        answers = classify_logistic(inputs[0], [train.labels[n] for n in rows], inputs[1])
         found.append(100 * np.mean([a == b for a, b in zip(answers, test.labels, strict=True)]))
     (point,) = (p for p in result.extras["curve"] if p["row"] == "joint" and p["column"] == "5 per class")
     assert result.rows["joint"]["5 per class"] == point["mean"] == pytest.approx(np.mean(found))
@@ -160,7 +166,7 @@ def test_intervals_are_percentiles_of_many_draws() -> None:
 
 def test_a_class_with_too_few_videos_gives_all_and_is_said() -> None:
     train, test = features(24, 0), features(20, 1)
-    short = train.only(np.array([n for n in range(24) if n % 4 or n < 8]))  # c0 has 2 videos, the others 6
+    short = train.select_videos(np.array([n for n in range(24) if n % 4 or n < 8]))  # c0 has 2 videos, the others 6
     found = evaluate_few_labels(short, test, ks=(1, 5), draws=2)
     assert [s for s in found.warnings if "fewer" in s] == [
         "5 per class: 1 of 4 classes have fewer videos; all are taken (c0 2)."
@@ -176,10 +182,12 @@ def test_classes_that_only_the_test_list_has_count_as_wrong() -> None:
 
 def test_blocks_can_be_chosen_and_have_names_of_their_own() -> None:
     train, test = features(24, 0), features(20, 1)
-    blocks = [Block(MEAN_FRAME, "pixels"), Block(TRAINED, "conv5")]
-    found = evaluate_few_labels(train, test, (1,), draws=1, blocks=blocks)
+    blocks = [FeatureKey(MEAN_FRAME, "pixels"), FeatureKey(ENCODER, "conv5")]
+    found = evaluate_few_labels(train, test, (1,), draws=1, feature_keys=blocks)
     assert list(found.rows) == ["chance", "joint", MEAN_FRAME]
-    found = evaluate_few_labels(train, test, (1,), draws=1, blocks=[Block(TRAINED, "conv5"), Block(TRAINED, "pooled")])
+    found = evaluate_few_labels(
+        train, test, (1,), draws=1, feature_keys=[FeatureKey(ENCODER, "conv5"), FeatureKey(ENCODER, "pooled")]
+    )
     assert list(found.rows) == ["chance", "joint (conv5, intact)", "joint (pooled, intact)"]
     with pytest.raises(InputError, match="no features of layer 'pooled'"):
         evaluate_few_labels(VideoFeatures(train.instances), test, (1,))
@@ -208,10 +216,10 @@ def test_fine_tuning_is_given_the_drawn_videos(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(few_labels, "finetune", fake)
     told: list[tuple[int, int]] = []
     plan = ((2,), (0.25,), 3)
-    found = finetune_few(None, train, test, replace(QUICK, seed=7), plan, lambda *t: told.append(t))  # type: ignore[arg-type]
+    found = finetune_few_labels(None, train, test, replace(QUICK, seed=7), plan, lambda *t: told.append(t))  # type: ignore[arg-type]
     labels, groups = [i.label for i in train], [i.group for i in train]
     wanted = ((None, 0.25), (2, None))
-    drawn = [[draw_labels(labels, groups, k, share, seed) for seed in range(3)] for k, share in wanted]
+    drawn = [[sample_labels(labels, groups, k, share, seed) for seed in range(3)] for k, share in wanted]
     everything = [i.path for i in train]
     expected = [
         ([train[n].path for n in rows], 7 + seed, False, False) for one in drawn for seed, rows in enumerate(one)
@@ -234,14 +242,14 @@ def test_fine_tuning_with_few_labels_runs(motion_set: Path) -> None:
             for n, line in enumerate(kept[: {"train": 6, "test": 3}[name]])
         ]
     encoder = Encoder(EncoderSpec("tiny", clip=ClipSpec(8), views=ViewSpec(("rgb",), 32)))
-    result = finetune_few(encoder, found["train"], found["test"], QUICK, ((1,), (), 1))
+    result = finetune_few_labels(encoder, found["train"], found["test"], QUICK, ((1,), (), 1))
     assert list(result.rows) == ["chance", "fine-tuned", "from scratch"] and result.columns == ["1 per class", "all"]
     json.dumps(result.to_json(), allow_nan=False)
 
 
 def test_the_picture_names_every_line_in_the_pages_colours(result: Result) -> None:
-    svg = curve_svg(result)
-    assert svg == curve_svg(Result.from_json(json.loads(json.dumps(result.to_json()))))
+    svg = draw_label_curve(result)
+    assert svg == draw_label_curve(Result.from_json(json.loads(json.dumps(result.to_json()))))
     for text in ("joint", MEAN_FRAME, "chance", "labelled videos per class", "all (12)"):
         assert f">{text}<" in svg
     assert "var(--accent)" in svg and "http" not in svg and "#01" not in svg and "<?xml" not in svg
@@ -249,13 +257,13 @@ def test_the_picture_names_every_line_in_the_pages_colours(result: Result) -> No
 
 def test_a_picture_of_one_number_of_labels_that_is_all_of_them() -> None:
     found = evaluate_few_labels(features(8, 0), features(20, 1), ks=(2,), draws=1)  # 2 per class are all
-    assert ">all (2)<" in curve_svg(found) and UNTRAINED not in found.rows
+    assert ">all (2)<" in draw_label_curve(found) and UNTRAINED_ENCODER not in found.rows
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_names_at_line_ends_keep_their_distance(seed: int) -> None:
     wanted = sorted(np.random.default_rng(seed).uniform(0, 10, 8).tolist())
-    placed = spaced(wanted, 1.0)
+    placed = space_labels(wanted, 1.0)
     assert all(b - a >= 1 - 1e-9 for a, b in zip(placed, placed[1:], strict=False))
     assert np.mean(placed) == pytest.approx(np.mean(wanted))
-    assert spaced([0.0, 5.0], 1.0) == [0.0, 5.0] and spaced([0.0, 0.0], 1.0) == [-0.5, 0.5]
+    assert space_labels([0.0, 5.0], 1.0) == [0.0, 5.0] and space_labels([0.0, 0.0], 1.0) == [-0.5, 0.5]

@@ -15,14 +15,14 @@ from torch import nn
 from unreel.errors import CheckpointError, InputError, NonFiniteError
 from unreel.evaluation import finetune as module
 from unreel.evaluation import supervised
-from unreel.evaluation.finetune import Finetuned, evaluate_finetune, finetune, load_weights, match_weights
-from unreel.evaluation.recipes import RECIPES, Recipe, plateau_rate, rate_at, recipe
-from unreel.evaluation.supervised import Classifier, averaged, dropout, is_best, logits
+from unreel.evaluation.finetune import FinetuneOutcome, check_weights, evaluate_finetune, finetune, load_weights
+from unreel.evaluation.recipes import RECIPE_PRESETS, Recipe, build_recipe, compute_lr, compute_plateau_lr
+from unreel.evaluation.supervised import VideoClassifier, average_clips, is_best, predict_logits, sample_dropout_scale
 from unreel.models.encoder import Encoder, EncoderSpec
 from unreel.types import Clips, Instance
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips
-from unreel.views.recipe import ViewSpec, inference_views
+from unreel.video.dataset import ClipDataset
+from unreel.views.recipe import ViewSpec, make_inference_views
 
 Lists = tuple[list[Instance], list[Instance]]
 QUICK = Recipe("quick", epochs=2, batch_size=4, num_clips=2, workers=0, augment="jitter", dropout=0.3)
@@ -52,7 +52,7 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def quick(encoder: Encoder, lists: Lists) -> Finetuned:
+def quick(encoder: Encoder, lists: Lists) -> FinetuneOutcome:
     return finetune(encoder, *lists, QUICK)
 
 
@@ -73,13 +73,13 @@ def sgd(lr: float = 0.05) -> torch.optim.Optimizer:
 def test_cosine_is_torchs() -> None:
     optimizer = sgd(1e-3)
     twin = rates_of(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 40), optimizer, 40)
-    assert [rate_at(s, 40, recipe("small")) for s in range(40)] == pytest.approx(twin, rel=1e-9)
+    assert [compute_lr(s, 40, build_recipe("small")) for s in range(40)] == pytest.approx(twin, rel=1e-9)
 
 
 def test_steps_drop_where_the_release_drops() -> None:
     optimizer = sgd()
     twin = rates_of(torch.optim.lr_scheduler.MultiStepLR(optimizer, [50 * 7, 100 * 7], 0.1), optimizer, 150 * 7)
-    assert [rate_at(s, 150 * 7, recipe("dualvar")) for s in range(150 * 7)] == pytest.approx(twin, rel=1e-9)
+    assert [compute_lr(s, 150 * 7, build_recipe("dualvar")) for s in range(150 * 7)] == pytest.approx(twin, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -92,31 +92,31 @@ def test_plateau_is_torchs(seed: int) -> None:
     optimizer = sgd(0.01)
     twin = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=5, min_lr=1e-5)
     for n, loss in enumerate(losses):
-        assert plateau_rate(losses[:n], rule) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        assert compute_plateau_lr(losses[:n], rule) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
         twin.step(loss)
-    assert plateau_rate(losses, rule) < 0.01 or seed in (0, 3)  # in the others something happened
+    assert compute_plateau_lr(losses, rule) < 0.01 or seed in (0, 3)  # in the others something happened
 
 
 def test_plateau_goes_by_validation_and_reaches_the_least_rate() -> None:
-    assert rate_at(3, 10, recipe("iic"), [1.0] * 51) == 1e-3
-    assert rate_at(3, 10, recipe("iic"), [1.0] * 52) == pytest.approx(1e-4)
-    assert rate_at(3, 10, recipe("iic"), [1.0] * 500) == pytest.approx(1e-5)
+    assert compute_lr(3, 10, build_recipe("iic"), [1.0] * 51) == 1e-3
+    assert compute_lr(3, 10, build_recipe("iic"), [1.0] * 52) == pytest.approx(1e-4)
+    assert compute_lr(3, 10, build_recipe("iic"), [1.0] * 500) == pytest.approx(1e-5)
 
 
 def test_the_papers_recipes_are_the_papers() -> None:
-    iic, dualvar = RECIPES["iic"](), RECIPES["dualvar"]()
+    iic, dualvar = RECIPE_PRESETS["iic"](), RECIPE_PRESETS["dualvar"]()
     sames = ("optimizer", "epochs", "batch_size", "momentum", "num_clips")
     assert [getattr(iic, n) for n in sames] == [getattr(dualvar, n) for n in sames] == ["sgd", 150, 16, 0.9, 10]
     assert (iic.lr, iic.weight_decay, iic.schedule, iic.patience, iic.min_lr) == (1e-3, 5e-4, "plateau", 50, 1e-5)
     assert (iic.select, iic.augment, iic.flip, iic.average) == ("validation", "crop", False, "logits")
     assert (dualvar.lr, dualvar.weight_decay, dualvar.schedule, dualvar.head_std) == (0.05, 1e-3, "steps", 0.01)
     assert (dualvar.select, dualvar.augment, dualvar.flip, dualvar.average) == ("last", "jitter", True, "softmax")
-    assert all("Source: " in RECIPES[name].__doc__ for name in ("iic", "dualvar"))  # type: ignore[operator]
+    assert all("Source: " in RECIPE_PRESETS[name].__doc__ for name in ("iic", "dualvar"))  # type: ignore[operator]
 
 
 def test_few_videos_get_more_epochs() -> None:
-    assert recipe("small").num_epochs(5) == 300  # one step each
-    assert recipe("small").num_epochs(1600) == 30
+    assert build_recipe("small").count_epochs(5) == 300  # one step each
+    assert build_recipe("small").count_epochs(1600) == 30
 
 
 @pytest.mark.parametrize(
@@ -125,22 +125,24 @@ def test_few_videos_get_more_epochs() -> None:
 )
 def test_a_recipe_that_cannot_be_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(changes))):
-        recipe("small", **changes)
+        build_recipe("small", **changes)
 
 
 def test_an_unknown_recipe_lists_the_known() -> None:
     with pytest.raises(InputError, match="Did you mean 'dualvar'.*iic"):
-        recipe("dualva")
+        build_recipe("dualva")
 
 
 def test_averages_by_hand() -> None:
     logits_NVC = np.log(np.array([[[1, 3], [9, 1]]], np.float32))
-    assert averaged(logits_NVC, "softmax")[0] == pytest.approx([(1 / 4 + 9 / 10) / 2, (3 / 4 + 1 / 10) / 2])
-    assert averaged(logits_NVC, "logits")[0] == pytest.approx([3 / (3 + 3**0.5), 3**0.5 / (3 + 3**0.5)])  # 9 * 1, 3 * 1
+    assert average_clips(logits_NVC, "softmax")[0] == pytest.approx([(1 / 4 + 9 / 10) / 2, (3 / 4 + 1 / 10) / 2])
+    assert average_clips(logits_NVC, "logits")[0] == pytest.approx(
+        [3 / (3 + 3**0.5), 3**0.5 / (3 + 3**0.5)]
+    )  # 9 * 1, 3 * 1
 
 
 def test_two_runs_and_any_number_of_workers_give_the_same_digits(
-    quick: Finetuned, encoder: Encoder, lists: Lists
+    quick: FinetuneOutcome, encoder: Encoder, lists: Lists
 ) -> None:
     torch.manual_seed(99)
     again = finetune(encoder, *lists, replace(QUICK, workers=2, cache_mb=0))
@@ -151,11 +153,11 @@ def test_two_runs_and_any_number_of_workers_give_the_same_digits(
 
 
 def test_torch_is_left_as_it_was(encoder: Encoder, lists: Lists) -> None:
-    job = module.prepare(encoder, *lists, replace(QUICK, threads=2), False)
+    job = module.build_job(encoder, *lists, replace(QUICK, threads=2), False)
     torch.manual_seed(4)
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     state = torch.get_rng_state()
-    with pytest.raises(KeyError), supervised.repeatable(job):
+    with pytest.raises(KeyError), supervised.deterministic_mode(job):
         assert torch.get_num_threads() == 2 and torch.are_deterministic_algorithms_enabled()
         torch.rand(1)
         raise KeyError
@@ -179,7 +181,7 @@ def test_a_network_that_draws_for_itself_draws_the_same(encoder: Encoder, lists:
     assert found[0] == found[1]
 
 
-def test_what_comes_back(quick: Finetuned, lists: Lists) -> None:
+def test_what_comes_back(quick: FinetuneOutcome, lists: Lists) -> None:
     assert quick.classes == sorted({i.label for i in lists[0]}) and quick.instances == lists[1]
     assert quick.probabilities.shape == (6, 3) and quick.probabilities.sum(1) == pytest.approx(np.ones(6))
     assert [row["epoch"] for row in quick.history] == [1, 2]
@@ -191,9 +193,9 @@ def test_what_comes_back(quick: Finetuned, lists: Lists) -> None:
 
 
 def test_groups_are_whole_in_training_or_in_validation(encoder: Encoder, lists: Lists) -> None:
-    job = module.prepare(encoder, *lists, QUICK, False)
+    job = module.build_job(encoder, *lists, QUICK, False)
     assert job.validation and not {i.group for i in job.train} & {i.group for i in job.validation}
-    assert not module.prepare(encoder, *lists, replace(QUICK, select="last"), False).validation
+    assert not module.build_job(encoder, *lists, replace(QUICK, select="last"), False).validation
 
 
 def test_the_best_epoch_is_the_first_of_the_lowest_validation_loss() -> None:
@@ -206,30 +208,30 @@ def test_the_best_epoch_is_the_first_of_the_lowest_validation_loss() -> None:
 def test_the_best_epochs_weights_are_tested(encoder: Encoder, lists: Lists, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a validation loss that only rises, training for more epochs must answer as training for one does."""
     rising = iter(range(100))
-    real = supervised.end_of_epoch
+    real = supervised.summarize_epoch
 
-    def spoilt(job: supervised.Job, losses: list[float]) -> supervised.Row:
+    def spoilt(job: supervised.FinetuneJob, losses: list[float]) -> supervised.EpochMetrics:
         return real(job, losses) | {"validation_loss": float(next(rising))}
 
-    monkeypatch.setattr(supervised, "end_of_epoch", spoilt)
+    monkeypatch.setattr(supervised, "summarize_epoch", spoilt)
     train, constant = lists[0][:8], replace(QUICK, schedule="steps")
     one, two = (finetune(encoder, train, lists[1][:2], replace(constant, epochs=n)) for n in (1, 2))
     assert two.best_epoch == 1 and np.array_equal(one.probabilities, two.probabilities)
 
 
 def test_from_scratch_starts_elsewhere_and_is_seeded(encoder: Encoder, lists: Lists) -> None:
-    jobs = [module.prepare(encoder, *lists, replace(QUICK, seed=s), True) for s in (0, 0, 1)]
+    jobs = [module.build_job(encoder, *lists, replace(QUICK, seed=s), True) for s in (0, 0, 1)]
     first, same, other = (job.network.state_dict() for job in jobs)
     assert all(torch.equal(first[n], same[n]) for n in first)
     stem = "backbone.stem.0.weight"
     assert not torch.equal(first[stem], other[stem])
     assert not torch.equal(first[stem], encoder.backbone.state_dict()["stem.0.weight"])
-    tuned = module.prepare(encoder, *lists, QUICK, False).network.state_dict()
+    tuned = module.build_job(encoder, *lists, QUICK, False).network.state_dict()
     assert torch.equal(tuned[stem], encoder.backbone.state_dict()["stem.0.weight"])
     assert torch.equal(tuned["linear.weight"], first["linear.weight"])  # both begin with the same head
 
 
-def test_all_layers_of_a_copy_move(quick: Finetuned, encoder: Encoder) -> None:
+def test_all_layers_of_a_copy_move(quick: FinetuneOutcome, encoder: Encoder) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         before = Encoder(encoder.spec).backbone.state_dict()
@@ -240,16 +242,16 @@ def test_all_layers_of_a_copy_move(quick: Finetuned, encoder: Encoder) -> None:
 
 
 def test_the_head_has_the_deviation_of_the_recipe(encoder: Encoder) -> None:
-    head = Classifier(encoder.backbone, 500, recipe("dualvar")).linear
+    head = VideoClassifier(encoder.backbone, 500, build_recipe("dualvar")).linear
     assert float(head.weight.detach().std()) == pytest.approx(0.01, rel=0.02) and not head.bias.detach().any()
 
 
 def test_dropout_keeps_the_mean_and_depends_on_instance_and_epoch(encoder: Encoder, lists: Lists) -> None:
-    job = module.prepare(encoder, *lists, QUICK, False)
+    job = module.build_job(encoder, *lists, QUICK, False)
 
     def scale(epoch: int, indices: list[int]) -> torch.Tensor:
         nothing, who = torch.zeros(0), torch.tensor(indices)
-        found = dropout(job, Clips(nothing, who, who, nothing, epoch))
+        found = sample_dropout_scale(job, Clips(nothing, who, who, nothing, epoch))
         assert found is not None
         return found
 
@@ -262,11 +264,11 @@ def test_dropout_keeps_the_mean_and_depends_on_instance_and_epoch(encoder: Encod
 def test_test_videos_are_seen_as_the_encoder_sees_them(encoder: Encoder, lists: Lists) -> None:
     """The logits of a video are the linear layer on the encoder's own features of the same clips, view by view."""
     for view in ("rgb", "residual"):
-        job = module.prepare(encoder, *lists, replace(QUICK, view=view), False)
-        clips = InstanceClips(lists[1], encoder.spec.clip, encoder.spec.views.resize_hw, 2)
-        rows, got_NVC = logits(job, clips, "test", num_crops=3)
+        job = module.build_job(encoder, *lists, replace(QUICK, view=view), False)
+        clips = ClipDataset(lists[1], encoder.spec.clip, encoder.spec.views.resize_hw, 2)
+        rows, got_NVC = predict_logits(job, clips, "test", num_crops=3)
         sample = clips[(0, 1)]
-        views = inference_views(torch.from_numpy(sample.frames), encoder.spec.views, 3)
+        views = make_inference_views(torch.from_numpy(sample.frames), encoder.spec.views, 3)
         with torch.no_grad():
             twin = job.network.linear(encoder.backbone(views[view]).mean(dim=(2, 3, 4)))
         assert rows == list(range(6)) and got_NVC.shape == (6, 6, 3)
@@ -297,12 +299,12 @@ def test_fewer_videos_than_a_batch_and_none_to_validate_by(encoder: Encoder, lis
     assert any("none are held out" in sentence for sentence in found.warnings)
     assert any("count as wrong" in sentence for sentence in found.warnings)  # the third class
     wrong = [i.label not in found.classes for i in found.instances]
-    assert sum(wrong) == 2 and not found.right(2)[wrong].any() and found.right(2)[~np.array(wrong)].all()
+    assert sum(wrong) == 2 and not found.is_correct(2)[wrong].any() and found.is_correct(2)[~np.array(wrong)].all()
 
 
 def test_full_batches_only(encoder: Encoder, lists: Lists) -> None:
-    job = module.prepare(encoder, *lists, replace(QUICK, select="last", batch_size=5), False)
-    sizes = [len(clips.index_B) for clips in supervised.batches(job)]
+    job = module.build_job(encoder, *lists, replace(QUICK, select="last", batch_size=5), False)
+    sizes = [len(clips.index_B) for clips in supervised.build_train_loader(job)]
     assert sizes == [5, 5] * 2  # 12 videos: the two that are left of an epoch are others in the next
 
 
@@ -336,40 +338,42 @@ def test_nothing_to_train_on_or_to_test_is_said(encoder: Encoder, lists: Lists, 
 def test_a_batch_of_one_is_passed_over(encoder: Encoder, lists: Lists, tmp_path: Path) -> None:
     train, test = lists
     four = [train[0], train[4], train[8], broken(train[9], tmp_path)]
-    job = module.prepare(encoder, four, test, replace(QUICK, select="last", batch_size=2), False)
+    job = module.build_job(encoder, four, test, replace(QUICK, select="last", batch_size=2), False)
     optimizer = torch.optim.SGD(job.network.parameters(), 0.1)
-    losses = [supervised.one_step(job, optimizer, clips, n) for n, clips in enumerate(supervised.batches(job))]
-    assert sorted(map(len, losses)) == [0, 0, 1, 1] and len(job.left_out) == 1
+    losses = [
+        supervised.train_step(job, optimizer, clips, n) for n, clips in enumerate(supervised.build_train_loader(job))
+    ]
+    assert sorted(map(len, losses)) == [0, 0, 1, 1] and len(job.failures) == 1
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(encoder: Encoder, lists: Lists) -> None:
     train, _ = lists
-    job = module.prepare(encoder, *lists, replace(QUICK, select="last"), False)
+    job = module.build_job(encoder, *lists, replace(QUICK, select="last"), False)
     optimizer = torch.optim.SGD(job.network.parameters(), 0.1)
-    clips = next(iter(supervised.batches(job)))
+    clips = next(iter(supervised.build_train_loader(job)))
     with torch.no_grad():
         job.network.linear.bias[0] = float("nan")
     before = copy.deepcopy({n: p for n, p in job.network.named_parameters() if n != "linear.bias"})
     with pytest.raises(NonFiniteError, match=r"loss in epoch 2, step 5 is nan.*stopped before.*\.mp4"):
-        supervised.one_step(job, optimizer, clips, 4)
+        supervised.train_step(job, optimizer, clips, 4)
     assert all(torch.equal(p, dict(job.network.named_parameters())[n]) for n, p in before.items())
-    assert len(train) // 4 == job.epoch_steps == 3
+    assert len(train) // 4 == job.steps_per_epoch == 3
 
 
 def test_a_gradient_that_is_not_finite_stops_too(encoder: Encoder, lists: Lists) -> None:
-    job = module.prepare(encoder, *lists, replace(QUICK, select="last"), False)
+    job = module.build_job(encoder, *lists, replace(QUICK, select="last"), False)
     job.network.linear.weight.register_hook(lambda gradient: gradient * float("inf"))
-    clips = next(iter(supervised.batches(job)))
+    clips = next(iter(supervised.build_train_loader(job)))
     with pytest.raises(NonFiniteError, match="gradient in epoch 1, step 1"):
-        supervised.one_step(job, torch.optim.SGD(job.network.parameters(), 0.1), clips, 0)
+        supervised.train_step(job, torch.optim.SGD(job.network.parameters(), 0.1), clips, 0)
 
 
 def test_answers_that_are_not_finite_are_no_figures(encoder: Encoder, lists: Lists) -> None:
-    job = module.prepare(encoder, *lists, QUICK, False)
+    job = module.build_job(encoder, *lists, QUICK, False)
     with torch.no_grad():
         job.network.linear.weight.fill_(float("inf"))
     with pytest.raises(NonFiniteError, match=re.escape(lists[1][0].path)):
-        logits(job, InstanceClips(lists[1], encoder.spec.clip, encoder.spec.views.resize_hw, 1), "test")
+        predict_logits(job, ClipDataset(lists[1], encoder.spec.clip, encoder.spec.views.resize_hw, 1), "test")
 
 
 def test_fine_tuning_learns(encoder: Encoder, lists: Lists) -> None:
@@ -406,14 +410,14 @@ def small_network() -> nn.Module:
 def test_weights_must_match_wholly() -> None:
     network = small_network()
     state = network.state_dict()
-    match_weights(network, state)
+    check_weights(network, state)
     short = {n: t for n, t in state.items() if not n.startswith("1.running")}
     with pytest.raises(CheckpointError, match=r"2 missing \(1.running_mean, 1.running_var\)$"):
-        match_weights(network, short)
+        check_weights(network, short)
     with pytest.raises(CheckpointError, match=r"4 unexpected \(a, b, c\)$"):
-        match_weights(network, state | {name: torch.zeros(1) for name in "abcd"})
+        check_weights(network, state | {name: torch.zeros(1) for name in "abcd"})
     with pytest.raises(CheckpointError, match=r"1 of another shape \(0.weight is \(2, 4\), not \(2, 3\)\)"):
-        match_weights(network, state | {"0.weight": torch.zeros(2, 4)})
+        check_weights(network, state | {"0.weight": torch.zeros(2, 4)})
 
 
 def test_weights_from_a_file(tmp_path: Path) -> None:

@@ -12,13 +12,19 @@ import torch
 from PIL import Image
 
 from unreel.errors import InputError
-from unreel.evaluation.features import Block
-from unreel.evaluation.frozen_models import frozen_source, spread
-from unreel.evaluation.preparing import HALF, Preparation, cropped, read_preparation, resized
+from unreel.evaluation.features import FeatureKey
+from unreel.evaluation.frozen_models import load_external_extractor, sample_frame_indices
+from unreel.evaluation.preparing import (
+    HALF_STATISTICS,
+    ImagePreprocessor,
+    center_crop,
+    read_preprocessor,
+    resize_images,
+)
 from unreel.models.encoder import EncoderSpec
 from unreel.video.clips import ClipSpec
 from unreel.views.recipe import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
-from unreel.views.tamper import CONDITIONS
+from unreel.views.tamper import PERTURBATIONS
 
 transformers = pytest.importorskip("transformers")
 
@@ -137,10 +143,10 @@ def test_image_models_are_the_mean_over_frames(kind: str, tmp_path: Path, capfd:
     settings = SETTINGS | ({"crop_pct": 1.0} if kind in ("resnet", "convnext") else {})
     folder = saved(model, tmp_path / "a model", **settings)
     capfd.readouterr()
-    name, source = frozen_source(folder, SPEC)
+    name, source = load_external_extractor(folder, SPEC)
     assert name == f"frozen a model ({kind})" and capfd.readouterr() == ("", "")
     ((block, views),) = source(clips, 0).items()
-    assert block == Block(name, "pooled") and list(views) == ["rgb"] and views["rgb"].dtype == np.float32
+    assert block == FeatureKey(name, "pooled") and list(views) == ["rgb"] and views["rgb"].dtype == np.float32
     with torch.no_grad():
         pictures = pictures_by_pillow(clips, [2, 4, 6, 8], Image.Resampling.BILINEAR, MEAN, STD)
         expected = features_by_hand(model, kind, pictures).numpy()
@@ -152,30 +158,30 @@ def test_image_models_are_the_mean_over_frames(kind: str, tmp_path: Path, capfd:
 @pytest.mark.parametrize("kind", ["videomae", "timesformer", "vivit", "vjepa2"])
 def test_video_models_see_the_clip(kind: str, tmp_path: Path) -> None:
     model, clips = model_of(kind), random_clips()
-    name, source = frozen_source(saved(model, tmp_path / "m", **SETTINGS), SPEC)
-    views = source(clips, 0)[Block(name, "pooled")]
+    name, source = load_external_extractor(saved(model, tmp_path / "m", **SETTINGS), SPEC)
+    views = source(clips, 0)[FeatureKey(name, "pooled")]
     with torch.no_grad():
         pictures = pictures_by_pillow(clips, list(range(1, 9)), Image.Resampling.BILINEAR, MEAN, STD)
         expected = features_by_hand(model, kind, pictures).numpy()
     np.testing.assert_allclose(views["rgb"], expected, atol=0.02 * np.abs(expected).max())
-    reverse = source(CONDITIONS["reversed"](clips, 1, 0, 0), 0)[Block(name, "pooled")]["rgb"]
+    reverse = source(PERTURBATIONS["reversed"](clips, 1, 0, 0), 0)[FeatureKey(name, "pooled")]["rgb"]
     assert np.abs(reverse - views["rgb"]).max() > 1e-4
 
 
 def test_image_models_know_no_order(tmp_path: Path) -> None:
-    name, source = frozen_source(saved(model_of("vit"), tmp_path / "m", **SETTINGS), SPEC, num_frames=8)
+    name, source = load_external_extractor(saved(model_of("vit"), tmp_path / "m", **SETTINGS), SPEC, num_frames=8)
     clips = random_clips()
     intact, shuffled = (
-        source(c, 0)[Block(name, "pooled")]["rgb"] for c in (clips, CONDITIONS["shuffled"](clips, 1, 0, 0))
+        source(c, 0)[FeatureKey(name, "pooled")]["rgb"] for c in (clips, PERTURBATIONS["shuffled"](clips, 1, 0, 0))
     )
     np.testing.assert_allclose(intact, shuffled, atol=1e-5)
 
 
 def test_clips_are_taken_in_parts_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name, source = frozen_source(saved(model_of("dinov2"), tmp_path / "m", **SETTINGS), SPEC)
-    whole = source(random_clips(), 0)[Block(name, "pooled")]["rgb"]
-    monkeypatch.setattr("unreel.evaluation.frozen_models.PICTURES_AT_ONCE", 5)
-    np.testing.assert_allclose(source(random_clips(), 0)[Block(name, "pooled")]["rgb"], whole, atol=1e-5)
+    name, source = load_external_extractor(saved(model_of("dinov2"), tmp_path / "m", **SETTINGS), SPEC)
+    whole = source(random_clips(), 0)[FeatureKey(name, "pooled")]["rgb"]
+    monkeypatch.setattr("unreel.evaluation.frozen_models.IMAGES_PER_BATCH", 5)
+    np.testing.assert_allclose(source(random_clips(), 0)[FeatureKey(name, "pooled")]["rgb"], whole, atol=1e-5)
 
 
 def test_video_models_take_shorter_clips_if_they_can_else_repeat_frames(tmp_path: Path) -> None:
@@ -184,8 +190,8 @@ def test_video_models_take_shorter_clips_if_they_can_else_repeat_frames(tmp_path
     for kind, frames in (("videomae", [1, 2, 4, 5]), ("timesformer", [1, 1, 2, 3, 3, 4, 5, 5])):
         model = model_of(kind)
         folder = saved(model, tmp_path / kind, **SETTINGS)
-        name, source = frozen_source(folder, spec)
-        found = source(clips, 0)[Block(name, "pooled")]["rgb"]
+        name, source = load_external_extractor(folder, spec)
+        found = source(clips, 0)[FeatureKey(name, "pooled")]["rgb"]
         if kind == "videomae":  # the same network, built for four frames
             model = transformers.VideoMAEModel.from_pretrained(folder, num_frames=4).eval()
         with torch.no_grad():
@@ -195,8 +201,10 @@ def test_video_models_take_shorter_clips_if_they_can_else_repeat_frames(tmp_path
 
 
 def test_spread_is_even_and_stays_inside() -> None:
-    assert spread(16, 4).tolist() == [2, 6, 10, 14] and spread(16, 16).tolist() == list(range(16))
-    assert spread(1, 4).tolist() == [0] * 4 and spread(3, 1).tolist() == [1]
+    assert sample_frame_indices(16, 4).tolist() == [2, 6, 10, 14] and sample_frame_indices(16, 16).tolist() == list(
+        range(16)
+    )
+    assert sample_frame_indices(1, 4).tolist() == [0] * 4 and sample_frame_indices(3, 1).tolist() == [1]
 
 
 # What becomes of a picture
@@ -206,7 +214,9 @@ def test_spread_is_even_and_stays_inside() -> None:
 @pytest.mark.parametrize("size", [(20, 31), (80, 64), 17, 90])
 def test_resizing_is_pillows_within_a_level(mode: str, resample: int, size: Any) -> None:
     picture = random_clips(1)[0, 0]
-    got = resized(torch.from_numpy(picture).permute(2, 0, 1)[None].float(), size, mode)[0].permute(1, 2, 0).numpy()
+    got = (
+        resize_images(torch.from_numpy(picture).permute(2, 0, 1)[None].float(), size, mode)[0].permute(1, 2, 0).numpy()
+    )
     hw = size if isinstance(size, tuple) else (size, int(size * HW[1] / HW[0]))
     expected = np.asarray(Image.fromarray(picture).resize((hw[1], hw[0]), resample)).astype(float)
     assert got.shape == expected.shape and np.abs(got - expected).max() <= 1
@@ -217,14 +227,14 @@ def test_resizing_is_pillows_within_a_level(mode: str, resample: int, size: Any)
 
 def test_cropping_takes_the_centre() -> None:
     pictures = torch.arange(5.0)[:, None] * 10 + torch.arange(7.0)
-    assert cropped(pictures[None, None], (3, 3))[0, 0].tolist() == [[12, 13, 14], [22, 23, 24], [32, 33, 34]]
+    assert center_crop(pictures[None, None], (3, 3))[0, 0].tolist() == [[12, 13, 14], [22, 23, 24], [32, 33, 34]]
     with pytest.raises(InputError, match=r"5 x 7 can't be cropped to 6 x 7"):
-        cropped(pictures[None, None], (6, 7))
+        center_crop(pictures[None, None], (6, 7))
 
 
-def preparation_of(folder: Path, kind: str, file: str = "preprocessor_config.json", **said: Any) -> Preparation:
+def preparation_of(folder: Path, kind: str, file: str = "preprocessor_config.json", **said: Any) -> ImagePreprocessor:
     (folder / file).write_text(json.dumps(said))
-    return read_preparation(folder, kind, 30)
+    return read_preprocessor(folder, kind, 30)
 
 
 def test_settings_of_published_models(tmp_path: Path) -> None:
@@ -233,15 +243,23 @@ def test_settings_of_published_models(tmp_path: Path) -> None:
     new_clip = preparation_of(
         tmp_path, "clip_vision_model", size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224}, resample=3
     )
-    assert old_clip == new_clip and (old_clip.resize, old_clip.crop, old_clip.mode) == (224, (224, 224), "bicubic")
+    assert old_clip == new_clip and (old_clip.resize_to, old_clip.crop_size, old_clip.interpolation) == (
+        224,
+        (224, 224),
+        "bicubic",
+    )
     old_vit = preparation_of(tmp_path, "vit", size=224, resample=2, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     new_vit = preparation_of(tmp_path, "vit", size={"height": 224, "width": 224}, resample=2)
-    assert old_vit == new_vit and (old_vit.resize, old_vit.crop, old_vit.mode) == ((224, 224), None, "bilinear")
+    assert old_vit == new_vit and (old_vit.resize_to, old_vit.crop_size, old_vit.interpolation) == (
+        (224, 224),
+        None,
+        "bilinear",
+    )
     dino = preparation_of(tmp_path, "dinov2", size={"shortest_edge": 256}, crop_size={"height": 224, "width": 224})
-    assert (dino.resize, dino.crop, dino.mean) == (256, (224, 224), IMAGENET_MEAN)
+    assert (dino.resize_to, dino.crop_size, dino.mean) == (256, (224, 224), IMAGENET_MEAN)
     resnet = preparation_of(tmp_path, "resnet", size={"shortest_edge": 224}, crop_pct=0.875)
-    assert (resnet.resize, resnet.crop) == (256, (224, 224))
-    assert preparation_of(tmp_path, "convnext", size=384).resize == (384, 384)
+    assert (resnet.resize_to, resnet.crop_size) == (256, (224, 224))
+    assert preparation_of(tmp_path, "convnext", size=384).resize_to == (384, 384)
     vivit = preparation_of(tmp_path, "vivit", rescale_factor=1 / 127.5, offset=True, size={"shortest_edge": 256})
     white = vivit(torch.full((1, 1, 30, 30, 3), 255, dtype=torch.uint8))
     mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
@@ -249,10 +267,10 @@ def test_settings_of_published_models(tmp_path: Path) -> None:
 
 
 def test_defaults_and_switches(tmp_path: Path) -> None:
-    bare = read_preparation(tmp_path, "dinov2", 30)
-    assert bare == Preparation(30, (30, 30), 1 / 255, 0.0, IMAGENET_MEAN, IMAGENET_STD, "bicubic")
-    assert read_preparation(tmp_path, "siglip_vision_model", 30) == Preparation(
-        (30, 30), None, 1 / 255, 0.0, *HALF, "bicubic"
+    bare = read_preprocessor(tmp_path, "dinov2", 30)
+    assert bare == ImagePreprocessor(30, (30, 30), 1 / 255, 0.0, IMAGENET_MEAN, IMAGENET_STD, "bicubic")
+    assert read_preprocessor(tmp_path, "siglip_vision_model", 30) == ImagePreprocessor(
+        (30, 30), None, 1 / 255, 0.0, *HALF_STATISTICS, "bicubic"
     )
     off = preparation_of(
         tmp_path, "dinov2", do_resize=False, do_center_crop=False, do_rescale=False, do_normalize=False
@@ -264,7 +282,7 @@ def test_defaults_and_switches(tmp_path: Path) -> None:
 def test_newer_files_keep_the_settings_deeper(tmp_path: Path) -> None:
     nested = {"size": {"shortest_edge": 40}, "crop_size": {"height": 36, "width": 36}, "image_mean": None}
     found = preparation_of(tmp_path, "dinov2", "processor_config.json", image_processor=nested, processor_class="X")
-    assert (found.resize, found.crop, found.mean) == (40, (36, 36), IMAGENET_MEAN)
+    assert (found.resize_to, found.crop_size, found.mean) == (40, (36, 36), IMAGENET_MEAN)
 
 
 def test_settings_that_make_no_sense(tmp_path: Path) -> None:
@@ -274,7 +292,7 @@ def test_settings_that_make_no_sense(tmp_path: Path) -> None:
     for text in ("{", "[1]"):
         (tmp_path / "preprocessor_config.json").write_text(text)
         with pytest.raises(InputError, match=r"preprocessor_config.json: can't be read"):
-            read_preparation(tmp_path, "dinov2", 30)
+            read_preprocessor(tmp_path, "dinov2", 30)
 
 
 # Folders that can't be a baseline, or nearly
@@ -284,29 +302,29 @@ def test_settings_that_make_no_sense(tmp_path: Path) -> None:
 def test_fields_of_the_library_and_of_older_versions_are_left_alone(kind: str, tmp_path: Path) -> None:
     """Published configurations carry much that has nothing to do with the network; some could name code to fetch."""
     folder = saved(model_of(kind), tmp_path / "m", **SETTINGS)
-    name, source = frozen_source(folder, SPEC)
-    before = source(random_clips(), 0)[Block(name, "pooled")]["rgb"]
+    name, source = load_external_extractor(folder, SPEC)
+    before = source(random_clips(), 0)[FeatureKey(name, "pooled")]["rgb"]
     said = json.loads((folder / "config.json").read_text())
     said |= {"top_k": 50, "torchscript": False, "video_size": [1], "auto_map": {"AutoModel": "evil--code.Model"}}
     (folder / "config.json").write_text(json.dumps(said))
-    name, source = frozen_source(folder, SPEC)
-    np.testing.assert_array_equal(source(random_clips(), 0)[Block(name, "pooled")]["rgb"], before)
+    name, source = load_external_extractor(folder, SPEC)
+    np.testing.assert_array_equal(source(random_clips(), 0)[FeatureKey(name, "pooled")]["rgb"], before)
 
 
 def test_folders_that_are_no_model(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(InputError, match="no config.json there"):
-            frozen_source(folder, SPEC)
+            load_external_extractor(folder, SPEC)
     for text in ("{", "[]", "{}"):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(InputError, match=r"config.json: not the configuration of a model"):
-            frozen_source(tmp_path, SPEC)
+            load_external_extractor(tmp_path, SPEC)
     (tmp_path / "config.json").write_text('{"model_type": "vit", "hidden_size": "wide"}')
     with pytest.raises(InputError, match=r"config.json: not the configuration of a vit"):
-        frozen_source(tmp_path, SPEC)
+        load_external_extractor(tmp_path, SPEC)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(InputError, match="'bert' is no vision or video model that unreel knows. Known: clip, "):
-        frozen_source(tmp_path, SPEC)
+        load_external_extractor(tmp_path, SPEC)
 
 
 def test_weights_that_are_missing_pickled_or_of_another_size(tmp_path: Path) -> None:
@@ -317,33 +335,33 @@ def test_weights_that_are_missing_pickled_or_of_another_size(tmp_path: Path) -> 
     kept = {n: w for n, w in weights.items() if n not in ("layernorm.weight", "embeddings.mask_token")}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match="1 weights are missing, the first is layernorm.weight"):
-        frozen_source(folder, SPEC)
+        load_external_extractor(folder, SPEC)
     save_file(weights | {"layernorm.weight": torch.zeros(3)}, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match="the weights can't be read"):
-        frozen_source(folder, SPEC)
+        load_external_extractor(folder, SPEC)
     (folder / "model.safetensors").unlink()
     torch.save(weights, folder / "pytorch_model.bin")
     with pytest.raises(InputError, match="they must be safetensors"):
-        frozen_source(folder, SPEC)
+        load_external_extractor(folder, SPEC)
 
 
 def test_pictures_that_do_not_fit_the_network(tmp_path: Path) -> None:
     folder = saved(model_of("vit"), tmp_path / "m", **SETTINGS | {"crop_size": 24})
     with pytest.raises(InputError, match="the model fails on a clip prepared as Preparation.*crop=\\(24, 24\\)"):
-        frozen_source(folder, SPEC)
+        load_external_extractor(folder, SPEC)
     with pytest.raises(InputError, match="at least 1 frame of each clip, got num_frames=0"):
-        frozen_source(folder, SPEC, num_frames=0)
+        load_external_extractor(folder, SPEC, num_frames=0)
 
 
 def test_without_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = saved(model_of("vit"), tmp_path / "m")
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(InputError, match="pip install 'unreel\\[transformers\\]'"):
-        frozen_source(folder, SPEC)
+        load_external_extractor(folder, SPEC)
 
 
 def test_the_librarys_logging_is_left_as_it_was(tmp_path: Path) -> None:
     logging = transformers.utils.logging
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    frozen_source(saved(model_of("vit"), tmp_path / "m", **SETTINGS), SPEC)
+    load_external_extractor(saved(model_of("vit"), tmp_path / "m", **SETTINGS), SPEC)
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before

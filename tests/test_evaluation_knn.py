@@ -10,15 +10,15 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from unreel.errors import InputError
 from unreel.evaluation import probe
-from unreel.evaluation.features import JOINT, Block, VideoFeatures
-from unreel.evaluation.floors import CHANCE, MEAN_FRAME, PIXELS
-from unreel.evaluation.knn import KnnProtocol, evaluate_knn, knn_predictions
-from unreel.evaluation.probe import MAJORITY, PER_CLASS
+from unreel.evaluation.features import JOINT, FeatureKey, VideoFeatures
+from unreel.evaluation.floors import CHANCE, MEAN_FRAME, PIXEL_LAYER
+from unreel.evaluation.knn import KnnProtocol, evaluate_knn, predict_knn
+from unreel.evaluation.probe import MAJORITY_CLASS, MEAN_CLASS_ACCURACY
 from unreel.evaluation.result import Result
 from unreel.types import Instance
 
 CLASSES = ["a", "b", "c"]
-POOLED = Block("encoder", "pooled")
+POOLED = FeatureKey("encoder", "pooled")
 
 
 def features(
@@ -29,11 +29,11 @@ def features(
     named = enumerate(zip(labels, groups, strict=True))
     instances = [Instance(f"{part}{n}.mp4", n, 0.0, 1.0, label, group) for n, (label, group) in named]
     clips_NVD = clips_NVD.astype(np.float32)
-    half, floor = clips_NVD.shape[2] // 2, Block(MEAN_FRAME, PIXELS)
+    half, floor = clips_NVD.shape[2] // 2, FeatureKey(MEAN_FRAME, PIXEL_LAYER)
     mean_ND = clips_NVD.mean(axis=1)
     vectors = {floor: np.sign(mean_ND[:, :1]) + 0.5, POOLED: mean_ND}
     views = {"rgb": slice(0, half), "residual": slice(half, clips_NVD.shape[2])}
-    columns, spans_s = {floor: {PIXELS: slice(0, 1)}, POOLED: views}, np.zeros((*clips_NVD.shape[:2], 2))
+    columns, spans_s = {floor: {PIXEL_LAYER: slice(0, 1)}, POOLED: views}, np.zeros((*clips_NVD.shape[:2], 2))
     return VideoFeatures(instances, vectors, columns, {POOLED: clips_NVD}, spans_s)
 
 
@@ -77,7 +77,7 @@ def test_votes_agree_with_a_double_loop(k: int, ties: bool) -> None:
             np.eye(5, dtype=np.float32)[rng.integers(0, 4, 17)],
         )
     labels = [CLASSES[c] for c in rng.integers(0, 3, 31)]
-    got = knn_predictions(train, labels, test, k, 0.07, CLASSES)
+    got = predict_knn(train, labels, test, k, 0.07, CLASSES)
     np.testing.assert_allclose(got, slow_votes(train, labels, test, k, 0.07), atol=1e-9)
 
 
@@ -88,22 +88,22 @@ def test_votes_agree_with_scikit_learn(k: int) -> None:
     labels = [CLASSES[c] for c in rng.integers(0, 3, 60)]
     model = KNeighborsClassifier(k, metric="cosine", algorithm="brute", weights=lambda far: np.exp((1 - far) / 0.07))
     expected = model.fit(train, labels).predict_proba(test)
-    np.testing.assert_allclose(knn_predictions(train, labels, test, k, 0.07, CLASSES), expected, atol=1e-5)
+    np.testing.assert_allclose(predict_knn(train, labels, test, k, 0.07, CLASSES), expected, atol=1e-5)
 
 
 def test_a_small_temperature_follows_the_nearest_and_does_not_overflow() -> None:
     train, test = np.array([[1.0, 0.1], [1.0, 0.2], [1.0, 0.3]]), np.array([[1.0, 0.0], [-1.0, 0.0]])
-    got = knn_predictions(train, ["a", "b", "b"], test, 3, 1e-6, CLASSES)
+    got = predict_knn(train, ["a", "b", "b"], test, 3, 1e-6, CLASSES)
     np.testing.assert_allclose(got, [[1, 0, 0], [0, 1, 0]])
-    np.testing.assert_allclose(knn_predictions(train, ["a", "b", "b"], test, 3, 1e6, CLASSES)[:, 1], 2 / 3, atol=1e-5)
+    np.testing.assert_allclose(predict_knn(train, ["a", "b", "b"], test, 3, 1e6, CLASSES)[:, 1], 2 / 3, atol=1e-5)
 
 
 def test_what_can_not_vote_is_refused() -> None:
     one = np.ones((1, 2))
     with pytest.raises(InputError, match="known classes"):
-        knn_predictions(one, ["other"], one, 1, 0.07, CLASSES)
+        predict_knn(one, ["other"], one, 1, 0.07, CLASSES)
     with pytest.raises(InputError, match="0 and 1"):
-        knn_predictions(one[:0], [], one, 1, 0.07, CLASSES)
+        predict_knn(one[:0], [], one, 1, 0.07, CLASSES)
     with pytest.raises(InputError, match="temperature"):
         KnnProtocol(temperature=0)
     with pytest.raises(InputError, match="unknown layer"):
@@ -112,11 +112,11 @@ def test_what_can_not_vote_is_refused() -> None:
 
 def test_rows_and_columns_of_a_separable_toy() -> None:
     result = evaluate_knn(toy(48, 0.1, 0), toy(24, 0.1, 1, "test"), KnnProtocol(ks=(1, 5)))
-    assert list(result.rows) == [CHANCE, MAJORITY, MEAN_FRAME, "rgb", "residual", JOINT]
-    assert result.rows[JOINT] == {"top-1, k=1": 100.0, "top-1, k=5": 100.0, PER_CLASS: 100.0}
+    assert list(result.rows) == [CHANCE, MAJORITY_CLASS, MEAN_FRAME, "rgb", "residual", JOINT]
+    assert result.rows[JOINT] == {"top-1, k=1": 100.0, "top-1, k=5": 100.0, MEAN_CLASS_ACCURACY: 100.0}
     assert result.rows[MEAN_FRAME]["top-1, k=1"] < 100
     assert result.intervals[JOINT]["top-1, k=1"] == (100.0, 100.0)
-    assert set(result.floors) == {CHANCE, MAJORITY, MEAN_FRAME} and not result.warnings
+    assert set(result.floors) == {CHANCE, MAJORITY_CLASS, MEAN_FRAME} and not result.warnings
     data = json.loads(json.dumps(result.to_json()))
     assert Result.from_json(data).rows == result.rows and data["protocol"]["ks"] == [1, 5]
     assert result.protocol["held_out"] > 0 and "48 training videos" in result.caption
@@ -127,14 +127,14 @@ def test_figures_agree_with_the_votes() -> None:
     result = evaluate_knn(train, test, KnnProtocol(ks=(1, 3, 9)))
     for view in ("rgb", "residual"):
         for k in (1, 3, 9):
-            votes = knn_predictions(
-                train.view(POOLED, view), train.labels, test.view(POOLED, view), k, 0.07, ["c0", "c1", "c2"]
+            votes = predict_knn(
+                train.get_view(POOLED, view), train.labels, test.get_view(POOLED, view), k, 0.07, ["c0", "c1", "c2"]
             )
             right = votes.argmax(axis=1) == [int(label[1]) for label in test.labels]
             assert result.rows[view][f"top-1, k={k}"] == pytest.approx(100 * right.mean())
             if k == result.protocol["chosen_k"][view]:
                 by_class = [right[np.array(test.labels) == c].mean() for c in ("c0", "c1", "c2")]
-                assert result.rows[view][PER_CLASS] == pytest.approx(100 * np.mean(by_class))
+                assert result.rows[view][MEAN_CLASS_ACCURACY] == pytest.approx(100 * np.mean(by_class))
     low, high = result.intervals["rgb"]["top-1, k=1"]
     assert low < result.rows["rgb"]["top-1, k=1"] < high
 
@@ -142,16 +142,16 @@ def test_figures_agree_with_the_votes() -> None:
 def test_k_is_chosen_on_held_out_training_videos_alone() -> None:
     train, test = toy(60, 4.0, 3), toy(24, 4.0, 4, "test")
     protocol = KnnProtocol(ks=(1, 3, 9, 15))
-    held = probe.held_out(train, protocol.validation_share, protocol.seed)
+    held = probe.choose_validation(train, protocol.validation_share, protocol.seed)
     assert held is not None
     assert not {i.group for i, h in zip(train.instances, held, strict=True) if h} & {
         i.group for i, h in zip(train.instances, held, strict=True) if not h
     }
-    fit, asked, names = train.only(~held), train.only(held), ["c0", "c1", "c2"]
+    fit, asked, names = train.select_videos(~held), train.select_videos(held), ["c0", "c1", "c2"]
     for name, columns in train.columns[POOLED].items():
         accuracy = {}
         for k in protocol.ks:
-            votes = knn_predictions(
+            votes = predict_knn(
                 fit.vectors[POOLED][:, columns], fit.labels, asked.vectors[POOLED][:, columns], k, 0.07, names
             )
             accuracy[k] = np.mean(np.array(names)[votes.argmax(axis=1)] == asked.labels)
@@ -179,9 +179,11 @@ def test_collapsed_features_are_not_rewarded() -> None:
 
 def test_a_class_that_only_the_test_has_is_wrong() -> None:
     train, test = toy(48, 0.1, 0), toy(24, 0.1, 1, "test")
-    lost = features(test.clips[POOLED], ["new" if n % 4 == 0 else la for n, la in enumerate(test.labels)], part="test")
+    lost = features(
+        test.clip_vectors[POOLED], ["new" if n % 4 == 0 else la for n, la in enumerate(test.labels)], part="test"
+    )
     result = evaluate_knn(train, lost, KnnProtocol(ks=(1,)))
-    assert result.rows[JOINT] == {"top-1, k=1": 75.0, PER_CLASS: 75.0}
+    assert result.rows[JOINT] == {"top-1, k=1": 75.0, MEAN_CLASS_ACCURACY: 75.0}
     assert result.rows[CHANCE]["top-1, k=1"] == pytest.approx(25)
     assert any("6 test videos count as wrong" in said and "(new)" in said for said in result.warnings)
 
@@ -189,12 +191,12 @@ def test_a_class_that_only_the_test_has_is_wrong() -> None:
 def test_what_can_not_be_judged_is_refused_or_said() -> None:
     train, test = toy(48, 0.1, 0), toy(24, 0.1, 1, "test")
     with pytest.raises(InputError, match=r"got 1 \(c0\)"):
-        evaluate_knn(train.only(np.array(train.labels) == "c0"), test)
+        evaluate_knn(train.select_videos(np.array(train.labels) == "c0"), test)
     with pytest.raises(InputError, match="0 test videos"):
-        evaluate_knn(train, test.only(np.zeros(24, bool)))
+        evaluate_knn(train, test.select_videos(np.zeros(24, bool)))
     with pytest.raises(InputError, match="no features of layer 'conv5'"):
         evaluate_knn(train, test, KnnProtocol(layer="conv5"))
-    few = train.only(np.array([0, 1, 4, 5]))  # one group of each of two classes
+    few = train.select_videos(np.array([0, 1, 4, 5]))  # one group of each of two classes
     said = evaluate_knn(few, test, KnnProtocol(ks=(1, 5))).warnings
     assert any("k=1 was fixed" in s for s in said) and any("k=5: there are 4 training videos only" in s for s in said)
 
@@ -202,7 +204,7 @@ def test_what_can_not_be_judged_is_refused_or_said() -> None:
 def test_guesses_agree_with_simulation() -> None:
     train = features(np.zeros((20, 1, 2)), ["a"] * 3 + ["b"] * 10 + ["c"] * 7)
     test = features(np.zeros((11, 1, 2)), ["a"] * 5 + ["b"] * 3 + ["c"] + ["new"] * 2, part="test")
-    rows = probe.guesses(train, test, {"top-1": 1, "top-2": 2, "top-5": 5})
+    rows = probe.compute_guess_rows(train, test, {"top-1": 1, "top-2": 2, "top-5": 5})
     rng, hits = np.random.default_rng(0), Counter[int]()
     for _ in range(2000):
         order = rng.permutation(["a", "b", "c"])
@@ -210,8 +212,10 @@ def test_guesses_agree_with_simulation() -> None:
             hits[top] += int(np.isin(test.labels, order[:top]).sum())
     for top in (1, 2, 5):
         assert abs(rows[CHANCE][f"top-{top}"] - 100 * hits[top] / 2000 / 11) < 2
-    assert rows[MAJORITY] == pytest.approx({"top-1": 300 / 11, "top-2": 400 / 11, "top-5": 900 / 11, PER_CLASS: 25.0})
-    assert rows[CHANCE][PER_CLASS] == pytest.approx(25.0)
+    assert rows[MAJORITY_CLASS] == pytest.approx(
+        {"top-1": 300 / 11, "top-2": 400 / 11, "top-5": 900 / 11, MEAN_CLASS_ACCURACY: 25.0}
+    )
+    assert rows[CHANCE][MEAN_CLASS_ACCURACY] == pytest.approx(25.0)
 
 
 def test_two_runs_are_equal_to_the_last_digit() -> None:

@@ -16,23 +16,23 @@ from unreel.evaluation import probe
 from unreel.evaluation.features import JOINT
 from unreel.evaluation.floors import CHANCE, MEAN_FRAME
 from unreel.evaluation.linear import (
-    Batches,
-    Layers,
     LinearProtocol,
-    automatic,
+    ParallelLinear,
+    SampleBatches,
+    average_softmax,
+    build_linear_scorer,
+    choose_kind,
     evaluate_linear,
-    linear_scorer,
-    logistic_layers,
-    mean_softmax,
-    preparation,
-    train_layers,
+    fit_logistic_layers,
+    fit_scaler,
+    train_parallel_linear,
 )
-from unreel.evaluation.probe import MAJORITY, PER_CLASS, Point, Search, probed
+from unreel.evaluation.probe import MAJORITY_CLASS, MEAN_CLASS_ACCURACY, GridSearch, Hyperparameters, run_grid_search
 from unreel.settings import Settings
-from unreel.training.optim import lr_at
-from unreel.video.order import epoch_order
+from unreel.training.optim import compute_lr
+from unreel.video.order import permute_epoch
 
-GRID: list[Point] = [{"lr": lr, "weight_decay": decay} for lr in (0.1, 1.0, 5.0) for decay in (0.0, 1e-2)]
+GRID: list[Hyperparameters] = [{"lr": lr, "weight_decay": decay} for lr in (0.1, 1.0, 5.0) for decay in (0.0, 1e-2)]
 QUICK = LinearProtocol(epochs=20, lrs=(1.0, 10.0), weight_decays=(0.0,), cs=(1.0, 100.0))
 
 
@@ -42,7 +42,7 @@ def samples(count: int, dims: int, classes: int, seed: int = 0) -> tuple[torch.T
 
 
 def slow_sgd(
-    x: torch.Tensor, y: torch.Tensor, classes: int, point: Point, epochs: int, size: int, seed: int
+    x: torch.Tensor, y: torch.Tensor, classes: int, point: Hyperparameters, epochs: int, size: int, seed: int
 ) -> torch.nn.Linear:
     """One layer alone, by torch's own SGD and autograd."""
     layer = torch.nn.Linear(x.shape[1], classes, dtype=x.dtype)
@@ -51,9 +51,9 @@ def slow_sgd(
     optimizer = torch.optim.SGD(layer.parameters(), lr=1.0, momentum=0.9, weight_decay=point["weight_decay"])
     parts, step = math.ceil(len(x) / size), 0
     for epoch in range(epochs):
-        for rows in np.array_split(epoch_order(seed, epoch, len(x)), parts):
+        for rows in np.array_split(permute_epoch(seed, epoch, len(x)), parts):
             settings = Settings(lr=point["lr"], schedule="cosine", warmup=0.05)
-            optimizer.param_groups[0]["lr"] = lr_at(step, epochs * parts, settings)
+            optimizer.param_groups[0]["lr"] = compute_lr(step, epochs * parts, settings)
             optimizer.zero_grad()
             F.cross_entropy(layer(x[rows]), y[rows]).backward()
             optimizer.step()
@@ -63,30 +63,32 @@ def slow_sgd(
 
 def test_the_batched_grid_equals_each_point_alone() -> None:
     x, y = samples(50, 7, 4)
-    layers = train_layers(x, y, 4, GRID, epochs=8, batches=Batches(16, seed=3))
+    layers = train_parallel_linear(x, y, 4, GRID, epochs=8, batches=SampleBatches(16, seed=3))
     for g, point in enumerate(GRID):
         alone = slow_sgd(x, y, 4, point, epochs=8, size=16, seed=3)
         torch.testing.assert_close(layers.weights_DGC[:, g].T, alone.weight.detach(), rtol=1e-9, atol=1e-11)
         torch.testing.assert_close(layers.biases_GC[g], alone.bias.detach(), rtol=1e-9, atol=1e-11)
-        torch.testing.assert_close(layers.probabilities(x)[:, g], alone(x).softmax(1).detach(), rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(
+            layers.predict_probabilities(x)[:, g], alone(x).softmax(1).detach(), rtol=1e-9, atol=1e-11
+        )
 
 
 def test_every_sample_is_seen_once_an_epoch() -> None:
-    batches = Batches(size=10, seed=0)
-    found = list(batches.of(23, epochs=2))
-    assert [len(rows) for rows in found] == [8, 8, 7] * 2 and batches.per_epoch(23) == 3
+    batches = SampleBatches(batch_size=10, seed=0)
+    found = list(batches.iterate_batches(23, num_epochs=2))
+    assert [len(rows) for rows in found] == [8, 8, 7] * 2 and batches.count_batches(23) == 3
     first, second = torch.cat(found[:3]).tolist(), torch.cat(found[3:]).tolist()
     assert sorted(first) == sorted(second) == list(range(23)) and first != second
-    assert [len(rows) for rows in Batches(100, 0).of(23, 1)] == [23]
+    assert [len(rows) for rows in SampleBatches(100, 0).iterate_batches(23, 1)] == [23]
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_logistic_layers_agree_with_scikit_learn(classes: int) -> None:
     x, y = samples(60, 5, classes, seed=1)
-    layers = logistic_layers(x.float(), y, classes + 1, [{"C": 0.1}, {"C": 10.0}])
+    layers = fit_logistic_layers(x.float(), y, classes + 1, [{"C": 0.1}, {"C": 10.0}])
     for g, c in enumerate((0.1, 10.0)):
         expected = LogisticRegression(C=c, max_iter=1000).fit(x.float().double().numpy(), y).predict_proba(x)
-        got = layers.probabilities(x.float())[:, g]
+        got = layers.predict_probabilities(x.float())[:, g]
         np.testing.assert_allclose(got[:, :classes], expected, atol=1e-5)
         assert (got[:, classes] == 0).all()  # a class without samples
 
@@ -94,12 +96,14 @@ def test_logistic_layers_agree_with_scikit_learn(classes: int) -> None:
 def test_a_video_gets_the_mean_softmax_over_its_clips() -> None:
     weights = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 2.0], [0.0, 0.0]]])  # two numbers, two layers, two classes
     asked = np.array([[[1.0, 0.0], [0.0, 1.0]], [[3.0, 0.0], [3.0, 0.0]]], np.float32)
-    prepare = preparation(asked.reshape(-1, 2), normalize=False, standardize=False)
-    got = mean_softmax(Layers(weights, torch.zeros(2, 2)), prepare, asked)
+    prepare = fit_scaler(asked.reshape(-1, 2), normalize=False, standardize=False)
+    got = average_softmax(ParallelLinear(weights, torch.zeros(2, 2)), prepare, asked)
     first = (math.e / (math.e + 1) + 1 / (1 + math.e**2)) / 2
     np.testing.assert_allclose(got[0, :, 0], [first, math.e**3 / (math.e**3 + 1)], rtol=1e-6)
     np.testing.assert_allclose(got[1], 0.5)
-    one_by_one = [mean_softmax(Layers(weights, torch.zeros(2, 2)), prepare, asked[q : q + 1])[:, 0] for q in range(2)]
+    one_by_one = [
+        average_softmax(ParallelLinear(weights, torch.zeros(2, 2)), prepare, asked[q : q + 1])[:, 0] for q in range(2)
+    ]
     np.testing.assert_array_equal(got, np.stack(one_by_one, axis=1))
 
 
@@ -108,7 +112,7 @@ def test_statistics_are_those_of_the_training_clips(normalize: bool) -> None:
     rng = np.random.default_rng(0)
     train, other = rng.standard_normal((40, 6)) * 3 + 1, rng.standard_normal((5, 6)) * 100
     train[:, 2] = 0 if normalize else 0.1  # never changes
-    prepare = preparation(train, normalize)
+    prepare = fit_scaler(train, normalize)
     t, o = train.astype(np.float32).astype(np.float64), other.astype(np.float32).astype(np.float64)
     if normalize:
         t, o = t / np.linalg.norm(t, axis=1, keepdims=True), o / np.linalg.norm(o, axis=1, keepdims=True)
@@ -122,12 +126,13 @@ def test_statistics_are_those_of_the_training_clips(normalize: bool) -> None:
 def test_test_videos_do_not_reach_the_layer(kind: str) -> None:
     train, test = toy(36, 3.0, 0), toy(12, 3.0, 1, "test")
     class_N = np.array([int(label[1]) for label in train.labels])
-    score = linear_scorer(QUICK, kind, 3)
-    asked = test.clips[POOLED]
+    score = build_linear_scorer(QUICK, kind, 3)
+    asked = test.clip_vectors[POOLED]
     poison = np.concatenate([asked, np.full_like(asked, 1e6)])
-    grid = QUICK.grid(kind)
+    grid = QUICK.list_grid(kind)
     np.testing.assert_array_equal(
-        score(train.clips[POOLED], class_N, asked, grid), score(train.clips[POOLED], class_N, poison, grid)[:, :12]
+        score(train.clip_vectors[POOLED], class_N, asked, grid),
+        score(train.clip_vectors[POOLED], class_N, poison, grid)[:, :12],
     )
 
 
@@ -135,11 +140,13 @@ def test_cvrl_is_one_layer_on_unit_vectors_with_the_scaled_rate() -> None:
     train, test = toy(36, 3.0, 0), toy(12, 3.0, 1, "test")
     class_N = np.array([int(label[1]) for label in train.labels])
     protocol = LinearProtocol(kind="cvrl", epochs=20)
-    got = linear_scorer(protocol, "cvrl", 3)(train.clips[POOLED], class_N, test.clips[POOLED], protocol.grid("cvrl"))
-    x = F.normalize(torch.from_numpy(train.clips[POOLED]).double().flatten(0, 1), dim=1)
+    got = build_linear_scorer(protocol, "cvrl", 3)(
+        train.clip_vectors[POOLED], class_N, test.clip_vectors[POOLED], protocol.list_grid("cvrl")
+    )
+    x = F.normalize(torch.from_numpy(train.clip_vectors[POOLED]).double().flatten(0, 1), dim=1)
     point = {"lr": 32 * 108 / 1024, "weight_decay": 0.0}
     layer = slow_sgd(x, torch.from_numpy(class_N).repeat_interleave(3), 3, point, epochs=20, size=1024, seed=0)
-    asked = F.normalize(torch.from_numpy(test.clips[POOLED]).double(), dim=2)
+    asked = F.normalize(torch.from_numpy(test.clip_vectors[POOLED]).double(), dim=2)
     np.testing.assert_allclose(got[0], layer(asked).softmax(dim=2).mean(dim=1).detach(), atol=1e-5)
 
 
@@ -147,10 +154,12 @@ class Recorder:
     """A scorer that keeps what it was given (the first number of a video says who it is) and likes one point."""
 
     def __init__(self, best_lr: float) -> None:
-        self.calls: list[tuple[list[int], list[int], list[Point]]] = []
+        self.calls: list[tuple[list[int], list[int], list[Hyperparameters]]] = []
         self.best_lr = best_lr
 
-    def __call__(self, train: np.ndarray, class_N: np.ndarray, asked: np.ndarray, grid: Sequence[Point]) -> np.ndarray:
+    def __call__(
+        self, train: np.ndarray, class_N: np.ndarray, asked: np.ndarray, grid: Sequence[Hyperparameters]
+    ) -> np.ndarray:
         who = [int(v) for v in asked[:, 0, 0]]
         self.calls.append(([int(v) for v in train[:, 0, 0]], who, list(grid)))
         right, wrong = np.eye(2)[np.array(who) % 2], np.eye(2)[(np.array(who) + 1) % 2]
@@ -162,12 +171,12 @@ def test_values_are_chosen_on_whole_groups_and_then_all_videos_train(seed: int) 
     numbers = np.arange(40.0)[:, None, None].repeat(2, axis=2)
     labels, groups = [f"c{n % 2}" for n in range(40)], [f"g{n % 10}" for n in range(40)]
     train, test = features(numbers, labels, groups), features(numbers + 1000, labels, part="test")
-    held = probe.held_out(train, 0.2, seed)
+    held = probe.choose_validation(train, 0.2, seed)
     assert held is not None and set(np.array(groups)[held]).isdisjoint(np.array(groups)[~held])
-    grid: list[Point] = [{"lr": 1.0}, {"lr": 2.0}, {"lr": 3.0}]
+    grid: list[Hyperparameters] = [{"lr": 1.0}, {"lr": 2.0}, {"lr": 3.0}]
     recorder = Recorder(best_lr=1.0 + 2 * seed)
-    rows = {JOINT: train.table_rows("pooled")[JOINT]}
-    result = probed(train, test, rows, Search("linear", "", "", recorder, grid, 0.2, seed))
+    rows = {JOINT: train.list_table_rows("pooled")[JOINT]}
+    result = run_grid_search(train, test, rows, GridSearch("linear", "", "", recorder, grid, 0.2, seed))
     (fit, asked, points), final = recorder.calls
     assert sorted(fit + asked) == list(range(40)) and asked == np.flatnonzero(held).tolist() and points == grid
     assert final == (list(range(40)), list(range(1000, 1040)), [{"lr": 1.0 + 2 * seed}])
@@ -175,16 +184,16 @@ def test_values_are_chosen_on_whole_groups_and_then_all_videos_train(seed: int) 
 
 
 def test_the_best_point_is_the_most_accurate_then_the_surest() -> None:
-    train = toy(24, 0.1, 0).only(np.array([n for n in range(24) if n // 4 % 3 < 2]))
-    held, class_N = probe.held_out(train, 0.2, 0), probe.class_numbers(train.labels, ["c0", "c1"])
+    train = toy(24, 0.1, 0).select_videos(np.array([n for n in range(24) if n // 4 % 3 < 2]))
+    held, class_N = probe.choose_validation(train, 0.2, 0), probe.encode_labels(train.labels, ["c0", "c1"])
     assert held is not None
     truth = class_N[held]
     sure = np.where(truth[:, None] == np.arange(2), 0.9, 0.1)
     unsure, wrong = np.where(truth[:, None] == np.arange(2), 0.6, 0.4), sure[:, ::-1]
     scores = np.stack([wrong, unsure, sure, sure])
-    search = Search("linear", "", "", lambda *_: scores, [{"C": c} for c in (1.0, 2.0, 3.0, 4.0)], 0.2, 0)
-    assert probe._chosen(train.clips[POOLED], class_N, held, search) == {"C": 3.0}
-    assert probe._chosen(train.clips[POOLED], class_N, None, search) == {
+    search = GridSearch("linear", "", "", lambda *_: scores, [{"C": c} for c in (1.0, 2.0, 3.0, 4.0)], 0.2, 0)
+    assert probe._choose_hyperparameters(train.clip_vectors[POOLED], class_N, held, search) == {"C": 3.0}
+    assert probe._choose_hyperparameters(train.clip_vectors[POOLED], class_N, None, search) == {
         "C": 3.0
     }  # the middle, upper of an even number
 
@@ -194,10 +203,10 @@ def test_a_separable_toy_is_separated(kind: str) -> None:
     protocol = LinearProtocol(kind=kind, epochs=30, lrs=(1.0, 10.0), weight_decays=(0.0,), cs=(1.0, 100.0))
     train, test = toy(48, 0.3, 0), toy(24, 0.3, 1, "test")
     if kind == "cvrl":  # its rate is meant for batches of a thousand
-        train = features(train.clips[POOLED].repeat(8, axis=1), train.labels, train.groups)
+        train = features(train.clip_vectors[POOLED].repeat(8, axis=1), train.labels, train.groups)
     result = evaluate_linear(train, test, protocol)
-    assert list(result.rows) == [CHANCE, MAJORITY, MEAN_FRAME, "rgb", "residual", JOINT]
-    assert result.rows[JOINT] == {"top-1": 100.0, "top-5": 100.0, PER_CLASS: 100.0}
+    assert list(result.rows) == [CHANCE, MAJORITY_CLASS, MEAN_FRAME, "rgb", "residual", JOINT]
+    assert result.rows[JOINT] == {"top-1": 100.0, "top-5": 100.0, MEAN_CLASS_ACCURACY: 100.0}
     assert result.rows["rgb"]["top-1"] > 90 > result.rows[MEAN_FRAME]["top-1"]
     assert result.extras["confusion"] == {"classes": ["c0", "c1", "c2"], "counts": np.diag([8, 8, 8]).tolist()}
     assert result.protocol["kind"] == kind and result.protocol["numbers"][JOINT] == 8
@@ -222,11 +231,13 @@ def test_single_clips_train_and_judge() -> None:
     test = features(clips[40:], labels, part="test")
     seen: list[tuple[int, ...]] = []
 
-    def scorer(fit: np.ndarray, class_N: np.ndarray, asked: np.ndarray, grid: Sequence[Point]) -> np.ndarray:
+    def scorer(fit: np.ndarray, class_N: np.ndarray, asked: np.ndarray, grid: Sequence[Hyperparameters]) -> np.ndarray:
         seen.append((*fit.shape, *asked.shape))
         return np.full((len(grid), len(asked), 2), 0.5)
 
-    result = probed(train, test, train.table_rows("pooled"), Search("linear", "", "", scorer, [{"C": 1.0}], 0.2, 0))
+    result = run_grid_search(
+        train, test, train.list_table_rows("pooled"), GridSearch("linear", "", "", scorer, [{"C": 1.0}], 0.2, 0)
+    )
     assert seen == [(40, 1, 1, 20, 1, 1), (40, 2, 2, 20, 2, 2), (40, 2, 2, 20, 2, 2), (40, 2, 4, 20, 2, 4)]
     assert result.protocol["train_clips"] == result.protocol["test_clips"] == 2
     assert evaluate_linear(train, test, QUICK).rows[JOINT]["top-1"] == 100
@@ -234,9 +245,11 @@ def test_single_clips_train_and_judge() -> None:
 
 def test_a_class_that_only_the_test_has_is_wrong() -> None:
     train, test = toy(48, 0.3, 0), toy(24, 0.3, 1, "test")
-    lost = features(test.clips[POOLED], ["new" if n % 4 == 0 else la for n, la in enumerate(test.labels)], part="test")
+    lost = features(
+        test.clip_vectors[POOLED], ["new" if n % 4 == 0 else la for n, la in enumerate(test.labels)], part="test"
+    )
     result = evaluate_linear(train, lost, QUICK)
-    assert result.rows[JOINT] == {"top-1": 75.0, "top-5": 75.0, PER_CLASS: 75.0}
+    assert result.rows[JOINT] == {"top-1": 75.0, "top-5": 75.0, MEAN_CLASS_ACCURACY: 75.0}
     confusion = result.extras["confusion"]
     assert confusion["classes"] == ["c0", "c1", "c2", "new"] and confusion["counts"][3] == [2, 2, 2, 0]
     assert any("6 test videos count as wrong" in said for said in result.warnings)
@@ -245,12 +258,12 @@ def test_a_class_that_only_the_test_has_is_wrong() -> None:
 def test_what_can_not_be_done_is_refused_or_said() -> None:
     train, test = toy(48, 0.3, 0), toy(24, 0.3, 1, "test")
     with pytest.raises(InputError, match=r"got 1 \(c0\)"):
-        evaluate_linear(train.only(np.array(train.labels) == "c0"), test)
+        evaluate_linear(train.select_videos(np.array(train.labels) == "c0"), test)
     with pytest.raises(InputError, match="Known: auto, cvrl, logistic, sgd"):
         LinearProtocol(kind="svm")
     with pytest.raises(InputError, match="or more"):
         LinearProtocol(lrs=())
-    few = train.only(np.array([0, 1, 4, 5]))  # one group of each of two classes
+    few = train.select_videos(np.array([0, 1, 4, 5]))  # one group of each of two classes
     result = evaluate_linear(few, test, LinearProtocol(kind="sgd", epochs=5))
     assert result.protocol["chosen"][JOINT] == {"lr": 15.0, "weight_decay": 3e-4} and result.protocol["held_out"] == 0
     assert any("lr 15, weight decay 0.0003 was fixed" in said for said in result.warnings)
@@ -259,18 +272,18 @@ def test_what_can_not_be_done_is_refused_or_said() -> None:
 def test_borders_of_the_grid_are_said() -> None:
     grid = [{"lr": lr, "weight_decay": decay} for lr in (1.0, 2.0, 3.0) for decay in (0.0, 0.1, 0.2)]
     chosen = {"rgb": grid[0], JOINT: {"lr": 3.0, "weight_decay": 0.2}, "residual": {"lr": 2.0, "weight_decay": 0.2}}
-    assert probe.at_borders(chosen, grid) == [
+    assert probe.warn_at_borders(chosen, grid) == [
         "The smallest lr of the grid, 1, was chosen for rgb; widen the grid.",
         "The largest lr of the grid, 3, was chosen for joint; widen the grid.",
         "The largest weight decay of the grid, 0.2, was chosen for joint, residual; widen the grid.",
     ]
-    assert probe.at_borders({"rgb": {"C": 1.0}}, [{"C": 1.0}]) == []
+    assert probe.warn_at_borders({"rgb": {"C": 1.0}}, [{"C": 1.0}]) == []
 
 
 def test_auto_takes_what_takes_seconds() -> None:
-    assert automatic([(100, 10, 64), (100, 1, 3072)]) == "logistic"
-    assert automatic([(201, 10, 4)]) == "sgd"  # many clips
-    assert automatic([(100, 10, 64), (100, 10, 9216)]) == "logistic"  # another encoder, the same kind
+    assert choose_kind([(100, 10, 64), (100, 1, 3072)]) == "logistic"
+    assert choose_kind([(201, 10, 4)]) == "sgd"  # many clips
+    assert choose_kind([(100, 10, 64), (100, 10, 9216)]) == "logistic"  # another encoder, the same kind
     assert evaluate_linear(toy(48, 0.3, 0), toy(24, 0.3, 1, "test"), QUICK).protocol["kind"] == "logistic"
 
 

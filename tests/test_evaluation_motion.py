@@ -11,24 +11,31 @@ from scipy.special import logsumexp
 
 from unreel.errors import InputError
 from unreel.evaluation import floors
-from unreel.evaluation.bootstrap import resampled
-from unreel.evaluation.features import INTACT, JOINT, TRAINED, Block, Source, VideoFeatures
-from unreel.evaluation.motion import MotionProtocol, compared, evaluate_motion, said, sentence, tampered
+from unreel.evaluation.bootstrap import sample_counts
+from unreel.evaluation.features import ENCODER, INTACT, JOINT, FeatureExtractor, FeatureKey, VideoFeatures
+from unreel.evaluation.motion import (
+    MotionProtocol,
+    build_perturbed_extractor,
+    compose_reliance_sentence,
+    compose_sentences,
+    evaluate_motion,
+    group_keys,
+)
 from unreel.evaluation.reliance import (
     Reliance,
-    draw_chance,
-    linear_probe,
-    probe_chance,
-    ratios_of,
-    reliance,
-    variance_ratio,
+    compute_draw_chance,
+    compute_probe_chance,
+    compute_ratios,
+    compute_reliance,
+    compute_variance_ratio,
+    fit_linear_probe,
 )
 from unreel.evaluation.result import Result
 from unreel.models.encoder import EncoderSpec
 from unreel.types import Instance
 from unreel.video.clips import ClipSpec
 from unreel.views.recipe import ViewSpec
-from unreel.views.tamper import CONDITIONS
+from unreel.views.tamper import PERTURBATIONS
 
 CLASSES = 4
 
@@ -45,15 +52,17 @@ def features_of(part: str, count: int, looks: float, motion: float, seed: int, g
     rng, instances = np.random.default_rng(seed), videos(part, count, groups)
     class_ND = np.eye(CLASSES)[[n % CLASSES for n in range(count)]]
     found = VideoFeatures(instances, spans_s=np.zeros((count, 3, 2)))
-    for who, gain in ((floors.UNTRAINED, 0.0), (TRAINED, 1.0)):
-        for condition in (INTACT, *CONDITIONS):
-            block = Block(who, "pooled", condition)
+    for who, gain in ((floors.UNTRAINED_ENCODER, 0.0), (ENCODER, 1.0)):
+        for condition in (INTACT, *PERTURBATIONS):
+            block = FeatureKey(who, "pooled", condition)
             seen = {"rgb": looks * (condition != "residual"), "residual": motion * (condition not in ("frozen",))}
             parts = [gain * g * class_ND + 0.1 * rng.standard_normal((count, CLASSES)) for g in seen.values()]
             found.vectors[block] = np.concatenate(parts, axis=1).astype(np.float32)
             found.columns[block] = {"rgb": slice(0, CLASSES), "residual": slice(CLASSES, 2 * CLASSES)}
-    kept = Block(TRAINED, "pooled")
-    found.clips[kept] = found.vectors[kept][:, None] + 0.05 * rng.standard_normal((count, 3, 8)).astype(np.float32)
+    kept = FeatureKey(ENCODER, "pooled")
+    found.clip_vectors[kept] = found.vectors[kept][:, None] + 0.05 * rng.standard_normal((count, 3, 8)).astype(
+        np.float32
+    )
     return found
 
 
@@ -64,8 +73,8 @@ def result_of(looks: float, motion: float, protocol: MotionProtocol | None = Non
 
 
 def test_reliance_of_what_sees_looks_only_and_motion_only() -> None:
-    looks = result_of(1.0, 0.0).extras["reliance"][TRAINED]
-    motion = result_of(0.0, 1.0).extras["reliance"][TRAINED]
+    looks = result_of(1.0, 0.0).extras["reliance"][ENCODER]
+    motion = result_of(0.0, 1.0).extras["reliance"][ENCODER]
     for score in ("R@1", "probe"):
         assert abs(looks["motion"][score]["share"]) < 5 and abs(looks["order"][score]["share"]) < 5
         assert motion["motion"][score]["share"] > 70 and abs(motion["order"][score]["share"]) < 5
@@ -75,39 +84,41 @@ def test_reliance_of_what_sees_looks_only_and_motion_only() -> None:
 
 def test_rows_columns_and_chance() -> None:
     result = result_of(1.0, 1.0)
-    conditions = (INTACT, *CONDITIONS)
-    assert list(result.rows) == [f"{who}, {c}" for who in (TRAINED, floors.UNTRAINED) for c in conditions] + ["chance"]
+    conditions = (INTACT, *PERTURBATIONS)
+    assert list(result.rows) == [f"{who}, {c}" for who in (ENCODER, floors.UNTRAINED_ENCODER) for c in conditions] + [
+        "chance"
+    ]
     assert result.columns == ["R@1 both", "R@1 query only", "probe both", "probe query only"]
-    for who in (TRAINED, floors.UNTRAINED):
+    for who in (ENCODER, floors.UNTRAINED_ENCODER):
         intact = result.rows[f"{who}, intact"]
         assert intact["R@1 both"] == intact["R@1 query only"] and intact["probe both"] == intact["probe query only"]
     assert result.rows["chance"] == dict.fromkeys(result.columns, 25.0)
-    assert set(result.floors) == set(result.rows) - {f"{TRAINED}, {c}" for c in conditions}
-    assert set(result.intervals) == {f"{TRAINED}, {c}" for c in conditions}
+    assert set(result.floors) == set(result.rows) - {f"{ENCODER}, {c}" for c in conditions}
+    assert set(result.intervals) == {f"{ENCODER}, {c}" for c in conditions}
     for row, cells in result.intervals.items():
         assert list(cells) == ["R@1 both", "probe both"]
         assert all(low <= result.rows[row][name] <= high for name, (low, high) in cells.items())
-    result.table()
+    result.to_table()
 
 
 def test_both_and_query_only_are_what_they_say() -> None:
     train, test = features_of("train", 40, 0.15, 0.1, 0), features_of("test", 48, 0.15, 0.1, 1)
     rows, labels = evaluate_motion(train, test).rows, (test.labels, train.labels)
-    intact = Block(TRAINED, "pooled")
-    for condition in CONDITIONS:
-        block = Block(TRAINED, "pooled", condition)
-        row = rows[f"{TRAINED}, {condition}"]
+    intact = FeatureKey(ENCODER, "pooled")
+    for condition in PERTURBATIONS:
+        block = FeatureKey(ENCODER, "pooled", condition)
+        row = rows[f"{ENCODER}, {condition}"]
         query = test.vectors[block]
         assert row["R@1 both"] == pytest.approx(recall_at_k(query, train.vectors[block], *labels, [1])[1])
         assert row["R@1 query only"] == pytest.approx(recall_at_k(query, train.vectors[intact], *labels, [1])[1])
         for how, at in (("both", block), ("query only", intact)):
-            named = linear_probe(train.vectors[at], train.labels, 10.0)(query)
+            named = fit_linear_probe(train.vectors[at], train.labels, 10.0)(query)
             assert row[f"probe {how}"] == pytest.approx(100 * np.mean(named == np.array(test.labels)))
 
 
 def test_undefined_without_anything_above_chance() -> None:
     result = result_of(0.0, 0.0)
-    found = result.extras["reliance"][TRAINED]["motion"]["R@1"]
+    found = result.extras["reliance"][ENCODER]["motion"]["R@1"]
     assert found["share"] is None and found["low"] is None and "not above chance" in found["why"]
     assert result.extras["said"][0].startswith("How much of R@1 relies on motion is not defined: intact clips")
 
@@ -131,22 +142,25 @@ def test_the_layer_that_is_asked_for_or_the_one_there_is() -> None:
     train, test = features_of("train", 8, 1, 1, 0), features_of("test", 8, 1, 1, 1)
     for part in (train, test):
         for condition in (INTACT, "frozen"):
-            for block in (Block(TRAINED, "conv5", condition), Block(floors.MEAN_FRAME, "pixels", condition)):
-                part.vectors[block] = part.vectors[Block(TRAINED, "pooled", condition)]
+            for block in (FeatureKey(ENCODER, "conv5", condition), FeatureKey(floors.MEAN_FRAME, "pixels", condition)):
+                part.vectors[block] = part.vectors[FeatureKey(ENCODER, "pooled", condition)]
                 part.columns[block] = {"rgb": slice(None)}
-        part.vectors[Block("never tampered", "pooled")] = part.vectors[Block(TRAINED, "pooled")]
-    blocks = compared(train, test, "conv5")
-    assert list(blocks) == [TRAINED, floors.UNTRAINED, floors.MEAN_FRAME]
-    assert blocks[TRAINED] == {c: Block(TRAINED, "conv5", c) for c in (INTACT, "frozen")}
-    assert blocks[floors.MEAN_FRAME][INTACT].layer == "pixels" and blocks[floors.UNTRAINED][INTACT].layer == "pooled"
+        part.vectors[FeatureKey("never tampered", "pooled")] = part.vectors[FeatureKey(ENCODER, "pooled")]
+    blocks = group_keys(train, test, "conv5")
+    assert list(blocks) == [ENCODER, floors.UNTRAINED_ENCODER, floors.MEAN_FRAME]
+    assert blocks[ENCODER] == {c: FeatureKey(ENCODER, "conv5", c) for c in (INTACT, "frozen")}
+    assert (
+        blocks[floors.MEAN_FRAME][INTACT].layer == "pixels"
+        and blocks[floors.UNTRAINED_ENCODER][INTACT].layer == "pooled"
+    )
     rows = evaluate_motion(train, test, MotionProtocol("conv5")).rows
-    assert f"{TRAINED}, shuffled" not in rows and f"{floors.UNTRAINED}, shuffled" in rows
+    assert f"{ENCODER}, shuffled" not in rows and f"{floors.UNTRAINED_ENCODER}, shuffled" in rows
 
 
 def test_without_tampered_features() -> None:
     train, test = (VideoFeatures(videos(part, 8)) for part in ("train", "test"))
     for part in (train, test):
-        part.vectors[Block(TRAINED, "pooled")] = np.ones((8, 2), np.float32)
+        part.vectors[FeatureKey(ENCODER, "pooled")] = np.ones((8, 2), np.float32)
     with pytest.raises(InputError, match="no features of tampered clips"):
         evaluate_motion(train, test)
     with pytest.raises(InputError, match="the test list is empty"):
@@ -172,7 +186,7 @@ def blobs(label: int, number: int, bright: bool, clips: int = 2, frames: int = 9
     return made
 
 
-def direction(clips: np.ndarray, number: int) -> dict[Block, dict[str, np.ndarray]]:
+def direction(clips: np.ndarray, number: int) -> dict[FeatureKey, dict[str, np.ndarray]]:
     """How well each frame is the one before it, moved one of four ways: nothing but motion, and its direction."""
     light = clips.astype(np.float64).sum(axis=-1)
     light -= light.mean(axis=(2, 3), keepdims=True)
@@ -182,12 +196,12 @@ def direction(clips: np.ndarray, number: int) -> dict[Block, dict[str, np.ndarra
         for _, dy, dx in moves
     ]
     found = np.stack(scores, axis=1)
-    return {Block(TRAINED, "pooled"): {"rgb": (found - found.mean(1, keepdims=True)).astype(np.float32)}}
+    return {FeatureKey(ENCODER, "pooled"): {"rgb": (found - found.mean(1, keepdims=True)).astype(np.float32)}}
 
 
-def looked_at(source: Source, part: str, count: int, bright: bool) -> VideoFeatures:
+def looked_at(source: FeatureExtractor, part: str, count: int, bright: bool) -> VideoFeatures:
     found = VideoFeatures(videos(part, count), spans_s=np.zeros((count, 2, 2)))
-    rows: dict[Block, list[np.ndarray]] = {}
+    rows: dict[FeatureKey, list[np.ndarray]] = {}
     for n in range(count):
         clips = blobs(n % CLASSES, n // CLASSES + (1000 if part == "test" else 0), bright)
         for block, views in source(clips, n).items():
@@ -197,8 +211,8 @@ def looked_at(source: Source, part: str, count: int, bright: bool) -> VideoFeatu
     return found
 
 
-def motion_of(source: Source, bright: bool) -> dict[str, dict[str, dict[str, float]]]:
-    looks = tampered(source, list(CONDITIONS), lead_in=1)
+def motion_of(source: FeatureExtractor, bright: bool) -> dict[str, dict[str, dict[str, float]]]:
+    looks = build_perturbed_extractor(source, list(PERTURBATIONS), lead_in=1)
     result = evaluate_motion(looked_at(looks, "train", 24, bright), looked_at(looks, "test", 24, bright))
     (found,) = result.extras["reliance"].values()
     return found
@@ -206,7 +220,7 @@ def motion_of(source: Source, bright: bool) -> dict[str, dict[str, dict[str, flo
 
 def test_pixels_of_coloured_grounds_need_no_motion() -> None:
     spec = EncoderSpec("tiny", clip=ClipSpec(num_frames=8, lead_in=1), views=ViewSpec(size=24))
-    found = motion_of(floors.mean_frame(spec), bright=True)
+    found = motion_of(floors.build_mean_frame_extractor(spec), bright=True)
     assert found["motion"]["R@1"]["share"] == pytest.approx(0, abs=10)
     assert found["order"]["R@1"]["share"] == 0 and found["order"]["probe"]["share"] == 0  # a mean has no order
 
@@ -221,30 +235,35 @@ def test_a_sense_of_direction_is_nothing_but_motion() -> None:
 def test_tampered_sources_call_the_source_on_what_conditions_make() -> None:
     seen: list[tuple[np.ndarray, int]] = []
 
-    def source(clips: np.ndarray, number: int) -> dict[Block, dict[str, np.ndarray]]:
+    def source(clips: np.ndarray, number: int) -> dict[FeatureKey, dict[str, np.ndarray]]:
         seen.append((clips, number))
-        return {Block("a", "x"): {"rgb": clips[:, 0, 0, 0, :]}, Block("a", "y"): {"rgb": clips[:, 0, 0, 0, :]}}
+        return {
+            FeatureKey("a", "x"): {"rgb": clips[:, 0, 0, 0, :]},
+            FeatureKey("a", "y"): {"rgb": clips[:, 0, 0, 0, :]},
+        }
 
     clips = blobs(0, 0, False)
-    found = tampered(source, ["frozen", "residual"], 1)(clips, 7)
-    assert list(found) == [Block("a", layer, c) for c in (INTACT, "frozen", "residual") for layer in ("x", "y")]
+    found = build_perturbed_extractor(source, ["frozen", "residual"], 1)(clips, 7)
+    assert list(found) == [FeatureKey("a", layer, c) for c in (INTACT, "frozen", "residual") for layer in ("x", "y")]
     assert [number for _, number in seen] == [7, 7, 7]
     np.testing.assert_array_equal(seen[0][0], clips)
-    np.testing.assert_array_equal(seen[1][0], CONDITIONS["frozen"](clips, 1, 0, 0))
-    np.testing.assert_array_equal(seen[2][0], CONDITIONS["residual"](clips, 1, 0, 0))
-    assert list(tampered(source, ["frozen"], 1, intact=False)(clips, 7)) == [
-        Block("a", "x", "frozen"), Block("a", "y", "frozen")
+    np.testing.assert_array_equal(seen[1][0], PERTURBATIONS["frozen"](clips, 1, 0, 0))
+    np.testing.assert_array_equal(seen[2][0], PERTURBATIONS["residual"](clips, 1, 0, 0))
+    assert list(build_perturbed_extractor(source, ["frozen"], 1, with_intact=False)(clips, 7)) == [
+        FeatureKey("a", "x", "frozen"), FeatureKey("a", "y", "frozen")
     ]  # fmt: skip
     with pytest.raises(InputError, match="unknown condition 'frosen'. Did you mean 'frozen'?"):
-        tampered(source, ["frosen"], 1)
+        build_perturbed_extractor(source, ["frosen"], 1)
 
 
 def test_shuffles_belong_to_the_pictures_not_to_the_place_in_a_list() -> None:
-    def source(clips: np.ndarray, number: int) -> dict[Block, dict[str, np.ndarray]]:
-        return {Block("a", "x"): {"rgb": clips.reshape(len(clips), -1)}}
+    def source(clips: np.ndarray, number: int) -> dict[FeatureKey, dict[str, np.ndarray]]:
+        return {FeatureKey("a", "x"): {"rgb": clips.reshape(len(clips), -1)}}
 
     def order(clips: np.ndarray, number: int, seed: int) -> list[int]:
-        made = tampered(source, ["shuffled"], 0, seed)(clips, number)[Block("a", "x", "shuffled")]["rgb"]
+        made = build_perturbed_extractor(source, ["shuffled"], 0, seed)(clips, number)[
+            FeatureKey("a", "x", "shuffled")
+        ]["rgb"]
         return made.reshape(clips.shape)[0, :, 0, 0, 1].tolist()
 
     clips = np.zeros((1, 9, 2, 2, 3), np.uint8)
@@ -260,19 +279,22 @@ def test_shuffles_belong_to_the_pictures_not_to_the_place_in_a_list() -> None:
 
 def test_reliance_by_hand() -> None:
     intact, without = np.array([1, 1, 1, 1, 1, 1, 1, 0.0]), np.array([1, 1, 1, 0, 0, 0, 1, 1.0])
-    found = reliance(intact, without, np.full(8, 0.25))
+    found = compute_reliance(intact, without, np.full(8, 0.25))
     assert found.share == pytest.approx(100 * (7 - 5) / (7 - 2)) and found.why == ""
-    assert reliance(intact, intact, np.full(8, 0.25)) == Reliance(0.0, 0.0, 0.0)
-    for nothing in (reliance(without * 0, without, np.full(8, 0.25)), reliance(intact[:1] * 0, intact[:1], intact[:1])):
+    assert compute_reliance(intact, intact, np.full(8, 0.25)) == Reliance(0.0, 0.0, 0.0)
+    for nothing in (
+        compute_reliance(without * 0, without, np.full(8, 0.25)),
+        compute_reliance(intact[:1] * 0, intact[:1], intact[:1]),
+    ):
         assert nothing.share is None and nothing.low is None and nothing.high is None and nothing.why
 
 
 def test_reliance_is_an_explicit_loop_over_resampled_videos() -> None:
     rng = np.random.default_rng(0)
     intact, without, chance = rng.random(30) < 0.8, rng.random(30) < 0.5, rng.random(30) / 4
-    found = reliance(intact * 1.0, without * 1.0, chance, None, 5, 300)
+    found = compute_reliance(intact * 1.0, without * 1.0, chance, None, 5, 300)
     ratios = []
-    for times in resampled(30, None, 5, 300):
+    for times in sample_counts(30, None, 5, 300):
         rows = np.repeat(np.arange(30), times.astype(int))
         top = sum(float(intact[n]) - float(without[n]) for n in rows)
         ratios.append(top / sum(float(intact[n]) - chance[n] for n in rows))
@@ -287,7 +309,7 @@ def test_paired_intervals_cover_the_truth() -> None:
     for trial in range(trials):
         intact = rng.random(120) < 0.8
         without = intact & (rng.random(120) < 0.6)
-        found = reliance(intact * 1.0, without * 1.0, np.full(120, 0.25), None, trial, 200)
+        found = compute_reliance(intact * 1.0, without * 1.0, np.full(120, 0.25), None, trial, 200)
         assert found.low is not None and found.high is not None
         covered += found.low <= 100 * 0.32 / 0.55 <= found.high
     assert 0.90 < covered / trials < 0.985  # binomial sd 0.015
@@ -295,16 +317,18 @@ def test_paired_intervals_cover_the_truth() -> None:
 
 def test_draws_with_nothing_above_chance_lie_beyond_the_others() -> None:
     draws = np.array([[1.0, 2.0], [3.0, 0.0], [1.0, -2.0], [-1.0, 0.0], [0.0, -1.0], [-1.0, 4.0]])
-    assert ratios_of(draws).tolist() == [0.5, np.inf, np.inf, -np.inf, 0.0, -0.25]
+    assert compute_ratios(draws).tolist() == [0.5, np.inf, np.inf, -np.inf, 0.0, -0.25]
 
 
 def test_chance() -> None:
     train, test = ["a"] * 5 + ["b"] * 3 + ["c"] * 2, ["a", "b", "c", "d"]
-    assert draw_chance(train, test).tolist() == [0.5, 0.3, 0.2, 0.0]
-    assert draw_chance(train, test).mean() * 100 == pytest.approx(floors.chance(test, train, [1])[1])
-    assert probe_chance(train, ["a", "a", "b"]).tolist() == [1.0, 1.0, 0.0]  # always "a" is better than a draw
-    assert probe_chance(train, ["b", "b", "a"]).tolist() == [0.3, 0.3, 0.5]
-    assert probe_chance(["a", "b"], ["a", "b"]).tolist() == [0.5, 0.5]
+    assert compute_draw_chance(train, test).tolist() == [0.5, 0.3, 0.2, 0.0]
+    assert compute_draw_chance(train, test).mean() * 100 == pytest.approx(
+        floors.compute_chance_recall(test, train, [1])[1]
+    )
+    assert compute_probe_chance(train, ["a", "a", "b"]).tolist() == [1.0, 1.0, 0.0]  # always "a" is better than a draw
+    assert compute_probe_chance(train, ["b", "b", "a"]).tolist() == [0.3, 0.3, 0.5]
+    assert compute_probe_chance(["a", "b"], ["a", "b"]).tolist() == [0.5, 0.5]
 
 
 def test_probe_is_multinomial_regression_on_standardised_features() -> None:
@@ -323,7 +347,7 @@ def test_probe_is_multinomial_regression_on_standardised_features() -> None:
     scores = (query - x.mean(0)) / x.std(0) @ best[:, :6].T + best[:, 6]
     expected = [f"c{k}" for k in scores.argmax(1)]
     assert len(set(expected)) == 3
-    assert linear_probe(x.astype(np.float32), labels, 3.0)(query.astype(np.float32)).tolist() == expected
+    assert fit_linear_probe(x.astype(np.float32), labels, 3.0)(query.astype(np.float32)).tolist() == expected
 
 
 def test_probe_of_fewer_videos_than_features_is_the_same_in_their_span() -> None:
@@ -334,22 +358,22 @@ def test_probe_of_fewer_videos_than_features_is_the_same_in_their_span() -> None
     labels = [f"c{n % 3}" for n in range(20)]
     z, asked = ((v - x.mean(0)) / x.std(0) / np.sqrt(50) for v in (x, query))
     model = LogisticRegression(C=10.0, max_iter=1000).fit(z, labels)
-    assert np.mean(linear_probe(x, labels, 10.0)(query) == model.predict(asked)) > 0.99  # up to lbfgs's tolerance
+    assert np.mean(fit_linear_probe(x, labels, 10.0)(query) == model.predict(asked)) > 0.99  # up to lbfgs's tolerance
 
 
 def test_probe_names_the_middle_of_classes_on_a_line() -> None:
     x = np.repeat(np.arange(4.0), 10)[:, None] + np.random.default_rng(0).normal(0, 0.05, (40, 1))
     labels = [f"c{n // 10}" for n in range(40)]
-    assert linear_probe(x, labels, 10.0)(x).tolist() == labels
+    assert fit_linear_probe(x, labels, 10.0)(x).tolist() == labels
 
 
 def test_probe_of_features_that_say_nothing() -> None:
     labels = ["b"] * 3 + ["a"] * 2
-    assert set(linear_probe(np.ones((5, 3), np.float32), labels, 10.0)(np.ones((4, 3), np.float32))) == {"b"}
-    assert linear_probe(np.ones((5, 3), np.float32), ["a"] * 5, 10.0)(np.zeros((2, 3))).tolist() == ["a", "a"]
+    assert set(fit_linear_probe(np.ones((5, 3), np.float32), labels, 10.0)(np.ones((4, 3), np.float32))) == {"b"}
+    assert fit_linear_probe(np.ones((5, 3), np.float32), ["a"] * 5, 10.0)(np.zeros((2, 3))).tolist() == ["a", "a"]
     almost = np.ones((5, 1), np.float32)
     almost[:3] += np.float32(1.2e-7)  # rounding, not a feature
-    assert set(linear_probe(almost, labels, 10.0)(almost)) == {"b"}
+    assert set(fit_linear_probe(almost, labels, 10.0)(almost)) == {"b"}
 
 
 def test_variance_ratio_is_an_explicit_loop() -> None:
@@ -359,7 +383,7 @@ def test_variance_ratio_is_an_explicit_loop() -> None:
     grand = sum(means) / 7
     within = sum(((c - m) ** 2).sum() for video, m in zip(unit, means, strict=True) for c in video) / (7 * 3)
     between = sum(((m - grand) ** 2).sum() for m in means) / 6 - within / 4
-    assert variance_ratio(clips.astype(np.float32)) == pytest.approx(between / within, rel=1e-5)
+    assert compute_variance_ratio(clips.astype(np.float32)) == pytest.approx(between / within, rel=1e-5)
 
 
 @pytest.mark.parametrize("true", [0.0, 0.5, 4.0])
@@ -368,39 +392,39 @@ def test_variance_ratio_finds_known_components(true: float) -> None:
     rng = np.random.default_rng(4)
     mean = np.full(40, 100.0)
     clips = mean + np.sqrt(true) * rng.standard_normal((400, 1, 40)) + rng.standard_normal((400, 3, 40))
-    assert variance_ratio(clips) == pytest.approx(true, abs=0.03 + 0.03 * true)
+    assert compute_variance_ratio(clips) == pytest.approx(true, abs=0.03 + 0.03 * true)
 
 
 def test_variance_ratio_without_clips_or_videos_or_variance() -> None:
     clips = np.random.default_rng(5).standard_normal((3, 2, 4))
-    assert variance_ratio(clips[:1]) is None and variance_ratio(clips[:, :1]) is None
-    assert variance_ratio(np.repeat(clips[:, :1], 2, axis=1)) is None
+    assert compute_variance_ratio(clips[:1]) is None and compute_variance_ratio(clips[:, :1]) is None
+    assert compute_variance_ratio(np.repeat(clips[:, :1], 2, axis=1)) is None
 
 
 def test_variance_ratios_of_views_and_crops() -> None:
     test = features_of("test", 16, 1.0, 1.0, 1)
-    block = Block(TRAINED, "pooled")
+    block = FeatureKey(ENCODER, "pooled")
     found = evaluate_motion(features_of("train", 16, 1.0, 1.0, 0), test).extras["variance_ratio"]
     assert list(found) == ["encoder, pooled"] and list(found["encoder, pooled"]) == ["rgb", "residual", JOINT]
-    assert found["encoder, pooled"][JOINT] == variance_ratio(test.clips[block])
-    assert found["encoder, pooled"]["rgb"] == variance_ratio(test.clips[block][..., :CLASSES])
+    assert found["encoder, pooled"][JOINT] == compute_variance_ratio(test.clip_vectors[block])
+    assert found["encoder, pooled"]["rgb"] == compute_variance_ratio(test.clip_vectors[block][..., :CLASSES])
     shift = np.array([-1.0, 0.0, 1.0], np.float32)[None, None, :, None]  # three crops of each clip, beside each other
-    test.clips[block] = (test.clips[block][:, :, None] + shift).reshape(16, 9, 8)
+    test.clip_vectors[block] = (test.clip_vectors[block][:, :, None] + shift).reshape(16, 9, 8)
     again = evaluate_motion(features_of("train", 16, 1.0, 1.0, 0), test).extras["variance_ratio"]
     assert again["encoder, pooled"][JOINT] == pytest.approx(found["encoder, pooled"][JOINT], rel=1e-4)
 
 
 def test_sentences() -> None:
-    told = sentence("motion", "R@1", (56.0, 31.0, 12.0), Reliance(56.8, 40.2, 75.1))
+    told = compose_reliance_sentence("motion", "R@1", (56.0, 31.0, 12.0), Reliance(56.8, 40.2, 75.1))
     assert told == (
         "Frozen to one frame, R@1 falls from 56.0 to 31.0 (chance 12.0): about 57 % (40 to 75) of what it finds above "
         "chance is lost with motion."
     )
-    unsure = sentence("order", "probe", (56.0, 55.0, 12.0), Reliance(2.3, -4.0, 9.0))
+    unsure = compose_reliance_sentence("order", "probe", (56.0, 55.0, 12.0), Reliance(2.3, -4.0, 9.0))
     assert unsure.startswith("With its frames in random order, probe falls from 56.0 to 55.0") and "no loss" in unsure
-    better = sentence("motion", "R@1", (50.0, 60.0, 12.0), Reliance(-26.0, -40.0, -10.0))
+    better = compose_reliance_sentence("motion", "R@1", (50.0, 60.0, 12.0), Reliance(-26.0, -40.0, -10.0))
     assert "rises from 50.0 to 60.0" in better and "more is found without motion (share -26 %" in better
-    assert "stays at 50.0" in sentence("motion", "R@1", (50.0, 50.0, 12.0), Reliance(0.0, 0.0, 0.0))
-    assert said({}, {TRAINED: {}}, {"encoder, pooled": {"rgb": 1.0, JOINT: 2.345}, "x": {"rgb": None}}) == [
-        "Variance between test videos over variance between clips of one, encoder, pooled: 2.35."
-    ]
+    assert "stays at 50.0" in compose_reliance_sentence("motion", "R@1", (50.0, 50.0, 12.0), Reliance(0.0, 0.0, 0.0))
+    assert compose_sentences(
+        {}, {ENCODER: {}}, {"encoder, pooled": {"rgb": 1.0, JOINT: 2.345}, "x": {"rgb": None}}
+    ) == ["Variance between test videos over variance between clips of one, encoder, pooled: 2.35."]

@@ -15,15 +15,15 @@ from rich.console import Console
 
 from unreel.errors import InputError, NonFiniteError
 from unreel.evaluation import floors, lists
-from unreel.evaluation.features import Block, Source, video_features
-from unreel.evaluation.ranking import Sides, average_precisions, first_correct, nearest
+from unreel.evaluation.features import FeatureExtractor, FeatureKey, extract_features
+from unreel.evaluation.ranking import QueryGallery, compute_average_precisions, find_nearest, rank_first_correct
 from unreel.evaluation.result import Result
-from unreel.evaluation.retrieval import RetrievalProtocol, protocol_named
+from unreel.evaluation.retrieval import RetrievalProtocol, build_retrieval_protocol
 from unreel.models.encoder import Encoder, EncoderSpec, encode
 from unreel.types import Instance
 from unreel.video import dataset
 from unreel.video.clips import ClipSpec
-from unreel.video.file import write
+from unreel.video.file import write_video
 from unreel.views.recipe import ViewSpec
 
 KS = (1, 2, 5, 20, 50)
@@ -70,7 +70,7 @@ def test_ties_do_not_depend_on_where_a_video_stands() -> None:
     gallery = np.repeat(one[None], 1031, axis=0)
     labels = ["right" if n == 700 else "wrong" for n in range(1031)]
     query = rng.standard_normal((5, 777)).astype(np.float32)
-    assert first_correct(Sides(query, gallery), ["right"] * 5, labels).tolist() == [700] * 5
+    assert rank_first_correct(QueryGallery(query, gallery), ["right"] * 5, labels).tolist() == [700] * 5
 
 
 def test_collapsed_features_are_not_rewarded() -> None:
@@ -82,7 +82,7 @@ def test_collapsed_features_are_not_rewarded() -> None:
 def test_nearest_agrees_with_sorting() -> None:
     rng = np.random.default_rng(1)
     query, gallery = rng.standard_normal((300, 5)).astype(np.float32), rng.standard_normal((40, 5)).astype(np.float32)
-    order, score = nearest(Sides(query, gallery), 5)
+    order, score = find_nearest(QueryGallery(query, gallery), 5)
     q, g = query.astype(np.float64), gallery.astype(np.float64)
     full = q @ g.T / np.linalg.norm(q, axis=1)[:, None] / np.linalg.norm(g, axis=1)
     np.testing.assert_array_equal(order, np.argsort(-full, axis=1)[:, :5])
@@ -98,7 +98,7 @@ def test_average_precision_agrees_with_a_double_loop_and_with_scikit_learn(ties:
     if ties:
         query, gallery = np.eye(5)[rng.integers(0, 3, 9)], np.eye(5)[rng.integers(0, 3, 30)]
     labels = [*labelled(rng, 8, 4), "only here"], labelled(rng, 30, 4)
-    got = average_precisions(Sides(query, gallery), *labels)
+    got = compute_average_precisions(QueryGallery(query, gallery), *labels)
     assert got[-1] == 0.0
     for q in range(8):
         cosine = gallery @ query[q] / np.linalg.norm(query[q]) / np.linalg.norm(gallery, axis=1)
@@ -115,7 +115,7 @@ def test_random_features_are_near_chance() -> None:
     rng = np.random.default_rng(2)
     labels = labelled(rng, 1500, 10), labelled(rng, 600, 10)
     got = recall_at_k(rng.standard_normal((1500, 64)), rng.standard_normal((600, 64)), *labels, [1, 5, 20])
-    expected = floors.chance(*labels, [1, 5, 20])
+    expected = floors.compute_chance_recall(*labels, [1, 5, 20])
     for k, value in expected.items():
         assert abs(got[k] - value) < 4, (k, got, expected)  # binomial sd at most 1.3
 
@@ -129,7 +129,7 @@ def test_chance_agrees_with_simulated_rankings() -> None:
         ranking = rng.permutation(np.array(gallery_labels))
         for k in (1, 5, 20):
             hits[k] += sum(label in ranking[:k] for label in query_labels)
-    chance = floors.chance(query_labels, gallery_labels, [1, 5, 20, 50])
+    chance = floors.compute_chance_recall(query_labels, gallery_labels, [1, 5, 20, 50])
     for k in (1, 5, 20):
         assert abs(chance[k] - 100 * hits[k] / 3000 / len(query_labels)) < 1
     assert chance[1] == pytest.approx(100 * (5 * 1 / 20 + 3 * 4 / 20 + 15 / 20) / 11)
@@ -140,9 +140,9 @@ def test_empty_lists_are_refused() -> None:
     with pytest.raises(InputError, match="0 and 3"):
         recall_at_k(np.ones((0, 2)), np.ones((3, 2)), [], ["a"] * 3, [1])
     with pytest.raises(InputError, match="test list is empty"):
-        lists.check_lists([Instance("a", 0, 0, 1, "x")], [])
+        lists.check_train_test([Instance("a", 0, 0, 1, "x")], [])
     with pytest.raises(InputError, match=r"no class.*b\.mp4"):
-        lists.check_lists([Instance("a", 0, 0, 1, "x")], [Instance("b.mp4", 0, 0, 1)])
+        lists.check_train_test([Instance("a", 0, 0, 1, "x")], [Instance("b.mp4", 0, 0, 1)])
 
 
 def test_bad_protocols_are_refused() -> None:
@@ -160,7 +160,7 @@ def scene(path: Path, kind: str, seed: int) -> Instance:
     for t in range(24):
         y, x = (row, column + t) if kind == "across" else ((row + t) % 24, column)
         frames[t, y : y + 8, x : x + 8] = 230
-    write(path, frames, fps=12)
+    write_video(path, frames, fps=12)
     return Instance(str(path), seed, 0.0, float("inf"), kind)
 
 
@@ -181,13 +181,13 @@ def test_every_video_counts_and_is_decoded_once(
     videos: Lists, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: Counter[str] = Counter()
-    read = dataset.read
+    read = dataset.read_frames
 
     def counted(path: str, *args: object) -> np.ndarray:
         reads[path] += 1
         return read(path, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(dataset, "read", counted)
+    monkeypatch.setattr(dataset, "read_frames", counted)
     steps: list[tuple[int, int]] = []
     result = retrieve(encoder, *videos, PROTOCOL, progress=lambda done, total: steps.append((done, total)))
     assert result.protocol["queries"] == 5 and result.protocol["gallery"] == 8
@@ -211,8 +211,8 @@ def test_rows_are_the_mean_over_clips_of_raw_features(videos: Lists, encoder: En
     manual: dict[str, list[list[np.ndarray]]] = {"rgb": [[], []], "residual": [[], []], "joint": [[], []]}
     for part, instances in enumerate(videos):
         for item in encode(encoder, instances, num_clips=3, layer="conv5"):
-            both = np.concatenate([item.views["rgb"], item.views["residual"]], axis=1)  # raw, before averaging
-            for name, clips in {**item.views, "joint": both}.items():
+            both = np.concatenate([item.features["rgb"], item.features["residual"]], axis=1)  # raw, before averaging
+            for name, clips in {**item.features, "joint": both}.items():
                 manual[name][part].append(np.mean(clips, axis=0))
     labels = [i.label for i in videos[1]], [i.label for i in videos[0]]
     for name, (gallery, query) in manual.items():
@@ -221,7 +221,7 @@ def test_rows_are_the_mean_over_clips_of_raw_features(videos: Lists, encoder: En
             assert result.rows[name][f"R@{k}"] == pytest.approx(
                 slow_recall(np.stack(query), np.stack(gallery), *labels, k)
             )
-    order, score = nearest(Sides(np.stack(manual["joint"][1]), np.stack(manual["joint"][0])), 5)
+    order, score = find_nearest(QueryGallery(np.stack(manual["joint"][1]), np.stack(manual["joint"][0])), 5)
     for n, shown in enumerate(result.extras["neighbours"]):
         assert shown["path"] == videos[1][n].path
         assert [h["path"] for h in shown["hits"]] == [videos[0][g].path for g in order[n]]
@@ -232,8 +232,10 @@ def test_pixel_floors_agree_with_arithmetic(videos: Lists, encoder: Encoder) -> 
     """A flat picture keeps its value, and a flicker of 30 grey levels has a mean difference of 30."""
     clips = np.full((2, 9, 36, 48, 3), 100, np.uint8)
     clips[1, 1::2] = 130
-    mean = floors.mean_frame(encoder.spec)(clips, 0)[Block(floors.MEAN_FRAME, "pixels")]["pixels"]
-    moved = floors.frame_difference(encoder.spec)(clips, 0)[Block(floors.DIFFERENCE, "pixels")]["pixels"]
+    mean = floors.build_mean_frame_extractor(encoder.spec)(clips, 0)[FeatureKey(floors.MEAN_FRAME, "pixels")]["pixels"]
+    moved = floors.build_difference_extractor(encoder.spec)(clips, 0)[FeatureKey(floors.FRAME_DIFFERENCE, "pixels")][
+        "pixels"
+    ]
     assert mean.shape == moved.shape == (2, 32 * 32 * 3)
     np.testing.assert_allclose(mean[0], 100 / 255, atol=1e-6)
     np.testing.assert_allclose(mean[1], 115 / 255, atol=1e-6)  # without the frame of the lead-in
@@ -245,7 +247,7 @@ def test_the_untrained_floor_is_seeded_and_leaves_the_seed_alone(encoder: Encode
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    one, two = floors.untrained_encoder(encoder), floors.untrained_encoder(encoder)
+    one, two = floors.build_untrained_encoder(encoder), floors.build_untrained_encoder(encoder)
     assert torch.equal(torch.rand(3), expected)
     first, second = one.backbone.state_dict(), two.backbone.state_dict()
     assert all(torch.equal(first[n], second[n]) for n in first)
@@ -260,14 +262,15 @@ def test_a_query_in_the_gallery_is_refused(videos: Lists, encoder: Encoder, tmp_
     copy = tmp_path / "copy.mp4"
     shutil.copy(train[3].path, copy)
     twins = [*test, Instance(str(copy), 99, 0, 1, "down")]
-    lists.check_lists(train, twins)  # a copy elsewhere is no reason to refuse a data set, but it is said
+    lists.check_train_test(train, twins)  # a copy elsewhere is no reason to refuse a data set, but it is said
     assert any(
-        "content of a training video" in said and "copy.mp4" in said for said in lists.cautions(twins, train, [1])
+        "content of a training video" in said and "copy.mp4" in said
+        for said in lists.collect_warnings(twins, train, [1])
     )
     link = tmp_path / "link.mp4"
     link.symlink_to(train[4].path)
     with pytest.raises(InputError, match="find itself"):
-        lists.check_lists(train, [Instance(str(link), 99, 0, 1, "down")])
+        lists.check_train_test(train, [Instance(str(link), 99, 0, 1, "down")])
 
 
 def test_unreadable_files_and_lonely_classes_are_said(videos: Lists, encoder: Encoder, tmp_path: Path) -> None:
@@ -284,14 +287,14 @@ def test_unreadable_files_and_lonely_classes_are_said(videos: Lists, encoder: En
         retrieve(encoder, train, [Instance(str(broken), 51, 0, 1, "down")], PROTOCOL)
 
 
-def constant(value: float) -> Source:
-    return lambda frames, number: {Block("bad", "pooled"): {"x": np.full((len(frames), 4), value)}}
+def constant(value: float) -> FeatureExtractor:
+    return lambda frames, number: {FeatureKey("bad", "pooled"): {"x": np.full((len(frames), 4), value)}}
 
 
 def test_nan_features_are_refused(videos: Lists, encoder: Encoder) -> None:
     """No comparison with NaN is true, so a broken encoder would rank its own class first."""
     with pytest.raises(NonFiniteError, match=r"00\.mp4"):
-        video_features(videos[0], encoder.spec, [constant(np.nan)], 2)
+        extract_features(videos[0], encoder.spec, [constant(np.nan)], 2)
 
 
 def test_result_travels_as_json_and_as_a_table(videos: Lists, encoder: Encoder) -> None:
@@ -301,7 +304,7 @@ def test_result_travels_as_json_and_as_a_table(videos: Lists, encoder: Encoder) 
     assert data["protocol"]["distance"] == "cosine" and data["protocol"]["layer"] == "conv5"
     console = Console(width=140, file=io.StringIO())
     with console.capture() as printed:
-        console.print(result.table())
+        console.print(result.to_table())
     assert "untrained encoder" in printed.get() and "5 queries against 8 gallery" in printed.get()
 
 
@@ -309,12 +312,12 @@ def test_the_protocols_of_the_literature_differ_in_layer_and_centring(videos: Li
     """GAP features centred by the gallery's own mean, by hand; the released way is said to look at the test set."""
     train, test = videos
     made = [
-        np.stack([np.concatenate(list(item.views.values()), 1).mean(0) for item in encode(encoder, part, 3)])
+        np.stack([np.concatenate(list(item.features.values()), 1).mean(0) for item in encode(encoder, part, 3)])
         for part in videos
     ]
     labels = [i.label for i in test], [i.label for i in train]
     for centring in ("none", "gallery", "own"):
-        protocol = protocol_named("dualvar", centring=centring, num_clips=3, ks=(1, 2, 5))
+        protocol = build_retrieval_protocol("dualvar", centring=centring, num_clips=3, ks=(1, 2, 5))
         result = retrieve(encoder, train, test, protocol, floors=False)
         gallery, query = made[0].astype(np.float64), made[1].astype(np.float64)
         mean = {"none": (0, 0), "gallery": (gallery.mean(0),) * 2, "own": (gallery.mean(0), query.mean(0))}[centring]
@@ -324,7 +327,7 @@ def test_the_protocols_of_the_literature_differ_in_layer_and_centring(videos: Li
         assert any("each answer then depends on" in w for w in result.warnings) == (centring == "own")
         assert "layer pooled" in result.caption and result.protocol["centring"] == centring
     with pytest.raises(InputError, match="dualvar, iic"):
-        protocol_named("vcop")
+        build_retrieval_protocol("vcop")
 
 
 def test_clips_can_ask_by_themselves(videos: Lists, encoder: Encoder) -> None:
@@ -334,7 +337,7 @@ def test_clips_can_ask_by_themselves(videos: Lists, encoder: Encoder) -> None:
     assert set(result.floors) == set(result.rows) - {"rgb", "residual", "joint"} and len(result.floors) == 5
     made = []
     for part in videos:
-        clips = [np.concatenate(list(item.views.values()), 1) for item in encode(encoder, part, 3)]
+        clips = [np.concatenate(list(item.features.values()), 1) for item in encode(encoder, part, 3)]
         made.append((np.concatenate(clips), [i.label for i in part for _ in range(3)]))
     (gallery, gallery_labels), (query, query_labels) = made
     for k in protocol.ks:
@@ -345,13 +348,13 @@ def test_clips_can_ask_by_themselves(videos: Lists, encoder: Encoder) -> None:
 
 def test_three_crops_stand_beside_each_other(videos: Lists, encoder: Encoder) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (2, 9, *encoder.spec.views.resize_hw, 3), dtype=np.uint8)
-    one = encoder.layers(torch.from_numpy(frames), ("pooled",))["pooled"]["rgb"]
-    three = encoder.layers(torch.from_numpy(frames), ("pooled",), 3)["pooled"]["rgb"]
+    one = encoder.extract_layers(torch.from_numpy(frames), ("pooled",))["pooled"]["rgb"]
+    three = encoder.extract_layers(torch.from_numpy(frames), ("pooled",), 3)["pooled"]["rgb"]
     assert len(three) == 6
     torch.testing.assert_close(three[1::3], one)  # the middle one is the centre
-    left = encoder.layers(torch.from_numpy(np.ascontiguousarray(frames[:, :, :, :32])), ("pooled",))
+    left = encoder.extract_layers(torch.from_numpy(np.ascontiguousarray(frames[:, :, :, :32])), ("pooled",))
     torch.testing.assert_close(three[0::3], left["pooled"]["rgb"])
-    right = encoder.layers(torch.from_numpy(np.ascontiguousarray(frames[:, :, :, -32:])), ("pooled",))
+    right = encoder.extract_layers(torch.from_numpy(np.ascontiguousarray(frames[:, :, :, -32:])), ("pooled",))
     torch.testing.assert_close(three[2::3], right["pooled"]["rgb"])
     result = retrieve(encoder, *videos, RetrievalProtocol(num_clips=2, num_crops=3, ks=(1,), unit="clip"))
     assert "3 crops" in result.caption and "left, centre and right" in result.protocol["crop"]

@@ -17,16 +17,16 @@ import unreel
 from unreel.api import evaluating, evaluating_all
 from unreel.errors import InputError
 from unreel.evaluation import suite
-from unreel.evaluation.features import TRAINED, Block, video_features
-from unreel.evaluation.retrieval import RetrievalProtocol, compared
+from unreel.evaluation.features import ENCODER, FeatureKey, extract_features
+from unreel.evaluation.retrieval import RetrievalProtocol, build_query_gallery
 from unreel.models.encoder import Encoder, EncoderSpec
 from unreel.types import Instance
 from unreel.video import dataset
 from unreel.video.clips import ClipSpec
 from unreel.views.recipe import ViewSpec
-from unreel.views.tamper import CONDITIONS
+from unreel.views.tamper import PERTURBATIONS
 
-LOOKING = suite.Looking(num_clips=2)
+LOOKING = suite.ExtractionOptions(num_clips=2)
 
 
 @pytest.fixture(scope="module")
@@ -36,26 +36,26 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def both(motion_set: Path) -> evaluating.Sides:
-    return evaluating.sides(motion_set)
+def both(motion_set: Path) -> evaluating.LabelledVideos:
+    return evaluating.load_labelled_videos(motion_set)
 
 
 @pytest.fixture(scope="module")
-def evaluated(encoder: Encoder, both: evaluating.Sides) -> suite.Evaluated:
-    return suite.evaluate(encoder, both.train, both.test, suite.standard(LOOKING), LOOKING)
+def evaluated(encoder: Encoder, both: evaluating.LabelledVideos) -> suite.SuiteResult:
+    return suite.run_evaluations(encoder, both.train, both.test, suite.build_standard_suite(LOOKING), LOOKING)
 
 
 def test_everything_decodes_once_and_calls_the_network_once_for_each_kind_of_clip(
-    encoder: Encoder, both: evaluating.Sides, monkeypatch: pytest.MonkeyPatch
+    encoder: Encoder, both: evaluating.LabelledVideos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: Counter[str] = Counter()
-    read = dataset.read
+    read = dataset.read_frames
 
     def counted(path: str, *args: object) -> np.ndarray:
         reads[path] += 1
         return read(path, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(dataset, "read", counted)
+    monkeypatch.setattr(dataset, "read_frames", counted)
     calls = 0
 
     def note(*_: object) -> None:
@@ -63,27 +63,27 @@ def test_everything_decodes_once_and_calls_the_network_once_for_each_kind_of_cli
         calls += 1
 
     hook = encoder.backbone.register_forward_hook(note)
-    suite.evaluate(encoder, both.train, both.test, suite.standard(LOOKING), LOOKING)
+    suite.run_evaluations(encoder, both.train, both.test, suite.build_standard_suite(LOOKING), LOOKING)
     hook.remove()
     videos = [*both.train, *both.test]
     assert reads == {i.path: 1 for i in videos}
-    assert calls == len(videos) * len(encoder.spec.views.names) * (1 + len(CONDITIONS))
+    assert calls == len(videos) * len(encoder.spec.views.names) * (1 + len(PERTURBATIONS))
 
 
 def test_the_suite_says_what_each_evaluation_says_alone(
-    encoder: Encoder, both: evaluating.Sides, evaluated: suite.Evaluated
+    encoder: Encoder, both: evaluating.LabelledVideos, evaluated: suite.SuiteResult
 ) -> None:
     alone = retrieve(encoder, both.train, both.test, RetrievalProtocol(num_clips=2))
     assert evaluated.results["retrieval"].rows == alone.rows
     assert evaluated.results["retrieval"].intervals == alone.intervals
-    for name, evaluation in suite.standard(LOOKING).items():
-        own = suite.evaluate(encoder, both.train, both.test, {name: evaluation}, LOOKING).results[name]
+    for name, evaluation in suite.build_standard_suite(LOOKING).items():
+        own = suite.run_evaluations(encoder, both.train, both.test, {name: evaluation}, LOOKING).results[name]
         assert own.rows == evaluated.results[name].rows, name
 
 
-def test_results_travel_as_json_and_name_their_protocol(evaluated: suite.Evaluated) -> None:
-    assert list(evaluated.results) == list(suite.standard(LOOKING))
-    assert set(evaluated.seconds) == {"features", *suite.standard(LOOKING)}
+def test_results_travel_as_json_and_name_their_protocol(evaluated: suite.SuiteResult) -> None:
+    assert list(evaluated.results) == list(suite.build_standard_suite(LOOKING))
+    assert set(evaluated.seconds) == {"features", *suite.build_standard_suite(LOOKING)}
     for name, result in evaluated.results.items():
         data = json.loads(json.dumps(result.to_json(), allow_nan=False))
         assert data["rows"] == result.rows and result.caption, name
@@ -93,45 +93,50 @@ def test_results_travel_as_json_and_name_their_protocol(evaluated: suite.Evaluat
             assert floor in said, (name, floor)
 
 
-def test_single_clips_are_kept_where_they_are_needed_and_nowhere_else(evaluated: suite.Evaluated) -> None:
-    assert set(evaluated.train.clips) == {Block(TRAINED, "pooled"), Block("untrained encoder", "pooled")}
-    clips = evaluated.train.clips[Block(TRAINED, "pooled")]
-    assert clips.shape[:2] == (len(evaluated.train.instances), 2)
-    np.testing.assert_allclose(clips.mean(axis=1), evaluated.train.vectors[Block(TRAINED, "pooled")], atol=1e-6)
-    tampered = [b for b in evaluated.train.vectors if b.condition != "intact"]
+def test_single_clips_are_kept_where_they_are_needed_and_nowhere_else(evaluated: suite.SuiteResult) -> None:
+    assert set(evaluated.train_features.clip_vectors) == {
+        FeatureKey(ENCODER, "pooled"),
+        FeatureKey("untrained encoder", "pooled"),
+    }
+    clips = evaluated.train_features.clip_vectors[FeatureKey(ENCODER, "pooled")]
+    assert clips.shape[:2] == (len(evaluated.train_features.instances), 2)
+    np.testing.assert_allclose(
+        clips.mean(axis=1), evaluated.train_features.vectors[FeatureKey(ENCODER, "pooled")], atol=1e-6
+    )
+    tampered = [b for b in evaluated.train_features.vectors if b.condition != "intact"]
     assert tampered and {b.layer for b in tampered} == {"pooled", "pixels"}
 
 
-def test_features_stand_once_in_memory(encoder: Encoder, both: evaluating.Sides) -> None:
+def test_features_stand_once_in_memory(encoder: Encoder, both: evaluating.LabelledVideos) -> None:
     """The peak of a pass is one array of N rows for each block, and little beside it; centring adds no copy."""
     wide = 200_000
 
-    def source(frames: np.ndarray, number: int) -> dict[Block, dict[str, np.ndarray]]:
-        return {Block(TRAINED, "conv5"): {"rgb": np.full((1, wide), number + 1.0, np.float32)}}
+    def source(frames: np.ndarray, number: int) -> dict[FeatureKey, dict[str, np.ndarray]]:
+        return {FeatureKey(ENCODER, "conv5"): {"rgb": np.full((1, wide), number + 1.0, np.float32)}}
 
     array_bytes = 4 * wide * len(both.train)
     tracemalloc.start()
-    found = video_features(both.train, encoder.spec, [source], 1)
+    found = extract_features(both.train, encoder.spec, [source], 1)
     _, peak = tracemalloc.get_traced_memory()
     assert array_bytes <= peak < 1.5 * array_bytes
     protocol = RetrievalProtocol(centring="gallery", ks=(1,))
     tracemalloc.reset_peak()
     before, _ = tracemalloc.get_traced_memory()
-    compared(found, found, Block(TRAINED, "conv5"), slice(None), protocol)
+    build_query_gallery(found, found, FeatureKey(ENCODER, "conv5"), slice(None), protocol)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak - before < 0.25 * array_bytes
 
 
 def test_a_file_that_cannot_be_read_is_left_out_and_said(
-    encoder: Encoder, both: evaluating.Sides, tmp_path: Path
+    encoder: Encoder, both: evaluating.LabelledVideos, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video at all")
     train = [Instance(str(broken), 999, 0.0, 1.0, both.train[0].label), *both.train]
-    asked = {n: suite.standard(LOOKING)[n] for n in ("retrieval", "knn")}
-    done = suite.evaluate(encoder, train, both.test, asked, LOOKING)
-    whole = suite.evaluate(encoder, both.train, both.test, asked, LOOKING)
+    asked = {n: suite.build_standard_suite(LOOKING)[n] for n in ("retrieval", "knn")}
+    done = suite.run_evaluations(encoder, train, both.test, asked, LOOKING)
+    whole = suite.run_evaluations(encoder, both.train, both.test, asked, LOOKING)
     for name in asked:
         assert [f["path"] for f in done.results[name].protocol["left_out"]] == [str(broken)]
         assert done.results[name].rows == whole.results[name].rows
@@ -139,28 +144,30 @@ def test_a_file_that_cannot_be_read_is_left_out_and_said(
 
 def test_odd_wishes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 or 3 crops"):
-        suite.Looking(num_crops=2)
+        suite.ExtractionOptions(num_crops=2)
     with pytest.raises(InputError, match="num_clips=0"):
-        suite.Looking(num_clips=0)
+        suite.ExtractionOptions(num_clips=0)
 
 
-def test_contamination_is_said_for_each_side(small_run: Path, motion_set: Path, both: evaluating.Sides) -> None:
-    said = evaluating.contamination(small_run, both)
+def test_contamination_is_said_for_each_side(
+    small_run: Path, motion_set: Path, both: evaluating.LabelledVideos
+) -> None:
+    said = evaluating.describe_contamination(small_run, both)
     assert any(f"{len(both.train)} of {len(both.train)} training videos" in s for s in said)
     assert not any("test videos were" in s for s in said)
     swapped = dataclasses.replace(both, train=both.test, test=both.train)
-    assert any("test videos were in pre-training" in s for s in evaluating.contamination(small_run, swapped))
+    assert any("test videos were in pre-training" in s for s in evaluating.describe_contamination(small_run, swapped))
 
 
 def test_contamination_is_known_from_a_checkpoint_and_doubted_without_a_run(
-    small_run: Path, both: evaluating.Sides, tmp_path: Path
+    small_run: Path, both: evaluating.LabelledVideos, tmp_path: Path
 ) -> None:
-    checkpoint = evaluating.checkpoint_folder(small_run)
-    assert evaluating.contamination(checkpoint, both) == evaluating.contamination(small_run, both)
-    assert evaluating_all.seed_of(checkpoint) == evaluating_all.seed_of(small_run) is not None
+    checkpoint = evaluating.find_checkpoint(small_run)
+    assert evaluating.describe_contamination(checkpoint, both) == evaluating.describe_contamination(small_run, both)
+    assert evaluating_all.read_training_seed(checkpoint) == evaluating_all.read_training_seed(small_run) is not None
     shutil.copytree(checkpoint, tmp_path / "bare")
-    assert "not known" in evaluating.contamination(tmp_path / "bare", both)[0]
-    assert evaluating_all.seed_of(tmp_path / "bare") is None
+    assert "not known" in evaluating.describe_contamination(tmp_path / "bare", both)[0]
+    assert evaluating_all.read_training_seed(tmp_path / "bare") is None
 
 
 def test_a_result_of_another_protocol_is_kept_beside(small_run: Path, motion_set: Path) -> None:
@@ -182,13 +189,13 @@ def test_few_labels_by_share_can_be_finetuned(small_run: Path, motion_set: Path)
     refused("evaluate", "few-labels", small_run, motion_set, "--finetune", "--num-crops", 3, says=("--num-crops",))
 
 
-def test_the_data_hash_knows_contents_labels_and_sides(both: evaluating.Sides) -> None:
-    first = evaluating_all.data_hash(both)
-    assert first == evaluating_all.data_hash(both)
+def test_the_data_hash_knows_contents_labels_and_sides(both: evaluating.LabelledVideos) -> None:
+    first = evaluating_all.hash_videos(both)
+    assert first == evaluating_all.hash_videos(both)
     relabelled = [dataclasses.replace(both.train[0], label="other"), *both.train[1:]]
-    assert evaluating_all.data_hash(dataclasses.replace(both, train=relabelled)) != first
+    assert evaluating_all.hash_videos(dataclasses.replace(both, train=relabelled)) != first
     moved = dataclasses.replace(both, train=both.train[1:], test=[*both.test, both.train[0]])
-    assert evaluating_all.data_hash(moved) != first
+    assert evaluating_all.hash_videos(moved) != first
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +208,7 @@ def eval_folder(small_run: Path, motion_set: Path, tmp_path_factory: pytest.Temp
 
 def test_evaluate_all_writes_one_json_and_one_page(eval_folder: Path, small_run: Path, motion_set: Path) -> None:
     data = json.loads((eval_folder / "results.json").read_text())
-    assert set(data["results"]) == set(suite.standard(LOOKING))
+    assert set(data["results"]) == set(suite.build_standard_suite(LOOKING))
     assert data["data"]["hash"] and data["versions"]["torch"] and data["contamination"] and data["seconds"]["features"]
     assert (eval_folder / "report.html").stat().st_size > 10_000
     refused("evaluate", "all", small_run, motion_set, "--out", eval_folder, says=("exists already",))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from unreel.losses import memory_bank
-from unreel.losses.contrast import nce_log_constant, nce_loss, softmax_loss
+from unreel.losses.contrast import estimate_nce_log_z, infonce_loss, nce_loss
 from unreel.losses.memory_bank import MemoryBank
 
 TAU = 0.07
@@ -53,7 +53,7 @@ def explicit_nce(scores_BK: torch.Tensor, temperature: float, z: float, num_rows
 @pytest.mark.parametrize("temperature", [0.07, 1.0])
 def test_softmax_against_a_double_loop(hide: bool, temperature: float) -> None:
     s = masked(scores(4, 9)) if hide else scores(4, 9)
-    assert softmax_loss(s, temperature).item() == pytest.approx(explicit_softmax(s, temperature), rel=1e-12)
+    assert infonce_loss(s, temperature).item() == pytest.approx(explicit_softmax(s, temperature), rel=1e-12)
 
 
 @pytest.mark.parametrize("hide", [False, True])
@@ -67,28 +67,28 @@ def test_nce_against_a_double_loop(hide: bool, temperature: float) -> None:
 def test_nce_constant_is_the_mean_exponential_times_the_rows() -> None:
     s = masked(scores(4, 9))
     kept = [math.exp(v / TAU) for row in s.tolist() for v in row if v != -math.inf]
-    assert nce_log_constant(s.float(), TAU, 500).exp().item() == pytest.approx(sum(kept) / len(kept) * 500, rel=1e-5)
-    assert nce_log_constant(s, TAU, 500).exp().item() == pytest.approx(sum(kept) / len(kept) * 500, rel=1e-6)
+    assert estimate_nce_log_z(s.float(), TAU, 500).exp().item() == pytest.approx(sum(kept) / len(kept) * 500, rel=1e-5)
+    assert estimate_nce_log_z(s, TAU, 500).exp().item() == pytest.approx(sum(kept) / len(kept) * 500, rel=1e-6)
 
 
 def test_nce_constant_has_no_graph_and_keeps_the_type() -> None:
-    z = nce_log_constant(scores(2, 5).float().requires_grad_(), TAU, 10)
+    z = estimate_nce_log_z(scores(2, 5).float().requires_grad_(), TAU, 10)
     assert z.dtype == torch.float32 and z.shape == () and not z.requires_grad
 
 
 @pytest.mark.parametrize("which", ["softmax", "nce"])
 def test_gradients_are_those_of_finite_differences_and_zero_where_hidden(which: str) -> None:
     s = masked(scores(4, 9))
-    z = nce_log_constant(s, TAU, 50)
+    z = estimate_nce_log_z(s, TAU, 50)
     kept = torch.isfinite(s)
 
     def loss(values: torch.Tensor) -> torch.Tensor:
         full = torch.full_like(s, -math.inf).masked_scatter(kept, values)
-        return softmax_loss(full, TAU) if which == "softmax" else nce_loss(full, TAU, z, 50)
+        return infonce_loss(full, TAU) if which == "softmax" else nce_loss(full, TAU, z, 50)
 
     assert torch.autograd.gradcheck(loss, (s[kept].clone().requires_grad_(),))
     leaf = s.clone().requires_grad_()
-    (softmax_loss(leaf, TAU) if which == "softmax" else nce_loss(leaf, TAU, z, 50)).backward()
+    (infonce_loss(leaf, TAU) if which == "softmax" else nce_loss(leaf, TAU, z, 50)).backward()
     assert leaf.grad is not None and (leaf.grad[~kept] == 0).all() and torch.isfinite(leaf.grad).all()
     assert (leaf.grad[:, 0] < 0).all() and (leaf.grad[:, 1:][kept[:, 1:]] > 0).all()
 
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_finite_differences_and_zero_where_hidden(which: 
 @pytest.mark.parametrize("which", ["softmax", "nce"])
 def test_an_anchor_without_negatives_costs_nothing(which: str) -> None:
     s = torch.tensor([[0.3, -math.inf, -math.inf]], requires_grad=True)
-    loss = softmax_loss(s, TAU) if which == "softmax" else nce_loss(s, TAU, torch.tensor(5.0), 10)
+    loss = infonce_loss(s, TAU) if which == "softmax" else nce_loss(s, TAU, torch.tensor(5.0), 10)
     loss.backward()
     assert loss.item() == 0 and s.grad is not None and torch.isfinite(s.grad).all()
 
@@ -104,8 +104,8 @@ def test_an_anchor_without_negatives_costs_nothing(which: str) -> None:
 def test_scores_of_raw_features_stay_finite() -> None:
     """Unnormalised scores are some 180 times a cosine: exp(30 / 0.07) is no float32."""
     s = torch.tensor([[30.0, -30.0, 25.0], [-30.0, 30.0, 0.0]])
-    assert softmax_loss(s, TAU).item() == pytest.approx(30 / TAU, rel=1e-3)
-    z = nce_log_constant(s, TAU, 10)
+    assert infonce_loss(s, TAU).item() == pytest.approx(30 / TAU, rel=1e-3)
+    z = estimate_nce_log_z(s, TAU, 10)
     assert torch.isfinite(z) and torch.isfinite(nce_loss(s, TAU, z, 10))
 
 
@@ -113,7 +113,7 @@ def test_scores_of_raw_features_stay_finite() -> None:
 def test_zero_features_give_the_chance_level(columns: int, loss: float) -> None:
     bank = MemoryBank(300, 512, seed=0)
     drawn = torch.randint(300, (8, columns), generator=torch.Generator().manual_seed(0))
-    total = sum(softmax_loss(bank.scores(torch.zeros(8, 512), drawn), TAU) for _ in range(2))
+    total = sum(infonce_loss(bank.score_rows(torch.zeros(8, 512), drawn), TAU) for _ in range(2))
     assert float(total) == pytest.approx(2 * math.log(columns), abs=1e-5)
     assert round(float(total), 4) == loss
 
@@ -140,11 +140,11 @@ def test_rows_depend_on_the_seed_and_on_nothing_else() -> None:
 
 @pytest.mark.parametrize("dense", [True, False])
 def test_scores_against_a_double_loop_by_either_path(dense: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_bank, "DENSE_ROWS", 20 if dense else 19)
+    monkeypatch.setattr(memory_bank, "MAX_DENSE_ROWS", 20 if dense else 19)
     bank, anchors = MemoryBank(20, 6, seed=0), torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
     index = torch.randint(20, (3, 11), generator=torch.Generator().manual_seed(2))
     gathered = bank.rows[index]
-    found = bank.scores(anchors, index)
+    found = bank.score_rows(anchors, index)
     for b in range(3):
         for k in range(11):
             row = bank.rows[int(index[b, k])]
@@ -152,13 +152,13 @@ def test_scores_against_a_double_loop_by_either_path(dense: bool, monkeypatch: p
             assert float(found[b, k]) == pytest.approx(explicit, abs=1e-6)
     leaf = anchors.clone().requires_grad_()
     weights = torch.randn(3, 11, generator=torch.Generator().manual_seed(3))
-    (bank.scores(leaf, index) * weights).sum().backward()
+    (bank.score_rows(leaf, index) * weights).sum().backward()
     torch.testing.assert_close(leaf.grad, (gathered * weights[:, :, None]).sum(dim=1))
 
 
 def test_gradient_reaches_the_anchors_only() -> None:
     bank, anchors = MemoryBank(5, 3, seed=0), torch.ones(2, 3, requires_grad=True)
-    bank.scores(anchors, torch.tensor([[0, 1], [2, 2]])).sum().backward()
+    bank.score_rows(anchors, torch.tensor([[0, 1], [2, 2]])).sum().backward()
     assert anchors.grad is not None and anchors.grad.abs().sum() > 0
     assert list(bank.parameters()) == [] and not bank.rows.requires_grad and bank.rows.grad is None
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unreel.errors import InputError
 from unreel.losses.agreement import byol_loss, vicreg_loss
-from unreel.losses.rank import mean_segment, shuffle_rank_loss
+from unreel.losses.rank import average_segments, shuffle_rank_loss
 
 
 def made(*shape: int, seed: int = 0) -> Tensor:
@@ -84,7 +84,7 @@ def test_one_segment_can_not_be_ranked() -> None:
 
 def test_mean_segments_compare_as_the_mean_of_all_pairs_of_segments() -> None:
     q, p = series(3, 4), series(3, 4, seed=1)
-    found = mean_segment(q) @ mean_segment(p).T
+    found = average_segments(q) @ average_segments(p).T
     for i in range(3):
         for j in range(3):
             pairs = [float(q[i, s] @ p[j, t]) for s in range(4) for t in range(4)]

@@ -8,10 +8,10 @@ from processes import run_on
 from torch import Tensor
 
 from unreel.losses.agreement import byol_loss, vicreg_loss
-from unreel.losses.contrast import both_ways, broken_scores, contrast_loss, pair_scores
-from unreel.losses.gather import gather, gather_constant, rank_offset
-from unreel.losses.neighbours import Neighbours
-from unreel.losses.queue import Queue
+from unreel.losses.contrast import infonce_with_intra_negatives, score_intra_negatives, score_pairs, symmetric_infonce
+from unreel.losses.gather import all_gather, all_gather_no_grad, get_rank_offset
+from unreel.losses.neighbours import NegativeMask
+from unreel.losses.queue import KeyQueue
 from unreel.types import Instance
 
 WORLD, ROWS, WIDTH = 2, 6, 5
@@ -25,22 +25,24 @@ def joined_batch() -> dict[str, Tensor]:
 
 
 def pairs(a: Tensor, b: Tensor, broken: Tensor, index_B: Tensor, within: bool) -> Tensor:
-    allowed = Neighbours(INSTANCES, 6).allowed(index_B, gather_constant(index_B))
-    return contrast_loss(pair_scores(a, b, allowed, within), broken_scores(a, broken, allowed), 0.5)
+    allowed = NegativeMask(INSTANCES, 6).build_mask(index_B, all_gather_no_grad(index_B))
+    return infonce_with_intra_negatives(
+        score_pairs(a, b, allowed, within), score_intra_negatives(a, broken, allowed), 0.5
+    )
 
 
 def both(a: Tensor, b: Tensor, broken: Tensor, index_B: Tensor) -> Tensor:
-    allowed = Neighbours(INSTANCES, 6).allowed(index_B, gather_constant(index_B))
-    return both_ways(a, b, broken, allowed, 0.5)[0]
+    allowed = NegativeMask(INSTANCES, 6).build_mask(index_B, all_gather_no_grad(index_B))
+    return symmetric_infonce(a, b, broken, allowed, 0.5)[0]
 
 
 def queued(a: Tensor, b: Tensor, broken: Tensor, index_B: Tensor) -> Tensor:
-    queue, near = Queue(9, WIDTH, seed=0).double(), Neighbours(INSTANCES, 6)
-    queue.push(broken, index_B)
-    first = queue.scores(a, near, index_B)
-    queue.push(b, index_B)
+    queue, near = KeyQueue(9, WIDTH, seed=0).double(), NegativeMask(INSTANCES, 6)
+    queue.enqueue(broken, index_B)
+    first = queue.score_keys(a, near, index_B)
+    queue.enqueue(b, index_B)
     own = (a * b).sum(dim=1, keepdim=True)
-    return contrast_loss(torch.cat([own, first, queue.scores(a, near, index_B)], dim=1), None, 0.5)
+    return infonce_with_intra_negatives(torch.cat([own, first, queue.score_keys(a, near, index_B)], dim=1), None, 0.5)
 
 
 LOSSES = {
@@ -55,7 +57,7 @@ LOSSES = {
 
 def losses_and_gradients(rows: int) -> dict[str, Any]:
     """Every loss of this process's rows, and its gradient with respect to them."""
-    mine = slice(rank_offset(rows), rank_offset(rows) + rows)
+    mine = slice(get_rank_offset(rows), get_rank_offset(rows) + rows)
     out = {}
     for name, loss_of in LOSSES.items():
         leaves = {n: x[mine].clone().requires_grad_() for n, x in joined_batch().items()}
@@ -70,18 +72,18 @@ def losses_and_gradients(rows: int) -> dict[str, Any]:
 def parts() -> dict[str, Any]:
     """What joining and the queue make of this process's rows."""
     rows = ROWS // WORLD
-    mine = slice(rank_offset(rows), rank_offset(rows) + rows)
+    mine = slice(get_rank_offset(rows), get_rank_offset(rows) + rows)
     leaf = joined_batch()["a"][mine].T.contiguous().T.clone().requires_grad_()  # not contiguous in memory
-    queue = Queue(8, WIDTH, seed=0).double()
+    queue = KeyQueue(8, WIDTH, seed=0).double()
     for name in ("a", "b"):
-        queue.push(joined_batch()[name][mine], INDEX_N[mine])
+        queue.enqueue(joined_batch()[name][mine], INDEX_N[mine])
     return {
-        "gather": gather(leaf).detach(),
-        "constant": gather_constant(leaf),
-        "constant has a graph": gather_constant(leaf).requires_grad,
-        "without grad": gather(leaf.detach()),
-        "index": gather_constant(INDEX_N[mine]),
-        "first": rank_offset(rows),
+        "gather": all_gather(leaf).detach(),
+        "constant": all_gather_no_grad(leaf),
+        "constant has a graph": all_gather_no_grad(leaf).requires_grad,
+        "without grad": all_gather(leaf.detach()),
+        "index": all_gather_no_grad(INDEX_N[mine]),
+        "first": get_rank_offset(rows),
         "queue": dict(queue.state_dict()),
     }
 
@@ -115,9 +117,9 @@ def test_rows_come_in_the_order_of_ranks(on_two: list[dict[str, Any]]) -> None:
 
 
 def test_the_queue_is_the_same_on_all_processes_and_on_one(on_two: list[dict[str, Any]]) -> None:
-    queue = Queue(8, WIDTH, seed=0).double()
+    queue = KeyQueue(8, WIDTH, seed=0).double()
     for name in ("a", "b"):
-        queue.push(joined_batch()[name], INDEX_N)
+        queue.enqueue(joined_batch()[name], INDEX_N)
     for found in on_two:
         for name, value in queue.state_dict().items():
             assert torch.equal(found["parts"]["queue"][name], value), name
@@ -125,11 +127,11 @@ def test_the_queue_is_the_same_on_all_processes_and_on_one(on_two: list[dict[str
 
 def test_one_process_needs_no_joining() -> None:
     x = torch.ones(2, 3, requires_grad=True)
-    assert gather(x) is x and rank_offset(7) == 0 and not gather_constant(x).requires_grad
+    assert all_gather(x) is x and get_rank_offset(7) == 0 and not all_gather_no_grad(x).requires_grad
 
 
 def fail_on_the_second() -> int:
-    if rank_offset(1) == 1:
+    if get_rank_offset(1) == 1:
         raise ValueError("on purpose")
     return 0
 

@@ -9,17 +9,17 @@ from torch import Tensor
 
 from unreel.errors import InputError
 from unreel.losses.contrast import (
-    both_ways,
-    broken_scores,
-    contrast_loss,
-    own_first,
-    pair_scores,
-    products,
-    softmax_loss,
-    top1,
+    compute_dot_products,
+    infonce_loss,
+    infonce_with_intra_negatives,
+    positive_first,
+    score_intra_negatives,
+    score_pairs,
+    symmetric_infonce,
+    top1_accuracy,
 )
-from unreel.losses.neighbours import Neighbours
-from unreel.losses.queue import Queue
+from unreel.losses.neighbours import NegativeMask
+from unreel.losses.queue import KeyQueue
 from unreel.types import Instance
 
 # Two recordings; starts in seconds. In recording 0 instances 0, 1 and 2 are 4 s apart from one to the next.
@@ -48,21 +48,21 @@ def may(i: int, j: int, near_s: float) -> bool:
 def test_neighbours_pair_by_pair(near_s: float) -> None:
     index, others = [2, 0, 5], [1, -1, 2, 3, 0, 5, 4]
     expected = [[may(i, j, near_s) for j in others] for i in index]
-    who = Neighbours(INSTANCES, near_s)
-    assert who.allowed(torch.tensor(index), torch.tensor(others)).tolist() == expected
+    who = NegativeMask(INSTANCES, near_s)
+    assert who.build_mask(torch.tensor(index), torch.tensor(others)).tolist() == expected
     rolled = [others[k:] + others[:k] for k in range(3)]
     expected = [[may(i, j, near_s) for j in row] for i, row in zip(index, rolled, strict=True)]
-    assert who.allowed(torch.tensor(index), torch.tensor(rolled)).tolist() == expected
+    assert who.build_mask(torch.tensor(index), torch.tensor(rolled)).tolist() == expected
 
 
 def test_nobody_is_never_hidden_even_from_the_last_instance() -> None:
     """Row -1 of a tensor is its last."""
-    who = Neighbours(INSTANCES, 1000)
-    assert who.allowed(torch.tensor([5, 0]), torch.tensor([-1, -1])).all()
+    who = NegativeMask(INSTANCES, 1000)
+    assert who.build_mask(torch.tensor([5, 0]), torch.tensor([-1, -1])).all()
 
 
 def test_neighbours_leave_nothing_in_a_checkpoint() -> None:
-    who = Neighbours(INSTANCES, 1)
+    who = NegativeMask(INSTANCES, 1)
     assert not who.state_dict() and all(b.dtype != torch.float64 for b in who.buffers())
 
 
@@ -70,7 +70,7 @@ def test_neighbours_leave_nothing_in_a_checkpoint() -> None:
 @pytest.mark.parametrize("within", [True, False])
 def test_pair_scores_against_a_double_loop(within: bool, near_s: float) -> None:
     a, b, index = rows(0), rows(1), torch.tensor([1, 3, 0, 5])
-    found = pair_scores(a, b, Neighbours(INSTANCES, near_s).allowed(index, index), within)
+    found = score_pairs(a, b, NegativeMask(INSTANCES, near_s).build_mask(index, index), within)
     assert found.shape == (4, 7 if within else 4)
     for i in range(4):
         assert float(found[i, 0]) == pytest.approx(dot(a[i], b[i]), rel=1e-12)
@@ -84,13 +84,13 @@ def test_pair_scores_against_a_double_loop(within: bool, near_s: float) -> None:
 
 def test_columns_after_the_partner_go_round_in_a_ring() -> None:
     square = torch.arange(12).view(3, 4)
-    assert own_first(square).tolist() == [[0, 1, 2, 3], [5, 6, 7, 4], [10, 11, 8, 9]]
-    assert own_first(square[:2], 2).tolist() == [[2, 3, 0, 1], [7, 4, 5, 6]]
+    assert positive_first(square).tolist() == [[0, 1, 2, 3], [5, 6, 7, 4], [10, 11, 8, 9]]
+    assert positive_first(square[:2], 2).tolist() == [[2, 3, 0, 1], [7, 4, 5, 6]]
 
 
 def test_the_own_broken_clip_counts_and_those_of_neighbours_do_not() -> None:
     a, broken, index = rows(0), rows(2), torch.tensor([1, 3, 0, 5])
-    found = broken_scores(a, broken, Neighbours(INSTANCES, 4.5).allowed(index, index))
+    found = score_intra_negatives(a, broken, NegativeMask(INSTANCES, 4.5).build_mask(index, index))
     for i in range(4):
         for j in range(4):
             counts = i == j or may(int(index[i]), int(index[j]), 4.5)
@@ -101,7 +101,7 @@ def test_the_own_broken_clip_counts_and_those_of_neighbours_do_not() -> None:
 
 def nt_xent(a: Tensor, b: Tensor, tau: float) -> Tensor:
     """Both directions with nobody left out and no broken clips."""
-    return both_ways(a, b, None, torch.ones(len(a), len(a), dtype=torch.bool), tau)[0]
+    return symmetric_infonce(a, b, None, torch.ones(len(a), len(a), dtype=torch.bool), tau)[0]
 
 
 def explicit_nt_xent(a: Tensor, b: Tensor, tau: float) -> float:
@@ -129,51 +129,51 @@ def test_gradient_of_nt_xent_is_that_of_finite_differences() -> None:
 
 def test_broken_clips_stand_in_a_softmax_of_their_own() -> None:
     scores, broken = rows(3), rows(4)
-    both = contrast_loss(scores, broken, 0.1)
+    both = infonce_with_intra_negatives(scores, broken, 0.1)
     beside = torch.cat([scores[:, :1], broken], dim=1)
-    assert both.item() == pytest.approx((softmax_loss(scores, 0.1) + softmax_loss(beside, 0.1)).item(), rel=1e-12)
-    assert torch.equal(contrast_loss(scores, None, 0.1), softmax_loss(scores, 0.1))
+    assert both.item() == pytest.approx((infonce_loss(scores, 0.1) + infonce_loss(beside, 0.1)).item(), rel=1e-12)
+    assert torch.equal(infonce_with_intra_negatives(scores, None, 0.1), infonce_loss(scores, 0.1))
 
 
 def test_top1_counts_anchors_and_does_not_praise_a_tie() -> None:
     scores = torch.tensor(
         [[0.5, 0.1, 0.2], [0.1, 0.5, 0.2], [0.3, 0.1, -math.inf], [0.9, 0.8, 0.1]], requires_grad=True
     )
-    assert top1(scores).item() == 0.75 and not top1(scores).requires_grad
-    assert top1(torch.ones(3, 5)).item() == 0
-    assert top1(scores, torch.zeros(2, 3)).item() == pytest.approx(3 / 6)
-    assert top1(torch.zeros(2, 1)).item() == 1
+    assert top1_accuracy(scores).item() == 0.75 and not top1_accuracy(scores).requires_grad
+    assert top1_accuracy(torch.ones(3, 5)).item() == 0
+    assert top1_accuracy(scores, torch.zeros(2, 3)).item() == pytest.approx(3 / 6)
+    assert top1_accuracy(torch.zeros(2, 1)).item() == 1
 
 
 def test_scores_keep_full_precision_under_autocast() -> None:
     a, b = rows(0, 4, 64).float(), rows(1, 4, 64).float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert (a @ b.T).dtype == torch.bfloat16 and products(a, b).dtype == torch.float32
-        found = pair_scores(a, b, torch.ones(4, 4, dtype=torch.bool))
-    torch.testing.assert_close(found, pair_scores(a, b, torch.ones(4, 4, dtype=torch.bool)), rtol=0, atol=0)
-    assert products(a.bfloat16(), b.bfloat16()).dtype == torch.float32
-    assert products(a.double(), b.double()).dtype == torch.float64
+        assert (a @ b.T).dtype == torch.bfloat16 and compute_dot_products(a, b).dtype == torch.float32
+        found = score_pairs(a, b, torch.ones(4, 4, dtype=torch.bool))
+    torch.testing.assert_close(found, score_pairs(a, b, torch.ones(4, 4, dtype=torch.bool)), rtol=0, atol=0)
+    assert compute_dot_products(a.bfloat16(), b.bfloat16()).dtype == torch.float32
+    assert compute_dot_products(a.double(), b.double()).dtype == torch.float64
 
 
 def test_the_queue_begins_with_unit_vectors_of_nobody() -> None:
     state = torch.random.get_rng_state()
-    queue = Queue(500, 8, seed=3)
+    queue = KeyQueue(500, 8, seed=3)
     assert torch.equal(state, torch.random.get_rng_state())
     torch.testing.assert_close(queue.rows.norm(dim=1), torch.ones(500))
     assert (queue.rows.mean(dim=0).abs() < 0.1).all() and (queue.index_K == -1).all()
-    assert torch.equal(queue.rows, Queue(500, 8, seed=3).rows)
-    assert not torch.equal(queue.rows, Queue(500, 8, seed=4).rows)
+    assert torch.equal(queue.rows, KeyQueue(500, 8, seed=3).rows)
+    assert not torch.equal(queue.rows, KeyQueue(500, 8, seed=4).rows)
 
 
 @pytest.mark.parametrize("batches", [[4, 4, 4, 4], [4, 3, 4, 4, 2]])
 def test_first_in_first_out(batches: list[int]) -> None:
     """Also with batches that lost a clip; the list is the slow twin."""
-    queue = Queue(8, 2, seed=0)
+    queue = KeyQueue(8, 2, seed=0)
     twin = [(row.tolist(), -1) for row in queue.rows]
     given = 0
     for count in batches:
         keys = torch.arange(given, given + count).float()[:, None].expand(-1, 2)
-        queue.push(keys.clone().requires_grad_(), torch.arange(given, given + count))
+        queue.enqueue(keys.clone().requires_grad_(), torch.arange(given, given + count))
         twin = twin[count:] + [([float(k), float(k)], k) for k in range(given, given + count)]
         given += count
         found = sorted(zip(queue.rows.tolist(), queue.index_K.tolist(), strict=True))
@@ -182,10 +182,10 @@ def test_first_in_first_out(batches: list[int]) -> None:
 
 
 def test_scores_of_the_queue_hide_the_own_instance_and_its_neighbours() -> None:
-    queue, who = Queue(6, 5, seed=0).double(), Neighbours(INSTANCES, 4.5)
-    queue.push(rows(5), torch.tensor([1, 2, 5, 3]))
+    queue, who = KeyQueue(6, 5, seed=0).double(), NegativeMask(INSTANCES, 4.5)
+    queue.enqueue(rows(5), torch.tensor([1, 2, 5, 3]))
     q, index = rows(6, 2), torch.tensor([2, 3])
-    found, owners = queue.scores(q, who, index), [1, 2, 5, 3, -1, -1]
+    found, owners = queue.score_keys(q, who, index), [1, 2, 5, 3, -1, -1]
     assert queue.index_K.tolist() == owners
     for i in range(2):
         for k, j in enumerate(owners):
@@ -195,24 +195,24 @@ def test_scores_of_the_queue_hide_the_own_instance_and_its_neighbours() -> None:
 
 
 def test_a_push_before_backward_does_not_disturb_the_graph() -> None:
-    queue, who = Queue(4, 5, seed=0).double(), Neighbours(INSTANCES, 0)
+    queue, who = KeyQueue(4, 5, seed=0).double(), NegativeMask(INSTANCES, 0)
     before, q = queue.rows.clone(), rows(0, 1).requires_grad_()
-    scores = queue.scores(q, who, torch.tensor([0]))
-    queue.push(rows(1), torch.tensor([0, 1, 2, 3]))
+    scores = queue.score_keys(q, who, torch.tensor([0]))
+    queue.enqueue(rows(1), torch.tensor([0, 1, 2, 3]))
     scores.sum().backward()
     torch.testing.assert_close(q.grad, before.sum(dim=0, keepdim=True))
 
 
 def test_a_batch_larger_than_the_queue_is_refused() -> None:
     with pytest.raises(InputError, match=r"queue of 4 keys can't take a batch of 5; raise --queue-size"):
-        Queue(4, 5, seed=0).push(rows(0, 5), torch.arange(5))
+        KeyQueue(4, 5, seed=0).enqueue(rows(0, 5), torch.arange(5))
 
 
 def test_the_queue_survives_its_state_to_the_bit() -> None:
-    queue, other = Queue(6, 5, seed=0), Queue(6, 5, seed=1)
-    queue.push(rows(0).float(), torch.arange(4))
+    queue, other = KeyQueue(6, 5, seed=0), KeyQueue(6, 5, seed=1)
+    queue.enqueue(rows(0).float(), torch.arange(4))
     other.load_state_dict(queue.state_dict())
     assert sorted(queue.state_dict()) == ["index_K", "pointer", "rows"]
     for one in (queue, other):
-        one.push(rows(1).float(), torch.arange(4))
+        one.enqueue(rows(1).float(), torch.arange(4))
     assert all(torch.equal(x, other.state_dict()[n]) for n, x in queue.state_dict().items())

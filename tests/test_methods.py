@@ -9,14 +9,14 @@ from methods import B, job
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.losses.queue import Queue
-from unreel.methods import find_methods, method_module, preset_of
+from unreel.losses.queue import KeyQueue
+from unreel.methods import find_methods, load_method_module, load_preset
 from unreel.models import build_backbone
 from unreel.settings import Settings
-from unreel.training.device import fill_in
-from unreel.training.optim import lr_at
+from unreel.training.device import resolve_auto
+from unreel.training.optim import compute_lr
 from unreel.types import Clips
-from unreel.views.pair import AUGMENTATIONS, PairOptions
+from unreel.views.pair import AUGMENTATIONS, TwoViewOptions
 
 PRESETS = sorted(find_methods())
 
@@ -44,7 +44,7 @@ REFERENCE = {
 
 def tiny_job(preset: str, num_frames: int = 8) -> tuple[Any, Any, Clips]:
     """The preset on `tiny`, or on its 2D twin and single frames where that is what it trains."""
-    if preset_of(preset)[1].backbone.endswith("-2d"):
+    if load_preset(preset)[1].backbone.endswith("-2d"):
         return job(preset, lambda: build_backbone("tiny-2d"), num_frames=1)
     return job(preset, lambda: build_backbone("tiny"), num_frames)
 
@@ -108,7 +108,7 @@ def test_a_step_that_was_refused_leaves_no_trace(preset: str) -> None:
     assert [n for n in changed if not n.endswith(statistics)] == []
     method.after_step()
     method.after_step()  # nothing is pending: a second one remembers nothing twice
-    queues = [module for module in method.modules() if isinstance(module, Queue)]
+    queues = [module for module in method.modules() if isinstance(module, KeyQueue)]
     assert all(int(queue.pointer) == B for queue in queues)
     assert bool(queues) == bool(getattr(method.config, "queue_size", 0) and preset in ("moco", "dual-moco"))
 
@@ -131,7 +131,7 @@ def test_thirty_steps_on_one_batch_lower_the_loss(preset: str) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_docstrings_name_source_and_equation(preset: str) -> None:
-    module = method_module(preset)
+    module = load_method_module(preset)
     assert all(part in module.__doc__ for part in ("Idea", "Source:", "L = "))
     assert module.PRESETS[preset].__doc__ and module.Method.__doc__ and module.Config.__doc__
 
@@ -147,9 +147,9 @@ def test_every_preset_has_a_reference() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_accepted_with_its_own_settings(preset: str) -> None:
-    config, settings = preset_of(preset)
-    assert isinstance(config, PairOptions)
-    config.check(fill_in(settings), 1000)
+    config, settings = load_preset(preset)
+    assert isinstance(config, TwoViewOptions)
+    config.check(resolve_auto(settings), 1000)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -173,8 +173,8 @@ def test_mixed_precision_stays_near_full_precision(preset: str) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_contrast_needs_somebody_else(preset: str) -> None:
-    config, settings = preset_of(preset)
-    settings = fill_in(settings)
+    config, settings = load_preset(preset)
+    settings = resolve_auto(settings)
     with pytest.raises(InputError, match="--segment-s"):
         config.check(settings, 1)
     alone = dataclasses.replace(settings, batch_size=1)
@@ -188,25 +188,25 @@ def test_a_contrast_needs_somebody_else(preset: str) -> None:
 @pytest.mark.parametrize("preset", ["moco", "dual-moco"])
 @pytest.mark.parametrize("size", [-16, 8, 1000])
 def test_a_queue_is_a_whole_number_of_batches(preset: str, size: int) -> None:
-    config, settings = preset_of(preset)
+    config, settings = load_preset(preset)
     with pytest.raises(InputError, match=f"--queue-size {size}"):
-        dataclasses.replace(config, queue_size=size).check(fill_in(settings), 1000)
-    dataclasses.replace(config, queue_size=48).check(fill_in(settings), 1000)
+        dataclasses.replace(config, queue_size=size).check(resolve_auto(settings), 1000)
+    dataclasses.replace(config, queue_size=48).check(resolve_auto(settings), 1000)
 
 
 @pytest.mark.parametrize("preset", ["moco", "dual-moco"])
 def test_a_queue_trains_view_1_alone(preset: str) -> None:
-    config, settings = preset_of(preset)
+    config, settings = load_preset(preset)
     with pytest.raises(InputError, match="--second-view residual would never be learned"):
-        dataclasses.replace(config, second_view="residual", standardize=False).check(fill_in(settings), 1000)
+        dataclasses.replace(config, second_view="residual", standardize=False).check(resolve_auto(settings), 1000)
     both = dataclasses.replace(config, first_view="residual", second_view="residual", standardize=False)
-    both.check(fill_in(settings), 1000)
+    both.check(resolve_auto(settings), 1000)
 
 
 def test_dual_on_a_queue_needs_one() -> None:
-    config, settings = preset_of("dual-moco")
+    config, settings = load_preset("dual-moco")
     with pytest.raises(InputError, match="--queue-size 0"):
-        dataclasses.replace(config, queue_size=0).check(fill_in(settings), 1000)
+        dataclasses.replace(config, queue_size=0).check(resolve_auto(settings), 1000)
 
 
 @pytest.mark.parametrize(
@@ -223,9 +223,9 @@ def test_dual_on_a_queue_needs_one() -> None:
 )
 @pytest.mark.parametrize("how", ["twin", "frame"])
 def test_what_has_no_time_is_not_asked_about_it(preset: str, changes: dict, says: str, how: str) -> None:
-    config, settings = preset_of(preset)
+    config, settings = load_preset(preset)
     timeless = {"backbone": "tiny-2d"} if how == "twin" else {"num_frames": 1}
-    settings = dataclasses.replace(fill_in(settings), **timeless)
+    settings = dataclasses.replace(resolve_auto(settings), **timeless)
     with pytest.raises(InputError, match=says):
         dataclasses.replace(config, **changes).check(settings, 1000)
     if preset != "dual":
@@ -235,7 +235,7 @@ def test_what_has_no_time_is_not_asked_about_it(preset: str, changes: dict, says
 
 @pytest.mark.parametrize("preset", ["trio", "dual", "dual-moco", "dual-paper"])
 def test_segments_divide_the_clip(preset: str) -> None:
-    config, settings = preset_of(preset)
+    config, settings = load_preset(preset)
     settings = dataclasses.replace(settings, num_frames=16)
     config = dataclasses.replace(config, rank_weight=0.5) if preset == "trio" else config
     with pytest.raises(InputError, match="--segments 3"):
@@ -249,14 +249,14 @@ def test_segments_divide_the_clip(preset: str) -> None:
 
 @pytest.mark.parametrize("preset", ["byol", "vicreg"])
 def test_broken_clips_have_no_place_without_negatives(preset: str) -> None:
-    config, settings = preset_of(preset)
+    config, settings = load_preset(preset)
     with pytest.raises(InputError, match="--intra-negatives repeat"):
-        dataclasses.replace(config, intra_negatives="repeat").check(fill_in(settings), 1000)
+        dataclasses.replace(config, intra_negatives="repeat").check(resolve_auto(settings), 1000)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_two_equal_views_are_refused(preset: str) -> None:
-    config, _ = preset_of(preset)
+    config, _ = load_preset(preset)
     with pytest.raises(InputError, match="--second-view"):
         dataclasses.replace(config, pairs="one-clip", first_view="rgb", second_view="rgb", asymmetric=False)
 
@@ -268,25 +268,25 @@ WRONG |= {"invariance": -1.0, "variance": -1.0, "covariance": -1.0, "head_width"
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_numbers_out_of_range_are_refused(preset: str) -> None:
-    config, settings = preset_of(preset)
+    config, settings = load_preset(preset)
     numbers = {f.name for f in dataclasses.fields(config) if f.type in ("int", "float", int, float)}
-    numbers -= {f.name for f in dataclasses.fields(PairOptions)} | {"queue_size", "segments"}
+    numbers -= {f.name for f in dataclasses.fields(TwoViewOptions)} | {"queue_size", "segments"}
     assert numbers <= set(WRONG)
     for name in numbers:
         with pytest.raises(InputError, match=f"{name} must lie between"):
-            dataclasses.replace(config, **{name: WRONG[name]}).check(fill_in(settings), 1000)
+            dataclasses.replace(config, **{name: WRONG[name]}).check(resolve_auto(settings), 1000)
 
 
 # --- presets keep the papers' numbers
 
 
 def rates(settings: Settings, *epochs: int) -> list[float]:
-    return [round(lr_at(10 * epoch, 10 * settings.epochs, settings), 9) for epoch in epochs]
+    return [round(compute_lr(10 * epoch, 10 * settings.epochs, settings), 9) for epoch in epochs]
 
 
 def test_cvrl_paper() -> None:
     """METHODS 3.1 to 3.6."""
-    config, settings = preset_of("cvrl-paper")
+    config, settings = load_preset("cvrl-paper")
     assert (config.pairs, config.interval_power, config.temperature, config.head_layers) == ("decreasing", 1.0, 0.1, 3)
     assert (config.augment, config.flip, config.asymmetric, config.consistent) == ("cvrl", True, True, True)
     assert (config.first_view, config.second_view, config.standardize) == ("rgb", "rgb", False)
@@ -306,7 +306,7 @@ def test_cvrl_paper() -> None:
 
 def test_dual_paper() -> None:
     """METHODS 4.2 to 4.5; `dual` differs from it in size and in the cut exponent only."""
-    config, settings = preset_of("dual-paper")
+    config, settings = load_preset("dual-paper")
     assert (config.framework, config.series, config.shuffle_rank) == ("in-batch", True, True)
     assert (config.segments, config.segment_width, config.theta, config.temperature) == (2, 64, 0.05, 0.07)
     assert (config.max_exponent, config.time_reversal, config.flip, config.standardize) == (5, 0.5, False, True)
@@ -318,14 +318,14 @@ def test_dual_paper() -> None:
     assert (settings.batch_size, settings.epochs, settings.optimizer) == (64, 200, "sgd")
     assert (settings.lr, settings.momentum, settings.weight_decay) == (0.003, 0.9, 1e-4)
     assert rates(settings, 0, 119, 120, 159, 160, 199) == [0.003, 0.003, 3e-4, 3e-4, 3e-5, 3e-5]
-    assert dataclasses.replace(config, max_exponent=0.0) == preset_of("dual")[0]
+    assert dataclasses.replace(config, max_exponent=0.0) == load_preset("dual")[0]
     method, _, _ = tiny_job("dual-paper")
     assert method.heads.clip.layers[-1].out_features == method.heads.series.layers[-1].out_features == 128
 
 
 def test_iic_paper_and_cmc() -> None:
     """METHODS 1.2, 1.4 and 1.5."""
-    config, settings = preset_of("iic-paper")
+    config, settings = load_preset("iic-paper")
     assert (config.num_negatives, config.temperature, config.memory_momentum) == (1024, 0.07, 0.5)
     assert (settings.lr, settings.momentum, settings.weight_decay) == (0.01, 0.9, 1e-4)
     assert (settings.batch_size, settings.epochs, settings.schedule, settings.seed) == (16, 240, "steps", 632)
@@ -336,13 +336,13 @@ def test_iic_paper_and_cmc() -> None:
     assert (config.residual.boundary, config.residual.rescale) == ("wrap", True)
     assert (config.first_view, config.second_view, config.intra_negatives) == ("rgb", "residual", "repeat")
     assert rates(settings, 44, 45, 90, 125, 160) == [0.01, 0.002, 0.0004, 0.00008, 0.000016]
-    cmc, cmc_settings = preset_of("cmc")
+    cmc, cmc_settings = load_preset("cmc")
     assert cmc == dataclasses.replace(config, intra_negatives="none") and cmc_settings == settings
 
 
 def test_iic_v2() -> None:
     """METHODS 2."""
-    config, settings = preset_of("iic-v2")
+    config, settings = load_preset("iic-v2")
     assert (config.num_negatives, config.temperature, config.memory_momentum) == (1024, 0.07, 0.5)
     assert (config.pairs, config.first_view, config.second_view) == ("independent", "residual", "residual")
     assert (config.residual.boundary, config.residual.rescale, config.standardize) == ("wrap", False, True)

@@ -8,12 +8,12 @@ import torch
 from methods import B, alone, build, dot, shake, through, views
 from torch import Tensor
 
-from unreel.methods import preset_of
+from unreel.methods import load_preset
 
 
 @pytest.mark.parametrize("norm", ["running", "batch"])
 def test_byol_guesses_what_the_teacher_says_of_the_other_view(norm: str) -> None:
-    method = build("byol", dataclasses.replace(preset_of("byol")[0], teacher_norm=norm))
+    method = build("byol", dataclasses.replace(load_preset("byol")[0], teacher_norm=norm))
     batch, teacher = views("view1", "view2"), method.teacher.network
     method(views("view1", "view2", seed=3))
     method.after_step()
@@ -28,7 +28,7 @@ def test_byol_guesses_what_the_teacher_says_of_the_other_view(norm: str) -> None
 
 
 def test_byol_trains_the_network_and_not_the_teacher() -> None:
-    method, batch = build("byol", preset_of("byol")[0]), views("view1", "view2")
+    method, batch = build("byol", load_preset("byol")[0]), views("view1", "view2")
     method(batch).loss.backward()
     assert method.backbone.matrix.grad.abs().sum() > 0
     assert all(w.grad is None and not w.requires_grad for w in method.teacher.parameters())
@@ -60,7 +60,7 @@ def variance_and_covariance(z: list[Tensor]) -> tuple[float, float]:
 def test_vicreg_agrees_varies_and_decorrelates(weights: tuple[float, float, float]) -> None:
     """Scales of the release: the hinge is the mean over the two views, the covariance their sum."""
     invariance, variance, covariance = weights
-    config = preset_of("vicreg")[0]
+    config = load_preset("vicreg")[0]
     config = dataclasses.replace(config, invariance=invariance, variance=variance, covariance=covariance, head_width=12)
     method, batch = build("vicreg", config), views("view1", "view2")
     shake(method)

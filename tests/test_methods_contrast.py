@@ -26,13 +26,13 @@ from methods import (
 )
 from torch import Tensor
 
-from unreel.methods import preset_of
+from unreel.methods import load_preset
 
 BOTH = (("view1", "view2"), ("view2", "view1"))
 
 
 def config_of(preset: str, broken: str, near_s: float, **changes: Any) -> Any:
-    config, _ = preset_of(preset)
+    config, _ = load_preset(preset)
     return dataclasses.replace(config, intra_negatives=broken, exclude_neighbours_s=near_s, **changes)
 
 

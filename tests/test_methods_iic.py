@@ -9,7 +9,7 @@ import torch
 from methods import B, Colour, N, alone, cross_entropy, instances, job, unit
 
 from unreel.errors import InputError
-from unreel.methods import iic, method_module
+from unreel.methods import iic, load_method_module
 from unreel.models import build_backbone
 from unreel.types import Views
 
@@ -30,12 +30,12 @@ def slow_loss(method: iic.Method, batch: Views, normalize: bool, in_batch: bool,
     config, tau = method.config, method.config.temperature
     pooled = {n: alone(method.backbone, clips) for n, clips in batch.tensors.items()}
     z = {n: [unit(v) if normalize else v for v in vs] for n, vs in pooled.items()}
-    others_BK = method.negatives(batch).others_BK
+    others_BK = method.draw_negatives(batch).others_BK
     total = 0.0
     for anchor, other in (("view1", "view2"), ("view2", "view1")):
         for b in range(B):
             a, own = z[anchor][b], int(batch.index_B[b])
-            bank, broken = method.bank(other).rows, method.bank("intra").rows if with_intra else None
+            bank, broken = method.get_bank(other).rows, method.get_bank("intra").rows if with_intra else None
             positive = a @ z[other][b] if in_batch else a @ bank[own]
             scores = [positive] + [a @ bank[int(j)] for j in others_BK[b]]
             if in_batch:
@@ -94,24 +94,24 @@ def test_paper_loss_of_zero_features_is_chance() -> None:
 def test_own_index_is_never_a_negative_unless_the_release_is_followed() -> None:
     batch = views()
     config = dataclasses.replace(OURS, num_negatives=5, intra_negatives="none")
-    drawn = torch.cat([build(config).negatives(dataclasses.replace(batch, epoch=e)).others_BK for e in range(200)])
+    drawn = torch.cat([build(config).draw_negatives(dataclasses.replace(batch, epoch=e)).others_BK for e in range(200)])
     own = batch.index_B.repeat(200)[:, None]
     assert not (drawn == own).any()
     assert drawn.min() == 0 and drawn.max() == N - 1
     few = build(dataclasses.replace(config, num_negatives=1024))
-    all_others = few.negatives(batch).others_BK
+    all_others = few.draw_negatives(batch).others_BK
     for row, mine in zip(all_others.tolist(), batch.index_B.tolist(), strict=True):
         assert sorted(row) == [i for i in range(N) if i != mine]
     released = build(dataclasses.replace(PAPER, num_negatives=1000))
-    share = float((released.negatives(batch).others_BK == batch.index_B[:, None]).double().mean())
+    share = float((released.draw_negatives(batch).others_BK == batch.index_B[:, None]).double().mean())
     assert share == pytest.approx(1 / N, abs=0.02)
 
 
 def test_neighbours_in_time_can_be_kept_out() -> None:
     batch = views()
     method = build(dataclasses.replace(OURS, exclude_neighbours_s=15.0))
-    drawn = method.negatives(batch)
-    others, kept = drawn.others_BK, drawn.kept_BK
+    drawn = method.draw_negatives(batch)
+    others, kept = drawn.others_BK, drawn.allowed_BK
     assert float(method(batch).loss.detach()) != float(build(OURS)(batch).loss.detach())
     for b, (row, keep) in enumerate(zip(others.tolist(), kept.tolist(), strict=True)):
         mine = instances()[int(batch.index_B[b])]
@@ -121,24 +121,24 @@ def test_neighbours_in_time_can_be_kept_out() -> None:
     assert not kept.all()
     # 7 and 8 are 10 s apart in video 2, 0 and 3 begin two other videos: in the batch only 7 and 8 spare each other.
     index = batch.index_B.tolist()
-    spared = {(a, b) for i, a in enumerate(index) for j, b in enumerate(index) if i != j and not drawn.kept_BN[i, j]}
+    spared = {(a, b) for i, a in enumerate(index) for j, b in enumerate(index) if i != j and not drawn.allowed_BN[i, j]}
     assert spared == {(7, 8), (8, 7)}
-    inter, _ = method.candidates(*[torch.eye(B, 6).double()] * 2, method.bank("view2"), None, drawn)
-    assert torch.isinf(inter).sum() == 2 + (~drawn.kept_BK).sum()
+    inter, _ = method.score_candidates(*[torch.eye(B, 6).double()] * 2, method.get_bank("view2"), None, drawn)
+    assert torch.isinf(inter).sum() == 2 + (~drawn.allowed_BK).sum()
 
 
 def test_memory_changes_only_after_the_step() -> None:
     method, batch = build(dataclasses.replace(PAPER, num_negatives=6)), views()
-    before = {n: method.bank(n).rows.clone() for n in method.banks}
+    before = {n: method.get_bank(n).rows.clone() for n in method.banks}
     method(batch)
-    assert all(torch.equal(before[n], method.bank(n).rows) for n in before)
+    assert all(torch.equal(before[n], method.get_bank(n).rows) for n in before)
     method.after_step()
     for name in before:
-        changed = (before[name] != method.bank(name).rows).any(dim=1).nonzero().flatten().tolist()
+        changed = (before[name] != method.get_bank(name).rows).any(dim=1).nonzero().flatten().tolist()
         assert changed == sorted(batch.index_B.tolist())
     feature = method.backbone(batch.tensors["view1"][:1]).mean((0, 2, 3, 4))
     mixed = 0.5 * before["view1"][7] + 0.5 * feature
-    assert torch.allclose(method.bank("view1").rows[7], mixed / mixed.norm(), atol=1e-6)
+    assert torch.allclose(method.get_bank("view1").rows[7], mixed / mixed.norm(), atol=1e-6)
 
 
 @pytest.mark.parametrize("source", ["memory", "batch"])
@@ -163,7 +163,7 @@ def test_nce_fixes_its_constant_on_the_first_batch() -> None:
 
 def test_an_unknown_method_is_answered_with_the_nearest() -> None:
     with pytest.raises(InputError, match="Did you mean 'iic'"):
-        method_module("icc")
+        load_method_module("icc")
 
 
 @pytest.mark.parametrize(("how", "passes"), [("separate", 3), ("joint", 1)])

@@ -8,7 +8,7 @@ from methods import NEAR_S, B, Conv, job, shake
 from processes import run_on
 from torch import Tensor
 
-from unreel.losses.gather import rank_offset
+from unreel.losses.gather import get_rank_offset
 from unreel.methods import find_methods
 from unreel.types import Clips
 
@@ -24,7 +24,7 @@ JOBS |= {"iic nce": ("iic", {"loss": "nce"}), "trio head": ("trio", {"head": "ml
 
 def share(clips: Clips, rows: int) -> Clips:
     """The clips of this process; all of them when it is alone."""
-    mine = slice(rank_offset(rows), rank_offset(rows) + rows)
+    mine = slice(get_rank_offset(rows), get_rank_offset(rows) + rows)
     return Clips(clips.frames[mine], clips.index_B[mine], clips.video_B[mine], clips.start_s_B[mine], clips.epoch)
 
 

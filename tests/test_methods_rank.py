@@ -27,7 +27,7 @@ from methods import (
 from torch import Tensor, nn
 
 from unreel.losses.rank import shuffle_rank_loss
-from unreel.methods import preset_of
+from unreel.methods import load_preset
 
 BOTH = (("view1", "view2"), ("view2", "view1"))
 TAU, THETA = 0.3, 0.4
@@ -35,7 +35,7 @@ RANKED = ("view1", "view2", "again", "shuffled")
 
 
 def config_of(preset: str, **changes: Any) -> Any:
-    return dataclasses.replace(preset_of(preset)[0], temperature=TAU, theta=THETA, **changes)
+    return dataclasses.replace(load_preset(preset)[0], temperature=TAU, theta=THETA, **changes)
 
 
 def series_of(head: nn.Module, pooled: list[Tensor], segments: int) -> list[Tensor]:

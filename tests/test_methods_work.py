@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from unreel.methods import find_methods, method_module, preset_of
+from unreel.methods import find_methods, load_method_module, load_preset
 from unreel.models import build_backbone
 from unreel.types import Clips, Instance
 
@@ -37,13 +37,13 @@ def test_every_preset_is_counted() -> None:
 
 @pytest.mark.parametrize("preset", sorted(WORK))
 def test_all_views_share_one_pass_where_arithmetic_allows(preset: str) -> None:
-    config, _ = preset_of(preset)
+    config, _ = load_preset(preset)
     if getattr(config, "queue_size", 0):
         config = dataclasses.replace(config, queue_size=2 * B)
     spec = config.view_spec(32)
     recipe = config.recipe(spec, 0)
     instances = [Instance(f"v{i}.mp4", i, 0.0, 10.0) for i in range(9)]
-    method = method_module(preset).Method(build_backbone("tiny"), instances, config, 0)
+    method = load_method_module(preset).Method(build_backbone("tiny"), instances, config, 0)
     calls: list[tuple[int, bool]] = []
     for name, module in method.named_modules():
         if name.split(".")[-1] == "backbone":

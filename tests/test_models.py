@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from unreel.errors import InputError
-from unreel.models import BACKBONES, build_backbone, is_dotted
+from unreel.models import BACKBONES, build_backbone, is_import_path
 from unreel.models.heads import MLP
-from unreel.models.r21d import mid_width
+from unreel.models.r21d import count_mid_channels
 
 # METHODS 7; r3d18, r21d18 and s3d are torchvision's published counts less their classifiers of 400 classes.
 PARAMETERS = {
@@ -133,14 +133,14 @@ def test_widths_within_r21d18() -> None:
 
 def test_widths_between_the_factors() -> None:
     """METHODS 1.3, the released R(2+1)D's table."""
-    assert mid_width(3, 64, (3, 7, 7)) == 83
-    assert [mid_width(i, o, (3, 3, 3)) for i, o in ((64, 64), (64, 128), (128, 128), (256, 512))] == [
+    assert count_mid_channels(3, 64, (3, 7, 7)) == 83
+    assert [count_mid_channels(i, o, (3, 3, 3)) for i, o in ((64, 64), (64, 128), (128, 128), (256, 512))] == [
         144,
         230,
         288,
         921,
     ]
-    assert [mid_width(i, 2 * i, (1, 1, 1)) for i in (64, 128, 256)] == [42, 85, 170]
+    assert [count_mid_channels(i, 2 * i, (1, 1, 1)) for i in (64, 128, 256)] == [42, 85, 170]
 
 
 @pytest.mark.parametrize("name", SHALLOW)
@@ -200,8 +200,8 @@ def test_unknown_option_and_bad_module_are_readable() -> None:
 
 
 def test_names_of_code_from_outside() -> None:
-    assert is_dotted("package.module.Class") and is_dotted("module:function")
-    assert not any(is_dotted(n) for n in ("tiny", "tiny-2d", "transformers:videomae", "transformers:/a/b.c/d"))
+    assert is_import_path("package.module.Class") and is_import_path("module:function")
+    assert not any(is_import_path(n) for n in ("tiny", "tiny-2d", "transformers:videomae", "transformers:/a/b.c/d"))
 
 
 def test_importing_models_is_light() -> None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, InputError
 from unreel.models import build_backbone
-from unreel.models.encoder import DESCRIPTION, Encoder, EncoderSpec, load_encoder, save_encoder
-from unreel.models.foreign import KINDS, Foreign, as_map
+from unreel.models.encoder import SPEC_FILE, Encoder, EncoderSpec, load_encoder, save_encoder
+from unreel.models.foreign import TRANSFORMER_KINDS, ExternalBackbone, to_feature_map
 from unreel.views.recipe import ViewSpec
 
 OWN = """
@@ -79,22 +79,22 @@ class Returning(nn.Module):
 
 def test_vectors_tokens_maps_and_outputs_become_maps() -> None:
     vectors, tokens, maps = torch.rand(2, 5), torch.rand(2, 7, 5), torch.rand(2, 5, 1, 2, 3)
-    assert torch.equal(as_map(vectors, 0, "x").mean(dim=(2, 3, 4)), vectors)
-    assert torch.equal(as_map(maps, 1, "x"), maps)
+    assert torch.equal(to_feature_map(vectors, 0, "x").mean(dim=(2, 3, 4)), vectors)
+    assert torch.equal(to_feature_map(maps, 1, "x"), maps)
     for output in (tokens, SimpleNamespace(last_hidden_state=tokens)):
-        got = as_map(output, 0, "x")
+        got = to_feature_map(output, 0, "x")
         assert got.shape == (2, 5, 7, 1, 1)
         assert torch.equal(got[:, :, 3, 0, 0], tokens[:, 3])
-        assert torch.equal(as_map(output, 2, "x"), got[:, :, 2:])
+        assert torch.equal(to_feature_map(output, 2, "x"), got[:, :, 2:])
     for output, what in ((torch.rand(2, 3, 4, 5), r"\(2, 3, 4, 5\)"), ([1], "list")):
         with pytest.raises(InputError, match=f"backbone 'x' returns {what}"):
-            as_map(output, 0, "x")
+            to_feature_map(output, 0, "x")
 
 
 def test_prefix_tokens_and_features_are_the_modules_own() -> None:
-    network = Foreign(Returning(torch.rand(1, 7, 5), num_prefix_tokens=1), "x", 8, 2)
+    network = ExternalBackbone(Returning(torch.rand(1, 7, 5), num_prefix_tokens=1), "x", 8, 2)
     assert network.num_features == 5 and network(torch.zeros(1, 3, 2, 8, 8)).shape == (1, 5, 6, 1, 1)
-    wrong = Foreign(Returning(torch.rand(1, 5), num_features=4), "x", 8, 2)
+    wrong = ExternalBackbone(Returning(torch.rand(1, 5), num_features=4), "x", 8, 2)
     with pytest.raises(InputError, match="num_features = 4 but returns 5"):
         wrong(torch.zeros(1, 3, 2, 8, 8))
 
@@ -129,7 +129,7 @@ def test_own_module_that_fails_says_on_what() -> None:
         pass
 
     with pytest.raises(InputError, match=r"'flat' fails on a clip \(1, 3, 2, 8, 8\)"):
-        Foreign(Flat(3, 4, 3), "flat", 8, 2)
+        ExternalBackbone(Flat(3, 4, 3), "flat", 8, 2)
 
 
 @pytest.mark.parametrize("name", ["own_networks.Vectors", "own_networks.Tied"])
@@ -165,9 +165,9 @@ def test_options_travel_with_the_checkpoint(tmp_path: Path) -> None:
 
 def test_a_description_without_options_is_read(tmp_path: Path) -> None:
     save_encoder(Encoder(EncoderSpec("tiny")), tmp_path)
-    description = json.loads((tmp_path / DESCRIPTION).read_text())
+    description = json.loads((tmp_path / SPEC_FILE).read_text())
     del description["options"]
-    (tmp_path / DESCRIPTION).write_text(json.dumps(description))
+    (tmp_path / SPEC_FILE).write_text(json.dumps(description))
     assert load_encoder(tmp_path).spec.options == {}
 
 
@@ -197,7 +197,7 @@ def transformers() -> Any:
     return pytest.importorskip("transformers")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TRANSFORMER_KINDS)
 def test_a_video_transformer_obeys_the_protocol(transformers: Any, kind: str) -> None:
     network = small(kind)
     map_BDTHW = network(torch.rand(2, 3, 4, 32, 32))
@@ -211,7 +211,7 @@ def test_a_video_transformer_obeys_the_protocol(transformers: Any, kind: str) ->
         network(torch.rand(1, 3, 8, 32, 32))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TRANSFORMER_KINDS)
 def test_tokens_are_the_librarys_own_without_cls(transformers: Any, kind: str) -> None:
     """Frames and channels in the right order: against the library's model, called as its documentation says."""
     network, clips = small(kind).eval(), torch.rand(1, 3, 4, 32, 32)
@@ -222,7 +222,7 @@ def test_tokens_are_the_librarys_own_without_cls(transformers: Any, kind: str) -
     with torch.no_grad():
         frames = clips.permute(0, 2, 1, 3, 4)
         output = whole(frames, skip_predictor=True) if kind == "vjepa2" else whole(pixel_values=frames)
-        tokens = output.last_hidden_state[:, KINDS[kind].num_prefix_tokens :]
+        tokens = output.last_hidden_state[:, TRANSFORMER_KINDS[kind].num_prefix_tokens :]
         assert torch.allclose(network(clips)[..., 0, 0].transpose(1, 2), tokens, atol=1e-6)
     assert tokens.shape[1] == TOKENS[kind]
 
@@ -237,7 +237,7 @@ def test_defaults_are_the_librarys_at_the_given_size(transformers: Any) -> None:
 
 def write_folder(transformers: Any, kind: str, folder: Path) -> Any:
     """A model as transformers saves it, for clips of `CLIP`."""
-    spec = KINDS[kind]
+    spec = TRANSFORMER_KINDS[kind]
     size = {spec.size_field: 32, spec.frames_field: 4}
     torch.manual_seed(2)
     model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(kind, **small_config(kind), **size))
@@ -245,7 +245,7 @@ def write_folder(transformers: Any, kind: str, folder: Path) -> Any:
     return model
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TRANSFORMER_KINDS)
 def test_weights_of_a_local_folder_and_a_checkpoint_without_it(transformers: Any, tmp_path: Path, kind: str) -> None:
     folder, checkpoint = tmp_path / "weights", tmp_path / "checkpoint"
     model = write_folder(transformers, kind, folder)
@@ -263,11 +263,11 @@ def test_weights_of_a_local_folder_and_a_checkpoint_without_it(transformers: Any
         assert torch.equal(loaded.backbone(clips), encoder.backbone(clips))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TRANSFORMER_KINDS)
 def test_weights_with_learned_places_keep_their_size_of_clip(transformers: Any, tmp_path: Path, kind: str) -> None:
     write_folder(transformers, kind, tmp_path)
     build: Callable[[], nn.Module] = lambda: build_backbone(f"transformers:{tmp_path}", size=48, num_frames=4)  # noqa: E731
-    if KINDS[kind].learned_places:
+    if TRANSFORMER_KINDS[kind].has_learned_positions:
         with pytest.raises(InputError, match="are for clips of 4 frames of 32x32, not 4 of 48x48"):
             build()
     else:

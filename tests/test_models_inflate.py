@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from unreel.errors import InputError
 from unreel.models import BACKBONES, build_backbone
 from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
-from unreel.models.inflate import flat_conv, inflate, inflated, matched, read_2d, trunk, two_dimensional
+from unreel.models.inflate import (
+    build_inflated,
+    inflate,
+    make_2d_conv,
+    make_2d_twin,
+    match_names,
+    read_2d_weights,
+    select_trunk,
+)
 from unreel.models.r3d import ResNet3D
 
 PROBED = {
@@ -72,7 +80,7 @@ def test_a_networks_own_twin_answers_a_frame_as_it_does_a_repeated_one(name: str
     frame = torch.rand(1, 3, 1, 32, 32, dtype=torch.float64)
     with torch.no_grad():
         expected = network(frame.expand(-1, -1, PROBED[name], -1, -1))
-        got = two_dimensional(network)(frame)
+        got = make_2d_twin(network)(frame)
     assert torch.allclose(got[:, :, 0], expected[:, :, expected.shape[2] // 2], rtol=1e-9, atol=1e-12)
 
 
@@ -86,7 +94,7 @@ def test_an_inflated_kernel_is_repeated_and_divided() -> None:
 
 def test_a_twins_kernel_is_the_sum_and_keeps_the_rest() -> None:
     conv = nn.Conv3d(4, 6, (3, 5, 5), (2, 3, 1), (1, 2, 0), (1, 1, 2), groups=2)
-    flat = flat_conv(conv)
+    flat = make_2d_conv(conv)
     assert torch.equal(flat.weight[:, :, 0], conv.weight.sum(2)) and torch.equal(flat.bias, conv.bias)
     assert (flat.stride, flat.padding, flat.dilation, flat.groups) == ((1, 3, 1), (0, 2, 0), (1, 1, 2), 2)
 
@@ -132,8 +140,8 @@ def test_torchvisions_resnet50_fits_r3d50(suffix: str, tmp_path: Path) -> None:
         torch.save(half, file)
     else:
         safetensors.torch.save_file(half, file)
-        assert next(iter(read_2d(file))) == "bn1.bias"  # alphabetical
-    network = inflated(file, "r3d50")
+        assert next(iter(read_2d_weights(file))) == "bn1.bias"  # alphabetical
+    network = build_inflated(file, "r3d50")
     assert network.stem[0].weight.dtype == torch.float32
     for ours, theirs in {
         "stem.0.weight": "conv1.weight",
@@ -160,7 +168,7 @@ def test_torchvisions_resnets_fit_by_name_in_any_order(name: str, depths: tuple[
     wanted = {n: t for n, t in network.state_dict().items() if not n.endswith("tracked")}
     ordered = {n: t for n, t in state.items() if not n.endswith("tracked")}
     alphabetical = dict(sorted(ordered.items()))
-    by_name = matched(trunk(alphabetical, wanted), wanted)
+    by_name = match_names(select_trunk(alphabetical, wanted), wanted)
     assert by_name == dict(zip(wanted, ordered, strict=False)) and len(ordered) == len(wanted) + 2
     inflate(alphabetical, network)  # all shapes fit
 
@@ -244,13 +252,13 @@ FILES = {
 @pytest.mark.parametrize("layout", FILES)
 @pytest.mark.parametrize("naming", ["torchvision", "own"])
 def test_the_online_encoder_is_taken_out_of_a_file(layout: str, naming: str, tmp_path: Path) -> None:
-    twin, old = two_dimensional(build_small()), build_small()
+    twin, old = make_2d_twin(build_small()), build_small()
     for module in twin.modules():
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.weight)
             nn.init.uniform_(module.running_mean)
     names = torchvisions if naming == "torchvision" else nn.Module.state_dict
-    held = FILES[layout](names(twin), torchvisions(two_dimensional(old)))
+    held = FILES[layout](names(twin), torchvisions(make_2d_twin(old)))
     file = tmp_path / "weights.safetensors"
     if layout == "dino nested":
         file = file.with_suffix(".pth")
@@ -258,8 +266,8 @@ def test_the_online_encoder_is_taken_out_of_a_file(layout: str, naming: str, tmp
     else:
         safetensors.torch.save_file({n: t.contiguous() for n, t in held.items()}, file)
     network = build_small()
-    inflate(read_2d(file), network)
-    flat = two_dimensional(network).state_dict()
+    inflate(read_2d_weights(file), network)
+    flat = make_2d_twin(network).state_dict()
     assert all(torch.allclose(flat[n], t, atol=1e-6) for n, t in twin.state_dict().items())
 
 
@@ -268,7 +276,7 @@ def test_a_wrapper_of_the_network_itself_does_not_hide_its_names() -> None:
         layers = nn.Sequential(*(nn.Conv3d(3, 3, 3) for _ in range(11)))
         return nn.ModuleDict({"layers": layers})
 
-    twin, network = two_dimensional(net()), net()
+    twin, network = make_2d_twin(net()), net()
     for names in (sorted(twin.state_dict()), sorted(twin.state_dict(), reverse=True)):
         inflate({f"module.{n}": twin.state_dict()[n] for n in names}, network)
         tenth = network["layers"][10].weight
@@ -288,7 +296,7 @@ def test_by_place_the_last_parts_of_names_must_agree() -> None:
 
 
 def test_a_blocks_own_linear_layers_are_no_head() -> None:
-    state = torchvisions(two_dimensional(build_small()))
+    state = torchvisions(make_2d_twin(build_small()))
     with pytest.raises(InputError, match=r"they have 'layer1.0.se.fc.0.weight' too many"):
         inflate(state | {"layer1.0.se.fc.0.weight": torch.ones(2, 4)}, build_small())
 
@@ -297,7 +305,7 @@ def test_a_head_that_the_network_has_is_loaded() -> None:
     def net() -> nn.Module:
         return nn.ModuleDict({"body": nn.Conv3d(3, 4, 3), "head": nn.Linear(4, 2)})
 
-    twin, network = two_dimensional(net()), net()
+    twin, network = make_2d_twin(net()), net()
     inflate({f"module.{n}": t for n, t in twin.state_dict().items()}, network)
     assert torch.equal(network["head"].weight, twin["head"].weight)
 
@@ -336,15 +344,15 @@ def test_files_of_2d_weights(tmp_path: Path, wrap: str, suffix: str) -> None:
         safetensors.torch.save_file(wrapped, path)
     else:
         torch.save(wrapped if wrap == "plain" else {wrap: wrapped, "epoch": 3}, path)
-    assert read_2d(path).keys() == wrapped.keys()
-    got = two_dimensional(inflated(path, "tiny")).state_dict()
+    assert read_2d_weights(path).keys() == wrapped.keys()
+    got = make_2d_twin(build_inflated(path, "tiny")).state_dict()
     assert all(torch.allclose(got[n], twin[n], atol=1e-6) for n in twin)
 
 
 def test_a_checkpoint_of_a_twin_is_inflated(tmp_path: Path) -> None:
     encoder = Encoder(EncoderSpec("c3d-2d"))
     save_encoder(encoder, tmp_path)
-    network = inflated(tmp_path, "c3d")
+    network = build_inflated(tmp_path, "c3d")
     kernels = network.layers[4].weight.sum(2, keepdim=True), encoder.backbone.layers[4].weight
     assert torch.allclose(*kernels, atol=1e-7)
 
@@ -365,9 +373,9 @@ def test_files_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureF
         "damaged.safetensors": "can't be read",
     }.items():
         with pytest.raises(InputError, match=f"{name}: .*{why}"):
-            read_2d(tmp_path / name)
+            read_2d_weights(tmp_path / name)
     with pytest.raises(InputError, match="ends in .safetensors, .pt or .pth"):
-        read_2d(tmp_path / "weights.txt")
+        read_2d_weights(tmp_path / "weights.txt")
     with pytest.raises(InputError, match="can't be read"):
-        read_2d(tmp_path / "missing.pt")
+        read_2d_weights(tmp_path / "missing.pt")
     assert capsys.readouterr().out == ""

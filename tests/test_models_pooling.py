@@ -10,16 +10,16 @@ from methods import Conv, job
 from torch import Tensor, nn
 
 from unreel.methods import find_methods
-from unreel.models.pooling import pooled
+from unreel.models.pooling import pool_features
 from unreel.settings import Settings
-from unreel.training.device import limit_clips
+from unreel.training.device import set_clips_at_once
 
 
 def one_step(preset: str, at_once: int) -> dict[str, Any]:
     """Loss and gradients in float64, batch norm in use by its running statistics."""
     method, recipe, clips = job(preset, Conv, num_frames=4)
     method.double().eval()
-    limit_clips(method, dataclasses.replace(Settings(), clips_at_once=at_once))
+    set_clips_at_once(method, dataclasses.replace(Settings(), clips_at_once=at_once))
     views = recipe(clips)
     views.tensors = {name: tensor.double() for name, tensor in views.tensors.items()}
     output = method(views)
@@ -60,7 +60,7 @@ def held_bytes(network: nn.Module, clips: Tensor) -> int:
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        features = pooled(network, clips)
+        features = pool_features(network, clips)
     features.sum().backward()
     return sum(kept.values())
 
@@ -79,9 +79,9 @@ def test_statistics_count_each_part_once() -> None:
     clips, network = torch.randn(6, 3, 4, 16, 16), Conv()
     twin = copy.deepcopy(network)
     network.clips_at_once = 2
-    pooled(network, clips).sum().backward()
+    pool_features(network, clips).sum().backward()
     for part in clips.split(2):
-        pooled(twin, part)
+        pool_features(twin, part)
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(network.buffers(), twin.buffers(), strict=True))
     assert network.norm.momentum == 0.1 and int(network.norm.num_batches_tracked) == 3
 
@@ -90,5 +90,5 @@ def test_without_gradients_all_go_at_once() -> None:
     network = Watched()
     network.clips_at_once = 2
     with torch.no_grad():
-        pooled(network, torch.randn(6, 3, 4, 16, 16))
+        pool_features(network, torch.randn(6, 3, 4, 16, 16))
     assert network.passes == [6]

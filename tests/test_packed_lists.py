@@ -9,23 +9,23 @@ from videos import encode, encode_sound
 
 from unreel.errors import InputError
 from unreel.video import file, packed
-from unreel.video.addresses import is_piece, spelled
+from unreel.video.addresses import is_piece, normalize_path
 from unreel.video.box_sets import DetectionSet
-from unreel.video.labelled import check_set, load_set
-from unreel.video.lists import Listed
+from unreel.video.labelled import load_labelled_set, validate_labelled_set
+from unreel.video.lists import VideoEntry
 from unreel.video.packing import PackSettings, pack
 from unreel.video.synth_boxes import make_box_set
 
 
 def sides(data: Path | str, corpus: Path | None = None, **asked: object) -> dict[str, list[tuple[str, str, str]]]:
-    found = load_set(Path(data), **asked)  # type: ignore[arg-type]
+    found = load_labelled_set(Path(data), **asked)  # type: ignore[arg-type]
     names: dict[str, str] = {}
     if corpus:
-        index = packed.open_corpus(corpus)
-        names = {index.address(row): source for row, source in enumerate(index.column("source"))}
+        index = packed.open_packed_corpus(corpus)
+        names = {index.piece_path(row): source for row, source in enumerate(index.get_column("source"))}
 
-    def who(item: Listed) -> tuple[str, str, str]:
-        path = names.get(spelled(item.path)) or item.path.relative_to(data).as_posix()
+    def who(item: VideoEntry) -> tuple[str, str, str]:
+        path = names.get(normalize_path(item.path)) or item.path.relative_to(data).as_posix()
         return path, item.label, item.group
 
     return {part: [who(item) for item in getattr(found, part)] for part in ("train", "validation", "test")}
@@ -61,12 +61,15 @@ def test_lists_and_drawn_test_parts_are_those_of_the_originals(
     pack(folder, tmp_path / "out", PackSettings(short_side=64))
     moved = (tmp_path / "out").rename(tmp_path / "moved")
     before = [sides(folder, **options) for options in asked]
-    assert check_set(moved).ok and check_set(moved).counts == check_set(folder).counts
+    assert (
+        validate_labelled_set(moved).is_valid
+        and validate_labelled_set(moved).counts == validate_labelled_set(folder).counts
+    )
     shutil.rmtree(folder)
     assert [sides(moved, moved, **options) for options in asked] == before
     assert before[0]["train"] and before[0]["test"]
     with pytest.raises(InputError) as caught:
-        load_set(moved, split=9)
+        load_labelled_set(moved, split=9)
     assert "unreel-" not in str(caught.value)
 
 
@@ -77,7 +80,7 @@ def test_lists_of_ones_own_and_videos_that_could_not_be_packed(tmp_path: Path) -
     (tmp_path / "train.txt").write_text("Run/silent.mp4\nWalk/long.mp4\nRun/v_Run_g01_c01.avi\n")
     (tmp_path / "test.txt").write_text(f"Run/v_Run_g02_c01.avi\n{folder}/Walk/v_Walk_g01_c01.avi\n")
     pack(folder, tmp_path / "out", PackSettings(short_side=64, segment_s=2.0))
-    found = load_set(tmp_path / "out", train=tmp_path / "train.txt", test=tmp_path / "test.txt")
+    found = load_labelled_set(tmp_path / "out", train=tmp_path / "train.txt", test=tmp_path / "test.txt")
     assert [item.label for item in found.train] == ["Walk"] * 3 + ["Run"] and len(found.test) == 2
     assert [item.group for item in found.train] == ["Walk/long.mp4"] * 3 + ["Run_g01"]
     assert all(is_piece(item.path) for item in found.train + found.test)
@@ -89,13 +92,13 @@ def test_keyframes_with_boxes_are_found_in_the_pieces(tmp_path: Path) -> None:
     make_box_set(tmp_path / "in", videos=3, seed=1, seconds=4, size=(48, 64), fps=12.5, test_share=0.4)
     pack(tmp_path / "in", tmp_path / "out", PackSettings(segment_s=1.5))
     before, after = DetectionSet.load(tmp_path / "in"), DetectionSet.load(tmp_path / "out")
-    assert after.names == before.names and [k.key for k in after.train] == [k.key for k in before.train]
+    assert after.action_names == before.action_names and [k.key for k in after.train] == [k.key for k in before.train]
     assert any("3 videos were packed in pieces" in said for said in after.warnings)
     for number, keyframe in enumerate(before.train + before.test):
-        one, other = before.instance(keyframe, number), after.instance(keyframe, number)
+        one, other = before.make_instance(keyframe, number), after.make_instance(keyframe, number)
         assert is_piece(other.path) and 0 <= other.start_s < 2
         frames = []
         for who in (one, other):
             at = int(np.searchsorted(file.index_frames(who.path).times_s, who.start_s + 1e-6, side="right")) - 1
-            frames.append(file.read(who.path, [at])[0].astype(float))
+            frames.append(file.read_frames(who.path, [at])[0].astype(float))
         assert np.abs(frames[0] - frames[1]).mean() < 4

@@ -11,18 +11,18 @@ from commands import refused, succeeds
 from videos import encode
 
 import unreel
-from unreel.evaluation.lists import shared
-from unreel.losses.neighbours import Neighbours
-from unreel.search.embeddings import read
-from unreel.training.monitors import hold_out
+from unreel.evaluation.lists import find_duplicates
+from unreel.losses.neighbours import NegativeMask
+from unreel.search.embeddings import read_embeddings
+from unreel.training.monitors import split_held_out
 from unreel.types import Instance
 from unreel.video import file, packed
 from unreel.video.addresses import is_piece
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips, sequential_loader
+from unreel.video.dataset import ClipDataset, build_sequential_loader
 from unreel.video.manifest import inspect
 from unreel.video.packing import PackSettings, pack
-from unreel.video.segments import instances
+from unreel.video.segments import build_instances
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +49,19 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def recordings(items: list[Instance], root: Path, corpus: Path) -> list[tuple[object, ...]]:
     """Who the instances are, whether they are files or pieces."""
-    index = packed.open_corpus(corpus)
-    names = {index.address(row): source for row, source in enumerate(index.column("source"))}
+    index = packed.open_packed_corpus(corpus)
+    names = {index.piece_path(row): source for row, source in enumerate(index.get_column("source"))}
     path = [names.get(i.path) or Path(i.path).relative_to(root).as_posix() for i in items]
     return [(p, i.video, i.start_s, i.end_s, i.label, i.group) for p, i in zip(path, items, strict=True)]
 
 
 def test_training_sees_the_same_instances_in_the_same_order(motion_set: Path, corpus: Path) -> None:
-    before, after = (instances(inspect(source)) for source in (motion_set, corpus))
+    before, after = (build_instances(inspect(source)) for source in (motion_set, corpus))
     assert recordings(after, motion_set, corpus) == recordings(before, motion_set, corpus)
-    for one, other in zip(hold_out(before, 0.25, 3), hold_out(after, 0.25, 3), strict=True):
+    for one, other in zip(split_held_out(before, 0.25, 3), split_held_out(after, 0.25, 3), strict=True):
         assert one and recordings(other, motion_set, corpus) == recordings(one, motion_set, corpus)
     spec = ClipSpec(num_frames=8, fps=12.5, stride_frames=0)
-    draws = [[InstanceClips(who, spec, (32, 32), 2, seed=1)[(4, n)] for n in range(6)] for who in (before, after)]
+    draws = [[ClipDataset(who, spec, (32, 32), 2, seed=1)[(4, n)] for n in range(6)] for who in (before, after)]
     for one, other in zip(*draws, strict=True):
         np.testing.assert_allclose(other.spans_s, one.spans_s, atol=1e-6)
         assert np.abs(one.frames.astype(float) - other.frames).mean() < 4
@@ -92,7 +92,7 @@ def test_evaluation_and_embedding_from_here_and_afar(
     vectors = []
     for n, source in enumerate((motion_set, str(corpus), afar)):
         succeeds("embed", run, source, "--out", tmp_path / f"{n}.parquet", "--num-clips", 2)
-        vectors.append(read(tmp_path / f"{n}.parquet"))
+        vectors.append(read_embeddings(tmp_path / f"{n}.parquet"))
     assert vectors[1].paths[0].startswith(str(corpus)) and vectors[2].paths[0].startswith("memory://far/00000.tar#")
     np.testing.assert_array_equal(vectors[1].vectors, vectors[2].vectors)
     assert np.einsum("nd,nd->n", vectors[0].vectors, vectors[1].vectors).min() > 0.98
@@ -103,7 +103,7 @@ def test_evaluation_and_embedding_from_here_and_afar(
 def test_pieces_are_left_out_with_a_reason_when_a_shard_is_cut(small_run: Path, corpus: Path, tmp_path: Path) -> None:
     spoiled = Path(shutil.copytree(corpus, tmp_path / "spoiled"))
     shard = spoiled / "00000.tar"
-    shard.write_bytes(shard.read_bytes()[: packed.open_corpus(corpus).value(20, "offset") + 9])
+    shard.write_bytes(shard.read_bytes()[: packed.open_packed_corpus(corpus).get_value(20, "offset") + 9])
     done = succeeds("embed", small_run, spoiled, "--out", tmp_path / "e.parquet", "--num-clips", 1)
     assert "20 rows, 4 files left out" in done.out and done.err.count("truncated: the piece ends at byte") == 4
     done = succeeds("inspect", spoiled, "--out", tmp_path / "manifest")
@@ -125,21 +125,21 @@ def test_pieces_of_one_recording_know_each_other(tmp_path: Path) -> None:
     encode(tmp_path / "in/a.mp4", 150)
     encode(tmp_path / "in/b.mp4", 20, "mpeg4")
     pack(tmp_path / "in", tmp_path / "out", PackSettings(segment_s=2.0))
-    found = instances(inspect(tmp_path / "out"))
+    found = build_instances(inspect(tmp_path / "out"))
     assert [(i.video, i.start_s, i.offset_s) for i in found] == [(0, 0, 0), (0, 0, 2), (0, 0, 4), (1, 0, 0)]
-    assert Neighbours(found, 3.0).start_s_N.tolist() == [0, 2, 4, 0]
-    assert Neighbours(found, 3.0).video_N.tolist() == [0, 0, 0, 1]
+    assert NegativeMask(found, 3.0).start_s_N.tolist() == [0, 2, 4, 0]
+    assert NegativeMask(found, 3.0).video_N.tolist() == [0, 0, 0, 1]
 
 
 def test_a_piece_and_its_original_are_known_as_the_same(motion_set: Path, corpus: Path) -> None:
-    before, after = (instances(inspect(source)) for source in (motion_set, corpus))
-    assert len(shared(before, after)) == 24 and len(shared(after[:4], after[4:])) == 0
+    before, after = (build_instances(inspect(source)) for source in (motion_set, corpus))
+    assert len(find_duplicates(before, after)) == 24 and len(find_duplicates(after[:4], after[4:])) == 0
 
 
 def test_loader_processes_read_from_afar(afar: str) -> None:
-    who = instances(inspect(Path(afar)))
-    clips = InstanceClips(who, ClipSpec(num_frames=4), (32, 32), 1)
-    alone, two = ([s.frames for s in sequential_loader(clips, workers)] for workers in (0, 2))
+    who = build_instances(inspect(Path(afar)))
+    clips = ClipDataset(who, ClipSpec(num_frames=4), (32, 32), 1)
+    alone, two = ([s.frames for s in build_sequential_loader(clips, workers)] for workers in (0, 2))
     assert len(alone) == 24 and all(np.array_equal(a, b) for a, b in zip(alone, two, strict=True))
 
 
@@ -147,7 +147,7 @@ def test_one_read_of_the_shard_for_a_draw(corpus: Path, monkeypatch: pytest.Monk
     reads: list[str] = []
     load = packed.load_piece
     monkeypatch.setattr(packed, "load_piece", lambda piece: reads.append(piece.address) or load(piece))
-    who = instances(inspect(corpus))
-    file.forget()
-    InstanceClips(who, ClipSpec(num_frames=4), (32, 32), 3)[(0, 5)]
+    who = build_instances(inspect(corpus))
+    file.clear_caches()
+    ClipDataset(who, ClipSpec(num_frames=4), (32, 32), 3)[(0, 5)]
     assert reads == [who[5].path]

@@ -12,8 +12,8 @@ from evaluations import motion, retrieval, save, summary
 from rich.console import Console
 
 from unreel.errors import InputError, RunError
-from unreel.report.alike import protocol_of
-from unreel.report.compare import Comparison, Row, compare, write_comparison
+from unreel.report.alike import extract_shared_protocol
+from unreel.report.compare import Comparison, ComparisonRow, compare_evaluations, write_comparison
 
 EVIL = "<script>alert(1)</script>[red]"
 
@@ -36,21 +36,21 @@ def with_protocol(name: str, **changes: Any) -> dict[str, Any]:
 
 def printed(made: Comparison, width: int = 200) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    for table in made.tables():
+    for table in made.to_tables():
         console.print(table)
     return " ".join(console.export_text().split())  # however it is wrapped
 
 
-def learned(made: Comparison) -> list[list[Row]]:
-    return [[row for row in part.rows if not row.floor] for part in made.parts]
+def learned(made: Comparison) -> list[list[ComparisonRow]]:
+    return [[row for row in part.rows if not row.is_baseline] for part in made.sections]
 
 
 def test_a_row_for_each_and_a_column_for_each_main_figure(tmp_path: Path) -> None:
     folders = [evaluation(tmp_path / "a"), evaluation(tmp_path / "b", 44.4, run="other")]
-    made = compare(folders)
-    assert len(made.parts) == 1 and made.said == [] and made.parts[0].heading == ""
+    made = compare_evaluations(folders)
+    assert len(made.sections) == 1 and made.remarks == [] and made.sections[0].heading == ""
     expected = ["R@1, IIC", "R@1, DualVar", "mAP, IIC", "kNN", "linear", "1 label", "5 labels", "motion"]
-    assert made.parts[0].columns == expected
+    assert made.sections[0].columns == expected
     rows = learned(made)[0]
     assert [row.name for row in rows] == ["a", "b"]
     figures = {title: cell.figure.value for title, cell in rows[0].cells.items()}
@@ -62,11 +62,11 @@ def test_a_row_for_each_and_a_column_for_each_main_figure(tmp_path: Path) -> Non
 
 
 def test_floors_are_shared_rows_below(tmp_path: Path) -> None:
-    rows = compare([evaluation(tmp_path / "a"), evaluation(tmp_path / "b", run="other")]).parts[0].rows
+    rows = compare_evaluations([evaluation(tmp_path / "a"), evaluation(tmp_path / "b", run="other")]).sections[0].rows
     assert [row.name for row in rows] == ["a", "b", "chance", "frame difference", "untrained encoder"]
     floor = rows[3].cells
     assert floor["R@1, IIC"].figure.value == 32.1 and floor["kNN"].figure.value == 34.6
-    assert floor["linear"].figure.value == 71.9 and floor["R@1, IIC"].behind == "24 to 41"
+    assert floor["linear"].figure.value == 71.9 and floor["R@1, IIC"].spread_text == "24 to 41"
 
 
 def test_floors_that_differ_stand_twice_and_say_whose_they_are(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_floors_that_differ_stand_twice_and_say_whose_they_are(tmp_path: Path) -
     encoder = copy.deepcopy(summary()["encoder"])
     encoder["clip"]["num_frames"] = 16
     folders = [evaluation(tmp_path / "a"), evaluation(tmp_path / "b", encoder=encoder, results=results)]
-    part = compare(folders).parts[0]
-    names = [row.name for row in part.rows if row.floor]
+    part = compare_evaluations(folders).sections[0]
+    names = [row.name for row in part.rows if row.is_baseline]
     assert names == ["chance", "frame difference (beside a)", "frame difference (beside b)", "untrained encoder"]
     assert "clips of its own length" in part.notes[0] and "16 frames" in part.notes[0]
 
@@ -86,14 +86,18 @@ def test_seeds_become_a_mean_with_deviation(tmp_path: Path) -> None:
     values = [60.0, 62.5, 70.0]
     folders = [evaluation(tmp_path / f"e{n}", v, run=f"iic-{n}", seed=n) for n, v in enumerate(values)]
     folders.append(evaluation(tmp_path / "other", 11.1, run="cvrl-0"))
-    made = compare(folders)
+    made = compare_evaluations(folders)
     seeds, other = learned(made)[0]
     cell = seeds.cells["R@1, IIC"]
     assert seeds.name == "iic-*" and len(seeds.members) == 3 and other.name == "other"
-    assert cell.figure.value == pytest.approx(mean(values)) and cell.sd == pytest.approx(stdev(values)) and cell.n == 3
-    assert cell.behind == "± 5.2, n=3" and other.cells["R@1, IIC"].n == 1
-    assert "differ in their seed alone" in made.parts[0].notes[0] and "± 5.2, n=3" in printed(made)
-    assert [len(part) for part in learned(compare(folders, seeds=False))] == [4]
+    assert (
+        cell.figure.value == pytest.approx(mean(values))
+        and cell.std == pytest.approx(stdev(values))
+        and cell.num_runs == 3
+    )
+    assert cell.spread_text == "± 5.2, n=3" and other.cells["R@1, IIC"].num_runs == 1
+    assert "differ in their seed alone" in made.sections[0].notes[0] and "± 5.2, n=3" in printed(made)
+    assert [len(part) for part in learned(compare_evaluations(folders, group_seeds=False))] == [4]
 
 
 def test_what_is_no_seed_is_not_averaged(tmp_path: Path) -> None:
@@ -105,15 +109,15 @@ def test_what_is_no_seed_is_not_averaged(tmp_path: Path) -> None:
         evaluation(tmp_path / "b", run="r-1", seed=1, encoder=other),
         evaluation(tmp_path / "c", run="r-2", seed=2, encoder=wide),
     ]
-    assert [row.name for row in learned(compare(folders))[0]] == ["a", "b", "c"]
+    assert [row.name for row in learned(compare_evaluations(folders))[0]] == ["a", "b", "c"]
     twice = [folders[0], evaluation(tmp_path / "d", run="r-0", seed=0)]
-    assert [row.name for row in learned(compare(twice))[0]] == ["a", "d"]
+    assert [row.name for row in learned(compare_evaluations(twice))[0]] == ["a", "d"]
     steps = [evaluation(tmp_path / f"{n}steps", run=f"r-{n}steps", seed=0) for n in (100, 300)]
-    assert len(learned(compare(steps))[0]) == 2  # the same seed, so something else is different
+    assert len(learned(compare_evaluations(steps))[0]) == 2  # the same seed, so something else is different
     longer = [evaluation(tmp_path / f"l{n}", run=f"r-{n}", seed=n, training={"steps": n}) for n in range(2)]
-    assert len(learned(compare(longer))[0]) == 2
+    assert len(learned(compare_evaluations(longer))[0]) == 2
     seeded = [evaluation(tmp_path / f"s{n}", run="r-0", seed=n) for n in range(2)]
-    assert [row.name for row in learned(compare(seeded))[0]] == ["r-0"]
+    assert [row.name for row in learned(compare_evaluations(seeded))[0]] == ["r-0"]
 
 
 @pytest.mark.parametrize(
@@ -131,41 +135,41 @@ def test_what_is_no_seed_is_not_averaged(tmp_path: Path) -> None:
 )
 def test_protocols_are_never_mixed(tmp_path: Path, changes: dict[str, Any], heading: str) -> None:
     folders = [evaluation(tmp_path / "a", 61.5), evaluation(tmp_path / "b", 44.4, run="other", **changes)]
-    made = compare(folders)
+    made = compare_evaluations(folders)
     assert [[row.name for row in rows] for rows in learned(made)] == [["a"], ["b"]]
-    assert heading in made.parts[1].heading and made.parts[0].heading
-    assert "not made alike" in made.said[0] and "2 tables" in made.said[0]
+    assert heading in made.sections[1].heading and made.sections[0].heading
+    assert "not made alike" in made.remarks[0] and "2 tables" in made.remarks[0]
     text = printed(made, 400)
-    assert text.index("61.5") < text.index(made.parts[1].heading) < text.index("44.4")
+    assert text.index("61.5") < text.index(made.sections[1].heading) < text.index("44.4")
 
 
 def test_seeds_of_other_protocols_are_not_averaged(tmp_path: Path) -> None:
     changed = with_protocol("retrieval", num_crops=3)
     folders = [evaluation(tmp_path / "a", run="r-0", seed=0), evaluation(tmp_path / "b", run="r-1", results=changed)]
-    assert [[row.name for row in rows] for rows in learned(compare(folders))] == [["a"], ["b"]]
+    assert [[row.name for row in rows] for rows in learned(compare_evaluations(folders))] == [["a"], ["b"]]
 
 
 def test_what_belongs_to_the_encoder_is_no_protocol() -> None:
     a, b = retrieval(), retrieval()
     b.protocol |= {"backbone": "r3d18", "method": "byol", "num_frames": 16, "left_out": [{"path": "x"}], "versions": {}}
-    assert protocol_of(a) == protocol_of(b)
+    assert extract_shared_protocol(a) == extract_shared_protocol(b)
     a, b = motion(), motion()
     b.protocol["layers"] = {"encoder": "pooled", "a frozen model": "conv5"}
-    assert protocol_of(a) == protocol_of(b)
+    assert extract_shared_protocol(a) == extract_shared_protocol(b)
 
 
 def test_a_part_that_is_missing_leaves_cells_empty(tmp_path: Path) -> None:
     only = {"retrieval": summary()["results"]["retrieval"], "motion": motion(None).to_json()}
-    made = compare([evaluation(tmp_path / "a"), evaluation(tmp_path / "b", run="other", results=only)])
-    assert len(made.parts) == 1
+    made = compare_evaluations([evaluation(tmp_path / "a"), evaluation(tmp_path / "b", run="other", results=only)])
+    assert len(made.sections) == 1
     assert set(learned(made)[0][1].cells) == {"R@1, IIC", "mAP, IIC"}
 
 
 def test_versions_and_contamination_are_said(tmp_path: Path) -> None:
     seen = "96 of 96 test videos were in pre-training"
     folders = [evaluation(tmp_path / n, run=n, unreel=v, contamination=[seen]) for n, v in (("a", "0.1"), ("b", "0.2"))]
-    made = compare(folders)
-    assert made.alarms == [f"a, b: {seen}"] and "0.1, 0.2" in made.said[0]
+    made = compare_evaluations(folders)
+    assert made.contamination == [f"a, b: {seen}"] and "0.1, 0.2" in made.remarks[0]
     assert seen in printed(made)
 
 
@@ -183,21 +187,21 @@ def test_the_page_is_one_safe_file(tmp_path: Path) -> None:
     parser.handle_starttag = lambda tag, attrs: found.extend(attrs)  # type: ignore[method-assign]
     parser.feed(html)
     assert all((v or "").startswith("data:") for n, v in found if n in ("src", "href"))
-    assert "[red]" in printed(compare(folders), 400)
+    assert "[red]" in printed(compare_evaluations(folders), 400)
 
 
 def test_what_can_not_be_compared(tmp_path: Path) -> None:
     folder = evaluation(tmp_path / "a")
     with pytest.raises(InputError, match="nothing to compare"):
-        compare([])
+        compare_evaluations([])
     with pytest.raises(InputError, match="given twice"):
-        compare([folder, tmp_path / "a" / ".." / "a"])
+        compare_evaluations([folder, tmp_path / "a" / ".." / "a"])
     with pytest.raises(RunError, match="no evaluation here"):
-        compare([folder, tmp_path / "none"])
+        compare_evaluations([folder, tmp_path / "none"])
     with pytest.raises(InputError, match=r"must end in \.html"):
         write_comparison([folder], folder / "results.json")
 
 
 def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
     folders = [evaluation(tmp_path / top / "eval", run=top) for top in ("x", "y")]
-    assert [row.name for row in learned(compare(folders))[0]] == ["x/eval", "y/eval"]
+    assert [row.name for row in learned(compare_evaluations(folders))[0]] == ["x/eval", "y/eval"]

@@ -13,10 +13,10 @@ from evaluations import linear, motion, retrieval, save, summary
 from unreel.errors import DiskError, RunError
 from unreel.evaluation.result import Result
 from unreel.report import template
-from unreel.report.confusion import MOST_CELLS, confusion_view
-from unreel.report.evaluation_page import write_page
-from unreel.report.headline import Figure, answer, figure, standings, verdict
-from unreel.video.file import write
+from unreel.report.confusion import MAX_LABELLED_CLASSES, build_confusion_matrix
+from unreel.report.evaluation_page import write_evaluation_page
+from unreel.report.headline import Figure, compare_to_baselines, decide_verdict, draw_conclusion, get_figure
+from unreel.video.file import write_video
 
 VIEWS = ["rgb", "residual", "joint"]
 
@@ -40,7 +40,7 @@ class Page(HTMLParser):
 
 
 def made(folder: Path, data: dict[str, Any]) -> str:
-    return write_page(save(folder, data)).read_text(encoding="utf-8")
+    return write_evaluation_page(save(folder, data)).read_text(encoding="utf-8")
 
 
 def is_safe(html: str) -> bool:
@@ -86,9 +86,9 @@ def test_order_of_the_page(tmp_path: Path) -> None:
     ("own", "said"), [((70.0, 60, 80), "above"), ((50.0, 40, 60), "open"), ((30.0, 20, 39), "below"), ((99.0,), "open")]
 )
 def test_told_apart_only_without_overlap(own: tuple[float, ...], said: str) -> None:
-    assert verdict(Figure(*own), Figure(45.0, 40.0, 55.0)) == said
-    assert verdict(Figure(70.0, 60, 80), Figure(60.0, None, None)) == "open"
-    assert verdict(Figure(70.0, 60, 80), Figure(59.9, None, None)) == "above"
+    assert decide_verdict(Figure(*own), Figure(45.0, 40.0, 55.0)) == said
+    assert decide_verdict(Figure(70.0, 60, 80), Figure(60.0, None, None)) == "open"
+    assert decide_verdict(Figure(70.0, 60, 80), Figure(59.9, None, None)) == "above"
 
 
 def test_sentences_for_above_not_told_apart_and_below(tmp_path: Path) -> None:
@@ -106,36 +106,41 @@ def test_sentences_for_above_not_told_apart_and_below(tmp_path: Path) -> None:
 
 
 def of(*joints: tuple[float, float, float]) -> list[Any]:
-    return [s for joint in joints for s in standings(retrieval(joint=joint), VIEWS)]
+    return [s for joint in joints for s in compare_to_baselines(retrieval(joint=joint), VIEWS)]
 
 
 def test_the_answer_never_outvotes_a_loss() -> None:
     above, open_, below = (70.0, 60.0, 80.0), (40.0, 30.0, 50.0), (10.0, 5.0, 15.0)
     expected = {"yes": of(above, above), "part": of(above, open_), "no": of(below, open_), "open": of(open_, open_)}
     for tone, found in expected.items():
-        assert answer(found).tone == tone
-    mixed = answer(of(above, above, above, below))
+        assert draw_conclusion(found).tone == tone
+    mixed = draw_conclusion(of(above, above, above, below))
     assert mixed.tone == "part" and "a floor does better" in mixed.headline
-    assert answer([]).tone == "open"
+    assert draw_conclusion([]).tone == "open"
 
 
 def test_a_frozen_model_that_is_better_is_said() -> None:
     result = retrieval()
     result.rows["clip-vit"] = {"R@1": 88.0}
     result.intervals["clip-vit"] = {"R@1": (80.0, 95.0)}
-    found = standings(result, VIEWS)
-    assert [s.floor for s in found] == [True, False] and "clip-vit, a frozen model from elsewhere" in found[1].sentence
-    assert answer(found).tone == "yes" and "A frozen model from elsewhere does better in 1" in answer(found).said
+    found = compare_to_baselines(result, VIEWS)
+    assert [s.is_trivial for s in found] == [True, False] and "clip-vit, a frozen model from elsewhere" in found[
+        1
+    ].sentence
+    assert (
+        draw_conclusion(found).tone == "yes"
+        and "A frozen model from elsewhere does better in 1" in draw_conclusion(found).explanation
+    )
 
 
 def test_one_view_is_the_main_row_and_the_wider_interval_counts() -> None:
     result = retrieval()
     for row in ("joint", "residual"):
         del result.rows[row]
-    assert standings(result, ["rgb", "joint"])[0].row == "rgb"
+    assert compare_to_baselines(result, ["rgb", "joint"])[0].row == "rgb"
     result.intervals["rgb"] = {"R@1": (50.0, 60.0)}
     result.extras["intervals_over_groups"] = {"rgb": {"R@1": [30.0, 75.0]}}
-    assert figure(result, "rgb", "R@1") == Figure(56.3, 30.0, 75.0)
+    assert get_figure(result, "rgb", "R@1") == Figure(56.3, 30.0, 75.0)
 
 
 @pytest.mark.parametrize("missing", ["retrieval", "knn", "linear", "few-labels", "motion"])
@@ -185,7 +190,7 @@ def test_markup_and_odd_names_are_escaped(tmp_path: Path) -> None:
 
 def test_the_gallery_shows_frames(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (12, 32, 40, 3), dtype=np.uint8)
-    write(tmp_path / "a.mp4", frames, fps=12)
+    write_video(tmp_path / "a.mp4", frames, fps=12)
     there = {"path": str(tmp_path / "a.mp4"), "start_s": 0.0, "end_s": None, "label": "jump"}
     result = retrieval()
     result.extras["neighbours"] = [{**there, "hits": [{**there, "score": 0.75}]}]
@@ -197,8 +202,8 @@ def test_cells_of_the_confusion_matrix(tmp_path: Path) -> None:
     html = made(tmp_path, summary())
     assert 'title="jump taken for run &amp; &lt;b&gt;hide: 3 of 12 (25 %)"' in html
     assert re.search(r'style="--share: 75%">9</td>', html) and re.search(r'style="--share: 8%">1</td>', html)
-    view = confusion_view({"classes": ["a", "b", "c"], "counts": [[5, 4, 1], [0, 0, 0], [3, 6, 1]]})
-    assert [p.said.split(":")[0] for p in view.pairs] == [
+    view = build_confusion_matrix({"classes": ["a", "b", "c"], "counts": [[5, 4, 1], [0, 0, 0], [3, 6, 1]]})
+    assert [p.description.split(":")[0] for p in view.pairs] == [
         "c taken for b",
         "a taken for b",
         "c taken for a",
@@ -206,7 +211,7 @@ def test_cells_of_the_confusion_matrix(tmp_path: Path) -> None:
     ]
     assert view.rows[1][1].share == 0 and sum(c.share for c in view.rows[0]) == pytest.approx(1)
     with pytest.raises(ValueError, match="as large"):
-        confusion_view({"classes": ["a", "b"], "counts": [[1, 2]]})
+        build_confusion_matrix({"classes": ["a", "b"], "counts": [[1, 2]]})
 
 
 def test_a_hundred_classes_are_a_picture_and_a_list(tmp_path: Path) -> None:
@@ -215,7 +220,7 @@ def test_a_hundred_classes_are_a_picture_and_a_list(tmp_path: Path) -> None:
     counts[3, 7] = 5
     result = linear()
     result.extras["confusion"] = {"classes": [f"class {n}" for n in range(size)], "counts": counts.tolist()}
-    assert size > MOST_CELLS
+    assert size > MAX_LABELLED_CLASSES
     html = made(tmp_path, summary(results={"linear": result.to_json()}))
     assert html.count("<title>class") == size + 1 and html.count("class 3 taken for class 7: 5 of 14 (36 %)") == 2
     assert is_safe(html) and 'class="heat"' not in html
@@ -238,13 +243,13 @@ def test_a_hundred_classes_are_a_picture_and_a_list(tmp_path: Path) -> None:
 def test_a_file_that_is_damaged_or_of_another_version(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(RunError, match=said):
-        write_page(tmp_path)
+        write_evaluation_page(tmp_path)
     assert not list(tmp_path.glob("*.html")) and not list(tmp_path.glob(".report*"))
 
 
 def test_no_evaluation_and_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RunError, match="unreel evaluate all RUN DATA"):
-        write_page(tmp_path / "none")
+        write_evaluation_page(tmp_path / "none")
     save(tmp_path, summary())
     (tmp_path / "report.html").write_text("old")
 
@@ -253,5 +258,5 @@ def test_no_evaluation_and_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(template.Path, "write_bytes", full)
     with pytest.raises(DiskError, match="No space left"):
-        write_page(tmp_path)
+        write_evaluation_page(tmp_path)
     assert (tmp_path / "report.html").read_text() == "old"

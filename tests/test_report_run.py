@@ -17,8 +17,8 @@ from unreel.report import run_page as report
 from unreel.report.run_page import write_report
 from unreel.types import Instance
 from unreel.video.clips import ClipSpec
-from unreel.video.file import write
-from unreel.video.manifest import Manifest, Quarantined, inspect
+from unreel.video.file import write_video
+from unreel.video.manifest import Manifest, QuarantineEntry, inspect
 from unreel.views.recipe import ViewSpec
 
 EVIL = "<script>alert(1)<&>.mp4"
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         kind.mkdir(exist_ok=True)
         frames = np.repeat(rng.integers(0, 255, (1, 32, 40, 3), dtype=np.uint8), 12, axis=0)
         moved = np.stack([np.roll(f, t * (1 if n % 2 else -1), axis=1) for t, f in enumerate(frames)])
-        write(kind / (EVIL if n == 4 else f"{n}.mp4"), moved, fps=12)
+        write_video(kind / (EVIL if n == 4 else f"{n}.mp4"), moved, fps=12)
     return root
 
 
@@ -54,7 +54,7 @@ def run(tmp_path: Path, folder: Path, encoder: Encoder) -> Path:
     names = {"last": checkpoint.name, "best": checkpoint.name, "best_step": 20}
     (run / "checkpoints" / "index.json").write_text(json.dumps(names))
     found = inspect(folder)
-    bad = Quarantined(str(folder / "<img src=x onerror=alert(2)>.mp4"), "damaged", "said <i>nothing</i>")
+    bad = QuarantineEntry(str(folder / "<img src=x onerror=alert(2)>.mp4"), "damaged", "said <i>nothing</i>")
     Manifest(found.root, found.videos, (bad,)).save(run)
     settings = {"backbone": "tiny", "num_frames": 8, "size": 32, "stride_frames": 1, "fps": 0.0, "segment_s": 10.0}
     config = {"method": "iic", "options": {"residual": {"sign": "<u>forward"}}, "settings": settings}
@@ -120,17 +120,17 @@ def test_without_an_evaluation_the_run_asks_itself(run: Path, folder: Path) -> N
     (run / "held_out.txt").write_text("".join(f"{p}\n" for p in asking))
     html = write_report(run).read_text(encoding="utf-8")
     assert is_offline(html) and html.count('class="query"') == 3 and "3 held-out videos" in html
-    shown = neighbours.own(run, Manifest.load(run), 10.0)
+    shown = neighbours.build_run_gallery(run, Manifest.load(run), 10.0)
     for query, hits in shown.rows:
-        assert len(hits) == 5 and query.place not in [h.place for h in hits]
+        assert len(hits) == 5 and query.path not in [h.path for h in hits]
         assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
-        assert all(h.right is (h.label == query.label) for h in hits)
+        assert all(h.is_correct is (h.label == query.label) for h in hits)
 
 
 def test_neighbours_come_from_other_files() -> None:
     """Two segments of one file are nearer than anything else, and yet not neighbours."""
     who = [Instance("a", 0, 0, 10), Instance("a", 0, 10, 20), Instance("b", 1, 0, 10)]
-    rows = neighbours.ask(who, np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2)
+    rows = neighbours.find_neighbours(who, np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2)
     assert [[h["path"] for h in row["hits"]] for row in rows] == [["b"], ["b"]]
 
 
@@ -188,22 +188,22 @@ def test_a_finished_run_has_a_report(small_run: Path) -> None:
 
 def test_strips_are_spread_over_the_asked_part(tmp_path: Path) -> None:
     grey = np.repeat(np.arange(0, 240, 4, dtype=np.uint8), 32 * 64 * 3).reshape(60, 32, 64, 3)
-    write(tmp_path / "ramp.mp4", grey, fps=10)
+    write_video(tmp_path / "ramp.mp4", grey, fps=10)
     taken: list[float] = []
-    keep = pictures.jpeg
+    keep = pictures.encode_jpeg
     try:
-        pictures.jpeg = lambda frame: str(taken.append(float(frame.mean())))  # type: ignore[assignment]
-        pictures.strip(str(tmp_path / "ramp.mp4"), 3.0, 5.0)
+        pictures.encode_jpeg = lambda frame: str(taken.append(float(frame.mean())))  # type: ignore[assignment]
+        pictures.read_strip(str(tmp_path / "ramp.mp4"), 3.0, 5.0)
     finally:
-        pictures.jpeg = keep  # type: ignore[assignment]
+        pictures.encode_jpeg = keep  # type: ignore[assignment]
     assert len(taken) == pictures.NUM_FRAMES and taken == sorted(taken)
     assert taken[0] >= 4 * 30 and taken[-1] < 4 * 50
-    assert pictures.strip(str(tmp_path / "none.mp4")) == []
+    assert pictures.read_strip(str(tmp_path / "none.mp4")) == []
 
 
 def test_tall_and_wide_frames_keep_their_middle() -> None:
-    assert pictures.cropped(np.zeros((200, 100, 3), np.uint8)).shape == (100, 100, 3)
-    assert pictures.cropped(np.zeros((100, 300, 3), np.uint8)).shape == (100, 180, 3)
+    assert pictures.crop_to_aspect(np.zeros((200, 100, 3), np.uint8)).shape == (100, 100, 3)
+    assert pictures.crop_to_aspect(np.zeros((100, 300, 3), np.uint8)).shape == (100, 180, 3)
 
 
 def test_no_run_and_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

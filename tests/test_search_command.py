@@ -16,16 +16,16 @@ import torch
 from commands import refused, succeeds
 from videos import encode
 
-from unreel.api.searching import Question, make_concept, search
+from unreel.api.searching import SearchQuery, learn_concept, search
 from unreel.errors import InputError
-from unreel.search.concept import Concept, Marks
-from unreel.search.example import seconds_of_clips
+from unreel.search.concept import Annotations, Concept
+from unreel.search.example import compute_clip_span
 from unreel.search.hits import HitOptions
-from unreel.search.index import Index, open_index, query_encoder
-from unreel.search.rows import Filter, Stretch
-from unreel.video.clips import ClipSpec, clip_at, evenly_spread, every_frame, timeline
-from unreel.video.file import index_frames, probe, read
-from unreel.video.sliding import sliding_starts, spans_of
+from unreel.search.index import Index, load_query_encoder, open_index
+from unreel.search.rows import Moment, RowFilter
+from unreel.video.clips import ClipSpec, build_timeline, get_clip_frames, list_candidate_frames, sample_uniform_clips
+from unreel.video.file import index_frames, probe, read_frames
+from unreel.video.sliding import compute_sliding_starts, compute_spans
 
 
 @pytest.fixture(scope="session")
@@ -41,14 +41,14 @@ def hits_of(*args: object) -> list[dict[str, Any]]:
 
 def test_a_clip_of_the_index_finds_itself(motion_index: Path, index: Index) -> None:
     for row in (0, 17, len(index.rows) - 1):
-        path, start_s, end_s = index.rows.path(row), index.rows.start_s[row], index.rows.end_s[row]
+        path, start_s, end_s = index.rows.get_path(row), index.rows.start_s[row], index.rows.end_s[row]
         asked = f"{path}@{start_s:.3f}-{end_s:.3f}"
         first = hits_of(motion_index, asked, "--own", "keep", "--gap-s", -1, "--count", 3)[0]
         assert first["score"] > 0.9999 and row in first["rows"]
 
 
 def test_json_and_csv_say_the_same_as_the_library(motion_index: Path, index: Index, video: Path) -> None:
-    expected = search(index, Question((Stretch(str(video)),), own="video"), HitOptions(5))
+    expected = search(index, SearchQuery((Moment(str(video)),), own_video_policy="video"), HitOptions(5))
     found = hits_of(motion_index, video, "--own", "video", "--count", 5)
     assert [set(hit) for hit in found] == [{"video", "start_s", "end_s", "score", "rows", "alike"}] * 5
     assert [(h["video"], tuple(h["rows"])) for h in found] == [(h.path, h.rows) for h in expected]
@@ -77,9 +77,9 @@ def test_a_file_whose_name_looks_like_a_moment_is_a_file(motion_index: Path, vid
 def test_a_strip_of_a_videos_frames_is_that_video(motion_index: Path, index: Index, tmp_path: Path) -> None:
     """Eight frames side by side, as they were decoded, in a square each."""
     row = 12
-    path, start_s = index.rows.path(row), index.rows.start_s[row]
+    path, start_s = index.rows.get_path(row), index.rows.start_s[row]
     first = round(start_s * probe(path).fps)
-    frames = read(path, np.arange(first, first + 8), (48, 48))
+    frames = read_frames(path, np.arange(first, first + 8), (48, 48))
     strip = tmp_path / "strip.png"
     cv2.imwrite(str(strip), np.concatenate(list(frames), axis=1)[..., ::-1])
     found = hits_of(motion_index, strip, "--motion", 0, "--count", 200, "--gap-s", -1)
@@ -95,11 +95,11 @@ def test_a_strip_of_a_videos_frames_is_that_video(motion_index: Path, index: Ind
 
 def by_hand(index: Index, squares: np.ndarray) -> np.ndarray:
     """Cosine (N,) of each row's appearance with that of a clip of these squares, each shown for as long."""
-    encoder = query_encoder(index)
-    span, (height, width) = encoder.spec.clip.span, encoder.spec.views.resize_hw
+    encoder = load_query_encoder(index)
+    span, (height, width) = encoder.spec.clip.total_frames, encoder.spec.views.resize_hw
     small = [cv2.resize(square, (width, height), interpolation=cv2.INTER_AREA) for square in squares]
     clip = np.stack([small[t * len(small) // span] for t in range(span)])
-    view_D = encoder.features(torch.from_numpy(clip[None]))["rgb"].float().numpy()[0]
+    view_D = encoder.extract_features(torch.from_numpy(clip[None]))["rgb"].float().numpy()[0]
     rgb_ND = index.vectors_ND[:, : len(view_D)]
     return (rgb_ND @ view_D) / (np.linalg.norm(rgb_ND, axis=1) * np.linalg.norm(view_D))
 
@@ -114,7 +114,7 @@ def test_several_examples_and_counter_examples_are_one_question(
     without = hits_of(motion_index, one, "--unlike", three, "--own", "video", "--count", 24)
     less = {hit["video"]: hit["score"] for hit in without}
     assert less[str(three)] < liked[str(three)]
-    question = Question((Stretch(str(one)),), (Stretch(str(three)),), own="video")
+    question = SearchQuery((Moment(str(one)),), (Moment(str(three)),), own_video_policy="video")
     assert [h.path for h in search(index, question, HitOptions(24))] == [h["video"] for h in without]
 
 
@@ -133,7 +133,7 @@ def test_the_ends_of_the_slider_are_cosines_of_one_view(index: Index) -> None:
     parts_NVD = parts_NVD / np.linalg.norm(parts_NVD, axis=2, keepdims=True)
     for motion, view in ((0.0, 0), (1.0, 1)):
         options = HitOptions(len(index.rows), gap_s=-1)
-        found = search(index, Question(like_rows=(5,), motion=motion, own="video"), options)
+        found = search(index, SearchQuery(positive_rows=(5,), motion_weight=motion, own_video_policy="video"), options)
         for hit in found:
             cosine = parts_NVD[hit.rows[0], view] @ parts_NVD[5, view]
             assert math.isclose(hit.score, cosine, abs_tol=1e-4)
@@ -141,7 +141,7 @@ def test_the_ends_of_the_slider_are_cosines_of_one_view(index: Index) -> None:
 
 def test_filters(motion_index: Path, index: Index, video: Path) -> None:
     label = index.rows.labels[1]
-    of_label = {index.rows.path(n) for n in range(len(index.rows)) if index.rows.label_N[n] == 1}
+    of_label = {index.rows.get_path(n) for n in range(len(index.rows)) if index.rows.label_N[n] == 1}
     found = hits_of(motion_index, video, "--label", label, "--own", "keep", "--count", 50)
     assert {hit["video"] for hit in found} == of_label
     name = Path(index.rows.paths[7]).name
@@ -192,16 +192,16 @@ def test_what_is_no_query(motion_index: Path, video: Path, tmp_path: Path) -> No
 
 def test_marks_that_do_not_fit_the_index(index: Index) -> None:
     with pytest.raises(InputError, match="row 10000 is not in the index"):
-        search(index, Question(like_rows=(10000,)))
+        search(index, SearchQuery(positive_rows=(10000,)))
     with pytest.raises(InputError, match="nothing to search with"):
-        search(index, Question(filter=Filter()))
+        search(index, SearchQuery(filter=RowFilter()))
     with pytest.raises(InputError, match="no name for a concept"):
-        make_concept(index, "../up", Marks((1,)))
+        learn_concept(index, "../up", Annotations((1,)))
 
 
 def test_a_concept_is_kept_with_its_index(motion_index: Path, tmp_path: Path) -> None:
     index = open_index(shutil.copytree(motion_index, tmp_path / "mine"))
-    made = make_concept(index, "first", Marks((1, 2), (30,)))
+    made = learn_concept(index, "first", Annotations((1, 2), (30,)))
     assert Concept.load(tmp_path / "mine" / "concepts" / "first.json", index.encoder_hash) == made
 
 
@@ -212,13 +212,13 @@ def test_a_rows_own_seconds_give_its_frames_again(clip: ClipSpec, tmp_path: Path
     """Also where they are printed with three digits."""
     path = str(encode(tmp_path / "a.mp4", 40, time_base=Fraction(1, 30)))
     times_s, info = index_frames(path).times_s, probe(path)
-    line = timeline(times_s, clip)
-    clips = [clip_at(line, start, clip) for start in sliding_starts(line, times_s, clip, 0.1)]
+    line = build_timeline(times_s, clip)
+    clips = [get_clip_frames(line, start, clip) for start in compute_sliding_starts(line, times_s, clip, 0.1)]
     same = 0
-    for frames, span_2 in zip(clips, spans_of(times_s, clips, clip.lead_in), strict=True):
-        moment = Stretch(path, *(round(float(s), 3) for s in span_2))
-        shown = every_frame(times_s, clip, *seconds_of_clips(moment, info, clip))
-        near = evenly_spread(shown, clip, 1)[0]
+    for frames, span_2 in zip(clips, compute_spans(times_s, clips, clip.lead_in), strict=True):
+        moment = Moment(path, *(round(float(s), 3) for s in span_2))
+        shown = list_candidate_frames(times_s, clip, *compute_clip_span(moment, info, clip))
+        near = sample_uniform_clips(shown, clip, 1)[0]
         assert np.abs(near - frames).max() <= 1, "ticks of a rate begin at the moment, so they may fall a frame apart"
         same += (near == frames).all()
     assert same == len(clips) or clip.fps
@@ -228,6 +228,6 @@ def test_a_moment_shorter_than_a_clip_is_shown_with_what_surrounds_it(tmp_path: 
     path = str(encode(tmp_path / "a.mp4", 40))
     times_s, info, clip = index_frames(path).times_s, probe(path), ClipSpec(8, lead_in=1)
     for start_s, end_s, first in ((0.8, 0.88, 16), (0.0, 0.04, 0), (1.56, 1.6, 31)):
-        shown = every_frame(times_s, clip, *seconds_of_clips(Stretch(path, start_s, end_s), info, clip))
-        frames = evenly_spread(shown, clip, 1)[0]
+        shown = list_candidate_frames(times_s, clip, *compute_clip_span(Moment(path, start_s, end_s), info, clip))
+        frames = sample_uniform_clips(shown, clip, 1)[0]
         assert (np.diff(frames) == 1).all() and abs(int(frames[0]) - first) <= 1

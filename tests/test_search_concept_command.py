@@ -14,10 +14,10 @@ from vectors import clips
 
 from unreel.errors import InputError
 from unreel.search import marks
-from unreel.search.concept import Concept, Marks
+from unreel.search.concept import Annotations, Concept
 from unreel.search.index import open_index
-from unreel.search.marks import joined_marks, load_marks, rows_within, save_marks
-from unreel.search.rows import Stretch
+from unreel.search.marks import find_rows_in_moments, load_annotations, merge_annotations, save_annotations
+from unreel.search.rows import Moment
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_marks_add_up_and_the_new_one_counts(folder: Path) -> None:
 def test_what_is_printed_is_what_the_probe_says(folder: Path) -> None:
     found = learned(folder, "spin", "--yes", 3, 4, "--no", 20, 40, "--above", 0.4, "--count", 5, "--next", 4)
     index = open_index(folder)
-    score_N = Concept.load(folder / "concepts" / "spin.json", index.encoder_hash).scores(index.vectors_ND)
+    score_N = Concept.load(folder / "concepts" / "spin.json", index.encoder_hash).score_rows(index.vectors_ND)
     for moment in found["moments"]:
         score_n = score_N[moment["rows"]]
         assert abs(moment["probability"] - score_n.max()) < 1e-3 and score_n.min() >= 0.4
@@ -54,7 +54,7 @@ def test_what_is_printed_is_what_the_probe_says(folder: Path) -> None:
 
 def test_moments_are_marks_too(folder: Path) -> None:
     index = open_index(folder)
-    path = index.rows.path(9)
+    path = index.rows.get_path(9)
     mine = np.flatnonzero(index.rows.path_N == index.rows.path_N[9])
     assert learned(folder, "whole", "--yes", f"{path}@0-99")["marks"]["yes"] == mine.tolist()
     start_s = float(index.rows.start_s[mine[0]])
@@ -67,14 +67,14 @@ def test_marks_outlast_a_new_indexing(folder: Path, small_run: Path, motion_set:
     succeeds("index", small_run, footage, "--out", out, "--hop-s", 0.2)
     before = open_index(out)
     learned(out, "spin", "--yes", 30, "--no", 50)
-    kept, gone = (before.rows.path(30), float(before.rows.start_s[30])), Path(before.rows.path(50))
-    Path(before.rows.path(0)).unlink()
+    kept, gone = (before.rows.get_path(30), float(before.rows.start_s[30])), Path(before.rows.get_path(50))
+    Path(before.rows.get_path(0)).unlink()
     gone.unlink()
     succeeds("index", small_run, footage, "--out", out, "--hop-s", 0.2)
     assert "1 yes and 0 no, 1 earlier marks forgotten" in succeeds("concept", out, "spin").out
     after, found = open_index(out), learned(out, "spin")
     row = found["marks"]["yes"][0]
-    assert (after.rows.path(row), float(after.rows.start_s[row])) == kept
+    assert (after.rows.get_path(row), float(after.rows.start_s[row])) == kept
     assert found["marks"]["no"] == [] and found["marks"]["lost"] == 0
 
 
@@ -93,7 +93,7 @@ def test_marks_follow_a_moved_file_and_leave_a_replaced_one(folder: Path, small_
     shutil.copy(footage / "3.mp4", footage / "2.mp4")  # has the same seconds as what was marked no
     succeeds("index", small_run, footage, "--out", out, "--hop-s", 0.2)
     after, marks = open_index(out).rows, learned(out, "spin")["marks"]
-    places = {(Path(after.path(row)).name, float(after.start_s[row])) for row in marks["yes"]}
+    places = {(Path(after.get_path(row)).name, float(after.start_s[row])) for row in marks["yes"]}
     assert places == {(f"{name}.mp4", float(before.start_s[row_of[n]])) for n, name in (("0", "renamed"), ("1", "9"))}
     assert marks["no"] == []
 
@@ -146,7 +146,7 @@ def test_what_is_refused(folder: Path, motion_set: Path, small: dict[str, Any], 
     refused("concept", folder, "a", "--yes", 99999, says=("row 99999", "mark hits of this index"))
     refused("concept", folder, "a", "--yes", 3, "--no", 3, says=("row 3", "yes and no"))
     refused("concept", folder, "a", "--yes", "/v/none.mp4@1-2", says=("/v/none.mp4 is not in the index",))
-    path = open_index(folder).rows.path(0)
+    path = open_index(folder).rows.get_path(0)
     refused("concept", folder, "a", "--yes", f"{path}@90-91", says=("no clip from 90 s to 91 s",))
     for name in ("../a", "a/b", ".a", "-", "a b", "a\0b", "视" * 34, "a" * 101, "", "a\n"):
         refused("concept", folder, "--yes", 3, "--", name, says=("no name for a concept", "100 bytes at most"))
@@ -172,33 +172,33 @@ def test_what_is_refused(folder: Path, motion_set: Path, small: dict[str, Any], 
 
 def test_marks_on_disk(folder: Path, tmp_path: Path) -> None:
     rows = open_index(folder).rows
-    save_marks(tmp_path / "m.csv", rows, Marks((5, 2), (9,)))
-    assert load_marks(tmp_path / "m.csv", rows) == (Marks((2, 5), (9,)), 0)
-    assert load_marks(tmp_path / "none.csv", rows) == (Marks(()), 0)
-    assert joined_marks(Marks((1, 2), (3,)), Marks((3,), (1,))) == Marks((2, 3), (1,))
+    save_annotations(tmp_path / "m.csv", rows, Annotations((5, 2), (9,)))
+    assert load_annotations(tmp_path / "m.csv", rows) == (Annotations((2, 5), (9,)), 0)
+    assert load_annotations(tmp_path / "none.csv", rows) == (Annotations(()), 0)
+    assert merge_annotations(Annotations((1, 2), (3,)), Annotations((3,), (1,))) == Annotations((2, 3), (1,))
     with pytest.raises(InputError, match="not in the index"):
-        rows_within(rows, [Stretch("/nowhere.mp4", 0, 1)])
+        find_rows_in_moments(rows, [Moment("/nowhere.mp4", 0, 1)])
 
 
 def test_marks_of_copies_and_of_files_without_hashes(tmp_path: Path) -> None:
     """Three videos, the first and the last of the same bytes; row 4 is the first clip of the last."""
     rows = clips(3, 2, hashes=["x", "y", "x"])
-    save_marks(tmp_path / "m.csv", rows, Marks((4,), (2,)))
+    save_annotations(tmp_path / "m.csv", rows, Annotations((4,), (2,)))
     table = (tmp_path / "m.csv").read_text()
     assert table.splitlines()[0] == "video,start_s,end_s,mark,content_hash" and "/v/2.mp4,0.000,1.000,yes,x" in table
-    assert load_marks(tmp_path / "m.csv", rows) == (Marks((4,), (2,)), 0)
+    assert load_annotations(tmp_path / "m.csv", rows) == (Annotations((4,), (2,)), 0)
     without_last = clips(2, 2, hashes=["x", "y"])
-    assert load_marks(tmp_path / "m.csv", without_last) == (Marks((0,), (2,)), 0)
+    assert load_annotations(tmp_path / "m.csv", without_last) == (Annotations((0,), (2,)), 0)
     replaced = clips(3, 2, hashes=["a", "y", "b"])
-    assert load_marks(tmp_path / "m.csv", replaced) == (Marks((), (2,)), 1)
+    assert load_annotations(tmp_path / "m.csv", replaced) == (Annotations((), (2,)), 1)
     (tmp_path / "m.csv").write_text("\n".join(line.rpartition(",")[0] for line in table.splitlines()) + "\n")
-    assert load_marks(tmp_path / "m.csv", replaced) == (Marks((4,), (2,)), 0)
+    assert load_annotations(tmp_path / "m.csv", replaced) == (Annotations((4,), (2,)), 0)
 
 
 def test_only_rows_of_what_is_marked_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, looked = clips(50, 4), list[int]()
-    save_marks(tmp_path / "m.csv", rows, Marks((9,), (41,)))
-    whole = marks._span
-    monkeypatch.setattr(marks, "_span", lambda rows, row: looked.append(row) or whole(rows, row))
-    assert load_marks(tmp_path / "m.csv", rows) == (Marks((9,), (41,)), 0)
+    save_annotations(tmp_path / "m.csv", rows, Annotations((9,), (41,)))
+    whole = marks._format_span
+    monkeypatch.setattr(marks, "_format_span", lambda rows, row: looked.append(row) or whole(rows, row))
+    assert load_annotations(tmp_path / "m.csv", rows) == (Annotations((9,), (41,)), 0)
     assert set(looked) == {8, 9, 10, 11, 40, 41, 42, 43}

@@ -32,8 +32,8 @@ def encoder(seed: int = 0, size: int = 32) -> Encoder:
 
 def test_round_trip_is_exact(tmp_path: Path, embeddings: Embeddings) -> None:
     path = tmp_path / "new folder" / "e.parquet"
-    store.write(embeddings, path, store.describe(encoder()))
-    back = store.read(path)
+    store.write_embeddings(embeddings, path, store.describe_encoder(encoder()))
+    back = store.read_embeddings(path)
     np.testing.assert_array_equal(back.vectors, embeddings.vectors)
     assert back.vectors.dtype == np.float32
     assert back.paths == embeddings.paths and back.labels == embeddings.labels
@@ -43,7 +43,7 @@ def test_round_trip_is_exact(tmp_path: Path, embeddings: Embeddings) -> None:
 
 
 def test_other_tools_find_plain_columns(tmp_path: Path, embeddings: Embeddings) -> None:
-    store.write(embeddings, tmp_path / "e.parquet")
+    store.write_embeddings(embeddings, tmp_path / "e.parquet")
     table = pq.read_table(tmp_path / "e.parquet")
     assert table.column_names == ["path", "start_s", "end_s", "label", "embedding"]
     assert table.schema.field("embedding").type == pa.list_(pa.float32(), 5)
@@ -51,25 +51,29 @@ def test_other_tools_find_plain_columns(tmp_path: Path, embeddings: Embeddings) 
 
 
 def test_no_rows_and_no_labels(tmp_path: Path) -> None:
-    store.write(Embeddings(np.zeros((0, 0), np.float32), [], np.zeros(0), np.zeros(0)), tmp_path / "e.parquet")
-    assert len(store.read(tmp_path / "e.parquet")) == 0
-    store.write(Embeddings(np.ones((1, 2), np.float32), ["a"], np.zeros(1), np.ones(1)), tmp_path / "e.parquet")
-    assert store.read(tmp_path / "e.parquet").labels == [""]
+    store.write_embeddings(
+        Embeddings(np.zeros((0, 0), np.float32), [], np.zeros(0), np.zeros(0)), tmp_path / "e.parquet"
+    )
+    assert len(store.read_embeddings(tmp_path / "e.parquet")) == 0
+    store.write_embeddings(
+        Embeddings(np.ones((1, 2), np.float32), ["a"], np.zeros(1), np.ones(1)), tmp_path / "e.parquet"
+    )
+    assert store.read_embeddings(tmp_path / "e.parquet").labels == [""]
 
 
 def test_metadata_tells_encoders_apart(tmp_path: Path, embeddings: Embeddings) -> None:
-    store.write(embeddings, tmp_path / "e.parquet", store.describe(encoder()))
+    store.write_embeddings(embeddings, tmp_path / "e.parquet", store.describe_encoder(encoder()))
     kept = store.read_metadata(tmp_path / "e.parquet")
     assert EncoderSpec.from_json(kept["encoder"]) == encoder().spec
-    assert kept["encoder_hash"] == store.encoder_hash(encoder())
-    assert len({store.encoder_hash(e) for e in (encoder(), encoder(seed=1), encoder(size=48))}) == 3
+    assert kept["encoder_hash"] == store.hash_encoder(encoder())
+    assert len({store.hash_encoder(e) for e in (encoder(), encoder(seed=1), encoder(size=48))}) == 3
 
 
 def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(
     tmp_path: Path, embeddings: Embeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "e.parquet"
-    store.write(embeddings, path)
+    store.write_embeddings(embeddings, path)
     before = path.read_bytes()
 
     def full(_table: pa.Table, where: Path, **_: object) -> None:
@@ -78,7 +82,7 @@ def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(
 
     monkeypatch.setattr(store.pq, "write_table", full)
     with pytest.raises(DiskError, match="No space left"):
-        store.write(embeddings, path)
+        store.write_embeddings(embeddings, path)
     assert path.read_bytes() == before
     assert [f.name for f in tmp_path.iterdir()] == ["e.parquet"]
 
@@ -86,13 +90,13 @@ def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(
 def test_a_folder_that_cant_be_made_is_a_disk_error(tmp_path: Path, embeddings: Embeddings) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError):
-        store.write(embeddings, tmp_path / "file" / "e.parquet")
+        store.write_embeddings(embeddings, tmp_path / "file" / "e.parquet")
 
 
 def test_rows_must_match_paths(tmp_path: Path, embeddings: Embeddings) -> None:
     embeddings.paths.pop()
     with pytest.raises(InputError, match="6 paths"):
-        store.write(embeddings, tmp_path / "e.parquet")
+        store.write_embeddings(embeddings, tmp_path / "e.parquet")
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -103,6 +107,6 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), lists)
     for path in (text, other, lists, tmp_path / "missing.parquet"):
         with pytest.raises(InputError, match=path.name):
-            store.read(path)
+            store.read_embeddings(path)
     with pytest.raises(InputError, match=r"t\.parquet"):
         store.read_metadata(text)

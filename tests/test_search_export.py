@@ -16,25 +16,25 @@ import pytest
 from commands import refused, succeeds
 from vectors import clips, grouped
 
-from unreel.api.exporting import LIBRARIES, export_index
+from unreel.api.exporting import DATABASE_LIBRARIES, export_index
 from unreel.errors import InputError
 from unreel.search import databases
 from unreel.search.databases import to_pgvector
-from unreel.search.embeddings import read, read_metadata
-from unreel.search.export import batches
+from unreel.search.embeddings import read_embeddings, read_metadata
+from unreel.search.export import iterate_batches
 from unreel.search.index import Index, open_index
-from unreel.search.nearest import Nearest
+from unreel.search.nearest import AnnIndex
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unreel.search.export.BATCH", 7)
+    monkeypatch.setattr("unreel.search.export.BATCH_ROWS", 7)
 
 
 def test_parquet_is_read_as_embeddings(motion_index: Path, index: Index, tmp_path: Path) -> None:
     done = succeeds("export", motion_index, "--to", f"parquet:{tmp_path / 'a.parquet'}")
     assert f"{len(index.rows)} rows written" in done.out
-    found, stored = read(tmp_path / "a.parquet"), read(motion_index)
+    found, stored = read_embeddings(tmp_path / "a.parquet"), read_embeddings(motion_index)
     np.testing.assert_array_equal(found.vectors, stored.vectors)
     assert found.paths == stored.paths and found.content_hashes == stored.content_hashes
     assert read_metadata(tmp_path / "a.parquet")["encoder_hash"] == index.encoder_hash
@@ -47,7 +47,7 @@ def test_numpy_rows_stand_beside_their_vectors(motion_index: Path, index: Index,
     with (tmp_path / "n" / "rows.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["row"]) for row in rows] == list(range(len(index.rows)))
-    assert [row["video"] for row in rows] == [index.rows.path(n) for n in range(len(index.rows))]
+    assert [row["video"] for row in rows] == [index.rows.get_path(n) for n in range(len(index.rows))]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a small disk of its own")
@@ -114,7 +114,7 @@ def test_lancedb_finds_what_we_find(motion_index: Path, index: Index, tmp_path: 
     succeeds("export", motion_index, "--to", f"lancedb:{tmp_path / 'l'}", "--table", "clips")
     table = lancedb.connect(str(tmp_path / "l")).open_table("clips")
     rows = table.to_arrow().to_pylist()
-    assert [row["video"] for row in rows] == [index.rows.path(n) for n in range(len(index.rows))]
+    assert [row["video"] for row in rows] == [index.rows.get_path(n) for n in range(len(index.rows))]
     found = table.search(index.vectors_ND[9]).distance_type("dot").limit(3).to_list()
     scores = index.vectors_ND @ index.vectors_ND[9]
     np.testing.assert_allclose([scores[f["row"]] for f in found], scores[nearest_twin(index, 9)], atol=1e-6)
@@ -137,7 +137,7 @@ def test_qdrant_finds_what_we_find(motion_index: Path, index: Index, tmp_path: P
     found = client.query_points("unreel", query=index.vectors_ND[9].tolist(), limit=3).points
     scores = index.vectors_ND @ index.vectors_ND[9]
     np.testing.assert_allclose([f.score for f in found], scores[nearest_twin(index, 9)], atol=1e-5)
-    assert found[0].payload["video"] == index.rows.path(found[0].id)
+    assert found[0].payload["video"] == index.rows.get_path(found[0].id)
     client.close()
     refused("export", motion_index, "--to", f"qdrant:{tmp_path / 'q'}", says=("'unreel' is there already",))
     refused("export", motion_index, "--to", "qdrant:http://127.0.0.1:9", says=("127.0.0.1:9", "does it answer"))
@@ -147,8 +147,8 @@ def test_qdrant_is_handed_no_more_than_its_server_takes(tmp_path: Path, monkeypa
     """32 MB of JSON a call; rows of the widest network, two views of 2048 numbers each."""
     qdrant = pytest.importorskip("qdrant_client")
     vectors_ND, rows = grouped(600, 4096), clips(6, 100)
-    index = Index(tmp_path, {}, rows, vectors_ND, Nearest.build(vectors_ND))
-    monkeypatch.setattr("unreel.search.export.BATCH", 4096)
+    index = Index(tmp_path, {}, rows, vectors_ND, AnnIndex.build(vectors_ND))
+    monkeypatch.setattr("unreel.search.export.BATCH_ROWS", 4096)
     handed: list[int] = []
 
     def upsert(_self: Any, _table: str, batch: Any) -> None:
@@ -165,10 +165,10 @@ def test_an_export_to_qdrant_that_breaks_off_leaves_nothing(
     qdrant = pytest.importorskip("qdrant_client")
 
     def two(index: Index, most: int) -> Iterator[Any]:
-        yield next(batches(index, most))
+        yield next(iterate_batches(index, most))
         raise OSError("the line is cut")
 
-    monkeypatch.setattr(databases, "batches", two)
+    monkeypatch.setattr(databases, "iterate_batches", two)
     with pytest.raises(InputError, match="the line is cut"):
         databases.to_qdrant(index, str(tmp_path / "q"))
     assert not qdrant.QdrantClient(path=str(tmp_path / "q")).collection_exists("unreel")
@@ -194,7 +194,7 @@ def test_pgvector_finds_what_we_find(motion_index: Path, index: Index, postgres:
         found = connection.execute(order, (asked,)).fetchall()
     scores = index.vectors_ND @ index.vectors_ND[9]
     np.testing.assert_allclose([f[2] for f in found], scores[nearest_twin(index, 9)], atol=1e-5)
-    assert found[0][1] == index.rows.path(found[0][0])
+    assert found[0][1] == index.rows.get_path(found[0][0])
     refused(
         "export", motion_index, "--to", f"pgvector:{postgres}", "--table", "clips", says=("'clips' is there already",)
     )
@@ -224,7 +224,7 @@ def test_a_table_follows_its_index(
     kind: str, two_states: tuple[Path, Path], small_run: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """`unreel index --to` again after files came and went: what is read there is what the index has."""
-    pytest.importorskip(LIBRARIES[kind][0])
+    pytest.importorskip(DATABASE_LIBRARIES[kind][0])
     place = request.getfixturevalue("postgres") if kind == "pgvector" else str(tmp_path / "db")
     footage = tmp_path / "footage"
     for state in two_states:
@@ -236,7 +236,7 @@ def test_a_table_follows_its_index(
         index = open_index(tmp_path / "i")
         assert f"{len(index.rows)} rows in the table 'mine'" in done.out and "secret" not in done.out
         found = sorted(read_back(kind, place, "mine"))
-        assert [row[:2] for row in found] == [(n, index.rows.path(n)) for n in range(len(index.rows))]
+        assert [row[:2] for row in found] == [(n, index.rows.get_path(n)) for n in range(len(index.rows))]
         vectors_ND = np.array([row[2] for row in found])
         vectors_ND /= np.linalg.norm(vectors_ND, axis=1, keepdims=True)
         np.testing.assert_allclose(vectors_ND, index.vectors_ND, atol=1e-5)
@@ -268,12 +268,12 @@ def test_a_table_of_something_else_is_not_replaced(
     kind: str, other: str, index: Index, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """One of other columns, and one that we made of narrower vectors."""
-    library = pytest.importorskip(LIBRARIES[kind][0])
+    library = pytest.importorskip(DATABASE_LIBRARIES[kind][0])
     place = request.getfixturevalue("postgres") if kind == "pgvector" else str(tmp_path / "db")
     table = f"other_{other}"
     if other == "width":
         vectors_ND = grouped(30, 8)
-        narrow = Index(tmp_path, {}, clips(3, 10), vectors_ND, Nearest.build(vectors_ND))
+        narrow = Index(tmp_path, {}, clips(3, 10), vectors_ND, AnnIndex.build(vectors_ND))
         export_index(narrow, f"{kind}:{place}", table)
         assert export_index(narrow, f"{kind}:{place}", table, replace=True) == 30
     elif kind == "lancedb":
@@ -298,10 +298,10 @@ def test_a_broken_replacement_leaves_the_rows_of_before_in_postgres(
     export_index(index, f"pgvector:{postgres}", "whole")
 
     def cut(index: Index) -> Iterator[Any]:
-        yield next(batches(index))
+        yield next(iterate_batches(index))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(databases, "batches", cut)
+    monkeypatch.setattr(databases, "iterate_batches", cut)
     with pytest.raises(KeyboardInterrupt):
         export_index(index, f"pgvector:{postgres}", "whole", replace=True)
     assert len(read_back("pgvector", postgres, "whole")) == len(index.rows)

@@ -10,13 +10,13 @@ import torch
 from commands import refused, succeeds
 
 import unreel
-from unreel.api.searching import Question, search, slider_ends
+from unreel.api.searching import SearchQuery, find_slider_ends, search
 from unreel.errors import CheckpointError
-from unreel.models.encoder import checkpoint_folder, load_encoder
+from unreel.models.encoder import find_checkpoint, load_encoder
 from unreel.search.hits import HitOptions
-from unreel.search.index import open_index, query_encoder
-from unreel.search.rows import Stretch
-from unreel.training.checkpoint import with_heads
+from unreel.search.index import load_query_encoder, open_index
+from unreel.search.rows import Moment
+from unreel.training.checkpoint import load_encoder_with_heads
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +46,12 @@ def slow_head(weights: dict[str, np.ndarray], name: str, feature_D: np.ndarray, 
 
 def test_rows_are_the_heads_side_by_side(dual_run: Path, by_heads: Path) -> None:
     index = open_index(by_heads)
-    stored = safetensors.torch.load_file(checkpoint_folder(dual_run) / "training.safetensors")
+    stored = safetensors.torch.load_file(find_checkpoint(dual_run) / "training.safetensors")
     weights = {name: tensor.double().numpy() for name, tensor in stored.items() if name.startswith("method.heads.")}
-    frames = torch.randint(0, 256, (2, index.about["encoder"]["clip"]["num_frames"], 64, 64, 3), dtype=torch.uint8)
-    feature_BD = load_encoder(dual_run).features(frames)["rgb"].double().numpy()
-    assert index.views == ("clip", "series") and slider_ends(index) == ("the clip", "its series")
-    found = query_encoder(index).parts(frames)
+    frames = torch.randint(0, 256, (2, index.metadata["encoder"]["clip"]["num_frames"], 64, 64, 3), dtype=torch.uint8)
+    feature_BD = load_encoder(dual_run).extract_features(frames)["rgb"].double().numpy()
+    assert index.views == ("clip", "series") and find_slider_ends(index) == ("the clip", "its series")
+    found = load_query_encoder(index).extract_parts(frames)
     for name, segments in (("clip", 1), ("series", 4)):
         rows_BD = found[name].double().numpy()
         for row_D, feature_D in zip(rows_BD, feature_BD, strict=True):
@@ -65,14 +65,14 @@ def test_rows_are_the_heads_side_by_side(dual_run: Path, by_heads: Path) -> None
 def test_the_slider_weighs_clip_against_series(by_heads: Path, motion_set: Path) -> None:
     index = open_index(by_heads)
     row = 5
-    at = Stretch(index.rows.path(row), float(index.rows.start_s[row]), float(index.rows.end_s[row]))
+    at = Moment(index.rows.get_path(row), float(index.rows.start_s[row]), float(index.rows.end_s[row]))
     first, second = np.split(index.vectors_ND * np.sqrt(2), 2, axis=1)
     options = HitOptions(10, gap_s=-1)
     for motion, part_ND in ((0.0, first), (1.0, second)):
         score_N = part_ND @ part_ND[row]
-        hits = search(index, Question(like_rows=(row,), motion=motion, own="keep"), options)
+        hits = search(index, SearchQuery(positive_rows=(row,), motion_weight=motion, own_video_policy="keep"), options)
         assert [hit.score for hit in hits] == pytest.approx(np.sort(score_N)[::-1][:10].tolist(), abs=1e-4)
-    assert search(index, Question((at,), own="keep"), options)[0].score > 0.999
+    assert search(index, SearchQuery((at,), own_video_policy="keep"), options)[0].score > 0.999
 
 
 def test_features_and_heads_are_not_mixed(dual_run: Path, by_heads: Path, motion_set: Path) -> None:
@@ -82,7 +82,7 @@ def test_features_and_heads_are_not_mixed(dual_run: Path, by_heads: Path, motion
 def test_what_has_no_heads_says_so(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
     refused("index", small_run, motion_set, "--out", tmp_path / "i", "--by", "heads", says=("no heads of its own",))
     with pytest.raises(CheckpointError, match="no heads"):
-        with_heads(load_encoder(small_run), small_run)
+        load_encoder_with_heads(load_encoder(small_run), small_run)
 
 
 def test_a_head_that_was_not_trained_is_no_part_of_a_row(
@@ -90,4 +90,4 @@ def test_a_head_that_was_not_trained_is_no_part_of_a_row(
 ) -> None:
     options = {"quiet": True, "steps": 1, "monitor_epochs": 0, "series": False, "shuffle_rank": False}
     unreel.pretrain(motion_set / "train.txt", tmp_path / "run", "dual", **options, **small)
-    assert with_heads(load_encoder(tmp_path / "run"), tmp_path / "run").spec.parts == ("clip",)
+    assert load_encoder_with_heads(load_encoder(tmp_path / "run"), tmp_path / "run").spec.part_names == ("clip",)

@@ -13,13 +13,20 @@ import pytest
 from commands import refused, succeeds
 
 import unreel
-from unreel.api.searching import Question, search
+from unreel.api.searching import SearchQuery, search
 from unreel.errors import DiskError, InputError
 from unreel.models.encoder import load_encoder
-from unreel.search.embeddings import read
+from unreel.search.embeddings import read_embeddings
 from unreel.search.hits import HitOptions
-from unreel.search.index import NEAREST, VECTORS, bring_up_to_date, open_index, query_encoder, write_vectors
-from unreel.search.rows import Stretch
+from unreel.search.index import (
+    ANN_INDEX_FILE,
+    VECTORS_NPY,
+    load_query_encoder,
+    open_index,
+    refresh_index,
+    write_vectors,
+)
+from unreel.search.rows import Moment
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +54,11 @@ def footage(motion_set: Path, tmp_path: Path) -> Path:
 
 
 def test_row_n_has_vector_n(made: Path) -> None:
-    opened, stored = open_index(made), read(made)
+    opened, stored = open_index(made), read_embeddings(made)
     np.testing.assert_array_equal(opened.vectors_ND, stored.vectors)
-    assert [opened.rows.path(n) for n in range(len(opened.rows))] == stored.paths
+    assert [opened.rows.get_path(n) for n in range(len(opened.rows))] == stored.paths
     np.testing.assert_array_equal(opened.rows.start_s, stored.start_s)
-    score_QK, row_QK = opened.nearest.search(stored.vectors[:5], 1)
+    score_QK, row_QK = opened.ann_index.search(stored.vectors[:5], 1)
     np.testing.assert_allclose(score_QK[:, 0], 1, atol=1e-5)
     np.testing.assert_allclose(np.abs(stored.vectors[row_QK[:, 0]] - stored.vectors[:5]).max(), 0, atol=1e-5)
     assert opened.views == ("rgb", "residual") and not opened.vectors_ND.flags.writeable
@@ -59,8 +66,8 @@ def test_row_n_has_vector_n(made: Path) -> None:
 
 def test_its_encoder_makes_its_vectors_again(made: Path) -> None:
     opened = open_index(made)
-    encoder = query_encoder(opened)
-    found = encoder.embed(opened.rows.path(0), num_clips=1, per="clip")
+    encoder = load_query_encoder(opened)
+    found = encoder.embed(opened.rows.get_path(0), num_clips=1, per="clip")
     at = opened.vectors_ND @ found.vectors[0]
     assert encoder.spec.clip.num_frames == 8 and at[opened.rows.path_N == opened.rows.path_N[0]].max() > 0.99
 
@@ -69,41 +76,41 @@ def test_it_follows_its_files(small_run: Path, footage: Path, motion_set: Path, 
     out = tmp_path / "i"
     succeeds("index", small_run, footage, "--out", out)
     first = open_index(out)
-    written = {name: os.stat(out / name).st_mtime_ns for name in (NEAREST, VECTORS)}
+    written = {name: os.stat(out / name).st_mtime_ns for name in (ANN_INDEX_FILE, VECTORS_NPY)}
     moved = sorted(footage.glob("*.mp4"))[0]
     moved.rename(footage / "moved.mp4")
     done = succeeds("index", small_run, footage, "--out", out)
     assert "nothing had to be embedded" in done.out
-    assert {name: os.stat(out / name).st_mtime_ns for name in (NEAREST, VECTORS)} == written
+    assert {name: os.stat(out / name).st_mtime_ns for name in (ANN_INDEX_FILE, VECTORS_NPY)} == written
     again = open_index(out)
     assert str(footage / "moved.mp4") in again.rows.paths and str(moved) not in again.rows.paths
     (footage / "moved.mp4").unlink()
     shutil.copy(sorted(motion_set.rglob("*.mp4"))[1], footage / "new.mp4")
     assert "1 contents newly embedded" in succeeds("index", small_run, footage, "--out", out).out
-    last, stored = open_index(out), read(out)
+    last, stored = open_index(out), read_embeddings(out)
     assert str(footage / "new.mp4") in last.rows.paths and str(footage / "moved.mp4") not in last.rows.paths
     assert len(last.rows.paths) == len(first.rows.paths)
     np.testing.assert_array_equal(last.vectors_ND, stored.vectors)
-    assert len(last.nearest) == len(last.rows)
+    assert len(last.ann_index) == len(last.rows)
 
 
 def test_an_index_beside_new_rows_is_refused_until_it_is_brought_up_to_date(
     index: Path, small_run: Path, motion_set: Path
 ) -> None:
-    from unreel.api.storing import fill_store
-    from unreel.search.clip_choice import EveryMoment
+    from unreel.api.storing import update_store
+    from unreel.search.clip_choice import SlidingWindow
 
     copy = Path(shutil.copytree(motion_set, index.parent / "other"))
     one = sorted(copy.rglob("*.mp4"))[0]
     one.write_bytes(one.read_bytes() + b"\0\0\0\x08free")  # other bytes, the same pictures
-    fill_store(small_run, one, index, EveryMoment())
+    update_store(small_run, one, index, SlidingWindow())
     refused("search", index, one, says=("half an index", "run `unreel index` again"))
-    bring_up_to_date(index, load_encoder(small_run))
+    refresh_index(index, load_encoder(small_run))
     assert str(one) in succeeds("search", index, one, "--own", "keep", "--count", 3).out
     assert str(one) in open_index(index).rows.paths
 
 
-@pytest.mark.parametrize("name", [VECTORS, NEAREST])
+@pytest.mark.parametrize("name", [VECTORS_NPY, ANN_INDEX_FILE])
 @pytest.mark.parametrize("harm", ["missing", "cut", "garbage"])
 def test_half_an_index_says_what_to_do(name: str, harm: str, index: Path, small_run: Path, motion_set: Path) -> None:
     path = index / name
@@ -117,8 +124,8 @@ def test_half_an_index_says_what_to_do(name: str, harm: str, index: Path, small_
 
 
 def test_half_an_index_that_is_being_made_says_to_wait(index: Path) -> None:
-    (index / NEAREST).unlink()
-    holds = "import pathlib, sys\nfrom unreel.training.run import alone_in\n"
+    (index / ANN_INDEX_FILE).unlink()
+    holds = "import pathlib, sys\nfrom unreel.training.run import lock_folder\n"
     holds += "with alone_in(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     command = [sys.executable, "-c", holds, str(index)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
@@ -136,7 +143,7 @@ def test_what_a_kill_left_is_no_hindrance(index: Path, small_run: Path, motion_s
     shutil.copytree(index / "encoder", left)
     shutil.rmtree(index / "encoder")
     succeeds("index", small_run, motion_set, "--out", index)
-    assert not left.exists() and query_encoder(open_index(index))
+    assert not left.exists() and load_query_encoder(open_index(index))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk takes root")
@@ -170,7 +177,7 @@ def test_another_version_is_refused(index: Path) -> None:
     with pytest.raises(InputError, match="format 99, this unreel reads format 1"):
         open_index(index)
     (index / "store.json").write_text(json.dumps(about))
-    path = index / NEAREST
+    path = index / ANN_INDEX_FILE
     path.write_bytes(path.read_bytes().replace(b"unreel index 00001", b"unreel index 00009"))
     with pytest.raises(InputError, match="of version 00009.*run `unreel index` again"):
         open_index(index)
@@ -209,12 +216,12 @@ def test_the_query_is_known_by_its_content_wherever_it_lies(made: Path, motion_s
     shutil.copy(video, copy)
     link.symlink_to(video.parent)
     other_ways = [copy, link / video.name, video.parent / ".." / video.parent.name / video.name]
-    expected = search(made, Question((Stretch(str(video)),), own="video"), HitOptions(5))
+    expected = search(made, SearchQuery((Moment(str(video)),), own_video_policy="video"), HitOptions(5))
     assert expected and str(video) not in {hit.path for hit in expected}
     for path in other_ways:
-        found = search(made, Question((Stretch(str(path)),), own="video"), HitOptions(5))
+        found = search(made, SearchQuery((Moment(str(path)),), own_video_policy="video"), HitOptions(5))
         assert [(hit.path, hit.start_s) for hit in found] == [(hit.path, hit.start_s) for hit in expected]
     copy.write_bytes(sorted(motion_set.rglob("*.mp4"))[-1].read_bytes())  # another video under a known name
     assert str(video) in {
-        hit.path for hit in search(made, Question((Stretch(str(copy)),), own="video"), HitOptions(99))
+        hit.path for hit in search(made, SearchQuery((Moment(str(copy)),), own_video_policy="video"), HitOptions(99))
     }

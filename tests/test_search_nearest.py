@@ -11,9 +11,9 @@ from vectors import grouped, unit
 from unreel.errors import DiskError, InputError
 from unreel.search import index_file
 from unreel.search.inverted import BuildOptions
-from unreel.search.nearest import Nearest
-from unreel.search.query import slider, weigh
-from unreel.search.vectors import fingerprint
+from unreel.search.nearest import AnnIndex
+from unreel.search.query import make_slider_weights, weight_views
+from unreel.search.vectors import hash_vectors
 
 INVERTED = BuildOptions(flat_below=100)
 
@@ -30,8 +30,8 @@ def unseen() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def inverted(vectors: np.ndarray) -> Nearest:
-    return Nearest.build(vectors, INVERTED)
+def inverted(vectors: np.ndarray) -> AnnIndex:
+    return AnnIndex.build(vectors, INVERTED)
 
 
 def slow(
@@ -44,7 +44,9 @@ def slow(
     )[:k]
 
 
-def share_found(vectors_ND: np.ndarray, nearest: Nearest, query_QD: np.ndarray, k: int, allowed_N: np.ndarray) -> float:
+def share_found(
+    vectors_ND: np.ndarray, nearest: AnnIndex, query_QD: np.ndarray, k: int, allowed_N: np.ndarray
+) -> float:
     """Recall@k, one query after the other."""
     allowed = set(np.flatnonzero(allowed_N).tolist())
     found = 0
@@ -54,7 +56,7 @@ def share_found(vectors_ND: np.ndarray, nearest: Nearest, query_QD: np.ndarray, 
 
 
 def test_a_small_index_is_exact(vectors: np.ndarray) -> None:
-    nearest = Nearest.build(vectors)
+    nearest = AnnIndex.build(vectors)
     assert nearest.description.kind == "flat" and len(nearest) == 4000 and "exact" in str(nearest.description)
     query_QD = grouped(3, seed=1)
     score_QK, row_QK = nearest.search(query_QD, 7)
@@ -66,10 +68,10 @@ def test_a_small_index_is_exact(vectors: np.ndarray) -> None:
 
 def test_of_equal_rows_the_first_comes_first() -> None:
     vectors_ND = np.repeat(grouped(3), 5, axis=0)
-    assert Nearest.build(vectors_ND).search(vectors_ND[:1], 5)[1].tolist() == [[0, 1, 2, 3, 4]]
+    assert AnnIndex.build(vectors_ND).search(vectors_ND[:1], 5)[1].tolist() == [[0, 1, 2, 3, 4]]
 
 
-def test_a_large_index_reaches_the_recall_it_says(vectors: np.ndarray, unseen: np.ndarray, inverted: Nearest) -> None:
+def test_a_large_index_reaches_the_recall_it_says(vectors: np.ndarray, unseen: np.ndarray, inverted: AnnIndex) -> None:
     said = inverted.description
     assert said.kind in ("IVF-SQ8", "IVF-SQfp16") and 1 <= said.nprobe <= said.nlist == 64
     assert said.recall >= 0.97 and f"{said.recall:.3f} on 256 queries" in str(said)
@@ -79,7 +81,7 @@ def test_a_large_index_reaches_the_recall_it_says(vectors: np.ndarray, unseen: n
 
 
 def test_the_recall_said_is_that_of_an_explicit_count(vectors: np.ndarray) -> None:
-    built = Nearest.build(vectors, dataclasses.replace(INVERTED, target_recall=0.5, num_queries=4000))
+    built = AnnIndex.build(vectors, dataclasses.replace(INVERTED, target_recall=0.5, num_queries=4000))
     rows = range(0, 4000, 20)
     found = 0
     for row in rows:
@@ -97,11 +99,11 @@ def test_fine_codes_are_taken_where_coarse_ones_do_not_reach_the_recall() -> Non
     rng = np.random.default_rng(0)
     near_ND = unit(base_D + 1e-3 * rng.standard_normal((2000, 32)))
     wide_ND = np.concatenate([near_ND, grouped(2000, dim=32, noise=3.0)])
-    assert Nearest.build(wide_ND, INVERTED).description.kind == "IVF-SQfp16"
+    assert AnnIndex.build(wide_ND, INVERTED).description.kind == "IVF-SQfp16"
 
 
-def test_the_same_seed_gives_the_same_index(vectors: np.ndarray, inverted: Nearest) -> None:
-    again = Nearest.build(vectors, INVERTED)
+def test_the_same_seed_gives_the_same_index(vectors: np.ndarray, inverted: AnnIndex) -> None:
+    again = AnnIndex.build(vectors, INVERTED)
     assert again.description == inverted.description
     query_QD = grouped(30, seed=2)
     for one, other in zip(again.search(query_QD, 10), inverted.search(query_QD, 10), strict=True):
@@ -109,7 +111,7 @@ def test_the_same_seed_gives_the_same_index(vectors: np.ndarray, inverted: Neare
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05, 0.002])
-def test_a_filter_finds_the_nearest_of_what_it_allows(vectors: np.ndarray, inverted: Nearest, share: float) -> None:
+def test_a_filter_finds_the_nearest_of_what_it_allows(vectors: np.ndarray, inverted: AnnIndex, share: float) -> None:
     allowed_N = np.random.default_rng(3).random(len(vectors)) < share
     query_QD = grouped(30, seed=4)
     k = min(10, int(allowed_N.sum()))
@@ -120,7 +122,7 @@ def test_a_filter_finds_the_nearest_of_what_it_allows(vectors: np.ndarray, inver
 
 @pytest.mark.parametrize("refused", [1, 9, 10, 11, 40])
 def test_what_few_rows_refused_leave_is_what_would_be_found_without_them(vectors: np.ndarray, refused: int) -> None:
-    flat, k = Nearest.build(vectors), 10
+    flat, k = AnnIndex.build(vectors), 10
     query_QD = grouped(3, seed=6)
     near_QM = flat.search(query_QD, refused)[1]
     allowed_N = np.ones(len(vectors), bool)
@@ -129,14 +131,14 @@ def test_what_few_rows_refused_leave_is_what_would_be_found_without_them(vectors
         assert row_K.tolist() == [n for _, n in slow(vectors, query_D, k, set(np.flatnonzero(allowed_N).tolist()))]
 
 
-def test_a_filter_of_one_far_cell_is_found_all_the_same(vectors: np.ndarray, inverted: Nearest) -> None:
+def test_a_filter_of_one_far_cell_is_found_all_the_same(vectors: np.ndarray, inverted: AnnIndex) -> None:
     """All allowed rows around another centre than the query's: none lies in the cells looked at first."""
     allowed = np.arange(1, 400, 8)
     score_QK, row_QK = inverted.search(vectors[:1], 50, allowed)
     assert sorted(row_QK[0].tolist()) == allowed.tolist() and (np.diff(score_QK[0]) <= 0).all()
 
 
-def test_fewer_rows_than_asked_for(vectors: np.ndarray, inverted: Nearest) -> None:
+def test_fewer_rows_than_asked_for(vectors: np.ndarray, inverted: AnnIndex) -> None:
     nothing = np.zeros(len(vectors), bool)
     assert inverted.search(vectors[:2], 5, nothing)[1].shape == (2, 0)
     assert inverted.search(vectors[:2], 5, np.array([7, 9]))[1].shape == (2, 2)
@@ -146,15 +148,15 @@ def test_fewer_rows_than_asked_for(vectors: np.ndarray, inverted: Nearest) -> No
 
 def test_recall_holds_at_both_ends_of_the_slider() -> None:
     vectors_ND = np.concatenate([grouped(3000, 16, seed=1), grouped(3000, 16, 5, seed=2)], axis=1) / np.sqrt(2)
-    nearest = Nearest.build(vectors_ND, dataclasses.replace(INVERTED, views=2, target_recall=0.9))
+    nearest = AnnIndex.build(vectors_ND, dataclasses.replace(INVERTED, views=2, target_recall=0.9))
     assert nearest.description.num_queries == 3 * 256
     rng = np.random.default_rng(5)
     for weight in (0.0, 0.5, 1.0):
-        query_QD = weigh(vectors_ND[rng.choice(3000, 40)], slider(weight))
+        query_QD = weight_views(vectors_ND[rng.choice(3000, 40)], make_slider_weights(weight))
         assert share_found(vectors_ND, nearest, query_QD, 10, np.ones(3000, bool)) >= 0.8
 
 
-def test_many_readers_at_once_find_what_one_finds(vectors: np.ndarray, inverted: Nearest) -> None:
+def test_many_readers_at_once_find_what_one_finds(vectors: np.ndarray, inverted: AnnIndex) -> None:
     """Each with a filter and a count of its own; what one reader asks for must not reach another."""
     asked = [(grouped(1, seed=n), 1 + n % 20, np.arange(n % 7, 4000, 1 + n % 7)) for n in range(200)]
     expected = [inverted.search(*what) for what in asked]
@@ -165,56 +167,56 @@ def test_many_readers_at_once_find_what_one_finds(vectors: np.ndarray, inverted:
         np.testing.assert_array_equal(score, expected_score)
 
 
-def test_vectors_may_stay_on_disk(tmp_path: Path, vectors: np.ndarray, inverted: Nearest) -> None:
+def test_vectors_may_stay_on_disk(tmp_path: Path, vectors: np.ndarray, inverted: AnnIndex) -> None:
     np.save(tmp_path / "v.npy", vectors)
-    assert Nearest.build(np.load(tmp_path / "v.npy", mmap_mode="r"), INVERTED).description == inverted.description
+    assert AnnIndex.build(np.load(tmp_path / "v.npy", mmap_mode="r"), INVERTED).description == inverted.description
 
 
 @pytest.mark.parametrize("flat_below", [100, 100_000])
 def test_an_index_comes_back_as_it_was(tmp_path: Path, vectors: np.ndarray, flat_below: int) -> None:
-    nearest = Nearest.build(vectors, BuildOptions(flat_below=flat_below))
+    nearest = AnnIndex.build(vectors, BuildOptions(flat_below=flat_below))
     path = tmp_path / "new" / "nearest.index"
     nearest.save(path)
     assert [f.name for f in path.parent.iterdir()] == ["nearest.index"]
-    back = Nearest.load(path, fingerprint(vectors))
+    back = AnnIndex.load(path, hash_vectors(vectors))
     assert back.description == nearest.description
     for one, other in zip(back.search(vectors[:9], 10), nearest.search(vectors[:9], 10), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_an_index_of_other_vectors_is_refused(tmp_path: Path, vectors: np.ndarray) -> None:
-    Nearest.build(vectors).save(tmp_path / "i")
+    AnnIndex.build(vectors).save(tmp_path / "i")
     with pytest.raises(InputError, match=r"other embeddings \(4000 rows\).*build the index again"):
-        Nearest.load(tmp_path / "i", fingerprint(vectors[::-1]))
+        AnnIndex.load(tmp_path / "i", hash_vectors(vectors[::-1]))
 
 
 def test_files_that_are_no_whole_index_are_refused(tmp_path: Path, vectors: np.ndarray) -> None:
-    path, of = tmp_path / "i", fingerprint(vectors)
+    path, of = tmp_path / "i", hash_vectors(vectors)
     with pytest.raises(InputError, match="no index to read"):
-        Nearest.load(path, of)
-    Nearest.build(vectors, built_of=of).save(path)
+        AnnIndex.load(path, of)
+    AnnIndex.build(vectors, fingerprint=of).save(path)
     whole = path.read_bytes()
     for half in (b"", whole[:100], whole[: len(whole) // 2], whole[:-1]):
         path.write_bytes(half)
         with pytest.raises(InputError, match="not an index of unreel, or half of one"):
-            Nearest.load(path, of)
+            AnnIndex.load(path, of)
     path.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
     with pytest.raises(InputError, match="damaged"):
-        Nearest.load(path, of)
+        AnnIndex.load(path, of)
     path.write_bytes(whole[1000:])
     with pytest.raises(InputError, match="damaged"):
-        Nearest.load(path, of)
+        AnnIndex.load(path, of)
     path.write_bytes(whole.replace(b"unreel index 00001", b"unreel index 00002"))
     with pytest.raises(InputError, match="version 00002, this unreel reads 00001"):
-        Nearest.load(path, of)
+        AnnIndex.load(path, of)
     path.write_bytes(whole.replace(b'"rows"', b'"rowz"'))
     with pytest.raises(InputError, match="description can't be read"):
-        Nearest.load(path, of)
+        AnnIndex.load(path, of)
 
 
 def test_a_full_disk_keeps_the_old_index(tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "i"
-    Nearest.build(vectors).save(path)
+    AnnIndex.build(vectors).save(path)
     before = path.read_bytes()
 
     def full(_index: object, where: str) -> None:
@@ -223,7 +225,7 @@ def test_a_full_disk_keeps_the_old_index(tmp_path: Path, vectors: np.ndarray, mo
 
     monkeypatch.setattr(index_file.faiss, "write_index", full)
     with pytest.raises(DiskError, match="No space left"):
-        Nearest.build(vectors[:5]).save(path)
+        AnnIndex.build(vectors[:5]).save(path)
     assert path.read_bytes() == before and [f.name for f in tmp_path.iterdir()] == ["i"]
 
 
@@ -232,13 +234,13 @@ def test_rows_that_are_no_unit_vectors_are_refused(vectors: np.ndarray) -> None:
         wrong = vectors.copy()
         wrong[3210] *= bad
         with pytest.raises(InputError, match="row 3210 has length"):
-            Nearest.build(wrong)
+            AnnIndex.build(wrong)
     with pytest.raises(InputError, match="embed some videos first"):
-        Nearest.build(vectors[:0])
+        AnnIndex.build(vectors[:0])
 
 
 def test_queries_and_filters_that_do_not_fit_are_refused(vectors: np.ndarray) -> None:
-    nearest = Nearest.build(vectors)
+    nearest = AnnIndex.build(vectors)
     with pytest.raises(InputError, match=r"\(1, 16\), the index wants \(Q, 32\)"):
         nearest.search(vectors[:1, :16], 5)
     with pytest.raises(InputError, match="not finite"):

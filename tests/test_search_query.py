@@ -5,9 +5,9 @@ import pytest
 from vectors import grouped, unit
 
 from unreel.errors import InputError
-from unreel.models.encoder import joined
-from unreel.search.nearest import Nearest
-from unreel.search.query import examples, slider, weigh
+from unreel.models.encoder import join_views
+from unreel.search.nearest import AnnIndex
+from unreel.search.query import combine_examples, make_slider_weights, weight_views
 
 
 def two_views(count: int, seed: int) -> dict[str, np.ndarray]:
@@ -22,7 +22,7 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 1.0])
 def test_the_slider_weighs_the_cosines_of_the_views(weight: float) -> None:
     gallery, query = two_views(20, 1), two_views(1, 2)
-    score_QN = weigh(joined(query), slider(weight)) @ joined(gallery).T
+    score_QN = weight_views(join_views(query), make_slider_weights(weight)) @ join_views(gallery).T
     for n in range(20):
         appearance = cosine(query["rgb"][0], gallery["rgb"][n])
         motion = cosine(query["residual"][0], gallery["residual"][n])
@@ -31,22 +31,25 @@ def test_the_slider_weighs_the_cosines_of_the_views(weight: float) -> None:
 
 def test_the_slider_needs_no_new_index() -> None:
     gallery, query = two_views(500, 1), two_views(1, 2)
-    nearest = Nearest.build(joined(gallery).astype(np.float32))
+    nearest = AnnIndex.build(join_views(gallery).astype(np.float32))
     for weight, view in ((0.0, "rgb"), (1.0, "residual")):
         by_view = sorted(range(500), key=lambda n: -cosine(query[view][0], gallery[view][n]))
-        assert nearest.search(weigh(joined(query), slider(weight)), 10)[1][0].tolist() == by_view[:10]
+        assert (
+            nearest.search(weight_views(join_views(query), make_slider_weights(weight)), 10)[1][0].tolist()
+            == by_view[:10]
+        )
 
 
 def test_equal_weights_change_nothing() -> None:
-    query_QD = joined(two_views(3, 2)).astype(np.float32)
-    np.testing.assert_allclose(weigh(query_QD, slider(0.5)), query_QD, rtol=1e-6)
-    np.testing.assert_allclose(weigh(query_QD, np.array([7.0, 7.0])), query_QD, rtol=1e-6)
-    np.testing.assert_allclose(weigh(query_QD, np.array([1.0])), query_QD, rtol=1e-6)
+    query_QD = join_views(two_views(3, 2)).astype(np.float32)
+    np.testing.assert_allclose(weight_views(query_QD, make_slider_weights(0.5)), query_QD, rtol=1e-6)
+    np.testing.assert_allclose(weight_views(query_QD, np.array([7.0, 7.0])), query_QD, rtol=1e-6)
+    np.testing.assert_allclose(weight_views(query_QD, np.array([1.0])), query_QD, rtol=1e-6)
 
 
 def test_examples_rank_by_likeness_less_a_share_of_unlikeness() -> None:
     rows, like, unlike = grouped(50), grouped(3, seed=1), grouped(4, seed=2)
-    score_N = rows @ examples(like, unlike, unlike_weight=0.5)[0]
+    score_N = rows @ combine_examples(like, unlike, unlike_weight=0.5)[0]
     expected = []
     for row in rows:
         yes = sum(float(row @ x) for x in like) / 3
@@ -58,36 +61,36 @@ def test_examples_rank_by_likeness_less_a_share_of_unlikeness() -> None:
 
 def test_each_view_of_several_examples_weighs_as_much() -> None:
     """Examples that differ in motion leave a short mean of motion; it counts as much as that of appearance."""
-    query_QD = examples(joined(two_views(5, 3)), joined(two_views(2, 4)), views=2)
+    query_QD = combine_examples(join_views(two_views(5, 3)), join_views(two_views(2, 4)), num_views=2)
     assert query_QD.shape == (1, 24) and query_QD.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(query_QD.reshape(2, 12), axis=1), np.sqrt([0.5, 0.5]), rtol=1e-6)
 
 
 def test_one_example_is_itself() -> None:
-    row = joined(two_views(1, 5)).astype(np.float32)
-    np.testing.assert_allclose(examples(row, views=2), row, rtol=1e-5)
-    np.testing.assert_allclose(examples(row[0]), row, rtol=1e-5)
+    row = join_views(two_views(1, 5)).astype(np.float32)
+    np.testing.assert_allclose(combine_examples(row, num_views=2), row, rtol=1e-5)
+    np.testing.assert_allclose(combine_examples(row[0]), row, rtol=1e-5)
 
 
 def test_counter_examples_push_their_kind_down() -> None:
     """Two kinds of rows are as near to the example; the one marked unlike falls behind."""
     axes = np.eye(3, dtype=np.float32)
     one_kind, other_kind = unit(axes[0] + axes[1]), unit(axes[0] + axes[2])
-    query_D = examples(axes[:1], other_kind[None])[0]
+    query_D = combine_examples(axes[:1], other_kind[None])[0]
     assert one_kind @ query_D > other_kind @ query_D
 
 
 def test_what_makes_no_query_is_refused() -> None:
     row = grouped(1)
     with pytest.raises(InputError, match="at least one example"):
-        examples(row[:0])
+        combine_examples(row[:0])
     with pytest.raises(InputError, match="cancel out"):
-        examples(row, row, unlike_weight=1.0)
+        combine_examples(row, row, unlike_weight=1.0)
     with pytest.raises(InputError, match="32 numbers are not 3 views"):
-        weigh(row, np.ones(3))
+        weight_views(row, np.ones(3))
     with pytest.raises(InputError, match="not all 0, got 0, 0"):
-        weigh(row, np.zeros(2))
+        weight_views(row, np.zeros(2))
     with pytest.raises(InputError, match="0 or more and not all 0, got -1, 2"):
-        weigh(row, np.array([-1.0, 2.0]))
+        weight_views(row, np.array([-1.0, 2.0]))
     with pytest.raises(InputError, match="between 0 and 1, got 1.5"):
-        slider(1.5)
+        make_slider_weights(1.5)

@@ -10,15 +10,15 @@ from commands import refused, succeeds
 from videos import encode, number_of
 
 from unreel.errors import InputError
-from unreel.models.encoder import Encoder, EncoderSpec, joined, save_encoder
+from unreel.models.encoder import Encoder, EncoderSpec, join_views, save_encoder
 from unreel.search import clip_choice
-from unreel.search.clip_choice import EveryMoment
-from unreel.search.embeddings import read
+from unreel.search.clip_choice import SlidingWindow
+from unreel.search.embeddings import read_embeddings
 from unreel.types import Instance
 from unreel.video import sliding
 from unreel.video.clips import ClipSpec
-from unreel.video.file import read as read_frames
-from unreel.video.sliding import SlidingClips, sliding_starts
+from unreel.video.file import read_frames as read_frames
+from unreel.video.sliding import SlidingClipDataset, compute_sliding_starts
 from unreel.views.recipe import ViewSpec
 
 SPEC = ClipSpec(4, lead_in=1)
@@ -54,13 +54,15 @@ def starts_slowly(length: int, span: int, hop: float) -> list[int]:
 @pytest.mark.parametrize("hop_s, hop", [(0.0, 2.0), (0.04, 1.0), (0.08, 2.0), (0.104, 2.6), (1.0, 25.0), (0.001, 1.0)])
 def test_starts_are_those_of_walking_along(length: int, hop_s: float, hop: float) -> None:
     times_s = np.arange(length) / 25
-    assert sliding_starts(np.arange(length), times_s, SPEC, hop_s) == starts_slowly(length, SPEC.span, hop)
+    assert compute_sliding_starts(np.arange(length), times_s, SPEC, hop_s) == starts_slowly(
+        length, SPEC.total_frames, hop
+    )
 
 
 def test_a_hop_in_seconds_does_not_drift() -> None:
     """An hour at 29.97 frames a second, a clip each second."""
     times_s = np.arange(107_892) / 29.97
-    starts_s = times_s[sliding_starts(np.arange(len(times_s)), times_s, SPEC, 1.0)]
+    starts_s = times_s[compute_sliding_starts(np.arange(len(times_s)), times_s, SPEC, 1.0)]
     np.testing.assert_allclose(starts_s[:-1], np.arange(len(starts_s) - 1), atol=0.02)
 
 
@@ -68,14 +70,14 @@ def test_every_frame_is_in_a_clip_and_chunks_are_what_one_pass_gives(
     videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(videos / "61.mp4")
-    whole = SlidingClips([(Instance(path, 0, 0.0, np.inf), 0)], SPEC, SIZE, 0.12)[0, 0]
+    whole = SlidingClipDataset([(Instance(path, 0, 0.0, np.inf), 0)], SPEC, SIZE, 0.12)[0, 0]
     assert whole.frames is not None and whole.spans_s is not None
     assert len(whole.frames) == len(whole.spans_s) == 20
     shown = np.array([[number_of(frame) for frame in clip] for clip in whole.frames])
     assert set(shown.ravel()) == set(range(61)) and (np.diff(shown, axis=1) == 1).all()
     np.testing.assert_allclose(whole.spans_s, np.stack([shown[:, 1], shown[:, -1] + 1], axis=1) / 25)
-    monkeypatch.setattr(sliding, "CHUNK", 7)
-    chunks = SlidingClips([(Instance(path, 0, 0.0, np.inf), n) for n in range(3)], SPEC, SIZE, 0.12)
+    monkeypatch.setattr(sliding, "CHUNK_CLIPS", 7)
+    chunks = SlidingClipDataset([(Instance(path, 0, 0.0, np.inf), n) for n in range(3)], SPEC, SIZE, 0.12)
     parts = [chunks[0, n] for n in range(3)]
     assert [len(part.frames) for part in parts] == [7, 7, 6]
     np.testing.assert_array_equal(np.concatenate([part.frames for part in parts]), whole.frames)
@@ -87,17 +89,21 @@ def test_rows_are_those_of_embedding_clip_by_clip(
     chunk: int, group: int, videos: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place in (sliding, clip_choice):
-        monkeypatch.setattr(place, "CHUNK", chunk)
-    monkeypatch.setattr(clip_choice, "GROUP", group)
+        monkeypatch.setattr(place, "CHUNK_CLIPS", chunk)
+    monkeypatch.setattr(clip_choice, "VIDEOS_PER_GROUP", group)
     who = [Instance(str(videos / f"{n}.mp4"), 0, 0.0, np.inf) for n in (61, 3, 30, 12)]
-    found = {row.video: row for row in EveryMoment(hop_s=0.12).rows(encoder, who, 0, pytest.fail)}
+    found = {row.video_index: row for row in SlidingWindow(hop_s=0.12).embed_videos(encoder, who, 0, pytest.fail)}
     assert sorted(found) == [0, 1, 2, 3]
     for number, frames in ((0, 61), (2, 30), (3, 12)):
-        starts = starts_slowly(frames, SPEC.span, 3.0)
+        starts = starts_slowly(frames, SPEC.total_frames, 3.0)
         vectors = []
         for start in starts:
-            clip = read_frames(who[number].path, np.arange(start, start + SPEC.span), encoder.spec.views.resize_hw)
-            vectors.append(joined({n: v.numpy() for n, v in encoder.features(torch.as_tensor(clip)[None]).items()}))
+            clip = read_frames(
+                who[number].path, np.arange(start, start + SPEC.total_frames), encoder.spec.views.resize_hw
+            )
+            vectors.append(
+                join_views({n: v.numpy() for n, v in encoder.extract_features(torch.as_tensor(clip)[None]).items()})
+            )
         np.testing.assert_allclose(found[number].vectors_KD, np.concatenate(vectors), atol=1e-5)
         np.testing.assert_allclose(found[number].spans_K2[:, 0], (np.array(starts) + 1) / 25)
     assert len(found[1].vectors_KD) == 1
@@ -114,21 +120,21 @@ def test_a_video_that_breaks_off_in_a_later_chunk_is_left_out_once(
         return read_frames(path, numbers, size)
 
     for place in (sliding, clip_choice):
-        monkeypatch.setattr(place, "CHUNK", 4)
-    monkeypatch.setattr(sliding, "read", breaks)
+        monkeypatch.setattr(place, "CHUNK_CLIPS", 4)
+    monkeypatch.setattr(sliding, "read_frames", breaks)
     who, failed = [Instance(str(videos / f"{n}.mp4"), 0, 0.0, np.inf) for n in (61, 30)], list[tuple[str, str]]()
-    rows = list(EveryMoment(hop_s=0.12).rows(encoder, who, 0, lambda *what: failed.append(what)))
-    assert [row.video for row in rows] == [1] and failed == [(who[0].path, "damaged: frame 31")]
+    rows = list(SlidingWindow(hop_s=0.12).embed_videos(encoder, who, 0, lambda *what: failed.append(what)))
+    assert [row.video_index for row in rows] == [1] and failed == [(who[0].path, "damaged: frame 31")]
 
 
 def test_a_length_in_seconds_is_a_rate(encoder: Encoder) -> None:
-    assert EveryMoment().spec(encoder) == SPEC
-    assert EveryMoment(2.0).spec(encoder) == ClipSpec(4, fps=2.0, stride_frames=0, lead_in=1)
+    assert SlidingWindow().make_clip_spec(encoder) == SPEC
+    assert SlidingWindow(2.0).make_clip_spec(encoder) == ClipSpec(4, fps=2.0, stride_frames=0, lead_in=1)
     with pytest.raises(InputError, match="longer time"):
-        EveryMoment(0.001).spec(encoder)
+        SlidingWindow(0.001).make_clip_spec(encoder)
     for wrong in (-1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="hop_s must be"):
-            EveryMoment(hop_s=wrong)
+            SlidingWindow(hop_s=wrong)
 
 
 def test_the_command_follows_its_files_and_mixes_nothing(videos: Path, encoder: Encoder, tmp_path: Path) -> None:
@@ -136,15 +142,15 @@ def test_the_command_follows_its_files_and_mixes_nothing(videos: Path, encoder: 
     save_encoder(encoder, tmp_path / "e")
     source = Path(shutil.copytree(videos, tmp_path / "v"))
     done = succeeds("index", tmp_path / "e", source, "--out", tmp_path / "i", "--hop-s", 0.4)
-    rows = {n: len(starts_slowly(n, SPEC.span, 10.0)) for n in (3, 12, 30, 61)}
+    rows = {n: len(starts_slowly(n, SPEC.total_frames, 10.0)) for n in (3, 12, 30, 61)}
     assert f"{sum(rows.values())} rows of 4 videos, 4 contents newly embedded" in done.out
-    found = read(tmp_path / "i")
+    found = read_embeddings(tmp_path / "i")
     assert {n: found.paths.count(str(source / f"{n}.mp4")) for n in rows} == rows
     (source / "61.mp4").rename(source / "moved.mp4")
     (source / "12.mp4").unlink()
     done = succeeds("index", tmp_path / "e", source, "--out", tmp_path / "i", "--hop-s", 0.4)
     assert f"{sum(rows.values()) - rows[12]} rows of 3 videos, nothing had to be embedded" in done.out
-    assert read(tmp_path / "i").paths.count(str(source / "moved.mp4")) == rows[61]
+    assert read_embeddings(tmp_path / "i").paths.count(str(source / "moved.mp4")) == rows[61]
     refused("index", tmp_path / "e", source, "--out", tmp_path / "i", says=("length s 0.0, hop s 0.4", "hop s 0.0"))
     refused("embed", tmp_path / "e", source, "--out", tmp_path / "i", says=("hop s 0.4", "per video"))
     refused("index", tmp_path / "e", source, "--out", tmp_path / "j", "--length-s", -1, says=("length_s must be",))

@@ -15,13 +15,22 @@ from vectors import clips, grouped
 from videos import encode, number_of, picture
 
 from unreel.api.sorting import cluster_index
-from unreel.report.clusters_page import dots, next_words
-from unreel.report.moments import FRAMES, HEIGHT, WIDTH, Moment, frames_of, preview, sheet, write_moments
+from unreel.report.clusters_page import describe_transitions, draw_map
+from unreel.report.moments import (
+    HEIGHT,
+    NUM_FRAMES,
+    WIDTH,
+    Moment,
+    build_contact_sheet,
+    build_preview,
+    read_moment,
+    write_previews,
+)
 from unreel.search.clusters import ClusterOptions, Clusters
 from unreel.search.index import Index, open_index
-from unreel.search.nearest import Nearest
-from unreel.search.sorting import Sorted, sort
-from unreel.video.file import probe, read
+from unreel.search.nearest import AnnIndex
+from unreel.search.sorting import ClusterReport, build_cluster_report
+from unreel.video.file import probe, read_frames
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -41,13 +50,13 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def made_up(videos: int = 6, per_video: int = 20) -> Index:
     vectors_ND, rows = grouped(videos * per_video, groups=4, noise=0.3), clips(videos, per_video)
-    return Index(Path("i"), {"encoder_hash": "e"}, rows, vectors_ND, Nearest.build(vectors_ND))
+    return Index(Path("i"), {"encoder_hash": "e"}, rows, vectors_ND, AnnIndex.build(vectors_ND))
 
 
 def test_segments_are_all_rows_with_their_seconds(sorted_folder: Path, motion_index: Path) -> None:
     index, segments = open_index(motion_index), table(sorted_folder / "segments.csv")
     assert list(segments[0]) == ["video", "start_s", "end_s", "cluster", "x", "y", "odd"]
-    assert [s["video"] for s in segments] == [index.rows.path(n) for n in range(len(index.rows))]
+    assert [s["video"] for s in segments] == [index.rows.get_path(n) for n in range(len(index.rows))]
     np.testing.assert_allclose([float(s["start_s"]) for s in segments], index.rows.start_s, atol=6e-4)
     assert {s["cluster"] for s in segments} == {"0", "1", "2"}
     assert all(-1 <= float(s["x"]) <= 1 and float(s["odd"]) >= 0 for s in segments)
@@ -95,7 +104,7 @@ def test_the_page_plays_and_fetches_nothing(sorted_folder: Path, motion_index: P
     assert played is not None
     assert base64.b64decode(played[1]) == (sorted_folder / "clusters" / "0.mp4").read_bytes()
     info = probe(sorted_folder / "clusters" / "0.mp4")
-    assert (info.num_frames, info.codec) == (FRAMES, "h264") and info.width == 3 * (WIDTH + 2) - 2
+    assert (info.num_frames, info.codec) == (NUM_FRAMES, "h264") and info.width == 3 * (WIDTH + 2) - 2
     assert "of 24 videos" in page
 
 
@@ -171,67 +180,67 @@ def test_what_is_refused(motion_index: Path, tmp_path: Path) -> None:
 
 def test_examples_reach_from_the_centre_to_the_edge_and_are_of_different_videos() -> None:
     index = made_up()
-    found = sort(index, ClusterOptions(count=4))
+    found = build_cluster_report(index, ClusterOptions(num_clusters=4))
     for number in range(4):
-        members, taken = found.members(number), found.examples(number, 5)
+        members, taken = found.rank_members(number), found.pick_examples(number, 5)
         centre_D = index.vectors_ND[members].mean(axis=0)
         score_n = index.vectors_ND[members] @ centre_D
         assert (np.diff(score_n) <= 1e-6).all()
         place = [members.tolist().index(row) for row in taken]
         assert place == sorted(place) and place[0] < len(members) / 5 and place[-1] >= len(members) * 0.8 - 1
-        assert len({index.rows.path(row) for row in taken}) == 5
+        assert len({index.rows.get_path(row) for row in taken}) == 5
 
 
 def test_few_rows_are_all_examples() -> None:
     index = made_up()
     number_N = np.zeros(len(index.rows), np.int64)
     number_N[[3, 50]] = 1
-    found = Sorted(index, Clusters(number_N, ""), np.zeros((len(index.rows), 2)), np.zeros(len(index.rows)), [])
-    assert set(found.examples(1, 9)) == {3, 50}
+    found = ClusterReport(index, Clusters(number_N, ""), np.zeros((len(index.rows), 2)), np.zeros(len(index.rows)), [])
+    assert set(found.pick_examples(1, 9)) == {3, 50}
 
 
 def test_frames_of_a_moment_are_its_own(tmp_path: Path) -> None:
     path = str(encode(tmp_path / "a.mp4", 100, size=(64, 96)))
-    shown = frames_of(Moment(path, 1.0, 2.0))
-    assert shown is not None and shown.shape == (FRAMES, HEIGHT, WIDTH, 3)
+    shown = read_moment(Moment(path, 1.0, 2.0))
+    assert shown is not None and shown.shape == (NUM_FRAMES, HEIGHT, WIDTH, 3)
     inner = shown[:, (HEIGHT - 96) // 2 : (HEIGHT + 96) // 2]
     numbers = [number_of(frame) for frame in inner]
     assert numbers[0] == 25 and numbers[-1] == 49 and numbers == sorted(numbers)
-    short = frames_of(Moment(path, 1.0, 1.12))
-    assert short is not None and len(short) == FRAMES
+    short = read_moment(Moment(path, 1.0, 1.12))
+    assert short is not None and len(short) == NUM_FRAMES
     assert sorted({number_of(f[6:-6]) for f in short}) == [25, 26, 27]
-    assert frames_of(Moment(str(tmp_path / "gone.mp4"), 0, 1)) is None
-    assert frames_of(Moment(path, 50, 60)) is None
+    assert read_moment(Moment(str(tmp_path / "gone.mp4"), 0, 1)) is None
+    assert read_moment(Moment(path, 50, 60)) is None
 
 
 def test_a_sheet_has_a_row_a_moment_and_a_preview_a_tile_a_moment(tmp_path: Path) -> None:
-    one, other = (np.full((FRAMES, HEIGHT, WIDTH, 3), shade, np.uint8) for shade in (10, 200))
-    made = sheet([one, other])
+    one, other = (np.full((NUM_FRAMES, HEIGHT, WIDTH, 3), shade, np.uint8) for shade in (10, 200))
+    made = build_contact_sheet([one, other])
     assert made.shape == (2 * HEIGHT + 2, 6 * (WIDTH + 2) - 2, 3)
     assert (made[:HEIGHT, :WIDTH] == 10).all() and (made[-HEIGHT:, -WIDTH:] == 200).all()
-    first = preview([one, other])[0]
+    first = build_preview([one, other])[0]
     assert first.shape == (HEIGHT, 2 * WIDTH + 2, 3) and (first[:, -WIDTH:] == 200).all()
-    assert write_moments([Moment(str(tmp_path / "gone.mp4"), 0, 1)], tmp_path / "0") == 0
+    assert write_previews([Moment(str(tmp_path / "gone.mp4"), 0, 1)], tmp_path / "0") == 0
     assert not list(tmp_path.iterdir())
     good = str(encode(tmp_path / "a.mp4", 30, draw=lambda n, w, h: picture(n, w, h)))
-    assert write_moments([Moment(good, 0, 1), Moment("gone", 0, 1)], tmp_path / "0") == 1
-    assert read(tmp_path / "0.mp4", [0, FRAMES - 1]).shape == (2, HEIGHT, WIDTH, 3)
+    assert write_previews([Moment(good, 0, 1), Moment("gone", 0, 1)], tmp_path / "0") == 1
+    assert read_frames(tmp_path / "0.mp4", [0, NUM_FRAMES - 1]).shape == (2, HEIGHT, WIDTH, 3)
 
 
 def test_a_map_keeps_its_proportions_and_escapes_names() -> None:
-    made = dots(np.array([[-1.0, 0.5], [1.0, -0.5]]), np.array([0, -1]), ["a<b", "c"])
+    made = draw_map(np.array([[-1.0, 0.5], [1.0, -0.5]]), np.array([0, -1]), ["a<b", "c"])
     assert 'viewBox="-103.0 -53.0 206.0 106.0"' in made and "a&lt;b" in made
     assert 'cx="-100.0" cy="-50.0"' in made
 
 
 def test_what_follows_in_words() -> None:
-    assert next_words(0, np.array([[9, 2, 5], [0, 0, 0], [0, 0, 0]])) == "2 (5 times), 1 (2 times)"
-    assert next_words(1, np.array([[9, 2, 5], [0, 7, 0], [0, 0, 0]])) == ""
+    assert describe_transitions(0, np.array([[9, 2, 5], [0, 0, 0], [0, 0, 0]])) == "2 (5 times), 1 (2 times)"
+    assert describe_transitions(1, np.array([[9, 2, 5], [0, 7, 0], [0, 0, 0]])) == ""
 
 
 def test_the_library_takes_an_open_index(motion_index: Path, tmp_path: Path) -> None:
     seen = []
     found = cluster_index(
-        open_index(motion_index), tmp_path / "c", ClusterOptions(count=2), on_progress=lambda *n: seen.append(n)
+        open_index(motion_index), tmp_path / "c", ClusterOptions(num_clusters=2), on_progress=lambda *n: seen.append(n)
     )
-    assert seen == [(1, 2), (2, 2)] and found.clusters.count == 2
+    assert seen == [(1, 2), (2, 2)] and found.clusters.num_clusters == 2

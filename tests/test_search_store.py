@@ -19,18 +19,18 @@ from commands import refused, succeeds
 from videos import encode
 
 from unreel.api import embed, storing
-from unreel.api.storing import fill_store
+from unreel.api.storing import update_store
 from unreel.errors import DiskError, InputError, NonFiniteError, RunError
 from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
 from unreel.search import embeddings, filling, store
-from unreel.search.clip_choice import EvenClips
-from unreel.search.embeddings import read, read_metadata
-from unreel.training.team import ALONE
+from unreel.search.clip_choice import EvenSampling
+from unreel.search.embeddings import read_embeddings, read_metadata
+from unreel.training.team import SINGLE_PROCESS
 from unreel.video import known_files, patience
 from unreel.video.clips import ClipSpec
 from unreel.views.recipe import ViewSpec
 
-TWO = EvenClips("clip", 2)
+TWO = EvenSampling("clip", 2)
 
 
 def make_encoder(folder: Path, seed: int = 0) -> Path:
@@ -72,21 +72,21 @@ def out(tmp_path: Path) -> Path:
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """One entry for each video that went through an encoder; parts of two videos, no loader processes."""
     seen: list[int] = []
-    features = Encoder.features
+    features = Encoder.extract_features
 
     def counted(self: Encoder, frames: torch.Tensor, layer: str = "pooled") -> Any:
         seen.append(len(frames))
         return features(self, frames, layer)
 
-    monkeypatch.setattr(Encoder, "features", counted)
-    monkeypatch.setattr(filling, "PART_VIDEOS", 2)
-    monkeypatch.setattr(storing, "joined", lambda _devices: (ALONE, torch.device("cpu"), 0))
+    monkeypatch.setattr(Encoder, "extract_features", counted)
+    monkeypatch.setattr(filling, "MAX_PART_VIDEOS", 2)
+    monkeypatch.setattr(storing, "join_processes", lambda _devices: (SINGLE_PROCESS, torch.device("cpu"), 0))
     yield seen
 
 
 def rows(folder: Path) -> dict[tuple[str, float], tuple[float, str, str, bytes]]:
     """Every row by path and start; two of one are an error."""
-    e = read(folder)
+    e = read_embeddings(folder)
     columns = zip(e.paths, e.start_s, e.end_s, e.labels, e.content_hashes, e.vectors, strict=True)
     found = {(path, start): (end, label, h, vector.tobytes()) for path, start, end, label, h, vector in columns}
     assert len(found) == len(e)
@@ -97,7 +97,7 @@ def afresh(encoder: Path, source: Path, tmp_path: Path) -> dict[tuple[str, float
     """What a store made at one go holds."""
     new = tmp_path / "afresh"
     shutil.rmtree(new, ignore_errors=True)
-    fill_store(encoder, source, new, TWO)
+    update_store(encoder, source, new, TWO)
     return rows(new)
 
 
@@ -107,7 +107,7 @@ def afresh(encoder: Path, source: Path, tmp_path: Path) -> dict[tuple[str, float
 def test_rows_are_those_of_a_file(encoder: Path, videos: Path, tmp_path: Path, out: Path) -> None:
     count, left_out = embed(encoder, videos, out, "clip", 2)
     embed(encoder, videos, tmp_path / "e.parquet", "clip", 2)
-    one, many = read(tmp_path / "e.parquet"), read(out)
+    one, many = read_embeddings(tmp_path / "e.parquet"), read_embeddings(out)
     assert (count, left_out) == (12, []) and many.paths == one.paths and many.labels == one.labels
     np.testing.assert_array_equal(many.vectors, one.vectors)
     np.testing.assert_array_equal(many.start_s, one.start_s)
@@ -116,7 +116,7 @@ def test_rows_are_those_of_a_file(encoder: Path, videos: Path, tmp_path: Path, o
 
 
 def test_the_folder_is_plain_parquet_of_whole_videos(encoder: Path, videos: Path, out: Path) -> None:
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     assert sorted(p.name for p in out.iterdir()) == ["files.parquet", "left_out.csv", "lock", "parts", "store.json"]
     parts = [pq.read_table(part) for part in sorted((out / "parts").iterdir())]
     assert [len(set(part["path"].to_pylist())) for part in parts] == [2, 2, 2]
@@ -130,10 +130,10 @@ def test_the_folder_is_plain_parquet_of_whole_videos(encoder: Path, videos: Path
 def test_a_part_is_full_by_videos_bytes_or_time(
     limit: str, value: float, encoder: Path, videos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filling, "PART_VIDEOS", 100)
+    monkeypatch.setattr(filling, "MAX_PART_VIDEOS", 100)
     monkeypatch.setattr(filling, limit, value)
-    fill_store(encoder, videos, out, TWO)
-    assert len(store.part_files(out)) == {"PART_VIDEOS": 2, "PART_BYTES": 2, "PART_S": 6}[limit]
+    update_store(encoder, videos, out, TWO)
+    assert len(store.list_parts(out)) == {"PART_VIDEOS": 2, "PART_BYTES": 2, "PART_S": 6}[limit]
 
 
 # --- what is followed
@@ -142,40 +142,40 @@ def test_a_part_is_full_by_videos_bytes_or_time(
 def test_a_second_run_does_nothing(
     encoder: Path, videos: Path, out: Path, calls: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill_store(encoder, videos, out, TWO)
-    before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in store.part_files(out)}
+    update_store(encoder, videos, out, TWO)
+    before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in store.list_parts(out)}
     calls.clear()
-    monkeypatch.setattr("unreel.video.known_files.content_hash", lambda path: pytest.fail(f"{path} was read again"))
-    again = fill_store(encoder, videos, out, TWO)
-    assert not calls and (again.rows, again.videos, again.embedded) == (12, 6, 0)
-    assert {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in store.part_files(out)} == before
+    monkeypatch.setattr("unreel.video.known_files.hash_content", lambda path: pytest.fail(f"{path} was read again"))
+    again = update_store(encoder, videos, out, TWO)
+    assert not calls and (again.num_rows, again.num_videos, again.num_embedded) == (12, 6, 0)
+    assert {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in store.list_parts(out)} == before
 
 
 def test_new_changed_moved_and_deleted(
     encoder: Path, originals: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
 ) -> None:
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     calls.clear()
     shutil.copy(originals / "6.mp4", videos / "new.mp4")
     shutil.copy(originals / "7.mp4", videos / "0.mp4")  # changed
     (videos / "below").mkdir()
     (videos / "1.mp4").rename(videos / "below" / "moved.mp4")
     (videos / "2.mp4").unlink()
-    done = fill_store(encoder, videos, out, TWO)
-    assert len(calls) == 2 and (done.embedded, done.videos) == (2, 6)
+    done = update_store(encoder, videos, out, TWO)
+    assert len(calls) == 2 and (done.num_embedded, done.num_videos) == (2, 6)
     assert rows(out) == afresh(encoder, videos, tmp_path)
 
 
 def test_two_that_change_places_and_one_that_is_only_touched(
     encoder: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
 ) -> None:
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     calls.clear()
     (videos / "0.mp4").rename(videos / "x")
     (videos / "5.mp4").rename(videos / "0.mp4")
     (videos / "x").rename(videos / "5.mp4")
     os.utime(videos / "3.mp4", ns=(1, 1))
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     assert not calls and rows(out) == afresh(encoder, videos, tmp_path)
 
 
@@ -183,27 +183,27 @@ def test_equal_files_are_embedded_once_and_each_has_rows(
     encoder: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
 ) -> None:
     shutil.copy(videos / "3.mp4", videos / "twin.mp4")
-    done = fill_store(encoder, videos, out, TWO)
-    assert len(calls) == 6 and (done.rows, done.videos, done.embedded) == (14, 7, 6)
+    done = update_store(encoder, videos, out, TWO)
+    assert len(calls) == 6 and (done.num_rows, done.num_videos, done.num_embedded) == (14, 7, 6)
     shutil.copy(videos / "3.mp4", videos / "a third.mp4")
     (videos / "3.mp4").unlink()
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     assert len(calls) == 6
     assert {Path(path).name for path, _ in rows(out)} >= {"twin.mp4", "a third.mp4"}
     assert rows(out) == afresh(encoder, videos, tmp_path)
     for name in ("twin.mp4", "a third.mp4"):
         (videos / name).unlink()
-    assert fill_store(encoder, videos, out, TWO).videos == 5
+    assert update_store(encoder, videos, out, TWO).num_videos == 5
 
 
 def test_labels_follow_the_layout(encoder: Path, videos: Path, out: Path, calls: list[int]) -> None:
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     calls.clear()
     for n in range(6):
         folder = videos / f"class {n % 2}"
         folder.mkdir(exist_ok=True)
         (videos / f"{n}.mp4").rename(folder / f"{n}.mp4")
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     assert not calls and {label for _, label, _, _ in rows(out).values()} == {"class 0", "class 1"}
     assert all(Path(path).parent.name == row[1] for (path, _), row in rows(out).items())
 
@@ -211,15 +211,17 @@ def test_labels_follow_the_layout(encoder: Path, videos: Path, out: Path, calls:
 def test_another_source_adds_and_takes_nothing(
     encoder: Path, originals: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
 ) -> None:
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     (tmp_path / "list.txt").write_text(f"{originals / '7.mp4'}\n{videos / '0.mp4'}\n{originals / '6.mp4'}\n")
-    assert fill_store(encoder, tmp_path / "list.txt", out, TWO).videos == 8
-    assert fill_store(encoder, videos / "4.mp4", out, TWO).videos == 8
-    assert fill_store(encoder, videos, out, TWO).videos == 8
+    assert update_store(encoder, tmp_path / "list.txt", out, TWO).num_videos == 8
+    assert update_store(encoder, videos / "4.mp4", out, TWO).num_videos == 8
+    assert update_store(encoder, videos, out, TWO).num_videos == 8
     (tmp_path / "list.txt").write_text(f"{originals / '7.mp4'}\n")
-    assert fill_store(encoder, tmp_path / "list.txt", out, TWO).videos == 7, "the list named 6.mp4, and does no more"
+    assert update_store(encoder, tmp_path / "list.txt", out, TWO).num_videos == 7, (
+        "the list named 6.mp4, and does no more"
+    )
     (videos / "0.mp4").unlink()
-    assert fill_store(encoder, videos, out, TWO).videos == 6
+    assert update_store(encoder, videos, out, TWO).num_videos == 6
     assert len(calls) == 8
 
 
@@ -229,20 +231,20 @@ def test_a_file_of_a_list_that_lay_in_the_folder_leaves_with_it(
     hidden = videos / ".hidden.mp4"  # which the folder itself would not name
     shutil.copy(originals / "7.mp4", hidden)
     (tmp_path / "list.txt").write_text(f"{hidden}\n{videos / '0.mp4'}\n")
-    fill_store(encoder, tmp_path / "list.txt", out, TWO)
-    assert fill_store(encoder, videos, out, TWO).videos == 7
+    update_store(encoder, tmp_path / "list.txt", out, TWO)
+    assert update_store(encoder, videos, out, TWO).num_videos == 7
     hidden.unlink()
     (videos / "0.mp4").unlink()
-    assert fill_store(encoder, videos, out, TWO).videos == 5
+    assert update_store(encoder, videos, out, TWO).num_videos == 5
 
 
 def test_a_folder_that_is_empty_just_now_takes_nothing(encoder: Path, videos: Path, out: Path) -> None:
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     before = rows(out)
     videos.rename(videos.with_name("unmounted"))
     videos.mkdir()
     with pytest.raises(InputError, match="no video in it"):
-        fill_store(encoder, videos, out, TWO)
+        update_store(encoder, videos, out, TWO)
     assert rows(out) == before
 
 
@@ -250,39 +252,39 @@ def test_a_list_on_a_disk_that_is_not_mounted_takes_nothing(
     encoder: Path, videos: Path, tmp_path: Path, out: Path
 ) -> None:
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in sorted(videos.iterdir())))
-    fill_store(encoder, tmp_path / "list.txt", out, TWO)
+    update_store(encoder, tmp_path / "list.txt", out, TWO)
     before = rows(out)
     videos.rename(videos.with_name("unmounted"))
     with pytest.raises(InputError, match="none of the 6 known files .* mounted"):
-        fill_store(encoder, tmp_path / "list.txt", out, TWO)
+        update_store(encoder, tmp_path / "list.txt", out, TWO)
     assert rows(out) == before
     videos.with_name("unmounted").rename(videos)
     (videos / "0.mp4").unlink()
-    assert fill_store(encoder, tmp_path / "list.txt", out, TWO).videos == 5
+    assert update_store(encoder, tmp_path / "list.txt", out, TWO).num_videos == 5
 
 
 def test_a_known_file_that_can_not_be_read_just_now_stays(
     encoder: Path, videos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill_store(encoder, videos, out, TWO)
-    before, standing = rows(out), known_files._standing
+    update_store(encoder, videos, out, TWO)
+    before, standing = rows(out), known_files._read_stat
 
     def stale(path: str) -> tuple[int, int]:
         if path.endswith("3.mp4"):
             raise OSError(errno.ESTALE, "Stale file handle")
         return standing(path)
 
-    monkeypatch.setattr(known_files, "_standing", stale)
+    monkeypatch.setattr(known_files, "_read_stat", stale)
     monkeypatch.setattr(patience.time, "sleep", lambda _: None)
-    done = fill_store(encoder, videos, out, TWO)
+    done = update_store(encoder, videos, out, TWO)
     assert rows(out) == before and [Path(path).name for path, _ in done.left_out] == ["3.mp4"]
 
 
 def test_a_busy_machine_is_no_lasting_reason() -> None:
     for passing in ("missing", "unreadable: Stale file handle", "damaged: reading it did not end within 300 s"):
-        assert not store.lasting(passing)
-    assert not store.lasting("damaged: reading it takes more than 4096 MB of memory")
-    assert store.lasting("damaged: frame 3: Invalid data") and store.lasting("not a video")
+        assert not store.is_permanent(passing)
+    assert not store.is_permanent("damaged: reading it takes more than 4096 MB of memory")
+    assert store.is_permanent("damaged: frame 3: Invalid data") and store.is_permanent("not a video")
 
 
 # --- what is left out
@@ -295,40 +297,40 @@ def test_bad_files_are_named_and_not_tried_again_until_they_change(
     (videos / "bad too.mp4").write_bytes(b"no video at all")
     os.mkfifo(videos / "pipe.mp4")
     (videos / "gone.mp4").symlink_to(videos / "nowhere.mp4")
-    done = fill_store(encoder, videos, out, TWO)
+    done = update_store(encoder, videos, out, TWO)
     reasons = {Path(path).name: why for path, why in done.left_out}
     assert set(reasons) == {"bad.mp4", "bad too.mp4", "pipe.mp4", "gone.mp4"}
     assert reasons["gone.mp4"] == "missing" and reasons["pipe.mp4"] == "unreadable: not a regular file"
-    assert reasons["bad.mp4"].startswith("not a video") and done.videos == 6
+    assert reasons["bad.mp4"].startswith("not a video") and done.num_videos == 6
     assert (out / "left_out.csv").read_text().count("\n") == 5 and not list(out.glob(".*"))
     monkeypatch.setattr(
-        EvenClips, "rows", lambda _self, _encoder, videos, *_: pytest.fail(str(videos)) if videos else []
+        EvenSampling, "rows", lambda _self, _encoder, videos, *_: pytest.fail(str(videos)) if videos else []
     )
-    assert len(fill_store(encoder, videos, out, TWO).left_out) == 4
+    assert len(update_store(encoder, videos, out, TWO).left_out) == 4
     monkeypatch.undo()
     shutil.copy(originals / "6.mp4", videos / "bad.mp4")
     (videos / "pipe.mp4").unlink()
-    assert {Path(path).name for path, _ in fill_store(encoder, videos, out, TWO).left_out} == {
+    assert {Path(path).name for path, _ in update_store(encoder, videos, out, TWO).left_out} == {
         "bad too.mp4",
         "gone.mp4",
     }
 
 
 def test_what_was_unreadable_for_a_moment_is_tried_again(encoder: Path, videos: Path, out: Path) -> None:
-    fill_store(encoder, videos, out, TWO)
-    part = store.part_files(out)[0]
-    hash_ = read(out).content_hashes[0]
+    update_store(encoder, videos, out, TWO)
+    part = store.list_parts(out)[0]
+    hash_ = read_embeddings(out).content_hashes[0]
     part.unlink()
-    store.note_left_out(out, "x", hash_, "unreadable: Stale file handle")
+    store.record_skipped(out, "x", hash_, "unreadable: Stale file handle")
     (out / ".left_out-y.csv").write_text("torn")  # by a kill
-    assert fill_store(encoder, videos, out, TWO).videos == 6
+    assert update_store(encoder, videos, out, TWO).num_videos == 6
 
 
 def test_nothing_to_embed_is_an_error(encoder: Path, tmp_path: Path, out: Path) -> None:
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(InputError, match=r"no video could be embedded; the first: .*bad\.mp4: not a video"):
-        fill_store(encoder, tmp_path / "v", out, TWO)
+        update_store(encoder, tmp_path / "v", out, TWO)
 
 
 def test_vectors_that_are_not_finite_are_refused(encoder: Path, videos: Path, tmp_path: Path, out: Path) -> None:
@@ -340,15 +342,15 @@ def test_vectors_that_are_not_finite_are_refused(encoder: Path, videos: Path, tm
     (tmp_path / "broken").mkdir()
     save_encoder(broken, tmp_path / "broken")
     with pytest.raises(NonFiniteError, match="not finite"):
-        fill_store(tmp_path / "broken", videos, out, TWO)
-    assert not store.part_files(out)
+        update_store(tmp_path / "broken", videos, out, TWO)
+    assert not store.list_parts(out)
 
 
 # --- what is refused
 
 
 def test_another_encoder_and_another_choice(encoder: Path, videos: Path, tmp_path: Path, out: Path) -> None:
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     before = rows(out)
     other = make_encoder(tmp_path / "other", seed=1)
     refused("embed", other, videos, "--out", out, says=("of another encoder", "--out"))
@@ -364,12 +366,12 @@ def test_folders_that_are_no_store(encoder: Path, videos: Path, tmp_path: Path, 
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["letters.txt"]
     refused("embed", encoder, videos, "--out", tmp_path / "file", says=("is a file",))
     refused("embed", encoder, videos, "--out", tmp_path / "file" / "below", says=("can't be made",))
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     about = (out / "store.json").read_text()
     (out / "store.json").unlink()
     refused("embed", encoder, videos, "--out", out, says=("half a store", "store.json is missing"))
     with pytest.raises(InputError, match=r"no store\.json"):
-        read(out)
+        read_embeddings(out)
     (out / "store.json").write_text(about.replace('"format": 1', '"format": 2'))
     refused("embed", encoder, videos, "--out", out, says=("format 2", "reads format 1"))
     (out / "store.json").write_text(about[:50])
@@ -377,64 +379,64 @@ def test_folders_that_are_no_store(encoder: Path, videos: Path, tmp_path: Path, 
     (out / "store.json").write_text(about)
     (out / "files.parquet").unlink()
     with pytest.raises(InputError, match=r"files\.parquet: what is known of the files can't be read"):
-        fill_store(encoder, videos, out, TWO)
+        update_store(encoder, videos, out, TWO)
     refused("embed", encoder, videos, "--out", tmp_path / "e.parquet", "--devices", 2, says=("one file",))
 
 
 def test_damaged_and_foreign_parts_are_named_and_made_again(
     encoder: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
 ) -> None:
-    fill_store(encoder, videos, out, TWO)
-    before, part = rows(out), store.part_files(out)[1]
+    update_store(encoder, videos, out, TWO)
+    before, part = rows(out), store.list_parts(out)[1]
     part.write_bytes(part.read_bytes()[:-20])
     refused("embed", encoder, videos, "--out", out, "--per", "clip", "--num-clips", 2, says=(part.name, "Remove it"))
     with pytest.raises(InputError, match=part.name):
-        read(out)
+        read_embeddings(out)
     calls.clear()
     part.unlink()
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     assert len(calls) == 2 and rows(out) == before
     foreign = tmp_path / "foreign"
-    fill_store(make_encoder(tmp_path / "other", seed=1), videos, foreign, TWO)
-    shutil.copy(store.part_files(foreign)[0], out / "parts" / "0.parquet")
+    update_store(make_encoder(tmp_path / "other", seed=1), videos, foreign, TWO)
+    shutil.copy(store.list_parts(foreign)[0], out / "parts" / "0.parquet")
     with pytest.raises(InputError, match=r"0\.parquet: a part of another encoder"):
-        fill_store(encoder, videos, out, TWO)
+        update_store(encoder, videos, out, TWO)
 
 
 def test_flipped_bits_in_vectors_are_found_on_reading(encoder: Path, videos: Path, out: Path) -> None:
-    fill_store(encoder, videos, out, TWO)
-    part = store.part_files(out)[0]
+    update_store(encoder, videos, out, TWO)
+    part = store.list_parts(out)[0]
     data = bytearray(part.read_bytes())
     column = pq.ParquetFile(part).metadata.row_group(0).column(4)
     data[column.data_page_offset + column.total_compressed_size // 2] ^= 1  # there is no dictionary before it
     part.write_bytes(data)
     with pytest.raises(InputError, match=part.name):
-        read(out)
+        read_embeddings(out)
 
 
 def test_rows_that_stand_twice_stay_once(encoder: Path, videos: Path, out: Path) -> None:
     """As a process might leave behind that outlived its command."""
-    fill_store(encoder, videos, out, TWO)
-    before, part = rows(out), store.part_files(out)[0]
+    update_store(encoder, videos, out, TWO)
+    before, part = rows(out), store.list_parts(out)[0]
     shutil.copy(part, part.with_name("later.parquet"))
     (out / "parts" / ".half.parquet.7.part").write_bytes(b"half")
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     assert rows(out) == before and not list((out / "parts").glob(".*"))
 
 
 def test_two_commands_in_one_store(encoder: Path, videos: Path, out: Path) -> None:
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     hold = (
-        "import pathlib, sys, time; from unreel.training.run import alone_in\n"
+        "import pathlib, sys, time; from unreel.training.run import lock_folder\n"
         "with alone_in(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", hold, out], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         with pytest.raises(RunError, match=f"another unreel writes in it .process {other.pid} on "):
-            fill_store(encoder, videos, out, TWO)
+            update_store(encoder, videos, out, TWO)
         other.kill()
         other.wait()
-    assert fill_store(encoder, videos, out, TWO).embedded == 0
+    assert update_store(encoder, videos, out, TWO).num_embedded == 0
 
 
 def test_a_full_disk_keeps_what_was_written(
@@ -452,10 +454,10 @@ def test_a_full_disk_keeps_what_was_written(
 
     monkeypatch.setattr(embeddings.pq, "write_table", full)
     with pytest.raises(DiskError, match="No space left"):
-        fill_store(encoder, videos, out, TWO)
+        update_store(encoder, videos, out, TWO)
     assert len(rows(out)) == 8 and not list((out / "parts").glob(".*"))
     monkeypatch.setattr(embeddings.pq, "write_table", write_table)
-    assert fill_store(encoder, videos, out, TWO).embedded == 2 and rows(out) == wanted
+    assert update_store(encoder, videos, out, TWO).num_embedded == 2 and rows(out) == wanted
 
 
 def test_the_command_says_what_is_there(encoder: Path, videos: Path, out: Path) -> None:
@@ -472,21 +474,21 @@ def test_a_packed_corpus_is_followed_too(
 ) -> None:
     corpus = tmp_path / "corpus"
     succeeds("pack", videos, corpus, "--short-side", 32, "--workers", 1, "--no-gain")
-    fill_store(encoder, corpus, out, TWO)
-    assert len(calls) == 6 and all(path.startswith(f"{corpus}/00000.tar#") for path in read(out).paths)
-    assert fill_store(encoder, corpus, out, TWO).embedded == 0
-    packed = set(read(out).content_hashes)
-    again = fill_store(encoder, videos, out, TWO)
-    assert (again.videos, again.embedded) == (12, 0) and set(read(out).content_hashes) == packed, (
+    update_store(encoder, corpus, out, TWO)
+    assert len(calls) == 6 and all(path.startswith(f"{corpus}/00000.tar#") for path in read_embeddings(out).paths)
+    assert update_store(encoder, corpus, out, TWO).num_embedded == 0
+    packed = set(read_embeddings(out).content_hashes)
+    again = update_store(encoder, videos, out, TWO)
+    assert (again.num_videos, again.num_embedded) == (12, 0) and set(read_embeddings(out).content_hashes) == packed, (
         "packed of these files"
     )
 
 
 def test_parts_can_be_read_one_at_a_time(encoder: Path, videos: Path, out: Path) -> None:
-    fill_store(encoder, videos, out, TWO)
+    update_store(encoder, videos, out, TWO)
     parts = list(embeddings.read_parts(out))
     assert [len(part) for part in parts] == [4, 4, 4]
-    np.testing.assert_array_equal(np.concatenate([part.vectors for part in parts]), read(out).vectors)
+    np.testing.assert_array_equal(np.concatenate([part.vectors for part in parts]), read_embeddings(out).vectors)
 
 
 def test_files_are_counted_in_the_order_of_their_rows() -> None:
@@ -494,7 +496,7 @@ def test_files_are_counted_in_the_order_of_their_rows() -> None:
     for k in range(300):
         paths = [f"/set-{k}/{n}/moved{n}.mp4" for n in range(6) for _ in range(2)]
         table = pa.table({"path": paths, "label": [""] * 12, "content_hash": [f"{k} {path}" for path in paths]})
-        counted = store._counted(table)
+        counted = store._count_rows_by_file(table)
         assert [path for path, _, _ in counted] == list(dict.fromkeys(paths)) and set(counted.values()) == {2}
 
 
@@ -508,6 +510,6 @@ def test_torch_leaves_a_core_to_each_loader_process_and_takes_it_back(
     monkeypatch.setattr(storing.os, "cpu_count", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    with storing.cores_left(workers, torch.device(device)):
+    with storing.reserve_loader_cores(workers, torch.device(device)):
         assert (asked or [4])[-1] == threads
     assert asked[-1] == 4

@@ -14,7 +14,7 @@ import torch
 from videos import encode
 
 from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
-from unreel.search.embeddings import read
+from unreel.search.embeddings import read_embeddings
 from unreel.video.clips import ClipSpec
 from unreel.views.recipe import ViewSpec
 
@@ -79,7 +79,7 @@ def seen(out: Path) -> list[str]:
 
 
 def rows(out: Path) -> set[tuple[object, ...]]:
-    e = read(out)
+    e = read_embeddings(out)
     columns = zip(e.paths, e.start_s, e.end_s, e.labels, e.content_hashes, e.vectors, strict=True)
     found = [(*row[:5], row[5].tobytes()) for row in columns]
     assert len(set(found)) == len(found) == len({row[:2] for row in found})
@@ -163,4 +163,4 @@ def test_a_refusal_is_said_once(by_the_first_of_two: bool, place: Path, tmp_path
 
 
 def test_vectors_have_unit_length(place: Path) -> None:
-    np.testing.assert_allclose(np.linalg.norm(read(place / "whole").vectors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(read_embeddings(place / "whole").vectors, axis=1), 1, atol=1e-6)

@@ -27,18 +27,26 @@ from serving import Corpus, copied, make_corpus, swapped_for_link
 from starlette.testclient import TestClient
 from videos import encode, numbers
 
-from unreel.api.searching import Question, search
-from unreel.cli.serving import listen
+from unreel.api.searching import SearchQuery, search
+from unreel.cli.serving import open_socket
 from unreel.errors import InputError
-from unreel.search.concept import Marks, learn
+from unreel.search.concept import Annotations, fit_concept
 from unreel.search.hits import HitOptions
-from unreel.search.rows import Stretch
+from unreel.search.rows import Moment
 from unreel.serve import export, maps, media
-from unreel.serve.apart import Apart
+from unreel.serve.apart import WorkerPool
 from unreel.serve.app import build_app
-from unreel.serve.progress import Progress, is_written
-from unreel.serve.served import Served, ServeOptions
-from unreel.serve.uploads import KEPT, PREFIX, UNDER_WAY, Limits, TooMany, TooSlow, Uploads
+from unreel.serve.progress import IndexProgress, is_locked
+from unreel.serve.served import ServeOptions, ServerState
+from unreel.serve.uploads import (
+    FOLDER_PREFIX,
+    MAX_CONCURRENT_UPLOADS,
+    MAX_UPLOADS,
+    TooManyUploadsError,
+    UploadLimits,
+    UploadStore,
+    UploadTimeoutError,
+)
 from unreel.video import file
 
 HOME = "http://127.0.0.1"
@@ -50,16 +58,16 @@ def corpus(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def options(folder: Path, **limits: Any) -> ServeOptions:
-    return ServeOptions(Limits(**limits), 10**8, folder / "cache")
+    return ServeOptions(UploadLimits(**limits), 10**8, folder / "cache")
 
 
 @pytest.fixture(scope="module")
-def served(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Served:
-    return Served(corpus.index, options(tmp_path_factory.mktemp("cache"), size_bytes=2**20))
+def served(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> ServerState:
+    return ServerState(corpus.index, options(tmp_path_factory.mktemp("cache"), size_bytes=2**20))
 
 
 @pytest.fixture(scope="module")
-def client(served: Served) -> Iterator[TestClient]:
+def client(served: ServerState) -> Iterator[TestClient]:
     with TestClient(build_app(served), HOME, raise_server_exceptions=False) as client:
         yield client
 
@@ -85,59 +93,67 @@ def video_number(about: dict[str, Any], ending: str) -> int:
 # --- asking
 
 
-def test_a_row_is_answered_as_the_library_answers(client: TestClient, served: Served, about: dict[str, Any]) -> None:
+def test_a_row_is_answered_as_the_library_answers(
+    client: TestClient, served: ServerState, about: dict[str, Any]
+) -> None:
     asked = {"of": about["id"], "like": [3], "count": 4, "motion": 0.2, "own": "video"}
     hits = client.post("/api/search", json=asked).json()["hits"]
-    wanted = search(served.now().index, Question(like_rows=(3,), motion=0.2, own="video"), HitOptions(4))
+    wanted = search(
+        served.get_snapshot().index,
+        SearchQuery(positive_rows=(3,), motion_weight=0.2, own_video_policy="video"),
+        HitOptions(4),
+    )
     assert [(h["rows"], h["start_s"], h["score"]) for h in hits] == [
         (list(h.rows), round(h.start_s, 3), round(h.score, 4)) for h in wanted
     ]
 
 
 def test_an_upload_is_answered_as_the_library_answers(
-    client: TestClient, served: Served, corpus: Corpus, about: dict[str, Any]
+    client: TestClient, served: ServerState, corpus: Corpus, about: dict[str, Any]
 ) -> None:
     path = next(corpus.videos.rglob("*.mp4"))
     kept = client.post("/api/queries?name=mine.mp4", content=path.read_bytes()).json()
     assert kept["length_s"] == pytest.approx(file.probe(path).duration_s)
     moment = {"query": kept["query"], "start_s": 0.2, "end_s": 1.2}
     hits = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()["hits"]
-    question = Question((Stretch(str(path), 0.2, 1.2),), own="clip")
-    wanted = search(served.now().index, question, HitOptions(5))
+    question = SearchQuery((Moment(str(path), 0.2, 1.2),), own_video_policy="clip")
+    wanted = search(served.get_snapshot().index, question, HitOptions(5))
     assert [h["rows"] for h in hits] == [list(h.rows) for h in wanted]
     whole = {"of": about["id"], "moment": moment, "count": 5, "own": "video"}
     assert str(path) not in {about_path(served, h) for h in client.post("/api/search", json=whole).json()["hits"]}
-    wanted = search(served.now().index, replace(question, own="keep"), HitOptions(5))
-    number = served.now().index.rows.paths.index(str(path))
+    wanted = search(served.get_snapshot().index, replace(question, own="keep"), HitOptions(5))
+    number = served.get_snapshot().index.rows.paths.index(str(path))
     moment = {"video": number, "start_s": 0.2, "end_s": 1.2}
     asked = {"of": about["id"], "moment": moment, "count": 5, "own": "keep"}
     assert [h["rows"] for h in client.post("/api/search", json=asked).json()["hits"]] == [list(h.rows) for h in wanted]
 
 
-def about_path(served: Served, hit: dict[str, Any]) -> str:
-    return served.now().index.rows.paths[hit["video"]]
+def about_path(served: ServerState, hit: dict[str, Any]) -> str:
+    return served.get_snapshot().index.rows.paths[hit["video"]]
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
 def test_a_strip_of_pictures_is_a_query(
-    client: TestClient, served: Served, corpus: Corpus, about: dict[str, Any], ending: str, tmp_path: Path
+    client: TestClient, served: ServerState, corpus: Corpus, about: dict[str, Any], ending: str, tmp_path: Path
 ) -> None:
     path = next(corpus.videos.rglob("*.mp4"))
-    strip = np.concatenate(list(file.read(str(path), range(0, 24, 3), (64, 64))), axis=1)
+    strip = np.concatenate(list(file.read_frames(str(path), range(0, 24, 3), (64, 64))), axis=1)
     cv2.imwrite(str(tmp_path / f"strip.{ending}"), strip[..., ::-1])
     kept = client.post(f"/api/queries?name=strip.{ending}", content=(tmp_path / f"strip.{ending}").read_bytes()).json()
     moment = {"query": kept["query"], "start_s": 0.0, "end_s": kept["length_s"]}
     hits = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()["hits"]
-    wanted = search(served.now().index, Question((Stretch(str(tmp_path / f"strip.{ending}")),)), HitOptions(5))
+    wanted = search(
+        served.get_snapshot().index, SearchQuery((Moment(str(tmp_path / f"strip.{ending}")),)), HitOptions(5)
+    )
     assert [h["rows"] for h in hits] == [list(h.rows) for h in wanted]
     says(client.post(f"/api/queries?name=torn.{ending}", content=b"no picture"), 400, f"torn.{ending}", "picture")
 
 
-def test_examples_and_counter_examples(client: TestClient, served: Served, about: dict[str, Any]) -> None:
+def test_examples_and_counter_examples(client: TestClient, served: ServerState, about: dict[str, Any]) -> None:
     asked = {"of": about["id"], "like": [0, 5], "unlike": [9], "motion": 0.7, "own": "keep"}
     hits = client.post("/api/search", json=asked).json()["hits"]
-    question = Question(like_rows=(0, 5), unlike_rows=(9,), motion=0.7, own="keep")
-    wanted = search(served.now().index, question, HitOptions(24))
+    question = SearchQuery(positive_rows=(0, 5), negative_rows=(9,), motion_weight=0.7, own_video_policy="keep")
+    wanted = search(served.get_snapshot().index, question, HitOptions(24))
     assert [(h["rows"], h["score"]) for h in hits] == [(list(h.rows), round(h.score, 4)) for h in wanted]
     without = client.post("/api/search", json={**asked, "unlike": []}).json()["hits"]
     assert [h["score"] for h in hits] != [h["score"] for h in without]
@@ -146,7 +162,7 @@ def test_examples_and_counter_examples(client: TestClient, served: Served, about
 def test_near_duplicates_stand_under_the_best_when_asked(
     client: TestClient, about: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unreel.serve.questions.ALIKE", -1.0)  # so that everything is one
+    monkeypatch.setattr("unreel.serve.questions.DUPLICATE_THRESHOLD", -1.0)  # so that everything is one
     asked = {"of": about["id"], "like": [0], "own": "keep"}
     single = client.post("/api/search", json=asked).json()["hits"]
     (folded,) = client.post("/api/search", json={**asked, "fold": True}).json()["hits"]
@@ -169,19 +185,19 @@ def test_filters_leave_what_fits(client: TestClient, about: dict[str, Any]) -> N
 
 
 def test_marks_rank_everything_and_become_a_concept(
-    served: Served, corpus: Corpus, tmp_path: Path, about: dict[str, Any]
+    served: ServerState, corpus: Corpus, tmp_path: Path, about: dict[str, Any]
 ) -> None:
-    with TestClient(build_app(Served(copied(corpus, tmp_path), options(tmp_path))), HOME) as client:
-        rows = served.now().index.rows
+    with TestClient(build_app(ServerState(copied(corpus, tmp_path), options(tmp_path))), HOME) as client:
+        rows = served.get_snapshot().index.rows
         yes = np.flatnonzero(rows.path_N == rows.path_N[0]).tolist()
         no = np.flatnonzero(rows.path_N == rows.path_N[-1]).tolist()
         marks = {"of": about["id"], "yes": yes, "no": no}
         found = client.post("/api/rank", json=marks).json()
         assert found["hits"][0]["video"] == rows.path_N[0] and found["hits"][0]["score"] > 0.5
         assert len(found["next"]) == 8 and not {h["rows"][0] for h in found["next"]} & {*yes, *no}
-        exact = learn("m", served.now().index.vectors_ND, Marks(tuple(yes), tuple(no)), "e").scores(
-            served.now().index.vectors_ND
-        )
+        exact = fit_concept(
+            "m", served.get_snapshot().index.vectors_ND, Annotations(tuple(yes), tuple(no)), "e"
+        ).score_rows(served.get_snapshot().index.vectors_ND)
         assert found["hits"][0]["score"] == round(float(exact.max()), 4)
         half = {**marks, "yes": yes[:1], "name": "first"}
         assert client.post("/api/concepts", json=half).json() == {"concepts": ["first"], "added": False}
@@ -239,14 +255,14 @@ def test_numbers_that_are_none_are_refused(client: TestClient, about: dict[str, 
 
 
 @pytest.mark.parametrize("data", [b"no video at all " * 50, b"\x00\x00\x00\x18ftypmp42" + b"\x07" * 500, b"GIF89a"])
-def test_garbage_is_refused_and_not_kept(client: TestClient, served: Served, data: bytes) -> None:
+def test_garbage_is_refused_and_not_kept(client: TestClient, served: ServerState, data: bytes) -> None:
     before = set(served.uploads.folder.iterdir())
     says(client.post("/api/queries?name=../../odd.mp4", content=data), 400, "no video to search with", "odd.mp4")
     assert set(served.uploads.folder.iterdir()) == before
     assert client.get("/api/status").status_code == 200
 
 
-def test_uploads_are_limited_in_size_announced_or_not(client: TestClient, served: Served) -> None:
+def test_uploads_are_limited_in_size_announced_or_not(client: TestClient, served: ServerState) -> None:
     says(client.post("/api/queries?name=big.mp4", content=b"x" * (2**20 + 1)), 413, "1 MB")
 
     def streamed() -> Iterator[bytes]:
@@ -265,28 +281,30 @@ async def stalled() -> AsyncIterator[bytes]:
 
 
 def test_uploads_are_limited_in_time_and_number() -> None:
-    uploads = Uploads(Limits(time_s=0.05))
+    uploads = UploadStore(UploadLimits(timeout_s=0.05))
 
     async def many() -> list[Any]:
-        sent = [uploads.keep("a.mp4", None, stalled()) for _ in range(UNDER_WAY + 1)]
+        sent = [uploads.save("a.mp4", None, stalled()) for _ in range(MAX_CONCURRENT_UPLOADS + 1)]
         return await asyncio.gather(*sent, return_exceptions=True)
 
     try:
-        assert [type(error) for error in asyncio.run(many())] == [TooSlow] * UNDER_WAY + [TooMany]
-        assert not uploads.under_way and not list(uploads.folder.iterdir())
+        assert [type(error) for error in asyncio.run(many())] == [UploadTimeoutError] * MAX_CONCURRENT_UPLOADS + [
+            TooManyUploadsError
+        ]
+        assert not uploads.num_active and not list(uploads.folder.iterdir())
     finally:
         uploads.close()
 
 
 def test_what_a_killed_server_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    left, young = tmp_path / f"{PREFIX}left", tmp_path / f"{PREFIX}young"
+    left, young = tmp_path / f"{FOLDER_PREFIX}left", tmp_path / f"{FOLDER_PREFIX}young"
     left.mkdir()
-    living = Uploads(Limits())
+    living = UploadStore(UploadLimits())
     for folder in (left, living.folder):
         os.utime(folder, (0, 0))
     young.mkdir()
-    other = Uploads(Limits())
+    other = UploadStore(UploadLimits())
     assert other.folder.is_dir() and not left.exists()
     assert living.folder.is_dir() and young.is_dir()
     living.close()
@@ -294,10 +312,10 @@ def test_what_a_killed_server_left_is_swept(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == [young]
 
 
-def test_the_oldest_upload_leaves(client: TestClient, served: Served, corpus: Corpus) -> None:
+def test_the_oldest_upload_leaves(client: TestClient, served: ServerState, corpus: Corpus) -> None:
     data = next(corpus.videos.rglob("*.mp4")).read_bytes()
-    kept = [client.post("/api/queries?name=a.mp4", content=data).json()["query"] for _ in range(KEPT + 1)]
-    assert len(list(served.uploads.folder.iterdir())) == KEPT
+    kept = [client.post("/api/queries?name=a.mp4", content=data).json()["query"] for _ in range(MAX_UPLOADS + 1)]
+    assert len(list(served.uploads.folder.iterdir())) == MAX_UPLOADS
     says(client.get(f"/api/queries/{kept[0]}/preview?start=0&end=1"), 400, "not kept any more")
     assert client.get(f"/api/queries/{kept[-1]}/preview?start=0&end=1").status_code == 200
 
@@ -305,9 +323,9 @@ def test_the_oldest_upload_leaves(client: TestClient, served: Served, corpus: Co
 # --- files
 
 
-def test_ranges(client: TestClient, served: Served, about: dict[str, Any]) -> None:
+def test_ranges(client: TestClient, served: ServerState, about: dict[str, Any]) -> None:
     address = f"/api/{about['id']}/videos/0/file"
-    data = Path(served.now().index.rows.paths[0]).read_bytes()
+    data = Path(served.get_snapshot().index.rows.paths[0]).read_bytes()
     whole = client.get(address)
     assert (whole.status_code, whole.content, whole.headers["accept-ranges"]) == (200, data, "bytes")
     for asked, part in (("0-99", data[:100]), ("100-", data[100:]), ("-7", data[-7:]), ("0-99999999", data)):
@@ -346,7 +364,7 @@ def test_no_path_leads_out(client: TestClient, about: dict[str, Any], path: str)
 def test_a_file_that_is_another_now_is_not_served(small_run: Path, tmp_path: Path) -> None:
     corpus = make_corpus(small_run, tmp_path)
     secret = tmp_path / "secret.txt"
-    with TestClient(build_app(Served(corpus.index, options(tmp_path))), HOME) as client:
+    with TestClient(build_app(ServerState(corpus.index, options(tmp_path))), HOME) as client:
         about = client.get("/api/index").json()
         swapped, deleted, touched, piped = (corpus.videos / name for name in about["videos"][:4])
         secret.write_bytes(b"s" * swapped.stat().st_size)  # not even of another size
@@ -374,7 +392,7 @@ def test_a_preview_shows_the_frames_of_its_seconds_in_h264(
     (tmp_path / "preview.mp4").write_bytes(data)
     info = file.probe(tmp_path / "preview.mp4")
     assert info.codec == "h264" and info.fps == pytest.approx(25)
-    assert numbers(file.read(tmp_path / "preview.mp4", range(info.num_frames))) == list(range(10, 20))
+    assert numbers(file.read_frames(tmp_path / "preview.mp4", range(info.num_frames))) == list(range(10, 20))
     poster = client.get(f"/api/{about['id']}/videos/{number}/poster?at=0.48")
     assert poster.headers["content-type"] == "image/jpeg" and poster.content[:2] == b"\xff\xd8"
     (tmp_path / "poster.jpg").write_bytes(poster.content)
@@ -385,9 +403,9 @@ def test_a_preview_shows_the_frames_of_its_seconds_in_h264(
 @pytest.mark.parametrize("codec, name", [("libx265", "new.mp4"), ("mpeg4", "old.avi"), ("libvpx-vp9", "web.webm")])
 def test_what_a_browser_may_not_play_becomes_h264(codec: str, name: str, tmp_path: Path) -> None:
     encode(tmp_path / name, 30, codec)
-    (tmp_path / "preview.mp4").write_bytes(media.preview(str(tmp_path / name), 0.4, 0.8))
+    (tmp_path / "preview.mp4").write_bytes(media.make_preview(str(tmp_path / name), 0.4, 0.8))
     assert file.probe(tmp_path / "preview.mp4").codec == "h264"
-    assert numbers(file.read(tmp_path / "preview.mp4", range(10))) == list(range(10, 20))
+    assert numbers(file.read_frames(tmp_path / "preview.mp4", range(10))) == list(range(10, 20))
 
 
 def file_picture(path: Path) -> np.ndarray:
@@ -396,19 +414,19 @@ def file_picture(path: Path) -> np.ndarray:
     return cv2.imread(str(path))[None, :, :, ::-1]
 
 
-def test_a_preview_is_made_once(client: TestClient, served: Served, about: dict[str, Any]) -> None:
+def test_a_preview_is_made_once(client: TestClient, served: ServerState, about: dict[str, Any]) -> None:
     address = f"/api/{about['id']}/videos/1/preview?start=0&end=0.5"
-    first, calls = client.get(address).content, served.previews.apart.call
-    served.previews.apart.call = None  # type: ignore[assignment]
+    first, calls = client.get(address).content, served.previews.worker_pool.call
+    served.previews.worker_pool.call = None  # type: ignore[assignment]
     try:
         assert client.get(address).content == first
         assert client.get(address, headers={"range": "bytes=4-7"}).content == b"ftyp"
     finally:
-        served.previews.apart.call = calls  # type: ignore[method-assign]
+        served.previews.worker_pool.call = calls  # type: ignore[method-assign]
 
 
 def test_a_crash_or_a_hang_costs_one_answer() -> None:
-    apart = Apart(1, gc.enable)  # nothing of this module, which takes long to import
+    apart = WorkerPool(1, gc.enable)  # nothing of this module, which takes long to import
     try:
         with pytest.raises(InputError, match="crashed"):
             apart.call(60, os.abort)
@@ -424,35 +442,35 @@ def test_a_crash_or_a_hang_costs_one_answer() -> None:
 # --- the map, export
 
 
-def test_what_strangers_send_is_read_in_processes_of_little_memory(client: TestClient, served: Served) -> None:
-    for apart in (served.queries().readers, served.previews.apart):
+def test_what_strangers_send_is_read_in_processes_of_little_memory(client: TestClient, served: ServerState) -> None:
+    for apart in (served.get_query_embedder().reader_pool, served.previews.worker_pool):
         assert apart.call(60, resource.getrlimit, resource.RLIMIT_DATA)[0] == 4 * 2**30
 
 
 def test_the_map_has_every_row_and_is_kept(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = copied(corpus, tmp_path)
-    index = Served(folder, options(tmp_path)).now().index
-    made = wait_for(maps.Maps(index), "pca")
-    monkeypatch.setattr(maps, "coordinates", None)
-    again = wait_for(maps.Maps(index), "pca")
-    assert np.array_equal(again.place_N2, made.place_N2) and again.said == made.said
-    data, count = maps.packed(index, made), len(index.rows)
+    index = ServerState(folder, options(tmp_path)).get_snapshot().index
+    made = wait_for(maps.ProjectionCache(index), "pca")
+    monkeypatch.setattr(maps, "project_2d", None)
+    again = wait_for(maps.ProjectionCache(index), "pca")
+    assert np.array_equal(again.xy_N2, made.xy_N2) and again.description == made.description
+    data, count = maps.pack_points(index, made), len(index.rows)
     assert np.frombuffer(data, "<u4", 1)[0] == count and len(data) == 4 + 28 * count
-    assert np.array_equal(np.frombuffer(data, "<f4", 2 * count, 4 + 8 * count).reshape(-1, 2), made.place_N2)
+    assert np.array_equal(np.frombuffer(data, "<f4", 2 * count, 4 + 8 * count).reshape(-1, 2), made.xy_N2)
     assert np.array_equal(np.frombuffer(data, "<i4", count, 4 + 24 * count), index.rows.label_N)
     (folder / ".map-pca.npz").write_bytes(b"half")
     with pytest.raises(InputError, match="terminal says why"):  # what was damaged is made again, here in vain
-        wait_for(maps.Maps(index), "pca")
+        wait_for(maps.ProjectionCache(index), "pca")
 
 
-def wait_for(made: maps.Maps, layout: str) -> maps.Map:
+def wait_for(made: maps.ProjectionCache, layout: str) -> maps.Projection:
     while (found := made.get(layout)) is None:
         time.sleep(0.02)
     return found
 
 
-def test_a_selection_leaves_as_csv_and_as_clips(client: TestClient, served: Served, about: dict[str, Any]) -> None:
-    rows = served.now().index.rows
+def test_a_selection_leaves_as_csv_and_as_clips(client: TestClient, served: ServerState, about: dict[str, Any]) -> None:
+    rows = served.get_snapshot().index.rows
     first, last = np.flatnonzero(rows.path_N == 0).tolist(), np.flatnonzero(rows.path_N == rows.path_N[-1]).tolist()
     asked = {"of": about["id"], "rows": [*last[:1], *first]}
     found = client.post("/api/moments", json=asked).json()
@@ -472,15 +490,15 @@ def test_a_selection_leaves_as_csv_and_as_clips(client: TestClient, served: Serv
 
 
 def test_a_label_is_no_formula() -> None:
-    assert [export.plain(label) for label in ("=1+1", "@a", "walk", "1-2")] == ["'=1+1", "'@a", "walk", "1-2"]
+    assert [export.escape_formula(label) for label in ("=1+1", "@a", "walk", "1-2")] == ["'=1+1", "'@a", "walk", "1-2"]
 
 
 def test_a_cut_clip_is_as_long_as_its_moment_a_preview_is_not(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media, "MOST_S", 0.4)
+    monkeypatch.setattr(media, "MAX_PREVIEW_S", 0.4)
     path = str(next(corpus.videos.rglob("*.mp4")))
-    for make, length_s in ((media.clip, 1.2), (media.preview, 0.4)):
+    for make, length_s in ((media.cut_clip, 1.2), (media.make_preview, 0.4)):
         (tmp_path / "cut.mp4").write_bytes(make(path, 0.0, 1.2))
         assert file.probe(str(tmp_path / "cut.mp4")).duration_s == pytest.approx(length_s, abs=0.05)
 
@@ -504,7 +522,7 @@ def test_other_pages_and_other_names_are_refused(client: TestClient) -> None:
 
 
 def test_a_token_is_wanted_and_becomes_a_cookie(corpus: Corpus, tmp_path: Path) -> None:
-    app = build_app(Served(corpus.index, options(tmp_path)), "s3cret")
+    app = build_app(ServerState(corpus.index, options(tmp_path)), "s3cret")
     with TestClient(app, base_url="http://10.0.0.7:8765") as client:
         for path in ("/", "/page.js", "/api/index", "/?token=wrong", "/?token=%C3%A9"):
             says(client.get(path), 401, "wants a token")
@@ -521,9 +539,9 @@ def test_a_token_is_wanted_and_becomes_a_cookie(corpus: Corpus, tmp_path: Path) 
 
 def test_progress_counts_what_is_in_the_parts(corpus: Corpus, tmp_path: Path) -> None:
     folder = copied(corpus, tmp_path)
-    found = Progress(folder).now()
-    served = Served(folder, options(tmp_path))
-    assert found == {"rows": len(served.now().index.rows), "videos": 7, "of_videos": 7, "indexing": False}
+    found = IndexProgress(folder).read_status()
+    served = ServerState(folder, options(tmp_path))
+    assert found == {"rows": len(served.get_snapshot().index.rows), "videos": 7, "of_videos": 7, "indexing": False}
     next((folder / "parts").glob("*.parquet")).unlink()
     assert served.status()["rows"] == 0
 
@@ -537,7 +555,7 @@ def test_a_page_hears_of_a_move_and_asks_anew_about_a_file_that_is_another(
     shutil.copy(first, videos / "a.mp4")
     shutil.copy(second, videos / "b.mp4")
     succeeds("index", small_run, videos, "--out", folder)
-    with TestClient(build_app(served := Served(folder, options(tmp_path))), HOME) as client:
+    with TestClient(build_app(served := ServerState(folder, options(tmp_path))), HOME) as client:
         of = client.get("/api/index").json()["id"]
         asked = {"moment": {"video": 0, "start_s": 0.0, "end_s": 2.0}, "own": "keep", "count": 1}
         (hit,) = client.post("/api/search", json={"of": of, **asked}).json()["hits"]
@@ -549,7 +567,7 @@ def test_a_page_hears_of_a_move_and_asks_anew_about_a_file_that_is_another(
         assert served.status()["reload"] is True
         of = client.post("/api/reload", json={}).json()["id"]
         assert served.status()["reload"] is False
-        paths = served.now().index.rows.paths
+        paths = served.get_snapshot().index.rows.paths
         asked["moment"]["video"] = paths.index(str(videos / "a.mp4"))  # type: ignore[index]
         (hit,) = client.post("/api/search", json={"of": of, **asked}).json()["hits"]
         assert about_path(served, hit) != str(videos / "b.mp4") and hit["score"] > 0.999
@@ -565,8 +583,8 @@ def test_an_index_that_is_being_made_is_waited_for(corpus: Corpus, tmp_path: Pat
     refused("serve", folder, says=("half an index", "vectors.npy"))
     command, pipe = [sys.executable, "-c", HOLD, str(folder / "lock")], subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe) as writer:
-        assert writer.stdout is not None and writer.stdout.readline() and is_written(folder)
-        with TestClient(build_app(Served(folder, options(tmp_path))), HOME) as client:
+        assert writer.stdout is not None and writer.stdout.readline() and is_locked(folder)
+        with TestClient(build_app(ServerState(folder, options(tmp_path))), HOME) as client:
             says(client.get("/api/index"), 503, "half an index", "is being indexed just now")
             assert client.get("/api/status").json()["indexing"] is True
             writer.communicate(b"\n")
@@ -588,7 +606,7 @@ def test_an_index_of_another_version_and_a_busy_port_are_refused(corpus: Corpus,
 
 def test_answers_do_not_wait_for_an_acknowledgement() -> None:
     """A header and a body that leave one after the other would be held together for 40 ms."""
-    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+    with open_socket("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
         accepted, _ = listening.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -597,6 +615,6 @@ def test_answers_do_not_wait_for_an_acknowledgement() -> None:
 def test_an_unforeseen_error_is_a_sentence(
     client: TestClient, about: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("unreel.serve.questions.answer", None)
+    monkeypatch.setattr("unreel.serve.questions.search_vectors", None)
     says(client.post("/api/search", json={"of": about["id"], "like": [0]}), 500, "terminal")
     assert "TypeError" in caplog.text

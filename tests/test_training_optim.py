@@ -9,10 +9,10 @@ import torch
 from methods import Conv, instances
 from torch import nn
 
-from unreel.methods import method_module, preset_of
+from unreel.methods import load_method_module, load_preset
 from unreel.settings import Settings
-from unreel.training.loop import synchronised
-from unreel.training.optim import LARS, build_optimizer, lr_at, set_lr
+from unreel.training.loop import convert_batch_norm
+from unreel.training.optim import LARS, build_optimizer, compute_lr, set_lr
 
 LR, MOMENTUM, DECAY = 0.5, 0.9, 0.1
 
@@ -114,7 +114,7 @@ def test_drops_and_their_factor(drops: tuple[float, ...], factor: float) -> None
     settings = Settings(lr=2.0, drops=drops, drop_factor=factor)
     for step in range(200):
         passed = sum(1 for drop in drops if step >= round(200 * drop))
-        assert lr_at(step, 200, settings) == pytest.approx(2.0 * factor**passed, rel=1e-12)
+        assert compute_lr(step, 200, settings) == pytest.approx(2.0 * factor**passed, rel=1e-12)
 
 
 # --- batch norm over several processes
@@ -123,11 +123,11 @@ def test_drops_and_their_factor(drops: tuple[float, ...], factor: float) -> None
 @pytest.mark.parametrize("preset", ["cvrl", "moco", "byol"])
 def test_batch_norm_is_synchronised_in_place(preset: str) -> None:
     """The encoder and the optimiser hold parts of the method, so these must remain the same objects."""
-    backbone, (config, settings) = Conv(), preset_of(preset)
-    method = method_module(preset).Method(backbone, instances(), config, 0)
+    backbone, (config, settings) = Conv(), load_preset(preset)
+    method = load_method_module(preset).Method(backbone, instances(), config, 0)
     plain = [n for n, m in method.named_modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm3d)]
     weights, state = {n: id(p) for n, p in method.named_parameters()}, method.state_dict()
-    found = synchronised(method, dataclasses.replace(settings, device="cuda"), world_size=2)
+    found = convert_batch_norm(method, dataclasses.replace(settings, device="cuda"), world_size=2)
     assert found is method and method.backbone is backbone
     assert [n for n, m in method.named_modules() if isinstance(m, nn.SyncBatchNorm)] == plain
     assert isinstance(backbone.norm, nn.SyncBatchNorm)
@@ -142,5 +142,5 @@ def test_batch_norm_is_synchronised_in_place(preset: str) -> None:
 @pytest.mark.parametrize(("world", "wanted", "device"), [(1, True, "cuda"), (2, False, "cuda"), (2, True, "cpu")])
 def test_batch_norm_is_left_alone(world: int, wanted: bool, device: str) -> None:
     method = network()
-    found = synchronised(method, Settings(sync_batch_norm=wanted, device=device), world)
+    found = convert_batch_norm(method, Settings(sync_batch_norm=wanted, device=device), world)
     assert found is method and not any(isinstance(m, nn.SyncBatchNorm) for m in method.modules())

@@ -23,15 +23,21 @@ from unreel.losses.memory_bank import MemoryBank
 from unreel.models import build_backbone
 from unreel.models.encoder import Encoder, EncoderSpec, load_encoder
 from unreel.settings import Settings
-from unreel.training.checkpoint import go_back, kept, last_checkpoint, load_checkpoint, save_checkpoint
-from unreel.training.monitors import hold_out, measure, monitors
-from unreel.training.optim import build_optimizer, lr_at, set_lr
+from unreel.training.checkpoint import (
+    collect_training_state,
+    find_last_checkpoint,
+    load_checkpoint,
+    rewind_to_step,
+    save_checkpoint,
+)
+from unreel.training.monitors import compute_monitors, evaluate_monitors, split_held_out
+from unreel.training.optim import build_optimizer, compute_lr, set_lr
 from unreel.training.quarantine import RunQuarantine
-from unreel.training.run import Table, make_run, read_config
+from unreel.training.run import CsvLog, create_run, read_config
 from unreel.types import Instance
 from unreel.video.clips import ClipSpec
-from unreel.video.file import write
-from unreel.video.synth import MOTIONS, render
+from unreel.video.file import write_video
+from unreel.video.synth import MOTIONS, render_video
 from unreel.views.recipe import ViewSpec
 
 # --- the learning rate
@@ -44,11 +50,11 @@ def test_the_papers_drops(epoch_steps: int) -> None:
     for epoch in range(240):
         drops = (epoch >= 45) + (epoch >= 90) + (epoch >= 125) + (epoch >= 160)
         for step in (epoch * epoch_steps, (epoch + 1) * epoch_steps - 1):
-            assert lr_at(step, total, settings) == pytest.approx(0.01 * 0.2**drops, rel=1e-12)
+            assert compute_lr(step, total, settings) == pytest.approx(0.01 * 0.2**drops, rel=1e-12)
 
 
 def test_drops_are_shares_of_a_run_of_any_length() -> None:
-    rates = [lr_at(step, 48 * 10, Settings()) for step in range(480)]
+    rates = [compute_lr(step, 48 * 10, Settings()) for step in range(480)]
     changes = [step for step in range(1, 480) if rates[step] != rates[step - 1]]
     assert changes == [90, 180, 250, 320]
 
@@ -56,7 +62,7 @@ def test_drops_are_shares_of_a_run_of_any_length() -> None:
 @pytest.mark.parametrize("epoch_steps", [1, 60, 150, 1000])
 def test_a_run_of_an_epoch_or_less_drops_too(epoch_steps: int) -> None:
     """Settings.schedule promises drops at 45/240 ... of the run, also to `--steps 100` on a large set."""
-    rates = [lr_at(step, 100, Settings()) for step in range(100)]
+    rates = [compute_lr(step, 100, Settings()) for step in range(100)]
     assert rates[10] == pytest.approx(0.01) and rates[99] == pytest.approx(0.01 * 0.2**4)
     assert all(0.19 < after / before <= 1 for before, after in zip(rates[:-1], rates[1:], strict=True))
 
@@ -64,18 +70,18 @@ def test_a_run_of_an_epoch_or_less_drops_too(epoch_steps: int) -> None:
 @pytest.mark.parametrize("schedule", ["steps", "cosine"])
 def test_warmup_is_a_straight_line_to_the_peak(schedule: Any) -> None:
     settings = Settings(schedule=schedule, warmup=0.1, lr=0.5)
-    rates = [lr_at(step, 100, settings) for step in range(12)]
+    rates = [compute_lr(step, 100, settings) for step in range(12)]
     assert rates[:11] == pytest.approx([0.5 * (k + 1) / 11 for k in range(11)])
     assert max(rates) == rates[10] == 0.5
 
 
 def test_cosine_ends_at_zero() -> None:
     settings = Settings(schedule="cosine", warmup=0.2, lr=0.3)
-    rates = [lr_at(step, 1000, settings) for step in range(1001)]
+    rates = [compute_lr(step, 1000, settings) for step in range(1001)]
     assert rates[200] == pytest.approx(0.3) and rates[600] == pytest.approx(0.15) and rates[1000] == pytest.approx(0)
     assert 0 < rates[999] < 1e-5
     assert all(after < before for before, after in zip(rates[200:-1], rates[201:], strict=True))
-    assert lr_at(0, 10, Settings(schedule="cosine", lr=0.3)) == 0.3
+    assert compute_lr(0, 10, Settings(schedule="cosine", lr=0.3)) == 0.3
 
 
 def test_optimizers_get_the_settings_and_the_trainable_weights() -> None:
@@ -120,7 +126,7 @@ def test_monitors_against_explicit_loops() -> None:
     centred = flat - flat.mean(axis=0)
     singular = np.sqrt(np.clip(np.linalg.eigvalsh(centred.T @ centred), 0, None))
     shares = singular / singular.sum()
-    found = monitors(z)
+    found = compute_monitors(z)
     assert 0 < found.same_video_r1 < 100
     assert found.num_videos == 30
     assert found.same_video_r1 == pytest.approx(100 * sum(r == 1 for r in ranks) / 60)
@@ -129,47 +135,47 @@ def test_monitors_against_explicit_loops() -> None:
     assert found.uniformity == pytest.approx(math.log(sum(apart) / len(apart)))
     assert found.effective_rank == pytest.approx(math.exp(-sum(p * math.log(p) for p in shares)), rel=1e-6)
     assert found.spread == pytest.approx(float(np.mean([(row**2).sum() for row in centred])))
-    assert not found.collapsed
+    assert not found.has_collapsed
 
 
 def test_unrelated_embeddings_find_their_own_video_by_chance() -> None:
     z = unit(np.random.default_rng(0).normal(size=(400, 2, 64)))
-    found = monitors(z)
+    found = compute_monitors(z)
     assert found.same_video_r1 < 1.0  # chance 0.25 %; 800 queries
     assert found.same_video_mrr == pytest.approx(sum(1 / r for r in range(1, 401)) / 400, rel=0.4)
-    assert found.alignment == pytest.approx(2, abs=0.05) and found.effective_rank > 55 and not found.collapsed
+    assert found.alignment == pytest.approx(2, abs=0.05) and found.effective_rank > 55 and not found.has_collapsed
 
 
 def test_perfect_embeddings() -> None:
-    found = monitors(random_pairs(50, 32, 0.0))
+    found = compute_monitors(random_pairs(50, 32, 0.0))
     assert (found.same_video_r1, found.same_video_mrr) == (100, 1)
-    assert found.alignment == pytest.approx(0, abs=1e-12) and not found.collapsed
+    assert found.alignment == pytest.approx(0, abs=1e-12) and not found.has_collapsed
 
 
 def test_one_point_is_a_collapse_and_ties_do_not_count_as_found() -> None:
-    found = monitors(np.tile(unit(np.ones(8)), (20, 2, 1)))
-    assert found.collapsed and found.same_video_r1 == 0 and found.same_video_mrr == pytest.approx(1 / 20)
+    found = compute_monitors(np.tile(unit(np.ones(8)), (20, 2, 1)))
+    assert found.has_collapsed and found.same_video_r1 == 0 and found.same_video_mrr == pytest.approx(1 / 20)
     assert found.uniformity == pytest.approx(0, abs=1e-9)
     noise = 1e-6 * np.random.default_rng(0).normal(size=(20, 2, 8))
-    assert monitors(unit(np.ones((20, 2, 8)) + noise)).collapsed
+    assert compute_monitors(unit(np.ones((20, 2, 8)) + noise)).has_collapsed
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_line_is_a_collapse(seed: int) -> None:
     rng = np.random.default_rng(seed)
     signs = rng.choice([-1.0, 1.0], size=(40, 2, 1))
-    assert monitors(signs * unit(rng.normal(size=16))).collapsed
+    assert compute_monitors(signs * unit(rng.normal(size=16))).has_collapsed
     along = unit(rng.normal(size=16)) + 0.1 * rng.normal(size=(40, 2, 1)) * unit(rng.normal(size=16))
-    assert monitors(unit(along)).collapsed
-    assert not monitors(unit(rng.normal(size=(40, 2, 3)))).collapsed
+    assert compute_monitors(unit(along)).has_collapsed
+    assert not compute_monitors(unit(rng.normal(size=(40, 2, 3)))).has_collapsed
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 @pytest.mark.parametrize("num", [2, 3, 4])
 def test_few_videos_that_are_told_apart_are_no_collapse(num: int, noise: float) -> None:
     """20 to 34 videos hold 2 or 3 out; a perfect encoder spans no more than N - 1 dimensions there."""
-    assert not monitors(random_pairs(num, 64, noise)).collapsed
-    assert monitors(np.tile(unit(np.ones(64)), (num, 2, 1))).collapsed
+    assert not compute_monitors(random_pairs(num, 64, noise)).has_collapsed
+    assert compute_monitors(np.tile(unit(np.ones(64)), (num, 2, 1))).has_collapsed
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +183,7 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> list[Instance]:
     out, videos = tmp_path_factory.mktemp("monitored"), []
     for n in range(8):
         path = out / f"{n}.mp4"
-        write(path, render(list(MOTIONS)[n], 1, n, frames=24, size=(48, 64)), 25.0)
+        write_video(path, render_video(list(MOTIONS)[n], 1, n, num_frames=24, size=(48, 64)), 25.0)
         videos.append(Instance(str(path), n, 0.0, float("inf")))
     return videos
 
@@ -189,8 +195,8 @@ def tiny_encoder(seed: int = 0) -> Encoder:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_an_untrained_network_is_not_taken_for_a_collapsed_one(seed: int, synthetic: list[Instance]) -> None:
-    found = measure(tiny_encoder(seed), synthetic)
-    assert found is not None and found.num_videos == 8 and not found.collapsed
+    found = evaluate_monitors(tiny_encoder(seed), synthetic)
+    assert found is not None and found.num_videos == 8 and not found.has_collapsed
     assert all(math.isfinite(v) for v in vars(found).values())
 
 
@@ -201,15 +207,15 @@ def test_a_network_that_ignores_its_input_is_collapsed(synthetic: list[Instance]
             weight.data.zero_()
         else:
             weight.data.fill_(0.5)
-    found = measure(encoder, synthetic)
-    assert found is not None and found.collapsed and found.same_video_r1 == 0
+    found = evaluate_monitors(encoder, synthetic)
+    assert found is not None and found.has_collapsed and found.same_video_r1 == 0
 
 
 def test_videos_of_one_clip_are_not_measured(synthetic: list[Instance]) -> None:
     short = [Instance(v.path, v.video, 0.0, 8 / 25) for v in synthetic]
-    assert measure(tiny_encoder(), short) is None
-    assert measure(tiny_encoder(), [synthetic[0], *short[1:]]) is None
-    found = measure(tiny_encoder(), [synthetic[0], *short[2:], synthetic[1]])
+    assert evaluate_monitors(tiny_encoder(), short) is None
+    assert evaluate_monitors(tiny_encoder(), [synthetic[0], *short[1:]]) is None
+    found = evaluate_monitors(tiny_encoder(), [synthetic[0], *short[2:], synthetic[1]])
     assert found is not None and found.num_videos == 2
 
 
@@ -230,7 +236,7 @@ def listed(sizes: list[int], by: str = "group") -> list[Instance]:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_what_is_held_out_shares_no_group_with_what_is_trained_on(by: str, seed: int) -> None:
     everything = listed([4] * 30, by)
-    training, held = hold_out(everything, 0.1, seed)
+    training, held = split_held_out(everything, 0.1, seed)
     assert {i.group or i.path for i in training}.isdisjoint({i.group or i.path for i in held})
     assert 12 <= len(held) < 16
     assert training == [i for i in everything if i not in held] and held == [i for i in everything if i in held]
@@ -238,21 +244,21 @@ def test_what_is_held_out_shares_no_group_with_what_is_trained_on(by: str, seed:
 
 def test_holding_out_is_deterministic_and_goes_by_the_seed() -> None:
     everything = listed([1] * 100)
-    assert hold_out(everything, 0.1, 0) == hold_out(everything, 0.1, 0)
-    assert len({tuple(hold_out(everything, 0.1, seed)[1]) for seed in range(5)}) == 5
+    assert split_held_out(everything, 0.1, 0) == split_held_out(everything, 0.1, 0)
+    assert len({tuple(split_held_out(everything, 0.1, seed)[1]) for seed in range(5)}) == 5
     shuffled = everything[::-1]
-    assert set(hold_out(shuffled, 0.1, 0)[1]) == set(hold_out(everything, 0.1, 0)[1])
+    assert set(split_held_out(shuffled, 0.1, 0)[1]) == set(split_held_out(everything, 0.1, 0)[1])
 
 
 def test_few_instances_are_all_trained_on() -> None:
-    assert hold_out(listed([1] * 19), 0.5, 0) == (listed([1] * 19), [])
-    assert len(hold_out(listed([1] * 20), 0.1, 0)[1]) == 2
-    assert hold_out(listed([1] * 100), 0.0, 0)[1] == []
-    assert len(hold_out(listed([1] * 5000), 0.1, 0)[1]) == 200
+    assert split_held_out(listed([1] * 19), 0.5, 0) == (listed([1] * 19), [])
+    assert len(split_held_out(listed([1] * 20), 0.1, 0)[1]) == 2
+    assert split_held_out(listed([1] * 100), 0.0, 0)[1] == []
+    assert len(split_held_out(listed([1] * 5000), 0.1, 0)[1]) == 200
 
 
 def test_a_single_recording_gives_up_segments() -> None:
-    training, held = hold_out(listed([60], by="path"), 0.1, 0)
+    training, held = split_held_out(listed([60], by="path"), 0.1, 0)
     assert len(held) == 6 and len(training) == 54
 
 
@@ -261,7 +267,7 @@ def test_a_single_recording_gives_up_segments() -> None:
 def test_one_large_group_never_leaves_little_to_train_on(sizes: list[int], by: str) -> None:
     """A long recording among short clips: whatever the seed, at most half is held out, and something is."""
     for seed in range(10):
-        training, held = hold_out(listed(sizes, by), 0.1, seed)
+        training, held = split_held_out(listed(sizes, by), 0.1, seed)
         assert 2 <= len(held) <= len(training), f"seed {seed}: {len(held)} held out, {len(training)} to train on"
 
 
@@ -303,7 +309,9 @@ class Trained:
         self.method.bank.update(torch.tensor([number % 10]), z[:1].detach(), 0.5)
 
     def save(self, run: Path, step: int, best: int | None = None, **more: Any) -> None:
-        save_checkpoint(run, step, self.encoder, kept(self.method, self.optimizer), {"best_step": best, **more})
+        save_checkpoint(
+            run, step, self.encoder, collect_training_state(self.method, self.optimizer), {"best_step": best, **more}
+        )
 
     def load(self, run: Path) -> dict[str, Any]:
         return load_checkpoint(run, self.method, self.optimizer)
@@ -346,7 +354,7 @@ def test_the_encoder_in_a_checkpoint_is_usable_alone(tmp_path: Path) -> None:
     best, last = Trained(0, steps=1), Trained(1, steps=1)
     best.save(tmp_path, 1, best=1)
     last.save(tmp_path, 2, best=1)
-    for path, trained in ((tmp_path, best), (last_checkpoint(tmp_path), last)):
+    for path, trained in ((tmp_path, best), (find_last_checkpoint(tmp_path), last)):
         loaded = load_encoder(path)
         assert loaded.spec == trained.encoder.spec
         own = trained.method.backbone.state_dict()
@@ -530,7 +538,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_without_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint to go on from"):
-        last_checkpoint(tmp_path)
+        find_last_checkpoint(tmp_path)
 
 
 def test_a_run_killed_before_it_pointed_to_its_first_checkpoint_goes_on_from_it(tmp_path: Path) -> None:
@@ -548,7 +556,7 @@ def test_a_best_checkpoint_that_went_before_this_one_was_gone_back_to_is_not_nam
     for step, best in ((10, 10), (20, 10), (30, 30)):
         trained.save(tmp_path, step, best=best, best_mrr=step / 100)
     assert names(tmp_path) == ["index.json", "step-00000020", "step-00000030"]
-    go_back(tmp_path, 20)
+    rewind_to_step(tmp_path, 20)
     state = trained.load(tmp_path)
     assert (state["step"], state["best_step"], state["best_mrr"]) == (20, None, -1.0)
     trained.save(tmp_path, 25, best=10)
@@ -559,7 +567,7 @@ def test_saving_changes_nothing_in_memory(tmp_path: Path) -> None:
     trained = Trained(0, "adamw", 2)
     before = copy.deepcopy(trained)
     state = {"best_step": 2, "best_mrr": 0.5}
-    save_checkpoint(tmp_path, 2, trained.encoder, kept(trained.method, trained.optimizer), state)
+    save_checkpoint(tmp_path, 2, trained.encoder, collect_training_state(trained.method, trained.optimizer), state)
     assert state == {"best_step": 2, "best_mrr": 0.5}
     assert_equal(before, trained)
 
@@ -574,55 +582,55 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_a_table_grows_and_is_cut_back_to_the_step_of_the_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    table = Table(path, 0)
+    table = CsvLog(path, 0)
     for step in (10, 20, 21, 40):
-        table.add({"step": step, "loss": step / 8, "collapsed": step > 20})
+        table.append_row({"step": step, "loss": step / 8, "collapsed": step > 20})
     assert path.read_text().splitlines()[:2] == ["step,loss,collapsed", "10,1.25,False"]
-    again = Table(path, 20)
+    again = CsvLog(path, 20)
     assert [row["step"] for row in rows(path)] == ["10", "20"]
-    again.add({"step": 30, "loss": 0.5, "collapsed": False})
+    again.append_row({"step": 30, "loss": 0.5, "collapsed": False})
     assert path.read_text() == "step,loss,collapsed\n10,1.25,False\n20,2.5,False\n30,0.5,False\n"
-    assert Table(path, 99).columns == ["step", "loss", "collapsed"]
+    assert CsvLog(path, 99).columns == ["step", "loss", "collapsed"]
     assert len(rows(path)) == 3
 
 
 def test_a_table_cut_back_to_nothing_keeps_one_header(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    Table(path, 0).add({"step": 5, "loss": 1.0})
+    CsvLog(path, 0).append_row({"step": 5, "loss": 1.0})
     for _ in range(2):  # the second time only the header is there
-        Table(path, 0)
-    Table(path, 0).add({"step": 5, "loss": 2.0})
+        CsvLog(path, 0)
+    CsvLog(path, 0).append_row({"step": 5, "loss": 2.0})
     assert path.read_text() == "step,loss\n5,2.0\n"
-    assert not (tmp_path / "none.csv").exists() and Table(tmp_path / "none.csv", 5).columns == []
+    assert not (tmp_path / "none.csv").exists() and CsvLog(tmp_path / "none.csv", 5).columns == []
 
 
 @pytest.mark.parametrize("torn", ["3", "30", "30,0", "30,0.5,", "\0\0\0\0\0\0", ",,"])
 def test_a_last_row_torn_by_a_full_disk_is_dropped(torn: str, tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text("step,loss,rate\n10,1.0,0.1\n20,0.5,0.1\n" + torn)
-    Table(path, 40).add({"step": 50, "loss": 0.25, "rate": 0.1})
+    CsvLog(path, 40).append_row({"step": 50, "loss": 0.25, "rate": 0.1})
     assert path.read_text() == "step,loss,rate\n10,1.0,0.1\n20,0.5,0.1\n50,0.25,0.1\n"
 
 
 def test_a_table_that_can_not_be_written(tmp_path: Path) -> None:
-    table = Table(tmp_path / "gone" / "metrics.csv", 0)
+    table = CsvLog(tmp_path / "gone" / "metrics.csv", 0)
     with pytest.raises(DiskError, match=r"metrics\.csv"):
-        table.add({"step": 1, "loss": 0.5})
+        table.append_row({"step": 1, "loss": 0.5})
 
 
 def test_a_run_folder_is_made_once(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "a" / "run", {"method": "iic", "seed": 3})
+    run = create_run(tmp_path / "a" / "run", {"method": "iic", "seed": 3})
     assert read_config(run) == {"method": "iic", "seed": 3} and [p.name for p in run.iterdir()] == ["config.json"]
     with pytest.raises(RunError, match="--resume"):
-        make_run(run, {"method": "other"})
+        create_run(run, {"method": "other"})
     assert read_config(run)["method"] == "iic"
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError):
-        make_run(tmp_path / "file", {})
+        create_run(tmp_path / "file", {})
     (tmp_path / "empty").mkdir()
-    make_run(tmp_path / "empty", {})
+    create_run(tmp_path / "empty", {})
     with pytest.raises(DiskError):
-        make_run(tmp_path / "file" / "run", {})
+        create_run(tmp_path / "file" / "run", {})
 
 
 @pytest.mark.parametrize("content", [None, "", '{"method": "ii'])

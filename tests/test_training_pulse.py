@@ -16,27 +16,27 @@ import torch.distributed as dist
 from test_training_team import SMALL, environment
 from videos import encode
 
-from unreel.errors import InputError, NonFiniteError, RunError, StoppedElsewhere
+from unreel.errors import InputError, NonFiniteError, PeerStoppedError, RunError
 from unreel.training import pulse
-from unreel.training.pulse import Pulse, is_loss, one_reason
+from unreel.training.pulse import Heartbeat, is_connection_loss, report_failure_once
 
 GO_ON = "go on with: unreel pretrain --resume some/run"
 
 
 @pytest.fixture
-def pulses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Pulse]]:
+def pulses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Heartbeat]]:
     """Three processes in one, ten beats a second."""
-    monkeypatch.setattr(pulse, "BEAT_S", 0.1)
+    monkeypatch.setattr(pulse, "BEAT_INTERVAL_S", 0.1)
     store = dist.HashStore()
-    three = [Pulse(rank, 3, store, 1e9, GO_ON) for rank in range(3)]
+    three = [Heartbeat(rank, 3, store, 1e9, GO_ON) for rank in range(3)]
     yield three
     end(three)
 
 
-def end(pulses: list[Pulse]) -> None:
+def end(pulses: list[Heartbeat]) -> None:
     for one in pulses:
         one.stop()
-        atexit.unregister(one.wait_for_others)
+        atexit.unregister(one.wait_for_peers)
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return codes
 
 
-def failing(one: Pulse, error: Exception) -> BaseException:
+def failing(one: Heartbeat, error: Exception) -> BaseException:
     """What comes out of a process in which `error` was raised."""
-    with pytest.raises(Exception) as caught, one_reason(one):
+    with pytest.raises(Exception) as caught, report_failure_once(one):
         raise error
     return caught.value
 
@@ -62,21 +62,21 @@ def failing(one: Pulse, error: Exception) -> BaseException:
 CLOSED = RuntimeError("[gloo/transport/tcp/pair.cc:538] Connection closed by peer [10.0.0.2]:3")
 
 
-def test_the_one_that_fails_says_why_and_the_others_nothing(pulses: list[Pulse]) -> None:
+def test_the_one_that_fails_says_why_and_the_others_nothing(pulses: list[Heartbeat]) -> None:
     assert str(failing(pulses[1], InputError("no such folder"))) == "no such folder"
     for other in (pulses[0], pulses[2]):
-        assert other.ended.wait(5)
-        assert isinstance(failing(other, CLOSED), StoppedElsewhere)
+        assert other.failure_seen.wait(5)
+        assert isinstance(failing(other, CLOSED), PeerStoppedError)
 
 
-def test_one_that_was_killed_is_named_by_one_of_the_others(pulses: list[Pulse]) -> None:
+def test_one_that_was_killed_is_named_by_one_of_the_others(pulses: list[Heartbeat]) -> None:
     still(pulses[2])
     found = failing(pulses[0], CLOSED)
     assert isinstance(found, RunError) and "process 2 on " in str(found) and GO_ON in str(found)
-    assert isinstance(failing(pulses[1], CLOSED), StoppedElsewhere)
+    assert isinstance(failing(pulses[1], CLOSED), PeerStoppedError)
 
 
-def still(one: Pulse) -> None:
+def still(one: Heartbeat) -> None:
     """Stop it, and wait until it beats no more."""
     one.stop()
     for thread in one.threads:
@@ -85,31 +85,31 @@ def still(one: Pulse) -> None:
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_what_fails_in_all_alike_is_said_by_one(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "BEAT_S", 0.1)
+    monkeypatch.setattr(pulse, "BEAT_INTERVAL_S", 0.1)
     store = dist.HashStore()
-    all_of_them = [Pulse(rank, size, store, 1e9, GO_ON) for rank in range(size)]
+    all_of_them = [Heartbeat(rank, size, store, 1e9, GO_ON) for rank in range(size)]
     found = [failing(one, NonFiniteError("the gradient is nan")) for one in all_of_them]
-    assert [type(error) for error in found] == [NonFiniteError] + [StoppedElsewhere] * (size - 1)
-    assert isinstance(failing(all_of_them[0], CLOSED), StoppedElsewhere), "nor does the first one say a second reason"
+    assert [type(error) for error in found] == [NonFiniteError] + [PeerStoppedError] * (size - 1)
+    assert isinstance(failing(all_of_them[0], CLOSED), PeerStoppedError), "nor does the first one say a second reason"
     end(all_of_them)
 
 
 def test_who_has_spoken_waits_until_all_others_know(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where there is but one other."""
-    monkeypatch.setattr(pulse, "BEAT_S", 0.1)
+    monkeypatch.setattr(pulse, "BEAT_INTERVAL_S", 0.1)
     store = dist.HashStore()
-    both = [Pulse(rank, 2, store, 1e9, GO_ON) for rank in range(2)]
+    both = [Heartbeat(rank, 2, store, 1e9, GO_ON) for rank in range(2)]
     failing(both[1], InputError("no such folder"))
     assert not store.check(["knows/1"]), "not before it is said"
-    both[1].wait_for_others()
-    assert store.check(["knows/0"]) and both[0].ended.is_set()
+    both[1].wait_for_peers()
+    assert store.check(["knows/0"]) and both[0].failure_seen.is_set()
     end(both)
 
 
-def test_a_stop_by_hand_ends_all_with_its_code(pulses: list[Pulse]) -> None:
-    with pytest.raises(KeyboardInterrupt), one_reason(pulses[0]):
+def test_a_stop_by_hand_ends_all_with_its_code(pulses: list[Heartbeat]) -> None:
+    with pytest.raises(KeyboardInterrupt), report_failure_once(pulses[0]):
         raise KeyboardInterrupt
-    with pytest.raises(StoppedElsewhere) as other, one_reason(pulses[1]):
+    with pytest.raises(PeerStoppedError) as other, report_failure_once(pulses[1]):
         raise KeyboardInterrupt
     assert other.value.exit_code == 130
 
@@ -130,10 +130,10 @@ class Deaf:
 def test_silence_is_blamed_on_the_meeting_place_where_that_is_silent(
     deaf: bool, monkeypatch: pytest.MonkeyPatch, exits: list[int], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pulse, "BEAT_S", 0.1)
+    monkeypatch.setattr(pulse, "BEAT_INTERVAL_S", 0.1)
     store = Deaf()
-    one, other = (Pulse(rank, 2, store, 2.0, GO_ON) for rank in range(2))
-    comes(lambda: min(one.heard, other.heard, one.answered) > 1)
+    one, other = (Heartbeat(rank, 2, store, 2.0, GO_ON) for rank in range(2))
+    comes(lambda: min(one.next_beats, other.next_beats, one.store_rounds) > 1)
     still(other)
     if deaf:
         store.hangs.set()
@@ -145,20 +145,22 @@ def test_silence_is_blamed_on_the_meeting_place_where_that_is_silent(
 
 
 def test_only_words_of_gloo_are_those_of_a_lost_connection() -> None:
-    assert is_loss(CLOSED) and is_loss(RuntimeError("Connection reset by peer"))
-    assert is_loss(RuntimeError("[../third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting"))
-    assert not is_loss(RuntimeError("/data/gloo/igloo.mp4: shapes do not fit"))
+    assert is_connection_loss(CLOSED) and is_connection_loss(RuntimeError("Connection reset by peer"))
+    assert is_connection_loss(
+        RuntimeError("[../third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting")
+    )
+    assert not is_connection_loss(RuntimeError("/data/gloo/igloo.mp4: shapes do not fit"))
 
 
-def test_what_torch_says_of_a_failed_backend_is_kept(pulses: list[Pulse]) -> None:
+def test_what_torch_says_of_a_failed_backend_is_kept(pulses: list[Heartbeat]) -> None:
     found = failing(pulses[0], dist.DistBackendError("NCCL error: unhandled cuda error\nmore of it"))
     assert "(torch: NCCL error: unhandled cuda error). " in str(found) and GO_ON in str(found)
 
 
-def test_an_error_of_its_own_is_not_taken_for_a_lost_connection(pulses: list[Pulse]) -> None:
+def test_an_error_of_its_own_is_not_taken_for_a_lost_connection(pulses: list[Heartbeat]) -> None:
     error = RuntimeError("shapes do not fit")
     assert failing(pulses[0], error) is error
-    assert failing(pulses[1], StoppedElsewhere()) is not error
+    assert failing(pulses[1], PeerStoppedError()) is not error
 
 
 # --- the command

@@ -15,9 +15,9 @@ import safetensors.torch
 import torch
 
 import unreel
-from unreel.cli.training import ended
+from unreel.cli.training import report_outcome
 from unreel.errors import CheckpointError, InputError, NonFiniteError, RunError
-from unreel.methods import DEFAULT, iic
+from unreel.methods import DEFAULT_METHOD, iic
 from unreel.training import loop
 
 
@@ -51,7 +51,7 @@ class Stop(Exception):
 def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int, save: bool) -> None:
     """Break a run off after some steps of this process, with or without the checkpoint that Ctrl-C would write."""
     done = {"steps": 0}
-    real = loop.one_step
+    real = loop.train_step
 
     def counted(*args: object, **kwargs: object) -> None:
         if done["steps"] == steps:
@@ -62,7 +62,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int, save: bool) -> None:
         real(*args, **kwargs)  # type: ignore[arg-type]
         done["steps"] += 1
 
-    monkeypatch.setattr(loop, "one_step", counted)
+    monkeypatch.setattr(loop, "train_step", counted)
 
 
 @pytest.mark.parametrize("method", ["iic", "iic-paper"])
@@ -172,8 +172,8 @@ def test_sigterm_before_and_after_training_ends_with_one_line(
 
 
 def test_every_process_ends_with_the_code_of_a_stop(tmp_path: Path) -> None:
-    assert ended(tmp_path, {"rank": 1, "interrupted": True, "step": 3}) == 130
-    assert ended(tmp_path, {"rank": 1, "interrupted": False, "step": 3}) == 0
+    assert report_outcome(tmp_path, {"rank": 1, "interrupted": True, "step": 3}) == 130
+    assert report_outcome(tmp_path, {"rank": 1, "interrupted": False, "step": 3}) == 0
 
 
 def test_the_number_of_workers_changes_nothing(motion_set: Path, tmp_path: Path, small: dict[str, object]) -> None:
@@ -218,7 +218,7 @@ def unreel_checkpoint(run: Path) -> Path:
 def test_a_non_finite_step_stops_before_it_changes_anything(
     what: str, motion_set: Path, tmp_path: Path, small: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = iic.softmax_loss
+    real = iic.infonce_loss
     calls = {"n": 0}
 
     def poisoned(scores: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -228,18 +228,18 @@ def test_a_non_finite_step_stops_before_it_changes_anything(
         bad = torch.tensor(float("nan"))
         return real(scores, temperature) + (bad if what == "loss" else (scores.sum() * 0).sqrt())
 
-    monkeypatch.setattr(iic, "softmax_loss", poisoned)
+    monkeypatch.setattr(iic, "infonce_loss", poisoned)
     kept: dict[str, torch.Tensor] = {}
-    real_step = loop.one_step
+    real_step = loop.train_step
 
-    def watched(job: loop.Job, *args: object) -> None:
+    def watched(job: loop.TrainingJob, *args: object) -> None:
         kept.clear()
         state = job.method.state_dict().items()
         kept.update({n: t.clone() for n, t in state if "running" not in n and "batches" not in n})
         kept["job"] = job  # type: ignore[assignment]
         real_step(job, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "one_step", watched)
+    monkeypatch.setattr(loop, "train_step", watched)
     with pytest.raises(NonFiniteError, match=rf"the {what} at step 4 is (nan|inf).*--lr"):
         unreel.pretrain(motion_set, out=tmp_path / "run", method="iic", quiet=True, **small | {"steps": 6})
     job = kept.pop("job")
@@ -263,7 +263,7 @@ def test_a_file_that_breaks_while_training_is_quarantined_and_named(
 
     videos, run = tmp_path / "videos", tmp_path / "run"
     shutil.copytree(motion_set, videos)
-    real = api.make_run
+    real = api.create_run
 
     def break_one(out: Path, *rest: object) -> Path:
         # The inspection is over, training has not begun: whichever files are trained on, two are broken now.
@@ -271,13 +271,13 @@ def test_a_file_that_breaks_while_training_is_quarantined_and_named(
             path.write_bytes(b"no longer a video")
         return real(out, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(api, "make_run", break_one)
+    monkeypatch.setattr(api, "create_run", break_one)
     state = unreel.pretrain(videos, out=run, quiet=True, **small | {"steps": 10, "held_out": 0.0})
     assert state["step"] == 10
     rows = table(run / "quarantine.csv")
     assert sorted(Path(r["path"]).name for r in rows) == [p.name for p in sorted(videos.glob("*/*.mp4"))[:2]]
     assert all(r["reason"] for r in rows)
-    monkeypatch.setattr(api, "make_run", break_one)
+    monkeypatch.setattr(api, "create_run", break_one)
     with pytest.raises(InputError, match="--max-bad-share"):
         shutil.rmtree(videos)
         shutil.copytree(motion_set, videos)
@@ -312,7 +312,7 @@ def test_best_checkpoint_is_named_and_loadable(small_run: Path) -> None:
     top = max(float(row["same_video_mrr"]) for row in trained)
     wanted = max(int(row["step"]) for row in trained if float(row["same_video_mrr"]) == top)
     assert index["best_step"] == wanted and (small_run / "checkpoints" / index["best"]).is_dir()
-    assert unreel.load_encoder(small_run).spec.method == DEFAULT
+    assert unreel.load_encoder(small_run).spec.method == DEFAULT_METHOD
 
 
 def test_a_wrong_choice_is_refused_in_python_too(motion_set: Path, tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "measure", interrupted)
+        patch.setattr(loop, "evaluate_monitors", interrupted)
         with pytest.raises(KeyboardInterrupt):
             unreel.pretrain(motion_set, out=tmp_path / "cut", quiet=True, **options)
     assert not (tmp_path / "cut" / "checkpoints").exists()
@@ -361,7 +361,7 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again(
 
 def test_two_runs_in_one_folder_are_refused_and_a_crash_leaves_no_lock(small_run: Path) -> None:
     hold = (
-        "import pathlib, sys, time; from unreel.training.run import alone_in\n"
+        "import pathlib, sys, time; from unreel.training.run import lock_folder\n"
         "with alone_in(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", hold, small_run], stdout=subprocess.PIPE, text=True) as other:

@@ -22,11 +22,18 @@ from unreel.errors import InputError
 from unreel.methods import find_methods
 from unreel.models import build_backbone
 from unreel.models.encoder import load_encoder
-from unreel.models.shards import blocks, gathered, held_bytes, like, shard, whole
-from unreel.models.sync_norm import synchronise
+from unreel.models.shards import (
+    count_local_bytes,
+    gather_full_tensor,
+    gather_state,
+    iter_blocks,
+    shard_like,
+    shard_weights,
+)
+from unreel.models.sync_norm import convert_sync_batch_norm
 from unreel.settings import Settings
 from unreel.training.optim import LARS
-from unreel.video.order import Batches
+from unreel.video.order import ResumableBatchSampler
 
 PRESETS = sorted(find_methods())
 STEPS, BATCH = 4, 8
@@ -65,22 +72,24 @@ def trained(preset: str, spread: bool, optimizer: str = "adamw", clips_at_once: 
     changes = {"queue_size": 2 * BATCH} if preset in ("moco", "dual-moco") else {}
     method, recipe, clips = job(preset, Two, num_frames=4, **changes)
     method.backbone.clips_at_once = clips_at_once
-    synchronise(method.double().train())
+    convert_sync_batch_norm(method.double().train())
     mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("data_parallel",))
-    together = shard(method, mesh) if spread else DistributedDataParallel(method, broadcast_buffers=False)
+    together = shard_weights(method, mesh) if spread else DistributedDataParallel(method, broadcast_buffers=False)
     weights = [p for p in method.parameters() if p.requires_grad]
     updates, losses, norms = OPTIMIZERS[optimizer](weights), [], []
-    for rows in Batches(len(instances()), BATCH, 0, 0, STEPS, (dist.get_rank(), 2)):
+    for rows in ResumableBatchSampler(len(instances()), BATCH, 0, 0, STEPS, (dist.get_rank(), 2)):
         views = recipe(clips_of(rows, tuple(clips.frames.shape[1:])))
         views.tensors = {name: tensor.double() for name, tensor in views.tensors.items()}
         output = together(views)
         updates.zero_grad()
         output.loss.backward()
-        norms.append(float(whole(torch.nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None]))))
+        norms.append(
+            float(gather_full_tensor(torch.nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])))
+        )
         updates.step()
         method.after_step()
         losses.append(float(output.loss.detach()))
-    return {"losses": losses, "norms": norms, "state": gathered(method.state_dict(), keep=True)}
+    return {"losses": losses, "norms": norms, "state": gather_state(method.state_dict(), keep_result=True)}
 
 
 def all_trained() -> dict[str, Any]:
@@ -113,15 +122,15 @@ def test_spread_weights_take_the_same_steps(name: str, both: dict[str, Any]) -> 
 def bytes_held(backbone: str, width: int) -> dict[str, int]:
     """Of weights, gradients and AdamW's two averages of a network, whole and in this process."""
     network = build_backbone(backbone, **({"width": width} if width > 1 else {}))
-    everything = 4 * held_bytes(network.parameters())
-    shard(network, init_device_mesh("cpu", (2,), mesh_dim_names=("data_parallel",)))
+    everything = 4 * count_local_bytes(network.parameters())
+    shard_weights(network, init_device_mesh("cpu", (2,), mesh_dim_names=("data_parallel",)))
     optimizer = torch.optim.AdamW(network.parameters())
     for weight in network.parameters():
         weight.grad = torch.zeros_like(weight)
     optimizer.step()
     averages = [t for s in optimizer.state.values() for t in s.values() if t.ndim]
     grads = [p.grad for p in network.parameters() if p.grad is not None]
-    return {"whole": everything, "here": held_bytes(iter([*network.parameters(), *grads, *averages]))}
+    return {"whole": everything, "here": count_local_bytes(iter([*network.parameters(), *grads, *averages]))}
 
 
 def test_two_processes_hold_half_each() -> None:
@@ -133,7 +142,7 @@ def test_two_processes_hold_half_each() -> None:
 def test_every_block_of_a_network_is_gathered_by_itself(name: str, options: dict[str, int], count: int) -> None:
     with torch.device("meta"):
         network = build_backbone(name, **options)
-    found = list(blocks(network))
+    found = list(iter_blocks(network))
     inside = sum(p.numel() for block in found for p in block.parameters())
     largest = max(sum(p.numel() for p in block.parameters()) for block in found)
     total = sum(p.numel() for p in network.parameters())
@@ -144,11 +153,11 @@ def spread_and_back() -> list[Tensor]:
     mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("data_parallel",))
     linear = nn.Linear(3, 5)
     value = torch.arange(15.0).view(5, 3)
-    shard(linear, mesh)
-    spread = like(linear.weight, value)
+    shard_weights(linear, mesh)
+    spread = shard_like(linear.weight, value)
     assert isinstance(spread, DTensor) and spread.to_local().shape == linear.weight.to_local().shape
-    assert gathered({"a": spread}, keep=False) == {}
-    return [whole(spread), value]
+    assert gather_state({"a": spread}, keep_result=False) == {}
+    return [gather_full_tensor(spread), value]
 
 
 def test_a_tensor_is_spread_and_gathered() -> None:

@@ -16,16 +16,16 @@ from torch.utils._pytree import tree_leaves
 
 import unreel
 from unreel.api import training as api
-from unreel.bench.loop import decode
+from unreel.bench.loop import time_decoding
 from unreel.errors import InputError, NonFiniteError
-from unreel.methods import iic, preset_of
+from unreel.methods import iic, load_preset
 from unreel.models import build_backbone
 from unreel.settings import Settings
 from unreel.training import device, loop
-from unreel.training.device import compile_networks, fill_in, lay_out, switched
-from unreel.training.finite import FiniteCheck
-from unreel.training.log import Log
-from unreel.training.optim import LARS, align_state, build_optimizer
+from unreel.training.device import apply_channels_last, compile_backbones, resolve_auto, resolve_switches
+from unreel.training.finite import NanGuard
+from unreel.training.log import MetricLogger
+from unreel.training.optim import LARS, align_optimizer_state, build_optimizer
 from unreel.video import dataset
 from unreel.video.file import index_frames
 from unreel.video.manifest import inspect
@@ -98,12 +98,12 @@ class Device(TorchDispatchMode):
         return wrapped
 
 
-def build(data: Path, run: Path, preset: str, options: dict[str, Any]) -> loop.Job:
-    config, settings = api.with_options(preset, options)
+def build(data: Path, run: Path, preset: str, options: dict[str, Any]) -> loop.TrainingJob:
+    config, settings = api.apply_options(preset, options)
     if getattr(config, "queue_size", 0):
         config = dataclasses.replace(config, queue_size=8)
     run.mkdir(exist_ok=True)
-    return api.build_job(run, inspect(data, check="fast", shots=False), preset, config, fill_in(settings))
+    return api.build_training_job(run, inspect(data, check="fast", shots=False), preset, config, resolve_auto(settings))
 
 
 @pytest.mark.parametrize("preset", [*PRESETS, "rotate", "nce", "each-step"])
@@ -113,19 +113,19 @@ def test_a_step_waits_for_the_device_once_in_log_steps(
     own: dict[str, Any] = {"rotate": {"intra_negatives": "rotate"}, "nce": {"loss": "nce"}}.get(preset, {})
     name = preset if preset in PRESETS else "iic"
     forced = {"read_back": "each-log", "log_steps": 3, "steps": 100, "num_negatives": 4} | own
-    if not hasattr(preset_of(name)[0], "num_negatives"):
+    if not hasattr(load_preset(name)[0], "num_negatives"):
         del forced["num_negatives"]
     if preset == "each-step":  # can this test fail? Looked at in each step, the device is waited for
         forced |= {"read_back": "each-step"}
     job = build(motion_set / "train.txt", tmp_path / "run", name, small | forced)
-    fabric, method, optimizer = loop.set_up(job)
-    log, (clips, *_) = Log(job, quiet=True), decode(job, rounds=1)
+    fabric, method, optimizer = loop.setup_training(job)
+    log, (clips, *_) = MetricLogger(job, quiet=True), time_decoding(job, num_rounds=1)
     there = [clips.frames, clips.index_B, clips.video_B, clips.start_s_B]
     counter = Device([*job.method.parameters(), *job.method.buffers(), *there])
     counts = []
     with counter.reads(monkeypatch):
         for step in range(4):
-            loop.one_step(job, fabric, method, optimizer, clips, step, log)
+            loop.train_step(job, fabric, method, optimizer, clips, step, log)
             counts.append(len(counter.waits))
             counter.waits.clear()
     assert counts == ([2, 2, 3, 2] if preset == "each-step" else [0, 0, 1, 0]), counter.waits
@@ -138,7 +138,7 @@ def test_a_file_that_the_run_knows_to_be_bad_is_not_opened(
     """Neither after --resume, nor (without loader processes, or in the next ones) once another process told of it."""
     job = build(motion_set / "train.txt", tmp_path / "run", "simclr", small | {"workers": workers, "steps": 100})
     known, told = job.instances[0].path, job.instances[1].path
-    (job.run / "quarantine.csv").write_text(f"path,reason,detail\n{known},damaged,it hangs\n")
+    (job.run_folder / "quarantine.csv").write_text(f"path,reason,detail\n{known},damaged,it hangs\n")
     opened = (tmp_path / "opened").open("a+")
 
     def noted(path: str) -> Any:
@@ -146,16 +146,16 @@ def test_a_file_that_the_run_knows_to_be_bad_is_not_opened(
         return index_frames(path)
 
     monkeypatch.setattr(dataset, "index_frames", noted)
-    log = Log(job, quiet=True)
-    stream = loop.batches(job, loop.build_fabric(job.settings), log)
-    failed = [bad for _ in range(2 * job.epoch_steps) for bad in next(stream).failed]
+    log = MetricLogger(job, quiet=True)
+    stream = loop.iterate_batches(job, loop.build_fabric(job.settings), log)
+    failed = [bad for _ in range(2 * job.steps_per_epoch) for bad in next(stream).failures]
     assert failed and set(failed) == {(known, "damaged: it hangs")}
     assert known not in opened_in(opened) and told in opened_in(opened)
     if workers == 0:
         log.quarantine.add([(told, "damaged: frame 3")])
         next(stream)
         opened.truncate(0)
-        failed = [bad for _ in range(2 * job.epoch_steps) for bad in next(stream).failed]
+        failed = [bad for _ in range(2 * job.steps_per_epoch) for bad in next(stream).failures]
         assert (told, "damaged: frame 3") in failed and told not in opened_in(opened)
     stream.close()
     log.close()
@@ -172,7 +172,7 @@ def opened_in(file: IO[str]) -> list[str]:
 
 def poison(monkeypatch: pytest.MonkeyPatch, step: int, what: str) -> None:
     """Make the loss or the gradient of one step of `iic`, and of no other, NaN."""
-    real, calls = iic.softmax_loss, {"n": 0}
+    real, calls = iic.infonce_loss, {"n": 0}
 
     def poisoned(scores: torch.Tensor, temperature: float) -> torch.Tensor:
         calls["n"] += 1
@@ -181,7 +181,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, step: int, what: str) -> None:
         bad = scores.new_tensor(float("nan")) if what == "loss" else (scores.sum() * 0).sqrt()
         return real(scores, temperature) + bad
 
-    monkeypatch.setattr(iic, "softmax_loss", poisoned)
+    monkeypatch.setattr(iic, "infonce_loss", poisoned)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])
@@ -191,14 +191,14 @@ def test_weights_are_held_back_from_the_bad_step_on_and_the_next_look_names_it(
 ) -> None:
     poison(monkeypatch, 2, what)
     kept: list[dict[str, torch.Tensor]] = []
-    real_step = loop.one_step
+    real_step = loop.train_step
 
-    def watched(job: loop.Job, *args: Any) -> None:
+    def watched(job: loop.TrainingJob, *args: Any) -> None:
         kept.append({n: p.detach().clone() for n, p in job.method.named_parameters()})
         real_step(job, *args)
         watched.job = job  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(loop, "one_step", watched)
+    monkeypatch.setattr(loop, "train_step", watched)
     forced = {"method": "iic", "read_back": "each-log", "log_steps": 5, "steps": 8, "optimizer": optimizer, "lr": 0.1}
     with pytest.raises(NonFiniteError, match=rf"the {what} at step 3 is (nan|inf).*\.mp4.*--lr"):
         unreel.pretrain(motion_set, out=tmp_path / "run", quiet=True, **small | forced)
@@ -223,18 +223,18 @@ def test_nothing_is_saved_before_a_look(
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_each_value_that_is_not_finite_is_seen(value: float, tmp_path: Path) -> None:
-    check = FiniteCheck(tmp_path, [unreel.types.Instance("a.mp4", 0, 0.0, 1.0)], deferred=True)
+    check = NanGuard(tmp_path, [unreel.types.Instance("a.mp4", 0, 0.0, 1.0)], is_deferred=True)
     weight = nn.Parameter(torch.ones(2))
     optimizer = torch.optim.SGD([weight], 1.0, fused=True)
     for loss, held in ((1.0, False), (value, True), (1.0, True)):
         weight.grad = torch.ones(2)
         before = weight.detach().clone()
-        check.hold_back(optimizer, torch.tensor(loss), torch.tensor(1.0))
+        check.block_update(optimizer, torch.tensor(loss), torch.tensor(1.0))
         optimizer.step()
         assert torch.equal(weight, before) is held
-    check.look({"loss": 1.0, "grad_norm": 0.0}, 0, [0])
+    check.check_logged_values({"loss": 1.0, "grad_norm": 0.0}, 0, [0])
     with pytest.raises(NonFiniteError, match=r"gradient at step 7 is .*a\.mp4"):
-        check.look({"loss": 1.0, "grad_norm": value}, 6, [0])
+        check.check_logged_values({"loss": 1.0, "grad_norm": value}, 6, [0])
 
 
 # Nothing changes but time.
@@ -274,7 +274,7 @@ def test_channels_last_moves_memory_and_not_values() -> None:
     before = {n: t.clone() for n, t in network.state_dict().items()}
     x = torch.rand(2, 3, 4, 32, 32)
     wanted = network(x)
-    lay_out(network, Settings(channels_last="on"))
+    apply_channels_last(network, Settings(channels_last="on"))
     assert network.stem[0].weight.is_contiguous(memory_format=torch.channels_last_3d)  # type: ignore[index,union-attr]
     assert all(torch.equal(t, before[n]) for n, t in network.state_dict().items())
     assert torch.allclose(network(x), wanted, atol=1e-5)
@@ -285,7 +285,7 @@ def test_a_loaded_state_lies_in_memory_as_its_weights_do() -> None:
     optimizer = torch.optim.SGD([weight], 0.1, momentum=0.9)
     values = torch.rand(4, 3, 2, 2, 2)
     optimizer.state[weight]["momentum_buffer"] = values
-    align_state(optimizer)
+    align_optimizer_state(optimizer)
     moved = optimizer.state[weight]["momentum_buffer"]
     assert moved.stride() == weight.stride() != values.stride() and torch.equal(moved, values)
 
@@ -297,14 +297,14 @@ def test_auto_is_on_for_cuda_and_off_elsewhere_but_for_fused_updates(monkeypatch
     monkeypatch.setattr(device, "can_compile", lambda: True)
     names = ("channels_last", "compile", "fused", "read_back")
     for where, wanted in (("cuda", ["on", "on", "on", "each-log"]), ("cpu", ["off", "off", "on", "each-step"])):
-        assert [getattr(switched(Settings(), where), n) for n in names] == wanted  # type: ignore[arg-type]
-    lars = switched(Settings(optimizer="lars"), "cuda")
+        assert [getattr(resolve_switches(Settings(), where), n) for n in names] == wanted  # type: ignore[arg-type]
+    lars = resolve_switches(Settings(optimizer="lars"), "cuda")
     assert (lars.fused, lars.read_back) == ("off", "each-log")
-    assert switched(Settings(fused="off"), "cuda").read_back == "each-step"
-    assert switched(Settings(read_back="each-log"), "cpu").fused == "on"
-    assert switched(Settings(backbone="mine.Network"), "cuda").compile == "off"
-    assert switched(Settings(backbone="mine.Network", compile="on"), "cuda").compile == "on"
-    kept = switched(Settings(channels_last="off", compile="off", read_back="each-step"), "cuda")
+    assert resolve_switches(Settings(fused="off"), "cuda").read_back == "each-step"
+    assert resolve_switches(Settings(read_back="each-log"), "cpu").fused == "on"
+    assert resolve_switches(Settings(backbone="mine.Network"), "cuda").compile == "off"
+    assert resolve_switches(Settings(backbone="mine.Network", compile="on"), "cuda").compile == "on"
+    kept = resolve_switches(Settings(channels_last="off", compile="off", read_back="each-step"), "cuda")
     assert [getattr(kept, n) for n in names] == ["off", "off", "on", "each-step"]
 
 
@@ -313,7 +313,7 @@ def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch)
     for triton, compiler, wanted in ((True, "/usr/bin/gcc", "on"), (None, "/usr/bin/gcc", "off"), (True, None, "off")):
         monkeypatch.setattr(device.importlib.util, "find_spec", lambda _name, found=triton: found)
         monkeypatch.setattr(device.shutil, "which", lambda _name, found=compiler: found)
-        assert switched(Settings(), "cuda").compile == wanted
+        assert resolve_switches(Settings(), "cuda").compile == wanted
 
 
 def test_what_excludes_each_other_is_refused() -> None:
@@ -339,9 +339,9 @@ def test_every_copy_of_the_network_is_compiled_and_keeps_its_name(
     job = build(motion_set / "train.txt", tmp_path / "run", "byol", small)
     names = list(job.method.state_dict())
     for switch, count in (("off", 0), ("on", 2)):
-        compile_networks(job.method, dataclasses.replace(job.settings, compile=switch))  # type: ignore[arg-type]
+        compile_backbones(job.method, dataclasses.replace(job.settings, compile=switch))  # type: ignore[arg-type]
         assert len(compiled) == count
-    assert compiled == device.networks(job.method) and list(job.method.state_dict()) == names
+    assert compiled == device.find_backbones(job.method) and list(job.method.state_dict()) == names
 
 
 def test_lars_leaves_weights_alone_when_it_is_told_to() -> None:

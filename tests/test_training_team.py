@@ -21,14 +21,14 @@ from videos import encode
 
 from unreel.errors import InputError, UnreelError
 from unreel.methods import find_methods
-from unreel.models.sync_norm import SyncNorm, synchronise
+from unreel.models.sync_norm import SyncBatchNorm, convert_sync_batch_norm
 from unreel.settings import Settings
-from unreel.training.device import processes
-from unreel.training.loop import even
+from unreel.training.device import count_processes
+from unreel.training.loop import equalize_ranks
 from unreel.training.quarantine import RunQuarantine
-from unreel.training.team import Team, refuse_few, refuse_uneven
+from unreel.training.team import ProcessGroup, require_divisible_batch, require_enough_instances
 from unreel.types import Clips
-from unreel.video.order import Batches
+from unreel.video.order import ResumableBatchSampler
 
 STEPS, BATCH = 20, 8
 PRESETS = sorted(find_methods())
@@ -50,10 +50,10 @@ def first_losses(preset: str) -> list[float]:
     changes = {"queue_size": 2 * BATCH} if preset in ("moco", "dual-moco") else {}
     method, recipe, clips = job(preset, Conv, num_frames=4, **changes)
     method.double().train()
-    together = method if alone else DistributedDataParallel(synchronise(method), broadcast_buffers=False)
+    together = method if alone else DistributedDataParallel(convert_sync_batch_norm(method), broadcast_buffers=False)
     optimizer = torch.optim.SGD(method.parameters(), lr=0.01, momentum=0.9)
     losses = []
-    for rows in Batches(len(instances()), BATCH, 0, 0, STEPS, part):
+    for rows in ResumableBatchSampler(len(instances()), BATCH, 0, 0, STEPS, part):
         views = recipe(clips_of(rows, tuple(clips.frames.shape[1:])))
         views.tensors = {name: tensor.double() for name, tensor in views.tensors.items()}
         output = together(views)
@@ -98,8 +98,8 @@ def normed() -> dict[str, Tensor]:
     with torch.no_grad():
         norm[0].weight.copy_(torch.tensor([1.0, 2.0, -1.0]))
     if size > 1:
-        synchronise(norm)
-        assert isinstance(norm[0], SyncNorm)
+        convert_sync_batch_norm(norm)
+        assert isinstance(norm[0], SyncBatchNorm)
     share = slice(rank * 6 // size, (rank + 1) * 6 // size)
     mine = x[share].clone().requires_grad_()
     out = norm(mine)
@@ -123,7 +123,11 @@ def test_an_exchanged_norm_has_the_same_weights_and_is_the_same_when_used() -> N
     network(torch.randn(4, 3, 4, 8, 8))
     before, x = {n: t.clone() for n, t in network.state_dict().items()}, torch.randn(2, 3, 4, 8, 8)
     weight, wanted = network.norm.weight, network.eval()(x)
-    assert synchronise(network) is network and isinstance(network.norm, SyncNorm) and network.norm.weight is weight
+    assert (
+        convert_sync_batch_norm(network) is network
+        and isinstance(network.norm, SyncBatchNorm)
+        and network.norm.weight is weight
+    )
     assert all(torch.equal(t, before[n]) for n, t in network.state_dict().items()) and not network.norm.training
     assert torch.equal(network(x), wanted)
 
@@ -133,59 +137,59 @@ def test_an_exchanged_norm_has_the_same_weights_and_is_the_same_when_used() -> N
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_the_processes_share_one_global_order(size: int) -> None:
-    whole = list(Batches(21, 8, 3, 1, 6))
-    parts = [list(Batches(21, 8, 3, 1, 6, (rank, size))) for rank in range(size)]
+    whole = list(ResumableBatchSampler(21, 8, 3, 1, 6))
+    parts = [list(ResumableBatchSampler(21, 8, 3, 1, 6, (rank, size))) for rank in range(size)]
     assert [[row for share in shares for row in share] for shares in zip(*parts, strict=True)] == whole
 
 
 def test_a_batch_that_can_not_be_shared_is_refused() -> None:
-    refuse_uneven(Settings(batch_size=8), 4)
+    require_divisible_batch(Settings(batch_size=8), 4)
     with pytest.raises(InputError, match="of all 3 processes together .* multiple of 3"):
-        refuse_uneven(Settings(batch_size=8), 3)
+        require_divisible_batch(Settings(batch_size=8), 3)
     with pytest.raises(InputError, match="multiple of 8"):
-        refuse_uneven(Settings(batch_size=12, draws_per_video=2), 4)
+        require_divisible_batch(Settings(batch_size=12, draws_per_video=2), 4)
 
 
 def test_who_started_the_processes_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*LAUNCHED, "SLURM_JOB_NAME"):
         monkeypatch.delenv(name, raising=False)
-    assert processes(Settings(devices=3)) == (3, 1)
+    assert count_processes(Settings(devices=3)) == (3, 1)
     monkeypatch.setenv("SLURM_NTASKS", "8")
     monkeypatch.setenv("SLURM_NNODES", "2")
-    assert processes(Settings(devices=3)) == (4, 2)
+    assert count_processes(Settings(devices=3)) == (4, 2)
     monkeypatch.setenv("SLURM_JOB_NAME", "interactive")
-    assert processes(Settings(devices=3)) == (3, 1)
+    assert count_processes(Settings(devices=3)) == (3, 1)
     monkeypatch.setenv("WORLD_SIZE", "6")
     with pytest.raises(InputError, match="torchrun or srun"):
-        processes(Settings())
+        count_processes(Settings())
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert processes(Settings()) == (2, 3)
+    assert count_processes(Settings()) == (2, 3)
 
 
 def test_more_devices_than_there_are_and_fewer_videos_than_processes_are_refused() -> None:
     with pytest.raises(InputError, match="--devices 4, and there is"):
-        processes(Settings(device="cuda", devices=1 + max(3, torch.cuda.device_count())))
-    refuse_few(4, 4)
+        count_processes(Settings(device="cuda", devices=1 + max(3, torch.cuda.device_count())))
+    require_enough_instances(4, 4)
     with pytest.raises(InputError, match="4 processes have 3 videos"):
-        refuse_few(3, 4)
+        require_enough_instances(3, 4)
 
 
 # --- what they tell each other
 
 
-def team() -> Team:
-    return Team(dist.get_rank(), dist.get_world_size())
+def team() -> ProcessGroup:
+    return ProcessGroup(dist.get_rank(), dist.get_world_size())
 
 
 def after_bad_files(folder: str) -> dict[str, Any]:
     """Two processes bring 3 and 2 good rows; the second lost a file, the first one none."""
     who = team()
-    quarantine = RunQuarantine(Path(folder), 10, 0.5, writes=who.main)
+    quarantine = RunQuarantine(Path(folder), 10, 0.5, is_writer=who.is_rank_zero)
     said: list[str] = []
     log: Any = SimpleNamespace(team=who, quarantine=quarantine, progress=SimpleNamespace(say=said.append))
     clips = clips_of([(0, n) for n in range(3 - who.rank)], (1, 4, 8, 8, 3))
-    clips.failed = [("bad.mp4", "damaged: frame 3")] if who.rank else []
-    mine, videos = even(clips, log, draws=1)
+    clips.failures = [("bad.mp4", "damaged: frame 3")] if who.rank else []
+    mine, videos = equalize_ranks(clips, log, draws_per_video=1)
     return {"rows": len(mine.index_B), "frames": len(mine.frames), "videos": videos, "said": said}
 
 
@@ -205,7 +209,11 @@ def what_the_first_does(fails: bool) -> list[str]:
         return "done"
 
     try:
-        return [team().first(work), str(team().mean([dist.get_rank(), 4.0])), str(team().told(dist.get_rank()))]
+        return [
+            team().on_rank_zero(work),
+            str(team().all_reduce_mean([dist.get_rank(), 4.0])),
+            str(team().all_gather(dist.get_rank())),
+        ]
     except UnreelError as error:
         return [type(error).__name__]
 

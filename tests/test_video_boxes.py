@@ -11,7 +11,7 @@ from videos import encode, numbers
 from unreel.errors import InputError
 from unreel.types import Instance
 from unreel.video import synth_boxes
-from unreel.video.box_sets import DetectionSet, KeyframeClips, centred_clip
+from unreel.video.box_sets import DetectionSet, KeyframeClipDataset, sample_centred_clip
 from unreel.video.boxes import (
     Detections,
     read_boxes,
@@ -23,7 +23,7 @@ from unreel.video.boxes import (
     write_detections,
 )
 from unreel.video.clips import ClipSpec
-from unreel.video.file import probe, read
+from unreel.video.file import probe, read_frames
 from unreel.video.synth_boxes import ACTIONS, make_box_set
 
 ROWS = """\
@@ -44,7 +44,7 @@ def test_rows_of_one_person_are_one_box_with_several_actions(tmp_path: Path) -> 
     one, two, other = read_boxes(saved(tmp_path, ROWS))
     assert (one.key, two.key, other.key) == (("-5KQ66BBWC4", 902.0), ("-5KQ66BBWC4", 903.0), ("other", 1.25))
     assert one.boxes.tolist() == [[0.077, 0.151, 0.283, 0.811], [0.332, 0.194, 0.481, 0.891]]
-    assert one.labels == [frozenset({80, 9}), frozenset({12})]
+    assert one.actions == [frozenset({80, 9}), frozenset({12})]
     assert two.boxes.tolist() == [[0.0, 0.5, 1.0, 1.0]]  # what hangs over the border is clipped
 
 
@@ -52,7 +52,7 @@ def test_boxes_survive_writing(tmp_path: Path) -> None:
     first = read_boxes(saved(tmp_path, ROWS + '"a, b",7,0,0,0.123456789,1,3\n'))
     write_boxes(tmp_path / "again.csv", first)
     second = read_boxes(tmp_path / "again.csv")
-    assert [(k.key, k.labels) for k in first] == [(k.key, k.labels) for k in second]
+    assert [(k.key, k.actions) for k in first] == [(k.key, k.actions) for k in second]
     assert all((a.boxes == b.boxes).all() for a, b in zip(first, second, strict=True))
     assert (tmp_path / "again.csv").read_text().startswith("-5KQ66BBWC4,0902,")
 
@@ -104,7 +104,7 @@ def test_detections_survive_writing_and_may_name_persons(tmp_path: Path) -> None
 def test_proposals_are_boxes_without_actions(tmp_path: Path) -> None:
     rows = "a,1,0,0,1,1,5,0.9\na,1,0,0,1,1,6,0.8\na,1,0,0,0.5,1,,0.3\nb,2,0,0,1,1\n"
     one, two = read_proposals(saved(tmp_path, rows), 0.5)
-    assert (one.key, two.key, one.labels) == (("a", 1.0), ("b", 2.0), [frozenset()])
+    assert (one.key, two.key, one.actions) == (("a", 1.0), ("b", 2.0), [frozenset()])
     assert one.boxes.tolist() == [[0, 0, 1, 1]]
     assert len(read_proposals(tmp_path / "rows.csv")[0].boxes) == 2
 
@@ -154,14 +154,14 @@ def ava_folder(folder: Path) -> Path:
 
 def test_ava_folder(tmp_path: Path) -> None:
     found = DetectionSet.load(ava_folder(tmp_path), clock_s=900)
-    assert (len(found.train), len(found.test), found.names) == (3, 2, {12: "stand"})
-    assert [k.time_s for k in found.counted(found.test)] == [902]
-    assert found.train[0].labels == [frozenset(), frozenset({12})]  # who does nothing of what is judged stays
+    assert (len(found.train), len(found.test), found.action_names) == (3, 2, {12: "stand"})
+    assert [k.time_s for k in found.drop_excluded(found.test)] == [902]
+    assert found.train[0].actions == [frozenset(), frozenset({12})]  # who does nothing of what is judged stays
     assert len(found.warnings) == 2 and "9, 80" in found.warnings[0]
-    here, gone = (found.instance(found.train[k], 0) for k in (2, 0))
+    here, gone = (found.make_instance(found.train[k], 0) for k in (2, 0))
     assert Path(here.path) == tmp_path / "videos" / "other.mkv" and not Path(gone.path).exists()
     assert gone.start_s == 2
-    assert found.instance(found.test[0], 0).start_s == 2
+    assert found.make_instance(found.test[0], 0).start_s == 2
 
 
 def test_sets_that_lack_a_part_or_share_a_keyframe(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_sets_that_lack_a_part_or_share_a_keyframe(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"1 keyframes are in both lists, the first is other at 1\.25 s"):
         DetectionSet.load(tmp_path)
     saved(tmp_path, "other,2,0.5,0.5,1,1,12\n", "test.csv")
-    assert DetectionSet.load(tmp_path).names == {9: "9", 12: "12", 80: "80"}
+    assert DetectionSet.load(tmp_path).action_names == {9: "9", 12: "12", 80: "80"}
 
 
 def slow_centred(times_s: list[float], spec: ClipSpec, at_s: float) -> list[int]:
@@ -193,7 +193,7 @@ def slow_centred(times_s: list[float], spec: ClipSpec, at_s: float) -> list[int]
 )
 def test_clips_stand_around_their_moment(at_s: float, spec: ClipSpec) -> None:
     times = np.arange(75) / 25
-    clip = centred_clip(times, spec, at_s)
+    clip = sample_centred_clip(times, spec, at_s)
     assert clip.tolist() == slow_centred(times.tolist(), spec, at_s)
     assert clip[spec.lead_in + spec.num_frames // 2] == int(at_s * 25 + 1e-6)
 
@@ -202,13 +202,13 @@ def test_keyframe_clips_decode_and_tell_what_lies_beyond(tmp_path: Path) -> None
     path = str(encode(tmp_path / "a.mp4", 50))
     who = [Instance(path, 0, at, at) for at in (1.0, 2.5, 0.0)]
     who.append(Instance(str(tmp_path / "b.mp4"), 0, 1.0, 1.0))
-    clips = KeyframeClips(who, ClipSpec(4), 64)
+    clips = KeyframeClipDataset(who, ClipSpec(4), 64)
     middle, beyond, start, missing = (clips[0, n] for n in range(4))
     assert numbers(middle.frames[0]) == [23, 24, 25, 26]
     assert numbers(start.frames[0]) == [0, 0, 0, 1]
     assert middle.frames.shape == (1, 4, 64, 64, 3)
-    assert beyond.failed == (path, "too short: the keyframe at 2.5 s is not in the video, which ends at 2 s")
-    assert missing.failed[1] == "missing"
+    assert beyond.failure == (path, "too short: the keyframe at 2.5 s is not in the video, which ends at 2 s")
+    assert missing.failure[1] == "missing"
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def box_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_synthetic_set_reads_as_a_detection_set(box_set: Path, tmp_path: Path) -> None:
     found = DetectionSet.load(box_set)
-    assert found.names == ACTIONS and not found.warnings
+    assert found.action_names == ACTIONS and not found.warnings
     assert {k.video for k in found.train} | {k.video for k in found.test} == {f"boxes_{n:04d}" for n in range(5)}
     assert {k.time_s for k in [*found.train, *found.test]} == {1.0, 2.0}
     assert len(found.train) == 6 and len(found.test) == 4
@@ -237,9 +237,9 @@ def alone(index: int, path: int, pulses: bool, monkeypatch: pytest.MonkeyPatch) 
     class Chosen:
         integers, random = (lambda *_: path), (lambda _: 0.0 if pulses else 1.0)
 
-    usual = synth_boxes.generator
-    monkeypatch.setattr(synth_boxes, "generator", lambda *at: Chosen() if at[3] == "action" else usual(*at))
-    return synth_boxes.draw(0, index, "train", 40, (96, 128), 12.5)
+    usual = synth_boxes.make_generator
+    monkeypatch.setattr(synth_boxes, "make_generator", lambda *at: Chosen() if at[3] == "action" else usual(*at))
+    return synth_boxes.draw_box_scene(0, index, "train", 40, (96, 128), 12.5)
 
 
 MOVES: dict[str, Callable[[np.ndarray], list[bool]]] = {
@@ -267,13 +267,13 @@ def test_things_move_as_their_labels_say(path: int, pulses: bool, monkeypatch: p
 def test_boxes_hold_the_things_they_name() -> None:
     """With a thing and without it, the picture differs in its box and nowhere else."""
     for index in range(5):
-        drawn = synth_boxes.draw(1, index, "train", 26, (96, 128), 12.5)
-        for k, thing in enumerate(drawn.scene.things):
+        drawn = synth_boxes.draw_box_scene(1, index, "train", 26, (96, 128), 12.5)
+        for k, thing in enumerate(drawn.scene.objects):
             with_it = replace(drawn, scene=replace(drawn.scene, things=[thing]), poses=[drawn.poses[k]])
             bare = replace(drawn, scene=replace(drawn.scene, things=[]), poses=[])
-            pair = (synth_boxes.paint(shown)[12].astype(int) for shown in (with_it, bare))
+            pair = (synth_boxes.render_box_scene(shown)[12].astype(int) for shown in (with_it, bare))
             changed = np.abs(np.subtract(*pair)).max(axis=2)
-            (keyframe,) = synth_boxes.keyframes("x", with_it, 12.5)
+            (keyframe,) = synth_boxes.list_keyframes("x", with_it, 12.5)
             x1, y1, x2, y2 = np.rint(keyframe.boxes[0] * [128, 96, 128, 96]).astype(int)
             inside = changed[y1:y2, x1:x2]
             assert (inside > 20).mean() > 0.3
@@ -284,7 +284,7 @@ def test_boxes_hold_the_things_they_name() -> None:
 
 def test_actions_are_drawn_as_often_as_stated() -> None:
     at_s = np.zeros(1)
-    sets = [synth_boxes._moves(0, n, 0, at_s, (96, 128))[1] for n in range(3000)]
+    sets = [synth_boxes._draw_object_motion(0, n, 0, at_s, (96, 128))[1] for n in range(3000)]
     share = {a: np.mean([a in labels for labels in sets]) for a in ACTIONS}
     expected = {1: 0.25 * 0.7, 2: 0.25, 3: 0.25, 4: 0.25, 5: 0.3}
     assert all(abs(share[a] - expected[a]) < 4 * np.sqrt(0.25 / 3000) for a in ACTIONS), share
@@ -313,6 +313,6 @@ def test_exclusions(tmp_path: Path) -> None:
 
 
 def test_files_show_what_was_painted(box_set: Path) -> None:
-    drawn = synth_boxes.draw(3, 0, "train", 38, (64, 96), 12.5)
-    decoded = read(box_set / "videos" / "boxes_0000.mp4", range(38))
-    assert np.abs(decoded.astype(int) - synth_boxes.paint(drawn)).mean() < 12
+    drawn = synth_boxes.draw_box_scene(3, 0, "train", 38, (64, 96), 12.5)
+    decoded = read_frames(box_set / "videos" / "boxes_0000.mp4", range(38))
+    assert np.abs(decoded.astype(int) - synth_boxes.render_box_scene(drawn)).mean() < 12

@@ -7,16 +7,16 @@ from scipy.stats import chisquare
 from unreel.errors import InputError
 from unreel.video.clips import (
     ClipSpec,
-    clip_at,
-    every_frame,
-    num_starts,
-    paired_clips,
-    random_clip,
-    random_start,
-    timeline,
-    uniform_starts,
+    build_timeline,
+    compute_uniform_starts,
+    count_starts,
+    get_clip_frames,
+    list_candidate_frames,
+    sample_clip_pair,
+    sample_random_clip,
+    sample_start,
 )
-from unreel.video.intervals import Interval, paired_starts
+from unreel.video.intervals import IntervalDistribution, sample_start_pair
 
 ROUNDING_S = 1.1e-3  # containers round stamps to a millisecond, so a frame so much after its tick is in time
 
@@ -52,18 +52,18 @@ def test_specs_that_make_no_sense_are_refused(options: dict) -> None:
 @pytest.mark.parametrize("stride", [1, 2, 3, 7])
 def test_a_stride_takes_every_nth_frame_from_its_phase(stride: int) -> None:
     for phase in range(stride):
-        line = timeline(steady(25, 2), ClipSpec(stride_frames=stride), phase=phase)
+        line = build_timeline(steady(25, 2), ClipSpec(stride_frames=stride), phase=phase)
         assert line.tolist() == [i for i in range(50) if i % stride == phase]
 
 
 def test_a_phase_never_leaves_the_file() -> None:
-    assert timeline(steady(25, 0.08), ClipSpec(stride_frames=5), phase=4).tolist() == [1]
-    assert timeline(np.zeros(1), ClipSpec(stride_frames=5), phase=4).tolist() == [0]
+    assert build_timeline(steady(25, 0.08), ClipSpec(stride_frames=5), phase=4).tolist() == [1]
+    assert build_timeline(np.zeros(1), ClipSpec(stride_frames=5), phase=4).tolist() == [0]
 
 
 def test_60_and_25_fps_footage_show_the_same_moments() -> None:
     fast_s, slow_s = steady(60, 10), steady(25, 10)
-    fast, slow = timeline(fast_s, at_rate(12.5)), timeline(slow_s, at_rate(12.5))
+    fast, slow = build_timeline(fast_s, at_rate(12.5)), build_timeline(slow_s, at_rate(12.5))
     ticks_s = np.arange(125) / 12.5
     assert len(fast) == len(slow) == 125
     np.testing.assert_array_equal(slow, np.arange(0, 250, 2))
@@ -73,7 +73,7 @@ def test_60_and_25_fps_footage_show_the_same_moments() -> None:
 
 
 def test_a_rate_above_the_files_own_shows_frames_again() -> None:
-    assert timeline(steady(10, 0.5), at_rate(20)).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert build_timeline(steady(10, 0.5), at_rate(20)).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
 @pytest.mark.parametrize("tick_s", [1e-3, 1 / 90_000])
@@ -82,7 +82,7 @@ def test_a_rate_above_the_files_own_shows_frames_again() -> None:
 def test_stamps_rounded_by_the_container_do_not_make_the_clip_stutter(tick_s: float, native: float, share: int) -> None:
     """Matroska and FLV round to milliseconds, MPEG-TS to 1/90000 s: the n-th frame must stay the n-th frame."""
     times_s = np.round(steady(native, 20) / tick_s) * tick_s
-    line = timeline(times_s, at_rate(native / share))
+    line = build_timeline(times_s, at_rate(native / share))
     np.testing.assert_array_equal(line, np.arange(0, len(times_s), share)[: len(line)])
 
 
@@ -90,7 +90,7 @@ def test_stamps_rounded_by_the_container_do_not_make_the_clip_stutter(tick_s: fl
 @pytest.mark.parametrize("span_s", [(0.0, float("inf")), (5.0, 12.0)])
 def test_uneven_frames_are_sampled_by_what_is_on_screen(seed: int, span_s: tuple[float, float]) -> None:
     times_s, fps = jerky(seed), 12.5
-    line = timeline(times_s, at_rate(fps), *span_s)
+    line = build_timeline(times_s, at_rate(fps), *span_s)
     inside = [i for i, t in enumerate(times_s) if span_s[0] <= t < span_s[1]]
     for k, frame in enumerate(line.tolist()):
         tick_s = times_s[inside[0]] + k / fps
@@ -104,7 +104,7 @@ def test_uneven_frames_are_sampled_by_what_is_on_screen(seed: int, span_s: tuple
 def test_segments_share_no_frame_and_stay_inside(spec: ClipSpec) -> None:
     for times_s in (jerky(0), steady(25, 30), steady(30_000 / 1001, 30)):
         edges_s = np.linspace(0, times_s[-1] + 0.04, 5)
-        lines = [timeline(times_s, spec, a, b) for a, b in zip(edges_s[:-1], edges_s[1:], strict=True)]
+        lines = [build_timeline(times_s, spec, a, b) for a, b in zip(edges_s[:-1], edges_s[1:], strict=True)]
         for line, start_s, end_s in zip(lines, edges_s[:-1], edges_s[1:], strict=True):
             assert (times_s[line] >= start_s).all() and (times_s[line] < end_s).all()
         if spec.stride_frames == 1 or spec.fps == 1000:
@@ -114,15 +114,15 @@ def test_segments_share_no_frame_and_stay_inside(spec: ClipSpec) -> None:
 def test_a_segment_that_begins_on_a_frame_has_it_and_ends_before_the_next() -> None:
     times_s = steady(25, 10)
     for first, last in ((0, 1), (50, 75), (3, 249)):
-        assert timeline(times_s, ClipSpec(), 0.04 * first, 0.04 * last).tolist() == list(range(first, last))
+        assert build_timeline(times_s, ClipSpec(), 0.04 * first, 0.04 * last).tolist() == list(range(first, last))
 
 
 def test_a_segment_in_which_no_frame_begins_shows_the_one_on_screen() -> None:
     """A slide show: frames at 0, 5 and 30 s; what one sees from 10 to 20 s is the frame of 5 s."""
     times_s = np.array([0.0, 5.0, 30.0, 30.04])
-    assert set(timeline(times_s, ClipSpec(), 10.0, 20.0).tolist()) == {1}
-    assert set(timeline(times_s, at_rate(2), 10.0, 20.0).tolist()) == {1}
-    assert set(timeline(times_s, ClipSpec(), 40.0, 50.0).tolist()) == {3}
+    assert set(build_timeline(times_s, ClipSpec(), 10.0, 20.0).tolist()) == {1}
+    assert set(build_timeline(times_s, at_rate(2), 10.0, 20.0).tolist()) == {1}
+    assert set(build_timeline(times_s, ClipSpec(), 40.0, 50.0).tolist()) == {3}
 
 
 @pytest.mark.parametrize(
@@ -138,25 +138,25 @@ def test_a_segment_in_which_no_frame_begins_shows_the_one_on_screen() -> None:
 )
 def test_videos_shorter_than_a_clip(short: str, length: int, frames: list[int]) -> None:
     spec = ClipSpec(num_frames=6, short=short)
-    line = 10 * timeline(steady(25, length / 25), spec)
-    assert num_starts(line, spec) == 1
-    assert clip_at(line, 0, spec).tolist() == [10 * f for f in frames]
-    assert uniform_starts(line, spec, 3) == [0, 0, 0]
-    assert random_start(line, spec, 0.999) == 0
+    line = 10 * build_timeline(steady(25, length / 25), spec)
+    assert count_starts(line, spec) == 1
+    assert get_clip_frames(line, 0, spec).tolist() == [10 * f for f in frames]
+    assert compute_uniform_starts(line, spec, 3) == [0, 0, 0]
+    assert sample_start(line, spec, 0.999) == 0
 
 
 def test_a_single_frame_makes_a_clip_at_any_rate() -> None:
     for spec in (ClipSpec(), at_rate(12.5), ClipSpec(stride_frames=4)):
-        line = timeline(np.zeros(1), spec, 0.0, 0.04)
-        assert clip_at(line, 0, spec).tolist() == [0] * 16
+        line = build_timeline(np.zeros(1), spec, 0.0, 0.04)
+        assert get_clip_frames(line, 0, spec).tolist() == [0] * 16
 
 
 def test_the_lead_in_stands_before_the_clip_and_takes_no_frame_from_it() -> None:
     spec, line = ClipSpec(num_frames=4, lead_in=2), np.arange(0, 100, 2)
-    assert spec.span == 6
-    assert clip_at(line, 10, spec).tolist() == [20, 22, 24, 26, 28, 30]
-    assert num_starts(line, spec) == 45
-    assert clip_at(line, 44, spec)[-1] == 98
+    assert spec.total_frames == 6
+    assert get_clip_frames(line, 10, spec).tolist() == [20, 22, 24, 26, 28, 30]
+    assert count_starts(line, spec) == 45
+    assert get_clip_frames(line, 44, spec)[-1] == 98
 
 
 def test_seconds_of_a_clip() -> None:
@@ -168,16 +168,16 @@ def test_uniform_starts_are_those_of_the_release() -> None:
     """METHODS 1.6, exactly, for every length up to three minutes."""
     for length in range(16, 4500):
         released = [int(c - 8) for c in np.linspace(8, length - 8, 10)]
-        assert uniform_starts(np.arange(length), ClipSpec(), 10) == released
+        assert compute_uniform_starts(np.arange(length), ClipSpec(), 10) == released
 
 
 @pytest.mark.parametrize("num_clips", [1, 2, 3, 10])
 def test_uniform_starts_reach_from_the_first_frame_to_the_last(num_clips: int) -> None:
     spec, line = ClipSpec(lead_in=1), np.arange(77)
-    starts = uniform_starts(line, spec, num_clips)
+    starts = compute_uniform_starts(line, spec, num_clips)
     assert starts[0] == 0 and len(starts) == num_clips
     if num_clips > 1:
-        assert clip_at(line, starts[-1], spec)[-1] == 76
+        assert get_clip_frames(line, starts[-1], spec)[-1] == 76
         assert np.ptp(np.diff(starts)) <= 1
 
 
@@ -185,7 +185,7 @@ def test_uniform_starts_reach_from_the_first_frame_to_the_last(num_clips: int) -
 def test_random_starts_are_uniform_from_zero_to_length_less_16_inclusive(length: int) -> None:
     line, spec = np.arange(length), ClipSpec()
     us = np.random.default_rng(length).random(20_000)
-    counts = np.bincount([random_start(line, spec, u) for u in us])
+    counts = np.bincount([sample_start(line, spec, u) for u in us])
     assert len(counts) == length - 16 + 1
     assert chisquare(counts).pvalue > 0.001
 
@@ -193,8 +193,8 @@ def test_random_starts_are_uniform_from_zero_to_length_less_16_inclusive(length:
 def test_the_ends_of_the_unit_interval_stay_inside() -> None:
     for length in range(16, 300):
         line, below_one = np.arange(length), float(np.nextafter(1.0, 0.0))
-        assert random_start(line, ClipSpec(), 0.0) == 0
-        assert random_start(line, ClipSpec(), below_one) == length - 16
+        assert sample_start(line, ClipSpec(), 0.0) == 0
+        assert sample_start(line, ClipSpec(), below_one) == length - 16
 
 
 ENDLESS = float("inf")
@@ -206,21 +206,26 @@ def test_a_pair_is_two_windows_of_whole_frames_at_the_drawn_distance(spec: ClipS
     """Native frames for a stride, ticks for a rate; every window is one that a single clip could be."""
     times_s, step = steady(25, 4), max(1, spec.stride_frames)
     line = np.arange(100) if spec.stride_frames else np.arange(0, 100, 2)
-    every = every_frame(times_s, spec, 0.0, ENDLESS)
-    room = len(line) - (spec.span - 1) * step
+    every = list_candidate_frames(times_s, spec, 0.0, ENDLESS)
+    room = len(line) - (spec.total_frames - 1) * step
     for u in np.random.default_rng(0).random((200, 3)):
-        pair = paired_clips(every, spec, Interval("decreasing", 2.0), u)
-        starts = paired_starts(room, "decreasing", 2.0, u)
+        pair = sample_clip_pair(every, spec, IntervalDistribution("decreasing", 2.0), u)
+        starts = sample_start_pair(room, "decreasing", 2.0, u)
         for clip, start in zip(pair, starts, strict=True):
-            assert clip.tolist() == [line[start + step * k] for k in range(spec.span)]
-            assert clip.tolist() == random_clip(every, spec, (start + 0.5) / room).tolist()
-    last = paired_clips(every, spec, Interval("uniform"), np.array([1 - 1e-9, 0.0, 0.0]))
+            assert clip.tolist() == [line[start + step * k] for k in range(spec.total_frames)]
+            assert clip.tolist() == sample_random_clip(every, spec, (start + 0.5) / room).tolist()
+    last = sample_clip_pair(every, spec, IntervalDistribution("uniform"), np.array([1 - 1e-9, 0.0, 0.0]))
     assert (last[0][0], last[1][-1]) == (line[0], line[-1])
 
 
 def test_a_pair_stays_in_its_segment() -> None:
     for u in np.random.default_rng(0).random((50, 3)):
-        pair = paired_clips(every_frame(steady(25, 10), ClipSpec(8), 2.0, 3.0), ClipSpec(8), Interval("increasing"), u)
+        pair = sample_clip_pair(
+            list_candidate_frames(steady(25, 10), ClipSpec(8), 2.0, 3.0),
+            ClipSpec(8),
+            IntervalDistribution("increasing"),
+            u,
+        )
         assert min(map(min, pair)) >= 50 and max(map(max, pair)) < 75
 
 
@@ -228,8 +233,8 @@ def test_a_pair_stays_in_its_segment() -> None:
 def test_a_video_just_too_short_for_a_clip_wraps_around(length: int, room: int) -> None:
     """METHODS 3.2: 8 frames at stride 2 reach over 14; both starts are anywhere then, as in the release."""
     spec, us = ClipSpec(8, stride_frames=2), np.random.default_rng(0).random((2000, 3))
-    every = every_frame(steady(25, length / 25), spec, 0.0, ENDLESS)
-    pairs = [paired_clips(every, spec, Interval("decreasing"), u) for u in us]
+    every = list_candidate_frames(steady(25, length / 25), spec, 0.0, ENDLESS)
+    pairs = [sample_clip_pair(every, spec, IntervalDistribution("decreasing"), u) for u in us]
     starts = np.array([[clip[0] for clip in pair] for pair in pairs])
     if room:
         assert starts.max() == room - 1 and all((np.diff(clip) == 2).all() for pair in pairs for clip in pair)
@@ -244,7 +249,7 @@ def test_a_video_just_too_short_for_a_clip_wraps_around(length: int, room: int) 
 
 def test_a_video_that_is_too_short_is_held_from_its_first_frame() -> None:
     spec = ClipSpec(8, stride_frames=2, short="hold")
-    every = every_frame(steady(25, 5 / 25), spec, 0.0, ENDLESS)
+    every = list_candidate_frames(steady(25, 5 / 25), spec, 0.0, ENDLESS)
     for u in np.random.default_rng(0).random((20, 3)):
-        for clip in paired_clips(every, spec, Interval("uniform"), u):
+        for clip in sample_clip_pair(every, spec, IntervalDistribution("uniform"), u):
             assert clip.tolist() == [0, 2, 4, 4, 4, 4, 4, 4]

@@ -24,7 +24,7 @@ from unreel.errors import InputError, VideoError
 from unreel.models.encoder import load_encoder
 from unreel.video import dataset, file
 from unreel.video.manifest import Manifest, inspect
-from unreel.video.processes import Ended, Limits, each_done
+from unreel.video.processes import Limits, WorkerFailure, map_jobs
 
 BAD, GOOD = "3.mp4", ["0.mp4", "1.mp4", "2.mp4", "4.mp4", "5.mp4"]
 
@@ -138,7 +138,7 @@ def ending(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    real, main = file._index, os.getpid()
+    real, main = file.build_frame_index, os.getpid()
 
     def index(path: str, *rest: Any) -> Any:
         if Path(path).name == BAD:
@@ -147,7 +147,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
         return real(path, *rest)
 
     index.cache_clear = real.cache_clear  # type: ignore[attr-defined]
-    monkeypatch.setattr(file, "_index", index)
+    monkeypatch.setattr(file, "build_frame_index", index)
 
 
 LIMITS = ("--file-limit-s", "1", "--file-memory-mb", "200")
@@ -180,16 +180,16 @@ def test_pack_goes_on_where_a_video_passes_the_inspection_and_coding_it_ends_the
 ) -> None:
     from unreel.video import pack_jobs, packing
 
-    real = pack_jobs.make_piece
+    real = pack_jobs.encode_piece
 
     def make_piece(path: str, *rest: Any) -> Any:
         if Path(path).name == BAD:
             crash()
         return real(path, *rest)
 
-    monkeypatch.setattr(pack_jobs, "make_piece", make_piece)
+    monkeypatch.setattr(pack_jobs, "encode_piece", make_piece)
     done = packing.pack(six, tmp_path / "packed", workers=2)
-    assert done.pieces == 5 and not (tmp_path / "packed" / ".packing").exists()
+    assert done.num_pieces == 5 and not (tmp_path / "packed" / ".packing").exists()
     assert quarantined(tmp_path / "packed") == [[BAD, "damaged", ENDS["crash"][1]]]
 
 
@@ -199,7 +199,7 @@ def test_embedding_and_evaluation_go_on_without_the_file(
     act: str, workers: int, six: Path, small_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that pass the inspection: every loader of single videos is the same one."""
-    real, main, (ends, says) = dataset.read, os.getpid(), ENDS[act]
+    real, main, (ends, says) = dataset.read_frames, os.getpid(), ENDS[act]
 
     def read(path: str, *rest: Any) -> np.ndarray:
         if Path(path).name == BAD:
@@ -209,14 +209,14 @@ def test_embedding_and_evaluation_go_on_without_the_file(
 
     spec = load_encoder(small_run).spec
     instances = [unreel.types.Instance(str(six / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(6)]
-    found = dataset.InstanceClips(instances, spec.clip, (16, 24), num_clips=2)
-    whole = list(dataset.sequential_loader(found, 0))
-    monkeypatch.setattr(dataset, "read", read)
-    samples = list(dataset.sequential_loader(found, workers, Limits(1.0, 200)))
+    found = dataset.ClipDataset(instances, spec.clip, (16, 24), num_clips=2)
+    whole = list(dataset.build_sequential_loader(found, 0))
+    monkeypatch.setattr(dataset, "read_frames", read)
+    samples = list(dataset.build_sequential_loader(found, workers, Limits(1.0, 200)))
     assert [sample.index for sample in samples] == list(range(6))
     for sample, wanted in zip(samples, whole, strict=True):
         if sample.index == 3:
-            assert sample.frames is None and sample.failed == (str(six / BAD), f"damaged: {says}")
+            assert sample.frames is None and sample.failure == (str(six / BAD), f"damaged: {says}")
         else:
             np.testing.assert_array_equal(np.asarray(sample.frames), np.asarray(wanted.frames))
 
@@ -224,7 +224,7 @@ def test_embedding_and_evaluation_go_on_without_the_file(
 def test_embed_names_the_file_that_crashes_its_decoder(
     six: Path, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, main = dataset.read, os.getpid()
+    real, main = dataset.read_frames, os.getpid()
 
     def read(path: str, *rest: Any) -> np.ndarray:
         if Path(path).name == BAD:
@@ -232,7 +232,7 @@ def test_embed_names_the_file_that_crashes_its_decoder(
             crash()
         return real(path, *rest)
 
-    monkeypatch.setattr(dataset, "read", read)
+    monkeypatch.setattr(dataset, "read_frames", read)
     done = succeeds("embed", small_run, six, "--out", tmp_path / "v.parquet")
     assert f"left out {six / BAD}: damaged: reading it ended the process (SIGSEGV)" in done.err
     assert "5 rows, 1 files left out" in done.out
@@ -248,14 +248,16 @@ def squared(n: int, actions: dict[int, Callable[[], None]]) -> int:
 
 
 def answers(actions: dict[int, Callable[[], None]], workers: int, count: int = 12) -> list[tuple[int, Any]]:
-    return list(each_done(squared, range(count), (actions,), workers, lambda _: Limits(1.0, 200)))
+    return list(map_jobs(squared, range(count), (actions,), workers, lambda _: Limits(1.0, 200)))
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_answers_come_in_order_whatever_happens(workers: int) -> None:
     acts = list(ENDS.values())
     found = answers({2 * k: act for k, (act, _) in enumerate(acts)}, workers)
-    assert found == [(n, Ended(acts[n // 2][1]) if n % 2 == 0 and n // 2 < len(acts) else n * n) for n in range(12)]
+    assert found == [
+        (n, WorkerFailure(acts[n // 2][1]) if n % 2 == 0 and n // 2 < len(acts) else n * n) for n in range(12)
+    ]
 
 
 def test_a_process_that_is_killed_from_outside_is_tried_once_more(tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ def test_a_process_that_is_killed_from_outside_is_tried_once_more(tmp_path: Path
 
     assert answers({4: once}, 2) == [(n, n * n) for n in range(12)]
     always = answers({4: lambda: crash(signal.SIGKILL)}, 2)
-    assert always[4] == (4, Ended("reading it ended the process twice (SIGKILL; out of memory?)"))
+    assert always[4] == (4, WorkerFailure("reading it ended the process twice (SIGKILL; out of memory?)"))
     assert [answer for n, answer in always if n != 4] == [n * n for n in range(12) if n != 4]
 
 
@@ -280,7 +282,7 @@ def test_what_a_job_raises_is_raised_with_where_it_was(tmp_path: Path) -> None:
 
 
 def test_nothing_is_an_answer() -> None:
-    jobs = each_done(nothing, range(5), (), 2, lambda _: Limits())
+    jobs = map_jobs(nothing, range(5), (), 2, lambda _: Limits())
     assert list(jobs) == [(n, None) for n in range(5)]
 
 
@@ -290,7 +292,7 @@ def nothing(_: int) -> None:
 
 def test_no_process_is_left_over(tmp_path: Path) -> None:
     others = children()
-    jobs = each_done(squared, range(1000), ({},), 2, lambda _: Limits())
+    jobs = map_jobs(squared, range(1000), ({},), 2, lambda _: Limits())
     next(jobs)
     ours = children() - others
     jobs.close()  # type: ignore[attr-defined]
@@ -305,7 +307,7 @@ def children() -> set[int]:
 KILLED = """
 import signal, sys, time, os
 from pathlib import Path
-from unreel.video.processes import Limits, each_done
+from unreel.video.processes import Limits, map_jobs
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
 def work(n):
     Path(sys.argv[1], str(os.getpid())).touch()
@@ -338,7 +340,7 @@ def test_limits_that_can_not_be_are_refused(option: str, value: str, six: Path, 
 
 BESIDE_THREADS = """
 import torch
-from unreel.video.processes import alone
+from unreel.video.processes import run_isolated
 def work():
     return float((torch.ones(600, 600) @ torch.ones(600, 600)).sum())
 if __name__ == "__main__":

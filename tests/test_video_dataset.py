@@ -10,14 +10,14 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from unreel.errors import REASONS, VideoError
+from unreel.errors import VIDEO_ERROR_REASONS, VideoError
 from unreel.types import Clips, Instance
 from unreel.video import dataset, frame_cache
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips, Sample, sequential_loader, training_loader
-from unreel.video.file import index_frames, write
-from unreel.video.intervals import Interval, cdf, paired_starts
-from unreel.video.order import Batches, generator
+from unreel.video.dataset import ClipDataset, ClipSample, build_sequential_loader, build_training_loader
+from unreel.video.file import index_frames, write_video
+from unreel.video.intervals import IntervalDistribution, cdf, sample_start_pair
+from unreel.video.order import ResumableBatchSampler, make_generator
 
 FPS, SIZE = 25.0, (16, 24)
 LENGTHS = (40, 24, 30, 17, 8, 1, 50)
@@ -42,7 +42,7 @@ def said(frames: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("coded")
     for video, length in enumerate(LENGTHS):
-        write(out / f"{video}.mp4", (picture(video, k) for k in range(length)), FPS, crf=8)
+        write_video(out / f"{video}.mp4", (picture(video, k) for k in range(length)), FPS, crf=8)
     return out
 
 
@@ -63,32 +63,34 @@ def with_broken(request: pytest.FixtureRequest, whole: list[Instance], tmp_path:
     return [*whole[:2], Instance(str(bad), 2, 0.0, ENDLESS), *whole[3:]]
 
 
-def loaded(clips: InstanceClips, workers: int = 0, start: int = 0, stop: int = 4) -> list[Clips]:
-    return list(training_loader(clips, Batches(len(clips), 3, 5, start, stop), workers, pin_memory=False))
+def loaded(clips: ClipDataset, workers: int = 0, start: int = 0, stop: int = 4) -> list[Clips]:
+    return list(
+        build_training_loader(clips, ResumableBatchSampler(len(clips), 3, 5, start, stop), workers, pin_memory=False)
+    )
 
 
 def assert_same(one: Clips, other: Clips) -> None:
     for name in ("frames", "index_B", "video_B", "start_s_B"):
         a, b = getattr(one, name), getattr(other, name)
         assert a.dtype == b.dtype and torch.equal(a, b), name
-    assert (one.epoch, one.failed) == (other.epoch, other.failed)
+    assert (one.epoch, one.failures) == (other.epoch, other.failures)
 
 
 def test_one_pass_over_a_file_for_all_clips_of_an_instance(
     whole: list[Instance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[str, np.ndarray]] = []
-    real = dataset.read
+    real = dataset.read_frames
 
     def counted(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         calls.append((path, frames))
         return real(path, frames, size)
 
-    monkeypatch.setattr(dataset, "read", counted)
-    clips = InstanceClips(whole, ClipSpec(8), SIZE, num_clips=5, seed=0)
+    monkeypatch.setattr(dataset, "read_frames", counted)
+    clips = ClipDataset(whole, ClipSpec(8), SIZE, num_clips=5, seed=0)
     for index in range(len(whole)):
         sample = clips[(0, index)]
-        chosen = clips.choose(clips.shows(index, index_frames(whole[index].path).times_s), 0, index)
+        chosen = clips.sample_clips(clips.get_candidates(index, index_frames(whole[index].path).times_s), 0, index)
         assert len(calls) == index + 1 and calls[-1][0] == whole[index].path
         assert calls[-1][1].tolist() == sorted({int(f) for clip in chosen for f in clip})  # each frame decoded once
         assert sample.frames is not None and sample.frames.shape == (5, 8, *SIZE, 3)
@@ -102,25 +104,25 @@ def test_one_pass_over_a_file_for_all_clips_of_an_instance(
     "spec", [ClipSpec(8), ClipSpec(8, stride_frames=2, lead_in=1), ClipSpec(8, fps=12.5, stride_frames=0)]
 )
 def test_workers_change_nothing(spec: ClipSpec, whole: list[Instance]) -> None:
-    clips = InstanceClips(whole, spec, SIZE, 2, 7, Interval("decreasing"))
+    clips = ClipDataset(whole, spec, SIZE, 2, 7, IntervalDistribution("decreasing"))
     alone = loaded(clips)
     assert [len(batch.index_B) for batch in alone] == [3, 3, 3, 3]
     for workers in (1, 2):
-        cached = InstanceClips(whole, spec, SIZE, 2, 7, Interval("decreasing"), cache_mb=workers)
+        cached = ClipDataset(whole, spec, SIZE, 2, 7, IntervalDistribution("decreasing"), cache_mb=workers)
         for one, other in zip(alone, loaded(cached, workers), strict=True):
             assert_same(one, other)
 
 
 def test_going_on_gives_the_batches_of_the_whole(whole: list[Instance]) -> None:
-    clips = InstanceClips(whole, ClipSpec(8), SIZE, num_clips=1, seed=7)
+    clips = ClipDataset(whole, ClipSpec(8), SIZE, num_clips=1, seed=7)
     for one, other in zip(loaded(clips)[3:], loaded(clips, start=3), strict=True):
         assert_same(one, other)
 
 
 def test_a_batch_says_who_is_in_it(whole: list[Instance]) -> None:
     late = [Instance(i.path, 10 + i.video, 0.04 * i.video, ENDLESS) for i in whole]
-    clips = InstanceClips(late, ClipSpec(8), SIZE, num_clips=1, seed=7)
-    for batch, items in zip(loaded(clips), Batches(len(late), 3, 5, 0, 4), strict=True):
+    clips = ClipDataset(late, ClipSpec(8), SIZE, num_clips=1, seed=7)
+    for batch, items in zip(loaded(clips), ResumableBatchSampler(len(late), 3, 5, 0, 4), strict=True):
         assert [(batch.epoch, i) for i in batch.index_B.tolist()] == items
         assert batch.video_B.tolist() == [10 + i for _, i in items]
         assert batch.start_s_B.tolist() == [0.04 * i for _, i in items]
@@ -130,43 +132,41 @@ def test_a_batch_says_who_is_in_it(whole: list[Instance]) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_file_is_left_out_and_named(workers: int, whole: list[Instance], with_broken: list[Instance]) -> None:
-    sound = loaded(InstanceClips(whole, ClipSpec(8), SIZE, 1, seed=7))
+    sound = loaded(ClipDataset(whole, ClipSpec(8), SIZE, 1, seed=7))
     named = []
-    for batch, full in zip(
-        loaded(InstanceClips(with_broken, ClipSpec(8), SIZE, 1, seed=7), workers), sound, strict=True
-    ):
+    for batch, full in zip(loaded(ClipDataset(with_broken, ClipSpec(8), SIZE, 1, seed=7), workers), sound, strict=True):
         kept = full.index_B != 2
         assert batch.epoch == full.epoch
         assert torch.equal(batch.index_B, full.index_B[kept]) and torch.equal(batch.frames, full.frames[kept])
         assert torch.equal(batch.video_B, full.video_B[kept]) and torch.equal(batch.start_s_B, full.start_s_B[kept])
-        assert len(batch.failed) == int((~kept).sum())
-        named += batch.failed
+        assert len(batch.failures) == int((~kept).sum())
+        named += batch.failures
     assert named and {path for path, _ in named} == {with_broken[2].path}
-    assert all(why.split(":")[0] in REASONS and not why.endswith(":") for _, why in named)
+    assert all(why.split(":")[0] in VIDEO_ERROR_REASONS and not why.endswith(":") for _, why in named)
 
 
 def test_a_batch_of_broken_files_is_empty_and_names_them(tmp_path: Path) -> None:
     nothing = [Instance(str(tmp_path / f"{k}.mp4"), k, 0.0, ENDLESS) for k in range(3)]
-    (batch,) = loaded(InstanceClips(nothing, ClipSpec(8), SIZE, 2, seed=0), stop=1)
+    (batch,) = loaded(ClipDataset(nothing, ClipSpec(8), SIZE, 2, seed=0), stop=1)
     assert len(batch.frames) == len(batch.index_B) == len(batch.video_B) == len(batch.start_s_B) == 0
     assert batch.frames.ndim == 6 and batch.frames.dtype == torch.uint8 and batch.epoch == 0
-    assert sorted(batch.failed) == [(i.path, "missing") for i in nothing]
+    assert sorted(batch.failures) == [(i.path, "missing") for i in nothing]
 
 
 def test_broken_files_do_not_stop_a_walk_in_order(with_broken: list[Instance]) -> None:
-    clips = InstanceClips(with_broken, ClipSpec(8), SIZE, 3)
-    walks: list[list[Sample]] = [list(sequential_loader(clips, workers)) for workers in (0, 2)]
+    clips = ClipDataset(with_broken, ClipSpec(8), SIZE, 3)
+    walks: list[list[ClipSample]] = [list(build_sequential_loader(clips, workers)) for workers in (0, 2)]
     for walk in walks:
         assert [sample.index for sample in walk] == list(range(len(LENGTHS)))
-        assert [sample.failed is not None for sample in walk] == [k == 2 for k in range(len(LENGTHS))]
-        assert walk[2].frames is None and walk[2].failed is not None and walk[2].failed[0] == with_broken[2].path
+        assert [sample.failure is not None for sample in walk] == [k == 2 for k in range(len(LENGTHS))]
+        assert walk[2].frames is None and walk[2].failure is not None and walk[2].failure[0] == with_broken[2].path
     for one, other in zip(*walks, strict=True):
         np.testing.assert_array_equal(np.asarray(one.frames), np.asarray(other.frames))
         np.testing.assert_array_equal(np.asarray(one.spans_s), np.asarray(other.spans_s))
 
 
 def test_evaluation_clips_are_evenly_spread_from_the_first_frame_to_the_last(whole: list[Instance]) -> None:
-    clips = InstanceClips(whole, ClipSpec(8), SIZE, num_clips=4)
+    clips = ClipDataset(whole, ClipSpec(8), SIZE, num_clips=4)
     for index, length in enumerate(LENGTHS):
         numbers = said(np.asarray(clips[(0, index)].frames))[0]
         if length < 8:
@@ -193,7 +193,7 @@ def test_evaluation_clips_are_evenly_spread_from_the_first_frame_to_the_last(who
 def test_spans_say_what_the_clips_show(
     spec: ClipSpec, video: int, first: list[int], last: list[int], whole: list[Instance]
 ) -> None:
-    sample = InstanceClips(whole, spec, SIZE, num_clips=2)[(0, video)]
+    sample = ClipDataset(whole, spec, SIZE, num_clips=2)[(0, video)]
     assert sample.spans_s is not None and sample.spans_s.shape == (2, 2)
     np.testing.assert_allclose(sample.spans_s[:, 0], np.array(first) / FPS, atol=1e-6)
     if LENGTHS[video] > 1:
@@ -205,7 +205,7 @@ def test_spans_say_what_the_clips_show(
 @pytest.mark.parametrize("seed", [None, 3])
 def test_clips_of_a_segment_stay_inside(seed: int | None, whole: list[Instance]) -> None:
     parts = [Instance(whole[6].path, 6, start / FPS, (start + 20) / FPS) for start in (0, 20, 30)]
-    clips = InstanceClips(parts, ClipSpec(8), SIZE, num_clips=6, seed=seed)
+    clips = ClipDataset(parts, ClipSpec(8), SIZE, num_clips=6, seed=seed)
     for index, start in enumerate((0, 20, 30)):
         sample = clips[(0, index)]
         numbers = said(np.asarray(sample.frames))[0]
@@ -220,8 +220,8 @@ def test_draws_depend_on_seed_epoch_and_index_alone(whole: list[Instance]) -> No
 
     def starts(seed: int, epoch: int, index: int) -> list[int]:
         times_s = index_frames(same[0].path).times_s
-        clips = InstanceClips(same, ClipSpec(8), SIZE, num_clips=6, seed=seed)
-        return [int(clip[0]) for clip in clips.choose(clips.shows(index, times_s), epoch, index)]
+        clips = ClipDataset(same, ClipSpec(8), SIZE, num_clips=6, seed=seed)
+        return [int(clip[0]) for clip in clips.sample_clips(clips.get_candidates(index, times_s), epoch, index)]
 
     assert starts(0, 0, 0) == starts(0, 0, 0)
     assert len({tuple(starts(*which)) for which in np.ndindex(2, 3, 8)}) == 48
@@ -230,8 +230,8 @@ def test_draws_depend_on_seed_epoch_and_index_alone(whole: list[Instance]) -> No
 
 def drawn(length: int, spec: ClipSpec, count: int) -> np.ndarray:
     """Frame numbers of `count` clips drawn from a file of `length` frames, (count, span)."""
-    clips = InstanceClips([Instance("", 0, 0.0, ENDLESS)], spec, SIZE, num_clips=count, seed=1)
-    return np.stack(clips.choose(clips.shows(0, np.arange(length) / FPS), 0, 0))
+    clips = ClipDataset([Instance("", 0, 0.0, ENDLESS)], spec, SIZE, num_clips=count, seed=1)
+    return np.stack(clips.sample_clips(clips.get_candidates(0, np.arange(length) / FPS), 0, 0))
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
@@ -258,20 +258,22 @@ def test_short_videos_at_random_are_looped_or_held(make: Callable[[ClipSpec], Cl
 
 def test_independent_clips_are_drawn_as_ever(whole: list[Instance]) -> None:
     """Results already published hang on these draws: never change them."""
-    clips = InstanceClips(whole, ClipSpec(8), SIZE, num_clips=2, seed=7)
+    clips = ClipDataset(whole, ClipSpec(8), SIZE, num_clips=2, seed=7)
     for epoch, index in np.ndindex(3, 4):
-        chosen = clips.choose(clips.shows(index, index_frames(whole[index].path).times_s), epoch, index)
-        u = generator(7, epoch, index, "start").random(2)
+        chosen = clips.sample_clips(clips.get_candidates(index, index_frames(whole[index].path).times_s), epoch, index)
+        u = make_generator(7, epoch, index, "start").random(2)
         assert [int(c[0]) for c in chosen] == [int(x * (LENGTHS[index] - 7)) for x in u]
 
 
 def test_pairs_of_clips_are_drawn_at_a_distance() -> None:
-    clips = InstanceClips([Instance("", 0, 0.0, ENDLESS)], ClipSpec(8), SIZE, 2, 7, Interval("increasing", 3.0))
-    shown = clips.shows(0, np.arange(207) / FPS)
-    starts = np.array([[c[0] for c in clips.choose(shown, epoch, 0)] for epoch in range(2000)])
+    clips = ClipDataset(
+        [Instance("", 0, 0.0, ENDLESS)], ClipSpec(8), SIZE, 2, 7, IntervalDistribution("increasing", 3.0)
+    )
+    shown = clips.get_candidates(0, np.arange(207) / FPS)
+    starts = np.array([[c[0] for c in clips.sample_clips(shown, epoch, 0)] for epoch in range(2000)])
     for epoch in range(5):
-        u = generator(7, epoch, 0, "interval").random(3)
-        assert tuple(starts[epoch]) == paired_starts(200, "increasing", 3.0, u)
+        u = make_generator(7, epoch, 0, "interval").random(3)
+        assert tuple(starts[epoch]) == sample_start_pair(200, "increasing", 3.0, u)
     distance = np.abs(starts[:, 1] - starts[:, 0]) + np.random.default_rng(0).random(2000)
     assert kstest(distance / 200, lambda x: cdf("increasing", 3.0, x)).pvalue > 1e-3
 
@@ -280,10 +282,10 @@ def test_pairs_of_clips_are_drawn_at_a_distance() -> None:
 def test_only_two_random_clips_make_a_pair(num_clips: int, seed: int | None, whole: list[Instance]) -> None:
     times_s = index_frames(whole[0].path).times_s
     pairs, alone = (
-        (clips := InstanceClips(whole, ClipSpec(8), SIZE, num_clips, seed, interval)).choose(
-            clips.shows(0, times_s), 0, 0
+        (clips := ClipDataset(whole, ClipSpec(8), SIZE, num_clips, seed, interval)).sample_clips(
+            clips.get_candidates(0, times_s), 0, 0
         )
-        for interval in (Interval("decreasing"), Interval())
+        for interval in (IntervalDistribution("decreasing"), IntervalDistribution())
     )
     np.testing.assert_array_equal(pairs, alone)
 
@@ -292,24 +294,24 @@ def test_only_two_random_clips_make_a_pair(num_clips: int, seed: int | None, who
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """(number of the video, frames decoded) of each call of `read`, as they come."""
     calls: list[tuple[int, int]] = []
-    real = dataset.read
+    real = dataset.read_frames
 
     def counted(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         calls.append((int(Path(path).stem), len(frames)))
         return real(path, frames, size)
 
-    monkeypatch.setattr(dataset, "read", counted)
+    monkeypatch.setattr(dataset, "read_frames", counted)
     return calls
 
 
-def assert_cache_changes_nothing(instances: list[Instance], spec: ClipSpec, cached: InstanceClips) -> None:
+def assert_cache_changes_nothing(instances: list[Instance], spec: ClipSpec, cached: ClipDataset) -> None:
     """Three epochs of every instance are those of clips that are decoded every time, to the bit."""
-    plain = InstanceClips(instances, spec, SIZE, 2, 7)
+    plain = ClipDataset(instances, spec, SIZE, 2, 7)
     for epoch, index in np.ndindex(3, len(instances)):
         one, other = plain[(epoch, index)], cached[(epoch, index)]
         np.testing.assert_array_equal(np.asarray(one.frames), np.asarray(other.frames))
         np.testing.assert_array_equal(np.asarray(one.spans_s), np.asarray(other.spans_s))
-        assert one.failed == other.failed
+        assert one.failure == other.failure
 
 
 @pytest.mark.parametrize(
@@ -323,7 +325,7 @@ def assert_cache_changes_nothing(instances: list[Instance], spec: ClipSpec, cach
 def test_what_is_kept_is_decoded_once(
     spec: ClipSpec, frames: tuple[int, ...], whole: list[Instance], decoded: list[tuple[int, int]]
 ) -> None:
-    cached = InstanceClips(whole, spec, SIZE, 2, 7, cache_mb=1)
+    cached = ClipDataset(whole, spec, SIZE, 2, 7, cache_mb=1)
     for epoch, index in np.ndindex(3, len(whole)):
         cached[(epoch, index)]
     assert decoded == list(enumerate(frames))
@@ -332,7 +334,7 @@ def test_what_is_kept_is_decoded_once(
 
 def test_a_segment_keeps_its_own_frames(whole: list[Instance], decoded: list[tuple[int, int]]) -> None:
     parts = [Instance(whole[6].path, 6, start / FPS, (start + 20) / FPS) for start in (0, 20, 30)]
-    cached = InstanceClips(parts, ClipSpec(8), SIZE, 2, 7, cache_mb=1)
+    cached = ClipDataset(parts, ClipSpec(8), SIZE, 2, 7, cache_mb=1)
     for index in (0, 1, 2, 0, 1, 2):
         cached[(index, index)]
     assert decoded == [(6, 20)] * 3
@@ -346,22 +348,22 @@ def test_what_does_not_fit_is_decoded_alone(
     """Whole instances alone are kept; a process that was not forked has an equal share of the budget."""
     monkeypatch.setattr(frame_cache, "MB", (2 if alone else 1) * 75 * SIZE[0] * SIZE[1] * 3)
     monkeypatch.setattr(frame_cache, "get_worker_info", lambda: SimpleNamespace(num_workers=2))
-    cached = InstanceClips(whole, ClipSpec(8), SIZE, 1, 7, cache_mb=1)
+    cached = ClipDataset(whole, ClipSpec(8), SIZE, 1, 7, cache_mb=1)
     if alone:
         cached = pickle.loads(pickle.dumps(cached))
     for epoch, index in np.ndindex(2, len(whole)):
         cached[(epoch, index)]
     first = [(0, 40), (1, 24), (2, 8), (3, 8), (4, 8), (5, 1), (6, 8)]  # 75 frames: 40 + 24 + 8 + 1 are kept
     assert decoded == [*first, (2, 8), (3, 8), (6, 8)]
-    assert cached.cache.kept == {0, 1, 4, 5} and cached.cache.used_bytes == 73 * SIZE[0] * SIZE[1] * 3
-    assert_cache_changes_nothing(whole, ClipSpec(8), InstanceClips(whole, ClipSpec(8), SIZE, 2, 7, cache_mb=1))
+    assert cached.cache.cached_instances == {0, 1, 4, 5} and cached.cache.used_bytes == 73 * SIZE[0] * SIZE[1] * 3
+    assert_cache_changes_nothing(whole, ClipSpec(8), ClipDataset(whole, ClipSpec(8), SIZE, 2, 7, cache_mb=1))
 
 
 def test_long_instances_are_not_decoded_for_the_sake_of_one_clip(
     whole: list[Instance], decoded: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frame_cache, "MAX_FRAMES", 30)
-    cached = InstanceClips(whole, ClipSpec(8), SIZE, 1, 7, cache_mb=1)
+    cached = ClipDataset(whole, ClipSpec(8), SIZE, 1, 7, cache_mb=1)
     for epoch, index in np.ndindex(2, len(whole)):
         cached[(epoch, index)]
     again = [call for call in decoded[len(whole) :]]
@@ -372,7 +374,7 @@ def test_a_clip_before_the_damage_is_read_as_without_a_cache(
     whole: list[Instance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Video 0 is damaged from frame 30 on; trying to keep it is not repeated."""
-    real, whole_reads = dataset.read, []
+    real, whole_reads = dataset.read_frames, []
 
     def damaged(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         if path == whole[0].path and len(frames) > 16:
@@ -381,18 +383,18 @@ def test_a_clip_before_the_damage_is_read_as_without_a_cache(
             raise VideoError(path, "damaged", "from frame 30")
         return real(path, frames, size)
 
-    monkeypatch.setattr(dataset, "read", damaged)
-    cached = InstanceClips(whole[:2], ClipSpec(8), SIZE, 2, 7, cache_mb=1)
+    monkeypatch.setattr(dataset, "read_frames", damaged)
+    cached = ClipDataset(whole[:2], ClipSpec(8), SIZE, 2, 7, cache_mb=1)
     assert_cache_changes_nothing(whole[:2], ClipSpec(8), cached)
     assert whole_reads == [40]
-    outcomes = {cached[(epoch, 0)].failed for epoch in range(12)}
+    outcomes = {cached[(epoch, 0)].failure for epoch in range(12)}
     assert outcomes == {None, (whole[0].path, "damaged: from frame 30")}
 
 
 def test_a_file_that_goes_missing_is_named_though_it_is_kept(whole: list[Instance], tmp_path: Path) -> None:
     path = tmp_path / "0.mp4"
     path.write_bytes(Path(whole[0].path).read_bytes())
-    cached = InstanceClips([Instance(str(path), 0, 0.0, ENDLESS)], ClipSpec(8), SIZE, 1, 7, cache_mb=1)
-    assert cached[(0, 0)].failed is None and 0 in cached.cache.kept
+    cached = ClipDataset([Instance(str(path), 0, 0.0, ENDLESS)], ClipSpec(8), SIZE, 1, 7, cache_mb=1)
+    assert cached[(0, 0)].failure is None and 0 in cached.cache.cached_instances
     path.unlink()
-    assert cached[(1, 0)].failed == (str(path), "missing")
+    assert cached[(1, 0)].failure == (str(path), "missing")

@@ -5,17 +5,17 @@ import pytest
 from scipy.stats import chisquare, kstest
 
 from unreel.errors import InputError
-from unreel.video.intervals import LAWS, Interval, cdf, density, inverse_cdf, paired_starts
+from unreel.video.intervals import DISTRIBUTIONS, IntervalDistribution, cdf, inverse_cdf, pdf, sample_start_pair
 
 POWERS = (0.5, 1.0, 2.0, 3.5)
 MIDDLES = (np.arange(20_000) + 0.5) / 20_000
 
 
 @pytest.mark.parametrize("power", POWERS)
-@pytest.mark.parametrize("kind", LAWS)
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_the_inverse_of_the_integrated_density(kind: str, power: float) -> None:
     edges = np.linspace(0, 1, 20_001)
-    integral = np.concatenate([[0.0], np.cumsum(density(kind, power, MIDDLES)) / 20_000])
+    integral = np.concatenate([[0.0], np.cumsum(pdf(kind, power, MIDDLES)) / 20_000])
     assert integral[-1] == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(cdf(kind, power, edges), integral, atol=1e-5)
     u = np.random.default_rng(0).random(500)
@@ -26,26 +26,26 @@ def test_the_inverse_of_the_integrated_density(kind: str, power: float) -> None:
 
 def test_the_laws_of_the_paper_by_hand() -> None:
     x = np.linspace(0, 1, 11)
-    np.testing.assert_allclose(density("decreasing", 1, x), 2 * (1 - x))
-    np.testing.assert_allclose(density("decreasing", 0.5, x), 3 * (1 - np.sqrt(x)))
-    np.testing.assert_allclose(density("decreasing", 2, x), 1.5 * (1 - x**2))
-    np.testing.assert_allclose(density("increasing", 1, x), 2 * x)
-    np.testing.assert_allclose(density("increasing", 2, x), 3 * x**2)
-    np.testing.assert_allclose(density("mirror", 0.5, x), 3 * (1 - np.sqrt(1 - x)), atol=1e-12)
-    np.testing.assert_array_equal(density("uniform", 2, x), 1)
+    np.testing.assert_allclose(pdf("decreasing", 1, x), 2 * (1 - x))
+    np.testing.assert_allclose(pdf("decreasing", 0.5, x), 3 * (1 - np.sqrt(x)))
+    np.testing.assert_allclose(pdf("decreasing", 2, x), 1.5 * (1 - x**2))
+    np.testing.assert_allclose(pdf("increasing", 1, x), 2 * x)
+    np.testing.assert_allclose(pdf("increasing", 2, x), 3 * x**2)
+    np.testing.assert_allclose(pdf("mirror", 0.5, x), 3 * (1 - np.sqrt(1 - x)), atol=1e-12)
+    np.testing.assert_array_equal(pdf("uniform", 2, x), 1)
 
 
 def test_the_plotted_increasing_curve_is_the_mirror_image() -> None:
     """METHODS 3.2: the figure, over 0 .. 218, labels it t^2; 3 x^2 would give 0.0029 and 0.0116."""
     t, plotted = np.array([100, 200, 218]), np.array([0.0036, 0.0099, 0.0137])
-    np.testing.assert_allclose(density("mirror", 0.5, t / 218) / 218, plotted, atol=1.5e-4)
-    assert np.abs(density("increasing", 2, t / 218) / 218 - plotted)[1] > 1e-3
+    np.testing.assert_allclose(pdf("mirror", 0.5, t / 218) / 218, plotted, atol=1.5e-4)
+    assert np.abs(pdf("increasing", 2, t / 218) / 218 - plotted)[1] > 1e-3
 
 
 def drawn(num_starts: int, kind: str, power: float, count: int = 20_000) -> np.ndarray:
     """Pairs of starts, (count, 2)."""
     u = np.random.default_rng(num_starts).random((count, 3))
-    return np.array([paired_starts(num_starts, kind, power, row) for row in u])
+    return np.array([sample_start_pair(num_starts, kind, power, row) for row in u])
 
 
 def test_the_numbers_of_the_released_sampler() -> None:
@@ -62,11 +62,11 @@ def test_the_numbers_of_the_released_sampler() -> None:
     spread = (distance + np.random.default_rng(0).random(len(distance))) / 220
     assert kstest(spread, lambda x: 2 * x - x * x).pvalue > 1e-3
     assert kstest(spread, lambda x: x).pvalue < 1e-6
-    ends = [paired_starts(220, "decreasing", 1, np.array([u, 0.0, 0.0])) for u in (0.0, np.nextafter(1, 0))]
+    ends = [sample_start_pair(220, "decreasing", 1, np.array([u, 0.0, 0.0])) for u in (0.0, np.nextafter(1, 0))]
     assert ends == [(0, 0), (0, 219)]
 
 
-@pytest.mark.parametrize("kind", LAWS)
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_every_place_and_either_order_has_the_same_chance(kind: str) -> None:
     pairs = drawn(5, kind, 1.0, 4000)
     distance = np.abs(pairs[:, 1] - pairs[:, 0])
@@ -79,16 +79,16 @@ def test_every_place_and_either_order_has_the_same_chance(kind: str) -> None:
 
 
 def test_a_single_place_is_taken_twice() -> None:
-    for kind in LAWS:
-        assert paired_starts(1, kind, 2.0, np.array([0.99, 0.99, 0.99])) == (0, 0)
+    for kind in DISTRIBUTIONS:
+        assert sample_start_pair(1, kind, 2.0, np.array([0.99, 0.99, 0.99])) == (0, 0)
 
 
 def test_what_is_no_law_is_refused() -> None:
-    for function in (density, cdf, inverse_cdf):
+    for function in (pdf, cdf, inverse_cdf):
         with pytest.raises(InputError, match="unknown law of intervals 'uniforn'. Did you mean 'uniform'"):
             function("uniforn", 1.0, np.zeros(1))
     with pytest.raises(InputError, match="unknown interval 'sooner'"):
-        Interval("sooner")  # type: ignore[arg-type]
+        IntervalDistribution("sooner")  # type: ignore[arg-type]
     for power in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(InputError, match="power of an interval must be above 0"):
-            Interval("decreasing", power)
+            IntervalDistribution("decreasing", power)

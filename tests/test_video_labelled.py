@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from unreel.errors import InputError
-from unreel.video.held_out import hold_out
-from unreel.video.labelled import LAYOUTS, LabelledSet, check_set, load_set
-from unreel.video.lists import Listed
+from unreel.video.held_out import draw_test_split
+from unreel.video.labelled import LAYOUTS, LabelledSet, load_labelled_set, validate_labelled_set
+from unreel.video.lists import VideoEntry
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -29,7 +29,7 @@ def write(path: Path, content: object) -> Path:
     return path
 
 
-def rows(listed: list[Listed], root: Path) -> list[tuple[str, str, str]]:
+def rows(listed: list[VideoEntry], root: Path) -> list[tuple[str, str, str]]:
     return [(item.path.relative_to(root).as_posix(), item.label, item.group) for item in listed]
 
 
@@ -120,12 +120,14 @@ def test_every_layout_is_tried_here() -> None:
 @pytest.mark.parametrize("layout", MAKERS)
 def test_a_layout_is_found_by_itself_and_by_name(tmp_path: Path, layout: str) -> None:
     make, name = MAKERS[layout]
-    found = load_set(make(tmp_path))
+    found = load_labelled_set(make(tmp_path))
     assert isinstance(found, LabelledSet) and found.name == name and found.root == tmp_path
-    assert found == load_set(tmp_path, layout) and found.train and found.test and not found.validation
+    assert found == load_labelled_set(tmp_path, layout) and found.train and found.test and not found.validation
     assert all(item.label and item.path.is_file() for item in found.train + found.test)
-    check = check_set(tmp_path)
-    assert check.ok and check.name == name and check.lines()[-1].startswith("complete"), check.lines()
+    check = validate_labelled_set(tmp_path)
+    assert check.is_valid and check.name == name and check.format_lines()[-1].startswith("complete"), (
+        check.format_lines()
+    )
     assert check.counts["train"][0] == len(found.train) and check.counts["test"][0] == len(found.test)
     assert set(found.notes) <= set(check.remarks)
 
@@ -134,28 +136,31 @@ def test_a_layout_is_found_by_itself_and_by_name(tmp_path: Path, layout: str) ->
 def test_a_layout_is_not_taken_for_another(tmp_path: Path, layout: str) -> None:
     MAKERS[layout][0](tmp_path)
     for other in set(MAKERS) - {layout, "folders"}:
-        assert not check_set(tmp_path, other).ok
+        assert not validate_labelled_set(tmp_path, other).is_valid
         with pytest.raises(InputError, match=r"no (such|training|test|official)"):
-            load_set(tmp_path, other)
+            load_labelled_set(tmp_path, other)
 
 
 @pytest.mark.parametrize("layout", [name for name in MAKERS if name != "folders"])
 def test_lists_may_lie_in_a_folder_of_their_own(tmp_path: Path, layout: str) -> None:
     data = MAKERS[layout][0](tmp_path / "data")
-    before = load_set(data)
+    before = load_labelled_set(data)
     for path in [*data.glob("*.*"), data / "ucfTrainTestlist", data / "testTrainMulti_7030_splits"]:
         if path.exists():
             (tmp_path / "elsewhere").mkdir(exist_ok=True)
             path.rename(tmp_path / "elsewhere" / path.name)
-    after = load_set(data, splits=tmp_path / "elsewhere")
+    after = load_labelled_set(data, splits=tmp_path / "elsewhere")
     assert (after.name, after.train, after.test) == (before.name, before.train, before.test)
 
 
 def test_two_layouts_at_once_are_not_guessed_between(tmp_path: Path) -> None:
     own_lists(ucf101(tmp_path))
     with pytest.raises(InputError, match="lists of 2 layouts; choose with --layout lists or ucf101"):
-        load_set(tmp_path)
-    assert load_set(tmp_path, "ucf101").name == "UCF101 split 1" and load_set(tmp_path, "lists").name == "lists"
+        load_labelled_set(tmp_path)
+    assert (
+        load_labelled_set(tmp_path, "ucf101").name == "UCF101 split 1"
+        and load_labelled_set(tmp_path, "lists").name == "lists"
+    )
 
 
 def test_csv_lists_with_a_validation_part(tmp_path: Path) -> None:
@@ -163,63 +168,66 @@ def test_csv_lists_with_a_validation_part(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", 'path,label,group\n"a, b.mp4","run, fast",anna\n#c.mp4,walk,bert\n')
     write(tmp_path / "val.csv", "path,label\nd.mp4,walk\n")
     write(tmp_path / "test.csv", "path,label\ne.mp4,walk\n")
-    found = load_set(tmp_path)
+    found = load_labelled_set(tmp_path)
     assert rows(found.train, tmp_path) == [("a, b.mp4", "run, fast", "anna"), ("#c.mp4", "walk", "bert")]
     assert rows(found.validation, tmp_path) == [("d.mp4", "walk", "")]
     assert found.notes == ["1 class only in the training list: run, fast"]
     (tmp_path / "val.csv").rename(tmp_path / "validation.csv")
-    assert load_set(tmp_path) == found
+    assert load_labelled_set(tmp_path) == found
 
 
 def test_lists_given_by_name(tmp_path: Path) -> None:
     own_lists(tmp_path / "data")
     write(tmp_path / "data/val.txt", "run/run3.mp4\n")
     mine = write(tmp_path / "mine.txt", "walk/walk3.mp4\nrun/run3.mp4\n")
-    found = load_set(tmp_path / "data", test=mine)
+    found = load_labelled_set(tmp_path / "data", test=mine)
     assert [row[0] for row in rows(found.test, tmp_path / "data")] == ["walk/walk3.mp4", "run/run3.mp4"]
     assert len(found.train) == 3 and found.validation == []
     with pytest.raises(InputError, match="gone.txt: no such test list"):
-        load_set(tmp_path / "data", test=tmp_path / "gone.txt")
+        load_labelled_set(tmp_path / "data", test=tmp_path / "gone.txt")
     with pytest.raises(InputError, match="the layout folders brings its own"):
-        load_set(tmp_path / "data", "folders", test=mine)
+        load_labelled_set(tmp_path / "data", "folders", test=mine)
 
 
 def test_a_training_list_without_a_test_list_is_not_made_up_for(tmp_path: Path) -> None:
     own_lists(tmp_path)
     (tmp_path / "test.txt").unlink()
     with pytest.raises(InputError, match="test.txt: no such test list; name one with --test"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
 
 
 @pytest.mark.parametrize("videos", ["", "UCF-101"])
 def test_ucf101(tmp_path: Path, videos: str) -> None:
     base = ucf101(tmp_path, videos) / videos
-    found = load_set(tmp_path)
+    found = load_labelled_set(tmp_path)
     upper = "HandStandPushups"
     expected = [(f"{upper}/v_{upper}_g08_c01.avi", upper, f"{upper}_g08"), ("Bow/v_Bow_g08_c01.avi", "Bow", "Bow_g08")]
     assert rows(found.train, base) == expected
     assert rows(found.test, base) == [("Bow/v_Bow_g01_c01.avi", "Bow", "Bow_g01")]
-    assert rows(load_set(tmp_path, split=2).test, base) == [("Bow/v_Bow_g08_c01.avi", "Bow", "Bow_g08")]
+    assert rows(load_labelled_set(tmp_path, split=2).test, base) == [("Bow/v_Bow_g08_c01.avi", "Bow", "Bow_g08")]
     with pytest.raises(InputError, match="no official split 3"):
-        load_set(tmp_path, split=3)
+        load_labelled_set(tmp_path, split=3)
     write(tmp_path / "ucfTrainTestlist/classInd.txt", "1 Bow\n2 HandstandPushups\n3 Yo Yo\n")
     with pytest.raises(InputError, match="classInd.txt: 1 class without a video: Yo Yo"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
 
 
 @pytest.mark.parametrize("videos", ["", "hmdb51_org"])
 def test_hmdb51(tmp_path: Path, videos: str) -> None:
     base = hmdb51(tmp_path, videos) / videos
-    found = load_set(tmp_path)
+    found = load_labelled_set(tmp_path)
     clap, sit = "clap/#20_Rhythm_clap_u_nm_np1_le_goo_", "sit/Film_sit_f_cm_np1_fr_med_"
     assert rows(found.train, base) == [(f"{clap}0.avi", "clap", "#20_Rhythm"), (f"{sit}0.avi", "sit", "Film")]
     assert rows(found.test, base) == [(f"{clap}1.avi", "clap", "#20_Rhythm"), (f"{sit}1.avi", "sit", "Film")]
     assert found.notes == ["1 video on neither side of this split, as its lists say"]
-    assert any("2 groups in both lists, training and test: #20_Rhythm, Film" in r for r in check_set(tmp_path).remarks)
+    assert any(
+        "2 groups in both lists, training and test: #20_Rhythm, Film" in r
+        for r in validate_labelled_set(tmp_path).remarks
+    )
 
 
 def test_kinetics_takes_what_could_be_downloaded(tmp_path: Path) -> None:
-    found = load_set(kinetics(tmp_path))
+    found = load_labelled_set(kinetics(tmp_path))
     assert rows(found.train, tmp_path) == [
         ("train/baking/-a_b_000005_000015.mkv", "baking, cookies", "-a_b"),
         ("train/plain.mp4", "bungee jumping", "plain"),
@@ -228,24 +236,28 @@ def test_kinetics_takes_what_could_be_downloaded(tmp_path: Path) -> None:
     assert any(f"{tmp_path / 'train.csv'}: 1 video listed but not found" in n and "2 of 3" in n for n in found.notes)
     assert any("tested on validate.csv" in note for note in found.notes)
     assert any("test.csv is left out" in note for note in found.notes)
-    assert check_set(tmp_path).lines()[-1] == "complete, but for 1 missing video left out"
+    assert validate_labelled_set(tmp_path).format_lines()[-1] == "complete, but for 1 missing video left out"
     (tmp_path / "val/val1_000100_000110.mp4").unlink()
-    assert rows(load_set(tmp_path).test, tmp_path) == [("old/val1_000100_000110.mp4", "bungee jumping", "val1")]
+    assert rows(load_labelled_set(tmp_path).test, tmp_path) == [
+        ("old/val1_000100_000110.mp4", "bungee jumping", "val1")
+    ]
     (tmp_path / "old/val1_000100_000110.mp4").unlink()
     with pytest.raises(InputError, match="validate.csv: 1 video listed but not found: .*val1_000100_000110.mp4"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
 
 
 def test_kinetics_without_validation_needs_labels_of_the_test_list(tmp_path: Path) -> None:
     kinetics(tmp_path)
     (tmp_path / "validate.csv").unlink()
     with pytest.raises(InputError, match="test.csv, line 1: no column label"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
     write(tmp_path / "test.csv", K_HEAD + "bungee jumping,secret,1,11,test\n")
-    assert rows(load_set(tmp_path).test, tmp_path) == [("test/secret_000001_000011.mp4", "bungee jumping", "secret")]
+    assert rows(load_labelled_set(tmp_path).test, tmp_path) == [
+        ("test/secret_000001_000011.mp4", "bungee jumping", "secret")
+    ]
     (tmp_path / "test.csv").unlink()
     with pytest.raises(InputError, match="no test list; Kinetics"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -260,13 +272,13 @@ def test_kinetics_without_validation_needs_labels_of_the_test_list(tmp_path: Pat
 def test_a_bad_row_of_kinetics_is_named(tmp_path: Path, row: str, message: str) -> None:
     write(kinetics(tmp_path) / "train.csv", K_HEAD + row)
     with pytest.raises(InputError, match=message):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
 
 
 @pytest.mark.parametrize("prefix", ["something-something-v2-", ""])
 @pytest.mark.parametrize("lists", ["", "labels"])
 def test_something_something(tmp_path: Path, prefix: str, lists: str) -> None:
-    found = load_set(something(tmp_path, prefix, lists))
+    found = load_labelled_set(something(tmp_path, prefix, lists))
     videos = "20bn-something-something-v2"
     assert found.name == "Something-Something V2"
     assert rows(found.train, tmp_path) == [
@@ -274,7 +286,7 @@ def test_something_something(tmp_path: Path, prefix: str, lists: str) -> None:
         (f"{videos}/12.webm", "Folding something", ""),
     ]
     assert rows(found.test, tmp_path) == [(f"{videos}/3.webm", "Folding something", "")]
-    assert any("4.webm" in remark and "1 video below" in remark for remark in check_set(tmp_path).remarks)
+    assert any("4.webm" in remark and "1 video below" in remark for remark in validate_labelled_set(tmp_path).remarks)
 
 
 def test_something_something_refuses_what_does_not_fit(tmp_path: Path) -> None:
@@ -283,44 +295,44 @@ def test_something_something_refuses_what_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match="1 template not among the classes of .*labels.json: Putting something on something #2"
     ):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
     write(labels, {"Putting something on something #2": "0", "Folding something": "1", "Holding something": "2"})
     with pytest.raises(InputError, match="labels.json: 1 class without a video: Holding something"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
     labels.unlink()
     (tmp_path / "20bn-something-something-v2/12.webm").rename(tmp_path / "12.mp4")
-    assert rows(load_set(tmp_path).train, tmp_path)[1][:2] == ("12.mp4", "Folding something")
+    assert rows(load_labelled_set(tmp_path).train, tmp_path)[1][:2] == ("12.mp4", "Folding something")
     (tmp_path / "12.mp4").unlink()
     with pytest.raises(InputError, match=r"train.json: 1 video listed but not found: .*12\.webm"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
 
 
 @pytest.mark.parametrize("version", ["_V2", ""])
 def test_diving48(tmp_path: Path, version: str) -> None:
-    found = load_set(diving48(tmp_path, version))
+    found = load_labelled_set(diving48(tmp_path, version))
     assert rows(found.train, tmp_path) == [
         ("rgb/-A_b_00000.mp4", "Back-15som-NoTwis-PIKE", "-A_b"),
         ("rgb/-A_b_00001.mp4", "Reverse-Dive-NoTwis-TUCK", "-A_b"),
     ]
     assert rows(found.test, tmp_path) == [("rgb/_C_00000.mp4", "Reverse-Dive-NoTwis-TUCK", "_C")]
     (tmp_path / "Diving48_vocab.json").unlink()
-    assert [item.label for item in load_set(tmp_path).train] == ["0", "1"]
+    assert [item.label for item in load_labelled_set(tmp_path).train] == ["0", "1"]
     write(tmp_path / "Diving48_vocab.json", [["A"], ["B"], ["C"]])
-    assert load_set(tmp_path).notes[0].endswith("vocab.json: 1 class without a video: C")
-    assert check_set(tmp_path).lines()[-1] == "complete"
+    assert load_labelled_set(tmp_path).notes[0].endswith("vocab.json: 1 class without a video: C")
+    assert validate_labelled_set(tmp_path).format_lines()[-1] == "complete"
     write(tmp_path / "Diving48_vocab.json", [["A"], ["A"]])
     with pytest.raises(InputError, match=r"vocab.json: 1 class named twice: A"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
     write(tmp_path / "Diving48_vocab.json", [["Back"]])
     with pytest.raises(InputError, match=f"Diving48{version}_train.json, entry 2: label 1, but the vocabulary has 1"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
 
 
 def test_the_corrected_labels_of_diving48_come_first(tmp_path: Path) -> None:
     diving48(tmp_path, "")
     write(tmp_path / "Diving48_train.json", [{"vid_name": "old", "label": 0}])
-    assert not check_set(tmp_path).ok
-    assert load_set(diving48(tmp_path)).train[0].group == "-A_b"
+    assert not validate_labelled_set(tmp_path).is_valid
+    assert load_labelled_set(diving48(tmp_path)).train[0].group == "-A_b"
 
 
 @pytest.mark.parametrize(
@@ -335,9 +347,13 @@ def test_the_corrected_labels_of_diving48_come_first(tmp_path: Path) -> None:
 def test_bad_json_is_named_with_its_place(tmp_path: Path, content: str, message: str) -> None:
     write(something(tmp_path) / "something-something-v2-train.json", content)
     with pytest.raises(InputError, match=message):
-        load_set(tmp_path)
-    check = check_set(tmp_path)
-    assert not check.ok and str(tmp_path) in check.lines()[1] and check.lines()[-1].startswith("to do: ")
+        load_labelled_set(tmp_path)
+    check = validate_labelled_set(tmp_path)
+    assert (
+        not check.is_valid
+        and str(tmp_path) in check.format_lines()[1]
+        and check.format_lines()[-1].startswith("to do: ")
+    )
 
 
 def test_problems_are_all_reported_and_the_first_is_raised(tmp_path: Path) -> None:
@@ -348,13 +364,15 @@ def test_problems_are_all_reported_and_the_first_is_raised(tmp_path: Path) -> No
         r"test.txt: 4 videos listed but not found: \S*gone0.mp4, \S*gone1.mp4, \S*gone2.mp4 \.\.\..*1 more problem"
     )
     with pytest.raises(InputError, match=message):
-        load_set(tmp_path)
-    check = check_set(tmp_path)
-    text = "\n".join(check.lines())
+        load_labelled_set(tmp_path)
+    check = validate_labelled_set(tmp_path)
+    text = "\n".join(check.format_lines())
     assert len(check.problems) == 2 and "1 video in both lists, training and test: " in text
     assert "test.txt: 1 repeated line; each file counts once" in text
     assert f"4 videos below {tmp_path} in no list" in text and check.counts["test"] == (2, 2)
-    assert check.lines()[-1].startswith("to do: put the missing videos in their place or take them out of the lists; ")
+    assert check.format_lines()[-1].startswith(
+        "to do: put the missing videos in their place or take them out of the lists; "
+    )
 
 
 def test_one_file_under_two_names_counts_as_one(tmp_path: Path) -> None:
@@ -362,18 +380,18 @@ def test_one_file_under_two_names_counts_as_one(tmp_path: Path) -> None:
     os.symlink(tmp_path / "run/run0.mp4", tmp_path / "run/again.mp4")
     write(tmp_path / "test.txt", "run/again.mp4\nwalk/walk1.mp4\n")
     with pytest.raises(InputError, match="1 video in both lists, training and test: .*again.mp4"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
     os.symlink(tmp_path / "run/run0.mp4", tmp_path / "walk/again.mp4")
     write(tmp_path / "train.txt", "run/run0.mp4\nwalk/again.mp4\n")
     with pytest.raises(InputError, match=r"1 video with two labels: .*again.mp4 \('run', 'walk'\)"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
 
 
 def test_a_class_that_only_the_test_list_has_is_said(tmp_path: Path) -> None:
     own_lists(tmp_path)
     write(tmp_path / "train.txt", "run/run0.mp4\n")
     note = "1 class only in the test list, so 1 test video can't be answered right: walk"
-    assert load_set(tmp_path).notes == [note] and note in check_set(tmp_path).remarks
+    assert load_labelled_set(tmp_path).notes == [note] and note in validate_labelled_set(tmp_path).remarks
 
 
 def test_videos_without_a_class_are_refused(tmp_path: Path) -> None:
@@ -381,25 +399,25 @@ def test_videos_without_a_class_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "train.txt", "a.mp4\n")
     write(tmp_path / "test.txt", "b.mp4\n")
     with pytest.raises(InputError, match="1 video of the training list without a class: .*a.mp4.*columns path,label"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
 
 
 def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
     touch(folders(tmp_path), "stray.mp4")
     with pytest.raises(InputError, match="no classes to tell by folder.*1 video elsewhere: .*stray.mp4"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
     touch(tmp_path / "one", "run/a.mp4", "run/b.mp4")
     with pytest.raises(InputError, match="there is one folder only"):
-        load_set(tmp_path / "one")
+        load_labelled_set(tmp_path / "one")
 
 
 def test_an_empty_class_folder_is_refused_unless_lists_say_what_counts(tmp_path: Path) -> None:
     write(folders(tmp_path) / "notes/read.txt", "no class")
     (tmp_path / "jump").mkdir()
     with pytest.raises(InputError, match=f"{tmp_path}: 1 class without a video: jump"):
-        load_set(tmp_path)
+        load_labelled_set(tmp_path)
     own_lists(tmp_path)
-    assert load_set(tmp_path).notes == [f"{tmp_path}: 1 class without a video: jump"]
+    assert load_labelled_set(tmp_path).notes == [f"{tmp_path}: 1 class without a video: jump"]
 
 
 @pytest.mark.parametrize(
@@ -417,12 +435,12 @@ def test_what_is_asked_wrong_is_refused_and_never_raised_by_the_check(
 ) -> None:
     folders(tmp_path)
     with pytest.raises(InputError, match=message):
-        load_set(tmp_path, **asked)
-    assert not check_set(tmp_path, **asked).ok
+        load_labelled_set(tmp_path, **asked)
+    assert not validate_labelled_set(tmp_path, **asked).is_valid
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: no lists of a known kind"):
-        load_set(tmp_path, splits=tmp_path / "empty")
-    assert "no such folder" in check_set(tmp_path / "gone").lines()[1]
+        load_labelled_set(tmp_path, splits=tmp_path / "empty")
+    assert "no such folder" in validate_labelled_set(tmp_path / "gone").format_lines()[1]
 
 
 def test_the_drawn_test_part_moves_with_the_seed_and_not_with_the_folder(tmp_path: Path) -> None:
@@ -436,9 +454,9 @@ def test_the_drawn_test_part_moves_with_the_seed_and_not_with_the_folder(tmp_pat
                 for c in range(3)
             ),
         )
-    drawn = {seed: load_set(tmp_path / "here", seed=seed) for seed in range(5)}
+    drawn = {seed: load_labelled_set(tmp_path / "here", seed=seed) for seed in range(5)}
     parts = {seed: rows(found.test, tmp_path / "here") for seed, found in drawn.items()}
-    assert rows(load_set(tmp_path / "there", seed=3).test, tmp_path / "there") == parts[3]
+    assert rows(load_labelled_set(tmp_path / "there", seed=3).test, tmp_path / "there") == parts[3]
     assert len({str(part) for part in parts.values()}) == 5
     for seed, found in drawn.items():
         assert len(found.test) == 18 and len(found.train) == 54
@@ -447,9 +465,9 @@ def test_the_drawn_test_part_moves_with_the_seed_and_not_with_the_folder(tmp_pat
         ]
 
 
-def sides(items: list[Listed], seed: int) -> tuple[dict[str, set[str]], dict[str, set[bool]], list[str]]:
+def sides(items: list[VideoEntry], seed: int) -> tuple[dict[str, set[str]], dict[str, set[bool]], list[str]]:
     """Groups of each class, sides of each class, and the classes that are told to be torn."""
-    train, test, torn = hold_out(items, Path("/d"), seed)
+    train, test, torn = draw_test_split(items, Path("/d"), seed)
     assert not {i.group for i in train} & {i.group for i in test} and sorted(train + test, key=items.index) == items
     groups, where = defaultdict(set), defaultdict(set)
     for side, part in ((False, train), (True, test)):
@@ -474,7 +492,7 @@ def test_groups_stay_whole_and_classes_are_on_both_sides_wherever_that_is_possib
     for seed in range(150):
         labels, groups_n = chance.randint(1, 6), chance.randint(2, 7)
         items = [
-            Listed(Path(f"/d/{i}.mp4"), f"c{chance.randrange(labels)}", f"g{chance.randrange(groups_n)}")
+            VideoEntry(Path(f"/d/{i}.mp4"), f"c{chance.randrange(labels)}", f"g{chance.randrange(groups_n)}")
             for i in range(chance.randint(4, 16))
         ]
         try:
@@ -491,7 +509,7 @@ def test_groups_stay_whole_and_classes_are_on_both_sides_wherever_that_is_possib
 
 def test_classes_tied_in_a_ring_can_not_all_be_on_both_sides() -> None:
     ring = [("c0", "a"), ("c0", "b"), ("c1", "b"), ("c1", "c"), ("c2", "c"), ("c2", "a")]
-    items = [Listed(Path(f"/d/{i}.mp4"), label, group) for i, (label, group) in enumerate(ring)]
+    items = [VideoEntry(Path(f"/d/{i}.mp4"), label, group) for i, (label, group) in enumerate(ring)]
     groups, _, torn = sides(items, 0)
     assert len(torn) == 1 and not possible(groups)
 
@@ -499,9 +517,9 @@ def test_classes_tied_in_a_ring_can_not_all_be_on_both_sides() -> None:
 def test_a_class_of_one_group_stays_in_training(tmp_path: Path) -> None:
     touch(tmp_path, "run/v_run_g01_c01.avi", "run/v_run_g01_c02.avi", *(f"sit/v_sit_g0{i}_c01.avi" for i in range(4)))
     for seed in range(6):
-        found = load_set(tmp_path, seed=seed)
+        found = load_labelled_set(tmp_path, seed=seed)
         assert {item.label for item in found.test} == {"sit"} and len(found.test) == 1
         assert "1 class only in the training list: run" in found.notes
     touch(tmp_path / "lone", "run/v_run_g01_c01.avi", "sit/v_sit_g01_c01.avi")
     with pytest.raises(InputError, match="no test part can be made, as every class has a single group"):
-        load_set(tmp_path / "lone")
+        load_labelled_set(tmp_path / "lone")

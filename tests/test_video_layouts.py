@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from unreel.errors import InputError
-from unreel.video.labelled import load_set
-from unreel.video.layouts import Listed, find_videos, official_lists
+from unreel.video.labelled import load_labelled_set
+from unreel.video.layouts import VideoEntry, find_videos, read_official_split
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -18,7 +18,7 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
-def names(listed: list[Listed], root: Path) -> list[str]:
+def names(listed: list[VideoEntry], root: Path) -> list[str]:
     return [item.path.relative_to(root).as_posix() for item in listed]
 
 
@@ -117,7 +117,7 @@ def test_a_csv_list(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_bytes(rows.encode())
     expected = [("a, b.mp4", "run", "anna"), ("c.mp4", "", ""), ("d.mp4", "", "")]
     assert find_videos(tmp_path / "list.csv") == [
-        Listed(tmp_path / path, label, group) for path, label, group in expected
+        VideoEntry(tmp_path / path, label, group) for path, label, group in expected
     ]
 
 
@@ -154,10 +154,10 @@ def test_a_split_has_labels_and_groups(tmp_path: Path) -> None:
     (data / "groups.tsv").write_text("run/a.mp4\tanna\nrun/b.mp4\tbert\nwalk/c.mp4\tanna\n")
     (tmp_path / "train.txt").write_text("run/a.mp4\nwalk/c.mp4\nwalk/c.mp4\n")
     (tmp_path / "test.csv").write_text("path,label\nrun/b.mp4,running\n")
-    found = load_set(data, train=tmp_path / "train.txt", test=tmp_path / "test.csv")
+    found = load_labelled_set(data, train=tmp_path / "train.txt", test=tmp_path / "test.csv")
     train, test = found.train, found.test
-    assert train == [Listed(data / "run/a.mp4", "run", "anna"), Listed(data / "walk/c.mp4", "walk", "anna")]
-    assert test == [Listed(data / "run/b.mp4", "running", "bert")]
+    assert train == [VideoEntry(data / "run/a.mp4", "run", "anna"), VideoEntry(data / "walk/c.mp4", "walk", "anna")]
+    assert test == [VideoEntry(data / "run/b.mp4", "running", "bert")]
 
 
 UPPER, LOWER = "HandStandPushups", "HandstandPushups"
@@ -176,14 +176,14 @@ def test_ucf101_splits_whichever_way_handstands_are_spelled(
     touch(lists, "classInd.txt")
     (lists / "trainlist02.txt").write_text(f"{listed}/v_{listed}_g08_c02.avi 37\r\nBow/v_Bow_g01_c01.avi 1\r\n")
     (lists / "testlist02.txt").write_text(f"{listed}/v_{listed}_g01_c01.avi\r\n")
-    found = load_set(data, splits=lists, split=2)
+    found = load_labelled_set(data, splits=lists, split=2)
     train, test = found.train, found.test
     assert train == [
-        Listed(data / f"{folder}/v_{file}_g08_c02{suffix}", folder, f"{file}_g08"),
-        Listed(data / f"Bow/v_Bow_g01_c01{suffix}", "Bow", "Bow_g01"),
+        VideoEntry(data / f"{folder}/v_{file}_g08_c02{suffix}", folder, f"{file}_g08"),
+        VideoEntry(data / f"Bow/v_Bow_g01_c01{suffix}", "Bow", "Bow_g01"),
     ]
-    assert test == [Listed(data / f"{folder}/v_{file}_g01_c01{suffix}", folder, f"{file}_g01")]
-    again = load_set(data, splits=tmp_path, split=2)
+    assert test == [VideoEntry(data / f"{folder}/v_{file}_g01_c01{suffix}", folder, f"{file}_g01")]
+    again = load_labelled_set(data, splits=tmp_path, split=2)
     assert (again.train, again.test) == (train, test)
 
 
@@ -208,18 +208,18 @@ def test_hmdb51_splits(tmp_path: Path) -> None:
         "".join(f"{name} {side} \n" for name, side in zip(clap, "120", strict=True))
     )
     (lists / "sit_test_split1.txt").write_text("Film_sit_f_cm_np1_fr_med_0.avi 2 \n")
-    found = load_set(data, splits=lists)
+    found = load_labelled_set(data, splits=lists)
     train, test = found.train, found.test
-    assert train == [Listed(data / "clap" / clap[0], "clap", "#20_Rhythm")]
+    assert train == [VideoEntry(data / "clap" / clap[0], "clap", "#20_Rhythm")]
     assert test == [
-        Listed(data / "clap" / clap[1], "clap", "#20_Rhythm"),
-        Listed(data / "sit/Film_sit_f_cm_np1_fr_med_0.avi", "sit", "Film"),
+        VideoEntry(data / "clap" / clap[1], "clap", "#20_Rhythm"),
+        VideoEntry(data / "sit/Film_sit_f_cm_np1_fr_med_0.avi", "sit", "Film"),
     ]
     (lists / "sit_test_split1.txt").write_text("Film_sit_f_cm_np1_fr_med_0.avi 3\n")
     with pytest.raises(InputError, match=r"sit_test_split1.txt, line 1: .* does not end with 0 \(unused\)"):
-        load_set(data, splits=lists)
+        load_labelled_set(data, splits=lists)
 
 
 def test_a_missing_official_split_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no official split 3\. Looked for trainlist03\.txt .*\*_test_split3\.txt"):
-        official_lists(tmp_path, 3, tmp_path)
+        read_official_split(tmp_path, 3, tmp_path)

@@ -14,21 +14,21 @@ import torch
 
 import unreel
 from unreel.api import training as api
-from unreel.bench.loop import decode
+from unreel.bench.loop import time_decoding
 from unreel.errors import InputError, VideoError
 from unreel.settings import Settings
 from unreel.training import loop
-from unreel.training.device import fill_in
+from unreel.training.device import resolve_auto
 from unreel.types import Instance
 from unreel.video import cache_plan, dataset, frame_cache
-from unreel.video.cache_plan import decoded_mb, free_mb, plan_cache
+from unreel.video.cache_plan import estimate_decoded_mb, plan_cache_budget, read_free_mb
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips, most_batches, training_loader
-from unreel.video.file import write
-from unreel.video.frame_cache import CLAIMED, FrameCache
+from unreel.video.dataset import ClipDataset, build_training_loader, count_batches_in_memory
+from unreel.video.file import write_video
+from unreel.video.frame_cache import PENDING, FrameCache
 from unreel.video.manifest import inspect
-from unreel.video.order import Batches
-from unreel.views.pair import PairOptions
+from unreel.video.order import ResumableBatchSampler
+from unreel.views.pair import TwoViewOptions
 
 SIZE, FRAMES = (16, 24), 20
 
@@ -38,7 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Instance]:
     """Eight videos of 20 frames, each of its own brightness."""
     out = tmp_path_factory.mktemp("plain")
     for video in range(8):
-        write(out / f"{video}.mp4", (np.full((32, 48, 3), 20 * video + k, np.uint8) for k in range(FRAMES)), 25.0)
+        write_video(out / f"{video}.mp4", (np.full((32, 48, 3), 20 * video + k, np.uint8) for k in range(FRAMES)), 25.0)
     return [Instance(str(out / f"{video}.mp4"), video, 0.0, float("inf")) for video in range(8)]
 
 
@@ -46,20 +46,20 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Instance]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """(video, frames) of each time a file is opened to be decoded."""
     calls: list[tuple[int, int]] = []
-    real = dataset.read
+    real = dataset.read_frames
 
     def counted(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         calls.append((int(Path(path).stem), len(frames)))
         return real(path, frames, size)
 
-    monkeypatch.setattr(dataset, "read", counted)
+    monkeypatch.setattr(dataset, "read_frames", counted)
     return calls
 
 
 # How far it runs ahead.
 
 
-class Counted(Batches):
+class Counted(ResumableBatchSampler):
     """Notes how many batches have been asked for."""
 
     asked = 0
@@ -73,12 +73,12 @@ class Counted(Batches):
 @pytest.mark.parametrize(("workers", "ahead"), [(0, 2), (1, 1), (2, 2), (2, 3)])
 def test_no_more_batches_are_under_way_than_was_said(workers: int, ahead: int, whole: list[Instance]) -> None:
     order = Counted(len(whole), 2, 0, 0, 14)
-    loader = training_loader(InstanceClips(whole, ClipSpec(4), SIZE, 1, 0), order, workers, False, ahead)
+    loader = build_training_loader(ClipDataset(whole, ClipSpec(4), SIZE, 1, 0), order, workers, False, ahead)
     most = 0
     for used, _ in enumerate(loader):
         time.sleep(0.01)  # a slow step: the loader gets as far ahead as it may
         most = max(most, order.asked - used)
-    assert most == most_batches(workers, ahead) and order.asked == 14
+    assert most == count_batches_in_memory(workers, ahead) and order.asked == 14
 
 
 def test_a_worker_says_nothing_about_a_broken_file(
@@ -87,8 +87,10 @@ def test_a_worker_says_nothing_about_a_broken_file(
     content = Path(whole[0].path).read_bytes()
     (tmp_path / "9.mp4").write_bytes(content[: len(content) * 2 // 3])
     broken = [Instance(str(tmp_path / "9.mp4"), 8, 0.0, float("inf")), *whole]
-    loader = training_loader(InstanceClips(broken, ClipSpec(16), SIZE, 1, 0), Batches(9, 9, 0, 0, 1), 1, False)
-    assert [len(batch.failed) for batch in loader] == [1]
+    loader = build_training_loader(
+        ClipDataset(broken, ClipSpec(16), SIZE, 1, 0), ResumableBatchSampler(9, 9, 0, 0, 1), 1, False
+    )
+    assert [len(batch.failures) for batch in loader] == [1]
     assert capfd.readouterr() == ("", "")
 
 
@@ -97,23 +99,23 @@ def test_a_worker_says_nothing_about_a_broken_file(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_several_draws_share_one_pass_over_the_file(workers: int, whole: list[Instance], read: Any) -> None:
-    clips = InstanceClips(whole, ClipSpec(4), SIZE, 2, 7, draws=3)
-    (batch,) = training_loader(clips, Batches(8, 2, 5, 0, 1), workers, False)
-    ((_, a), (_, b)) = next(iter(Batches(8, 2, 5, 0, 1)))
+    clips = ClipDataset(whole, ClipSpec(4), SIZE, 2, 7, num_draws=3)
+    (batch,) = build_training_loader(clips, ResumableBatchSampler(8, 2, 5, 0, 1), workers, False)
+    ((_, a), (_, b)) = next(iter(ResumableBatchSampler(8, 2, 5, 0, 1)))
     assert batch.frames.shape == (6, 2, 4, *SIZE, 3) and batch.draw_B is not None
     assert batch.index_B.tolist() == batch.video_B.tolist() == [a, a, a, b, b, b]
     assert batch.draw_B.tolist() == [a, a + 8, a + 16, b, b + 8, b + 16]
     if not workers:  # else the files are opened elsewhere
         assert [video for video, _ in read] == [a, b]
-    first = InstanceClips(whole, ClipSpec(4), SIZE, 2, 7)[(0, a)].frames
+    first = ClipDataset(whole, ClipSpec(4), SIZE, 2, 7)[(0, a)].frames
     assert first is not None and torch.equal(batch.frames[0], torch.from_numpy(first))  # as without further draws
     assert not torch.equal(batch.frames[1], batch.frames[0]) or not torch.equal(batch.frames[2], batch.frames[0])
 
 
 def test_each_draw_is_augmented_by_itself(whole: list[Instance]) -> None:
-    clips = InstanceClips(whole, ClipSpec(4), (37, 49), 1, 7, draws=2)
-    (batch,) = training_loader(clips, Batches(8, 4, 5, 0, 1), 0, False)
-    options = PairOptions(pairs="same-moment", augment="color")
+    clips = ClipDataset(whole, ClipSpec(4), (37, 49), 1, 7, num_draws=2)
+    (batch,) = build_training_loader(clips, ResumableBatchSampler(8, 4, 5, 0, 1), 0, False)
+    options = TwoViewOptions(pairs="same-moment", augment="color")
     batch.frames[1::2] = batch.frames[::2]  # so that chance alone tells them apart
     view = options.recipe(options.view_spec(32), 0)(batch).tensors["view1"]
     assert not any(torch.equal(view[k], view[k + 1]) for k in range(0, 8, 2))
@@ -126,14 +128,14 @@ def test_a_run_with_draws_takes_as_many_rows_and_more_steps_a_pass(
     motion_set: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, int]] = []
-    real = loop.one_step
+    real = loop.train_step
 
     def noted(job: Any, *args: Any) -> None:
         index_B = args[3].index_B.tolist()
         seen.append((len(index_B), len(set(index_B))))
         real(job, *args)
 
-    monkeypatch.setattr(loop, "one_step", noted)
+    monkeypatch.setattr(loop, "train_step", noted)
     options = small | {"batch_size": 4, "draws_per_video": 2, "epochs": 1, "steps": 0, "held_out": 0.0, "num_frames": 4}
     state = unreel.pretrain(motion_set / "train.txt", out=tmp_path / "run", quiet=True, method="iic", **options)
     assert state["step"] == 8 and seen == [(4, 2)] * 8  # 16 videos, two a step
@@ -151,13 +153,13 @@ def test_draws_that_do_not_fill_a_batch_are_refused(batch: int, draws: int) -> N
 def test_bytes_are_what_goes_to_the_device(
     motion_set: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, settings = api.with_options("iic", small)
+    config, settings = api.apply_options("iic", small)
     manifest = inspect(motion_set / "train.txt", check="fast", shots=False)
-    job = api.build_job(tmp_path, manifest, "iic", config, fill_in(settings))
-    clips, *_ = decode(job, rounds=1)
+    job = api.build_training_job(tmp_path, manifest, "iic", config, resolve_auto(settings))
+    clips, *_ = time_decoding(job, num_rounds=1)
     sent: list[torch.Tensor] = []
-    monkeypatch.setattr(loop, "to", lambda value, fabric: sent.append(value) or value)
-    loop.on_device(clips, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(loop, "move_tensor", lambda value, fabric: sent.append(value) or value)
+    loop.move_clips(clips, None)  # type: ignore[arg-type]
     tensors = [value for value in sent if isinstance(value, torch.Tensor)]
     height, width = job.encoder.spec.views.resize_hw
     frames = 4 * 2 * (8 + 1) * height * width * 3  # rows, clips, frames with the one before, bytes of a pixel
@@ -166,7 +168,7 @@ def test_bytes_are_what_goes_to_the_device(
 
 
 def test_no_frame_is_decoded_that_is_not_delivered(whole: list[Instance], read: list[tuple[int, int]]) -> None:
-    clips = InstanceClips(whole, ClipSpec(6), SIZE, 2, 7)
+    clips = ClipDataset(whole, ClipSpec(6), SIZE, 2, 7)
     delivered = 0
     for epoch, index in np.ndindex(3, 8):
         sample = clips[(epoch, index)]
@@ -180,46 +182,46 @@ def test_no_frame_is_decoded_that_is_not_delivered(whole: list[Instance], read: 
 
 
 def test_processes_fill_one_cache_and_it_outlives_them(whole: list[Instance], monkeypatch: pytest.MonkeyPatch) -> None:
-    clips = InstanceClips(whole, ClipSpec(4), SIZE, 1, 7, cache_mb=1)
-    plain = InstanceClips(whole, ClipSpec(4), SIZE, 1, 7)
-    first = list(training_loader(clips, Batches(8, 2, 5, 0, 4), 2, False))
-    assert clips.cache.kept == set(range(8))
+    clips = ClipDataset(whole, ClipSpec(4), SIZE, 1, 7, cache_mb=1)
+    plain = ClipDataset(whole, ClipSpec(4), SIZE, 1, 7)
+    first = list(build_training_loader(clips, ResumableBatchSampler(8, 2, 5, 0, 4), 2, False))
+    assert clips.cache.cached_instances == set(range(8))
     assert clips.cache.used_bytes == 8 * FRAMES * SIZE[0] * SIZE[1] * 3
 
     def never(path: str, *_: Any) -> np.ndarray:
         raise VideoError(path, "damaged", "decoded again")
 
-    wanted = list(training_loader(plain, Batches(8, 2, 5, 0, 8), 0, False))
-    monkeypatch.setattr(dataset, "read", never)
-    later = list(training_loader(clips, Batches(8, 2, 5, 4, 8), 2, False))
+    wanted = list(build_training_loader(plain, ResumableBatchSampler(8, 2, 5, 0, 8), 0, False))
+    monkeypatch.setattr(dataset, "read_frames", never)
+    later = list(build_training_loader(clips, ResumableBatchSampler(8, 2, 5, 4, 8), 2, False))
     for one, other in zip(wanted, first + later, strict=True):
-        assert torch.equal(one.frames, other.frames) and not other.failed
+        assert torch.equal(one.frames, other.frames) and not other.failures
 
 
 def test_a_process_that_dies_leaves_nothing_behind_and_harms_nobody(whole: list[Instance]) -> None:
     names = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
-    clips = InstanceClips(whole, ClipSpec(4), SIZE, 1, 7, cache_mb=1)
+    clips = ClipDataset(whole, ClipSpec(4), SIZE, 1, 7, cache_mb=1)
     child = os.fork()
     if not child:  # it has begun with video 3 when it is killed
-        clips.cache.place_N[3] = CLAIMED
+        clips.cache.offset_N[3] = PENDING
         os._exit(9)
     os.waitpid(child, 0)
-    plain = InstanceClips(whole, ClipSpec(4), SIZE, 1, 7)
+    plain = ClipDataset(whole, ClipSpec(4), SIZE, 1, 7)
     for epoch, index in np.ndindex(2, 8):
         one, other = clips[(epoch, index)].frames, plain[(epoch, index)].frames
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
-    assert clips.cache.kept == set(range(8)) - {3}
+    assert clips.cache.cached_instances == set(range(8)) - {3}
     if names:
         assert set(os.listdir("/dev/shm")) <= names
 
 
 def test_a_lock_that_is_never_given_back_is_given_up(whole: list[Instance], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frame_cache, "PATIENCE_S", 0.01)
-    clips = InstanceClips(whole, ClipSpec(4), SIZE, 1, 7, cache_mb=1)
+    monkeypatch.setattr(frame_cache, "LOCK_TIMEOUT_S", 0.01)
+    clips = ClipDataset(whole, ClipSpec(4), SIZE, 1, 7, cache_mb=1)
     clips.cache.lock.acquire()
     for index in range(8):
         assert clips[(0, index)].frames is not None
-    assert clips.cache.given_up and not clips.cache.kept
+    assert clips.cache.disabled and not clips.cache.cached_instances
 
 
 def test_a_file_that_changed_is_decoded(whole: list[Instance]) -> None:
@@ -228,9 +230,9 @@ def test_a_file_that_changed_is_decoded(whole: list[Instance]) -> None:
     def decode_from(value: int) -> Any:
         return lambda numbers: np.full((len(numbers), 2, 2, 3), value, np.uint8)
 
-    assert cache.frames(0, np.array([1, 2]), np.arange(4), decode_from(1)).max() == 1
-    assert cache.frames(0, np.array([1, 2]), np.arange(4), decode_from(2)).max() == 1
-    assert cache.frames(0, np.array([4]), np.arange(5), decode_from(3)).tolist() == [[[[3] * 3] * 2] * 2]
+    assert cache.get_frames(0, np.array([1, 2]), np.arange(4), decode_from(1)).max() == 1
+    assert cache.get_frames(0, np.array([1, 2]), np.arange(4), decode_from(2)).max() == 1
+    assert cache.get_frames(0, np.array([4]), np.arange(5), decode_from(3)).tolist() == [[[[3] * 3] * 2] * 2]
 
 
 def test_room_for_what_can_not_be_decoded_is_not_published() -> None:
@@ -242,18 +244,18 @@ def test_room_for_what_can_not_be_decoded_is_not_published() -> None:
         return np.zeros((1, 2, 2, 3), np.uint8)
 
     for _ in range(2):
-        assert len(cache.frames(0, np.array([1]), np.arange(4), broken)) == 1
-    assert not cache.kept
+        assert len(cache.get_frames(0, np.array([1]), np.arange(4), broken)) == 1
+    assert not cache.cached_instances
 
 
 def test_more_memory_than_there_is_keeps_nothing() -> None:
     cache = FrameCache(2**43, (2, 2), 1)
-    assert len(cache.frames(0, np.array([0]), np.arange(2), lambda n: np.zeros((len(n), 2, 2, 3), np.uint8))) == 1
-    assert not cache.kept
+    assert len(cache.get_frames(0, np.array([0]), np.arange(2), lambda n: np.zeros((len(n), 2, 2, 3), np.uint8))) == 1
+    assert not cache.cached_instances
 
 
 def test_a_cache_that_is_sent_to_another_process_begins_empty(whole: list[Instance]) -> None:
-    clips = InstanceClips(whole, ClipSpec(4), SIZE, 1, 7, cache_mb=1)
+    clips = ClipDataset(whole, ClipSpec(4), SIZE, 1, 7, cache_mb=1)
     clips[(0, 0)]
     copy = pickle.loads(pickle.dumps(clips))
     assert not copy.cache.kept and copy.cache.alone and not len(copy.cache.bytes)
@@ -280,27 +282,27 @@ MEGABYTE_A_VIDEO = (182, 96)  # 20 frames of it are 1.0 MB
 def test_the_cache_chooses_itself_by_the_sizes(
     asked: int, spare: float, budget: int, says: str, whole: list[Instance]
 ) -> None:
-    plan = plan_cache(asked, whole, ClipSpec(4), MEGABYTE_A_VIDEO, spare)
-    assert abs(plan.budget_mb - budget) <= 1 and says in plan.sentence
+    plan = plan_cache_budget(asked, whole, ClipSpec(4), MEGABYTE_A_VIDEO, spare)
+    assert abs(plan.budget_mb - budget) <= 1 and says in plan.explanation
 
 
 def test_only_a_few_files_are_looked_into(whole: list[Instance], monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
     real = cache_plan.index_frames
     monkeypatch.setattr(cache_plan, "index_frames", lambda path: looked.append(path) or real(path))
-    monkeypatch.setattr(cache_plan, "alone", lambda work, *arguments: work(*arguments))
+    monkeypatch.setattr(cache_plan, "run_isolated", lambda work, *arguments: work(*arguments))
     many = list(itertools.islice(itertools.cycle(whole), 1000))
-    megabytes, share = decoded_mb(many, ClipSpec(4), MEGABYTE_A_VIDEO)
-    assert megabytes == pytest.approx(1000, rel=0.01) and share == 1 and len(looked) == cache_plan.SAMPLE
-    halved = decoded_mb(many, ClipSpec(4, fps=12.5, stride_frames=0), MEGABYTE_A_VIDEO)[0]
+    megabytes, share = estimate_decoded_mb(many, ClipSpec(4), MEGABYTE_A_VIDEO)
+    assert megabytes == pytest.approx(1000, rel=0.01) and share == 1 and len(looked) == cache_plan.SAMPLE_SIZE
+    halved = estimate_decoded_mb(many, ClipSpec(4, fps=12.5, stride_frames=0), MEGABYTE_A_VIDEO)[0]
     assert halved == pytest.approx(500, rel=0.01)
 
 
 def test_long_videos_are_not_kept(whole: list[Instance], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cache_plan, "MAX_FRAMES", 19)
-    assert "longer than 19 frames" in plan_cache(-1, whole, ClipSpec(4), SIZE, 1e6).sentence
+    assert "longer than 19 frames" in plan_cache_budget(-1, whole, ClipSpec(4), SIZE, 1e6).explanation
     gone = [Instance(str(tmp_path / "gone.mp4"), 0, 0.0, 1.0)]
-    assert plan_cache(-1, gone, ClipSpec(4), SIZE, 1e6).budget_mb == 0
+    assert plan_cache_budget(-1, gone, ClipSpec(4), SIZE, 1e6).budget_mb == 0
 
 
 @pytest.mark.parametrize(
@@ -323,7 +325,7 @@ def test_free_memory_is_the_containers(files: dict[str, str], megabytes: float, 
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
-    assert free_mb(tmp_path) == megabytes
+    assert read_free_mb(tmp_path) == megabytes
 
 
 def test_a_run_says_what_its_loader_keeps(

@@ -14,7 +14,7 @@ import pytest
 from videos import UNEVEN, encode, encode_sound, encode_turned, picture
 
 from unreel.errors import DiskError, InputError
-from unreel.video.manifest import Manifest, Quarantined, Video, inspect, require_usable, summary
+from unreel.video.manifest import Manifest, QuarantineEntry, Video, inspect, require_usable, summarize_manifest
 
 ROW = Video("/v/a.mp4", "h264", 320, 240, 25.0, 250, 10.0, 90, True, 1000, "0f", "run", "anna", "/v/0.mp4", (1.5, 2.0))
 
@@ -86,8 +86,8 @@ def test_duplicated_content_is_named_and_used_once(tmp_path: Path) -> None:
     manifest = inspect(tmp_path)
     first = str(tmp_path / "a.mp4")
     assert [video.duplicate_of for video in manifest.videos] == ["", first, "", first]
-    assert [Path(video.path).name for video in manifest.unique()] == ["a.mp4", "c.mp4"]
-    assert "b.mp4 = a.mp4" in summary(manifest) and "d.mp4 = a.mp4" in summary(manifest)
+    assert [Path(video.path).name for video in manifest.drop_duplicates()] == ["a.mp4", "c.mp4"]
+    assert "b.mp4 = a.mp4" in summarize_manifest(manifest) and "d.mp4 = a.mp4" in summarize_manifest(manifest)
 
 
 @pytest.mark.parametrize("check, seconds, full", [("auto", 3, True), ("auto", 70, False), ("full", 70, True)])
@@ -101,7 +101,7 @@ def test_how_much_is_decoded(
         with told.open("a") as out:
             out.write(f"{what}\n")
 
-    monkeypatch.setattr("unreel.video.file.check", lambda path, full: tell(full))
+    monkeypatch.setattr("unreel.video.file.check_decodable", lambda path, full: tell(full))
     monkeypatch.setattr("unreel.video.manifest.shot_changes", lambda path: tell("shots") or [1.0])
     encode(tmp_path / "a.mp4", seconds, time_base=Fraction(1, 1))
     (video,) = inspect(tmp_path, check=check, shots=shots).videos  # type: ignore[arg-type]
@@ -155,7 +155,7 @@ def test_a_name_that_is_not_utf8_is_quarantined_and_can_be_saved(tmp_path: Path)
 
 def test_a_manifest_survives_saving(tmp_path: Path) -> None:
     odd = replace(ROW, path='/v/日本 "x", [y]\n.mp4', label="", group="", duplicate_of="", shot_changes_s=())
-    bad = Quarantined('/v/"b", c\n.mp4', "damaged", 'said "no",\nthen stopped')
+    bad = QuarantineEntry('/v/"b", c\n.mp4', "damaged", 'said "no",\nthen stopped')
     manifest = Manifest("/v", (ROW, odd), (bad,))
     manifest.save(tmp_path / "new/run")
     assert Manifest.load(tmp_path / "new/run") == manifest
@@ -165,7 +165,7 @@ def test_a_manifest_survives_saving(tmp_path: Path) -> None:
 
 
 def test_others_can_read_the_files(tmp_path: Path) -> None:
-    Manifest("/v", (ROW,), (Quarantined("/v/b.mp4", "truncated", "no moov box"),)).save(tmp_path)
+    Manifest("/v", (ROW,), (QuarantineEntry("/v/b.mp4", "truncated", "no moov box"),)).save(tmp_path)
     (row,) = pq.read_table(tmp_path / "manifest.parquet").to_pylist()
     assert row["path"] == "/v/a.mp4" and row["fps"] == 25.0 and row["shot_changes_s"] == [1.5, 2.0]
     with (tmp_path / "quarantine.csv").open(newline="") as lines:
@@ -200,7 +200,9 @@ def test_a_missing_or_damaged_manifest_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_run_refuses_to_start_with_none_or_too_many_bad() -> None:
-    bad = tuple(Quarantined(f"/v/{n}.mp4", reason) for n, reason in enumerate(["no frames", "truncated", "truncated"]))
+    bad = tuple(
+        QuarantineEntry(f"/v/{n}.mp4", reason) for n, reason in enumerate(["no frames", "truncated", "truncated"])
+    )
     mixed = Manifest("/v", (ROW,) * 7, bad)
     require_usable(mixed, 0.3)
     require_usable(Manifest("/v", (ROW,)), 0.0)
@@ -214,8 +216,8 @@ def test_a_run_refuses_to_start_with_none_or_too_many_bad() -> None:
 def test_the_summary_tells_what_is_there() -> None:
     rows = [replace(ROW, path=f"/v/{n}.mp4", duplicate_of="", label=f"c{n % 2}", group="") for n in range(15)]
     rows += [replace(rows[0], path="/v/short.mp4", num_frames=9, duration_s=0.5, rotation=0, variable_fps=False)]
-    bad = [Quarantined(f"/v/sub/{n}.mp4", "truncated", "no moov box") for n in range(12)]
-    text = summary(Manifest("/v", tuple(rows), (*bad, Quarantined("/else/[b].mp4", "not a video"))))
+    bad = [QuarantineEntry(f"/v/sub/{n}.mp4", "truncated", "no moov box") for n in range(12)]
+    text = summarize_manifest(Manifest("/v", tuple(rows), (*bad, QuarantineEntry("/else/[b].mp4", "not a video"))))
     for line in (
         "16 videos can be used, 13 files can't",
         "h264 (16)",
@@ -231,4 +233,4 @@ def test_the_summary_tells_what_is_there() -> None:
         "groups      none",
     ):
         assert line in text, f"{line!r} not in\n{text}"
-    assert "0 videos can be used, 0 files can't" in summary(Manifest("/v", ()))
+    assert "0 videos can be used, 0 files can't" in summarize_manifest(Manifest("/v", ()))

@@ -9,38 +9,38 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from unreel.video.order import Batches, epoch_order, generator, steps_per_epoch, uniforms
+from unreel.video.order import ResumableBatchSampler, draw_uniforms, make_generator, permute_epoch, steps_per_epoch
 
 
 def first_draws(**which: object) -> np.ndarray:
     """The first number of a row of generators that differ in one argument."""
     base: dict[str, object] = {"seed": 3, "epoch": 5, "index": 7, "stream": "start"}
     ((name, values),) = which.items()
-    return np.array([generator(**base | {name: v}).random() for v in values])  # type: ignore[arg-type, attr-defined]
+    return np.array([make_generator(**base | {name: v}).random() for v in values])  # type: ignore[arg-type, attr-defined]
 
 
 def test_same_arguments_same_numbers_whatever_happened_before() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
-    first = generator(1, 2, 3, "crop").random(5)
-    generator(1, 2, 4, "crop").random(100)
+    first = make_generator(1, 2, 3, "crop").random(5)
+    make_generator(1, 2, 4, "crop").random(100)
     torch.manual_seed(1)
     np.random.seed(1)
-    np.testing.assert_array_equal(generator(1, 2, 3, "crop").random(5), first)
+    np.testing.assert_array_equal(make_generator(1, 2, 3, "crop").random(5), first)
 
 
 def test_numbers_do_not_depend_on_the_process() -> None:
     """A stream's name must not go through `hash`, which every process salts."""
-    said = "from unreel.video.order import uniforms; print(uniforms(1, 2, [3, 4], 'crop', 3).tolist())"
+    said = "from unreel.video.order import draw_uniforms; print(uniforms(1, 2, [3, 4], 'crop', 3).tolist())"
     env = os.environ | {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"}
     out = subprocess.run([sys.executable, "-c", said], env=env, capture_output=True, text=True, check=True).stdout
-    assert out.strip() == str(uniforms(1, 2, [3, 4], "crop", 3).tolist())
+    assert out.strip() == str(draw_uniforms(1, 2, [3, 4], "crop", 3).tolist())
 
 
 def test_captured_numbers() -> None:
     """A change here changes every run that was ever recorded."""
-    assert generator(0, 0, 0, "start").random() == 0.05708688462070999
-    assert epoch_order(0, 1, 8).tolist() == [5, 0, 2, 7, 3, 6, 4, 1]
+    assert make_generator(0, 0, 0, "start").random() == 0.05708688462070999
+    assert permute_epoch(0, 1, 8).tolist() == [5, 0, 2, 7, 3, 6, 4, 1]
 
 
 @pytest.mark.parametrize("which", ["seed", "epoch", "index"])
@@ -51,34 +51,34 @@ def test_neighbouring_arguments_give_uniform_unrelated_numbers(which: str) -> No
 
 
 def test_arguments_do_not_stand_in_for_each_other() -> None:
-    numbers = {generator(*which, "start").random() for which in np.ndindex(6, 6, 6)}
+    numbers = {make_generator(*which, "start").random() for which in np.ndindex(6, 6, 6)}
     assert len(numbers) == 6**3
 
 
 def test_streams_differ_and_are_unrelated() -> None:
     names = ["start", "order", "negatives", "intra", "clip0/crop", "clip1/crop", "clip0/jitter", "hold-out"]
-    rows = np.stack([uniforms(0, 0, range(2000), name, 1)[:, 0].numpy() for name in names])
+    rows = np.stack([draw_uniforms(0, 0, range(2000), name, 1)[:, 0].numpy() for name in names])
     related = np.corrcoef(rows) - np.eye(len(names))
     assert np.abs(related).max() < 4 / np.sqrt(2000)
 
 
 def test_a_row_depends_on_its_own_index_alone() -> None:
-    alone = {i: uniforms(9, 4, [i], "crop", 6)[0] for i in (0, 3, 8, 50)}
+    alone = {i: draw_uniforms(9, 4, [i], "crop", 6)[0] for i in (0, 3, 8, 50)}
     for batch in ([0, 3, 8, 50], [50, 8], [3, 3, 0, 50, 8, 1, 2]):
-        rows = uniforms(9, 4, batch, "crop", 6)
+        rows = draw_uniforms(9, 4, batch, "crop", 6)
         assert rows.shape == (len(batch), 6) and rows.dtype == torch.float32
         for i, row in zip(batch, rows, strict=True):
             assert i not in alone or torch.equal(row, alone[i])
-        assert torch.equal(rows, uniforms(9, 4, torch.tensor(batch), "crop", 6))
+        assert torch.equal(rows, draw_uniforms(9, 4, torch.tensor(batch), "crop", 6))
 
 
 def test_no_rows_for_an_empty_batch() -> None:
-    assert uniforms(0, 0, [], "crop", 3).shape == (0, 3)
-    assert uniforms(0, 0, torch.zeros(0, dtype=torch.int64), "crop", 3).shape == (0, 3)
+    assert draw_uniforms(0, 0, [], "crop", 3).shape == (0, 3)
+    assert draw_uniforms(0, 0, torch.zeros(0, dtype=torch.int64), "crop", 3).shape == (0, 3)
 
 
 def test_uniforms_are_uniform_in_zero_to_one() -> None:
-    u = uniforms(0, 0, range(2000), "crop", 50).numpy()
+    u = draw_uniforms(0, 0, range(2000), "crop", 50).numpy()
     assert u.min() >= 0 and u.max() < 1
     assert chisquare(np.histogram(u, 100, (0, 1))[0]).pvalue > 0.001
     columns = np.corrcoef(u[:, :10].T) - np.eye(10)
@@ -87,17 +87,17 @@ def test_uniforms_are_uniform_in_zero_to_one() -> None:
 
 def test_an_order_holds_every_instance_once() -> None:
     for count in (1, 2, 17, 1000):
-        assert sorted(epoch_order(0, 3, count).tolist()) == list(range(count))
+        assert sorted(permute_epoch(0, 3, count).tolist()) == list(range(count))
 
 
 def test_orders_of_epochs_and_seeds_are_unrelated() -> None:
-    orders = [epoch_order(seed, epoch, 1000) for seed in (0, 1) for epoch in range(4)]
+    orders = [permute_epoch(seed, epoch, 1000) for seed in (0, 1) for epoch in range(4)]
     related = np.corrcoef(np.stack(orders)) - np.eye(len(orders))
     assert np.abs(related).max() < 4 / np.sqrt(1000)
 
 
 def test_every_instance_lands_on_every_place_equally_often() -> None:
-    orders = np.stack([epoch_order(0, epoch, 6) for epoch in range(3000)])
+    orders = np.stack([permute_epoch(0, epoch, 6) for epoch in range(3000)])
     counts = np.stack([np.bincount(orders[:, place], minlength=6) for place in range(6)])
     assert chisquare(counts, axis=1).pvalue.min() > 0.001
 
@@ -105,35 +105,38 @@ def test_every_instance_lands_on_every_place_equally_often() -> None:
 @pytest.mark.parametrize(("instances", "batch"), [(10, 3), (12, 4), (7, 7), (5, 8), (1, 4)])
 def test_batches_can_be_cut_at_any_step(instances: int, batch: int) -> None:
     stop = 3 * steps_per_epoch(instances, batch) + 1
-    whole = list(Batches(instances, batch, 2, 0, stop))
-    assert len(whole) == len(Batches(instances, batch, 2, 0, stop)) == stop
+    whole = list(ResumableBatchSampler(instances, batch, 2, 0, stop))
+    assert len(whole) == len(ResumableBatchSampler(instances, batch, 2, 0, stop)) == stop
     for cut in range(stop + 1):
-        parts = [Batches(instances, batch, 2, 0, cut), Batches(instances, batch, 2, cut, stop)]
+        parts = [
+            ResumableBatchSampler(instances, batch, 2, 0, cut),
+            ResumableBatchSampler(instances, batch, 2, cut, stop),
+        ]
         assert [len(part) for part in parts] == [cut, stop - cut]
         assert [items for part in parts for items in part] == whole
 
 
 def test_batches_can_be_walked_twice() -> None:
-    batches = Batches(10, 3, 2, 1, 8)
+    batches = ResumableBatchSampler(10, 3, 2, 1, 8)
     assert list(batches) == list(batches)
 
 
 @pytest.mark.parametrize(("instances", "batch", "steps"), [(10, 3, 3), (12, 4, 3), (7, 7, 1), (5, 8, 1), (1, 4, 1)])
 def test_an_epoch_is_its_order_in_full_batches(instances: int, batch: int, steps: int) -> None:
     assert steps_per_epoch(instances, batch) == steps
-    lists = list(Batches(instances, batch, 2, 0, 3 * steps))
+    lists = list(ResumableBatchSampler(instances, batch, 2, 0, 3 * steps))
     for epoch in range(3):
         of_epoch = lists[epoch * steps : (epoch + 1) * steps]
         assert {len(items) for items in of_epoch} == {min(batch, instances)}
         assert {e for items in of_epoch for e, _ in items} == {epoch}
         drawn = [i for items in of_epoch for _, i in items]
-        assert drawn == epoch_order(2, epoch, instances)[: len(drawn)].tolist()
+        assert drawn == permute_epoch(2, epoch, instances)[: len(drawn)].tolist()
         assert all(type(i) is int for i in drawn)
 
 
 def test_what_an_epoch_leaves_out_comes_in_others() -> None:
-    assert {i for items in Batches(10, 4, 0, 0, 20) for _, i in items} == set(range(10))
+    assert {i for items in ResumableBatchSampler(10, 4, 0, 0, 20) for _, i in items} == set(range(10))
 
 
 def test_another_seed_is_another_order() -> None:
-    assert list(Batches(50, 10, 0, 0, 5)) != list(Batches(50, 10, 1, 0, 5))
+    assert list(ResumableBatchSampler(50, 10, 0, 0, 5)) != list(ResumableBatchSampler(50, 10, 1, 0, 5))

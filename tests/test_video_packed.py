@@ -22,7 +22,7 @@ from videos import encode, numbers, picture
 
 from unreel.errors import InputError, VideoError
 from unreel.video import disk_cache, file, packed, remote
-from unreel.video.addresses import is_piece, is_remote, spelled
+from unreel.video.addresses import is_piece, is_remote, normalize_path
 from unreel.video.disk_cache import DiskCache
 from unreel.video.manifest import inspect
 from unreel.video.packing import PackSettings, pack
@@ -62,9 +62,9 @@ def afar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     fsspec.register_implementation("shaky", Shaky, clobber=True)
     Shaky.troubles, Shaky.calls, Shaky.release = [], [], threading.Event()
     monkeypatch.setenv("UNREEL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(remote, "PAUSES_S", (0.01, 0.02, 0.04))
-    packed._corpus.cache_clear()
-    file.forget()
+    monkeypatch.setattr(remote, "RETRY_DELAYS_S", (0.01, 0.02, 0.04))
+    packed._load_packed_corpus.cache_clear()
+    file.clear_caches()
     yield
     Shaky.release.set()
 
@@ -86,12 +86,12 @@ def corpus(made: Path, tmp_path: Path) -> Path:
 
 
 def address(corpus: Path | str, row: int) -> str:
-    index = packed.open_corpus(corpus)
-    return index.address(row)
+    index = packed.open_packed_corpus(corpus)
+    return index.piece_path(row)
 
 
 def said(corpus: Path | str, row: int) -> list[int]:
-    return numbers(file.read(address(corpus, row), np.arange(50)))
+    return numbers(file.read_frames(address(corpus, row), np.arange(50)))
 
 
 RIGHT = {
@@ -108,11 +108,11 @@ def test_a_corpus_may_be_moved(corpus: Path) -> None:
 
 def test_a_shard_that_is_cut_short(corpus: Path) -> None:
     shards = sorted(corpus.glob("*.tar"))
-    index = packed.open_corpus(corpus)
-    last = max(row for row in range(12) if index.value(row, "shard") == shards[0].name)
-    shards[0].write_bytes(shards[0].read_bytes()[: index.value(last, "offset") + 100])
+    index = packed.open_packed_corpus(corpus)
+    last = max(row for row in range(12) if index.get_value(row, "shard") == shards[0].name)
+    shards[0].write_bytes(shards[0].read_bytes()[: index.get_value(last, "offset") + 100])
     shards[1].unlink()
-    lost = {last} | {row for row in range(12) if index.value(row, "shard") == shards[1].name}
+    lost = {last} | {row for row in range(12) if index.get_value(row, "shard") == shards[1].name}
     for check in ("auto", "full"):
         manifest = inspect(corpus, check=check)
         assert {bad.path: bad.reason for bad in manifest.quarantine} == {
@@ -128,26 +128,26 @@ def test_a_shard_that_is_cut_short(corpus: Path) -> None:
 
 def test_an_index_that_does_not_fit_its_shard(corpus: Path) -> None:
     one, other = sorted(corpus.glob("*.tar"))[:2]
-    index = packed.open_corpus(corpus)
+    index = packed.open_packed_corpus(corpus)
     assert said(corpus, 0) == RIGHT[0]
     kept = one.read_bytes()
     other.replace(one)
-    file.forget()
-    spoiled = [row for row in range(12) if index.value(row, "shard") == one.name]
+    file.clear_caches()
+    spoiled = [row for row in range(12) if index.get_value(row, "shard") == one.name]
     for row in spoiled:
         with pytest.raises(VideoError, match=r"(damaged|truncated) \("):
             said(corpus, row)
     assert {bad.path for bad in inspect(corpus, check="full").quarantine} >= {address(corpus, row) for row in spoiled}
     one.write_bytes(kept)
-    file.forget()
+    file.clear_caches()
     assert all(said(corpus, row) == RIGHT[row] for row in spoiled)
 
 
 def test_one_wrong_bit_is_noticed(corpus: Path) -> None:
-    index = packed.open_corpus(corpus)
-    shard = corpus / index.value(4, "shard")
+    index = packed.open_packed_corpus(corpus)
+    shard = corpus / index.get_value(4, "shard")
     data = bytearray(shard.read_bytes())
-    data[index.value(4, "offset") + index.value(4, "size_bytes") // 2] ^= 16
+    data[index.get_value(4, "offset") + index.get_value(4, "size_bytes") // 2] ^= 16
     shard.write_bytes(data)
     with pytest.raises(VideoError, match=r"damaged \(\d+.tar does not hold what index.parquet says"):
         said(corpus, 4)
@@ -165,7 +165,7 @@ def test_an_index_that_can_not_be_used_is_refused(corpus: Path) -> None:
     ):
         kept = (corpus / name).read_bytes()
         (corpus / name).write_bytes(data)
-        packed._corpus.cache_clear()
+        packed._load_packed_corpus.cache_clear()
         with pytest.raises(InputError, match=says):
             inspect(corpus)
         (corpus / name).write_bytes(kept)
@@ -199,34 +199,34 @@ def test_addresses_of_nothing(corpus: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_a_path_means(path: str, text: str, far: bool) -> None:
-    assert spelled(Path(path)) == text and is_remote(path) == far
+    assert normalize_path(Path(path)) == text and is_remote(path) == far
     assert is_piece(path) == ("#" in path)
 
 
 def test_a_film_with_a_hash_in_its_name_is_a_file(tmp_path: Path) -> None:
     assert not is_piece("#20_Rhythm_clap_u_nm_np1_fr_goo_0.avi") and not is_piece("a.tar#b/c.mp4")
-    assert numbers(file.read(encode(tmp_path / "a#1.mp4", 5), [3])) == [3]
+    assert numbers(file.read_frames(encode(tmp_path / "a#1.mp4", 5), [3])) == [3]
 
 
 def test_one_range_is_asked_for_a_piece_and_then_the_cache(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
-    index = packed.open_corpus(there)
-    begin, size, shard = (index.value(5, name) for name in ("offset", "size_bytes", "shard"))
+    index = packed.open_packed_corpus(there)
+    begin, size, shard = (index.get_value(5, name) for name in ("offset", "size_bytes", "shard"))
     Shaky.calls.clear()
     assert said(there, 5) == RIGHT[5]
     assert Shaky.calls == [(shard, begin, begin + size)]
-    file.forget()
+    file.clear_caches()
     assert said(there, 5) == RIGHT[5] and len(Shaky.calls) == 1
 
 
 def test_a_remote_that_fails_twice_and_then_answers(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
     Shaky.troubles = ["down", "down"]
-    index = packed.open_corpus(there)
+    index = packed.open_packed_corpus(there)
     assert len(index) == 12 and [call[0] for call in Shaky.calls] == ["pack.json"] * 3 + ["index.parquet"]
     for troubles in (["down", "down"], ["short", "down", "short"], ["damaged"], ["damaged", "down"]):
-        shutil.rmtree(packed.piece_cache().folder, ignore_errors=True)
-        file.forget()
+        shutil.rmtree(packed.open_piece_cache().folder, ignore_errors=True)
+        file.clear_caches()
         Shaky.calls, Shaky.troubles = [], list(troubles)
         assert said(there, 3) == RIGHT[3] and not Shaky.troubles
         assert len(Shaky.calls) == len(troubles) + 1
@@ -234,13 +234,13 @@ def test_a_remote_that_fails_twice_and_then_answers(corpus: Path) -> None:
 
 def test_half_of_an_index_is_asked_for_again(corpus: Path) -> None:
     Shaky.troubles = ["short", "short"]
-    assert len(packed.open_corpus(f"shaky:/{corpus}")) == 12
+    assert len(packed.open_packed_corpus(f"shaky:/{corpus}")) == 12
     assert [call[0] for call in Shaky.calls] == ["pack.json"] * 3 + ["index.parquet"]
 
 
 def test_a_remote_that_stays_down_or_forbids_is_said(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
-    packed.open_corpus(there)
+    packed.open_packed_corpus(there)
     Shaky.calls, Shaky.troubles = [], ["down"] * 99
     with pytest.raises(VideoError, match="no good answer in 4 tries, the last: connection reset"):
         said(there, 1)
@@ -249,7 +249,7 @@ def test_a_remote_that_stays_down_or_forbids_is_said(corpus: Path) -> None:
     with pytest.raises(VideoError, match="no key for this bucket"):
         said(there, 1)
     assert len(Shaky.calls) == 1
-    packed._corpus.cache_clear()
+    packed._load_packed_corpus.cache_clear()
     Shaky.troubles = ["down"] * 99
     with pytest.raises(InputError, match="no good answer in 4 tries"):
         inspect(there)
@@ -257,8 +257,8 @@ def test_a_remote_that_stays_down_or_forbids_is_said(corpus: Path) -> None:
 
 def test_a_remote_that_never_answers_is_not_waited_for(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = f"shaky:/{corpus}"
-    packed.open_corpus(there)
-    monkeypatch.setattr(remote, "TIMEOUT_S", 0.05)
+    packed.open_packed_corpus(there)
+    monkeypatch.setattr(remote, "RANGE_TIMEOUT_S", 0.05)
     Shaky.troubles = ["silent"] * 99
     began_s = time.monotonic()
     with pytest.raises(VideoError, match=r"no good answer in 4 tries, the last: no answer within 0.05 s"):
@@ -270,16 +270,16 @@ def test_a_remote_that_never_answers_is_not_waited_for(corpus: Path, monkeypatch
 
 def test_wrong_bytes_are_never_taken_nor_kept(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
-    packed.open_corpus(there)
+    packed.open_packed_corpus(there)
     Shaky.troubles = ["damaged"] * 99
     with pytest.raises(VideoError, match="damaged"):
         said(there, 2)
-    assert not packed.piece_cache()._files()
+    assert not packed.open_piece_cache()._list_files()
     Shaky.troubles = []
     assert said(there, 2) == RIGHT[2]
-    ((_, _, kept),) = packed.piece_cache()._files()
+    ((_, _, kept),) = packed.open_piece_cache()._list_files()
     Path(kept).write_bytes(Path(kept).read_bytes()[:-1] + b"x")
-    file.forget()
+    file.clear_caches()
     Shaky.calls = []
     assert said(there, 2) == RIGHT[2] and len(Shaky.calls) == 1, "a spoiled file of the cache is fetched again"
 
@@ -288,17 +288,17 @@ def test_a_remote_shard_that_is_cut_or_gone(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
     first, second = sorted(corpus.glob("*.tar"))[:2]
     first.write_bytes(first.read_bytes()[:600])
-    index = packed.open_corpus(there)
+    index = packed.open_packed_corpus(there)
     with pytest.raises(VideoError, match="truncated"):
         said(there, 0)
     second.unlink()
     with pytest.raises(VideoError, match="missing"):
-        said(there, next(row for row in range(12) if index.value(row, "shard") == second.name))
+        said(there, next(row for row in range(12) if index.get_value(row, "shard") == second.name))
 
 
 def test_a_cache_without_space(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there, old = f"shaky:/{corpus}", packed.piece_cache()
-    packed.open_corpus(there)
+    there, old = f"shaky:/{corpus}", packed.open_piece_cache()
+    packed.open_packed_corpus(there)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -307,7 +307,7 @@ def test_a_cache_without_space(corpus: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(DiskCache, "_write", full)
     with pytest.warns(RuntimeWarning, match="No space left on device.*UNREEL_CACHE") as warned:
         assert all(said(there, row) == RIGHT[row] for row in (0, 4, 8))
-    assert len(warned) == 1 and not old._files(), "what it held made room first"
+    assert len(warned) == 1 and not old._list_files(), "what it held made room first"
 
 
 def test_a_cache_that_can_not_be_made(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,10 +319,10 @@ def test_a_cache_that_can_not_be_made(corpus: Path, tmp_path: Path, monkeypatch:
 
 def test_settings_of_the_cache(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNREEL_CACHE_GB", "0.001")
-    assert packed.piece_cache().limit_bytes == 1_000_000 and packed.piece_cache().folder == tmp_path / "cache"
+    assert packed.open_piece_cache().limit_bytes == 1_000_000 and packed.open_piece_cache().folder == tmp_path / "cache"
     monkeypatch.setenv("UNREEL_CACHE_GB", "much")
     with pytest.raises(InputError, match="UNREEL_CACHE_GB is a number"):
-        packed.open_corpus(f"shaky:/{corpus}")
+        packed.open_packed_corpus(f"shaky:/{corpus}")
 
 
 def test_the_longest_unused_leaves_the_cache(tmp_path: Path) -> None:
@@ -335,8 +335,8 @@ def test_the_longest_unused_leaves_the_cache(tmp_path: Path) -> None:
         time.sleep(0.002)
         cache.put(f"{n:032x}", bytes([n]) * 1000)
         cache.get(f"{0:032x}")
-        assert sum(size for _, size, _ in cache._files()) <= 10_000
-    kept = {int(Path(path).name, 16) for _, _, path in cache._files()}
+        assert sum(size for _, size, _ in cache._list_files()) <= 10_000
+    kept = {int(Path(path).name, 16) for _, _, path in cache._list_files()}
     assert 0 in kept and kept - {0} == set(range(40 - len(kept) + 1, 40)) and len(kept) >= 8
     cache.put("big", bytes(20_000))
     assert cache.get("big") is None
@@ -362,7 +362,8 @@ def test_several_processes_share_a_cache(tmp_path: Path) -> None:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert (
-        sum(size for _, size, _ in DiskCache(tmp_path / "c", 0)._files()) <= 20_000 * (1 + 3 * disk_cache.LOOK) + 3000
+        sum(size for _, size, _ in DiskCache(tmp_path / "c", 0)._list_files())
+        <= 20_000 * (1 + 3 * disk_cache.SCAN_FRACTION) + 3000
     )
 
 
@@ -378,12 +379,12 @@ def test_only_packed_corpora_are_read_from_afar(tmp_path: Path) -> None:
 
 
 def test_finding_a_piece_is_a_bisection(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = packed.open_corpus(corpus)
-    keys = index.column("key")
-    assert keys == sorted(keys) and [index.row(key) for key in keys] == list(range(12))
+    index = packed.open_packed_corpus(corpus)
+    keys = index.get_column("key")
+    assert keys == sorted(keys) and [index.find_row(key) for key in keys] == list(range(12))
     for wrong in ("", "0", "zzz", keys[3] + "x"):
         with pytest.raises(KeyError):
-            index.row(wrong)
+            index.find_row(wrong)
 
 
 class Ranges(SimpleHTTPRequestHandler):
@@ -417,10 +418,10 @@ def test_a_corpus_on_a_web_server(corpus: Path) -> None:
         manifest = inspect(there)
         Ranges.asked.clear()
         assert said(there, 4) == RIGHT[4] and len(manifest.videos) == 12
-        piece = packed.find_piece(address(there, 4))
+        piece = packed.locate_piece(address(there, 4))
         assert Ranges.asked == [f"bytes={piece.offset}-{piece.offset + piece.size_bytes - 1}"]
         (corpus / "00001.tar").unlink()
-        row = next(n for n in range(12) if packed.open_corpus(there).value(n, "shard") == "00001.tar")
+        row = next(n for n in range(12) if packed.open_packed_corpus(there).get_value(n, "shard") == "00001.tar")
         with pytest.raises(VideoError, match="missing"):
             said(there, row)
         Ranges.whole = True

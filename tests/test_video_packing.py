@@ -18,13 +18,13 @@ from videos import CLOSED, FAST_VP9, HEVC, OPEN, UNEVEN, encode, encode_sound, e
 
 from unreel.errors import InputError
 from unreel.video import file, packed, packing
-from unreel.video.addresses import is_packed
+from unreel.video.addresses import is_packed_corpus
 from unreel.video.manifest import Manifest, inspect
-from unreel.video.pack_jobs import jobs_of
+from unreel.video.pack_jobs import iter_jobs
 from unreel.video.packing import PackSettings, pack
-from unreel.video.piece import piece_size, psnr, spans
-from unreel.video.piece_index import index_of_piece
-from unreel.video.reader import Reader
+from unreel.video.piece import compute_piece_size, compute_psnr, split_into_spans
+from unreel.video.piece_index import parse_mp4_index
+from unreel.video.reader import FrameReader
 
 SETTINGS = PackSettings(short_side=48, segment_s=1.8, shard_mb=0.03)
 
@@ -59,17 +59,17 @@ def corpus(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows(out: Path) -> list[dict[str, object]]:
-    return packed.open_corpus(out).table.to_pylist()
+    return packed.open_packed_corpus(out).index_table.to_pylist()
 
 
 def test_every_frame_of_every_piece_is_the_right_one_at_its_own_time(videos: Path, corpus: Path) -> None:
-    index = packed.open_corpus(corpus)
+    index = packed.open_packed_corpus(corpus)
     seen: dict[str, list[int]] = {}
     for n, row in enumerate(rows(corpus)):
-        original, piece = videos / row["source"], index.address(n)
+        original, piece = videos / row["source"], index.piece_path(n)
         before_s, inside_s = file.index_frames(original).times_s, file.index_frames(piece).times_s
         first = int(np.searchsorted(before_s, row["start_s"] - 1e-9))
-        shown = numbers(file.read(piece, np.arange(row["num_frames"])))
+        shown = numbers(file.read_frames(piece, np.arange(row["num_frames"])))
         assert shown == list(range(first, first + row["num_frames"])), row["source"]
         there_s = before_s[first : first + len(shown)]
         np.testing.assert_allclose(inside_s, there_s - there_s[0], rtol=0, atol=1e-9)
@@ -82,23 +82,26 @@ def test_every_frame_of_every_piece_is_the_right_one_at_its_own_time(videos: Pat
 
 
 def test_any_frames_in_any_order_are_exact(corpus: Path) -> None:
-    index = packed.open_corpus(corpus)
+    index = packed.open_packed_corpus(corpus)
     row = next(n for n, row in enumerate(rows(corpus)) if row["source"] == "run/long.mp4" and row["start_s"] > 3)
-    first = round(index.value(row, "start_s") * 25)
+    first = round(index.get_value(row, "start_s") * 25)
     wanted = np.array([37, 3, 3, 44, 12, 0])
-    assert numbers(file.read(index.address(row), wanted)) == (first + wanted).tolist()
+    assert numbers(file.read_frames(index.piece_path(row), wanted)) == (first + wanted).tolist()
 
 
 def test_frames_are_as_near_to_the_scaled_original_as_is_stated(videos: Path, corpus: Path) -> None:
-    index = packed.open_corpus(corpus)
+    index = packed.open_packed_corpus(corpus)
     for n, row in enumerate(rows(corpus)):
         every, size = np.arange(row["num_frames"]), (row["height"], row["width"])
         before = int(np.searchsorted(file.index_frames(videos / row["source"]).times_s, row["start_s"] - 1e-9))
-        original, coded = file.read(videos / row["source"], before + every, size), file.read(index.address(n), every)
+        original, coded = (
+            file.read_frames(videos / row["source"], before + every, size),
+            file.read_frames(index.piece_path(n), every),
+        )
         sampled = np.unique(np.linspace(0, len(every) - 1, 16).round().astype(int))
-        assert psnr(original[sampled], coded[sampled]) == pytest.approx(row["psnr_db"], abs=1e-6)
+        assert compute_psnr(original[sampled], coded[sampled]) == pytest.approx(row["psnr_db"], abs=1e-6)
         assert row["psnr_db"] >= SETTINGS.psnr_db, "the pictures are grey, so nothing excuses less"
-        assert psnr(original, coded) >= SETTINGS.psnr_db - 0.5, "the frames between the sampled ones"
+        assert compute_psnr(original, coded) >= SETTINGS.psnr_db - 0.5, "the frames between the sampled ones"
 
 
 def test_colour_in_small_patterns_is_coded_to_the_bound_where_yuv420p_can_not_hold_it(tmp_path: Path) -> None:
@@ -111,7 +114,7 @@ def test_colour_in_small_patterns_is_coded_to_the_bound_where_yuv420p_can_not_ho
     encode(tmp_path / "in/a.mkv", 30, "ffv1", pix_fmt="bgr0", size=(96, 128), draw=draw)
     done = pack(tmp_path / "in", tmp_path / "out", PackSettings(short_side=96))
     (row,) = rows(tmp_path / "out")
-    assert row["psnr_db"] < 38 <= row["coding_psnr_db"] and (done.halved_colour, done.unmet) == (1, 0)
+    assert row["psnr_db"] < 38 <= row["coding_psnr_db"] and (done.num_limited_by_chroma, done.num_below_psnr) == (1, 0)
 
 
 def test_colour_that_yuv420p_can_hold_is_no_excuse(tmp_path: Path) -> None:
@@ -128,9 +131,9 @@ def test_colour_that_yuv420p_can_hold_is_no_excuse(tmp_path: Path) -> None:
     for wanted_db in (30.0, 38.0):
         pack(tmp_path / "in", tmp_path / str(wanted_db), PackSettings(psnr_db=wanted_db, crf=35))
         (row,) = rows(tmp_path / str(wanted_db))
-        index = packed.open_corpus(tmp_path / str(wanted_db))
-        original, coded = (file.read(p, range(30)) for p in (tmp_path / "in/a.mkv", index.address(0)))
-        assert row["psnr_db"] >= wanted_db and psnr(original, coded) >= wanted_db - 0.5
+        index = packed.open_packed_corpus(tmp_path / str(wanted_db))
+        original, coded = (file.read_frames(p, range(30)) for p in (tmp_path / "in/a.mkv", index.piece_path(0)))
+        assert row["psnr_db"] >= wanted_db and compute_psnr(original, coded) >= wanted_db - 0.5
         sizes.append(row["size_bytes"])
     assert sizes[0] < sizes[1]
 
@@ -148,7 +151,7 @@ def test_what_is_stored(videos: Path, corpus: Path) -> None:
             data, told = tar.extractfile(member).read(), json.load(tar.extractfile(f"{row['key']}.json"))
         assert (member.offset_data, member.size) == (row["offset"], row["size_bytes"])
         assert (
-            packed.checksum(data) == row["checksum"]
+            packed.hash_bytes(data) == row["checksum"]
             and packed.read_piece(f"{corpus}/{row['shard']}#{row['key']}.mp4") == data
         )
         assert told == {name: row[name] for name in ("source", "source_hash", "start_s", "end_s", "label", "group")}
@@ -168,9 +171,9 @@ def test_the_manifest_of_the_pieces(videos: Path, corpus: Path) -> None:
     before, after = inspect(videos), inspect(corpus, check="full")
     assert after.root == str(corpus) and not after.quarantine
     assert [video.path for video in after.videos] == packed_addresses(corpus)
-    assert [video.recording for video in after.unique()] == [
+    assert [video.recording for video in after.drop_duplicates()] == [
         Path(v.path).relative_to(videos).as_posix()
-        for v in before.unique()
+        for v in before.drop_duplicates()
         for _ in range({"long.mp4": 4, "vfr.mp4": 2}.get(Path(v.path).name, 1))
     ]
     for video in after.videos:
@@ -184,8 +187,8 @@ def test_the_manifest_of_the_pieces(videos: Path, corpus: Path) -> None:
 
 
 def packed_addresses(corpus: Path) -> list[str]:
-    index = packed.open_corpus(corpus)
-    return [index.address(n) for n in range(len(index))]
+    index = packed.open_packed_corpus(corpus)
+    return [index.piece_path(n) for n in range(len(index))]
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -196,7 +199,7 @@ def test_any_number_of_processes_writes_the_same_bytes(videos: Path, corpus: Pat
     seen: list[tuple[int, int]] = []
     pack(videos, tmp_path / "out", SETTINGS, workers=2, on_progress=lambda done, total: seen.append((done, total)))
     assert contents(tmp_path / "out") == contents(corpus)
-    total = len(list(jobs_of(inspect(videos), SETTINGS.segment_s)))
+    total = len(list(iter_jobs(inspect(videos), SETTINGS.segment_s)))
     assert seen == [(n + 1, total) for n in range(total)]
 
 
@@ -220,7 +223,7 @@ def test_what_was_killed_goes_on_and_ends_the_same(videos: Path, corpus: Path, t
         assert [process.stdout.readline().strip() for _ in range(6)] == list("123456")
         process.send_signal(signal.SIGKILL)
     finished = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
-    assert finished and not is_packed(out) and list((out / ".packing").glob("*.part"))
+    assert finished and not is_packed_corpus(out) and list((out / ".packing").glob("*.part"))
     with pytest.raises(InputError, match="not finished"):
         inspect(out)
     (out / ".packing" / "00000009-00000-vp9.mp4.part").write_bytes(b"half a piece")
@@ -246,24 +249,24 @@ def test_the_originals_stay_as_they_are(videos: Path, tmp_path: Path) -> None:
 
 def test_a_clip_of_a_piece_costs_little_decoding(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window of 8 frames feeds the decoder at most a GOP of 12 more, and the few packets that it holds back."""
-    fed, feed = list[int](), Reader._feed
+    fed, feed = list[int](), FrameReader._decode_packet
 
-    def counted(self: Reader, n: int, packet: object, may_fail: bool) -> object:
+    def counted(self: FrameReader, n: int, packet: object, may_fail: bool) -> object:
         fed.append(n)
         return feed(self, n, packet, may_fail)
 
-    monkeypatch.setattr(Reader, "_feed", counted)
-    index = packed.open_corpus(corpus)
+    monkeypatch.setattr(FrameReader, "_decode_packet", counted)
+    index = packed.open_packed_corpus(corpus)
     for row in range(len(index)):
-        for start in range(0, index.value(row, "num_frames") - 8, 5):
+        for start in range(0, index.get_value(row, "num_frames") - 8, 5):
             fed.clear()
-            file.read(index.address(row), np.arange(start, start + 8))
+            file.read_frames(index.piece_path(row), np.arange(start, start + 8))
             assert 8 <= len(fed) <= 8 + 12 + 4, (row, start, len(fed))
 
 
 def test_packing_again_does_nothing(videos: Path, corpus: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
-    assert pack(videos, corpus, SETTINGS).fresh is False
+    assert pack(videos, corpus, SETTINGS).is_new is False
     assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
 
 
@@ -338,16 +341,20 @@ def test_nothing_that_can_be_packed(tmp_path: Path) -> None:
 def test_sizes_are_even_and_never_above_the_original(
     width: int, height: int, short: int, expected: tuple[int, int]
 ) -> None:
-    assert piece_size(width, height, short) == expected
+    assert compute_piece_size(width, height, short) == expected
 
 
 def test_pieces_cover_every_frame_once_whatever_the_gaps() -> None:
     for times_s in (np.arange(100) / 10, np.array([0, 0.1, 0.2, 9.0, 9.1]), np.array([0.0, 9.0]), np.zeros(1)):
         for count in (1, 2, 3, 7):
-            found = spans(times_s, count)
-            assert [n for span in found for n in range(span.first, span.last)] == list(range(len(times_s)))
-            assert len(found) <= count and all(span.last - span.first >= min(2, len(times_s)) for span in found)
-            assert [(span.number, span.count) for span in found] == [(n, len(found)) for n in range(len(found))]
+            found = split_into_spans(times_s, count)
+            assert [n for span in found for n in range(span.start_frame, span.stop_frame)] == list(range(len(times_s)))
+            assert len(found) <= count and all(
+                span.stop_frame - span.start_frame >= min(2, len(times_s)) for span in found
+            )
+            assert [(span.piece_number, span.num_pieces) for span in found] == [
+                (n, len(found)) for n in range(len(found))
+            ]
 
 
 def test_a_frame_says_minus_one_when_it_is_turned() -> None:
@@ -370,7 +377,7 @@ def test_other_files_are_left_to_the_demuxer(tmp_path: Path) -> None:
     sound = encode(tmp_path / "s.mp4", options={"bf": "0"}, audio=True).read_bytes()
     late = encode(tmp_path / "l.mp4", options={"bf": "0"}, pts=range(100, 160)).read_bytes()
     for data in (reordered, sound, late, b"", b"\0" * 100, reordered[:200]):
-        assert index_of_piece(data) is None
+        assert parse_mp4_index(data) is None
 
 
 def test_who_still_writes_is_waited_for_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,7 +388,7 @@ def test_who_still_writes_is_waited_for_and_not_for_ever(tmp_path: Path, monkeyp
     (out / ".packing").mkdir(parents=True)
     hold = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); time.sleep({})"
     for seconds, wait_s, ends in ((60, 0.2, "refused"), (1, 30, "packed")):
-        monkeypatch.setattr(packing, "WAIT_S", wait_s)
+        monkeypatch.setattr(packing, "LOCK_TIMEOUT_S", wait_s)
         command = [sys.executable, "-c", hold.format(seconds), out / ".packing" / "lock"]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
             assert other.stdout is not None and other.stdout.readline()
@@ -390,5 +397,5 @@ def test_who_still_writes_is_waited_for_and_not_for_ever(tmp_path: Path, monkeyp
                     pack(tmp_path / "in", out, SETTINGS)
                 other.kill()
             else:
-                assert pack(tmp_path / "in", out, SETTINGS).pieces == 1
+                assert pack(tmp_path / "in", out, SETTINGS).num_pieces == 1
                 assert other.wait(10) == 0, "it had gone by itself"

@@ -11,10 +11,10 @@ import pytest
 import safetensors
 
 import unreel
-from unreel.training.checkpoint import go_back, replace_text
-from unreel.training.run import Table, append
+from unreel.training.checkpoint import atomic_write_text, rewind_to_step
+from unreel.training.run import CsvLog, append_text
 from unreel.video import patience
-from unreel.video.patience import patiently, stalled
+from unreel.video.patience import is_stall, retry_on_stall
 
 
 @pytest.fixture(autouse=True)
@@ -40,32 +40,32 @@ def failing(times: int, work: Callable[..., Any], number: int = errno.ESTALE) ->
 
 
 def test_it_waits_longer_each_time_and_gives_up_after_the_last(waits: list[float]) -> None:
-    assert patiently(failing(2, lambda: "read")) == "read" and waits == [1.0, 5.0]
+    assert retry_on_stall(failing(2, lambda: "read")) == "read" and waits == [1.0, 5.0]
     with pytest.raises(OSError, match="Stale"):
-        patiently(failing(4, lambda: "read"))
+        retry_on_stall(failing(4, lambda: "read"))
     assert waits == [1.0, 5.0, 1.0, 5.0, 25.0]
 
 
 def test_what_waiting_does_not_mend_is_said_at_once(waits: list[float]) -> None:
     for number in (errno.ENOSPC, errno.ENOENT, errno.EACCES):
         with pytest.raises(OSError):
-            patiently(failing(1, lambda: None, number))
+            retry_on_stall(failing(1, lambda: None, number))
     assert not waits
-    assert stalled(safetensors.SafetensorError("I/O error: Input/output error (os error 5)"))
-    assert not stalled(safetensors.SafetensorError("I/O error: No space left on device (os error 28)"))
-    assert not stalled(ValueError("5"))
+    assert is_stall(safetensors.SafetensorError("I/O error: Input/output error (os error 5)"))
+    assert not is_stall(safetensors.SafetensorError("I/O error: No space left on device (os error 28)"))
+    assert not is_stall(ValueError("5"))
 
 
 def test_a_row_is_written_once_whatever_the_first_tries_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
 ) -> None:
-    table = Table(tmp_path / "metrics.csv", 0)
-    table.add({"step": 1, "loss": 2.5})
+    table = CsvLog(tmp_path / "metrics.csv", 0)
+    table.append_row({"step": 1, "loss": 2.5})
     tries = failing(2, lambda work: work())
-    monkeypatch.setattr("unreel.training.run.patiently", lambda work: patiently(lambda: tries(work)))
-    table.add({"step": 2, "loss": 2.0})
+    monkeypatch.setattr("unreel.training.run.retry_on_stall", lambda work: retry_on_stall(lambda: tries(work)))
+    table.append_row({"step": 2, "loss": 2.0})
     assert (tmp_path / "metrics.csv").read_text() == "step,loss\n1,2.5\n2,2.0\n" and waits == [1.0, 5.0]
-    append(tmp_path / "new.txt", "ı\n")
+    append_text(tmp_path / "new.txt", "ı\n")
     assert (tmp_path / "new.txt").read_bytes() == "ı\n".encode()
 
 
@@ -74,7 +74,7 @@ def test_a_checkpoint_is_written_although_the_disk_stalls_twice(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(small_run, run)
-    go_back(run, 4)
+    rewind_to_step(run, 4)
     monkeypatch.setattr(os, "fsync", failing(2, os.fsync, errno.EIO))
     assert unreel.resume(run, quiet=True)["step"] == 8 and waits[:2] == [1.0, 5.0]
     assert unreel.load_encoder(run).spec.backbone == "tiny"
@@ -84,5 +84,5 @@ def test_a_short_text_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "index.json").write_text("old")
     monkeypatch.setattr(os, "fsync", failing(9, os.fsync, errno.EIO))
     with pytest.raises(OSError):
-        replace_text(tmp_path / "index.json", "new")
+        atomic_write_text(tmp_path / "index.json", "new")
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]

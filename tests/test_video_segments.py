@@ -12,7 +12,14 @@ from videos import encode
 
 from unreel.errors import InputError
 from unreel.video.manifest import Manifest, Video
-from unreel.video.segments import cut, cuts, distance, instances, shot_changes, signature
+from unreel.video.segments import (
+    build_instances,
+    compute_histograms,
+    cut_segments,
+    detect_shot_changes,
+    find_cuts,
+    measure_distance,
+)
 
 ROW = Video("/v/a.mp4", "h264", 320, 240, 25.0, 250, 10.0, 0, False, 1000, "00", "run", "anna")
 
@@ -23,7 +30,7 @@ def manifest(*durations_s: float) -> Manifest:
 
 
 def test_five_hours_are_1800_instances_that_know_their_file() -> None:
-    found = instances(manifest(*[3600.0] * 5))
+    found = build_instances(manifest(*[3600.0] * 5))
     assert len(found) == 1800
     assert [sum(i.video == n for i in found) for n in range(5)] == [360] * 5
     assert (found[361].path, found[361].video, found[361].start_s, found[361].end_s) == ("/v/1.mp4", 1, 10.0, 20.0)
@@ -31,27 +38,27 @@ def test_five_hours_are_1800_instances_that_know_their_file() -> None:
 
 
 def test_only_videos_longer_than_one_and_a_half_segments_are_cut() -> None:
-    assert [(i.video, i.start_s, i.end_s) for i in instances(manifest(3.0, 15.0, 15.1))] == [
+    assert [(i.video, i.start_s, i.end_s) for i in build_instances(manifest(3.0, 15.0, 15.1))] == [
         (0, 0.0, 3.0),
         (1, 0.0, 15.0),
         (2, 0.0, 7.55),
         (2, 7.55, 15.1),
     ]
-    assert len(instances(manifest(3600.0), segment_s=float("inf"))) == 1
-    assert len(instances(manifest(3600.0), segment_s=60.0)) == 60
+    assert len(build_instances(manifest(3600.0), segment_s=float("inf"))) == 1
+    assert len(build_instances(manifest(3600.0), segment_s=60.0)) == 60
     with pytest.raises(InputError, match="segment_s=0"):
-        instances(manifest(3.0), segment_s=0)
+        build_instances(manifest(3.0), segment_s=0)
 
 
 def test_each_content_is_used_once_and_files_are_numbered_among_the_unique() -> None:
     first, again, last = manifest(3.0, 3.0, 4.0).videos
     listed = Manifest("/v", (first, replace(again, duplicate_of=first.path), last))
-    assert [(i.video, i.path) for i in instances(listed)] == [(0, "/v/0.mp4"), (1, "/v/2.mp4")]
+    assert [(i.video, i.path) for i in build_instances(listed)] == [(0, "/v/0.mp4"), (1, "/v/2.mp4")]
 
 
 def test_the_shots_of_a_video_shorter_than_its_segments_are_left_whole() -> None:
     row = replace(ROW, duration_s=14.0, shot_changes_s=(5.0,))
-    assert len(instances(Manifest("/v", (row,)))) == 1
+    assert len(build_instances(Manifest("/v", (row,)))) == 1
 
 
 @pytest.mark.parametrize(
@@ -69,7 +76,7 @@ def test_the_shots_of_a_video_shorter_than_its_segments_are_left_whole() -> None
     ],
 )
 def test_cuts_fall_on_shot_changes(duration_s: float, changes_s: tuple[float, ...], edges_s: list[float]) -> None:
-    segments = cut(duration_s, changes_s, 10.0)
+    segments = cut_segments(duration_s, changes_s, 10.0)
     assert [start for start, _ in segments] + [duration_s] == pytest.approx(edges_s)
     assert segments[-1][1] == duration_s
 
@@ -79,7 +86,7 @@ def test_segments_cover_everything_once_whatever_the_shots() -> None:
     for _ in range(300):
         duration_s = float(rng.uniform(0.1, 200))
         changes_s = tuple(rng.uniform(-1, duration_s + 1, rng.integers(0, 40)))
-        segments = cut(duration_s, changes_s, 10.0)
+        segments = cut_segments(duration_s, changes_s, 10.0)
         assert segments[0][0] == 0.0 and segments[-1][1] == duration_s
         assert all(a[1] == b[0] for a, b in itertools.pairwise(segments))
         lengths = [end - start for start, end in segments]
@@ -114,20 +121,20 @@ NO_SCENE_CUTS = {"bf": "2", "x264-params": "scenecut=0:open-gop=0"}
 def test_cuts_between_key_frames_are_found_to_the_frame(tmp_path: Path, gop: int, starts: tuple[int, ...]) -> None:
     options = {**NO_SCENE_CUTS, "g": str(gop)}
     path = encode(tmp_path / "film.mp4", 200, options=options, draw=film(*starts))
-    assert [time_s * 25 for time_s in shot_changes(str(path))] == pytest.approx(starts[1:], abs=0.01)
+    assert [time_s * 25 for time_s in detect_shot_changes(str(path))] == pytest.approx(starts[1:], abs=0.01)
 
 
 @pytest.mark.parametrize("name, codec", [("film.avi", "mpeg4"), ("film.ts", "libx264"), ("film.mkv", "libx264")])
 def test_cuts_are_found_in_other_containers(tmp_path: Path, name: str, codec: str) -> None:
     path = encode(tmp_path / name, 120, codec, options={"g": "25"}, draw=film(0, 40, 92))
-    assert [time_s * 25 for time_s in shot_changes(str(path))] == pytest.approx([40, 92], abs=0.05)
+    assert [time_s * 25 for time_s in detect_shot_changes(str(path))] == pytest.approx([40, 92], abs=0.05)
 
 
 def test_a_moving_scene_has_no_shot_change(tmp_path: Path) -> None:
     path = encode(tmp_path / "pan.mp4", 240, options={**NO_SCENE_CUTS, "g": "60"}, draw=film(0))
-    ends = [signature(cv2.resize(moving(n, SCENES[0]), (32, 24))) for n in (0, 60)]
-    assert distance(*ends) > 0.08, "the key frames must differ, or this test shows nothing"
-    assert shot_changes(str(path)) == []
+    ends = [compute_histograms(cv2.resize(moving(n, SCENES[0]), (32, 24))) for n in (0, 60)]
+    assert measure_distance(*ends) > 0.08, "the key frames must differ, or this test shows nothing"
+    assert detect_shot_changes(str(path)) == []
 
 
 def test_a_dissolve_or_a_flash_is_no_cut(tmp_path: Path) -> None:
@@ -138,24 +145,24 @@ def test_a_dissolve_or_a_flash_is_no_cut(tmp_path: Path) -> None:
     def flash(n: int, width: int, height: int) -> np.ndarray:
         return np.full((64, 96, 3), 255, np.uint8) if n == 40 else moving(n, SCENES[0])
 
-    assert shot_changes(str(encode(tmp_path / "d.mp4", 90, options={"g": "30"}, draw=dissolve))) == []
-    assert shot_changes(str(encode(tmp_path / "f.mp4", 90, options={"g": "30"}, draw=flash))) == []
+    assert detect_shot_changes(str(encode(tmp_path / "d.mp4", 90, options={"g": "30"}, draw=dissolve))) == []
+    assert detect_shot_changes(str(encode(tmp_path / "f.mp4", 90, options={"g": "30"}, draw=flash))) == []
 
 
 def test_a_file_of_one_frame_has_no_shot_change(tmp_path: Path) -> None:
-    assert shot_changes(str(encode(tmp_path / "one.mp4", 1))) == []
+    assert detect_shot_changes(str(encode(tmp_path / "one.mp4", 1))) == []
 
 
 def test_signatures_measure_how_far_levels_move() -> None:
     black, white = np.zeros((24, 32, 3), np.uint8), np.full((24, 32, 3), 255, np.uint8)
-    assert distance(signature(black), signature(black)) == 0
-    assert distance(signature(black), signature(white)) == 1
-    assert distance(signature(black), signature(white // 2)) == pytest.approx(7 / 15)
-    shots = np.stack([signature(black)] * 9 + [signature(white)] * 9)
-    assert cuts(shots) == [9]
+    assert measure_distance(compute_histograms(black), compute_histograms(black)) == 0
+    assert measure_distance(compute_histograms(black), compute_histograms(white)) == 1
+    assert measure_distance(compute_histograms(black), compute_histograms(white // 2)) == pytest.approx(7 / 15)
+    shots = np.stack([compute_histograms(black)] * 9 + [compute_histograms(white)] * 9)
+    assert find_cuts(shots) == [9]
 
 
 def test_large_changes_from_frame_to_frame_are_no_cut_unless_one_stands_out() -> None:
-    panning = np.stack([signature(np.full((24, 32, 3), 36 * n, np.uint8)) for n in range(7)])
-    assert distance(panning[0], panning[1]) > 0.08
-    assert cuts(panning) == []
+    panning = np.stack([compute_histograms(np.full((24, 32, 3), 36 * n, np.uint8)) for n in range(7)])
+    assert measure_distance(panning[0], panning[1]) > 0.08
+    assert find_cuts(panning) == []

@@ -11,8 +11,8 @@ import pytest
 
 from unreel.errors import InputError
 from unreel.video import synth
-from unreel.video.file import read
-from unreel.video.synth import MOTIONS, draw_scene, make_set, render, split_of, texture
+from unreel.video.file import read_frames
+from unreel.video.synth import MOTIONS, assign_split, draw_scene, draw_texture, make_set, render_video
 
 SMALL = {"frames": 10, "size": (32, 48)}
 
@@ -20,7 +20,7 @@ SMALL = {"frames": 10, "size": (32, 48)}
 def pixels(folder: Path) -> dict[str, np.ndarray]:
     """Every video of a set, decoded."""
     paths = sorted(folder.rglob("*.mp4"))
-    return {str(path.relative_to(folder)): read(path, range(10)) for path in paths}
+    return {str(path.relative_to(folder)): read_frames(path, range(10)) for path in paths}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_same_seed_same_pixels_and_another_seed_other_pixels(small_set: Path, tm
 
 
 def test_the_files_show_what_render_draws(small_set: Path) -> None:
-    drawn = render("drift_up", 5, 1, "train", **SMALL)
+    drawn = render_video("drift_up", 5, 1, "train", **SMALL)
     decoded = pixels(small_set)["drift_up/drift_up_0000.mp4"]
     assert np.abs(drawn.astype(int) - decoded).mean() < 12
 
@@ -60,7 +60,7 @@ def test_lists_and_note_say_what_is_there(small_set: Path) -> None:
     ("videos", "share", "tests"), [(1, 0.3, 0), (2, 0.3, 1), (10, 0.3, 3), (40, 0.3, 12), (7, 0, 0)]
 )
 def test_split_sizes(videos: int, share: float, tests: int) -> None:
-    assert [split_of(number, share) for number in range(videos)].count("test") == tests
+    assert [assign_split(number, share) for number in range(videos)].count("test") == tests
 
 
 def test_train_and_test_share_no_texture(small_set: Path) -> None:
@@ -79,14 +79,14 @@ def hue_sectors(numbers: set[int]) -> set[int]:
     """Sectors of the two end colours of textures, as found in their pixels."""
     sectors = set()
     for number in numbers:
-        flat = texture(5, number, 48, 48).reshape(-1, 3) / 255
+        flat = draw_texture(5, number, 48, 48).reshape(-1, 3) / 255
         for end in (flat.sum(1).argmin(), flat.sum(1).argmax()):
             sectors.add(int(colorsys.rgb_to_hsv(*flat[end])[0] * 12))
     return sectors
 
 
 def test_a_scene_depends_on_seed_index_and_split_only() -> None:
-    numbers = [draw_scene(*which).textures() for which in ((0, 1), (0, 1), (0, 2), (1, 1), (0, 1, "test"))]
+    numbers = [draw_scene(*which).list_textures() for which in ((0, 1), (0, 1), (0, 2), (1, 1), (0, 1, "test"))]
     assert numbers[0] == numbers[1]
     assert len({tuple(n) for n in numbers}) == 4
 
@@ -94,7 +94,10 @@ def test_a_scene_depends_on_seed_index_and_split_only() -> None:
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_a_frame_has_the_same_distribution_of_poses_in_every_class(motion: str) -> None:
     poses = np.concatenate(
-        [synth._poses(draw_scene(0, i, size=(32, 32)), motion, 0, i, 24)[synth.STILLS :, 7] for i in range(60)]
+        [
+            synth._compute_poses(draw_scene(0, i, size=(32, 32)), motion, 0, i, 24)[synth.NUM_STILL_OBJECTS :, 7]
+            for i in range(60)
+        ]
     )
     units = np.stack([poses[:, 0] / 32 % 1, poses[:, 1] / 32 % 1, poses[:, 2] / (2 * np.pi) % 1, poses[:, 3]])
     uniform = (np.arange(len(poses)) + 0.5) / len(poses)
@@ -105,7 +108,7 @@ def test_a_frame_has_the_same_distribution_of_poses_in_every_class(motion: str) 
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_every_window_of_eight_frames_moves(motion: str) -> None:
     for index in range(10):
-        poses = synth._poses(draw_scene(0, index), motion, 0, index, 48)[synth.STILLS :]
+        poses = synth._compute_poses(draw_scene(0, index), motion, 0, index, 48)[synth.NUM_STILL_OBJECTS :]
         poses *= [1, 1, 20, 30]  # the rim of a thing: pixels a radian, pixels a unit of size
         for start in range(41):
             assert (np.ptp(poses[:, start : start + 8], axis=1).max(1) > 3).all(), (index, start)
@@ -128,7 +131,11 @@ def flow(video: np.ndarray) -> np.ndarray:
 def videos() -> tuple[np.ndarray, np.ndarray]:
     """Forty videos of each of the eight classes, and their classes."""
     names = list(MOTIONS)[:8]
-    drawn = [render(name, 1, 14 * k + c, frames=17, size=(64, 80)) for c, name in enumerate(names) for k in range(40)]
+    drawn = [
+        render_video(name, 1, 14 * k + c, num_frames=17, size=(64, 80))
+        for c, name in enumerate(names)
+        for k in range(40)
+    ]
     return np.stack(drawn), np.repeat(np.arange(8), 40)
 
 
@@ -162,20 +169,20 @@ SWINGING = {"sway": 0, "bob": 1, "pulse": 2, "rock": 3}
 
 def flow_on_movers(motion: str, index: int) -> np.ndarray:
     """Flow within each mover: right, down, outward, clockwise; (movers, T - 1, 4) in pixels a frame."""
-    video, scene = render(motion, 3, index, frames=17), draw_scene(3, index)
+    video, scene = render_video(motion, 3, index, num_frames=17), draw_scene(3, index)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video]
     dense = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     fields = [dense.calc(before, after, None) for before, after in itertools.pairwise(grey)]
     return np.array(
         [
             [within(field, pose) for field, pose in zip(fields, poses, strict=False)]
-            for poses in synth._poses(scene, motion, 3, index, 17)[synth.STILLS :]
+            for poses in synth._compute_poses(scene, motion, 3, index, 17)[synth.NUM_STILL_OBJECTS :]
         ]
     )
 
 
 def within(field: np.ndarray, pose: np.ndarray) -> list[float]:
-    reach = int(0.3 * 96 * synth.DIAMETERS[0] * (synth.DIAMETERS[1] / synth.DIAMETERS[0]) ** pose[3])
+    reach = int(0.3 * 96 * synth.DIAMETER_RANGE[0] * (synth.DIAMETER_RANGE[1] / synth.DIAMETER_RANGE[0]) ** pose[3])
     y, x = (part.ravel() for part in np.mgrid[-reach : reach + 1, -reach : reach + 1])
     u, v = field[(int(pose[1]) + y) % 96, (int(pose[0]) + x) % 128].T
     far = np.hypot(x, y).mean()
@@ -203,7 +210,7 @@ def test_swinging_motions_change_their_sign(motion: str) -> None:
 @pytest.mark.parametrize(("motion", "way"), [("orbit_clockwise", 1), ("orbit_counterclockwise", -1)])
 def test_orbits_turn_their_way(motion: str, way: int) -> None:
     for index in range(6):
-        x, y = np.moveaxis(synth._poses(draw_scene(3, index), motion, 3, index, 17)[-1, :, :2], 1, 0)
+        x, y = np.moveaxis(synth._compute_poses(draw_scene(3, index), motion, 3, index, 17)[-1, :, :2], 1, 0)
         u, v = np.diff(x), np.diff(y)
         assert (way * (u[:-1] * v[1:] - v[:-1] * u[1:]) > 0).all()  # down is positive: clockwise turns right into down
 
@@ -229,7 +236,7 @@ def test_settings_that_can_not_be_used(tmp_path: Path, options: dict, message: s
 
 def test_unknown_motion_lists_the_known() -> None:
     with pytest.raises(InputError, match="Did you mean 'drift_left'"):
-        render("drift_lefft", 0, 0)
+        render_video("drift_lefft", 0, 0)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(small_set: Path, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from unreel.errors import RunError
 from unreel.types import Clips, Instance
 from unreel.video import dataset
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import InstanceClips, surviving_loader
-from unreel.video.file import write
-from unreel.video.order import Batches
+from unreel.video.dataset import ClipDataset, build_resilient_loader
+from unreel.video.file import write_video
+from unreel.video.order import ResumableBatchSampler
 
 BAD = 3
 
@@ -26,26 +26,26 @@ BAD = 3
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("videos")
     for video in range(8):
-        write(out / f"{video}.mp4", (np.full((32, 48, 3), 20 * video + k, np.uint8) for k in range(20)), 25.0)
+        write_video(out / f"{video}.mp4", (np.full((32, 48, 3), 20 * video + k, np.uint8) for k in range(20)), 25.0)
     return out
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, how: str, by: int = signal.SIGSEGV) -> None:
     """Reading one file ends the process as a decoder's crash does, or never ends."""
-    real = dataset.read
+    real = dataset.read_frames
 
     def read(path: str, *rest: Any) -> np.ndarray:
         if Path(path).stem == str(BAD) and get_worker_info() is not None:  # not this process: monitors read as well
             os.kill(os.getpid(), by) if how == "dies" else time.sleep(600)
         return real(path, *rest)
 
-    monkeypatch.setattr(dataset, "read", read)
+    monkeypatch.setattr(dataset, "read_frames", read)
 
 
 def all_batches(videos: Path, limit_s: float, workers: int) -> list[Clips]:
     found = [Instance(str(videos / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(8)]
-    clips = InstanceClips(found, ClipSpec(4), (16, 24), num_clips=1, seed=0)
-    return list(surviving_loader(clips, Batches(8, 4, 0, 0, 6), workers, False, 2, limit_s))
+    clips = ClipDataset(found, ClipSpec(4), (16, 24), num_clips=1, seed=0)
+    return list(build_resilient_loader(clips, ResumableBatchSampler(8, 4, 0, 0, 6), workers, False, 2, limit_s))
 
 
 @pytest.mark.parametrize(("how", "says"), [("dies", "ended the process"), ("hangs", "did not end within 1 s")])
@@ -62,7 +62,7 @@ def test_a_process_that_dies_or_hangs_costs_its_file_and_nothing_else(
         assert mine.index_B.tolist() == wanted.index_B[kept].tolist()
         assert np.array_equal(mine.frames.numpy(), wanted.frames[kept].numpy())
         if not kept.all():
-            ((path, why),) = mine.failed
+            ((path, why),) = mine.failures
             assert Path(path).stem == str(BAD) and why.startswith("damaged: ") and says in why
 
 
@@ -72,11 +72,11 @@ def test_a_death_while_a_step_is_under_way_waits_until_it_is_over(
     """Torch would raise it in the middle of the step."""
     breaking(monkeypatch, "dies")
     found = [Instance(str(videos / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(8)]
-    clips, seen = InstanceClips(found, ClipSpec(4), (16, 24), num_clips=1, seed=0), 0
-    for batch in surviving_loader(clips, Batches(8, 1, 0, 0, 16), 1, False, 4, 60):
+    clips, seen = ClipDataset(found, ClipSpec(4), (16, 24), num_clips=1, seed=0), 0
+    for batch in build_resilient_loader(clips, ResumableBatchSampler(8, 1, 0, 0, 16), 1, False, 4, 60):
         time.sleep(0.1)  # the step, while the process goes ahead to the bad file
         seen += len(batch.index_B)
-    assert seen == 14 and list(clips.refused) == [BAD]
+    assert seen == 14 and list(clips.excluded_reasons) == [BAD]
 
 
 def test_a_process_that_was_ended_from_outside_blames_no_file(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_what_is_no_files_fault_is_raised(videos: Path, monkeypatch: pytest.Monk
     def broken(*_: object) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr(InstanceClips, "choose", broken)
+    monkeypatch.setattr(ClipDataset, "sample_clips", broken)
     with pytest.raises(RuntimeError, match="a bug of ours"):
         all_batches(videos, 60, 1)
 

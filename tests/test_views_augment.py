@@ -34,13 +34,13 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def test_draws_names_every_operation() -> None:
-    assert set(OPERATIONS) == set(augment.DRAWS)
+    assert set(OPERATIONS) == set(augment.NUM_UNIFORMS)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_static_clip_stays_static(name: str) -> None:
     static = random_clips(8, 3, 1, 20, 24).expand(-1, -1, 5, -1, -1)
-    out = OPERATIONS[name](static, uniforms(8, augment.DRAWS[name]))
+    out = OPERATIONS[name](static, uniforms(8, augment.NUM_UNIFORMS[name]))
     assert out.shape[2] == 5
     assert torch.allclose(out, out[:, :, :1].expand_as(out), atol=1e-6, rtol=0)
 
@@ -48,7 +48,7 @@ def test_static_clip_stays_static(name: str) -> None:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_own_row_alone(name: str) -> None:
     """A clip alone, or among others in another order, gives the same; and another row gives something else."""
-    clips, u = random_clips(12, 3, 4, 20, 24), uniforms(12, augment.DRAWS[name])
+    clips, u = random_clips(12, 3, 4, 20, 24), uniforms(12, augment.NUM_UNIFORMS[name])
     out, back = OPERATIONS[name](clips, u), OPERATIONS[name](clips.flip(0), u.flip(0)).flip(0)
     alone = torch.cat([OPERATIONS[name](clips[b : b + 1], u[b : b + 1]) for b in range(12)])
     assert torch.allclose(out, alone, atol=1e-6) and torch.allclose(out, back, atol=1e-6)
@@ -57,7 +57,7 @@ def test_own_row_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_range_dtype_and_input_are_kept(name: str) -> None:
-    clips, u = random_clips(8, 3, 4, 20, 24), uniforms(8, augment.DRAWS[name])
+    clips, u = random_clips(8, 3, 4, 20, 24), uniforms(8, augment.NUM_UNIFORMS[name])
     before = clips.clone()
     out = OPERATIONS[name](clips, u)
     assert torch.equal(clips, before)
@@ -70,7 +70,7 @@ def test_range_dtype_and_input_are_kept(name: str) -> None:
 @pytest.mark.parametrize("name", ["horizontal_flip", "color_jitter", "grayscale", "gaussian_blur", "solarize"])
 def test_chance_of_acting(name: str) -> None:
     """With p = 0.3 about 30 % of 4000 clips change; with p = 0 none and with p = 1 all."""
-    clips, u = random_clips(1, 3, 1, 8, 8).expand(4000, -1, -1, -1, -1), uniforms(4000, augment.DRAWS[name])
+    clips, u = random_clips(1, 3, 1, 8, 8).expand(4000, -1, -1, -1, -1), uniforms(4000, augment.NUM_UNIFORMS[name])
 
     def changed(p: float) -> float:
         out = partial(OPERATIONS[name], p=p)(clips, u)
@@ -116,7 +116,7 @@ def test_crop_larger_than_the_frame(crop: Callable[[Tensor, int], Tensor]) -> No
 def test_random_resized_crop_is_crop_then_resize() -> None:
     clips, u = random_clips(20, 3, 2, 40, 52).double(), uniforms(20, 22).double()
     out = augment.random_resized_crop(clips, u, 24)
-    boxes = torch.stack(augment.sample_boxes(u, 40, 52, (0.3, 1), (0.5, 2)), dim=1).tolist()
+    boxes = torch.stack(augment.sample_crop_boxes(u, 40, 52, (0.3, 1), (0.5, 2)), dim=1).tolist()
     for b, (top, left, height, width) in enumerate(boxes):
         box = clips[b, :, :, top : top + height, left : left + width]
         expected = F.interpolate(box, size=(24, 24), mode="bilinear", align_corners=False)
@@ -124,7 +124,7 @@ def test_random_resized_crop_is_crop_then_resize() -> None:
 
 
 def test_boxes_are_inside_and_have_the_asked_area_and_aspect() -> None:
-    top, left, height, width = augment.sample_boxes(uniforms(20000, 22), 128, 171, (0.3, 1.0), (0.5, 2.0))
+    top, left, height, width = augment.sample_crop_boxes(uniforms(20000, 22), 128, 171, (0.3, 1.0), (0.5, 2.0))
     assert (top >= 0).all() and (left >= 0).all()
     assert (top + height <= 128).all() and (left + width <= 171).all()
     whole = (height == 128) & (width == 171)
@@ -145,14 +145,14 @@ def test_boxes_follow_rejection_sampling() -> None:
         height, width = (area * 100 * 120 / aspect) ** 0.5, (area * 100 * 120 * aspect) ** 0.5
         if height < 100.5 and width < 120.5:
             expected.append((height, width))
-    boxes = augment.sample_boxes(uniforms(4000, 22), 100, 120, (0.3, 1.0), (0.5, 2.0))
+    boxes = augment.sample_crop_boxes(uniforms(4000, 22), 100, 120, (0.3, 1.0), (0.5, 2.0))
     blur = uniforms(4000, 2, seed=4) - 0.5
     for k in (0, 1):
         assert kstest((boxes[2 + k] + blur[:, k]).numpy(), [pair[k] for pair in expected]).pvalue > 1e-3
 
 
 def test_a_box_that_never_fits_is_the_whole_frame() -> None:
-    boxes = augment.sample_boxes(torch.full((2, 22), 0.999), 20, 24, (0.3, 1.0), (0.5, 2.0))
+    boxes = augment.sample_crop_boxes(torch.full((2, 22), 0.999), 20, 24, (0.3, 1.0), (0.5, 2.0))
     assert torch.stack(boxes, 1).tolist() == [[0, 0, 20, 24]] * 2
 
 

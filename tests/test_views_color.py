@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from unreel.views.augment import ORDERS, color_jitter, grayscale, recolor
+from unreel.views.augment import JITTER_ORDERS, apply_color_operations, color_jitter, grayscale
 
 R, G, B = 0.299, 0.587, 0.114
 Clip = list[tuple[float, float, float]]
@@ -65,14 +65,14 @@ def as_pixels(clip: torch.Tensor) -> Clip:
 def test_each_operation_against_its_twin(op: int, amount: float) -> None:
     clips = random_clips(op, 2, 3, 3, 4, 4)
     amounts = [torch.full((2,), amount, dtype=torch.float64)] * 4
-    out = recolor(clips, torch.full((2,), op), amounts)
+    out = apply_color_operations(clips, torch.full((2,), op), amounts)
     for b in range(2):
         assert np.allclose(as_pixels(out[b]), slow(op, as_pixels(clips[b]), amount), atol=1e-9)
 
 
 def test_jitter_is_the_four_in_the_drawn_order() -> None:
     """Every one of the 24 orders once, each clip with its own amounts, against the twin."""
-    num = len(ORDERS)
+    num = len(JITTER_ORDERS)
     clips, u = random_clips(0, num, 3, 2, 3, 3), random_clips(1, num, 6)
     u[:, 5] = (torch.arange(num) + 0.5) / num
     out = color_jitter(clips, u, 0.8, 0.6, 0.8, 0.2, p=1.0)
@@ -85,31 +85,31 @@ def test_jitter_is_the_four_in_the_drawn_order() -> None:
             pixels = slow(op, pixels, amounts[op])
         assert np.allclose(as_pixels(out[b]), pixels, atol=1e-9), order
         found.add(order)
-    assert found == set(ORDERS)
+    assert found == set(JITTER_ORDERS)
 
 
 def test_contrast_uses_the_mean_of_the_clip_not_of_each_frame() -> None:
     """A dark and a bright frame: contrast 0 makes both the clip's mean grey, where a mean per frame would keep two."""
     clips = torch.tensor([0.2, 0.6]).view(1, 1, 2, 1, 1).expand(1, 3, 2, 4, 4)
     amounts = [torch.ones(1), torch.zeros(1), torch.ones(1), torch.zeros(1)]
-    assert torch.allclose(recolor(clips, torch.tensor([1]), amounts), torch.tensor(0.4), atol=1e-6)
+    assert torch.allclose(apply_color_operations(clips, torch.tensor([1]), amounts), torch.tensor(0.4), atol=1e-6)
 
 
 def test_hue_keeps_grey_and_luma() -> None:
     clips = 0.4 + 0.2 * random_clips(0, 2, 3, 2, 4, 4)
     amounts = [torch.full((2,), 0.15, dtype=torch.float64)] * 4
-    out = recolor(clips, torch.tensor([3, 3]), amounts)
+    out = apply_color_operations(clips, torch.tensor([3, 3]), amounts)
     weights = torch.tensor([R, G, B], dtype=torch.float64).view(3, 1, 1, 1)
     assert not torch.allclose(out, clips, atol=1e-2)
     assert torch.allclose((out * weights).sum(1), (clips * weights).sum(1), atol=1e-9)
     grey = clips[:, :1].expand(-1, 3, -1, -1, -1)
-    assert torch.allclose(recolor(grey, torch.tensor([3, 3]), amounts), grey, atol=1e-5)
+    assert torch.allclose(apply_color_operations(grey, torch.tensor([3, 3]), amounts), grey, atol=1e-5)
 
 
 def test_values_are_clipped_after_each_operation() -> None:
     """Brightness 1.8 then 0.2-contrast: the clipping in between shows in the result."""
     clips = torch.tensor([0.9, 0.1]).view(1, 1, 2, 1, 1).expand(1, 3, 2, 2, 2)
-    order = ORDERS.index((0, 1, 2, 3))
+    order = JITTER_ORDERS.index((0, 1, 2, 3))
     u = torch.tensor([[0.0, 1.0, 0.0, 0.5, 0.5, (order + 0.5) / 24]])
     out = color_jitter(clips, u, 0.8, 0.8, 0.8, 0.2, p=1.0)[0, 0, :, 0, 0]
     mean = (1.0 + 0.18) / 2
@@ -127,7 +127,7 @@ def test_brightness_factor_is_uniform_and_never_negative() -> None:
 
 def test_orders_are_even() -> None:
     u = torch.rand(6000, generator=torch.Generator().manual_seed(0))
-    assert chisquare(torch.bincount((u * 24).long())).pvalue > 1e-3 and len(ORDERS) == 24
+    assert chisquare(torch.bincount((u * 24).long())).pvalue > 1e-3 and len(JITTER_ORDERS) == 24
 
 
 def test_no_jitter_at_zero_amounts() -> None:

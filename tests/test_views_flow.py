@@ -7,7 +7,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from unreel.errors import InputError
-from unreel.views.flow import BOUND, clip_flow, flow
+from unreel.views.flow import MAX_DISPLACEMENT, compute_clip_flow, compute_flow_view
 
 
 def moving(right: int, down: int, num_frames: int = 4, size: int = 64) -> torch.Tensor:
@@ -23,35 +23,35 @@ def moving(right: int, down: int, num_frames: int = 4, size: int = 64) -> torch.
 def pixels(image: torch.Tensor) -> torch.Tensor:
     """Back to pixels of motion, the middle of each frame: (T,) medians."""
     inner = image[0, 0, :, 12:-12, 12:-12].flatten(1)
-    return (inner.median(dim=1).values - 0.5) * 2 * BOUND * image.shape[3]
+    return (inner.median(dim=1).values - 0.5) * 2 * MAX_DISPLACEMENT * image.shape[3]
 
 
 @pytest.mark.parametrize(("right", "down"), [(2, 0), (-2, 0), (0, 2), (1, -3), (0, 0)])
 def test_translation_in_pixels_and_sign(right: int, down: int) -> None:
     clip = moving(right, down)
-    assert (pixels(flow(clip, "u")) - right).abs().max() < 0.1
-    assert (pixels(flow(clip, "v")) - down).abs().max() < 0.1
+    assert (pixels(compute_flow_view(clip, "u")) - right).abs().max() < 0.1
+    assert (pixels(compute_flow_view(clip, "v")) - down).abs().max() < 0.1
 
 
 def test_ends() -> None:
     """With lead-in T + 1 frames make T; without it frame 0 repeats frame 1, the rest is the same."""
     clip = moving(2, 1)
-    led, whole = flow(clip, "u", lead_in=True), flow(clip, "u", lead_in=False)
+    led, whole = compute_flow_view(clip, "u", lead_in=True), compute_flow_view(clip, "u", lead_in=False)
     assert led.shape == (1, 3, 3, 64, 64) and whole.shape == (1, 3, 4, 64, 64)
     assert torch.equal(whole[:, :, 1:], led) and torch.equal(whole[:, :, 0], whole[:, :, 1])
     assert (led == led[:, :1]).all()
 
 
 def test_static_clip_is_grey_and_motion_is_bounded() -> None:
-    assert torch.allclose(flow(moving(0, 0), "v"), torch.tensor(0.5), atol=1e-3)
-    fast = flow(moving(3, 0), "u", bound=1 / 64)
+    assert torch.allclose(compute_flow_view(moving(0, 0), "v"), torch.tensor(0.5), atol=1e-3)
+    fast = compute_flow_view(moving(3, 0), "u", max_displacement=1 / 64)
     assert fast.max() == 1 and fast.min() >= 0 and fast[0, 0, :, 12:-12, 12:-12].median() == 1
 
 
 def test_each_clip_on_its_own() -> None:
     clips = torch.cat([moving(2, 0), moving(0, 2), moving(-1, 1)])
-    alone = torch.cat([flow(clips[b : b + 1], "u") for b in range(3)])
-    assert torch.equal(flow(clips, "u"), alone)
+    alone = torch.cat([compute_flow_view(clips[b : b + 1], "u") for b in range(3)])
+    assert torch.equal(compute_flow_view(clips, "u"), alone)
 
 
 def test_opencv_threads_do_not_matter_and_are_left_alone() -> None:
@@ -60,8 +60,8 @@ def test_opencv_threads_do_not_matter_and_are_left_alone() -> None:
     try:
         for threads in (1, 2, 5):
             cv2.setNumThreads(threads)
-            results.append(clip_flow(frames, 0))
-            flow(moving(1, 0), "u")
+            results.append(compute_clip_flow(frames, 0))
+            compute_flow_view(moving(1, 0), "u")
             assert cv2.getNumThreads() == threads
     finally:
         cv2.setNumThreads(before)
@@ -70,8 +70,8 @@ def test_opencv_threads_do_not_matter_and_are_left_alone() -> None:
 
 def test_errors() -> None:
     with pytest.raises(InputError, match="u or v, got 'w'"):
-        flow(moving(0, 0), "w")  # type: ignore[arg-type]
+        compute_flow_view(moving(0, 0), "w")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"2 frames of 12 x 12 or more, got \(1, 64, 64\)"):
-        flow(moving(0, 0, num_frames=1), "u")
+        compute_flow_view(moving(0, 0, num_frames=1), "u")
     with pytest.raises(InputError, match="12 x 12"):
-        flow(moving(0, 0)[..., :8], "u")
+        compute_flow_view(moving(0, 0)[..., :8], "u")

@@ -8,7 +8,14 @@ import torch
 from scipy.stats import chisquare
 
 from unreel.errors import InputError
-from unreel.views.intra import INTRA_NEGATIVES, repeat, rotate, segment_shuffle, shuffle_chunks, shuffle_frames
+from unreel.views.intra import (
+    INTRA_NEGATIVES,
+    repeat_frame,
+    rotate_frames,
+    shuffle_chunks,
+    shuffle_frames,
+    shuffle_segments,
+)
 
 
 def uniforms(batch: int, count: int, seed: int = 0) -> torch.Tensor:
@@ -34,7 +41,7 @@ def is_even(counts: list[int]) -> bool:
 
 
 def test_repeat_is_one_frame_evenly_chosen() -> None:
-    found = orders(repeat(numbered(4000, 8), uniforms(4000, 1)))
+    found = orders(repeat_frame(numbered(4000, 8), uniforms(4000, 1)))
     assert all(len(set(order)) == 1 and len(order) == 8 for order in found)
     count = Counter(order[0] for order in found)
     assert sorted(count) == list(range(8)) and is_even(list(count.values()))
@@ -42,7 +49,7 @@ def test_repeat_is_one_frame_evenly_chosen() -> None:
 
 def test_repeat_by_hand() -> None:
     u = torch.tensor([[0.0], [0.49], [0.5], [0.999999]])
-    assert [order[0] for order in orders(repeat(numbered(4, 4), u))] == [0, 1, 2, 3]
+    assert [order[0] for order in orders(repeat_frame(numbered(4, 4), u))] == [0, 1, 2, 3]
 
 
 def test_shuffle_swaps_two_chunks_evenly() -> None:
@@ -82,7 +89,7 @@ def test_shuffled_frames_by_hand() -> None:
 @pytest.mark.parametrize("segments", [1, 2, 3, 4])
 def test_segments_are_every_permutation_and_go_back(segments: int) -> None:
     clips = numbered(2400, 12)
-    out, order_BS = segment_shuffle(clips, uniforms(2400, segments), segments)
+    out, order_BS = shuffle_segments(clips, uniforms(2400, segments), segments)
     assert order_BS.dtype == torch.int64
     length = 12 // segments
     for found, order in zip(orders(out), order_BS.tolist(), strict=True):
@@ -97,17 +104,17 @@ def test_segments_are_every_permutation_and_go_back(segments: int) -> None:
 @pytest.mark.parametrize(("num_frames", "segments"), [(8, 3), (2, 4), (0, 2), (8, 0)])
 def test_segments_must_be_equal(num_frames: int, segments: int) -> None:
     with pytest.raises(InputError, match=f"{num_frames} frames can't be cut into {segments} equal segments"):
-        segment_shuffle(torch.zeros(1, 3, num_frames, 2, 2), torch.zeros(1, 4), segments)
+        shuffle_segments(torch.zeros(1, 3, num_frames, 2, 2), torch.zeros(1, 4), segments)
 
 
 def test_rotate_by_hand_and_evenly() -> None:
     corners = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).expand(3000, 3, 2, 2, 2)
-    out = rotate(corners, uniforms(3000, 1))
+    out = rotate_frames(corners, uniforms(3000, 1))
     assert (out == out[:, :1, :1]).all()
     count = Counter(tuple(frame.flatten().int().tolist()) for frame in out[:, 0, 0])
     assert set(count) == {(2, 4, 1, 3), (4, 3, 2, 1), (3, 1, 4, 2)} and is_even(list(count.values()))
     with pytest.raises(InputError, match="square frames, got 2 x 3"):
-        rotate(torch.zeros(1, 3, 2, 2, 3), torch.zeros(1, 1))
+        rotate_frames(torch.zeros(1, 3, 2, 2, 3), torch.zeros(1, 1))
 
 
 @pytest.mark.parametrize("name", INTRA_NEGATIVES)

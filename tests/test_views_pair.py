@@ -10,19 +10,19 @@ from torch import Tensor
 
 from unreel.errors import InputError
 from unreel.types import Clips
-from unreel.video.intervals import Interval
-from unreel.video.order import generator, uniforms
+from unreel.video.intervals import IntervalDistribution
+from unreel.video.order import draw_uniforms, make_generator
 from unreel.views import augment
 from unreel.views.intra import INTRA_NEGATIVES
-from unreel.views.pair import AUGMENTATIONS, PairOptions, PairRecipe
+from unreel.views.pair import AUGMENTATIONS, TwoViewOptions, TwoViewRecipe
 from unreel.views.recipe import ViewSpec
-from unreel.views.residual import Residual
+from unreel.views.residual import ResidualSpec
 
 B, T, SIZE, SEED = 3, 8, 32, 5
-RAW = Residual("forward", "lead-in", False)
+RAW = ResidualSpec("forward", "lead-in", False)
 
 
-def clips(options: PairOptions, same: bool = False, batch: int = B, size: int = SIZE, frames: int = T) -> Clips:
+def clips(options: TwoViewOptions, same: bool = False, batch: int = B, size: int = SIZE, frames: int = T) -> Clips:
     """Noise; `same`: every clip of an instance alike."""
     spec = options.view_spec(size)
     shape = (batch, 1 if same else recipe(options).num_clips, frames + spec.lead_in, *spec.resize_hw, 3)
@@ -31,11 +31,11 @@ def clips(options: PairOptions, same: bool = False, batch: int = B, size: int = 
     return Clips(noise.expand(-1, recipe(options).num_clips, -1, -1, -1, -1), index, index, torch.zeros(batch), epoch=3)
 
 
-def recipe(options: PairOptions, segments: int = 0, size: int = SIZE) -> PairRecipe:
+def recipe(options: TwoViewOptions, segments: int = 0, size: int = SIZE) -> TwoViewRecipe:
     return options.recipe(options.view_spec(size), SEED, segments)
 
 
-def views(options: PairOptions, batch: Clips, segments: int = 0, size: int = SIZE) -> dict[str, Tensor]:
+def views(options: TwoViewOptions, batch: Clips, segments: int = 0, size: int = SIZE) -> dict[str, Tensor]:
     return recipe(options, segments, size)(batch).tensors
 
 
@@ -56,20 +56,20 @@ def blur(p: float) -> Op:
 
 
 STRONG = jitter(0.8, 0.8, 0.8, 0.2, p=0.8)
-CASES: list[tuple[PairOptions, list[Op], list[Op]]] = [
-    (PairOptions(), [RANDOM_CROP], [RANDOM_CROP]),
-    (PairOptions(augment="color"), *[[RANDOM_CROP, jitter(0.4, 0.4, 0.4, 0.1, p=0.8), GREY, blur(0.5)]] * 2),
+CASES: list[tuple[TwoViewOptions, list[Op], list[Op]]] = [
+    (TwoViewOptions(), [RANDOM_CROP], [RANDOM_CROP]),
+    (TwoViewOptions(augment="color"), *[[RANDOM_CROP, jitter(0.4, 0.4, 0.4, 0.1, p=0.8), GREY, blur(0.5)]] * 2),
     (
-        PairOptions(augment="color", flip=True),
+        TwoViewOptions(augment="color", flip=True),
         *[[RANDOM_CROP, FLIP, jitter(0.4, 0.4, 0.4, 0.1, p=0.8), GREY, blur(0.5)]] * 2,
     ),
-    (PairOptions(augment="cvrl"), *[[RESIZED_CROP, STRONG, GREY]] * 2),
+    (TwoViewOptions(augment="cvrl"), *[[RESIZED_CROP, STRONG, GREY]] * 2),
     (
-        PairOptions(augment="cvrl", flip=True, asymmetric=True),
+        TwoViewOptions(augment="cvrl", flip=True, asymmetric=True),
         [RESIZED_CROP, FLIP, STRONG, GREY, blur(1.0)],
         [RESIZED_CROP, FLIP, STRONG, GREY, blur(0.1), SOLARIZE],
     ),
-    (PairOptions(augment="dual"), *[[RANDOM_CROP, jitter(0.8, 0.8, 0.8, 0.2, p=0.64), blur(0.5)]] * 2),
+    (TwoViewOptions(augment="dual"), *[[RANDOM_CROP, jitter(0.8, 0.8, 0.8, 0.2, p=0.64), blur(0.5)]] * 2),
 ]
 
 
@@ -78,25 +78,29 @@ def by_hand(frames_THWC: Tensor, index: int, stream: str, ops: list[Op], frame: 
     clip = (frames_THWC.permute(3, 0, 1, 2).float() / 255)[None]
     for name, count, function in ops:
         skip = 0 if frame is None else frame * count
-        u = generator(SEED, 3, index, f"{stream}/{name}").random(skip + count, dtype=np.float32)[skip:]
+        u = make_generator(SEED, 3, index, f"{stream}/{name}").random(skip + count, dtype=np.float32)[skip:]
         clip = function(clip, torch.from_numpy(u)[None])
     return clip[0]
 
 
 @pytest.mark.parametrize(("options", "first", "second"), CASES)
-def test_every_augmentation_is_its_operations_in_order(options: PairOptions, first: list[Op], second: list[Op]) -> None:
+def test_every_augmentation_is_its_operations_in_order(
+    options: TwoViewOptions, first: list[Op], second: list[Op]
+) -> None:
     """Numbers of streams and the first two augmentations are those of results already published: never change them."""
     batch = clips(options, batch=12, frames=2)
     made = views(options, batch)
     for b, index in enumerate(batch.index_B.tolist()):
-        plain = options.augment == "dual" and generator(SEED, 3, index, "clip0/plain").random(dtype=np.float32) < 0.2
+        plain = (
+            options.augment == "dual" and make_generator(SEED, 3, index, "clip0/plain").random(dtype=np.float32) < 0.2
+        )
         one = by_hand(batch.frames[b, 0], index, "clip0", first[:1] if plain else first)
         assert torch.allclose(made["view1"][b], one, atol=1e-5)
         assert torch.allclose(made["view2"][b], by_hand(batch.frames[b, 1], index, "clip1", second), atol=1e-5)
 
 
 @pytest.mark.parametrize(("options", "first", "second"), CASES[3:5])
-def test_frames_that_draw_for_themselves(options: PairOptions, first: list[Op], second: list[Op]) -> None:
+def test_frames_that_draw_for_themselves(options: TwoViewOptions, first: list[Op], second: list[Op]) -> None:
     options = dataclasses.replace(options, consistent=False)
     batch = clips(options)
     made = views(options, batch)
@@ -113,7 +117,7 @@ def test_frames_that_draw_for_themselves(options: PairOptions, first: list[Op], 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_a_static_clip_stays_static_unless_every_frame_draws(name: str) -> None:
-    options = PairOptions(augment=name, flip=True, asymmetric=True)  # type: ignore[arg-type]
+    options = TwoViewOptions(augment=name, flip=True, asymmetric=True)  # type: ignore[arg-type]
     batch = clips(options)
     batch.frames = batch.frames[:, :, :1].expand(-1, -1, T, -1, -1, -1)
     for view in views(options, batch, segments=2).values():
@@ -124,29 +128,29 @@ def test_a_static_clip_stays_static_unless_every_frame_draws(name: str) -> None:
 
 def test_a_fifth_of_the_first_views_alone_is_plain() -> None:
     """A clip equals its crop when it is plain, or when neither jitter nor blur acts (0.36 x 0.5 = 0.18)."""
-    options = PairOptions(augment="dual")
+    options = TwoViewOptions(augment="dual")
     batch = clips(options, same=True, batch=400, size=16, frames=1)
-    made, cropped = views(options, batch, 1, size=16), views(PairOptions(), batch, 1, size=16)
+    made, cropped = views(options, batch, 1, size=16), views(TwoViewOptions(), batch, 1, size=16)
     same = {n: (made[n] == cropped[n]).flatten(1).all(dim=1) for n in made}
     assert abs(float(same["view1"].float().mean()) - (0.2 + 0.8 * 0.18)) < 0.08
     assert abs(float(same["view2"].float().mean()) - 0.18) < 0.07
     assert abs(float(same["again"].float().mean()) - 0.18) < 0.07
-    plain = uniforms(SEED, 3, batch.index_B, "clip0/plain", 1)[:, 0] < 0.2
+    plain = draw_uniforms(SEED, 3, batch.index_B, "clip0/plain", 1)[:, 0] < 0.2
     assert same["view1"][plain].all() and 40 < int(plain.sum()) < 120
 
 
 def test_the_broken_clip_is_made_of_the_augmented_first_view() -> None:
     for name in INTRA_NEGATIVES:
-        options = PairOptions(augment="color", intra_negatives=name)  # type: ignore[arg-type]
+        options = TwoViewOptions(augment="color", intra_negatives=name)  # type: ignore[arg-type]
         made = views(options, clips(options))
         function, count = INTRA_NEGATIVES[name]
-        u = uniforms(SEED, 3, clips(options).index_B, "intra", count(T))
+        u = draw_uniforms(SEED, 3, clips(options).index_B, "intra", count(T))
         assert torch.equal(made["intra"], function(made["view1"], u)) and not torch.equal(made["intra"], made["view1"])
-    assert set(views(PairOptions(), clips(PairOptions()))) == {"view1", "view2"}
+    assert set(views(TwoViewOptions(), clips(TwoViewOptions()))) == {"view1", "view2"}
 
 
 def test_one_clip_has_one_draw_and_the_same_moment_has_two() -> None:
-    one = PairOptions("one-clip", second_view="residual", residual=RAW)
+    one = TwoViewOptions("one-clip", second_view="residual", residual=RAW)
     moment, two = (dataclasses.replace(one, pairs=p) for p in ("same-moment", "independent"))
     assert [recipe(o).num_clips for o in (one, moment, two)] == [1, 1, 2]
     made = views(one, clips(one))
@@ -160,7 +164,7 @@ def test_one_clip_has_one_draw_and_the_same_moment_has_two() -> None:
 
 
 def test_the_second_view_is_of_the_second_clip() -> None:
-    options = PairOptions("uniform")
+    options = TwoViewOptions("uniform")
     batch = clips(options)
     swapped = dataclasses.replace(batch, frames=batch.frames.flip(1))
     flat = [torch.full_like(batch.frames[:, :1], v) for v in (51, 204)]
@@ -171,7 +175,7 @@ def test_the_second_view_is_of_the_second_clip() -> None:
 
 def test_running_backwards_turns_everything_round() -> None:
     """Clips, again and residual frames, lead-in included; and the frames that came in stay as they were."""
-    options = PairOptions("decreasing", second_view="residual", residual=RAW, time_reversal=1.0)
+    options = TwoViewOptions("decreasing", second_view="residual", residual=RAW, time_reversal=1.0)
     batch = clips(options)
     before = batch.frames.clone()
     turned = dataclasses.replace(batch, frames=batch.frames.flip(2))
@@ -183,7 +187,7 @@ def test_running_backwards_turns_everything_round() -> None:
 
 
 def test_half_of_the_instances_run_backwards_both_clips_together() -> None:
-    options = PairOptions(time_reversal=0.5)
+    options = TwoViewOptions(time_reversal=0.5)
     batch = clips(options, batch=400, size=16, frames=2)
     batch.frames = (torch.arange(2, dtype=torch.uint8) * 255).view(1, 1, 2, 1, 1, 1).expand_as(batch.frames)
     made = views(options, batch, size=16)
@@ -193,7 +197,7 @@ def test_half_of_the_instances_run_backwards_both_clips_together() -> None:
 
 @pytest.mark.parametrize("segments", [2, 4])
 def test_the_clip_again_and_shuffled(segments: int) -> None:
-    options = PairOptions(augment="color", first_view="residual", time_reversal=0.5)
+    options = TwoViewOptions(augment="color", first_view="residual", time_reversal=0.5)
     batch = clips(options, batch=8)
     out = recipe(options, segments)(batch)
     order_BS = out.segment_order_BS
@@ -214,7 +218,7 @@ def test_the_clip_again_and_shuffled(segments: int) -> None:
 
 @pytest.mark.parametrize("consistent", [True, False])
 def test_views_depend_on_seed_epoch_and_index_alone(consistent: bool) -> None:
-    options = PairOptions(augment="cvrl", flip=True, asymmetric=True, time_reversal=0.5, intra_negatives="shuffle")
+    options = TwoViewOptions(augment="cvrl", flip=True, asymmetric=True, time_reversal=0.5, intra_negatives="shuffle")
     options = dataclasses.replace(options, consistent=consistent)
     batch = clips(options)
     whole = views(options, batch, segments=2)
@@ -227,11 +231,11 @@ def test_views_depend_on_seed_epoch_and_index_alone(consistent: bool) -> None:
 
 
 def test_what_the_options_say_to_the_others() -> None:
-    options = PairOptions("mirror", 0.5, "flow-u", "residual", RAW, standardize=True)
+    options = TwoViewOptions("mirror", 0.5, "flow-u", "residual", RAW, standardize=True)
     assert options.view_spec(48) == ViewSpec(("flow-u", "residual"), 48, RAW, True)
-    assert options.interval() == recipe(options).interval == Interval("mirror", 0.5)
+    assert options.interval() == recipe(options).interval == IntervalDistribution("mirror", 0.5)
     for pairs in ("one-clip", "same-moment", "independent"):
-        assert PairOptions(pairs, second_view="residual").interval().kind == "independent"  # type: ignore[arg-type]
+        assert TwoViewOptions(pairs, second_view="residual").interval().kind == "independent"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -249,4 +253,4 @@ def test_what_the_options_say_to_the_others() -> None:
 )
 def test_options_that_make_no_sense_are_refused(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        PairOptions(**options)
+        TwoViewOptions(**options)

@@ -8,9 +8,9 @@ import torch
 
 from unreel.errors import InputError
 from unreel.types import Clips
-from unreel.views.pair import PairOptions
-from unreel.views.recipe import ViewSpec, inference_views, make_view
-from unreel.views.residual import Residual, residual
+from unreel.views.pair import TwoViewOptions
+from unreel.views.recipe import ViewSpec, make_inference_views, make_view
+from unreel.views.residual import ResidualSpec, compute_residual
 
 B, T = 3, 8
 SPEC = ViewSpec(("rgb", "residual"), size=32)
@@ -25,30 +25,32 @@ def clips(num_clips: int, spec: ViewSpec = SPEC) -> Clips:
 
 @pytest.mark.parametrize("boundary", ["lead-in", "wrap", "zero"])
 def test_training_and_use_see_the_same_but_for_chance(boundary: str) -> None:
-    spec = dataclasses.replace(SPEC, residual=Residual("forward", boundary, True))  # type: ignore[arg-type]
+    spec = dataclasses.replace(SPEC, residual=ResidualSpec("forward", boundary, True))  # type: ignore[arg-type]
     height, width = spec.resize_hw
     batch = clips(1, spec)
-    used = inference_views(batch.frames[:, 0], spec)
+    used = make_inference_views(batch.frames[:, 0], spec)
     assert used["rgb"].shape == used["residual"].shape == (B, 3, T, 32, 32)
     top, left = (height - 32) // 2, (width - 32) // 2
     frames = batch.frames[:, 0, spec.lead_in :, top : top + 32, left : left + 32]
     assert torch.allclose(used["rgb"], frames.permute(0, 4, 1, 2, 3).float() / 255)
-    options = PairOptions("one-clip", second_view="residual")
+    options = TwoViewOptions("one-clip", second_view="residual")
     trained = options.recipe(spec, seed=0)(batch).tensors
     assert trained["view1"].shape == used["rgb"].shape and trained["view2"].shape == used["residual"].shape
 
 
 def test_standardised_residual_frames_are_those_of_standardised_rgb() -> None:
     """IICv2: the mean cancels and the deviation stays."""
-    raw = Residual("forward", "lead-in", False)
+    raw = ResidualSpec("forward", "lead-in", False)
     clips = torch.rand(2, 3, T + 1, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     spec = ViewSpec(("rgb", "residual"), 16, raw, standardize=True)
     std_31 = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)[:, None, None, None]
     mean_31 = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None, None]
     standard = (clips - mean_31) / std_31
     assert torch.allclose(make_view("rgb", clips, spec), standard[:, :, 1:])
-    assert torch.allclose(make_view("residual", clips, spec), residual(standard, raw))
-    assert torch.equal(make_view("residual", clips, dataclasses.replace(spec, standardize=False)), residual(clips, raw))
+    assert torch.allclose(make_view("residual", clips, spec), compute_residual(standard, raw))
+    assert torch.equal(
+        make_view("residual", clips, dataclasses.replace(spec, standardize=False)), compute_residual(clips, raw)
+    )
 
 
 def test_standardised_residual_frames_are_not_rescaled() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from unreel.search.rows import Rows
+from unreel.search.rows import RowTable
 from unreel.types import Embeddings
 
 
@@ -20,11 +20,13 @@ def grouped(count: int, dim: int = 32, groups: int = 8, noise: float = 0.5, seed
 
 def clips(
     videos: int, per_video: int, length_s: float = 1.0, hop_s: float = 1.0, hashes: list[str] | None = None
-) -> Rows:
+) -> RowTable:
     """Rows of `per_video` clips one after the other in each of `videos`: /v/0.mp4, /v/1.mp4, ...; label a or b."""
     video_N = np.repeat(np.arange(videos), per_video)
     start_s = np.tile(np.arange(per_video) * hop_s, videos)
     paths = [f"/v/{v}.mp4" for v in video_N]
     labels = ["ab"[v % 2] for v in video_N]
     per_row = None if hashes is None else [hashes[v] for v in video_N]
-    return Rows.of(Embeddings(np.zeros((len(paths), 1)), paths, start_s, start_s + length_s, labels), per_row)
+    return RowTable.from_embeddings(
+        Embeddings(np.zeros((len(paths), 1)), paths, start_s, start_s + length_s, labels), per_row
+    )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from unreel.video.synth import make_set
 
 # Resolved on first use, so that `unreel --help` and loader processes don't wait for torch.
-_HOMES = {
+_MODULE_OF = {
     "pretrain": "unreel.api",
     "resume": "unreel.api",
     "evaluate_retrieval": "unreel.api",
@@ -56,6 +56,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'unreel' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)

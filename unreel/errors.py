@@ -13,7 +13,7 @@ UnreelError              one readable line: what, which value, where, what to do
 import difflib
 from collections.abc import Iterable
 
-REASONS = (
+VIDEO_ERROR_REASONS = (
     "missing",
     "unreadable",
     "empty file",
@@ -38,7 +38,7 @@ class VideoError(UnreelError):
     """A file that can't be used. `reason` is one of REASONS, `detail` the decoder's own words."""
 
     def __init__(self, path: str, reason: str, detail: str = "") -> None:
-        assert reason in REASONS, reason
+        assert reason in VIDEO_ERROR_REASONS, reason
         super().__init__(f"{path}: {reason}" + (f" ({detail})" if detail else ""))
         self.path, self.reason, self.detail = str(path), reason, detail
 
@@ -58,7 +58,7 @@ class NonFiniteError(UnreelError):
     pass
 
 
-class StoppedElsewhere(UnreelError):
+class PeerStoppedError(UnreelError):
     """Another process of the run stopped and has said why; this one ends without a word, with the same exit code."""
 
     def __init__(self, exit_code: int = 2) -> None:
@@ -70,9 +70,9 @@ class DiskError(UnreelError):
     pass
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> InputError:
     """An InputError that lists the known names and suggests the nearest."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return InputError(f"unknown {what} '{name}'.{hint} Known: {', '.join(names)}")
+    return InputError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}")

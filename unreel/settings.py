@@ -152,9 +152,9 @@ class Settings:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        self._check_switches()
+        self._check_combinations()
 
-    def _check_switches(self) -> None:
+    def _check_combinations(self) -> None:
         """What leaves nothing to train on, and what excludes each other on the way to the network."""
         if self.held_out == 1:
             raise InputError("held_out must be below 1, or nothing is left to train on; got 1")
@@ -178,7 +178,7 @@ class Settings:
             )
 
 
-def one_machine(**changes: Any) -> Settings:
+def make_single_machine_settings(**changes: Any) -> Settings:
     """Settings that every method of ours begins with on a laptop or one GPU, so that methods can be compared.
 
     The clip's length and size follow from the network, time is in seconds rather than in frames of the file.

@@ -47,20 +47,20 @@ class Clips:
     video_B: Tensor
     start_s_B: Tensor
     epoch: int
-    failed: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
     draw_B: Tensor | None = None
 
     @property
-    def chance_B(self) -> Tensor:
+    def rng_index_B(self) -> Tensor:
         """What to hand to `uniforms`, int64 (B,)."""
         return self.index_B if self.draw_B is None else self.draw_B
 
-    def first(self, rows: int) -> "Clips":
+    def truncate(self, num_rows: int) -> "Clips":
         """The batch without what follows the first rows."""
-        if rows == len(self.index_B):
+        if num_rows == len(self.index_B):
             return self
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Clips(**values | {n: v[:rows] for n, v in values.items() if isinstance(v, Tensor)})
+        return Clips(**values | {n: v[:num_rows] for n, v in values.items() if isinstance(v, Tensor)})
 
     def pin_memory(self) -> "Clips":
         """What a loader calls to make the copy to a GPU overlap with work."""
@@ -86,7 +86,7 @@ class Views:
     draw_B: Tensor | None = None
 
     @property
-    def chance_B(self) -> Tensor:
+    def rng_index_B(self) -> Tensor:
         """What to hand to `uniforms`, int64 (B,)."""
         return self.index_B if self.draw_B is None else self.draw_B
 

@@ -1,20 +1,20 @@
 """The Python API; the command line calls these functions and prints."""
 
 from unreel.api.benching import bench
-from unreel.api.catalogue import common_options, methods
+from unreel.api.catalogue import list_common_options, list_methods
 from unreel.api.evaluating import evaluate_retrieval
-from unreel.api.training import pretrain, resume, start
+from unreel.api.training import pretrain, resume, start_run
 from unreel.api.using import embed, index, inflate_encoder
 
 __all__ = [
     "bench",
-    "common_options",
     "embed",
     "evaluate_retrieval",
     "index",
     "inflate_encoder",
-    "methods",
+    "list_common_options",
+    "list_methods",
     "pretrain",
     "resume",
-    "start",
+    "start_run",
 ]

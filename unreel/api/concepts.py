@@ -6,129 +6,141 @@ from pathlib import Path
 
 import numpy as np
 
-from unreel.api.searching import CONCEPTS, make_concept, require_name
-from unreel.api.using import to_device
+from unreel.api.searching import CONCEPTS_FOLDER, learn_concept, require_concept_name
+from unreel.api.using import move_encoder
 from unreel.errors import CheckpointError, InputError
-from unreel.models.encoder import load_encoder, whole_videos
-from unreel.search.clip_choice import EveryMoment
-from unreel.search.concept import Concept, Marks, suggest
-from unreel.search.embeddings import ABOUT, encoder_hash
-from unreel.search.hits import Hit, merged
-from unreel.search.index import ENCODER, Index, clips_of, open_index
-from unreel.search.marks import joined_marks, load_marks, rows_within
-from unreel.search.rows import Rows, Stretch
+from unreel.models.encoder import list_whole_videos, load_encoder
+from unreel.search.clip_choice import SlidingWindow
+from unreel.search.concept import Annotations, Concept, suggest_rows
+from unreel.search.embeddings import STORE_JSON, hash_encoder
+from unreel.search.hits import Hit, merge_rows
+from unreel.search.index import ENCODER_FOLDER, Index, open_index, read_index_metadata
+from unreel.search.marks import find_rows_in_moments, load_annotations, merge_annotations
+from unreel.search.rows import Moment, RowTable
 from unreel.types import Instance
-from unreel.video.dataset import default_workers
+from unreel.video.dataset import default_num_workers
 
-Advance = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Taught:
+class ConceptUpdate:
     """A concept after some marks: every row's probability, the best moments, and single rows to mark next.
 
     `lost` counts earlier marks of moments that the index no longer has.
     """
 
     concept: Concept
-    marks: Marks
+    marks: Annotations
     score_N: np.ndarray
     moments: list[Hit]
-    next: list[Hit]
-    lost: int = 0
+    to_mark_next: list[Hit]
+    num_lost_marks: int = 0
 
 
 @dataclass(frozen=True)
-class Marked:
+class MarkedMoments:
     """What a person marks: rows of the index and moments of its videos."""
 
     rows: tuple[int, ...] = ()
-    moments: tuple[Stretch, ...] = ()
+    moments: tuple[Moment, ...] = ()
 
 
-def teach(
-    index: Index, name: str, yes: Marked, no: Marked, forget: bool = False, above: float = 0.5, num_next: int = 10
-) -> Taught:
+def update_concept(
+    index: Index,
+    name: str,
+    positive: MarkedMoments,
+    negative: MarkedMoments,
+    discard_marks: bool = False,
+    min_probability: float = 0.5,
+    num_next: int = 10,
+) -> ConceptUpdate:
     """Add marks to a concept (`forget` the earlier ones) and learn it anew, kept in the index. Raises UnreelError."""
-    require_name(name)
-    require_probability(above)
-    old, lost = (Marks(()), 0) if forget else load_marks(index.folder / CONCEPTS / f"{name}.csv", index.rows)
-    new = Marks(*(m.rows + rows_within(index.rows, m.moments) for m in (yes, no)))
-    both = sorted(set(new.yes) & set(new.no))
+    require_concept_name(name)
+    require_probability(min_probability)
+    old, lost = (
+        (Annotations(()), 0)
+        if discard_marks
+        else load_annotations(index.folder / CONCEPTS_FOLDER / f"{name}.csv", index.rows)
+    )
+    new = Annotations(*(m.rows + find_rows_in_moments(index.rows, m.moments) for m in (positive, negative)))
+    both = sorted(set(new.positives) & set(new.negatives))
     if both:
         raise InputError(f"row {both[0]} is marked yes and no at once; take one mark away")
-    marks = joined_marks(old, new)
-    concept = make_concept(index, name, marks)
-    score_N = concept.scores(index.vectors_ND)
-    row_n = suggest(concept, index.vectors_ND, marks, num_next)
-    following = [merged(index.rows, row_n[[k]], score_N[row_n[[k]]], -1)[0] for k in range(len(row_n))]
-    return Taught(concept, marks, score_N, moments_above(index.rows, score_N, above), following, lost)
+    marks = merge_annotations(old, new)
+    concept = learn_concept(index, name, marks)
+    score_N = concept.score_rows(index.vectors_ND)
+    row_n = suggest_rows(concept, index.vectors_ND, marks, num_next)
+    following = [merge_rows(index.rows, row_n[[k]], score_N[row_n[[k]]], -1)[0] for k in range(len(row_n))]
+    return ConceptUpdate(concept, marks, score_N, find_moments(index.rows, score_N, min_probability), following, lost)
 
 
-def require_probability(above: float) -> None:
-    if not 0 <= above <= 1:
-        raise InputError(f"a probability is between 0 and 1, got {above:g}")
+def require_probability(probability: float) -> None:
+    if not 0 <= probability <= 1:
+        raise InputError(f"a probability is between 0 and 1, got {probability:g}")
 
 
-def moments_above(rows: Rows, score_N: np.ndarray, above: float, gap_s: float = 0.5) -> list[Hit]:
+def find_moments(rows: RowTable, score_N: np.ndarray, min_probability: float, gap_s: float = 0.5) -> list[Hit]:
     """Neighbouring rows of probability `above` or more as one moment with the best of them, best first."""
-    row_K = np.flatnonzero(score_N >= above)
-    return merged(rows, row_K, score_N[row_K], gap_s)
+    row_K = np.flatnonzero(score_N >= min_probability)
+    return merge_rows(rows, row_K, score_N[row_K], gap_s)
 
 
 @dataclass(frozen=True)
-class Applied:
+class ConceptMatches:
     """What a concept found, best first, in how many clips of how many videos, and what could not be looked at."""
 
     moments: list[Hit]
-    clips: int
-    videos: int
+    num_clips: int
+    num_videos: int
     left_out: list[tuple[str, str]]
 
 
 def apply_concept(
     concept: str | Path,
     source: str | Path,
-    above: float = 0.5,
+    min_probability: float = 0.5,
     gap_s: float = 0.5,
-    on_progress: Advance = lambda _done, _total: None,
+    on_progress: ProgressCallback = lambda _done, _total: None,
     allow_import: bool = False,
-) -> Applied:
+) -> ConceptMatches:
     """Moments of new footage that are the concept: a video, a folder, a list, or an index, which is not decoded.
 
     The encoder is that of the index in which the concept lies. Raises UnreelError.
     """
     path, source = Path(concept), Path(source)
-    require_probability(above)
+    require_probability(min_probability)
     home = path.resolve().parent.parent
-    if (source / ABOUT).is_file():
+    if (source / STORE_JSON).is_file():
         there = open_index(source)
         probe = Concept.load(path, there.encoder_hash)
-        score_N = probe.scores(there.vectors_ND)
-        found = moments_above(there.rows, score_N, above, gap_s)
-        return Applied(found, len(there.rows), len(there.rows.paths), [])
+        score_N = probe.score_rows(there.vectors_ND)
+        found = find_moments(there.rows, score_N, min_probability, gap_s)
+        return ConceptMatches(found, len(there.rows), len(there.rows.paths), [])
     if not path.is_file():
-        raise InputError(f"{path}: no concept there; `unreel concept INDEX NAME` makes INDEX/{CONCEPTS}/NAME.json")
+        raise InputError(
+            f"{path}: no concept there; `unreel concept INDEX NAME` makes INDEX/{CONCEPTS_FOLDER}/NAME.json"
+        )
     try:
-        about, encoder = clips_of(home), to_device(load_encoder(home / ENCODER, allow_import))
+        about, encoder = read_index_metadata(home), move_encoder(load_encoder(home / ENCODER_FOLDER, allow_import))
     except (InputError, CheckpointError) as error:
         raise InputError(f"{path}: a concept is used where its index lies, which has its encoder: {error}") from error
-    probe = Concept.load(path, encoder_hash(encoder))
-    videos, left_out = whole_videos(source)
+    probe = Concept.load(path, hash_encoder(encoder))
+    videos, left_out = list_whole_videos(source)
     found, clips, looked = [], 0, 0
-    every = EveryMoment(**about["clips"]).rows(
-        encoder, videos, default_workers(), lambda where, why: left_out.append((where, why))
+    every = SlidingWindow(**about["clips"]).embed_videos(
+        encoder, videos, default_num_workers(), lambda where, why: left_out.append((where, why))
     )
     for number, vectors_KD, spans_K2 in every:
-        score_K = probe.scores(vectors_KD)
-        found += moments_above(rows_of(videos[number], spans_K2), score_K, above, gap_s)
+        score_K = probe.score_rows(vectors_KD)
+        found += find_moments(build_rows(videos[number], spans_K2), score_K, min_probability, gap_s)
         clips, looked = clips + len(score_K), looked + 1
         on_progress(looked, len(videos))
     if not looked:
         raise InputError(f"{source}: no video there could be looked at; the first: {': '.join(left_out[0])}")
-    return Applied(sorted(found, key=lambda hit: (-hit.score, hit.path, hit.start_s)), clips, looked, left_out)
+    return ConceptMatches(sorted(found, key=lambda hit: (-hit.score, hit.path, hit.start_s)), clips, looked, left_out)
 
 
-def rows_of(video: Instance, spans_K2: np.ndarray) -> Rows:
+def build_rows(video: Instance, spans_K2: np.ndarray) -> RowTable:
     who = [video.path] * len(spans_K2)
-    return Rows.named(who, [video.label] * len(who), who, spans_K2[:, 0], spans_K2[:, 1])
+    return RowTable.from_columns(who, [video.label] * len(who), who, spans_K2[:, 0], spans_K2[:, 1])

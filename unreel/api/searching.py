@@ -10,132 +10,152 @@ import numpy as np
 
 from unreel.errors import InputError
 from unreel.models.encoder import Encoder
-from unreel.search.concept import Concept, Marks, learn
-from unreel.search.example import example_vectors
-from unreel.search.hits import Hit, HitOptions, find
-from unreel.search.index import Index, open_index, query_encoder
-from unreel.search.marks import save_marks
-from unreel.search.query import examples, slider, weigh
-from unreel.search.rows import Filter, Rows, Stretch, not_own
+from unreel.search.concept import Annotations, Concept, fit_concept
+from unreel.search.example import embed_examples
+from unreel.search.hits import Hit, HitOptions, search_by_vector
+from unreel.search.index import Index, load_query_encoder, open_index
+from unreel.search.marks import save_annotations
+from unreel.search.query import combine_examples, make_slider_weights, weight_views
+from unreel.search.rows import Moment, RowFilter, RowTable, exclude_own_rows
 from unreel.video.addresses import is_piece
-from unreel.video.packed import content_hash
+from unreel.video.packed import hash_content
 
-CONCEPTS = "concepts"  # of an index
-MOST_BYTES = 100  # of a concept's name: file systems end at 255, endings and the index's own files want some
-END = {"rgb": 0, "residual": 1, "flow-u": 1, "flow-v": 1, "clip": 0, "series": 1}  # of the slider, for a view or head
+CONCEPTS_FOLDER = "concepts"  # of an index
+MAX_NAME_BYTES = 100  # of a concept's name: file systems end at 255, endings and the index's own files want some
+SLIDER_END = {
+    "rgb": 0,
+    "residual": 1,
+    "flow-u": 1,
+    "flow-v": 1,
+    "clip": 0,
+    "series": 1,
+}  # of the slider, for a view or head
 
 
 @dataclass(frozen=True)
-class Question:
+class SearchQuery:
     """Like these and unlike those: stretches of videos, and rows of the index that were marked.
 
     `motion` weighs appearance (0) against motion (1) where the encoder has views of both; `own` says what becomes of
     what the examples themselves show: "keep", leave out the "clip", or the whole "video".
     """
 
-    like: tuple[Stretch, ...] = ()
-    unlike: tuple[Stretch, ...] = ()
-    like_rows: tuple[int, ...] = ()
-    unlike_rows: tuple[int, ...] = ()
-    motion: float = 0.5
-    own: str = "clip"
-    filter: Filter = field(default_factory=Filter)
+    positive_segments: tuple[Moment, ...] = ()
+    negative_segments: tuple[Moment, ...] = ()
+    positive_rows: tuple[int, ...] = ()
+    negative_rows: tuple[int, ...] = ()
+    motion_weight: float = 0.5
+    own_video_policy: str = "clip"
+    filter: RowFilter = field(default_factory=RowFilter)
 
 
 def search(
-    index: str | Path | Index, question: Question, options: HitOptions | None = None, encoder: Encoder | None = None
+    index: str | Path | Index, query: SearchQuery, options: HitOptions | None = None, encoder: Encoder | None = None
 ) -> list[Hit]:
     """The best hits of an index for a question, best first. Raises UnreelError."""
     index = index if isinstance(index, Index) else open_index(index)
-    if not question.like and not question.like_rows:
+    if not query.positive_segments and not query.positive_rows:
         raise InputError("nothing to search with; name a video, or mark a hit")
-    if question.like or question.unlike:
-        encoder = encoder or query_encoder(index)
+    if query.positive_segments or query.negative_segments:
+        encoder = encoder or load_query_encoder(index)
     like_PD, unlike_MD = (
-        rows_and_examples(index, encoder, rows, stretches)
-        for rows, stretches in ((question.like_rows, question.like), (question.unlike_rows, question.unlike))
+        collect_query_vectors(index, encoder, rows, stretches)
+        for rows, stretches in (
+            (query.positive_rows, query.positive_segments),
+            (query.negative_rows, query.negative_segments),
+        )
     )
-    return answer(index, question, like_PD, unlike_MD, options)
+    return search_vectors(index, query, like_PD, unlike_MD, options)
 
 
-def answer(
-    index: Index, question: Question, like_PD: np.ndarray, unlike_MD: np.ndarray, options: HitOptions | None = None
+def search_vectors(
+    index: Index,
+    query: SearchQuery,
+    positive_PD: np.ndarray,
+    negative_MD: np.ndarray,
+    options: HitOptions | None = None,
 ) -> list[Hit]:
     """`search` where the vectors of all examples and counter-examples, (P, D) and (M, D), are known."""
-    query_QD = weigh(examples(like_PD, unlike_MD, len(index.views)), view_weights(index, question.motion))
-    allowed_N = question.filter.allowed(index.rows) & not_own(index.rows, shown_by(index, question), question.own)
-    return find(index.nearest, index.rows, query_QD[0], options or HitOptions(), allowed_N, index.vectors)
+    query_QD = weight_views(
+        combine_examples(positive_PD, negative_MD, len(index.views)), compute_view_weights(index, query.motion_weight)
+    )
+    allowed_N = query.filter.match_rows(index.rows) & exclude_own_rows(
+        index.rows, list_query_segments(index, query), query.own_video_policy
+    )
+    return search_by_vector(
+        index.ann_index, index.rows, query_QD[0], options or HitOptions(), allowed_N, index.get_vectors
+    )
 
 
-def rows_and_examples(
-    index: Index, encoder: Encoder | None, rows: tuple[int, ...], stretches: tuple[Stretch, ...]
+def collect_query_vectors(
+    index: Index, encoder: Encoder | None, rows: tuple[int, ...], segments: tuple[Moment, ...]
 ) -> np.ndarray:
     """Vectors (P, D) of marked rows and of examples. Raises InputError for a row that the index does not have."""
     wrong = [row for row in rows if not 0 <= row < len(index.rows)]
     if wrong:
         raise InputError(f"row {wrong[0]} is not in the index, which has {len(index.rows)}; it was indexed anew since")
-    found = [index.vectors(np.array(rows, np.int64))]
-    if stretches:
+    found = [index.get_vectors(np.array(rows, np.int64))]
+    if segments:
         assert encoder is not None
-        found.append(example_vectors(encoder, stretches))
+        found.append(embed_examples(encoder, segments))
     return np.concatenate(found)
 
 
-def view_weights(index: Index, motion: float) -> np.ndarray:
+def compute_view_weights(index: Index, motion_weight: float) -> np.ndarray:
     """A weight (V,) for each view of the index, by the slider; equal ones where all views are of one kind."""
-    ends, weight_2 = [END[name] for name in index.views], slider(motion)
-    if slider_ends(index) is None:
+    ends, weight_2 = [SLIDER_END[name] for name in index.views], make_slider_weights(motion_weight)
+    if find_slider_ends(index) is None:
         return np.ones(len(ends))
     return np.array([weight_2[end] / ends.count(end) for end in ends])
 
 
-def slider_ends(index: Index) -> tuple[str, str] | None:
+def find_slider_ends(index: Index) -> tuple[str, str] | None:
     """What the slider goes from and to; None where all views of the index stand at one end."""
-    if len({END[name] for name in index.views}) < 2:
+    if len({SLIDER_END[name] for name in index.views}) < 2:
         return None
     return ("the clip", "its series") if "series" in index.views else ("appearance", "motion")
 
 
-def shown_by(index: Index, question: Question) -> list[Stretch]:
+def list_query_segments(index: Index, query: SearchQuery) -> list[Moment]:
     """The stretches that the examples show, as the index knows their files: by path, or else by what is in them."""
     rows = index.rows
-    marked = [Stretch(rows.path(r), float(rows.start_s[r]), float(rows.end_s[r])) for r in question.like_rows]
-    return [known_as(rows, s) for s in question.like] + marked
+    marked = [Moment(rows.get_path(r), float(rows.start_s[r]), float(rows.end_s[r])) for r in query.positive_rows]
+    return [resolve_segment(rows, s) for s in query.positive_segments] + marked
 
 
-def known_as(rows: Rows, example: Stretch) -> Stretch:
+def resolve_segment(rows: RowTable, segment: Moment) -> Moment:
     """An example by its whole path, with the hash of its content where the index does not have that path."""
-    path = example.path if is_piece(example.path) else str(Path(example.path).absolute())
-    if path in rows.path_number:
-        return replace(example, path=path)
+    path = segment.path if is_piece(segment.path) else str(Path(segment.path).absolute())
+    if path in rows.number_by_path:
+        return replace(segment, path=path)
     try:
         now = os.stat(path)
-        return replace(example, path=path, content=hash_of(path, now.st_size, now.st_mtime_ns))
+        return replace(segment, path=path, content_hash=hash_cached(path, now.st_size, now.st_mtime_ns))
     except OSError:
-        return replace(example, path=path)  # gone since its vector was made
+        return replace(segment, path=path)  # gone since its vector was made
 
 
 @lru_cache(4096)
-def hash_of(path: str, _size: int, _mtime_ns: int) -> str:
+def hash_cached(path: str, _size: int, _mtime_ns: int) -> str:
     """The hash of a file's content, remembered as long as its size and time of change stay."""
-    return content_hash(path)
+    return hash_content(path)
 
 
-def make_concept(index: str | Path | Index, name: str, marks: Marks) -> Concept:
+def learn_concept(index: str | Path | Index, name: str, marks: Annotations) -> Concept:
     """A concept out of marked rows, kept in the index: concepts/NAME.json and .csv, its marks. Raises UnreelError."""
     index = index if isinstance(index, Index) else open_index(index)
-    require_name(name)
-    concept = learn(name, index.vectors_ND, marks, index.encoder_hash)
-    concept.save(index.folder / CONCEPTS / f"{name}.json")
-    save_marks(index.folder / CONCEPTS / f"{name}.csv", index.rows, marks)
+    require_concept_name(name)
+    concept = fit_concept(name, index.vectors_ND, marks, index.encoder_hash)
+    concept.save(index.folder / CONCEPTS_FOLDER / f"{name}.json")
+    save_annotations(index.folder / CONCEPTS_FOLDER / f"{name}.csv", index.rows, marks)
     return concept
 
 
-def require_name(name: str) -> None:
+def require_concept_name(name: str) -> None:
     """Raise InputError for what is no name of a file anywhere."""
-    if not re.fullmatch(r"\w[\w.-]*", name) or len(name.encode()) > MOST_BYTES:
+    if not re.fullmatch(r"\w[\w.-]*", name) or len(name.encode()) > MAX_NAME_BYTES:
         shown = ascii(name[:40])[1:-1] + ("..." if len(name) > 40 else "")
         raise InputError(
             f"'{shown}' is no name for a concept; it begins with a letter or digit, goes on with these, dashes, dots "
-            f"and underscores, and has {MOST_BYTES} bytes at most"
+            f"and underscores, and has {MAX_NAME_BYTES} bytes at most"
         )

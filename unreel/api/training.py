@@ -10,40 +10,46 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import torch
 from torch import nn
 
-from unreel.errors import InputError, RunError, unknown
-from unreel.methods import DEFAULT, method_module, preset_of
-from unreel.models import TRANSFORMERS, build_backbone, builder, is_dotted, own_network
+from unreel.errors import InputError, RunError, unknown_name_error
+from unreel.methods import DEFAULT_METHOD, load_method_module, load_preset
+from unreel.models import TRANSFORMERS_PREFIX, build_backbone, find_builder, is_builtin_backbone, is_import_path
 from unreel.models.encoder import (
     Encoder,
     EncoderSpec,
     read_spec,
 )
-from unreel.models.inflate import inflate, read_2d
+from unreel.models.inflate import inflate, read_2d_weights
 from unreel.report.run_page import write_report
 from unreel.settings import Settings
-from unreel.training.checkpoint import go_back, has_checkpoint, last_checkpoint, replace_text
-from unreel.training.device import build_fabric, fill_in, processes
-from unreel.training.loop import Job, clip_spec, train
-from unreel.training.monitors import hold_out
-from unreel.training.pulse import one_reason
-from unreel.training.run import CONFIG, alone_in, describe, make_run, read_config, refuse_existing
-from unreel.training.team import Team, join, leave, refuse_few, refuse_uneven
+from unreel.training.checkpoint import atomic_write_text, find_last_checkpoint, has_checkpoint, rewind_to_step
+from unreel.training.device import build_fabric, count_processes, resolve_auto
+from unreel.training.loop import TrainingJob, build_clip_spec, train
+from unreel.training.monitors import split_held_out
+from unreel.training.pulse import report_failure_once
+from unreel.training.run import CONFIG_FILE, build_config, create_run, lock_folder, read_config, require_new_folder
+from unreel.training.team import (
+    ProcessGroup,
+    join_process_group,
+    leave_process_group,
+    require_divisible_batch,
+    require_enough_instances,
+)
 from unreel.types import Clips
 from unreel.video.addresses import is_remote
 from unreel.video.manifest import Manifest, inspect, require_usable
-from unreel.video.segments import instances
-from unreel.views.residual import Residual
+from unreel.video.segments import build_instances
+from unreel.views.residual import ResidualSpec
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-MANY = 10**9  # instances, where their number is not known yet
+UNKNOWN_NUM_INSTANCES = 10**9  # instances, where their number is not known yet
 
 
 def pretrain(
     source: str | Path,
     out: str | Path,
-    method: str = DEFAULT,
+    method: str = DEFAULT_METHOD,
     root: str | Path | None = None,
     quiet: bool = False,
     **options: Any,
@@ -53,18 +59,18 @@ def pretrain(
     `source` is a folder, a text file of paths, a CSV or a packed corpus; `options` are fields of the method's Config or
     of Settings. Returns the last state: step, best_step, best_mrr, interrupted. Raises UnreelError.
     """
-    config, settings = with_options(method, options)
-    return start(Path(source), Path(out), method, config, settings, Path(root) if root else None, quiet)
+    config, settings = apply_options(method, options)
+    return start_run(Path(source), Path(out), method, config, settings, Path(root) if root else None, quiet)
 
 
-def with_options(method: str, options: dict[str, Any]) -> tuple[Any, Settings]:
+def apply_options(method: str, options: dict[str, Any]) -> tuple[Any, Settings]:
     """A preset's Config and Settings with some fields replaced. Raises InputError for one that neither has."""
-    config, settings = preset_of(method)
+    config, settings = load_preset(method)
     own = {f.name for f in dataclasses.fields(config)}
     common = {f.name for f in dataclasses.fields(settings)}
     for name in options:
         if name not in own | common:
-            raise unknown("option", name, own | common)
+            raise unknown_name_error("option", name, own | common)
     config = dataclasses.replace(config, **{n: v for n, v in options.items() if n in own})
     settings = dataclasses.replace(settings, **{n: v for n, v in options.items() if n in common})
     for part in (config, settings):
@@ -72,14 +78,14 @@ def with_options(method: str, options: dict[str, Any]) -> tuple[Any, Settings]:
     return config, settings
 
 
-def check_choices(part: Any) -> None:
+def check_choices(config: Any) -> None:
     """Raise InputError when a field that names one of several things names none of them."""
-    for name, hint in get_type_hints(type(part)).items():
-        if get_origin(hint) is Literal and getattr(part, name) not in get_args(hint):
-            raise unknown(name, str(getattr(part, name)), map(str, get_args(hint)))
+    for name, hint in get_type_hints(type(config)).items():
+        if get_origin(hint) is Literal and getattr(config, name) not in get_args(hint):
+            raise unknown_name_error(name, str(getattr(config, name)), map(str, get_args(hint)))
 
 
-def start(
+def start_run(
     source: Path,
     out: Path,
     method: str,
@@ -90,53 +96,53 @@ def start(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """A new run: inspect, write the folder, train, report. Of several processes the first one does all but training."""
-    settings = fill_in(settings)
-    refuse_early(config, settings)
+    settings = resolve_auto(settings)
+    validate_config(config, settings)
     source = source if is_remote(source) else source.resolve()
-    made: list[Job] = []
+    made: list[TrainingJob] = []
 
     def prepare() -> None:
-        refuse_existing(out)
+        require_new_folder(out)
         manifest = inspect(source, root, on_progress=on_progress)
         require_usable(manifest, settings.max_bad_share)
-        job = build_job(out, manifest, method, config, settings)
-        refuse_few(len(job.instances), team.size)
-        rehearse(job)
+        job = build_training_job(out, manifest, method, config, settings)
+        require_enough_instances(len(job.instances), team.world_size)
+        dry_run(job)
         held_out = "".join(f"{path}\n" for path in sorted({i.path for i in job.held_out}))
 
         def fill(folder: Path) -> None:
             manifest.save(folder)
-            replace_text(folder / "held_out.txt", held_out)
+            atomic_write_text(folder / "held_out.txt", held_out)
 
-        make_run(out, describe(method, source, config, settings), fill)
+        create_run(out, build_config(method, source, config, settings), fill)
         made.append(job)
 
-    with together(settings, out) as (fabric, team):
-        team.first(prepare)
-        with held(out, team):
-            job = made[0] if made else build_job(out, Manifest.load(out), method, config, settings)
-            return finish(job, False, quiet, fabric, team)
+    with run_processes(settings, out) as (fabric, team):
+        team.on_rank_zero(prepare)
+        with lock_run(out, team):
+            job = made[0] if made else build_training_job(out, Manifest.load(out), method, config, settings)
+            return train_and_report(job, False, quiet, fabric, team)
 
 
 @contextlib.contextmanager
-def held(run: Path, team: Team) -> Iterator[None]:
+def lock_run(run_folder: Path, group: ProcessGroup) -> Iterator[None]:
     """One run at a time in a folder; of several processes the first one holds it."""
     with contextlib.ExitStack() as lock:
-        team.first(lambda: lock.enter_context(alone_in(run)))
+        group.on_rank_zero(lambda: lock.enter_context(lock_folder(run_folder)))
         yield
 
 
 @contextlib.contextmanager
-def together(settings: Settings, run: Path) -> Iterator[tuple["Fabric", Team]]:
+def run_processes(settings: Settings, run_folder: Path) -> Iterator[tuple["Fabric", ProcessGroup]]:
     """The engine and the processes; what ends one of them ends all, with one reason, Ctrl-C and SIGTERM too."""
-    with stopped_whole(run):
-        fabric, team = joined(settings, run)
-        with one_reason(team.pulse):
+    with explain_interruption(run_folder):
+        fabric, team = join_processes(settings, run_folder)
+        with report_failure_once(team.heartbeat):
             yield fabric, team
 
 
 @contextlib.contextmanager
-def stopped_whole(run: Path) -> Iterator[None]:
+def explain_interruption(run_folder: Path) -> Iterator[None]:
     """SIGTERM ends like Ctrl-C, and both say how to go on; while it trains the loop has its own way with them."""
     with contextlib.ExitStack() as handled:
         with contextlib.suppress(ValueError):  # not the main thread: leave signals alone
@@ -145,32 +151,34 @@ def stopped_whole(run: Path) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt as stop:
-            begun = (run / CONFIG).exists()
-            how = f"go on with: unreel pretrain --resume {run}" if begun else "run the same command again"
+            begun = (run_folder / CONFIG_FILE).exists()
+            how = f"go on with: unreel pretrain --resume {run_folder}" if begun else "run the same command again"
             raise KeyboardInterrupt(f"stopped; what is saved is whole, {how}") from stop
 
 
-def joined(settings: Settings, run: Path) -> tuple["Fabric", Team]:
+def join_processes(settings: Settings, run_folder: Path) -> tuple["Fabric", ProcessGroup]:
     """The engine, and this process among those that were started with it."""
-    here, nodes = processes(settings)
-    refuse_uneven(settings, here * nodes)
+    here, nodes = count_processes(settings)
+    require_divisible_batch(settings, here * nodes)
     fabric = build_fabric(settings)
-    return fabric, join(fabric, settings.silence_limit_s, f"go on with: unreel pretrain --resume {run}")
+    return fabric, join_process_group(
+        fabric, settings.silence_limit_s, f"go on with: unreel pretrain --resume {run_folder}"
+    )
 
 
-def refuse_early(config: Any, settings: Settings) -> None:
+def validate_config(config: Any, settings: Settings) -> None:
     """What can't work whatever the videos are, before hours are spent on reading them."""
-    config.check(settings, num_instances=MANY)
+    config.check(settings, num_instances=UNKNOWN_NUM_INSTANCES)
     config.view_spec(settings.size)
-    builder(settings.backbone)
+    find_builder(settings.backbone)
     if settings.init and not Path(settings.init).exists():
         raise InputError(f"--init {settings.init}: no such file or run")
 
 
-def rehearse(job: Job) -> None:
+def dry_run(job: TrainingJob) -> None:
     """Send one black clip through views and network, so that what can't work is refused before a run is made."""
     spec, backbone = job.encoder.spec, job.encoder.backbone
-    shape = (1, job.recipe.num_clips, spec.clip.span, *spec.views.resize_hw, 3)
+    shape = (1, job.recipe.num_clips, spec.clip.total_frames, *spec.views.resize_hw, 3)
     first = torch.zeros(1, dtype=torch.int64)
     clips = Clips(torch.zeros(shape, dtype=torch.uint8), first, first, first.float(), epoch=0)
     backbone.eval()
@@ -178,9 +186,9 @@ def rehearse(job: Job) -> None:
     try:
         with torch.inference_mode():
             view = job.recipe(clips).tensors["view1"]
-            eaten = backbone(view).shape[2] == 1 and strides_past(backbone, view, spec.backbone)
+            eaten = backbone(view).shape[2] == 1 and exceeds_temporal_stride(backbone, view, spec.backbone)
     except RuntimeError as error:
-        if own_network(spec.backbone):
+        if is_builtin_backbone(spec.backbone):
             small = f"{what} are too few or too small for {spec.backbone}; raise --num-frames or --size"
             raise InputError(small) from error
         raise InputError(f"{what} make an error in {spec.backbone} ({str(error).splitlines()[0]})") from error
@@ -188,12 +196,12 @@ def rehearse(job: Job) -> None:
         raise InputError(f"{what} are too few for {spec.backbone}, whose stride in time is longer; raise --num-frames")
 
 
-def strides_past(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
+def exceeds_temporal_stride(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
     """Whether even a clip of twice the length (B, C, 2T, H, W) leaves a single moment: the stride is above T.
 
     A clip of one frame is not meant to have time, and a foreign network takes no other length.
     """
-    if view.shape[2] == 1 or not own_network(name):
+    if view.shape[2] == 1 or not is_builtin_backbone(name):
         return False
     return backbone(torch.cat([view, view], dim=2)).shape[2] == 1
 
@@ -214,20 +222,20 @@ def resume(
     """
     run = Path(run)
     saved = read_config(run)
-    refuse_imports(run, saved, allow_import)
-    config, settings = config_from_json(saved)
-    settings = going_on(settings, devices or settings.devices, settings.shard if shard == "as-before" else shard)
-    with together(settings, run) as (fabric, team), held(run, team):
+    require_trusted_imports(run, saved, allow_import)
+    config, settings = parse_run_config(saved)
+    settings = adapt_settings(settings, devices or settings.devices, settings.shard if shard == "as-before" else shard)
+    with run_processes(settings, run) as (fabric, team), lock_run(run, team):
         if step is not None:
-            team.first(lambda: go_back(run, step))
+            team.on_rank_zero(lambda: rewind_to_step(run, step))
         begun = has_checkpoint(run)  # stopped before the first one, it begins again: same seed, same run
-        options = read_spec(last_checkpoint(run)).options if begun else None
-        job = build_job(run, Manifest.load(run), saved["method"], config, settings, options)
-        refuse_few(len(job.instances), team.size)
-        return finish(job, begun, quiet, fabric, team)
+        options = read_spec(find_last_checkpoint(run)).options if begun else None
+        job = build_training_job(run, Manifest.load(run), saved["method"], config, settings, options)
+        require_enough_instances(len(job.instances), team.world_size)
+        return train_and_report(job, begun, quiet, fabric, team)
 
 
-def going_on(settings: Settings, devices: int, shard: Literal["on", "off"]) -> Settings:
+def adapt_settings(settings: Settings, devices: int, shard: Literal["on", "off"]) -> Settings:
     """Settings of a run that goes on in another number of processes, which share the cores anew, or sharded or not."""
     threads = max(1, settings.threads * settings.devices // devices)
     quick: Any = {"compile": "off", "channels_last": "off", "fused": "off", "read_back": "each-step"}
@@ -235,29 +243,31 @@ def going_on(settings: Settings, devices: int, shard: Literal["on", "off"]) -> S
     return dataclasses.replace(settings, devices=devices, threads=threads, shard=shard, **changed)
 
 
-def refuse_imports(run: Path, saved: dict[str, Any], allow_import: bool) -> None:
+def require_trusted_imports(run_folder: Path, run_config: dict[str, Any], allow_import: bool) -> None:
     """A folder must not be able to name code that is then run, unless its owner says so."""
     try:
-        method, backbone = str(saved["method"]), str(saved["settings"]["backbone"])
+        method, backbone = str(run_config["method"]), str(run_config["settings"]["backbone"])
     except (KeyError, TypeError) as error:
-        raise RunError(f"{run / CONFIG}: no method or no backbone there; the file is not what unreel wrote") from error
-    foreign = {"method": "." in method or ":" in method, "backbone": is_dotted(backbone)}
+        raise RunError(
+            f"{run_folder / CONFIG_FILE}: no method or no backbone there; the file is not what unreel wrote"
+        ) from error
+    foreign = {"method": "." in method or ":" in method, "backbone": is_import_path(backbone)}
     for what, name in (("method", method), ("backbone", backbone)):
         if foreign[what] and not allow_import:
             raise RunError(
-                f"{run}: its {what} '{name}' is code outside unreel; if you trust it, add --allow-import (in Python "
+                f"{run_folder}: its {what} '{name}' is code outside unreel; if you trust it, add --allow-import (in Python "
                 "allow_import=True)"
             )
 
 
-def config_from_json(saved: dict[str, Any]) -> tuple[Any, Settings]:
+def parse_run_config(run_config: dict[str, Any]) -> tuple[Any, Settings]:
     """Config and Settings of a run from its config.json. Raises RunError when they do not fit this version."""
     try:
-        module = method_module(saved["method"])
-        options = dict(saved["options"])
+        module = load_method_module(run_config["method"])
+        options = dict(run_config["options"])
         if isinstance(options.get("residual"), dict):
-            options["residual"] = Residual(**options["residual"])
-        settings = dict(saved["settings"])
+            options["residual"] = ResidualSpec(**options["residual"])
+        settings = dict(run_config["settings"])
         if "drops" in settings:
             settings["drops"] = tuple(settings["drops"])
         return module.Config(**options), Settings(**settings)
@@ -268,52 +278,54 @@ def config_from_json(saved: dict[str, Any]) -> tuple[Any, Settings]:
         ) from error
 
 
-def build_job(
-    run: Path,
+def build_training_job(
+    run_folder: Path,
     manifest: Manifest,
     method: str,
     config: Any,
     settings: Settings,
-    saved_options: dict[str, Any] | None = None,
-) -> Job:
+    backbone_options: dict[str, Any] | None = None,
+) -> TrainingJob:
     """Network, method, recipe and the instances of a run; the same again when it goes on.
 
     Then `saved_options` are those that the checkpoint's network was built with, and what it began with is not needed.
     """
-    training, held_out = hold_out(instances(manifest, settings.segment_s), settings.held_out, settings.seed)
+    training, held_out = split_held_out(build_instances(manifest, settings.segment_s), settings.held_out, settings.seed)
     config.check(settings, len(training))
     spec = config.view_spec(settings.size)
     torch.manual_seed(settings.seed)  # the weights' initialisation, the one place where torch's own state is used
-    options = backbone_options(settings) if saved_options is None else saved_options
+    options = select_backbone_options(settings) if backbone_options is None else backbone_options
     backbone = build_backbone(settings.backbone, **options)
-    if settings.init and saved_options is None:
-        inflate(read_2d(settings.init), backbone)
-    clip = clip_spec(settings, spec.lead_in)
+    if settings.init and backbone_options is None:
+        inflate(read_2d_weights(settings.init), backbone)
+    clip = build_clip_spec(settings, spec.lead_in)
     encoder = Encoder(EncoderSpec(settings.backbone, method, clip, spec, options), backbone)
-    return Job(
-        run=run,
+    return TrainingJob(
+        run_folder=run_folder,
         settings=settings,
         encoder=encoder,
-        method=method_module(method).Method(backbone, training, config, settings.seed),
+        method=load_method_module(method).Method(backbone, training, config, settings.seed),
         recipe=config.recipe(spec, settings.seed),
         instances=training,
         held_out=held_out,
-        files=len({v.path for v in manifest.videos} | {bad.path for bad in manifest.quarantine}),
+        num_files=len({v.path for v in manifest.videos} | {bad.path for bad in manifest.quarantine}),
     )
 
 
-def backbone_options(settings: Settings) -> dict[str, Any]:
+def select_backbone_options(settings: Settings) -> dict[str, Any]:
     """What a network is built with beside its name; kept in the checkpoint."""
     options: dict[str, Any] = {"width": settings.width} if settings.width != 1 else {}
-    if settings.backbone.startswith(TRANSFORMERS) or is_dotted(settings.backbone):
+    if settings.backbone.startswith(TRANSFORMERS_PREFIX) or is_import_path(settings.backbone):
         options |= {"size": settings.size, "num_frames": settings.num_frames}
     return options
 
 
-def finish(job: Job, resume: bool, quiet: bool, fabric: "Fabric", team: Team) -> dict[str, Any]:
+def train_and_report(
+    job: TrainingJob, resume: bool, quiet: bool, fabric: "Fabric", group: ProcessGroup
+) -> dict[str, Any]:
     """Train, then write the report."""
-    state = train(job, resume, quiet, fabric, team)
+    state = train(job, resume, quiet, fabric, group)
     if not state["interrupted"]:
-        team.first(lambda: write_report(job.run))
-    leave(team)
-    return state | {"rank": team.rank}
+        group.on_rank_zero(lambda: write_report(job.run_folder))
+    leave_process_group(group)
+    return state | {"rank": group.rank}

@@ -11,27 +11,27 @@ from typing import Literal
 
 from safetensors import SafetensorError
 
-from unreel.api.storing import Labour, Stored, fill_store, only_one
+from unreel.api.storing import StoreSummary, StoreUpdateOptions, lock_store, update_store
 from unreel.errors import DiskError, InputError
-from unreel.models import TWIN
+from unreel.models import TWIN_2D_SUFFIX
 from unreel.models.encoder import (
     Encoder,
     EncoderSpec,
-    checkpoint_folder,
     embed_instances,
+    find_checkpoint,
+    list_whole_videos,
     load_encoder,
     read_spec,
     save_encoder,
-    whole_videos,
 )
-from unreel.models.inflate import inflated
-from unreel.search.clip_choice import EvenClips, EveryMoment
-from unreel.search.embeddings import describe as describe_encoder
-from unreel.search.embeddings import write
-from unreel.search.index import bring_up_to_date
+from unreel.models.inflate import build_inflated
+from unreel.search.clip_choice import EvenSampling, SlidingWindow
+from unreel.search.embeddings import describe_encoder as describe_encoder
+from unreel.search.embeddings import write_embeddings
+from unreel.search.index import refresh_index
 from unreel.training.device import choose_device
 from unreel.video.clips import ClipSpec
-from unreel.video.dataset import default_workers
+from unreel.video.dataset import default_num_workers
 from unreel.views.recipe import ViewSpec
 
 
@@ -43,11 +43,11 @@ def inflate_encoder(source: str | Path, out: str | Path, backbone: str = "", num
     source, out = Path(source), Path(out)
     if out.exists():
         raise InputError(f"{out} exists already; nothing was changed. Choose another --out")
-    flat = flat_spec(source)
-    name = backbone or flat.backbone.removesuffix(TWIN)
+    flat = read_image_spec(source)
+    name = backbone or flat.backbone.removesuffix(TWIN_2D_SUFFIX)
     clip = dataclasses.replace(flat.clip, num_frames=num_frames or (8 if name == "tiny" else 16))
     spec = dataclasses.replace(flat, backbone=name, clip=clip)
-    encoder = Encoder(spec, inflated(source, name, **spec.options))
+    encoder = Encoder(spec, build_inflated(source, name, **spec.options))
     aside = out.with_name(f".writing-{out.name}")
     try:
         aside.mkdir(parents=True, exist_ok=True)
@@ -60,13 +60,13 @@ def inflate_encoder(source: str | Path, out: str | Path, backbone: str = "", num
     return encoder
 
 
-def flat_spec(source: Path) -> EncoderSpec:
+def read_image_spec(source: Path) -> EncoderSpec:
     """What 2D weights were trained with: a run's own description, or what is usual for ImageNet's checkpoints."""
     if not source.is_dir():
         clip, views = ClipSpec(fps=12.5, stride_frames=0), ViewSpec(("rgb",), 112, standardize=True)
         return EncoderSpec("r3d50", "inflated", clip, views)
-    spec = read_spec(checkpoint_folder(source))
-    if not spec.backbone.endswith(TWIN):
+    spec = read_spec(find_checkpoint(source))
+    if not spec.backbone.endswith(TWIN_2D_SUFFIX):
         raise InputError(
             f"{source}: its network {spec.backbone} spans frames already; only a run of a network X-2d can be inflated "
             "(--method simclr-frames makes one)"
@@ -89,18 +89,20 @@ def embed(
     where it was stopped (search/store.py; `fill_store` does it in several processes).
     """
     if Path(out).suffix != ".parquet":
-        labour = Labour(allow_import=allow_import, bar=lambda _: nullcontext(on_progress or (lambda *_: None)))
-        stored = fill_store(run, source, out, EvenClips(per, num_clips), labour)
-        return stored.rows, stored.left_out
-    encoder = to_device(load_encoder(run, allow_import))
-    require_writable(Path(out))
-    found, failed = whole_videos(Path(source))
+        labour = StoreUpdateOptions(
+            allow_import=allow_import, progress_bar=lambda _: nullcontext(on_progress or (lambda *_: None))
+        )
+        stored = update_store(run, source, out, EvenSampling(per, num_clips), labour)
+        return stored.num_rows, stored.left_out
+    encoder = move_encoder(load_encoder(run, allow_import))
+    require_writable_path(Path(out))
+    found, failed = list_whole_videos(Path(source))
     embeddings = embed_instances(
-        encoder, found, num_clips, per, default_workers(), lambda path, why: failed.append((path, why)), on_progress
+        encoder, found, num_clips, per, default_num_workers(), lambda path, why: failed.append((path, why)), on_progress
     )
     if not len(embeddings):
         raise InputError(f"{source}: no video there could be embedded; the first: {': '.join(failed[0])}")
-    write(embeddings, Path(out), describe_encoder(encoder))
+    write_embeddings(embeddings, Path(out), describe_encoder(encoder))
     return len(embeddings), failed
 
 
@@ -117,22 +119,28 @@ def index(
     A clip has `length_s` seconds, by default as many as the encoder was trained with, and one begins every `hop_s`
     seconds, by default half a clip.
     """
-    stored, _ = fill_index(run, source, out, EveryMoment(length_s, hop_s), Labour(allow_import=allow_import))
-    return stored.rows, stored.left_out
+    stored, _ = update_index(
+        run, source, out, SlidingWindow(length_s, hop_s), StoreUpdateOptions(allow_import=allow_import)
+    )
+    return stored.num_rows, stored.left_out
 
 
-def fill_index(
-    run: str | Path, source: str | Path, out: str | Path, choice: EveryMoment, labour: Labour
-) -> tuple[Stored, str]:
+def update_index(
+    checkpoint: str | Path,
+    source: str | Path,
+    out: str | Path,
+    clip_sampling: SlidingWindow,
+    options: StoreUpdateOptions,
+) -> tuple[StoreSummary, str]:
     """`fill_store`, and then what a search needs, made by the first process; what that is, in words ("" elsewhere)."""
-    stored = fill_store(run, source, out, choice, labour)
+    stored = update_store(checkpoint, source, out, clip_sampling, options)
     if stored.rank:
         return stored, ""
-    with only_one(Path(out)):
-        return stored, bring_up_to_date(Path(out), choice.encoder(run, labour.allow_import))
+    with lock_store(Path(out)):
+        return stored, refresh_index(Path(out), clip_sampling.load_encoder(checkpoint, options.allow_import))
 
 
-def require_writable(out: Path) -> None:
+def require_writable_path(out: Path) -> None:
     """Raise DiskError for a place that can't be written, before hours are spent."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -146,5 +154,5 @@ def require_writable(out: Path) -> None:
         raise DiskError(f"{out}: nothing can be written there ({error.strerror})") from error
 
 
-def to_device(encoder: Encoder) -> Encoder:
+def move_encoder(encoder: Encoder) -> Encoder:
     return encoder.to(choose_device("auto"))

@@ -6,25 +6,25 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from unreel.bench.step import PARTS
-from unreel.video.gain import Gain
+from unreel.bench.step import STEP_PARTS
+from unreel.video.gain import Speedup
 
 
 @dataclass
-class Loop:
+class LoopTiming:
     """The real loop with its loader: seconds of a step, and how many of them it waits for a batch."""
 
     step_s: float
     wait_s: float
 
     @property
-    def data_wait(self) -> float:
+    def data_wait_share(self) -> float:
         """Share of a step."""
         return self.wait_s / self.step_s
 
 
 @dataclass
-class Flops:
+class FlopCount:
     """Arithmetic of one step's network and heads, and the device's published peak (0 where unknown)."""
 
     forward: int = 0
@@ -32,13 +32,13 @@ class Flops:
     peak_per_s: float = 0.0
     peak_source: str = "not in the table of published peaks"
 
-    def mfu(self, step_s: float) -> float | None:
+    def compute_mfu(self, step_s: float) -> float | None:
         """Share of the peak that a step of so many seconds reaches; None without one."""
         return (self.forward + self.backward) / step_s / self.peak_per_s if self.peak_per_s else None
 
 
 @dataclass
-class Figures:
+class StepTimings:
     """One setting on one machine and one set of videos.
 
     A clip is an instance with all its views, as in a run's log. `parts` are seconds of the step whose length was the
@@ -47,30 +47,30 @@ class Figures:
     """
 
     batch_size: int
-    parts: dict[str, float]
+    part_seconds: dict[str, float]
     step_s: float
     decode_s: float
-    loop: Loop
+    loop: LoopTiming
     settings: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
-    flops: Flops = field(default_factory=Flops)
+    flops: FlopCount = field(default_factory=FlopCount)
     network_calls: list[tuple[int, bool]] = field(default_factory=list)
     batch_mb: float = 0.0
     peak_memory_mb: float = 0.0
     memory_mb: float = 0.0
     collate_s: float = 0.0
-    packed: Gain | None = None
-    pack_s: float = 0.0
+    packing_speedup: Speedup | None = None
+    pack_s_per_video: float = 0.0
 
     @property
-    def processes(self) -> int:
+    def num_loader_processes(self) -> int:
         """Loader processes; without any the loop itself decodes."""
         return max(1, int(self.settings.get("workers", 1)))
 
-    def share(self, *names: str) -> float:
+    def compute_share(self, *part_names: str) -> float:
         """Of the step."""
-        return sum(self.parts.get(name, 0.0) for name in names) / self.step_s
+        return sum(self.part_seconds.get(name, 0.0) for name in part_names) / self.step_s
 
     def clips_per_s(self, seconds: float) -> float:
         return self.batch_size / seconds if seconds > 0 else float("inf")
@@ -80,23 +80,31 @@ class Figures:
         own = {"settings": self.settings, "machine": self.machine, "data": self.data, "batch_size": self.batch_size}
         parts = {
             name: {"seconds": s, "share": s / self.step_s, "clips_per_s": self.clips_per_s(s) if s else None}
-            for name, s in self.parts.items()
+            for name, s in self.part_seconds.items()
         }
-        decode = {"seconds": self.decode_s, "clips_per_s": self.clips_per_s(self.decode_s), "processes": self.processes}
+        decode = {
+            "seconds": self.decode_s,
+            "clips_per_s": self.clips_per_s(self.decode_s),
+            "processes": self.num_loader_processes,
+        }
         collate = {
             "seconds": self.collate_s,
             "clips_per_s": self.clips_per_s(self.collate_s) if self.collate_s else None,
         }
-        pack = asdict(self.packed) | {"seconds_per_video": self.pack_s} if self.packed else None
+        pack = (
+            asdict(self.packing_speedup) | {"seconds_per_video": self.pack_s_per_video}
+            if self.packing_speedup
+            else None
+        )
         loop = asdict(self.loop) | {
-            "data_wait": self.loop.data_wait,
+            "data_wait": self.loop.data_wait_share,
             "clips_per_s": self.clips_per_s(self.loop.step_s),
-            "mfu": self.flops.mfu(self.loop.step_s),
+            "mfu": self.flops.compute_mfu(self.loop.step_s),
         }
         step = {
             "seconds": self.step_s,
             "clips_per_s": self.clips_per_s(self.step_s),
-            "mfu": self.flops.mfu(self.step_s),
+            "mfu": self.flops.compute_mfu(self.step_s),
         }
         calls = [{"clips": clips, "gradient": gradient} for clips, gradient in self.network_calls]
         memory = {"batch_mb": self.batch_mb, "peak_mb": self.peak_memory_mb, "device_mb": self.memory_mb}
@@ -113,42 +121,46 @@ class Figures:
         }
 
 
-def tables(found: Figures) -> Group:
+def build_tables(timings: StepTimings) -> Group:
     """What a person reads: the parts of a step, and the loop beside its two halves."""
-    step = Table(title=title(found), title_justify="left")
+    step = Table(title=format_title(timings), title_justify="left")
     for name in ("part of a step", "ms", "share", "clips/s"):
         step.add_column(name, justify="left" if name.startswith("part") else "right")
-    for name, seconds in found.parts.items():
-        rate = f"{found.clips_per_s(seconds):.0f}" if seconds else ""
-        step.add_row(PARTS[name], f"{1000 * seconds:.1f}", f"{found.share(name):.0%}", rate)
+    for name, seconds in timings.part_seconds.items():
+        rate = f"{timings.clips_per_s(seconds):.0f}" if seconds else ""
+        step.add_row(STEP_PARTS[name], f"{1000 * seconds:.1f}", f"{timings.compute_share(name):.0%}", rate)
     whole = Table(title="the loop", title_justify="left")
     for name in ("", "clips/s", "ms a batch"):
         whole.add_column(name, justify="right" if name else "left")
-    decode_s = found.decode_s / found.processes
-    many = "1 process" if found.processes == 1 else f"{found.processes} processes, if they had the machine alone"
+    decode_s = timings.decode_s / timings.num_loader_processes
+    many = (
+        "1 process"
+        if timings.num_loader_processes == 1
+        else f"{timings.num_loader_processes} processes, if they had the machine alone"
+    )
     for what, seconds in (
         (f"decoding, {many}", decode_s),
-        ("putting a batch together", found.collate_s / found.processes),
-        ("a step, its batch at hand", found.step_s),
-        (f"the loop, waiting {found.loop.data_wait:.0%}", found.loop.step_s),
+        ("putting a batch together", timings.collate_s / timings.num_loader_processes),
+        ("a step, its batch at hand", timings.step_s),
+        (f"the loop, waiting {timings.loop.data_wait_share:.0%}", timings.loop.step_s),
     ):
-        whole.add_row(what, f"{found.clips_per_s(seconds):.1f}", f"{1000 * seconds:.1f}")
+        whole.add_row(what, f"{timings.clips_per_s(seconds):.1f}", f"{1000 * seconds:.1f}")
     return Group(step, whole)
 
 
-def packing(found: Figures) -> str:
+def describe_packing(timings: StepTimings) -> str:
     """What packing the corpus would gain, and cost; "" where it was not measured."""
-    if (gain := found.packed) is None:
+    if (gain := timings.packing_speedup) is None:
         return ""
     return (
         f"Packed (unreel pack), a window would decode {gain.factor:.1f} times as fast ({gain.least:.1f} to "
-        f"{gain.most:.1f}; {gain.windows} windows of {gain.pieces} pieces); packing takes {found.pack_s:.1f} s a video."
+        f"{gain.most:.1f}; {gain.windows} windows of {gain.pieces} pieces); packing takes {timings.pack_s_per_video:.1f} s a video."
     )
 
 
-def title(found: Figures) -> str:
+def format_title(timings: StepTimings) -> str:
     """The settings that the figures belong to."""
-    s, m = found.settings, found.machine
+    s, m = timings.settings, timings.machine
     what = f"{s.get('method')}, {s.get('backbone')}, {s.get('num_frames')} x {s.get('size')} x {s.get('size')}"
     where = f"{m.get('name', s.get('device'))}, {s.get('precision')}, workers {s.get('workers')}"
-    return f"{what}, batch {found.batch_size}; {where}"
+    return f"{what}, batch {timings.batch_size}; {where}"

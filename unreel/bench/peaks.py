@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 
-class Peak(NamedTuple):
+class DevicePeak(NamedTuple):
     """Dense TFLOP/s of a device: bfloat16 and TF32 on its tensor cores, float32 beside them; None where it has none."""
 
     bf16: float | None
@@ -19,66 +19,66 @@ class Peak(NamedTuple):
     fp32: float
 
 
-DATASHEET = "NVIDIA's data sheet of the {name}, dense figures (without sparsity)"
+DATASHEET_SOURCE = "NVIDIA's data sheet of the {name}, dense figures (without sparsity)"
 # Part of the device's name -> peak; the first that fits counts, so the longer names stand first.
-PEAKS: dict[str, Peak] = {
-    "H200": Peak(989.0, 495.0, 67.0),
-    "H100 PCIe": Peak(756.0, 378.0, 51.0),
-    "H100 NVL": Peak(835.0, 418.0, 60.0),
-    "H100": Peak(989.0, 495.0, 67.0),
-    "A100": Peak(312.0, 156.0, 19.5),
-    "L40S": Peak(362.0, 183.0, 91.6),
-    "A10": Peak(125.0, 62.5, 31.2),
-    "L4": Peak(121.0, 60.0, 30.3),
-    "V100 SXM2": Peak(None, None, 15.7),
-    "T4": Peak(None, None, 8.1),
+DEVICE_PEAKS: dict[str, DevicePeak] = {
+    "H200": DevicePeak(989.0, 495.0, 67.0),
+    "H100 PCIe": DevicePeak(756.0, 378.0, 51.0),
+    "H100 NVL": DevicePeak(835.0, 418.0, 60.0),
+    "H100": DevicePeak(989.0, 495.0, 67.0),
+    "A100": DevicePeak(312.0, 156.0, 19.5),
+    "L40S": DevicePeak(362.0, 183.0, 91.6),
+    "A10": DevicePeak(125.0, 62.5, 31.2),
+    "L4": DevicePeak(121.0, 60.0, 30.3),
+    "V100 SXM2": DevicePeak(None, None, 15.7),
+    "T4": DevicePeak(None, None, 8.1),
 }
 
 
-class Known(NamedTuple):
+class PublishedPeak(NamedTuple):
     """A peak in FLOP/s, and where it was published."""
 
     flops_per_s: float
     source: str
 
 
-def peak_of(device_name: str, precision: str, tf32: bool) -> Known | None:
+def find_peak(device_name: str, precision: str, allow_tf32: bool) -> PublishedPeak | None:
     """The published peak of a device for the run's precision; None where it is not in the table (every CPU)."""
     words = device_name.replace("-", " ").split()
-    for name, peak in PEAKS.items():
+    for name, peak in DEVICE_PEAKS.items():
         if all(part in words for part in name.split()):
-            kind = "bf16" if precision.startswith("bf16") else "tf32" if tf32 and peak.tf32 else "fp32"
+            kind = "bf16" if precision.startswith("bf16") else "tf32" if allow_tf32 and peak.tf32 else "fp32"
             tflops: float | None = getattr(peak, kind)
-            return Known(tflops * 1e12, f"{kind}, {DATASHEET.format(name=name)}") if tflops else None
+            return PublishedPeak(tflops * 1e12, f"{kind}, {DATASHEET_SOURCE.format(name=name)}") if tflops else None
     return None
 
 
-class Arithmetic(NamedTuple):
+class StepFlops(NamedTuple):
     """FLOPs of a step: a multiplication and an addition are two."""
 
     forward: int
     backward: int
 
     @property
-    def step(self) -> int:
+    def total(self) -> int:
         return self.forward + self.backward
 
 
-def count(forward: Callable[[], torch.Tensor]) -> Arithmetic:
+def count_flops(forward: Callable[[], torch.Tensor]) -> StepFlops:
     """FLOPs of the convolutions and matrix products that `forward`, which returns a scalar, and its gradient run.
 
     Element-wise work (normalisation, activations, losses) is not counted, as is usual for MFU. A compiled network must
     run as written.
     """
-    mapping: Any = {torch.ops.aten.convolution_backward: convolution_backward}
+    mapping: Any = {torch.ops.aten.convolution_backward: count_convolution_backward}
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         loss = forward()
         there = counter.get_total_flops()
         loss.backward()
-    return Arithmetic(there, counter.get_total_flops() - there)
+    return StepFlops(there, counter.get_total_flops() - there)
 
 
-def convolution_backward(
+def count_convolution_backward(
     grad_out_shape: Sequence[int],
     x_shape: Sequence[int],
     weight_shape: Sequence[int],

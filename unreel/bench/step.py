@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 
-from unreel.training.device import networks
-from unreel.training.loop import Job, on_device
-from unreel.training.optim import lr_at, set_lr
+from unreel.training.device import find_backbones
+from unreel.training.loop import TrainingJob, move_clips
+from unreel.training.optim import compute_lr, set_lr
 from unreel.types import Clips
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 # In the order of the step; what each is called in the table.
-PARTS = {
+STEP_PARTS = {
     "move": "to the device",
     "views": "augmentation and views",
     "forward": "network, forward",
@@ -33,24 +33,24 @@ PARTS = {
 }
 
 
-class Trainer(NamedTuple):
+class TrainingSetup(NamedTuple):
     """A job and what the loop sets up for it."""
 
-    job: Job
+    job: TrainingJob
     fabric: "Fabric"
     method: Any
     optimizer: Any
 
 
-class Clock:
+class StepTimer:
     """Seconds since the mark before, the device waited for, added up under a name."""
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.seconds = dict.fromkeys(PARTS, 0.0)
-        self.began_s = self.marked_s = self.now_s()
+        self.part_seconds = dict.fromkeys(STEP_PARTS, 0.0)
+        self.start_s = self.last_mark_s = self.read_clock_s()
 
-    def now_s(self) -> float:
+    def read_clock_s(self) -> float:
         if self.device == "cuda":
             torch.cuda.synchronize()
         elif self.device == "mps":
@@ -59,33 +59,33 @@ class Clock:
 
     def mark(self, name: str) -> None:
         """What happened since the last mark was `name`."""
-        now_s = self.now_s()
-        self.seconds[name] += now_s - self.marked_s
-        self.marked_s = now_s
+        now_s = self.read_clock_s()
+        self.part_seconds[name] += now_s - self.last_mark_s
+        self.last_mark_s = now_s
 
-    def whole_s(self) -> float:
+    def total_s(self) -> float:
         """From the first mark to the last."""
-        return self.marked_s - self.began_s
+        return self.last_mark_s - self.start_s
 
 
-class Taken(NamedTuple):
+class StepTiming(NamedTuple):
     """Seconds of each part of one step, and of the step."""
 
-    parts: dict[str, float]
+    part_seconds: dict[str, float]
     step_s: float
 
 
-def timed_step(trainer: Trainer, clips: Clips, step: int) -> Taken:
+def time_step(setup: TrainingSetup, clips: Clips, step: int) -> StepTiming:
     """One step of the loop on a decoded batch, taken apart; it changes the weights as the loop's own does."""
-    job, fabric, method, optimizer = trainer
-    set_lr(optimizer, lr_at(step, job.total_steps, job.settings))
+    job, fabric, method, optimizer = setup
+    set_lr(optimizer, compute_lr(step, job.total_steps, job.settings))
     job.method.train()
-    clock = Clock(fabric.device.type)
-    there = on_device(clips, fabric)
+    clock = StepTimer(fabric.device.type)
+    there = move_clips(clips, fabric)
     clock.mark("move")
     views = job.recipe(there)
     clock.mark("views")
-    with calls_marked(job.method, clock):
+    with time_backbone_calls(job.method, clock):
         output = method(views)
     clock.mark("loss")
     optimizer.zero_grad(set_to_none=True)
@@ -96,19 +96,19 @@ def timed_step(trainer: Trainer, clips: Clips, step: int) -> Taken:
     clock.mark("optimiser")
     job.method.after_step()  # type: ignore[operator]
     clock.mark("memory")
-    return Taken(clock.seconds, clock.whole_s())
+    return StepTiming(clock.part_seconds, clock.total_s())
 
 
 @contextmanager
-def calls_marked(method: nn.Module, clock: Clock) -> Iterator[None]:
+def time_backbone_calls(method: nn.Module, timer: StepTimer) -> Iterator[None]:
     """Mark every call of a network, with gradient or without; what lies between belongs to the loss.
 
     A hook would be compiled into a compiled network, so the call itself is wrapped.
     """
-    found = networks(method)
+    found = find_backbones(method)
     before = {module: module.__dict__.get("_compiled_call_impl") for module in found}
     for module in found:
-        module._compiled_call_impl = marked(module._compiled_call_impl or module._call_impl, clock)
+        module._compiled_call_impl = wrap_call(module._compiled_call_impl or module._call_impl, timer)
     try:
         yield
     finally:
@@ -118,22 +118,22 @@ def calls_marked(method: nn.Module, clock: Clock) -> Iterator[None]:
                 module._compiled_call_impl = before[module]
 
 
-def marked(call: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
+def wrap_call(call: Callable[..., Any], timer: StepTimer) -> Callable[..., Any]:
     def wrapped(*args: Any, **options: Any) -> Any:
-        clock.mark("loss")
+        timer.mark("loss")
         result = call(*args, **options)
-        clock.mark("forward" if torch.is_grad_enabled() else "teacher")
+        timer.mark("forward" if torch.is_grad_enabled() else "teacher")
         return result
 
     return wrapped
 
 
-def network_calls(method: nn.Module, step: Callable[[], object]) -> list[tuple[int, bool]]:
+def record_network_calls(method: nn.Module, step: Callable[[], object]) -> list[tuple[int, bool]]:
     """(clips, with gradient?) of each call of a network in one step, which must run as written."""
     calls: list[tuple[int, bool]] = []
     hooks = [
         network.register_forward_pre_hook(lambda _module, given: calls.append((len(given[0]), torch.is_grad_enabled())))
-        for network in networks(method)
+        for network in find_backbones(method)
     ]
     step()
     for hook in hooks:

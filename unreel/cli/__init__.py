@@ -13,12 +13,12 @@ from unreel.cli.packing import pack_command
 from unreel.cli.searching import search_command
 from unreel.cli.serving import serve_command
 from unreel.cli.sorting import apply_command, cluster_command, concept_command
-from unreel.cli.terminal import escape, stderr
+from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.cli.training import pretrain_command, report_command
 from unreel.cli.using import embed_command, index_command, inflate_command
-from unreel.errors import StoppedElsewhere, UnreelError, unknown
+from unreel.errors import PeerStoppedError, UnreelError, unknown_name_error
 
-OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the encoder into figures and embeddings.
+HELP_TEXT = """unreel turns a folder of unlabelled video into an encoder, and the encoder into figures and embeddings.
 
   unreel inspect FOLDER                        what is in a folder of videos, and what can't be used
   unreel pack FOLDER OUT                       rewrite videos once into pieces that are cheap to train from
@@ -45,8 +45,16 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
 unreel COMMAND --help tells a command's options."""
 
 
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR}
-DISK_ERRORS |= {errno.EISDIR, errno.ELOOP, errno.ENOENT}
+REPORTED_DISK_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+}
+REPORTED_DISK_ERRORS |= {errno.EISDIR, errno.ELOOP, errno.ENOENT}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -54,20 +62,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         sys.exit(run_command(args))
-    except StoppedElsewhere as stop:
+    except PeerStoppedError as stop:
         sys.exit(stop.exit_code)
     except UnreelError as error:
-        stderr.print(f"[bold red]unreel:[/] {escape(str(error))}")
+        stderr_console.print(f"[bold red]unreel:[/] {escape_markup(str(error))}")
     except BrokenPipeError:  # the reader, e.g. head, has seen enough
         sys.stdout = None
         sys.exit(141)
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        if error.errno not in REPORTED_DISK_ERRORS:
             raise
         where = error.filename or "disk"
-        stderr.print(f"[bold red]unreel:[/] {escape(f'{where}: {error.strerror}')}")
+        stderr_console.print(f"[bold red]unreel:[/] {escape_markup(f'{where}: {error.strerror}')}")
     except KeyboardInterrupt as stop:
-        stderr.print(f"unreel: {escape(str(stop) or 'stopped')}")
+        stderr_console.print(f"unreel: {escape_markup(str(stop) or 'stopped')}")
         sys.exit(130)
     sys.exit(2)
 
@@ -75,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run_command(args: list[str]) -> int:
     """Find the command and run it; returns the exit code."""
     if not args or args[0] in ("-h", "--help", "help"):
-        print(OVERVIEW)
+        print(HELP_TEXT)
         return 0
     if args[0] == "--version":
         from unreel import __version__
@@ -83,7 +91,7 @@ def run_command(args: list[str]) -> int:
         print(__version__)
         return 0
     if args[0] not in COMMANDS:
-        raise unknown("command", args[0], COMMANDS)
+        raise unknown_name_error("command", args[0], COMMANDS)
     return COMMANDS[args[0]](args[1:])
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from unreel.cli.terminal import parse, progress
-from unreel.errors import InputError, unknown
+from unreel.cli.terminal import ProgressBar, parse_args
+from unreel.errors import InputError, unknown_name_error
 from unreel.video.processes import Limits
 
 
@@ -26,14 +26,14 @@ class InspectArgs:
 
 
 def inspect_command(args: list[str]) -> int:
-    given = parse(InspectArgs, args, "inspect")
-    from unreel.video.manifest import inspect, summary
+    given = parse_args(InspectArgs, args, "inspect")
+    from unreel.video.manifest import inspect, summarize_manifest
 
-    with progress("inspecting") as advance:
+    with ProgressBar("inspecting") as advance:
         manifest = inspect(given.source, given.root, on_progress=advance, limits=given.limits)
     out = given.out or Path(f"{given.source.resolve().name}.manifest")
     manifest.save(out)
-    print(summary(manifest))
+    print(summarize_manifest(manifest))
     print(f"\n  saved       {out / 'manifest.parquet'}, {out / 'quarantine.csv'}")
     return 0 if manifest.videos else 2
 
@@ -61,18 +61,18 @@ def data_command(args: list[str]) -> int:
         print("usage: unreel data check DATA [OPTIONS]    (--help after it tells the options)")
         return 0
     if args[0] != "check":
-        raise unknown("command", f"data {args[0]}", ["data check"])
-    given = parse(CheckArgs, args[1:], "data check")
-    from unreel.video.addresses import is_packed
-    from unreel.video.labelled import check_set
+        raise unknown_name_error("command", f"data {args[0]}", ["data check"])
+    given = parse_args(CheckArgs, args[1:], "data check")
+    from unreel.video.addresses import is_packed_corpus
+    from unreel.video.labelled import validate_labelled_set
 
-    if not given.data.is_dir() and not is_packed(given.data):
+    if not given.data.is_dir() and not is_packed_corpus(given.data):
         what = "is a file" if given.data.exists() else "no such folder"
         raise InputError(f"{given.data}: {what}. Give the folder of a labelled data set")
-    found = check_set(**vars(given))
-    print("\n".join(found.lines()))
+    found = validate_labelled_set(**vars(given))
+    print("\n".join(found.format_lines()))
     print("Whether the files decode: unreel inspect " + str(given.data))
-    return 0 if found.ok else 2
+    return 0 if found.is_valid else 2
 
 
 @dataclasses.dataclass
@@ -90,10 +90,10 @@ class SynthArgs:
 
 
 def synth_command(args: list[str]) -> int:
-    given = parse(SynthArgs, args, "synth")
+    given = parse_args(SynthArgs, args, "synth")
     from unreel.video.synth import make_set
 
-    with progress("making videos") as advance:
+    with ProgressBar("making videos") as advance:
         make_set(given.out, given.classes, given.videos, given.seed, on_progress=advance)
     print(f"{given.out}: {given.classes} classes of {given.videos} videos")
     return 0

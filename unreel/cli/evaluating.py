@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from tyro.conf import Positional
 
-from unreel.cli.terminal import escape, parse, progress, stderr
-from unreel.errors import InputError, unknown
+from unreel.cli.terminal import ProgressBar, escape_markup, parse_args, stderr_console
+from unreel.errors import InputError, unknown_name_error
 
 if TYPE_CHECKING:
     from unreel.evaluation.result import Result
-    from unreel.evaluation.suite import Evaluation, Looking
+    from unreel.evaluation.suite import Evaluation, ExtractionOptions
 
-USAGE = """usage: unreel evaluate WHAT RUN DATA [OPTIONS]    (--help after WHAT tells its options)
+EVALUATE_USAGE = """usage: unreel evaluate WHAT RUN DATA [OPTIONS]    (--help after WHAT tells its options)
 
   retrieval    nearest neighbours: R@k and mAP, in the protocol of IIC or of DualVar
   knn          classes by the votes of the nearest training videos
@@ -89,13 +89,13 @@ class RetrievalArgs(FeatureArgs):
     unit: Literal["video", "clip"] = "video"
     """Rank videos, or single clips."""
 
-    def evaluations(self) -> "dict[str, Evaluation]":
-        from unreel.evaluation.retrieval import protocol_named
-        from unreel.evaluation.suite import of_retrieval
+    def build_evaluations(self) -> "dict[str, Evaluation]":
+        from unreel.evaluation.retrieval import build_retrieval_protocol
+        from unreel.evaluation.suite import build_retrieval
 
         changes = {n: getattr(self, n) for n in ("layer", "centring", "unit", "num_clips", "num_crops")}
         name = "retrieval" if self.protocol == "iic" else f"retrieval-{self.protocol}"
-        return {name: of_retrieval(protocol_named(self.protocol, **changes))}
+        return {name: build_retrieval(build_retrieval_protocol(self.protocol, **changes))}
 
 
 @dataclasses.dataclass
@@ -109,11 +109,11 @@ class KnnArgs(FeatureArgs):
     layer: Literal["pooled", "conv5"] = "pooled"
     """Which features."""
 
-    def evaluations(self) -> "dict[str, Evaluation]":
+    def build_evaluations(self) -> "dict[str, Evaluation]":
         from unreel.evaluation.knn import KnnProtocol
-        from unreel.evaluation.suite import of_knn
+        from unreel.evaluation.suite import build_knn
 
-        return {"knn": of_knn(KnnProtocol(self.ks, self.temperature, self.layer))}
+        return {"knn": build_knn(KnnProtocol(self.ks, self.temperature, self.layer))}
 
 
 @dataclasses.dataclass
@@ -125,11 +125,11 @@ class LinearArgs(FeatureArgs):
     seed: int = 0
     """Of the validation part and the order of batches."""
 
-    def evaluations(self) -> "dict[str, Evaluation]":
+    def build_evaluations(self) -> "dict[str, Evaluation]":
         from unreel.evaluation.linear import LinearProtocol
-        from unreel.evaluation.suite import of_linear
+        from unreel.evaluation.suite import build_linear_probe
 
-        return {"linear": of_linear(LinearProtocol(kind=self.kind, seed=self.seed))}
+        return {"linear": build_linear_probe(LinearProtocol(kind=self.kind, seed=self.seed))}
 
 
 @dataclasses.dataclass
@@ -153,10 +153,10 @@ class FewLabelsArgs(FeatureArgs):
     finetune: bool = False
     """Train the whole network on each draw, beside the same from scratch: ten minutes and more on a CPU."""
 
-    def evaluations(self) -> "dict[str, Evaluation]":
-        from unreel.evaluation.suite import of_few_labels
+    def build_evaluations(self) -> "dict[str, Evaluation]":
+        from unreel.evaluation.suite import build_few_labels
 
-        return {"few-labels": of_few_labels(self.ks, self.shares, self.draws)}
+        return {"few-labels": build_few_labels(self.ks, self.shares, self.draws)}
 
 
 @dataclasses.dataclass
@@ -166,11 +166,11 @@ class MotionArgs(FeatureArgs):
     layer: Literal["pooled", "conv5"] = "pooled"
     """Which features."""
 
-    def evaluations(self) -> "dict[str, Evaluation]":
+    def build_evaluations(self) -> "dict[str, Evaluation]":
         from unreel.evaluation.motion import MotionProtocol
-        from unreel.evaluation.suite import of_motion
+        from unreel.evaluation.suite import build_motion
 
-        return {"motion": of_motion(MotionProtocol(self.layer))}
+        return {"motion": build_motion(MotionProtocol(self.layer))}
 
 
 @dataclasses.dataclass
@@ -235,115 +235,119 @@ class DetectionArgs:
 
 def evaluate_command(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
-        print(USAGE)
+        print(EVALUATE_USAGE)
         return 0
     if args[0] not in EVALUATIONS:
-        raise unknown("evaluation", args[0], EVALUATIONS)
+        raise unknown_name_error("evaluation", args[0], EVALUATIONS)
     kind, run = EVALUATIONS[args[0]]
-    given = parse(kind, args[1:], f"evaluate {args[0]}")
-    with progress("evaluating") as advance:
+    given = parse_args(kind, args[1:], f"evaluate {args[0]}")
+    with ProgressBar("evaluating") as advance:
         results = run(given, advance)
-    shown(results, given.json)
+    print_results(results, given.json)
     if args[0] == "all" and not given.json:
         print(f"\nreport: {given.out / 'report.html'}")
     return 0
 
 
-def shown(results: "dict[str, Result]", as_json: bool) -> None:
+def print_results(results: "dict[str, Result]", as_json: bool) -> None:
     """Tables, or JSON; what is to be borne in mind goes to standard error, each sentence once."""
     plain = {name: result.to_json() for name, result in results.items()}
     if as_json:
         print(json.dumps(plain if len(plain) > 1 else next(iter(plain.values())), indent=2))
     for result in [] if as_json else results.values():
-        Console().print(result.table())
+        Console().print(result.to_table())
         for sentence in result.extras.get("said", []):
             print(sentence)
     for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
-        stderr.print(escape(f"note: {warning}"))
+        stderr_console.print(escape_markup(f"note: {warning}"))
 
 
-def lists_of(given: EncoderArgs) -> Any:
-    from unreel.api.evaluating import Lists
+def build_label_sources(args: EncoderArgs) -> Any:
+    from unreel.api.evaluating import LabelSources
 
-    return Lists(given.layout, given.split, given.train, given.test, given.splits)
-
-
-def encoder_of(given: EncoderArgs) -> Any:
-    from unreel.api.evaluating import encoder_for
-
-    return encoder_for(given.run, given.fps, given.stride_frames, given.allow_import)
+    return LabelSources(args.layout, args.split, args.train, args.test, args.splits)
 
 
-def looking_of(given: FeatureArgs) -> "Looking":
-    from unreel.evaluation.suite import Looking
-    from unreel.video.dataset import default_workers
+def load_evaluated_encoder(args: EncoderArgs) -> Any:
+    from unreel.api.evaluating import load_encoder_at_rate
 
-    asked = {"fps": given.fps, "stride_frames": given.stride_frames}
+    return load_encoder_at_rate(args.run, args.fps, args.stride_frames, args.allow_import)
+
+
+def build_feature_options(args: FeatureArgs) -> "ExtractionOptions":
+    from unreel.evaluation.suite import ExtractionOptions
+    from unreel.video.dataset import default_num_workers
+
+    asked = {"fps": args.fps, "stride_frames": args.stride_frames}
     rate = ", ".join(f"{name} {value:g}" for name, value in asked.items() if value is not None)
     given_rate = {"rate": rate} if rate else {}
-    return Looking(given.num_clips, given.num_crops, given.floors, given.baseline, default_workers(), **given_rate)
+    return ExtractionOptions(
+        args.num_clips, args.num_crops, args.floors, args.baseline, default_num_workers(), **given_rate
+    )
 
 
-def on_features(given: Any, advance: Callable[[int, int], None]) -> "dict[str, Result]":
+def evaluate_on_features(args: Any, on_progress: Callable[[int, int], None]) -> "dict[str, Result]":
     from unreel.api.evaluating import evaluate
 
-    encoder, looking = encoder_of(given), looking_of(given)
-    return evaluate(encoder, given.run, given.data, given.evaluations(), lists_of(given), looking, advance)
+    encoder, looking = load_evaluated_encoder(args), build_feature_options(args)
+    return evaluate(encoder, args.run, args.data, args.evaluations(), build_label_sources(args), looking, on_progress)
 
 
-def attentive(given: AttentiveArgs, advance: Callable[[int, int], None]) -> "dict[str, Result]":
+def evaluate_attentive(args: AttentiveArgs, on_progress: Callable[[int, int], None]) -> "dict[str, Result]":
     from unreel.api.evaluating import evaluate
     from unreel.evaluation.attentive import AttentiveProtocol
-    from unreel.evaluation.suite import of_attentive
+    from unreel.evaluation.suite import build_attentive_probe
 
-    encoder = encoder_of(given)
-    asked = {"attentive": of_attentive(AttentiveProtocol(seed=given.seed), encoder.backbone.num_features)}
-    return evaluate(encoder, given.run, given.data, asked, lists_of(given), looking_of(given), advance)
-
-
-def few_labels(given: FewLabelsArgs, advance: Callable[[int, int], None]) -> "dict[str, Result]":
-    if not given.finetune:
-        return on_features(given, advance)
-    from unreel.api.evaluating import evaluate_few_finetuned
-
-    if given.baseline or given.num_crops != 1:
-        raise InputError("--finetune trains one network: --baseline and --num-crops go with frozen features")
-    plan = (given.ks, given.shares, given.draws)
-    return evaluate_few_finetuned(
-        encoder_of(given), given.run, given.data, lists_of(given), plan, given.num_clips, advance
+    encoder = load_evaluated_encoder(args)
+    asked = {"attentive": build_attentive_probe(AttentiveProtocol(seed=args.seed), encoder.backbone.num_features)}
+    return evaluate(
+        encoder, args.run, args.data, asked, build_label_sources(args), build_feature_options(args), on_progress
     )
 
 
-def finetuning(given: FinetuneArgs, advance: Callable[[int, int], None]) -> "dict[str, Result]":
-    from unreel.api.evaluating import evaluate_finetuned
+def evaluate_few_labels(args: FewLabelsArgs, on_progress: Callable[[int, int], None]) -> "dict[str, Result]":
+    if not args.finetune:
+        return evaluate_on_features(args, on_progress)
+    from unreel.api.evaluating import evaluate_few_label_finetuning
+
+    if args.baseline or args.num_crops != 1:
+        raise InputError("--finetune trains one network: --baseline and --num-crops go with frozen features")
+    plan = (args.ks, args.shares, args.draws)
+    return evaluate_few_label_finetuning(
+        load_evaluated_encoder(args), args.run, args.data, build_label_sources(args), plan, args.num_clips, on_progress
+    )
+
+
+def evaluate_finetune(args: FinetuneArgs, on_progress: Callable[[int, int], None]) -> "dict[str, Result]":
+    from unreel.api.evaluating import evaluate_finetuning
 
     names = ("epochs", "lr", "batch_size", "view", "num_crops", "num_clips", "seed")
-    changes = {n: getattr(given, n) for n in names if getattr(given, n) is not None}
-    where = (given.run, given.data, lists_of(given))
-    return evaluate_finetuned(
-        encoder_of(given), *where, given.recipe, changes, given.scratch, given.weights, on_progress=advance
+    changes = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+    where = (args.run, args.data, build_label_sources(args))
+    return evaluate_finetuning(
+        load_evaluated_encoder(args), *where, args.recipe, changes, args.scratch, args.weights, on_progress=on_progress
     )
 
 
-def detecting(given: DetectionArgs, advance: Callable[[int, int], None]) -> "dict[str, Result]":
-    from unreel.api.evaluating import evaluate_detected
+def evaluate_detection(args: DetectionArgs, on_progress: Callable[[int, int], None]) -> "dict[str, Result]":
+    from unreel.api.evaluating import evaluate_detection_set
 
     options = {
-        "finetune": given.finetune,
-        "proposals": str(given.proposals or ""),
-        "least_score": given.least_score,
-        "save_detections": str(given.save_detections or ""),
-        "seed": given.seed,
+        "finetune": args.finetune,
+        "proposals": str(args.proposals or ""),
+        "least_score": args.least_score,
+        "save_detections": str(args.save_detections or ""),
+        "seed": args.seed,
     }
-    return evaluate_detected(given.run, given.data, options, given.clock_s, given.allow_import, advance)
+    return evaluate_detection_set(args.run, args.data, options, args.clock_s, args.allow_import, on_progress)
 
 
-def everything(given: AllArgs, advance: Callable[[int, int], None]) -> "dict[str, Result]":
+def evaluate_everything(args: AllArgs, on_progress: Callable[[int, int], None]) -> "dict[str, Result]":
     from unreel.api.evaluating_all import evaluate_all
 
     command = shlex.join(["unreel", *sys.argv[1:]])
-    where = (given.run, given.data, given.out, lists_of(given), looking_of(given))
-    return evaluate_all(encoder_of(given), *where, given.finetune, advance, command)
+    where = (args.run, args.data, args.out, build_label_sources(args), build_feature_options(args))
+    return evaluate_all(load_evaluated_encoder(args), *where, args.finetune, on_progress, command)
 
 
 @dataclasses.dataclass
@@ -359,11 +363,11 @@ class CompareArgs:
 
 
 def compare_command(args: list[str]) -> int:
-    given = parse(CompareArgs, args, "compare")
-    from unreel.report.compare import compare, write_comparison
+    given = parse_args(CompareArgs, args, "compare")
+    from unreel.report.compare import compare_evaluations, write_comparison
 
     page = write_comparison(given.evaluations, given.out, given.seeds) if given.out else None
-    for table in compare(given.evaluations, given.seeds).tables():
+    for table in compare_evaluations(given.evaluations, given.seeds).to_tables():
         Console().print(table)
     if page:
         print(f"page: {page}")
@@ -371,13 +375,13 @@ def compare_command(args: list[str]) -> int:
 
 
 EVALUATIONS: dict[str, tuple[Any, Callable[[Any, Callable[[int, int], None]], "dict[str, Result]"]]] = {
-    "retrieval": (RetrievalArgs, on_features),
-    "knn": (KnnArgs, on_features),
-    "linear": (LinearArgs, on_features),
-    "attentive": (AttentiveArgs, attentive),
-    "few-labels": (FewLabelsArgs, few_labels),
-    "motion": (MotionArgs, on_features),
-    "finetune": (FinetuneArgs, finetuning),
-    "detection": (DetectionArgs, detecting),
-    "all": (AllArgs, everything),
+    "retrieval": (RetrievalArgs, evaluate_on_features),
+    "knn": (KnnArgs, evaluate_on_features),
+    "linear": (LinearArgs, evaluate_on_features),
+    "attentive": (AttentiveArgs, evaluate_attentive),
+    "few-labels": (FewLabelsArgs, evaluate_few_labels),
+    "motion": (MotionArgs, evaluate_on_features),
+    "finetune": (FinetuneArgs, evaluate_finetune),
+    "detection": (DetectionArgs, evaluate_detection),
+    "all": (AllArgs, evaluate_everything),
 }

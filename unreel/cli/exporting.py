@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from unreel.cli.terminal import parse
+from unreel.cli.terminal import parse_args
 
 
 @dataclasses.dataclass
@@ -32,7 +32,7 @@ class ExportArgs:
 
 
 def export_command(args: list[str]) -> int:
-    given = parse(ExportArgs, args, "export")
+    given = parse_args(ExportArgs, args, "export")
     from unreel.api.exporting import export_index
 
     rows = export_index(given.index, given.to, given.table)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from unreel.cli.terminal import escape, parse, progress, stderr
+from unreel.cli.terminal import ProgressBar, escape_markup, parse_args, stderr_console
 from unreel.video.piece import PackSettings
 from unreel.video.processes import Limits
 
 if TYPE_CHECKING:
-    from unreel.video.packing import Packed
+    from unreel.video.packing import PackResult
 
 
 @dataclasses.dataclass
@@ -44,10 +44,10 @@ class PackArgs:
 
 
 def pack_command(args: list[str]) -> int:
-    given = parse(PackArgs, args, "pack")
+    given = parse_args(PackArgs, args, "pack")
     from unreel.video.packing import pack
 
-    inspecting, packing = progress("inspecting"), progress("packing")
+    inspecting, packing = ProgressBar("inspecting"), ProgressBar("packing")
 
     def advance(done: int, total: int) -> None:
         """A terminal shows one bar at a time."""
@@ -60,36 +60,36 @@ def pack_command(args: list[str]) -> int:
         what = (given.source, given.out, given.settings, given.root, workers)
         done = pack(*what, inspecting.advance, advance, given.limits)
     for bad in done.quarantine[:10]:
-        stderr.print(escape(f"left out {bad.path}: {bad.reason} {bad.detail}".rstrip()))
+        stderr_console.print(escape_markup(f"left out {bad.path}: {bad.reason} {bad.detail}".rstrip()))
     if len(done.quarantine) > 10:
-        stderr.print(f"... and {len(done.quarantine) - 10} more, see {given.out / 'quarantine.csv'}")
-    if not done.fresh:
+        stderr_console.print(f"... and {len(done.quarantine) - 10} more, see {given.out / 'quarantine.csv'}")
+    if not done.is_new:
         print(f"{given.out} was packed before; nothing had to be done")
     before, after = done.bytes_before / 1e6, done.bytes_after / 1e6
-    print(f"{given.out}: {done.pieces} pieces of {done.videos} videos in {done.shards} shards")
+    print(f"{given.out}: {done.num_pieces} pieces of {done.num_videos} videos in {done.num_shards} shards")
     print(f"  size      {before:,.1f} MB before, {after:,.1f} MB after ({after / max(before, 1e-9):.2f} of it)")
-    print(f"  quality   {quality(done, given.settings.psnr_db)}")
+    print(f"  quality   {describe_quality(done, given.settings.psnr_db)}")
     if given.gain:
-        print_gain(given.out)
+        print_speedup(given.out)
     return 0
 
 
-def quality(done: "Packed", psnr_db: float) -> str:
+def describe_quality(summary: "PackResult", psnr_db: float) -> str:
     """How many pieces reach the PSNR, and why the others do not."""
-    good = done.pieces - done.halved_colour - done.unmet
-    said = f"PSNR of {psnr_db:g} dB or more against the scaled original in {good} of {done.pieces} pieces"
-    if done.halved_colour:
-        said += f"; in {done.halved_colour} it is reached but for the halved colour resolution of yuv420p"
-    if done.unmet:
-        said += f"; {done.unmet} do not reach it at the best quality there is"
+    good = summary.num_pieces - summary.num_limited_by_chroma - summary.num_below_psnr
+    said = f"PSNR of {psnr_db:g} dB or more against the scaled original in {good} of {summary.num_pieces} pieces"
+    if summary.num_limited_by_chroma:
+        said += f"; in {summary.num_limited_by_chroma} it is reached but for the halved colour resolution of yuv420p"
+    if summary.num_below_psnr:
+        said += f"; {summary.num_below_psnr} do not reach it at the best quality there is"
     return said
 
 
-def print_gain(out: Path) -> None:
-    from unreel.video.gain import WINDOW_FRAMES, measure_gain
-    from unreel.video.packed import open_corpus
+def print_speedup(out: Path) -> None:
+    from unreel.video.gain import WINDOW_FRAMES, measure_speedup
+    from unreel.video.packed import open_packed_corpus
 
-    gain = measure_gain(out, Path(open_corpus(out).about["root"]))
+    gain = measure_speedup(out, Path(open_packed_corpus(out).description["root"]))
     if gain is None:
         print("  gain      not measured: the originals can't be read")
         return

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from unreel.cli.terminal import parse, print_table
+from unreel.cli.terminal import parse_args, print_table
 from unreel.errors import InputError
-from unreel.video.summary import shown
+from unreel.video.summary import format_path
 
 if TYPE_CHECKING:
     from unreel.search.hits import Hit
-    from unreel.search.rows import Stretch
+    from unreel.search.rows import Moment
 
-MOMENT = re.compile(r"(.+)@(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
+MOMENT_PATTERN = re.compile(r"(.+)@(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
 
 
 @dataclasses.dataclass
@@ -64,7 +64,7 @@ class SearchArgs:
 
 
 def search_command(args: list[str]) -> int:
-    given = parse(SearchArgs, args, "search")
+    given = parse_args(SearchArgs, args, "search")
     if given.json and given.csv:
         raise InputError("give --json or --csv, not both")
     for name in ("fold", "gap_s"):
@@ -74,44 +74,44 @@ def search_command(args: list[str]) -> int:
         raise InputError("nothing to search with; name a video, a moment (VIDEO@12.5-15) or a picture")
     if given.count < 1:
         raise InputError(f"--count must be at least 1, got {given.count}")
-    from unreel.api.searching import Question, search
+    from unreel.api.searching import SearchQuery, search
     from unreel.search.hits import HitOptions
-    from unreel.search.index import open_index, query_encoder
-    from unreel.search.rows import Filter
+    from unreel.search.index import load_query_encoder, open_index
+    from unreel.search.rows import RowFilter
 
     index = open_index(given.index)
-    question = Question(
-        like=tuple(stretch(text, given.from_s, given.to_s) for text in given.query),
-        unlike=tuple(stretch(text, 0.0, math.inf) for text in given.unlike),
-        motion=given.motion,
-        own=given.own,
-        filter=Filter(given.path, given.label, given.after, given.before),
+    question = SearchQuery(
+        positive_segments=tuple(parse_segment(text, given.from_s, given.to_s) for text in given.query),
+        negative_segments=tuple(parse_segment(text, 0.0, math.inf) for text in given.unlike),
+        motion_weight=given.motion,
+        own_video_policy=given.own,
+        filter=RowFilter(given.path, given.label, given.after, given.before),
     )
-    options = HitOptions(given.count, given.gap_s, fold_above=given.fold)
-    show_hits(search(index, question, options, query_encoder(index, given.allow_import)), given)
+    options = HitOptions(given.count, given.gap_s, duplicate_threshold=given.fold)
+    print_hits(search(index, question, options, load_query_encoder(index, given.allow_import)), given)
     return 0
 
 
-def stretch(text: str, from_s: float, to_s: float) -> "Stretch":
+def parse_segment(text: str, from_s: float, to_s: float) -> "Moment":
     """An example: VIDEO@12.5-15 where there is no file of that name, else the file from --from to --to."""
-    from unreel.search.rows import Stretch
+    from unreel.search.rows import Moment
 
-    if not Path(text).exists() and (found := MOMENT.fullmatch(text)):
+    if not Path(text).exists() and (found := MOMENT_PATTERN.fullmatch(text)):
         if (from_s, to_s) != (0.0, math.inf):
             raise InputError(f"{text} says its seconds; leave out --from and --to")
-        return Stretch(found[1], float(found[2]), float(found[3]))
+        return Moment(found[1], float(found[2]), float(found[3]))
     if not Path(text).exists():
         raise InputError(f"{text}: no such file to search with; a moment is VIDEO@START-END, e.g. walk.mp4@12.5-15")
     if Path(text).is_dir():
         raise InputError(f"{text}: a folder; name a video in it")
-    return Stretch(text, from_s, to_s)
+    return Moment(text, from_s, to_s)
 
 
-def show_hits(hits: "list[Hit]", given: SearchArgs) -> None:
-    if given.json:
-        json.dump([as_json(hit) for hit in hits], sys.stdout, indent=2)
+def print_hits(hits: "list[Hit]", args: SearchArgs) -> None:
+    if args.json:
+        json.dump([hit_to_json(hit) for hit in hits], sys.stdout, indent=2)
         print()
-    elif given.csv:
+    elif args.csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["video", "start_s", "end_s", "score"])
         writer.writerows([hit.path, f"{hit.start_s:.3f}", f"{hit.end_s:.3f}", f"{hit.score:.4f}"] for hit in hits)
@@ -119,27 +119,32 @@ def show_hits(hits: "list[Hit]", given: SearchArgs) -> None:
         print("no hits: the filters leave nothing")
     else:
         rows = [
-            (f"{hit.score:.3f}", clock(hit.start_s), clock(hit.end_s), shown(hit.path) + alike_words(hit))
+            (
+                f"{hit.score:.3f}",
+                format_clock(hit.start_s),
+                format_clock(hit.end_s),
+                format_path(hit.path) + format_fold_count(hit),
+            )
             for hit in hits
         ]
         print_table(("score", "from", "to", "video"), rows)
 
 
-def alike_words(hit: "Hit") -> str:
-    return f"  (and {len(hit.alike)} alike)" if hit.alike else ""
+def format_fold_count(hit: "Hit") -> str:
+    return f"  (and {len(hit.duplicates)} alike)" if hit.duplicates else ""
 
 
-def as_json(hit: "Hit") -> dict[str, Any]:
+def hit_to_json(hit: "Hit") -> dict[str, Any]:
     return {
         "video": hit.path,
         "start_s": round(hit.start_s, 3),
         "end_s": round(hit.end_s, 3),
         "score": round(hit.score, 6),
         "rows": list(hit.rows),
-        "alike": [as_json(other) for other in hit.alike],
+        "alike": [hit_to_json(other) for other in hit.duplicates],
     }
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """1:02.5"""
     return f"{int(seconds // 60)}:{seconds % 60:04.1f}"

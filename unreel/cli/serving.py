@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from unreel.cli.terminal import parse, stderr
+from unreel.cli.terminal import parse_args, stderr_console
 from unreel.errors import InputError
 
 if TYPE_CHECKING:
     from unreel.serve.served import ServeOptions
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclasses.dataclass
@@ -42,12 +42,12 @@ class ServeArgs:
 
 
 def serve_command(args: list[str]) -> int:
-    given = parse(ServeArgs, args, "serve")
+    given = parse_args(ServeArgs, args, "serve")
     try:
         import uvicorn
 
         from unreel.serve.app import build_app
-        from unreel.serve.served import Served
+        from unreel.serve.served import ServerState
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("unreel"):
             raise
@@ -57,30 +57,30 @@ def serve_command(args: list[str]) -> int:
             "--token may have letters, digits, dots, dashes and underscores, so that an address can hold it"
         )
     logging.basicConfig(level=logging.WARNING, format="unreel: %(message)s")
-    served = Served(given.index, options(given))
-    listening = listen(given.host, given.port)
-    token = given.token or ("" if given.host in LOCAL else secrets.token_urlsafe(16))
+    served = ServerState(given.index, build_serve_options(given))
+    listening = open_socket(given.host, given.port)
+    token = given.token or ("" if given.host in LOOPBACK_HOSTS else secrets.token_urlsafe(16))
     if served.problem:
-        stderr.print(f"unreel: {served.problem}; it is being indexed just now, the page shows how far it is")
-    print(f"{given.index}: {address(listening, given.host, token)}", flush=True)
+        stderr_console.print(f"unreel: {served.problem}; it is being indexed just now, the page shows how far it is")
+    print(f"{given.index}: {format_url(listening, given.host, token)}", flush=True)
     app = build_app(served, token)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
     uvicorn.Server(config).run(sockets=[listening])
     return 0
 
 
-def options(given: ServeArgs) -> "ServeOptions":
+def build_serve_options(args: ServeArgs) -> "ServeOptions":
     from unreel.serve.served import ServeOptions
-    from unreel.serve.uploads import Limits
+    from unreel.serve.uploads import UploadLimits
 
     for name in ("upload_mb", "upload_s", "cache_gb"):
-        if not 0 < getattr(given, name) < 1e6:
-            raise InputError(f"--{name.replace('_', '-')} must lie above 0 and below 1e6, got {getattr(given, name)}")
-    limits = Limits(int(given.upload_mb * 2**20), given.upload_s)
-    return ServeOptions(limits, int(given.cache_gb * 1e9), allow_import=given.allow_import)
+        if not 0 < getattr(args, name) < 1e6:
+            raise InputError(f"--{name.replace('_', '-')} must lie above 0 and below 1e6, got {getattr(args, name)}")
+    limits = UploadLimits(int(args.upload_mb * 2**20), args.upload_s)
+    return ServeOptions(limits, int(args.cache_gb * 1e9), allow_import=args.allow_import)
 
 
-def listen(host: str, port: int) -> socket.socket:
+def open_socket(host: str, port: int) -> socket.socket:
     """Raises InputError for a place where nobody can listen."""
     if not 0 <= port < 65536:
         raise InputError(f"--port must lie between 0 and 65535, got {port}")
@@ -96,8 +96,8 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def address(listening: socket.socket, host: str, token: str) -> str:
+def format_url(listener: socket.socket, host: str, token: str) -> str:
     """What to open in a browser."""
     shown = socket.gethostname() if host in ("0.0.0.0", "::") else host
     shown = f"[{shown}]" if ":" in shown else shown
-    return f"http://{shown}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    return f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")

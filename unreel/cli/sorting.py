@@ -13,15 +13,15 @@ import numpy as np
 import tyro
 from tyro.conf import Positional
 
-from unreel.cli.searching import MOMENT, clock
-from unreel.cli.terminal import escape, parse, print_table, progress, stderr
+from unreel.cli.searching import MOMENT_PATTERN, format_clock
+from unreel.cli.terminal import ProgressBar, escape_markup, parse_args, print_table, stderr_console
 from unreel.errors import InputError
 
 if TYPE_CHECKING:
-    from unreel.api.concepts import Marked
+    from unreel.api.concepts import MarkedMoments
     from unreel.search.hits import Hit
 
-FEW = 5  # marks of either kind
+MIN_RELIABLE_MARKS = 5  # marks of either kind
 
 
 @dataclasses.dataclass
@@ -46,7 +46,7 @@ class ClusterArgs:
 
 
 def cluster_command(args: list[str]) -> int:
-    given = parse(ClusterArgs, args, "cluster")
+    given = parse_args(ClusterArgs, args, "cluster")
     if not 0 <= given.doubled <= 1:
         raise InputError(f"--doubled is a cosine between 0 and 1, got {given.doubled:g}")
     from unreel.api.sorting import cluster_index
@@ -55,16 +55,18 @@ def cluster_command(args: list[str]) -> int:
     index = Path(os.path.abspath(given.index))  # "." has no name
     out = given.out or index.parent / f"{index.name}-clusters"
     options = ClusterOptions(given.method, given.count, given.least)
-    with progress("pictures") as advance:
+    with ProgressBar("pictures") as advance:
         found = cluster_index(given.index, out, options, given.layout, given.doubled or None, advance)
-    rows, number_N = list[tuple[str, ...]](), found.clusters.number_N
-    for number in range(-1 if (number_N < 0).any() else 0, found.clusters.count):
+    rows, number_N = list[tuple[str, ...]](), found.clusters.cluster_N
+    for number in range(-1 if (number_N < 0).any() else 0, found.clusters.num_clusters):
         clips = number_N == number
         videos = len(np.unique(found.index.rows.path_N[clips]))
         share = f"{100 * clips.mean():.1f} %"
         rows.append(("none" if number < 0 else str(number), str(int(clips.sum())), str(videos), share))
     print_table(("cluster", "clips", "videos", "share"), rows)
-    print(f"{found.clusters.said}; {len(found.doubles)} pairs of videos hold clips that look the same to the encoder")
+    print(
+        f"{found.clusters.description}; {len(found.duplicates)} pairs of videos hold clips that look the same to the encoder"
+    )
     print(f"{out / 'report.html'}: what they look like; segments.csv, transitions.csv, odd.csv, doubles.csv beside it")
     return 0
 
@@ -95,48 +97,52 @@ class ConceptArgs:
 
 
 def concept_command(args: list[str]) -> int:
-    given = parse(ConceptArgs, args, "concept")
+    given = parse_args(ConceptArgs, args, "concept")
     if given.count < 1 or given.next < 1:
         raise InputError(f"--count and --next must be at least 1, got {given.count} and {given.next}")
-    from unreel.api.concepts import teach
+    from unreel.api.concepts import update_concept
     from unreel.search.index import open_index
 
     index = open_index(given.index)
-    yes, no = marked(given.yes), marked(given.no)
-    taught = teach(index, given.name, yes, no, given.forget, given.above, given.next)
+    yes, no = parse_marks(given.yes), parse_marks(given.no)
+    taught = update_concept(index, given.name, yes, no, given.forget, given.above, given.next)
     shown = taught.moments[: given.count]
     if given.json:
-        marks = {"yes": taught.marks.yes, "no": taught.marks.no, "lost": taught.lost}
-        moments = [as_moment(hit) | {"rows": hit.rows} for hit in shown]
-        following = [as_moment(hit) | {"row": hit.rows[0]} for hit in taught.next]
+        marks = {"yes": taught.marks.positives, "no": taught.marks.negatives, "lost": taught.num_lost_marks}
+        moments = [moment_to_json(hit) | {"rows": hit.rows} for hit in shown]
+        following = [moment_to_json(hit) | {"row": hit.rows[0]} for hit in taught.to_mark_next]
         print(json.dumps({"name": given.name, "marks": marks, "moments": moments, "next": following}, indent=2))
         return 0
     print_moments(shown)
     print("\nnext, mark some of these (--yes ROW ... --no ROW ...), the encoder is unsure of them:")
-    table = [(str(hit.rows[0]), f"{hit.score:.3f}", clock(hit.start_s), hit.path) for hit in taught.next]
+    table = [(str(hit.rows[0]), f"{hit.score:.3f}", format_clock(hit.start_s), hit.path) for hit in taught.to_mark_next]
     print_table(("row", "probability", "from", "video"), table)
-    lost = f", {taught.lost} earlier marks forgotten, whose moments are no longer indexed" if taught.lost else ""
-    said = f"{len(taught.marks.yes)} yes and {len(taught.marks.no)} no{lost}; {len(taught.moments)} moments in all"
-    few = min(len(taught.marks.yes), len(taught.marks.no)) < FEW
+    lost = (
+        f", {taught.num_lost_marks} earlier marks forgotten, whose moments are no longer indexed"
+        if taught.num_lost_marks
+        else ""
+    )
+    said = f"{len(taught.marks.positives)} yes and {len(taught.marks.negatives)} no{lost}; {len(taught.moments)} moments in all"
+    few = min(len(taught.marks.positives), len(taught.marks.negatives)) < MIN_RELIABLE_MARKS
     guess = "; so few marks make probabilities a first guess" if few else ""
     print(f"\n{given.index / 'concepts' / given.name}.json: {said}{guess}")
     return 0
 
 
-def marked(words: tuple[str, ...]) -> "Marked":
+def parse_marks(texts: tuple[str, ...]) -> "MarkedMoments":
     """Rows and moments. Raises InputError for what is neither."""
-    from unreel.api.concepts import Marked
-    from unreel.search.rows import Stretch
+    from unreel.api.concepts import MarkedMoments
+    from unreel.search.rows import Moment
 
-    rows, moments = list[int](), list[Stretch]()
-    for word in words:
+    rows, moments = list[int](), list[Moment]()
+    for word in texts:
         if word.isdecimal():
             rows.append(int(word))
-        elif found := MOMENT.fullmatch(word):
-            moments.append(Stretch(str(Path(found[1]).absolute()), float(found[2]), float(found[3])))
+        elif found := MOMENT_PATTERN.fullmatch(word):
+            moments.append(Moment(str(Path(found[1]).absolute()), float(found[2]), float(found[3])))
         else:
             raise InputError(f"'{word}' is neither the number of a row nor a moment (VIDEO@12.5-15)")
-    return Marked(tuple(rows), tuple(moments))
+    return MarkedMoments(tuple(rows), tuple(moments))
 
 
 @dataclasses.dataclass
@@ -160,29 +166,29 @@ class ApplyArgs:
 
 
 def apply_command(args: list[str]) -> int:
-    given = parse(ApplyArgs, args, "apply")
+    given = parse_args(ApplyArgs, args, "apply")
     if given.json and given.csv:
         raise InputError("give --json or --csv, not both")
     from unreel.api.concepts import apply_concept
 
     how = (given.above, given.gap_s)
-    with progress("looking") as advance:
+    with ProgressBar("looking") as advance:
         found = apply_concept(given.concept, given.source, *how, advance, given.allow_import)
     for path, reason in found.left_out:
-        stderr.print(escape(f"left out {path}: {reason}"))
+        stderr_console.print(escape_markup(f"left out {path}: {reason}"))
     if given.json:
-        print(json.dumps(list(map(as_moment, found.moments)), indent=2))
+        print(json.dumps(list(map(moment_to_json, found.moments)), indent=2))
     elif given.csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["video", "start_s", "end_s", "probability"])
         writer.writerows([h.path, f"{h.start_s:.3f}", f"{h.end_s:.3f}", f"{h.score:.4f}"] for h in found.moments)
     else:
         print_moments(found.moments)
-        print(f"{len(found.moments)} moments in {found.clips} clips of {found.videos} videos")
+        print(f"{len(found.moments)} moments in {found.num_clips} clips of {found.num_videos} videos")
     return 0
 
 
-def as_moment(hit: "Hit") -> dict[str, Any]:
+def moment_to_json(hit: "Hit") -> dict[str, Any]:
     span_s = {"start_s": round(hit.start_s, 3), "end_s": round(hit.end_s, 3)}
     return {"video": hit.path, **span_s, "probability": round(hit.score, 4)}
 
@@ -191,5 +197,5 @@ def print_moments(moments: "Sequence[Hit]") -> None:
     if not moments:
         print("no moments: nothing reaches --above")
         return
-    rows = [(f"{hit.score:.3f}", clock(hit.start_s), clock(hit.end_s), hit.path) for hit in moments]
+    rows = [(f"{hit.score:.3f}", format_clock(hit.start_s), format_clock(hit.end_s), hit.path) for hit in moments]
     print_table(("probability", "from", "to", "video"), rows)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import OmitArgPrefixes, Positional
 
-from unreel.cli.terminal import escape, help_text, option, parse, progress, stderr
+from unreel.cli.terminal import ProgressBar, argument_help, escape_markup, parse_args, read_option, stderr_console
 
 
 @dataclasses.dataclass
@@ -30,37 +30,37 @@ class ResumeArgs:
 
 def pretrain_command(args: list[str]) -> int:
     if any(a.split("=")[0] == "--resume" for a in args):
-        given = parse(ResumeArgs, args, "pretrain")
+        given = parse_args(ResumeArgs, args, "pretrain")
         from unreel.api import resume
 
         options = {f.name: getattr(given, f.name) for f in dataclasses.fields(given) if f.name != "resume"}
-        return ended(given.resume, resume(given.resume, **options))
-    from unreel.methods import DEFAULT
+        return report_outcome(given.resume, resume(given.resume, **options))
+    from unreel.methods import DEFAULT_METHOD
 
-    given = parse(pretrain_args(option(args, "--method", DEFAULT)), args, "pretrain")
-    from unreel.api import start
+    given = parse_args(build_pretrain_args(read_option(args, "--method", DEFAULT_METHOD)), args, "pretrain")
+    from unreel.api import start_run
 
-    with progress("inspecting") as advance:
-        state = start(
+    with ProgressBar("inspecting") as advance:
+        state = start_run(
             given.source, given.out, given.method, given.options, given.settings, given.root, given.quiet, advance
         )
-    return ended(given.out, state)
+    return report_outcome(given.out, state)
 
 
-def pretrain_args(method: str) -> Any:
+def build_pretrain_args(method: str) -> Any:
     """The options of `unreel pretrain` for one method, with its preset's values as defaults."""
-    from unreel.methods import find_methods, preset_of
+    from unreel.methods import find_methods, load_preset
 
-    config, settings = preset_of(method)
+    config, settings = load_preset(method)
     own: Any = Annotated[type(config), OmitArgPrefixes, tyro.conf.arg(name=method)]
     common: Any = Annotated[type(settings), OmitArgPrefixes, tyro.conf.arg(name="run")]
     known = f"{', '.join(find_methods())}, or package.module:preset."
     fields: list[Any] = [
-        ("source", Annotated[Positional[Path], help_text("A folder of videos, a text file of paths, or a CSV.")]),
-        ("out", Annotated[Path, help_text("Folder of the run; must not exist yet.")]),
-        ("method", Annotated[str, help_text(known)], method),
-        ("root", Annotated[Path | None, help_text("Folder that a list's paths are relative to.")], None),
-        ("quiet", Annotated[bool, help_text("Print nothing while training.")], False),
+        ("source", Annotated[Positional[Path], argument_help("A folder of videos, a text file of paths, or a CSV.")]),
+        ("out", Annotated[Path, argument_help("Folder of the run; must not exist yet.")]),
+        ("method", Annotated[str, argument_help(known)], method),
+        ("root", Annotated[Path | None, argument_help("Folder that a list's paths are relative to.")], None),
+        ("quiet", Annotated[bool, argument_help("Print nothing while training.")], False),
         ("options", own, dataclasses.field(default_factory=lambda: config)),
         ("settings", common, dataclasses.field(default_factory=lambda: settings)),
     ]
@@ -70,30 +70,34 @@ def pretrain_args(method: str) -> Any:
     return made
 
 
-def ended(run: Path, state: dict[str, Any]) -> int:
+def report_outcome(run_folder: Path, outcome: dict[str, Any]) -> int:
     """Say where the result is, or how to go on; of several processes the first one says it."""
-    code = 130 if state["interrupted"] else 0
-    if state["rank"]:
+    code = 130 if outcome["interrupted"] else 0
+    if outcome["rank"]:
         return code
-    if state["interrupted"]:
-        stderr.print(escape(f"stopped at step {state['step']}, saved. Go on with: unreel pretrain --resume {run}"))
-        stderr.print(escape(f"A report of what there is: unreel report {run}"))
+    if outcome["interrupted"]:
+        stderr_console.print(
+            escape_markup(
+                f"stopped at step {outcome['step']}, saved. Go on with: unreel pretrain --resume {run_folder}"
+            )
+        )
+        stderr_console.print(escape_markup(f"A report of what there is: unreel report {run_folder}"))
         return code
-    print_monitors(run)
-    print(f"\nreport: {run / 'report.html'}")
+    print_monitors(run_folder)
+    print(f"\nreport: {run_folder / 'report.html'}")
     return code
 
 
-def print_monitors(run: Path) -> None:
+def print_monitors(run_folder: Path) -> None:
     """The label-free figures before training and at the best checkpoint, beside each other."""
-    from unreel.training.monitors import before_and_best
+    from unreel.training.monitors import read_untrained_and_best
 
-    held_out = (run / "held_out.txt").read_text().strip()
+    held_out = (run_folder / "held_out.txt").read_text().strip()
     where = "On held-out videos" if held_out else "On the training videos (too few to hold some out)"
     table = Table(title=f"{where}, without labels", title_justify="left")
     for name in ("", "same-video R@1", "MRR", "alignment", "uniformity", "effective rank"):
         table.add_column(name, justify="right" if name else "left")
-    for name, row in before_and_best(run):
+    for name, row in read_untrained_and_best(run_folder):
         figures = (row[n] for n in ("same_video_r1", "same_video_mrr", "alignment", "uniformity", "effective_rank"))
         table.add_row(name, *(f"{float(v):.3g}" for v in figures))
     if table.row_count:
@@ -108,7 +112,7 @@ class ReportArgs:
 
 
 def report_command(args: list[str]) -> int:
-    given = parse(ReportArgs, args, "report")
+    given = parse_args(ReportArgs, args, "report")
     from unreel.report.run_page import write_report
     from unreel.training.run import read_config
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from unreel.cli.terminal import escape, parse, progress, stderr
+from unreel.cli.terminal import ProgressBar, escape_markup, parse_args, stderr_console
 from unreel.errors import InputError
 
 if TYPE_CHECKING:
-    from unreel.api.storing import Stored
+    from unreel.api.storing import StoreSummary
 
 
 @dataclasses.dataclass
@@ -34,29 +34,29 @@ class EmbedArgs:
 
 
 def embed_command(args: list[str]) -> int:
-    given = parse(EmbedArgs, args, "embed")
+    given = parse_args(EmbedArgs, args, "embed")
     if given.out.suffix != ".parquet":
-        return embed_into_store(given)
+        return update_store_from_args(given)
     if given.devices > 1:
         raise InputError(f"--devices {given.devices} fill a folder; {given.out} is one file, written by one process")
     from unreel.api import embed
 
-    with progress("embedding") as advance:
+    with ProgressBar("embedding") as advance:
         what = (given.run, given.source, given.out, given.per, given.num_clips)
         count, failed = embed(*what, advance, given.allow_import)
     for path, reason in failed:
-        stderr.print(escape(f"left out {path}: {reason}"))
+        stderr_console.print(escape_markup(f"left out {path}: {reason}"))
     print(f"{given.out}: {count} rows" + (f", {len(failed)} files left out" if failed else ""))
     return 0
 
 
-def embed_into_store(given: EmbedArgs) -> int:
-    from unreel.api.storing import Labour, fill_store
-    from unreel.search.clip_choice import EvenClips
+def update_store_from_args(args: EmbedArgs) -> int:
+    from unreel.api.storing import StoreUpdateOptions, update_store
+    from unreel.search.clip_choice import EvenSampling
 
-    choice = EvenClips(given.per, given.num_clips)
-    labour = Labour(given.devices, given.allow_import, progress)
-    return stored(given.out, fill_store(given.run, given.source, given.out, choice, labour))
+    choice = EvenSampling(args.per, args.num_clips)
+    labour = StoreUpdateOptions(args.devices, args.allow_import, ProgressBar)
+    return print_store_summary(args.out, update_store(args.run, args.source, args.out, choice, labour))
 
 
 @dataclasses.dataclass
@@ -86,18 +86,18 @@ class IndexArgs:
 
 
 def index_command(args: list[str]) -> int:
-    given = parse(IndexArgs, args, "index")
+    given = parse_args(IndexArgs, args, "index")
     from unreel.api.exporting import export_index, require_database
-    from unreel.api.storing import Labour
-    from unreel.api.using import fill_index
-    from unreel.search.clip_choice import EveryMoment
+    from unreel.api.storing import StoreUpdateOptions
+    from unreel.api.using import update_index
+    from unreel.search.clip_choice import SlidingWindow
 
     if given.to:
         require_database(given.to)
-    choice = EveryMoment(given.length_s, given.hop_s, given.by)
-    labour = Labour(given.devices, given.allow_import, progress)
-    found, said = fill_index(given.run, given.source, given.out, choice, labour)
-    stored(given.out, found)
+    choice = SlidingWindow(given.length_s, given.hop_s, given.by)
+    labour = StoreUpdateOptions(given.devices, given.allow_import, ProgressBar)
+    found, said = update_index(given.run, given.source, given.out, choice, labour)
+    print_store_summary(given.out, found)
     if said:
         print(f"{given.out}: {said}")
     if given.to and found.rank == 0:
@@ -106,12 +106,16 @@ def index_command(args: list[str]) -> int:
     return 0
 
 
-def stored(out: Path, found: "Stored") -> int:
+def print_store_summary(out: Path, summary: "StoreSummary") -> int:
     """Say what a store holds now; of several processes the first one says it."""
-    if found.rank == 0:
-        new = f", {found.embedded} contents newly embedded" if found.embedded else ", nothing had to be embedded"
-        lost = f"; {len(found.left_out)} files left out, see {out / 'left_out.csv'}" if found.left_out else ""
-        print(f"{out}: {found.rows} rows of {found.videos} videos{new}{lost}")
+    if summary.rank == 0:
+        new = (
+            f", {summary.num_embedded} contents newly embedded"
+            if summary.num_embedded
+            else ", nothing had to be embedded"
+        )
+        lost = f"; {len(summary.left_out)} files left out, see {out / 'left_out.csv'}" if summary.left_out else ""
+        print(f"{out}: {summary.num_rows} rows of {summary.num_videos} videos{new}{lost}")
     return 0
 
 
@@ -130,7 +134,7 @@ class InflateArgs:
 
 
 def inflate_command(args: list[str]) -> int:
-    given = parse(InflateArgs, args, "inflate")
+    given = parse_args(InflateArgs, args, "inflate")
     from unreel.api import inflate_encoder
 
     encoder = inflate_encoder(given.source, given.out, given.backbone, given.num_frames)

@@ -15,16 +15,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unreel.errors import InputError
-from unreel.evaluation.features import TRAINED, Block, VideoFeatures
-from unreel.evaluation.floors import UNTRAINED
-from unreel.evaluation.linear import WARMUP, Batches, grid_of
-from unreel.evaluation.probe import Point, Scorer, Search, layer_rows, plain, probed
+from unreel.evaluation.features import ENCODER, FeatureKey, VideoFeatures
+from unreel.evaluation.floors import UNTRAINED_ENCODER
+from unreel.evaluation.linear import WARMUP, SampleBatches, build_grid
+from unreel.evaluation.probe import (
+    GridSearch,
+    Hyperparameters,
+    Scorer,
+    find_layer_rows,
+    protocol_to_json,
+    run_grid_search,
+)
 from unreel.evaluation.result import Result
 from unreel.settings import Settings
-from unreel.training.optim import lr_at, set_lr
+from unreel.training.optim import compute_lr, set_lr
 
-LAYER = "map"
-CHUNK = 256  # clips judged at a time
+MAP_LAYER = "map"
+CLIPS_PER_CHUNK = 256  # clips judged at a time
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class AttentiveProtocol:
             raise InputError("an attentive probe needs 1 head, epoch, batch, rate and decay, or more of each")
 
 
-class AttentivePool(nn.Module):
+class AttentivePooling(nn.Module):
     """Tokens (B, L, C) to (B, C): one learned query, multi-head cross-attention.
 
     Scores are read by the keys' weights applied to the query once, and values are made of the tokens already averaged:
@@ -57,23 +64,23 @@ class AttentivePool(nn.Module):
         super().__init__()
         if channels % heads:
             raise InputError(f"{heads} heads do not divide {channels} channels; use {math.gcd(heads, channels)}")
-        self.heads, self.width = heads, channels // heads
+        self.heads, self.head_width = heads, channels // heads
         self.query = nn.Parameter(torch.randn(channels) * channels**-0.5)
         self.key = nn.Linear(channels, channels, bias=False)
         self.value = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, channels)
 
     def forward(self, tokens_BLC: Tensor) -> Tensor:
-        look_BLH = tokens_BLC @ self._look_CH()
+        look_BLH = tokens_BLC @ self._project_query_CH()
         mean_BHC = look_BLH.softmax(dim=1).transpose(1, 2) @ tokens_BLC
-        weight_HWC = self.value.weight.view(self.heads, self.width, -1)
+        weight_HWC = self.value.weight.view(self.heads, self.head_width, -1)
         value_BC = torch.einsum("bhc,hwc->bhw", mean_BHC, weight_HWC).flatten(1) + self.value.bias
         return self.out(value_BC)
 
-    def _look_CH(self) -> Tensor:
+    def _project_query_CH(self) -> Tensor:
         """What each head looks for, in terms of tokens: its part of the query times its keys' weights."""
-        query_HW, weight_HWC = self.query.view(self.heads, -1), self.key.weight.view(self.heads, self.width, -1)
-        return torch.einsum("hw,hwc->ch", query_HW, weight_HWC) / math.sqrt(self.width)
+        query_HW, weight_HWC = self.query.view(self.heads, -1), self.key.weight.view(self.heads, self.head_width, -1)
+        return torch.einsum("hw,hwc->ch", query_HW, weight_HWC) / math.sqrt(self.head_width)
 
 
 class AttentiveProbe(nn.Module):
@@ -81,49 +88,53 @@ class AttentiveProbe(nn.Module):
 
     def __init__(self, channels: int, heads: int, num_classes: int) -> None:
         super().__init__()
-        self.pool = AttentivePool(channels, heads)
+        self.pool = AttentivePooling(channels, heads)
         self.norm = nn.LayerNorm(channels)
-        self.classify = nn.Linear(channels, num_classes)
+        self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, tokens_BLC: Tensor) -> Tensor:
         pooled_BC = self.pool(F.layer_norm(tokens_BLC, tokens_BLC.shape[2:]))
-        return self.classify(self.norm(pooled_BC))
+        return self.classifier(self.norm(pooled_BC))
 
 
-class Tokens:
+class MapTokenizer:
     """Flattened maps (B, D) to tokens (B, L, C): each view's map is channels first, views follow one another."""
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, view_width: int) -> None:
         """`width` is the numbers of one view's map, D of a row with one view."""
-        if channels < 1 or width % channels:
-            raise InputError(f"maps of {width} numbers can't have {channels} channels; say those of the last layer")
-        self.channels, self.width = channels, width
+        if channels < 1 or view_width % channels:
+            raise InputError(
+                f"maps of {view_width} numbers can't have {channels} channels; say those of the last layer"
+            )
+        self.channels, self.view_width = channels, view_width
 
     def __call__(self, maps_BD: np.ndarray) -> Tensor:
         x_BD = torch.from_numpy(np.ascontiguousarray(maps_BD, np.float32))
-        return x_BD.view(len(x_BD), -1, self.channels, self.width // self.channels).transpose(2, 3).flatten(1, 2)
+        return x_BD.view(len(x_BD), -1, self.channels, self.view_width // self.channels).transpose(2, 3).flatten(1, 2)
 
 
 def train_probe(
     train_NVD: np.ndarray,
     class_N: np.ndarray,
     num_classes: int,
-    point: Point,
-    made: Tokens,
+    hyperparameters: Hyperparameters,
+    tokenizer: MapTokenizer,
     protocol: AttentiveProtocol,
 ) -> AttentiveProbe:
     """AdamW with cosine and 5 % warm-up over all clips (N, V, D); weights and batches are a function of the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(protocol.seed)
-        probe = AttentiveProbe(made.channels, math.gcd(protocol.heads, made.channels), num_classes)
-    optimizer = torch.optim.AdamW(probe.parameters(), lr=point["lr"], weight_decay=point["weight_decay"])
-    schedule = Settings(lr=point["lr"], schedule="cosine", warmup=WARMUP)
-    views, batches = train_NVD.shape[1], Batches(protocol.batch_size, protocol.seed)
+        probe = AttentiveProbe(tokenizer.channels, math.gcd(protocol.heads, tokenizer.channels), num_classes)
+    optimizer = torch.optim.AdamW(
+        probe.parameters(), lr=hyperparameters["lr"], weight_decay=hyperparameters["weight_decay"]
+    )
+    schedule = Settings(lr=hyperparameters["lr"], schedule="cosine", warmup=WARMUP)
+    views, batches = train_NVD.shape[1], SampleBatches(protocol.batch_size, protocol.seed)
     samples = len(train_NVD) * views
-    for step, rows in enumerate(batches.of(samples, protocol.epochs)):
-        set_lr(optimizer, lr_at(step, protocol.epochs * batches.per_epoch(samples), schedule))
+    for step, rows in enumerate(batches.iterate_batches(samples, protocol.epochs)):
+        set_lr(optimizer, compute_lr(step, protocol.epochs * batches.count_batches(samples), schedule))
         video_B, view_B = np.divmod(rows.numpy(), views)
-        loss = F.cross_entropy(probe(made(train_NVD[video_B, view_B])), torch.from_numpy(class_N[video_B]))
+        loss = F.cross_entropy(probe(tokenizer(train_NVD[video_B, view_B])), torch.from_numpy(class_N[video_B]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -131,23 +142,25 @@ def train_probe(
 
 
 @torch.no_grad()
-def mean_softmax(probe: AttentiveProbe, asked_QVD: np.ndarray, made: Tokens) -> np.ndarray:
+def average_softmax(probe: AttentiveProbe, test_QVD: np.ndarray, tokenizer: MapTokenizer) -> np.ndarray:
     """Mean over the clips of each video of the softmax, float32 (Q, C)."""
-    _, views, width = asked_QVD.shape
-    size, parts = max(1, CHUNK // views), []
-    for start in range(0, len(asked_QVD), size):
-        clips_QVD = asked_QVD[start : start + size]
-        found_BC = probe(made(clips_QVD.reshape(-1, width))).softmax(dim=1)
+    _, views, width = test_QVD.shape
+    size, parts = max(1, CLIPS_PER_CHUNK // views), []
+    for start in range(0, len(test_QVD), size):
+        clips_QVD = test_QVD[start : start + size]
+        found_BC = probe(tokenizer(clips_QVD.reshape(-1, width))).softmax(dim=1)
         parts.append(found_BC.view(len(clips_QVD), views, -1).mean(dim=1))
     return torch.cat(parts).numpy()
 
 
-def attentive_scorer(protocol: AttentiveProtocol, num_classes: int, made: Tokens) -> Scorer:
+def build_attentive_scorer(protocol: AttentiveProtocol, num_classes: int, tokenizer: MapTokenizer) -> Scorer:
     """Trains one probe after the other for the points of the grid."""
 
-    def scorer(train_NVD: np.ndarray, class_N: np.ndarray, asked_QVD: np.ndarray, grid: Sequence[Point]) -> np.ndarray:
-        probes = (train_probe(train_NVD, class_N, num_classes, point, made, protocol) for point in grid)
-        return np.stack([mean_softmax(probe, asked_QVD, made) for probe in probes])
+    def scorer(
+        train_NVD: np.ndarray, class_N: np.ndarray, asked_QVD: np.ndarray, grid: Sequence[Hyperparameters]
+    ) -> np.ndarray:
+        probes = (train_probe(train_NVD, class_N, num_classes, point, tokenizer, protocol) for point in grid)
+        return np.stack([average_softmax(probe, asked_QVD, tokenizer) for probe in probes])
 
     return scorer
 
@@ -161,17 +174,25 @@ def evaluate_attentive(
     of its kind. Raises InputError when there is nothing to tell apart, no maps, or maps that have not these channels.
     """
     protocol = protocol or AttentiveProtocol()
-    rows = layer_rows(train, test, LAYER)
-    rows = {n: row for n, row in rows.items() if row[0].layer == LAYER and row[0].who in (TRAINED, UNTRAINED)}
-    widths = {c.stop - c.start for c in train.columns[Block(TRAINED, LAYER)].values()}
+    rows = find_layer_rows(train, test, MAP_LAYER)
+    rows = {
+        n: row for n, row in rows.items() if row[0].layer == MAP_LAYER and row[0].source in (ENCODER, UNTRAINED_ENCODER)
+    }
+    widths = {c.stop - c.start for c in train.columns[FeatureKey(ENCODER, MAP_LAYER)].values()}
     if len(widths) > 1:
         raise InputError(f"an attentive probe needs views with maps of one size, got {sorted(widths)} numbers")
-    made, title = Tokens(channels, widths.pop()), "Attentive probe, accuracy in percent"
+    made, title = MapTokenizer(channels, widths.pop()), "Attentive probe, accuracy in percent"
     how = f"one query that attends to the tokens of frozen maps ({channels} channels), then one linear layer (AdamW)"
-    scorer = attentive_scorer(protocol, len(set(train.labels)), made)
-    grid = grid_of(protocol.lrs, protocol.weight_decays)
-    search = Search("attentive", title, how, scorer, grid, protocol.validation_share, protocol.seed)
-    result = probed(train, test, rows, search)
+    scorer = build_attentive_scorer(protocol, len(set(train.labels)), made)
+    grid = build_grid(protocol.lrs, protocol.weight_decays)
+    search = GridSearch("attentive", title, how, scorer, grid, protocol.validation_share, protocol.seed)
+    result = run_grid_search(train, test, rows, search)
     heads = math.gcd(protocol.heads, channels)
-    result.protocol |= {**plain(protocol), "kind": "attentive", "layer": LAYER, "channels": channels, "heads": heads}
+    result.protocol |= {
+        **protocol_to_json(protocol),
+        "kind": "attentive",
+        "layer": MAP_LAYER,
+        "channels": channels,
+        "heads": heads,
+    }
     return result

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 
 from unreel.errors import InputError
-from unreel.video.boxes import Detections, Key, Keyframe
+from unreel.video.boxes import Detections, Keyframe, KeyframeKey
 
-PER_KEYFRAME = 50
+MAX_PER_KEYFRAME = 50
 
 
 def average_precision(scores: np.ndarray, is_positive: np.ndarray, num_positives: int | None = None) -> float:
@@ -23,18 +23,18 @@ def average_precision(scores: np.ndarray, is_positive: np.ndarray, num_positives
     Raises InputError when there is none, and for a score that is not finite.
     Source: Everingham et al. 2010, development kit; ActivityNet's AVA evaluation.
     """
-    precision, recall = precision_recall(scores, is_positive, num_positives)
+    precision, recall = precision_recall_curve(scores, is_positive, num_positives)
     best = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0.0) * best))
 
 
 def ranked_average_precision(scores: np.ndarray, is_positive: np.ndarray, num_positives: int | None = None) -> float:
     """Precision at each threshold weighted by the recall it adds, in [0, 1]: scikit-learn's average_precision_score."""
-    precision, recall = precision_recall(scores, is_positive, num_positives)
+    precision, recall = precision_recall_curve(scores, is_positive, num_positives)
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
-def precision_recall(
+def precision_recall_curve(
     scores: np.ndarray, is_positive: np.ndarray, num_positives: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision and recall, float64 (K,), of the rows at or above each of the K different scores, highest first."""
@@ -61,7 +61,7 @@ def iou(boxes_N4: np.ndarray, others_M4: np.ndarray) -> np.ndarray:
     return shared / (areas[0] + areas[1] - shared)
 
 
-def matches(boxes_N4: np.ndarray, truth_M4: np.ndarray, least_iou: float) -> np.ndarray:
+def match_boxes(boxes_N4: np.ndarray, true_M4: np.ndarray, min_iou: float) -> np.ndarray:
     """Which boxes, best first, are right; bool (N,).
 
     A box belongs to the true box that it overlaps most (the first of equals) and is right if the overlap suffices and
@@ -69,23 +69,23 @@ def matches(boxes_N4: np.ndarray, truth_M4: np.ndarray, least_iou: float) -> np.
     official evaluation has it.
     """
     right = np.zeros(len(boxes_N4), dtype=bool)
-    if not len(truth_M4):
+    if not len(true_M4):
         return right
-    overlap_NM, taken = iou(boxes_N4, truth_M4), set()
+    overlap_NM, taken = iou(boxes_N4, true_M4), set()
     for n, m in enumerate(overlap_NM.argmax(axis=1)):
-        if overlap_NM[n, m] >= least_iou and m not in taken:
+        if overlap_NM[n, m] >= min_iou and m not in taken:
             right[n] = True
             taken.add(m)
     return right
 
 
-def frame_map(
+def compute_frame_map(
     ground_truth: Sequence[Keyframe],
     detections: Detections,
     actions: Collection[int],
-    least_iou: float = 0.5,
-    excluded: Collection[Key] = (),
-    per_keyframe: int = PER_KEYFRAME,
+    min_iou: float = 0.5,
+    excluded_keys: Collection[KeyframeKey] = (),
+    max_per_keyframe: int = MAX_PER_KEYFRAME,
 ) -> tuple[float, dict[int, float]]:
     """Mean average precision over actions and that of each action, in [0, 1].
 
@@ -101,44 +101,46 @@ def frame_map(
     Raises InputError when no action has a true box. Source: ActivityNet, get_ava_performance.py with
     PascalDetectionEvaluator (IoU 0.5, 50 rows).
     """
-    dropped, wanted = set(excluded), set(actions)
+    dropped, wanted = set(excluded_keys), set(actions)
     truth = {k.key: k for k in ground_truth if k.key not in dropped}
     totals = dict.fromkeys(sorted(wanted), 0)
     for keyframe in truth.values():
-        for action in (a for labels in keyframe.labels for a in labels if a in wanted):
+        for action in (a for labels in keyframe.actions for a in labels if a in wanted):
             totals[action] += 1
     judged: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {action: [] for action in totals}
-    for key, rows in _by_keyframe(detections, wanted, per_keyframe):
+    for key, rows in _group_by_keyframe(detections, wanted, max_per_keyframe):
         if key not in dropped:
             for action in np.unique(detections.actions[rows]).tolist():
                 mine = rows[detections.actions[rows] == action]
-                right = matches(detections.boxes[mine], _boxes_of(truth.get(key), action), least_iou)
+                right = match_boxes(detections.boxes[mine], _select_boxes(truth.get(key), action), min_iou)
                 judged[action].append((detections.scores[mine], right))
-    found = {action: _pooled(judged[action], total) for action, total in totals.items() if total}
+    found = {action: _pool_average_precision(judged[action], total) for action, total in totals.items() if total}
     if not found:
         raise InputError("no box of the ground truth shows any of the actions; there is nothing to be found")
     return float(np.mean(list(found.values()))), found
 
 
-def _by_keyframe(detections: Detections, wanted: set[int], limit: int) -> Iterator[tuple[Key, np.ndarray]]:
+def _group_by_keyframe(
+    detections: Detections, actions: set[int], limit: int
+) -> Iterator[tuple[KeyframeKey, np.ndarray]]:
     """Each keyframe's best rows, best first."""
-    rows: dict[Key, list[int]] = {}
+    rows: dict[KeyframeKey, list[int]] = {}
     for n, (key, action) in enumerate(zip(detections.keys, detections.actions.tolist(), strict=True)):
-        if action in wanted:
+        if action in actions:
             rows.setdefault(key, []).append(n)
     for key, mine in rows.items():
         order = np.argsort(-detections.scores[mine], kind="stable")
         yield key, np.array(mine)[order][: limit or None]
 
 
-def _boxes_of(keyframe: Keyframe | None, action: int) -> np.ndarray:
+def _select_boxes(keyframe: Keyframe | None, action: int) -> np.ndarray:
     if keyframe is None:
         return np.zeros((0, 4))
-    return keyframe.boxes[[action in labels for labels in keyframe.labels]]
+    return keyframe.boxes[[action in labels for labels in keyframe.actions]]
 
 
-def _pooled(judged: list[tuple[np.ndarray, np.ndarray]], total: int) -> float:
-    if not judged:
+def _pool_average_precision(matches: list[tuple[np.ndarray, np.ndarray]], num_positives: int) -> float:
+    if not matches:
         return 0.0
-    scores, right = (np.concatenate(part) for part in zip(*judged, strict=True))
-    return average_precision(scores, right, total)
+    scores, right = (np.concatenate(part) for part in zip(*matches, strict=True))
+    return average_precision(scores, right, num_positives)

@@ -15,31 +15,31 @@ import numpy as np
 import torch
 
 from unreel.errors import InputError
-from unreel.evaluation.average_precision import PER_KEYFRAME, frame_map
-from unreel.evaluation.box_features import BoxFeatures, box_features
-from unreel.evaluation.detection_head import DetectionProtocol, finetuned, fit_head, truth_of
-from unreel.evaluation.features import TRAINED, Progress
-from unreel.evaluation.floors import CHANCE, DESCRIPTIONS, UNTRAINED, untrained_encoder
-from unreel.evaluation.lists import shared
+from unreel.evaluation.average_precision import MAX_PER_KEYFRAME, compute_frame_map
+from unreel.evaluation.box_features import BoxFeatures, extract_box_features
+from unreel.evaluation.detection_head import DetectionProtocol, build_targets, finetune_detector, fit_head
+from unreel.evaluation.features import ENCODER, Progress
+from unreel.evaluation.floors import BASELINE_DESCRIPTIONS, CHANCE, UNTRAINED_ENCODER, build_untrained_encoder
+from unreel.evaluation.lists import find_duplicates
 from unreel.evaluation.result import Result
 from unreel.models.encoder import Encoder
-from unreel.models.roi import GRID
+from unreel.models.roi import GRID_SIZE
 from unreel.types import Instance
 from unreel.video.box_sets import DetectionSet
 from unreel.video.boxes import Detections, Keyframe, read_proposals, write_detections
 
-PRIOR = "each box gets the share of training boxes that show the action, whatever it shows itself"
+CHANCE_DESCRIPTION = "each box gets the share of training boxes that show the action, whatever it shows itself"
 
 
-def detections_of(keyframes: Sequence[Keyframe], scores_NK: np.ndarray, actions: Sequence[int]) -> Detections:
+def build_detections(keyframes: Sequence[Keyframe], scores_NK: np.ndarray, action_ids: Sequence[int]) -> Detections:
     """Every action of every box as a row, with its score."""
-    keys = [k.key for k in keyframes for _ in range(len(k.boxes) * len(actions))]
+    keys = [k.key for k in keyframes for _ in range(len(k.boxes) * len(action_ids))]
     boxes = np.concatenate([np.zeros((0, 4)), *(k.boxes for k in keyframes)])
     number = len(boxes)
     return Detections(
         keys,
-        boxes.repeat(len(actions), axis=0),
-        np.tile(np.array(actions, dtype=np.int64), number),
+        boxes.repeat(len(action_ids), axis=0),
+        np.tile(np.array(action_ids, dtype=np.int64), number),
         scores_NK.reshape(-1).astype(np.float64),
     )
 
@@ -57,48 +57,50 @@ def evaluate_detection(
     """
     protocol = protocol or DetectionProtocol()
     data = data if isinstance(data, DetectionSet) else DetectionSet.load(data)
-    train, truth = data.counted(data.train), data.counted(data.test)
-    asked, ignored = _asked(truth, data, protocol)
-    encoders = {TRAINED: encoder, UNTRAINED: untrained_encoder(encoder, protocol.seed)}
+    train, truth = data.drop_excluded(data.train), data.drop_excluded(data.test)
+    asked, ignored = _select_test_keyframes(truth, data, protocol)
+    encoders = {ENCODER: encoder, UNTRAINED_ENCODER: build_untrained_encoder(encoder, protocol.seed)}
     total = len(train) + len(asked)
 
     def features(keyframes: Sequence[Keyframe], before: int) -> BoxFeatures:
         tell = None if progress is None else (lambda done: progress(before + done, total))
-        return box_features(encoders, data, keyframes, workers, tell)
+        return extract_box_features(encoders, data, keyframes, workers, tell)
 
     learnt, judged = features(train, 0), features(asked, len(train))
-    _require(learnt, judged)
-    lost = {k.key for k, _, _ in judged.left_out}
+    _require_boxes(learnt, judged)
+    lost = {k.key for k, _, _ in judged.failures}
     truth = [k for k in truth if k.key not in lost]
     rows, per_class = {}, {}
-    for who, scores_NK in _scores(encoders, data, learnt, judged, protocol, workers):
-        found = detections_of(judged.keyframes, scores_NK, sorted(data.names))
-        mean, each = frame_map(truth, found, data.names, protocol.least_iou)
+    for who, scores_NK in _score_boxes(encoders, data, learnt, judged, protocol, workers):
+        found = build_detections(judged.keyframes, scores_NK, sorted(data.action_names))
+        mean, each = compute_frame_map(truth, found, data.action_names, protocol.least_iou)
         rows[who] = {f"mAP@{protocol.least_iou:g}": 100 * mean}
-        per_class[who] = {name: 100 * each[a] for a, name in _distinct(data.names).items() if a in each}
-        if who == TRAINED and protocol.save_detections:
+        per_class[who] = {
+            name: 100 * each[a] for a, name in _disambiguate_names(data.action_names).items() if a in each
+        }
+        if who == ENCODER and protocol.save_detections:
             write_detections(Path(protocol.save_detections), found)
-    described = describe(encoder, data, protocol, learnt, judged, truth)
+    described = describe_protocol(encoder, data, protocol, learnt, judged, truth)
     return Result(
         kind="detection",
         title="Action detection, mAP in percent",
         rows=rows,
-        caption=caption(described),
+        caption=format_caption(described),
         protocol=described,
-        warnings=[*ignored, *_warnings(data, learnt, judged, truth)],
+        warnings=[*ignored, *_collect_warnings(data, learnt, judged, truth)],
         extras={"per_class": per_class},
-        floors={CHANCE: PRIOR, UNTRAINED: DESCRIPTIONS[UNTRAINED]},
+        floors={CHANCE: CHANCE_DESCRIPTION, UNTRAINED_ENCODER: BASELINE_DESCRIPTIONS[UNTRAINED_ENCODER]},
     )
 
 
-def _asked(
+def _select_test_keyframes(
     truth: Sequence[Keyframe], data: DetectionSet, protocol: DetectionProtocol
 ) -> tuple[list[Keyframe], list[str]]:
     """Test keyframes with the boxes that are to be judged, and what to say about those that are not."""
     if not protocol.proposals:
         return list(truth), []
     path, videos, known = Path(protocol.proposals), {k.video for k in truth}, {k.key for k in truth}
-    offered = {k.key: k for k in data.counted(read_proposals(path, protocol.least_score))}
+    offered = {k.key: k for k in data.drop_excluded(read_proposals(path, protocol.least_score))}
     asked = [offered.get(k.key, Keyframe(*k.key, np.zeros((0, 4)), [])) for k in truth]
     others = [k for k in offered.values() if k.key not in known]
     asked += [k for k in others if k.video in videos]
@@ -107,14 +109,14 @@ def _asked(
     return asked, [f"{said}{foreign[0]}."] if foreign else []
 
 
-def _require(learnt: BoxFeatures, judged: BoxFeatures) -> None:
-    for name, part in (("training", learnt), ("test", judged)):
+def _require_boxes(train_features: BoxFeatures, test_features: BoxFeatures) -> None:
+    for name, part in (("training", train_features), ("test", test_features)):
         if not any(len(k.boxes) for k in part.keyframes):
             why = "no keyframe is left"
-            if part.left_out:
-                k, path, reason = part.left_out[0]
+            if part.failures:
+                k, path, reason = part.failures[0]
                 why = (
-                    f"all {len(part.left_out)} keyframes are left out, the first is {k.video} at {k.time_s:g} s "
+                    f"all {len(part.failures)} keyframes are left out, the first is {k.video} at {k.time_s:g} s "
                     f"({path}: {reason}). If the lists count time from another moment than the files do (AVA's 902 s "
                     "is second 2 of a file cut at 900 s), give the set's clock_s"
                 )
@@ -123,61 +125,65 @@ def _require(learnt: BoxFeatures, judged: BoxFeatures) -> None:
             raise InputError(f"no box of the {name} list can be used: {why}")
 
 
-def _scores(
-    encoders: dict[str, Encoder], data: DetectionSet, learnt: BoxFeatures, judged: BoxFeatures,
+def _score_boxes(
+    encoders: dict[str, Encoder], data: DetectionSet, train_features: BoxFeatures, test_features: BoxFeatures,
     protocol: DetectionProtocol, workers: int,
 ) -> Iterator[tuple[str, np.ndarray]]:  # fmt: skip
     """Row by row, how sure it is of each action of each test box: (boxes, K) in [0, 1]."""
-    truth_NK = truth_of(learnt.keyframes, sorted(data.names))
-    number = sum(len(k.boxes) for k in judged.keyframes)
+    truth_NK = build_targets(train_features.keyframes, sorted(data.action_names))
+    number = sum(len(k.boxes) for k in test_features.keyframes)
     yield CHANCE, truth_NK.double().mean(dim=0).numpy()[None].repeat(number, axis=0)
-    for who in (UNTRAINED, TRAINED):
-        head, vectors = fit_head(learnt.vectors[who], truth_NK, protocol), judged.vectors[who]
+    for who in (UNTRAINED_ENCODER, ENCODER):
+        head, vectors = fit_head(train_features.vectors[who], truth_NK, protocol), test_features.vectors[who]
         if protocol.finetune:
-            tuned, head = finetuned(encoders[who], head, data, learnt.keyframes, protocol, workers)
-            vectors = box_features({who: tuned}, data, judged.keyframes, workers).vectors[who]
+            tuned, head = finetune_detector(encoders[who], head, data, train_features.keyframes, protocol, workers)
+            vectors = extract_box_features({who: tuned}, data, test_features.keyframes, workers).vectors[who]
         with torch.inference_mode():
             yield who, torch.sigmoid(head(vectors).double()).numpy()
 
 
-def _distinct(names: dict[int, str]) -> dict[int, str]:
+def _disambiguate_names(names: dict[int, str]) -> dict[int, str]:
     """Names for a table: with the number where two actions share one."""
     count = Counter(names.values())
     return {action: f"{name} ({action})" if count[name] > 1 else name for action, name in names.items()}
 
 
-def _warnings(data: DetectionSet, learnt: BoxFeatures, judged: BoxFeatures, truth: Sequence[Keyframe]) -> list[str]:
+def _collect_warnings(
+    data: DetectionSet, train_features: BoxFeatures, test_features: BoxFeatures, truth: Sequence[Keyframe]
+) -> list[str]:
     """Sentences that belong beside the figures."""
     said = list(data.warnings)
-    for name, part in (("training", learnt), ("test", judged)):
-        if part.left_out:
-            first = [f"{k.video} at {k.time_s:g} s ({reason})" for k, _, reason in part.left_out[:5]]
-            more = f" and {len(part.left_out) - 5} more" if len(part.left_out) > 5 else ""
-            said.append(f"{len(part.left_out)} {name} keyframes are left out: {', '.join(first)}{more}.")
-    shown = [{a for k in part for labels in k.labels for a in labels} for part in (truth, learnt.keyframes)]
+    for name, part in (("training", train_features), ("test", test_features)):
+        if part.failures:
+            first = [f"{k.video} at {k.time_s:g} s ({reason})" for k, _, reason in part.failures[:5]]
+            more = f" and {len(part.failures) - 5} more" if len(part.failures) > 5 else ""
+            said.append(f"{len(part.failures)} {name} keyframes are left out: {', '.join(first)}{more}.")
+    shown = [{a for k in part for labels in k.actions for a in labels} for part in (truth, train_features.keyframes)]
     if unseen := sorted(shown[0] - shown[1]):
-        names = ", ".join(data.names[a] for a in unseen)
+        names = ", ".join(data.action_names[a] for a in unseen)
         said.append(f"no training box shows {names}; test boxes do, so these can't be learnt.")
-    twins = shared(_instances(data, learnt.keyframes), _instances(data, judged.keyframes))
+    twins = find_duplicates(
+        _build_instances(data, train_features.keyframes), _build_instances(data, test_features.keyframes)
+    )
     if twins:
         said.append(f"{len(twins)} test videos are training videos too or have the content of one, the first is "
                     f"{twins[0][0]}; it flatters.")  # fmt: skip
     return said
 
 
-def _instances(data: DetectionSet, keyframes: Sequence[Keyframe]) -> list[Instance]:
-    return [data.instance(k, n) for n, k in enumerate(keyframes)]
+def _build_instances(data: DetectionSet, keyframes: Sequence[Keyframe]) -> list[Instance]:
+    return [data.make_instance(k, n) for n, k in enumerate(keyframes)]
 
 
-def describe(
-    encoder: Encoder, data: DetectionSet, protocol: DetectionProtocol, learnt: BoxFeatures, judged: BoxFeatures,
+def describe_protocol(
+    encoder: Encoder, data: DetectionSet, protocol: DetectionProtocol, train_features: BoxFeatures, test_features: BoxFeatures,
     truth: Sequence[Keyframe],
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that a figure depends on, as plain JSON."""
     spec = encoder.spec
     clip = {k: v for k, v in dataclasses.asdict(spec.clip).items() if k not in ("lead_in", "short")}
-    parts = (("training", learnt), ("test", judged))
-    lost = Counter((name, path, reason) for name, part in parts for _, path, reason in part.left_out)
+    parts = (("training", train_features), ("test", test_features))
+    lost = Counter((name, path, reason) for name, part in parts for _, path, reason in part.failures)
     return {
         **dataclasses.asdict(protocol),
         **clip,
@@ -189,25 +195,25 @@ def describe(
         "standardize": spec.views.standardize,
         "backbone": spec.backbone,
         "method": spec.method,
-        "features": f"last map averaged over time, RoI align {GRID} x {GRID}, maximum; views side by side",
-        "dimensions": learnt.vectors[TRAINED].shape[1],
+        "features": f"last map averaged over time, RoI align {GRID_SIZE} x {GRID_SIZE}, maximum; views side by side",
+        "dimensions": train_features.vectors[ENCODER].shape[1],
         "head": "linear on standardised features, a sigmoid for each action, begun at the actions' shares",
-        "metric": f"AVA's: at most {PER_KEYFRAME} rows a keyframe, mean over actions with a test box",
+        "metric": f"AVA's: at most {MAX_PER_KEYFRAME} rows a keyframe, mean over actions with a test box",
         "boxes": f"proposals of {protocol.proposals}" if protocol.proposals else "true boxes",
-        "training_keyframes": len(learnt.keyframes),
-        "training_boxes": sum(len(k.boxes) for k in learnt.keyframes),
+        "training_keyframes": len(train_features.keyframes),
+        "training_boxes": sum(len(k.boxes) for k in train_features.keyframes),
         "test_keyframes": len(truth),
         "test_boxes": sum(len(k.boxes) for k in truth),
-        "judged_boxes": sum(len(k.boxes) for k in judged.keyframes),
-        "actions": list(_distinct(data.names).values()),
-        "actions_judged": len({a for k in truth for labels in k.labels for a in labels}),
-        "excluded": len(data.excluded),
+        "judged_boxes": sum(len(k.boxes) for k in test_features.keyframes),
+        "actions": list(_disambiguate_names(data.action_names).values()),
+        "actions_judged": len({a for k in truth for labels in k.actions for a in labels}),
+        "excluded": len(data.excluded_keys),
         "clock_s": data.clock_s,
         "left_out": [{"list": w, "path": p, "reason": r, "keyframes": n} for (w, p, r), n in lost.items()],
     }
 
 
-def caption(protocol: dict[str, Any]) -> str:
+def format_caption(protocol: dict[str, Any]) -> str:
     """The protocol in two sentences, and what it must not be compared with."""
     rate = f"{protocol['fps']:g} fps" if protocol["fps"] else f"stride {protocol['stride_frames']}"
     network = "network and linear layer fine-tuned" if protocol["finetune"] else "network frozen, linear layer trained"

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.errors import InputError, NonFiniteError
-from unreel.evaluation.box_features import box_vectors, clips_of
+from unreel.evaluation.box_features import build_keyframe_clips, extract_roi_features
 from unreel.models.encoder import Encoder
 from unreel.models.roi import RoiHead
 from unreel.video.box_sets import DetectionSet
 from unreel.video.boxes import Keyframe
-from unreel.video.dataset import surviving_loader
-from unreel.video.order import Batches, epoch_order, steps_per_epoch
+from unreel.video.dataset import build_resilient_loader
+from unreel.video.order import ResumableBatchSampler, permute_epoch, steps_per_epoch
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class DetectionProtocol:
             raise InputError(f"least_iou must lie between 0 and 1, got {self.least_iou}")
 
 
-def truth_of(keyframes: Sequence[Keyframe], actions: Sequence[int]) -> Tensor:
+def build_targets(keyframes: Sequence[Keyframe], action_ids: Sequence[int]) -> Tensor:
     """Which actions each box shows, float32 (boxes, K)."""
-    rows = [[float(a in labels) for a in actions] for k in keyframes for labels in k.labels]
-    return torch.tensor(rows, dtype=torch.float32).reshape(-1, len(actions))
+    rows = [[float(a in labels) for a in action_ids] for k in keyframes for labels in k.actions]
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, len(action_ids))
 
 
 def fit_head(vectors_ND: Tensor, truth_NK: Tensor, protocol: DetectionProtocol) -> RoiHead:
@@ -61,14 +61,14 @@ def fit_head(vectors_ND: Tensor, truth_NK: Tensor, protocol: DetectionProtocol) 
     per_epoch = -(-len(vectors_ND) // size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, protocol.epochs * per_epoch)
     for epoch in range(protocol.epochs):
-        order = torch.from_numpy(epoch_order(protocol.seed, epoch, len(vectors_ND)))
+        order = torch.from_numpy(permute_epoch(protocol.seed, epoch, len(vectors_ND)))
         for rows in order.split(size):
-            _step(optimizer, F.binary_cross_entropy_with_logits(head(vectors_ND[rows]), truth_NK[rows]))
+            _update_weights(optimizer, F.binary_cross_entropy_with_logits(head(vectors_ND[rows]), truth_NK[rows]))
             schedule.step()
     return head
 
 
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def _update_weights(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     if not torch.isfinite(loss):
         raise NonFiniteError("the loss of the detection head is not finite; use a lower learning rate")
     optimizer.zero_grad()
@@ -76,7 +76,7 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-def finetuned(
+def finetune_detector(
     encoder: Encoder, head: RoiHead, data: DetectionSet, keyframes: Sequence[Keyframe], protocol: DetectionProtocol,
     workers: int = 0,
 ) -> tuple[Encoder, RoiHead]:  # fmt: skip
@@ -84,19 +84,21 @@ def finetuned(
 
     Batch norm keeps its averages and nothing is dropped out, as in use: with few clips a step they would add noise.
     """
-    encoder, actions = copy.deepcopy(encoder).eval(), sorted(data.names)
+    encoder, actions = copy.deepcopy(encoder).eval(), sorted(data.action_names)
     encoder.requires_grad_(True)
     head = copy.deepcopy(head).to(next(encoder.parameters()).device)
     weights = nn.ModuleList([encoder, head]).parameters()
     optimizer = torch.optim.AdamW(weights, lr=protocol.finetune_lr, weight_decay=protocol.weight_decay)
     steps = protocol.finetune_epochs * steps_per_epoch(len(keyframes), protocol.finetune_batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    batches = Batches(len(keyframes), protocol.finetune_batch_size, protocol.seed, 0, steps)
-    for batch in surviving_loader(clips_of(data, keyframes, encoder), batches, workers, pin_memory=False):
+    batches = ResumableBatchSampler(len(keyframes), protocol.finetune_batch_size, protocol.seed, 0, steps)
+    for batch in build_resilient_loader(
+        build_keyframe_clips(data, keyframes, encoder), batches, workers, pin_memory=False
+    ):
         mine = [keyframes[i] for i in batch.index_B.tolist()]
         if mine:
-            logits_NK = head(box_vectors(encoder, batch.frames[:, 0], [k.boxes for k in mine]))
-            truth_NK = truth_of(mine, actions).to(logits_NK)
-            _step(optimizer, F.binary_cross_entropy_with_logits(logits_NK, truth_NK))
+            logits_NK = head(extract_roi_features(encoder, batch.frames[:, 0], [k.boxes for k in mine]))
+            truth_NK = build_targets(mine, actions).to(logits_NK)
+            _update_weights(optimizer, F.binary_cross_entropy_with_logits(logits_NK, truth_NK))
         schedule.step()
     return encoder, head.cpu()

@@ -15,20 +15,20 @@ import torch
 from unreel.errors import NonFiniteError
 from unreel.models.encoder import Encoder, EncoderSpec
 from unreel.types import Instance
-from unreel.video.dataset import InstanceClips, Sample, sequential_loader
+from unreel.video.dataset import ClipDataset, ClipSample, build_sequential_loader
 
-TRAINED, JOINT, INTACT = "encoder", "joint", "intact"
+ENCODER, JOINT, INTACT = "encoder", "joint", "intact"
 
 
-class Block(NamedTuple):
+class FeatureKey(NamedTuple):
     """Who looked (the encoder, or a floor's row name), at which layer, and what was done to the clips before."""
 
-    who: str
+    source: str
     layer: str
     condition: str = INTACT
 
 
-Source = Callable[[np.ndarray, int], dict[Block, dict[str, np.ndarray]]]
+FeatureExtractor = Callable[[np.ndarray, int], dict[FeatureKey, dict[str, np.ndarray]]]
 """uint8 clips (V, lead_in + T, H, W, C) of one video and its `Instance.video` to features: block -> view -> (V, D)."""
 Progress = Callable[[int, int], None]
 """Called after each video with the videos done and the videos in all."""
@@ -42,11 +42,11 @@ class VideoFeatures:
     """
 
     instances: list[Instance]
-    vectors: dict[Block, np.ndarray] = field(default_factory=dict)
-    columns: dict[Block, dict[str, slice]] = field(default_factory=dict)
-    clips: dict[Block, np.ndarray] = field(default_factory=dict)
+    vectors: dict[FeatureKey, np.ndarray] = field(default_factory=dict)
+    columns: dict[FeatureKey, dict[str, slice]] = field(default_factory=dict)
+    clip_vectors: dict[FeatureKey, np.ndarray] = field(default_factory=dict)
     spans_s: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 2)))
-    left_out: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def labels(self) -> list[str]:
@@ -56,60 +56,62 @@ class VideoFeatures:
     def groups(self) -> list[str]:
         return [i.group for i in self.instances]
 
-    def view(self, block: Block, name: str) -> np.ndarray:
+    def get_view(self, block: FeatureKey, name: str) -> np.ndarray:
         """One view (N, D) of a block; no copy."""
         return self.vectors[block][:, self.columns[block][name]]
 
-    def only(self, rows: np.ndarray) -> "VideoFeatures":
+    def select_videos(self, rows: np.ndarray) -> "VideoFeatures":
         """Some of the videos: a mask (N,) or positions."""
         chosen = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
         return replace(
             self,
             instances=[self.instances[n] for n in chosen],
             vectors={block: rows_ND[chosen] for block, rows_ND in self.vectors.items()},
-            clips={block: rows_NVD[chosen] for block, rows_NVD in self.clips.items()},
+            clip_vectors={block: rows_NVD[chosen] for block, rows_NVD in self.clip_vectors.items()},
             spans_s=self.spans_s[chosen] if len(self.spans_s) else self.spans_s,
         )
 
-    def table_rows(self, layer: str, condition: str = INTACT) -> dict[str, tuple[Block, slice]]:
+    def list_table_rows(self, layer: str, condition: str = INTACT) -> dict[str, tuple[FeatureKey, slice]]:
         """The rows of a table at one layer: floors, the encoder's views alone, and all of them side by side.
 
         A floor that has no such layer (pixels have none) stands with the one it has.
         """
         whole, found = slice(None), {}
         for block in self.vectors:
-            others = {b.layer for b in self.vectors if b.who == block.who}
+            others = {b.layer for b in self.vectors if b.source == block.source}
             if block.condition == condition and (block.layer == layer or layer not in others):
-                found[block.who] = (block, whole)
-        if TRAINED not in found:
+                found[block.source] = (block, whole)
+        if ENCODER not in found:
             return found
-        block, _ = found.pop(TRAINED)
+        block, _ = found.pop(ENCODER)
         views = self.columns[block]
         found |= {name: (block, columns) for name, columns in views.items()}
         return found | ({JOINT: (block, whole)} if len(views) > 1 else {})
 
 
-def encoder_source(
-    encoder: Encoder, who: str = TRAINED, layers: Sequence[str] = ("conv5", "pooled"), num_crops: int = 1
-) -> Source:
+def build_encoder_extractor(
+    encoder: Encoder, source: str = ENCODER, layers: Sequence[str] = ("conv5", "pooled"), num_crops: int = 1
+) -> FeatureExtractor:
     """Raw features of each view of an encoder, all layers from one call of the network.
 
     Three crops are left, centre and right; V is then clips x crops, the crops of a clip beside each other.
     """
 
-    def source(frames: np.ndarray, number: int) -> dict[Block, dict[str, np.ndarray]]:
-        made = encoder.layers(torch.as_tensor(frames), layers, num_crops)
-        return {Block(who, layer): {n: v.float().cpu().numpy() for n, v in made[layer].items()} for layer in layers}
+    def extract(frames: np.ndarray, number: int) -> dict[FeatureKey, dict[str, np.ndarray]]:
+        made = encoder.extract_layers(torch.as_tensor(frames), layers, num_crops)
+        return {
+            FeatureKey(source, layer): {n: v.float().cpu().numpy() for n, v in made[layer].items()} for layer in layers
+        }
 
-    return source
+    return extract
 
 
-def video_features(
+def extract_features(
     instances: Sequence[Instance],
     spec: EncoderSpec,
-    sources: Sequence[Source],
+    extractors: Sequence[FeatureExtractor],
     num_clips: int = 10,
-    keep_clips: Container[Block] = (),
+    keep_clips: Container[FeatureKey] = (),
     workers: int = 0,
     progress: Progress | None = None,
 ) -> VideoFeatures:
@@ -117,51 +119,58 @@ def video_features(
 
     Files that can't be decoded are named in `left_out`. Raises NonFiniteError when a feature is not finite.
     """
-    clips = InstanceClips(instances, spec.clip, spec.views.resize_hw, num_clips)
+    clips = ClipDataset(instances, spec.clip, spec.views.resize_hw, num_clips)
     found = VideoFeatures([], spans_s=np.zeros((len(instances), num_clips, 2)))
-    sample: Sample
-    for done, sample in enumerate(sequential_loader(clips, workers), start=1):
+    sample: ClipSample
+    for done, sample in enumerate(build_sequential_loader(clips, workers), start=1):
         if sample.frames is None or sample.spans_s is None:
-            found.left_out.append(sample.failed or (instances[sample.index].path, "unreadable"))
+            found.failures.append(sample.failure or (instances[sample.index].path, "unreadable"))
         else:
             who = instances[sample.index]
             found.spans_s[len(found.instances)] = sample.spans_s
-            for source in sources:
+            for source in extractors:
                 for block, views in source(np.asarray(sample.frames), who.video).items():
-                    _add(found, who, block, views, len(instances), block in keep_clips)
+                    _store_features(found, who, block, views, len(instances), block in keep_clips)
             found.instances.append(who)
         if progress is not None:
             progress(done, len(instances))
-    return _shortened(found)
+    return _trim_failed(found)
 
 
-def _add(
-    found: VideoFeatures, who: Instance, block: Block, views: dict[str, np.ndarray], room: int, keep: bool
+def _store_features(
+    features: VideoFeatures,
+    instance: Instance,
+    key: FeatureKey,
+    views: dict[str, np.ndarray],
+    capacity: int,
+    keep: bool,
 ) -> None:
     """Write the features of one video; the arrays are made when the first video tells their width."""
     clips_VD = next(iter(views.values())) if len(views) == 1 else np.concatenate(list(views.values()), axis=1)
     mean_D = clips_VD.mean(axis=0)
     if not np.isfinite(mean_D).all():
-        raise NonFiniteError(f"{who.path}: the features from '{block.who}' are not finite; use another checkpoint")
-    if block not in found.vectors:
-        found.columns[block] = _columns({name: view.shape[1] for name, view in views.items()})
-        found.vectors[block] = np.empty((room, len(mean_D)), np.float32)
+        raise NonFiniteError(
+            f"{instance.path}: the features from '{key.source}' are not finite; use another checkpoint"
+        )
+    if key not in features.vectors:
+        features.columns[key] = _build_columns({name: view.shape[1] for name, view in views.items()})
+        features.vectors[key] = np.empty((capacity, len(mean_D)), np.float32)
         if keep:
-            found.clips[block] = np.empty((room, *clips_VD.shape), np.float32)
-    found.vectors[block][len(found.instances)] = mean_D
+            features.clip_vectors[key] = np.empty((capacity, *clips_VD.shape), np.float32)
+    features.vectors[key][len(features.instances)] = mean_D
     if keep:
-        found.clips[block][len(found.instances)] = clips_VD
+        features.clip_vectors[key][len(features.instances)] = clips_VD
 
 
-def _shortened(found: VideoFeatures) -> VideoFeatures:
+def _trim_failed(features: VideoFeatures) -> VideoFeatures:
     """Without the rows of files that could not be read; views of the arrays, no copies."""
-    count = len(found.instances)
-    found.vectors = {block: rows[:count] for block, rows in found.vectors.items()}
-    found.clips = {block: rows[:count] for block, rows in found.clips.items()}
-    found.spans_s = found.spans_s[:count]
-    return found
+    count = len(features.instances)
+    features.vectors = {block: rows[:count] for block, rows in features.vectors.items()}
+    features.clip_vectors = {block: rows[:count] for block, rows in features.clip_vectors.items()}
+    features.spans_s = features.spans_s[:count]
+    return features
 
 
-def _columns(widths: dict[str, int]) -> dict[str, slice]:
+def _build_columns(widths: dict[str, int]) -> dict[str, slice]:
     ends = np.cumsum(list(widths.values())).tolist()
     return {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}

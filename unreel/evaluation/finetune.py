@@ -15,33 +15,41 @@ import numpy as np
 import safetensors.torch
 from torch import Tensor, nn
 
-from unreel.errors import CheckpointError, unknown
+from unreel.errors import CheckpointError, unknown_name_error
 from unreel.evaluation.features import Progress, VideoFeatures
-from unreel.evaluation.floors import untrained_encoder
-from unreel.evaluation.lists import cautions, check_lists, group_validation
+from unreel.evaluation.floors import build_untrained_encoder
+from unreel.evaluation.lists import check_train_test, choose_validation_groups, collect_warnings
 from unreel.evaluation.probe import (
-    INTERVALS_SAID,
-    TOPS,
-    cells,
-    class_numbers,
-    confusion,
-    floor_names,
-    guesses,
-    known_classes,
-    within,
+    INTERVALS_NOTE,
+    TOP_KS,
+    compute_confusion,
+    compute_guess_rows,
+    encode_labels,
+    is_in_top_k,
+    list_baseline_descriptions,
+    list_classes,
+    summarize_row,
 )
 from unreel.evaluation.recipes import Recipe
 from unreel.evaluation.result import Result
-from unreel.evaluation.supervised import Classifier, Job, Row, averaged, fit, logits, repeatable
+from unreel.evaluation.supervised import (
+    EpochMetrics,
+    FinetuneJob,
+    VideoClassifier,
+    average_clips,
+    deterministic_mode,
+    predict_logits,
+    train_classifier,
+)
 from unreel.models.encoder import Encoder
 from unreel.types import Instance
-from unreel.video.dataset import InstanceClips
+from unreel.video.dataset import ClipDataset
 
-FINETUNED, SCRATCH = "fine-tuned", "from scratch"
+FINETUNED_ROW, SCRATCH_ROW = "fine-tuned", "from scratch"
 
 
 @dataclass
-class Finetuned:
+class FinetuneOutcome:
     """Probabilities float64 (Q, C) of the test videos that could be read, over `classes`, and how training went.
 
     A row of `history` is an epoch: lr, train_loss, and validation_loss and validation_top1 (percent) where there are
@@ -51,15 +59,15 @@ class Finetuned:
     instances: list[Instance]
     classes: list[str]
     probabilities: np.ndarray
-    history: list[Row]
+    history: list[EpochMetrics]
     best_epoch: int
-    network: Classifier
+    network: VideoClassifier
     protocol: dict[str, Any]
     warnings: list[str]
 
-    def right(self, top: int = 1) -> np.ndarray:
+    def is_correct(self, k: int = 1) -> np.ndarray:
         """Is the class of a test video among its `top` answers, bool (Q,); one that training has not is never."""
-        return within(self.probabilities, class_numbers([i.label for i in self.instances], self.classes), top)
+        return is_in_top_k(self.probabilities, encode_labels([i.label for i in self.instances], self.classes), k)
 
 
 def finetune(
@@ -67,50 +75,50 @@ def finetune(
     train: Sequence[Instance],
     test: Sequence[Instance],
     recipe: Recipe,
-    scratch: bool = False,
+    from_scratch: bool = False,
     on_progress: Progress | None = None,
-) -> Finetuned:
+) -> FinetuneOutcome:
     """Train a copy of the encoder, or with `scratch` the same network with fresh weights, and classify the test videos.
 
     The encoder is not changed; `on_progress` gets (steps done, steps in all). Raises InputError for lists that can't be
     used, NonFiniteError before a step that would spoil the weights.
     """
-    check_lists(train, test)
-    job = prepare(encoder, train, test, recipe, scratch)
-    with repeatable(job):
-        history, best_epoch = fit(job, on_progress)
-        clips = InstanceClips(test, encoder.spec.clip, encoder.spec.views.resize_hw, recipe.num_clips)
-        rows, logits_QVC = logits(job, clips, "test", job.workers, recipe.num_crops)
-    if job.left_out:
-        job.warnings.append(f"{len(job.left_out)} files can't be read and are left out; the protocol names them.")
-    return Finetuned(
+    check_train_test(train, test)
+    job = build_job(encoder, train, test, recipe, from_scratch)
+    with deterministic_mode(job):
+        history, best_epoch = train_classifier(job, on_progress)
+        clips = ClipDataset(test, encoder.spec.clip, encoder.spec.views.resize_hw, recipe.num_clips)
+        rows, logits_QVC = predict_logits(job, clips, "test", job.workers, recipe.num_crops)
+    if job.failures:
+        job.warnings.append(f"{len(job.failures)} files can't be read and are left out; the protocol names them.")
+    return FinetuneOutcome(
         instances=[test[n] for n in rows],
         classes=job.classes,
-        probabilities=averaged(logits_QVC, recipe.average),
+        probabilities=average_clips(logits_QVC, recipe.average),
         history=history,
         best_epoch=best_epoch,
         network=job.network.eval(),
-        protocol=describe(job, len(rows)),
+        protocol=describe_protocol(job, len(rows)),
         warnings=job.warnings,
     )
 
 
-def prepare(
-    encoder: Encoder, train: Sequence[Instance], test: Sequence[Instance], recipe: Recipe, scratch: bool
-) -> Job:
+def build_job(
+    encoder: Encoder, train: Sequence[Instance], test: Sequence[Instance], recipe: Recipe, from_scratch: bool
+) -> FinetuneJob:
     """The network to train, all its layers, and the training list cut in two where the recipe wants validation."""
     names = encoder.spec.views.names
     if recipe.view and recipe.view not in names:
-        raise unknown("view of this encoder", recipe.view, names)
-    classes, warnings = known_classes(VideoFeatures(list(train)), VideoFeatures(list(test)))
+        raise unknown_name_error("view of this encoder", recipe.view, names)
+    classes, warnings = list_classes(VideoFeatures(list(train)), VideoFeatures(list(test)))
     held_N = np.zeros(len(train), bool)
     if recipe.needs_validation:
-        held_N = group_validation(train, recipe.validation_share, recipe.seed)
+        held_N = choose_validation_groups(train, recipe.validation_share, recipe.seed)
         if not held_N.any():
             warnings.append("No class has videos of two groups, so none are held out; the last epoch is tested.")
-    start = untrained_encoder(encoder, recipe.seed) if scratch else encoder
-    network = Classifier(copy.deepcopy(start.backbone).requires_grad_(True), len(classes), recipe)
-    return Job(
+    start = build_untrained_encoder(encoder, recipe.seed) if from_scratch else encoder
+    network = VideoClassifier(copy.deepcopy(start.backbone).requires_grad_(True), len(classes), recipe)
+    return FinetuneJob(
         recipe=recipe,
         spec=encoder.spec,
         network=network.to(next(encoder.backbone.parameters()).device),
@@ -121,7 +129,7 @@ def prepare(
     )
 
 
-def describe(job: Job, num_test: int) -> dict[str, Any]:
+def describe_protocol(job: FinetuneJob, num_test: int) -> dict[str, Any]:
     """Everything that a figure depends on, as plain JSON."""
     spec, recipe = job.spec, dataclasses.asdict(job.recipe)
     recipe = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.items() if k not in ("workers", "cache_mb")}
@@ -130,7 +138,7 @@ def describe(job: Job, num_test: int) -> dict[str, Any]:
         "recipe": name,
         **recipe,
         "view": job.view,
-        "epochs": job.total_steps // job.epoch_steps,
+        "epochs": job.total_steps // job.steps_per_epoch,
         "steps": job.total_steps,
         "precision": "bfloat16 where autocast allows" if job.device.type == "cuda" else "float32",
         **{k: v for k, v in dataclasses.asdict(spec.clip).items() if k != "lead_in"},
@@ -143,7 +151,7 @@ def describe(job: Job, num_test: int) -> dict[str, Any]:
         "validation": len(job.validation),
         "test": num_test,
         "classes": len(job.classes),
-        "left_out": [{"list": which, "path": path, "reason": why} for (which, path), why in job.left_out.items()],
+        "left_out": [{"list": which, "path": path, "reason": why} for (which, path), why in job.failures.items()],
     }
 
 
@@ -152,52 +160,52 @@ def evaluate_finetune(
     train: Sequence[Instance],
     test: Sequence[Instance],
     recipe: Recipe,
-    scratch: bool = True,
+    with_scratch: bool = True,
     on_progress: Progress | None = None,
 ) -> Result:
     """Accuracy of the fine-tuned encoder, of the same network from scratch unless `scratch` is off, and of guessing.
 
     Raises what `finetune` raises.
     """
-    names = (FINETUNED, SCRATCH) if scratch else (FINETUNED,)
+    names = (FINETUNED_ROW, SCRATCH_ROW) if with_scratch else (FINETUNED_ROW,)
     done = {}
     for n, name in enumerate(names):
-        tell = None if on_progress is None else stage(on_progress, n, len(names))
-        done[name] = finetune(encoder, train, test, recipe, name == SCRATCH, tell)
-    first = done[FINETUNED]
+        tell = None if on_progress is None else offset_progress(on_progress, n, len(names))
+        done[name] = finetune(encoder, train, test, recipe, name == SCRATCH_ROW, tell)
+    first = done[FINETUNED_ROW]
     tested = VideoFeatures(first.instances)
-    rows, intervals = guesses(VideoFeatures(list(train)), tested, TOPS), {}
+    rows, intervals = compute_guess_rows(VideoFeatures(list(train)), tested, TOP_KS), {}
     for name, found in done.items():
-        right = {column: found.right(top) for column, top in TOPS.items()}
-        rows[name], intervals[name] = cells(right, right["top-1"], tested)
+        right = {column: found.is_correct(top) for column, top in TOP_KS.items()}
+        rows[name], intervals[name] = summarize_row(right, right["top-1"], tested)
     known = [i for i in first.instances if i.label in first.classes]  # the others have a warning of their own
-    warnings = first.warnings + cautions(known, train, ())
-    if len(first.classes) <= TOPS["top-5"]:
+    warnings = first.warnings + collect_warnings(known, train, ())
+    if len(first.classes) <= TOP_KS["top-5"]:
         warnings.append(f"top-5 says nothing: there are {len(first.classes)} classes only.")
     return Result(
         kind="finetune",
         title="Fine-tuning, accuracy in percent",
         rows=rows,
-        caption=caption(first),
+        caption=format_caption(first),
         protocol=first.protocol | {"best_epoch": {name: found.best_epoch for name, found in done.items()}},
         intervals=intervals,
         warnings=warnings,
         extras={
-            "confusion": confusion(first.probabilities, first.classes, tested.labels),
+            "confusion": compute_confusion(first.probabilities, first.classes, tested.labels),
             "history": {name: found.history for name, found in done.items()},
         },
-        floors=floor_names(rows),
+        floors=list_baseline_descriptions(rows),
     )
 
 
-def stage(on_progress: Progress, before: int, stages: int) -> Progress:
+def offset_progress(on_progress: Progress, stage: int, num_stages: int) -> Progress:
     """Progress of one of several equally long trainings."""
-    return lambda done, total: on_progress(before * total + done, stages * total)
+    return lambda done, total: on_progress(stage * total + done, num_stages * total)
 
 
-def caption(found: Finetuned) -> str:
+def format_caption(outcome: FinetuneOutcome) -> str:
     """The protocol in a few sentences."""
-    p = found.protocol
+    p = outcome.protocol
     held = f", {p['validation']} more to choose the epoch by (whole groups)" if p["validation"] else ""
     chosen = "lowest validation loss" if p["select"] == "validation" and p["validation"] else "last"
     crops = "centre crop" if p["num_crops"] == 1 else "3 crops"
@@ -205,11 +213,11 @@ def caption(found: Finetuned) -> str:
         f"{p['test']} test videos, {p['train']} training videos{held}, {p['classes']} classes; recipe {p['recipe']}: "
         f"all layers of {p['backbone']}, {p['view']} view, {p['epochs']} epochs of batches of {p['batch_size']}, "
         f"{p['optimizer']} from {p['lr']:g}, epoch tested: {chosen}; mean {p['average']} of {p['num_clips']} clips, "
-        f"{crops}; per class: mean over classes of their top-1; {INTERVALS_SAID}"
+        f"{crops}; per class: mean over classes of their top-1; {INTERVALS_NOTE}"
     )
 
 
-def match_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+def check_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Raises CheckpointError unless `state` has every weight and buffer of the network in its shape, and nothing else.
 
     Weights that are skipped in silence make a network that is trained from scratch look fine-tuned (METHODS 1.9).
@@ -242,14 +250,14 @@ def load_weights(network: nn.Module, path: str | Path) -> list[str]:
         state = safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path}: the weights can't be read ({error})") from error
-    said, found = [], prefixes(network, state)
+    said, found = [], find_prefixes(network, state)
     if len(found) == 1 and found[0]:
         left = [name for name in state if not name.startswith(found[0])]
         others = f"; {len(left)} other tensors were left aside ({', '.join(left[:3])})" if left else ""
         said = [f"{path}: the prefix '{found[0]}' was taken off the names of the weights{others}."]
         state = {name.removeprefix(found[0]): t for name, t in state.items() if name.startswith(found[0])}
     try:
-        match_weights(network, state)
+        check_weights(network, state)
     except CheckpointError as error:
         several = f". Several networks are in the file: {', '.join(found)}" if len(found) > 1 else ""
         raise CheckpointError(f"{path}: {error}{several}") from error
@@ -257,7 +265,7 @@ def load_weights(network: nn.Module, path: str | Path) -> list[str]:
     return said
 
 
-def prefixes(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+def find_prefixes(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     """What all names of the network stand behind in `state`; "" where they stand there as they are."""
     wanted = list(network.state_dict())
     first = wanted[0] if wanted else "\0"

@@ -10,26 +10,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unreel.errors import InputError, unknown
+from unreel.errors import InputError, unknown_name_error
 from unreel.evaluation.features import VideoFeatures
 from unreel.evaluation.probe import (
-    INTERVALS_SAID,
+    INTERVALS_NOTE,
     Intervals,
-    cells,
-    class_numbers,
-    floor_names,
-    guesses,
-    held_out,
-    known_classes,
-    layer_rows,
-    not_chosen,
-    plain,
-    sizes,
-    within,
+    choose_validation,
+    compute_guess_rows,
+    count_videos,
+    encode_labels,
+    find_layer_rows,
+    format_not_tuned,
+    is_in_top_k,
+    list_baseline_descriptions,
+    list_classes,
+    protocol_to_json,
+    summarize_row,
 )
-from unreel.evaluation.ranking import Sides, nearest
+from unreel.evaluation.ranking import QueryGallery, find_nearest
 from unreel.evaluation.result import Result
-from unreel.models.encoder import LAYERS
+from unreel.models.encoder import FEATURE_LAYERS
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class KnnProtocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.layer not in LAYERS:
-            raise unknown("layer", self.layer, LAYERS)
+        if self.layer not in FEATURE_LAYERS:
+            raise unknown_name_error("layer", self.layer, FEATURE_LAYERS)
         if not self.ks or min(self.ks) < 1 or not 0 < self.temperature < math.inf:
             raise InputError(f"kNN needs k=1 or more and a temperature above 0, got {self.ks} and {self.temperature}")
 
 
-def knn_predictions(
+def predict_knn(
     train_ND: np.ndarray,
     train_labels: Sequence[str],
     test_QD: np.ndarray,
@@ -62,13 +62,13 @@ def knn_predictions(
     Of equally near videos the first in the list votes; a k above N means all of them. Raises InputError for empty lists
     and for a label that is not in `classes`.
     """
-    class_N = class_numbers(train_labels, classes)
+    class_N = encode_labels(train_labels, classes)
     if not len(train_ND) or not len(test_QD) or class_N.min() < 0:
         raise InputError(f"kNN needs training and test videos of known classes, got {len(train_ND)} and {len(test_QD)}")
-    return _votes(*nearest(Sides(test_QD, train_ND), k), class_N, temperature, len(classes))
+    return _count_votes(*find_nearest(QueryGallery(test_QD, train_ND), k), class_N, temperature, len(classes))
 
 
-def _votes(
+def _count_votes(
     order_QK: np.ndarray, cosine_QK: np.ndarray, class_N: np.ndarray, temperature: float, num_classes: int
 ) -> np.ndarray:
     """Votes relative to the nearest video's, so that no temperature overflows; each row then sums to 1."""
@@ -86,16 +86,18 @@ def evaluate_knn(train: VideoFeatures, test: VideoFeatures, protocol: KnnProtoco
     apart, or no features of the layer.
     """
     protocol = protocol or KnnProtocol()
-    classes, warnings = known_classes(train, test)
-    class_N, truth_Q = class_numbers(train.labels, classes), class_numbers(test.labels, classes)
-    held_N = held_out(train, protocol.validation_share, protocol.seed)
+    classes, warnings = list_classes(train, test)
+    class_N, truth_Q = encode_labels(train.labels, classes), encode_labels(test.labels, classes)
+    held_N = choose_validation(train, protocol.validation_share, protocol.seed)
     tops = dict.fromkeys((f"top-1, k={k}" for k in protocol.ks), 1)
-    rows, intervals, chosen = guesses(train, test, tops), dict[str, Intervals](), dict[str, int]()
-    for name, (block, columns) in layer_rows(train, test, protocol.layer).items():
+    rows, intervals, chosen = compute_guess_rows(train, test, tops), dict[str, Intervals](), dict[str, int]()
+    for name, (block, columns) in find_layer_rows(train, test, protocol.layer).items():
         train_ND, test_QD = train.vectors[block][:, columns], test.vectors[block][:, columns]
-        right = _right_by_k(train_ND, class_N, test_QD, truth_Q, protocol)
-        chosen[name] = _chosen_k(train_ND, class_N, held_N, protocol)
-        rows[name], intervals[name] = cells(dict(zip(tops, right.values(), strict=True)), right[chosen[name]], test)
+        right = _score_each_k(train_ND, class_N, test_QD, truth_Q, protocol)
+        chosen[name] = _choose_k(train_ND, class_N, held_N, protocol)
+        rows[name], intervals[name] = summarize_row(
+            dict(zip(tops, right.values(), strict=True)), right[chosen[name]], test
+        )
     large = [k for k in protocol.ks if k > len(train.instances)]
     if large:
         which = ", ".join(f"k={k}" for k in large)
@@ -104,38 +106,43 @@ def evaluate_knn(train: VideoFeatures, test: VideoFeatures, protocol: KnnProtoco
         kind="knn",
         title="Votes of the nearest training videos, accuracy in percent",
         rows=rows,
-        caption=_caption(train, test, protocol, held_N),
-        protocol={**plain(protocol), **sizes(train, test, held_N), "chosen_k": chosen, "distance": "cosine"},
+        caption=_format_caption(train, test, protocol, held_N),
+        protocol={
+            **protocol_to_json(protocol),
+            **count_videos(train, test, held_N),
+            "chosen_k": chosen,
+            "distance": "cosine",
+        },
         intervals=intervals,
-        warnings=warnings + ([not_chosen(f"k={protocol.ks[0]}")] if held_N is None else []),
-        floors=floor_names(rows),
+        warnings=warnings + ([format_not_tuned(f"k={protocol.ks[0]}")] if held_N is None else []),
+        floors=list_baseline_descriptions(rows),
     )
 
 
-def _right_by_k(
+def _score_each_k(
     train_ND: np.ndarray, class_N: np.ndarray, test_QD: np.ndarray, truth_Q: np.ndarray, protocol: KnnProtocol
 ) -> dict[int, np.ndarray]:
     """For each k which test videos are right, bool (Q,); the neighbours are looked up once."""
-    order_QK, cosine_QK = nearest(Sides(test_QD, train_ND), max(protocol.ks))
+    order_QK, cosine_QK = find_nearest(QueryGallery(test_QD, train_ND), max(protocol.ks))
     found = {}
     for k in protocol.ks:
-        score_QC = _votes(order_QK[:, :k], cosine_QK[:, :k], class_N, protocol.temperature, class_N.max() + 1)
-        found[k] = within(score_QC, truth_Q, 1)
+        score_QC = _count_votes(order_QK[:, :k], cosine_QK[:, :k], class_N, protocol.temperature, class_N.max() + 1)
+        found[k] = is_in_top_k(score_QC, truth_Q, 1)
     return found
 
 
-def _chosen_k(train_ND: np.ndarray, class_N: np.ndarray, held_N: np.ndarray | None, protocol: KnnProtocol) -> int:
+def _choose_k(train_ND: np.ndarray, class_N: np.ndarray, held_N: np.ndarray | None, protocol: KnnProtocol) -> int:
     """The k with the best accuracy on the held-out training videos, the first of equally good ones."""
     if held_N is None:
         return protocol.ks[0]
-    right = _right_by_k(train_ND[~held_N], class_N[~held_N], train_ND[held_N], class_N[held_N], protocol)
+    right = _score_each_k(train_ND[~held_N], class_N[~held_N], train_ND[held_N], class_N[held_N], protocol)
     return max(right, key=lambda k: float(right[k].mean()))
 
 
-def _caption(train: VideoFeatures, test: VideoFeatures, protocol: KnnProtocol, held_N: np.ndarray | None) -> str:
+def _format_caption(train: VideoFeatures, test: VideoFeatures, protocol: KnnProtocol, held_N: np.ndarray | None) -> str:
     held = "not chosen" if held_N is None else f"chosen on {int(held_N.sum())} training videos, whole groups at a time"
     return (
         f"{len(test.instances)} test videos, {len(train.instances)} training videos that vote with "
         f"exp(cosine / {protocol.temperature:g}), {len(set(train.labels))} classes; layer {protocol.layer}, mean over "
-        f"clips; per class: mean over classes of their accuracy, its k {held}; {INTERVALS_SAID}"
+        f"clips; per class: mean over classes of their accuracy, its k {held}; {INTERVALS_NOTE}"
     )

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 
-def logistic(
-    x_ND: np.ndarray, labels_N: Any, c: float, steps: int, weight_N: np.ndarray | None = None
+def fit_logistic_regression(
+    x_ND: np.ndarray, labels_N: Any, c: float, max_iter: int, weight_N: np.ndarray | None = None
 ) -> "LogisticRegression":
     """Fitted to features and labels, each row with its weight, or 1.
 
@@ -22,4 +22,4 @@ def logistic(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
-        return LogisticRegression(C=c, max_iter=steps).fit(x_ND, np.asarray(labels_N), weight_N)
+        return LogisticRegression(C=c, max_iter=max_iter).fit(x_ND, np.asarray(labels_N), weight_N)

@@ -14,110 +14,124 @@ import numpy as np
 from unreel.errors import InputError
 from unreel.evaluation import floors as flooring
 from unreel.evaluation.bootstrap import bootstrap_interval
-from unreel.evaluation.features import TRAINED, Block, VideoFeatures
-from unreel.evaluation.lists import group_validation
+from unreel.evaluation.features import ENCODER, FeatureKey, VideoFeatures
+from unreel.evaluation.lists import choose_validation_groups
 from unreel.evaluation.result import Result
 
-PER_CLASS, MAJORITY = "per class", "majority class"
-GUESSES = {
+MEAN_CLASS_ACCURACY, MAJORITY_CLASS = "per class", "majority class"
+GUESS_DESCRIPTIONS = {
     flooring.CHANCE: "expected figure of guessing among the classes of the training videos, each as often",
-    MAJORITY: "always the most frequent class of the training videos (the next ones for a top-k above 1)",
+    MAJORITY_CLASS: "always the most frequent class of the training videos (the next ones for a top-k above 1)",
 }
-INTERVALS_SAID = "in brackets 95 % intervals, bootstrap over test videos (whole groups where they are known)"
-TOPS = {"top-1": 1, "top-5": 5}
-Row = dict[str, float]
+INTERVALS_NOTE = "in brackets 95 % intervals, bootstrap over test videos (whole groups where they are known)"
+TOP_KS = {"top-1": 1, "top-5": 5}
+MetricRow = dict[str, float]
 Intervals = dict[str, tuple[float, float]]
-Point = dict[str, float]
-Scorer = Callable[[np.ndarray, np.ndarray, np.ndarray, Sequence[Point]], np.ndarray]
+Hyperparameters = dict[str, float]
+Scorer = Callable[[np.ndarray, np.ndarray, np.ndarray, Sequence[Hyperparameters]], np.ndarray]
 """Training clips (N, V, D), their classes (N,), clips to judge (Q, V, D), grid of G points -> softmax (G, Q, C)."""
 
 
 @dataclass
-class Search:
+class GridSearch:
     """A kind of probe: what to call it, what it does (for the caption), how it scores, and the grid to choose from."""
 
     kind: str
     title: str
-    how: str
-    scorer: Scorer
-    grid: list[Point]
+    description: str
+    score_grid: Scorer
+    grid: list[Hyperparameters]
     validation_share: float
     seed: int
 
 
-def probed(train: VideoFeatures, test: VideoFeatures, rows: dict[str, tuple[Block, slice]], search: Search) -> Result:
+def run_grid_search(
+    train: VideoFeatures, test: VideoFeatures, rows: dict[str, tuple[FeatureKey, slice]], search: GridSearch
+) -> Result:
     """Choose values on held-out training videos, train on all of them, judge the test videos; for every row."""
-    classes, warnings = known_classes(train, test)
-    class_N, truth_Q = class_numbers(train.labels, classes), class_numbers(test.labels, classes)
-    held_N = held_out(train, search.validation_share, search.seed) if len(search.grid) > 1 else None
-    found, intervals, chosen = guesses(train, test, TOPS), dict[str, Intervals](), dict[str, Point]()
+    classes, warnings = list_classes(train, test)
+    class_N, truth_Q = encode_labels(train.labels, classes), encode_labels(test.labels, classes)
+    held_N = choose_validation(train, search.validation_share, search.seed) if len(search.grid) > 1 else None
+    found, intervals, chosen = (
+        compute_guess_rows(train, test, TOP_KS),
+        dict[str, Intervals](),
+        dict[str, Hyperparameters](),
+    )
     for name, (block, columns) in rows.items():
-        train_NVD, test_QVD = clips_of(train, block, columns), clips_of(test, block, columns)
-        chosen[name] = _chosen(train_NVD, class_N, held_N, search)
-        score_QC = search.scorer(train_NVD, class_N, test_QVD, [chosen[name]])[0]
-        right = {column: within(score_QC, truth_Q, top) for column, top in TOPS.items()}
-        found[name], intervals[name] = cells(right, right["top-1"], test)
+        train_NVD, test_QVD = get_clip_vectors(train, block, columns), get_clip_vectors(test, block, columns)
+        chosen[name] = _choose_hyperparameters(train_NVD, class_N, held_N, search)
+        score_QC = search.score_grid(train_NVD, class_N, test_QVD, [chosen[name]])[0]
+        right = {column: is_in_top_k(score_QC, truth_Q, top) for column, top in TOP_KS.items()}
+        found[name], intervals[name] = summarize_row(right, right["top-1"], test)
     if len(search.grid) > 1:
-        warnings += at_borders(chosen, search.grid) if held_N is not None else [not_chosen(said(middle(search.grid)))]
-    if len(classes) <= TOPS["top-5"]:
+        warnings += (
+            warn_at_borders(chosen, search.grid)
+            if held_N is not None
+            else [format_not_tuned(format_hyperparameters(choose_middle(search.grid)))]
+        )
+    if len(classes) <= TOP_KS["top-5"]:
         warnings.append(f"top-5 says nothing: there are {len(classes)} classes only.")
-    counts = sizes(train, test, held_N) | {"train_clips": train_NVD.shape[1], "test_clips": test_QVD.shape[1]}
+    counts = count_videos(train, test, held_N) | {"train_clips": train_NVD.shape[1], "test_clips": test_QVD.shape[1]}
     return Result(
         kind=search.kind,
         title=search.title,
         rows=found,
-        caption=_caption(search, counts),
+        caption=_format_caption(search, counts),
         protocol={**counts, "grid": search.grid, "chosen": chosen},
         intervals=intervals,
         warnings=warnings,
-        extras={"confusion": confusion(score_QC, classes, test.labels)},  # the last row: the encoder, all views joined
-        floors=floor_names(found),
+        extras={
+            "confusion": compute_confusion(score_QC, classes, test.labels)
+        },  # the last row: the encoder, all views joined
+        floors=list_baseline_descriptions(found),
     )
 
 
-def _caption(search: Search, counts: dict[str, Any]) -> str:
+def _format_caption(search: GridSearch, counts: dict[str, Any]) -> str:
     held = f"; values chosen on {counts['held_out']} of them, whole groups at a time" if counts["held_out"] else ""
     return (
-        f"{search.how}; trained on {counts['train_clips']} clips of each of {counts['train']} videos (pixel floors: on "
+        f"{search.description}; trained on {counts['train_clips']} clips of each of {counts['train']} videos (pixel floors: on "
         f"their mean){held}; "
         f"mean softmax over {counts['test_clips']} views of each of {counts['test']} test videos, "
-        f"{counts['classes']} classes; per class: mean over classes of their top-1; {INTERVALS_SAID}"
+        f"{counts['classes']} classes; per class: mean over classes of their top-1; {INTERVALS_NOTE}"
     )
 
 
-def _chosen(train_NVD: np.ndarray, class_N: np.ndarray, held_N: np.ndarray | None, search: Search) -> Point:
+def _choose_hyperparameters(
+    train_NVD: np.ndarray, class_N: np.ndarray, held_N: np.ndarray | None, search: GridSearch
+) -> Hyperparameters:
     """The point with the best accuracy on the held-out videos, the middle of the grid where there are none.
 
     Of equally accurate points the one with the lower cross-entropy, then the first.
     """
     if held_N is None:
-        return middle(search.grid)
-    score_GQC = search.scorer(train_NVD[~held_N], class_N[~held_N], train_NVD[held_N], search.grid)
+        return choose_middle(search.grid)
+    score_GQC = search.score_grid(train_NVD[~held_N], class_N[~held_N], train_NVD[held_N], search.grid)
     truth_Q = class_N[held_N]
     likely_GQ = score_GQC[:, np.arange(len(truth_Q)), truth_Q].astype(np.float64)
     fits_G = np.log(np.maximum(likely_GQ, 1e-12)).mean(axis=1)
-    accuracy_G = [within(score_QC, truth_Q, 1).mean() for score_QC in score_GQC]
+    accuracy_G = [is_in_top_k(score_QC, truth_Q, 1).mean() for score_QC in score_GQC]
     return search.grid[max(range(len(search.grid)), key=lambda g: (accuracy_G[g], fits_G[g]))]
 
 
-def clips_of(features: VideoFeatures, block: Block, columns: slice) -> np.ndarray:
+def get_clip_vectors(features: VideoFeatures, key: FeatureKey, columns: slice) -> np.ndarray:
     """Single clips (N, V, D) where they were kept, the mean over clips as the only one elsewhere; no copy."""
-    if block in features.clips:
-        return features.clips[block][:, :, columns]
-    return features.vectors[block][:, None, columns]
+    if key in features.clip_vectors:
+        return features.clip_vectors[key][:, :, columns]
+    return features.vectors[key][:, None, columns]
 
 
-def middle(grid: Sequence[Point]) -> Point:
+def choose_middle(grid: Sequence[Hyperparameters]) -> Hyperparameters:
     """The middle value of each name, the upper one of an even number."""
     values = {name: sorted({point[name] for point in grid}) for name in grid[0]}
     return {name: each[len(each) // 2] for name, each in values.items()}
 
 
-def said(point: Point) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in point.items())
+def format_hyperparameters(hyperparameters: Hyperparameters) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in hyperparameters.items())
 
 
-def at_borders(chosen: dict[str, Point], grid: Sequence[Point]) -> list[str]:
+def warn_at_borders(chosen: dict[str, Hyperparameters], grid: Sequence[Hyperparameters]) -> list[str]:
     """A sentence for each end of the grid that was chosen, with the rows; no decay at all is no border."""
     sentences = []
     for name in grid[0]:
@@ -132,16 +146,16 @@ def at_borders(chosen: dict[str, Point], grid: Sequence[Point]) -> list[str]:
     return sentences
 
 
-def confusion(score_QC: np.ndarray, classes: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+def compute_confusion(score_QC: np.ndarray, classes: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
     """How many test videos of each class (row) were taken for which (column), also classes that only they show."""
     names = sorted({*classes, *labels})
-    taken_Q = class_numbers([classes[n] for n in score_QC.argmax(axis=1)], names)
+    taken_Q = encode_labels([classes[n] for n in score_QC.argmax(axis=1)], names)
     counts = np.zeros((len(names), len(names)), np.int64)
-    np.add.at(counts, (class_numbers(labels, names), taken_Q), 1)
+    np.add.at(counts, (encode_labels(labels, names), taken_Q), 1)
     return {"classes": names, "counts": counts.tolist()}
 
 
-def known_classes(train: VideoFeatures, test: VideoFeatures) -> tuple[list[str], list[str]]:
+def list_classes(train: VideoFeatures, test: VideoFeatures) -> tuple[list[str], list[str]]:
     """Classes of the training videos, sorted, and warnings; InputError when there is nothing to tell apart."""
     classes = sorted(set(train.labels))
     if len(classes) < 2 or not test.instances:
@@ -155,78 +169,80 @@ def known_classes(train: VideoFeatures, test: VideoFeatures) -> tuple[list[str],
     return classes, [said] if lost else []
 
 
-def class_numbers(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+def encode_labels(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     """Position of each label in `classes`, int64 (N,); -1 where it is none of them."""
     number = {label: n for n, label in enumerate(classes)}
     return np.array([number.get(label, -1) for label in labels], np.int64)
 
 
-def layer_rows(train: VideoFeatures, test: VideoFeatures, layer: str) -> dict[str, tuple[Block, slice]]:
+def find_layer_rows(train: VideoFeatures, test: VideoFeatures, layer: str) -> dict[str, tuple[FeatureKey, slice]]:
     """Rows of the table: floors, views of the encoder, all joined; InputError where the layer was not kept."""
     for name, found in (("training", train), ("test", test)):
-        if Block(TRAINED, layer) not in found.vectors:
+        if FeatureKey(ENCODER, layer) not in found.vectors:
             raise InputError(f"the {name} videos have no features of layer '{layer}'; ask for it when they are made")
-    return {name: row for name, row in train.table_rows(layer).items() if row[0] in test.vectors}
+    return {name: row for name, row in train.list_table_rows(layer).items() if row[0] in test.vectors}
 
 
-def held_out(train: VideoFeatures, share: float, seed: int) -> np.ndarray | None:
+def choose_validation(train: VideoFeatures, share: float, seed: int) -> np.ndarray | None:
     """Training videos to choose values by, bool (N,), whole groups at a time; None where that can't be done."""
-    held_N = group_validation(train.instances, share, seed)
+    held_N = choose_validation_groups(train.instances, share, seed)
     kept = {label for label, held in zip(train.labels, held_N, strict=True) if not held}
     return held_N if held_N.any() and len(kept) > 1 else None
 
 
-def not_chosen(what: str) -> str:
+def format_not_tuned(value: str) -> str:
     """The warning that goes with values that nothing was left to choose by."""
-    return f"There are too few groups of training videos to hold some out, so {what} was fixed, not chosen."
+    return f"There are too few groups of training videos to hold some out, so {value} was fixed, not chosen."
 
 
-def within(score_QC: np.ndarray, truth_Q: np.ndarray, top: int) -> np.ndarray:
+def is_in_top_k(score_QC: np.ndarray, truth_Q: np.ndarray, k: int) -> np.ndarray:
     """Is the true class among the `top` best, bool (Q,); of equal scores the first class wins, -1 is never right."""
-    best_QK = np.argsort(-score_QC, axis=1, kind="stable")[:, :top]
+    best_QK = np.argsort(-score_QC, axis=1, kind="stable")[:, :k]
     return (best_QK == truth_Q[:, None]).any(axis=1)
 
 
-def per_class(right_Q: np.ndarray, labels: Sequence[str]) -> float:
+def compute_mean_class_accuracy(is_correct_Q: np.ndarray, labels: Sequence[str]) -> float:
     """Mean over the classes of the test videos of their accuracy, in percent."""
     label_Q = np.asarray(labels)
-    return 100.0 * float(np.mean([right_Q[label_Q == label].mean() for label in sorted(set(labels))]))
+    return 100.0 * float(np.mean([is_correct_Q[label_Q == label].mean() for label in sorted(set(labels))]))
 
 
-def cells(right: dict[str, np.ndarray], main_Q: np.ndarray, test: VideoFeatures) -> tuple[Row, Intervals]:
+def summarize_row(
+    is_correct: dict[str, np.ndarray], main_is_correct_Q: np.ndarray, test: VideoFeatures
+) -> tuple[MetricRow, Intervals]:
     """Figures of a row from which test videos are right in each column; `main_Q` is the column of `per class`."""
-    row = {name: 100.0 * float(right_Q.mean()) for name, right_Q in right.items()}
-    intervals = {name: bootstrap_interval(100.0 * right_Q, test.groups) for name, right_Q in right.items()}
-    return {**row, PER_CLASS: per_class(main_Q, test.labels)}, intervals
+    row = {name: 100.0 * float(right_Q.mean()) for name, right_Q in is_correct.items()}
+    intervals = {name: bootstrap_interval(100.0 * right_Q, test.groups) for name, right_Q in is_correct.items()}
+    return {**row, MEAN_CLASS_ACCURACY: compute_mean_class_accuracy(main_is_correct_Q, test.labels)}, intervals
 
 
-def guesses(train: VideoFeatures, test: VideoFeatures, tops: dict[str, int]) -> dict[str, Row]:
+def compute_guess_rows(train: VideoFeatures, test: VideoFeatures, top_ks: dict[str, int]) -> dict[str, MetricRow]:
     """The rows that look at nothing but labels; `tops` has the k of top-k of each column."""
     counts, share = Counter(train.labels), {}
     for label in sorted(set(test.labels)):
         share[label] = 1 / len(counts) if label in counts else 0.0
     mean = float(np.mean([share[label] for label in test.labels]))
-    chance = {name: 100.0 * mean * min(top, len(counts)) for name, top in tops.items()}
+    chance = {name: 100.0 * mean * min(top, len(counts)) for name, top in top_ks.items()}
     ranked = sorted(counts, key=lambda label: (-counts[label], label))
-    always = {name: 100.0 * float(np.isin(test.labels, ranked[:top]).mean()) for name, top in tops.items()}
+    always = {name: 100.0 * float(np.isin(test.labels, ranked[:top]).mean()) for name, top in top_ks.items()}
     return {
-        flooring.CHANCE: {**chance, PER_CLASS: 100.0 * float(np.mean(list(share.values())))},
-        MAJORITY: {**always, PER_CLASS: 100.0 * (ranked[0] in share) / len(share)},
+        flooring.CHANCE: {**chance, MEAN_CLASS_ACCURACY: 100.0 * float(np.mean(list(share.values())))},
+        MAJORITY_CLASS: {**always, MEAN_CLASS_ACCURACY: 100.0 * (ranked[0] in share) / len(share)},
     }
 
 
-def floor_names(rows: dict[str, Row]) -> dict[str, str]:
+def list_baseline_descriptions(rows: dict[str, MetricRow]) -> dict[str, str]:
     """The rows that did not learn, with one sentence on each."""
-    known = flooring.DESCRIPTIONS | GUESSES
+    known = flooring.BASELINE_DESCRIPTIONS | GUESS_DESCRIPTIONS
     return {name: known[name] for name in rows if name in known}
 
 
-def sizes(train: VideoFeatures, test: VideoFeatures, held_N: np.ndarray | None) -> dict[str, Any]:
+def count_videos(train: VideoFeatures, test: VideoFeatures, held_N: np.ndarray | None) -> dict[str, Any]:
     """What a figure depends on besides the protocol's own values."""
     counts = {"train": len(train.instances), "test": len(test.instances), "classes": len(set(train.labels))}
     return {**counts, "held_out": 0 if held_N is None else int(held_N.sum())}
 
 
-def plain(protocol: Any) -> dict[str, Any]:
+def protocol_to_json(protocol: Any) -> dict[str, Any]:
     """A protocol as plain JSON."""
     return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(protocol).items()}

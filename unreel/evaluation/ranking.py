@@ -11,7 +11,7 @@ QUERY_CHUNK, GALLERY_CHUNK = 256, 1024
 
 
 @dataclass(frozen=True)
-class Sides:
+class QueryGallery:
     """Vectors of queries (Q, D) and gallery (N, D), and what is subtracted from each (D,) before they are compared.
 
     The subtraction happens for some rows at a time, so centred features never stand in memory beside the others.
@@ -22,40 +22,40 @@ class Sides:
     query_mean_D: np.ndarray | float = 0.0
     gallery_mean_D: np.ndarray | float = 0.0
 
-    def scores(self) -> Iterator[tuple[int, np.ndarray]]:
+    def iterate_scores(self) -> Iterator[tuple[int, np.ndarray]]:
         """First query, and cosines float32 (q, N), of some queries at a time."""
         for start in range(0, len(self.query_QD), QUERY_CHUNK):
-            query = _unit(self.query_QD[start : start + QUERY_CHUNK], self.query_mean_D)
+            query = _l2_normalize(self.query_QD[start : start + QUERY_CHUNK], self.query_mean_D)
             starts = range(0, len(self.gallery_ND), GALLERY_CHUNK)
-            parts = (_unit(self.gallery_ND[i : i + GALLERY_CHUNK], self.gallery_mean_D) for i in starts)
+            parts = (_l2_normalize(self.gallery_ND[i : i + GALLERY_CHUNK], self.gallery_mean_D) for i in starts)
             yield start, np.concatenate([query @ part.T for part in parts], axis=1).astype(np.float32)
 
 
-def similarity(query_QD: np.ndarray, gallery_ND: np.ndarray) -> np.ndarray:
+def cosine_similarity(query_QD: np.ndarray, gallery_ND: np.ndarray) -> np.ndarray:
     """Cosine similarity, float32 (Q, N). Worked out in double, so that equal vectors tie wherever they stand."""
-    return np.concatenate([score_QN for _, score_QN in Sides(query_QD, gallery_ND).scores()])
+    return np.concatenate([score_QN for _, score_QN in QueryGallery(query_QD, gallery_ND).iterate_scores()])
 
 
-def _unit(vectors: np.ndarray, mean_D: np.ndarray | float) -> np.ndarray:
+def _l2_normalize(vectors: np.ndarray, mean_D: np.ndarray | float) -> np.ndarray:
     vectors = vectors.astype(np.float64) - mean_D
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def require_both(sides: Sides) -> None:
-    asked, answering = len(sides.query_QD), len(sides.gallery_ND)
+def require_nonempty(vectors: QueryGallery) -> None:
+    asked, answering = len(vectors.query_QD), len(vectors.gallery_ND)
     if not asked or not answering:
         raise InputError(f"retrieval needs queries and a gallery, got {asked} and {answering} videos")
 
 
-def first_correct(sides: Sides, query_labels: Sequence[str], gallery_labels: Sequence[str]) -> np.ndarray:
+def rank_first_correct(vectors: QueryGallery, query_labels: Sequence[str], gallery_labels: Sequence[str]) -> np.ndarray:
     """Rank (0 is best) of the nearest gallery video of the query's class, int64 (Q,); N where there is none.
 
     Of equally near videos the one that stands first in the gallery comes first. Raises InputError for empty lists.
     """
-    require_both(sides)
+    require_nonempty(vectors)
     gallery, positions = np.asarray(gallery_labels), np.arange(len(gallery_labels))
     ranks = []
-    for start, score_QN in sides.scores():
+    for start, score_QN in vectors.iterate_scores():
         correct_QN = np.asarray(query_labels[start : start + len(score_QN)])[:, None] == gallery
         masked_QN = np.where(correct_QN, score_QN, -np.inf)
         best_Q1, where_Q1 = masked_QN.max(1, keepdims=True), masked_QN.argmax(1)[:, None]
@@ -64,15 +64,17 @@ def first_correct(sides: Sides, query_labels: Sequence[str], gallery_labels: Seq
     return np.concatenate(ranks)
 
 
-def average_precisions(sides: Sides, query_labels: Sequence[str], gallery_labels: Sequence[str]) -> np.ndarray:
+def compute_average_precisions(
+    vectors: QueryGallery, query_labels: Sequence[str], gallery_labels: Sequence[str]
+) -> np.ndarray:
     """Average precision of each query's ranking of the whole gallery, float64 (Q,) in 0..1; 0 without its class.
 
     The mean over the right videos of the share of right ones down to each, ties in the order of the gallery.
     """
-    require_both(sides)
+    require_nonempty(vectors)
     gallery, place_N = np.asarray(gallery_labels), np.arange(1, len(gallery_labels) + 1)
     found = []
-    for start, score_QN in sides.scores():
+    for start, score_QN in vectors.iterate_scores():
         order_QN = np.argsort(-score_QN, axis=1, kind="stable")
         right_QN = gallery[order_QN] == np.asarray(query_labels[start : start + len(score_QN)])[:, None]
         precision_QN = right_QN.cumsum(axis=1) / place_N
@@ -80,10 +82,10 @@ def average_precisions(sides: Sides, query_labels: Sequence[str], gallery_labels
     return np.concatenate(found)
 
 
-def nearest(sides: Sides, k: int) -> tuple[np.ndarray, np.ndarray]:
+def find_nearest(vectors: QueryGallery, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions int64 (Q, k) and cosines (Q, k) of the k nearest, best first, ties in the order of the gallery."""
     orders, scores = [], []
-    for _, score_QN in sides.scores():
+    for _, score_QN in vectors.iterate_scores():
         order = np.argsort(-score_QN, axis=1, kind="stable")[:, :k]
         orders.append(order)
         scores.append(np.take_along_axis(score_QN, order, axis=1))

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_type_hints
 
-from unreel.errors import InputError, unknown
+from unreel.errors import InputError, unknown_name_error
 from unreel.video.order import steps_per_epoch
 from unreel.views.pair import Augmentation
 
 PLATEAU_THRESHOLD = 1e-4  # a loss is lower when it is lower by this share of the lowest so far
-AUGMENTATIONS = {
+FINETUNE_AUGMENTATIONS = {
     "crop": Augmentation(),
     "jitter": Augmentation(jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8),  # Source: lzhangbj/DualVar; METHODS 4.6
 }
@@ -81,8 +81,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for field, kind in get_type_hints(Recipe).items():
             if get_args(kind) and isinstance(get_args(kind)[0], str) and getattr(self, field) not in get_args(kind):
-                raise unknown(field, getattr(self, field), get_args(kind))
-        for field, holds, need in _rules(self):
+                raise unknown_name_error(field, getattr(self, field), get_args(kind))
+        for field, holds, need in _list_constraints(self):
             if not holds:
                 raise InputError(f"recipe '{self.name}': {field} must be {need}, got {getattr(self, field)}")
 
@@ -91,23 +91,23 @@ class Recipe:
         """Whether some of the training videos are kept apart."""
         return self.validation_share > 0 and (self.select == "validation" or self.schedule == "plateau")
 
-    def num_epochs(self, num_videos: int) -> int:
+    def count_epochs(self, num_videos: int) -> int:
         """Passes over so many training videos."""
         return max(self.epochs, math.ceil(self.min_steps / steps_per_epoch(num_videos, self.batch_size)))
 
 
-def _rules(r: Recipe) -> list[tuple[str, bool, str]]:
+def _list_constraints(recipe: Recipe) -> list[tuple[str, bool, str]]:
     least = {"epochs": 1, "min_steps": 0, "batch_size": 2, "num_clips": 1, "patience": 0, "seed": 0, "threads": 0}
     least |= {"workers": -1, "cache_mb": 0, "weight_decay": 0, "head_std": 0, "min_lr": 0}
-    rules = [(name, bound <= getattr(r, name) < math.inf, f"{bound} or more") for name, bound in least.items()]
+    rules = [(name, bound <= getattr(recipe, name) < math.inf, f"{bound} or more") for name, bound in least.items()]
     shares = ("momentum", "dropout", "validation_share")
-    rules += [(name, 0 <= getattr(r, name) < 1, "at least 0 and below 1") for name in shares]
+    rules += [(name, 0 <= getattr(recipe, name) < 1, "at least 0 and below 1") for name in shares]
     return [
         *rules,
-        ("lr", 0 < r.lr < math.inf, "above 0 and finite"),
-        ("drop_factor", 0 < r.drop_factor <= 1, "above 0, and at most 1"),
-        ("drops", all(0 <= drop <= 1 for drop in r.drops), "shares of the run, between 0 and 1"),
-        ("num_crops", r.num_crops in (1, 3), "1 or 3"),
+        ("lr", 0 < recipe.lr < math.inf, "above 0 and finite"),
+        ("drop_factor", 0 < recipe.drop_factor <= 1, "above 0, and at most 1"),
+        ("drops", all(0 <= drop <= 1 for drop in recipe.drops), "shares of the run, between 0 and 1"),
+        ("num_crops", recipe.num_crops in (1, 3), "1 or 3"),
     ]
 
 
@@ -162,32 +162,32 @@ def small() -> Recipe:
     return Recipe("small", min_steps=300, augment="jitter", dropout=0.2)
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"small": small, "iic": iic, "dualvar": dualvar}
+RECIPE_PRESETS: dict[str, Callable[[], Recipe]] = {"small": small, "iic": iic, "dualvar": dualvar}
 
 
-def recipe(name: str = "small", **changes: Any) -> Recipe:
+def build_recipe(name: str = "small", **changes: Any) -> Recipe:
     """A recipe by its name, with some of its values changed. Raises InputError."""
-    if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
-    return replace(RECIPES[name](), **changes)
+    if name not in RECIPE_PRESETS:
+        raise unknown_name_error("recipe", name, RECIPE_PRESETS)
+    return replace(RECIPE_PRESETS[name](), **changes)
 
 
-def rate_at(step: int, total_steps: int, recipe: Recipe, watched: Sequence[float] = ()) -> float:
+def compute_lr(step: int, total_steps: int, recipe: Recipe, epoch_losses: Sequence[float] = ()) -> float:
     """Learning rate of a step; `watched` are the losses of the epochs before it, which `plateau` goes by."""
     if recipe.schedule == "plateau":
-        return plateau_rate(watched, recipe)
+        return compute_plateau_lr(epoch_losses, recipe)
     if recipe.schedule == "cosine":
         return recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total_steps))
     return recipe.lr * recipe.drop_factor ** sum(step / total_steps >= drop - 1e-9 for drop in recipe.drops)
 
 
-def plateau_rate(losses: Sequence[float], recipe: Recipe) -> float:
+def compute_plateau_lr(epoch_losses: Sequence[float], recipe: Recipe) -> float:
     """The rate after these epochs: dropped, to `min_lr` at most, when `patience` + 1 of them brought no lower loss.
 
     Source: PyTorch's ReduceLROnPlateau with its own threshold (lower by a ten-thousandth) and no pause after a drop.
     """
     lr, lowest, idle = recipe.lr, math.inf, 0
-    for loss in losses:
+    for loss in epoch_losses:
         lower = loss < lowest * (1 - PLATEAU_THRESHOLD)
         lowest, idle = (loss, 0) if lower else (lowest, idle + 1)
         if idle > recipe.patience:

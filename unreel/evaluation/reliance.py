@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from unreel.evaluation.bootstrap import resampled
-from unreel.evaluation.logistic import logistic
+from unreel.evaluation.bootstrap import sample_counts
+from unreel.evaluation.logistic import fit_logistic_regression
 
-FLAT = 1e-6  # a feature that varies less than this share of its size is constant but for rounding
-STEPS = 1000  # of lbfgs, at most
-TAIL = 0.025  # of the draws, beyond each end of a 95 % interval
+MIN_RELATIVE_STD = 1e-6  # a feature that varies less than this share of its size is constant but for rounding
+MAX_ITER = 1000  # of lbfgs, at most
+TAIL_PROBABILITY = 0.025  # of the draws, beyond each end of a 95 % interval
 
 
-def linear_probe(train_ND: np.ndarray, labels: Sequence[str], c: float) -> Callable[[np.ndarray], np.ndarray]:
+def fit_linear_probe(train_ND: np.ndarray, labels: Sequence[str], c: float) -> Callable[[np.ndarray], np.ndarray]:
     """Logistic regression (L2, lbfgs) on standardised features; maps features (Q, D) to labels (Q,).
 
     These are divided by sqrt(D), so that `c` means the same for all D, and turned into the span of the training videos,
@@ -26,7 +26,9 @@ def linear_probe(train_ND: np.ndarray, labels: Sequence[str], c: float) -> Calla
     if len(set(labels)) < 2:
         return lambda query_QD: np.repeat(np.array(labels[:1]), len(query_QD))
     mean_D, std_D = train_ND.mean(axis=0, dtype=np.float64), train_ND.std(axis=0, dtype=np.float64)
-    scale_D = np.where(std_D > FLAT * np.maximum(np.abs(mean_D), 1e-12), std_D, np.inf)  # a constant says nothing
+    scale_D = np.where(
+        std_D > MIN_RELATIVE_STD * np.maximum(np.abs(mean_D), 1e-12), std_D, np.inf
+    )  # a constant says nothing
 
     def scaled(x_ND: np.ndarray) -> np.ndarray:
         return np.asarray((x_ND - mean_D) / (scale_D * np.sqrt(len(mean_D))))
@@ -37,22 +39,22 @@ def linear_probe(train_ND: np.ndarray, labels: Sequence[str], c: float) -> Calla
     def ready(x_ND: np.ndarray) -> np.ndarray:
         return scaled(x_ND) if basis_DN is None else scaled(x_ND) @ basis_DN
 
-    model = logistic(ready(train_ND), labels, c, STEPS)
+    model = fit_logistic_regression(ready(train_ND), labels, c, MAX_ITER)
     return lambda query_QD: np.asarray(model.predict(ready(query_QD)))
 
 
-def draw_chance(train_labels: Sequence[str], test_labels: Sequence[str]) -> np.ndarray:
+def compute_draw_chance(train_labels: Sequence[str], test_labels: Sequence[str]) -> np.ndarray:
     """Chance (Q,) that a training video drawn at random shows the class of each test video."""
     counts = Counter(train_labels)
     return np.array([counts[label] / len(train_labels) for label in test_labels])
 
 
-def probe_chance(train_labels: Sequence[str], test_labels: Sequence[str]) -> np.ndarray:
+def compute_probe_chance(train_labels: Sequence[str], test_labels: Sequence[str]) -> np.ndarray:
     """What a probe of features that say nothing gets right (Q,): a draw, or the largest class where that is better."""
     counts = Counter(train_labels)
     largest = [label for label, count in counts.items() if count == max(counts.values())]
     always_Q = np.array([(label in largest) / len(largest) for label in test_labels])
-    return max(draw_chance(train_labels, test_labels), always_Q, key=np.mean)
+    return max(compute_draw_chance(train_labels, test_labels), always_Q, key=np.mean)
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ class Reliance:
         return asdict(self)
 
 
-def reliance(
+def compute_reliance(
     intact_Q: np.ndarray,
-    without_Q: np.ndarray,
+    perturbed_Q: np.ndarray,
     chance_Q: np.ndarray,
     groups: Sequence[str] | None = None,
     seed: int = 0,
@@ -82,17 +84,19 @@ def reliance(
     chance in more than 97.5 % of the draws. Paired percentile bootstrap: each draw has the same videos above and
     below the line, and the chance of these videos; whole groups are drawn where they are known.
     """
-    parts_Q2 = np.stack([intact_Q - without_Q, intact_Q - chance_Q], axis=1).astype(np.float64)
-    draws_R2 = resampled(len(parts_Q2), groups, seed, draws) @ parts_Q2
-    if (draws_R2[:, 1] <= 0).mean() >= TAIL:
+    parts_Q2 = np.stack([intact_Q - perturbed_Q, intact_Q - chance_Q], axis=1).astype(np.float64)
+    draws_R2 = sample_counts(len(parts_Q2), groups, seed, draws) @ parts_Q2
+    if (draws_R2[:, 1] <= 0).mean() >= TAIL_PROBABILITY:
         figures = f"{100 * np.mean(intact_Q):.1f}, chance {100 * np.mean(chance_Q):.1f}"
         return Reliance(why=f"intact clips are not above chance by more than the bootstrap error ({figures})")
     lost, above = parts_Q2.sum(axis=0)
-    low, high = np.percentile(ratios_of(draws_R2), (100 * TAIL, 100 * (1 - TAIL)), method="inverted_cdf")
+    low, high = np.percentile(
+        compute_ratios(draws_R2), (100 * TAIL_PROBABILITY, 100 * (1 - TAIL_PROBABILITY)), method="inverted_cdf"
+    )
     return Reliance(100 * float(lost / above), 100 * float(low), 100 * float(high))
 
 
-def ratios_of(draws_R2: np.ndarray) -> np.ndarray:
+def compute_ratios(draws_R2: np.ndarray) -> np.ndarray:
     """First over second number of each draw; where the second is not above 0, beyond all others on the first's side.
 
     These are too few to reach the ends of the interval, as `reliance` sees to, so the ends are finite.
@@ -102,7 +106,7 @@ def ratios_of(draws_R2: np.ndarray) -> np.ndarray:
     return np.where((above_R <= 0) & (lost_R != 0), np.copysign(np.inf, lost_R), ratio_R)
 
 
-def variance_ratio(clips_NVD: np.ndarray) -> float | None:
+def compute_variance_ratio(clips_NVD: np.ndarray) -> float | None:
     """Variance between videos over variance between clips of one video, of clips at unit length; None if undefined.
 
     One-way random effects: the mean of V clips varies by its video and by 1 / V of its clips, which is taken off, so
@@ -119,4 +123,4 @@ def variance_ratio(clips_NVD: np.ndarray) -> float | None:
         within += float(z_VD.var(axis=0, ddof=1).sum()) / num_videos
         mean_ND[n] = z_VD.mean(axis=0)
     between = float(mean_ND.var(axis=0, ddof=1).sum()) - within / num_clips
-    return between / within if within > FLAT**2 else None
+    return between / within if within > MIN_RELATIVE_STD**2 else None

@@ -39,22 +39,24 @@ class Result:
         """Every column that some row has, in the order of the first row that has it."""
         return list(dict.fromkeys(name for row in self.rows.values() for name in row))
 
-    def table(self) -> Table:
+    def to_table(self) -> Table:
         """For the terminal, the protocol as caption; 95 % intervals behind the first figure of rows that learned."""
         table = Table(title=self.title, caption=self.caption, caption_justify="left")
         table.add_column("features", no_wrap=True)
         for name in self.columns:
             table.add_column(name, justify="right")
         for name, row in self.rows.items():
-            cells = (self.cell(name, column, row.get(column), column == self.columns[0]) for column in self.columns)
+            cells = (
+                self.format_cell(name, column, row.get(column), column == self.columns[0]) for column in self.columns
+            )
             table.add_row(name, *cells, style="dim" if name in self.floors else "bold")
         return table
 
-    def cell(self, row: str, column: str, value: float | None, interval: bool = True) -> str:
+    def format_cell(self, row: str, column: str, value: float | None, with_interval: bool = True) -> str:
         """A figure as it is printed, its interval behind it if asked; nothing where a row has none."""
         if value is None:
             return ""
         low_high = self.intervals.get(row, {}).get(column)
-        shown = interval and low_high and row not in self.floors
+        shown = with_interval and low_high and row not in self.floors
         behind = f" [{low_high[0]:.0f}, {low_high[1]:.0f}]" if shown and low_high else ""
         return f"{value:.1f}{behind}"

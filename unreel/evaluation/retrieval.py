@@ -20,19 +20,19 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from unreel.errors import InputError, unknown
+from unreel.errors import InputError, unknown_name_error
 from unreel.evaluation import floors as flooring
 from unreel.evaluation.bootstrap import bootstrap_intervals
-from unreel.evaluation.features import JOINT, TRAINED, Block, VideoFeatures
-from unreel.evaluation.lists import cautions
-from unreel.evaluation.ranking import Sides, average_precisions, first_correct, nearest
+from unreel.evaluation.features import ENCODER, JOINT, FeatureKey, VideoFeatures
+from unreel.evaluation.lists import collect_warnings
+from unreel.evaluation.ranking import QueryGallery, compute_average_precisions, find_nearest, rank_first_correct
 from unreel.evaluation.result import Result
-from unreel.models.encoder import LAYERS, EncoderSpec
+from unreel.models.encoder import FEATURE_LAYERS, EncoderSpec
 from unreel.types import Instance
 
 Centring = Literal["none", "gallery", "own"]
-Unit = Literal["video", "clip"]
-CROPS = (1, 3)
+RankingUnit = Literal["video", "clip"]
+CROP_COUNTS = (1, 3)
 Intervals = dict[str, tuple[float, float]]
 
 
@@ -48,29 +48,33 @@ class RetrievalProtocol:
     centring: Centring = "none"
     num_clips: int = 10
     num_crops: int = 1
-    unit: Unit = "video"
+    unit: RankingUnit = "video"
     ks: tuple[int, ...] = (1, 5, 10, 20, 50)
-    shown: int = 24
+    num_examples: int = 24
 
     def __post_init__(self) -> None:
-        for value, known in ((self.layer, LAYERS), (self.centring, get_args(Centring)), (self.unit, get_args(Unit))):
+        for value, known in (
+            (self.layer, FEATURE_LAYERS),
+            (self.centring, get_args(Centring)),
+            (self.unit, get_args(RankingUnit)),
+        ):
             if value not in known:
-                raise unknown("retrieval option", value, known)
-        if self.num_crops not in CROPS:
+                raise unknown_name_error("retrieval option", value, known)
+        if self.num_crops not in CROP_COUNTS:
             raise InputError(f"crops of a clip are 1 (centre) or 3 (left, centre, right), got {self.num_crops}")
         if self.num_clips < 1 or not self.ks or min(self.ks) < 1:
             raise InputError(f"retrieval needs 1 clip and k=1 or more, got num_clips={self.num_clips}, ks={self.ks}")
 
 
-def protocol_named(name: str, **changes: Any) -> RetrievalProtocol:
+def build_retrieval_protocol(name: str, **changes: Any) -> RetrievalProtocol:
     """A protocol of the literature with some values changed; what is None is not. Raises InputError."""
     known = {"iic": RetrievalProtocol(), "dualvar": RetrievalProtocol("dualvar", "pooled", "gallery")}
     if name not in known:
-        raise unknown("retrieval protocol", name, known)
+        raise unknown_name_error("retrieval protocol", name, known)
     return dataclasses.replace(known[name], **{n: v for n, v in changes.items() if v is not None})
 
 
-def retrieval(
+def evaluate_retrieval(
     gallery: VideoFeatures, query: VideoFeatures, spec: EncoderSpec, protocol: RetrievalProtocol | None = None
 ) -> Result:
     """R@k and mAP from features that are there: floors, each view alone, all views side by side.
@@ -78,64 +82,68 @@ def retrieval(
     `unit="clip"` needs the single clips of every row.
     """
     protocol = protocol or RetrievalProtocol()
-    about = describe(gallery, query, spec, protocol)
-    result = Result("retrieval", "Retrieval, percent", {}, caption(about), about)
+    about = describe_protocol(gallery, query, spec, protocol)
+    result = Result("retrieval", "Retrieval, percent", {}, format_caption(about), about)
     over_groups: dict[str, Intervals] = {}
     answering = len(gallery.instances)
-    for name, (block, columns) in gallery.table_rows(protocol.layer).items():
-        sides, each = compared(gallery, query, block, columns, protocol)
-        labels = repeated(query.labels, each), repeated(gallery.labels, each)
+    for name, (block, columns) in gallery.list_table_rows(protocol.layer).items():
+        sides, each = build_query_gallery(gallery, query, block, columns, protocol)
+        labels = repeat_each(query.labels, each), repeat_each(gallery.labels, each)
         if flooring.CHANCE not in result.rows:
             answering = len(labels[1])
-            result.rows[flooring.CHANCE] = chance(*labels, protocol.ks)
-        found = figures(sides, labels, protocol.ks)
+            result.rows[flooring.CHANCE] = compute_chance(*labels, protocol.ks)
+        found = score_queries(sides, labels, protocol.ks)
         result.rows[name] = {column: float(values_Q.mean()) for column, values_Q in found.items()}
-        videos = repeated([str(n) for n in range(len(query.instances))], each)
+        videos = repeat_each([str(n) for n in range(len(query.instances))], each)
         result.intervals[name] = bootstrap_intervals(found, videos)
         if any(query.groups):
-            over_groups[name] = bootstrap_intervals(found, repeated(query.groups, each))
-    result.floors = {n: flooring.described(n) for n in result.rows if flooring.is_floor(n, gallery)}
-    result.extras = {"neighbours": neighbours(gallery, query, protocol)}
-    result.warnings = cautions(query.instances, gallery.instances, protocol.ks, answering) + warnings(protocol)
+            over_groups[name] = bootstrap_intervals(found, repeat_each(query.groups, each))
+    result.floors = {n: flooring.describe_baseline(n) for n in result.rows if flooring.is_baseline(n, gallery)}
+    result.extras = {"neighbours": find_example_neighbours(gallery, query, protocol)}
+    result.warnings = collect_warnings(
+        query.instances, gallery.instances, protocol.ks, answering
+    ) + collect_protocol_warnings(protocol)
     if over_groups:
         result.extras["intervals_over_groups"] = over_groups
     return result
 
 
-def figures(sides: Sides, labels: tuple[list[str], list[str]], ks: Sequence[int]) -> dict[str, np.ndarray]:
+def score_queries(
+    vectors: QueryGallery, labels: tuple[list[str], list[str]], ks: Sequence[int]
+) -> dict[str, np.ndarray]:
     """R@k and average precision of each query, percent (Q,) by column."""
-    ranks = first_correct(sides, *labels)
+    ranks = rank_first_correct(vectors, *labels)
     hits = {f"R@{k}": 100.0 * (ranks < min(k, len(labels[1]))) for k in ks}
-    return hits | {"mAP": 100.0 * average_precisions(sides, *labels)}
+    return hits | {"mAP": 100.0 * compute_average_precisions(vectors, *labels)}
 
 
-def repeated(values: Sequence[str], each: int) -> list[str]:
+def repeat_each(values: Sequence[str], num_repeats: int) -> list[str]:
     """What is said of each video, for each of its clips."""
-    return [value for value in values for _ in range(each)]
+    return [value for value in values for _ in range(num_repeats)]
 
 
-def compared(
-    gallery: VideoFeatures, query: VideoFeatures, block: Block, columns: slice, protocol: RetrievalProtocol
-) -> tuple[Sides, int]:
+def build_query_gallery(
+    gallery: VideoFeatures, query: VideoFeatures, key: FeatureKey, columns: slice, protocol: RetrievalProtocol
+) -> tuple[QueryGallery, int]:
     """What is compared, centred as the protocol says, and how many rows each video has; no copies."""
-    parts, each = [part.vectors[block] for part in (query, gallery)], 1
+    parts, each = [part.vectors[key] for part in (query, gallery)], 1
     if protocol.unit == "clip":
-        each = gallery.clips[block].shape[1]
-        parts = [part.clips[block].reshape(-1, part.clips[block].shape[2]) for part in (query, gallery)]
+        each = gallery.clip_vectors[key].shape[1]
+        parts = [part.clip_vectors[key].reshape(-1, part.clip_vectors[key].shape[2]) for part in (query, gallery)]
     asked, answering = (rows[:, columns] for rows in parts)
     if protocol.centring == "none":
-        return Sides(asked, answering), each
+        return QueryGallery(asked, answering), each
     mean_D = answering.mean(axis=0, dtype=np.float64)
     own_D = asked.mean(axis=0, dtype=np.float64) if protocol.centring == "own" else mean_D
-    return Sides(asked, answering, own_D, mean_D), each
+    return QueryGallery(asked, answering, own_D, mean_D), each
 
 
-def chance(query_labels: Sequence[str], gallery_labels: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
+def compute_chance(query_labels: Sequence[str], gallery_labels: Sequence[str], ks: Sequence[int]) -> dict[str, float]:
     """Expected figures of a random ranking."""
-    return {f"R@{k}": v for k, v in flooring.chance(query_labels, gallery_labels, ks).items()}
+    return {f"R@{k}": v for k, v in flooring.compute_chance_recall(query_labels, gallery_labels, ks).items()}
 
 
-def warnings(protocol: RetrievalProtocol) -> list[str]:
+def collect_protocol_warnings(protocol: RetrievalProtocol) -> list[str]:
     if protocol.centring != "own":
         return []
     return [
@@ -144,49 +152,54 @@ def warnings(protocol: RetrievalProtocol) -> list[str]:
     ]
 
 
-def neighbours(
+def find_example_neighbours(
     gallery: VideoFeatures, query: VideoFeatures, protocol: RetrievalProtocol, k: int = 5
 ) -> list[dict[str, Any]]:
     """Some queries, evenly spread over the list, and their nearest gallery videos, all views joined."""
-    block = next((b for b in gallery.vectors if b.who == TRAINED and b.layer == protocol.layer), None)
-    rows = np.unique(np.linspace(0, len(query.instances) - 1, min(protocol.shown, len(query.instances))).astype(int))
+    block = next((b for b in gallery.vectors if b.source == ENCODER and b.layer == protocol.layer), None)
+    rows = np.unique(
+        np.linspace(0, len(query.instances) - 1, min(protocol.num_examples, len(query.instances))).astype(int)
+    )
     if block is None or not len(rows):
         return []
-    sides, _ = compared(gallery, query, block, slice(None), dataclasses.replace(protocol, unit="video"))
-    orders, scores = nearest(dataclasses.replace(sides, query_QD=sides.query_QD[rows]), k)
+    sides, _ = build_query_gallery(gallery, query, block, slice(None), dataclasses.replace(protocol, unit="video"))
+    orders, scores = find_nearest(dataclasses.replace(sides, query_QD=sides.query_QD[rows]), k)
     hits = [
-        [{**_who(gallery.instances[n]), "score": round(float(s), 6)} for n, s in zip(order, score, strict=True)]
+        [
+            {**_describe_instance(gallery.instances[n]), "score": round(float(s), 6)}
+            for n, s in zip(order, score, strict=True)
+        ]
         for order, score in zip(orders, scores, strict=True)
     ]
-    return [{**_who(query.instances[row]), "hits": found} for row, found in zip(rows, hits, strict=True)]
+    return [{**_describe_instance(query.instances[row]), "hits": found} for row, found in zip(rows, hits, strict=True)]
 
 
-def _who(instance: Instance) -> dict[str, Any]:
+def _describe_instance(instance: Instance) -> dict[str, Any]:
     """JSON has no infinity: the end of a whole video is null."""
     end_s = instance.end_s if np.isfinite(instance.end_s) else None
     return {"path": instance.path, "start_s": instance.start_s, "end_s": end_s, "label": instance.label}
 
 
-def caption(about: dict[str, Any]) -> str:
+def format_caption(description: dict[str, Any]) -> str:
     """The protocol in one sentence."""
-    rate = f"{about['fps']:g} fps" if about["fps"] else f"stride {about['stride_frames']}"
-    dimensions = ", ".join(f"{name} {d}" for name, d in about["dimensions"].items())
-    crops = "centre crop" if about["num_crops"] == 1 else f"{about['num_crops']} crops"
-    mean = "mean over clips" if about["unit"] == "video" else "each clip asks and answers by itself"
+    rate = f"{description['fps']:g} fps" if description["fps"] else f"stride {description['stride_frames']}"
+    dimensions = ", ".join(f"{name} {d}" for name, d in description["dimensions"].items())
+    crops = "centre crop" if description["num_crops"] == 1 else f"{description['num_crops']} crops"
+    mean = "mean over clips" if description["unit"] == "video" else "each clip asks and answers by itself"
     centring = {"none": "", "gallery": "centred by the gallery's mean, ", "own": "each side centred by its own mean, "}
     return (
-        f"protocol {about['protocol']}: {about['queries']} queries against {about['gallery']} gallery videos, "
-        f"{about['classes']} classes; {about['num_clips']} clips of {about['num_frames']} frames ({rate}) per video, "
-        f"{about['size']} px, {crops}, layer {about['layer']}, {mean}, {centring[about['centring']]}"
-        f"{about['distance']} ({dimensions} numbers)"
+        f"protocol {description['protocol']}: {description['queries']} queries against {description['gallery']} gallery videos, "
+        f"{description['classes']} classes; {description['num_clips']} clips of {description['num_frames']} frames ({rate}) per video, "
+        f"{description['size']} px, {crops}, layer {description['layer']}, {mean}, {centring[description['centring']]}"
+        f"{description['distance']} ({dimensions} numbers)"
     )
 
 
-def describe(
+def describe_protocol(
     gallery: VideoFeatures, query: VideoFeatures, spec: EncoderSpec, protocol: RetrievalProtocol
 ) -> dict[str, Any]:
     """Everything that a figure depends on, as plain JSON."""
-    block = Block(TRAINED, protocol.layer)
+    block = FeatureKey(ENCODER, protocol.layer)
     widths = {n: s.stop - s.start for n, s in gallery.columns.get(block, {}).items()}
     widths |= {JOINT: sum(widths.values())} if len(widths) > 1 else {}
     return {
@@ -209,7 +222,7 @@ def describe_clips(
     train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec, num_clips: int, num_crops: int
 ) -> dict[str, Any]:
     """What every evaluation on evenly spread clips has to say of them, of the encoder and of files left out."""
-    left_out = [("training", *f) for f in train.left_out] + [("test", *f) for f in test.left_out]
+    left_out = [("training", *f) for f in train.failures] + [("test", *f) for f in test.failures]
     crop = "centre" if num_crops == 1 else "left, centre and right (pixel floors and frozen models: centre)"
     return {
         "num_clips": num_clips,

@@ -16,32 +16,32 @@ from unreel.errors import InputError
 from unreel.evaluation import floors as flooring
 from unreel.evaluation.attentive import AttentiveProtocol, evaluate_attentive
 from unreel.evaluation.features import (
+    ENCODER,
     INTACT,
-    TRAINED,
-    Block,
+    FeatureExtractor,
+    FeatureKey,
     Progress,
-    Source,
     VideoFeatures,
-    encoder_source,
-    video_features,
+    build_encoder_extractor,
+    extract_features,
 )
 from unreel.evaluation.few_labels import evaluate_few_labels
-from unreel.evaluation.floors import UNTRAINED
-from unreel.evaluation.frozen_models import frozen_source
+from unreel.evaluation.floors import UNTRAINED_ENCODER
+from unreel.evaluation.frozen_models import load_external_extractor
 from unreel.evaluation.knn import KnnProtocol, evaluate_knn
-from unreel.evaluation.label_draws import plan_of
+from unreel.evaluation.label_draws import plan_draws
 from unreel.evaluation.linear import LinearProtocol, evaluate_linear
-from unreel.evaluation.lists import check_lists, flattering
-from unreel.evaluation.motion import MotionProtocol, evaluate_motion, tampered
+from unreel.evaluation.lists import check_train_test, collect_leakage_warnings
+from unreel.evaluation.motion import MotionProtocol, build_perturbed_extractor, evaluate_motion
 from unreel.evaluation.result import Result
-from unreel.evaluation.retrieval import RetrievalProtocol, describe_clips, protocol_named, retrieval
+from unreel.evaluation.retrieval import RetrievalProtocol, build_retrieval_protocol, describe_clips, evaluate_retrieval
 from unreel.models.encoder import Encoder, EncoderSpec
 from unreel.types import Instance
-from unreel.views.tamper import CONDITIONS
+from unreel.views.tamper import PERTURBATIONS
 
 
 @dataclass(frozen=True)
-class Looking:
+class ExtractionOptions:
     """How videos are looked at: clips and crops of each, what stands beside the encoder, folders of frozen models.
 
     `rate` says in words whether clips have the rate that the encoder was trained with.
@@ -49,8 +49,8 @@ class Looking:
 
     num_clips: int = 10
     num_crops: int = 1
-    floors: bool = True
-    baselines: tuple[Path, ...] = ()
+    trivial_baselines: bool = True
+    baseline_folders: tuple[Path, ...] = ()
     workers: int = 0
     rate: str = "the encoder's own"
 
@@ -62,7 +62,7 @@ class Looking:
             )
 
 
-Whose = Literal["nobody", "networks", "everybody"]
+ClipScope = Literal["nobody", "networks", "everybody"]
 
 
 @dataclass(frozen=True)
@@ -71,108 +71,112 @@ class Evaluation:
 
     run: Callable[[VideoFeatures, VideoFeatures, EncoderSpec], Result]
     layers: tuple[str, ...] = ("pooled",)
-    clips: Whose = "nobody"
+    clip_scope: ClipScope = "nobody"
     conditions: tuple[str, ...] = ()
 
 
-def of_retrieval(protocol: RetrievalProtocol) -> Evaluation:
-    clips: Whose = "everybody" if protocol.unit == "clip" else "nobody"
-    return Evaluation(lambda train, test, spec: retrieval(train, test, spec, protocol), (protocol.layer,), clips)
+def build_retrieval(protocol: RetrievalProtocol) -> Evaluation:
+    clips: ClipScope = "everybody" if protocol.unit == "clip" else "nobody"
+    return Evaluation(
+        lambda train, test, spec: evaluate_retrieval(train, test, spec, protocol), (protocol.layer,), clips
+    )
 
 
-def of_knn(protocol: KnnProtocol) -> Evaluation:
+def build_knn(protocol: KnnProtocol) -> Evaluation:
     return Evaluation(lambda train, test, spec: evaluate_knn(train, test, protocol), (protocol.layer,))
 
 
-def of_linear(protocol: LinearProtocol) -> Evaluation:
+def build_linear_probe(protocol: LinearProtocol) -> Evaluation:
     return Evaluation(lambda train, test, spec: evaluate_linear(train, test, protocol), (protocol.layer,), "networks")
 
 
-def of_attentive(protocol: AttentiveProtocol, channels: int) -> Evaluation:
+def build_attentive_probe(protocol: AttentiveProtocol, num_channels: int) -> Evaluation:
     """`channels` are the encoder's own, `backbone.num_features`."""
 
     def run(train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec) -> Result:
-        return evaluate_attentive(train, test, channels, protocol)
+        return evaluate_attentive(train, test, num_channels, protocol)
 
     return Evaluation(run, ("map",), "networks")
 
 
-def of_few_labels(ks: Sequence[int], shares: Sequence[float], draws: int) -> Evaluation:
-    plan_of(ks, shares, draws)  # what can't be drawn is refused before anything is decoded
+def build_few_labels(ks: Sequence[int], shares: Sequence[float], draws: int) -> Evaluation:
+    plan_draws(ks, shares, draws)  # what can't be drawn is refused before anything is decoded
     return Evaluation(lambda train, test, spec: evaluate_few_labels(train, test, ks, shares, draws))
 
 
-def of_motion(protocol: MotionProtocol) -> Evaluation:
+def build_motion(protocol: MotionProtocol) -> Evaluation:
     def run(train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec) -> Result:
         return evaluate_motion(train, test, protocol)
 
-    return Evaluation(run, (protocol.layer,), "networks", tuple(CONDITIONS))
+    return Evaluation(run, (protocol.layer,), "networks", tuple(PERTURBATIONS))
 
 
-def standard(looking: Looking) -> dict[str, Evaluation]:
+def build_standard_suite(options: ExtractionOptions) -> dict[str, Evaluation]:
     """What `unreel evaluate all` runs, in the order of its report."""
-    seen = {"num_clips": looking.num_clips, "num_crops": looking.num_crops}
+    seen = {"num_clips": options.num_clips, "num_crops": options.num_crops}
     return {
-        "retrieval": of_retrieval(protocol_named("iic", **seen)),
-        "retrieval-dualvar": of_retrieval(protocol_named("dualvar", **seen)),
-        "knn": of_knn(KnnProtocol()),
-        "linear": of_linear(LinearProtocol()),
-        "few-labels": of_few_labels((1, 5, 10), (), 5),
-        "motion": of_motion(MotionProtocol()),
+        "retrieval": build_retrieval(build_retrieval_protocol("iic", **seen)),
+        "retrieval-dualvar": build_retrieval(build_retrieval_protocol("dualvar", **seen)),
+        "knn": build_knn(KnnProtocol()),
+        "linear": build_linear_probe(LinearProtocol()),
+        "few-labels": build_few_labels((1, 5, 10), (), 5),
+        "motion": build_motion(MotionProtocol()),
     }
 
 
 @dataclass
-class Evaluated:
+class SuiteResult:
     """Results by name, the features they come from, and the seconds that each part took."""
 
     results: dict[str, Result]
-    train: VideoFeatures
-    test: VideoFeatures
+    train_features: VideoFeatures
+    test_features: VideoFeatures
     seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Kept:
+class ClipFilter:
     """The blocks whose single clips are kept: intact ones of networks at some layers, or of everybody."""
 
     layers: frozenset[str]
-    everybody: bool = False
+    all_sources: bool = False
 
     def __contains__(self, block: object) -> bool:
-        if not isinstance(block, Block) or block.condition != INTACT or not self.layers:
+        if not isinstance(block, FeatureKey) or block.condition != INTACT or not self.layers:
             return False
-        return block.layer in self.layers or (self.everybody and block.who not in (TRAINED, UNTRAINED))
+        return block.layer in self.layers or (self.all_sources and block.source not in (ENCODER, UNTRAINED_ENCODER))
 
 
-def evaluate(
+def run_evaluations(
     encoder: Encoder,
     train: Sequence[Instance],
     test: Sequence[Instance],
     evaluations: Mapping[str, Evaluation],
-    looking: Looking | None = None,
+    options: ExtractionOptions | None = None,
     progress: Progress | None = None,
-) -> Evaluated:
+) -> SuiteResult:
     """Run evaluations on labelled training and test videos. Raises InputError for lists that can't be compared."""
-    check_lists(train, test)
-    looking = looking or Looking()
+    check_train_test(train, test)
+    options = options or ExtractionOptions()
     began_s = time.monotonic()
     asked = list(evaluations.values())
-    some = [e for e in asked if e.clips != "nobody"]
-    keep = Kept(frozenset(layer for e in some for layer in e.layers), any(e.clips == "everybody" for e in some))
-    sources = sources_for(encoder, asked, looking)
+    some = [e for e in asked if e.clip_scope != "nobody"]
+    keep = ClipFilter(
+        frozenset(layer for e in some for layer in e.layers), any(e.clip_scope == "everybody" for e in some)
+    )
+    sources = build_extractors(encoder, asked, options)
 
     def features(side: str, instances: Sequence[Instance], before: int) -> VideoFeatures:
-        tell = None if progress is None else _shifted(progress, before, len(train) + len(test))
-        found = video_features(instances, encoder.spec, sources, looking.num_clips, keep, looking.workers, tell)
+        tell = None if progress is None else _offset_progress(progress, before, len(train) + len(test))
+        found = extract_features(instances, encoder.spec, sources, options.num_clips, keep, options.workers, tell)
         if not found.instances:
-            raise InputError(f"no video of the {side} list can be read, the first: {', '.join(found.left_out[0])}")
+            raise InputError(f"no video of the {side} list can be read, the first: {', '.join(found.failures[0])}")
         return found
 
     parts = features("training", train, 0), features("test", test, len(train))
-    done = Evaluated({}, *parts, seconds={"features": time.monotonic() - began_s})
-    shared = describe_clips(*parts, encoder.spec, looking.num_clips, looking.num_crops) | {"rate": looking.rate}
-    said = flattering(parts[1].instances, parts[0].instances)
+    done = SuiteResult({}, *parts, seconds={"features": time.monotonic() - began_s})
+    shared = describe_clips(*parts, encoder.spec, options.num_clips, options.num_crops) | {"rate": options.rate}
+    said = collect_leakage_warnings(parts[1].instances, parts[0].instances)
     for name, evaluation in evaluations.items():
         began_s = time.monotonic()
         result = evaluation.run(*parts, encoder.spec)
@@ -182,32 +186,40 @@ def evaluate(
     return done
 
 
-def _shifted(progress: Progress, before: int, total: int) -> Progress:
-    return lambda done, _: progress(before + done, total)
+def _offset_progress(progress: Progress, offset: int, total: int) -> Progress:
+    return lambda done, _: progress(offset + done, total)
 
 
-def sources_for(encoder: Encoder, evaluations: Sequence[Evaluation], looking: Looking) -> list[Source]:
+def build_extractors(
+    encoder: Encoder, evaluations: Sequence[Evaluation], options: ExtractionOptions
+) -> list[FeatureExtractor]:
     """Who looks at the clips: frozen models, floors, the encoder; and again at tampered clips where that is asked."""
     layers = tuple(dict.fromkeys(layer for e in evaluations for layer in e.layers))
     conditions = tuple(dict.fromkeys(c for e in evaluations for c in e.conditions))
     bare = tuple(dict.fromkeys(layer for e in evaluations if e.conditions for layer in e.layers))
-    frozen = frozen_models(encoder, looking)
-    own, again = (floors_and_encoder(encoder, some, looking) for some in (layers, bare))
+    frozen = load_external_baselines(encoder, options)
+    own, again = (build_encoder_extractors(encoder, some, options) for some in (layers, bare))
     if not conditions:
         return frozen + own
     lead_in = encoder.spec.clip.lead_in
-    return frozen + own + [tampered(source, conditions, lead_in, intact=False) for source in frozen + again]
+    return (
+        frozen
+        + own
+        + [build_perturbed_extractor(source, conditions, lead_in, with_intact=False) for source in frozen + again]
+    )
 
 
-def floors_and_encoder(encoder: Encoder, layers: Sequence[str], looking: Looking) -> list[Source]:
-    floors = flooring.floor_sources(encoder, layers) if looking.floors else []
-    return [*floors, encoder_source(encoder, layers=layers, num_crops=looking.num_crops)]
+def build_encoder_extractors(
+    encoder: Encoder, layers: Sequence[str], options: ExtractionOptions
+) -> list[FeatureExtractor]:
+    floors = flooring.build_baseline_extractors(encoder, layers) if options.trivial_baselines else []
+    return [*floors, build_encoder_extractor(encoder, layers=layers, num_crops=options.num_crops)]
 
 
-def frozen_models(encoder: Encoder, looking: Looking) -> list[Source]:
+def load_external_baselines(encoder: Encoder, options: ExtractionOptions) -> list[FeatureExtractor]:
     """The models in the folders of `baselines`, on the encoder's device. Raises InputError when two share a name."""
     device = next(encoder.backbone.parameters()).device
-    named = [frozen_source(folder, encoder.spec, device=device) for folder in looking.baselines]
+    named = [load_external_extractor(folder, encoder.spec, device=device) for folder in options.baseline_folders]
     twice = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
     if twice:
         raise InputError(f"two baselines would share the row '{twice[0]}'; rename one of their folders")

@@ -20,23 +20,31 @@ from torch import Tensor, nn
 
 from unreel.errors import InputError, NonFiniteError
 from unreel.evaluation.features import Progress
-from unreel.evaluation.probe import class_numbers
-from unreel.evaluation.recipes import AUGMENTATIONS, Recipe, rate_at
+from unreel.evaluation.probe import encode_labels
+from unreel.evaluation.recipes import FINETUNE_AUGMENTATIONS, Recipe, compute_lr
 from unreel.models.encoder import EncoderSpec
 from unreel.training.optim import set_lr
 from unreel.types import Clips, Instance
-from unreel.video.dataset import InstanceClips, Sample, default_workers, sequential_loader, surviving_loader
-from unreel.video.order import Batches, steps_per_epoch, uniforms
-from unreel.views.augment import spread_crops
-from unreel.views.pair import augmented
-from unreel.views.recipe import make_view, to_float
+from unreel.video.dataset import (
+    ClipDataset,
+    ClipSample,
+    build_resilient_loader,
+    build_sequential_loader,
+    default_num_workers,
+)
+from unreel.video.order import ResumableBatchSampler, draw_uniforms, steps_per_epoch
+from unreel.views.augment import uniform_crops
+from unreel.views.pair import augment_clips
+from unreel.views.recipe import make_view, to_float_clips
 
 VALIDATION_CLIPS = 3
-FEW = 64  # up to so many validation videos are decoded by one process: more would take longer to begin
-Row = dict[str, float]
+MAX_SINGLE_WORKER_VIDEOS = (
+    64  # up to so many validation videos are decoded by one process: more would take longer to begin
+)
+EpochMetrics = dict[str, float]
 
 
-class Classifier(nn.Module):
+class VideoClassifier(nn.Module):
     """A backbone, the average of its last map over time and place, and a linear layer to the classes."""
 
     def __init__(self, backbone: nn.Module, num_classes: int, recipe: Recipe) -> None:
@@ -56,16 +64,16 @@ class Classifier(nn.Module):
 
 
 @dataclass
-class Job:
+class FinetuneJob:
     """Everything that a fine-tuning works with."""
 
     recipe: Recipe
     spec: EncoderSpec
-    network: Classifier
+    network: VideoClassifier
     train: list[Instance]
     validation: list[Instance]
     classes: list[str]
-    left_out: dict[tuple[str, str], str] = field(default_factory=dict)
+    failures: dict[tuple[str, str], str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -78,37 +86,37 @@ class Job:
 
     @property
     def workers(self) -> int:
-        return default_workers() if self.recipe.workers < 0 else self.recipe.workers
+        return default_num_workers() if self.recipe.workers < 0 else self.recipe.workers
 
     @property
-    def epoch_steps(self) -> int:
+    def steps_per_epoch(self) -> int:
         return steps_per_epoch(len(self.train), self.recipe.batch_size)
 
     @property
     def total_steps(self) -> int:
-        return self.epoch_steps * self.recipe.num_epochs(len(self.train))
+        return self.steps_per_epoch * self.recipe.count_epochs(len(self.train))
 
-    def truth(self, instances: Iterable[Instance]) -> np.ndarray:
+    def encode_labels(self, instances: Iterable[Instance]) -> np.ndarray:
         """Numbers of the classes, int64 (N,); -1 for one that training has not."""
-        return class_numbers([i.label for i in instances], self.classes)
+        return encode_labels([i.label for i in instances], self.classes)
 
     @cached_property
-    def validation_clips(self) -> InstanceClips:
+    def validation_clips(self) -> ClipDataset:
         """Clips of the validation videos, which stay in memory where they fit: every epoch looks at them again."""
         spec, cache_mb = self.spec, self.recipe.cache_mb // 4
-        return InstanceClips(self.validation, spec.clip, spec.views.resize_hw, VALIDATION_CLIPS, cache_mb=cache_mb)
+        return ClipDataset(self.validation, spec.clip, spec.views.resize_hw, VALIDATION_CLIPS, cache_mb=cache_mb)
 
-    def note(self, which: str, failed: Iterable[tuple[str, str]]) -> None:
+    def record_failures(self, split: str, failed: Iterable[tuple[str, str]]) -> None:
         """Remember files of a list that can't be read."""
-        self.left_out |= {(which, path): reason for path, reason in failed}
+        self.failures |= {(split, path): reason for path, reason in failed}
 
-    def first_failure(self, which: str) -> str:
+    def describe_first_failure(self, split: str) -> str:
         """Path and reason of the first file of a list that could not be read."""
-        return next(f"{path}: {why}" for (name, path), why in self.left_out.items() if name == which)
+        return next(f"{path}: {why}" for (name, path), why in self.failures.items() if name == split)
 
 
 @contextmanager
-def repeatable(job: Job) -> Iterator[None]:
+def deterministic_mode(job: FinetuneJob) -> Iterator[None]:
     """Same digits every time on a CPU; what torch was told before is restored, its generator too.
 
     The generator is seeded for networks from elsewhere that draw from it (their own dropout); ours never do.
@@ -126,26 +134,26 @@ def repeatable(job: Job) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def fit(job: Job, on_progress: Progress | None = None) -> tuple[list[Row], int]:
+def train_classifier(job: FinetuneJob, on_progress: Progress | None = None) -> tuple[list[EpochMetrics], int]:
     """Train to the last step; the network ends as it was after the chosen epoch. Returns the history and that epoch."""
     recipe, weights = job.recipe, [p for p in job.network.parameters() if p.requires_grad]
     if recipe.optimizer == "adamw":
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(weights, recipe.lr, weight_decay=recipe.weight_decay)
     else:
         optimizer = torch.optim.SGD(weights, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
-    history: list[Row] = []
+    history: list[EpochMetrics] = []
     losses: list[float] = []
     kept: dict[str, Tensor] = {}
     best_epoch = 0
-    for step, clips in enumerate(batches(job)):
+    for step, clips in enumerate(build_train_loader(job)):
         watched = [row.get("validation_loss", row["train_loss"]) for row in history]
-        lr = rate_at(step, job.total_steps, recipe, watched)
+        lr = compute_lr(step, job.total_steps, recipe, watched)
         set_lr(optimizer, lr)
-        losses += one_step(job, optimizer, clips, step)
+        losses += train_step(job, optimizer, clips, step)
         if on_progress is not None:
             on_progress(step + 1, job.total_steps)
-        if (step + 1) % job.epoch_steps == 0:
-            history.append({"epoch": len(history) + 1, "lr": lr} | end_of_epoch(job, losses))
+        if (step + 1) % job.steps_per_epoch == 0:
+            history.append({"epoch": len(history) + 1, "lr": lr} | summarize_epoch(job, losses))
             losses = []
             if is_best(history, recipe):
                 best_epoch, kept = len(history), copy.deepcopy(job.network.state_dict())
@@ -154,25 +162,25 @@ def fit(job: Job, on_progress: Progress | None = None) -> tuple[list[Row], int]:
     return history, best_epoch or len(history)
 
 
-def batches(job: Job) -> Iterable[Clips]:
+def build_train_loader(job: FinetuneJob) -> Iterable[Clips]:
     """All training batches in the order that the seed gives, one clip of each video."""
     spec, recipe = job.spec, job.recipe
     one_clip = {"num_clips": 1, "seed": recipe.seed, "cache_mb": recipe.cache_mb}
-    clips = InstanceClips(job.train, spec.clip, spec.views.resize_hw, **one_clip)  # type: ignore[arg-type]
-    order = Batches(len(job.train), recipe.batch_size, recipe.seed, 0, job.total_steps)
-    return surviving_loader(clips, order, job.workers, pin_memory=job.device.type == "cuda")
+    clips = ClipDataset(job.train, spec.clip, spec.views.resize_hw, **one_clip)  # type: ignore[arg-type]
+    order = ResumableBatchSampler(len(job.train), recipe.batch_size, recipe.seed, 0, job.total_steps)
+    return build_resilient_loader(clips, order, job.workers, pin_memory=job.device.type == "cuda")
 
 
-def one_step(job: Job, optimizer: torch.optim.Optimizer, clips: Clips, step: int) -> list[float]:
+def train_step(job: FinetuneJob, optimizer: torch.optim.Optimizer, clips: Clips, step: int) -> list[float]:
     """One optimiser step and its loss; none for a batch of which fewer than 2 videos can be read (batch norm)."""
-    job.note("training", clips.failed)
+    job.record_failures("training", clips.failures)
     if len(clips.index_B) < 2:
         return []
     who = [job.train[i] for i in clips.index_B.tolist()]
     job.network.train()
-    with autocast(job):
-        logits_BC = job.network(training_view(job, clips), dropout(job, clips))
-    loss = F.cross_entropy(logits_BC, torch.from_numpy(job.truth(who)).to(job.device))
+    with build_autocast(job):
+        logits_BC = job.network(make_training_view(job, clips), sample_dropout_scale(job, clips))
+    loss = F.cross_entropy(logits_BC, torch.from_numpy(job.encode_labels(who)).to(job.device))
     require_finite(loss, "loss", job, step, who)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -182,61 +190,63 @@ def one_step(job: Job, optimizer: torch.optim.Optimizer, clips: Clips, step: int
     return [float(loss.detach())]
 
 
-def autocast(job: Job) -> torch.autocast:
+def build_autocast(job: FinetuneJob) -> torch.autocast:
     """bfloat16 on CUDA, nothing elsewhere."""
     return torch.autocast(job.device.type, torch.bfloat16, enabled=job.device.type == "cuda")
 
 
 @torch.no_grad()
-def training_view(job: Job, clips: Clips) -> Tensor:
+def make_training_view(job: FinetuneJob, clips: Clips) -> Tensor:
     """The augmented view (B, 3, T, size, size) that the network is trained on."""
     recipe, views = job.recipe, job.spec.views
-    how = dataclasses.replace(AUGMENTATIONS[recipe.augment], flip=0.5 if recipe.flip else 0.0)
+    how = dataclasses.replace(FINETUNE_AUGMENTATIONS[recipe.augment], flip=0.5 if recipe.flip else 0.0)
 
     def draw(op: str, count: int) -> Tensor:
-        return uniforms(recipe.seed, clips.epoch, clips.index_B, f"finetune/{op}", count).to(job.device)
+        return draw_uniforms(recipe.seed, clips.epoch, clips.index_B, f"finetune/{op}", count).to(job.device)
 
-    return make_view(job.view, augmented(to_float(clips.frames[:, 0].to(job.device)), how, draw, views.size), views)
+    return make_view(
+        job.view, augment_clips(to_float_clips(clips.frames[:, 0].to(job.device)), how, draw, views.size), views
+    )
 
 
-def dropout(job: Job, clips: Clips) -> Tensor | None:
+def sample_dropout_scale(job: FinetuneJob, clips: Clips) -> Tensor | None:
     """0 for dropped features and 1 / (1 - p) for the others, (B, D); drawn like all else from (seed, epoch, index)."""
     p, width = job.recipe.dropout, job.network.linear.in_features
     if not p:
         return None
-    u_BD = uniforms(job.recipe.seed, clips.epoch, clips.index_B, "finetune/dropout", width)
+    u_BD = draw_uniforms(job.recipe.seed, clips.epoch, clips.index_B, "finetune/dropout", width)
     return ((u_BD >= p) / (1 - p)).to(job.device)
 
 
-def require_finite(value: Tensor, what: str, job: Job, step: int, who: Sequence[Instance]) -> None:
+def require_finite(value: Tensor, name: str, job: FinetuneJob, step: int, instances: Sequence[Instance]) -> None:
     if torch.isfinite(value):
         return
-    shown = ", ".join(i.path for i in who[:4]) + (f" and {len(who) - 4} more" if len(who) > 4 else "")
+    shown = ", ".join(i.path for i in instances[:4]) + (f" and {len(instances) - 4} more" if len(instances) > 4 else "")
     raise NonFiniteError(
-        f"the {what} in epoch {step // job.epoch_steps + 1}, step {step + 1} is {float(value.detach())}; stopped "
+        f"the {name} in epoch {step // job.steps_per_epoch + 1}, step {step + 1} is {float(value.detach())}; stopped "
         f"before the weights changed. The batch was {shown}. A lower learning rate is the usual cure"
     )
 
 
-def end_of_epoch(job: Job, losses: Sequence[float]) -> Row:
+def summarize_epoch(job: FinetuneJob, losses: Sequence[float]) -> EpochMetrics:
     """Mean training loss, loss and top-1 of the validation videos. Raises InputError when nothing was trained on."""
     if not losses:
         raise InputError(
-            f"no batch of the training list has 2 videos that can be read, the first: {job.first_failure('training')}"
+            f"no batch of the training list has 2 videos that can be read, the first: {job.describe_first_failure('training')}"
         )
-    row: Row = {"train_loss": float(np.mean(losses))}
+    row: EpochMetrics = {"train_loss": float(np.mean(losses))}
     if not job.validation:
         return row
-    workers = min(1, job.workers) if len(job.validation) <= FEW else job.workers
-    rows, logits_NVC = logits(job, job.validation_clips, "validation", workers)
-    truth_N = job.truth(job.validation[n] for n in rows)
+    workers = min(1, job.workers) if len(job.validation) <= MAX_SINGLE_WORKER_VIDEOS else job.workers
+    rows, logits_NVC = predict_logits(job, job.validation_clips, "validation", workers)
+    truth_N = job.encode_labels(job.validation[n] for n in rows)
     log_p_NVC = F.log_softmax(torch.from_numpy(logits_NVC), dim=2).numpy()
-    right_N = averaged(logits_NVC, job.recipe.average).argmax(axis=1) == truth_N
+    right_N = average_clips(logits_NVC, job.recipe.average).argmax(axis=1) == truth_N
     row["validation_loss"] = float(-log_p_NVC[np.arange(len(rows)), :, truth_N].mean())
     return row | {"validation_top1": 100.0 * float(right_N.mean())}
 
 
-def is_best(history: Sequence[Row], recipe: Recipe) -> bool:
+def is_best(history: Sequence[EpochMetrics], recipe: Recipe) -> bool:
     """Whether the last epoch is the one to keep so far: the first of the lowest validation loss."""
     if recipe.select == "last":
         return False
@@ -245,8 +255,8 @@ def is_best(history: Sequence[Row], recipe: Recipe) -> bool:
 
 
 @torch.no_grad()
-def logits(
-    job: Job, clips: InstanceClips, which: str, workers: int = 0, num_crops: int = 1
+def predict_logits(
+    job: FinetuneJob, clips: ClipDataset, split: str, workers: int = 0, num_crops: int = 1
 ) -> tuple[list[int], np.ndarray]:
     """Positions of the videos that can be read, and their logits, float32 (N, clips x crops, C).
 
@@ -255,27 +265,27 @@ def logits(
     rows: list[int] = []
     found: list[np.ndarray] = []
     job.network.eval()
-    sample: Sample
-    for sample in sequential_loader(clips, workers):
+    sample: ClipSample
+    for sample in build_sequential_loader(clips, workers):
         path = clips.instances[sample.index].path
         if sample.frames is None:
-            job.note(which, [sample.failed or (path, "unreadable")])
+            job.record_failures(split, [sample.failure or (path, "unreadable")])
             continue
-        frames = to_float(torch.as_tensor(sample.frames).to(job.device))
-        view = make_view(job.view, spread_crops(frames, job.spec.views.size, num_crops), job.spec.views)
-        with autocast(job):
+        frames = to_float_clips(torch.as_tensor(sample.frames).to(job.device))
+        view = make_view(job.view, uniform_crops(frames, job.spec.views.size, num_crops), job.spec.views)
+        with build_autocast(job):
             found.append(job.network(view).cpu().numpy())
         if not np.isfinite(found[-1]).all():
             raise NonFiniteError(f"{path}: the answer of the network is not finite")
         rows.append(sample.index)
     if not rows:
-        raise InputError(f"no video of the {which} list can be read, the first: {job.first_failure(which)}")
+        raise InputError(f"no video of the {split} list can be read, the first: {job.describe_first_failure(split)}")
     return rows, np.stack(found)
 
 
-def averaged(logits_NVC: np.ndarray, average: str) -> np.ndarray:
+def average_clips(logits_NVC: np.ndarray, averaging: str) -> np.ndarray:
     """One row of probabilities for each video, float64 (N, C): mean of the clips' softmax, or softmax of their mean."""
     values = torch.from_numpy(logits_NVC).double()
-    if average == "logits":
+    if averaging == "logits":
         return values.mean(dim=1).softmax(dim=1).numpy()
     return values.softmax(dim=2).mean(dim=1).numpy()

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.losses.contrast import at_least_float32, products
-from unreel.losses.gather import gather
+from unreel.losses.contrast import compute_dot_products, promote_to_float32
+from unreel.losses.gather import all_gather
 
 
 def byol_loss(p_BD: Tensor, z_BD: Tensor) -> Tensor:
@@ -14,7 +14,7 @@ def byol_loss(p_BD: Tensor, z_BD: Tensor) -> Tensor:
 
     Source: Grill et al. 2020 (BYOL), eq. 2.
     """
-    p_BD, z_BD = at_least_float32(p_BD), at_least_float32(z_BD.detach())
+    p_BD, z_BD = promote_to_float32(p_BD), promote_to_float32(z_BD.detach())
     return (2 - 2 * (F.normalize(p_BD, dim=1) * F.normalize(z_BD, dim=1)).sum(dim=1)).mean()
 
 
@@ -27,24 +27,24 @@ def vicreg_loss(
     InputError for a batch of one clip. Source: Bardes 2022 (VICReg), section 4, with the scales of the release
     (facebookresearch/vicreg): the mean over D in the first term and over the two views in the second.
     """
-    a_ND, b_ND = gather(at_least_float32(a_BD)), gather(at_least_float32(b_BD))
+    a_ND, b_ND = all_gather(promote_to_float32(a_BD)), all_gather(promote_to_float32(b_BD))
     if len(a_ND) < 2:
         raise InputError("VICReg compares the clips of a batch and got a batch of 1; raise --batch-size")
     agree = F.mse_loss(a_ND, b_ND)
-    vary = torch.stack([too_steady(z) for z in (a_ND, b_ND)]).mean()
-    repeat = torch.stack([redundant(z) for z in (a_ND, b_ND)]).sum()
+    vary = torch.stack([variance_hinge(z) for z in (a_ND, b_ND)]).mean()
+    repeat = torch.stack([covariance_penalty(z) for z in (a_ND, b_ND)]).sum()
     return invariance * agree + variance * vary + covariance * repeat
 
 
-def too_steady(z_ND: Tensor) -> Tensor:
+def variance_hinge(z_ND: Tensor) -> Tensor:
     """How far the standard deviation of each number stays below 1, on average; scalar."""
     return F.relu(1 - (z_ND.var(dim=0) + 1e-4).sqrt()).mean()
 
 
-def redundant(z_ND: Tensor) -> Tensor:
+def covariance_penalty(z_ND: Tensor) -> Tensor:
     """Sum of the squared covariances of different numbers, divided by their count D; scalar."""
     rows, count = z_ND.shape
     centred_ND = z_ND - z_ND.mean(dim=0)
-    covariance_DD = products(centred_ND.T, centred_ND.T) / (rows - 1)
+    covariance_DD = compute_dot_products(centred_ND.T, centred_ND.T) / (rows - 1)
     off_diagonal = ~torch.eye(count, dtype=torch.bool, device=z_ND.device)
     return (covariance_DD.square() * off_diagonal).sum() / count

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreel.losses.gather import gather, rank_offset
+from unreel.losses.gather import all_gather, get_rank_offset
 
 
-def softmax_loss(scores_BK: Tensor, temperature: float) -> Tensor:
+def infonce_loss(scores_BK: Tensor, temperature: float) -> Tensor:
     """Mean cross-entropy of picking column 0; scalar. With equal scores it is log(K), the chance level.
 
     Source: van den Oord 2018, eq. 4; Tian 2020 (CMC).
@@ -35,7 +35,7 @@ def nce_loss(scores_BK: Tensor, temperature: float, log_z: Tensor, num_rows: int
     return -(positive.sum(dim=1) + negative.sum(dim=1)).mean()
 
 
-def nce_log_constant(scores_BK: Tensor, temperature: float, num_rows: int) -> Tensor:
+def estimate_nce_log_z(scores_BK: Tensor, temperature: float, num_rows: int) -> Tensor:
     """log of the constant Z of `nce_loss`, fixed on the first batch: mean of exp(s / temperature) times rows; scalar.
 
     In logarithms, since exp of the released, unnormalised scores is beyond any float.
@@ -45,20 +45,20 @@ def nce_log_constant(scores_BK: Tensor, temperature: float, num_rows: int) -> Te
     return torch.logsumexp(log_p.flatten(), 0) - kept.log() + math.log(num_rows)
 
 
-def contrast_loss(scores_BK: Tensor, broken_BN: Tensor | None, temperature: float) -> Tensor:
+def infonce_with_intra_negatives(scores_BK: Tensor, intra_BN: Tensor | None, temperature: float) -> Tensor:
     """Softmax over `scores_BK`, plus one over the positive and the broken clips where there are some; scalar.
 
     Source: van den Oord 2018, eq. 4; Tao 2020 (the broken clips). A softmax of their own, since they are few beside
     the other instances.
     """
-    loss = softmax_loss(scores_BK, temperature)
-    if broken_BN is None:
+    loss = infonce_loss(scores_BK, temperature)
+    if intra_BN is None:
         return loss
-    return loss + softmax_loss(torch.cat([scores_BK[:, :1], broken_BN], dim=1), temperature)
+    return loss + infonce_loss(torch.cat([scores_BK[:, :1], intra_BN], dim=1), temperature)
 
 
-def both_ways(
-    a_BD: Tensor, b_BD: Tensor, broken_BD: Tensor | None, allowed_BN: Tensor, temperature: float
+def symmetric_infonce(
+    a_BD: Tensor, b_BD: Tensor, intra_BD: Tensor | None, allowed_BN: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """Two views find each other: the mean of `contrast_loss` over both directions, and the share found at once.
 
@@ -67,37 +67,37 @@ def both_ways(
     """
     scores, losses = [], []
     for own_BD, other_BD in ((a_BD, b_BD), (b_BD, a_BD)):
-        scores.append(pair_scores(own_BD, other_BD, allowed_BN))
-        broken_BN = None if broken_BD is None else broken_scores(own_BD, broken_BD, allowed_BN)
-        losses.append(contrast_loss(scores[-1], broken_BN, temperature))
-    return (losses[0] + losses[1]) / 2, top1(*scores)
+        scores.append(score_pairs(own_BD, other_BD, allowed_BN))
+        broken_BN = None if intra_BD is None else score_intra_negatives(own_BD, intra_BD, allowed_BN)
+        losses.append(infonce_with_intra_negatives(scores[-1], broken_BN, temperature))
+    return (losses[0] + losses[1]) / 2, top1_accuracy(*scores)
 
 
-def pair_scores(a_BD: Tensor, b_BD: Tensor, allowed_BN: Tensor, within: bool = True) -> Tensor:
+def score_pairs(a_BD: Tensor, b_BD: Tensor, allowed_BN: Tensor, include_same_view: bool = True) -> Tensor:
     """Dot products of each anchor with its partner (column 0), with the other rows of `b` and of `a`; (B, 2N - 1).
 
     `a` is left out without `within`: (B, N). Rows that `allowed_BN` (Neighbours.allowed) hides are -inf; the partner
     always counts. Source: Chen et al. 2020 (SimCLR), eq. 1.
     """
-    first = rank_offset(len(a_BD))
-    hidden_BN = ~allowed_BN & ~own_column(allowed_BN)
-    across_BN = own_first(products(a_BD, gather(b_BD)).masked_fill(hidden_BN, -math.inf), first)
-    if not within:
+    first = get_rank_offset(len(a_BD))
+    hidden_BN = ~allowed_BN & ~build_self_mask(allowed_BN)
+    across_BN = positive_first(compute_dot_products(a_BD, all_gather(b_BD)).masked_fill(hidden_BN, -math.inf), first)
+    if not include_same_view:
         return across_BN
-    within_BN = own_first(products(a_BD, gather(a_BD)).masked_fill(hidden_BN, -math.inf), first)
+    within_BN = positive_first(compute_dot_products(a_BD, all_gather(a_BD)).masked_fill(hidden_BN, -math.inf), first)
     return torch.cat([across_BN, within_BN[:, 1:]], dim=1)
 
 
-def broken_scores(a_BD: Tensor, broken_BD: Tensor, allowed_BN: Tensor) -> Tensor:
+def score_intra_negatives(a_BD: Tensor, intra_BD: Tensor, allowed_BN: Tensor) -> Tensor:
     """Dot products of each anchor with the broken clips of all processes; (B, N).
 
     Its own broken copy always counts: it is what the anchor must be told from. Those of its neighbours do not.
     """
-    hidden_BN = ~allowed_BN & ~own_column(allowed_BN)
-    return products(a_BD, gather(broken_BD)).masked_fill(hidden_BN, -math.inf)
+    hidden_BN = ~allowed_BN & ~build_self_mask(allowed_BN)
+    return compute_dot_products(a_BD, all_gather(intra_BD)).masked_fill(hidden_BN, -math.inf)
 
 
-def top1(*scores_BK: Tensor) -> Tensor:
+def top1_accuracy(*scores_BK: Tensor) -> Tensor:
     """Share of anchors that score their positive above all others; scalar without gradient.
 
     A tie is not a success: a network that gives every clip the same vector must not look perfect.
@@ -106,29 +106,29 @@ def top1(*scores_BK: Tensor) -> Tensor:
     return torch.cat([(s[:, 0] > o).float() for s, o in zip(scores_BK, others, strict=True)]).mean().detach()
 
 
-def products(a_BD: Tensor, b_ND: Tensor) -> Tensor:
+def compute_dot_products(a_BD: Tensor, b_ND: Tensor) -> Tensor:
     """Dot products of all rows in float32 at least; (..., B, D) and (..., N, D) to (..., B, N).
 
     bfloat16 keeps 8 bits: at temperature 0.07 a cosine of 0.9 would be wrong by a factor of 1.03.
     """
     with torch.autocast(a_BD.device.type, enabled=False):
-        return at_least_float32(a_BD) @ at_least_float32(b_ND).mT
+        return promote_to_float32(a_BD) @ promote_to_float32(b_ND).mT
 
 
-def at_least_float32(x: Tensor) -> Tensor:
+def promote_to_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def own_first(scores_BN: Tensor, first: int = 0) -> Tensor:
+def positive_first(scores_BN: Tensor, offset: int = 0) -> Tensor:
     """Column `first + b` of row b as column 0, the rest after it in a ring; (B, N)."""
     rows, columns = scores_BN.shape
     row_B1 = torch.arange(rows, device=scores_BN.device)[:, None]
-    shift_BN = (first + row_B1 + torch.arange(columns, device=scores_BN.device)) % columns
+    shift_BN = (offset + row_B1 + torch.arange(columns, device=scores_BN.device)) % columns
     return scores_BN.gather(1, shift_BN)
 
 
-def own_column(like_BN: Tensor) -> Tensor:
+def build_self_mask(reference_BN: Tensor) -> Tensor:
     """True where a clip of this process meets itself among those of all processes; bool (B, N)."""
-    rows, columns = like_BN.shape
-    own_B1 = rank_offset(rows) + torch.arange(rows, device=like_BN.device)[:, None]
-    return own_B1 == torch.arange(columns, device=like_BN.device)
+    rows, columns = reference_BN.shape
+    own_B1 = get_rank_offset(rows) + torch.arange(rows, device=reference_BN.device)[:, None]
+    return own_B1 == torch.arange(columns, device=reference_BN.device)

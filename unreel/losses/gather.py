@@ -12,47 +12,47 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-class _Gather(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     """Rows of all processes forward; backward, the gradients of all processes for the own rows, summed."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.num_rows = len(x)
-        return joined(x)
+        return concat_ranks(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         grad = grad.clone(memory_format=torch.contiguous_format)  # autograd's own tensor is not ours to change
         dist.all_reduce(grad)
-        first = rank_offset(ctx.num_rows)
+        first = get_rank_offset(ctx.num_rows)
         return grad[first : first + ctx.num_rows]
 
 
-def gather(x: Tensor) -> Tensor:
+def all_gather(x: Tensor) -> Tensor:
     """Rows of all processes in the order of their ranks, with gradient; (B, ...) to (N, ...)."""
-    if world_size() == 1:
+    if get_world_size() == 1:
         return x
     if not x.requires_grad or not torch.is_grad_enabled():
-        return joined(x)
-    return _Gather.apply(x)
+        return concat_ranks(x)
+    return _AllGather.apply(x)
 
 
-def gather_constant(x: Tensor) -> Tensor:
+def all_gather_no_grad(x: Tensor) -> Tensor:
     """Rows of all processes in the order of their ranks, without gradient; (B, ...) to (N, ...)."""
-    return x.detach() if world_size() == 1 else joined(x.detach())
+    return x.detach() if get_world_size() == 1 else concat_ranks(x.detach())
 
 
-def rank_offset(num_rows: int) -> int:
+def get_rank_offset(num_rows: int) -> int:
     """The first row of this process in the joined batch, when each brings `num_rows`."""
-    return dist.get_rank() * num_rows if world_size() > 1 else 0
+    return dist.get_rank() * num_rows if get_world_size() > 1 else 0
 
 
-def world_size() -> int:
+def get_world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 @torch.no_grad()
-def joined(x: Tensor) -> Tensor:
-    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
+def concat_ranks(x: Tensor) -> Tensor:
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(get_world_size())]
     dist.all_gather(parts, x.contiguous())
     return torch.cat(parts)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Below this many rows one product with the whole bank is faster than gathering B x K rows of it.
-DENSE_ROWS = 65_536
+MAX_DENSE_ROWS = 65_536
 
 
 class MemoryBank(nn.Module):
@@ -24,9 +24,9 @@ class MemoryBank(nn.Module):
         rows_ND = torch.rand(num_rows, num_features, generator=torch.Generator().manual_seed(seed))
         self.register_buffer("rows", rows_ND * (2 * bound) - bound)
 
-    def scores(self, anchors_BD: Tensor, index_BK: Tensor) -> Tensor:
+    def score_rows(self, anchors_BD: Tensor, index_BK: Tensor) -> Tensor:
         """Dot products of each anchor with its own K rows; (B, K). Gradient reaches the anchors only."""
-        if len(self.rows) <= DENSE_ROWS:
+        if len(self.rows) <= MAX_DENSE_ROWS:
             return (anchors_BD @ self.rows.T).gather(1, index_BK)
         return torch.einsum("bd,bkd->bk", anchors_BD, self.rows[index_BK])
 

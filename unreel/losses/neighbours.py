@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unreel.types import Instance
 
 
-class Neighbours(nn.Module):
+class NegativeMask(nn.Module):
     """Recording and start of all N instances; those that begin within `near_s` seconds in one recording are neighbours.
 
     `near_s` 0: nobody has neighbours. Nothing is stored in a checkpoint, since the run's list of instances says it all.
@@ -28,13 +28,13 @@ class Neighbours(nn.Module):
         self.register_buffer("video_N", video_N, persistent=False)
         self.register_buffer("start_s_N", start_s_N, persistent=False)
 
-    def allowed(self, index_B: Tensor, others: Tensor) -> Tensor:
+    def build_mask(self, index_B: Tensor, candidates: Tensor) -> Tensor:
         """Whether each of `others`, (K,) or (B, K), may be a negative of the anchor; bool (B, K).
 
         All are rows of the run; -1 in `others` is nobody, and may.
         """
         own_B1 = index_B[:, None]
-        others_BK = others.expand(len(index_B), -1)
+        others_BK = candidates.expand(len(index_B), -1)
         hidden_BK = others_BK == own_B1
         if self.near_s > 0:
             row_BK = others_BK.clamp(min=0)

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.losses.contrast import products
-from unreel.losses.gather import gather_constant
-from unreel.losses.neighbours import Neighbours
+from unreel.losses.contrast import compute_dot_products
+from unreel.losses.gather import all_gather_no_grad
+from unreel.losses.neighbours import NegativeMask
 
 
-class Queue(nn.Module):
+class KeyQueue(nn.Module):
     """K keys of D numbers, first in first out, and whose they are; random unit vectors of nobody (-1) at first."""
 
     rows: Tensor
@@ -29,19 +29,19 @@ class Queue(nn.Module):
         self.register_buffer("index_K", torch.full((size,), -1))
         self.register_buffer("pointer", torch.tensor(0))
 
-    def scores(self, q_BD: Tensor, neighbours: Neighbours, index_B: Tensor) -> Tensor:
+    def score_keys(self, q_BD: Tensor, negative_mask: NegativeMask, index_B: Tensor) -> Tensor:
         """Dot products with all keys, -inf for keys of the same instance or of its neighbours; (B, K)."""
         rows_KD = self.rows.clone()  # a push before `backward` must not change what the graph has seen
-        allowed_BK = neighbours.allowed(index_B, self.index_K)
-        return products(q_BD, rows_KD).masked_fill(~allowed_BK, -math.inf)
+        allowed_BK = negative_mask.build_mask(index_B, self.index_K)
+        return compute_dot_products(q_BD, rows_KD).masked_fill(~allowed_BK, -math.inf)
 
     @torch.no_grad()
-    def push(self, keys_BD: Tensor, index_B: Tensor) -> None:
+    def enqueue(self, keys_BD: Tensor, index_B: Tensor) -> None:
         """The keys of all processes in place of the oldest, the same on every process.
 
         A short batch (a file that could not be read) is as welcome as a full one. Raises InputError beyond the size.
         """
-        keys_ND, index_N = gather_constant(keys_BD), gather_constant(index_B)
+        keys_ND, index_N = all_gather_no_grad(keys_BD), all_gather_no_grad(index_B)
         size = len(self.rows)
         if len(keys_ND) > size:
             raise InputError(

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.losses.contrast import products
+from unreel.losses.contrast import compute_dot_products
 
 
-def mean_segment(series_BSD: Tensor) -> Tensor:
+def average_segments(series_BSD: Tensor) -> Tensor:
     """Mean of the segment vectors, not of unit length; (B, S, D) to (B, D).
 
     The dot product of two of these is the mean of all S x S dot products of segments, the similarity of two series
@@ -31,7 +31,7 @@ def shuffle_rank_loss(q_BSD: Tensor, p_BSD: Tensor, theta: float = 0.05, max_exp
     if segments < 2:
         raise InputError(f"ranking segments needs at least 2 of them, got {segments}; raise --segments")
     v_BVD = torch.cat([q_BSD, p_BSD], dim=1)
-    scores_BVV = products(v_BVD, v_BVD)
+    scores_BVV = compute_dot_products(v_BVD, v_BVD)
     segment_V = torch.arange(2 * segments, device=v_BVD.device) % segments
     other_VV = segment_V[:, None] != segment_V
     positive_BV = scores_BVV.diagonal(offset=segments, dim1=1, dim2=2).repeat(1, 2)
@@ -41,9 +41,9 @@ def shuffle_rank_loss(q_BSD: Tensor, p_BSD: Tensor, theta: float = 0.05, max_exp
     return -F.logsigmoid(-exponent_BVV[:, other_VV]).mean()
 
 
-def ranked_clip(
+def clip_shuffle_rank_loss(
     clip_BSD: Tensor,
-    again_BSD: Tensor,
+    reaugmented_BSD: Tensor,
     shuffled_BSD: Tensor,
     order_BS: Tensor,
     theta: float = 0.05,
@@ -55,5 +55,5 @@ def ranked_clip(
     """
     back_BS1 = order_BS.argsort(dim=1)[:, :, None].to(shuffled_BSD.device)
     ordered_BSD = shuffled_BSD.gather(1, back_BS1.expand_as(shuffled_BSD))
-    losses = [shuffle_rank_loss(own, ordered_BSD, theta, max_exponent) for own in (clip_BSD, again_BSD)]
+    losses = [shuffle_rank_loss(own, ordered_BSD, theta, max_exponent) for own in (clip_BSD, reaugmented_BSD)]
     return (losses[0] + losses[1]) / 2

@@ -17,12 +17,12 @@ import pkgutil
 from types import ModuleType
 from typing import Any
 
-from unreel.errors import InputError, unknown
-from unreel.models import TWIN
+from unreel.errors import InputError, unknown_name_error
+from unreel.models import TWIN_2D_SUFFIX
 from unreel.settings import Settings
-from unreel.views.pair import PairOptions
+from unreel.views.pair import TwoViewOptions
 
-DEFAULT = "trio"
+DEFAULT_METHOD = "trio"
 
 
 def find_methods() -> dict[str, ModuleType]:
@@ -31,13 +31,13 @@ def find_methods() -> dict[str, ModuleType]:
     return {preset: module for module in files for preset in module.PRESETS}
 
 
-def method_module(preset: str) -> ModuleType:
+def load_method_module(preset: str) -> ModuleType:
     """The file of a preset. Raises InputError that lists the known ones."""
     known = find_methods()
     if preset in known:
         return known[preset]
     if "." not in preset:
-        raise unknown("method", preset, known)
+        raise unknown_name_error("method", preset, known)
     try:
         module = importlib.import_module(preset.partition(":")[0])
     except ImportError as error:
@@ -49,38 +49,40 @@ def method_module(preset: str) -> ModuleType:
     return module
 
 
-def preset_of(name: str) -> tuple[Any, Settings]:
+def load_preset(name: str) -> tuple[Any, Settings]:
     """Config and Settings of a preset; a module's first one when its name says none."""
-    presets = method_module(name).PRESETS
+    presets = load_method_module(name).PRESETS
     chosen = name.partition(":")[2] if "." in name else name
     if chosen and chosen not in presets:
-        raise unknown("preset", chosen, presets)
+        raise unknown_name_error("preset", chosen, presets)
     return presets[chosen or next(iter(presets))]()
 
 
 # What several methods refuse, each with a sentence.
 
 
-def refuse_lonely(settings: Settings, num_instances: int, why: str = "holds no other video to contrast with") -> None:
+def require_two_instances(
+    settings: Settings, num_instances: int, reason: str = "holds no other video to contrast with"
+) -> None:
     """A contrast needs somebody else, in the data and in the batch; so do a variance and batch norm."""
     if num_instances < 2:
         raise InputError(f"training needs at least 2 instances, got {num_instances}; add videos or lower --segment-s")
     if settings.batch_size < 2:
-        raise InputError(f"a batch of 1 {why}; --batch-size must be at least 2")
+        raise InputError(f"a batch of 1 {reason}; --batch-size must be at least 2")
 
 
-def refuse_timeless(options: PairOptions, settings: Settings, ranks: bool = False) -> None:
+def require_temporal_clips(options: TwoViewOptions, settings: Settings, ranks_segments: bool = False) -> None:
     """What breaks the order of frames is no task for a network, or a clip, that has no time."""
     asked = options.intra_negatives if options.intra_negatives not in ("none", "rotate") else ""
-    if settings.num_frames > 1 and not settings.backbone.endswith(TWIN):
+    if settings.num_frames > 1 and not settings.backbone.endswith(TWIN_2D_SUFFIX):
         return
     what = "clips of 1 frame have" if settings.num_frames == 1 else f"the network {settings.backbone} has"
-    if asked or ranks:
+    if asked or ranks_segments:
         name = f"--intra-negatives {asked}" if asked else "the ranking of segments"
         raise InputError(f"{what} no time, so {name} would ask for what can't be seen; leave it out")
 
 
-def refuse_intra_negatives(options: PairOptions, name: str) -> None:
+def reject_intra_negatives(options: TwoViewOptions, name: str) -> None:
     """A method without negatives has no place for broken clips."""
     if options.intra_negatives != "none":
         raise InputError(
@@ -89,14 +91,14 @@ def refuse_intra_negatives(options: PairOptions, name: str) -> None:
         )
 
 
-def require_ranges(config: Any, **ranges: tuple[float, float]) -> None:
+def check_ranges(config: Any, **ranges: tuple[float, float]) -> None:
     """Each named field lies between its two bounds."""
     for name, (low, high) in ranges.items():
         if not low <= getattr(config, name) <= high:
             raise InputError(f"{name} must lie between {low:g} and {high:g}, got {getattr(config, name)}")
 
 
-def refuse_odd_queue(queue_size: int, batch_size: int) -> None:
+def check_queue_size(queue_size: int, batch_size: int) -> None:
     """The queue is a whole number of batches."""
     if queue_size < 1 or queue_size % batch_size:
         raise InputError(
@@ -105,7 +107,7 @@ def refuse_odd_queue(queue_size: int, batch_size: int) -> None:
         )
 
 
-def refuse_unseen_view(options: PairOptions) -> None:
+def require_equal_views(options: TwoViewOptions) -> None:
     """On a queue the network is trained on view 1; the teacher alone sees view 2."""
     if options.first_view != options.second_view:
         raise InputError(

@@ -19,17 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from unreel.losses.agreement import byol_loss
-from unreel.methods import refuse_intra_negatives, refuse_lonely, require_ranges
+from unreel.methods import check_ranges, reject_intra_negatives, require_two_instances
 from unreel.models.heads import MLP
-from unreel.models.pooling import pooled, pooled_views
+from unreel.models.pooling import pool_features, pool_views
 from unreel.models.teacher import Teacher
-from unreel.settings import Settings, one_machine
+from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.views.pair import PairOptions
+from unreel.views.pair import TwoViewOptions
 
 
 @dataclass(frozen=True)
-class Config(PairOptions):
+class Config(TwoViewOptions):
     """Options of BYOL."""
 
     teacher_momentum: float = 0.99
@@ -38,14 +38,14 @@ class Config(PairOptions):
     """Batch norm of the teacher: running statistics, or those of its batch (the paper)."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
-        refuse_lonely(settings, num_instances, "gives the heads' batch norm nothing to go by")
-        refuse_intra_negatives(self, "BYOL")
-        require_ranges(self, teacher_momentum=(0, 1))
+        require_two_instances(settings, num_instances, "gives the heads' batch norm nothing to go by")
+        reject_intra_negatives(self, "BYOL")
+        check_ranges(self, teacher_momentum=(0, 1))
 
 
 def byol() -> tuple[Config, Settings]:
     """BYOL on two clips of an instance drawn apart."""
-    return Config(pairs="independent", augment="cvrl", flip=True), one_machine()
+    return Config(pairs="independent", augment="cvrl", flip=True), make_single_machine_settings()
 
 
 PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"byol": byol}
@@ -59,7 +59,7 @@ class Student(nn.Module):
         self.backbone, self.projector = backbone, projector
 
     def forward(self, clips: Tensor) -> Tensor:
-        features = pooled(self.backbone, clips)
+        features = pool_features(self.backbone, clips)
         with torch.autocast(clips.device.type, enabled=False):
             return self.projector(features)
 
@@ -77,7 +77,7 @@ class Method(nn.Module):
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2", each (B, C, T, H, W)."""
-        features = pooled_views(self.backbone, views.tensors)
+        features = pool_views(self.backbone, views.tensors)
         with torch.autocast(views.index_B.device.type, enabled=False):
             p_VD = self.predictor(self.projector(torch.cat([features["view1"], features["view2"]])))
         z_VD = self.teacher(torch.cat([views.tensors["view2"], views.tensors["view1"]]))

@@ -23,19 +23,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.losses.contrast import both_ways
-from unreel.losses.gather import gather_constant
-from unreel.losses.neighbours import Neighbours
-from unreel.methods import refuse_lonely, refuse_timeless, require_ranges
+from unreel.losses.contrast import symmetric_infonce
+from unreel.losses.gather import all_gather_no_grad
+from unreel.losses.neighbours import NegativeMask
+from unreel.methods import check_ranges, require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
-from unreel.models.pooling import pooled_views
-from unreel.settings import Settings, one_machine
+from unreel.models.pooling import pool_views
+from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.views.pair import PairOptions
+from unreel.views.pair import TwoViewOptions
 
 
 @dataclass(frozen=True)
-class Config(PairOptions):
+class Config(TwoViewOptions):
     """Options of CVRL."""
 
     temperature: float = 0.1
@@ -46,14 +46,14 @@ class Config(PairOptions):
     """Keep segments of the same recording that begin within so many seconds out of the negatives."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
-        refuse_lonely(settings, num_instances)
-        refuse_timeless(self, settings)
-        require_ranges(self, temperature=(1e-6, 1e6), head_layers=(0, 10), exclude_neighbours_s=(0, 1e9))
+        require_two_instances(settings, num_instances)
+        require_temporal_clips(self, settings)
+        check_ranges(self, temperature=(1e-6, 1e6), head_layers=(0, 10), exclude_neighbours_s=(0, 1e9))
 
 
 def cvrl() -> tuple[Config, Settings]:
     """Two clips an interval apart, strong augmentation that does not flicker; sized for one machine."""
-    return paper_config(), one_machine()
+    return make_paper_config(), make_single_machine_settings()
 
 
 def cvrl_paper() -> tuple[Config, Settings]:
@@ -75,10 +75,10 @@ def cvrl_paper() -> tuple[Config, Settings]:
         schedule="cosine",
         warmup=5 / 800,
     )
-    return paper_config(), settings
+    return make_paper_config(), settings
 
 
-def paper_config() -> Config:
+def make_paper_config() -> Config:
     """Decreasing P(t) and the released augmentation."""
     return Config(pairs="decreasing", augment="cvrl", flip=True, asymmetric=True)
 
@@ -94,20 +94,20 @@ class Method(nn.Module):
         self.config, self.backbone = config, backbone
         width = int(backbone.num_features)  # type: ignore[arg-type]
         self.head = MLP(width, width, 128, num_layers=config.head_layers + 1, batch_norm=True)
-        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
+        self.neighbours = NegativeMask(instances, config.exclude_neighbours_s)
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
-        features = pooled_views(self.backbone, views.tensors)
+        features = pool_views(self.backbone, views.tensors)
         with torch.autocast(views.index_B.device.type, enabled=False):
             z_VD = F.normalize(self.head(torch.cat(list(features.values()))), dim=1)
             z = dict(zip(features, z_VD.chunk(len(features)), strict=True))
-            return self.compare(z, views.index_B)
+            return self.compute_loss(z, views.index_B)
 
-    def compare(self, z: dict[str, Tensor], index_B: Tensor) -> StepOutput:
+    def compute_loss(self, z: dict[str, Tensor], index_B: Tensor) -> StepOutput:
         """InfoNCE from the first clips to the second and back, the two added as in the release."""
-        allowed_BN = self.neighbours.allowed(index_B, gather_constant(index_B))
-        loss, found = both_ways(z["view1"], z["view2"], z.get("intra"), allowed_BN, self.config.temperature)
+        allowed_BN = self.neighbours.build_mask(index_B, all_gather_no_grad(index_B))
+        loss, found = symmetric_infonce(z["view1"], z["view2"], z.get("intra"), allowed_BN, self.config.temperature)
         return StepOutput(2 * loss, {"top1": found})
 
     def after_step(self) -> None:

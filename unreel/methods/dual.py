@@ -31,23 +31,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.losses.contrast import broken_scores, contrast_loss, pair_scores, top1
-from unreel.losses.gather import gather_constant
-from unreel.losses.neighbours import Neighbours
-from unreel.losses.queue import Queue
-from unreel.losses.rank import mean_segment, ranked_clip
-from unreel.methods import refuse_lonely, refuse_odd_queue, refuse_timeless, refuse_unseen_view, require_ranges
+from unreel.losses.contrast import infonce_with_intra_negatives, score_intra_negatives, score_pairs, top1_accuracy
+from unreel.losses.gather import all_gather_no_grad
+from unreel.losses.neighbours import NegativeMask
+from unreel.losses.queue import KeyQueue
+from unreel.losses.rank import average_segments, clip_shuffle_rank_loss
+from unreel.methods import (
+    check_queue_size,
+    check_ranges,
+    require_equal_views,
+    require_temporal_clips,
+    require_two_instances,
+)
 from unreel.models.heads import MLP
-from unreel.models.pooling import pooled, pooled_views
+from unreel.models.pooling import pool_features, pool_views
 from unreel.models.teacher import Teacher
-from unreel.settings import Settings, one_machine
+from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.views.pair import PairOptions, PairRecipe
+from unreel.views.pair import TwoViewOptions, TwoViewRecipe
 from unreel.views.recipe import ViewSpec
 
 
 @dataclass(frozen=True)
-class Config(PairOptions):
+class Config(TwoViewOptions):
     """Options of Dual."""
 
     framework: Literal["in-batch", "queue"] = "in-batch"
@@ -73,33 +79,33 @@ class Config(PairOptions):
     exclude_neighbours_s: float = 0.0
     """Keep segments of the same recording that begin within so many seconds out of the negatives."""
 
-    def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> PairRecipe:
+    def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> TwoViewRecipe:
         """Clip 1 again and shuffled only where they are ranked."""
         return super().recipe(spec, seed, self.segments if self.shuffle_rank else 0)
 
     def check(self, settings: Settings, num_instances: int) -> None:
-        refuse_lonely(settings, num_instances)
-        refuse_timeless(self, settings, self.shuffle_rank)
-        require_ranges(self, segments=(2, 64), segment_width=(1, 4096), theta=(1e-6, 1e6), temperature=(1e-6, 1e6))
-        require_ranges(self, max_exponent=(0, 1e6), teacher_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
+        require_two_instances(settings, num_instances)
+        require_temporal_clips(self, settings, self.shuffle_rank)
+        check_ranges(self, segments=(2, 64), segment_width=(1, 4096), theta=(1e-6, 1e6), temperature=(1e-6, 1e6))
+        check_ranges(self, max_exponent=(0, 1e6), teacher_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
         if self.shuffle_rank and settings.num_frames % self.segments:
             raise InputError(
                 f"--segments {self.segments} does not divide a clip of {settings.num_frames} frames; "
                 "change --segments or --num-frames"
             )
         if self.framework == "queue":
-            refuse_odd_queue(self.queue_size, settings.batch_size)
-            refuse_unseen_view(self)
+            check_queue_size(self.queue_size, settings.batch_size)
+            require_equal_views(self)
 
 
 def dual() -> tuple[Config, Settings]:
     """Dual on the batch, sized for one machine."""
-    return paper_config(), one_machine()
+    return make_paper_config(), make_single_machine_settings()
 
 
 def dual_moco() -> tuple[Config, Settings]:
     """Dual on a queue of keys from a slow teacher."""
-    return Config(**vars(paper_config()) | {"framework": "queue"}), one_machine()
+    return Config(**vars(make_paper_config()) | {"framework": "queue"}), make_single_machine_settings()
 
 
 def dual_paper() -> tuple[Config, Settings]:
@@ -117,10 +123,10 @@ def dual_paper() -> tuple[Config, Settings]:
         drops=(120 / 200, 160 / 200),
         drop_factor=0.1,
     )
-    return Config(**vars(paper_config()) | {"max_exponent": 5.0}), settings
+    return Config(**vars(make_paper_config()) | {"max_exponent": 5.0}), settings
 
 
-def paper_config() -> Config:
+def make_paper_config() -> Config:
     """Two clips anywhere in the video, reversed together half of the time, strongly coloured."""
     return Config(pairs="independent", augment="dual", time_reversal=0.5, standardize=True)
 
@@ -132,7 +138,7 @@ PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {
 }
 
 
-class Heads(nn.Module):
+class ClipAndSeriesHeads(nn.Module):
     """Two heads on pooled features: the clip's embedding (B, 128) and its series (B, S, segment_width), unit length."""
 
     def __init__(self, features: int, segments: int, segment_width: int, train_series: bool) -> None:
@@ -145,7 +151,7 @@ class Heads(nn.Module):
         return F.normalize(self.clip(h_BD), dim=1), F.normalize(self.series(h_BD).view(-1, *self.shape), dim=2)
 
 
-class Keys(nn.Module):
+class KeyEncoder(nn.Module):
     """Network and heads, for the teacher."""
 
     def __init__(self, backbone: nn.Module, heads: nn.Module) -> None:
@@ -153,7 +159,7 @@ class Keys(nn.Module):
         self.backbone, self.heads = backbone, heads
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        h_BD = pooled(self.backbone, clips)
+        h_BD = pool_features(self.backbone, clips)
         with torch.autocast(clips.device.type, enabled=False):
             return self.heads(h_BD)
 
@@ -166,19 +172,19 @@ class Method(nn.Module):
         self.config, self.backbone = config, backbone
         features = int(backbone.num_features)  # type: ignore[arg-type]
         needed = config.series or config.shuffle_rank
-        self.heads = Heads(features, config.segments, config.segment_width, needed)
-        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
+        self.heads = ClipAndSeriesHeads(features, config.segments, config.segment_width, needed)
+        self.neighbours = NegativeMask(instances, config.exclude_neighbours_s)
         self.teacher: Teacher | None = None
         if config.framework == "queue":
-            self.teacher = Teacher(Keys(backbone, self.heads), config.teacher_momentum, "running")
-            self.clip_queue = Queue(config.queue_size, 128, seed)
-            self.series_queue = Queue(config.queue_size, config.segment_width, seed + 1)
-        self._pending: tuple[Tensor, Tensor, Tensor] | None = None
+            self.teacher = Teacher(KeyEncoder(backbone, self.heads), config.teacher_momentum, "running")
+            self.clip_queue = KeyQueue(config.queue_size, 128, seed)
+            self.series_queue = KeyQueue(config.queue_size, config.segment_width, seed + 1)
+        self._pending_keys: tuple[Tensor, Tensor, Tensor] | None = None
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2" and, to be ranked, "again" and "shuffled"."""
         mine = {n: v for n, v in views.tensors.items() if n != "view2" or self.teacher is None}
-        features = pooled_views(self.backbone, mine)
+        features = pool_views(self.backbone, mine)
         with torch.autocast(views.index_B.device.type, enabled=False):
             clip_VD, series_VSD = self.heads(torch.cat(list(features.values())))
             clip = dict(zip(mine, clip_VD.chunk(len(mine)), strict=True))
@@ -186,58 +192,60 @@ class Method(nn.Module):
             inter = self.contrast_in_batch if self.teacher is None else self.contrast_with_queue
             output = inter(clip, series, views)
             if "shuffled" in series:
-                rank = self.rank(series, views)
+                rank = self.compute_rank_loss(series, views)
                 output = StepOutput(output.loss + rank, output.logs | {"rank": rank.detach()})
         return output
 
     def contrast_in_batch(self, clip: dict[str, Tensor], series: dict[str, Tensor], views: Views) -> StepOutput:
         """NT-Xent by clips and by series."""
-        allowed_BN = self.neighbours.allowed(views.index_B, gather_constant(views.index_B))
+        allowed_BN = self.neighbours.build_mask(views.index_B, all_gather_no_grad(views.index_B))
         scores, losses = [], []
         for a, b in (("view1", "view2"), ("view2", "view1")):
-            broken = broken_scores(clip[a], clip["intra"], allowed_BN) if "intra" in clip else None
-            scores.append(pair_scores(clip[a], clip[b], allowed_BN))
-            losses.append(contrast_loss(scores[-1], broken, self.config.temperature))
+            broken = score_intra_negatives(clip[a], clip["intra"], allowed_BN) if "intra" in clip else None
+            scores.append(score_pairs(clip[a], clip[b], allowed_BN))
+            losses.append(infonce_with_intra_negatives(scores[-1], broken, self.config.temperature))
             if self.config.series:
-                by_series = pair_scores(mean_segment(series[a]), mean_segment(series[b]), allowed_BN)
-                losses.append(contrast_loss(by_series, None, self.config.temperature))
-        return StepOutput(torch.stack(losses).sum() / 2, {"top1": top1(*scores)})
+                by_series = score_pairs(average_segments(series[a]), average_segments(series[b]), allowed_BN)
+                losses.append(infonce_with_intra_negatives(by_series, None, self.config.temperature))
+        return StepOutput(torch.stack(losses).sum() / 2, {"top1": top1_accuracy(*scores)})
 
     def contrast_with_queue(self, clip: dict[str, Tensor], series: dict[str, Tensor], views: Views) -> StepOutput:
         """InfoNCE with the keys of the other clip and the two queues."""
         assert self.teacher is not None
         key_BD, key_BSD = self.teacher(views.tensors["view2"])
-        key_mean_BD = mean_segment(key_BSD)
-        self._pending = (key_BD, key_mean_BD, views.index_B)
-        scores = self.with_queue(clip["view1"], key_BD, self.clip_queue, views.index_B)
+        key_mean_BD = average_segments(key_BSD)
+        self._pending_keys = (key_BD, key_mean_BD, views.index_B)
+        scores = self.score_with_queue(clip["view1"], key_BD, self.clip_queue, views.index_B)
         broken = None
         if "intra" in clip:
-            allowed_BN = self.neighbours.allowed(views.index_B, gather_constant(views.index_B))
-            broken = broken_scores(clip["view1"], clip["intra"], allowed_BN)
-        loss = contrast_loss(scores, broken, self.config.temperature)
+            allowed_BN = self.neighbours.build_mask(views.index_B, all_gather_no_grad(views.index_B))
+            broken = score_intra_negatives(clip["view1"], clip["intra"], allowed_BN)
+        loss = infonce_with_intra_negatives(scores, broken, self.config.temperature)
         if self.config.series:
-            by_series = self.with_queue(mean_segment(series["view1"]), key_mean_BD, self.series_queue, views.index_B)
-            loss = loss + contrast_loss(by_series, None, self.config.temperature)
-        return StepOutput(loss, {"top1": top1(scores)})
+            by_series = self.score_with_queue(
+                average_segments(series["view1"]), key_mean_BD, self.series_queue, views.index_B
+            )
+            loss = loss + infonce_with_intra_negatives(by_series, None, self.config.temperature)
+        return StepOutput(loss, {"top1": top1_accuracy(scores)})
 
-    def with_queue(self, q_BD: Tensor, k_BD: Tensor, queue: Queue, index_B: Tensor) -> Tensor:
+    def score_with_queue(self, q_BD: Tensor, k_BD: Tensor, queue: KeyQueue, index_B: Tensor) -> Tensor:
         """Scores with the own key (column 0) and with the queue."""
         own_B1 = (q_BD * k_BD).sum(dim=1, keepdim=True)
-        return torch.cat([own_B1, queue.scores(q_BD, self.neighbours, index_B)], dim=1)
+        return torch.cat([own_B1, queue.score_keys(q_BD, self.neighbours, index_B)], dim=1)
 
-    def rank(self, series: dict[str, Tensor], views: Views) -> Tensor:
+    def compute_rank_loss(self, series: dict[str, Tensor], views: Views) -> Tensor:
         """Shuffle-rank of clip 1, and of clip 1 again, against the shuffled version put back in order."""
         assert views.segment_order_BS is not None
         limit = self.config.max_exponent or None
         clips = (series["view1"], series["again"], series["shuffled"])
-        return ranked_clip(*clips, views.segment_order_BS, self.config.theta, limit)
+        return clip_shuffle_rank_loss(*clips, views.segment_order_BS, self.config.theta, limit)
 
     def after_step(self) -> None:
         """The teacher follows, the keys join the queues."""
         if self.teacher is None:
             return
-        self.teacher.update(Keys(self.backbone, self.heads))
-        if self._pending is not None:
-            self.clip_queue.push(self._pending[0], self._pending[2])
-            self.series_queue.push(self._pending[1], self._pending[2])
-        self._pending = None
+        self.teacher.update(KeyEncoder(self.backbone, self.heads))
+        if self._pending_keys is not None:
+            self.clip_queue.enqueue(self._pending_keys[0], self._pending_keys[2])
+            self.series_queue.enqueue(self._pending_keys[1], self._pending_keys[2])
+        self._pending_keys = None

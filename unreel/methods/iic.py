@@ -22,23 +22,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.losses.contrast import broken_scores, nce_log_constant, nce_loss, pair_scores, softmax_loss, top1
-from unreel.losses.gather import gather_constant
+from unreel.losses.contrast import (
+    estimate_nce_log_z,
+    infonce_loss,
+    nce_loss,
+    score_intra_negatives,
+    score_pairs,
+    top1_accuracy,
+)
+from unreel.losses.gather import all_gather_no_grad
 from unreel.losses.memory_bank import MemoryBank
-from unreel.losses.neighbours import Neighbours
-from unreel.methods import refuse_lonely, refuse_timeless, require_ranges
+from unreel.losses.neighbours import NegativeMask
+from unreel.methods import check_ranges, require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
-from unreel.models.pooling import pooled, pooled_views
-from unreel.settings import Settings, one_machine
+from unreel.models.pooling import pool_features, pool_views
+from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.video.order import uniforms
-from unreel.views.augment import sent
-from unreel.views.pair import PairOptions
-from unreel.views.residual import Residual
+from unreel.video.order import draw_uniforms
+from unreel.views.augment import to_device_of
+from unreel.views.pair import TwoViewOptions
+from unreel.views.residual import ResidualSpec
 
 
 @dataclass(frozen=True)
-class Config(PairOptions):
+class Config(TwoViewOptions):
     """Options of IIC."""
 
     loss: Literal["softmax", "nce"] = "softmax"
@@ -69,10 +76,10 @@ class Config(PairOptions):
 
     def check(self, settings: Settings, num_instances: int) -> None:
         if self.positives == "batch" or num_instances < 2:  # with memory a batch of one has negatives
-            refuse_lonely(settings, num_instances)
-        refuse_timeless(self, settings)
-        require_ranges(self, num_negatives=(1, 10**7), temperature=(1e-6, 1e6))
-        require_ranges(self, memory_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
+            require_two_instances(settings, num_instances)
+        require_temporal_clips(self, settings)
+        check_ranges(self, num_negatives=(1, 10**7), temperature=(1e-6, 1e6))
+        check_ranges(self, memory_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
 
 
 def iic() -> tuple[Config, Settings]:
@@ -92,7 +99,7 @@ def iic() -> tuple[Config, Settings]:
         intra_softmax="own",
         batch_norm="joint",
     )
-    return config, one_machine()
+    return config, make_single_machine_settings()
 
 
 def iic_paper() -> tuple[Config, Settings]:
@@ -104,7 +111,7 @@ def iic_paper() -> tuple[Config, Settings]:
         pairs="one-clip",
         second_view="residual",
         intra_negatives="repeat",
-        residual=Residual("forward", "wrap", True),
+        residual=ResidualSpec("forward", "wrap", True),
         normalize=False,
         exclude_self=False,
     )
@@ -122,7 +129,7 @@ def iic_v2() -> tuple[Config, Settings]:
         first_view="residual",
         second_view="residual",
         intra_negatives="shuffle",
-        residual=Residual("forward", "wrap", False),
+        residual=ResidualSpec("forward", "wrap", False),
         standardize=True,
         augment="color",
         flip=True,
@@ -150,16 +157,16 @@ PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {
 }
 
 
-PAIR = ("view1", "view2")
+VIEW_PAIR = ("view1", "view2")
 
 
-class Negatives(NamedTuple):
+class NegativeRows(NamedTuple):
     """Rows of memory for each anchor: its own (B, 1), others (B, K); and which of those and of all batches count."""
 
     own_B1: Tensor
     others_BK: Tensor
-    kept_BK: Tensor
-    kept_BN: Tensor
+    allowed_BK: Tensor
+    allowed_BN: Tensor
 
 
 class Method(nn.Module):
@@ -176,50 +183,55 @@ class Method(nn.Module):
         width = 128 if config.head == "mlp" else features
         names = ["view1", "view2"] + (["intra"] if config.intra_negatives != "none" else [])
         self.banks = nn.ModuleDict({n: MemoryBank(self.num_rows, width, seed + k) for k, n in enumerate(names)})
-        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
+        self.neighbours = NegativeMask(instances, config.exclude_neighbours_s)
         self.register_buffer("nce_log_z", torch.full((2, 2), torch.inf))  # not known before the first batch
-        self._pending: tuple[Tensor, dict[str, Tensor]] | None = None
+        self._pending_rows: tuple[Tensor, dict[str, Tensor]] | None = None
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
-        z = self.embed(views.tensors)
-        self._pending = (views.index_B, {name: z_BD.detach() for name, z_BD in z.items()})
+        z = self.embed_views(views.tensors)
+        self._pending_rows = (views.index_B, {name: z_BD.detach() for name, z_BD in z.items()})
         with torch.autocast(views.index_B.device.type, enabled=False):  # scores over 0.07 need all their digits
-            return self.compare(z, self.negatives(views))
+            return self.compute_loss(z, self.draw_negatives(views))
 
-    def compare(self, z: dict[str, Tensor], drawn: Negatives) -> StepOutput:
+    def compute_loss(self, z: dict[str, Tensor], negatives: NegativeRows) -> StepOutput:
         """Each view against its candidates; the two losses are added, as in the release."""
         inter, intra = zip(
-            *(self.candidates(z[a], z[b], self.bank(b), z.get("intra"), drawn) for a, b in (PAIR, PAIR[::-1])),
+            *(
+                self.score_candidates(z[a], z[b], self.get_bank(b), z.get("intra"), negatives)
+                for a, b in (VIEW_PAIR, VIEW_PAIR[::-1])
+            ),
             strict=True,
         )
-        loss = self.loss(inter[0], intra[0], 0) + self.loss(inter[1], intra[1], 1)
-        own = [beside(*scores) for scores in zip(inter, intra, strict=True)]
-        return StepOutput(loss, {"top1_inter": top1(*inter), "top1_intra": top1(*own)})
+        loss = self.compute_view_loss(inter[0], intra[0], 0) + self.compute_view_loss(inter[1], intra[1], 1)
+        own = [join_positive_and_intra(*scores) for scores in zip(inter, intra, strict=True)]
+        return StepOutput(loss, {"top1_inter": top1_accuracy(*inter), "top1_intra": top1_accuracy(*own)})
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Refresh the rows of this batch; called once the optimiser has stepped, so a refused step leaves no trace."""
-        if self._pending is None:
+        if self._pending_rows is None:
             return
-        index_B, z = self._pending
-        everyone_N = gather_constant(index_B)
+        index_B, z = self._pending_rows
+        everyone_N = all_gather_no_grad(index_B)
         for name in self.banks:
-            rows_ND = gather_constant(z[name].float())
-            self.bank(name).update(everyone_N, rows_ND, self.config.memory_momentum)
-        self._pending = None
+            rows_ND = all_gather_no_grad(z[name].float())
+            self.get_bank(name).update(everyone_N, rows_ND, self.config.memory_momentum)
+        self._pending_rows = None
 
-    def bank(self, name: str) -> MemoryBank:
+    def get_bank(self, name: str) -> MemoryBank:
         return cast(MemoryBank, self.banks[name])
 
-    def embed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def embed_views(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Embeddings (B, D) of each view. Broken clips carry gradient only when they are compared with it."""
         with_grad = {n: v for n, v in tensors.items() if n != "intra" or self.config.intra_source == "batch"}
-        z = self.project(pooled_views(self.backbone, with_grad, joint=self.config.batch_norm == "joint"))
+        z = self.project_features(pool_views(self.backbone, with_grad, joint=self.config.batch_norm == "joint"))
         with torch.no_grad():
-            return z | self.project({n: pooled(self.backbone, v) for n, v in tensors.items() if n not in with_grad})
+            return z | self.project_features(
+                {n: pool_features(self.backbone, v) for n, v in tensors.items() if n not in with_grad}
+            )
 
-    def project(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    def project_features(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Head and (an option) unit length of pooled features, (B, D) to (B, 128) or (B, D)."""
         if not features:
             return {}
@@ -227,7 +239,7 @@ class Method(nn.Module):
             z = {name: self.head(h_BD) for name, h_BD in features.items()}
         return {name: F.normalize(z_BD, dim=1) for name, z_BD in z.items()} if self.config.normalize else z
 
-    def negatives(self, views: Views) -> Negatives:
+    def draw_negatives(self, views: Views) -> NegativeRows:
         """Rows of other instances for each anchor.
 
         With `exclude_self`, all others once when there are no more than K, else K drawn from the others.
@@ -236,47 +248,54 @@ class Method(nn.Module):
         if self.config.exclude_self and n - 1 <= k:
             shift_BK = torch.arange(n - 1, device=own_B1.device).expand(len(own_B1), -1)
         else:
-            u_BK = uniforms(self.seed, views.epoch, views.chance_B, "negatives", k).double()  # on the CPU: MPS has none
-            shift_BK = sent((u_BK * (n - int(self.config.exclude_self))).long(), own_B1)
+            u_BK = draw_uniforms(
+                self.seed, views.epoch, views.rng_index_B, "negatives", k
+            ).double()  # on the CPU: MPS has none
+            shift_BK = to_device_of((u_BK * (n - int(self.config.exclude_self))).long(), own_B1)
         others_BK = (own_B1 + 1 + shift_BK) % n if self.config.exclude_self else shift_BK
-        kept_BK = self.neighbours.allowed(views.index_B, others_BK) | (others_BK == own_B1)
-        kept_BN = self.neighbours.allowed(views.index_B, gather_constant(views.index_B))
-        return Negatives(own_B1, others_BK, kept_BK, kept_BN)
+        kept_BK = self.neighbours.build_mask(views.index_B, others_BK) | (others_BK == own_B1)
+        kept_BN = self.neighbours.build_mask(views.index_B, all_gather_no_grad(views.index_B))
+        return NegativeRows(own_B1, others_BK, kept_BK, kept_BN)
 
-    def candidates(
-        self, a_BD: Tensor, other_BD: Tensor, bank: MemoryBank, broken_BD: Tensor | None, drawn: Negatives
+    def score_candidates(
+        self, a_BD: Tensor, other_BD: Tensor, bank: MemoryBank, intra_BD: Tensor | None, negatives: NegativeRows
     ) -> tuple[Tensor, Tensor]:
         """Scores of an anchor with its positive (column 0) and other instances, and with broken clips; (B, K) each."""
         if self.config.positives == "memory":
-            positive = bank.scores(a_BD, drawn.own_B1)
+            positive = bank.score_rows(a_BD, negatives.own_B1)
         else:
-            positive = pair_scores(a_BD, other_BD, drawn.kept_BN, within=False)
-        others = bank.scores(a_BD, drawn.others_BK).masked_fill(~drawn.kept_BK, -torch.inf)
+            positive = score_pairs(a_BD, other_BD, negatives.allowed_BN, include_same_view=False)
+        others = bank.score_rows(a_BD, negatives.others_BK).masked_fill(~negatives.allowed_BK, -torch.inf)
         inter_BK = torch.cat([positive, others], dim=1).float()
-        if broken_BD is None:
+        if intra_BD is None:
             return inter_BK, inter_BK[:, :0]
         if self.config.intra_source == "batch":
-            return inter_BK, broken_scores(a_BD, broken_BD, drawn.kept_BN).float()
-        memory = self.bank("intra")
-        others = memory.scores(a_BD, drawn.others_BK).masked_fill(~drawn.kept_BK, -torch.inf)
-        return inter_BK, torch.cat([memory.scores(a_BD, drawn.own_B1), others], dim=1).float()
+            return inter_BK, score_intra_negatives(a_BD, intra_BD, negatives.allowed_BN).float()
+        memory = self.get_bank("intra")
+        others = memory.score_rows(a_BD, negatives.others_BK).masked_fill(~negatives.allowed_BK, -torch.inf)
+        return inter_BK, torch.cat([memory.score_rows(a_BD, negatives.own_B1), others], dim=1).float()
 
-    def loss(self, inter_BK: Tensor, intra_BK: Tensor, which: int) -> Tensor:
+    def compute_view_loss(self, inter_BK: Tensor, intra_BK: Tensor, view_index: int) -> Tensor:
         """One choice among all candidates, or one among each kind with the positive in both."""
         if self.config.intra_softmax == "own" and intra_BK.shape[1]:
-            return self.choice(inter_BK, which, 0) + self.choice(beside(inter_BK, intra_BK), which, 1)
-        return self.choice(torch.cat([inter_BK, intra_BK], dim=1), which, 0)
+            return self.softmax_or_nce_loss(inter_BK, view_index, 0) + self.softmax_or_nce_loss(
+                join_positive_and_intra(inter_BK, intra_BK), view_index, 1
+            )
+        return self.softmax_or_nce_loss(torch.cat([inter_BK, intra_BK], dim=1), view_index, 0)
 
-    def choice(self, scores_BK: Tensor, which: int, kind: int) -> Tensor:
+    def softmax_or_nce_loss(self, scores_BK: Tensor, view_index: int, softmax_index: int) -> Tensor:
         """Softmax or NCE; NCE's constant is fixed at its first sight."""
         tau = self.config.temperature
         if self.config.loss == "softmax":
-            return softmax_loss(scores_BK, tau)
-        known, first = self.nce_log_z[which, kind], nce_log_constant(gather_constant(scores_BK), tau, self.num_rows)
-        self.nce_log_z[which, kind] = torch.where(known.isinf(), first, known)
-        return nce_loss(scores_BK, tau, self.nce_log_z[which, kind], self.num_rows)
+            return infonce_loss(scores_BK, tau)
+        known, first = (
+            self.nce_log_z[view_index, softmax_index],
+            estimate_nce_log_z(all_gather_no_grad(scores_BK), tau, self.num_rows),
+        )
+        self.nce_log_z[view_index, softmax_index] = torch.where(known.isinf(), first, known)
+        return nce_loss(scores_BK, tau, self.nce_log_z[view_index, softmax_index], self.num_rows)
 
 
-def beside(inter_BK: Tensor, intra_BK: Tensor) -> Tensor:
+def join_positive_and_intra(inter_BK: Tensor, intra_BK: Tensor) -> Tensor:
     """The positive (column 0 of the first) and the intra-negatives."""
     return torch.cat([inter_BK[:, :1], intra_BK], dim=1)

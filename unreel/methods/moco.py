@@ -24,21 +24,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.losses.contrast import broken_scores, contrast_loss, pair_scores, top1
-from unreel.losses.gather import gather_constant
-from unreel.losses.neighbours import Neighbours
-from unreel.losses.queue import Queue
-from unreel.methods import refuse_lonely, refuse_odd_queue, refuse_timeless, refuse_unseen_view, require_ranges
+from unreel.losses.contrast import infonce_with_intra_negatives, score_intra_negatives, score_pairs, top1_accuracy
+from unreel.losses.gather import all_gather_no_grad
+from unreel.losses.neighbours import NegativeMask
+from unreel.losses.queue import KeyQueue
+from unreel.methods import (
+    check_queue_size,
+    check_ranges,
+    require_equal_views,
+    require_temporal_clips,
+    require_two_instances,
+)
 from unreel.models.heads import MLP
-from unreel.models.pooling import pooled, pooled_views
+from unreel.models.pooling import pool_features, pool_views
 from unreel.models.teacher import Teacher
-from unreel.settings import Settings, one_machine
+from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.views.pair import PairOptions
+from unreel.views.pair import TwoViewOptions
 
 
 @dataclass(frozen=True)
-class Config(PairOptions):
+class Config(TwoViewOptions):
     """Options of MoCo."""
 
     queue_size: int = 1024
@@ -55,17 +61,17 @@ class Config(PairOptions):
     """Keep segments of the same recording that begin within so many seconds out of the negatives."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
-        refuse_lonely(settings, num_instances)
-        refuse_timeless(self, settings)
-        require_ranges(self, temperature=(1e-6, 1e6), teacher_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
+        require_two_instances(settings, num_instances)
+        require_temporal_clips(self, settings)
+        check_ranges(self, temperature=(1e-6, 1e6), teacher_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
         if self.queue_size:
-            refuse_odd_queue(self.queue_size, settings.batch_size)
-            refuse_unseen_view(self)
+            check_queue_size(self.queue_size, settings.batch_size)
+            require_equal_views(self)
 
 
 def moco() -> tuple[Config, Settings]:
     """MoCo v2 on clips: a queue of keys from a slow copy of the network."""
-    return Config(pairs="independent", augment="cvrl", flip=True), one_machine()
+    return Config(pairs="independent", augment="cvrl", flip=True), make_single_machine_settings()
 
 
 def moco_v3() -> tuple[Config, Settings]:
@@ -74,7 +80,7 @@ def moco_v3() -> tuple[Config, Settings]:
     Source: Chen, Xie, He 2021 (MoCo v3).
     """
     config = Config(pairs="independent", augment="cvrl", flip=True, queue_size=0, predictor=True)
-    return config, one_machine()
+    return config, make_single_machine_settings()
 
 
 PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"moco": moco, "moco-v3": moco_v3}
@@ -89,7 +95,7 @@ class Student(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, C, T, H, W) to (B, 128)."""
-        features = pooled(self.backbone, clips)
+        features = pool_features(self.backbone, clips)
         with torch.autocast(clips.device.type, enabled=False):
             return F.normalize(self.head(features), dim=1)
 
@@ -104,42 +110,42 @@ class Method(nn.Module):
         self.head = MLP(features, features, 128)
         self.predictor = MLP(128, features, 128, batch_norm=True) if config.predictor else nn.Identity()
         self.teacher = Teacher(Student(backbone, self.head), config.teacher_momentum, config.teacher_norm)
-        self.queue = Queue(config.queue_size, 128, seed) if config.queue_size else None
-        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
-        self._pending: tuple[Tensor, Tensor] | None = None
+        self.queue = KeyQueue(config.queue_size, 128, seed) if config.queue_size else None
+        self.neighbours = NegativeMask(instances, config.exclude_neighbours_s)
+        self._pending_keys: tuple[Tensor, Tensor] | None = None
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
-        queries = self.queries({n: v for n, v in views.tensors.items() if n != "view2" or self.queue is None})
+        queries = self.encode_queries({n: v for n, v in views.tensors.items() if n != "view2" or self.queue is None})
         keys = {n: self.teacher(views.tensors[n]) for n in (("view2",) if self.queue else ("view1", "view2"))}
-        self._pending = (keys["view2"], views.index_B)
-        allowed_BN = self.neighbours.allowed(views.index_B, gather_constant(views.index_B))
+        self._pending_keys = (keys["view2"], views.index_B)
+        allowed_BN = self.neighbours.build_mask(views.index_B, all_gather_no_grad(views.index_B))
         losses, scores = [], []
         for a, b in (("view1", "view2"), ("view2", "view1")):
             if b not in keys:
                 continue
-            scores.append(self.scores(queries[a], keys[b], views.index_B, allowed_BN))
-            broken = broken_scores(queries[a], queries["intra"], allowed_BN) if "intra" in queries else None
-            losses.append(contrast_loss(scores[-1], broken, self.config.temperature))
-        return StepOutput(torch.stack(losses).sum(), {"top1": top1(*scores)})
+            scores.append(self.score_queries(queries[a], keys[b], views.index_B, allowed_BN))
+            broken = score_intra_negatives(queries[a], queries["intra"], allowed_BN) if "intra" in queries else None
+            losses.append(infonce_with_intra_negatives(scores[-1], broken, self.config.temperature))
+        return StepOutput(torch.stack(losses).sum(), {"top1": top1_accuracy(*scores)})
 
-    def queries(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
+    def encode_queries(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
         """Unit-length queries (B, 128) of each view, in one pass."""
-        features = pooled_views(self.backbone, views)
+        features = pool_views(self.backbone, views)
         with torch.autocast(next(iter(views.values())).device.type, enabled=False):
             z_VD = self.predictor(self.head(torch.cat(list(features.values()))))
             return dict(zip(features, F.normalize(z_VD, dim=1).chunk(len(features)), strict=True))
 
-    def scores(self, q_BD: Tensor, k_BD: Tensor, index_B: Tensor, allowed_BN: Tensor) -> Tensor:
+    def score_queries(self, q_BD: Tensor, k_BD: Tensor, index_B: Tensor, allowed_BN: Tensor) -> Tensor:
         """Of each query with its key (column 0) and with the queue, or with the other keys of the batch."""
         if self.queue is None:
-            return pair_scores(q_BD, k_BD, allowed_BN, within=False)
+            return score_pairs(q_BD, k_BD, allowed_BN, include_same_view=False)
         own_B1 = (q_BD * k_BD).sum(dim=1, keepdim=True)
-        return torch.cat([own_B1, self.queue.scores(q_BD, self.neighbours, index_B)], dim=1)
+        return torch.cat([own_B1, self.queue.score_keys(q_BD, self.neighbours, index_B)], dim=1)
 
     def after_step(self) -> None:
         """The teacher follows, the keys join the queue."""
         self.teacher.update(Student(self.backbone, self.head))
-        if self._pending is not None and self.queue is not None:
-            self.queue.push(*self._pending)
-        self._pending = None
+        if self._pending_keys is not None and self.queue is not None:
+            self.queue.enqueue(*self._pending_keys)
+        self._pending_keys = None

@@ -18,19 +18,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.losses.contrast import both_ways
-from unreel.losses.gather import gather_constant
-from unreel.losses.neighbours import Neighbours
-from unreel.methods import refuse_lonely, refuse_timeless, require_ranges
+from unreel.losses.contrast import symmetric_infonce
+from unreel.losses.gather import all_gather_no_grad
+from unreel.losses.neighbours import NegativeMask
+from unreel.methods import check_ranges, require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
-from unreel.models.pooling import pooled_views
-from unreel.settings import Settings, one_machine
+from unreel.models.pooling import pool_views
+from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.views.pair import PairOptions
+from unreel.views.pair import TwoViewOptions
 
 
 @dataclass(frozen=True)
-class Config(PairOptions):
+class Config(TwoViewOptions):
     """Options of SimCLR."""
 
     temperature: float = 0.1
@@ -39,14 +39,14 @@ class Config(PairOptions):
     """Keep segments of the same recording that begin within so many seconds out of the negatives."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
-        refuse_lonely(settings, num_instances)
-        refuse_timeless(self, settings)
-        require_ranges(self, temperature=(1e-6, 1e6), exclude_neighbours_s=(0, 1e9))
+        require_two_instances(settings, num_instances)
+        require_temporal_clips(self, settings)
+        check_ranges(self, temperature=(1e-6, 1e6), exclude_neighbours_s=(0, 1e9))
 
 
 def simclr() -> tuple[Config, Settings]:
     """Two augmentations of the same clip find each other in the batch."""
-    return Config(pairs="same-moment", augment="cvrl", flip=True), one_machine()
+    return Config(pairs="same-moment", augment="cvrl", flip=True), make_single_machine_settings()
 
 
 def simclr_frames() -> tuple[Config, Settings]:
@@ -55,7 +55,7 @@ def simclr_frames() -> tuple[Config, Settings]:
     unreel pretrain FOLDER --method simclr-frames --out RUN2D; unreel inflate RUN2D --out RUN3D, which can be evaluated,
     or trained further with --init RUN2D. Source: Qian et al. 2021 (CVRL), table 2.
     """
-    settings = one_machine(backbone="auto-2d", num_frames=1)
+    settings = make_single_machine_settings(backbone="auto-2d", num_frames=1)
     return Config(pairs="same-moment", augment="cvrl", flip=True), settings
 
 
@@ -70,19 +70,19 @@ class Method(nn.Module):
         self.config, self.backbone = config, backbone
         features = int(backbone.num_features)  # type: ignore[arg-type]
         self.head = MLP(features, features, 128)
-        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
+        self.neighbours = NegativeMask(instances, config.exclude_neighbours_s)
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
-        features = pooled_views(self.backbone, views.tensors)
+        features = pool_views(self.backbone, views.tensors)
         with torch.autocast(views.index_B.device.type, enabled=False):
             z = {name: F.normalize(self.head(h_BD), dim=1) for name, h_BD in features.items()}
-            return self.compare(z, views.index_B)
+            return self.compute_loss(z, views.index_B)
 
-    def compare(self, z: dict[str, Tensor], index_B: Tensor) -> StepOutput:
+    def compute_loss(self, z: dict[str, Tensor], index_B: Tensor) -> StepOutput:
         """NT-Xent in both directions, and the broken clips of view 1 where there are some."""
-        allowed_BN = self.neighbours.allowed(index_B, gather_constant(index_B))
-        loss, found = both_ways(z["view1"], z["view2"], z.get("intra"), allowed_BN, self.config.temperature)
+        allowed_BN = self.neighbours.build_mask(index_B, all_gather_no_grad(index_B))
+        loss, found = symmetric_infonce(z["view1"], z["view2"], z.get("intra"), allowed_BN, self.config.temperature)
         return StepOutput(loss, {"top1": found})
 
     def after_step(self) -> None:

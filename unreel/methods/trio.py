@@ -25,21 +25,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.losses.contrast import both_ways
-from unreel.losses.gather import gather_constant
-from unreel.losses.neighbours import Neighbours
-from unreel.losses.rank import ranked_clip
-from unreel.methods import refuse_lonely, refuse_timeless, require_ranges
+from unreel.losses.contrast import symmetric_infonce
+from unreel.losses.gather import all_gather_no_grad
+from unreel.losses.neighbours import NegativeMask
+from unreel.losses.rank import clip_shuffle_rank_loss
+from unreel.methods import check_ranges, require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
-from unreel.models.pooling import pooled_views
-from unreel.settings import Settings, one_machine
+from unreel.models.pooling import pool_views
+from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.views.pair import PairOptions, PairRecipe
+from unreel.views.pair import TwoViewOptions, TwoViewRecipe
 from unreel.views.recipe import ViewSpec
 
 
 @dataclass(frozen=True)
-class Config(PairOptions):
+class Config(TwoViewOptions):
     """Options of trio."""
 
     rank_weight: float = 0.0
@@ -55,15 +55,15 @@ class Config(PairOptions):
     exclude_neighbours_s: float = 0.0
     """Keep segments of the same recording that begin within so many seconds out of the negatives."""
 
-    def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> PairRecipe:
+    def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> TwoViewRecipe:
         """A shuffled clip only where it is ranked."""
         return super().recipe(spec, seed, self.segments if self.rank_weight else 0)
 
     def check(self, settings: Settings, num_instances: int) -> None:
-        refuse_lonely(settings, num_instances)
-        refuse_timeless(self, settings, self.rank_weight > 0)
-        require_ranges(self, rank_weight=(0, 1e6), segments=(2, 64), theta=(1e-6, 1e6), temperature=(1e-6, 1e6))
-        require_ranges(self, exclude_neighbours_s=(0, 1e9))
+        require_two_instances(settings, num_instances)
+        require_temporal_clips(self, settings, self.rank_weight > 0)
+        check_ranges(self, rank_weight=(0, 1e6), segments=(2, 64), theta=(1e-6, 1e6), temperature=(1e-6, 1e6))
+        check_ranges(self, exclude_neighbours_s=(0, 1e9))
         if self.rank_weight and settings.num_frames % self.segments:
             raise InputError(
                 f"--segments {self.segments} does not divide a clip of {settings.num_frames} frames; "
@@ -74,7 +74,7 @@ class Config(PairOptions):
 def trio() -> tuple[Config, Settings]:
     """Interval sampling and broken clips in one loss, RGB against residual frames; shuffle-rank as an option."""
     config = Config(pairs="decreasing", second_view="residual", intra_negatives="shuffle-frames")
-    return config, one_machine()
+    return config, make_single_machine_settings()
 
 
 PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"trio": trio}
@@ -89,33 +89,33 @@ class Method(nn.Module):
         features = int(backbone.num_features)  # type: ignore[arg-type]
         self.head = MLP(features, features, 128) if config.head == "mlp" else nn.Identity()
         self.series = MLP(features, features, 64 * config.segments) if config.rank_weight else None
-        self.neighbours = Neighbours(instances, config.exclude_neighbours_s)
+        self.neighbours = NegativeMask(instances, config.exclude_neighbours_s)
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2", "intra" and, to be ranked, "again" and "shuffled"."""
-        features = pooled_views(self.backbone, views.tensors)
+        features = pool_views(self.backbone, views.tensors)
         with torch.autocast(views.index_B.device.type, enabled=False):
-            output = self.contrast(features, views.index_B)
+            output = self.compute_contrast_loss(features, views.index_B)
             if self.series is None:
                 return output
-            rank = self.rank(features, views)
+            rank = self.compute_rank_loss(features, views)
             return StepOutput(output.loss + self.config.rank_weight * rank, output.logs | {"rank": rank.detach()})
 
-    def contrast(self, features: dict[str, Tensor], index_B: Tensor) -> StepOutput:
+    def compute_contrast_loss(self, features: dict[str, Tensor], index_B: Tensor) -> StepOutput:
         """Each view finds the other among the batch, and among the broken clips."""
         z = {n: F.normalize(self.head(h), dim=1) for n, h in features.items() if n in ("view1", "view2", "intra")}
-        allowed_BN = self.neighbours.allowed(index_B, gather_constant(index_B))
-        loss, found = both_ways(z["view1"], z["view2"], z.get("intra"), allowed_BN, self.config.temperature)
+        allowed_BN = self.neighbours.build_mask(index_B, all_gather_no_grad(index_B))
+        loss, found = symmetric_infonce(z["view1"], z["view2"], z.get("intra"), allowed_BN, self.config.temperature)
         return StepOutput(loss, {"top1": found})
 
-    def rank(self, features: dict[str, Tensor], views: Views) -> Tensor:
+    def compute_rank_loss(self, features: dict[str, Tensor], views: Views) -> Tensor:
         """Shuffle-rank of clip 1, and of clip 1 again, against the shuffled clip put back in order."""
         assert self.series is not None and views.segment_order_BS is not None
         shape = (-1, self.config.segments, 64)
         q, again, shuffled = (
             F.normalize(self.series(features[n]).view(shape), dim=2) for n in ("view1", "again", "shuffled")
         )
-        return ranked_clip(q, again, shuffled, views.segment_order_BS, self.config.theta)
+        return clip_shuffle_rank_loss(q, again, shuffled, views.segment_order_BS, self.config.theta)
 
     def after_step(self) -> None:
         """Nothing is remembered."""

@@ -17,16 +17,16 @@ import torch
 from torch import nn
 
 from unreel.losses.agreement import vicreg_loss
-from unreel.methods import refuse_intra_negatives, refuse_lonely, require_ranges
+from unreel.methods import check_ranges, reject_intra_negatives, require_two_instances
 from unreel.models.heads import MLP
-from unreel.models.pooling import pooled_views
-from unreel.settings import Settings, one_machine
+from unreel.models.pooling import pool_views
+from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.views.pair import PairOptions
+from unreel.views.pair import TwoViewOptions
 
 
 @dataclass(frozen=True)
-class Config(PairOptions):
+class Config(TwoViewOptions):
     """Options of VICReg."""
 
     invariance: float = 25.0
@@ -39,14 +39,14 @@ class Config(PairOptions):
     """Width of the three layers of the head; the paper uses four times the features."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
-        refuse_lonely(settings, num_instances, "has no variance")
-        refuse_intra_negatives(self, "VICReg")
-        require_ranges(self, invariance=(0, 1e6), variance=(0, 1e6), covariance=(0, 1e6), head_width=(1, 65_536))
+        require_two_instances(settings, num_instances, "has no variance")
+        reject_intra_negatives(self, "VICReg")
+        check_ranges(self, invariance=(0, 1e6), variance=(0, 1e6), covariance=(0, 1e6), head_width=(1, 65_536))
 
 
 def vicreg() -> tuple[Config, Settings]:
     """VICReg on two clips of an instance drawn apart."""
-    return Config(pairs="independent", augment="cvrl", flip=True), one_machine()
+    return Config(pairs="independent", augment="cvrl", flip=True), make_single_machine_settings()
 
 
 PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"vicreg": vicreg}
@@ -63,7 +63,7 @@ class Method(nn.Module):
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2", each (B, C, T, H, W)."""
-        features = pooled_views(self.backbone, views.tensors)
+        features = pool_views(self.backbone, views.tensors)
         with torch.autocast(views.index_B.device.type, enabled=False):
             a_BD, b_BD = self.head(torch.cat([features["view1"], features["view2"]])).chunk(2)
             c = self.config

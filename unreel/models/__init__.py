@@ -17,28 +17,28 @@ from typing import Any
 
 from torch import nn
 
-from unreel.errors import InputError, unknown
+from unreel.errors import InputError, unknown_name_error
 
-TWIN, TRANSFORMERS = "-2d", "transformers:"
+TWIN_2D_SUFFIX, TRANSFORMERS_PREFIX = "-2d", "transformers:"
 
 
-def backbone_names() -> tuple[str, ...]:
+def list_backbones() -> tuple[str, ...]:
     """The backbones of this folder; reads the files and imports none, so it stays cheap and can't fail."""
     files = Path(__file__).parent.glob("*.py")
     return tuple(sorted(f.stem for f in files if "\ndef build(" in f.read_text(encoding="utf-8")))
 
 
-BACKBONES = backbone_names()
+BACKBONES = list_backbones()
 
 
-def is_dotted(name: str) -> bool:
+def is_import_path(name: str) -> bool:
     """Whether a name is code from outside unreel, which building it would import and run."""
-    return not name.startswith(TRANSFORMERS) and ("." in name or ":" in name)
+    return not name.startswith(TRANSFORMERS_PREFIX) and ("." in name or ":" in name)
 
 
-def own_network(name: str) -> bool:
+def is_builtin_backbone(name: str) -> bool:
     """Whether a network is one of ours, which take clips of any length that their strides leave something of."""
-    return not name.startswith(TRANSFORMERS) and not is_dotted(name)
+    return not name.startswith(TRANSFORMERS_PREFIX) and not is_import_path(name)
 
 
 def build_backbone(name: str, **options: Any) -> nn.Module:
@@ -47,28 +47,28 @@ def build_backbone(name: str, **options: Any) -> nn.Module:
     Foreign ones take size=112 and num_frames=16, the clip that they will be given.
     Raises InputError for an unknown name or option.
     """
-    build = builder(name)
+    build = find_builder(name)
     taken = inspect.signature(build).parameters
     if strange := sorted(set(options) - set(taken)):
         own = ", ".join(option for option in taken if option != "in_channels") or "none"
         raise InputError(f"backbone '{name}' has no option {', '.join(strange)}; those it has: {own}")
     network = build(**options)
-    if name.removesuffix(TWIN) in BACKBONES and name.endswith(TWIN):
-        from unreel.models.inflate import two_dimensional
+    if name.removesuffix(TWIN_2D_SUFFIX) in BACKBONES and name.endswith(TWIN_2D_SUFFIX):
+        from unreel.models.inflate import make_2d_twin
 
-        return two_dimensional(network)
+        return make_2d_twin(network)
     return network
 
 
-def builder(name: str) -> Callable[..., nn.Module]:
+def find_builder(name: str) -> Callable[..., nn.Module]:
     """The function that builds a backbone (of a twin, its three-dimensional original)."""
-    if name.startswith(TRANSFORMERS) or is_dotted(name):  # imported here, so that plain names stay cheap
+    if name.startswith(TRANSFORMERS_PREFIX) or is_import_path(name):  # imported here, so that plain names stay cheap
         from unreel.models import foreign
 
-        if is_dotted(name):
-            return partial(foreign.own_module, name)
-        return partial(foreign.transformer, name.removeprefix(TRANSFORMERS))
-    if name.removesuffix(TWIN) not in BACKBONES:
-        raise unknown("backbone", name, BACKBONES)
-    build: Callable[..., nn.Module] = importlib.import_module(f"{__name__}.{name.removesuffix(TWIN)}").build
+        if is_import_path(name):
+            return partial(foreign.build_external, name)
+        return partial(foreign.build_transformer, name.removeprefix(TRANSFORMERS_PREFIX))
+    if name.removesuffix(TWIN_2D_SUFFIX) not in BACKBONES:
+        raise unknown_name_error("backbone", name, BACKBONES)
+    build: Callable[..., nn.Module] = importlib.import_module(f"{__name__}.{name.removesuffix(TWIN_2D_SUFFIX)}").build
     return build

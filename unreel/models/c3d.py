@@ -7,7 +7,7 @@ Source: Tran et al. 2015, with the batch norm of Tao, Wang, Yamasaki 2020 (IIC);
 
 from torch import Tensor, nn
 
-WIDTHS_AND_POOLS = (64, (1, 2, 2), 128, (2, 2, 2), 256, 256, (2, 2, 2), 512, 512, (2, 2, 2), 512, 512)
+LAYER_PLAN = (64, (1, 2, 2), 128, (2, 2, 2), 256, 256, (2, 2, 2), 512, 512, (2, 2, 2), 512, 512)
 
 
 class C3D(nn.Module):
@@ -19,7 +19,7 @@ class C3D(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         num_in = in_channels
-        for step in WIDTHS_AND_POOLS:
+        for step in LAYER_PLAN:
             if isinstance(step, tuple):
                 layers.append(nn.MaxPool3d(step))
             else:

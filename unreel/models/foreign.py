@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unreel.errors import InputError, unknown
+from unreel.errors import InputError, unknown_name_error
 
 
-class Foreign(nn.Module):
+class ExternalBackbone(nn.Module):
     """A module that maps clips (B, 3, T, H, W) to vectors (B, D), tokens (B, N, D) or a map (B, D, T', H', W').
 
     Tokens in front that stand for no place (CLS) are dropped: as many as the module's `num_prefix_tokens` says.
@@ -42,7 +42,7 @@ class Foreign(nn.Module):
         try:
             with torch.no_grad():
                 self.network.eval()
-                return as_map(self.call(black), self.num_prefix_tokens, self.name).shape[1]
+                return to_feature_map(self.call_network(black), self.num_prefix_tokens, self.name).shape[1]
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise InputError(
                 f"backbone '{self.name}' fails on a clip (1, 3, {num_frames}, {size}, {size}): {error}. It must take "
@@ -52,13 +52,13 @@ class Foreign(nn.Module):
             for module, mode in training.items():
                 module.training = mode
 
-    def call(self, clips: Tensor) -> Any:
+    def call_network(self, clips: Tensor) -> Any:
         """What the module itself returns."""
         return self.network(clips)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Clips (B, C, T, H, W) to a map (B, num_features, T', H', W'); tokens become (B, num_features, N, 1, 1)."""
-        map_BDTHW = as_map(self.call(clips), self.num_prefix_tokens, self.name)
+        map_BDTHW = to_feature_map(self.call_network(clips), self.num_prefix_tokens, self.name)
         if map_BDTHW.shape[1] != self.num_features:
             raise InputError(
                 f"backbone '{self.name}' says num_features = {self.num_features} but returns {map_BDTHW.shape[1]}; "
@@ -67,7 +67,7 @@ class Foreign(nn.Module):
         return map_BDTHW
 
 
-def as_map(output: Any, num_prefix_tokens: int, name: str) -> Tensor:
+def to_feature_map(output: Any, num_prefix_tokens: int, name: str) -> Tensor:
     """Vectors, tokens, a map, or a transformers output, as a map (B, D, T', H', W')."""
     values = getattr(output, "last_hidden_state", output)
     if isinstance(values, Tensor):
@@ -81,7 +81,7 @@ def as_map(output: Any, num_prefix_tokens: int, name: str) -> Tensor:
     raise InputError(f"backbone '{name}' returns {what}; it must return (B, D), (B, N, D) or (B, D, T, H, W)")
 
 
-def own_module(name: str, size: int = 112, num_frames: int = 16) -> nn.Module:
+def build_external(name: str, size: int = 112, num_frames: int = 16) -> nn.Module:
     """The module that "package.module.Class" or "package.module:function" makes when called without arguments.
 
     Imports, and so runs, that code. Raises InputError.
@@ -97,37 +97,37 @@ def own_module(name: str, size: int = 112, num_frames: int = 16) -> nn.Module:
     network = make() if callable(make) and not isinstance(make, nn.Module) else None
     if not isinstance(network, nn.Module):
         raise InputError(f"backbone '{name}' is not a class or function that makes a torch.nn.Module")
-    return Foreign(network, name, size, num_frames)
+    return ExternalBackbone(network, name, size, num_frames)
 
 
 @dataclass(frozen=True)
-class Kind:
+class TransformerKind:
     """What differs between the video models of transformers."""
 
     size_field: str  # the configuration's names for the size of a clip
     frames_field: str
     num_prefix_tokens: int  # CLS
-    learned_places: bool  # then weights fit one size of clip only
+    has_learned_positions: bool  # then weights fit one size of clip only
 
 
-KINDS = {
-    "videomae": Kind("image_size", "num_frames", 0, False),
-    "vjepa2": Kind("crop_size", "frames_per_clip", 0, False),
-    "timesformer": Kind("image_size", "num_frames", 1, True),
-    "vivit": Kind("image_size", "num_frames", 1, True),
+TRANSFORMER_KINDS = {
+    "videomae": TransformerKind("image_size", "num_frames", 0, False),
+    "vjepa2": TransformerKind("crop_size", "frames_per_clip", 0, False),
+    "timesformer": TransformerKind("image_size", "num_frames", 1, True),
+    "vivit": TransformerKind("image_size", "num_frames", 1, True),
 }
 
 
-class VideoTransformer(Foreign):
+class VideoTransformer(ExternalBackbone):
     """An encoder of transformers, without pooler or predictor. Its clips have exactly the size it was built for."""
 
     def __init__(self, network: nn.Module, name: str, size: int, num_frames: int, config: dict[str, Any]) -> None:
         network.num_features = config["hidden_size"]
         super().__init__(network, name, size, num_frames)
-        self.num_prefix_tokens = KINDS[config["model_type"]].num_prefix_tokens
+        self.num_prefix_tokens = TRANSFORMER_KINDS[config["model_type"]].num_prefix_tokens
         self.rebuild_options["config"] = config
 
-    def call(self, clips: Tensor) -> Any:
+    def call_network(self, clips: Tensor) -> Any:
         size, num_frames = self.rebuild_options["size"], self.rebuild_options["num_frames"]
         if tuple(clips.shape[2:]) != (num_frames, size, size):
             raise InputError(
@@ -137,23 +137,25 @@ class VideoTransformer(Foreign):
         return self.network(clips.transpose(1, 2))
 
 
-def transformer(name: str, size: int = 112, num_frames: int = 16, config: dict[str, Any] | None = None) -> nn.Module:
+def build_transformer(
+    name: str, size: int = 112, num_frames: int = 16, config: dict[str, Any] | None = None
+) -> nn.Module:
     """An untrained video model of transformers by its type, or one with the weights of a local folder.
 
     `config` changes a type's defaults, e.g. {"num_hidden_layers": 4}. A checkpoint keeps the whole of it; then the
     folder is not read, as the checkpoint has the weights. Raises InputError.
     """
-    if name in KINDS:
-        full = config_of_type(name, config or {})
+    if name in TRANSFORMER_KINDS:
+        full = build_config(name, config or {})
     elif config is not None:
-        full = config_of_type(str(config.get("model_type")), config)
+        full = build_config(str(config.get("model_type")), config)
     else:
-        full = config_of_folder(Path(name))
-    from_folder = name not in KINDS and config is None
-    fit_to_clip(full, size, num_frames, weights_given=from_folder)
-    network = read_network(full, Path(name)) if from_folder else new_network(full)
+        full = read_config(Path(name))
+    from_folder = name not in TRANSFORMER_KINDS and config is None
+    set_clip_size(full, size, num_frames, has_weights=from_folder)
+    network = load_pretrained(full, Path(name)) if from_folder else build_untrained(full)
     encoder = network.encoder if full.model_type == "vjepa2" else network  # the rest of it predicts masked tokens
-    return VideoTransformer(encoder, f"transformers:{name}", size, num_frames, as_json(full))
+    return VideoTransformer(encoder, f"transformers:{name}", size, num_frames, config_to_json(full))
 
 
 def import_transformers() -> Any:
@@ -166,64 +168,64 @@ def import_transformers() -> Any:
         ) from error
 
 
-def config_of_type(kind: str, changes: dict[str, Any]) -> Any:
+def build_config(kind: str, overrides: dict[str, Any]) -> Any:
     """A type's default configuration with `changes`. Only the fields that describe the network are taken: those of
     the library itself could name code or kernels to fetch."""
-    if kind not in KINDS:
-        raise unknown("model of transformers", kind, KINDS)
+    if kind not in TRANSFORMER_KINDS:
+        raise unknown_name_error("model of transformers", kind, TRANSFORMER_KINDS)
     transformers = import_transformers()
-    known = own_fields(transformers, transformers.AutoConfig.for_model(kind))
-    strange = sorted(set(changes) - set(known) - {"model_type"})
+    known = select_network_fields(transformers, transformers.AutoConfig.for_model(kind))
+    strange = sorted(set(overrides) - set(known) - {"model_type"})
     if strange:
         raise InputError(f"transformers:{kind} has no '{strange[0]}' in its configuration. Known: {', '.join(known)}")
     try:
-        return transformers.AutoConfig.for_model(kind, **{k: v for k, v in changes.items() if k != "model_type"})
+        return transformers.AutoConfig.for_model(kind, **{k: v for k, v in overrides.items() if k != "model_type"})
     except Exception as error:  # the library has its own kinds of errors, which differ between versions
-        raise InputError(f"transformers:{kind} does not take the configuration {changes}: {error}") from error
+        raise InputError(f"transformers:{kind} does not take the configuration {overrides}: {error}") from error
 
 
-def own_fields(transformers: Any, config: Any) -> dict[str, Any]:
+def select_network_fields(transformers: Any, config: Any) -> dict[str, Any]:
     """The fields of a configuration that describe this network, not any model of the library."""
     common = transformers.PretrainedConfig().to_dict()
     return {k: v for k, v in config.to_dict().items() if k not in common and k != "model_type"}
 
 
-def as_json(config: Any) -> dict[str, Any]:
+def config_to_json(config: Any) -> dict[str, Any]:
     """A configuration as plain JSON, enough for `config_of_type`."""
-    fields = own_fields(import_transformers(), config) | {"model_type": config.model_type}
+    fields = select_network_fields(import_transformers(), config) | {"model_type": config.model_type}
     plain: dict[str, Any] = json.loads(json.dumps(fields))
     return plain
 
 
-def config_of_folder(folder: Path) -> Any:
+def read_config(folder: Path) -> Any:
     """The configuration in a local folder as transformers saves it."""
     if not (folder / "config.json").is_file():
         raise InputError(
-            f"'{folder}' is neither a model of transformers that unreel knows ({', '.join(KINDS)}) nor a local folder "
+            f"'{folder}' is neither a model of transformers that unreel knows ({', '.join(TRANSFORMER_KINDS)}) nor a local folder "
             "with config.json; unreel downloads no weights"
         )
     try:
         kind = json.loads((folder / "config.json").read_text()).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{folder / 'config.json'} can't be read ({error})") from error
-    if kind not in KINDS:
-        raise unknown("model of transformers", str(kind), KINDS)
+    if kind not in TRANSFORMER_KINDS:
+        raise unknown_name_error("model of transformers", str(kind), TRANSFORMER_KINDS)
     transformers = import_transformers()
     read = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    return config_of_type(kind, own_fields(transformers, read))
+    return build_config(kind, select_network_fields(transformers, read))
 
 
-def fit_to_clip(config: Any, size: int, num_frames: int, weights_given: bool) -> None:
+def set_clip_size(config: Any, size: int, num_frames: int, has_weights: bool) -> None:
     """Set the size of clip in a configuration. Raises InputError when the network can't take such clips."""
-    kind = KINDS[config.model_type]
-    was = (getattr(config, kind.frames_field), first(getattr(config, kind.size_field)))
-    if weights_given and kind.learned_places and was != (num_frames, size):
+    kind = TRANSFORMER_KINDS[config.model_type]
+    was = (getattr(config, kind.frames_field), to_scalar(getattr(config, kind.size_field)))
+    if has_weights and kind.has_learned_positions and was != (num_frames, size):
         raise InputError(
             f"this {config.model_type}'s weights are for clips of {was[0]} frames of {was[1]}x{was[1]}, not "
             f"{num_frames} of {size}x{size}; train with that size and number of frames"
         )
-    frames_step = first(getattr(config, "tubelet_size", 1))
-    size_step = first(config.patch_size if hasattr(config, "patch_size") else config.tubelet_size[1:])
+    frames_step = to_scalar(getattr(config, "tubelet_size", 1))
+    size_step = to_scalar(config.patch_size if hasattr(config, "patch_size") else config.tubelet_size[1:])
     if size < size_step or size % size_step or num_frames < frames_step or num_frames % frames_step:
         raise InputError(
             f"{config.model_type} cuts clips into pieces of {frames_step} frames of {size_step}x{size_step}: "
@@ -233,22 +235,22 @@ def fit_to_clip(config: Any, size: int, num_frames: int, weights_given: bool) ->
     setattr(config, kind.frames_field, num_frames)
 
 
-def first(value: Any) -> int:
+def to_scalar(value: Any) -> int:
     """A number that may also be given for each axis."""
     return int(value[0] if isinstance(value, list | tuple) else value)
 
 
-def without_pooler(config: Any) -> dict[str, Any]:
+def make_pooler_options(config: Any) -> dict[str, Any]:
     """Only ViViT has a pooler to leave out; its weights would never get a gradient."""
     return {"add_pooling_layer": False} if config.model_type == "vivit" else {}
 
 
-def new_network(config: Any) -> Any:
+def build_untrained(config: Any) -> Any:
     """An untrained network, initialised by transformers."""
-    return import_transformers().AutoModel.from_config(config, trust_remote_code=False, **without_pooler(config))
+    return import_transformers().AutoModel.from_config(config, trust_remote_code=False, **make_pooler_options(config))
 
 
-def read_network(config: Any, folder: Path) -> Any:
+def load_pretrained(config: Any, folder: Path) -> Any:
     """A network with the weights in a local folder, all of them in float32 and none left to chance."""
     try:
         network, info = import_transformers().AutoModel.from_pretrained(
@@ -259,7 +261,7 @@ def read_network(config: Any, folder: Path) -> Any:
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
-            **without_pooler(config),
+            **make_pooler_options(config),
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{folder}: the weights can't be read ({error}); they must be safetensors") from error

@@ -43,7 +43,7 @@ class HeadSpec:
     segments: int = 1
 
 
-class Heads(nn.ModuleDict):
+class HeadDict(nn.ModuleDict):
     """Heads by name. What a clip is to each is a vector whose cosine is what its method compared.
 
     Of a head of S segments that is their mean: two means' inner product is the mean of all S x S cosines of segments,

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from unreel.errors import InputError
 from unreel.models import build_backbone
 
-COUNTER = "num_batches_tracked"
+BATCH_COUNTER = "num_batches_tracked"
 # What self-supervised image networks' files call the network that was trained, beside a momentum copy, queue or head:
 # MoCo; MoCo v3; BYOL; DINO; SimSiam; many. The first that is there is taken.
-ONLINE = ("encoder_q.", "base_encoder.", "online_encoder.", "student.", "encoder.", "backbone.")
+ONLINE_PREFIXES = ("encoder_q.", "base_encoder.", "online_encoder.", "student.", "encoder.", "backbone.")
 # Modules behind the last feature map; linear layers by any other name are known by their shape.
-HEADS = {"fc", "head", "heads", "classifier", "projector", "projection_head", "predictor", "prototypes"}
+HEAD_MODULES = {"fc", "head", "heads", "classifier", "projector", "projection_head", "predictor", "prototypes"}
 
 
-def two_dimensional(network: nn.Module) -> nn.Module:
+def make_2d_twin(network: nn.Module) -> nn.Module:
     """Turn a network, in place, into its 2D twin: no kernel, pool or stride spans frames, so T stays T.
 
     Kernels are summed along time, which is what they do to a clip of one repeated frame; a new network's variance
@@ -33,15 +33,15 @@ def two_dimensional(network: nn.Module) -> nn.Module:
     """
     for name, child in network.named_children():
         if isinstance(child, nn.Conv3d):
-            setattr(network, name, flat_conv(child))
+            setattr(network, name, make_2d_conv(child))
         elif isinstance(child, nn.MaxPool3d | nn.AvgPool3d):
-            flatten_pool(child)
+            set_2d_pool(child)
         else:
-            two_dimensional(child)
+            make_2d_twin(child)
     return network
 
 
-def flat_conv(conv: nn.Conv3d) -> nn.Conv3d:
+def make_2d_conv(conv: nn.Conv3d) -> nn.Conv3d:
     """A convolution of one frame: kernel (1, kh, kw), summed along time."""
     padding = conv.padding
     if isinstance(padding, str):
@@ -67,13 +67,13 @@ def flat_conv(conv: nn.Conv3d) -> nn.Conv3d:
     return flat
 
 
-def flatten_pool(pool: nn.MaxPool3d | nn.AvgPool3d) -> None:
+def set_2d_pool(pool: nn.MaxPool3d | nn.AvgPool3d) -> None:
     """Let a pool see one frame at a time."""
-    kernel, stride, padding = triple(pool.kernel_size), triple(pool.stride), triple(pool.padding)
+    kernel, stride, padding = to_triple(pool.kernel_size), to_triple(pool.stride), to_triple(pool.padding)
     pool.kernel_size, pool.stride, pool.padding = (1, *kernel[1:]), (1, *stride[1:]), (0, *padding[1:])
 
 
-def triple(value: Any) -> tuple[int, int, int]:
+def to_triple(value: Any) -> tuple[int, int, int]:
     """One number for three axes, or three."""
     return (value, value, value) if isinstance(value, int) else tuple(value)
 
@@ -87,22 +87,22 @@ def inflate(weights_2d: dict[str, Tensor], network: nn.Module) -> None:
     are left out. Raises InputError unless everything fits.
     """
     state = network.state_dict()
-    wanted = {n: t for n, t in state.items() if not n.endswith(COUNTER)}
-    source = trunk({n: t for n, t in weights_2d.items() if not n.endswith(COUNTER)}, wanted)
+    wanted = {n: t for n, t in state.items() if not n.endswith(BATCH_COUNTER)}
+    source = select_trunk({n: t for n, t in weights_2d.items() if not n.endswith(BATCH_COUNTER)}, wanted)
     new = {
-        target: inflated_tensor(source[name], wanted[target], name, target)
-        for target, name in matched(source, wanted).items()
+        target: inflate_tensor(source[name], wanted[target], name, target)
+        for target, name in match_names(source, wanted).items()
     }
     network.load_state_dict(state | new)
 
 
-def trunk(tensors: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+def select_trunk(tensors: dict[str, Tensor], target_state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of the one network that is meant, without wrappers' prefixes, momentum copies and heads."""
-    while tensors.keys() != wanted.keys():
-        heads = heads_of(tensors, wanted)
-        prefix = wrapper(tensors)
-        if not prefix and len(tensors) - len(heads) > len(wanted):
-            prefix = next((p for p in ONLINE if any(n.startswith(p) for n in tensors)), "")
+    while tensors.keys() != target_state.keys():
+        heads = find_heads(tensors, target_state)
+        prefix = find_common_prefix(tensors)
+        if not prefix and len(tensors) - len(heads) > len(target_state):
+            prefix = next((p for p in ONLINE_PREFIXES if any(n.startswith(p) for n in tensors)), "")
         if heads:
             tensors = {n: t for n, t in tensors.items() if n not in heads}
         elif prefix:
@@ -112,54 +112,58 @@ def trunk(tensors: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Te
     return tensors
 
 
-def heads_of(tensors: dict[str, Tensor], wanted: dict[str, Tensor]) -> set[str]:
+def find_heads(tensors: dict[str, Tensor], target_state: dict[str, Tensor]) -> set[str]:
     """Names of heads that the network lacks: whole outermost modules, as a block's own `fc` does work within it."""
-    prefix = wrapper(wanted)
+    prefix = find_common_prefix(target_state)
     modules: dict[str, list[str]] = {}
     for name in tensors:
         modules.setdefault(name.partition(".")[0], []).append(name)
-    convolutional = all(t.ndim != 2 for t in wanted.values())
+    convolutional = all(t.ndim != 2 for t in target_state.values())
     heads: set[str] = set()
     for module, names in modules.items():
         linear = convolutional and is_linear({n: tensors[n] for n in names})
-        if (module in HEADS or linear) and not any(n in wanted or prefix + n in wanted for n in names):
+        if (module in HEAD_MODULES or linear) and not any(
+            n in target_state or prefix + n in target_state for n in names
+        ):
             heads.update(names)
     return heads if len(heads) < len(tensors) else set()
 
 
 def is_linear(tensors: dict[str, Tensor]) -> bool:
     """Whether these are the weights and biases of linear layers and nothing else."""
-    kinds = {(last_part(n), t.ndim) for n, t in tensors.items()}
+    kinds = {(leaf_name(n), t.ndim) for n, t in tensors.items()}
     return ("weight", 2) in kinds and kinds <= {("weight", 2), ("bias", 1)}
 
 
-def matched(source: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, str]:
+def match_names(source: dict[str, Tensor], target_state: dict[str, Tensor]) -> dict[str, str]:
     """For each of the network's names the file's: by name, else by place. Raises InputError."""
-    prefix = wrapper(wanted)
-    renamings: tuple[Callable[[str], str], ...] = (str, lambda name: prefix + name, from_torchvision)
+    prefix = find_common_prefix(target_state)
+    renamings: tuple[Callable[[str], str], ...] = (str, lambda name: prefix + name, translate_torchvision_name)
     readings = [{rename(name): name for name in source} for rename in renamings]
     for reading in readings:
-        if reading.keys() == wanted.keys() and len(source) == len(wanted):
-            return {target: reading[target] for target in wanted}
-    best = max(readings, key=lambda reading: len(reading.keys() & wanted.keys()))
-    missing = [target for target in wanted if target not in best]
-    extra = [name for target, name in best.items() if target not in wanted]
-    if len(source) == len(wanted):
-        by_place = dict(zip(wanted, source, strict=True))
-        swapped = [(t, n) for t, n in by_place.items() if last_part(t) != last_part(n)]
+        if reading.keys() == target_state.keys() and len(source) == len(target_state):
+            return {target: reading[target] for target in target_state}
+    best = max(readings, key=lambda reading: len(reading.keys() & target_state.keys()))
+    missing = [target for target in target_state if target not in best]
+    extra = [name for target, name in best.items() if target not in target_state]
+    if len(source) == len(target_state):
+        by_place = dict(zip(target_state, source, strict=True))
+        swapped = [(t, n) for t, n in by_place.items() if leaf_name(t) != leaf_name(n)]
         if not swapped:
             return by_place
         target, name = swapped[0]
         why = f"'{name}' stands where the network has '{target}', and neither names nor order agree"
-    elif len(missing) < len(wanted):  # a relative, such as resnet101 for r3d50
-        parts = [f"lack {several(missing)}"] * bool(missing) + [f"have {several(extra)} too many"] * bool(extra)
+    elif len(missing) < len(target_state):  # a relative, such as resnet101 for r3d50
+        parts = [f"lack {summarize_names(missing)}"] * bool(missing) + [
+            f"have {summarize_names(extra)} too many"
+        ] * bool(extra)
         why = f"they {' and '.join(parts)}"
     else:
-        why = f"they are {len(source)} tensors ({several(source)}), the network has {len(wanted)} ({several(wanted)})"
+        why = f"they are {len(source)} tensors ({summarize_names(source)}), the network has {len(target_state)} ({summarize_names(target_state)})"
     raise InputError(f"the 2D weights are not the same network: {why}")
 
 
-def from_torchvision(name: str) -> str:
+def translate_torchvision_name(name: str) -> str:
     """Our name of a tensor of torchvision's or timm's ResNet: "layer1.0.downsample.0.weight" is of stages.0.0.shortcut.
 
     Other names stay.
@@ -172,35 +176,35 @@ def from_torchvision(name: str) -> str:
     return name
 
 
-def last_part(name: str) -> str:
+def leaf_name(name: str) -> str:
     """Of "layer1.0.conv1.weight" the "weight"."""
     return name.rpartition(".")[2]
 
 
-def several(names: Iterable[str]) -> str:
+def summarize_names(names: Iterable[str]) -> str:
     """The first of some names, and how many more there are."""
     first, *more = [*names] or ["none"]
     return f"'{first}'" + (f" and {len(more)} more" if more else "")
 
 
-def inflated_tensor(weight: Tensor, like: Tensor, name: str, target: str) -> Tensor:
+def inflate_tensor(weight: Tensor, target_tensor: Tensor, name: str, target_name: str) -> Tensor:
     """One tensor, repeated along time and divided by the kernel's length where `like` is a 3D kernel."""
-    flat = weight.unsqueeze(2) if weight.ndim == 4 and like.ndim == 5 else weight
-    flat = flat.to(like)  # first, so that a file in half precision is divided in the network's
-    if like.ndim == 5 and flat.ndim == 5 and flat.shape[2] == 1:
-        length = like.shape[2]
+    flat = weight.unsqueeze(2) if weight.ndim == 4 and target_tensor.ndim == 5 else weight
+    flat = flat.to(target_tensor)  # first, so that a file in half precision is divided in the network's
+    if target_tensor.ndim == 5 and flat.ndim == 5 and flat.shape[2] == 1:
+        length = target_tensor.shape[2]
         flat = flat.expand(-1, -1, length, -1, -1) / length
-    elif like.ndim == 5 and flat.ndim == 5:
+    elif target_tensor.ndim == 5 and flat.ndim == 5:
         raise InputError(f"'{name}' {tuple(weight.shape)} spans frames already: only 2D weights can be inflated")
-    if flat.shape != like.shape:
+    if flat.shape != target_tensor.shape:
         raise InputError(
-            f"the 2D weight '{name}' {tuple(weight.shape)} does not fit '{target}' {tuple(like.shape)}; "
+            f"the 2D weight '{name}' {tuple(weight.shape)} does not fit '{target_name}' {tuple(target_tensor.shape)}; "
             "use the weights of the same network in 2D"
         )
     return flat
 
 
-def read_2d(path: str | Path) -> dict[str, Tensor]:
+def read_2d_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors or .pt/.pth file, or of a run or checkpoint of unreel.
 
     Taken out of {"state_dict": ...}, {"model": ...} or, as DINO has it, {"student": ...}; names stay as they are. A
@@ -208,10 +212,10 @@ def read_2d(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if path.is_dir():
-        from unreel.models.encoder import WEIGHTS, checkpoint_folder  # it is heavy, and twins do not need it
+        from unreel.models.encoder import WEIGHTS_FILE, find_checkpoint  # it is heavy, and twins do not need it
 
-        return read_file(checkpoint_folder(path) / WEIGHTS)
-    held = read_file(path)
+        return read_weights_file(find_checkpoint(path) / WEIGHTS_FILE)
+    held = read_weights_file(path)
     for key in ("state_dict", "model", "student"):
         if isinstance(held, dict) and isinstance(held.get(key), dict):
             held = held[key]
@@ -221,7 +225,7 @@ def read_2d(path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
-def read_file(path: Path) -> Any:
+def read_weights_file(path: Path) -> Any:
     """Whatever a weights file holds. Raises InputError."""
     if path.suffix not in (".safetensors", ".pt", ".pth"):
         raise InputError(f"{path}: a file of weights ends in .safetensors, .pt or .pth")
@@ -233,7 +237,7 @@ def read_file(path: Path) -> Any:
         raise InputError(f"{path}: the weights can't be read ({' '.join(str(error).split())[:200]})") from error
 
 
-def wrapper(names: Iterable[str]) -> str:
+def find_common_prefix(names: Iterable[str]) -> str:
     """What all names begin with up to a dot, such as "module.backbone.", or ""."""
     names = sorted(names)
     shared = ""
@@ -245,8 +249,8 @@ def wrapper(names: Iterable[str]) -> str:
     return shared
 
 
-def inflated(path: str | Path, backbone: str, **options: Any) -> nn.Module:
+def build_inflated(path: str | Path, backbone: str, **options: Any) -> nn.Module:
     """A new backbone with the 2D weights of a file, or of a run of its twin, inflated. Raises InputError."""
     network = build_backbone(backbone, **options)
-    inflate(read_2d(path), network)
+    inflate(read_2d_weights(path), network)
     return network

@@ -14,21 +14,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def pooled(backbone: nn.Module, clips: Tensor) -> Tensor:
+def pool_features(backbone: nn.Module, clips: Tensor) -> Tensor:
     """Global average of the last feature map, in float32 at least: (B, C, T, H, W) to (B, D)."""
     at_once = int(getattr(backbone, "clips_at_once", 0)) or len(clips)
     if len(clips) <= at_once or not torch.is_grad_enabled():
-        return _pooled(backbone, clips)
+        return _pool_batch(backbone, clips)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), statistics_kept(backbone)
+        return nullcontext(), freeze_batch_statistics(backbone)
 
     parts = clips.split(at_once)
-    return torch.cat([checkpoint(_pooled, backbone, p, use_reentrant=False, context_fn=contexts) for p in parts])
+    return torch.cat([checkpoint(_pool_batch, backbone, p, use_reentrant=False, context_fn=contexts) for p in parts])
 
 
 @contextmanager
-def statistics_kept(backbone: nn.Module) -> Iterator[None]:
+def freeze_batch_statistics(backbone: nn.Module) -> Iterator[None]:
     """Batch norms take in nothing, so that a pass that is made again does not count twice."""
     norms = [m for m in backbone.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
@@ -41,18 +41,18 @@ def statistics_kept(backbone: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, seen
 
 
-def _pooled(backbone: nn.Module, clips: Tensor) -> Tensor:
+def _pool_batch(backbone: nn.Module, clips: Tensor) -> Tensor:
     map_BDTHW = backbone(clips)
     return (map_BDTHW.float() if map_BDTHW.dtype in (torch.bfloat16, torch.float16) else map_BDTHW).mean(dim=(2, 3, 4))
 
 
-def pooled_views(backbone: nn.Module, views: Mapping[str, Tensor], joint: bool = True) -> dict[str, Tensor]:
+def pool_views(backbone: nn.Module, views: Mapping[str, Tensor], joint: bool = True) -> dict[str, Tensor]:
     """Pooled features (B, D) of each view.
 
     `joint` sends all views through in one batch, so that batch norm sees them together and small batches keep a GPU
     busy; otherwise each view goes alone and is normalised by its own statistics.
     """
     if not joint:
-        return {name: pooled(backbone, clips) for name, clips in views.items()}
-    features = pooled(backbone, torch.cat(list(views.values())))
+        return {name: pool_features(backbone, clips) for name, clips in views.items()}
+    features = pool_features(backbone, torch.cat(list(views.values())))
     return dict(zip(views, features.chunk(len(views)), strict=True))

@@ -15,14 +15,14 @@ ConvFactory = Callable[[int, int, Triple, Triple], nn.Module]
 BlockFactory = Callable[[int, int, Triple, ConvFactory], nn.Module]
 
 
-def conv3d(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
+def build_conv3d(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
     """A plain 3D convolution that keeps the size up to its stride; no bias, as batch norm follows."""
     return nn.Conv3d(
         num_in, num_out, kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2, kernel[2] // 2), bias=False
     )
 
 
-def he_normal(network: nn.Module) -> None:
+def init_he_normal(network: nn.Module) -> None:
     """Convolutions drawn He-normal by fan-out. Source: He et al. 2015."""
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
@@ -32,7 +32,7 @@ def he_normal(network: nn.Module) -> None:
 class BasicBlock(nn.Module):
     """conv-BN-ReLU-conv-BN plus a shortcut, ReLU after the sum; the shortcut is 1x1x1 conv + BN where shapes differ."""
 
-    def __init__(self, num_in: int, num_out: int, stride: Triple, conv: ConvFactory = conv3d) -> None:
+    def __init__(self, num_in: int, num_out: int, stride: Triple, conv: ConvFactory = build_conv3d) -> None:
         super().__init__()
         self.conv1, self.bn1 = conv(num_in, num_out, (3, 3, 3), stride), nn.BatchNorm3d(num_out)
         self.conv2, self.bn2 = conv(num_out, num_out, (3, 3, 3), (1, 1, 1)), nn.BatchNorm3d(num_out)
@@ -60,7 +60,7 @@ class ResNet3D(nn.Module):
         widths: Sequence[int] = (64, 128, 256, 512),
         strides: Sequence[Triple] = ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)),
         stem_stride: Triple = (1, 2, 2),
-        conv: ConvFactory = conv3d,
+        conv: ConvFactory = build_conv3d,
         in_channels: int = 3,
         block: BlockFactory = BasicBlock,
     ) -> None:

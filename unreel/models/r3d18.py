@@ -6,7 +6,7 @@ Source: Hara et al. 2018; Tran et al. 2018, table 1 (R3D). 33.166272 M parameter
 
 from torch import nn
 
-from unreel.models.r3d import ResNet3D, he_normal
+from unreel.models.r3d import ResNet3D, init_he_normal
 
 
 def build(in_channels: int = 3) -> nn.Module:
@@ -15,5 +15,5 @@ def build(in_channels: int = 3) -> nn.Module:
     Initialisation: He-normal by fan-out (He et al. 2015), batch norm at 1 and 0, as torchvision does.
     """
     network = ResNet3D(blocks=(2, 2, 2, 2), in_channels=in_channels)
-    he_normal(network)
+    init_he_normal(network)
     return network

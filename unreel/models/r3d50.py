@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from unreel.models.r3d import Triple, conv3d, he_normal
+from unreel.models.r3d import Triple, build_conv3d, init_he_normal
 
 TEMPORAL_KERNELS = (1, 1, 3, 3)
 
@@ -23,13 +23,13 @@ class Bottleneck(nn.Module):
         super().__init__()
         num_out = 4 * num_mid
         once = (1, 1, 1)
-        self.conv1, self.bn1 = conv3d(num_in, num_mid, (temporal_kernel, 1, 1), once), nn.BatchNorm3d(num_mid)
-        self.conv2, self.bn2 = conv3d(num_mid, num_mid, (1, 3, 3), stride), nn.BatchNorm3d(num_mid)
-        self.conv3, self.bn3 = conv3d(num_mid, num_out, (1, 1, 1), once), nn.BatchNorm3d(num_out)
+        self.conv1, self.bn1 = build_conv3d(num_in, num_mid, (temporal_kernel, 1, 1), once), nn.BatchNorm3d(num_mid)
+        self.conv2, self.bn2 = build_conv3d(num_mid, num_mid, (1, 3, 3), stride), nn.BatchNorm3d(num_mid)
+        self.conv3, self.bn3 = build_conv3d(num_mid, num_out, (1, 1, 1), once), nn.BatchNorm3d(num_out)
         self.relu = nn.ReLU(inplace=True)
         self.shortcut: nn.Module = nn.Identity()
         if num_in != num_out or stride != once:
-            self.shortcut = nn.Sequential(conv3d(num_in, num_out, (1, 1, 1), stride), nn.BatchNorm3d(num_out))
+            self.shortcut = nn.Sequential(build_conv3d(num_in, num_out, (1, 1, 1), stride), nn.BatchNorm3d(num_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in, T, H, W) to (B, 4 num_mid, T, H / stride, W / stride)."""
@@ -47,7 +47,7 @@ class SlowPathway(nn.Module):
     def __init__(self, blocks: Sequence[int], in_channels: int = 3, width: int = 1) -> None:
         super().__init__()
         num_in = 64 * width
-        stem = conv3d(in_channels, num_in, (5, 7, 7), (2, 2, 2))
+        stem = build_conv3d(in_channels, num_in, (5, 7, 7), (2, 2, 2))
         pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1))
         self.stem = nn.Sequential(stem, nn.BatchNorm3d(num_in), nn.ReLU(inplace=True), pool)
         stages: list[nn.Module] = []
@@ -61,7 +61,7 @@ class SlowPathway(nn.Module):
             stages.append(nn.Sequential(*layers))
         self.stages = nn.Sequential(*stages)
         self.num_features = num_in
-        he_normal(self)
+        init_he_normal(self)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Clips (B, C, T, H, W) to the last map (B, 2048 width, T / 2, H / 32, W / 32), not pooled."""

@@ -3,24 +3,26 @@
 import torch
 from torch import Tensor, nn
 
-GRID, SAMPLES = 7, 2  # cells a side of a box, and points a side of a cell
+GRID_SIZE, POINTS_PER_CELL = 7, 2  # cells a side of a box, and points a side of a cell
 
 
-def bilinear_weights(first_N: Tensor, last_N: Tensor, size: int, grid: int = GRID) -> Tensor:
+def build_bilinear_weights(first_N: Tensor, last_N: Tensor, size: int, grid: int = GRID_SIZE) -> Tensor:
     """What each of `size` map cells counts in each of `grid` cells of the spans [first, last] (N,): (N, grid, size).
 
     Spans are shares of the axis, cell k of the map has its centre at (k + 0.5) / size. A grid cell is the mean of
     SAMPLES evenly spread points, a point is interpolated between the two nearest centres, or is the outer one beyond.
     """
-    points = (torch.arange(grid * SAMPLES, device=first_N.device, dtype=first_N.dtype) + 0.5) / (grid * SAMPLES)
+    points = (torch.arange(grid * POINTS_PER_CELL, device=first_N.device, dtype=first_N.dtype) + 0.5) / (
+        grid * POINTS_PER_CELL
+    )
     at_NP = first_N[:, None] + (last_N - first_N)[:, None] * points
     at_NP = (at_NP * size - 0.5).clamp(0, size - 1)
     cells = torch.arange(size, device=first_N.device, dtype=first_N.dtype)
     weights = (1 - (at_NP[..., None] - cells).abs()).clamp(min=0)
-    return weights.unflatten(1, (grid, SAMPLES)).mean(dim=2)
+    return weights.unflatten(1, (grid, POINTS_PER_CELL)).mean(dim=2)
 
 
-def roi_align(map_BDHW: Tensor, boxes_N4: Tensor, owner_N: Tensor, grid: int = GRID) -> Tensor:
+def roi_align(map_BDHW: Tensor, boxes_N4: Tensor, clip_index_N: Tensor, grid: int = GRID_SIZE) -> Tensor:
     """Boxes x1, y1, x2, y2 (shares of the picture) cut out of the maps of their owners: (N, D, grid, grid).
 
     A mean of bilinear samples splits into rows and columns, so it is two products with weights: nothing is gathered,
@@ -28,15 +30,15 @@ def roi_align(map_BDHW: Tensor, boxes_N4: Tensor, owner_N: Tensor, grid: int = G
     """
     boxes_N4 = boxes_N4.to(map_BDHW)
     x1, y1, x2, y2 = boxes_N4.unbind(1)
-    rows = bilinear_weights(y1, y2, map_BDHW.shape[2], grid)
-    columns = bilinear_weights(x1, x2, map_BDHW.shape[3], grid)
-    return torch.einsum("niy,ndyx,njx->ndij", rows, map_BDHW[owner_N], columns)
+    rows = build_bilinear_weights(y1, y2, map_BDHW.shape[2], grid)
+    columns = build_bilinear_weights(x1, x2, map_BDHW.shape[3], grid)
+    return torch.einsum("niy,ndyx,njx->ndij", rows, map_BDHW[clip_index_N], columns)
 
 
-def roi_vectors(map_BDTHW: Tensor, boxes_N4: Tensor, owner_N: Tensor, grid: int = GRID) -> Tensor:
+def pool_roi_vectors(map_BDTHW: Tensor, boxes_N4: Tensor, clip_index_N: Tensor, grid: int = GRID_SIZE) -> Tensor:
     """One vector (N, D) a box: the map averaged over time, aligned, its largest cell of each feature."""
     map_BDHW = (map_BDTHW if map_BDTHW.dtype == torch.float64 else map_BDTHW.float()).mean(dim=2)
-    return roi_align(map_BDHW, boxes_N4, owner_N, grid).amax(dim=(2, 3))
+    return roi_align(map_BDHW, boxes_N4, clip_index_N, grid).amax(dim=(2, 3))
 
 
 class RoiHead(nn.Module):
@@ -49,14 +51,14 @@ class RoiHead(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, vectors_ND: Tensor, truth_NK: Tensor) -> None:
+    def __init__(self, vectors_ND: Tensor, labels_NK: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", vectors_ND.mean(dim=0))
         deviation = vectors_ND.std(dim=0, correction=0)
         self.register_buffer("deviation", torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation)))
         with torch.random.fork_rng(devices=[]):  # what nn.Linear draws is overwritten at once
-            self.linear = nn.Linear(vectors_ND.shape[1], truth_NK.shape[1]).to(vectors_ND)
-        share_K = (truth_NK.sum(dim=0) + 0.5) / (len(truth_NK) + 1)
+            self.linear = nn.Linear(vectors_ND.shape[1], labels_NK.shape[1]).to(vectors_ND)
+        share_K = (labels_NK.sum(dim=0) + 0.5) / (len(labels_NK) + 1)
         with torch.no_grad():
             self.linear.weight.zero_()
             self.linear.bias.copy_(torch.logit(share_K))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 # One row an Inception block: width of the 1x1x1 branch, (inner, outer) width of the two 3x3x3 ones, of the pooled one.
-STAGES = (
+STAGE_WIDTHS = (
     ((64, (96, 128), (16, 32), 32), (128, (128, 192), (32, 96), 64)),
     (
         (192, (96, 208), (16, 48), 64),
@@ -21,10 +21,10 @@ STAGES = (
     ),
     ((256, (160, 320), (32, 128), 128), (384, (192, 384), (48, 128), 128)),
 )
-Widths = tuple[int, tuple[int, int], tuple[int, int], int]
+InceptionWidths = tuple[int, tuple[int, int], tuple[int, int], int]
 
 
-def unit(
+def build_conv_unit(
     num_in: int, num_out: int, kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
 ) -> nn.Module:
     """Convolution, batch norm, ReLU. torchvision's batch norm averages over 1000 steps; ours over PyTorch's 10, since
@@ -34,25 +34,25 @@ def unit(
     return nn.Sequential(conv, nn.BatchNorm3d(num_out, eps=1e-3), nn.ReLU(inplace=True))
 
 
-def separable(num_in: int, num_out: int, size: int, stride: int = 1) -> nn.Module:
+def build_separable_conv(num_in: int, num_out: int, size: int, stride: int = 1) -> nn.Module:
     """1 x size x size unit, then size x 1 x 1 unit; each carries its own part of the stride."""
-    space = unit(num_in, num_out, (1, size, size), (1, stride, stride))
-    return nn.Sequential(space, unit(num_out, num_out, (size, 1, 1), (stride, 1, 1)))
+    space = build_conv_unit(num_in, num_out, (1, size, size), (1, stride, stride))
+    return nn.Sequential(space, build_conv_unit(num_out, num_out, (size, 1, 1), (stride, 1, 1)))
 
 
-class Inception(nn.Module):
+class InceptionBlock(nn.Module):
     """Four branches side by side, joined along the channels."""
 
-    def __init__(self, num_in: int, widths: Widths) -> None:
+    def __init__(self, num_in: int, widths: InceptionWidths) -> None:
         super().__init__()
         plain, (inner1, outer1), (inner2, outer2), pooled = widths
         point = (1, 1, 1)
         self.branches = nn.ModuleList(
             [
-                unit(num_in, plain, point),
-                nn.Sequential(unit(num_in, inner1, point), separable(inner1, outer1, 3)),
-                nn.Sequential(unit(num_in, inner2, point), separable(inner2, outer2, 3)),
-                nn.Sequential(nn.MaxPool3d(3, stride=1, padding=1), unit(num_in, pooled, point)),
+                build_conv_unit(num_in, plain, point),
+                nn.Sequential(build_conv_unit(num_in, inner1, point), build_separable_conv(inner1, outer1, 3)),
+                nn.Sequential(build_conv_unit(num_in, inner2, point), build_separable_conv(inner2, outer2, 3)),
+                nn.Sequential(nn.MaxPool3d(3, stride=1, padding=1), build_conv_unit(num_in, pooled, point)),
             ]
         )
         self.num_out = plain + outer1 + outer2 + pooled
@@ -69,14 +69,14 @@ class S3D(nn.Module):
 
     def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
-        layers: list[nn.Module] = [separable(in_channels, 64, 7, 2), spatial_pool()]
-        layers += [unit(64, 64, (1, 1, 1)), separable(64, 192, 3)]
-        pools = (spatial_pool(), nn.MaxPool3d(3, stride=2, padding=1), nn.MaxPool3d(2))
+        layers: list[nn.Module] = [build_separable_conv(in_channels, 64, 7, 2), build_spatial_pool()]
+        layers += [build_conv_unit(64, 64, (1, 1, 1)), build_separable_conv(64, 192, 3)]
+        pools = (build_spatial_pool(), nn.MaxPool3d(3, stride=2, padding=1), nn.MaxPool3d(2))
         num_in = 192
-        for pool, stage in zip(pools, STAGES, strict=True):
+        for pool, stage in zip(pools, STAGE_WIDTHS, strict=True):
             layers.append(pool)
             for widths in stage:
-                block = Inception(num_in, widths)
+                block = InceptionBlock(num_in, widths)
                 layers.append(block)
                 num_in = block.num_out
         self.layers = nn.Sequential(*layers)
@@ -86,7 +86,7 @@ class S3D(nn.Module):
         return self.layers(clips)
 
 
-def spatial_pool() -> nn.Module:
+def build_spatial_pool() -> nn.Module:
     """Max over 1x3x3, half the height and width."""
     return nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1))
 

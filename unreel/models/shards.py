@@ -12,56 +12,56 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
-def blocks(network: nn.Module) -> Iterator[nn.Module]:
+def iter_blocks(network: nn.Module) -> Iterator[nn.Module]:
     """What is gathered by itself: the members of a network's rows of blocks (residual blocks, transformer layers)."""
     row = isinstance(network, nn.Sequential | nn.ModuleList)
     for child in network.children():
         if row and any(True for _ in child.children()) and not isinstance(child, nn.Sequential | nn.ModuleList):
             yield child
         else:
-            yield from blocks(child)
+            yield from iter_blocks(child)
 
 
-def shard(method: nn.Module, mesh: Any) -> nn.Module:
+def shard_weights(method: nn.Module, mesh: Any) -> nn.Module:
     """The same method, its weights spread over the processes of `mesh`; what is in no block is gathered at once."""
     from torch.distributed.fsdp import fully_shard  # takes seconds, and only this needs it
 
     over = mesh["data_parallel"]
-    for block in list(blocks(method)):
+    for block in list(iter_blocks(method)):
         if any(True for _ in block.parameters()):
             fully_shard(block, mesh=over)
     fully_shard(method, mesh=over)
     return method
 
 
-def whole(tensor: Tensor) -> Tensor:
+def gather_full_tensor(tensor: Tensor) -> Tensor:
     """All of a tensor; every process must ask for it, in the same order."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def local(tensor: Tensor) -> Tensor:
+def to_local_shard(tensor: Tensor) -> Tensor:
     """What this process holds of a tensor; changing it changes the tensor."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def like(weight: Any, value: Tensor) -> Tensor:
+def shard_like(reference: Any, value: Tensor) -> Tensor:
     """`value`, which every process has whole, spread as `weight` is."""
-    if not isinstance(weight, DTensor) or isinstance(value, DTensor):
+    if not isinstance(reference, DTensor) or isinstance(value, DTensor):
         return value
-    there = value.to(weight.to_local().device)
-    return distribute_tensor(there, weight.device_mesh, weight.placements, src_data_rank=None)
+    there = value.to(reference.to_local().device)
+    return distribute_tensor(there, reference.device_mesh, reference.placements, src_data_rank=None)
 
 
-def gathered(tensors: dict[str, Tensor], keep: bool) -> dict[str, Tensor]:
+def gather_state(tensors: dict[str, Tensor], keep_result: bool) -> dict[str, Tensor]:
     """The whole of each tensor on the CPU; every process takes part, and those that do not `keep` get none."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        all_of_it = whole(tensor.detach())
-        if keep:
+        all_of_it = gather_full_tensor(tensor.detach())
+        if keep_result:
             found[name] = all_of_it.cpu().contiguous()
     return found
 
 
-def held_bytes(tensors: Iterator[Tensor]) -> int:
+def count_local_bytes(tensors: Iterator[Tensor]) -> int:
     """Bytes of these tensors in this process."""
-    return sum(local(tensor).untyped_storage().nbytes() for tensor in tensors)
+    return sum(to_local_shard(tensor).untyped_storage().nbytes() for tensor in tensors)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class _Sum(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """The sum over all processes, forward of values and backward of gradients."""
 
     @staticmethod
@@ -27,7 +27,7 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-class SyncNorm(_BatchNorm):
+class SyncBatchNorm(_BatchNorm):
     """A batch norm of any number of dimensions: (B, C, ...) to the same shape."""
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -41,15 +41,15 @@ class SyncNorm(_BatchNorm):
         count = x.new_tensor([x.numel() // x.shape[1]], dtype=torch.float64)
         dist.all_reduce(count)
         kind, x = x.dtype, x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        mean_C = _Sum.apply(x.sum(others)) / count.item()
+        mean_C = _AllReduceSum.apply(x.sum(others)) / count.item()
         centred = x - mean_C.view(shape)
-        variance_C = _Sum.apply(centred.square().sum(others)) / count.item()
-        self._remember(mean_C.detach(), variance_C.detach(), count.item())
+        variance_C = _AllReduceSum.apply(centred.square().sum(others)) / count.item()
+        self._update_running_statistics(mean_C.detach(), variance_C.detach(), count.item())
         out = centred * (variance_C + self.eps).rsqrt().view(shape)
         return (out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out).to(kind)
 
     @torch.no_grad()
-    def _remember(self, mean_C: Tensor, variance_C: Tensor, count: float) -> None:
+    def _update_running_statistics(self, mean_C: Tensor, variance_C: Tensor, count: float) -> None:
         if not self.track_running_stats or self.running_mean is None or self.running_var is None:
             return
         if self.num_batches_tracked is not None:
@@ -59,21 +59,23 @@ class SyncNorm(_BatchNorm):
         self.running_var.lerp_(variance_C * (count / max(1.0, count - 1)), share)
 
 
-def synchronise(module: nn.Module) -> nn.Module:
+def convert_sync_batch_norm(module: nn.Module) -> nn.Module:
     """The same module, its batch norms exchanged for synchronised ones with the same weights, names and statistics."""
     for name, child in module.named_children():
-        if isinstance(child, _BatchNorm) and not isinstance(child, SyncNorm):
-            setattr(module, name, synchronised_norm(child))
+        if isinstance(child, _BatchNorm) and not isinstance(child, SyncBatchNorm):
+            setattr(module, name, make_sync_batch_norm(child))
         else:
-            synchronise(child)
+            convert_sync_batch_norm(child)
     return module
 
 
-def synchronised_norm(norm: _BatchNorm) -> SyncNorm:
-    new = SyncNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+def make_sync_batch_norm(batch_norm: _BatchNorm) -> SyncBatchNorm:
+    new = SyncBatchNorm(
+        batch_norm.num_features, batch_norm.eps, batch_norm.momentum, batch_norm.affine, batch_norm.track_running_stats
+    )
     for name in ("weight", "bias"):
-        setattr(new, name, getattr(norm, name))
+        setattr(new, name, getattr(batch_norm, name))
     for name in ("running_mean", "running_var", "num_batches_tracked"):
-        setattr(new, name, getattr(norm, name))
-    new.training = norm.training
+        setattr(new, name, getattr(batch_norm, name))
+    new.training = batch_norm.training
     return new

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from unreel.models.shards import local
+from unreel.models.shards import to_local_shard
 
 
 class Teacher(nn.Module):
@@ -20,9 +20,9 @@ class Teacher(nn.Module):
 
     updates: Tensor
 
-    def __init__(self, student: nn.Module, momentum: float, norm: Literal["running", "batch"]) -> None:
+    def __init__(self, student: nn.Module, momentum: float, norm_mode: Literal["running", "batch"]) -> None:
         super().__init__()
-        self.momentum, self.norm = momentum, norm
+        self.momentum, self.norm_mode = momentum, norm_mode
         self.network = copy.deepcopy(student).requires_grad_(False)
         self.register_buffer("updates", torch.tensor(0))
         self.train()
@@ -30,7 +30,7 @@ class Teacher(nn.Module):
     def train(self, mode: bool = True) -> "Teacher":
         """Only a teacher that goes by its batch takes part in the parent's training mode."""
         super().train(mode)
-        self.network.train(mode and self.norm == "batch")
+        self.network.train(mode and self.norm_mode == "batch")
         return self
 
     @torch.no_grad()
@@ -47,7 +47,9 @@ class Teacher(nn.Module):
         """
         ours = [*self.network.parameters(), *self.network.buffers()]
         theirs = [*student.parameters(), *student.buffers()]
-        for old, new in zip(map(local, ours), map(local, theirs), strict=True):  # shares are cut alike
+        for old, new in zip(
+            map(to_local_shard, ours), map(to_local_shard, theirs), strict=True
+        ):  # shares are cut alike
             if old.is_floating_point():
                 share = (1 / (self.updates + 1).to(old.dtype)).clamp(min=1 - self.momentum)  # no wait for the device
                 old.lerp_(new.to(old.dtype), share)

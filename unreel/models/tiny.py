@@ -19,13 +19,13 @@ Source: our own; the depthwise half is after Tran et al. 2019 (CSN).
 
 from torch import nn
 
-from unreel.models.r3d import ResNet3D, Triple, conv3d
+from unreel.models.r3d import ResNet3D, Triple, build_conv3d
 
 
-def separated_conv(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
+def build_channel_separated_conv(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
     """A 3x3x3 convolution as 1x3x3 over all channels, then 3x1x1 in each channel; stem and shortcuts stay plain."""
     if kernel != (3, 3, 3):
-        return conv3d(num_in, num_out, kernel, stride)
+        return build_conv3d(num_in, num_out, kernel, stride)
     space = nn.Conv3d(num_in, num_out, (1, 3, 3), (1, *stride[1:]), padding=(0, 1, 1), bias=False)
     time = nn.Conv3d(num_out, num_out, (3, 1, 1), (stride[0], 1, 1), padding=(1, 0, 0), groups=num_out, bias=False)
     return nn.Sequential(space, time)
@@ -37,6 +37,6 @@ def build(in_channels: int = 3) -> nn.Module:
         widths=(16, 32, 64, 128),
         strides=((1, 1, 1), (2, 2, 2), (2, 2, 2), (1, 1, 1)),
         stem_stride=(1, 4, 4),
-        conv=separated_conv,
+        conv=build_channel_separated_conv,
         in_channels=in_channels,
     )

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from unreel.report.neighbours import Tile
 from unreel.report.template import write_html
 
-MOST_DOTS = 3000  # of the map, evenly spread over all rows
-NAMED_MOVES = 3  # clusters that are named as next
+MAX_DOTS = 3000  # of the map, evenly spread over all rows
+MAX_SUCCESSORS = 3  # clusters that are named as next
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class ClusterCard:
     """A cluster as the page shows it; `sheet` and `preview` are data URIs, empty where no file can be read."""
 
     number: int
-    clips: int
-    videos: int
+    num_clips: int
+    num_videos: int
     share: float
-    next: str
-    sheet: str
+    successors: str
+    contact_sheet: str
     preview: str
 
 
@@ -33,31 +33,31 @@ class ClusterPage:
     """Everything the template shows."""
 
     name: str
-    said: str
+    description: str
     facts: list[tuple[str, str, str]]
     cards: list[ClusterCard]
-    map: str
-    odd: list[Tile] = field(default_factory=list)
-    doubles: list[tuple[Tile, Tile, int]] = field(default_factory=list)
+    map_svg: str
+    outliers: list[Tile] = field(default_factory=list)
+    duplicates: list[tuple[Tile, Tile, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def write_page(page: ClusterPage, path: Path) -> Path:
+def write_clusters_page(page: ClusterPage, path: Path) -> Path:
     """Raises DiskError."""
-    return write_html("clusters.html", {"page": page, "map": Markup(page.map), "colour": colour}, path)
+    return write_html("clusters.html", {"page": page, "map": Markup(page.map_svg), "colour": choose_colour}, path)
 
 
-def colour(number: int) -> str:
+def choose_colour(number: int) -> str:
     """Neighbouring numbers differ most: each is the golden angle further round the circle of hues."""
     return f"hsl({number * 137.508 % 360:.0f} 62% 52%)" if number >= 0 else "var(--line)"
 
 
-def dots(place_N2: np.ndarray, number_N: np.ndarray, titles: Sequence[str]) -> str:
+def draw_map(place_N2: np.ndarray, number_N: np.ndarray, titles: Sequence[str]) -> str:
     """The map as SVG: a dot for each of at most MOST_DOTS rows, with a title that a pointer shows."""
-    shown = np.unique(np.linspace(0, len(place_N2) - 1, min(MOST_DOTS, len(place_N2))).round().astype(int))
+    shown = np.unique(np.linspace(0, len(place_N2) - 1, min(MAX_DOTS, len(place_N2))).round().astype(int))
     drawn = [
         f'<circle cx="{place_N2[n, 0] * 100:.1f}" cy="{-place_N2[n, 1] * 100:.1f}" r="0.6" '
-        f'fill="{colour(int(number_N[n]))}"><title>{html.escape(titles[n])}</title></circle>'
+        f'fill="{choose_colour(int(number_N[n]))}"><title>{html.escape(titles[n])}</title></circle>'
         for n in shown
     ]
     low_2, high_2 = (place_N2 * (100, -100)).min(axis=0) - 3, (place_N2 * (100, -100)).max(axis=0) + 3
@@ -65,9 +65,9 @@ def dots(place_N2: np.ndarray, number_N: np.ndarray, titles: Sequence[str]) -> s
     return f'<svg viewBox="{box}" role="img" aria-label="map of the clips">{"".join(drawn)}</svg>'
 
 
-def next_words(number: int, moves_CC: np.ndarray) -> str:
+def describe_transitions(number: int, transitions_CC: np.ndarray) -> str:
     """Which clusters follow this one, apart from itself, in words."""
-    counts_C = moves_CC[number].copy()
+    counts_C = transitions_CC[number].copy()
     counts_C[number] = 0
-    order = [int(c) for c in np.argsort(-counts_C, kind="stable")[:NAMED_MOVES] if counts_C[c]]
+    order = [int(c) for c in np.argsort(-counts_C, kind="stable")[:MAX_SUCCESSORS] if counts_C[c]]
     return ", ".join(f"{c} ({counts_C[c]} times)" for c in order)

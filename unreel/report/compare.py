@@ -17,102 +17,105 @@ from rich.table import Table
 
 from unreel.errors import InputError
 from unreel.report import alike as likeness
-from unreel.report.columns import COLUMNS, MEANINGS
-from unreel.report.evaluation_page import about, mark
-from unreel.report.headline import Figure, own_rows
-from unreel.report.summary import USUAL, Summary, load_summary
+from unreel.report.columns import COLUMNS_NOTE, COMPARISON_COLUMNS
+from unreel.report.evaluation_page import build_range, describe_encoder
+from unreel.report.headline import Figure, find_encoder_rows
+from unreel.report.summary import EXPECTED_CONTAMINATION, EvaluationSummary, load_summary
 from unreel.report.template import write_html
-from unreel.video.summary import shown
+from unreel.video.summary import format_path
 
-NOTE = (
+INTERVALS_NOTE = (
     "Intervals are 95 %, bootstrap over the test videos of one evaluation, each row by itself; that they overlap does "
     "not show that two encoders are equal, as a test on the same videos may still tell them apart. ± is the standard "
     "deviation over n runs."
 )
-SEEDS = "Runs that differ in their seed alone are one row, mean and deviation."
-EQUAL = 1e-6  # percent; figures of one floor on the same clips are the same to rounding
+SEEDS_NOTE = "Runs that differ in their seed alone are one row, mean and deviation."
+TOLERANCE = 1e-6  # percent; figures of one floor on the same clips are the same to rounding
 
 
 @dataclass(frozen=True)
-class Cell:
+class ComparisonCell:
     """A figure with its interval, or the mean of n runs with their deviation."""
 
     figure: Figure
-    n: int = 1
-    sd: float = 0.0
+    num_runs: int = 1
+    std: float = 0.0
 
     @property
-    def behind(self) -> str:
-        if self.n > 1:
-            return f"± {self.sd:.1f}, n={self.n}"
+    def spread_text(self) -> str:
+        if self.num_runs > 1:
+            return f"± {self.std:.1f}, n={self.num_runs}"
         low, high = self.figure.low, self.figure.high
         return "" if low is None or high is None else f"{low:.0f} to {high:.0f}"
 
 
 @dataclass
-class Row:
+class ComparisonRow:
     """A row of a table: an evaluation, a group of seeds, or a floor."""
 
     name: str
-    about: str
-    cells: dict[str, Cell]
-    floor: bool = False
+    description: str
+    cells: dict[str, ComparisonCell]
+    is_baseline: bool = False
     members: list[str] = field(default_factory=list)
 
 
 @dataclass
-class Entry:
+class ComparisonEntry:
     """An evaluation, what to call it, and what its figures depend on."""
 
     name: str
-    summary: Summary
+    summary: EvaluationSummary
     signature: likeness.Signature
 
 
 @dataclass
-class Part:
+class ComparisonSection:
     """Evaluations that were made alike: one table."""
 
     heading: str
-    rows: list[Row]
+    rows: list[ComparisonRow]
     notes: list[str]
-    data: str
+    data_description: str
 
     @property
     def columns(self) -> list[str]:
-        return [c.title for c in COLUMNS if any(c.title in row.cells for row in self.rows)]
+        return [c.title for c in COMPARISON_COLUMNS if any(c.title in row.cells for row in self.rows)]
 
 
 @dataclass
 class Comparison:
     """Tables of evaluations that were made alike, why there are several, and what holds for single evaluations."""
 
-    parts: list[Part]
-    said: list[str]
-    alarms: list[str]
+    sections: list[ComparisonSection]
+    remarks: list[str]
+    contamination: list[str]
 
-    def tables(self) -> list[Table]:
+    def to_tables(self) -> list[Table]:
         """For the terminal."""
-        return [self._table(part, last=part is self.parts[-1]) for part in self.parts]
+        return [self._build_table(part, is_last=part is self.sections[-1]) for part in self.sections]
 
-    def _table(self, part: Part, last: bool) -> Table:
-        notes = [*part.notes, *([*self.said, *self.alarms, MEANINGS, NOTE] if last else [])]
+    def _build_table(self, section: ComparisonSection, is_last: bool) -> Table:
+        notes = [
+            *section.notes,
+            *([*self.remarks, *self.contamination, COLUMNS_NOTE, INTERVALS_NOTE] if is_last else []),
+        ]
         table = Table(
-            title=escape(shown(part.heading or part.data)),
-            caption="\n".join(escape(shown(note)) for note in notes),
+            title=escape(format_path(section.heading or section.data_description)),
+            caption="\n".join(escape(format_path(note)) for note in notes),
             caption_justify="left",
         )
         table.add_column("encoder")
-        for name in part.columns:
+        for name in section.columns:
             table.add_column(name, justify="right")
-        for row in part.rows:
-            cells = [row.cells.get(name) for name in part.columns]
-            texts = [f"{c.figure.value:.1f}\n{c.behind}".rstrip() if c else "" for c in cells]
-            table.add_row(escape(shown(row.name)), *texts, style="dim" if row.floor else "bold")
+        for row in section.rows:
+            cells = [row.cells.get(name) for name in section.columns]
+            texts = [f"{c.figure.value:.1f}\n{c.spread_text}".rstrip() if c else "" for c in cells]
+            table.add_row(escape(format_path(row.name)), *texts, style="dim" if row.is_baseline else "bold")
         return table
 
 
-def compare(folders: Sequence[str | Path], seeds: bool = True) -> Comparison:
+def compare_evaluations(folders: Sequence[str | Path], group_seeds: bool = True) -> Comparison:
     """Evaluations side by side; `seeds` makes one row of runs that differ in their seed alone.
 
     Raises InputError for no folder and for one given twice, RunError for one that holds no evaluation.
@@ -124,16 +127,21 @@ def compare(folders: Sequence[str | Path], seeds: bool = True) -> Comparison:
     if twice:
         raise InputError(f"{twice[0]} is given twice; a comparison needs different evaluations")
     summaries = [load_summary(path) for path in paths]
-    entries = [Entry(n, s, likeness.signature(s)) for n, s in zip(names_of(paths), summaries, strict=True)]
-    tables = apart(entries)
-    signatures, data = [joined(table) for table in tables], [table[0].summary.data["name"] for table in tables]
-    heads = likeness.headings(signatures, data) if len(tables) > 1 else [""]
-    parts = [part_of(table, head, seeds) for table, head in zip(tables, heads, strict=True)]
-    said = [s for s in (likeness.differences(signatures), *versions(summaries)) if s]
-    return Comparison(parts, said, contamination(entries))
+    entries = [
+        ComparisonEntry(n, s, likeness.build_signature(s)) for n, s in zip(name_folders(paths), summaries, strict=True)
+    ]
+    tables = group_comparable(entries)
+    signatures, data = (
+        [merge_signatures(table) for table in tables],
+        [table[0].summary.data["name"] for table in tables],
+    )
+    heads = likeness.build_headings(signatures, data) if len(tables) > 1 else [""]
+    parts = [build_section(table, head, group_seeds) for table, head in zip(tables, heads, strict=True)]
+    said = [s for s in (likeness.explain_tables(signatures), *check_versions(summaries)) if s]
+    return Comparison(parts, said, collect_contamination(entries))
 
 
-def contamination(entries: Sequence[Entry]) -> list[str]:
+def collect_contamination(entries: Sequence[ComparisonEntry]) -> list[str]:
     """What pre-training saw, each sentence once, with the names of the evaluations."""
     whose: dict[str, list[str]] = {}
     for entry in entries:
@@ -142,7 +150,7 @@ def contamination(entries: Sequence[Entry]) -> list[str]:
     return [f"{', '.join(names)}: {said}" for said, names in whose.items()]
 
 
-def names_of(paths: Sequence[Path]) -> list[str]:
+def name_folders(paths: Sequence[Path]) -> list[str]:
     """Names of folders, with as many folders above as it takes to tell them apart."""
     whole = [path.resolve().parts for path in paths]
     names = [parts[-1] for parts in whole]
@@ -151,16 +159,16 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def versions(summaries: Sequence[Summary]) -> list[str]:
+def check_versions(summaries: Sequence[EvaluationSummary]) -> list[str]:
     found = sorted({s.unreel for s in summaries})
     return [f"They were made by different versions of unreel: {', '.join(found)}."] if len(found) > 1 else []
 
 
-def apart(entries: Sequence[Entry]) -> list[list[Entry]]:
+def group_comparable(entries: Sequence[ComparisonEntry]) -> list[list[ComparisonEntry]]:
     """Evaluations by table: each joins the first table with whose members it was made alike."""
-    tables: list[list[Entry]] = []
+    tables: list[list[ComparisonEntry]] = []
     for entry in entries:
-        fits = (t for t in tables if all(likeness.alike(entry.signature, other.signature) for other in t))
+        fits = (t for t in tables if all(likeness.are_comparable(entry.signature, other.signature) for other in t))
         table = next(fits, None)
         if table is None:
             tables.append([entry])
@@ -169,16 +177,16 @@ def apart(entries: Sequence[Entry]) -> list[list[Entry]]:
     return tables
 
 
-def joined(table: Sequence[Entry]) -> likeness.Signature:
+def merge_signatures(table: Sequence[ComparisonEntry]) -> likeness.Signature:
     """What all of a table depends on; its members agree wherever they meet."""
     return {name: part for entry in table for name, part in entry.signature.items()}
 
 
-def part_of(table: Sequence[Entry], heading: str, seeds: bool) -> Part:
-    groups = seed_groups(table) if seeds else [[entry] for entry in table]
-    rows = [row_of(group) for group in groups]
-    notes = [SEEDS] if any(len(group) > 1 for group in groups) else []
-    clips = {about(e.summary).partition("clips of ")[2].partition(" pixels")[0] for e in table}
+def build_section(table: Sequence[ComparisonEntry], heading: str, group_seeds: bool) -> ComparisonSection:
+    groups = group_by_seed(table) if group_seeds else [[entry] for entry in table]
+    rows = [build_row(group) for group in groups]
+    notes = [SEEDS_NOTE] if any(len(group) > 1 for group in groups) else []
+    clips = {describe_encoder(e.summary).partition("clips of ")[2].partition(" pixels")[0] for e in table}
     if len(clips) > 1:
         notes.append(
             f"Each encoder looks at clips of its own length, rate and size ({'; '.join(sorted(clips))}), and so do "
@@ -186,12 +194,12 @@ def part_of(table: Sequence[Entry], heading: str, seeds: bool) -> Part:
         )
     videos, data = table[0].summary.videos, table[0].summary.data
     said = f"{data['name']}: {videos['test']:,} test videos, {videos['training']:,} training videos"
-    return Part(heading, rows + floor_rows(groups, rows), notes, said)
+    return ComparisonSection(heading, rows + build_baseline_rows(groups, rows), notes, said)
 
 
-def seed_groups(table: Sequence[Entry]) -> list[list[Entry]]:
+def group_by_seed(table: Sequence[ComparisonEntry]) -> list[list[ComparisonEntry]]:
     """Runs of one encoder and recipe, each with a seed of its own, their names alike but for digits."""
-    found: dict[tuple[str, str], list[Entry]] = {}
+    found: dict[tuple[str, str], list[ComparisonEntry]] = {}
     for entry in table:
         recipe = json.dumps([entry.summary.encoder, entry.summary.training], sort_keys=True)
         found.setdefault((recipe, re.sub(r"\d+", "#", entry.summary.run)), []).append(entry)
@@ -202,37 +210,41 @@ def seed_groups(table: Sequence[Entry]) -> list[list[Entry]]:
     return groups
 
 
-def row_of(group: Sequence[Entry]) -> Row:
+def build_row(group: Sequence[ComparisonEntry]) -> ComparisonRow:
     """One evaluation with its intervals, or the mean over seeds."""
     cells = {}
-    for column in COLUMNS:
-        found = [f for e in group if (f := column.of(e.summary, None)) is not None]
+    for column in COMPARISON_COLUMNS:
+        found = [f for e in group if (f := column.get_figure(e.summary, None)) is not None]
         if len(found) == 1:
-            cells[column.title] = Cell(found[0])
+            cells[column.title] = ComparisonCell(found[0])
         elif found:
             values = [f.value for f in found]
-            cells[column.title] = Cell(Figure(mean(values)), len(values), stdev(values))
+            cells[column.title] = ComparisonCell(Figure(mean(values)), len(values), stdev(values))
     names = [e.name for e in group]
-    name = names[0] if len(names) == 1 else starred([e.summary.run for e in group])
+    name = names[0] if len(names) == 1 else merge_names([e.summary.run for e in group])
     members = [f"{e.name} (run {e.summary.run}, {e.summary.checkpoint})" for e in group]
-    return Row(name, about(group[0].summary), cells, members=members)
+    return ComparisonRow(name, describe_encoder(group[0].summary), cells, members=members)
 
 
-def starred(names: Sequence[str]) -> str:
+def merge_names(names: Sequence[str]) -> str:
     """One name for several that are alike but for digits: * where these differ."""
     parts = zip(*(re.split(r"(\d+)", name) for name in names), strict=True)
     return "".join(part[0] if len(set(part)) == 1 else "*" for part in parts)
 
 
-def floor_rows(groups: Sequence[Sequence[Entry]], rows: Sequence[Row]) -> list[Row]:
+def build_baseline_rows(
+    groups: Sequence[Sequence[ComparisonEntry]], rows: Sequence[ComparisonRow]
+) -> list[ComparisonRow]:
     """Each floor once where it is the same beside all encoders, else once for each set of figures, saying whose."""
     found: dict[str, list[tuple[dict[str, Figure], list[str]]]] = {}
     for group, row in zip(groups, rows, strict=True):
         for entry in group:
-            for name in floors_of(entry.summary):
-                figures = {c.title: f for c in COLUMNS if (f := c.of(entry.summary, name)) is not None}
+            for name in list_baselines(entry.summary):
+                figures = {
+                    c.title: f for c in COMPARISON_COLUMNS if (f := c.get_figure(entry.summary, name)) is not None
+                }
                 kinds = found.setdefault(name, [])
-                known, whose = next((k for k in kinds if same(k[0], figures)), ({}, []))
+                known, whose = next((k for k in kinds if have_equal_figures(k[0], figures)), ({}, []))
                 if not whose:
                     kinds.append((known, whose))
                 known |= {title: f for title, f in figures.items() if title not in known}
@@ -242,34 +254,36 @@ def floor_rows(groups: Sequence[Sequence[Entry]], rows: Sequence[Row]) -> list[R
         for figures, whose in kinds:
             beside = f"beside {', '.join(whose)}" if len(kinds) > 1 else ""
             label = f"{name} ({beside})" if beside else name
-            made.append(Row(label, "", {title: Cell(f) for title, f in figures.items()}, True))
+            made.append(ComparisonRow(label, "", {title: ComparisonCell(f) for title, f in figures.items()}, True))
     return made
 
 
-def floors_of(summary: Summary) -> list[str]:
+def list_baselines(summary: EvaluationSummary) -> list[str]:
     """Rows that are not the encoder's, of all tables but that of motion, whose rows are named otherwise."""
     tables = [r for r in summary.results.values() if r.kind != "motion"]
-    return list(dict.fromkeys(n for r in tables for n in r.rows if n not in own_rows(r, summary.views)))
+    return list(dict.fromkeys(n for r in tables for n in r.rows if n not in find_encoder_rows(r, summary.encoder_rows)))
 
 
-def same(a: dict[str, Figure], b: dict[str, Figure]) -> bool:
-    return all(abs(a[title].value - b[title].value) <= EQUAL for title in a.keys() & b.keys())
+def have_equal_figures(a: dict[str, Figure], b: dict[str, Figure]) -> bool:
+    return all(abs(a[title].value - b[title].value) <= TOLERANCE for title in a.keys() & b.keys())
 
 
-def write_comparison(folders: Sequence[str | Path], out: str | Path, seeds: bool = True) -> Path:
+def write_comparison(folders: Sequence[str | Path], out: str | Path, group_seeds: bool = True) -> Path:
     """Write the comparison as a page that opens anywhere. Raises InputError, RunError and DiskError."""
     out = Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{out}: the comparison is a page, so its name must end in .html")
-    made = compare(folders, seeds)
-    parts = [{"part": part, "rows": [row_view(row, part.columns) for row in part.rows]} for part in made.parts]
-    usual = [said for said in made.alarms if USUAL in said]
-    alarms = made.said + [said for said in made.alarms if said not in usual]
-    context = {"alarms": alarms, "usual": usual, "parts": parts, "notes": (MEANINGS, NOTE)}
+    made = compare_evaluations(folders, group_seeds)
+    parts = [
+        {"part": part, "rows": [build_row_context(row, part.columns) for row in part.rows]} for part in made.sections
+    ]
+    usual = [said for said in made.contamination if EXPECTED_CONTAMINATION in said]
+    alarms = made.remarks + [said for said in made.contamination if said not in usual]
+    context = {"alarms": alarms, "usual": usual, "parts": parts, "notes": (COLUMNS_NOTE, INTERVALS_NOTE)}
     return write_html("comparison.html", context, out)
 
 
-def row_view(row: Row, columns: Sequence[str]) -> dict[str, Any]:
+def build_row_context(row: ComparisonRow, columns: Sequence[str]) -> dict[str, Any]:
     """A row as the template shows it, each figure placed on a line from 0 to 100."""
     cells = []
     for column in columns:
@@ -277,7 +291,7 @@ def row_view(row: Row, columns: Sequence[str]) -> dict[str, Any]:
         at = None
         if cell is not None:
             value = cell.figure.value
-            spread = Figure(value, value - cell.sd, value + cell.sd) if cell.n > 1 else cell.figure
-            at = mark(spread, not row.floor, row.name)
+            spread = Figure(value, value - cell.std, value + cell.std) if cell.num_runs > 1 else cell.figure
+            at = build_range(spread, not row.is_baseline, row.name)
         cells.append({"cell": cell, "mark": at})
     return {"row": row, "cells": cells}

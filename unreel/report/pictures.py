@@ -9,16 +9,24 @@ import cv2
 import numpy as np
 
 from unreel.errors import VideoError
-from unreel.video.file import index_frames, probe, read
+from unreel.video.file import index_frames, probe, read_frames
 
-NUM_FRAMES, WIDTH, QUALITY = 6, 144, 78
-TALLEST = 10 * WIDTH  # what is beyond is squeezed
-ASPECTS = (1.0, 1.8)  # what a strip shows of a frame, width by height; the rest of a taller or wider one is cropped
-SHADES = {"#010101": "var(--soft)", "#020202": "var(--line)", "#030303": "var(--accent)", "#040404": "var(--paper)"}
-SOFT, LINE, ACCENT, PAPER = SHADES
+NUM_FRAMES, STRIP_WIDTH, JPEG_QUALITY = 6, 144, 78
+MAX_HEIGHT = 10 * STRIP_WIDTH  # what is beyond is squeezed
+ASPECT_LIMITS = (
+    1.0,
+    1.8,
+)  # what a strip shows of a frame, width by height; the rest of a taller or wider one is cropped
+THEME_COLOURS = {
+    "#010101": "var(--soft)",
+    "#020202": "var(--line)",
+    "#030303": "var(--accent)",
+    "#040404": "var(--paper)",
+}
+SOFT, LINE, ACCENT, PAPER = THEME_COLOURS
 
 
-def strip(path: str, start_s: float = 0.0, end_s: float = float("inf")) -> list[str]:
+def read_strip(path: str, start_s: float = 0.0, end_s: float = float("inf")) -> list[str]:
     """Frames evenly spread over a part of a video, as data URIs of JPEG; none when the file can't be read."""
     try:
         times_s = index_frames(path).times_s
@@ -28,72 +36,74 @@ def strip(path: str, start_s: float = 0.0, end_s: float = float("inf")) -> list[
         wanted = inside[np.linspace(0, len(inside) - 1, NUM_FRAMES + 2).round().astype(int)[1:-1]]
         info = probe(path)
         shown, where = np.unique(wanted, return_inverse=True)
-        frames = read(path, shown, (min(max(16, round(WIDTH * info.height / info.width)), TALLEST), WIDTH))
+        frames = read_frames(
+            path, shown, (min(max(16, round(STRIP_WIDTH * info.height / info.width)), MAX_HEIGHT), STRIP_WIDTH)
+        )
     except (VideoError, OSError):
         return []
-    return [jpeg(cropped(frame)) for frame in frames[where]]
+    return [encode_jpeg(crop_to_aspect(frame)) for frame in frames[where]]
 
 
-def cropped(frame: np.ndarray) -> np.ndarray:
+def crop_to_aspect(frame: np.ndarray) -> np.ndarray:
     """The middle of a frame (H, W, C) whose aspect is outside of ASPECTS."""
     height, width = frame.shape[:2]
-    keep_h, keep_w = min(height, round(width / ASPECTS[0])), min(width, round(height * ASPECTS[1]))
+    keep_h, keep_w = min(height, round(width / ASPECT_LIMITS[0])), min(width, round(height * ASPECT_LIMITS[1]))
     top, left = (height - keep_h) // 2, (width - keep_w) // 2
     return frame[top : top + keep_h, left : left + keep_w]
 
 
-def jpeg(frame: np.ndarray) -> str:
+def encode_jpeg(frame: np.ndarray) -> str:
     """A uint8 RGB picture (H, W, C) as a data URI."""
-    good, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    good, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert good
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def curve(
+def draw_curve(
     x: Sequence[float],
     y: Sequence[float],
-    best_x: float | None = None,
+    marked_x: float | None = None,
     smooth: bool = False,
-    log: bool = False,
-    inches: float = 3.9,
+    log_scale: bool = False,
+    width_inches: float = 3.9,
 ) -> str:
     """A line chart as SVG markup, `inches` wide. `smooth` adds a running mean, `best_x` marks a point."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "unreel", "font.size": 8.5}):
-        figure = Figure(figsize=(inches, 1.75), layout="constrained")
+        figure = Figure(figsize=(width_inches, 1.75), layout="constrained")
         axes = figure.add_subplot()
-        draw(axes, np.asarray(x, float), np.asarray(y, float), smooth)
-        if best_x is not None and len(x):
-            at = int(np.abs(np.asarray(x) - best_x).argmin())
+        draw_line(axes, np.asarray(x, float), np.asarray(y, float), smooth)
+        if marked_x is not None and len(x):
+            at = int(np.abs(np.asarray(x) - marked_x).argmin())
             axes.axvline(x[at], color=ACCENT, lw=0.9, ls=(0, (3, 3)), alpha=0.7)
             axes.plot(x[at], y[at], "o", color=ACCENT, ms=8, mec=PAPER, mew=1.6, zorder=5)
-        style(axes, log and bool(np.all(np.asarray(y) > 0)))
+        style_axes(axes, log_scale and bool(np.all(np.asarray(y) > 0)))
         out = io.StringIO()
         figure.savefig(
             out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
         )
-    return inline(out.getvalue())
+    return inline_svg(out.getvalue())
 
 
-def draw(axes: object, x: np.ndarray, y: np.ndarray, smooth: bool) -> None:
+def draw_line(axes: object, x: np.ndarray, y: np.ndarray, smooth: bool) -> None:
     """The line itself, with dots when it has few points; fainter behind its running mean when that is asked for."""
     assert hasattr(axes, "plot")
     if smooth and len(y) >= 20:
         axes.plot(x, y, color=ACCENT, lw=0.8, alpha=0.3)
-        axes.plot(x, running_mean(y, max(3, len(y) // 30)), color=ACCENT, lw=1.7)
+        axes.plot(x, compute_running_mean(y, max(3, len(y) // 30)), color=ACCENT, lw=1.7)
     else:
         axes.plot(x, y, color=ACCENT, lw=1.7, marker="o" if len(x) <= 30 else None, ms=3.2)
 
 
-def style(axes: object, log: bool) -> None:
+def style_axes(axes: object, log_scale: bool) -> None:
     """Hairlines only."""
     from matplotlib.axes import Axes
     from matplotlib.ticker import MaxNLocator
 
     assert isinstance(axes, Axes)
-    if log:
+    if log_scale:
         axes.set_yscale("log")
     else:
         axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -108,13 +118,13 @@ def style(axes: object, log: bool) -> None:
         spine.set_color(LINE)
 
 
-def running_mean(y: np.ndarray, width: int) -> np.ndarray:
+def compute_running_mean(y: np.ndarray, width: int) -> np.ndarray:
     """Centred mean over `width` neighbours, over fewer at the ends."""
     ones = np.ones(width)
     return np.convolve(y, ones, "same") / np.convolve(np.ones(len(y)), ones, "same")
 
 
-def inline(svg: str) -> str:
+def inline_svg(svg: str) -> str:
     """Markup for the middle of a page: no prologue, no fixed size, no addresses, the page's fonts and colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -123,6 +133,6 @@ def inline(svg: str) -> str:
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
     svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
-    for shade, name in SHADES.items():
+    for shade, name in THEME_COLOURS.items():
         svg = svg.replace(shade, name)
     return svg

@@ -11,12 +11,12 @@ from unreel.errors import RunError
 from unreel.evaluation.features import JOINT
 from unreel.evaluation.result import Result
 
-RESULTS = "results.json"
-USUAL = " training videos were in pre-training"  # as the papers do, so it is said, but no alarm
+RESULTS_FILE = "results.json"
+EXPECTED_CONTAMINATION = " training videos were in pre-training"  # as the papers do, so it is said, but no alarm
 
 
 @dataclass
-class Summary:
+class EvaluationSummary:
     """Results by name, and everything that they share."""
 
     unreel: str
@@ -34,32 +34,32 @@ class Summary:
     training: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def views(self) -> list[str]:
+    def encoder_rows(self) -> list[str]:
         """Rows of the encoder alone: its views and, where it has several, all of them joined."""
         return [*self.encoder["views"]["names"], JOINT]
 
     @property
-    def cautions(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """What holds for every figure."""
         return [*self.contamination, *self.data.get("notes", [])]
 
 
-def load_summary(folder: str | Path) -> Summary:
+def load_summary(folder: str | Path) -> EvaluationSummary:
     """The evaluation in a folder. Raises RunError when there is none, or none that this version can read."""
-    path = Path(folder) / RESULTS
+    path = Path(folder) / RESULTS_FILE
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
         make = f"make one: unreel evaluate all RUN DATA --out {folder}"
-        raise RunError(f"{folder}: there is no evaluation here (no {RESULTS}); {make}") from error
+        raise RunError(f"{folder}: there is no evaluation here (no {RESULTS_FILE}); {make}") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path} can't be read ({error})") from error
     try:
-        data = json.loads(text, parse_constant=_refuse)
+        data = json.loads(text, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}); evaluate again") from error
     try:
-        return _checked(data)
+        return _parse_summary(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         wrote = data.get("unreel", "unknown") if isinstance(data, dict) else "unknown"
         raise RunError(
@@ -68,16 +68,16 @@ def load_summary(folder: str | Path) -> Summary:
         ) from error
 
 
-def _refuse(name: str) -> float:
+def _reject_constant(name: str) -> float:
     raise ValueError(f"{name} is no figure")
 
 
-def _checked(data: dict[str, Any]) -> Summary:
-    known = {name: data[name] for name in Summary.__dataclass_fields__ if name in data}
-    known["results"] = {name: _result(found) for name, found in data["results"].items()}
-    summary = Summary(**known)
+def _parse_summary(data: dict[str, Any]) -> EvaluationSummary:
+    known = {name: data[name] for name in EvaluationSummary.__dataclass_fields__ if name in data}
+    known["results"] = {name: _parse_result(found) for name, found in data["results"].items()}
+    summary = EvaluationSummary(**known)
     texts = [summary.unreel, summary.run, summary.checkpoint, summary.command, summary.data["name"]]
-    texts += [summary.data["hash"], *summary.cautions, *summary.views, summary.encoder["method"]]
+    texts += [summary.data["hash"], *summary.warnings, *summary.encoder_rows, summary.encoder["method"]]
     _require(all(isinstance(text, str) for text in texts), "a name or a sentence is no text")
     _require(all(isinstance(summary.videos[side], int) for side in ("training", "test")), "'videos' are no counts")
     _require(all(map(is_number, summary.seconds.values())), "'seconds' are no numbers")
@@ -85,7 +85,7 @@ def _checked(data: dict[str, Any]) -> Summary:
     return summary
 
 
-def _result(data: dict[str, Any]) -> Result:
+def _parse_result(data: dict[str, Any]) -> Result:
     result = Result.from_json(data)
     texts = [result.kind, result.title, result.caption, *result.warnings, *result.floors.values()]
     _require(all(isinstance(text, str) for text in texts), "a title or a sentence is no text")
@@ -102,6 +102,6 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _require(good: bool, what: str) -> None:
-    if not good:
-        raise ValueError(what)
+def _require(is_valid: bool, message: str) -> None:
+    if not is_valid:
+        raise ValueError(message)

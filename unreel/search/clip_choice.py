@@ -9,76 +9,76 @@ import numpy as np
 
 from unreel.errors import InputError
 from unreel.models.encoder import (
-    Encoded,
     Encoder,
-    embedded,
+    InstanceFeatures,
+    check_embed_options,
     encode,
     encode_clips,
-    joined,
+    join_views,
     load_encoder,
-    refuse_choice,
+    pool_clips,
 )
-from unreel.training.checkpoint import with_heads
+from unreel.training.checkpoint import load_encoder_with_heads
 from unreel.types import Instance
 from unreel.video.clips import MAX_FPS, ClipSpec
-from unreel.video.sliding import CHUNK, SlidingClips
+from unreel.video.sliding import CHUNK_CLIPS, SlidingClipDataset
 
-GROUP = 64  # videos whose further chunks wait for the first ones
+VIDEOS_PER_GROUP = 64  # videos whose further chunks wait for the first ones
 
 
-class Rows(NamedTuple):
+class VideoVectors(NamedTuple):
     """Of the video with this number: unit vectors (K, D) and seconds (K, 2)."""
 
-    video: int
+    video_index: int
     vectors_KD: np.ndarray
     spans_K2: np.ndarray
 
 
-class ClipChoice(Protocol):
+class ClipSampling(Protocol):
     """What a store asks: what to write down of the choice, what embeds, and the rows of videos, one after the other."""
 
     def to_json(self) -> dict[str, Any]: ...
 
-    def encoder(self, run: str | Path, allow_import: bool) -> Encoder: ...
+    def load_encoder(self, run: str | Path, allow_import: bool) -> Encoder: ...
 
-    def rows(
+    def embed_videos(
         self,
         encoder: Encoder,
         videos: Sequence[Instance],
         workers: int,
         on_failure: Callable[[str, str], None],
-    ) -> Iterator[Rows]: ...
+    ) -> Iterator[VideoVectors]: ...
 
 
 @dataclass(frozen=True)
-class EvenClips:
+class EvenSampling:
     """So many clips evenly spread over a video; a row for their mean or for each."""
 
     per: Literal["video", "clip"] = "video"
     num_clips: int = 10
 
     def __post_init__(self) -> None:
-        refuse_choice(self.per, self.num_clips)
+        check_embed_options(self.per, self.num_clips)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    def encoder(self, run: str | Path, allow_import: bool) -> Encoder:
+    def load_encoder(self, run: str | Path, allow_import: bool) -> Encoder:
         return load_encoder(run, allow_import)
 
-    def rows(
+    def embed_videos(
         self,
         encoder: Encoder,
         videos: Sequence[Instance],
         workers: int,
         on_failure: Callable[[str, str], None],
-    ) -> Iterator[Rows]:
+    ) -> Iterator[VideoVectors]:
         for item in encode(encoder, videos, self.num_clips, workers=workers, on_failure=on_failure):
-            yield Rows(item.index, *embedded(item, self.per))
+            yield VideoVectors(item.index, *pool_clips(item, self.per))
 
 
 @dataclass(frozen=True)
-class EveryMoment:
+class SlidingWindow:
     """Clips of `length_s` seconds, one every `hop_s`: by default the encoder's own length, and half of a clip.
 
     Rows are the encoder's features, or what the heads make of them that its method trained it with.
@@ -96,12 +96,12 @@ class EveryMoment:
     def to_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if (name, value) != ("by", "features")}
 
-    def encoder(self, run: str | Path, allow_import: bool) -> Encoder:
+    def load_encoder(self, run: str | Path, allow_import: bool) -> Encoder:
         """Raises CheckpointError, also where there are no heads."""
         encoder = load_encoder(run, allow_import)
-        return encoder if self.by == "features" else with_heads(encoder, run)
+        return encoder if self.by == "features" else load_encoder_with_heads(encoder, run)
 
-    def spec(self, encoder: Encoder) -> ClipSpec:
+    def make_clip_spec(self, encoder: Encoder) -> ClipSpec:
         """The encoder's clips, at the rate that makes them as long as asked for. Raises InputError."""
         clip = encoder.spec.clip
         if not self.length_s:
@@ -110,16 +110,16 @@ class EveryMoment:
             raise InputError(f"length_s {self.length_s}: clips have {clip.num_frames} frames; give a longer time")
         return replace(clip, fps=clip.num_frames / self.length_s, stride_frames=0)
 
-    def rows(
+    def embed_videos(
         self,
         encoder: Encoder,
         videos: Sequence[Instance],
         workers: int,
         on_failure: Callable[[str, str], None],
-    ) -> Iterator[Rows]:
-        def encoded(chunks: list[tuple[int, int]]) -> Iterator[Encoded]:
+    ) -> Iterator[VideoVectors]:
+        def encoded(chunks: list[tuple[int, int]]) -> Iterator[InstanceFeatures]:
             named = [(videos[video], number) for video, number in chunks]
-            clips = SlidingClips(named, self.spec(encoder), encoder.spec.views.resize_hw, self.hop_s)
+            clips = SlidingClipDataset(named, self.make_clip_spec(encoder), encoder.spec.views.resize_hw, self.hop_s)
             return encode_clips(encoder, clips, workers=workers, on_failure=left_out)
 
         def left_out(path: str, reason: str) -> None:
@@ -128,19 +128,19 @@ class EveryMoment:
                 on_failure(path, reason)
 
         lost: set[str] = set()
-        for first in range(0, len(videos), GROUP):
-            group = range(first, min(first + GROUP, len(videos)))
+        for first in range(0, len(videos), VIDEOS_PER_GROUP):
+            group = range(first, min(first + VIDEOS_PER_GROUP, len(videos)))
             long: dict[int, list[np.ndarray]] = {}
             further: list[tuple[int, int]] = []
             for item in encoded([(video, 0) for video in group]):
-                video, vectors = group[item.index], joined(item.views)
+                video, vectors = group[item.index], join_views(item.features)
                 if len(vectors) == len(item.spans_s):
-                    yield Rows(video, vectors, item.spans_s)
+                    yield VideoVectors(video, vectors, item.spans_s)
                 else:
                     long[video] = [vectors]
-                    further += [(video, number) for number in range(1, -(-len(item.spans_s) // CHUNK))]
+                    further += [(video, number) for number in range(1, -(-len(item.spans_s) // CHUNK_CLIPS))]
             for item in encoded(further):
                 video = further[item.index][0]
-                long[video].append(joined(item.views))
+                long[video].append(join_views(item.features))
                 if sum(map(len, long[video])) == len(item.spans_s):
-                    yield Rows(video, np.concatenate(long.pop(video)), item.spans_s)
+                    yield VideoVectors(video, np.concatenate(long.pop(video)), item.spans_s)

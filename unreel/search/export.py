@@ -10,45 +10,47 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from unreel.errors import DiskError, InputError
-from unreel.search.embeddings import COLUMNS, HASH, KEY, files, read_table
+from unreel.search.embeddings import COLUMNS, CONTENT_HASH, METADATA_KEY, list_parquet_files, read_table
 from unreel.search.index import Index
 from unreel.search.sorting import write_csv
-from unreel.search.vectors import blocks, write_npy
+from unreel.search.vectors import iterate_blocks, write_npy
 
-BATCH = 4096  # rows handed over at a time
+BATCH_ROWS = 4096  # rows handed over at a time
 
 
-def batches(index: Index, most: int | None = None) -> Iterator[tuple[int, list[dict[str, Any]], np.ndarray]]:
+def iterate_batches(
+    index: Index, max_rows: int | None = None
+) -> Iterator[tuple[int, list[dict[str, Any]], np.ndarray]]:
     """First row, what is said of each row, and their vectors (n, D), so many rows at a time, else BATCH."""
-    most = most or BATCH
-    for first in range(0, len(index.rows), most):
-        row_n = np.arange(first, min(first + most, len(index.rows)))
-        yield first, [described(index, int(row)) for row in row_n], index.vectors(row_n)
+    max_rows = max_rows or BATCH_ROWS
+    for first in range(0, len(index.rows), max_rows):
+        row_n = np.arange(first, min(first + max_rows, len(index.rows)))
+        yield first, [describe_row(index, int(row)) for row in row_n], index.get_vectors(row_n)
 
 
-def described(index: Index, row: int) -> dict[str, Any]:
+def describe_row(index: Index, row: int) -> dict[str, Any]:
     rows = index.rows
     span_s = {"start_s": float(rows.start_s[row]), "end_s": float(rows.end_s[row])}
-    return {"row": row, "video": rows.path(row), **span_s, "label": rows.labels[rows.label_N[row]]}
+    return {"row": row, "video": rows.get_path(row), **span_s, "label": rows.labels[rows.label_N[row]]}
 
 
-def new_place(place: Path) -> Path:
+def require_new_path(path: Path) -> Path:
     """A file or folder that must not be there yet. Raises InputError."""
-    if place.exists():
-        raise InputError(f"{place} exists already; nothing was changed. Choose another place")
-    return place
+    if path.exists():
+        raise InputError(f"{path} exists already; nothing was changed. Choose another place")
+    return path
 
 
-def to_parquet(index: Index, place: Path) -> None:
+def to_parquet(index: Index, target: Path) -> None:
     """One file of columns path, start_s, end_s, label, embedding and content_hash, in the order of the rows."""
-    path = new_place(place)
+    path = require_new_path(target)
     aside = path.with_name(f".{path.name}.part")
-    about = {KEY: json.dumps({name: index.about[name] for name in ("encoder", "encoder_hash")}).encode()}
+    about = {METADATA_KEY: json.dumps({name: index.metadata[name] for name in ("encoder", "encoder_hash")}).encode()}
     writer = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for part in files(index.folder):
-            table = read_table(part, (*COLUMNS, HASH)).replace_schema_metadata(about)
+        for part in list_parquet_files(index.folder):
+            table = read_table(part, (*COLUMNS, CONTENT_HASH)).replace_schema_metadata(about)
             writer = writer or pq.ParquetWriter(aside, table.schema, compression="zstd")
             writer.write_table(table)
         if writer is not None:
@@ -59,20 +61,22 @@ def to_parquet(index: Index, place: Path) -> None:
         raise DiskError(f"{path}: can't be written ({error}); free space or choose another place") from error
 
 
-def to_numpy(index: Index, place: Path) -> None:
+def to_numpy(index: Index, target: Path) -> None:
     """A folder of vectors.npy, float32 (N, D), and rows.csv, which says whose row each is."""
 
     def fill(folder: Path) -> None:
-        write_npy(folder / "vectors.npy", len(index.rows), (block for _, block in blocks(index.vectors_ND)))
+        write_npy(folder / "vectors.npy", len(index.rows), (block for _, block in iterate_blocks(index.vectors_ND)))
         names = ["row", "video", "start_s", "end_s", "label"]
-        write_csv(folder / "rows.csv", names, (list(who.values()) for _, said, _ in batches(index) for who in said))
+        write_csv(
+            folder / "rows.csv", names, (list(who.values()) for _, said, _ in iterate_batches(index) for who in said)
+        )
 
-    whole_folder(place, fill)
+    write_folder(target, fill)
 
 
-def whole_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """A new folder, filled aside and then renamed. Raises InputError where there is one, DiskError."""
-    new_place(folder)
+    require_new_path(folder)
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -85,7 +89,7 @@ def whole_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def to_fiftyone(index: Index, place: Path) -> None:
+def to_fiftyone(index: Index, target: Path) -> None:
     """A FiftyOneTemporalDetectionDataset: labels.json names each video and its clips; beside it vectors.npy, rows.csv.
 
     fiftyone.Dataset.from_dir(dataset_dir=PLACE, dataset_type=fiftyone.types.FiftyOneTemporalDetectionDataset) reads
@@ -96,7 +100,7 @@ def to_fiftyone(index: Index, place: Path) -> None:
     def fill(folder: Path) -> None:
         to_numpy(index, folder / "embeddings")
         labels: dict[str, list[dict[str, Any]]] = {path: [] for path in index.rows.paths}
-        for _, said, _ in batches(index):
+        for _, said, _ in iterate_batches(index):
             for who in said:
                 times_s, named = [who["start_s"], who["end_s"]], who["label"] or "clip"
                 clip = {"label": named, "timestamps": times_s, "attributes": {"row": who["row"]}}
@@ -105,10 +109,10 @@ def to_fiftyone(index: Index, place: Path) -> None:
         (folder / "labels.json").write_text(json.dumps({"classes": classes, "labels": labels}))
         (folder / "data").mkdir()  # empty: videos are named by absolute paths, but it is refused without
 
-    whole_folder(place, fill)
+    write_folder(target, fill)
 
 
-def to_lightly(index: Index, place: Path) -> None:
+def to_lightly(index: Index, target: Path) -> None:
     """For LightlyStudio: a folder of embeddings.csv, a unit row per video, and events.json, an event per clip.
 
     embeddings.csv is Lightly's form: filenames, embedding_0, ..., labels (0, as it asks), the row being the mean of the
@@ -117,23 +121,23 @@ def to_lightly(index: Index, place: Path) -> None:
     """
 
     def fill(folder: Path) -> None:
-        mean_PD = video_means(index)
+        mean_PD = compute_video_means(index)
         rows = ([name, *(f"{x:.7g}" for x in mean_PD[n]), 0] for n, name in enumerate(index.rows.paths))
         names = ["filenames", *(f"embedding_{n}" for n in range(mean_PD.shape[1])), "labels"]
         write_csv(folder / "embeddings.csv", names, rows)
         events: dict[str, list[dict[str, Any]]] = {}
-        for _, said, _ in batches(index):
+        for _, said, _ in iterate_batches(index):
             for who in said:
                 event = {"label": who["label"] or "clip", "segment": [who["start_s"], who["end_s"]]}
                 events.setdefault(Path(who["video"]).stem, []).append(event)
         (folder / "events.json").write_text(json.dumps({"results": events}))
 
-    whole_folder(place, fill)
+    write_folder(target, fill)
 
 
-def video_means(index: Index) -> np.ndarray:
+def compute_video_means(index: Index) -> np.ndarray:
     """The mean of each video's rows, of length 1, (P, D)."""
     sum_PD = np.zeros((len(index.rows.paths), index.vectors_ND.shape[1]), np.float64)
-    for first, block in blocks(index.vectors_ND):
+    for first, block in iterate_blocks(index.vectors_ND):
         np.add.at(sum_PD, index.rows.path_N[first : first + len(block)], block)
     return sum_PD / np.maximum(np.linalg.norm(sum_PD, axis=1, keepdims=True), 1e-12)

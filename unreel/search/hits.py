@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from unreel.errors import InputError
-from unreel.search.events import Events, events
-from unreel.search.nearest import Nearest
-from unreel.search.rows import Rows
+from unreel.search.events import Events, group_events
+from unreel.search.nearest import AnnIndex
+from unreel.search.rows import RowTable
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Hit:
     end_s: float
     score: float
     rows: tuple[int, ...]
-    alike: tuple["Hit", ...] = ()
+    duplicates: tuple["Hit", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,28 +36,32 @@ class HitOptions:
     seconds of the same bytes, is folded.
     """
 
-    count: int = 20
+    num_hits: int = 20
     gap_s: float = 0.5
-    height: float = 0.5
-    fold_above: float = 2.0
+    peak_height: float = 0.5
+    duplicate_threshold: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.height <= 1:
-            raise InputError(f"height lies between 0 and 1, got {self.height:g}")
+        if not 0 <= self.peak_height <= 1:
+            raise InputError(f"height lies between 0 and 1, got {self.peak_height:g}")
 
 
-TYPICAL = 256  # rows spread over all, whose mean score says what is typical
-FIRST, MORE, ENOUGH = 50, 4, 16  # rows for each hit at first, times more each round, and when to look at the end
-Vectors = Callable[[np.ndarray], np.ndarray]  # row numbers (n,) to their vectors (n, D)
+NUM_BASELINE_ROWS = 256  # rows spread over all, whose mean score says what is typical
+FIRST_ROWS_PER_HIT, GROWTH_FACTOR, MAX_GROWTH = (
+    50,
+    4,
+    16,
+)  # rows for each hit at first, times more each round, and when to look at the end
+VectorReader = Callable[[np.ndarray], np.ndarray]  # row numbers (n,) to their vectors (n, D)
 
 
-def find(
-    nearest: Nearest,
-    rows: Rows,
+def search_by_vector(
+    ann_index: AnnIndex,
+    rows: RowTable,
     query_D: np.ndarray,
     options: HitOptions,
     allowed_N: np.ndarray | None,
-    vectors: Vectors,
+    read_vectors: VectorReader,
 ) -> list[Hit]:
     """The best hits for a query (D,), `options.count` of them where there are as many; best first.
 
@@ -66,14 +70,14 @@ def find(
     """
 
     def ask(k: int) -> tuple[np.ndarray, np.ndarray]:
-        score_QK, row_QK = nearest.search(query_D.reshape(1, -1), k, allowed_N)
+        score_QK, row_QK = ann_index.search(query_D.reshape(1, -1), k, allowed_N)
         return score_QK[0], row_QK[0]
 
-    return _until_enough(ask, vectors(_spread(rows)) @ query_D, rows, options, vectors)
+    return _search_until_enough(ask, read_vectors(_spread_rows(rows)) @ query_D, rows, options, read_vectors)
 
 
-def find_by(
-    score_N: np.ndarray, rows: Rows, options: HitOptions, allowed_N: np.ndarray | None, vectors: Vectors
+def search_by_score(
+    score_N: np.ndarray, rows: RowTable, options: HitOptions, allowed_N: np.ndarray | None, read_vectors: VectorReader
 ) -> list[Hit]:
     """As `find`, by a score (N,) that every row has."""
     ranked_N = np.argsort(-score_N, kind="stable")
@@ -83,73 +87,80 @@ def find_by(
     def ask(k: int) -> tuple[np.ndarray, np.ndarray]:
         return score_N[ranked_N[:k]], ranked_N[:k]
 
-    return _until_enough(ask, score_N[_spread(rows)], rows, options, vectors)
+    return _search_until_enough(ask, score_N[_spread_rows(rows)], rows, options, read_vectors)
 
 
-def _spread(rows: Rows) -> np.ndarray:
-    return np.linspace(0, len(rows) - 1, TYPICAL).astype(np.int64)
+def _spread_rows(rows: RowTable) -> np.ndarray:
+    return np.linspace(0, len(rows) - 1, NUM_BASELINE_ROWS).astype(np.int64)
 
 
-def _until_enough(
-    ask: Callable[[int], tuple[np.ndarray, np.ndarray]],
-    spread_score: np.ndarray,
-    rows: Rows,
+def _search_until_enough(
+    fetch_nearest: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    baseline_score_N: np.ndarray,
+    rows: RowTable,
     options: HitOptions,
-    vectors: Vectors,
+    read_vectors: VectorReader,
 ) -> list[Hit]:
-    typical = float(spread_score.mean())
-    first = k = FIRST * options.count
+    typical = float(baseline_score_N.mean())
+    first = k = FIRST_ROWS_PER_HIT * options.num_hits
     while True:
-        score_K, row_K = ask(k)
-        hits = found_among(rows, row_K, score_K, typical, options, vectors)
+        score_K, row_K = fetch_nearest(k)
+        hits = group_hits(rows, row_K, score_K, typical, options, read_vectors)
         seen_all = len(row_K) < k or k >= len(rows)
-        if len(hits) >= options.count or seen_all or (k >= ENOUGH * first and score_K[-1] < typical):
+        if len(hits) >= options.num_hits or seen_all or (k >= MAX_GROWTH * first and score_K[-1] < typical):
             return hits
-        k = min(MORE * k, len(rows))
+        k = min(GROWTH_FACTOR * k, len(rows))
 
 
-def found_among(
-    rows: Rows, row_K: np.ndarray, score_K: np.ndarray, typical: float, options: HitOptions, vectors: Vectors
+def group_hits(
+    rows: RowTable,
+    row_K: np.ndarray,
+    score_K: np.ndarray,
+    baseline_score: float,
+    options: HitOptions,
+    read_vectors: VectorReader,
 ) -> list[Hit]:
     """The best hits among some rows; `typical` is the score of a row that is like any other."""
 
     def least(best: np.ndarray) -> np.ndarray:
-        return best - (1 - options.height) * np.maximum(best - typical, 0)
+        return best - (1 - options.peak_height) * np.maximum(best - baseline_score, 0)
 
-    found = events(rows, row_K, score_K, options.gap_s, least)
-    return folded(found, options.fold_above, vectors, options.count)
+    found = group_events(rows, row_K, score_K, options.gap_s, least)
+    return fold_duplicates(found, options.duplicate_threshold, read_vectors, options.num_hits)
 
 
-def merged(rows: Rows, row_K: np.ndarray, score_K: np.ndarray, gap_s: float) -> list[Hit]:
+def merge_rows(rows: RowTable, row_K: np.ndarray, score_K: np.ndarray, gap_s: float) -> list[Hit]:
     """Rows with their scores as hits, best first: rows of a path whose stretches overlap or nearly touch are one."""
-    found = events(rows, row_K, score_K, gap_s)
-    return [_hit(found, e) for e in range(len(found))]
+    found = group_events(rows, row_K, score_K, gap_s)
+    return [_make_hit(found, e) for e in range(len(found))]
 
 
-def folded(found: Events, fold_above: float, vectors: Vectors, count: int | None = None) -> list[Hit]:
+def fold_duplicates(
+    events: Events, duplicate_threshold: float, read_vectors: VectorReader, max_hits: int | None = None
+) -> list[Hit]:
     """Events as hits without those that are near-duplicates of a better one: these stand in its `alike`.
 
     With a count that many at most; only they are compared with the others, of which there may be thousands.
     """
-    vector_ED = vectors(found.best_E) if fold_above <= 1 else None
-    free_E = np.ones(len(found), bool)
+    vector_ED = read_vectors(events.best_E) if duplicate_threshold <= 1 else None
+    free_E = np.ones(len(events), bool)
     kept: list[Hit] = []
-    for e in range(len(found)):
-        if len(kept) == count:
+    for e in range(len(events)):
+        if len(kept) == max_hits:
             break
         if not free_E[e]:
             continue
         free_E[e] = False
-        same_E = found.same_bytes(e)
+        same_E = events.find_copies(e)
         if vector_ED is not None:
-            same_E |= vector_ED @ vector_ED[e] >= fold_above
+            same_E |= vector_ED @ vector_ED[e] >= duplicate_threshold
         alike = np.flatnonzero(same_E & free_E)
         free_E[alike] = False
-        kept.append(_hit(found, e, tuple(_hit(found, other) for other in alike.tolist())))
+        kept.append(_make_hit(events, e, tuple(_make_hit(events, other) for other in alike.tolist())))
     return kept
 
 
-def _hit(found: Events, e: int, alike: tuple[Hit, ...] = ()) -> Hit:
-    rows = tuple(found.row_K[found.first_E[e] : found.after_E[e]].tolist())
-    span_s = float(found.start_E[e]), float(found.end_E[e])
-    return Hit(found.rows.path(rows[0]), *span_s, float(found.score_E[e]), rows, alike)
+def _make_hit(events: Events, event: int, duplicates: tuple[Hit, ...] = ()) -> Hit:
+    rows = tuple(events.row_K[events.first_E[event] : events.stop_E[event]].tolist())
+    span_s = float(events.start_s_E[event]), float(events.end_s_E[event])
+    return Hit(events.rows.get_path(rows[0]), *span_s, float(events.score_E[event]), rows, duplicates)

@@ -14,13 +14,13 @@ import faiss
 
 from unreel.errors import DiskError, InputError
 
-NAME, VERSION = b"unreel index ", b"00001\n"
-TAIL = struct.Struct("<Q19s")
-AGAIN = "build the index again from its embeddings"
+MAGIC, VERSION = b"unreel index ", b"00001\n"
+FOOTER = struct.Struct("<Q19s")
+REBUILD_HINT = "build the index again from its embeddings"
 
 
 @dataclass(frozen=True)
-class Description:
+class IndexDescription:
     """What an index is: its rows, kind and cells, the recall@10 that was measured, and what it was built of."""
 
     rows: int
@@ -40,16 +40,16 @@ class Description:
         return f"{what}: {cells}; recall@10 {self.recall:.3f} on {self.num_queries} queries out of these rows"
 
 
-def write_index(path: Path, index: faiss.Index, description: Description) -> None:
+def write_index(path: Path, index: faiss.Index, description: IndexDescription) -> None:
     """Write aside, flush, rename. Raises DiskError."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         faiss.write_index(index, str(aside))
         with aside.open("r+b") as file:
-            kept = {**dataclasses.asdict(description), "checksum": _checksum(file, aside.stat().st_size)}
+            kept = {**dataclasses.asdict(description), "checksum": _compute_checksum(file, aside.stat().st_size)}
             text = json.dumps(kept).encode()
-            file.write(text + TAIL.pack(len(text), NAME + VERSION))
+            file.write(text + FOOTER.pack(len(text), MAGIC + VERSION))
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -60,51 +60,53 @@ def write_index(path: Path, index: faiss.Index, description: Description) -> Non
         raise DiskError(f"{path}: the index can't be written ({why}); free space or change the place") from error
 
 
-def read_index(path: Path, built_of: str) -> tuple[faiss.Index, Description]:
+def read_index(path: Path, fingerprint: str) -> tuple[faiss.Index, IndexDescription]:
     """The index and what it is; InputError unless it is whole, of this version and of these vectors."""
     try:
         description = _read_description(path)
     except OSError as error:
-        raise InputError(f"{path}: no index to read there ({error.strerror}); {AGAIN}") from error
-    if description.built_of != built_of:
-        raise InputError(f"{path}: the index is of other embeddings ({description.rows} rows) than these; {AGAIN}")
+        raise InputError(f"{path}: no index to read there ({error.strerror}); {REBUILD_HINT}") from error
+    if description.built_of != fingerprint:
+        raise InputError(
+            f"{path}: the index is of other embeddings ({description.rows} rows) than these; {REBUILD_HINT}"
+        )
     try:
         index = faiss.read_index(str(path))
     except RuntimeError as error:
-        raise InputError(f"{path}: the index can't be read ({str(error).splitlines()[0]}); {AGAIN}") from error
+        raise InputError(f"{path}: the index can't be read ({str(error).splitlines()[0]}); {REBUILD_HINT}") from error
     if (index.ntotal, index.d) != (description.rows, description.dim):
-        raise InputError(f"{path}: the index holds {index.ntotal} rows, not {description.rows}; {AGAIN}")
+        raise InputError(f"{path}: the index holds {index.ntotal} rows, not {description.rows}; {REBUILD_HINT}")
     return index, description
 
 
-def _read_description(path: Path) -> Description:
+def _read_description(path: Path) -> IndexDescription:
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - TAIL.size))
+        file.seek(max(0, size - FOOTER.size))
         tail = file.read()
-        if len(tail) < TAIL.size or not tail[8:].startswith(NAME):
-            raise InputError(f"{path}: not an index of unreel, or half of one; {AGAIN}")
-        length, mark = TAIL.unpack(tail)
-        if mark != NAME + VERSION:
-            version = mark.removeprefix(NAME).decode(errors="replace").strip()
+        if len(tail) < FOOTER.size or not tail[8:].startswith(MAGIC):
+            raise InputError(f"{path}: not an index of unreel, or half of one; {REBUILD_HINT}")
+        length, mark = FOOTER.unpack(tail)
+        if mark != MAGIC + VERSION:
+            version = mark.removeprefix(MAGIC).decode(errors="replace").strip()
             raise InputError(
-                f"{path}: an index of version {version}, this unreel reads {VERSION.decode().strip()}; {AGAIN}"
+                f"{path}: an index of version {version}, this unreel reads {VERSION.decode().strip()}; {REBUILD_HINT}"
             )
-        begin = size - TAIL.size - length
+        begin = size - FOOTER.size - length
         try:
             file.seek(begin)
             kept = json.loads(file.read(length))
             file.seek(0)
-            whole = kept.pop("checksum") == _checksum(file, begin)
-            description = Description(**kept)
+            whole = kept.pop("checksum") == _compute_checksum(file, begin)
+            description = IndexDescription(**kept)
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: the index's description can't be read ({error}); {AGAIN}") from error
+            raise InputError(f"{path}: the index's description can't be read ({error}); {REBUILD_HINT}") from error
     if not whole:
-        raise InputError(f"{path}: the index is damaged, its checksum is another; {AGAIN}")
+        raise InputError(f"{path}: the index is damaged, its checksum is another; {REBUILD_HINT}")
     return description
 
 
-def _checksum(file: BinaryIO, length: int) -> str:
+def _compute_checksum(file: BinaryIO, length: int) -> str:
     """BLAKE2 of the next `length` bytes, 128 bits in hex."""
     digest = hashlib.blake2b(digest_size=16)
     while length > 0 and (block := file.read(min(length, 1 << 20))):

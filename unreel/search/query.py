@@ -10,8 +10,8 @@ import numpy as np
 from unreel.errors import InputError
 
 
-def examples(
-    like_PD: np.ndarray, unlike_MD: np.ndarray | None = None, views: int = 1, unlike_weight: float = 0.2
+def combine_examples(
+    like_PD: np.ndarray, unlike_MD: np.ndarray | None = None, num_views: int = 1, unlike_weight: float = 0.2
 ) -> np.ndarray:
     """One query row float32 (1, D): mean of the examples minus `unlike_weight` times the mean of the counter-examples.
 
@@ -26,21 +26,21 @@ def examples(
     query_D = like_PD.astype(np.float64).mean(axis=0)
     if unlike_MD is not None and len(unlike_MD):
         query_D -= unlike_weight * np.atleast_2d(unlike_MD).astype(np.float64).mean(axis=0)
-    parts_VD = split(query_D, views)
+    parts_VD = split_views(query_D, num_views)
     length_V = np.linalg.norm(parts_VD, axis=1, keepdims=True)
     if length_V.min() < 1e-6:
         raise InputError("the examples and counter-examples cancel out; take away some of either")
-    return (parts_VD / length_V / np.sqrt(views)).reshape(1, -1).astype(np.float32)
+    return (parts_VD / length_V / np.sqrt(num_views)).reshape(1, -1).astype(np.float32)
 
 
-def slider(weight: float) -> np.ndarray:
+def make_slider_weights(motion: float) -> np.ndarray:
     """Weights (2,) of appearance (rgb) and motion (residual) for a slider: 0 is appearance alone, 1 motion alone."""
-    if not 0 <= weight <= 1:
-        raise InputError(f"the weight of motion is between 0 and 1, got {weight:g}")
-    return np.array([1 - weight, weight])
+    if not 0 <= motion <= 1:
+        raise InputError(f"the weight of motion is between 0 and 1, got {motion:g}")
+    return np.array([1 - motion, motion])
 
 
-def weigh(query_QD: np.ndarray, weight_V: np.ndarray) -> np.ndarray:
+def weight_views(query_QD: np.ndarray, weight_V: np.ndarray) -> np.ndarray:
     """Queries float32 (Q, D) whose inner product with a row is the mean of the views' cosines by these weights.
 
     The weights (V,) are taken relative to their sum; equal ones change nothing. Raises InputError.
@@ -49,12 +49,14 @@ def weigh(query_QD: np.ndarray, weight_V: np.ndarray) -> np.ndarray:
     if weight_V.min() < 0 or not 0 < weight_V.sum() < np.inf:
         raise InputError(f"weights of views are 0 or more and not all 0, got {', '.join(f'{w:g}' for w in weight_V)}")
     scaled_V = weight_V / weight_V.sum() * len(weight_V)
-    parts_QVD = split(np.atleast_2d(query_QD), len(weight_V))
+    parts_QVD = split_views(np.atleast_2d(query_QD), len(weight_V))
     return (parts_QVD * scaled_V[:, None]).reshape(len(parts_QVD), -1).astype(np.float32)
 
 
-def split(rows: np.ndarray, views: int) -> np.ndarray:
+def split_views(rows: np.ndarray, num_views: int) -> np.ndarray:
     """(..., D) as (..., V, D / V). Raises InputError where it can't be."""
-    if rows.shape[-1] % views:
-        raise InputError(f"rows of {rows.shape[-1]} numbers are not {views} views side by side; use their own encoder")
-    return rows.reshape(*rows.shape[:-1], views, -1)
+    if rows.shape[-1] % num_views:
+        raise InputError(
+            f"rows of {rows.shape[-1]} numbers are not {num_views} views side by side; use their own encoder"
+        )
+    return rows.reshape(*rows.shape[:-1], num_views, -1)

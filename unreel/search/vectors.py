@@ -10,43 +10,43 @@ import numpy as np
 
 from unreel.errors import InputError
 
-BLOCK = 65_536  # rows handled at a time, so that vectors may stay on disk
+BLOCK_ROWS = 65_536  # rows handled at a time, so that vectors may stay on disk
 
 
-def fingerprint(vectors_ND: np.ndarray) -> str:
+def hash_vectors(vectors_ND: np.ndarray) -> str:
     """BLAKE2 of shape and numbers, 128 bits in hex."""
     digest = hashlib.blake2b(str(vectors_ND.shape).encode(), digest_size=16)
-    for _, block in blocks(vectors_ND):
+    for _, block in iterate_blocks(vectors_ND):
         digest.update(block.data)
     return digest.hexdigest()
 
 
-def blocks(vectors_ND: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def iterate_blocks(vectors_ND: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """First row, and float32 (n, D), of some rows at a time."""
-    for start in range(0, len(vectors_ND), BLOCK):
-        yield start, np.ascontiguousarray(vectors_ND[start : start + BLOCK], dtype=np.float32)
+    for start in range(0, len(vectors_ND), BLOCK_ROWS):
+        yield start, np.ascontiguousarray(vectors_ND[start : start + BLOCK_ROWS], dtype=np.float32)
 
 
-def write_npy(path: Path, count: int, parts: Iterable[np.ndarray]) -> None:
+def write_npy(path: Path, num_rows: int, blocks: Iterable[np.ndarray]) -> None:
     """Vectors (N, D), of which `parts` are some rows at a time, as .npy in float32. Raises OSError, of a full disk too.
 
     Written through a file, since a map of one that finds the disk full ends the process.
     """
     with path.open("wb") as file:
-        for n, part in enumerate(parts):
+        for n, part in enumerate(blocks):
             if not n:
-                shape = (count, part.shape[1])
+                shape = (num_rows, part.shape[1])
                 np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
             file.write(np.ascontiguousarray(part, "<f4").data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def require_unit(vectors_ND: np.ndarray) -> None:
+def require_unit_norm(vectors_ND: np.ndarray) -> None:
     """Raise InputError unless these are rows of length 1."""
     if vectors_ND.ndim != 2 or not vectors_ND.size:
         raise InputError(f"an index needs vectors (N, D), got {vectors_ND.shape}; embed some videos first")
-    for start, block in blocks(vectors_ND):
+    for start, block in iterate_blocks(vectors_ND):
         length_N = np.sqrt(np.einsum("nd,nd->n", block, block))
         wrong = np.flatnonzero(~(np.abs(length_N - 1) < 1e-3))
         if len(wrong):
@@ -54,17 +54,17 @@ def require_unit(vectors_ND: np.ndarray) -> None:
             raise InputError(f"row {row} has length {length_N[wrong[0]]:.3g}, not 1; write the embeddings again")
 
 
-def drawn(vectors_ND: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def sample_rows(vectors_ND: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Some rows without repetition, in their order."""
     rows = np.sort(rng.choice(len(vectors_ND), min(count, len(vectors_ND)), replace=False))
     return np.ascontiguousarray(vectors_ND[rows], dtype=np.float32)
 
 
-def exact(vectors_ND: np.ndarray, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def search_exact(vectors_ND: np.ndarray, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows int64 (Q, K) and scores float32 (Q, K) of the k nearest, or all, by looking at every row."""
     row_QK = np.zeros((len(query_QD), 0), np.int64)
     score_QK = np.zeros((len(query_QD), 0), np.float32)
-    for start, block in blocks(vectors_ND):
+    for start, block in iterate_blocks(vectors_ND):
         more_QK, where_QK = faiss.knn(query_QD, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
         score_QK = np.concatenate([score_QK, more_QK], axis=1)
         row_QK = np.concatenate([row_QK, where_QK + start], axis=1)

@@ -7,37 +7,37 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from unreel.search.store import FILES, part_files
-from unreel.training.run import is_written
+from unreel.search.store import FILES_PARQUET, list_parts
+from unreel.training.run import is_locked
 
 
-class Progress:
+class IndexProgress:
     """Counts of an index folder; each part is read once, and only its column of paths."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.counted: dict[tuple[str, int], tuple[int, int]] = {}  # (name, time of change) -> rows, videos
+        self.counts_by_part: dict[tuple[str, int], tuple[int, int]] = {}  # (name, time of change) -> rows, videos
 
-    def now(self) -> dict[str, Any]:
+    def read_status(self) -> dict[str, Any]:
         """Rows and videos in the parts, videos there are in all (0: not known yet), and whether somebody writes."""
         rows = videos = 0
-        for part in part_files(self.folder):
-            for n, count in enumerate(self._count(part)):
+        for part in list_parts(self.folder):
+            for n, count in enumerate(self._count_part(part)):
                 rows, videos = (rows + count, videos) if n == 0 else (rows, videos + count)
-        return {"rows": rows, "videos": videos, "of_videos": self._known(), "indexing": is_written(self.folder)}
+        return {"rows": rows, "videos": videos, "of_videos": self._count_files(), "indexing": is_locked(self.folder)}
 
-    def _count(self, part: Path) -> tuple[int, int]:
+    def _count_part(self, part: Path) -> tuple[int, int]:
         try:
             key = (part.name, part.stat().st_mtime_ns)
-            if key not in self.counted:
+            if key not in self.counts_by_part:
                 table = pq.read_table(part, columns=["path"])
-                self.counted[key] = (len(table), pc.count_distinct(table["path"]).as_py())
-            return self.counted[key]
+                self.counts_by_part[key] = (len(table), pc.count_distinct(table["path"]).as_py())
+            return self.counts_by_part[key]
         except (OSError, pa.ArrowException):
             return 0, 0  # replaced just now, or damaged, which opening the index will say
 
-    def _known(self) -> int:
+    def _count_files(self) -> int:
         try:
-            return int(pq.read_metadata(self.folder / FILES).num_rows)
+            return int(pq.read_metadata(self.folder / FILES_PARQUET).num_rows)
         except (OSError, pa.ArrowException):
             return 0

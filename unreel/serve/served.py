@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from unreel.errors import InputError, UnreelError
-from unreel.search.index import NEAREST, VECTORS, Index, open_index
-from unreel.search.store import FILES, part_files
+from unreel.search.index import ANN_INDEX_FILE, VECTORS_NPY, Index, open_index
+from unreel.search.store import FILES_PARQUET, list_parts
 from unreel.serve.indexed import IndexedFiles
-from unreel.serve.maps import Maps
-from unreel.serve.previews import Previews, cache_folder
-from unreel.serve.progress import Progress, is_written
-from unreel.serve.querying import QueryVectors
-from unreel.serve.uploads import Limits, Uploads
-from unreel.video.known_files import load_files
+from unreel.serve.maps import ProjectionCache
+from unreel.serve.previews import PreviewCache, get_cache_folder
+from unreel.serve.progress import IndexProgress, is_locked
+from unreel.serve.querying import QueryEmbedder
+from unreel.serve.uploads import UploadLimits, UploadStore
+from unreel.video.known_files import load_records
 
 log = logging.getLogger(__name__)
 
 
-class Stale(InputError):
+class StaleIndexError(InputError):
     """A page that was loaded before the index was read again."""
 
 
-class NotReady(InputError):
+class IndexNotReadyError(InputError):
     """No index is open; says why."""
 
 
@@ -35,128 +35,130 @@ class NotReady(InputError):
 class ServeOptions:
     """How an index is served."""
 
-    upload: Limits = field(default_factory=Limits)
+    upload_limits: UploadLimits = field(default_factory=UploadLimits)
     cache_bytes: int = 2 * 10**9
-    cache: Path = field(default_factory=cache_folder)
+    cache_folder: Path = field(default_factory=get_cache_folder)
     allow_import: bool = False
 
 
-Stamp = frozenset[tuple[str, int, int]]
+FileStamps = frozenset[tuple[str, int, int]]
 
 
 @dataclass(frozen=True)
-class Opened:
+class IndexSnapshot:
     """An index that was read; `id` is another one when its rows are."""
 
     id: str
     index: Index
     files: IndexedFiles
-    maps: Maps
-    names: list[str]
+    projections: ProjectionCache
+    video_names: list[str]
     """The videos' paths without the folder that all share."""
-    stamp: Stamp
+    file_stamps: FileStamps
 
 
-def opened(folder: Path) -> Opened:
+def load_snapshot(folder: Path) -> IndexSnapshot:
     """Raises InputError for what is no index, half of one, or of another version."""
-    stamp = stamp_of(folder)  # before it is read: what is written meanwhile is news
+    stamp = read_file_stamps(folder)  # before it is read: what is written meanwhile is news
     index = open_index(folder)
-    files = IndexedFiles(index.rows.paths, load_files(folder / FILES))
-    known_by = f"{index.encoder_hash} {index.nearest.description.built_of} {index.rows.paths} {index.rows.labels}"
+    files = IndexedFiles(index.rows.paths, load_records(folder / FILES_PARQUET))
+    known_by = f"{index.encoder_hash} {index.ann_index.description.built_of} {index.rows.paths} {index.rows.labels}"
     id_ = hashlib.blake2b(known_by.encode("utf-8", "replace"), digest_size=8).hexdigest()
-    return Opened(id_, index, files, Maps(index), short_names(index.rows.paths), stamp)
+    return IndexSnapshot(id_, index, files, ProjectionCache(index), shorten_paths(index.rows.paths), stamp)
 
 
-def stamp_of(folder: Path) -> Stamp:
+def read_file_stamps(folder: Path) -> FileStamps:
     """Name, time of change and size of what changes with the rows of an index, be it by a move alone."""
     found = set()
-    for path in (*part_files(folder), folder / VECTORS, folder / NEAREST):
+    for path in (*list_parts(folder), folder / VECTORS_NPY, folder / ANN_INDEX_FILE):
         with contextlib.suppress(OSError):
             now = path.stat()
             found.add((path.name, now.st_mtime_ns, now.st_size))
     return frozenset(found)
 
 
-def made_by(opened: Opened) -> tuple[Any, ...]:
+def get_embedding_key(snapshot: IndexSnapshot) -> tuple[Any, ...]:
     """What a query's vector depends on."""
-    return opened.index.encoder_hash, opened.index.about["clips"]
+    return snapshot.index.encoder_hash, snapshot.index.metadata["clips"]
 
 
-def short_names(paths: list[str]) -> list[str]:
+def shorten_paths(paths: list[str]) -> list[str]:
     """Paths beneath the folder that all have in common."""
     folder = os.path.dirname(paths[0]) if len(paths) == 1 else os.path.commonpath([os.path.dirname(p) for p in paths])
     return [os.path.relpath(path, folder) for path in paths]
 
 
-class Served:
+class ServerState:
     """One index, one set of caches; any number of threads ask."""
 
     def __init__(self, folder: str | Path, options: ServeOptions | None = None) -> None:
         """Raises InputError for a folder that is no index, unless it is one that is being made just now."""
         self.folder, self.options = Path(folder), options or ServeOptions()
-        self.lock, self.progress = threading.Lock(), Progress(self.folder)
-        self.state: Opened | None = None
-        self.vectors: QueryVectors | None = None
+        self.lock, self.progress = threading.Lock(), IndexProgress(self.folder)
+        self.snapshot: IndexSnapshot | None = None
+        self.query_embedder: QueryEmbedder | None = None
         self.problem, self.closed = "", False
         try:
             self.reload()
         except InputError:
-            if not is_written(self.folder):
+            if not is_locked(self.folder):
                 raise
-        self.previews = Previews(self.options.cache, self.options.cache_bytes)
-        self.uploads = Uploads(self.options.upload)
+        self.previews = PreviewCache(self.options.cache_folder, self.options.cache_bytes)
+        self.uploads = UploadStore(self.options.upload_limits)
 
-    def reload(self) -> Opened:
+    def reload(self) -> IndexSnapshot:
         """Open the index as it is now; what was open stays when that fails. Raises InputError."""
         try:
-            state = opened(self.folder)
+            state = load_snapshot(self.folder)
         except UnreelError as error:
             self.problem = str(error)
             raise
         with self.lock:
-            before, self.state, self.problem = self.state, state, ""
-            if before is not None and self.vectors is not None:
-                if made_by(before) == made_by(state):
-                    self.vectors.forget()
+            before, self.snapshot, self.problem = self.snapshot, state, ""
+            if before is not None and self.query_embedder is not None:
+                if get_embedding_key(before) == get_embedding_key(state):
+                    self.query_embedder.clear_cache()
                 else:
-                    self.vectors.close()
-                    self.vectors = None
+                    self.query_embedder.close()
+                    self.query_embedder = None
         return state
 
-    def now(self, id_: str | None = None) -> Opened:
+    def get_snapshot(self, index_id: str | None = None) -> IndexSnapshot:
         """The open index, which must be the one that a page knows. Raises NotReady, Stale."""
-        if self.state is None:
-            raise NotReady(self.problem)
-        if id_ is not None and id_ != self.state.id:
-            raise Stale("the index was read again since this page was loaded; load the page again")
-        return self.state
+        if self.snapshot is None:
+            raise IndexNotReadyError(self.problem)
+        if index_id is not None and index_id != self.snapshot.id:
+            raise StaleIndexError("the index was read again since this page was loaded; load the page again")
+        return self.snapshot
 
-    def queries(self) -> QueryVectors:
+    def get_query_embedder(self) -> QueryEmbedder:
         """What embeds queries, made once."""
         with self.lock:
             if self.closed:
                 raise InputError("the server is ending")
-            if self.vectors is None:
-                about = self.now().index.about
-                self.vectors = QueryVectors(self.folder, about, self.options.allow_import)
-            return self.vectors
+            if self.query_embedder is None:
+                about = self.get_snapshot().index.metadata
+                self.query_embedder = QueryEmbedder(self.folder, about, self.options.allow_import)
+            return self.query_embedder
 
-    def warm(self) -> None:
+    def warm_up(self) -> None:
         """Have the encoder loaded and the map made before somebody waits for them; says what can't be."""
-        if self.state is None:
+        if self.snapshot is None:
             return
         try:
-            self.state.maps.get("pca")
-            self.queries().warm()
+            self.snapshot.projections.get("pca")
+            self.get_query_embedder().load_encoder()
         except UnreelError as error:
             if not self.closed:
                 log.warning("%s", error)
 
     def status(self) -> dict[str, Any]:
         """For a page: what is served, what is in the folder by now, and what is wrong."""
-        found, state = self.progress.now(), self.state
-        served = None if state is None else {"id": state.id, "rows": len(state.index.rows), "videos": len(state.names)}
-        more = not found["indexing"] and (state is None or state.stamp != stamp_of(self.folder))
+        found, state = self.progress.read_status(), self.snapshot
+        served = (
+            None if state is None else {"id": state.id, "rows": len(state.index.rows), "videos": len(state.video_names)}
+        )
+        more = not found["indexing"] and (state is None or state.file_stamps != read_file_stamps(self.folder))
         return found | {"served": served, "problem": self.problem, "reload": more}
 
     def close(self) -> None:
@@ -164,5 +166,5 @@ class Served:
         self.previews.close()
         self.uploads.close()
         with self.lock:
-            if self.vectors is not None:
-                self.vectors.close()
+            if self.query_embedder is not None:
+                self.query_embedder.close()

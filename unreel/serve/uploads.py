@@ -15,98 +15,112 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unreel.errors import InputError
-from unreel.serve.guard import LENGTH
+from unreel.serve.guard import CONTENT_LENGTH
 
-KEPT, UNDER_WAY = 20, 8
-PREFIX, SWEPT_AFTER_S = "unreel-queries-", 10.0
-ENDINGS = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
-ENDINGS |= {".gif", ".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+MAX_UPLOADS, MAX_CONCURRENT_UPLOADS = 20, 8
+FOLDER_PREFIX, STALE_AFTER_S = "unreel-queries-", 10.0
+UPLOAD_SUFFIXES = {
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".webm",
+    ".mkv",
+    ".avi",
+    ".ts",
+    ".mts",
+    ".mpg",
+    ".mpeg",
+    ".wmv",
+    ".flv",
+    ".3gp",
+}
+UPLOAD_SUFFIXES |= {".gif", ".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
-class TooLarge(InputError):
+class UploadTooLargeError(InputError):
     pass
 
 
-class TooSlow(InputError):
+class UploadTimeoutError(InputError):
     pass
 
 
-class TooMany(InputError):
+class TooManyUploadsError(InputError):
     pass
 
 
 @dataclass(frozen=True)
-class Limits:
+class UploadLimits:
     """What one query may weigh, and how long its sending may take."""
 
-    size_bytes: int = 200 * 2**20
-    time_s: float = 120.0
+    max_bytes: int = 200 * 2**20
+    timeout_s: float = 120.0
 
 
-class Uploads:
+class UploadStore:
     """Files by a name that cannot be guessed; the oldest leave when there are more than `KEPT`."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: UploadLimits) -> None:
         self.limits, self.lock = limits, threading.Lock()
-        self.own: Path | None = None
-        self.held, self.under_way = -1, 0
+        self._folder: Path | None = None
+        self._lock_fd, self.num_active = -1, 0
         self.files: OrderedDict[str, Path] = OrderedDict()
 
     @property
     def folder(self) -> Path:
         """Made with the first query, and locked while this server lives; those of dead ones go."""
         with self.lock:
-            if self.own is None:
-                sweep()
-                self.own = Path(tempfile.mkdtemp(prefix=PREFIX))
-                self.held = os.open(self.own, os.O_RDONLY)
-                fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return self.own
+            if self._folder is None:
+                delete_stale_folders()
+                self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+                self._lock_fd = os.open(self._folder, os.O_RDONLY)
+                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._folder
 
-    async def keep(self, filename: str, announced: str | None, blocks: AsyncIterator[bytes]) -> tuple[str, Path]:
+    async def save(self, filename: str, content_length: str | None, chunks: AsyncIterator[bytes]) -> tuple[str, Path]:
         """Write what comes; its name here and where it lies. Raises InputError, also for nothing."""
-        if announced and LENGTH.fullmatch(announced):
-            self._refuse_over(int(announced))
-        if self.under_way >= UNDER_WAY:
-            raise TooMany(f"{UNDER_WAY} queries are being sent at once; try again in a moment")
+        if content_length and CONTENT_LENGTH.fullmatch(content_length):
+            self._require_allowed_size(int(content_length))
+        if self.num_active >= MAX_CONCURRENT_UPLOADS:
+            raise TooManyUploadsError(f"{MAX_CONCURRENT_UPLOADS} queries are being sent at once; try again in a moment")
         name = secrets.token_urlsafe(12)
         ending = Path(filename).suffix.lower()
-        path = self.folder / f"{name}{ending if ending in ENDINGS else ''}"
-        self.under_way += 1
+        path = self.folder / f"{name}{ending if ending in UPLOAD_SUFFIXES else ''}"
+        self.num_active += 1
         try:
             with path.open("xb") as file:
-                await self._write(file.write, blocks)
+                await self._write_chunks(file.write, chunks)
             if not path.stat().st_size:
                 raise InputError("an empty file is no query; choose a video or a picture")
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         finally:
-            self.under_way -= 1
+            self.num_active -= 1
         with self.lock:
             self.files[name] = path
-            while len(self.files) > KEPT:
+            while len(self.files) > MAX_UPLOADS:
                 self.files.popitem(last=False)[1].unlink(missing_ok=True)
         return name, path
 
-    async def _write(self, write: Callable[[bytes], int], blocks: AsyncIterator[bytes]) -> None:
+    async def _write_chunks(self, write: Callable[[bytes], int], chunks: AsyncIterator[bytes]) -> None:
         size = 0
         try:
-            async with asyncio.timeout(self.limits.time_s):
-                async for block in blocks:
+            async with asyncio.timeout(self.limits.timeout_s):
+                async for block in chunks:
                     size += len(block)
-                    self._refuse_over(size)
+                    self._require_allowed_size(size)
                     write(block)
         except TimeoutError:
-            why = f"sending it took more than {self.limits.time_s:g} s; send a shorter piece of it"
-            raise TooSlow(why) from None
+            why = f"sending it took more than {self.limits.timeout_s:g} s; send a shorter piece of it"
+            raise UploadTimeoutError(why) from None
 
-    def _refuse_over(self, size: int) -> None:
-        if size > self.limits.size_bytes:
-            limit_mb = self.limits.size_bytes / 2**20
-            raise TooLarge(f"a query may have {limit_mb:g} MB at most; send a shorter piece of it")
+    def _require_allowed_size(self, size: int) -> None:
+        if size > self.limits.max_bytes:
+            limit_mb = self.limits.max_bytes / 2**20
+            raise UploadTooLargeError(f"a query may have {limit_mb:g} MB at most; send a shorter piece of it")
 
-    def path(self, name: str) -> Path:
+    def get_path(self, name: str) -> Path:
         """Where a query lies. Raises InputError for one that has left."""
         with self.lock:
             if name not in self.files:
@@ -114,26 +128,26 @@ class Uploads:
             self.files.move_to_end(name)
             return self.files[name]
 
-    def drop(self, name: str) -> None:
+    def delete(self, name: str) -> None:
         with self.lock, contextlib.suppress(KeyError):
             self.files.pop(name).unlink(missing_ok=True)
 
     def close(self) -> None:
         with self.lock:
-            if self.own is not None:
-                shutil.rmtree(self.own, ignore_errors=True)
-                os.close(self.held)
-                self.own = None
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                os.close(self._lock_fd)
+                self._folder = None
 
 
-def sweep() -> None:
+def delete_stale_folders() -> None:
     """Remove what servers that were killed have left: folders that nobody holds the lock of."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         with contextlib.suppress(OSError):
             held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 status = os.fstat(held)
-                if status.st_uid == os.getuid() and time.time() - status.st_mtime > SWEPT_AFTER_S:
+                if status.st_uid == os.getuid() and time.time() - status.st_mtime > STALE_AFTER_S:
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder, ignore_errors=True)
             finally:

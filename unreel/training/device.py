@@ -12,33 +12,33 @@ import torch
 from torch import nn
 
 from unreel.errors import InputError
-from unreel.models import own_network
-from unreel.models.shards import shard
+from unreel.models import is_builtin_backbone
+from unreel.models.shards import shard_weights
 from unreel.settings import Settings
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def choose_device(asked: Device) -> Device:
+def choose_device(requested: DeviceName) -> DeviceName:
     """The device asked for, else CUDA, MPS or the CPU, whichever is there. Raises InputError when it is not."""
-    here: dict[Device, bool] = {
+    here: dict[DeviceName, bool] = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    if asked == "auto":
+    if requested == "auto":
         return next(name for name, there in here.items() if there)
-    if not here[asked]:
+    if not here[requested]:
         raise InputError(
-            f"--device {asked} is not on this machine; there is {', '.join(n for n, t in here.items() if t)}"
+            f"--device {requested} is not on this machine; there is {', '.join(n for n, t in here.items() if t)}"
         )
-    return asked
+    return requested
 
 
-def fill_in(settings: Settings) -> Settings:
+def resolve_auto(settings: Settings) -> Settings:
     """Settings with every "auto" replaced by what it means here: `tiny` on a CPU, r3d elsewhere."""
     device = choose_device(settings.device)
     backbone = settings.backbone.replace("auto", "tiny" if device == "cpu" else "r3d", 1)
@@ -49,10 +49,10 @@ def fill_in(settings: Settings) -> Settings:
     precision = settings.precision
     if precision == "auto":
         precision = "bf16-mixed" if device == "cuda" else "32-true"
-    shared = 1 if launched() else settings.devices  # a launcher has shared the cores already
+    shared = 1 if is_launched() else settings.devices  # a launcher has shared the cores already
     threads = settings.threads or max(1, torch.get_num_threads() // shared)  # kept with the run: sums depend on it
     return dataclasses.replace(
-        switched(settings, device),
+        resolve_switches(settings, device),
         threads=threads,
         device=device,
         backbone=backbone,
@@ -62,7 +62,7 @@ def fill_in(settings: Settings) -> Settings:
     )
 
 
-def switched(settings: Settings, device: Device) -> Settings:
+def resolve_switches(settings: Settings, device: DeviceName) -> Settings:
     """Settings with each switch of speed on or off: by themselves on for CUDA and off elsewhere, fused on a CPU too.
 
     A network of somebody else is compiled only when that is asked for.
@@ -71,7 +71,7 @@ def switched(settings: Settings, device: Device) -> Settings:
     asked = {name: getattr(settings, name) for name in usual}
     where = {name: "on" if device in usual[name] else "off" for name in usual}
     found: dict[str, Any] = {name: where[name] if switch == "auto" else switch for name, switch in asked.items()}
-    if settings.compile == "auto" and not (own_network(settings.backbone) and can_compile()):
+    if settings.compile == "auto" and not (is_builtin_backbone(settings.backbone) and can_compile()):
         found["compile"] = "off"
     if settings.shard == "on":  # tried with none of these; settings refuse them where they were asked for
         found |= {"channels_last": "off", "compile": "off"}
@@ -91,12 +91,12 @@ def can_compile() -> bool:
     return importlib.util.find_spec("triton") is not None and any(shutil.which(name) for name in compilers if name)
 
 
-def networks(method: nn.Module) -> list[nn.Module]:
+def find_backbones(method: nn.Module) -> list[nn.Module]:
     """Every copy of the network in a method: its own, and a teacher's."""
     return [module for name, module in method.named_modules() if name.split(".")[-1] == "backbone"]
 
 
-def lay_out(method: nn.Module, settings: Settings) -> None:
+def apply_channels_last(method: nn.Module, settings: Settings) -> None:
     """Put the weights of 3D convolutions in channels-last order where that is switched on; their values stay."""
     if settings.channels_last == "on":
         for weight in method.parameters():
@@ -104,20 +104,20 @@ def lay_out(method: nn.Module, settings: Settings) -> None:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
-def limit_clips(method: nn.Module, settings: Settings) -> None:
+def set_clips_at_once(method: nn.Module, settings: Settings) -> None:
     """Tell every copy of the network how many clips it takes at a time (models/pooling.py)."""
-    for network in networks(method):
+    for network in find_backbones(method):
         network.clips_at_once = settings.clips_at_once  # type: ignore[assignment]
 
 
-def compile_networks(method: nn.Module, settings: Settings) -> None:
+def compile_backbones(method: nn.Module, settings: Settings) -> None:
     """Compile every copy of the network in place where that is switched on; names and weights stay."""
     if settings.compile == "on":
-        for network in networks(method):
+        for network in find_backbones(method):
             network.compile()
 
 
-def as_written(settings: Settings) -> AbstractContextManager[None]:
+def run_eager(settings: Settings) -> AbstractContextManager[None]:
     """Run networks as they are written: what is done now and then, with other shapes, is not worth compiling."""
     if settings.compile != "on":
         return nullcontext()
@@ -136,10 +136,10 @@ def build_fabric(settings: Settings) -> "Fabric":
     torch.backends.cudnn.benchmark = device == "cuda"  # every step has the same shapes
     torch.set_float32_matmul_precision("highest" if precision == "32-true" else "high")
     known: Any = "32-true" if precision == "auto" else precision
-    here, nodes = processes(settings)
+    here, nodes = count_processes(settings)
     if here * nodes == 1:
         return Fabric(accelerator=device, devices=1, precision=known)
-    strategy = strategy_of(settings, here * nodes, "nccl" if device == "cuda" else "gloo")
+    strategy = build_strategy(settings, here * nodes, "nccl" if device == "cuda" else "gloo")
     # Of 1x1x1 kernels, whose strides can be said in two ways; no copy is spared by saying it in the other.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     fabric = Fabric(accelerator=device, devices=here, num_nodes=nodes, precision=known, strategy=strategy)
@@ -149,38 +149,38 @@ def build_fabric(settings: Settings) -> "Fabric":
     return fabric
 
 
-def strategy_of(settings: Settings, size: int, backend: str) -> Any:
+def build_strategy(settings: Settings, world_size: int, backend: str) -> Any:
     """Every process with all weights, or with its share of them."""
     from lightning.fabric.strategies import DDPStrategy, ModelParallelStrategy
 
-    if sharded(settings, size):
-        return ModelParallelStrategy(shard, size, tensor_parallel_size=1, process_group_backend=backend)
+    if is_sharded(settings, world_size):
+        return ModelParallelStrategy(shard_weights, world_size, tensor_parallel_size=1, process_group_backend=backend)
     # What is not a weight is kept alike by what every process does, so it is not sent with each step.
     return DDPStrategy(process_group_backend=backend, broadcast_buffers=False)
 
 
-def sharded(settings: Settings, size: int) -> bool:
+def is_sharded(settings: Settings, world_size: int) -> bool:
     """Whether the weights are spread over the processes; one alone has all of them."""
-    return settings.shard == "on" and size > 1
+    return settings.shard == "on" and world_size > 1
 
 
-def launched() -> bool:
+def is_launched() -> bool:
     """Whether torchrun or SLURM started this process among others."""
     env = os.environ
     slurm = "SLURM_NTASKS" in env and env.get("SLURM_JOB_NAME") not in ("bash", "interactive")  # as Fabric decides
     return "LOCAL_WORLD_SIZE" in env or slurm
 
 
-def processes(settings: Settings) -> tuple[int, int]:
+def count_processes(settings: Settings) -> tuple[int, int]:
     """Processes on this machine, and machines: as torchrun or SLURM started them, else `devices` on this one.
 
     Raises InputError for more than there are GPUs, and for another launcher, whose processes would not find each other.
     """
     env = os.environ
-    if launched() and "LOCAL_WORLD_SIZE" in env:  # torchrun
+    if is_launched() and "LOCAL_WORLD_SIZE" in env:  # torchrun
         here = int(env["LOCAL_WORLD_SIZE"])
         return here, int(env["WORLD_SIZE"]) // here
-    if launched():
+    if is_launched():
         nodes = int(env.get("SLURM_NNODES", "1"))
         return int(env["SLURM_NTASKS"]) // nodes, nodes
     if int(env.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" not in env:

@@ -23,18 +23,18 @@ from pathlib import Path
 import numpy as np
 
 from unreel.errors import NonFiniteError
-from unreel.models.encoder import Encoder, encode, joined
+from unreel.models.encoder import Encoder, encode, join_views
 from unreel.types import Instance
-from unreel.video.order import generator
+from unreel.video.order import make_generator
 
 MAX_HELD_OUT = 200
-MIN_TO_HOLD_OUT = 20
+MIN_INSTANCES_TO_SPLIT = 20
 # Below either, the embeddings carry next to nothing that tells videos apart.
-COLLAPSED_RANK, COLLAPSED_SPREAD = 2.0, 1e-5
+MIN_EFFECTIVE_RANK, MIN_SPREAD = 2.0, 1e-5
 
 
 @dataclass(frozen=True)
-class Monitors:
+class MonitorMetrics:
     """Label-free figures of an encoder on `num_videos` videos; see the module's docstring."""
 
     num_videos: int
@@ -46,18 +46,18 @@ class Monitors:
     spread: float
 
     @property
-    def collapsed(self) -> bool:
+    def has_collapsed(self) -> bool:
         """True when the embeddings are a point or a line."""
-        return self.spread < COLLAPSED_SPREAD or (self.num_videos > 4 and self.effective_rank < COLLAPSED_RANK)
+        return self.spread < MIN_SPREAD or (self.num_videos > 4 and self.effective_rank < MIN_EFFECTIVE_RANK)
 
 
-def hold_out(instances: Sequence[Instance], share: float, seed: int) -> tuple[list[Instance], list[Instance]]:
+def split_held_out(instances: Sequence[Instance], share: float, seed: int) -> tuple[list[Instance], list[Instance]]:
     """(training, held-out) instances, apart by group where groups are known, else by file.
 
     Nothing is held out of fewer than 20 instances. A single recording gives up whole segments.
     """
     count = min(MAX_HELD_OUT, round(share * len(instances)))
-    if count < 2 or len(instances) < MIN_TO_HOLD_OUT:
+    if count < 2 or len(instances) < MIN_INSTANCES_TO_SPLIT:
         return list(instances), []
     units = [i.group or i.path for i in instances]
     if len(set(units)) < 4:
@@ -65,7 +65,7 @@ def hold_out(instances: Sequence[Instance], share: float, seed: int) -> tuple[li
     names = sorted(set(units))
     chosen: set[str] = set()
     held = 0
-    sizes, order = Counter(units), generator(seed, 0, 0, "hold-out").permutation(len(names))
+    sizes, order = Counter(units), make_generator(seed, 0, 0, "hold-out").permutation(len(names))
     for limit in (2 * count, len(instances) // 2):  # a large unit only where small ones do not give two videos
         for name in (names[k] for k in order):
             if held < (count if limit == 2 * count else 2) and name not in chosen and held + sizes[name] <= limit:
@@ -75,9 +75,9 @@ def hold_out(instances: Sequence[Instance], share: float, seed: int) -> tuple[li
     return [i for i, unit in pairs if unit not in chosen], [i for i, unit in pairs if unit in chosen]
 
 
-def before_and_best(run: Path) -> list[tuple[str, dict[str, str]]]:
+def read_untrained_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
     """Rows of monitors.csv to compare: the untrained network, and the best (else the last) checkpoint."""
-    table, pointer = run / "monitors.csv", run / "checkpoints" / "index.json"
+    table, pointer = run_folder / "monitors.csv", run_folder / "checkpoints" / "index.json"
     rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
     if not rows:
         return []
@@ -86,50 +86,50 @@ def before_and_best(run: Path) -> list[tuple[str, dict[str, str]]]:
     return [("untrained", rows[0]), (f"trained, step {best['step']}", best)]
 
 
-def measure(encoder: Encoder, videos: Sequence[Instance]) -> Monitors | None:
+def evaluate_monitors(encoder: Encoder, videos: Sequence[Instance]) -> MonitorMetrics | None:
     """Monitors of an encoder; None when fewer than two videos are long enough to give two different clips."""
     pairs = []
     for item in encode(encoder, videos, num_clips=2):
         if not np.array_equal(item.spans_s[0], item.spans_s[1]):
-            pairs.append(joined(item.views))
+            pairs.append(join_views(item.features))
     if not all(np.isfinite(pair).all() for pair in pairs):
         raise NonFiniteError("the embeddings are not finite: the run has diverged; start again with a lower --lr")
-    return monitors(np.stack(pairs).astype(np.float64)) if len(pairs) > 1 else None
+    return compute_monitors(np.stack(pairs).astype(np.float64)) if len(pairs) > 1 else None
 
 
-def monitors(z_NVD: np.ndarray) -> Monitors:
+def compute_monitors(z_NVD: np.ndarray) -> MonitorMetrics:
     """Figures of unit-length embeddings (N, 2, D): two clips of each of N videos."""
     first_ND, second_ND = z_NVD[:, 0], z_NVD[:, 1]
-    ranks = np.concatenate([own_ranks(first_ND @ second_ND.T), own_ranks(second_ND @ first_ND.T)])
+    ranks = np.concatenate([rank_positives(first_ND @ second_ND.T), rank_positives(second_ND @ first_ND.T)])
     flat = z_NVD.reshape(-1, z_NVD.shape[-1])
     centred = flat - flat.mean(axis=0)
-    return Monitors(
+    return MonitorMetrics(
         num_videos=len(z_NVD),
         same_video_r1=100 * float((ranks == 1).mean()),
         same_video_mrr=float((1 / ranks).mean()),
         alignment=float(((first_ND - second_ND) ** 2).sum(axis=1).mean()),
-        uniformity=uniformity(first_ND),
-        effective_rank=effective_rank(centred),
+        uniformity=compute_uniformity(first_ND),
+        effective_rank=compute_effective_rank(centred),
         spread=float((centred**2).sum(axis=1).mean()),
     )
 
 
-def own_ranks(similarity_NN: np.ndarray) -> np.ndarray:
+def rank_positives(similarity_NN: np.ndarray) -> np.ndarray:
     """Rank (1 is best) of the diagonal in each row; a tie counts against it."""
     own = np.diag(similarity_NN)[:, None]
     return (similarity_NN >= own).sum(axis=1)
 
 
-def uniformity(z_ND: np.ndarray) -> float:
+def compute_uniformity(z_ND: np.ndarray) -> float:
     """log mean exp(-2 |zi - zj|^2) over pairs i < j."""
     distance_NN = 2 - 2 * z_ND @ z_ND.T
     pairs = distance_NN[np.triu_indices(len(z_ND), k=1)]
     return float(np.log(np.exp(-2 * pairs).mean()))
 
 
-def effective_rank(centred_ND: np.ndarray) -> float:
+def compute_effective_rank(z_ND: np.ndarray) -> float:
     """exp of the entropy of the normalised singular values; 1 for a line or a point."""
-    values = np.linalg.svd(centred_ND, compute_uv=False)
+    values = np.linalg.svd(z_ND, compute_uv=False)
     total = values.sum()
     if total <= 0:
         return 1.0

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from unreel.models.shards import like
+from unreel.models.shards import shard_like
 from unreel.settings import Settings
 
-LARS_TRUST = 0.001
+TRUST_COEFFICIENT = 0.001
 
 
 def build_optimizer(method: nn.Module, settings: Settings) -> torch.optim.Optimizer:
@@ -33,13 +33,13 @@ def build_optimizer(method: nn.Module, settings: Settings) -> torch.optim.Optimi
     return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=settings.fused == "on" or None)
 
 
-def align_state(optimizer: torch.optim.Optimizer) -> None:
+def align_optimizer_state(optimizer: torch.optim.Optimizer) -> None:
     """Lay the state out in memory and over processes as the weights are: a checkpoint keeps whole values alone."""
     for weight, state in optimizer.state.items():
         for name, value in state.items():
             if not isinstance(value, torch.Tensor) or value.shape != weight.shape:
                 continue
-            spread = state[name] = like(weight, value)
+            spread = state[name] = shard_like(weight, value)
             if spread.stride() != weight.stride():  # which fused updates need
                 state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(spread)
 
@@ -64,7 +64,7 @@ class LARS(torch.optim.Optimizer):
                     continue
                 change = w.grad.add(w, alpha=group["weight_decay"])
                 if w.ndim > 1:
-                    change = change * trust(w, change)
+                    change = change * compute_trust_ratio(w, change)
                 state = self.state[w]
                 if "momentum_buffer" not in state:
                     state["momentum_buffer"] = torch.zeros_like(w)
@@ -72,13 +72,13 @@ class LARS(torch.optim.Optimizer):
                 w.sub_(step if refused is None else torch.where(refused > 0, 0.0, step), alpha=group["lr"])
 
 
-def trust(weight: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+def compute_trust_ratio(weight: torch.Tensor, update: torch.Tensor) -> torch.Tensor:
     """LARS_TRUST * |weight| / |change|, and 1 where either is zero."""
-    ratio = LARS_TRUST * weight.norm() / change.norm()
-    return torch.where((weight.norm() > 0) & (change.norm() > 0), ratio, torch.ones_like(ratio))
+    ratio = TRUST_COEFFICIENT * weight.norm() / update.norm()
+    return torch.where((weight.norm() > 0) & (update.norm() > 0), ratio, torch.ones_like(ratio))
 
 
-def lr_at(step: int, total_steps: int, settings: Settings) -> float:
+def compute_lr(step: int, total_steps: int, settings: Settings) -> float:
     """Learning rate of a step. For 240 epochs the drops fall on the first step of the epochs that the paper names."""
     warmup_steps = settings.warmup * total_steps
     if step < warmup_steps:

@@ -18,153 +18,159 @@ from typing import Any
 
 import torch.distributed as dist
 
-from unreel.errors import RunError, StoppedElsewhere
+from unreel.errors import PeerStoppedError, RunError
 
-BEAT_S, GRACE_BEATS = 1.0, 10
-ENDED = "ended"
-LEFT = re.compile(r"Connection (closed|reset) by peer|\[\S*gloo/\S+\.(cc|h):\d+\]")  # the last: any word of gloo's own
+BEAT_INTERVAL_S, MAX_EXIT_BEATS = 1.0, 10
+FAILURE_KEY = "ended"
+CONNECTION_LOST_PATTERN = re.compile(
+    r"Connection (closed|reset) by peer|\[\S*gloo/\S+\.(cc|h):\d+\]"
+)  # the last: any word of gloo's own
 
 
-class Pulse:
+class Heartbeat:
     """The beats of process `rank` of `size` in a store of this run alone; two threads, started at once."""
 
-    def __init__(self, rank: int, size: int, store: Any, silence_limit_s: float, go_on: str) -> None:
-        self.rank, self.size, self.store, self.limit_s = rank, size, store, silence_limit_s
-        self.go_on = f"What is saved is whole; {go_on}"
-        self.next = (rank + 1) % size
-        self.heard = self.answered = 0  # beats of the next one, and rounds in which the store answered
-        self.ended = threading.Event()  # somebody left word, which this process has read
-        self.stopped = threading.Event()
-        self.speaking, self.spoken = threading.RLock(), False  # this process has asked to say why
-        self.gone: list[int] = []  # who was found to have been killed
+    def __init__(self, rank: int, world_size: int, store: Any, timeout_s: float, resume_hint: str) -> None:
+        self.rank, self.world_size, self.store, self.silence_limit_s = rank, world_size, store, timeout_s
+        self.resume_hint = f"What is saved is whole; {resume_hint}"
+        self.next_rank = (rank + 1) % world_size
+        self.next_beats = self.store_rounds = 0  # beats of the next one, and rounds in which the store answered
+        self.failure_seen = threading.Event()  # somebody left word, which this process has read
+        self.stop_event = threading.Event()
+        self.report_lock, self.has_reported = threading.RLock(), False  # this process has asked to say why
+        self.dead_ranks: list[int] = []  # who was found to have been killed
         store.set(f"where/{rank}", platform.node())
-        self.threads = [threading.Thread(target=work, daemon=True) for work in (self._talk, self._listen)]
+        self.threads = [threading.Thread(target=work, daemon=True) for work in (self._send_beats, self._monitor_next)]
         for thread in self.threads:
             thread.start()
 
     def stop(self) -> None:
         """The end of working together."""
-        self.stopped.set()
+        self.stop_event.set()
 
-    def _talk(self) -> None:
+    def _send_beats(self) -> None:
         """Beat, take in the next one's beats and whether somebody left word; ends with the store."""
         with suppress(RuntimeError):  # the store has gone with its process: the listener will know
-            while not self.stopped.wait(BEAT_S):
+            while not self.stop_event.wait(BEAT_INTERVAL_S):
                 self.store.add(f"beat/{self.rank}", 1)
-                self.heard = self.store.add(f"beat/{self.next}", 0)
-                if self.store.check([ENDED]) and not self.ended.is_set():
-                    self.ended.set()
-                    if not self.spoken:  # who speaks is done at its exit
+                self.next_beats = self.store.add(f"beat/{self.next_rank}", 0)
+                if self.store.check([FAILURE_KEY]) and not self.failure_seen.is_set():
+                    self.failure_seen.set()
+                    if not self.has_reported:  # who speaks is done at its exit
                         self.store.set(f"knows/{self.rank}", "")
-                self.answered += 1
+                self.store_rounds += 1
 
-    def _listen(self) -> None:
+    def _monitor_next(self) -> None:
         """End this process when the next one is silent, or when it has not ended itself after somebody left word."""
         before, silent, answered, deaf, late = -1, 0, -1, 0, 0
-        while not self.stopped.wait(BEAT_S):
-            before, silent = self.heard, silent + 1 if self.heard == before else 0
-            answered, deaf = self.answered, deaf + 1 if self.answered == answered else 0
-            late += self.ended.is_set() or self.spoken
-            if late > GRACE_BEATS:
+        while not self.stop_event.wait(BEAT_INTERVAL_S):
+            before, silent = self.next_beats, silent + 1 if self.next_beats == before else 0
+            answered, deaf = self.store_rounds, deaf + 1 if self.store_rounds == answered else 0
+            late += self.failure_seen.is_set() or self.has_reported
+            if late > MAX_EXIT_BEATS:
                 os._exit(2)
-            if silent * BEAT_S >= self.limit_s and not self.ended.is_set():
-                self._give_up(deaf * BEAT_S >= self.limit_s / 2)
+            if silent * BEAT_INTERVAL_S >= self.silence_limit_s and not self.failure_seen.is_set():
+                self._abort(deaf * BEAT_INTERVAL_S >= self.silence_limit_s / 2)
 
-    def _give_up(self, deaf: bool) -> None:
+    def _abort(self, store_unreachable: bool) -> None:
         """End this process for want of the next one, or of the store where it was `deaf`; unless it speaks already."""
-        who, it = f"process {self.next}", "it, its machine"
-        if deaf:
+        who, it = f"process {self.next_rank}", "it, its machine"
+        if store_unreachable:
             who, it = "the first process's machine, where all meet,", "it"
-        text = f"nothing was heard of {who} for {self.limit_s:g} s: {it} or the network to it is down. {self.go_on}"
-        with self.speaking:  # the main thread must not end the process before this is said
-            if self.spoken:
+        text = f"nothing was heard of {who} for {self.silence_limit_s:g} s: {it} or the network to it is down. {self.resume_hint}"
+        with self.report_lock:  # the main thread must not end the process before this is said
+            if self.has_reported:
                 return
-            if self.leave_word():
+            if self.claim_failure_report():
                 print(f"unreel: {text}", file=sys.stderr, flush=True)
             os._exit(2)  # the main thread may wait within a collective, which nothing can interrupt
 
-    def leave_word(self) -> bool:
+    def claim_failure_report(self) -> bool:
         """This process fails; whether it is the first and will say why. False where another did, or itself before.
 
         Where the store does not answer, better twice than not at all.
         """
-        with self.speaking:
-            if self.spoken:
+        with self.report_lock:
+            if self.has_reported:
                 return False
-            self.spoken = True
+            self.has_reported = True
             answer: list[bytes] = []
 
             def ask() -> None:
                 with suppress(RuntimeError):
-                    answer.append(self.store.compare_set(ENDED, "", str(self.rank)))
+                    answer.append(self.store.compare_set(FAILURE_KEY, "", str(self.rank)))
 
             asking = threading.Thread(target=ask, daemon=True)
             asking.start()
-            asking.join(3 * BEAT_S)
+            asking.join(3 * BEAT_INTERVAL_S)
             return not answer or answer[0] == str(self.rank).encode()
 
-    def wait_for_others(self) -> None:
+    def wait_for_peers(self) -> None:
         """At exit, when all is said: wait until the others know, a few beats at most, for the store may go with us."""
-        others = [f"knows/{n}" for n in range(self.size) if n not in self.gone]
+        others = [f"knows/{n}" for n in range(self.world_size) if n not in self.dead_ranks]
         with suppress(RuntimeError):
             self.store.set(f"knows/{self.rank}", "")
             for _ in range(30):
-                if self.store.check(others) or self.stopped.wait(0.1 * BEAT_S):
+                if self.store.check(others) or self.stop_event.wait(0.1 * BEAT_INTERVAL_S):
                     return
 
-    def lost(self, why: str = "") -> Exception:
+    def build_loss_error(self, detail: str = "") -> Exception:
         """A connection has closed: StoppedElsewhere when its process left word, else an error that names it."""
         try:
-            before = self._beats()
-            if self.ended.wait(3 * BEAT_S) or not self.leave_word():
-                return StoppedElsewhere()
-            self.gone = [n for n, (old, new) in enumerate(zip(before, self._beats(), strict=True)) if old == new]
-            where = [f"{n} on {self.store.get(f'where/{n}').decode()}" for n in self.gone]
+            before = self._read_beats()
+            if self.failure_seen.wait(3 * BEAT_INTERVAL_S) or not self.claim_failure_report():
+                return PeerStoppedError()
+            self.dead_ranks = [
+                n for n, (old, new) in enumerate(zip(before, self._read_beats(), strict=True)) if old == new
+            ]
+            where = [f"{n} on {self.store.get(f'where/{n}').decode()}" for n in self.dead_ranks]
             who = f"process {', '.join(where)} has" if where else "a process has"
         except RuntimeError:  # the store lives with the first process, or in its launcher
             who = "the first process has"
-            self.spoken = True
-        gone = f"{who} gone without a word: killed, for memory perhaps, or its machine is down{why}"
-        return RunError(f"{gone}. {self.go_on}")
+            self.has_reported = True
+        gone = f"{who} gone without a word: killed, for memory perhaps, or its machine is down{detail}"
+        return RunError(f"{gone}. {self.resume_hint}")
 
-    def _beats(self) -> list[int]:
-        return [self.store.add(f"beat/{n}", 0) for n in range(self.size)]
+    def _read_beats(self) -> list[int]:
+        return [self.store.add(f"beat/{n}", 0) for n in range(self.world_size)]
 
 
-def meet(rank: int, size: int, word: str, silence_limit_s: float, go_on: str) -> Pulse:
+def start_heartbeat(rank: int, world_size: int, run_id: str, timeout_s: float, resume_hint: str) -> Heartbeat:
     """A pulse in the store where torch brought the processes together; `word` is this run's own.
 
     `go_on` tells a person how to go on after a process was lost.
     """
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(host, port, is_master=False, wait_for_workers=False)
-    return Pulse(rank, size, dist.PrefixStore(f"unreel/{word}", store), silence_limit_s, go_on)
+    return Heartbeat(rank, world_size, dist.PrefixStore(f"unreel/{run_id}", store), timeout_s, resume_hint)
 
 
 @contextmanager
-def one_reason(pulse: Pulse | None) -> Iterator[None]:
+def report_failure_once(heartbeat: Heartbeat | None) -> Iterator[None]:
     """What ends this process ends the others, and is said once."""
     try:
         yield
     except BaseException as error:
-        if pulse is None:
+        if heartbeat is None:
             raise
-        atexit.register(pulse.wait_for_others)  # after the reason was printed: who ends may draw a launcher's SIGTERM
-        if isinstance(error, StoppedElsewhere):
+        atexit.register(
+            heartbeat.wait_for_peers
+        )  # after the reason was printed: who ends may draw a launcher's SIGTERM
+        if isinstance(error, PeerStoppedError):
             raise
-        if is_loss(error):
-            raise pulse.lost(own_words(error)) from error
-        if not pulse.leave_word():
-            raise StoppedElsewhere(130 if isinstance(error, KeyboardInterrupt) else 2) from error
+        if is_connection_loss(error):
+            raise heartbeat.build_loss_error(describe_torch_error(error)) from error
+        if not heartbeat.claim_failure_report():
+            raise PeerStoppedError(130 if isinstance(error, KeyboardInterrupt) else 2) from error
         raise
 
 
-def is_loss(error: BaseException) -> bool:
+def is_connection_loss(error: BaseException) -> bool:
     """Whether an error is the connection's to a process that has gone."""
-    lost = isinstance(error, RuntimeError) and LEFT.search(str(error)) is not None
+    lost = isinstance(error, RuntimeError) and CONNECTION_LOST_PATTERN.search(str(error)) is not None
     return lost or isinstance(error, dist.DistError)
 
 
-def own_words(error: BaseException) -> str:
+def describe_torch_error(error: BaseException) -> str:
     """What torch says of a failure that may be another than a lost process, to be added to ours."""
     return f" (torch: {str(error).splitlines()[0]})" if isinstance(error, dist.DistError) and str(error) else ""

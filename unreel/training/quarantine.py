@@ -14,34 +14,34 @@ class RunQuarantine:
     With several processes all know it and one writes it.
     """
 
-    def __init__(self, run: Path, num_files: int, max_bad_share: float, writes: bool = True) -> None:
-        self.path, self.num_files, self.max_bad_share = run / "quarantine.csv", num_files, max_bad_share
-        self.writes = writes
-        self.known: dict[str, str] = {}  # path: "reason: detail"
+    def __init__(self, run_folder: Path, num_files: int, max_bad_share: float, is_writer: bool = True) -> None:
+        self.path, self.num_files, self.max_bad_share = run_folder / "quarantine.csv", num_files, max_bad_share
+        self.is_writer = is_writer
+        self.reasons: dict[str, str] = {}  # path: "reason: detail"
         if self.path.exists():
             with open(self.path, newline="") as file:
                 rows = list(csv.DictReader(file))
-            self.known = {row["path"]: f"{row['reason']}: {row['detail']}".rstrip(": ") for row in rows}
+            self.reasons = {row["path"]: f"{row['reason']}: {row['detail']}".rstrip(": ") for row in rows}
 
-    def add(self, failed: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    def add(self, failures: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Add (path, "reason: detail") of files that failed; returns the new ones. InputError above the share."""
         new_ones = []
-        for path, why in failed:
-            if path in self.known:
+        for path, why in failures:
+            if path in self.reasons:
                 continue
-            self.known[path] = why
+            self.reasons[path] = why
             new_ones.append((path, why))
-            if self.writes:
-                self._write(path, why)
-        if failed and len(self.known) > self.max_bad_share * self.num_files:
+            if self.is_writer:
+                self._append_row(path, why)
+        if failures and len(self.reasons) > self.max_bad_share * self.num_files:
             raise InputError(
-                f"{len(self.known)} of {self.num_files} files can't be used, more than "
+                f"{len(self.reasons)} of {self.num_files} files can't be used, more than "
                 f"--max-bad-share {self.max_bad_share:g}; the reasons are in {self.path}"
             )
         return new_ones
 
-    def _write(self, path: str, why: str) -> None:
-        reason, _, detail = why.partition(": ")
+    def _append_row(self, path: str, reason: str) -> None:
+        reason, _, detail = reason.partition(": ")
         new = not self.path.exists()
         try:
             with open(self.path, "a", newline="") as file:

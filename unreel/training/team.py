@@ -15,102 +15,108 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from unreel.errors import InputError, StoppedElsewhere
+from unreel.errors import InputError, PeerStoppedError
 from unreel.settings import Settings
-from unreel.training.pulse import Pulse, meet
+from unreel.training.pulse import Heartbeat, start_heartbeat
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-PATIENCE = timedelta(days=7)  # that the others wait for the first, who may have to look into very many videos
+COLLECTIVE_TIMEOUT = timedelta(days=7)  # that the others wait for the first, who may have to look into very many videos
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """Process `rank` of `size`; the first one writes. Made by `join`; alone by default."""
 
     rank: int = 0
-    size: int = 1
-    group: Any = None
-    pulse: Pulse | None = None
+    world_size: int = 1
+    gloo_group: Any = None
+    heartbeat: Heartbeat | None = None
 
     @property
-    def main(self) -> bool:
+    def is_rank_zero(self) -> bool:
         return self.rank == 0
 
-    def told(self, word: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """What every process says, in the order of their ranks."""
-        if self.size == 1:
-            return [word]
-        words: list[Any] = [None] * self.size
-        dist.all_gather_object(words, word, group=self.group)
+        if self.world_size == 1:
+            return [value]
+        words: list[Any] = [None] * self.world_size
+        dist.all_gather_object(words, value, group=self.gloo_group)
         return words
 
-    def any(self, flag: bool) -> bool:
+    def any_rank(self, flag: bool) -> bool:
         """Whether one of them says yes."""
-        return any(self.told(flag))
+        return any(self.all_gather(flag))
 
-    def mean(self, values: list[float]) -> list[float]:
+    def all_reduce_mean(self, values: list[float]) -> list[float]:
         """Mean of each value over the processes; everyone brings as many."""
-        if self.size == 1:
+        if self.world_size == 1:
             return values
         sums = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(sums, group=self.group)
-        return (sums / self.size).tolist()
+        dist.all_reduce(sums, group=self.gloo_group)
+        return (sums / self.world_size).tolist()
 
-    def first(self, work: Callable[[], T]) -> T:
+    def on_rank_zero(self, function: Callable[[], T]) -> T:
         """The first process does it and the others get what came out, or stop when it failed there."""
-        if self.size == 1:
-            return work()
+        if self.world_size == 1:
+            return function()
         said: list[Any] = [None, 2]  # what came out, or the exit code of all
         try:
-            if self.main:
-                said = [work(), 0]
+            if self.is_rank_zero:
+                said = [function(), 0]
         except BaseException as error:
             said[1] = 130 if isinstance(error, KeyboardInterrupt) else 2
             with contextlib.suppress(RuntimeError):  # of others that have gone, which is not the reason
-                dist.broadcast_object_list(said, src=0, group=self.group)
+                dist.broadcast_object_list(said, src=0, group=self.gloo_group)
             raise
-        dist.broadcast_object_list(said, src=0, group=self.group)
+        dist.broadcast_object_list(said, src=0, group=self.gloo_group)
         if said[1]:
-            raise StoppedElsewhere(said[1])
+            raise PeerStoppedError(said[1])
         result: T = said[0]
         return result
 
 
-ALONE = Team()
+SINGLE_PROCESS = ProcessGroup()
 
 
-def join(fabric: "Fabric", silence_limit_s: float, go_on: str) -> Team:
+def join_process_group(fabric: "Fabric", timeout_s: float, resume_hint: str) -> ProcessGroup:
     """This process and those that were started with it; `go_on` is said when one of them was lost (pulse.py)."""
     if fabric.world_size == 1:
-        return ALONE
+        return SINGLE_PROCESS
     getattr(fabric.strategy.launcher, "procs", []).clear()  # or Fabric kills the first one before it has said why
-    team = Team(fabric.global_rank, fabric.world_size, dist.new_group(backend="gloo", timeout=PATIENCE))
-    word = team.first(lambda: uuid.uuid4().hex)
-    return dataclasses.replace(team, pulse=meet(team.rank, team.size, word, silence_limit_s, go_on))
+    team = ProcessGroup(
+        fabric.global_rank, fabric.world_size, dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+    )
+    word = team.on_rank_zero(lambda: uuid.uuid4().hex)
+    return dataclasses.replace(
+        team, heartbeat=start_heartbeat(team.rank, team.world_size, word, timeout_s, resume_hint)
+    )
 
 
-def leave(team: Team) -> None:
+def leave_process_group(group: ProcessGroup) -> None:
     """The end of working together: what comes after in this process is alone again."""
-    if team.pulse is not None:
-        team.pulse.stop()
-    if team.size > 1:
+    if group.heartbeat is not None:
+        group.heartbeat.stop()
+    if group.world_size > 1:
         dist.destroy_process_group()
 
 
-def refuse_few(num_instances: int, size: int) -> None:
+def require_enough_instances(num_instances: int, world_size: int) -> None:
     """Raise InputError when there are fewer videos or segments to train on than processes."""
-    if num_instances < size:
-        raise InputError(f"{size} processes have {num_instances} videos or segments to share; start fewer of them")
+    if num_instances < world_size:
+        raise InputError(
+            f"{world_size} processes have {num_instances} videos or segments to share; start fewer of them"
+        )
 
 
-def refuse_uneven(settings: Settings, size: int) -> None:
+def require_divisible_batch(settings: Settings, world_size: int) -> None:
     """Raise InputError for a batch that the processes can't share alike."""
     videos = settings.batch_size // settings.draws_per_video
-    if videos % size:
+    if videos % world_size:
         raise InputError(
-            f"batch_size {settings.batch_size} is that of all {size} processes together and can't be shared alike; "
-            f"give a multiple of {size * settings.draws_per_video}"
+            f"batch_size {settings.batch_size} is that of all {world_size} processes together and can't be shared alike; "
+            f"give a multiple of {world_size * settings.draws_per_video}"
         )

@@ -14,23 +14,23 @@ import numpy as np
 
 from unreel.errors import InputError, VideoError
 from unreel.types import Instance
-from unreel.video.addresses import is_packed
+from unreel.video.addresses import is_packed_corpus
 from unreel.video.boxes import (
-    Key,
     Keyframe,
-    find_videos,
-    known_only,
+    KeyframeKey,
+    drop_unknown_actions,
+    map_videos_by_name,
     read_boxes,
     read_exclusions,
     read_label_map,
 )
-from unreel.video.clips import ROUNDING_S, ClipSpec
-from unreel.video.dataset import InstanceClips, Shown
-from unreel.video.packed_lists import read_beside
+from unreel.video.clips import TIMESTAMP_TOLERANCE_S, ClipSpec
+from unreel.video.dataset import CandidateFrames, ClipDataset
+from unreel.video.packed_lists import read_packed_lists
 
-LISTS = {"training": ("train.csv", "ava_train_v*.csv"), "test": ("test.csv", "val.csv", "ava_val_v*.csv")}
-LABEL_MAPS = ("labels.csv", "label_map.csv", "*for_activitynet*.pbtxt*", "*.pbtxt*")
-EXCLUSIONS = "*excluded*.csv"
+LIST_PATTERNS = {"training": ("train.csv", "ava_train_v*.csv"), "test": ("test.csv", "val.csv", "ava_val_v*.csv")}
+LABEL_MAP_PATTERNS = ("labels.csv", "label_map.csv", "*for_activitynet*.pbtxt*", "*.pbtxt*")
+EXCLUSION_PATTERN = "*excluded*.csv"
 
 
 @dataclass
@@ -45,9 +45,9 @@ class DetectionSet:
     folder: Path
     train: list[Keyframe]
     test: list[Keyframe]
-    names: dict[int, str]
-    files: dict[str, Path]
-    excluded: set[Key] = field(default_factory=set)
+    action_names: dict[int, str]
+    video_paths: dict[str, Path]
+    excluded_keys: set[KeyframeKey] = field(default_factory=set)
     clock_s: float = 0.0
     warnings: list[str] = field(default_factory=list)
     pieces: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
@@ -56,52 +56,58 @@ class DetectionSet:
     def load(cls, folder: str | Path, clock_s: float = 0.0) -> "DetectionSet":
         """Read the lists of a folder. Raises InputError for a missing part, and for a row that can't be used."""
         folder = Path(folder)
-        if is_packed(folder):
-            beside, pieces = read_beside(folder, lambda tree, _: cls.load(tree, clock_s))
-            begins = {name: pieces.begins(path) for name, path in beside.files.items()}
-            notes = [*map(pieces.named, beside.warnings), *pieces.notes()]
-            return replace(beside, folder=folder, files={}, warnings=notes, pieces=begins)
-        train, test = (read_boxes(_list_of(folder, part)) for part in LISTS)
+        if is_packed_corpus(folder):
+            beside, pieces = read_packed_lists(folder, lambda tree, _: cls.load(tree, clock_s))
+            begins = {name: pieces.find_piece_starts(path) for name, path in beside.video_paths.items()}
+            notes = [*map(pieces.restore_paths, beside.warnings), *pieces.describe_differences()]
+            return replace(beside, folder=folder, video_paths={}, warnings=notes, pieces=begins)
+        train, test = (read_boxes(_find_list(folder, part)) for part in LIST_PATTERNS)
         both = {k.key for k in train} & {k.key for k in test}
         if both:
             video, time_s = min(both)
             raise InputError(f"{folder}: {len(both)} keyframes are in both lists, the first is {video} at {time_s:g} s")
-        label_map, found = _first(folder, LABEL_MAPS), {a for k in [*train, *test] for la in k.labels for a in la}
+        label_map, found = (
+            _find_newest(folder, LABEL_MAP_PATTERNS),
+            {a for k in [*train, *test] for la in k.actions for a in la},
+        )
         names = read_label_map(label_map) if label_map else {action: str(action) for action in sorted(found)}
         parts, said = [], []
         for name, part in (("training", train), ("test", test)):
-            kept, others = known_only(part, names)
+            kept, others = drop_unknown_actions(part, names)
             parts.append(kept)
             if others:
                 listed = ", ".join(map(str, sorted(others)))
                 said.append(f"the {name} list has actions without a name in {label_map}, they do not count: {listed}.")
-        excluded = {key for path in sorted(folder.glob(EXCLUSIONS)) for key in read_exclusions(path)}
-        files = find_videos(folder / "videos" if (folder / "videos").is_dir() else folder)
+        excluded = {key for path in sorted(folder.glob(EXCLUSION_PATTERN)) for key in read_exclusions(path)}
+        files = map_videos_by_name(folder / "videos" if (folder / "videos").is_dir() else folder)
         return cls(folder, parts[0], parts[1], names, files, excluded, clock_s, said)
 
-    def counted(self, keyframes: Sequence[Keyframe]) -> list[Keyframe]:
+    def drop_excluded(self, keyframes: Sequence[Keyframe]) -> list[Keyframe]:
         """Those that are not excluded."""
-        return [k for k in keyframes if k.key not in self.excluded]
+        return [k for k in keyframes if k.key not in self.excluded_keys]
 
-    def instance(self, keyframe: Keyframe, number: int) -> Instance:
+    def make_instance(self, keyframe: Keyframe, number: int) -> Instance:
         """The moment of a keyframe in its file, which need not be there: decoding says so."""
-        path, at_s = str(self.files.get(keyframe.video, self.folder / keyframe.video)), keyframe.time_s - self.clock_s
+        path, at_s = (
+            str(self.video_paths.get(keyframe.video, self.folder / keyframe.video)),
+            keyframe.time_s - self.clock_s,
+        )
         if begins := self.pieces.get(keyframe.video):
             start_s, path = max((piece for piece in begins if piece[0] <= at_s + 1e-6), default=begins[0])
             at_s -= start_s
         return Instance(path, number, at_s, at_s)
 
 
-def _list_of(folder: Path, part: str) -> Path:
-    path = _first(folder, LISTS[part])
+def _find_list(folder: Path, subset: str) -> Path:
+    path = _find_newest(folder, LIST_PATTERNS[subset])
     if path is None:
-        names = ", ".join(LISTS[part])
-        raise InputError(f"{folder} has no {part} part: none of {names} is there. Write one in AVA's format, rows "
+        names = ", ".join(LIST_PATTERNS[subset])
+        raise InputError(f"{folder} has no {subset} part: none of {names} is there. Write one in AVA's format, rows "
                          "video,time,x1,y1,x2,y2,action,person")  # fmt: skip
     return path
 
 
-def _first(folder: Path, patterns: Sequence[str]) -> Path | None:
+def _find_newest(folder: Path, patterns: Sequence[str]) -> Path | None:
     """The first pattern that finds files decides; of several files the last by name, which is the newest version."""
     for pattern in patterns:
         if found := sorted(folder.glob(pattern)):
@@ -109,29 +115,29 @@ def _first(folder: Path, patterns: Sequence[str]) -> Path | None:
     return None
 
 
-def centred_clip(times_s: np.ndarray, spec: ClipSpec, at_s: float) -> np.ndarray:
+def sample_centred_clip(times_s: np.ndarray, spec: ClipSpec, at_s: float) -> np.ndarray:
     """Real frame numbers of the clip around a moment, int64 (span,): entry lead_in + num_frames // 2 shows it.
 
     Beyond the ends of the video its first or last frame is repeated, so that the moment keeps its place.
     """
-    steps = np.arange(spec.span) - spec.lead_in - spec.num_frames // 2
+    steps = np.arange(spec.total_frames) - spec.lead_in - spec.num_frames // 2
     frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
-    ahead_s = min(ROUNDING_S, frame_s / 4) + 1e-6
+    ahead_s = min(TIMESTAMP_TOLERANCE_S, frame_s / 4) + 1e-6
     ticks_s = at_s + (steps / spec.fps if spec.fps > 0 else 0 * steps)
     shown = np.searchsorted(times_s, ticks_s + ahead_s, side="right") - 1
     return np.clip(shown + steps * spec.stride_frames if spec.stride_frames > 0 else shown, 0, len(times_s) - 1)
 
 
-class KeyframeClips(InstanceClips):
+class KeyframeClipDataset(ClipDataset):
     """One clip around the start of each instance, whole frames squeezed to (size, size): boxes keep their place."""
 
     def __init__(self, instances: Sequence[Instance], spec: ClipSpec, size: int) -> None:
         super().__init__(instances, spec, (size, size), num_clips=1)
 
-    def choose(self, shown: Shown, epoch: int, index: int, draw: int = 0) -> list[np.ndarray]:
-        instance, times_s = self.instances[index], shown.times_s
-        end_s = float(times_s[-1]) + shown.frame_s
+    def sample_clips(self, candidates: CandidateFrames, epoch: int, index: int, draw: int = 0) -> list[np.ndarray]:
+        instance, times_s = self.instances[index], candidates.times_s
+        end_s = float(times_s[-1]) + candidates.frame_s
         if not 0 <= instance.start_s <= end_s:
             where = f"the keyframe at {instance.start_s:g} s is not in the video, which ends at {end_s:g} s"
             raise VideoError(instance.path, "too short", where)
-        return [centred_clip(times_s, self.spec, instance.start_s)]
+        return [sample_centred_clip(times_s, self.spec, instance.start_s)]

@@ -11,11 +11,13 @@ from typing import Literal, get_args
 import numpy as np
 
 from unreel.errors import InputError
-from unreel.video.intervals import Interval, paired_starts
+from unreel.video.intervals import IntervalDistribution, sample_start_pair
 
-Short = Literal["loop", "hold"]
+ShortVideoPolicy = Literal["loop", "hold"]
 MAX_FPS = 1000.0
-ROUNDING_S = 1e-3  # containers round stamps, Matroska to a millisecond: so near after its tick a frame is in time
+TIMESTAMP_TOLERANCE_S = (
+    1e-3  # containers round stamps, Matroska to a millisecond: so near after its tick a frame is in time
+)
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,13 @@ class ClipSpec:
     fps: float = 0.0
     stride_frames: int = 1
     lead_in: int = 0
-    short: Short = "loop"
+    short: ShortVideoPolicy = "loop"
 
     def __post_init__(self) -> None:
         if self.num_frames < 1:
             raise InputError(f"a clip needs at least 1 frame, got num_frames={self.num_frames}")
-        if self.short not in get_args(Short):
-            raise InputError(f"short must be one of {', '.join(get_args(Short))}, got '{self.short}'")
+        if self.short not in get_args(ShortVideoPolicy):
+            raise InputError(f"short must be one of {', '.join(get_args(ShortVideoPolicy))}, got '{self.short}'")
         if not 0 <= self.fps <= MAX_FPS:
             raise InputError(f"frames per second must lie between 0 and {MAX_FPS}, got fps={self.fps}")
         if (self.fps > 0) == (self.stride_frames > 0):
@@ -45,7 +47,7 @@ class ClipSpec:
             )
 
     @property
-    def span(self) -> int:
+    def total_frames(self) -> int:
         """Timeline entries that one clip covers."""
         return self.num_frames + self.lead_in
 
@@ -54,7 +56,7 @@ class ClipSpec:
         return self.num_frames / self.fps if self.fps > 0 else self.num_frames * self.stride_frames / native_fps
 
 
-def timeline(
+def build_timeline(
     times_s: np.ndarray, spec: ClipSpec, start_s: float = 0.0, end_s: float = float("inf"), phase: int = 0
 ) -> np.ndarray:
     """Real frame numbers at the clip's rate within [start_s, end_s); int64 (L,), L >= 1.
@@ -72,70 +74,72 @@ def timeline(
     frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0 / spec.fps
     length_s = times_s[last - 1] + frame_s - times_s[first]
     ticks_s = times_s[first] + np.arange(max(1, round(length_s * spec.fps))) / spec.fps
-    shown = np.searchsorted(times_s, ticks_s + min(ROUNDING_S, frame_s / 4) + 1e-6, side="right") - 1
+    shown = np.searchsorted(times_s, ticks_s + min(TIMESTAMP_TOLERANCE_S, frame_s / 4) + 1e-6, side="right") - 1
     return np.clip(shown, first, last - 1)
 
 
-def clip_at(line: np.ndarray, start: int, spec: ClipSpec) -> np.ndarray:
+def get_clip_frames(timeline: np.ndarray, start: int, spec: ClipSpec) -> np.ndarray:
     """Real frame numbers of the clip that begins at timeline entry `start`; int64 (span,)."""
-    entries = start + np.arange(spec.span)
+    entries = start + np.arange(spec.total_frames)
     if spec.short == "loop":
-        return line[entries % len(line)]
-    return line[np.minimum(entries, len(line) - 1)]
+        return timeline[entries % len(timeline)]
+    return timeline[np.minimum(entries, len(timeline) - 1)]
 
 
-def num_starts(line: np.ndarray, spec: ClipSpec) -> int:
+def count_starts(timeline: np.ndarray, spec: ClipSpec) -> int:
     """How many different starts a clip can have without leaving the timeline; 1 for a short video."""
-    return max(1, len(line) - spec.span + 1)
+    return max(1, len(timeline) - spec.total_frames + 1)
 
 
-def random_start(line: np.ndarray, spec: ClipSpec, u: float) -> int:
+def sample_start(timeline: np.ndarray, spec: ClipSpec, u: float) -> int:
     """Uniform start for a uniform number u in [0, 1): METHODS 1.2, [0, length - 16] inclusive."""
-    return int(u * num_starts(line, spec))
+    return int(u * count_starts(timeline, spec))
 
 
-def random_clip(every: np.ndarray, spec: ClipSpec, u: float) -> np.ndarray:
+def sample_random_clip(candidates: np.ndarray, spec: ClipSpec, u: float) -> np.ndarray:
     """Real frame numbers of a clip for a uniform number u in [0, 1); each frame it can begin with is equally likely.
 
     `every` is what `every_frame` says of the segment.
     """
     if spec.stride_frames == 0:
-        return clip_at(every, random_start(every, spec, u), spec)
-    first = int(u * max(1, len(every) - (spec.span - 1) * spec.stride_frames))
-    return clip_at(every[first :: spec.stride_frames], 0, spec)
+        return get_clip_frames(candidates, sample_start(candidates, spec, u), spec)
+    first = int(u * max(1, len(candidates) - (spec.total_frames - 1) * spec.stride_frames))
+    return get_clip_frames(candidates[first :: spec.stride_frames], 0, spec)
 
 
-def paired_clips(every: np.ndarray, spec: ClipSpec, interval: Interval, u: np.ndarray) -> list[np.ndarray]:
+def sample_clip_pair(
+    candidates: np.ndarray, spec: ClipSpec, interval: IntervalDistribution, u: np.ndarray
+) -> list[np.ndarray]:
     """Real frame numbers of two clips at a distance drawn from `interval`, for three uniforms u in [0, 1).
 
     A video too short for one clip has no distances: both clips begin anywhere and wrap around, or hold from frame 0.
     Source: tensorflow/models video_ssl, METHODS 3.2.
     """
     step = max(1, spec.stride_frames)
-    room = len(every) - (spec.span - 1) * step
+    room = len(candidates) - (spec.total_frames - 1) * step
     if room < 1 and spec.short == "hold":
-        return [random_clip(every, spec, 0.0)] * 2
+        return [sample_random_clip(candidates, spec, 0.0)] * 2
     if room < 1:
-        starts = (int(u[0] * len(every)), int(u[1] * len(every)))
+        starts = (int(u[0] * len(candidates)), int(u[1] * len(candidates)))
     else:
-        starts = paired_starts(room, interval.kind, interval.power, u)
-    return [every[(start + step * np.arange(spec.span)) % len(every)] for start in starts]
+        starts = sample_start_pair(room, interval.kind, interval.power, u)
+    return [candidates[(start + step * np.arange(spec.total_frames)) % len(candidates)] for start in starts]
 
 
-def evenly_spread(every: np.ndarray, spec: ClipSpec, num_clips: int) -> list[np.ndarray]:
+def sample_uniform_clips(candidates: np.ndarray, spec: ClipSpec, num_clips: int) -> list[np.ndarray]:
     """Real frame numbers of so many clips from the first frame of the segment to its last."""
-    line = every[:: max(1, spec.stride_frames)]
-    return [clip_at(line, start, spec) for start in uniform_starts(line, spec, num_clips)]
+    line = candidates[:: max(1, spec.stride_frames)]
+    return [get_clip_frames(line, start, spec) for start in compute_uniform_starts(line, spec, num_clips)]
 
 
-def every_frame(times_s: np.ndarray, spec: ClipSpec, start_s: float, end_s: float) -> np.ndarray:
+def list_candidate_frames(times_s: np.ndarray, spec: ClipSpec, start_s: float, end_s: float) -> np.ndarray:
     """Real frame numbers that any clip of the segment may show, int64 (L,): all of them, or those of a rate."""
-    return timeline(times_s, spec if spec.stride_frames == 0 else replace(spec, stride_frames=1), start_s, end_s)
+    return build_timeline(times_s, spec if spec.stride_frames == 0 else replace(spec, stride_frames=1), start_s, end_s)
 
 
-def uniform_starts(line: np.ndarray, spec: ClipSpec, num_clips: int) -> list[int]:
+def compute_uniform_starts(timeline: np.ndarray, spec: ClipSpec, num_clips: int) -> list[int]:
     """Evenly spread starts, `int(c - 8) for c in linspace(8, L - 8, 10)` for 16 frames.
 
     Source: BestJuly/IIC, retrieval script (ours keeps the last frame of the video, which the release drops).
     """
-    return [int(s) for s in np.linspace(0, num_starts(line, spec) - 1, num_clips)]
+    return [int(s) for s in np.linspace(0, count_starts(timeline, spec) - 1, num_clips)]

@@ -15,7 +15,10 @@ from pathlib import Path
 from unreel.errors import InputError
 
 DEFAULT_GB = 20.0
-FULL, LOOK = 0.9, 1 / 32  # what is left after a clearance; how much a process writes before it looks again
+EVICT_TO_FRACTION, SCAN_FRACTION = (
+    0.9,
+    1 / 32,
+)  # what is left after a clearance; how much a process writes before it looks again
 
 
 class DiskCache:
@@ -23,7 +26,7 @@ class DiskCache:
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder, self.limit_bytes = folder, limit_bytes
-        self.unseen_bytes, self.said = limit_bytes, False
+        self.unscanned_bytes, self.has_warned = limit_bytes, False
 
     def get(self, name: str) -> bytes | None:
         """The bytes of a file, which now counts as used last; None when it is not here."""
@@ -43,12 +46,12 @@ class DiskCache:
             self._make_room(len(data))
             self._write(self._path(name), data)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._halved():
-                return self._say(error)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._evict_half():
+                return self._warn_once(error)
             try:
                 self._write(self._path(name), data)
             except OSError:
-                self._say(error)
+                self._warn_once(error)
 
     def _path(self, name: str) -> Path:
         return self.folder / name[:2] / name
@@ -66,31 +69,31 @@ class DiskCache:
             raise
 
     def _make_room(self, size_bytes: int) -> None:
-        self.unseen_bytes += size_bytes
-        if self.unseen_bytes > self.limit_bytes * LOOK:
-            self._clear(self.limit_bytes - size_bytes)
-            self.unseen_bytes = size_bytes
+        self.unscanned_bytes += size_bytes
+        if self.unscanned_bytes > self.limit_bytes * SCAN_FRACTION:
+            self._evict(self.limit_bytes - size_bytes)
+            self.unscanned_bytes = size_bytes
 
-    def _clear(self, allowed_bytes: int) -> None:
+    def _evict(self, allowed_bytes: int) -> None:
         """Where more than allowed is here, the files that were used longest ago go, down to nine tenths of that."""
-        files = sorted(self._files())
+        files = sorted(self._list_files())
         total = sum(size for _, size, _ in files)
         if total <= allowed_bytes:
             return
         for _, size, path in files:
-            if total <= allowed_bytes * FULL:
+            if total <= allowed_bytes * EVICT_TO_FRACTION:
                 return
             with contextlib.suppress(OSError):
                 os.unlink(path)
             total -= size
 
-    def _halved(self) -> bool:
+    def _evict_half(self) -> bool:
         """Where others fill the disk, half of what is here goes; False when there is nothing to go."""
-        total = sum(size for _, size, _ in self._files())
-        self._clear(total // 2)
+        total = sum(size for _, size, _ in self._list_files())
+        self._evict(total // 2)
         return total > 0
 
-    def _files(self) -> list[tuple[int, int, str]]:
+    def _list_files(self) -> list[tuple[int, int, str]]:
         """When each was used last, its size, its path; asides of writers that were killed are among them."""
         found = []
         for folder, _, names in os.walk(self.folder):
@@ -101,22 +104,24 @@ class DiskCache:
                     found.append((status.st_mtime_ns, status.st_size, path))
         return found
 
-    def _say(self, error: OSError) -> None:
-        if not self.said:
+    def _warn_once(self, error: OSError) -> None:
+        if not self.has_warned:
             why = error.strerror or error
             text = f"{self.folder}: the cache can't be written ({why}); pieces are fetched anew each time"
             warnings.warn(f"{text}. Make room, or name another folder with UNREEL_CACHE", RuntimeWarning, stacklevel=4)
-        self.said = True
+        self.has_warned = True
 
 
-def piece_cache() -> DiskCache:
+def open_piece_cache() -> DiskCache:
     """The cache that the environment names. Raises InputError for a size that is none."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return _cache(os.environ.get("UNREEL_CACHE") or os.path.join(base, "unreel"), os.environ.get("UNREEL_CACHE_GB"))
+    return _open_cache(
+        os.environ.get("UNREEL_CACHE") or os.path.join(base, "unreel"), os.environ.get("UNREEL_CACHE_GB")
+    )
 
 
 @lru_cache(maxsize=4)
-def _cache(folder: str, size_gb: str | None) -> DiskCache:
+def _open_cache(folder: str, size_gb: str | None) -> DiskCache:
     try:
         limit_bytes = int(float(DEFAULT_GB if size_gb is None else size_gb) * 1e9)
     except (ValueError, OverflowError) as error:

@@ -25,24 +25,24 @@ from av.video.reformatter import VideoReformatter as Scaler
 
 from unreel.errors import DiskError, InputError, VideoError
 from unreel.video.addresses import is_piece
-from unreel.video.frame_index import FrameIndex, Packets, build, by_stamp, one_run
-from unreel.video.packed import forget_pieces, read_piece
-from unreel.video.patience import SERVER_STALLS, patiently, stalled
-from unreel.video.piece_index import index_of_piece
-from unreel.video.reader import NEAR_FRAMES, Reader, packets_of, stamp_of, why
-from unreel.video.whole import usable
+from unreel.video.frame_index import FrameIndex, PacketTable, build_index, build_sequential_index, sort_by_timestamp
+from unreel.video.packed import clear_recent_pieces, read_piece
+from unreel.video.patience import SERVER_STALL_ERRNOS, is_stall, retry_on_stall
+from unreel.video.piece_index import parse_mp4_index
+from unreel.video.reader import MAX_DECODE_AHEAD_FRAMES, FrameReader, describe_error, get_timestamp, iter_packets
+from unreel.video.whole import check_integrity
 
 # What no camera makes, and what is made of it would take all memory: pixels, frames, frames a second, seconds of a
 # whole file (a week), and seconds that a frame stays on the mean.
 MAX_SIDE, MAX_PIXELS, MAX_FRAMES, MAX_FPS = 16384, 2**27, 2**24, 1e5
-MAX_DURATION_S, MAX_FRAME_S = 7 * 86_400.0, 60.0
-WINDOW_FRAMES = 8
-NO_VIDEOS = ("image2", "tty", "hls", "dash", "concat")
+MAX_DURATION_S, MAX_MEAN_FRAME_S = 7 * 86_400.0, 60.0
+CHECK_WINDOW_FRAMES = 8
+NON_VIDEO_FORMATS = ("image2", "tty", "hls", "dash", "concat")
 # With AVX-512, x264's look-ahead reads memory that was never written when the width is not a multiple of 64, so the same
 # frames gave different bytes. This option makes the result the same on every processor; measured, it costs no time.
 SAME_EVERYWHERE = "cpu-independent=1"
 # PyAV 17 and later would otherwise scale with as many threads as there are cores.
-ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+SCALER_OPTIONS: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ def index_frames(path: str | Path) -> FrameIndex:
 
     Raises VideoError when the file can't be used.
     """
-    return _index(str(path), *usable(path))
+    return build_frame_index(str(path), *check_integrity(path))
 
 
-def forget() -> None:
+def clear_caches() -> None:
     """Remember no file any more, as if each were opened for the first time; for measuring."""
-    _index.cache_clear()
-    forget_pieces()
+    build_frame_index.cache_clear()
+    clear_recent_pieces()
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -83,93 +83,97 @@ def probe(path: str | Path) -> VideoInfo:
     Raises VideoError when the file can't be used.
     """
     index = index_frames(path)
-    with closing(_reader(path, index)) as reader:
-        frame, stream = reader.frame(0), reader.stream
-        rotation, stated, fps = _rotation(frame), stream.average_rate, index.fps
-        height, width = _upright(frame.height, frame.width, rotation)
+    with closing(open_reader(path, index)) as reader:
+        frame, stream = reader.read_frame(0), reader.stream
+        rotation, stated, fps = read_rotation(frame), stream.average_rate, index.fps
+        height, width = swap_if_rotated(frame.height, frame.width, rotation)
         # Stamps are often rounded to milliseconds: the header is more exact where the two agree.
-        alone = len(index.order) == 1 and 1 / MAX_FRAME_S <= (stated or 0) <= MAX_FPS
+        alone = len(index.frame_packets) == 1 and 1 / MAX_MEAN_FRAME_S <= (stated or 0) <= MAX_FPS
         fps = float(stated) if stated and (alone or abs(stated / fps - 1) < 0.01) else fps
         return VideoInfo(
             codec=stream.codec.canonical_name,
             width=width,
             height=height,
             fps=fps,
-            num_frames=len(index.order),
+            num_frames=len(index.frame_packets),
             duration_s=float(index.times_s[-1]) + 1 / fps,
             rotation=rotation,
             variable_fps=index.is_variable(float(stream.time_base or 0)),
-            size_bytes=usable(path).size_bytes,
+            size_bytes=check_integrity(path).size_bytes,
         )
 
 
-def read(path: str | Path, frames: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+def read_frames(
+    path: str | Path, frame_numbers: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Decode the frames with these numbers, in any order, repeats allowed; uint8 (len(frames), H, W, 3) RGB, upright.
 
     `size` is (height, width) to scale to, bilinear. One forward pass through the file, one thread.
     Raises VideoError when the file or a wanted frame can't be decoded, InputError for a number the file doesn't have.
     """
-    index, numbers = index_frames(path), np.asarray(frames, dtype=np.int64)
-    if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(index.order):
-        raise InputError(f"{path} has frames 0 to {len(index.order) - 1}, asked for {numbers.min()} to {numbers.max()}")
+    index, numbers = index_frames(path), np.asarray(frame_numbers, dtype=np.int64)
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(index.frame_packets):
+        raise InputError(
+            f"{path} has frames 0 to {len(index.frame_packets) - 1}, asked for {numbers.min()} to {numbers.max()}"
+        )
     wanted, rows = np.unique(numbers, return_inverse=True)
-    with closing(_reader(path, index)) as reader:
+    with closing(open_reader(path, index)) as reader:
         scaler = Scaler()
         if not numbers.size:
-            return _picture(path, reader.frame(0), size, scaler)[None][:0]
-        pictures = [_picture(path, reader.frame(int(i)), size, scaler) for i in wanted]
+            return convert_to_rgb(path, reader.read_frame(0), size, scaler)[None][:0]
+        pictures = [convert_to_rgb(path, reader.read_frame(int(i)), size, scaler) for i in wanted]
     if len({picture.shape for picture in pictures}) > 1:
         raise VideoError(str(path), "damaged", "the picture size changes on the way; read it with a size")
     return np.stack([pictures[row] for row in rows])
 
 
-def frames(path: str | Path, first: int, last: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
+def iter_frames(path: str | Path, start_frame: int, stop_frame: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
     """Decode frames `first` to `last` - 1 in one go, each as `read` gives it. Raises VideoError."""
     index, scaler = index_frames(path), Scaler()
-    with closing(_reader(path, index)) as reader:
-        for i in range(first, last):
-            yield _picture(path, reader.frame(i, near_frames=last - first), size, scaler)
+    with closing(open_reader(path, index)) as reader:
+        for i in range(start_frame, stop_frame):
+            yield convert_to_rgb(path, reader.read_frame(i, max_ahead_frames=stop_frame - start_frame), size, scaler)
 
 
-def stamps(path: str | Path) -> tuple[np.ndarray, Fraction]:
+def read_timestamps(path: str | Path) -> tuple[np.ndarray, Fraction]:
     """When each frame is shown in whole ticks, int64 (L,) ascending from 0, and the tick in seconds, both exact."""
     index = index_frames(path)
-    container, stream = _open(str(path))
+    container, stream = open_container(str(path))
     with closing(container):
         tick, rate = stream.time_base, stream.average_rate or stream.guessed_rate or Fraction(25)
-    if not len(index.stamps) or tick is None:
-        return np.arange(len(index.order)), 1 / Fraction(rate)
-    shown = np.sort(index.stamps[index.order])
+    if not len(index.packet_timestamps) or tick is None:
+        return np.arange(len(index.frame_packets)), 1 / Fraction(rate)
+    shown = np.sort(index.packet_timestamps[index.frame_packets])
     return shown - shown[0], Fraction(tick)
 
 
-def check(path: str | Path, full: bool) -> None:
+def check_decodable(path: str | Path, all_frames: bool) -> None:
     """Make sure that the frames of a file decode without a fault: all of them, or a start, middle and end window.
 
     Raises VideoError with the reason when they don't.
     """
     index = index_frames(path)
-    num_frames = len(index.order)
-    starts = [0] if full else [0, (num_frames - WINDOW_FRAMES) // 2, num_frames - WINDOW_FRAMES]
-    span, near = (num_frames, num_frames) if full else (WINDOW_FRAMES, NEAR_FRAMES)
+    num_frames = len(index.frame_packets)
+    starts = [0] if all_frames else [0, (num_frames - CHECK_WINDOW_FRAMES) // 2, num_frames - CHECK_WINDOW_FRAMES]
+    span, near = (num_frames, num_frames) if all_frames else (CHECK_WINDOW_FRAMES, MAX_DECODE_AHEAD_FRAMES)
     wanted = {i for start in starts for i in range(max(0, start), min(max(0, start) + span, num_frames))}
-    with closing(_reader(path, index)) as reader:
+    with closing(open_reader(path, index)) as reader:
         for i in sorted(wanted):
-            reader.frame(i, near)
+            reader.read_frame(i, near)
 
 
-def key_frames(path: str | Path, size: tuple[int, int]) -> Iterator[tuple[float, np.ndarray]]:
+def iter_keyframes(path: str | Path, size: tuple[int, int]) -> Iterator[tuple[float, np.ndarray]]:
     """Decode the key frames alone: (time in seconds, uint8 (H, W, 3)) of each, scaled to `size` (height, width).
 
     Raises VideoError when the file can't be used; key frames that don't decode by themselves are left out.
     """
     index, scaler = index_frames(path), Scaler()
-    with closing(_reader(path, index)) as reader:
-        for i, frame in reader.key_frames():
-            yield float(index.times_s[i]), _picture(path, frame, size, scaler)
+    with closing(open_reader(path, index)) as reader:
+        for i, frame in reader.decode_keyframes():
+            yield float(index.times_s[i]), convert_to_rgb(path, frame, size, scaler)
 
 
-def write(
+def write_video(
     path: str | Path,
     frames: np.ndarray | Iterable[np.ndarray],
     fps: float,
@@ -183,21 +187,21 @@ def write(
     nothing behind then.
     """
     rate = Fraction(fps).limit_denominator(1001)
-    coding = Coding(1 / rate, rate, codec, {"crf": str(crf), "g": str(gop)})
-    write_timed(path, ((n, picture) for n, picture in enumerate(frames)), coding)
+    coding = EncodingOptions(1 / rate, rate, codec, {"crf": str(crf), "g": str(gop)})
+    write_timed_video(path, ((n, picture) for n, picture in enumerate(frames)), coding)
 
 
-def halved_colour(picture: np.ndarray) -> np.ndarray:
+def subsample_chroma(picture: np.ndarray) -> np.ndarray:
     """What 4:2:0 keeps of an RGB picture (H, W, 3) of even height and width, before any coding."""
     return av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p").to_ndarray(format="rgb24")
 
 
 @dataclass(frozen=True)
-class Coding:
+class EncodingOptions:
     """How frames become a file: the seconds of a tick, the mean rate, the encoder and its options."""
 
-    tick: Fraction
-    rate: Fraction
+    time_base: Fraction
+    frame_rate: Fraction
     codec: str
     options: dict[str, str]
 
@@ -210,11 +214,11 @@ class Coding:
         return self.options | {"x264-params": ":".join(params)}
 
 
-def write_timed(path: str | Path, frames: Iterable[tuple[int, np.ndarray]], coding: Coding) -> None:
+def write_timed_video(path: str | Path, frames: Iterable[tuple[int, np.ndarray]], encoding: EncodingOptions) -> None:
     """`write` for frames that come with the tick at which each is shown, ascending."""
     part = Path(f"{path}.{os.getpid()}.part")  # a process that outlived its killed parent may still write its own
     try:
-        _encode(part, frames, coding)
+        _encode(part, frames, encoding)
         os.replace(part, path)
     except OSError as error:
         raise DiskError(f"can't write {path}: {error.strerror or error}") from error
@@ -222,115 +226,115 @@ def write_timed(path: str | Path, frames: Iterable[tuple[int, np.ndarray]], codi
         part.unlink(missing_ok=True)
 
 
-def _encode(path: Path, frames: Iterable[tuple[int, np.ndarray]], coding: Coding) -> None:
+def _encode(path: Path, frames: Iterable[tuple[int, np.ndarray]], encoding: EncodingOptions) -> None:
     muxing = {"movflags": "+faststart", "fflags": "+bitexact"}
     with av.open(f"file:{path}", "w", format="mp4", options=muxing) as container:
-        stream = container.add_stream(coding.codec, rate=coding.rate, options=coding.encoder_options)
+        stream = container.add_stream(encoding.codec, rate=encoding.frame_rate, options=encoding.encoder_options)
         assert isinstance(stream, av.VideoStream)
         stream.codec_context.thread_count, stream.pix_fmt = 1, "yuv420p"
-        stream.codec_context.time_base = coding.tick
+        stream.codec_context.time_base = encoding.time_base
         for number, (tick, picture) in enumerate(frames):
             height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
             if number == 0:
                 stream.height, stream.width = height, width
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
-            frame.pts, frame.time_base = tick, coding.tick
+            frame.pts, frame.time_base = tick, encoding.time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
 @lru_cache(maxsize=2048)
-def _index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
-    if is_piece(path) and (known := index_of_piece(read_piece(path))) is not None:
+def build_frame_index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
+    if is_piece(path) and (known := parse_mp4_index(read_piece(path))) is not None:
         return known
-    container, stream = _open(path)
+    container, stream = open_container(path)
     with closing(container):
-        packets = _demux(path, container, stream)
+        packets = demux_packets(path, container, stream)
         tick_s, fps = float(stream.time_base or 0), float(stream.average_rate or stream.guessed_rate or 25)
-    order = by_stamp(packets)
-    if packets.reordered or not packets.can_seek:
-        order = np.array(_decoded_order(path, packets, None))
-    elif packets.leads and (shown := _decoded_order(path, packets, 1)):
+    order = sort_by_timestamp(packets)
+    if packets.is_reordered or not packets.can_seek:
+        order = np.array(find_decoding_order(path, packets, None))
+    elif packets.has_leading_frames and (shown := find_decoding_order(path, packets, 1)):
         order = order[order.tolist().index(shown[0]) :]
     if not len(order):
         raise VideoError(path, "no frames")
-    return _believable(path, build(packets, order, tick_s, fps))
+    return validate_times(path, build_index(packets, order, tick_s, fps))
 
 
-def _believable(path: str, index: FrameIndex) -> FrameIndex:
+def validate_times(path: str, index: FrameIndex) -> FrameIndex:
     """The index itself. Raises VideoError for times that are none: a damaged header, a jump of the clock."""
-    count, length_s = len(index.order), float(index.times_s[-1])
-    if not 0 <= length_s <= MAX_DURATION_S or (count > 1 and length_s / (count - 1) > MAX_FRAME_S):
+    count, length_s = len(index.frame_packets), float(index.times_s[-1])
+    if not 0 <= length_s <= MAX_DURATION_S or (count > 1 and length_s / (count - 1) > MAX_MEAN_FRAME_S):
         raise VideoError(path, "damaged", f"{count} frames that last {length_s:.6g} s")
     if not 0 < index.fps <= MAX_FPS:
         raise VideoError(path, "damaged", f"{index.fps:.6g} frames a second")
     return index
 
 
-def _demux(path: str, container: Any, stream: av.VideoStream) -> Packets:
+def demux_packets(path: str, container: Any, stream: av.VideoStream) -> PacketTable:
     """Note what one pass through the packets tells. Raises VideoError: damaged, no frames."""
-    packets, codec = Packets(), stream.codec_context.name
+    packets, codec = PacketTable(), stream.codec_context.name
     try:
-        for n, packet in enumerate(packets_of(container, stream)):
+        for n, packet in enumerate(iter_packets(container, stream)):
             if n == MAX_FRAMES:
                 raise VideoError(path, "damaged", f"more than {MAX_FRAMES} frames")
-            packets.stamps.append(stamp_of(packet))
-            packets.sizes.append(packet.size)
+            packets.timestamps.append(get_timestamp(packet))
+            packets.sizes_bytes.append(packet.size)
             if packet.is_keyframe:
-                packets.keys.append(n)
+                packets.key_packets.append(n)
             # VP8 keeps pictures that only serve as references in packets of their own; bit 4 says shown.
-            packets.hidden.append(packet.is_discard or (codec == "vp8" and not bytes(packet)[0] & 0x10))
+            packets.is_hidden.append(packet.is_discard or (codec == "vp8" and not bytes(packet)[0] & 0x10))
             # A packed bitstream holds a P and a B picture in one chunk of an AVI, and a dummy in the next.
-            packets.reordered |= codec == "mpeg4" and bytes(packet).count(b"\0\0\1\xb6") > 1
+            packets.is_reordered |= codec == "mpeg4" and bytes(packet).count(b"\0\0\1\xb6") > 1
     except av.FFmpegError as error:
-        raise VideoError(path, reason_of(error, "damaged"), why(error)) from error
-    if not packets.stamps:
+        raise VideoError(path, classify_error(error, "damaged"), describe_error(error)) from error
+    if not packets.timestamps:
         raise VideoError(path, "no frames")
-    packets.keys = packets.keys or [0]
+    packets.key_packets = packets.key_packets or [0]
     # B pictures whose stamps only count packets: H.264 in AVI.
-    counted = packets.known == sorted(packets.known)
-    packets.reordered |= codec in ("h264", "hevc") and bool(stream.codec_context.has_b_frames) and counted
+    counted = packets.filled_timestamps == sorted(packets.filled_timestamps)
+    packets.is_reordered |= codec in ("h264", "hevc") and bool(stream.codec_context.has_b_frames) and counted
     return packets
 
 
-def _decoded_order(path: str, packets: Packets, limit: int | None) -> list[int]:
+def find_decoding_order(path: str, packets: PacketTable, limit: int | None) -> list[int]:
     """The packets of the first `limit` frames, or of all, in the order in which they come out of the decoder."""
-    with closing(_reader(path, one_run(packets, np.arange(len(packets.stamps)), 1.0))) as reader:
-        return [n for n, _ in islice(reader.decode(0), limit)]
+    with closing(open_reader(path, build_sequential_index(packets, np.arange(len(packets.timestamps)), 1.0))) as reader:
+        return [n for n, _ in islice(reader.decode_from(0), limit)]
 
 
-def _reader(path: str | Path, index: FrameIndex) -> Reader:
-    return Reader(str(path), index, _open, av.FFmpegError)
+def open_reader(path: str | Path, index: FrameIndex) -> FrameReader:
+    return FrameReader(str(path), index, open_container, av.FFmpegError)
 
 
-def reason_of(error: Exception, usual: str) -> str:
+def classify_error(error: Exception, default_reason: str) -> str:
     """The usual reason, but for a file system that does not answer: that is no fault of the file."""
-    return "unreadable" if stalled(error, SERVER_STALLS) else usual
+    return "unreadable" if is_stall(error, SERVER_STALL_ERRNOS) else default_reason
 
 
-def _open(path: str) -> tuple[Any, av.VideoStream]:
+def open_container(path: str) -> tuple[Any, av.VideoStream]:
     """The container and its video stream. Raises VideoError: not a video, no video stream, unreadable, damaged."""
     try:
         # The prefix keeps ffmpeg from reading a protocol into the file's name, the list from following links in it.
         # Given as `options` rather than `container_options`, it crashes PyAV before 18 on FLV.
         only_files = {"protocol_whitelist": "file"}
         source = io.BytesIO(read_piece(path)) if is_piece(path) else f"file:{path}"
-        container = patiently(
-            lambda: av.open(source, metadata_errors="replace", container_options=only_files), SERVER_STALLS
+        container = retry_on_stall(
+            lambda: av.open(source, metadata_errors="replace", container_options=only_files), SERVER_STALL_ERRNOS
         )
     except (av.FFmpegError, ValueError) as error:
-        raise VideoError(path, reason_of(error, "not a video"), why(error)) from error
+        raise VideoError(path, classify_error(error, "not a video"), describe_error(error)) from error
     try:
-        return container, _video_stream(path, container)
+        return container, find_video_stream(path, container)
     except BaseException:
         container.close()
         raise
 
 
-def _video_stream(path: str, container: Any) -> av.VideoStream:
+def find_video_stream(path: str, container: Any) -> av.VideoStream:
     """The first stream of moving pictures, set to decode on one thread. Cover art of a song is no video."""
     demuxer = container.format.name
-    if demuxer.endswith("_pipe") or demuxer.split(",")[0] in NO_VIDEOS:
+    if demuxer.endswith("_pipe") or demuxer.split(",")[0] in NON_VIDEO_FORMATS:
         raise VideoError(path, "not a video", f"a picture, text or playlist ({demuxer})")
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
@@ -346,21 +350,23 @@ def _video_stream(path: str, container: Any) -> av.VideoStream:
     return streams[0]
 
 
-def _rotation(frame: av.VideoFrame) -> int:
+def read_rotation(frame: av.VideoFrame) -> int:
     """The clockwise turn that brings the frame upright: 0, 90, 180 or 270 degrees."""
     return round(-frame.rotation / 90) * 90 % 360
 
 
-def _upright(height: int, width: int, rotation: int) -> tuple[int, int]:
+def swap_if_rotated(height: int, width: int, rotation: int) -> tuple[int, int]:
     return (width, height) if rotation in (90, 270) else (height, width)
 
 
-def _picture(path: str | Path, frame: av.VideoFrame, size: tuple[int, int] | None, scaler: Scaler) -> np.ndarray:
+def convert_to_rgb(path: str | Path, frame: av.VideoFrame, size: tuple[int, int] | None, scaler: Scaler) -> np.ndarray:
     """RGB, scaled and upright; uint8 (H, W, 3)."""
-    rotation = _rotation(frame)
-    height, width = (frame.height, frame.width) if size is None else _upright(*size, rotation)
+    rotation = read_rotation(frame)
+    height, width = (frame.height, frame.width) if size is None else swap_if_rotated(*size, rotation)
     try:
-        rgb = scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", **ONE_THREAD)
+        rgb = scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", **SCALER_OPTIONS)
     except av.FFmpegError as error:
-        raise VideoError(str(path), "damaged", f"a picture that can't be turned into RGB: {why(error)}") from error
+        raise VideoError(
+            str(path), "damaged", f"a picture that can't be turned into RGB: {describe_error(error)}"
+        ) from error
     return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), -rotation // 90))

@@ -19,11 +19,11 @@ class FrameIndex:
     """
 
     times_s: np.ndarray
-    order: np.ndarray
-    stamps: np.ndarray
-    keys: np.ndarray
-    key_bytes: np.ndarray
-    first: np.ndarray
+    frame_packets: np.ndarray
+    packet_timestamps: np.ndarray
+    key_packets: np.ndarray
+    key_packet_bytes: np.ndarray
+    first_intact_frames: np.ndarray
 
     @property
     def fps(self) -> float:
@@ -37,58 +37,64 @@ class FrameIndex:
 
 
 @dataclass
-class Packets:
+class PacketTable:
     """What a demux pass tells about P packets: stamp (pts, else dts), bytes, which are key, which are never shown.
 
     `reordered` when the decoder gives frames in another order than the stamps say.
     """
 
-    stamps: list[int | None] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    keys: list[int] = field(default_factory=list)
-    hidden: list[bool] = field(default_factory=list)
-    reordered: bool = False
+    timestamps: list[int | None] = field(default_factory=list)
+    sizes_bytes: list[int] = field(default_factory=list)
+    key_packets: list[int] = field(default_factory=list)
+    is_hidden: list[bool] = field(default_factory=list)
+    is_reordered: bool = False
 
     @property
     def can_seek(self) -> bool:
         """Whether each packet is known by its stamp."""
-        return None not in self.stamps and len(set(self.stamps)) == len(self.stamps)
+        return None not in self.timestamps and len(set(self.timestamps)) == len(self.timestamps)
 
     @property
-    def leads(self) -> bool:
+    def has_leading_frames(self) -> bool:
         """Whether packets behind the first key packet are shown before it: what they refer to may be missing."""
-        start, known = self.keys[0], self.known
+        start, known = self.key_packets[0], self.filled_timestamps
         return self.can_seek and min(known[start:]) < known[start]
 
     @property
-    def known(self) -> list[int]:
+    def filled_timestamps(self) -> list[int]:
         """The stamps, 0 for those that are missing."""
-        return [stamp or 0 for stamp in self.stamps]
+        return [stamp or 0 for stamp in self.timestamps]
 
 
-def by_stamp(packets: Packets) -> np.ndarray:
+def sort_by_timestamp(packets: PacketTable) -> np.ndarray:
     """Packets in the order of their stamps, without those that are never shown or come before the first key packet."""
-    shown = np.flatnonzero(~np.asarray(packets.hidden, dtype=bool))
-    shown = shown[shown >= packets.keys[0]]
-    return shown[np.argsort(np.asarray(packets.known, dtype=np.int64)[shown], kind="stable")]
+    shown = np.flatnonzero(~np.asarray(packets.is_hidden, dtype=bool))
+    shown = shown[shown >= packets.key_packets[0]]
+    return shown[np.argsort(np.asarray(packets.filled_timestamps, dtype=np.int64)[shown], kind="stable")]
 
 
-def build(packets: Packets, order: Sequence[int] | np.ndarray, tick_s: float, fps: float) -> FrameIndex:
+def build_index(
+    packets: PacketTable, frame_packets: Sequence[int] | np.ndarray, tick_s: float, fps: float
+) -> FrameIndex:
     """Put the index together. `tick_s` is the unit of the stamps, `fps` the rate to assume where there are none."""
-    order = np.asarray(order, dtype=np.int64)
+    frame_packets = np.asarray(frame_packets, dtype=np.int64)
     if not packets.can_seek:
-        return one_run(packets, order, fps)
-    stamps, keys = np.asarray(packets.stamps, dtype=np.int64), np.asarray(packets.keys, dtype=np.int64)
-    shown = np.sort(stamps[order])
-    frame_of = {packet: i for i, packet in enumerate(order.tolist())}
-    first = np.array([frame_of.get(k, np.searchsorted(shown, stamps[k])) for k in packets.keys], dtype=np.int64)
+        return build_sequential_index(packets, frame_packets, fps)
+    stamps, keys = np.asarray(packets.timestamps, dtype=np.int64), np.asarray(packets.key_packets, dtype=np.int64)
+    shown = np.sort(stamps[frame_packets])
+    frame_of = {packet: i for i, packet in enumerate(frame_packets.tolist())}
+    first = np.array([frame_of.get(k, np.searchsorted(shown, stamps[k])) for k in packets.key_packets], dtype=np.int64)
     first[0] = 0
     ascending = first == np.maximum.accumulate(first)
     keys, first = keys[ascending], first[ascending]
-    return FrameIndex((shown - shown[0]) * tick_s, order, stamps, keys, np.asarray(packets.sizes)[keys], first)
+    return FrameIndex(
+        (shown - shown[0]) * tick_s, frame_packets, stamps, keys, np.asarray(packets.sizes_bytes)[keys], first
+    )
 
 
-def one_run(packets: Packets, order: np.ndarray, fps: float) -> FrameIndex:
+def build_sequential_index(packets: PacketTable, frame_packets: np.ndarray, fps: float) -> FrameIndex:
     """The index of a file that can only be decoded in a row from its first key packet."""
-    keys, none = np.array(packets.keys[:1], dtype=np.int64), np.empty(0, dtype=np.int64)
-    return FrameIndex(np.arange(len(order)) / fps, order, none, keys, np.asarray(packets.sizes)[keys], keys * 0)
+    keys, none = np.array(packets.key_packets[:1], dtype=np.int64), np.empty(0, dtype=np.int64)
+    return FrameIndex(
+        np.arange(len(frame_packets)) / fps, frame_packets, none, keys, np.asarray(packets.sizes_bytes)[keys], keys * 0
+    )

@@ -15,28 +15,28 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from unreel.errors import InputError, unknown
+from unreel.errors import InputError, unknown_name_error
 
-Pairs = Literal["independent", "decreasing", "uniform", "increasing", "mirror"]
-LAWS = tuple(kind for kind in get_args(Pairs) if kind != "independent")
-HALVINGS = 60  # more than a float64 has digits
+IntervalKind = Literal["independent", "decreasing", "uniform", "increasing", "mirror"]
+DISTRIBUTIONS = tuple(kind for kind in get_args(IntervalKind) if kind != "independent")
+BISECTION_STEPS = 60  # more than a float64 has digits
 
 
 @dataclass(frozen=True)
-class Interval:
+class IntervalDistribution:
     """A law of the distance between two clips: its kind and, for all but `uniform`, its power."""
 
-    kind: Pairs = "independent"
+    kind: IntervalKind = "independent"
     power: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Pairs):
-            raise unknown("interval", self.kind, get_args(Pairs))
+        if self.kind not in get_args(IntervalKind):
+            raise unknown_name_error("interval", self.kind, get_args(IntervalKind))
         if not 0 < self.power < float("inf"):
             raise InputError(f"the power of an interval must be above 0 and finite, got {self.power}; CVRL takes 1")
 
 
-def density(kind: Pairs, power: float, x: np.ndarray | float) -> np.ndarray:
+def pdf(kind: IntervalKind, power: float, x: np.ndarray | float) -> np.ndarray:
     """Density of the share x in [0, 1], float64 of x's shape; its mean over [0, 1] is 1.
 
     decreasing (p + 1) / p (1 - x^p); increasing (p + 1) x^p; mirror is decreasing seen from the other end.
@@ -45,13 +45,13 @@ def density(kind: Pairs, power: float, x: np.ndarray | float) -> np.ndarray:
     if kind == "decreasing":
         return (power + 1) / power * (1 - x**power)
     if kind == "mirror":
-        return density("decreasing", power, 1 - x)
+        return pdf("decreasing", power, 1 - x)
     if kind == "increasing":
         return (power + 1) * x**power
-    return np.ones_like(x * _known(kind))
+    return np.ones_like(x * _require_uniform(kind))
 
 
-def cdf(kind: Pairs, power: float, x: np.ndarray | float) -> np.ndarray:
+def cdf(kind: IntervalKind, power: float, x: np.ndarray | float) -> np.ndarray:
     """Chance of a share of at most x in [0, 1]; float64 of x's shape."""
     x = np.asarray(x, dtype=np.float64)
     if kind == "decreasing":
@@ -60,10 +60,10 @@ def cdf(kind: Pairs, power: float, x: np.ndarray | float) -> np.ndarray:
         return 1 - cdf("decreasing", power, 1 - x)
     if kind == "increasing":
         return x ** (power + 1)
-    return x * _known(kind)
+    return x * _require_uniform(kind)
 
 
-def inverse_cdf(kind: Pairs, power: float, u: np.ndarray | float) -> np.ndarray:
+def inverse_cdf(kind: IntervalKind, power: float, u: np.ndarray | float) -> np.ndarray:
     """The share x in [0, 1] with cdf(x) = u for uniforms u; float64 of u's shape."""
     u = np.asarray(u, dtype=np.float64)
     if kind == "decreasing":
@@ -72,10 +72,10 @@ def inverse_cdf(kind: Pairs, power: float, u: np.ndarray | float) -> np.ndarray:
         return 1 - inverse_cdf("decreasing", power, 1 - u)
     if kind == "increasing":
         return u ** (1 / (power + 1))
-    return u * _known(kind)
+    return u * _require_uniform(kind)
 
 
-def paired_starts(num_starts: int, kind: Pairs, power: float, u: np.ndarray) -> tuple[int, int]:
+def sample_start_pair(num_starts: int, kind: IntervalKind, power: float, u: np.ndarray) -> tuple[int, int]:
     """Starts of two clips out of 0 .. num_starts - 1 for three uniforms in [0, 1): distance, place, which is first.
 
     Source: tensorflow/models video_ssl, its sampler of two clips; METHODS 3.2.
@@ -86,18 +86,18 @@ def paired_starts(num_starts: int, kind: Pairs, power: float, u: np.ndarray) -> 
     return pair if u[2] < 0.5 else pair[::-1]
 
 
-def _bisect(kind: Pairs, power: float, u: np.ndarray) -> np.ndarray:
+def _bisect(kind: IntervalKind, power: float, u: np.ndarray) -> np.ndarray:
     """The inverse of a rising cdf without a closed form."""
     low, high = np.zeros_like(u), np.ones_like(u)
-    for _ in range(HALVINGS):
+    for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2
         below = cdf(kind, power, middle) < u
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return (low + high) / 2
 
 
-def _known(kind: str) -> float:
+def _require_uniform(kind: str) -> float:
     """1 for the uniform law, the one that is left; InputError for a name that is no law."""
     if kind != "uniform":
-        raise unknown("law of intervals", kind, LAWS)
+        raise unknown_name_error("law of intervals", kind, DISTRIBUTIONS)
     return 1.0

@@ -21,7 +21,7 @@ _CLASS_NUMBER = re.compile(r"(?P<path>.*\.\w+)\s+\d+")
 
 
 @dataclass(frozen=True)
-class Listed:
+class VideoEntry:
     """A file somebody wants used; its path as found, and the class and group its layout gives it ("" for none)."""
 
     path: Path
@@ -29,12 +29,12 @@ class Listed:
     group: str = ""
 
 
-def respelled(name: str) -> str:
+def normalize_name(name: str) -> str:
     """One spelling for those that count as the same: UCF101's HandStandPushups, composed and decomposed accents."""
     return unicodedata.normalize("NFC", name).replace("HandStandPushups", "HandstandPushups")
 
 
-class Folder:
+class FileFinder:
     """Finds files by the path a list gives, also where folder and list spell a name in two ways.
 
     UCF101's own folder and list do, in one class; see `respelled`. With `any_suffix` the container may differ too.
@@ -44,32 +44,32 @@ class Folder:
         self.root, self.any_suffix = root, any_suffix
         self._listings: dict[Path, dict[str, Path]] = {}
 
-    def find(self, text: str) -> Path | None:
+    def find(self, listed_path: str) -> Path | None:
         """The file meant by `text`, or None."""
-        exact = self.root / text
+        exact = self.root / listed_path
         if exact.is_file():
             return exact
         here: Path | None = self.root
-        for part in Path(text).parts:
-            here = self._children(here).get(self._key(part)) if here else None
+        for part in Path(listed_path).parts:
+            here = self._list_children(here).get(self._normalize_key(part)) if here else None
         return here if here and here.is_file() else None
 
-    def _key(self, name: str) -> str:
-        return os.path.splitext(respelled(name))[0] if self.any_suffix else respelled(name)
+    def _normalize_key(self, name: str) -> str:
+        return os.path.splitext(normalize_name(name))[0] if self.any_suffix else normalize_name(name)
 
-    def _children(self, folder: Path) -> dict[str, Path]:
+    def _list_children(self, folder: Path) -> dict[str, Path]:
         if folder not in self._listings:
             paths = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
             if self.any_suffix:
                 paths = [path for path in paths if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES]
-            self._listings[folder] = {self._key(path.name): path for path in paths}
+            self._listings[folder] = {self._normalize_key(path.name): path for path in paths}
         return self._listings[folder]
 
 
-def read_list(path: Path, found: Folder) -> list[Listed]:
+def read_list(path: Path, finder: FileFinder) -> list[VideoEntry]:
     """Rows of a list; a file that is not found keeps the path the list gives it. Raises InputError if it is empty."""
-    rows = _table_rows(path) if path.suffix.lower() in {".csv", ".tsv"} else _text_rows(path, found)
-    listed = [Listed(found.find(text) or found.root / text, label, group) for text, label, group in rows]
+    rows = _read_table_rows(path) if path.suffix.lower() in {".csv", ".tsv"} else _read_text_rows(path, finder)
+    listed = [VideoEntry(finder.find(text) or finder.root / text, label, group) for text, label, group in rows]
     if not listed:
         raise InputError(f"{path}: the list names no video. Write one path a line, or a CSV with a path column")
     return listed
@@ -85,7 +85,7 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: the list is not UTF-8 text ({error.reason}); save it as UTF-8") from error
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     return read_text(path).split("\n")
 
 
@@ -97,12 +97,12 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}); fetch the file again") from error
 
 
-def table(path: Path) -> list[tuple[int, list[str]]]:
+def read_table(path: Path) -> list[tuple[int, list[str]]]:
     """Line number and cells of each line that is not empty: commas and quotes in a .csv, bare tabs in a .tsv."""
     tabs = path.suffix.lower() == ".tsv"
     quoting: Literal[0, 3] = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
     # Strict, because a quote that is never closed would else swallow the rest of the list in silence.
-    reader = csv.reader(_lines(path), delimiter="\t" if tabs else ",", quoting=quoting, strict=True)
+    reader = csv.reader(_read_lines(path), delimiter="\t" if tabs else ",", quoting=quoting, strict=True)
     rows, line = [], 1
     try:
         for cells in reader:
@@ -114,18 +114,18 @@ def table(path: Path) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _text_rows(path: Path, found: Folder) -> Iterator[tuple[str, str, str]]:
+def _read_text_rows(path: Path, finder: FileFinder) -> Iterator[tuple[str, str, str]]:
     """One path a line; a class number after it (as in UCF101) is dropped, '#' begins a comment unless it is a file."""
-    for line in (line.strip() for line in _lines(path)):
-        if not line or (line.startswith("#") and found.find(line) is None):
+    for line in (line.strip() for line in _read_lines(path)):
+        if not line or (line.startswith("#") and finder.find(line) is None):
             continue
         numbered = _CLASS_NUMBER.fullmatch(line)
-        yield (numbered["path"] if numbered and not (found.root / line).is_file() else line), "", ""
+        yield (numbered["path"] if numbered and not (finder.root / line).is_file() else line), "", ""
 
 
-def _table_rows(path: Path) -> Iterator[tuple[str, str, str]]:
+def _read_table_rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """Rows of a CSV or TSV with a header that names path and perhaps label and group."""
-    (_, header), *rows = table(path) or [(0, [])]
+    (_, header), *rows = read_table(path) or [(0, [])]
     header = [name.lower() for name in header]
     if "path" not in header:
         raise InputError(f"{path}: line 1 must name the columns path[,label][,group]; it is {','.join(header)!r}")
@@ -138,14 +138,14 @@ def _table_rows(path: Path) -> Iterator[tuple[str, str, str]]:
         yield row["path"], row.get("label", ""), row.get("group", "")
 
 
-def hmdb51_rows(path: Path, found: Folder) -> Iterator[tuple[Listed, str]]:
+def read_hmdb51_rows(path: Path, finder: FileFinder) -> Iterator[tuple[VideoEntry, str]]:
     """Files of one class with their side: 1 train, 2 test, 0 unused. Names may begin with '#': no comments here."""
     label = re.sub(r"_test_split\d+$", "", path.stem)
-    for number, line in enumerate(map(str.strip, _lines(path)), start=1):
+    for number, line in enumerate(map(str.strip, _read_lines(path)), start=1):
         if not line:
             continue
         name, _, side = line.rpartition(" ")
         if side not in set("012"):
             raise InputError(f"{path}, line {number}: {line!r} does not end with 0 (unused), 1 (train) or 2 (test)")
         text = f"{label}/{name.strip()}"
-        yield Listed(found.find(text) or found.root / text, label), side
+        yield VideoEntry(finder.find(text) or finder.root / text, label), side

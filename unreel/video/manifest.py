@@ -15,19 +15,19 @@ import pyarrow.parquet as pq
 
 from unreel.errors import DiskError, InputError, VideoError
 from unreel.video import file, packed
-from unreel.video.addresses import INDEX, absolute, is_packed
-from unreel.video.layouts import Listed, find_videos
-from unreel.video.patience import patiently
-from unreel.video.processes import Ended, Limits, each_done
-from unreel.video.segments import LONG, SEGMENT_S, shot_changes
-from unreel.video.summary import by_reason, shown, summary
+from unreel.video.addresses import INDEX_FILE, absolute_path, is_packed_corpus
+from unreel.video.layouts import VideoEntry, find_videos
+from unreel.video.patience import retry_on_stall
+from unreel.video.processes import Limits, WorkerFailure, map_jobs
+from unreel.video.segments import LONG_VIDEO_SEGMENTS, SEGMENT_S, detect_shot_changes
+from unreel.video.summary import format_path, group_by_reason, summarize_manifest
 
-__all__ = ["Manifest", "Quarantined", "Video", "inspect", "require_usable", "summary"]
+__all__ = ["Manifest", "QuarantineEntry", "Video", "inspect", "require_usable", "summarize_manifest"]
 
-Check = Literal["auto", "full", "fast"]
+CheckDepth = Literal["auto", "full", "fast"]
 FULL_CHECK_S = 60.0  # `auto` decodes videos up to this long to the end
-ROWS_AT_ONCE = 65_536  # of a manifest as plain dictionaries, which take far more memory than the videos themselves
-MANIFEST, QUARANTINE = "manifest.parquet", "quarantine.csv"
+BATCH_ROWS = 65_536  # of a manifest as plain dictionaries, which take far more memory than the videos themselves
+MANIFEST_FILE, QUARANTINE_FILE = "manifest.parquet", "quarantine.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Quarantined:
+class QuarantineEntry:
     """A file that can't be used; `reason` is one of errors.REASONS, `detail` the decoder's own words."""
 
     path: str
@@ -72,22 +72,22 @@ class Manifest:
 
     root: str
     videos: tuple[Video, ...]
-    quarantine: tuple[Quarantined, ...] = ()
+    quarantine: tuple[QuarantineEntry, ...] = ()
 
-    def unique(self) -> tuple[Video, ...]:
+    def drop_duplicates(self) -> tuple[Video, ...]:
         """The videos without those whose content was there before: training uses each content once."""
         return tuple(video for video in self.videos if not video.duplicate_of)
 
     def save(self, folder: Path) -> None:
         """Write manifest.parquet and quarantine.csv into `folder`, whole or not at all. Raises DiskError."""
-        asides = [Path(folder, f".{name}.{os.getpid()}") for name in (MANIFEST, QUARANTINE)]
+        asides = [Path(folder, f".{name}.{os.getpid()}") for name in (MANIFEST_FILE, QUARANTINE_FILE)]
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            pq.write_table(self._table(), asides[0])
+            pq.write_table(self._to_table(), asides[0])
             with asides[1].open("w", newline="", encoding="utf-8") as out:
                 csv.writer(out).writerow(["path", "reason", "detail"])
                 csv.writer(out).writerows([bad.path, bad.reason, bad.detail] for bad in self.quarantine)
-            for aside, name in zip(asides, (MANIFEST, QUARANTINE), strict=True):
+            for aside, name in zip(asides, (MANIFEST_FILE, QUARANTINE_FILE), strict=True):
                 aside.replace(Path(folder, name))
         except OSError as error:
             raise DiskError(f"{folder}: the manifest can't be written ({error.strerror or error})") from error
@@ -96,41 +96,43 @@ class Manifest:
                 for aside in asides:
                     aside.unlink(missing_ok=True)
 
-    def _table(self) -> pa.Table:
+    def _to_table(self) -> pa.Table:
         rows = [asdict(video) for video in self.videos]
         return pa.Table.from_pylist(rows, _SCHEMA.with_metadata({"unreel": json.dumps({"root": self.root})}))
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
         """Read what `save` wrote. Raises InputError if there is none in `folder` or it is damaged."""
-        path = Path(folder, MANIFEST)
+        path = Path(folder, MANIFEST_FILE)
         if not path.is_file():
             raise InputError(f"{path}: no such file. Write a manifest with `unreel inspect`")
         try:
-            return cls.parse(*(patiently(Path(folder, name).read_bytes) for name in (MANIFEST, QUARANTINE)))
+            return cls.parse(
+                *(retry_on_stall(Path(folder, name).read_bytes) for name in (MANIFEST_FILE, QUARANTINE_FILE))
+            )
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise InputError(f"{folder}: the manifest is damaged ({error}). Run `unreel inspect` again") from error
 
     @classmethod
-    def parse(cls, parquet: bytes, quarantined: bytes) -> "Manifest":
+    def parse(cls, parquet: bytes, quarantine_csv: bytes) -> "Manifest":
         """The manifest that the bytes of the two files of `save` hold."""
         table = pq.read_table(io.BytesIO(parquet))
         root = json.loads(table.schema.metadata[b"unreel"])["root"]
-        rows = (row for part in table.to_batches(ROWS_AT_ONCE) for row in part.to_pylist())
+        rows = (row for part in table.to_batches(BATCH_ROWS) for row in part.to_pylist())
         videos = [Video(**row | {"shot_changes_s": tuple(row["shot_changes_s"])}) for row in rows]
-        lines = io.StringIO(quarantined.decode("utf-8"), newline="")
-        return cls(root, tuple(videos), tuple(Quarantined(**row) for row in csv.DictReader(lines)))
+        lines = io.StringIO(quarantine_csv.decode("utf-8"), newline="")
+        return cls(root, tuple(videos), tuple(QuarantineEntry(**row) for row in csv.DictReader(lines)))
 
 
-_TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-_SCHEMA = pa.schema([(f.name, _TYPES.get(f.type, pa.list_(pa.float64()))) for f in fields(Video)])
+_ARROW_TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+_SCHEMA = pa.schema([(f.name, _ARROW_TYPES.get(f.type, pa.list_(pa.float64()))) for f in fields(Video)])
 
 
 def inspect(
     source: Path,
     root: Path | None = None,
     min_frames: int = 2,
-    check: Check = "auto",
+    check: CheckDepth = "auto",
     shots: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
@@ -146,71 +148,75 @@ def inspect(
     segments.py). Files are read in `workers` processes; one that ends its process, or does not come to an end within
     the limits, is quarantined as damaged. Raises InputError if there is nothing to look at.
     """
-    if is_packed(source):
-        return packed_manifest(source, check == "full", on_progress)
+    if is_packed_corpus(source):
+        return load_packed_manifest(source, check == "full", on_progress)
     listed = find_videos(Path(source), root)
     base = Path(source) if Path(source).is_dir() else Path(root or Path(source).parent)
-    found: list[Video | Quarantined] = []
+    found: list[Video | QuarantineEntry] = []
     workers = workers or min(8, os.cpu_count() or 1)
-    for item, row in each_done(
-        _look, listed, (min_frames, check, shots), workers, lambda item: limits.reading(item.path)
+    for item, row in map_jobs(
+        _inspect_file, listed, (min_frames, check, shots), workers, lambda item: limits.scale_to_file(item.path)
     ):
-        found.append(Quarantined(absolute(item.path), "damaged", row.why) if isinstance(row, Ended) else row)
+        found.append(
+            QuarantineEntry(absolute_path(item.path), "damaged", row.reason) if isinstance(row, WorkerFailure) else row
+        )
         if on_progress:
             on_progress(len(found), len(listed))
-    videos = _with_duplicates([row for row in found if isinstance(row, Video)])
-    return Manifest(os.path.abspath(base), videos, tuple(row for row in found if isinstance(row, Quarantined)))
+    videos = _mark_duplicates([row for row in found if isinstance(row, Video)])
+    return Manifest(os.path.abspath(base), videos, tuple(row for row in found if isinstance(row, QuarantineEntry)))
 
 
-def packed_manifest(
-    source: str | Path, full: bool = False, on_progress: Callable[[int, int], None] | None = None
+def load_packed_manifest(
+    source: str | Path, verify_checksums: bool = False, on_progress: Callable[[int, int], None] | None = None
 ) -> Manifest:
     """The manifest of a packed corpus, its paths the addresses of pieces; pieces that are cut off are quarantined."""
-    corpus = packed.open_corpus(source)
+    corpus = packed.open_packed_corpus(source)
     try:
-        kept = Manifest.parse(*(packed.read_file(corpus.root, name) for name in (MANIFEST, QUARANTINE)))
+        kept = Manifest.parse(
+            *(packed.read_corpus_file(corpus.root, name) for name in (MANIFEST_FILE, QUARANTINE_FILE))
+        )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise InputError(f"{corpus.root}: the packed corpus has no manifest that can be read ({error})") from error
     if len(kept.videos) != len(corpus):
-        raise InputError(f"{corpus.root}: {INDEX} has {len(corpus)} pieces, {MANIFEST} {len(kept.videos)}")
-    bad = packed.faults(corpus, full, on_progress)
+        raise InputError(f"{corpus.root}: {INDEX_FILE} has {len(corpus)} pieces, {MANIFEST_FILE} {len(kept.videos)}")
+    bad = packed.find_damaged_pieces(corpus, verify_checksums, on_progress)
     at = {video.path: f"{corpus.root}/{video.path}" for video in kept.videos}
     videos = [replace(v, path=at[v.path], duplicate_of=at.get(v.duplicate_of, "")) for v in kept.videos]
-    lost = [Quarantined(v.path, bad[v.path].reason, bad[v.path].detail) for v in videos if v.path in bad]
+    lost = [QuarantineEntry(v.path, bad[v.path].reason, bad[v.path].detail) for v in videos if v.path in bad]
     return Manifest(corpus.root, tuple(v for v in videos if v.path not in bad), (*kept.quarantine, *lost))
 
 
-def _look(item: Listed, min_frames: int, check: Check, shots: bool) -> Video | Quarantined:
-    path = absolute(item.path)
+def _inspect_file(entry: VideoEntry, min_frames: int, check: CheckDepth, shots: bool) -> Video | QuarantineEntry:
+    path = absolute_path(entry.path)
     try:
         path.encode()
-        return _video(path, item, min_frames, check, shots)
+        return _probe_video(path, entry, min_frames, check, shots)
     except UnicodeEncodeError:
-        return Quarantined(shown(path), "unreadable", "the file's name is not UTF-8; rename it")
+        return QuarantineEntry(format_path(path), "unreadable", "the file's name is not UTF-8; rename it")
     except VideoError as error:
-        return Quarantined(path, error.reason, error.detail)
+        return QuarantineEntry(path, error.reason, error.detail)
     except OSError as error:
-        return Quarantined(path, "unreadable", error.strerror or str(error))
+        return QuarantineEntry(path, "unreadable", error.strerror or str(error))
 
 
-def _video(path: str, item: Listed, min_frames: int, check: Check, shots: bool) -> Video:
+def _probe_video(path: str, entry: VideoEntry, min_frames: int, check: CheckDepth, shots: bool) -> Video:
     """One row of the manifest. Raises VideoError."""
     info = file.probe(path)
     if info.num_frames < min_frames:
         raise VideoError(path, "too short", f"{info.num_frames} of at least {min_frames} frames")
-    file.check(path, full=check == "full" or (check == "auto" and info.duration_s <= FULL_CHECK_S))
-    changes = shot_changes(path) if shots and info.duration_s > LONG * SEGMENT_S else []
+    file.check_decodable(path, all_frames=check == "full" or (check == "auto" and info.duration_s <= FULL_CHECK_S))
+    changes = detect_shot_changes(path) if shots and info.duration_s > LONG_VIDEO_SEGMENTS * SEGMENT_S else []
     about = {f.name: getattr(info, f.name) for f in fields(info) if f.name in _SCHEMA.names}
     about |= {
-        "content_hash": packed.content_hash(path),
+        "content_hash": packed.hash_content(path),
         "shot_changes_s": tuple(changes),
-        "label": item.label,
-        "group": item.group,
+        "label": entry.label,
+        "group": entry.group,
     }
     return Video(path=path, **about)
 
 
-def _with_duplicates(videos: Sequence[Video]) -> tuple[Video, ...]:
+def _mark_duplicates(videos: Sequence[Video]) -> tuple[Video, ...]:
     first: dict[str, str] = {}
     originals = [first.setdefault(video.content_hash, video.path) for video in videos]
     return tuple(
@@ -225,8 +231,8 @@ def require_usable(manifest: Manifest, max_bad_share: float, option: str = "--ma
     total = num_bad + len(manifest.videos)
     if manifest.videos and num_bad <= max_bad_share * total:
         return
-    reasons = ", ".join(f"{len(paths)} {reason}" for reason, paths in by_reason(manifest.quarantine).items())
-    first = f"; first: {shown(manifest.quarantine[0].path)}" if manifest.quarantine else ""
+    reasons = ", ".join(f"{len(paths)} {reason}" for reason, paths in group_by_reason(manifest.quarantine).items())
+    first = f"; first: {format_path(manifest.quarantine[0].path)}" if manifest.quarantine else ""
     if not manifest.videos:
         raise InputError(f"{manifest.root}: none of {total} files can be used ({reasons}{first})")
     raise InputError(

@@ -11,23 +11,23 @@ import torch
 from torch import Tensor
 
 
-def generator(seed: int, epoch: int, index: int, stream: str) -> np.random.Generator:
+def make_generator(seed: int, epoch: int, index: int, stream: str) -> np.random.Generator:
     """A fresh generator for one purpose (`stream`, e.g. "start", "crop", "negatives") of one instance in one epoch."""
     return np.random.Generator(
         np.random.Philox(np.random.SeedSequence([seed, epoch, index, zlib.crc32(stream.encode())]))
     )
 
 
-def uniforms(seed: int, epoch: int, indices: Sequence[int] | Tensor, stream: str, count: int) -> Tensor:
+def draw_uniforms(seed: int, epoch: int, indices: Sequence[int] | Tensor, stream: str, count: int) -> Tensor:
     """float32 (B, count) in [0, 1): row b depends on (seed, epoch, indices[b], stream) alone."""
     numbers = indices.tolist() if isinstance(indices, Tensor) else [int(i) for i in indices]
-    rows = [generator(seed, epoch, i, stream).random(count, dtype=np.float32) for i in numbers]
+    rows = [make_generator(seed, epoch, i, stream).random(count, dtype=np.float32) for i in numbers]
     return torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, count)
 
 
-def epoch_order(seed: int, epoch: int, num_instances: int) -> np.ndarray:
+def permute_epoch(seed: int, epoch: int, num_instances: int) -> np.ndarray:
     """A permutation of the instances for this epoch; int64 (num_instances,)."""
-    return generator(seed, epoch, 0, "order").permutation(num_instances)
+    return make_generator(seed, epoch, 0, "order").permutation(num_instances)
 
 
 def steps_per_epoch(num_instances: int, batch_size: int) -> int:
@@ -35,33 +35,41 @@ def steps_per_epoch(num_instances: int, batch_size: int) -> int:
     return max(1, num_instances // batch_size)
 
 
-class Batches:
+class ResumableBatchSampler:
     """Batch sampler from step `start` to step `stop`: lists of (epoch, index), the same for any number of workers.
 
     With several processes, `part` is (rank, size): each takes its share of the same global batch.
     """
 
     def __init__(
-        self, num_instances: int, batch_size: int, seed: int, start: int, stop: int, part: tuple[int, int] = (0, 1)
+        self,
+        num_instances: int,
+        batch_size: int,
+        seed: int,
+        start_step: int,
+        stop_step: int,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         self.num_instances, self.batch_size, self.seed = num_instances, batch_size, seed
-        self.start, self.stop, (self.rank, self.size) = start, stop, part
+        self.start_step, self.stop_step, (self.shard_index, self.num_shards) = start_step, stop_step, shard
 
-    def later(self, steps: int) -> "Batches":
+    def skip_steps(self, num_steps: int) -> "ResumableBatchSampler":
         """The same without its first steps."""
-        part = (self.rank, self.size)
-        return Batches(self.num_instances, self.batch_size, self.seed, self.start + steps, self.stop, part)
+        part = (self.shard_index, self.num_shards)
+        return ResumableBatchSampler(
+            self.num_instances, self.batch_size, self.seed, self.start_step + num_steps, self.stop_step, part
+        )
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return self.stop_step - self.start_step
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         per_epoch = steps_per_epoch(self.num_instances, self.batch_size)
-        share = min(self.batch_size, self.num_instances) // self.size
+        share = min(self.batch_size, self.num_instances) // self.num_shards
         order, order_epoch = np.empty(0, dtype=np.int64), -1
-        for step in range(self.start, self.stop):
+        for step in range(self.start_step, self.stop_step):
             epoch, k = divmod(step, per_epoch)
             if epoch != order_epoch:
-                order, order_epoch = epoch_order(self.seed, epoch, self.num_instances), epoch
-            first = k * self.batch_size + self.rank * share
+                order, order_epoch = permute_epoch(self.seed, epoch, self.num_instances), epoch
+            first = k * self.batch_size + self.shard_index * share
             yield [(epoch, int(i)) for i in order[first : first + share]]

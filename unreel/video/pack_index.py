@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 
 from unreel.errors import InputError
 from unreel.video import packed
-from unreel.video.addresses import ENDING, INDEX, LISTS, PACK, WORK
+from unreel.video.addresses import INDEX_FILE, LISTS_FOLDER, PACK_FILE, PIECE_SUFFIX, WORK_FOLDER
 from unreel.video.lists import LIST_SUFFIXES
-from unreel.video.manifest import Manifest, Quarantined, Video
-from unreel.video.pack_jobs import Row, finished, inside, rows_of
+from unreel.video.manifest import Manifest, QuarantineEntry, Video
+from unreel.video.pack_jobs import Row, count_finished, read_shard_rows, relative_to_root
 from unreel.video.piece import PackSettings
-from unreel.video.shards import write_whole
+from unreel.video.shards import atomic_write_bytes
 
 MAX_LIST_BYTES = 64 * 2**20
-INDEX_TYPES = {
+INDEX_COLUMNS = {
     "key": pa.string(),
     "shard": pa.string(),
     "offset": pa.int64(),
@@ -46,51 +46,53 @@ INDEX_TYPES = {
 }
 
 
-def write_index(manifest: Manifest, source: Path, out: Path, settings: PackSettings, asked: str) -> None:
+def write_index(manifest: Manifest, source: Path, out: Path, settings: PackSettings, source_fingerprint: str) -> None:
     """Index, manifest, lists, and last of all pack.json, which makes it a packed corpus."""
-    _, shards = finished(out)
-    every = [row for number in range(shards) for row in rows_of(out, number) or []]
+    _, shards = count_finished(out)
+    every = [row for number in range(shards) for row in read_shard_rows(out, number) or []]
     rows = [row for row in every if row.get("checksum")]
     if not rows:
         raise InputError(f"{source}: none of the videos could be packed; the first: {every[0]['reason']}")
-    bad = [Quarantined(row["path"], row["reason"], row["detail"]) for row in every if row.get("reason")]
-    after_packing(manifest, rows, bad).save(out)
-    schema = pa.schema(list(INDEX_TYPES.items()))
-    columns = [{name: row[name] for name in INDEX_TYPES} for row in rows]
-    aside = out / WORK / INDEX
+    bad = [QuarantineEntry(row["path"], row["reason"], row["detail"]) for row in every if row.get("reason")]
+    build_piece_manifest(manifest, rows, bad).save(out)
+    schema = pa.schema(list(INDEX_COLUMNS.items()))
+    columns = [{name: row[name] for name in INDEX_COLUMNS} for row in rows]
+    aside = out / WORK_FOLDER / INDEX_FILE
     pq.write_table(pa.Table.from_pylist(columns, schema), aside)
-    aside.replace(out / INDEX)
-    quarantined = [inside(q.path, manifest.root) for q in (*manifest.quarantine, *bad)]
+    aside.replace(out / INDEX_FILE)
+    quarantined = [relative_to_root(q.path, manifest.root) for q in (*manifest.quarantine, *bad)]
     told = {
-        "layout": packed.VERSION,
+        "layout": packed.LAYOUT_VERSION,
         "pieces": len(rows),
         "shards": sorted({row["shard"] for row in rows}),
         "settings": asdict(settings),
         "source": os.path.abspath(source),
         "root": manifest.root,
-        "files": asked,
-        "lists": copied_lists(source, Path(manifest.root), out),
+        "files": source_fingerprint,
+        "lists": copy_lists(source, Path(manifest.root), out),
         "unpacked": sorted(set(quarantined) - {row["source"] for row in rows}),
-        "versions": {"unreel": unreel_version(), "av": version("av")},
+        "versions": {"unreel": get_unreel_version(), "av": version("av")},
     }
-    write_whole(out / PACK, json.dumps(told, indent=2, ensure_ascii=False).encode())
+    atomic_write_bytes(out / PACK_FILE, json.dumps(told, indent=2, ensure_ascii=False).encode())
 
 
-def unreel_version() -> str:
+def get_unreel_version() -> str:
     from unreel import __version__
 
     return __version__
 
 
-def after_packing(manifest: Manifest, rows: Sequence[Row], bad: Sequence[Quarantined]) -> Manifest:
+def build_piece_manifest(manifest: Manifest, rows: Sequence[Row], quarantine: Sequence[QuarantineEntry]) -> Manifest:
     """The manifest of the pieces; their paths are relative to the packed corpus, so that it may be moved."""
-    paths = {(row["source"], row["start_s"]): f"{row['shard']}#{row['key']}{ENDING}" for row in rows}
+    paths = {(row["source"], row["start_s"]): f"{row['shard']}#{row['key']}{PIECE_SUFFIX}" for row in rows}
     first = {
-        inside(v.path, manifest.root): inside(v.duplicate_of, manifest.root) for v in manifest.videos if v.duplicate_of
+        relative_to_root(v.path, manifest.root): relative_to_root(v.duplicate_of, manifest.root)
+        for v in manifest.videos
+        if v.duplicate_of
     }
     videos = [
         Video(
-            path=f"{row['shard']}#{row['key']}{ENDING}",
+            path=f"{row['shard']}#{row['key']}{PIECE_SUFFIX}",
             codec="h264",
             rotation=0,
             content_hash=row["checksum"],
@@ -103,10 +105,10 @@ def after_packing(manifest: Manifest, rows: Sequence[Row], bad: Sequence[Quarant
         )
         for row in rows
     ]
-    return Manifest(".", tuple(videos), (*manifest.quarantine, *bad))
+    return Manifest(".", tuple(videos), (*manifest.quarantine, *quarantine))
 
 
-def copied_lists(source: Path, root: Path, out: Path) -> list[str]:
+def copy_lists(source: Path, root: Path, out: Path) -> list[str]:
     """Lists and annotations that lie among the videos, copied to OUT/lists; their places in the corpus."""
     names = []
     places = [source] if source.is_file() else []
@@ -116,7 +118,7 @@ def copied_lists(source: Path, root: Path, out: Path) -> list[str]:
             continue
         if place.stat().st_size <= MAX_LIST_BYTES:
             name = place.relative_to(root).as_posix() if place.is_relative_to(root) else place.name
-            (out / LISTS / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(place, out / LISTS / name)
+            (out / LISTS_FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(place, out / LISTS_FOLDER / name)
             names.append(name)
     return names

@@ -17,37 +17,37 @@ from typing import TextIO
 
 from unreel.errors import DiskError, InputError
 from unreel.video import packed
-from unreel.video.addresses import PACK, WORK, is_packed, is_remote
+from unreel.video.addresses import PACK_FILE, WORK_FOLDER, is_packed_corpus, is_remote
 from unreel.video.layouts import find_videos
-from unreel.video.manifest import Manifest, Quarantined, inspect
+from unreel.video.manifest import Manifest, QuarantineEntry, inspect
 from unreel.video.pack_index import write_index
-from unreel.video.pack_jobs import gather
+from unreel.video.pack_jobs import write_shards
 from unreel.video.piece import PackSettings
-from unreel.video.processes import WATCH_S, Limits
-from unreel.video.shards import write_whole
+from unreel.video.processes import POLL_S, Limits
+from unreel.video.shards import atomic_write_bytes
 
-PLAN = "plan.json"
-LIMITS = Limits(file_limit_s=1800.0)  # of one piece, which is coded until it is near enough
-WAIT_S = 10 * WATCH_S  # that a packer waits for the processes of one that was killed
+PLAN_FILE = "plan.json"
+PIECE_LIMITS = Limits(file_limit_s=1800.0)  # of one piece, which is coded until it is near enough
+LOCK_TIMEOUT_S = 10 * POLL_S  # that a packer waits for the processes of one that was killed
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackResult:
     """What packing came to: pieces and originals, bytes before and after.
 
     `halved_colour` pieces are below the PSNR for what yuv420p alone costs, `unmet` at the best quality there is.
     """
 
     out: Path
-    pieces: int
-    videos: int
+    num_pieces: int
+    num_videos: int
     bytes_before: int
     bytes_after: int
-    shards: int
-    halved_colour: int
-    unmet: int
-    quarantine: tuple[Quarantined, ...]
-    fresh: bool = True
+    num_shards: int
+    num_limited_by_chroma: int
+    num_below_psnr: int
+    quarantine: tuple[QuarantineEntry, ...]
+    is_new: bool = True
 
 
 def pack(
@@ -58,8 +58,8 @@ def pack(
     workers: int = 1,
     on_inspect: Callable[[int, int], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-    limits: Limits = LIMITS,
-) -> Packed:
+    limits: Limits = PIECE_LIMITS,
+) -> PackResult:
     """Pack the videos of a folder or list into OUT, or go on with what was stopped; the originals stay as they are.
 
     A video, or piece of one, that ends the process that reads it or exceeds the limits is quarantined. Raises
@@ -67,22 +67,22 @@ def pack(
     """
     settings, out = settings or PackSettings(), Path(out)
     check_settings(settings, workers)
-    asked = fingerprint(Path(source), root)
-    refuse_other(Path(source), out, settings, asked)
-    if is_packed(out):
-        shutil.rmtree(out / WORK, ignore_errors=True)  # of one that was killed when all was done
-        return replace(summary_of(out), fresh=False)
+    asked = compute_fingerprint(Path(source), root)
+    check_output(Path(source), out, settings, asked)
+    if is_packed_corpus(out):
+        shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)  # of one that was killed when all was done
+        return replace(summarize_corpus(out), is_new=False)
     try:
-        with locked(out):
-            manifest = planned(Path(source), out, settings, root, asked, on_inspect, limits)
+        with lock_output(out):
+            manifest = load_or_build_manifest(Path(source), out, settings, root, asked, on_inspect, limits)
             if not manifest.videos:
                 raise InputError(f"{source}: no video there can be used; `unreel inspect` tells the reasons")
-            gather(manifest, out, settings, workers, limits, on_progress)
+            write_shards(manifest, out, settings, workers, limits, on_progress)
             write_index(manifest, Path(source), out, settings, asked)
-        shutil.rmtree(out / WORK)
+        shutil.rmtree(out / WORK_FOLDER)
     except OSError as error:
         raise DiskError(f"{out}: packing stopped ({error.strerror or error}); make room and run it again") from error
-    return summary_of(out)
+    return summarize_corpus(out)
 
 
 def check_settings(settings: PackSettings, workers: int) -> None:
@@ -98,9 +98,9 @@ def check_settings(settings: PackSettings, workers: int) -> None:
         raise InputError(f"--workers must be at least 1, got {workers}")
 
 
-def fingerprint(source: Path, root: str | Path | None) -> str:
+def compute_fingerprint(source: Path, root: str | Path | None) -> str:
     """Names, sizes and times of change of everything that is to be packed: other files, another text."""
-    if is_remote(source) or is_packed(source):
+    if is_remote(source) or is_packed_corpus(source):
         raise InputError(f"{source}: packed already, or from afar; give the folder or list of the videos themselves")
     digest = hashlib.blake2b(digest_size=16)
     for item in find_videos(source, Path(root) if root else None):
@@ -111,16 +111,18 @@ def fingerprint(source: Path, root: str | Path | None) -> str:
     return digest.hexdigest()
 
 
-def refuse_other(source: Path, out: Path, settings: PackSettings, asked: str) -> None:
+def check_output(source: Path, out: Path, settings: PackSettings, source_fingerprint: str) -> None:
     """Raises InputError when OUT is no place for this corpus: other files, another corpus, other settings."""
     if is_remote(out):
         raise InputError(f"{out}: pack into a folder of this machine, then copy it there with the store's own tool")
     real = Path(os.path.realpath(out))
     if source.is_dir() and (real == Path(os.path.realpath(source)) or Path(os.path.realpath(source)) in real.parents):
         raise InputError(f"{out} lies in {source}, which stays as it is; choose a folder elsewhere")
-    if not out.exists() or (out.is_dir() and not set(os.listdir(out)) - {WORK} and not (out / WORK / PLAN).exists()):
+    if not out.exists() or (
+        out.is_dir() and not set(os.listdir(out)) - {WORK_FOLDER} and not (out / WORK_FOLDER / PLAN_FILE).exists()
+    ):
         return
-    place = next((p for p in (out / PACK, out / WORK / PLAN) if p.is_file()), None)
+    place = next((p for p in (out / PACK_FILE, out / WORK_FOLDER / PLAN_FILE) if p.is_file()), None)
     if place is None:
         raise InputError(f"{out} exists already and is no packed corpus; nothing was changed. Choose another folder")
     try:
@@ -134,28 +136,28 @@ def refuse_other(source: Path, out: Path, settings: PackSettings, asked: str) ->
     if other:
         said = ", ".join(f"{name.replace('_', '-')} {before.get(name)}" for name in other)
         raise InputError(f"{out} was packed with other settings ({said}); choose another folder, or give the same")
-    if files != asked:
+    if files != source_fingerprint:
         raise InputError(f"{source} has changed since it was packed into {out}; choose another folder")
 
 
 @contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
+def lock_output(out: Path) -> Iterator[None]:
     """One process alone packs into OUT. Raises InputError when another does.
 
     The lock is of the kind that forked processes hold too: those of a packer that was killed live on for a moment,
     writing where the next one would read, so the next one waits until they are gone.
     """
-    (out / WORK).mkdir(parents=True, exist_ok=True)
-    with (out / WORK / "lock").open("w") as lock:
-        deadline_s = time.monotonic() + WAIT_S
-        while not _taken(lock):
+    (out / WORK_FOLDER).mkdir(parents=True, exist_ok=True)
+    with (out / WORK_FOLDER / "lock").open("w") as lock:
+        deadline_s = time.monotonic() + LOCK_TIMEOUT_S
+        while not _try_lock(lock):
             if time.monotonic() > deadline_s:
                 raise InputError(f"{out}: another unreel packs into it; wait for it or choose another folder")
             time.sleep(0.1)
         yield
 
 
-def _taken(lock: TextIO) -> bool:
+def _try_lock(lock: TextIO) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -163,39 +165,39 @@ def _taken(lock: TextIO) -> bool:
     return True
 
 
-def planned(
+def load_or_build_manifest(
     source: Path,
     out: Path,
     settings: PackSettings,
     root: str | Path | None,
-    asked: str,
+    source_fingerprint: str,
     on_inspect: Callable[[int, int], None] | None,
     limits: Limits,
 ) -> Manifest:
     """What is to be packed, found out once: packing that goes on takes it as it was."""
-    if (out / WORK / PLAN).is_file():
-        return Manifest.load(out / WORK)
+    if (out / WORK_FOLDER / PLAN_FILE).is_file():
+        return Manifest.load(out / WORK_FOLDER)
     manifest = inspect(source, Path(root) if root else None, check="fast", on_progress=on_inspect, limits=limits)
-    manifest.save(out / WORK)
-    plan = {"settings": asdict(settings), "source": os.path.abspath(source), "files": asked}
-    write_whole(out / WORK / PLAN, json.dumps(plan, indent=2).encode())
+    manifest.save(out / WORK_FOLDER)
+    plan = {"settings": asdict(settings), "source": os.path.abspath(source), "files": source_fingerprint}
+    atomic_write_bytes(out / WORK_FOLDER / PLAN_FILE, json.dumps(plan, indent=2).encode())
     return manifest
 
 
-def summary_of(out: Path) -> Packed:
+def summarize_corpus(out: Path) -> PackResult:
     """What a packed corpus says of its making."""
-    corpus = packed.open_corpus(out)
-    wanted_db, shards = corpus.about["settings"]["psnr_db"], corpus.about["shards"]
-    before = dict(zip(corpus.column("source"), corpus.column("source_bytes"), strict=True))
-    reached = list(zip(corpus.column("psnr_db"), corpus.column("coding_psnr_db"), strict=True))
-    return Packed(
+    corpus = packed.open_packed_corpus(out)
+    wanted_db, shards = corpus.description["settings"]["psnr_db"], corpus.description["shards"]
+    before = dict(zip(corpus.get_column("source"), corpus.get_column("source_bytes"), strict=True))
+    reached = list(zip(corpus.get_column("psnr_db"), corpus.get_column("coding_psnr_db"), strict=True))
+    return PackResult(
         out=out,
-        pieces=len(corpus),
-        videos=len(before),
+        num_pieces=len(corpus),
+        num_videos=len(before),
         bytes_before=sum(before.values()),
         bytes_after=sum(os.path.getsize(out / name) for name in shards),
-        shards=len(shards),
-        halved_colour=sum(whole < wanted_db <= coding for whole, coding in reached),
-        unmet=sum(max(pair) < wanted_db for pair in reached),
+        num_shards=len(shards),
+        num_limited_by_chroma=sum(whole < wanted_db <= coding for whole, coding in reached),
+        num_below_psnr=sum(max(pair) < wanted_db for pair in reached),
         quarantine=Manifest.load(out).quarantine,
     )

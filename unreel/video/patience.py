@@ -9,26 +9,26 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-WAITS_S = (1.0, 5.0, 25.0)
-SERVER_STALLS = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ECONNRESET, errno.EHOSTDOWN})
-STALLS = SERVER_STALLS | {errno.EIO}  # which decoders also say of damaged files
+RETRY_DELAYS_S = (1.0, 5.0, 25.0)
+SERVER_STALL_ERRNOS = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ECONNRESET, errno.EHOSTDOWN})
+STALL_ERRNOS = SERVER_STALL_ERRNOS | {errno.EIO}  # which decoders also say of damaged files
 T = TypeVar("T")
 
 
-def patiently(work: Callable[[], T], stalls: frozenset[int] = STALLS) -> T:
+def retry_on_stall(work: Callable[[], T], stall_errnos: frozenset[int] = STALL_ERRNOS) -> T:
     """What `work` returns, tried again after each of WAITS_S when it failed as a file system does that stalls."""
-    for wait_s in WAITS_S:
+    for wait_s in RETRY_DELAYS_S:
         try:
             return work()
         except Exception as error:
-            if not stalled(error, stalls):
+            if not is_stall(error, stall_errnos):
                 raise
             time.sleep(wait_s)
     return work()
 
 
-def stalled(error: BaseException, stalls: frozenset[int] = STALLS) -> bool:
+def is_stall(error: BaseException, stall_errnos: frozenset[int] = STALL_ERRNOS) -> bool:
     """Whether waiting may help; safetensors says the number of an error in its text alone."""
     number = error.errno if isinstance(error, OSError) else None
     said = re.search(r"os error (\d+)", str(error))
-    return (int(said[1]) if number is None and said else number) in stalls
+    return (int(said[1]) if number is None and said else number) in stall_errnos

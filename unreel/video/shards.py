@@ -10,48 +10,48 @@ from typing import Any
 
 from unreel.errors import DiskError
 
-BLOCK = 512
+TAR_BLOCK_BYTES = 512
 
 
-def shard_name(number: int) -> str:
+def format_shard_name(number: int) -> str:
     return f"{number:05d}.tar"
 
 
 @dataclass
-class Shard:
+class TarWriter:
     """A shard that grows aside; `rows` say what is in it."""
 
-    aside: Path
+    temporary_path: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.tar = tarfile.open(self.aside, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115  # until `close`
+        self.tar_file = tarfile.open(self.temporary_path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115  # until `close`
 
     @property
     def size_bytes(self) -> int:
-        return int(self.tar.offset)
+        return int(self.tar_file.offset)
 
-    def add(self, row: dict[str, Any], data: bytes, about: dict[str, Any]) -> None:
+    def add_piece(self, row: dict[str, Any], data: bytes, metadata: dict[str, Any]) -> None:
         """A piece and what is known of it. The row gets the offset of the piece's first byte in the shard."""
-        row["offset"] = self.size_bytes + BLOCK  # names are short enough for a head of one block
-        self._file(f"{row['key']}.mp4", data)
-        self._file(f"{row['key']}.json", json.dumps(about, ensure_ascii=False, sort_keys=True).encode())
+        row["offset"] = self.size_bytes + TAR_BLOCK_BYTES  # names are short enough for a head of one block
+        self._add_file(f"{row['key']}.mp4", data)
+        self._add_file(f"{row['key']}.json", json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode())
         self.rows.append(row)
 
-    def _file(self, name: str, data: bytes) -> None:
+    def _add_file(self, name: str, data: bytes) -> None:
         assert name.isascii() and len(name) < 100, name
         about = tarfile.TarInfo(name)
         about.size, about.mode = len(data), 0o644
-        self.tar.addfile(about, io.BytesIO(data))
+        self.tar_file.addfile(about, io.BytesIO(data))
 
     def close(self) -> None:
         """Complete and on the disk, still aside."""
-        self.tar.close()
-        with self.aside.open("rb") as written:
+        self.tar_file.close()
+        with self.temporary_path.open("rb") as written:
             os.fsync(written.fileno())
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def atomic_write_bytes(path: Path, data: bytes) -> None:
     """A file that is there with all its bytes or not at all. Raises DiskError."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -9,47 +9,47 @@ import numpy as np
 
 from unreel.errors import VideoError
 from unreel.types import Instance
-from unreel.video.clips import ClipSpec, clip_at, num_starts, timeline
-from unreel.video.dataset import InstanceClips, Sample, read_clips
-from unreel.video.file import index_frames, read
+from unreel.video.clips import ClipSpec, build_timeline, count_starts, get_clip_frames
+from unreel.video.dataset import ClipDataset, ClipSample, decode_clips
+from unreel.video.file import index_frames, read_frames
 
-CHUNK = 64  # clips that are in memory at a time, of each loader process
+CHUNK_CLIPS = 64  # clips that are in memory at a time, of each loader process
 
 
-def sliding_starts(line: np.ndarray, times_s: np.ndarray, spec: ClipSpec, hop_s: float) -> list[int]:
+def compute_sliding_starts(timeline: np.ndarray, times_s: np.ndarray, spec: ClipSpec, hop_s: float) -> list[int]:
     """Timeline entries at which clips begin: one every `hop_s` seconds (0: half a clip), the last one to the end."""
-    last = num_starts(line, spec) - 1
-    tick_s = float(times_s[line[-1]] - times_s[line[0]]) / max(1, len(line) - 1)
+    last = count_starts(timeline, spec) - 1
+    tick_s = float(times_s[timeline[-1]] - times_s[timeline[0]]) / max(1, len(timeline) - 1)
     hop = max(1.0, hop_s / tick_s if hop_s and tick_s else spec.num_frames / 2)
     return sorted({round(k * hop) for k in range(int(last / hop) + 1)} | {last})
 
 
-def spans_of(times_s: np.ndarray, clips: list[np.ndarray], lead_in: int) -> np.ndarray:
+def compute_spans(times_s: np.ndarray, clips: list[np.ndarray], lead_in: int) -> np.ndarray:
     """First and last second that each clip shows, float64 (K, 2)."""
     frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
     shown = np.stack(clips)[:, lead_in:]
     return np.stack([times_s[shown.min(axis=1)], times_s[shown.max(axis=1)] + frame_s], axis=1)
 
 
-class SlidingClips(InstanceClips):
+class SlidingClipDataset(ClipDataset):
     """A chunk of the clips of a video for each (video, number of the chunk), `spans_s` (K, 2) always those of all K."""
 
     def __init__(
         self, chunks: Sequence[tuple[Instance, int]], spec: ClipSpec, size: tuple[int, int], hop_s: float
     ) -> None:
-        super().__init__([instance for instance, _ in chunks], spec, size, CHUNK)
-        self.numbers, self.hop_s = [number for _, number in chunks], hop_s
+        super().__init__([instance for instance, _ in chunks], spec, size, CHUNK_CLIPS)
+        self.chunk_numbers, self.hop_s = [number for _, number in chunks], hop_s
 
-    def drawn(self, epoch: int, index: int) -> Sample:
+    def load_sample(self, epoch: int, index: int) -> ClipSample:
         """The frames of a chunk's clips; a sample without when the file can't be read."""
-        path, first = self.instances[index].path, self.numbers[index] * CHUNK
-        decode: Callable[[np.ndarray], np.ndarray] = lambda wanted: read(path, wanted, self.size)  # noqa: E731
+        path, first = self.instances[index].path, self.chunk_numbers[index] * CHUNK_CLIPS
+        decode: Callable[[np.ndarray], np.ndarray] = lambda wanted: read_frames(path, wanted, self.size)  # noqa: E731
         try:
             times_s = index_frames(path).times_s
-            line = timeline(times_s, self.spec)
-            starts = sliding_starts(line, times_s, self.spec, self.hop_s)
-            clips = [clip_at(line, start, self.spec) for start in starts]
-            frames = read_clips(decode, clips[first : first + CHUNK])
+            line = build_timeline(times_s, self.spec)
+            starts = compute_sliding_starts(line, times_s, self.spec, self.hop_s)
+            clips = [get_clip_frames(line, start, self.spec) for start in starts]
+            frames = decode_clips(decode, clips[first : first + CHUNK_CLIPS])
         except VideoError as error:
-            return Sample(index, epoch, None, failed=(error.path, f"{error.reason}: {error.detail}".rstrip(": ")))
-        return Sample(index, epoch, frames, spans_of(times_s, clips, self.spec.lead_in))
+            return ClipSample(index, epoch, None, failure=(error.path, f"{error.reason}: {error.detail}".rstrip(": ")))
+        return ClipSample(index, epoch, frames, compute_spans(times_s, clips, self.spec.lead_in))

@@ -16,19 +16,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from unreel.errors import InputError, unknown
-from unreel.video.file import write
-from unreel.video.order import generator
+from unreel.errors import InputError, unknown_name_error
+from unreel.video.file import write_video
+from unreel.video.order import make_generator
 
-THINGS, STILLS = 4, 1  # things in a scene, and how many of them move with the camera only
-DIAMETERS = (0.22, 0.70)  # of the shorter side of the picture
+NUM_OBJECTS, NUM_STILL_OBJECTS = 4, 1  # things in a scene, and how many of them move with the camera only
+DIAMETER_RANGE = (0.22, 0.70)  # of the shorter side of the picture
 MARGIN = 8  # pixels of ground beyond each border, for the jitter
-RESTART = 3  # frames a looming thing takes to return to its first size
+RESTART_FRAMES = 3  # frames a looming thing takes to return to its first size
 HUE_SECTORS = 12  # even ones colour the train set, odd ones the test set
-RADIANS = 0.05  # a turn that moves the rim of a middling thing by a pixel
+RADIANS_PER_PIXEL = 0.05  # a turn that moves the rim of a middling thing by a pixel
 
 
-PARTS = ("x", "y", "angle", "size")
+POSE_FIELDS = ("x", "y", "angle", "size")
 
 # What moves along which of `_curves`: x right, y down, angle clockwise, size. A minus turns the curve round.
 # The first eight are eight kinds of motion; their mirrored and reversed twins come after.
@@ -50,24 +50,24 @@ MOTIONS: dict[str, dict[str, str]] = {
 }
 
 
-def _curves(t: np.ndarray, speed: float, period: float, phase: float) -> dict[str, np.ndarray]:
+def _compute_curves(t: np.ndarray, speed: float, period: float, phase: float) -> dict[str, np.ndarray]:
     """Pixels at 96 lines of mean speed `speed`; grow, shrink and pulse are sizes, linear so that they stay uniform."""
     turn, radius, loom = 2 * np.pi * (t / period + phase), speed * period / (2 * np.pi), 2.5 * period
     at = (t + phase * loom) % loom
-    grow = np.minimum(at / (loom - RESTART), (loom - at) / RESTART)
+    grow = np.minimum(at / (loom - RESTART_FRAMES), (loom - at) / RESTART_FRAMES)
     pulse = 1 - np.abs(1 - 2 * ((t / period + phase) % 1))
     curves = {"line": speed * t, "wave": speed * period / 4 * np.sin(turn), "grow": grow, "shrink": 1 - grow}
     return curves | {"pulse": pulse, "cosine": radius * np.cos(turn), "sine": radius * np.sin(turn)}
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """One object: its texture's number and picture (P, P, 3), its mask (P, P), and its x, y, angle and size at rest."""
 
-    texture: int
-    look: np.ndarray
+    texture_number: int
+    image: np.ndarray
     mask: np.ndarray
-    pose: np.ndarray
+    rest_pose: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,15 @@ class Scene:
     """All of a video but its motion; `ground` is (H + 2 MARGIN, W + 2 MARGIN, 3), the first STILLS things rest."""
 
     size: tuple[int, int]
-    ground_texture: int
-    ground: np.ndarray
-    things: list[Thing]
+    background_texture: int
+    background: np.ndarray
+    objects: list[SceneObject]
 
-    def textures(self) -> list[int]:
-        return [self.ground_texture, *(thing.texture for thing in self.things)]
+    def list_textures(self) -> list[int]:
+        return [self.background_texture, *(thing.texture_number for thing in self.objects)]
 
 
-def _pattern(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def _draw_pattern(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A field in [0, 1] (H, W): noise, blobs, stripes or checkers of a random scale and direction."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     kind, scale, turn = rng.integers(4), rng.uniform(9, 22), rng.uniform(0, np.pi)
@@ -96,18 +96,18 @@ def _pattern(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return np.clip(wave * rng.uniform(0.5, 4) + 0.5, 0, 1)
 
 
-def texture(seed: int, number: int, height: int, width: int) -> np.ndarray:
+def draw_texture(seed: int, number: int, height: int, width: int) -> np.ndarray:
     """Texture `number`, float32 (H, W, 3) in [0, 255]: a pattern between a dark and a light colour."""
-    rng = generator(seed, 0, number, "texture")
+    rng = make_generator(seed, 0, number, "texture")
     sectors = 2 * rng.integers(HUE_SECTORS // 2, size=2) + number % 2
     hues = (sectors + rng.uniform(0.1, 0.9, 2)) * 360 / HUE_SECTORS
     values = [rng.uniform(0.1, 0.45), rng.uniform(0.7, 1.0)]
     hsv = np.stack([hues, rng.uniform(0.2, 0.9, 2), values], 1).astype(np.float32)
     dark, light = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0] * 255
-    return (dark + (light - dark) * _pattern(rng, height, width)[..., None]).astype(np.float32)
+    return (dark + (light - dark) * _draw_pattern(rng, height, width)[..., None]).astype(np.float32)
 
 
-def _shape(rng: np.random.Generator, side: int) -> np.ndarray:
+def _draw_mask(rng: np.random.Generator, side: int) -> np.ndarray:
     """A soft-edged float32 mask (P, P): disc, triangle, square, star or blob, given by its radius at each angle."""
     y, x = (np.mgrid[:side, :side] - (side - 1) / 2) / (side / 2 - 2)
     angle, kind = np.arctan2(y, x), rng.integers(5)
@@ -127,91 +127,96 @@ def _shape(rng: np.random.Generator, side: int) -> np.ndarray:
 
 def draw_scene(seed: int, index: int, split: str = "train", size: tuple[int, int] = (96, 128)) -> Scene:
     """Scene `index` of a split, `size` (height, width); the class has no part in it."""
-    rng = generator(seed, 0, index, "scene")
-    numbers = [2 * int(n) + int(split == "test") for n in rng.integers(2**30, size=1 + THINGS)]
-    ground = texture(seed, numbers[0], size[0] + 2 * MARGIN, size[1] + 2 * MARGIN)
+    rng = make_generator(seed, 0, index, "scene")
+    numbers = [2 * int(n) + int(split == "test") for n in rng.integers(2**30, size=1 + NUM_OBJECTS)]
+    ground = draw_texture(seed, numbers[0], size[0] + 2 * MARGIN, size[1] + 2 * MARGIN)
     calm = rng.uniform(60, 190) + rng.uniform(0.25, 0.5) * (ground - ground.mean())
-    side, things, corner = int(DIAMETERS[1] * min(size)), [], rng.random(2)
+    side, things, corner = int(DIAMETER_RANGE[1] * min(size)), [], rng.random(2)
     for k, number in enumerate(numbers[1:]):
-        x, y = np.array([k / THINGS, k % 2 / 2]) + corner + rng.uniform(-0.06, 0.06, 2)  # a lattice: few overlap
+        x, y = np.array([k / NUM_OBJECTS, k % 2 / 2]) + corner + rng.uniform(-0.06, 0.06, 2)  # a lattice: few overlap
         pose = np.array([x * size[1], y * size[0], rng.uniform(0, 2 * np.pi), rng.random()])
-        things.append(Thing(number, texture(seed, number, side, side), _shape(rng, side), pose))
+        things.append(SceneObject(number, draw_texture(seed, number, side, side), _draw_mask(rng, side), pose))
     rng.shuffle(things)
     return Scene(size, numbers[0], np.clip(calm, 0, 255).astype(np.float32), things)
 
 
-def _pieces(start: int, length: int, around: int) -> list[tuple[slice, slice]]:
+def _wrap_slices(start: int, length: int, period: int) -> list[tuple[slice, slice]]:
     """Where a stretch lies on a circle: (slice of the circle, slice of the stretch), two of them if it passes zero."""
-    start %= around
-    first = min(length, around - start)
+    start %= period
+    first = min(length, period - start)
     pieces = [(slice(start, start + first), slice(0, first))]
     return pieces if first == length else [*pieces, (slice(0, length - first), slice(first, length))]
 
 
-def _paste(frame: np.ndarray, thing: Thing, pose: np.ndarray) -> None:
+def paste_object(frame: np.ndarray, scene_object: SceneObject, pose: np.ndarray) -> None:
     """Draw a thing onto float32 (H, W, 3) in place; what leaves at one border comes back at the opposite one."""
     x, y, angle, size = pose
-    zoom, side = (DIAMETERS[0] / DIAMETERS[1]) ** (1 - size), len(thing.mask)
+    zoom, side = (DIAMETER_RANGE[0] / DIAMETER_RANGE[1]) ** (1 - size), len(scene_object.mask)
     box = int(zoom * side) + 4
     left, top = int(np.floor(x)) - box // 2, int(np.floor(y)) - box // 2
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     turn = np.array([[cos, -sin], [sin, cos]])
     matrix = np.column_stack([turn, (x - left, y - top) - turn @ np.full(2, (side - 1) / 2)])
-    look = cv2.warpAffine(thing.look, matrix, (box, box), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    alpha = cv2.warpAffine(thing.mask, matrix, (box, box), flags=cv2.INTER_LINEAR)
-    for into_y, y_part in _pieces(top, box, frame.shape[0]):
-        for into_x, x_part in _pieces(left, box, frame.shape[1]):
+    look = cv2.warpAffine(
+        scene_object.image, matrix, (box, box), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    alpha = cv2.warpAffine(scene_object.mask, matrix, (box, box), flags=cv2.INTER_LINEAR)
+    for into_y, y_part in _wrap_slices(top, box, frame.shape[0]):
+        for into_x, x_part in _wrap_slices(left, box, frame.shape[1]):
             under, over = frame[into_y, into_x], alpha[y_part, x_part]
             under[:] = cv2.blendLinear(look[y_part, x_part], under, over, 1 - over)
 
 
-def _jitter(seed: int, index: int, frames: int) -> np.ndarray:
+def draw_camera_jitter(seed: int, index: int, num_frames: int) -> np.ndarray:
     """Camera offsets as poses (T, 4): a random walk drawn back to the middle, never past the margin."""
-    rng = generator(seed, 0, index, "jitter")
+    rng = make_generator(seed, 0, index, "jitter")
     walk = [rng.normal(0, 0.8, 2)]
-    for step in rng.normal(0, 0.35, (frames - 1, 2)):
+    for step in rng.normal(0, 0.35, (num_frames - 1, 2)):
         walk.append(0.9 * walk[-1] + step)
     return np.pad(np.clip(walk, 1 - MARGIN, MARGIN - 1), ((0, 0), (0, 2)))
 
 
-def _poses(scene: Scene, motion: str, seed: int, index: int, frames: int) -> np.ndarray:
+def _compute_poses(scene: Scene, motion: str, seed: int, index: int, num_frames: int) -> np.ndarray:
     """x, y, angle and size of every thing at every frame, without the jitter; (THINGS, T, 4)."""
-    rng, t, scale = generator(seed, 0, index, "pace"), np.arange(frames), min(scene.size) / 96
-    speed, period, phases = rng.uniform(2.5, 4.5), rng.uniform(12, 16), rng.random(THINGS)
-    poses = np.stack([np.tile(thing.pose, (frames, 1)) for thing in scene.things])
-    for pose, phase in zip(poses[STILLS:], phases[STILLS:], strict=True):
-        curves = _curves(t, speed, period, phase)
+    rng, t, scale = make_generator(seed, 0, index, "pace"), np.arange(num_frames), min(scene.size) / 96
+    speed, period, phases = rng.uniform(2.5, 4.5), rng.uniform(12, 16), rng.random(NUM_OBJECTS)
+    poses = np.stack([np.tile(thing.rest_pose, (num_frames, 1)) for thing in scene.objects])
+    for pose, phase in zip(poses[NUM_STILL_OBJECTS:], phases[NUM_STILL_OBJECTS:], strict=True):
+        curves = _compute_curves(t, speed, period, phase)
         for part, name in MOTIONS[motion].items():
             curve = -curves[name[1:]] if name[0] == "-" else curves[name]
             if part == "size":
                 pose[:, 3] = curve
             else:
-                pose[:, PARTS.index(part)] += curve * (RADIANS if part == "angle" else scale)
+                pose[:, POSE_FIELDS.index(part)] += curve * (RADIANS_PER_PIXEL if part == "angle" else scale)
     return poses
 
 
-def animate(scene: Scene, motion: str, seed: int, index: int, frames: int) -> np.ndarray:
+def animate_scene(scene: Scene, motion: str, seed: int, index: int, num_frames: int) -> np.ndarray:
     """The scene with all but its still things in motion; uint8 (T, H, W, 3)."""
-    poses, video = _poses(scene, motion, seed, index, frames), np.empty((frames, *scene.size, 3), np.uint8)
-    for t, shift in enumerate(_jitter(seed, index, frames)):
+    poses, video = (
+        _compute_poses(scene, motion, seed, index, num_frames),
+        np.empty((num_frames, *scene.size, 3), np.uint8),
+    )
+    for t, shift in enumerate(draw_camera_jitter(seed, index, num_frames)):
         matrix = np.column_stack([np.eye(2), shift[:2] - MARGIN])
-        frame = cv2.warpAffine(scene.ground, matrix, scene.size[::-1], flags=cv2.INTER_LINEAR)
-        for thing, pose in zip(scene.things, poses[:, t], strict=True):
-            _paste(frame, thing, pose + shift)
+        frame = cv2.warpAffine(scene.background, matrix, scene.size[::-1], flags=cv2.INTER_LINEAR)
+        for thing, pose in zip(scene.objects, poses[:, t], strict=True):
+            paste_object(frame, thing, pose + shift)
         video[t] = np.rint(frame).clip(0, 255)
     return video
 
 
-def render(
-    motion: str, seed: int, index: int, split: str = "train", frames: int = 48, size: tuple[int, int] = (96, 128)
+def render_video(
+    motion: str, seed: int, index: int, split: str = "train", num_frames: int = 48, size: tuple[int, int] = (96, 128)
 ) -> np.ndarray:
     """One video, uint8 (T, H, W, 3): scene `index` of the split under one of MOTIONS. Raises InputError for another."""
     if motion not in MOTIONS:
-        raise unknown("motion", motion, MOTIONS)
-    return animate(draw_scene(seed, index, split, size), motion, seed, index, frames)
+        raise unknown_name_error("motion", motion, MOTIONS)
+    return animate_scene(draw_scene(seed, index, split, size), motion, seed, index, num_frames)
 
 
-def split_of(number: int, test_share: float) -> str:
+def assign_split(number: int, test_share: float) -> str:
     """Spread the test videos evenly over the numbers, so that a longer set keeps the splits of a shorter one."""
     return "test" if int((number + 1) * test_share + 0.5) > int(number * test_share + 0.5) else "train"
 
@@ -225,23 +230,23 @@ def make_set(
     `size` is (height, width); `on_progress` gets (done, all). Raises InputError for settings that can't be used, and
     for a folder that holds anything but this very set, whole or half-made.
     """
-    _check(classes, videos, frames, size, fps, test_share)
+    _check_settings(classes, videos, frames, size, fps, test_share)
     if seed < 0:
         raise InputError(f"seed={seed}: must be 0 or more")
     out, names = Path(out), list(MOTIONS)[:classes]
     settings = {"classes": names, "videos": videos, "seed": seed, "frames": frames, "size": list(size), "fps": fps}
     settings["test_share"] = test_share
-    _claim(out, settings)
+    claim_folder(out, settings)
     lists: dict[str, list[str]] = {"train": [], "test": []}
     textures: dict[str, list[int]] = {}
     for done, (name, number) in enumerate((name, number) for name in names for number in range(videos)):
-        split, path = split_of(number, test_share), f"{name}/{name}_{number:04d}.mp4"
+        split, path = assign_split(number, test_share), f"{name}/{name}_{number:04d}.mp4"
         index = number * len(MOTIONS) + names.index(name)
         scene = draw_scene(seed, index, split, size)
         (out / name).mkdir(exist_ok=True)
-        write(out / path, animate(scene, name, seed, index, frames), fps)
+        write_video(out / path, animate_scene(scene, name, seed, index, frames), fps)
         lists[split].append(path)
-        textures[path] = scene.textures()
+        textures[path] = scene.list_textures()
         if on_progress:
             on_progress(done + 1, classes * videos)
     for split, paths in lists.items():
@@ -250,7 +255,9 @@ def make_set(
     (out / "synth.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _check(classes: int, videos: int, frames: int, size: tuple[int, int], fps: float, test_share: float) -> None:
+def _check_settings(
+    classes: int, videos: int, frames: int, size: tuple[int, int], fps: float, test_share: float
+) -> None:
     rules = [
         (1 <= classes <= len(MOTIONS), f"classes={classes}: choose 1 to {len(MOTIONS)} of {', '.join(MOTIONS)}"),
         (videos >= 1, f"videos={videos}: each class needs at least 1"),
@@ -264,21 +271,21 @@ def _check(classes: int, videos: int, frames: int, size: tuple[int, int], fps: f
             raise InputError(message)
 
 
-def _claim(out: Path, settings: dict[str, object]) -> None:
+def claim_folder(out: Path, settings: dict[str, object]) -> None:
     """Take a new or empty folder, or one that holds this very set, perhaps half-made."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; name a new folder for the synthetic set")
     note = out / "synth.json"
     if not note.exists() and out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty and holds no synthetic set; name a new folder")
-    if note.exists() and (held := _settings(note)) != settings:
+    if note.exists() and (held := _read_settings(note)) != settings:
         raise InputError(f"{out} holds a synthetic set of other settings ({held}); name a new folder")
     out.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps({"settings": settings, "complete": False}, indent=1) + "\n")
 
 
-def _settings(note: Path) -> object:
+def _read_settings(path: Path) -> object:
     try:
-        return json.loads(note.read_text())["settings"]
+        return json.loads(path.read_text())["settings"]
     except (ValueError, KeyError, TypeError):
         return "not readable"

@@ -15,14 +15,23 @@ import numpy as np
 
 from unreel.errors import InputError
 from unreel.video.boxes import Keyframe, write_boxes
-from unreel.video.file import write
-from unreel.video.order import generator
-from unreel.video.synth import MARGIN, Scene, Thing, _claim, _jitter, _paste, draw_scene, split_of
+from unreel.video.file import write_video
+from unreel.video.order import make_generator
+from unreel.video.synth import (
+    MARGIN,
+    Scene,
+    SceneObject,
+    assign_split,
+    claim_folder,
+    draw_camera_jitter,
+    draw_scene,
+    paste_object,
+)
 
 ACTIONS = {1: "still", 2: "shake", 3: "nod", 4: "circle", 5: "pulse"}
-PULSING = 0.3  # share of the things that grow and shrink besides
-SIZES = (0.1, 0.55)  # of synth's range, so that three things have room beside each other
-SLOTS = 3
+PULSING_SHARE = 0.3  # share of the things that grow and shrink besides
+SIZE_RANGE = (0.1, 0.55)  # of synth's range, so that three things have room beside each other
+MAX_OBJECTS = 3
 
 
 @dataclass(frozen=True)
@@ -35,69 +44,74 @@ class BoxScene:
     jitter: np.ndarray
 
 
-def draw(seed: int, index: int, split: str, frames: int, size: tuple[int, int], fps: float) -> BoxScene:
+def draw_box_scene(seed: int, index: int, split: str, num_frames: int, size: tuple[int, int], fps: float) -> BoxScene:
     """Video `index` of a split, `size` (height, width)."""
     scene = draw_scene(seed, index, split, size)
-    count = int(generator(seed, 0, index, "count").integers(1, SLOTS + 1))
-    slots = generator(seed, 0, index, "slots").permutation(SLOTS)[:count]
-    drawn = [_moves(seed, index * SLOTS + int(slot), int(slot), np.arange(frames) / fps, size) for slot in slots]
-    scene = replace(scene, things=scene.things[:count])
-    return BoxScene(scene, [pose for pose, _ in drawn], [act for _, act in drawn], _jitter(seed, index, frames))
+    count = int(make_generator(seed, 0, index, "count").integers(1, MAX_OBJECTS + 1))
+    slots = make_generator(seed, 0, index, "slots").permutation(MAX_OBJECTS)[:count]
+    drawn = [
+        _draw_object_motion(seed, index * MAX_OBJECTS + int(slot), int(slot), np.arange(num_frames) / fps, size)
+        for slot in slots
+    ]
+    scene = replace(scene, objects=scene.objects[:count])
+    return BoxScene(
+        scene, [pose for pose, _ in drawn], [act for _, act in drawn], draw_camera_jitter(seed, index, num_frames)
+    )
 
 
-def _moves(
-    seed: int, number: int, slot: int, at_s: np.ndarray, size: tuple[int, int]
+def _draw_object_motion(
+    seed: int, number: int, slot: int, times_s: np.ndarray, size: tuple[int, int]
 ) -> tuple[np.ndarray, frozenset[int]]:
     """Poses x, y, angle, size (T, 4) of one thing, and its actions."""
-    chosen = generator(seed, 0, number, "action")
-    path, pulses = int(chosen.integers(1, 5)), bool(chosen.random() < PULSING)
-    rng, (height, width) = generator(seed, 0, number, "pose"), size
-    home = np.array([(slot + rng.uniform(0.4, 0.6)) * width / SLOTS, rng.uniform(0.3, 0.7) * height])
-    reach, turn, beat = rng.uniform(0.04, 0.07) * min(size), *(_phase(rng, at_s) for _ in range(2))
+    chosen = make_generator(seed, 0, number, "action")
+    path, pulses = int(chosen.integers(1, 5)), bool(chosen.random() < PULSING_SHARE)
+    rng, (height, width) = make_generator(seed, 0, number, "pose"), size
+    home = np.array([(slot + rng.uniform(0.4, 0.6)) * width / MAX_OBJECTS, rng.uniform(0.3, 0.7) * height])
+    reach, turn, beat = rng.uniform(0.04, 0.07) * min(size), *(_draw_phase(rng, times_s) for _ in range(2))
     swings = np.array([path in (2, 4), path in (3, 4)])
     home = home + reach * np.array([np.sin(rng.uniform(0, 2 * np.pi)), np.cos(rng.uniform(0, 2 * np.pi))]) * ~swings
-    poses = np.empty((len(at_s), 4))
+    poses = np.empty((len(times_s), 4))
     poses[:, 0] = home[0] + swings[0] * reach * np.cos(turn)
     poses[:, 1] = home[1] + swings[1] * reach * np.sin(turn)
     poses[:, 2] = rng.uniform(0, 2 * np.pi)
-    share = 1 - np.abs(1 - beat / np.pi % 2) if pulses else np.full(len(at_s), rng.random())
-    poses[:, 3] = SIZES[0] + (SIZES[1] - SIZES[0]) * share
+    share = 1 - np.abs(1 - beat / np.pi % 2) if pulses else np.full(len(times_s), rng.random())
+    poses[:, 3] = SIZE_RANGE[0] + (SIZE_RANGE[1] - SIZE_RANGE[0]) * share
     return poses, frozenset(({path} if path > 1 or not pulses else set()) | ({5} if pulses else set()))
 
 
-def _phase(rng: np.random.Generator, at_s: np.ndarray) -> np.ndarray:
+def _draw_phase(rng: np.random.Generator, times_s: np.ndarray) -> np.ndarray:
     """Two turns a second or a little less, begun anywhere, in radians."""
-    return 2 * np.pi * (at_s / rng.uniform(0.48, 0.64) + rng.random())
+    return 2 * np.pi * (times_s / rng.uniform(0.48, 0.64) + rng.random())
 
 
-def paint(drawn: BoxScene) -> np.ndarray:
+def render_box_scene(box_scene: BoxScene) -> np.ndarray:
     """The video, uint8 (T, H, W, 3)."""
-    scene, video = drawn.scene, np.empty((len(drawn.jitter), *drawn.scene.size, 3), np.uint8)
-    for t, shift in enumerate(drawn.jitter):
+    scene, video = box_scene.scene, np.empty((len(box_scene.jitter), *box_scene.scene.size, 3), np.uint8)
+    for t, shift in enumerate(box_scene.jitter):
         matrix = np.column_stack([np.eye(2), shift[:2] - MARGIN])
-        frame = cv2.warpAffine(scene.ground, matrix, scene.size[::-1], flags=cv2.INTER_LINEAR)
-        for thing, poses in zip(scene.things, drawn.poses, strict=True):
-            _paste(frame, thing, poses[t] + shift)
+        frame = cv2.warpAffine(scene.background, matrix, scene.size[::-1], flags=cv2.INTER_LINEAR)
+        for thing, poses in zip(scene.objects, box_scene.poses, strict=True):
+            paste_object(frame, thing, poses[t] + shift)
         video[t] = np.rint(frame).clip(0, 255)
     return video
 
 
-def box_of(thing: Thing, pose: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def compute_box(scene_object: SceneObject, pose: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Where a thing lies, whatever lies on it: x1, y1, x2, y2 as shares of the picture, float64 (4,)."""
     alone = np.zeros((*size, 3), np.float32)
-    _paste(alone, replace(thing, look=np.ones_like(thing.look)), pose)
+    paste_object(alone, replace(scene_object, image=np.ones_like(scene_object.image)), pose)
     rows, columns = (np.flatnonzero((alone[..., 0] > 0.5).any(axis=axis)) for axis in (1, 0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) / [size[1], size[0], size[1], size[0]]
 
 
-def keyframes(name: str, drawn: BoxScene, fps: float) -> list[Keyframe]:
+def list_keyframes(video: str, box_scene: BoxScene, fps: float) -> list[Keyframe]:
     """One each full second, but for the first and the last moment of the video."""
     found = []
-    for second in range(1, round(len(drawn.jitter) / fps)):
+    for second in range(1, round(len(box_scene.jitter) / fps)):
         t = int(second * fps + 1e-6)
-        pairs = zip(drawn.scene.things, drawn.poses, strict=True)
-        boxes = [box_of(thing, poses[t] + drawn.jitter[t], drawn.scene.size) for thing, poses in pairs]
-        found.append(Keyframe(name, float(second), np.stack(boxes), drawn.actions))
+        pairs = zip(box_scene.scene.objects, box_scene.poses, strict=True)
+        boxes = [compute_box(thing, poses[t] + box_scene.jitter[t], box_scene.scene.size) for thing, poses in pairs]
+        found.append(Keyframe(video, float(second), np.stack(boxes), box_scene.actions))
     return found
 
 
@@ -110,18 +124,18 @@ def make_box_set(
     `size` is (height, width); `on_progress` gets (done, all). The same settings give the same files. Raises InputError
     for settings that can't be used, and for a folder that holds anything but this very set, whole or half-made.
     """
-    _check(videos, seconds, size, fps, test_share, seed)
+    _check_settings(videos, seconds, size, fps, test_share, seed)
     out = Path(out)
     settings = {"boxes": True, "videos": videos, "seed": seed, "seconds": seconds, "size": list(size), "fps": fps}
     settings["test_share"] = test_share
-    _claim(out, settings)
+    claim_folder(out, settings)
     (out / "videos").mkdir(exist_ok=True)
     lists: dict[str, list[Keyframe]] = {"train": [], "test": []}
     for number in range(videos):
-        split, name = split_of(number, test_share), f"boxes_{number:04d}"
-        drawn = draw(seed, number, split, round(seconds * fps), size, fps)
-        write(out / "videos" / f"{name}.mp4", paint(drawn), fps)
-        lists[split] += keyframes(name, drawn, fps)
+        split, name = assign_split(number, test_share), f"boxes_{number:04d}"
+        drawn = draw_box_scene(seed, number, split, round(seconds * fps), size, fps)
+        write_video(out / "videos" / f"{name}.mp4", render_box_scene(drawn), fps)
+        lists[split] += list_keyframes(name, drawn, fps)
         if on_progress:
             on_progress(number + 1, videos)
     for split, found in lists.items():
@@ -130,7 +144,7 @@ def make_box_set(
     (out / "synth.json").write_text(json.dumps({"settings": settings, "complete": True}, indent=1) + "\n")
 
 
-def _check(videos: int, seconds: int, size: tuple[int, int], fps: float, test_share: float, seed: int) -> None:
+def _check_settings(videos: int, seconds: int, size: tuple[int, int], fps: float, test_share: float, seed: int) -> None:
     rules = [
         (videos >= 1, f"videos={videos}: at least 1"),
         (seconds >= 2, f"seconds={seconds}: the first keyframe comes after 1 second, so at least 2"),

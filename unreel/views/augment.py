@@ -18,63 +18,65 @@ from torch import Tensor
 
 from unreel.errors import InputError
 
-ATTEMPTS = 10
-DRAWS = {
+CROP_ATTEMPTS = 10
+NUM_UNIFORMS = {
     "random_crop": 2,
-    "random_resized_crop": 2 * ATTEMPTS + 2,
+    "random_resized_crop": 2 * CROP_ATTEMPTS + 2,
     "horizontal_flip": 1,
     "color_jitter": 6,
     "grayscale": 1,
     "gaussian_blur": 2,
     "solarize": 1,
 }
-GREY = (0.299, 0.587, 0.114)
-YIQ = (GREY, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
-ORDERS = tuple(permutations(range(4)))
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+RGB_TO_YIQ = (LUMA_WEIGHTS, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
+JITTER_ORDERS = tuple(permutations(range(4)))
 
 
-def uniform_index(u_B: Tensor, count: Tensor | int) -> Tensor:
+def uniform_to_index(u_B: Tensor, count: Tensor | int) -> Tensor:
     """int64 (B,) uniform over 0..count-1; the minimum is for u * count that rounds up to count."""
     return torch.minimum((u_B * count).long(), torch.as_tensor(count, device=u_B.device) - 1)
 
 
-def between(u_B: Tensor, low: float, high: float) -> Tensor:
+def uniform_to_range(u_B: Tensor, low: float, high: float) -> Tensor:
     """Uniform over [low, high)."""
     return low + (high - low) * u_B
 
 
-def sent(x: Tensor, like: Tensor) -> Tensor:
+def to_device_of(x: Tensor, reference: Tensor) -> Tensor:
     """`x` where `like` is; a GPU is not waited for."""
-    return x.to(like.device, non_blocking=like.is_cuda)
+    return x.to(reference.device, non_blocking=reference.is_cuda)
 
 
-def constant(values: Sequence[float], like: Tensor) -> Tensor:
+def constant_like(values: Sequence[float], reference: Tensor) -> Tensor:
     """A few numbers of the type of `like`, where it is."""
-    return sent(torch.tensor(values, dtype=like.dtype), like)
+    return to_device_of(torch.tensor(values, dtype=reference.dtype), reference)
 
 
-def on_chosen(clips: Tensor, chosen_B: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def apply_where(clips: Tensor, mask_B: Tensor, operation: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """`change(chosen clips, their rows)` in the place of the chosen clips; only they cost anything.
 
     The rows are where `chosen_B` is.
     """
-    rows = chosen_B.nonzero()[:, 0]
+    rows = mask_B.nonzero()[:, 0]
     if not len(rows):
         return clips
-    there = sent(rows, clips)
-    return clips.index_copy(0, there, change(clips[there], rows))
+    there = to_device_of(rows, clips)
+    return clips.index_copy(0, there, operation(clips[there], rows))
 
 
 # Where: crops and flips.
 
 
-def crop_at(clips: Tensor, top_B: Tensor, left_B: Tensor, size: int) -> Tensor:
+def crop_windows(clips: Tensor, top_B: Tensor, left_B: Tensor, size: int) -> Tensor:
     """The (size, size) window of each clip whose corner is (top, left); (B, C, T, size, size)."""
     windows = clips.unfold(3, size, 1).unfold(4, size, 1)
-    return windows[torch.arange(len(clips), device=clips.device), :, :, sent(top_B, clips), sent(left_B, clips)]
+    return windows[
+        torch.arange(len(clips), device=clips.device), :, :, to_device_of(top_B, clips), to_device_of(left_B, clips)
+    ]
 
 
-def check_fits(clips: Tensor, size: int) -> None:
+def check_crop_fits(clips: Tensor, size: int) -> None:
     """Raises InputError when the frames are smaller than the crop."""
     height, width = clips.shape[3:]
     if size > min(height, width):
@@ -83,27 +85,27 @@ def check_fits(clips: Tensor, size: int) -> None:
 
 def random_crop(clips: Tensor, u_B2: Tensor, size: int) -> Tensor:
     """A (size, size) window anywhere in the frame, every position with the same chance. Raises InputError."""
-    check_fits(clips, size)
+    check_crop_fits(clips, size)
     height, width = clips.shape[3:]
-    top_B, left_B = uniform_index(u_B2[:, 0], height - size + 1), uniform_index(u_B2[:, 1], width - size + 1)
-    return crop_at(clips, top_B, left_B, size)
+    top_B, left_B = uniform_to_index(u_B2[:, 0], height - size + 1), uniform_to_index(u_B2[:, 1], width - size + 1)
+    return crop_windows(clips, top_B, left_B, size)
 
 
 def center_crop(clips: Tensor, size: int) -> Tensor:
     """The middle (size, size) of the frame; rounds towards the top left. Raises InputError."""
-    check_fits(clips, size)
+    check_crop_fits(clips, size)
     top, left = (clips.shape[3] - size) // 2, (clips.shape[4] - size) // 2
     return clips[:, :, :, top : top + size, left : left + size]
 
 
-def spread_crops(clips: Tensor, size: int, count: int) -> Tensor:
+def uniform_crops(clips: Tensor, size: int, count: int) -> Tensor:
     """`count` squares evenly spread along the longer side, in the middle of the other: (B * count, C, T, size, size).
 
     One is the centre. The crops of a clip stand beside each other.
     """
     if count == 1:
         return center_crop(clips, size)
-    check_fits(clips, size)
+    check_crop_fits(clips, size)
     room = clips.shape[3] - size, clips.shape[4] - size
     along = 1 if clips.shape[4] >= clips.shape[3] else 0
     crops = []
@@ -126,33 +128,33 @@ def random_resized_crop(
     Source: tensorflow/models video_ssl, METHODS 3.3.
     """
     height, width = clips.shape[3:]
-    top_B, left_B, height_B, width_B = (x.to(clips.dtype) for x in sample_boxes(u, height, width, area, aspect))
-    y_BS = sent(axis_grid(top_B, height_B, height, size), clips)
-    x_BS = sent(axis_grid(left_B, width_B, width, size), clips)
+    top_B, left_B, height_B, width_B = (x.to(clips.dtype) for x in sample_crop_boxes(u, height, width, area, aspect))
+    y_BS = to_device_of(build_axis_grid(top_B, height_B, height, size), clips)
+    x_BS = to_device_of(build_axis_grid(left_B, width_B, width, size), clips)
     grid = torch.stack([x_BS[:, None].expand(-1, size, -1), y_BS[:, :, None].expand(-1, -1, size)], dim=3)
     out = F.grid_sample(clips.flatten(1, 2), grid, mode="bilinear", align_corners=False)
     return out.view(*clips.shape[:3], size, size)
 
 
-def sample_boxes(
+def sample_crop_boxes(
     u: Tensor, height: int, width: int, area: tuple[float, float], aspect: tuple[float, float]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Top, left, height, width, each (B,): area fraction and aspect (w / h) uniform, the first of ten that fits.
 
     The whole frame when none fits (in 0.01 % of clips at the defaults; the released sampler tries 100 times).
     """
-    area_BA = between(u[:, :ATTEMPTS], *area) * height * width
-    aspect_BA = between(u[:, ATTEMPTS : 2 * ATTEMPTS], *aspect)
+    area_BA = uniform_to_range(u[:, :CROP_ATTEMPTS], *area) * height * width
+    aspect_BA = uniform_to_range(u[:, CROP_ATTEMPTS : 2 * CROP_ATTEMPTS], *aspect)
     h_BA, w_BA = (area_BA / aspect_BA).sqrt().round().long(), (area_BA * aspect_BA).sqrt().round().long()
     fits_BA = (h_BA <= height) & (w_BA <= width) & (h_BA > 0) & (w_BA > 0)
     first_B1 = fits_BA.int().argmax(dim=1, keepdim=True)
     found_B = fits_BA.any(dim=1)
     h_B = torch.where(found_B, h_BA.gather(1, first_B1)[:, 0], height)
     w_B = torch.where(found_B, w_BA.gather(1, first_B1)[:, 0], width)
-    return uniform_index(u[:, -2], height - h_B + 1), uniform_index(u[:, -1], width - w_B + 1), h_B, w_B
+    return uniform_to_index(u[:, -2], height - h_B + 1), uniform_to_index(u[:, -1], width - w_B + 1), h_B, w_B
 
 
-def axis_grid(start_B: Tensor, length_B: Tensor, num_in: int, num_out: int) -> Tensor:
+def build_axis_grid(start_B: Tensor, length_B: Tensor, num_in: int, num_out: int) -> Tensor:
     """Where along an axis of num_in samples to read num_out of them, (B, num_out) in grid_sample's [-1, 1].
 
     Evenly over `length` samples from `start`, never nearer to the outside of the box than its border samples.
@@ -165,7 +167,7 @@ def axis_grid(start_B: Tensor, length_B: Tensor, num_in: int, num_out: int) -> T
 
 def horizontal_flip(clips: Tensor, u_B1: Tensor, p: float = 0.5) -> Tensor:
     """Mirror left and right with chance p. It merges what differs by direction, so leave it out where that matters."""
-    return on_chosen(clips, u_B1[:, 0] < p, lambda chosen, _: chosen.flip(4))
+    return apply_where(clips, u_B1[:, 0] < p, lambda chosen, _: chosen.flip(4))
 
 
 # What colour.
@@ -184,33 +186,33 @@ def color_jitter(
 
     def jitter(chosen: Tensor, rows: Tensor) -> Tensor:
         u_N = u[rows].to(chosen.dtype)
-        amounts = [between(u_N[:, k + 1], *ranges[k]) for k in range(4)]
-        orders_P4 = torch.tensor(ORDERS, device=u.device)
-        for op_N in orders_P4[uniform_index(u_N[:, 5], len(ORDERS))].T:
-            chosen = recolor(chosen, op_N, amounts)
+        amounts = [uniform_to_range(u_N[:, k + 1], *ranges[k]) for k in range(4)]
+        orders_P4 = torch.tensor(JITTER_ORDERS, device=u.device)
+        for op_N in orders_P4[uniform_to_index(u_N[:, 5], len(JITTER_ORDERS))].T:
+            chosen = apply_color_operations(chosen, op_N, amounts)
         return chosen
 
-    return on_chosen(clips, u[:, 0] < p, jitter)
+    return apply_where(clips, u[:, 0] < p, jitter)
 
 
-def recolor(clips: Tensor, op_B: Tensor, amounts: list[Tensor]) -> Tensor:
+def apply_color_operations(clips: Tensor, op_B: Tensor, amounts: list[Tensor]) -> Tensor:
     """One of the four colour operations for each clip (0 brightness, 1 contrast, 2 saturation, 3 hue), clipped.
 
     All four are a 3x3 matrix and an offset, so a round of different operations is one batched product.
     """
-    eye, grey_3 = torch.eye(3).to(amounts[0]), constant(GREY, amounts[0])
+    eye, grey_3 = torch.eye(3).to(amounts[0]), constant_like(LUMA_WEIGHTS, amounts[0])
     b, c, s = (a[:, None, None] for a in amounts[:3])
-    matrices = (b * eye, c * eye.expand(len(clips), 3, 3), s * eye + (1 - s) * grey_3, hue_matrix(amounts[3]))
+    matrices = (b * eye, c * eye.expand(len(clips), 3, 3), s * eye + (1 - s) * grey_3, build_hue_matrix(amounts[3]))
     matrix_B33 = torch.stack(matrices, dim=1)[torch.arange(len(clips), device=op_B.device), op_B]
-    grey_B = clips.mean(dim=(2, 3, 4)) @ sent(grey_3, clips)
-    offset_B = torch.where(sent(op_B == 1, clips), sent(1 - amounts[1], clips) * grey_B, 0)
-    flat = torch.baddbmm(offset_B[:, None, None].expand(-1, 3, 1), sent(matrix_B33, clips), clips.flatten(2))
+    grey_B = clips.mean(dim=(2, 3, 4)) @ to_device_of(grey_3, clips)
+    offset_B = torch.where(to_device_of(op_B == 1, clips), to_device_of(1 - amounts[1], clips) * grey_B, 0)
+    flat = torch.baddbmm(offset_B[:, None, None].expand(-1, 3, 1), to_device_of(matrix_B33, clips), clips.flatten(2))
     return flat.clamp_(0, 1).view(clips.shape)
 
 
-def hue_matrix(turn_B: Tensor) -> Tensor:
+def build_hue_matrix(turn_B: Tensor) -> Tensor:
     """(B, 3, 3) on RGB columns: chroma turned by 2 pi turn about the luma axis."""
-    to_yiq = torch.tensor(YIQ, dtype=torch.float64)
+    to_yiq = torch.tensor(RGB_TO_YIQ, dtype=torch.float64)
     cos, sin = (2 * math.pi * turn_B).cos(), (2 * math.pi * turn_B).sin()
     one, zero = torch.ones_like(cos), torch.zeros_like(cos)
     turn_B33 = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
@@ -219,13 +221,15 @@ def hue_matrix(turn_B: Tensor) -> Tensor:
 
 def grayscale(clips: Tensor, u_B1: Tensor, p: float = 0.2) -> Tensor:
     """With chance p three equal channels of luma."""
-    grey_3 = constant(GREY, clips)[:, None, None, None]
-    return on_chosen(clips, u_B1[:, 0] < p, lambda chosen, _: (chosen * grey_3).sum(1, keepdim=True).expand_as(chosen))
+    grey_3 = constant_like(LUMA_WEIGHTS, clips)[:, None, None, None]
+    return apply_where(
+        clips, u_B1[:, 0] < p, lambda chosen, _: (chosen * grey_3).sum(1, keepdim=True).expand_as(chosen)
+    )
 
 
 def solarize(clips: Tensor, u_B1: Tensor, p: float = 0.2, threshold: float = 0.5) -> Tensor:
     """With chance p values from the threshold up are inverted."""
-    return on_chosen(clips, u_B1[:, 0] < p, lambda chosen, _: torch.where(chosen < threshold, chosen, 1 - chosen))
+    return apply_where(clips, u_B1[:, 0] < p, lambda chosen, _: torch.where(chosen < threshold, chosen, 1 - chosen))
 
 
 def gaussian_blur(clips: Tensor, u_B2: Tensor, sigma: tuple[float, float] = (0.1, 2.0), p: float = 0.5) -> Tensor:
@@ -237,13 +241,13 @@ def gaussian_blur(clips: Tensor, u_B2: Tensor, sigma: tuple[float, float] = (0.1
     radius = max(1, min(height, width) // 20)
 
     def blur(chosen: Tensor, rows: Tensor) -> Tensor:
-        sigma_N = between(u_B2[rows, 1].to(chosen.dtype), *sigma)
-        return convolve_frames(chosen, sent(gaussian_kernels(sigma_N, radius), chosen))
+        sigma_N = uniform_to_range(u_B2[rows, 1].to(chosen.dtype), *sigma)
+        return convolve_frames(chosen, to_device_of(build_gaussian_kernels(sigma_N, radius), chosen))
 
-    return on_chosen(clips, u_B2[:, 0] < p, blur)
+    return apply_where(clips, u_B2[:, 0] < p, blur)
 
 
-def gaussian_kernels(sigma_B: Tensor, radius: int) -> Tensor:
+def build_gaussian_kernels(sigma_B: Tensor, radius: int) -> Tensor:
     """Normalised Gaussians of 2 radius + 1 taps, (B, K)."""
     offset_K = torch.arange(-radius, radius + 1, device=sigma_B.device)
     kernel_BK = (-0.5 * (offset_K / sigma_B[:, None]) ** 2).exp()
@@ -263,4 +267,4 @@ def convolve_frames(clips: Tensor, kernel_BK: Tensor) -> Tensor:
 def normalize(clips: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(x - mean) / std for each channel."""
     shape = (-1, 1, 1, 1)
-    return (clips - constant(mean, clips).view(shape)) / constant(std, clips).view(shape)
+    return (clips - constant_like(mean, clips).view(shape)) / constant_like(std, clips).view(shape)

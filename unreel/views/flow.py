@@ -19,11 +19,13 @@ from unreel.errors import InputError
 from unreel.views.augment import grayscale
 
 # The released flow kept +-20 px of frames 256 high, which is 10 px in a crop of 112 from frames of 128.
-BOUND = 10 / 112
-MIN_SIZE = 12
+MAX_DISPLACEMENT = 10 / 112
+MIN_FRAME_SIZE = 12
 
 
-def flow(clips: Tensor, component: Literal["u", "v"], lead_in: bool = True, bound: float = BOUND) -> Tensor:
+def compute_flow_view(
+    clips: Tensor, component: Literal["u", "v"], lead_in: bool = True, max_displacement: float = MAX_DISPLACEMENT
+) -> Tensor:
     """Flow (B, 3, T, H, W) from the frame before to each frame, as three equal channels in [0, 1]; 0.5 is no motion.
 
     `u` is above 0.5 where things move right, `v` where they move down; motion is clipped at `bound` times the height.
@@ -32,20 +34,22 @@ def flow(clips: Tensor, component: Literal["u", "v"], lead_in: bool = True, boun
     """
     if component not in ("u", "v"):
         raise InputError(f"flow component must be u or v, got '{component}'")
-    if clips.shape[2] < 2 or min(clips.shape[3:]) < MIN_SIZE:
-        raise InputError(f"flow needs 2 frames of {MIN_SIZE} x {MIN_SIZE} or more, got {tuple(clips.shape[2:])}")
+    if clips.shape[2] < 2 or min(clips.shape[3:]) < MIN_FRAME_SIZE:
+        raise InputError(
+            f"flow needs 2 frames of {MIN_FRAME_SIZE} x {MIN_FRAME_SIZE} or more, got {tuple(clips.shape[2:])}"
+        )
     grey = grayscale(clips.detach(), torch.zeros(len(clips), 1), p=1)[:, 0]
     frames_BTHW = (grey * 255).round().to(torch.uint8).cpu().numpy()
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        pixels = np.stack(list(pool.map(lambda frames: clip_flow(frames, "uv".index(component)), frames_BTHW)))
-    limit = bound * clips.shape[3]
+        pixels = np.stack(list(pool.map(lambda frames: compute_clip_flow(frames, "uv".index(component)), frames_BTHW)))
+    limit = max_displacement * clips.shape[3]
     image_BTHW = torch.from_numpy(pixels).to(clips).clamp_(-limit, limit).div_(2 * limit).add_(0.5)
     if not lead_in:
         image_BTHW = torch.cat([image_BTHW[:, :1], image_BTHW], dim=1)
     return image_BTHW[:, None].repeat(1, 3, 1, 1, 1)
 
 
-def clip_flow(frames_THW: np.ndarray, component: int) -> np.ndarray:
+def compute_clip_flow(frames_THW: np.ndarray, component: int) -> np.ndarray:
     """Pixels of motion between neighbouring uint8 frames, float32 (T - 1, H, W); component 0 is u, 1 is v."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return np.stack([dis.calc(before, after, np.empty(0))[:, :, component] for before, after in pairwise(frames_THW)])

@@ -11,24 +11,24 @@ import torch
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.views.augment import sent, uniform_index
+from unreel.views.augment import to_device_of, uniform_to_index
 
 NUM_CHUNKS = 4
 
 
-def take_frames(clips: Tensor, order_BT: Tensor) -> Tensor:
+def reorder_frames(clips: Tensor, order_BT: Tensor) -> Tensor:
     """Frame t of the result is frame order_BT[b, t] of clip b; (B, C, T, H, W)."""
     rows_B1 = torch.arange(len(clips), device=clips.device)[:, None]
-    return clips.transpose(1, 2)[rows_B1, sent(order_BT, clips)].transpose(1, 2)
+    return clips.transpose(1, 2)[rows_B1, to_device_of(order_BT, clips)].transpose(1, 2)
 
 
-def repeat(clips: Tensor, u_B1: Tensor) -> Tensor:
+def repeat_frame(clips: Tensor, u_B1: Tensor) -> Tensor:
     """One frame, uniform over the clip, T times: all appearance and no motion.
 
     Source: Tao, Wang, Yamasaki 2020 (IIC), "repeat"; METHODS 1.2.
     """
     num_frames = clips.shape[2]
-    return take_frames(clips, uniform_index(u_B1[:, 0], num_frames)[:, None].expand(-1, num_frames))
+    return reorder_frames(clips, uniform_to_index(u_B1[:, 0], num_frames)[:, None].expand(-1, num_frames))
 
 
 def shuffle_chunks(clips: Tensor, u_B1: Tensor, num_chunks: int = NUM_CHUNKS) -> Tensor:
@@ -41,12 +41,12 @@ def shuffle_chunks(clips: Tensor, u_B1: Tensor, num_chunks: int = NUM_CHUNKS) ->
     if num_frames % num_chunks or num_frames == 0:
         raise InputError(f"shuffling {num_chunks} chunks needs a multiple of {num_chunks} frames, got {num_frames}")
     pairs_P2 = torch.tensor(list(combinations(range(num_chunks), 2)), device=u_B1.device)
-    pair_B2 = pairs_P2[uniform_index(u_B1[:, 0], len(pairs_P2))]
+    pair_B2 = pairs_P2[uniform_to_index(u_B1[:, 0], len(pairs_P2))]
     order_BK = torch.arange(num_chunks, device=u_B1.device).repeat(len(clips), 1)
     order_BK = order_BK.scatter(1, pair_B2, pair_B2.flip(1))
     length = num_frames // num_chunks
     order_BKL = order_BK[:, :, None] * length + torch.arange(length, device=u_B1.device)
-    return take_frames(clips, order_BKL.flatten(1))
+    return reorder_frames(clips, order_BKL.flatten(1))
 
 
 def shuffle_frames(clips: Tensor, u_BT: Tensor) -> Tensor:
@@ -62,10 +62,10 @@ def shuffle_frames(clips: Tensor, u_BT: Tensor) -> Tensor:
     order_BT = u_BT[:, :num_frames].argsort(dim=1, stable=True)
     identity_T = torch.arange(num_frames, device=order_BT.device)
     unchanged_B1 = (order_BT == identity_T).all(dim=1, keepdim=True)
-    return take_frames(clips, torch.where(unchanged_B1, identity_T.flip(0), order_BT))
+    return reorder_frames(clips, torch.where(unchanged_B1, identity_T.flip(0), order_BT))
 
 
-def segment_shuffle(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor, Tensor]:
+def shuffle_segments(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor, Tensor]:
     """Cut time into `segments` equal parts and put them in random order, the identity included.
 
     Returns the clips (B, C, T, H, W) and order (B, S), int64: position s shows segment order[b, s]; so embeddings of
@@ -80,10 +80,10 @@ def segment_shuffle(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor,
     order_BS = u_BS[:, :segments].argsort(dim=1, stable=True)
     length = num_frames // segments
     order_BSL = order_BS[:, :, None] * length + torch.arange(length, device=order_BS.device)
-    return take_frames(clips, order_BSL.flatten(1)), sent(order_BS, clips)
+    return reorder_frames(clips, order_BSL.flatten(1)), to_device_of(order_BS, clips)
 
 
-def rotate(clips: Tensor, u_B1: Tensor) -> Tensor:
+def rotate_frames(clips: Tensor, u_B1: Tensor) -> Tensor:
     """All frames turned by 90, 180 or 270 degrees counter-clockwise, each with the same chance; H must equal W.
 
     Source: Tao, Wang, Yamasaki 2022 (IICv2), "rot"; METHODS 2. It breaks appearance rather than time.
@@ -91,27 +91,27 @@ def rotate(clips: Tensor, u_B1: Tensor) -> Tensor:
     height, width = clips.shape[3:]
     if height != width:
         raise InputError(f"rotation needs square frames, got {height} x {width}")
-    quarter_B = uniform_index(u_B1[:, 0], 3) + 1
+    quarter_B = uniform_to_index(u_B1[:, 0], 3) + 1
     turned = torch.empty_like(clips)
     for quarter in (1, 2, 3):
-        rows = sent((quarter_B == quarter).nonzero()[:, 0], clips)
+        rows = to_device_of((quarter_B == quarter).nonzero()[:, 0], clips)
         turned[rows] = torch.rot90(clips[rows], quarter, dims=(3, 4))
     return turned
 
 
-def one(num_frames: int) -> int:
+def count_one_uniform(num_frames: int) -> int:
     """One uniform a clip, whatever its length."""
     return 1
 
 
-def one_a_frame(num_frames: int) -> int:
+def count_frame_uniforms(num_frames: int) -> int:
     """As many uniforms a clip as it has frames."""
     return num_frames
 
 
 INTRA_NEGATIVES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[int], int]]] = {
-    "repeat": (repeat, one),
-    "shuffle": (shuffle_chunks, one),
-    "shuffle-frames": (shuffle_frames, one_a_frame),
-    "rotate": (rotate, one),
+    "repeat": (repeat_frame, count_one_uniform),
+    "shuffle": (shuffle_chunks, count_one_uniform),
+    "shuffle-frames": (shuffle_frames, count_frame_uniforms),
+    "rotate": (rotate_frames, count_one_uniform),
 }

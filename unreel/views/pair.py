@@ -13,14 +13,14 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from unreel.errors import InputError, unknown
+from unreel.errors import InputError, unknown_name_error
 from unreel.types import Clips, Views
-from unreel.video.intervals import Interval, Pairs
-from unreel.video.order import uniforms
+from unreel.video.intervals import IntervalDistribution, IntervalKind
+from unreel.video.order import draw_uniforms
 from unreel.views import augment
-from unreel.views.intra import INTRA_NEGATIVES, segment_shuffle
-from unreel.views.recipe import VIEWS, View, ViewSpec, make_view, to_float
-from unreel.views.residual import Residual
+from unreel.views.intra import INTRA_NEGATIVES, shuffle_segments
+from unreel.views.recipe import VIEW_NAMES, ViewName, ViewSpec, make_view, to_float_clips
+from unreel.views.residual import ResidualSpec
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ AUGMENTATIONS = {
 
 
 @dataclass(frozen=True)
-class PairOptions:
+class TwoViewOptions:
     """Which two views of an instance a method compares, and the broken copy of the first."""
 
     pairs: Literal["one-clip", "same-moment", "independent", "decreasing", "uniform", "increasing", "mirror"] = (
@@ -63,11 +63,11 @@ class PairOptions:
     or two whose distance in time is drawn: near more often (decreasing), alike, far more often (increasing, mirror)."""
     interval_power: float = 1.0
     """Power of the law of distances: decreasing 1 - x^p, increasing x^p, mirror 1 - (1 - x)^p; the others have none."""
-    first_view: View = "rgb"
+    first_view: ViewName = "rgb"
     """View 1, the one that is broken into the intra-negative: RGB, residual frames or one component of optical flow."""
-    second_view: View = "rgb"
+    second_view: ViewName = "rgb"
     """View 2."""
-    residual: Residual = Residual("forward", "lead-in", True)  # noqa: RUF009  # frozen, so safe as a default
+    residual: ResidualSpec = ResidualSpec("forward", "lead-in", True)  # noqa: RUF009  # frozen, so safe as a default
     """Residual frames: sign, what stands before the first frame, and whether (r + 1) / 2; kept in the checkpoint."""
     standardize: bool = False
     """Subtract ImageNet's mean from RGB and divide by its deviation; raw residual frames are divided by it."""
@@ -88,15 +88,15 @@ class PairOptions:
 
     def __post_init__(self) -> None:
         names: dict[str, Iterable[str]] = {
-            "pairs": (*get_args(Pairs), "one-clip", "same-moment"),
-            "first_view": VIEWS,
-            "second_view": VIEWS,
+            "pairs": (*get_args(IntervalKind), "one-clip", "same-moment"),
+            "first_view": VIEW_NAMES,
+            "second_view": VIEW_NAMES,
             "augment": AUGMENTATIONS,
             "intra_negatives": (*INTRA_NEGATIVES, "none"),
         }
         for field, known in names.items():
             if getattr(self, field) not in known:
-                raise unknown(field, getattr(self, field), known)
+                raise unknown_name_error(field, getattr(self, field), known)
         if not 0 < self.interval_power < math.inf:
             raise InputError(f"interval_power must be above 0 and finite, got {self.interval_power}")
         if not 0 <= self.time_reversal <= 1:
@@ -113,17 +113,19 @@ class PairOptions:
         """What a checkpoint keeps of this, for clips of size x size. Raises InputError."""
         return ViewSpec((self.first_view, self.second_view), size, self.residual, self.standardize)
 
-    def interval(self) -> Interval:
+    def interval(self) -> IntervalDistribution:
         """The law of the distance between two clips."""
-        return Interval(self.pairs if self.pairs in get_args(Pairs) else "independent", self.interval_power)  # type: ignore[arg-type]
+        return IntervalDistribution(
+            self.pairs if self.pairs in get_args(IntervalKind) else "independent", self.interval_power
+        )  # type: ignore[arg-type]
 
-    def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> "PairRecipe":
+    def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> "TwoViewRecipe":
         """From batches of clips to views; with `segments`, also a clip whose segments are shuffled."""
-        return PairRecipe(spec, seed, self, segments)
+        return TwoViewRecipe(spec, seed, self, segments)
 
 
 @dataclass(frozen=True)
-class PairRecipe:
+class TwoViewRecipe:
     """Views of a batch of clips: "view1", "view2" and what the options ask for beside them.
 
     "intra" is view 1 broken *after* its augmentation, so appearance is the same to the pixel. With `segments`, "again"
@@ -132,7 +134,7 @@ class PairRecipe:
 
     spec: ViewSpec
     seed: int
-    options: PairOptions
+    options: TwoViewOptions
     segments: int = 0
 
     @property
@@ -141,85 +143,94 @@ class PairRecipe:
         return 1 if self.options.pairs in ("one-clip", "same-moment") else 2
 
     @property
-    def interval(self) -> Interval:
+    def interval(self) -> IntervalDistribution:
         """How the two clips are drawn; the dataset asks for it."""
         return self.options.interval()
 
     @torch.no_grad()
     def __call__(self, clips: Clips) -> Views:
         """Named views, each float (B, 3, T, size, size)."""
-        frames, (first, second) = self._in_time(clips), self.spec.names
-        source1 = self._augmented(frames[:, 0], clips, "clip0")
-        source2 = source1 if self.options.pairs == "one-clip" else self._augmented(frames[:, -1], clips, "clip1")
+        frames, (first, second) = self._reverse_time(clips), self.spec.names
+        source1 = self._augment_clips(frames[:, 0], clips, "clip0")
+        source2 = source1 if self.options.pairs == "one-clip" else self._augment_clips(frames[:, -1], clips, "clip1")
         tensors = {"view1": make_view(first, source1, self.spec), "view2": make_view(second, source2, self.spec)}
         views = Views(tensors, clips.index_B, clips.video_B, clips.start_s_B, clips.epoch, draw_B=clips.draw_B)
         if self.options.intra_negatives != "none":
-            tensors["intra"] = self._broken(tensors["view1"], clips)
+            tensors["intra"] = self._make_intra_negative(tensors["view1"], clips)
         if self.segments:
-            tensors["again"] = make_view(first, self._augmented(frames[:, 0], clips, "again"), self.spec)
-            u_BS = self._uniforms(clips, "segments", self.segments)
-            tensors["shuffled"], views.segment_order_BS = segment_shuffle(tensors["again"], u_BS, self.segments)
+            tensors["again"] = make_view(first, self._augment_clips(frames[:, 0], clips, "again"), self.spec)
+            u_BS = self._draw_uniforms(clips, "segments", self.segments)
+            tensors["shuffled"], views.segment_order_BS = shuffle_segments(tensors["again"], u_BS, self.segments)
         return views
 
-    def _uniforms(self, clips: Clips, stream: str, count: int) -> Tensor:
+    def _draw_uniforms(self, clips: Clips, stream: str, count: int) -> Tensor:
         """Drawn on the CPU and left there: what is chosen by chance is known without waiting for a GPU."""
-        return uniforms(self.seed, clips.epoch, clips.chance_B, stream, count)
+        return draw_uniforms(self.seed, clips.epoch, clips.rng_index_B, stream, count)
 
-    def _in_time(self, clips: Clips) -> Tensor:
+    def _reverse_time(self, clips: Clips) -> Tensor:
         """The frames, those of some instances backwards (lead-in included, so that residuals turn round too)."""
         if not self.options.time_reversal:
             return clips.frames
-        backwards_B = self._uniforms(clips, "reverse", 1)[:, 0] < self.options.time_reversal
-        return augment.on_chosen(clips.frames, backwards_B, lambda chosen, _: chosen.flip(2))
+        backwards_B = self._draw_uniforms(clips, "reverse", 1)[:, 0] < self.options.time_reversal
+        return augment.apply_where(clips.frames, backwards_B, lambda chosen, _: chosen.flip(2))
 
-    def _augmented(self, frames: Tensor, clips: Clips, which: str) -> Tensor:
+    def _augment_clips(self, frames: Tensor, clips: Clips, stream: str) -> Tensor:
         """Float clips (B, C, T, size, size) of uint8 frames (B, T, H, W, C)."""
-        how, batch = strength(self.options, which), to_float(frames)
+        how, batch = select_augmentation(self.options, stream), to_float_clips(frames)
         num_clips, num_frames = batch.shape[0], batch.shape[2]
         repeats = 1 if self.options.consistent else num_frames
-        plain_B1 = self._uniforms(clips, f"{which}/plain", 1) < how.plain if how.plain else None
+        plain_B1 = self._draw_uniforms(clips, f"{stream}/plain", 1) < how.plain if how.plain else None
 
         def draw(op: str, count: int) -> Tensor:
-            u_N = self._uniforms(clips, f"{which}/{op}", count * repeats).view(-1, count)
+            u_N = self._draw_uniforms(clips, f"{stream}/{op}", count * repeats).view(-1, count)
             if plain_B1 is not None and op not in ("crop", "flip"):
                 u_N = u_N.masked_fill(plain_B1.repeat_interleave(repeats, dim=0), 1.0)  # above every chance
             return u_N
 
         if self.options.consistent:
-            return augmented(batch, how, draw, self.spec.size)
+            return augment_clips(batch, how, draw, self.spec.size)
         single = batch.transpose(1, 2).flatten(0, 1)[:, :, None]  # clips of one frame each
-        out = augmented(single, how, draw, self.spec.size)
+        out = augment_clips(single, how, draw, self.spec.size)
         return out.view(num_clips, num_frames, *out.shape[1:]).squeeze(3).transpose(1, 2)
 
-    def _broken(self, view: Tensor, clips: Clips) -> Tensor:
+    def _make_intra_negative(self, view: Tensor, clips: Clips) -> Tensor:
         function, count = INTRA_NEGATIVES[self.options.intra_negatives]
-        return function(view, self._uniforms(clips, "intra", count(view.shape[2])))
+        return function(view, self._draw_uniforms(clips, "intra", count(view.shape[2])))
 
 
-def strength(options: PairOptions, which: str) -> Augmentation:
+def select_augmentation(options: TwoViewOptions, stream: str) -> Augmentation:
     """How "clip0", "clip1" or "again" is augmented: some first views are plain, and the release treats them unlike."""
     how = replace(AUGMENTATIONS[options.augment], flip=0.5 if options.flip else 0.0)
-    if which != "clip0":
+    if stream != "clip0":
         how = replace(how, plain=0.0)
     if not options.asymmetric:
         return how
-    return replace(how, blur=0.1, solarize=0.2) if which == "clip1" else replace(how, blur=1.0)
+    return replace(how, blur=0.1, solarize=0.2) if stream == "clip1" else replace(how, blur=1.0)
 
 
-def augmented(clips: Tensor, how: Augmentation, draw: Callable[[str, int], Tensor], size: int) -> Tensor:
+def augment_clips(
+    clips: Tensor, augmentation: Augmentation, draw_uniforms: Callable[[str, int], Tensor], size: int
+) -> Tensor:
     """Clips (B, C, T, size, size) after all operations of `how`; draw(op, count) gives uniforms (B, count)."""
-    if how.resized_crop:
-        clips = augment.random_resized_crop(clips, draw("crop", augment.DRAWS["random_resized_crop"]), size)
+    if augmentation.resized_crop:
+        clips = augment.random_resized_crop(
+            clips, draw_uniforms("crop", augment.NUM_UNIFORMS["random_resized_crop"]), size
+        )
     else:
-        clips = augment.random_crop(clips, draw("crop", augment.DRAWS["random_crop"]), size)
-    if how.flip:
-        clips = augment.horizontal_flip(clips, draw("flip", 1), how.flip)
-    if how.jitter_p:
-        clips = augment.color_jitter(clips, draw("jitter", augment.DRAWS["color_jitter"]), *how.jitter, p=how.jitter_p)
-    if how.grey:
-        clips = augment.grayscale(clips, draw("grey", 1), how.grey)
-    if how.blur:
-        clips = augment.gaussian_blur(clips, draw("blur", 2), p=how.blur)
-    if how.solarize:
-        clips = augment.solarize(clips, draw("solarize", 1), how.solarize)
+        clips = augment.random_crop(clips, draw_uniforms("crop", augment.NUM_UNIFORMS["random_crop"]), size)
+    if augmentation.flip:
+        clips = augment.horizontal_flip(clips, draw_uniforms("flip", 1), augmentation.flip)
+    if augmentation.jitter_p:
+        clips = augment.color_jitter(
+            clips,
+            draw_uniforms("jitter", augment.NUM_UNIFORMS["color_jitter"]),
+            *augmentation.jitter,
+            p=augmentation.jitter_p,
+        )
+    if augmentation.grey:
+        clips = augment.grayscale(clips, draw_uniforms("grey", 1), augmentation.grey)
+    if augmentation.blur:
+        clips = augment.gaussian_blur(clips, draw_uniforms("blur", 2), p=augmentation.blur)
+    if augmentation.solarize:
+        clips = augment.solarize(clips, draw_uniforms("solarize", 1), augmentation.solarize)
     return clips

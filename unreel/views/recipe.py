@@ -9,13 +9,13 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from unreel.errors import InputError, unknown
+from unreel.errors import InputError, unknown_name_error
 from unreel.views import augment
-from unreel.views.flow import flow
-from unreel.views.residual import Residual, residual
+from unreel.views.flow import compute_flow_view
+from unreel.views.residual import ResidualSpec, compute_residual
 
-View = Literal["rgb", "residual", "flow-u", "flow-v"]
-VIEWS = get_args(View)
+ViewName = Literal["rgb", "residual", "flow-u", "flow-v"]
+VIEW_NAMES = get_args(ViewName)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -28,13 +28,13 @@ class ViewSpec:
 
     names: tuple[str, ...] = ("rgb", "residual")
     size: int = 112
-    residual: Residual = field(default_factory=Residual)
+    residual: ResidualSpec = field(default_factory=ResidualSpec)
     standardize: bool = False
 
     def __post_init__(self) -> None:
         for name in self.names:
-            if name not in VIEWS:
-                raise unknown("view", name, VIEWS)
+            if name not in VIEW_NAMES:
+                raise unknown_name_error("view", name, VIEW_NAMES)
         if self.size < 16:
             raise InputError(f"clips must be at least 16 pixels a side, got size={self.size}")
         if self.standardize and self.residual.rescale and "residual" in self.names:
@@ -55,7 +55,7 @@ class ViewSpec:
         return int(bool(looks_back) and self.residual.boundary == "lead-in")
 
 
-def to_float(frames: Tensor) -> Tensor:
+def to_float_clips(frames: Tensor) -> Tensor:
     """uint8 (B, T, H, W, C) to float (B, C, T, H, W) in [0, 1]: the one place where the axes are turned."""
     return frames.permute(0, 4, 1, 2, 3).float().div_(255)
 
@@ -63,18 +63,18 @@ def to_float(frames: Tensor) -> Tensor:
 def make_view(name: str, clips: Tensor, spec: ViewSpec) -> Tensor:
     """One view (B, 3, T, H, W) of float clips (B, 3, lead_in + T, H, W) in [0, 1]."""
     if name == "residual":
-        difference = residual(clips, spec.residual)
+        difference = compute_residual(clips, spec.residual)
         return augment.normalize(difference, (0.0, 0.0, 0.0), IMAGENET_STD) if spec.standardize else difference
     if name.startswith("flow"):
-        return flow(clips, "u" if name == "flow-u" else "v", lead_in=spec.lead_in > 0)
+        return compute_flow_view(clips, "u" if name == "flow-u" else "v", lead_in=spec.lead_in > 0)
     rgb = clips[:, :, spec.lead_in :]
     return augment.normalize(rgb, IMAGENET_MEAN, IMAGENET_STD) if spec.standardize else rgb
 
 
-def inference_views(frames: Tensor, spec: ViewSpec, num_crops: int = 1) -> dict[str, Tensor]:
+def make_inference_views(frames: Tensor, spec: ViewSpec, num_crops: int = 1) -> dict[str, Tensor]:
     """Cropped views of uint8 clips (B, lead_in + T, H, W, C), the same every time: (B * num_crops, 3, T, size, size).
 
     One crop is the centre; three are left, centre and right (top and bottom of an upright frame), side by side.
     """
-    clips = augment.spread_crops(to_float(frames), spec.size, num_crops)
+    clips = augment.uniform_crops(to_float_clips(frames), spec.size, num_crops)
     return {name: make_view(name, clips, spec) for name in dict.fromkeys(spec.names)}

@@ -14,7 +14,7 @@ from unreel.errors import InputError
 
 
 @dataclass(frozen=True)
-class Residual:
+class ResidualSpec:
     """How residual frames are made.
 
     sign: "forward" is x[t] - x[t-1] (the released code), "backward" its opposite (the released README).
@@ -33,7 +33,7 @@ class Residual:
                 raise InputError(f"residual {name} must be one of {', '.join(allowed)}, got '{getattr(self, name)}'")
 
 
-def residual(clips: Tensor, spec: Residual) -> Tensor:
+def compute_residual(clips: Tensor, spec: ResidualSpec) -> Tensor:
     """Residual frames (B, C, T, H, W) of clips (B, C, T, H, W), or (B, C, T + 1, H, W) when the boundary is "lead-in".
 
     Source: Tao, Wang, Yamasaki 2020; BestJuly/IIC training script for "wrap"; METHODS 1.2.

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from unreel.errors import InputError
-from unreel.video.order import generator
+from unreel.video.order import make_generator
 
-FLAT = 128  # "nothing moved", in the middle of the range
-Operation = Callable[[Any, int, int, int], Any]
+MID_GREY = 128  # "nothing moved", in the middle of the range
+Perturbation = Callable[[Any, int, int, int], Any]
 """(clips, lead_in, seed, index): `index` numbers the video, for what is drawn; the others ignore seed and index."""
 
 
-def checked(operation: Callable[[np.ndarray, int, int, int], np.ndarray]) -> Operation:
+def check_clips(operation: Callable[[np.ndarray, int, int, int], np.ndarray]) -> Perturbation:
     """The same operation for arrays and tensors, with clips that are none refused by InputError."""
 
     @wraps(operation)
@@ -35,8 +35,8 @@ def checked(operation: Callable[[np.ndarray, int, int, int], np.ndarray]) -> Ope
     return either
 
 
-@checked
-def frozen(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.ndarray:
+@check_clips
+def freeze_time(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.ndarray:
     """The frame in the middle of the T, everywhere, the lead-in included: all motion gone.
 
     Left is one picture; lost is, beside motion, what the other frames show. A residual view sees nothing at all.
@@ -45,21 +45,21 @@ def frozen(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.ndarray
     return np.repeat(clips[:, middle : middle + 1], clips.shape[1], axis=1)
 
 
-@checked
-def shuffled(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.ndarray:
+@check_clips
+def shuffle_time(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.ndarray:
     """The T frames in random order, never the one they have (for T >= 2); the lead-in stays in front.
 
     Left are all T pictures, so whatever ignores order finds exactly what it found before. A residual view sees jumps
     between frames that were not neighbours, larger than any real motion. One draw for each clip of the video, uniform
     over the other T! - 1 orders.
     """
-    rng, num_frames = generator(seed, 0, index, "tamper"), clips.shape[1] - lead_in
-    orders = [lead_in + other_order(rng, num_frames) for _ in clips]
+    rng, num_frames = make_generator(seed, 0, index, "tamper"), clips.shape[1] - lead_in
+    orders = [lead_in + sample_other_order(rng, num_frames) for _ in clips]
     kept = np.arange(lead_in)
     return np.stack([clip[np.concatenate([kept, order])] for clip, order in zip(clips, orders, strict=True)])
 
 
-def other_order(rng: np.random.Generator, num_frames: int) -> np.ndarray:
+def sample_other_order(rng: np.random.Generator, num_frames: int) -> np.ndarray:
     """A permutation of T frames that is not the identity, each with the same chance; of one frame there is none."""
     order = rng.permutation(num_frames)
     while num_frames > 1 and (order == np.arange(num_frames)).all():
@@ -67,8 +67,8 @@ def other_order(rng: np.random.Generator, num_frames: int) -> np.ndarray:
     return order
 
 
-@checked
-def backwards(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.ndarray:
+@check_clips
+def reverse_time(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.ndarray:
     """All lead_in + T frames in reverse: every motion is there, and runs the wrong way.
 
     A residual view sees its own frames in reverse, each negated, without a made-up one. The price is that the frames
@@ -77,23 +77,23 @@ def backwards(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.ndar
     return clips[:, ::-1]
 
 
-@checked
-def moving(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.ndarray:
+@check_clips
+def keep_motion(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.ndarray:
     """What changes only: 128 + (x[t] - x[t-1]) / 2, rounded towards 128, a picture that an RGB network can take.
 
     Left are edges of what moves, with the colours of the change; lost is everything that rests. The first frame has
     none before it and shows what the second shows. A residual view sees how motion changes. One frame gives flat 128.
     """
     if clips.shape[1] == 1:
-        return np.full_like(clips, FLAT)
+        return np.full_like(clips, MID_GREY)
     change = np.diff(clips.astype(np.int16), axis=1)
-    halved = FLAT + np.sign(change) * (np.abs(change) // 2)
+    halved = MID_GREY + np.sign(change) * (np.abs(change) // 2)
     return np.concatenate([halved[:, :1], halved], axis=1).astype(np.uint8)
 
 
-CONDITIONS: dict[str, Operation] = {
-    "frozen": frozen,
-    "shuffled": shuffled,
-    "reversed": backwards,
-    "residual": moving,
+PERTURBATIONS: dict[str, Perturbation] = {
+    "frozen": freeze_time,
+    "shuffled": shuffle_time,
+    "reversed": reverse_time,
+    "residual": keep_motion,
 }
