@@ -18,9 +18,9 @@ import tyro
 from timing import seconds
 from torch import Tensor
 
-from unreel.methods import load_preset
-from unreel.video.order import draw_uniforms
-from unreel.views.pair import augment_clips, select_augmentation
+from unreel.methods.registry import load_preset
+from unreel.video.sampling.batch_sampler import draw_uniforms
+from unreel.views.two_views import augment_clips, select_augmentation
 
 WARM_UP = 2
 

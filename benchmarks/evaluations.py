@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 import tyro
 
-from unreel.api.evaluating import load_encoder_at_rate
-from unreel.api.evaluating_all import evaluate_all
 from unreel.evaluation.suite import ExtractionOptions
-from unreel.report.compare import ComparisonSection, compare_evaluations
+from unreel.report.comparison.compare import ComparisonSection, compare_evaluations
+from unreel.verbs.evaluate import load_encoder_at_rate
+from unreel.verbs.evaluate_all import evaluate_all
 
 
 @dataclasses.dataclass(frozen=True)

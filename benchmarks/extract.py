@@ -16,13 +16,13 @@ import torch
 import tyro
 from timing import seconds
 
-from unreel.evaluation.features import build_encoder_extractor, extract_features
-from unreel.models.encoder import Encoder, EncoderSpec
+from unreel.corpus.discovery import find_videos
+from unreel.evaluation.feature_extraction import build_encoder_extractor, extract_features
+from unreel.models.encoder.encoder import Encoder, EncoderSpec
 from unreel.types import Instance
-from unreel.video.clips import ClipSpec
-from unreel.video.dataset import ClipDataset, build_sequential_loader, default_num_workers
-from unreel.video.layouts import find_videos
-from unreel.views.recipe import ViewSpec
+from unreel.video.loading.clip_dataset import ClipDataset, build_sequential_loader, default_num_workers
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec
 
 
 @dataclasses.dataclass

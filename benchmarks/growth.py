@@ -18,9 +18,9 @@ from typing import Any
 
 import tyro
 
-from unreel.video.manifest import Manifest, Video
-from unreel.video.order import ResumableBatchSampler
-from unreel.video.segments import build_instances
+from unreel.corpus.inspection import Manifest, Video
+from unreel.corpus.shot_detection import build_instances
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
 BATCH = 64
 

@@ -21,17 +21,17 @@ import torch
 import tyro
 from timing import seconds
 
-from unreel.api.storing import StoreUpdateOptions, join_processes, update_store
-from unreel.models.encoder import Encoder, EncoderSpec, load_encoder, save_encoder
-from unreel.search.clip_choice import SlidingWindow
-from unreel.search.index import refresh_index
+from unreel.corpus.discovery import find_videos
+from unreel.indexing.index.clip_index import refresh_index
+from unreel.indexing.store.clip_sampling import SlidingWindow
+from unreel.indexing.store.update import StoreUpdateOptions, join_processes, update_store
+from unreel.models.encoder.encoder import Encoder, EncoderSpec, load_encoder, save_encoder
 from unreel.types import Instance
-from unreel.video.clips import ClipSpec
-from unreel.video.dataset import build_sequential_loader
-from unreel.video.file import clear_caches
-from unreel.video.layouts import find_videos
-from unreel.video.sliding import SlidingClipDataset
-from unreel.views.recipe import ViewSpec
+from unreel.video.decoding.decoder import clear_caches
+from unreel.video.loading.clip_dataset import build_sequential_loader
+from unreel.video.loading.sliding_clips import SlidingClipDataset
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec
 
 
 @dataclasses.dataclass

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 import tyro
 
+from unreel.corpus.discovery import find_videos
 from unreel.types import Instance
-from unreel.video.clips import ClipSpec
-from unreel.video.dataset import ClipDataset, build_training_loader
-from unreel.video.file import index_frames
-from unreel.video.layouts import find_videos
-from unreel.video.order import ResumableBatchSampler
+from unreel.video.decoding.decoder import index_frames
+from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler
+from unreel.video.sampling.timeline import ClipSpec
 
 
 @dataclasses.dataclass

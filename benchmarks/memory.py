@@ -12,11 +12,11 @@ from pathlib import Path
 
 import tyro
 
-from unreel.video.clips import ClipSpec
-from unreel.video.dataset import ClipDataset, build_training_loader
-from unreel.video.manifest import inspect
-from unreel.video.order import ResumableBatchSampler
-from unreel.video.segments import build_instances
+from unreel.corpus.inspection import inspect
+from unreel.corpus.shot_detection import build_instances
+from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler
+from unreel.video.sampling.timeline import ClipSpec
 
 BATCH, ROWS = 16, 10
 

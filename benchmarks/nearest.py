@@ -18,10 +18,10 @@ import faiss
 import numpy as np
 import tyro
 
-from unreel.search.embeddings import read_embeddings
-from unreel.search.inverted import BuildOptions
-from unreel.search.nearest import AnnIndex
-from unreel.search.vectors import iterate_blocks, search_exact
+from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.ivf import BuildOptions
+from unreel.indexing.index.vectors import iterate_blocks, search_exact
+from unreel.indexing.store.embeddings_file import read_embeddings
 from unreel.types import Embeddings
 
 

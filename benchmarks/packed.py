@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import tyro
 
-from unreel.video import file
-from unreel.video.gain import measure_speedup
-from unreel.video.packing import PackSettings, pack
+from unreel.packing.pack import PackSettings, pack
+from unreel.packing.speedup import measure_speedup
+from unreel.video.decoding import decoder
 
 SIZES = ((240, 320), (720, 1280))
 
@@ -74,7 +74,7 @@ def main(args: Args) -> None:
             folder.mkdir()
             for n in range(args.videos):
                 moving = frames(height, width, round(25 * args.seconds), n)
-                file.write_video(folder / f"{n}.mp4", moving, 25, gop=250)
+                decoder.write_video(folder / f"{n}.mp4", moving, 25, gop=250)
             folders.append(folder)
         for folder in folders:
             for short_side in args.short_sides:

@@ -16,22 +16,22 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from unreel.api.evaluating import load_labelled_videos
 from unreel.errors import InputError
-from unreel.evaluation.features import FeatureExtractor, build_encoder_extractor
-from unreel.evaluation.floors import (
+from unreel.evaluation.baselines.trivial_baselines import (
     FRAME_DIFFERENCE,
     UNTRAINED_ENCODER,
     build_difference_extractor,
     build_untrained_encoder,
 )
-from unreel.models.encoder import EncoderSpec, join_views, load_encoder
-from unreel.search.hits import HitOptions, search_by_vector
-from unreel.search.nearest import AnnIndex
-from unreel.search.rows import RowTable, encode_names
+from unreel.evaluation.feature_extraction import FeatureExtractor, build_encoder_extractor
+from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.row_table import RowTable, encode_names
+from unreel.indexing.results import HitOptions, search_by_vector
+from unreel.models.encoder.encoder import EncoderSpec, join_views, load_encoder
 from unreel.types import Instance
-from unreel.video.dataset import build_sequential_loader
-from unreel.video.sliding import CHUNK_CLIPS, SlidingClipDataset
+from unreel.verbs.evaluate import load_labelled_videos
+from unreel.video.loading.clip_dataset import build_sequential_loader
+from unreel.video.loading.sliding_clips import CHUNK_CLIPS, SlidingClipDataset
 
 K = 10
 

@@ -31,16 +31,16 @@ from timing import seconds
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from unreel.api.training import apply_options, build_training_job
-from unreel.bench.loop import time_decoding, time_loop
-from unreel.bench.step import TrainingSetup
-from unreel.models import build_backbone
-from unreel.training.device import resolve_auto
-from unreel.training.log import MetricLogger
+from unreel.corpus.inspection import inspect
+from unreel.corpus.synthetic_motion import make_set
+from unreel.models.registry import build_backbone
+from unreel.profiling.measure import time_decoding, time_loop
+from unreel.profiling.step_timer import TrainingSetup
 from unreel.training.loop import TrainingJob, move_clips, setup_training, train_step
-from unreel.video.file import probe, read_frames
-from unreel.video.manifest import inspect
-from unreel.video.synth import make_set
+from unreel.training.metrics import MetricLogger
+from unreel.training.runtime.auto_settings import resolve_auto
+from unreel.verbs.pretrain import apply_options, build_training_job
+from unreel.video.decoding.decoder import probe, read_frames
 
 WARM_UP = 2
 

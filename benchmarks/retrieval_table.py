@@ -24,11 +24,11 @@ import torch
 import tyro
 
 import unreel
-from unreel.api import inflate_encoder
-from unreel.api.evaluating import load_labelled_videos
-from unreel.evaluation.retrieval import RetrievalProtocol
+from unreel.evaluation.protocols.retrieval import RetrievalProtocol
 from unreel.evaluation.suite import ExtractionOptions, build_retrieval, run_evaluations
-from unreel.models import TWIN_2D_SUFFIX
+from unreel.models.registry import TWIN_2D_SUFFIX
+from unreel.verbs.embed import inflate_encoder
+from unreel.verbs.evaluate import load_labelled_videos
 
 FLOORS = ("chance", "mean frame (pixels)", "colour histogram", "frame difference", "untrained encoder")
 

@@ -10,8 +10,8 @@ import tyro
 from torch.distributed.device_mesh import init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from unreel.models import build_backbone
-from unreel.models.shards import iter_blocks, shard_weights
+from unreel.models.fsdp import iter_blocks, shard_weights
+from unreel.models.registry import build_backbone
 
 COPIES, BYTES = 4, 4  # weights, gradients, two averages; float32
 

@@ -16,8 +16,8 @@ import torch
 import tyro
 from timing import seconds
 
-from unreel.methods import find_methods, load_method_module, load_preset
-from unreel.models import build_backbone
+from unreel.methods.registry import find_methods, load_method_module, load_preset
+from unreel.models.registry import build_backbone
 from unreel.types import Clips, Instance
 
 

@@ -21,15 +21,15 @@ import torch
 import tyro
 from timing import seconds
 
-from unreel.api.benching import UNREACHED_STEPS, build_bench_job, select_videos
-from unreel.api.training import apply_options
-from unreel.bench.loop import count_network_calls, count_step_flops, time_decoding
-from unreel.bench.step import TrainingSetup
-from unreel.models import build_backbone
-from unreel.training.device import resolve_auto
-from unreel.training.log import MetricLogger
+from unreel.models.registry import build_backbone
+from unreel.profiling.measure import count_network_calls, count_step_flops, time_decoding
+from unreel.profiling.step_timer import TrainingSetup
 from unreel.training.loop import iterate_batches, setup_training, train_step
+from unreel.training.metrics import MetricLogger
+from unreel.training.runtime.auto_settings import resolve_auto
 from unreel.types import Clips
+from unreel.verbs.bench import UNREACHED_STEPS, build_bench_job, select_videos
+from unreel.verbs.pretrain import apply_options
 
 
 @dataclasses.dataclass

@@ -18,9 +18,9 @@ import torch.distributed as dist
 import tyro
 from torch import Tensor
 
-from unreel.methods import find_methods, load_method_module, load_preset
-from unreel.models import build_backbone
-from unreel.models.sync_norm import convert_sync_batch_norm
+from unreel.methods.registry import find_methods, load_method_module, load_preset
+from unreel.models.registry import build_backbone
+from unreel.models.sync_batch_norm import convert_sync_batch_norm
 from unreel.types import Clips, Instance
 
 FLOAT = 4

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from unreel.corpus.inspection import inspect
+from unreel.corpus.shot_detection import build_instances
+from unreel.corpus.synthetic_motion import make_set
 from unreel.methods import trio
-from unreel.models import build_backbone
-from unreel.models.encoder import Encoder, EncoderSpec, embed_instances
+from unreel.models.encoder.encoder import Encoder, EncoderSpec, embed_instances
+from unreel.models.registry import build_backbone
 from unreel.types import Instance
-from unreel.video.clips import ClipSpec, build_timeline, get_clip_frames
-from unreel.video.dataset import ClipDataset, build_training_loader
-from unreel.video.file import index_frames, probe, read_frames
-from unreel.video.manifest import inspect
-from unreel.video.order import ResumableBatchSampler, steps_per_epoch
-from unreel.video.segments import build_instances
-from unreel.video.synth import make_set
+from unreel.video.decoding.decoder import index_frames, probe, read_frames
+from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler, steps_per_epoch
+from unreel.video.sampling.timeline import ClipSpec, build_timeline, get_clip_frames
 
 EPOCHS, BATCH_SIZE, SEED = 2, 8, 0
 

@@ -4,7 +4,7 @@ import io
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
-from unreel.cli import main
+from unreel.cli.entry_point import main
 
 
 @dataclass

@@ -6,8 +6,8 @@ import pytest
 import torch
 from commands import succeeds
 
-from unreel.search.index import Index, open_index
-from unreel.video.synth import make_set
+from unreel.corpus.synthetic_motion import make_set
+from unreel.indexing.index.clip_index import Index, open_index
 
 SMALL = {"backbone": "tiny", "size": 32, "num_frames": 8, "batch_size": 4, "workers": 0, "device": "cpu", "threads": 1}
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from unreel.evaluation import suite
-from unreel.evaluation.features import Progress
-from unreel.evaluation.ranking import QueryGallery
+from unreel.evaluation.feature_extraction import Progress
+from unreel.evaluation.metrics.cosine_ranking import QueryGallery
+from unreel.evaluation.protocols.retrieval import RetrievalProtocol, score_queries
 from unreel.evaluation.result import Result
-from unreel.evaluation.retrieval import RetrievalProtocol, score_queries
-from unreel.models.encoder import Encoder
+from unreel.models.encoder.encoder import Encoder
 from unreel.types import Instance
 
 VIEWS = {"names": ["rgb", "residual"], "size": 64, "residual": {"sign": "forward"}, "standardize": False}

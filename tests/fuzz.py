@@ -22,10 +22,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from damaged import KINDS, make
 
-from unreel.video import file, manifest
-from unreel.video.layouts import VideoEntry
-from unreel.video.manifest import MANIFEST_FILE, QUARANTINE_FILE, Manifest
-from unreel.video.processes import Limits, WorkerFailure, map_jobs
+from unreel.corpus import inspection
+from unreel.corpus.discovery import VideoEntry
+from unreel.corpus.inspection import MANIFEST_FILE, QUARANTINE_FILE, Manifest
+from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
+from unreel.video.decoding import decoder
 
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 8 --epochs 2 --device cpu --max-bad-share 1".split()
 MB = 2**20
@@ -70,10 +71,10 @@ def read_all(paths: Sequence[Path], workers: int) -> list[Reading]:
 
 def measured(path: Path) -> Reading:
     before, began_s = peak_mb(reset=True), time.monotonic()
-    row = manifest._inspect_file(VideoEntry(path), 2, "auto", True)
-    reason = row.reason if isinstance(row, manifest.QuarantineEntry) else ""
-    if isinstance(row, manifest.Video):
-        file.read_frames(path, np.linspace(0, row.num_frames - 1, 8).astype(int), (64, 64))
+    row = inspection._inspect_file(VideoEntry(path), 2, "auto", True)
+    reason = row.reason if isinstance(row, inspection.QuarantineEntry) else ""
+    if isinstance(row, inspection.Video):
+        decoder.read_frames(path, np.linspace(0, row.num_frames - 1, 8).astype(int), (64, 64))
     return Reading(reason, time.monotonic() - began_s, peak_mb() - before)
 
 
@@ -139,7 +140,7 @@ def ran(name: str, arguments: list[str], place: Path, kinds: dict[str, str]) -> 
 def listed(folder: Path) -> Reasons:
     """What a manifest and a quarantine list say of each file; the latter wins."""
     if (folder / "shard-00000.tar").exists() or (folder / "pack.json").exists():
-        used = {Path(video.recording).name: "" for video in manifest.inspect(folder).videos}
+        used = {Path(video.recording).name: "" for video in inspection.inspect(folder).videos}
     else:
         used = {Path(video.path).name: "" for video in Manifest.load(folder).videos}
     assert (folder / MANIFEST_FILE).exists()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unreel.methods import load_method_module, load_preset
+from unreel.methods.registry import load_method_module, load_preset
 from unreel.types import Clips, Instance, Views
 
 N, B = 9, 4

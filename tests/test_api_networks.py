@@ -16,16 +16,17 @@ from test_training_run import assert_equal_runs, stop_after, tensors
 from torch import Tensor, nn
 
 import unreel
-from unreel.api import training as api
+from unreel.corpus.inspection import Manifest
+from unreel.corpus.inspection import inspect as inspect_videos
 from unreel.errors import InputError, RunError, VideoError
-from unreel.methods import find_methods, load_preset
-from unreel.models import build_backbone, r3d50
-from unreel.models.encoder import load_encoder
+from unreel.methods.registry import find_methods, load_preset
+from unreel.models.backbones import r3d50
+from unreel.models.encoder.encoder import load_encoder
+from unreel.models.registry import build_backbone
 from unreel.settings import Settings
-from unreel.training.device import resolve_auto
-from unreel.video import dataset
-from unreel.video.manifest import Manifest
-from unreel.video.manifest import inspect as inspect_videos
+from unreel.training.runtime.auto_settings import resolve_auto
+from unreel.verbs import pretrain as api
+from unreel.video.loading import clip_dataset
 
 RUN = "--size 32 --batch-size 4 --workers 0 --threads 1 --device cpu --quiet".split()
 TINY = [*RUN, "--backbone", "tiny", "--num-frames", 8]
@@ -406,14 +407,14 @@ def test_teachers_queues_and_rankings_go_on_to_the_same_bits(
 def test_memory_for_frames_changes_no_bit(
     motion_set: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, reads = dataset.read_frames, {"0": 0, "1024": 0}
+    real, reads = clip_dataset.read_frames, {"0": 0, "1024": 0}
     for cache_mb in (0, 1024):
 
         def counted(*args: Any, key: str = str(cache_mb)) -> Any:
             reads[key] += 1
             return real(*args)
 
-        monkeypatch.setattr(dataset, "read_frames", counted)
+        monkeypatch.setattr(clip_dataset, "read_frames", counted)
         options = small | {"steps": 11, "cache_mb": cache_mb, "monitor_epochs": 5}
         unreel.pretrain(motion_set, out=tmp_path / str(cache_mb), quiet=True, **options)
     assert_equal_runs(tmp_path / "0", tmp_path / "1024")
@@ -424,14 +425,14 @@ def test_memory_for_frames_changes_no_bit(
 def test_a_batch_of_which_one_clip_is_left_is_passed_over(
     method: str, motion_set: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, broken = dataset.read_frames, sorted(motion_set.glob("*/*.mp4"))[3]
+    real, broken = clip_dataset.read_frames, sorted(motion_set.glob("*/*.mp4"))[3]
 
     def failing(path: str, *args: Any) -> Any:
         if Path(path) == broken:
             raise VideoError(path, "damaged")
         return real(path, *args)
 
-    monkeypatch.setattr(dataset, "read_frames", failing)
+    monkeypatch.setattr(clip_dataset, "read_frames", failing)
     options = small | {"batch_size": 2, "held_out": 0.0, "log_steps": 1, "method": method, "steps": 12}
     assert unreel.pretrain(motion_set, out=tmp_path / "run", quiet=True, **options)["step"] == 12  # all 24 videos
     assert (tmp_path / "run" / "metrics.csv").read_text().count("\n") == 1 + 11

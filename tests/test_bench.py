@@ -11,21 +11,21 @@ import torch
 from commands import call, refused
 from torch import nn
 
-from unreel.api import training as api
-from unreel.api.benching import bench
-from unreel.bench.advice import find_bottleneck
-from unreel.bench.against import Comparison, compare_in_turns, parse_changes, parse_value
-from unreel.bench.figures import FlopCount, LoopTiming, StepTimings
-from unreel.bench.loop import BenchOptions, select_median_step, time_decoding
-from unreel.bench.peaks import count_flops, find_peak
-from unreel.bench.step import STEP_PARTS, StepTiming, TrainingSetup, time_step
+from unreel.corpus.inspection import inspect
 from unreel.errors import InputError
-from unreel.methods import load_preset
-from unreel.models import build_backbone
-from unreel.training.device import resolve_auto
-from unreel.training.log import MetricLogger
+from unreel.methods.registry import load_preset
+from unreel.models.registry import build_backbone
+from unreel.profiling.ab_compare import Comparison, compare_in_turns, parse_changes, parse_value
+from unreel.profiling.bottleneck import find_bottleneck
+from unreel.profiling.flops import count_flops, find_peak
+from unreel.profiling.measure import BenchOptions, select_median_step, time_decoding
+from unreel.profiling.step_timer import STEP_PARTS, StepTiming, TrainingSetup, time_step
+from unreel.profiling.step_timings import FlopCount, LoopTiming, StepTimings
 from unreel.training.loop import TrainingJob, move_clips, setup_training, train_step
-from unreel.video.manifest import inspect
+from unreel.training.metrics import MetricLogger
+from unreel.training.runtime.auto_settings import resolve_auto
+from unreel.verbs import pretrain as api
+from unreel.verbs.bench import bench
 
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
 QUICK = ("--rounds", 1, "--loop-steps", 1)
@@ -57,7 +57,7 @@ def job(motion_set: Path, tmp_path: Path, small: dict[str, Any], request: pytest
 @pytest.fixture
 def ticking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """A clock that goes on by one second at each look."""
-    from unreel.bench import step
+    from unreel.profiling import step_timer
 
     now = [0.0]
 
@@ -65,7 +65,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
         now[0] += 1
         return now[0]
 
-    monkeypatch.setattr(step.time, "perf_counter", look)
+    monkeypatch.setattr(step_timer.time, "perf_counter", look)
     yield now
 
 
@@ -131,7 +131,7 @@ def test_json_has_its_schema_and_the_parts_sum_to_no_more_than_the_step(motion_s
 
 
 def test_made_videos_stand_in_and_the_table_is_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unreel.api.benching.NUM_SYNTHETIC_VIDEOS", 8)
+    monkeypatch.setattr("unreel.verbs.bench.NUM_SYNTHETIC_VIDEOS", 8)
     monkeypatch.setenv("COLUMNS", "200")
     done = call("bench", *SMALL, *QUICK, "--rank-weight", 0, "--held-out", 0)
     assert done.code == 0, done.err

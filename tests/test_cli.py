@@ -17,9 +17,9 @@ from commands import refused, succeeds
 import unreel
 from unreel.cli import terminal
 from unreel.cli.terminal import parse_args
-from unreel.cli.training import build_pretrain_args
-from unreel.methods import DEFAULT_METHOD, find_methods, load_method_module, load_preset
-from unreel.models import BACKBONES
+from unreel.cli.training.pretrain import build_pretrain_args
+from unreel.methods.registry import DEFAULT_METHOD, find_methods, load_method_module, load_preset
+from unreel.models.registry import BACKBONES
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "story.py"
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
@@ -32,7 +32,7 @@ def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[s
 
 
 def test_overview_names_every_command() -> None:
-    from unreel.cli import COMMANDS
+    from unreel.cli.entry_point import COMMANDS
 
     done = run()
     assert done.returncode == 0

@@ -9,7 +9,10 @@ import torch
 from torch.nn import functional as F
 
 from unreel.errors import InputError
-from unreel.evaluation.attentive import (
+from unreel.evaluation.baselines.trivial_baselines import CHANCE, MEAN_FRAME, PIXEL_LAYER, UNTRAINED_ENCODER
+from unreel.evaluation.feature_extraction import JOINT, FeatureKey, VideoFeatures
+from unreel.evaluation.probes.grid_search import MAJORITY_CLASS
+from unreel.evaluation.protocols.attentive_probe import (
     AttentivePooling,
     AttentiveProbe,
     AttentiveProtocol,
@@ -18,9 +21,6 @@ from unreel.evaluation.attentive import (
     evaluate_attentive,
     train_probe,
 )
-from unreel.evaluation.features import JOINT, FeatureKey, VideoFeatures
-from unreel.evaluation.floors import CHANCE, MEAN_FRAME, PIXEL_LAYER, UNTRAINED_ENCODER
-from unreel.evaluation.probe import MAJORITY_CLASS
 from unreel.types import Instance
 
 CHANNELS, POSITIONS = 4, 6

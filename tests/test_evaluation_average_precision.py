@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
+from unreel.corpus.labels.boxes import Detections, Keyframe, KeyframeKey
 from unreel.errors import InputError
-from unreel.evaluation.average_precision import average_precision, compute_frame_map, iou, ranked_average_precision
-from unreel.video.boxes import Detections, Keyframe, KeyframeKey
+from unreel.evaluation.metrics.average_precision import (
+    average_precision,
+    compute_frame_map,
+    iou,
+    ranked_average_precision,
+)
 
 
 def boxed(video: str, time_s: float, *rows: tuple[tuple[float, ...], set[int]]) -> Keyframe:

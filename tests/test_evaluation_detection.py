@@ -11,19 +11,19 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 
+from unreel.corpus.labels.boxes import Keyframe, read_detections, write_boxes
+from unreel.corpus.labels.detection_set import DetectionSet
+from unreel.corpus.labels.synthetic_boxes import make_box_set
 from unreel.errors import InputError, NonFiniteError
-from unreel.evaluation.average_precision import compute_frame_map
-from unreel.evaluation.box_features import extract_box_features, extract_roi_features
-from unreel.evaluation.detection import DetectionProtocol, evaluate_detection
-from unreel.evaluation.detection_head import build_targets, finetune_detector, fit_head
-from unreel.models.encoder import Encoder, EncoderSpec
-from unreel.models.roi import RoiHead, build_bilinear_weights, pool_roi_vectors, roi_align
-from unreel.video.box_sets import DetectionSet
-from unreel.video.boxes import Keyframe, read_detections, write_boxes
-from unreel.video.clips import ClipSpec
-from unreel.video.file import write_video
-from unreel.video.synth_boxes import make_box_set
-from unreel.views.recipe import ViewSpec
+from unreel.evaluation.metrics.average_precision import compute_frame_map
+from unreel.evaluation.protocols.box_features import extract_box_features, extract_roi_features
+from unreel.evaluation.protocols.detection import DetectionProtocol, evaluate_detection
+from unreel.evaluation.protocols.detection_head import build_targets, finetune_detector, fit_head
+from unreel.models.encoder.encoder import Encoder, EncoderSpec
+from unreel.models.roi_align import RoiHead, build_bilinear_weights, pool_roi_vectors, roi_align
+from unreel.video.decoding.decoder import write_video
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec
 
 SPEC = EncoderSpec("tiny", clip=ClipSpec(4, 12.5, 0), views=ViewSpec(("rgb",), size=32))
 SHORT = DetectionProtocol(epochs=20)

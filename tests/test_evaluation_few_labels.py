@@ -13,17 +13,22 @@ import pytest
 from scipy import stats
 
 from unreel.errors import InputError
-from unreel.evaluation import few_labels
-from unreel.evaluation.features import ENCODER, FeatureKey, VideoFeatures
-from unreel.evaluation.few_labels import classify_logistic, evaluate_few_labels, finetune_few_labels, sample_labels
-from unreel.evaluation.floors import MEAN_FRAME, UNTRAINED_ENCODER
-from unreel.evaluation.recipes import Recipe
+from unreel.evaluation.baselines.trivial_baselines import MEAN_FRAME, UNTRAINED_ENCODER
+from unreel.evaluation.feature_extraction import ENCODER, FeatureKey, VideoFeatures
+from unreel.evaluation.finetuning.recipes import Recipe
+from unreel.evaluation.protocols import few_labels
+from unreel.evaluation.protocols.few_labels import (
+    classify_logistic,
+    evaluate_few_labels,
+    finetune_few_labels,
+    sample_labels,
+)
 from unreel.evaluation.result import Result
-from unreel.models.encoder import Encoder, EncoderSpec
+from unreel.models.encoder.encoder import Encoder, EncoderSpec
 from unreel.report.label_curve import draw_label_curve, space_labels
 from unreel.types import Instance
-from unreel.video.clips import ClipSpec
-from unreel.views.recipe import ViewSpec
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec
 
 LABELS = ["a"] * 12 + ["b"] * 7 + ["c"] * 3
 GROUPS = [f"g{n % 4}" for n in range(12)] + [f"h{n}" for n in range(7)] + ["i"] * 3

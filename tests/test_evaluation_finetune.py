@@ -13,16 +13,34 @@ import torch
 from torch import nn
 
 from unreel.errors import CheckpointError, InputError, NonFiniteError
-from unreel.evaluation import finetune as module
-from unreel.evaluation import supervised
-from unreel.evaluation.finetune import FinetuneOutcome, check_weights, evaluate_finetune, finetune, load_weights
-from unreel.evaluation.recipes import RECIPE_PRESETS, Recipe, build_recipe, compute_lr, compute_plateau_lr
-from unreel.evaluation.supervised import VideoClassifier, average_clips, is_best, predict_logits, sample_dropout_scale
-from unreel.models.encoder import Encoder, EncoderSpec
+from unreel.evaluation.finetuning import training_loop
+from unreel.evaluation.finetuning.recipes import (
+    RECIPE_PRESETS,
+    Recipe,
+    build_recipe,
+    compute_lr,
+    compute_plateau_lr,
+)
+from unreel.evaluation.finetuning.training_loop import (
+    VideoClassifier,
+    average_clips,
+    is_best,
+    predict_logits,
+    sample_dropout_scale,
+)
+from unreel.evaluation.protocols import finetune as module
+from unreel.evaluation.protocols.finetune import (
+    FinetuneOutcome,
+    check_weights,
+    evaluate_finetune,
+    finetune,
+    load_weights,
+)
+from unreel.models.encoder.encoder import Encoder, EncoderSpec
 from unreel.types import Clips, Instance
-from unreel.video.clips import ClipSpec
-from unreel.video.dataset import ClipDataset
-from unreel.views.recipe import ViewSpec, make_inference_views
+from unreel.video.loading.clip_dataset import ClipDataset
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec, make_inference_views
 
 Lists = tuple[list[Instance], list[Instance]]
 QUICK = Recipe("quick", epochs=2, batch_size=4, num_clips=2, workers=0, augment="jitter", dropout=0.3)
@@ -157,7 +175,7 @@ def test_torch_is_left_as_it_was(encoder: Encoder, lists: Lists) -> None:
     torch.manual_seed(4)
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     state = torch.get_rng_state()
-    with pytest.raises(KeyError), supervised.deterministic_mode(job):
+    with pytest.raises(KeyError), training_loop.deterministic_mode(job):
         assert torch.get_num_threads() == 2 and torch.are_deterministic_algorithms_enabled()
         torch.rand(1)
         raise KeyError
@@ -208,12 +226,12 @@ def test_the_best_epoch_is_the_first_of_the_lowest_validation_loss() -> None:
 def test_the_best_epochs_weights_are_tested(encoder: Encoder, lists: Lists, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a validation loss that only rises, training for more epochs must answer as training for one does."""
     rising = iter(range(100))
-    real = supervised.summarize_epoch
+    real = training_loop.summarize_epoch
 
-    def spoilt(job: supervised.FinetuneJob, losses: list[float]) -> supervised.EpochMetrics:
+    def spoilt(job: training_loop.FinetuneJob, losses: list[float]) -> training_loop.EpochMetrics:
         return real(job, losses) | {"validation_loss": float(next(rising))}
 
-    monkeypatch.setattr(supervised, "summarize_epoch", spoilt)
+    monkeypatch.setattr(training_loop, "summarize_epoch", spoilt)
     train, constant = lists[0][:8], replace(QUICK, schedule="steps")
     one, two = (finetune(encoder, train, lists[1][:2], replace(constant, epochs=n)) for n in (1, 2))
     assert two.best_epoch == 1 and np.array_equal(one.probabilities, two.probabilities)
@@ -304,7 +322,7 @@ def test_fewer_videos_than_a_batch_and_none_to_validate_by(encoder: Encoder, lis
 
 def test_full_batches_only(encoder: Encoder, lists: Lists) -> None:
     job = module.build_job(encoder, *lists, replace(QUICK, select="last", batch_size=5), False)
-    sizes = [len(clips.index_B) for clips in supervised.build_train_loader(job)]
+    sizes = [len(clips.index_B) for clips in training_loop.build_train_loader(job)]
     assert sizes == [5, 5] * 2  # 12 videos: the two that are left of an epoch are others in the next
 
 
@@ -341,7 +359,8 @@ def test_a_batch_of_one_is_passed_over(encoder: Encoder, lists: Lists, tmp_path:
     job = module.build_job(encoder, four, test, replace(QUICK, select="last", batch_size=2), False)
     optimizer = torch.optim.SGD(job.network.parameters(), 0.1)
     losses = [
-        supervised.train_step(job, optimizer, clips, n) for n, clips in enumerate(supervised.build_train_loader(job))
+        training_loop.train_step(job, optimizer, clips, n)
+        for n, clips in enumerate(training_loop.build_train_loader(job))
     ]
     assert sorted(map(len, losses)) == [0, 0, 1, 1] and len(job.failures) == 1
 
@@ -350,12 +369,12 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(encoder: Encoder, lists
     train, _ = lists
     job = module.build_job(encoder, *lists, replace(QUICK, select="last"), False)
     optimizer = torch.optim.SGD(job.network.parameters(), 0.1)
-    clips = next(iter(supervised.build_train_loader(job)))
+    clips = next(iter(training_loop.build_train_loader(job)))
     with torch.no_grad():
         job.network.linear.bias[0] = float("nan")
     before = copy.deepcopy({n: p for n, p in job.network.named_parameters() if n != "linear.bias"})
     with pytest.raises(NonFiniteError, match=r"loss in epoch 2, step 5 is nan.*stopped before.*\.mp4"):
-        supervised.train_step(job, optimizer, clips, 4)
+        training_loop.train_step(job, optimizer, clips, 4)
     assert all(torch.equal(p, dict(job.network.named_parameters())[n]) for n, p in before.items())
     assert len(train) // 4 == job.steps_per_epoch == 3
 
@@ -363,9 +382,9 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(encoder: Encoder, lists
 def test_a_gradient_that_is_not_finite_stops_too(encoder: Encoder, lists: Lists) -> None:
     job = module.build_job(encoder, *lists, replace(QUICK, select="last"), False)
     job.network.linear.weight.register_hook(lambda gradient: gradient * float("inf"))
-    clips = next(iter(supervised.build_train_loader(job)))
+    clips = next(iter(training_loop.build_train_loader(job)))
     with pytest.raises(NonFiniteError, match="gradient in epoch 1, step 1"):
-        supervised.train_step(job, torch.optim.SGD(job.network.parameters(), 0.1), clips, 0)
+        training_loop.train_step(job, torch.optim.SGD(job.network.parameters(), 0.1), clips, 0)
 
 
 def test_answers_that_are_not_finite_are_no_figures(encoder: Encoder, lists: Lists) -> None:

@@ -12,19 +12,19 @@ import torch
 from PIL import Image
 
 from unreel.errors import InputError
-from unreel.evaluation.features import FeatureKey
-from unreel.evaluation.frozen_models import load_external_extractor, sample_frame_indices
-from unreel.evaluation.preparing import (
+from unreel.evaluation.baselines.external_baselines import load_external_extractor, sample_frame_indices
+from unreel.evaluation.baselines.image_preprocessing import (
     HALF_STATISTICS,
     ImagePreprocessor,
     center_crop,
     read_preprocessor,
     resize_images,
 )
-from unreel.models.encoder import EncoderSpec
-from unreel.video.clips import ClipSpec
-from unreel.views.recipe import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
-from unreel.views.tamper import PERTURBATIONS
+from unreel.evaluation.feature_extraction import FeatureKey
+from unreel.models.encoder.encoder import EncoderSpec
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.perturb import PERTURBATIONS
+from unreel.views.view_spec import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
 
 transformers = pytest.importorskip("transformers")
 
@@ -180,7 +180,7 @@ def test_image_models_know_no_order(tmp_path: Path) -> None:
 def test_clips_are_taken_in_parts_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, source = load_external_extractor(saved(model_of("dinov2"), tmp_path / "m", **SETTINGS), SPEC)
     whole = source(random_clips(), 0)[FeatureKey(name, "pooled")]["rgb"]
-    monkeypatch.setattr("unreel.evaluation.frozen_models.IMAGES_PER_BATCH", 5)
+    monkeypatch.setattr("unreel.evaluation.baselines.external_baselines.IMAGES_PER_BATCH", 5)
     np.testing.assert_allclose(source(random_clips(), 0)[FeatureKey(name, "pooled")]["rgb"], whole, atol=1e-5)
 
 

@@ -9,11 +9,11 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from unreel.errors import InputError
-from unreel.evaluation import probe
-from unreel.evaluation.features import JOINT, FeatureKey, VideoFeatures
-from unreel.evaluation.floors import CHANCE, MEAN_FRAME, PIXEL_LAYER
-from unreel.evaluation.knn import KnnProtocol, evaluate_knn, predict_knn
-from unreel.evaluation.probe import MAJORITY_CLASS, MEAN_CLASS_ACCURACY
+from unreel.evaluation.baselines.trivial_baselines import CHANCE, MEAN_FRAME, PIXEL_LAYER
+from unreel.evaluation.feature_extraction import JOINT, FeatureKey, VideoFeatures
+from unreel.evaluation.probes import grid_search
+from unreel.evaluation.probes.grid_search import MAJORITY_CLASS, MEAN_CLASS_ACCURACY
+from unreel.evaluation.protocols.knn import KnnProtocol, evaluate_knn, predict_knn
 from unreel.evaluation.result import Result
 from unreel.types import Instance
 
@@ -142,7 +142,7 @@ def test_figures_agree_with_the_votes() -> None:
 def test_k_is_chosen_on_held_out_training_videos_alone() -> None:
     train, test = toy(60, 4.0, 3), toy(24, 4.0, 4, "test")
     protocol = KnnProtocol(ks=(1, 3, 9, 15))
-    held = probe.choose_validation(train, protocol.validation_share, protocol.seed)
+    held = grid_search.choose_validation(train, protocol.validation_share, protocol.seed)
     assert held is not None
     assert not {i.group for i, h in zip(train.instances, held, strict=True) if h} & {
         i.group for i, h in zip(train.instances, held, strict=True) if not h
@@ -204,7 +204,7 @@ def test_what_can_not_be_judged_is_refused_or_said() -> None:
 def test_guesses_agree_with_simulation() -> None:
     train = features(np.zeros((20, 1, 2)), ["a"] * 3 + ["b"] * 10 + ["c"] * 7)
     test = features(np.zeros((11, 1, 2)), ["a"] * 5 + ["b"] * 3 + ["c"] + ["new"] * 2, part="test")
-    rows = probe.compute_guess_rows(train, test, {"top-1": 1, "top-2": 2, "top-5": 5})
+    rows = grid_search.compute_guess_rows(train, test, {"top-1": 1, "top-2": 2, "top-5": 5})
     rng, hits = np.random.default_rng(0), Counter[int]()
     for _ in range(2000):
         order = rng.permutation(["a", "b", "c"])

@@ -12,10 +12,17 @@ from test_evaluation_knn import POOLED, features, noise_only, toy
 from torch.nn import functional as F
 
 from unreel.errors import InputError
-from unreel.evaluation import probe
-from unreel.evaluation.features import JOINT
-from unreel.evaluation.floors import CHANCE, MEAN_FRAME
-from unreel.evaluation.linear import (
+from unreel.evaluation.baselines.trivial_baselines import CHANCE, MEAN_FRAME
+from unreel.evaluation.feature_extraction import JOINT
+from unreel.evaluation.probes import grid_search
+from unreel.evaluation.probes.grid_search import (
+    MAJORITY_CLASS,
+    MEAN_CLASS_ACCURACY,
+    GridSearch,
+    Hyperparameters,
+    run_grid_search,
+)
+from unreel.evaluation.protocols.linear_probe import (
     LinearProtocol,
     ParallelLinear,
     SampleBatches,
@@ -27,10 +34,9 @@ from unreel.evaluation.linear import (
     fit_scaler,
     train_parallel_linear,
 )
-from unreel.evaluation.probe import MAJORITY_CLASS, MEAN_CLASS_ACCURACY, GridSearch, Hyperparameters, run_grid_search
 from unreel.settings import Settings
-from unreel.training.optim import compute_lr
-from unreel.video.order import permute_epoch
+from unreel.training.optimizers import compute_lr
+from unreel.video.sampling.batch_sampler import permute_epoch
 
 GRID: list[Hyperparameters] = [{"lr": lr, "weight_decay": decay} for lr in (0.1, 1.0, 5.0) for decay in (0.0, 1e-2)]
 QUICK = LinearProtocol(epochs=20, lrs=(1.0, 10.0), weight_decays=(0.0,), cs=(1.0, 100.0))
@@ -171,7 +177,7 @@ def test_values_are_chosen_on_whole_groups_and_then_all_videos_train(seed: int) 
     numbers = np.arange(40.0)[:, None, None].repeat(2, axis=2)
     labels, groups = [f"c{n % 2}" for n in range(40)], [f"g{n % 10}" for n in range(40)]
     train, test = features(numbers, labels, groups), features(numbers + 1000, labels, part="test")
-    held = probe.choose_validation(train, 0.2, seed)
+    held = grid_search.choose_validation(train, 0.2, seed)
     assert held is not None and set(np.array(groups)[held]).isdisjoint(np.array(groups)[~held])
     grid: list[Hyperparameters] = [{"lr": 1.0}, {"lr": 2.0}, {"lr": 3.0}]
     recorder = Recorder(best_lr=1.0 + 2 * seed)
@@ -185,15 +191,15 @@ def test_values_are_chosen_on_whole_groups_and_then_all_videos_train(seed: int) 
 
 def test_the_best_point_is_the_most_accurate_then_the_surest() -> None:
     train = toy(24, 0.1, 0).select_videos(np.array([n for n in range(24) if n // 4 % 3 < 2]))
-    held, class_N = probe.choose_validation(train, 0.2, 0), probe.encode_labels(train.labels, ["c0", "c1"])
+    held, class_N = grid_search.choose_validation(train, 0.2, 0), grid_search.encode_labels(train.labels, ["c0", "c1"])
     assert held is not None
     truth = class_N[held]
     sure = np.where(truth[:, None] == np.arange(2), 0.9, 0.1)
     unsure, wrong = np.where(truth[:, None] == np.arange(2), 0.6, 0.4), sure[:, ::-1]
     scores = np.stack([wrong, unsure, sure, sure])
     search = GridSearch("linear", "", "", lambda *_: scores, [{"C": c} for c in (1.0, 2.0, 3.0, 4.0)], 0.2, 0)
-    assert probe._choose_hyperparameters(train.clip_vectors[POOLED], class_N, held, search) == {"C": 3.0}
-    assert probe._choose_hyperparameters(train.clip_vectors[POOLED], class_N, None, search) == {
+    assert grid_search._choose_hyperparameters(train.clip_vectors[POOLED], class_N, held, search) == {"C": 3.0}
+    assert grid_search._choose_hyperparameters(train.clip_vectors[POOLED], class_N, None, search) == {
         "C": 3.0
     }  # the middle, upper of an even number
 
@@ -272,12 +278,12 @@ def test_what_can_not_be_done_is_refused_or_said() -> None:
 def test_borders_of_the_grid_are_said() -> None:
     grid = [{"lr": lr, "weight_decay": decay} for lr in (1.0, 2.0, 3.0) for decay in (0.0, 0.1, 0.2)]
     chosen = {"rgb": grid[0], JOINT: {"lr": 3.0, "weight_decay": 0.2}, "residual": {"lr": 2.0, "weight_decay": 0.2}}
-    assert probe.warn_at_borders(chosen, grid) == [
+    assert grid_search.warn_at_borders(chosen, grid) == [
         "The smallest lr of the grid, 1, was chosen for rgb; widen the grid.",
         "The largest lr of the grid, 3, was chosen for joint; widen the grid.",
         "The largest weight decay of the grid, 0.2, was chosen for joint, residual; widen the grid.",
     ]
-    assert probe.warn_at_borders({"rgb": {"C": 1.0}}, [{"C": 1.0}]) == []
+    assert grid_search.warn_at_borders({"rgb": {"C": 1.0}}, [{"C": 1.0}]) == []
 
 
 def test_auto_takes_what_takes_seconds() -> None:

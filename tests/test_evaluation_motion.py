@@ -10,18 +10,17 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from unreel.errors import InputError
-from unreel.evaluation import floors
-from unreel.evaluation.bootstrap import sample_counts
-from unreel.evaluation.features import ENCODER, INTACT, JOINT, FeatureExtractor, FeatureKey, VideoFeatures
-from unreel.evaluation.motion import (
-    MotionProtocol,
-    build_perturbed_extractor,
-    compose_reliance_sentence,
-    compose_sentences,
-    evaluate_motion,
-    group_keys,
+from unreel.evaluation.baselines import trivial_baselines
+from unreel.evaluation.feature_extraction import (
+    ENCODER,
+    INTACT,
+    JOINT,
+    FeatureExtractor,
+    FeatureKey,
+    VideoFeatures,
 )
-from unreel.evaluation.reliance import (
+from unreel.evaluation.metrics.bootstrap import sample_counts
+from unreel.evaluation.metrics.motion_reliance import (
     Reliance,
     compute_draw_chance,
     compute_probe_chance,
@@ -30,12 +29,20 @@ from unreel.evaluation.reliance import (
     compute_variance_ratio,
     fit_linear_probe,
 )
+from unreel.evaluation.protocols.motion import (
+    MotionProtocol,
+    build_perturbed_extractor,
+    compose_reliance_sentence,
+    compose_sentences,
+    evaluate_motion,
+    group_keys,
+)
 from unreel.evaluation.result import Result
-from unreel.models.encoder import EncoderSpec
+from unreel.models.encoder.encoder import EncoderSpec
 from unreel.types import Instance
-from unreel.video.clips import ClipSpec
-from unreel.views.recipe import ViewSpec
-from unreel.views.tamper import PERTURBATIONS
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.perturb import PERTURBATIONS
+from unreel.views.view_spec import ViewSpec
 
 CLASSES = 4
 
@@ -52,7 +59,7 @@ def features_of(part: str, count: int, looks: float, motion: float, seed: int, g
     rng, instances = np.random.default_rng(seed), videos(part, count, groups)
     class_ND = np.eye(CLASSES)[[n % CLASSES for n in range(count)]]
     found = VideoFeatures(instances, spans_s=np.zeros((count, 3, 2)))
-    for who, gain in ((floors.UNTRAINED_ENCODER, 0.0), (ENCODER, 1.0)):
+    for who, gain in ((trivial_baselines.UNTRAINED_ENCODER, 0.0), (ENCODER, 1.0)):
         for condition in (INTACT, *PERTURBATIONS):
             block = FeatureKey(who, "pooled", condition)
             seen = {"rgb": looks * (condition != "residual"), "residual": motion * (condition not in ("frozen",))}
@@ -85,11 +92,11 @@ def test_reliance_of_what_sees_looks_only_and_motion_only() -> None:
 def test_rows_columns_and_chance() -> None:
     result = result_of(1.0, 1.0)
     conditions = (INTACT, *PERTURBATIONS)
-    assert list(result.rows) == [f"{who}, {c}" for who in (ENCODER, floors.UNTRAINED_ENCODER) for c in conditions] + [
-        "chance"
-    ]
+    assert list(result.rows) == [
+        f"{who}, {c}" for who in (ENCODER, trivial_baselines.UNTRAINED_ENCODER) for c in conditions
+    ] + ["chance"]
     assert result.columns == ["R@1 both", "R@1 query only", "probe both", "probe query only"]
-    for who in (ENCODER, floors.UNTRAINED_ENCODER):
+    for who in (ENCODER, trivial_baselines.UNTRAINED_ENCODER):
         intact = result.rows[f"{who}, intact"]
         assert intact["R@1 both"] == intact["R@1 query only"] and intact["probe both"] == intact["probe query only"]
     assert result.rows["chance"] == dict.fromkeys(result.columns, 25.0)
@@ -142,19 +149,22 @@ def test_the_layer_that_is_asked_for_or_the_one_there_is() -> None:
     train, test = features_of("train", 8, 1, 1, 0), features_of("test", 8, 1, 1, 1)
     for part in (train, test):
         for condition in (INTACT, "frozen"):
-            for block in (FeatureKey(ENCODER, "conv5", condition), FeatureKey(floors.MEAN_FRAME, "pixels", condition)):
+            for block in (
+                FeatureKey(ENCODER, "conv5", condition),
+                FeatureKey(trivial_baselines.MEAN_FRAME, "pixels", condition),
+            ):
                 part.vectors[block] = part.vectors[FeatureKey(ENCODER, "pooled", condition)]
                 part.columns[block] = {"rgb": slice(None)}
         part.vectors[FeatureKey("never tampered", "pooled")] = part.vectors[FeatureKey(ENCODER, "pooled")]
     blocks = group_keys(train, test, "conv5")
-    assert list(blocks) == [ENCODER, floors.UNTRAINED_ENCODER, floors.MEAN_FRAME]
+    assert list(blocks) == [ENCODER, trivial_baselines.UNTRAINED_ENCODER, trivial_baselines.MEAN_FRAME]
     assert blocks[ENCODER] == {c: FeatureKey(ENCODER, "conv5", c) for c in (INTACT, "frozen")}
     assert (
-        blocks[floors.MEAN_FRAME][INTACT].layer == "pixels"
-        and blocks[floors.UNTRAINED_ENCODER][INTACT].layer == "pooled"
+        blocks[trivial_baselines.MEAN_FRAME][INTACT].layer == "pixels"
+        and blocks[trivial_baselines.UNTRAINED_ENCODER][INTACT].layer == "pooled"
     )
     rows = evaluate_motion(train, test, MotionProtocol("conv5")).rows
-    assert f"{ENCODER}, shuffled" not in rows and f"{floors.UNTRAINED_ENCODER}, shuffled" in rows
+    assert f"{ENCODER}, shuffled" not in rows and f"{trivial_baselines.UNTRAINED_ENCODER}, shuffled" in rows
 
 
 def test_without_tampered_features() -> None:
@@ -220,7 +230,7 @@ def motion_of(source: FeatureExtractor, bright: bool) -> dict[str, dict[str, dic
 
 def test_pixels_of_coloured_grounds_need_no_motion() -> None:
     spec = EncoderSpec("tiny", clip=ClipSpec(num_frames=8, lead_in=1), views=ViewSpec(size=24))
-    found = motion_of(floors.build_mean_frame_extractor(spec), bright=True)
+    found = motion_of(trivial_baselines.build_mean_frame_extractor(spec), bright=True)
     assert found["motion"]["R@1"]["share"] == pytest.approx(0, abs=10)
     assert found["order"]["R@1"]["share"] == 0 and found["order"]["probe"]["share"] == 0  # a mean has no order
 
@@ -324,7 +334,7 @@ def test_chance() -> None:
     train, test = ["a"] * 5 + ["b"] * 3 + ["c"] * 2, ["a", "b", "c", "d"]
     assert compute_draw_chance(train, test).tolist() == [0.5, 0.3, 0.2, 0.0]
     assert compute_draw_chance(train, test).mean() * 100 == pytest.approx(
-        floors.compute_chance_recall(test, train, [1])[1]
+        trivial_baselines.compute_chance_recall(test, train, [1])[1]
     )
     assert compute_probe_chance(train, ["a", "a", "b"]).tolist() == [1.0, 1.0, 0.0]  # always "a" is better than a draw
     assert compute_probe_chance(train, ["b", "b", "a"]).tolist() == [0.3, 0.3, 0.5]

@@ -14,17 +14,23 @@ from evaluations import recall_at_k, retrieve
 from rich.console import Console
 
 from unreel.errors import InputError, NonFiniteError
-from unreel.evaluation import floors, lists
-from unreel.evaluation.features import FeatureExtractor, FeatureKey, extract_features
-from unreel.evaluation.ranking import QueryGallery, compute_average_precisions, find_nearest, rank_first_correct
+from unreel.evaluation import leakage
+from unreel.evaluation.baselines import trivial_baselines
+from unreel.evaluation.feature_extraction import FeatureExtractor, FeatureKey, extract_features
+from unreel.evaluation.metrics.cosine_ranking import (
+    QueryGallery,
+    compute_average_precisions,
+    find_nearest,
+    rank_first_correct,
+)
+from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retrieval_protocol
 from unreel.evaluation.result import Result
-from unreel.evaluation.retrieval import RetrievalProtocol, build_retrieval_protocol
-from unreel.models.encoder import Encoder, EncoderSpec, encode
+from unreel.models.encoder.encoder import Encoder, EncoderSpec, encode
 from unreel.types import Instance
-from unreel.video import dataset
-from unreel.video.clips import ClipSpec
-from unreel.video.file import write_video
-from unreel.views.recipe import ViewSpec
+from unreel.video.decoding.decoder import write_video
+from unreel.video.loading import clip_dataset
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec
 
 KS = (1, 2, 5, 20, 50)
 Lists = tuple[list[Instance], list[Instance]]
@@ -115,7 +121,7 @@ def test_random_features_are_near_chance() -> None:
     rng = np.random.default_rng(2)
     labels = labelled(rng, 1500, 10), labelled(rng, 600, 10)
     got = recall_at_k(rng.standard_normal((1500, 64)), rng.standard_normal((600, 64)), *labels, [1, 5, 20])
-    expected = floors.compute_chance_recall(*labels, [1, 5, 20])
+    expected = trivial_baselines.compute_chance_recall(*labels, [1, 5, 20])
     for k, value in expected.items():
         assert abs(got[k] - value) < 4, (k, got, expected)  # binomial sd at most 1.3
 
@@ -129,7 +135,7 @@ def test_chance_agrees_with_simulated_rankings() -> None:
         ranking = rng.permutation(np.array(gallery_labels))
         for k in (1, 5, 20):
             hits[k] += sum(label in ranking[:k] for label in query_labels)
-    chance = floors.compute_chance_recall(query_labels, gallery_labels, [1, 5, 20, 50])
+    chance = trivial_baselines.compute_chance_recall(query_labels, gallery_labels, [1, 5, 20, 50])
     for k in (1, 5, 20):
         assert abs(chance[k] - 100 * hits[k] / 3000 / len(query_labels)) < 1
     assert chance[1] == pytest.approx(100 * (5 * 1 / 20 + 3 * 4 / 20 + 15 / 20) / 11)
@@ -140,9 +146,9 @@ def test_empty_lists_are_refused() -> None:
     with pytest.raises(InputError, match="0 and 3"):
         recall_at_k(np.ones((0, 2)), np.ones((3, 2)), [], ["a"] * 3, [1])
     with pytest.raises(InputError, match="test list is empty"):
-        lists.check_train_test([Instance("a", 0, 0, 1, "x")], [])
+        leakage.check_train_test([Instance("a", 0, 0, 1, "x")], [])
     with pytest.raises(InputError, match=r"no class.*b\.mp4"):
-        lists.check_train_test([Instance("a", 0, 0, 1, "x")], [Instance("b.mp4", 0, 0, 1)])
+        leakage.check_train_test([Instance("a", 0, 0, 1, "x")], [Instance("b.mp4", 0, 0, 1)])
 
 
 def test_bad_protocols_are_refused() -> None:
@@ -181,13 +187,13 @@ def test_every_video_counts_and_is_decoded_once(
     videos: Lists, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: Counter[str] = Counter()
-    read = dataset.read_frames
+    read = clip_dataset.read_frames
 
     def counted(path: str, *args: object) -> np.ndarray:
         reads[path] += 1
         return read(path, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(dataset, "read_frames", counted)
+    monkeypatch.setattr(clip_dataset, "read_frames", counted)
     steps: list[tuple[int, int]] = []
     result = retrieve(encoder, *videos, PROTOCOL, progress=lambda done, total: steps.append((done, total)))
     assert result.protocol["queries"] == 5 and result.protocol["gallery"] == 8
@@ -232,10 +238,12 @@ def test_pixel_floors_agree_with_arithmetic(videos: Lists, encoder: Encoder) -> 
     """A flat picture keeps its value, and a flicker of 30 grey levels has a mean difference of 30."""
     clips = np.full((2, 9, 36, 48, 3), 100, np.uint8)
     clips[1, 1::2] = 130
-    mean = floors.build_mean_frame_extractor(encoder.spec)(clips, 0)[FeatureKey(floors.MEAN_FRAME, "pixels")]["pixels"]
-    moved = floors.build_difference_extractor(encoder.spec)(clips, 0)[FeatureKey(floors.FRAME_DIFFERENCE, "pixels")][
-        "pixels"
-    ]
+    mean = trivial_baselines.build_mean_frame_extractor(encoder.spec)(clips, 0)[
+        FeatureKey(trivial_baselines.MEAN_FRAME, "pixels")
+    ]["pixels"]
+    moved = trivial_baselines.build_difference_extractor(encoder.spec)(clips, 0)[
+        FeatureKey(trivial_baselines.FRAME_DIFFERENCE, "pixels")
+    ]["pixels"]
     assert mean.shape == moved.shape == (2, 32 * 32 * 3)
     np.testing.assert_allclose(mean[0], 100 / 255, atol=1e-6)
     np.testing.assert_allclose(mean[1], 115 / 255, atol=1e-6)  # without the frame of the lead-in
@@ -247,7 +255,7 @@ def test_the_untrained_floor_is_seeded_and_leaves_the_seed_alone(encoder: Encode
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    one, two = floors.build_untrained_encoder(encoder), floors.build_untrained_encoder(encoder)
+    one, two = trivial_baselines.build_untrained_encoder(encoder), trivial_baselines.build_untrained_encoder(encoder)
     assert torch.equal(torch.rand(3), expected)
     first, second = one.backbone.state_dict(), two.backbone.state_dict()
     assert all(torch.equal(first[n], second[n]) for n in first)
@@ -262,15 +270,15 @@ def test_a_query_in_the_gallery_is_refused(videos: Lists, encoder: Encoder, tmp_
     copy = tmp_path / "copy.mp4"
     shutil.copy(train[3].path, copy)
     twins = [*test, Instance(str(copy), 99, 0, 1, "down")]
-    lists.check_train_test(train, twins)  # a copy elsewhere is no reason to refuse a data set, but it is said
+    leakage.check_train_test(train, twins)  # a copy elsewhere is no reason to refuse a data set, but it is said
     assert any(
         "content of a training video" in said and "copy.mp4" in said
-        for said in lists.collect_warnings(twins, train, [1])
+        for said in leakage.collect_warnings(twins, train, [1])
     )
     link = tmp_path / "link.mp4"
     link.symlink_to(train[4].path)
     with pytest.raises(InputError, match="find itself"):
-        lists.check_train_test(train, [Instance(str(link), 99, 0, 1, "down")])
+        leakage.check_train_test(train, [Instance(str(link), 99, 0, 1, "down")])
 
 
 def test_unreadable_files_and_lonely_classes_are_said(videos: Lists, encoder: Encoder, tmp_path: Path) -> None:

@@ -14,17 +14,17 @@ from commands import refused, succeeds
 from evaluations import retrieve
 
 import unreel
-from unreel.api import evaluating, evaluating_all
 from unreel.errors import InputError
 from unreel.evaluation import suite
-from unreel.evaluation.features import ENCODER, FeatureKey, extract_features
-from unreel.evaluation.retrieval import RetrievalProtocol, build_query_gallery
-from unreel.models.encoder import Encoder, EncoderSpec
+from unreel.evaluation.feature_extraction import ENCODER, FeatureKey, extract_features
+from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_query_gallery
+from unreel.models.encoder.encoder import Encoder, EncoderSpec
 from unreel.types import Instance
-from unreel.video import dataset
-from unreel.video.clips import ClipSpec
-from unreel.views.recipe import ViewSpec
-from unreel.views.tamper import PERTURBATIONS
+from unreel.verbs import evaluate, evaluate_all
+from unreel.video.loading import clip_dataset
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.perturb import PERTURBATIONS
+from unreel.views.view_spec import ViewSpec
 
 LOOKING = suite.ExtractionOptions(num_clips=2)
 
@@ -36,26 +36,26 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def both(motion_set: Path) -> evaluating.LabelledVideos:
-    return evaluating.load_labelled_videos(motion_set)
+def both(motion_set: Path) -> evaluate.LabelledVideos:
+    return evaluate.load_labelled_videos(motion_set)
 
 
 @pytest.fixture(scope="module")
-def evaluated(encoder: Encoder, both: evaluating.LabelledVideos) -> suite.SuiteResult:
+def evaluated(encoder: Encoder, both: evaluate.LabelledVideos) -> suite.SuiteResult:
     return suite.run_evaluations(encoder, both.train, both.test, suite.build_standard_suite(LOOKING), LOOKING)
 
 
 def test_everything_decodes_once_and_calls_the_network_once_for_each_kind_of_clip(
-    encoder: Encoder, both: evaluating.LabelledVideos, monkeypatch: pytest.MonkeyPatch
+    encoder: Encoder, both: evaluate.LabelledVideos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: Counter[str] = Counter()
-    read = dataset.read_frames
+    read = clip_dataset.read_frames
 
     def counted(path: str, *args: object) -> np.ndarray:
         reads[path] += 1
         return read(path, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(dataset, "read_frames", counted)
+    monkeypatch.setattr(clip_dataset, "read_frames", counted)
     calls = 0
 
     def note(*_: object) -> None:
@@ -71,7 +71,7 @@ def test_everything_decodes_once_and_calls_the_network_once_for_each_kind_of_cli
 
 
 def test_the_suite_says_what_each_evaluation_says_alone(
-    encoder: Encoder, both: evaluating.LabelledVideos, evaluated: suite.SuiteResult
+    encoder: Encoder, both: evaluate.LabelledVideos, evaluated: suite.SuiteResult
 ) -> None:
     alone = retrieve(encoder, both.train, both.test, RetrievalProtocol(num_clips=2))
     assert evaluated.results["retrieval"].rows == alone.rows
@@ -107,7 +107,7 @@ def test_single_clips_are_kept_where_they_are_needed_and_nowhere_else(evaluated:
     assert tampered and {b.layer for b in tampered} == {"pooled", "pixels"}
 
 
-def test_features_stand_once_in_memory(encoder: Encoder, both: evaluating.LabelledVideos) -> None:
+def test_features_stand_once_in_memory(encoder: Encoder, both: evaluate.LabelledVideos) -> None:
     """The peak of a pass is one array of N rows for each block, and little beside it; centring adds no copy."""
     wide = 200_000
 
@@ -129,7 +129,7 @@ def test_features_stand_once_in_memory(encoder: Encoder, both: evaluating.Labell
 
 
 def test_a_file_that_cannot_be_read_is_left_out_and_said(
-    encoder: Encoder, both: evaluating.LabelledVideos, tmp_path: Path
+    encoder: Encoder, both: evaluate.LabelledVideos, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video at all")
@@ -149,25 +149,23 @@ def test_odd_wishes_are_refused(tmp_path: Path) -> None:
         suite.ExtractionOptions(num_clips=0)
 
 
-def test_contamination_is_said_for_each_side(
-    small_run: Path, motion_set: Path, both: evaluating.LabelledVideos
-) -> None:
-    said = evaluating.describe_contamination(small_run, both)
+def test_contamination_is_said_for_each_side(small_run: Path, motion_set: Path, both: evaluate.LabelledVideos) -> None:
+    said = evaluate.describe_contamination(small_run, both)
     assert any(f"{len(both.train)} of {len(both.train)} training videos" in s for s in said)
     assert not any("test videos were" in s for s in said)
     swapped = dataclasses.replace(both, train=both.test, test=both.train)
-    assert any("test videos were in pre-training" in s for s in evaluating.describe_contamination(small_run, swapped))
+    assert any("test videos were in pre-training" in s for s in evaluate.describe_contamination(small_run, swapped))
 
 
 def test_contamination_is_known_from_a_checkpoint_and_doubted_without_a_run(
-    small_run: Path, both: evaluating.LabelledVideos, tmp_path: Path
+    small_run: Path, both: evaluate.LabelledVideos, tmp_path: Path
 ) -> None:
-    checkpoint = evaluating.find_checkpoint(small_run)
-    assert evaluating.describe_contamination(checkpoint, both) == evaluating.describe_contamination(small_run, both)
-    assert evaluating_all.read_training_seed(checkpoint) == evaluating_all.read_training_seed(small_run) is not None
+    checkpoint = evaluate.find_checkpoint(small_run)
+    assert evaluate.describe_contamination(checkpoint, both) == evaluate.describe_contamination(small_run, both)
+    assert evaluate_all.read_training_seed(checkpoint) == evaluate_all.read_training_seed(small_run) is not None
     shutil.copytree(checkpoint, tmp_path / "bare")
-    assert "not known" in evaluating.describe_contamination(tmp_path / "bare", both)[0]
-    assert evaluating_all.read_training_seed(tmp_path / "bare") is None
+    assert "not known" in evaluate.describe_contamination(tmp_path / "bare", both)[0]
+    assert evaluate_all.read_training_seed(tmp_path / "bare") is None
 
 
 def test_a_result_of_another_protocol_is_kept_beside(small_run: Path, motion_set: Path) -> None:
@@ -189,13 +187,13 @@ def test_few_labels_by_share_can_be_finetuned(small_run: Path, motion_set: Path)
     refused("evaluate", "few-labels", small_run, motion_set, "--finetune", "--num-crops", 3, says=("--num-crops",))
 
 
-def test_the_data_hash_knows_contents_labels_and_sides(both: evaluating.LabelledVideos) -> None:
-    first = evaluating_all.hash_videos(both)
-    assert first == evaluating_all.hash_videos(both)
+def test_the_data_hash_knows_contents_labels_and_sides(both: evaluate.LabelledVideos) -> None:
+    first = evaluate_all.hash_videos(both)
+    assert first == evaluate_all.hash_videos(both)
     relabelled = [dataclasses.replace(both.train[0], label="other"), *both.train[1:]]
-    assert evaluating_all.hash_videos(dataclasses.replace(both, train=relabelled)) != first
+    assert evaluate_all.hash_videos(dataclasses.replace(both, train=relabelled)) != first
     moved = dataclasses.replace(both, train=both.train[1:], test=[*both.test, both.train[0]])
-    assert evaluating_all.hash_videos(moved) != first
+    assert evaluate_all.hash_videos(moved) != first
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +244,7 @@ def test_detection_is_a_command(small_run: Path, tmp_path: Path) -> None:
 
 
 def unreel_boxes(out: Path) -> None:
-    from unreel.video.synth_boxes import make_box_set
+    from unreel.corpus.labels.synthetic_boxes import make_box_set
 
     make_box_set(out, 6, seed=0, seconds=2)
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from unreel.losses import memory_bank
-from unreel.losses.contrast import estimate_nce_log_z, infonce_loss, nce_loss
+from unreel.losses.infonce import estimate_nce_log_z, infonce_loss, nce_loss
 from unreel.losses.memory_bank import MemoryBank
 
 TAU = 0.07

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.losses.agreement import byol_loss, vicreg_loss
-from unreel.losses.rank import average_segments, shuffle_rank_loss
+from unreel.losses.shuffle_rank import average_segments, shuffle_rank_loss
+from unreel.losses.vicreg import byol_loss, vicreg_loss
 
 
 def made(*shape: int, seed: int = 0) -> Tensor:

@@ -7,11 +7,16 @@ import torch
 from processes import run_on
 from torch import Tensor
 
-from unreel.losses.agreement import byol_loss, vicreg_loss
-from unreel.losses.contrast import infonce_with_intra_negatives, score_intra_negatives, score_pairs, symmetric_infonce
-from unreel.losses.gather import all_gather, all_gather_no_grad, get_rank_offset
-from unreel.losses.neighbours import NegativeMask
-from unreel.losses.queue import KeyQueue
+from unreel.losses.all_gather import all_gather, all_gather_no_grad, get_rank_offset
+from unreel.losses.infonce import (
+    infonce_with_intra_negatives,
+    score_intra_negatives,
+    score_pairs,
+    symmetric_infonce,
+)
+from unreel.losses.key_queue import KeyQueue
+from unreel.losses.negative_mask import NegativeMask
+from unreel.losses.vicreg import byol_loss, vicreg_loss
 from unreel.types import Instance
 
 WORLD, ROWS, WIDTH = 2, 6, 5

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.losses.contrast import (
+from unreel.losses.infonce import (
     compute_dot_products,
     infonce_loss,
     infonce_with_intra_negatives,
@@ -18,8 +18,8 @@ from unreel.losses.contrast import (
     symmetric_infonce,
     top1_accuracy,
 )
-from unreel.losses.neighbours import NegativeMask
-from unreel.losses.queue import KeyQueue
+from unreel.losses.key_queue import KeyQueue
+from unreel.losses.negative_mask import NegativeMask
 from unreel.types import Instance
 
 # Two recordings; starts in seconds. In recording 0 instances 0, 1 and 2 are 4 s apart from one to the next.

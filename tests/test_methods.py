@@ -9,14 +9,14 @@ from methods import B, job
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.losses.queue import KeyQueue
-from unreel.methods import find_methods, load_method_module, load_preset
-from unreel.models import build_backbone
+from unreel.losses.key_queue import KeyQueue
+from unreel.methods.registry import find_methods, load_method_module, load_preset
+from unreel.models.registry import build_backbone
 from unreel.settings import Settings
-from unreel.training.device import resolve_auto
-from unreel.training.optim import compute_lr
+from unreel.training.optimizers import compute_lr
+from unreel.training.runtime.auto_settings import resolve_auto
 from unreel.types import Clips
-from unreel.views.pair import AUGMENTATIONS, TwoViewOptions
+from unreel.views.two_views import AUGMENTATIONS, TwoViewOptions
 
 PRESETS = sorted(find_methods())
 

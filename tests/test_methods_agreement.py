@@ -8,7 +8,7 @@ import torch
 from methods import B, alone, build, dot, shake, through, views
 from torch import Tensor
 
-from unreel.methods import load_preset
+from unreel.methods.registry import load_preset
 
 
 @pytest.mark.parametrize("norm", ["running", "batch"])

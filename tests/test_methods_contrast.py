@@ -26,7 +26,7 @@ from methods import (
 )
 from torch import Tensor
 
-from unreel.methods import load_preset
+from unreel.methods.registry import load_preset
 
 BOTH = (("view1", "view2"), ("view2", "view1"))
 

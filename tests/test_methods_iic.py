@@ -9,8 +9,9 @@ import torch
 from methods import B, Colour, N, alone, cross_entropy, instances, job, unit
 
 from unreel.errors import InputError
-from unreel.methods import iic, load_method_module
-from unreel.models import build_backbone
+from unreel.methods import iic
+from unreel.methods.registry import load_method_module
+from unreel.models.registry import build_backbone
 from unreel.types import Views
 
 PAPER = iic.iic_paper()[0]

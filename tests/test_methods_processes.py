@@ -8,8 +8,8 @@ from methods import NEAR_S, B, Conv, job, shake
 from processes import run_on
 from torch import Tensor
 
-from unreel.losses.gather import get_rank_offset
-from unreel.methods import find_methods
+from unreel.losses.all_gather import get_rank_offset
+from unreel.methods.registry import find_methods
 from unreel.types import Clips
 
 WORLD = 2

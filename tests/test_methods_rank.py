@@ -26,8 +26,8 @@ from methods import (
 )
 from torch import Tensor, nn
 
-from unreel.losses.rank import shuffle_rank_loss
-from unreel.methods import load_preset
+from unreel.losses.shuffle_rank import shuffle_rank_loss
+from unreel.methods.registry import load_preset
 
 BOTH = (("view1", "view2"), ("view2", "view1"))
 TAU, THETA = 0.3, 0.4

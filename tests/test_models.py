@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from unreel.errors import InputError
-from unreel.models import BACKBONES, build_backbone, is_import_path
+from unreel.models.backbones.r21d import count_mid_channels
 from unreel.models.heads import MLP
-from unreel.models.r21d import count_mid_channels
+from unreel.models.registry import BACKBONES, build_backbone, is_import_path
 
 # METHODS 7; r3d18, r21d18 and s3d are torchvision's published counts less their classifiers of 400 classes.
 PARAMETERS = {

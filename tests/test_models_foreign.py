@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, InputError
-from unreel.models import build_backbone
-from unreel.models.encoder import SPEC_FILE, Encoder, EncoderSpec, load_encoder, save_encoder
-from unreel.models.foreign import TRANSFORMER_KINDS, ExternalBackbone, to_feature_map
-from unreel.views.recipe import ViewSpec
+from unreel.models.backbones.huggingface import TRANSFORMER_KINDS, ExternalBackbone, to_feature_map
+from unreel.models.encoder.encoder import SPEC_FILE, Encoder, EncoderSpec, load_encoder, save_encoder
+from unreel.models.registry import build_backbone
+from unreel.views.view_spec import ViewSpec
 
 OWN = """
 import torch

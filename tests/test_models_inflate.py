@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.models import BACKBONES, build_backbone
-from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
+from unreel.models.backbones.r3d import ResNet3D
+from unreel.models.encoder.encoder import Encoder, EncoderSpec, save_encoder
 from unreel.models.inflate import (
     build_inflated,
     inflate,
@@ -19,7 +19,7 @@ from unreel.models.inflate import (
     read_2d_weights,
     select_trunk,
 )
-from unreel.models.r3d import ResNet3D
+from unreel.models.registry import BACKBONES, build_backbone
 
 PROBED = {
     "tiny": 48,

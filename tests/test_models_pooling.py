@@ -9,10 +9,10 @@ import torch
 from methods import Conv, job
 from torch import Tensor, nn
 
-from unreel.methods import find_methods
+from unreel.methods.registry import find_methods
 from unreel.models.pooling import pool_features
 from unreel.settings import Settings
-from unreel.training.device import set_clips_at_once
+from unreel.training.runtime.auto_settings import set_clips_at_once
 
 
 def one_step(preset: str, at_once: int) -> dict[str, Any]:

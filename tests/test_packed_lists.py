@@ -7,21 +7,22 @@ import numpy as np
 import pytest
 from videos import encode, encode_sound
 
+from unreel.corpus.labels.detection_set import DetectionSet
+from unreel.corpus.labels.labelled_set import load_labelled_set, validate_labelled_set
+from unreel.corpus.labels.synthetic_boxes import make_box_set
+from unreel.corpus.lists import VideoEntry
 from unreel.errors import InputError
-from unreel.video import file, packed
-from unreel.video.addresses import is_piece, normalize_path
-from unreel.video.box_sets import DetectionSet
-from unreel.video.labelled import load_labelled_set, validate_labelled_set
-from unreel.video.lists import VideoEntry
-from unreel.video.packing import PackSettings, pack
-from unreel.video.synth_boxes import make_box_set
+from unreel.packing.pack import PackSettings, pack
+from unreel.video.decoding import decoder
+from unreel.video.sources import packed_corpus
+from unreel.video.sources.paths import is_piece, normalize_path
 
 
 def sides(data: Path | str, corpus: Path | None = None, **asked: object) -> dict[str, list[tuple[str, str, str]]]:
     found = load_labelled_set(Path(data), **asked)  # type: ignore[arg-type]
     names: dict[str, str] = {}
     if corpus:
-        index = packed.open_packed_corpus(corpus)
+        index = packed_corpus.open_packed_corpus(corpus)
         names = {index.piece_path(row): source for row, source in enumerate(index.get_column("source"))}
 
     def who(item: VideoEntry) -> tuple[str, str, str]:
@@ -99,6 +100,6 @@ def test_keyframes_with_boxes_are_found_in_the_pieces(tmp_path: Path) -> None:
         assert is_piece(other.path) and 0 <= other.start_s < 2
         frames = []
         for who in (one, other):
-            at = int(np.searchsorted(file.index_frames(who.path).times_s, who.start_s + 1e-6, side="right")) - 1
-            frames.append(file.read_frames(who.path, [at])[0].astype(float))
+            at = int(np.searchsorted(decoder.index_frames(who.path).times_s, who.start_s + 1e-6, side="right")) - 1
+            frames.append(decoder.read_frames(who.path, [at])[0].astype(float))
         assert np.abs(frames[0] - frames[1]).mean() < 4

@@ -11,18 +11,19 @@ from commands import refused, succeeds
 from videos import encode
 
 import unreel
-from unreel.evaluation.lists import find_duplicates
-from unreel.losses.neighbours import NegativeMask
-from unreel.search.embeddings import read_embeddings
+from unreel.corpus.inspection import inspect
+from unreel.corpus.shot_detection import build_instances
+from unreel.evaluation.leakage import find_duplicates
+from unreel.indexing.store.embeddings_file import read_embeddings
+from unreel.losses.negative_mask import NegativeMask
+from unreel.packing.pack import PackSettings, pack
 from unreel.training.monitors import split_held_out
 from unreel.types import Instance
-from unreel.video import file, packed
-from unreel.video.addresses import is_piece
-from unreel.video.clips import ClipSpec
-from unreel.video.dataset import ClipDataset, build_sequential_loader
-from unreel.video.manifest import inspect
-from unreel.video.packing import PackSettings, pack
-from unreel.video.segments import build_instances
+from unreel.video.decoding import decoder
+from unreel.video.loading.clip_dataset import ClipDataset, build_sequential_loader
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sources import packed_corpus
+from unreel.video.sources.paths import is_piece
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def recordings(items: list[Instance], root: Path, corpus: Path) -> list[tuple[object, ...]]:
     """Who the instances are, whether they are files or pieces."""
-    index = packed.open_packed_corpus(corpus)
+    index = packed_corpus.open_packed_corpus(corpus)
     names = {index.piece_path(row): source for row, source in enumerate(index.get_column("source"))}
     path = [names.get(i.path) or Path(i.path).relative_to(root).as_posix() for i in items]
     return [(p, i.video, i.start_s, i.end_s, i.label, i.group) for p, i in zip(path, items, strict=True)]
@@ -103,7 +104,7 @@ def test_evaluation_and_embedding_from_here_and_afar(
 def test_pieces_are_left_out_with_a_reason_when_a_shard_is_cut(small_run: Path, corpus: Path, tmp_path: Path) -> None:
     spoiled = Path(shutil.copytree(corpus, tmp_path / "spoiled"))
     shard = spoiled / "00000.tar"
-    shard.write_bytes(shard.read_bytes()[: packed.open_packed_corpus(corpus).get_value(20, "offset") + 9])
+    shard.write_bytes(shard.read_bytes()[: packed_corpus.open_packed_corpus(corpus).get_value(20, "offset") + 9])
     done = succeeds("embed", small_run, spoiled, "--out", tmp_path / "e.parquet", "--num-clips", 1)
     assert "20 rows, 4 files left out" in done.out and done.err.count("truncated: the piece ends at byte") == 4
     done = succeeds("inspect", spoiled, "--out", tmp_path / "manifest")
@@ -145,9 +146,9 @@ def test_loader_processes_read_from_afar(afar: str) -> None:
 
 def test_one_read_of_the_shard_for_a_draw(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[str] = []
-    load = packed.load_piece
-    monkeypatch.setattr(packed, "load_piece", lambda piece: reads.append(piece.address) or load(piece))
+    load = packed_corpus.load_piece
+    monkeypatch.setattr(packed_corpus, "load_piece", lambda piece: reads.append(piece.address) or load(piece))
     who = build_instances(inspect(corpus))
-    file.clear_caches()
+    decoder.clear_caches()
     ClipDataset(who, ClipSpec(num_frames=4), (32, 32), 3)[(0, 5)]
     assert reads == [who[5].path]

@@ -12,8 +12,8 @@ from evaluations import motion, retrieval, save, summary
 from rich.console import Console
 
 from unreel.errors import InputError, RunError
-from unreel.report.alike import extract_shared_protocol
-from unreel.report.compare import Comparison, ComparisonRow, compare_evaluations, write_comparison
+from unreel.report.comparison.comparability import extract_shared_protocol
+from unreel.report.comparison.compare import Comparison, ComparisonRow, compare_evaluations, write_comparison
 
 EVIL = "<script>alert(1)</script>[red]"
 

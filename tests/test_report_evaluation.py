@@ -12,11 +12,17 @@ from evaluations import linear, motion, retrieval, save, summary
 
 from unreel.errors import DiskError, RunError
 from unreel.evaluation.result import Result
-from unreel.report import template
-from unreel.report.confusion import MAX_LABELLED_CLASSES, build_confusion_matrix
-from unreel.report.evaluation_page import write_evaluation_page
-from unreel.report.headline import Figure, compare_to_baselines, decide_verdict, draw_conclusion, get_figure
-from unreel.video.file import write_video
+from unreel.report import html_writer
+from unreel.report.baseline_comparison import (
+    Figure,
+    compare_to_baselines,
+    decide_verdict,
+    draw_conclusion,
+    get_figure,
+)
+from unreel.report.confusion_matrix import MAX_LABELLED_CLASSES, build_confusion_matrix
+from unreel.report.pages.evaluation_page import write_evaluation_page
+from unreel.video.decoding.decoder import write_video
 
 VIEWS = ["rgb", "residual", "joint"]
 
@@ -256,7 +262,7 @@ def test_no_evaluation_and_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(template.Path, "write_bytes", full)
+    monkeypatch.setattr(html_writer.Path, "write_bytes", full)
     with pytest.raises(DiskError, match="No space left"):
         write_evaluation_page(tmp_path)
     assert (tmp_path / "report.html").read_text() == "old"

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from evaluations import retrieve
 
+from unreel.corpus.inspection import Manifest, QuarantineEntry, inspect
 from unreel.errors import DiskError, RunError
-from unreel.evaluation.retrieval import RetrievalProtocol
-from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
-from unreel.report import neighbours, pictures
-from unreel.report import run_page as report
-from unreel.report.run_page import write_report
+from unreel.evaluation.protocols.retrieval import RetrievalProtocol
+from unreel.models.encoder.encoder import Encoder, EncoderSpec, save_encoder
+from unreel.report import charts, gallery
+from unreel.report.pages import run_page as report
+from unreel.report.pages.run_page import write_report
 from unreel.types import Instance
-from unreel.video.clips import ClipSpec
-from unreel.video.file import write_video
-from unreel.video.manifest import Manifest, QuarantineEntry, inspect
-from unreel.views.recipe import ViewSpec
+from unreel.video.decoding.decoder import write_video
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec
 
 EVIL = "<script>alert(1)<&>.mp4"
 MONITORS = "step,epoch,num_videos,same_video_r1,same_video_mrr,alignment,uniformity,effective_rank,collapsed\n"
@@ -111,7 +111,7 @@ def test_a_whole_run_with_an_evaluation(run: Path, folder: Path, encoder: Encode
         assert said in html
     assert html.count("<svg") == 1 + 5 + 4
     assert html.count('class="query"') == 4 and html.count('class="strip"') == 4 + 4 * 5
-    assert html.count("data:image/jpeg") == pictures.NUM_FRAMES * (4 + 4 * 5)
+    assert html.count("data:image/jpeg") == charts.NUM_FRAMES * (4 + 4 * 5)
     assert "collapsed" not in html
 
 
@@ -120,7 +120,7 @@ def test_without_an_evaluation_the_run_asks_itself(run: Path, folder: Path) -> N
     (run / "held_out.txt").write_text("".join(f"{p}\n" for p in asking))
     html = write_report(run).read_text(encoding="utf-8")
     assert is_offline(html) and html.count('class="query"') == 3 and "3 held-out videos" in html
-    shown = neighbours.build_run_gallery(run, Manifest.load(run), 10.0)
+    shown = gallery.build_run_gallery(run, Manifest.load(run), 10.0)
     for query, hits in shown.rows:
         assert len(hits) == 5 and query.path not in [h.path for h in hits]
         assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
@@ -130,7 +130,7 @@ def test_without_an_evaluation_the_run_asks_itself(run: Path, folder: Path) -> N
 def test_neighbours_come_from_other_files() -> None:
     """Two segments of one file are nearer than anything else, and yet not neighbours."""
     who = [Instance("a", 0, 0, 10), Instance("a", 0, 10, 20), Instance("b", 1, 0, 10)]
-    rows = neighbours.find_neighbours(who, np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2)
+    rows = gallery.find_neighbours(who, np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2)
     assert [[h["path"] for h in row["hits"]] for row in rows] == [["b"], ["b"]]
 
 
@@ -190,20 +190,20 @@ def test_strips_are_spread_over_the_asked_part(tmp_path: Path) -> None:
     grey = np.repeat(np.arange(0, 240, 4, dtype=np.uint8), 32 * 64 * 3).reshape(60, 32, 64, 3)
     write_video(tmp_path / "ramp.mp4", grey, fps=10)
     taken: list[float] = []
-    keep = pictures.encode_jpeg
+    keep = charts.encode_jpeg
     try:
-        pictures.encode_jpeg = lambda frame: str(taken.append(float(frame.mean())))  # type: ignore[assignment]
-        pictures.read_strip(str(tmp_path / "ramp.mp4"), 3.0, 5.0)
+        charts.encode_jpeg = lambda frame: str(taken.append(float(frame.mean())))  # type: ignore[assignment]
+        charts.read_strip(str(tmp_path / "ramp.mp4"), 3.0, 5.0)
     finally:
-        pictures.encode_jpeg = keep  # type: ignore[assignment]
-    assert len(taken) == pictures.NUM_FRAMES and taken == sorted(taken)
+        charts.encode_jpeg = keep  # type: ignore[assignment]
+    assert len(taken) == charts.NUM_FRAMES and taken == sorted(taken)
     assert taken[0] >= 4 * 30 and taken[-1] < 4 * 50
-    assert pictures.read_strip(str(tmp_path / "none.mp4")) == []
+    assert charts.read_strip(str(tmp_path / "none.mp4")) == []
 
 
 def test_tall_and_wide_frames_keep_their_middle() -> None:
-    assert pictures.crop_to_aspect(np.zeros((200, 100, 3), np.uint8)).shape == (100, 100, 3)
-    assert pictures.crop_to_aspect(np.zeros((100, 300, 3), np.uint8)).shape == (100, 180, 3)
+    assert charts.crop_to_aspect(np.zeros((200, 100, 3), np.uint8)).shape == (100, 100, 3)
+    assert charts.crop_to_aspect(np.zeros((100, 300, 3), np.uint8)).shape == (100, 180, 3)
 
 
 def test_no_run_and_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from vectors import clips, grouped, unit
 
 from unreel.errors import InputError
-from unreel.search.clusters import (
+from unreel.indexing.clustering import (
     NO_CLUSTER,
     ClusterOptions,
     Clusters,
@@ -16,10 +16,10 @@ from unreel.search.clusters import (
     fit_pca,
     project_2d,
 )
-from unreel.search.inverted import BuildOptions
-from unreel.search.nearest import AnnIndex
-from unreel.search.oddness import find_duplicates, find_neighbours, score_outliers
-from unreel.search.rows import RowTable
+from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.ivf import BuildOptions
+from unreel.indexing.index.row_table import RowTable
+from unreel.indexing.outliers import find_duplicates, find_neighbours, score_outliers
 from unreel.types import Embeddings
 
 KMEANS_OF_SOME = ClusterOptions(num_clusters=8, max_rows=100)

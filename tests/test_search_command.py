@@ -16,16 +16,22 @@ import torch
 from commands import refused, succeeds
 from videos import encode
 
-from unreel.api.searching import SearchQuery, learn_concept, search
 from unreel.errors import InputError
-from unreel.search.concept import Annotations, Concept
-from unreel.search.example import compute_clip_span
-from unreel.search.hits import HitOptions
-from unreel.search.index import Index, load_query_encoder, open_index
-from unreel.search.rows import Moment, RowFilter
-from unreel.video.clips import ClipSpec, build_timeline, get_clip_frames, list_candidate_frames, sample_uniform_clips
-from unreel.video.file import index_frames, probe, read_frames
-from unreel.video.sliding import compute_sliding_starts, compute_spans
+from unreel.indexing.concept import Annotations, Concept
+from unreel.indexing.index.clip_index import Index, load_query_encoder, open_index
+from unreel.indexing.index.row_table import Moment, RowFilter
+from unreel.indexing.query_encoder import compute_clip_span
+from unreel.indexing.results import HitOptions
+from unreel.verbs.search import SearchQuery, learn_concept, search
+from unreel.video.decoding.decoder import index_frames, probe, read_frames
+from unreel.video.loading.sliding_clips import compute_sliding_starts, compute_spans
+from unreel.video.sampling.timeline import (
+    ClipSpec,
+    build_timeline,
+    get_clip_frames,
+    list_candidate_frames,
+    sample_uniform_clips,
+)
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,11 @@ from commands import refused, succeeds
 from vectors import clips
 
 from unreel.errors import InputError
-from unreel.search import marks
-from unreel.search.concept import Annotations, Concept
-from unreel.search.index import open_index
-from unreel.search.marks import find_rows_in_moments, load_annotations, merge_annotations, save_annotations
-from unreel.search.rows import Moment
+from unreel.indexing import annotations
+from unreel.indexing.annotations import find_rows_in_moments, load_annotations, merge_annotations, save_annotations
+from unreel.indexing.concept import Annotations, Concept
+from unreel.indexing.index.clip_index import open_index
+from unreel.indexing.index.row_table import Moment
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_marks_of_copies_and_of_files_without_hashes(tmp_path: Path) -> None:
 def test_only_rows_of_what_is_marked_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, looked = clips(50, 4), list[int]()
     save_annotations(tmp_path / "m.csv", rows, Annotations((9,), (41,)))
-    whole = marks._format_span
-    monkeypatch.setattr(marks, "_format_span", lambda rows, row: looked.append(row) or whole(rows, row))
+    whole = annotations._format_span
+    monkeypatch.setattr(annotations, "_format_span", lambda rows, row: looked.append(row) or whole(rows, row))
     assert load_annotations(tmp_path / "m.csv", rows) == (Annotations((9,), (41,)), 0)
     assert set(looked) == {8, 9, 10, 11, 40, 41, 42, 43}

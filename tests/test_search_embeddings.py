@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from unreel.errors import DiskError, InputError
-from unreel.models.encoder import Encoder, EncoderSpec
-from unreel.search import embeddings as store
+from unreel.indexing.store import embeddings_file as store
+from unreel.models.encoder.encoder import Encoder, EncoderSpec
 from unreel.types import Embeddings
-from unreel.video.clips import ClipSpec
-from unreel.views.recipe import ViewSpec
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec
 
 
 @pytest.fixture

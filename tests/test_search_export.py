@@ -16,19 +16,19 @@ import pytest
 from commands import refused, succeeds
 from vectors import clips, grouped
 
-from unreel.api.exporting import DATABASE_LIBRARIES, export_index
 from unreel.errors import InputError
-from unreel.search import databases
-from unreel.search.databases import to_pgvector
-from unreel.search.embeddings import read_embeddings, read_metadata
-from unreel.search.export import iterate_batches
-from unreel.search.index import Index, open_index
-from unreel.search.nearest import AnnIndex
+from unreel.indexing import export_databases
+from unreel.indexing.export_databases import to_pgvector
+from unreel.indexing.export_files import iterate_batches
+from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.clip_index import Index, open_index
+from unreel.indexing.store.embeddings_file import read_embeddings, read_metadata
+from unreel.verbs.export import DATABASE_LIBRARIES, export_index
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unreel.search.export.BATCH_ROWS", 7)
+    monkeypatch.setattr("unreel.indexing.export_files.BATCH_ROWS", 7)
 
 
 def test_parquet_is_read_as_embeddings(motion_index: Path, index: Index, tmp_path: Path) -> None:
@@ -148,14 +148,14 @@ def test_qdrant_is_handed_no_more_than_its_server_takes(tmp_path: Path, monkeypa
     qdrant = pytest.importorskip("qdrant_client")
     vectors_ND, rows = grouped(600, 4096), clips(6, 100)
     index = Index(tmp_path, {}, rows, vectors_ND, AnnIndex.build(vectors_ND))
-    monkeypatch.setattr("unreel.search.export.BATCH_ROWS", 4096)
+    monkeypatch.setattr("unreel.indexing.export_files.BATCH_ROWS", 4096)
     handed: list[int] = []
 
     def upsert(_self: Any, _table: str, batch: Any) -> None:
         handed.append(len(batch.model_dump_json()))
 
     monkeypatch.setattr(qdrant.QdrantClient, "upsert", upsert)
-    databases.to_qdrant(index, str(tmp_path / "q"))
+    export_databases.to_qdrant(index, str(tmp_path / "q"))
     assert len(handed) > 1 and max(handed) < 32_000_000
 
 
@@ -168,9 +168,9 @@ def test_an_export_to_qdrant_that_breaks_off_leaves_nothing(
         yield next(iterate_batches(index, most))
         raise OSError("the line is cut")
 
-    monkeypatch.setattr(databases, "iterate_batches", two)
+    monkeypatch.setattr(export_databases, "iterate_batches", two)
     with pytest.raises(InputError, match="the line is cut"):
-        databases.to_qdrant(index, str(tmp_path / "q"))
+        export_databases.to_qdrant(index, str(tmp_path / "q"))
     assert not qdrant.QdrantClient(path=str(tmp_path / "q")).collection_exists("unreel")
 
 
@@ -301,7 +301,7 @@ def test_a_broken_replacement_leaves_the_rows_of_before_in_postgres(
         yield next(iterate_batches(index))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(databases, "iterate_batches", cut)
+    monkeypatch.setattr(export_databases, "iterate_batches", cut)
     with pytest.raises(KeyboardInterrupt):
         export_index(index, f"pgvector:{postgres}", "whole", replace=True)
     assert len(read_back("pgvector", postgres, "whole")) == len(index.rows)
@@ -335,6 +335,6 @@ def test_a_library_that_is_missing_is_named(
     def missing(name: str) -> None:
         raise ImportError(f"No module named '{name}'")
 
-    monkeypatch.setattr(databases.importlib, "import_module", missing)
+    monkeypatch.setattr(export_databases.importlib, "import_module", missing)
     refused("export", motion_index, "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))
     refused("index", "run", "folder", "--out", "i", "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))

@@ -10,13 +10,13 @@ import torch
 from commands import refused, succeeds
 
 import unreel
-from unreel.api.searching import SearchQuery, find_slider_ends, search
 from unreel.errors import CheckpointError
-from unreel.models.encoder import find_checkpoint, load_encoder
-from unreel.search.hits import HitOptions
-from unreel.search.index import load_query_encoder, open_index
-from unreel.search.rows import Moment
-from unreel.training.checkpoint import load_encoder_with_heads
+from unreel.indexing.index.clip_index import load_query_encoder, open_index
+from unreel.indexing.index.row_table import Moment
+from unreel.indexing.results import HitOptions
+from unreel.models.encoder.encoder import find_checkpoint, load_encoder
+from unreel.training.run_folder.checkpoint import load_encoder_with_heads
+from unreel.verbs.search import SearchQuery, find_slider_ends, search
 
 
 @pytest.fixture(scope="module")

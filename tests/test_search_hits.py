@@ -7,10 +7,10 @@ import pytest
 from vectors import clips, grouped, unit
 
 from unreel.errors import InputError
-from unreel.search.events import group_events
-from unreel.search.hits import HitOptions, fold_duplicates, merge_rows, search_by_score, search_by_vector
-from unreel.search.nearest import AnnIndex
-from unreel.search.rows import Moment, RowFilter, RowTable, exclude_own_rows
+from unreel.indexing.event_grouping import group_events
+from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.row_table import Moment, RowFilter, RowTable, exclude_own_rows
+from unreel.indexing.results import HitOptions, fold_duplicates, merge_rows, search_by_score, search_by_vector
 from unreel.types import Embeddings
 
 

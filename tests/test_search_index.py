@@ -13,12 +13,8 @@ import pytest
 from commands import refused, succeeds
 
 import unreel
-from unreel.api.searching import SearchQuery, search
 from unreel.errors import DiskError, InputError
-from unreel.models.encoder import load_encoder
-from unreel.search.embeddings import read_embeddings
-from unreel.search.hits import HitOptions
-from unreel.search.index import (
+from unreel.indexing.index.clip_index import (
     ANN_INDEX_FILE,
     VECTORS_NPY,
     load_query_encoder,
@@ -26,7 +22,11 @@ from unreel.search.index import (
     refresh_index,
     write_vectors,
 )
-from unreel.search.rows import Moment
+from unreel.indexing.index.row_table import Moment
+from unreel.indexing.results import HitOptions
+from unreel.indexing.store.embeddings_file import read_embeddings
+from unreel.models.encoder.encoder import load_encoder
+from unreel.verbs.search import SearchQuery, search
 
 
 @pytest.fixture(scope="session")
@@ -97,8 +97,8 @@ def test_it_follows_its_files(small_run: Path, footage: Path, motion_set: Path, 
 def test_an_index_beside_new_rows_is_refused_until_it_is_brought_up_to_date(
     index: Path, small_run: Path, motion_set: Path
 ) -> None:
-    from unreel.api.storing import update_store
-    from unreel.search.clip_choice import SlidingWindow
+    from unreel.indexing.store.clip_sampling import SlidingWindow
+    from unreel.indexing.store.update import update_store
 
     copy = Path(shutil.copytree(motion_set, index.parent / "other"))
     one = sorted(copy.rglob("*.mp4"))[0]

@@ -9,11 +9,11 @@ import pytest
 from vectors import grouped, unit
 
 from unreel.errors import DiskError, InputError
-from unreel.search import index_file
-from unreel.search.inverted import BuildOptions
-from unreel.search.nearest import AnnIndex
-from unreel.search.query import make_slider_weights, weight_views
-from unreel.search.vectors import hash_vectors
+from unreel.indexing.index import ann_index_file
+from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.ivf import BuildOptions
+from unreel.indexing.index.query_vector import make_slider_weights, weight_views
+from unreel.indexing.index.vectors import hash_vectors
 
 INVERTED = BuildOptions(flat_below=100)
 
@@ -223,7 +223,7 @@ def test_a_full_disk_keeps_the_old_index(tmp_path: Path, vectors: np.ndarray, mo
         Path(where).write_bytes(b"half")
         raise RuntimeError("write error in ... (No space left on device)\nmore")
 
-    monkeypatch.setattr(index_file.faiss, "write_index", full)
+    monkeypatch.setattr(ann_index_file.faiss, "write_index", full)
     with pytest.raises(DiskError, match="No space left"):
         AnnIndex.build(vectors[:5]).save(path)
     assert path.read_bytes() == before and [f.name for f in tmp_path.iterdir()] == ["i"]

@@ -5,9 +5,9 @@ import pytest
 from vectors import grouped, unit
 
 from unreel.errors import InputError
-from unreel.models.encoder import join_views
-from unreel.search.nearest import AnnIndex
-from unreel.search.query import combine_examples, make_slider_weights, weight_views
+from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.query_vector import combine_examples, make_slider_weights, weight_views
+from unreel.models.encoder.encoder import join_views
 
 
 def two_views(count: int, seed: int) -> dict[str, np.ndarray]:

@@ -10,16 +10,16 @@ from commands import refused, succeeds
 from videos import encode, number_of
 
 from unreel.errors import InputError
-from unreel.models.encoder import Encoder, EncoderSpec, join_views, save_encoder
-from unreel.search import clip_choice
-from unreel.search.clip_choice import SlidingWindow
-from unreel.search.embeddings import read_embeddings
+from unreel.indexing.store import clip_sampling
+from unreel.indexing.store.clip_sampling import SlidingWindow
+from unreel.indexing.store.embeddings_file import read_embeddings
+from unreel.models.encoder.encoder import Encoder, EncoderSpec, join_views, save_encoder
 from unreel.types import Instance
-from unreel.video import sliding
-from unreel.video.clips import ClipSpec
-from unreel.video.file import read_frames as read_frames
-from unreel.video.sliding import SlidingClipDataset, compute_sliding_starts
-from unreel.views.recipe import ViewSpec
+from unreel.video.decoding.decoder import read_frames as read_frames
+from unreel.video.loading import sliding_clips
+from unreel.video.loading.sliding_clips import SlidingClipDataset, compute_sliding_starts
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec
 
 SPEC = ClipSpec(4, lead_in=1)
 SIZE = (64, 96)
@@ -76,7 +76,7 @@ def test_every_frame_is_in_a_clip_and_chunks_are_what_one_pass_gives(
     shown = np.array([[number_of(frame) for frame in clip] for clip in whole.frames])
     assert set(shown.ravel()) == set(range(61)) and (np.diff(shown, axis=1) == 1).all()
     np.testing.assert_allclose(whole.spans_s, np.stack([shown[:, 1], shown[:, -1] + 1], axis=1) / 25)
-    monkeypatch.setattr(sliding, "CHUNK_CLIPS", 7)
+    monkeypatch.setattr(sliding_clips, "CHUNK_CLIPS", 7)
     chunks = SlidingClipDataset([(Instance(path, 0, 0.0, np.inf), n) for n in range(3)], SPEC, SIZE, 0.12)
     parts = [chunks[0, n] for n in range(3)]
     assert [len(part.frames) for part in parts] == [7, 7, 6]
@@ -88,9 +88,9 @@ def test_every_frame_is_in_a_clip_and_chunks_are_what_one_pass_gives(
 def test_rows_are_those_of_embedding_clip_by_clip(
     chunk: int, group: int, videos: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in (sliding, clip_choice):
+    for place in (sliding_clips, clip_sampling):
         monkeypatch.setattr(place, "CHUNK_CLIPS", chunk)
-    monkeypatch.setattr(clip_choice, "VIDEOS_PER_GROUP", group)
+    monkeypatch.setattr(clip_sampling, "VIDEOS_PER_GROUP", group)
     who = [Instance(str(videos / f"{n}.mp4"), 0, 0.0, np.inf) for n in (61, 3, 30, 12)]
     found = {row.video_index: row for row in SlidingWindow(hop_s=0.12).embed_videos(encoder, who, 0, pytest.fail)}
     assert sorted(found) == [0, 1, 2, 3]
@@ -119,9 +119,9 @@ def test_a_video_that_breaks_off_in_a_later_chunk_is_left_out_once(
             raise VideoError(path, "damaged", "frame 31")
         return read_frames(path, numbers, size)
 
-    for place in (sliding, clip_choice):
+    for place in (sliding_clips, clip_sampling):
         monkeypatch.setattr(place, "CHUNK_CLIPS", 4)
-    monkeypatch.setattr(sliding, "read_frames", breaks)
+    monkeypatch.setattr(sliding_clips, "read_frames", breaks)
     who, failed = [Instance(str(videos / f"{n}.mp4"), 0, 0.0, np.inf) for n in (61, 30)], list[tuple[str, str]]()
     rows = list(SlidingWindow(hop_s=0.12).embed_videos(encoder, who, 0, lambda *what: failed.append(what)))
     assert [row.video_index for row in rows] == [1] and failed == [(who[0].path, "damaged: frame 31")]

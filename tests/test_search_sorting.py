@@ -14,9 +14,12 @@ from commands import refused, succeeds
 from vectors import clips, grouped
 from videos import encode, number_of, picture
 
-from unreel.api.sorting import cluster_index
-from unreel.report.clusters_page import describe_transitions, draw_map
-from unreel.report.moments import (
+from unreel.indexing.cluster_report import ClusterReport, build_cluster_report
+from unreel.indexing.clustering import ClusterOptions, Clusters
+from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.clip_index import Index, open_index
+from unreel.report.pages.clusters_page import describe_transitions, draw_map
+from unreel.report.previews import (
     HEIGHT,
     NUM_FRAMES,
     WIDTH,
@@ -26,11 +29,8 @@ from unreel.report.moments import (
     read_moment,
     write_previews,
 )
-from unreel.search.clusters import ClusterOptions, Clusters
-from unreel.search.index import Index, open_index
-from unreel.search.nearest import AnnIndex
-from unreel.search.sorting import ClusterReport, build_cluster_report
-from unreel.video.file import probe, read_frames
+from unreel.verbs.cluster import cluster_index
+from unreel.video.decoding.decoder import probe, read_frames
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 

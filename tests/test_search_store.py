@@ -18,17 +18,18 @@ import torch
 from commands import refused, succeeds
 from videos import encode
 
-from unreel.api import embed, storing
-from unreel.api.storing import update_store
+from unreel.corpus import file_tracker
 from unreel.errors import DiskError, InputError, NonFiniteError, RunError
-from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
-from unreel.search import embeddings, filling, store
-from unreel.search.clip_choice import EvenSampling
-from unreel.search.embeddings import read_embeddings, read_metadata
-from unreel.training.team import SINGLE_PROCESS
-from unreel.video import known_files, patience
-from unreel.video.clips import ClipSpec
-from unreel.views.recipe import ViewSpec
+from unreel.indexing.store import embedding_store, embeddings_file, part_writer, update
+from unreel.indexing.store.clip_sampling import EvenSampling
+from unreel.indexing.store.embeddings_file import read_embeddings, read_metadata
+from unreel.indexing.store.update import update_store
+from unreel.io import retry
+from unreel.models.encoder.encoder import Encoder, EncoderSpec, save_encoder
+from unreel.training.runtime.distributed import SINGLE_PROCESS
+from unreel.verbs.embed import embed
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec
 
 TWO = EvenSampling("clip", 2)
 
@@ -79,8 +80,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return features(self, frames, layer)
 
     monkeypatch.setattr(Encoder, "extract_features", counted)
-    monkeypatch.setattr(filling, "MAX_PART_VIDEOS", 2)
-    monkeypatch.setattr(storing, "join_processes", lambda _devices: (SINGLE_PROCESS, torch.device("cpu"), 0))
+    monkeypatch.setattr(part_writer, "MAX_PART_VIDEOS", 2)
+    monkeypatch.setattr(update, "join_processes", lambda _devices: (SINGLE_PROCESS, torch.device("cpu"), 0))
     yield seen
 
 
@@ -130,10 +131,10 @@ def test_the_folder_is_plain_parquet_of_whole_videos(encoder: Path, videos: Path
 def test_a_part_is_full_by_videos_bytes_or_time(
     limit: str, value: float, encoder: Path, videos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filling, "MAX_PART_VIDEOS", 100)
-    monkeypatch.setattr(filling, limit, value)
+    monkeypatch.setattr(part_writer, "MAX_PART_VIDEOS", 100)
+    monkeypatch.setattr(part_writer, limit, value)
     update_store(encoder, videos, out, TWO)
-    assert len(store.list_parts(out)) == {"PART_VIDEOS": 2, "PART_BYTES": 2, "PART_S": 6}[limit]
+    assert len(embedding_store.list_parts(out)) == {"PART_VIDEOS": 2, "PART_BYTES": 2, "PART_S": 6}[limit]
 
 
 # --- what is followed
@@ -143,12 +144,12 @@ def test_a_second_run_does_nothing(
     encoder: Path, videos: Path, out: Path, calls: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update_store(encoder, videos, out, TWO)
-    before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in store.list_parts(out)}
+    before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in embedding_store.list_parts(out)}
     calls.clear()
-    monkeypatch.setattr("unreel.video.known_files.hash_content", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr("unreel.corpus.file_tracker.hash_content", lambda path: pytest.fail(f"{path} was read again"))
     again = update_store(encoder, videos, out, TWO)
     assert not calls and (again.num_rows, again.num_videos, again.num_embedded) == (12, 6, 0)
-    assert {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in store.list_parts(out)} == before
+    assert {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in embedding_store.list_parts(out)} == before
 
 
 def test_new_changed_moved_and_deleted(
@@ -267,24 +268,26 @@ def test_a_known_file_that_can_not_be_read_just_now_stays(
     encoder: Path, videos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update_store(encoder, videos, out, TWO)
-    before, standing = rows(out), known_files._read_stat
+    before, standing = rows(out), file_tracker._read_stat
 
     def stale(path: str) -> tuple[int, int]:
         if path.endswith("3.mp4"):
             raise OSError(errno.ESTALE, "Stale file handle")
         return standing(path)
 
-    monkeypatch.setattr(known_files, "_read_stat", stale)
-    monkeypatch.setattr(patience.time, "sleep", lambda _: None)
+    monkeypatch.setattr(file_tracker, "_read_stat", stale)
+    monkeypatch.setattr(retry.time, "sleep", lambda _: None)
     done = update_store(encoder, videos, out, TWO)
     assert rows(out) == before and [Path(path).name for path, _ in done.left_out] == ["3.mp4"]
 
 
 def test_a_busy_machine_is_no_lasting_reason() -> None:
     for passing in ("missing", "unreadable: Stale file handle", "damaged: reading it did not end within 300 s"):
-        assert not store.is_permanent(passing)
-    assert not store.is_permanent("damaged: reading it takes more than 4096 MB of memory")
-    assert store.is_permanent("damaged: frame 3: Invalid data") and store.is_permanent("not a video")
+        assert not embedding_store.is_permanent(passing)
+    assert not embedding_store.is_permanent("damaged: reading it takes more than 4096 MB of memory")
+    assert embedding_store.is_permanent("damaged: frame 3: Invalid data") and embedding_store.is_permanent(
+        "not a video"
+    )
 
 
 # --- what is left out
@@ -318,10 +321,10 @@ def test_bad_files_are_named_and_not_tried_again_until_they_change(
 
 def test_what_was_unreadable_for_a_moment_is_tried_again(encoder: Path, videos: Path, out: Path) -> None:
     update_store(encoder, videos, out, TWO)
-    part = store.list_parts(out)[0]
+    part = embedding_store.list_parts(out)[0]
     hash_ = read_embeddings(out).content_hashes[0]
     part.unlink()
-    store.record_skipped(out, "x", hash_, "unreadable: Stale file handle")
+    embedding_store.record_skipped(out, "x", hash_, "unreadable: Stale file handle")
     (out / ".left_out-y.csv").write_text("torn")  # by a kill
     assert update_store(encoder, videos, out, TWO).num_videos == 6
 
@@ -334,7 +337,7 @@ def test_nothing_to_embed_is_an_error(encoder: Path, tmp_path: Path, out: Path) 
 
 
 def test_vectors_that_are_not_finite_are_refused(encoder: Path, videos: Path, tmp_path: Path, out: Path) -> None:
-    from unreel.models.encoder import load_encoder
+    from unreel.models.encoder.encoder import load_encoder
 
     broken = load_encoder(encoder)
     with torch.no_grad():
@@ -343,7 +346,7 @@ def test_vectors_that_are_not_finite_are_refused(encoder: Path, videos: Path, tm
     save_encoder(broken, tmp_path / "broken")
     with pytest.raises(NonFiniteError, match="not finite"):
         update_store(tmp_path / "broken", videos, out, TWO)
-    assert not store.list_parts(out)
+    assert not embedding_store.list_parts(out)
 
 
 # --- what is refused
@@ -387,7 +390,7 @@ def test_damaged_and_foreign_parts_are_named_and_made_again(
     encoder: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
 ) -> None:
     update_store(encoder, videos, out, TWO)
-    before, part = rows(out), store.list_parts(out)[1]
+    before, part = rows(out), embedding_store.list_parts(out)[1]
     part.write_bytes(part.read_bytes()[:-20])
     refused("embed", encoder, videos, "--out", out, "--per", "clip", "--num-clips", 2, says=(part.name, "Remove it"))
     with pytest.raises(InputError, match=part.name):
@@ -398,14 +401,14 @@ def test_damaged_and_foreign_parts_are_named_and_made_again(
     assert len(calls) == 2 and rows(out) == before
     foreign = tmp_path / "foreign"
     update_store(make_encoder(tmp_path / "other", seed=1), videos, foreign, TWO)
-    shutil.copy(store.list_parts(foreign)[0], out / "parts" / "0.parquet")
+    shutil.copy(embedding_store.list_parts(foreign)[0], out / "parts" / "0.parquet")
     with pytest.raises(InputError, match=r"0\.parquet: a part of another encoder"):
         update_store(encoder, videos, out, TWO)
 
 
 def test_flipped_bits_in_vectors_are_found_on_reading(encoder: Path, videos: Path, out: Path) -> None:
     update_store(encoder, videos, out, TWO)
-    part = store.list_parts(out)[0]
+    part = embedding_store.list_parts(out)[0]
     data = bytearray(part.read_bytes())
     column = pq.ParquetFile(part).metadata.row_group(0).column(4)
     data[column.data_page_offset + column.total_compressed_size // 2] ^= 1  # there is no dictionary before it
@@ -417,7 +420,7 @@ def test_flipped_bits_in_vectors_are_found_on_reading(encoder: Path, videos: Pat
 def test_rows_that_stand_twice_stay_once(encoder: Path, videos: Path, out: Path) -> None:
     """As a process might leave behind that outlived its command."""
     update_store(encoder, videos, out, TWO)
-    before, part = rows(out), store.list_parts(out)[0]
+    before, part = rows(out), embedding_store.list_parts(out)[0]
     shutil.copy(part, part.with_name("later.parquet"))
     (out / "parts" / ".half.parquet.7.part").write_bytes(b"half")
     update_store(encoder, videos, out, TWO)
@@ -452,11 +455,11 @@ def test_a_full_disk_keeps_what_was_written(
                 raise OSError(28, "No space left on device")
         write_table(table, where, **options)
 
-    monkeypatch.setattr(embeddings.pq, "write_table", full)
+    monkeypatch.setattr(embeddings_file.pq, "write_table", full)
     with pytest.raises(DiskError, match="No space left"):
         update_store(encoder, videos, out, TWO)
     assert len(rows(out)) == 8 and not list((out / "parts").glob(".*"))
-    monkeypatch.setattr(embeddings.pq, "write_table", write_table)
+    monkeypatch.setattr(embeddings_file.pq, "write_table", write_table)
     assert update_store(encoder, videos, out, TWO).num_embedded == 2 and rows(out) == wanted
 
 
@@ -486,7 +489,7 @@ def test_a_packed_corpus_is_followed_too(
 
 def test_parts_can_be_read_one_at_a_time(encoder: Path, videos: Path, out: Path) -> None:
     update_store(encoder, videos, out, TWO)
-    parts = list(embeddings.read_parts(out))
+    parts = list(embeddings_file.read_parts(out))
     assert [len(part) for part in parts] == [4, 4, 4]
     np.testing.assert_array_equal(np.concatenate([part.vectors for part in parts]), read_embeddings(out).vectors)
 
@@ -496,7 +499,7 @@ def test_files_are_counted_in_the_order_of_their_rows() -> None:
     for k in range(300):
         paths = [f"/set-{k}/{n}/moved{n}.mp4" for n in range(6) for _ in range(2)]
         table = pa.table({"path": paths, "label": [""] * 12, "content_hash": [f"{k} {path}" for path in paths]})
-        counted = store._count_rows_by_file(table)
+        counted = embedding_store._count_rows_by_file(table)
         assert [path for path, _, _ in counted] == list(dict.fromkeys(paths)) and set(counted.values()) == {2}
 
 
@@ -507,9 +510,9 @@ def test_torch_leaves_a_core_to_each_loader_process_and_takes_it_back(
     cores: int, workers: int, device: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(storing.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(update.os, "cpu_count", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    with storing.reserve_loader_cores(workers, torch.device(device)):
+    with update.reserve_loader_cores(workers, torch.device(device)):
         assert (asked or [4])[-1] == threads
     assert asked[-1] == 4

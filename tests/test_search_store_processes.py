@@ -13,10 +13,10 @@ import pytest
 import torch
 from videos import encode
 
-from unreel.models.encoder import Encoder, EncoderSpec, save_encoder
-from unreel.search.embeddings import read_embeddings
-from unreel.video.clips import ClipSpec
-from unreel.views.recipe import ViewSpec
+from unreel.indexing.store.embeddings_file import read_embeddings
+from unreel.models.encoder.encoder import Encoder, EncoderSpec, save_encoder
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec
 
 VIDEOS = 14
 LAUNCHED = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_NTASKS")

@@ -27,18 +27,16 @@ from serving import Corpus, copied, make_corpus, swapped_for_link
 from starlette.testclient import TestClient
 from videos import encode, numbers
 
-from unreel.api.searching import SearchQuery, search
-from unreel.cli.serving import open_socket
+from unreel.cli.indexing.serve import open_socket
 from unreel.errors import InputError
-from unreel.search.concept import Annotations, fit_concept
-from unreel.search.hits import HitOptions
-from unreel.search.rows import Moment
-from unreel.serve import export, maps, media
-from unreel.serve.apart import WorkerPool
+from unreel.indexing.concept import Annotations, fit_concept
+from unreel.indexing.index.row_table import Moment
+from unreel.indexing.results import HitOptions
+from unreel.serve import projections, selection_export
 from unreel.serve.app import build_app
-from unreel.serve.progress import IndexProgress, is_locked
-from unreel.serve.served import ServeOptions, ServerState
-from unreel.serve.uploads import (
+from unreel.serve.index_progress import IndexProgress, is_locked
+from unreel.serve.media import transcoding
+from unreel.serve.media.uploads import (
     FOLDER_PREFIX,
     MAX_CONCURRENT_UPLOADS,
     MAX_UPLOADS,
@@ -47,7 +45,10 @@ from unreel.serve.uploads import (
     UploadStore,
     UploadTimeoutError,
 )
-from unreel.video import file
+from unreel.serve.media.worker_pool import WorkerPool
+from unreel.serve.state import ServeOptions, ServerState
+from unreel.verbs.search import SearchQuery, search
+from unreel.video.decoding import decoder
 
 HOME = "http://127.0.0.1"
 
@@ -113,7 +114,7 @@ def test_an_upload_is_answered_as_the_library_answers(
 ) -> None:
     path = next(corpus.videos.rglob("*.mp4"))
     kept = client.post("/api/queries?name=mine.mp4", content=path.read_bytes()).json()
-    assert kept["length_s"] == pytest.approx(file.probe(path).duration_s)
+    assert kept["length_s"] == pytest.approx(decoder.probe(path).duration_s)
     moment = {"query": kept["query"], "start_s": 0.2, "end_s": 1.2}
     hits = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()["hits"]
     question = SearchQuery((Moment(str(path), 0.2, 1.2),), own_video_policy="clip")
@@ -137,7 +138,7 @@ def test_a_strip_of_pictures_is_a_query(
     client: TestClient, served: ServerState, corpus: Corpus, about: dict[str, Any], ending: str, tmp_path: Path
 ) -> None:
     path = next(corpus.videos.rglob("*.mp4"))
-    strip = np.concatenate(list(file.read_frames(str(path), range(0, 24, 3), (64, 64))), axis=1)
+    strip = np.concatenate(list(decoder.read_frames(str(path), range(0, 24, 3), (64, 64))), axis=1)
     cv2.imwrite(str(tmp_path / f"strip.{ending}"), strip[..., ::-1])
     kept = client.post(f"/api/queries?name=strip.{ending}", content=(tmp_path / f"strip.{ending}").read_bytes()).json()
     moment = {"query": kept["query"], "start_s": 0.0, "end_s": kept["length_s"]}
@@ -162,7 +163,7 @@ def test_examples_and_counter_examples(client: TestClient, served: ServerState, 
 def test_near_duplicates_stand_under_the_best_when_asked(
     client: TestClient, about: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unreel.serve.questions.DUPLICATE_THRESHOLD", -1.0)  # so that everything is one
+    monkeypatch.setattr("unreel.serve.handlers.DUPLICATE_THRESHOLD", -1.0)  # so that everything is one
     asked = {"of": about["id"], "like": [0], "own": "keep"}
     single = client.post("/api/search", json=asked).json()["hits"]
     (folded,) = client.post("/api/search", json={**asked, "fold": True}).json()["hits"]
@@ -346,7 +347,7 @@ def test_ranges(client: TestClient, served: ServerState, about: dict[str, Any]) 
     [
         "/../../../../etc/passwd",
         "/%2e%2e/%2e%2e/etc/passwd",
-        "/page.html",
+        "/index.html",
         "/app.py",
         "/api/ID/videos/..%2f..%2fetc%2fpasswd/file",
         "/api/ID/videos/-1/file",
@@ -390,9 +391,9 @@ def test_a_preview_shows_the_frames_of_its_seconds_in_h264(
     number = video_number(about, "old.avi")
     data = client.get(f"/api/{about['id']}/videos/{number}/preview?start=0.4&end=0.8").content
     (tmp_path / "preview.mp4").write_bytes(data)
-    info = file.probe(tmp_path / "preview.mp4")
+    info = decoder.probe(tmp_path / "preview.mp4")
     assert info.codec == "h264" and info.fps == pytest.approx(25)
-    assert numbers(file.read_frames(tmp_path / "preview.mp4", range(info.num_frames))) == list(range(10, 20))
+    assert numbers(decoder.read_frames(tmp_path / "preview.mp4", range(info.num_frames))) == list(range(10, 20))
     poster = client.get(f"/api/{about['id']}/videos/{number}/poster?at=0.48")
     assert poster.headers["content-type"] == "image/jpeg" and poster.content[:2] == b"\xff\xd8"
     (tmp_path / "poster.jpg").write_bytes(poster.content)
@@ -403,9 +404,9 @@ def test_a_preview_shows_the_frames_of_its_seconds_in_h264(
 @pytest.mark.parametrize("codec, name", [("libx265", "new.mp4"), ("mpeg4", "old.avi"), ("libvpx-vp9", "web.webm")])
 def test_what_a_browser_may_not_play_becomes_h264(codec: str, name: str, tmp_path: Path) -> None:
     encode(tmp_path / name, 30, codec)
-    (tmp_path / "preview.mp4").write_bytes(media.make_preview(str(tmp_path / name), 0.4, 0.8))
-    assert file.probe(tmp_path / "preview.mp4").codec == "h264"
-    assert numbers(file.read_frames(tmp_path / "preview.mp4", range(10))) == list(range(10, 20))
+    (tmp_path / "preview.mp4").write_bytes(transcoding.make_preview(str(tmp_path / name), 0.4, 0.8))
+    assert decoder.probe(tmp_path / "preview.mp4").codec == "h264"
+    assert numbers(decoder.read_frames(tmp_path / "preview.mp4", range(10))) == list(range(10, 20))
 
 
 def file_picture(path: Path) -> np.ndarray:
@@ -450,20 +451,20 @@ def test_what_strangers_send_is_read_in_processes_of_little_memory(client: TestC
 def test_the_map_has_every_row_and_is_kept(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = copied(corpus, tmp_path)
     index = ServerState(folder, options(tmp_path)).get_snapshot().index
-    made = wait_for(maps.ProjectionCache(index), "pca")
-    monkeypatch.setattr(maps, "project_2d", None)
-    again = wait_for(maps.ProjectionCache(index), "pca")
+    made = wait_for(projections.ProjectionCache(index), "pca")
+    monkeypatch.setattr(projections, "project_2d", None)
+    again = wait_for(projections.ProjectionCache(index), "pca")
     assert np.array_equal(again.xy_N2, made.xy_N2) and again.description == made.description
-    data, count = maps.pack_points(index, made), len(index.rows)
+    data, count = projections.pack_points(index, made), len(index.rows)
     assert np.frombuffer(data, "<u4", 1)[0] == count and len(data) == 4 + 28 * count
     assert np.array_equal(np.frombuffer(data, "<f4", 2 * count, 4 + 8 * count).reshape(-1, 2), made.xy_N2)
     assert np.array_equal(np.frombuffer(data, "<i4", count, 4 + 24 * count), index.rows.label_N)
     (folder / ".map-pca.npz").write_bytes(b"half")
     with pytest.raises(InputError, match="terminal says why"):  # what was damaged is made again, here in vain
-        wait_for(maps.ProjectionCache(index), "pca")
+        wait_for(projections.ProjectionCache(index), "pca")
 
 
-def wait_for(made: maps.ProjectionCache, layout: str) -> maps.Projection:
+def wait_for(made: projections.ProjectionCache, layout: str) -> projections.Projection:
     while (found := made.get(layout)) is None:
         time.sleep(0.02)
     return found
@@ -490,17 +491,22 @@ def test_a_selection_leaves_as_csv_and_as_clips(client: TestClient, served: Serv
 
 
 def test_a_label_is_no_formula() -> None:
-    assert [export.escape_formula(label) for label in ("=1+1", "@a", "walk", "1-2")] == ["'=1+1", "'@a", "walk", "1-2"]
+    assert [selection_export.escape_formula(label) for label in ("=1+1", "@a", "walk", "1-2")] == [
+        "'=1+1",
+        "'@a",
+        "walk",
+        "1-2",
+    ]
 
 
 def test_a_cut_clip_is_as_long_as_its_moment_a_preview_is_not(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media, "MAX_PREVIEW_S", 0.4)
+    monkeypatch.setattr(transcoding, "MAX_PREVIEW_S", 0.4)
     path = str(next(corpus.videos.rglob("*.mp4")))
-    for make, length_s in ((media.cut_clip, 1.2), (media.make_preview, 0.4)):
+    for make, length_s in ((transcoding.cut_clip, 1.2), (transcoding.make_preview, 0.4)):
         (tmp_path / "cut.mp4").write_bytes(make(path, 0.0, 1.2))
-        assert file.probe(str(tmp_path / "cut.mp4")).duration_s == pytest.approx(length_s, abs=0.05)
+        assert decoder.probe(str(tmp_path / "cut.mp4")).duration_s == pytest.approx(length_s, abs=0.05)
 
 
 # --- who may ask
@@ -524,7 +530,7 @@ def test_other_pages_and_other_names_are_refused(client: TestClient) -> None:
 def test_a_token_is_wanted_and_becomes_a_cookie(corpus: Corpus, tmp_path: Path) -> None:
     app = build_app(ServerState(corpus.index, options(tmp_path)), "s3cret")
     with TestClient(app, base_url="http://10.0.0.7:8765") as client:
-        for path in ("/", "/page.js", "/api/index", "/?token=wrong", "/?token=%C3%A9"):
+        for path in ("/", "/main.js", "/api/index", "/?token=wrong", "/?token=%C3%A9"):
             says(client.get(path), 401, "wants a token")
         assert client.get("/api/status", headers={"authorization": "Bearer s3cret"}).status_code == 200
         entered = client.get("/?token=s3cret", follow_redirects=False)
@@ -615,6 +621,6 @@ def test_answers_do_not_wait_for_an_acknowledgement() -> None:
 def test_an_unforeseen_error_is_a_sentence(
     client: TestClient, about: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("unreel.serve.questions.search_vectors", None)
+    monkeypatch.setattr("unreel.serve.handlers.search_vectors", None)
     says(client.post("/api/search", json={"of": about["id"], "like": [0]}), 500, "terminal")
     assert "TypeError" in caplog.text

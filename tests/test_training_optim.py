@@ -9,10 +9,10 @@ import torch
 from methods import Conv, instances
 from torch import nn
 
-from unreel.methods import load_method_module, load_preset
+from unreel.methods.registry import load_method_module, load_preset
 from unreel.settings import Settings
 from unreel.training.loop import convert_batch_norm
-from unreel.training.optim import LARS, build_optimizer, compute_lr, set_lr
+from unreel.training.optimizers import LARS, build_optimizer, compute_lr, set_lr
 
 LR, MOMENTUM, DECAY = 0.5, 0.9, 0.1
 

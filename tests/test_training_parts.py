@@ -18,27 +18,27 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from unreel.corpus.synthetic_motion import MOTIONS, render_video
 from unreel.errors import CheckpointError, DiskError, InputError, RunError
 from unreel.losses.memory_bank import MemoryBank
-from unreel.models import build_backbone
-from unreel.models.encoder import Encoder, EncoderSpec, load_encoder
+from unreel.models.encoder.encoder import Encoder, EncoderSpec, load_encoder
+from unreel.models.registry import build_backbone
 from unreel.settings import Settings
-from unreel.training.checkpoint import (
+from unreel.training.monitors import compute_monitors, evaluate_monitors, split_held_out
+from unreel.training.optimizers import build_optimizer, compute_lr, set_lr
+from unreel.training.run_folder.checkpoint import (
     collect_training_state,
     find_last_checkpoint,
     load_checkpoint,
     rewind_to_step,
     save_checkpoint,
 )
-from unreel.training.monitors import compute_monitors, evaluate_monitors, split_held_out
-from unreel.training.optim import build_optimizer, compute_lr, set_lr
-from unreel.training.quarantine import RunQuarantine
-from unreel.training.run import CsvLog, create_run, read_config
+from unreel.training.run_folder.creation import CsvLog, create_run, read_config
+from unreel.training.run_folder.quarantine import RunQuarantine
 from unreel.types import Instance
-from unreel.video.clips import ClipSpec
-from unreel.video.file import write_video
-from unreel.video.synth import MOTIONS, render_video
-from unreel.views.recipe import ViewSpec
+from unreel.video.decoding.decoder import write_video
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.view_spec import ViewSpec
 
 # --- the learning rate
 

@@ -17,8 +17,8 @@ from test_training_team import SMALL, environment
 from videos import encode
 
 from unreel.errors import InputError, NonFiniteError, PeerStoppedError, RunError
-from unreel.training import pulse
-from unreel.training.pulse import Heartbeat, is_connection_loss, report_failure_once
+from unreel.training.runtime import heartbeat
+from unreel.training.runtime.heartbeat import Heartbeat, is_connection_loss, report_failure_once
 
 GO_ON = "go on with: unreel pretrain --resume some/run"
 
@@ -26,7 +26,7 @@ GO_ON = "go on with: unreel pretrain --resume some/run"
 @pytest.fixture
 def pulses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Heartbeat]]:
     """Three processes in one, ten beats a second."""
-    monkeypatch.setattr(pulse, "BEAT_INTERVAL_S", 0.1)
+    monkeypatch.setattr(heartbeat, "BEAT_INTERVAL_S", 0.1)
     store = dist.HashStore()
     three = [Heartbeat(rank, 3, store, 1e9, GO_ON) for rank in range(3)]
     yield three
@@ -48,7 +48,7 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         codes.append(code)
         threading.Event().wait()
 
-    monkeypatch.setattr(pulse.os, "_exit", leave)
+    monkeypatch.setattr(heartbeat.os, "_exit", leave)
     return codes
 
 
@@ -85,7 +85,7 @@ def still(one: Heartbeat) -> None:
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_what_fails_in_all_alike_is_said_by_one(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "BEAT_INTERVAL_S", 0.1)
+    monkeypatch.setattr(heartbeat, "BEAT_INTERVAL_S", 0.1)
     store = dist.HashStore()
     all_of_them = [Heartbeat(rank, size, store, 1e9, GO_ON) for rank in range(size)]
     found = [failing(one, NonFiniteError("the gradient is nan")) for one in all_of_them]
@@ -96,7 +96,7 @@ def test_what_fails_in_all_alike_is_said_by_one(size: int, monkeypatch: pytest.M
 
 def test_who_has_spoken_waits_until_all_others_know(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where there is but one other."""
-    monkeypatch.setattr(pulse, "BEAT_INTERVAL_S", 0.1)
+    monkeypatch.setattr(heartbeat, "BEAT_INTERVAL_S", 0.1)
     store = dist.HashStore()
     both = [Heartbeat(rank, 2, store, 1e9, GO_ON) for rank in range(2)]
     failing(both[1], InputError("no such folder"))
@@ -130,7 +130,7 @@ class Deaf:
 def test_silence_is_blamed_on_the_meeting_place_where_that_is_silent(
     deaf: bool, monkeypatch: pytest.MonkeyPatch, exits: list[int], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pulse, "BEAT_INTERVAL_S", 0.1)
+    monkeypatch.setattr(heartbeat, "BEAT_INTERVAL_S", 0.1)
     store = Deaf()
     one, other = (Heartbeat(rank, 2, store, 2.0, GO_ON) for rank in range(2))
     comes(lambda: min(one.next_beats, other.next_beats, one.store_rounds) > 1)

@@ -15,9 +15,10 @@ import safetensors.torch
 import torch
 
 import unreel
-from unreel.cli.training import report_outcome
+from unreel.cli.training.pretrain import report_outcome
 from unreel.errors import CheckpointError, InputError, NonFiniteError, RunError
-from unreel.methods import DEFAULT_METHOD, iic
+from unreel.methods import iic
+from unreel.methods.registry import DEFAULT_METHOD
 from unreel.training import loop
 
 
@@ -137,20 +138,20 @@ def test_neither_the_clock_nor_the_language_of_the_machine_matters(
 
 HELD = """
 import sys, time
-from unreel.api import training
+from unreel.verbs import pretrain
 from unreel.cli import main
 from unreel.training import loop
 def wait(*_, **__):
     print("here", flush=True)
     time.sleep(600)
 if __name__ == "__main__":
-    setattr(loop if sys.argv[1] == "measure" else training, sys.argv[1], wait)
+    setattr(loop if sys.argv[1] == "evaluate_monitors" else pretrain, sys.argv[1], wait)
     main(sys.argv[2:])
 """
 
 
 @pytest.mark.parametrize(
-    ("where", "devices"), [("inspect", 1), ("inspect", 2), ("build_job", 1), ("measure", 1), ("write_report", 1)]
+    ("where", "devices"), [("inspect", 1), ("inspect", 2), ("build_training_job", 1), ("evaluate_monitors", 1), ("write_report", 1)]
 )
 def test_sigterm_before_and_after_training_ends_with_one_line(
     where: str, devices: int, motion_set: Path, tmp_path: Path
@@ -168,7 +169,7 @@ def test_sigterm_before_and_after_training_ends_with_one_line(
     how = f"--resume {run}" if run.exists() else "run the same command again"
     assert process.returncode == 130 and said.count("unreel:") == 1 and "Traceback" not in said, said
     assert "unreel: stopped; what is saved is whole, " in said and how in said.replace("\n", " "), said
-    assert run.exists() == (where in ("measure", "write_report")), "whole or not there"
+    assert run.exists() == (where in ("evaluate_monitors", "write_report")), "whole or not there"
 
 
 def test_every_process_ends_with_the_code_of_a_stop(tmp_path: Path) -> None:
@@ -259,7 +260,7 @@ def test_a_file_that_breaks_while_training_is_quarantined_and_named(
 ) -> None:
     import shutil
 
-    from unreel.api import training as api
+    from unreel.verbs import pretrain as api
 
     videos, run = tmp_path / "videos", tmp_path / "run"
     shutil.copytree(motion_set, videos)

@@ -19,10 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 from videos import encode
 
 from unreel.errors import InputError
-from unreel.methods import find_methods
-from unreel.models import build_backbone
-from unreel.models.encoder import load_encoder
-from unreel.models.shards import (
+from unreel.methods.registry import find_methods
+from unreel.models.encoder.encoder import load_encoder
+from unreel.models.fsdp import (
     count_local_bytes,
     gather_full_tensor,
     gather_state,
@@ -30,10 +29,11 @@ from unreel.models.shards import (
     shard_like,
     shard_weights,
 )
-from unreel.models.sync_norm import convert_sync_batch_norm
+from unreel.models.registry import build_backbone
+from unreel.models.sync_batch_norm import convert_sync_batch_norm
 from unreel.settings import Settings
-from unreel.training.optim import LARS
-from unreel.video.order import ResumableBatchSampler
+from unreel.training.optimizers import LARS
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
 PRESETS = sorted(find_methods())
 STEPS, BATCH = 4, 8

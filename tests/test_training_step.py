@@ -15,20 +15,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import unreel
-from unreel.api import training as api
-from unreel.bench.loop import time_decoding
+from unreel.corpus.inspection import inspect
 from unreel.errors import InputError, NonFiniteError
-from unreel.methods import iic, load_preset
-from unreel.models import build_backbone
+from unreel.methods import iic
+from unreel.methods.registry import load_preset
+from unreel.models.registry import build_backbone
+from unreel.profiling.measure import time_decoding
 from unreel.settings import Settings
-from unreel.training import device, loop
-from unreel.training.device import apply_channels_last, compile_backbones, resolve_auto, resolve_switches
-from unreel.training.finite import NanGuard
-from unreel.training.log import MetricLogger
-from unreel.training.optim import LARS, align_optimizer_state, build_optimizer
-from unreel.video import dataset
-from unreel.video.file import index_frames
-from unreel.video.manifest import inspect
+from unreel.training import loop
+from unreel.training.metrics import MetricLogger
+from unreel.training.nan_guard import NanGuard
+from unreel.training.optimizers import LARS, align_optimizer_state, build_optimizer
+from unreel.training.runtime import auto_settings
+from unreel.training.runtime.auto_settings import (
+    apply_channels_last,
+    compile_backbones,
+    resolve_auto,
+    resolve_switches,
+)
+from unreel.verbs import pretrain as api
+from unreel.video.decoding.decoder import index_frames
+from unreel.video.loading import clip_dataset
 
 aten = torch.ops.aten
 # What hands numbers of the device to the CPU, or needs their count there.
@@ -145,7 +152,7 @@ def test_a_file_that_the_run_knows_to_be_bad_is_not_opened(
         print(path, file=opened, flush=True)
         return index_frames(path)
 
-    monkeypatch.setattr(dataset, "index_frames", noted)
+    monkeypatch.setattr(clip_dataset, "index_frames", noted)
     log = MetricLogger(job, quiet=True)
     stream = loop.iterate_batches(job, loop.build_fabric(job.settings), log)
     failed = [bad for _ in range(2 * job.steps_per_epoch) for bad in next(stream).failures]
@@ -294,7 +301,7 @@ def test_a_loaded_state_lies_in_memory_as_its_weights_do() -> None:
 
 
 def test_auto_is_on_for_cuda_and_off_elsewhere_but_for_fused_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "can_compile", lambda: True)
+    monkeypatch.setattr(auto_settings, "can_compile", lambda: True)
     names = ("channels_last", "compile", "fused", "read_back")
     for where, wanted in (("cuda", ["on", "on", "on", "each-log"]), ("cpu", ["off", "off", "on", "each-step"])):
         assert [getattr(resolve_switches(Settings(), where), n) for n in names] == wanted  # type: ignore[arg-type]
@@ -311,8 +318,8 @@ def test_auto_is_on_for_cuda_and_off_elsewhere_but_for_fused_updates(monkeypatch
 def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
     for triton, compiler, wanted in ((True, "/usr/bin/gcc", "on"), (None, "/usr/bin/gcc", "off"), (True, None, "off")):
-        monkeypatch.setattr(device.importlib.util, "find_spec", lambda _name, found=triton: found)
-        monkeypatch.setattr(device.shutil, "which", lambda _name, found=compiler: found)
+        monkeypatch.setattr(auto_settings.importlib.util, "find_spec", lambda _name, found=triton: found)
+        monkeypatch.setattr(auto_settings.shutil, "which", lambda _name, found=compiler: found)
         assert resolve_switches(Settings(), "cuda").compile == wanted
 
 
@@ -341,7 +348,7 @@ def test_every_copy_of_the_network_is_compiled_and_keeps_its_name(
     for switch, count in (("off", 0), ("on", 2)):
         compile_backbones(job.method, dataclasses.replace(job.settings, compile=switch))  # type: ignore[arg-type]
         assert len(compiled) == count
-    assert compiled == device.find_backbones(job.method) and list(job.method.state_dict()) == names
+    assert compiled == auto_settings.find_backbones(job.method) and list(job.method.state_dict()) == names
 
 
 def test_lars_leaves_weights_alone_when_it_is_told_to() -> None:

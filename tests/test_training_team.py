@@ -20,15 +20,15 @@ from torch.nn.parallel import DistributedDataParallel
 from videos import encode
 
 from unreel.errors import InputError, UnreelError
-from unreel.methods import find_methods
-from unreel.models.sync_norm import SyncBatchNorm, convert_sync_batch_norm
+from unreel.methods.registry import find_methods
+from unreel.models.sync_batch_norm import SyncBatchNorm, convert_sync_batch_norm
 from unreel.settings import Settings
-from unreel.training.device import count_processes
 from unreel.training.loop import equalize_ranks
-from unreel.training.quarantine import RunQuarantine
-from unreel.training.team import ProcessGroup, require_divisible_batch, require_enough_instances
+from unreel.training.run_folder.quarantine import RunQuarantine
+from unreel.training.runtime.auto_settings import count_processes
+from unreel.training.runtime.distributed import ProcessGroup, require_divisible_batch, require_enough_instances
 from unreel.types import Clips
-from unreel.video.order import ResumableBatchSampler
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
 STEPS, BATCH = 20, 8
 PRESETS = sorted(find_methods())

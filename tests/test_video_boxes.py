@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 from videos import encode, numbers
 
-from unreel.errors import InputError
-from unreel.types import Instance
-from unreel.video import synth_boxes
-from unreel.video.box_sets import DetectionSet, KeyframeClipDataset, sample_centred_clip
-from unreel.video.boxes import (
+from unreel.corpus.labels import synthetic_boxes
+from unreel.corpus.labels.boxes import (
     Detections,
     read_boxes,
     read_detections,
@@ -22,9 +19,12 @@ from unreel.video.boxes import (
     write_boxes,
     write_detections,
 )
-from unreel.video.clips import ClipSpec
-from unreel.video.file import probe, read_frames
-from unreel.video.synth_boxes import ACTIONS, make_box_set
+from unreel.corpus.labels.detection_set import DetectionSet, KeyframeClipDataset, sample_centred_clip
+from unreel.corpus.labels.synthetic_boxes import ACTIONS, make_box_set
+from unreel.errors import InputError
+from unreel.types import Instance
+from unreel.video.decoding.decoder import probe, read_frames
+from unreel.video.sampling.timeline import ClipSpec
 
 ROWS = """\
 -5KQ66BBWC4,0902,0.077,0.151,0.283,0.811,80,1
@@ -231,15 +231,15 @@ def test_the_synthetic_set_reads_as_a_detection_set(box_set: Path, tmp_path: Pat
         assert file.read_bytes() == (tmp_path / "same" / file.relative_to(box_set)).read_bytes(), file
 
 
-def alone(index: int, path: int, pulses: bool, monkeypatch: pytest.MonkeyPatch) -> synth_boxes.BoxScene:
+def alone(index: int, path: int, pulses: bool, monkeypatch: pytest.MonkeyPatch) -> synthetic_boxes.BoxScene:
     """A video whose things all do the same."""
 
     class Chosen:
         integers, random = (lambda *_: path), (lambda _: 0.0 if pulses else 1.0)
 
-    usual = synth_boxes.make_generator
-    monkeypatch.setattr(synth_boxes, "make_generator", lambda *at: Chosen() if at[3] == "action" else usual(*at))
-    return synth_boxes.draw_box_scene(0, index, "train", 40, (96, 128), 12.5)
+    usual = synthetic_boxes.make_generator
+    monkeypatch.setattr(synthetic_boxes, "make_generator", lambda *at: Chosen() if at[3] == "action" else usual(*at))
+    return synthetic_boxes.draw_box_scene(0, index, "train", 40, (96, 128), 12.5)
 
 
 MOVES: dict[str, Callable[[np.ndarray], list[bool]]] = {
@@ -267,13 +267,13 @@ def test_things_move_as_their_labels_say(path: int, pulses: bool, monkeypatch: p
 def test_boxes_hold_the_things_they_name() -> None:
     """With a thing and without it, the picture differs in its box and nowhere else."""
     for index in range(5):
-        drawn = synth_boxes.draw_box_scene(1, index, "train", 26, (96, 128), 12.5)
+        drawn = synthetic_boxes.draw_box_scene(1, index, "train", 26, (96, 128), 12.5)
         for k, thing in enumerate(drawn.scene.objects):
             with_it = replace(drawn, scene=replace(drawn.scene, things=[thing]), poses=[drawn.poses[k]])
             bare = replace(drawn, scene=replace(drawn.scene, things=[]), poses=[])
-            pair = (synth_boxes.render_box_scene(shown)[12].astype(int) for shown in (with_it, bare))
+            pair = (synthetic_boxes.render_box_scene(shown)[12].astype(int) for shown in (with_it, bare))
             changed = np.abs(np.subtract(*pair)).max(axis=2)
-            (keyframe,) = synth_boxes.list_keyframes("x", with_it, 12.5)
+            (keyframe,) = synthetic_boxes.list_keyframes("x", with_it, 12.5)
             x1, y1, x2, y2 = np.rint(keyframe.boxes[0] * [128, 96, 128, 96]).astype(int)
             inside = changed[y1:y2, x1:x2]
             assert (inside > 20).mean() > 0.3
@@ -284,7 +284,7 @@ def test_boxes_hold_the_things_they_name() -> None:
 
 def test_actions_are_drawn_as_often_as_stated() -> None:
     at_s = np.zeros(1)
-    sets = [synth_boxes._draw_object_motion(0, n, 0, at_s, (96, 128))[1] for n in range(3000)]
+    sets = [synthetic_boxes._draw_object_motion(0, n, 0, at_s, (96, 128))[1] for n in range(3000)]
     share = {a: np.mean([a in labels for labels in sets]) for a in ACTIONS}
     expected = {1: 0.25 * 0.7, 2: 0.25, 3: 0.25, 4: 0.25, 5: 0.3}
     assert all(abs(share[a] - expected[a]) < 4 * np.sqrt(0.25 / 3000) for a in ACTIONS), share
@@ -313,6 +313,6 @@ def test_exclusions(tmp_path: Path) -> None:
 
 
 def test_files_show_what_was_painted(box_set: Path) -> None:
-    drawn = synth_boxes.draw_box_scene(3, 0, "train", 38, (64, 96), 12.5)
+    drawn = synthetic_boxes.draw_box_scene(3, 0, "train", 38, (64, 96), 12.5)
     decoded = read_frames(box_set / "videos" / "boxes_0000.mp4", range(38))
-    assert np.abs(decoded.astype(int) - synth_boxes.render_box_scene(drawn)).mean() < 12
+    assert np.abs(decoded.astype(int) - synthetic_boxes.render_box_scene(drawn)).mean() < 12

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import chisquare
 
 from unreel.errors import InputError
-from unreel.video.clips import (
+from unreel.video.sampling.pair_sampling import IntervalDistribution, sample_start_pair
+from unreel.video.sampling.timeline import (
     ClipSpec,
     build_timeline,
     compute_uniform_starts,
@@ -16,7 +17,6 @@ from unreel.video.clips import (
     sample_random_clip,
     sample_start,
 )
-from unreel.video.intervals import IntervalDistribution, sample_start_pair
 
 ROUNDING_S = 1.1e-3  # containers round stamps to a millisecond, so a frame so much after its tick is in time
 

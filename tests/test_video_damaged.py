@@ -20,11 +20,12 @@ from damaged import KINDS, damaged, make
 from videos import encode
 
 import unreel
+from unreel.corpus.inspection import Manifest, inspect
 from unreel.errors import InputError, VideoError
-from unreel.models.encoder import load_encoder
-from unreel.video import dataset, file
-from unreel.video.manifest import Manifest, inspect
-from unreel.video.processes import Limits, WorkerFailure, map_jobs
+from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
+from unreel.models.encoder.encoder import load_encoder
+from unreel.video.decoding import decoder
+from unreel.video.loading import clip_dataset
 
 BAD, GOOD = "3.mp4", ["0.mp4", "1.mp4", "2.mp4", "4.mp4", "5.mp4"]
 
@@ -77,18 +78,18 @@ def test_what_can_not_be_is_said_with_its_value(name: str, patch: Any, says: str
     data[at : at + len(patch[-1])] = patch[-1]
     (tmp_path / name).write_bytes(data)
     with pytest.raises(VideoError, match=says) as raised:
-        file.probe(tmp_path / name)
+        decoder.probe(tmp_path / name)
     assert raised.value.reason in ("damaged", "not a video")
 
 
 def test_slow_motion_and_a_slide_every_minute_are_no_damage_and_slower_is(tmp_path: Path) -> None:
     encode(tmp_path / "fast.mp4", 20, time_base=Fraction(1, 10_000))
     encode(tmp_path / "slow.mp4", 20, time_base=Fraction(60, 1))
-    assert file.probe(tmp_path / "fast.mp4").fps == pytest.approx(10_000)
-    assert file.probe(tmp_path / "slow.mp4").duration_s == pytest.approx(1200)
+    assert decoder.probe(tmp_path / "fast.mp4").fps == pytest.approx(10_000)
+    assert decoder.probe(tmp_path / "slow.mp4").duration_s == pytest.approx(1200)
     encode(tmp_path / "slower.mp4", 20, time_base=Fraction(61, 1))
     with pytest.raises(VideoError, match="20 frames that last 1159 s"):
-        file.probe(tmp_path / "slower.mp4")
+        decoder.probe(tmp_path / "slower.mp4")
 
 
 # A decoder that does not come back.
@@ -138,7 +139,7 @@ def ending(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    real, main = file.build_frame_index, os.getpid()
+    real, main = decoder.build_frame_index, os.getpid()
 
     def index(path: str, *rest: Any) -> Any:
         if Path(path).name == BAD:
@@ -147,7 +148,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
         return real(path, *rest)
 
     index.cache_clear = real.cache_clear  # type: ignore[attr-defined]
-    monkeypatch.setattr(file, "build_frame_index", index)
+    monkeypatch.setattr(decoder, "build_frame_index", index)
 
 
 LIMITS = ("--file-limit-s", "1", "--file-memory-mb", "200")
@@ -178,17 +179,17 @@ def test_the_commands_go_on_without_the_file(ending: str, six: Path, tmp_path: P
 def test_pack_goes_on_where_a_video_passes_the_inspection_and_coding_it_ends_the_process(
     six: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unreel.video import pack_jobs, packing
+    from unreel.packing import jobs, pack
 
-    real = pack_jobs.encode_piece
+    real = jobs.encode_piece
 
     def make_piece(path: str, *rest: Any) -> Any:
         if Path(path).name == BAD:
             crash()
         return real(path, *rest)
 
-    monkeypatch.setattr(pack_jobs, "encode_piece", make_piece)
-    done = packing.pack(six, tmp_path / "packed", workers=2)
+    monkeypatch.setattr(jobs, "encode_piece", make_piece)
+    done = pack.pack(six, tmp_path / "packed", workers=2)
     assert done.num_pieces == 5 and not (tmp_path / "packed" / ".packing").exists()
     assert quarantined(tmp_path / "packed") == [[BAD, "damaged", ENDS["crash"][1]]]
 
@@ -199,7 +200,7 @@ def test_embedding_and_evaluation_go_on_without_the_file(
     act: str, workers: int, six: Path, small_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that pass the inspection: every loader of single videos is the same one."""
-    real, main, (ends, says) = dataset.read_frames, os.getpid(), ENDS[act]
+    real, main, (ends, says) = clip_dataset.read_frames, os.getpid(), ENDS[act]
 
     def read(path: str, *rest: Any) -> np.ndarray:
         if Path(path).name == BAD:
@@ -209,10 +210,10 @@ def test_embedding_and_evaluation_go_on_without_the_file(
 
     spec = load_encoder(small_run).spec
     instances = [unreel.types.Instance(str(six / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(6)]
-    found = dataset.ClipDataset(instances, spec.clip, (16, 24), num_clips=2)
-    whole = list(dataset.build_sequential_loader(found, 0))
-    monkeypatch.setattr(dataset, "read_frames", read)
-    samples = list(dataset.build_sequential_loader(found, workers, Limits(1.0, 200)))
+    found = clip_dataset.ClipDataset(instances, spec.clip, (16, 24), num_clips=2)
+    whole = list(clip_dataset.build_sequential_loader(found, 0))
+    monkeypatch.setattr(clip_dataset, "read_frames", read)
+    samples = list(clip_dataset.build_sequential_loader(found, workers, Limits(1.0, 200)))
     assert [sample.index for sample in samples] == list(range(6))
     for sample, wanted in zip(samples, whole, strict=True):
         if sample.index == 3:
@@ -224,7 +225,7 @@ def test_embedding_and_evaluation_go_on_without_the_file(
 def test_embed_names_the_file_that_crashes_its_decoder(
     six: Path, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, main = dataset.read_frames, os.getpid()
+    real, main = clip_dataset.read_frames, os.getpid()
 
     def read(path: str, *rest: Any) -> np.ndarray:
         if Path(path).name == BAD:
@@ -232,7 +233,7 @@ def test_embed_names_the_file_that_crashes_its_decoder(
             crash()
         return real(path, *rest)
 
-    monkeypatch.setattr(dataset, "read_frames", read)
+    monkeypatch.setattr(clip_dataset, "read_frames", read)
     done = succeeds("embed", small_run, six, "--out", tmp_path / "v.parquet")
     assert f"left out {six / BAD}: damaged: reading it ended the process (SIGSEGV)" in done.err
     assert "5 rows, 1 files left out" in done.out

@@ -12,12 +12,17 @@ from scipy.stats import chisquare, kstest
 
 from unreel.errors import VIDEO_ERROR_REASONS, VideoError
 from unreel.types import Clips, Instance
-from unreel.video import dataset, frame_cache
-from unreel.video.clips import ClipSpec
-from unreel.video.dataset import ClipDataset, ClipSample, build_sequential_loader, build_training_loader
-from unreel.video.file import index_frames, write_video
-from unreel.video.intervals import IntervalDistribution, cdf, sample_start_pair
-from unreel.video.order import ResumableBatchSampler, make_generator
+from unreel.video.decoding.decoder import index_frames, write_video
+from unreel.video.loading import clip_dataset, frame_cache
+from unreel.video.loading.clip_dataset import (
+    ClipDataset,
+    ClipSample,
+    build_sequential_loader,
+    build_training_loader,
+)
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler, make_generator
+from unreel.video.sampling.pair_sampling import IntervalDistribution, cdf, sample_start_pair
+from unreel.video.sampling.timeline import ClipSpec
 
 FPS, SIZE = 25.0, (16, 24)
 LENGTHS = (40, 24, 30, 17, 8, 1, 50)
@@ -80,13 +85,13 @@ def test_one_pass_over_a_file_for_all_clips_of_an_instance(
     whole: list[Instance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[str, np.ndarray]] = []
-    real = dataset.read_frames
+    real = clip_dataset.read_frames
 
     def counted(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         calls.append((path, frames))
         return real(path, frames, size)
 
-    monkeypatch.setattr(dataset, "read_frames", counted)
+    monkeypatch.setattr(clip_dataset, "read_frames", counted)
     clips = ClipDataset(whole, ClipSpec(8), SIZE, num_clips=5, seed=0)
     for index in range(len(whole)):
         sample = clips[(0, index)]
@@ -294,13 +299,13 @@ def test_only_two_random_clips_make_a_pair(num_clips: int, seed: int | None, who
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """(number of the video, frames decoded) of each call of `read`, as they come."""
     calls: list[tuple[int, int]] = []
-    real = dataset.read_frames
+    real = clip_dataset.read_frames
 
     def counted(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         calls.append((int(Path(path).stem), len(frames)))
         return real(path, frames, size)
 
-    monkeypatch.setattr(dataset, "read_frames", counted)
+    monkeypatch.setattr(clip_dataset, "read_frames", counted)
     return calls
 
 
@@ -374,7 +379,7 @@ def test_a_clip_before_the_damage_is_read_as_without_a_cache(
     whole: list[Instance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Video 0 is damaged from frame 30 on; trying to keep it is not repeated."""
-    real, whole_reads = dataset.read_frames, []
+    real, whole_reads = clip_dataset.read_frames, []
 
     def damaged(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         if path == whole[0].path and len(frames) > 16:
@@ -383,7 +388,7 @@ def test_a_clip_before_the_damage_is_read_as_without_a_cache(
             raise VideoError(path, "damaged", "from frame 30")
         return real(path, frames, size)
 
-    monkeypatch.setattr(dataset, "read_frames", damaged)
+    monkeypatch.setattr(clip_dataset, "read_frames", damaged)
     cached = ClipDataset(whole[:2], ClipSpec(8), SIZE, 2, 7, cache_mb=1)
     assert_cache_changes_nothing(whole[:2], ClipSpec(8), cached)
     assert whole_reads == [40]

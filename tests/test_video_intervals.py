@@ -5,7 +5,14 @@ import pytest
 from scipy.stats import chisquare, kstest
 
 from unreel.errors import InputError
-from unreel.video.intervals import DISTRIBUTIONS, IntervalDistribution, cdf, inverse_cdf, pdf, sample_start_pair
+from unreel.video.sampling.pair_sampling import (
+    DISTRIBUTIONS,
+    IntervalDistribution,
+    cdf,
+    inverse_cdf,
+    pdf,
+    sample_start_pair,
+)
 
 POWERS = (0.5, 1.0, 2.0, 3.5)
 MIDDLES = (np.arange(20_000) + 0.5) / 20_000

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from unreel.corpus.labels.labelled_set import LAYOUTS, LabelledSet, load_labelled_set, validate_labelled_set
+from unreel.corpus.labels.test_split import draw_test_split
+from unreel.corpus.lists import VideoEntry
 from unreel.errors import InputError
-from unreel.video.held_out import draw_test_split
-from unreel.video.labelled import LAYOUTS, LabelledSet, load_labelled_set, validate_labelled_set
-from unreel.video.lists import VideoEntry
 
 
 def touch(root: Path, *names: str) -> Path:

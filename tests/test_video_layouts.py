@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from unreel.corpus.discovery import VideoEntry, find_videos, read_official_split
+from unreel.corpus.labels.labelled_set import load_labelled_set
 from unreel.errors import InputError
-from unreel.video.labelled import load_labelled_set
-from unreel.video.layouts import VideoEntry, find_videos, read_official_split
 
 
 def touch(root: Path, *names: str) -> Path:

@@ -13,22 +13,22 @@ import pytest
 import torch
 
 import unreel
-from unreel.api import training as api
-from unreel.bench.loop import time_decoding
+from unreel.corpus.inspection import inspect
 from unreel.errors import InputError, VideoError
+from unreel.profiling.measure import time_decoding
 from unreel.settings import Settings
 from unreel.training import loop
-from unreel.training.device import resolve_auto
+from unreel.training.runtime.auto_settings import resolve_auto
 from unreel.types import Instance
-from unreel.video import cache_plan, dataset, frame_cache
-from unreel.video.cache_plan import estimate_decoded_mb, plan_cache_budget, read_free_mb
-from unreel.video.clips import ClipSpec
-from unreel.video.dataset import ClipDataset, build_training_loader, count_batches_in_memory
-from unreel.video.file import write_video
-from unreel.video.frame_cache import PENDING, FrameCache
-from unreel.video.manifest import inspect
-from unreel.video.order import ResumableBatchSampler
-from unreel.views.pair import TwoViewOptions
+from unreel.verbs import pretrain as api
+from unreel.video.decoding.decoder import write_video
+from unreel.video.loading import cache_budget, clip_dataset, frame_cache
+from unreel.video.loading.cache_budget import estimate_decoded_mb, plan_cache_budget, read_free_mb
+from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader, count_batches_in_memory
+from unreel.video.loading.frame_cache import PENDING, FrameCache
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler
+from unreel.video.sampling.timeline import ClipSpec
+from unreel.views.two_views import TwoViewOptions
 
 SIZE, FRAMES = (16, 24), 20
 
@@ -46,13 +46,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Instance]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """(video, frames) of each time a file is opened to be decoded."""
     calls: list[tuple[int, int]] = []
-    real = dataset.read_frames
+    real = clip_dataset.read_frames
 
     def counted(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         calls.append((int(Path(path).stem), len(frames)))
         return real(path, frames, size)
 
-    monkeypatch.setattr(dataset, "read_frames", counted)
+    monkeypatch.setattr(clip_dataset, "read_frames", counted)
     return calls
 
 
@@ -192,7 +192,7 @@ def test_processes_fill_one_cache_and_it_outlives_them(whole: list[Instance], mo
         raise VideoError(path, "damaged", "decoded again")
 
     wanted = list(build_training_loader(plain, ResumableBatchSampler(8, 2, 5, 0, 8), 0, False))
-    monkeypatch.setattr(dataset, "read_frames", never)
+    monkeypatch.setattr(clip_dataset, "read_frames", never)
     later = list(build_training_loader(clips, ResumableBatchSampler(8, 2, 5, 4, 8), 2, False))
     for one, other in zip(wanted, first + later, strict=True):
         assert torch.equal(one.frames, other.frames) and not other.failures
@@ -288,18 +288,18 @@ def test_the_cache_chooses_itself_by_the_sizes(
 
 def test_only_a_few_files_are_looked_into(whole: list[Instance], monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    real = cache_plan.index_frames
-    monkeypatch.setattr(cache_plan, "index_frames", lambda path: looked.append(path) or real(path))
-    monkeypatch.setattr(cache_plan, "run_isolated", lambda work, *arguments: work(*arguments))
+    real = cache_budget.index_frames
+    monkeypatch.setattr(cache_budget, "index_frames", lambda path: looked.append(path) or real(path))
+    monkeypatch.setattr(cache_budget, "run_isolated", lambda work, *arguments: work(*arguments))
     many = list(itertools.islice(itertools.cycle(whole), 1000))
     megabytes, share = estimate_decoded_mb(many, ClipSpec(4), MEGABYTE_A_VIDEO)
-    assert megabytes == pytest.approx(1000, rel=0.01) and share == 1 and len(looked) == cache_plan.SAMPLE_SIZE
+    assert megabytes == pytest.approx(1000, rel=0.01) and share == 1 and len(looked) == cache_budget.SAMPLE_SIZE
     halved = estimate_decoded_mb(many, ClipSpec(4, fps=12.5, stride_frames=0), MEGABYTE_A_VIDEO)[0]
     assert halved == pytest.approx(500, rel=0.01)
 
 
 def test_long_videos_are_not_kept(whole: list[Instance], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cache_plan, "MAX_FRAMES", 19)
+    monkeypatch.setattr(cache_budget, "MAX_FRAMES", 19)
     assert "longer than 19 frames" in plan_cache_budget(-1, whole, ClipSpec(4), SIZE, 1e6).explanation
     gone = [Instance(str(tmp_path / "gone.mp4"), 0, 0.0, 1.0)]
     assert plan_cache_budget(-1, gone, ClipSpec(4), SIZE, 1e6).budget_mb == 0

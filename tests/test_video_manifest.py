@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from videos import UNEVEN, encode, encode_sound, encode_turned, picture
 
+from unreel.corpus.inspection import Manifest, QuarantineEntry, Video, inspect, require_usable, summarize_manifest
 from unreel.errors import DiskError, InputError
-from unreel.video.manifest import Manifest, QuarantineEntry, Video, inspect, require_usable, summarize_manifest
 
 ROW = Video("/v/a.mp4", "h264", 320, 240, 25.0, 250, 10.0, 90, True, 1000, "0f", "run", "anna", "/v/0.mp4", (1.5, 2.0))
 
@@ -101,8 +101,8 @@ def test_how_much_is_decoded(
         with told.open("a") as out:
             out.write(f"{what}\n")
 
-    monkeypatch.setattr("unreel.video.file.check_decodable", lambda path, full: tell(full))
-    monkeypatch.setattr("unreel.video.manifest.shot_changes", lambda path: tell("shots") or [1.0])
+    monkeypatch.setattr("unreel.video.decoding.decoder.check_decodable", lambda path, full: tell(full))
+    monkeypatch.setattr("unreel.corpus.inspection.shot_changes", lambda path: tell("shots") or [1.0])
     encode(tmp_path / "a.mp4", seconds, time_base=Fraction(1, 1))
     (video,) = inspect(tmp_path, check=check, shots=shots).videos  # type: ignore[arg-type]
     assert told.read_text().split() == [str(full)] + ["shots"] * (shots and seconds > 15)

@@ -9,7 +9,13 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from unreel.video.order import ResumableBatchSampler, draw_uniforms, make_generator, permute_epoch, steps_per_epoch
+from unreel.video.sampling.batch_sampler import (
+    ResumableBatchSampler,
+    draw_uniforms,
+    make_generator,
+    permute_epoch,
+    steps_per_epoch,
+)
 
 
 def first_draws(**which: object) -> np.ndarray:

@@ -20,12 +20,14 @@ import pytest
 from fsspec.spec import AbstractFileSystem
 from videos import encode, numbers, picture
 
+from unreel.corpus.inspection import inspect
 from unreel.errors import InputError, VideoError
-from unreel.video import disk_cache, file, packed, remote
-from unreel.video.addresses import is_piece, is_remote, normalize_path
-from unreel.video.disk_cache import DiskCache
-from unreel.video.manifest import inspect
-from unreel.video.packing import PackSettings, pack
+from unreel.io import disk_cache, remote
+from unreel.io.disk_cache import DiskCache
+from unreel.packing.pack import PackSettings, pack
+from unreel.video.decoding import decoder
+from unreel.video.sources import packed_corpus
+from unreel.video.sources.paths import is_piece, is_remote, normalize_path
 
 
 class Shaky(AbstractFileSystem):
@@ -63,8 +65,8 @@ def afar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     Shaky.troubles, Shaky.calls, Shaky.release = [], [], threading.Event()
     monkeypatch.setenv("UNREEL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(remote, "RETRY_DELAYS_S", (0.01, 0.02, 0.04))
-    packed._load_packed_corpus.cache_clear()
-    file.clear_caches()
+    packed_corpus._load_packed_corpus.cache_clear()
+    decoder.clear_caches()
     yield
     Shaky.release.set()
 
@@ -86,12 +88,12 @@ def corpus(made: Path, tmp_path: Path) -> Path:
 
 
 def address(corpus: Path | str, row: int) -> str:
-    index = packed.open_packed_corpus(corpus)
+    index = packed_corpus.open_packed_corpus(corpus)
     return index.piece_path(row)
 
 
 def said(corpus: Path | str, row: int) -> list[int]:
-    return numbers(file.read_frames(address(corpus, row), np.arange(50)))
+    return numbers(decoder.read_frames(address(corpus, row), np.arange(50)))
 
 
 RIGHT = {
@@ -108,7 +110,7 @@ def test_a_corpus_may_be_moved(corpus: Path) -> None:
 
 def test_a_shard_that_is_cut_short(corpus: Path) -> None:
     shards = sorted(corpus.glob("*.tar"))
-    index = packed.open_packed_corpus(corpus)
+    index = packed_corpus.open_packed_corpus(corpus)
     last = max(row for row in range(12) if index.get_value(row, "shard") == shards[0].name)
     shards[0].write_bytes(shards[0].read_bytes()[: index.get_value(last, "offset") + 100])
     shards[1].unlink()
@@ -128,23 +130,23 @@ def test_a_shard_that_is_cut_short(corpus: Path) -> None:
 
 def test_an_index_that_does_not_fit_its_shard(corpus: Path) -> None:
     one, other = sorted(corpus.glob("*.tar"))[:2]
-    index = packed.open_packed_corpus(corpus)
+    index = packed_corpus.open_packed_corpus(corpus)
     assert said(corpus, 0) == RIGHT[0]
     kept = one.read_bytes()
     other.replace(one)
-    file.clear_caches()
+    decoder.clear_caches()
     spoiled = [row for row in range(12) if index.get_value(row, "shard") == one.name]
     for row in spoiled:
         with pytest.raises(VideoError, match=r"(damaged|truncated) \("):
             said(corpus, row)
     assert {bad.path for bad in inspect(corpus, check="full").quarantine} >= {address(corpus, row) for row in spoiled}
     one.write_bytes(kept)
-    file.clear_caches()
+    decoder.clear_caches()
     assert all(said(corpus, row) == RIGHT[row] for row in spoiled)
 
 
 def test_one_wrong_bit_is_noticed(corpus: Path) -> None:
-    index = packed.open_packed_corpus(corpus)
+    index = packed_corpus.open_packed_corpus(corpus)
     shard = corpus / index.get_value(4, "shard")
     data = bytearray(shard.read_bytes())
     data[index.get_value(4, "offset") + index.get_value(4, "size_bytes") // 2] ^= 16
@@ -165,7 +167,7 @@ def test_an_index_that_can_not_be_used_is_refused(corpus: Path) -> None:
     ):
         kept = (corpus / name).read_bytes()
         (corpus / name).write_bytes(data)
-        packed._load_packed_corpus.cache_clear()
+        packed_corpus._load_packed_corpus.cache_clear()
         with pytest.raises(InputError, match=says):
             inspect(corpus)
         (corpus / name).write_bytes(kept)
@@ -183,7 +185,7 @@ def test_addresses_of_nothing(corpus: Path, tmp_path: Path) -> None:
         ("shaky://nowhere/00000.tar#00000000-00000-a.mp4", "unreadable"),
     ):
         with pytest.raises(VideoError) as caught:
-            file.probe(wrong)
+            decoder.probe(wrong)
         assert caught.value.reason == reason
 
 
@@ -205,28 +207,28 @@ def test_what_a_path_means(path: str, text: str, far: bool) -> None:
 
 def test_a_film_with_a_hash_in_its_name_is_a_file(tmp_path: Path) -> None:
     assert not is_piece("#20_Rhythm_clap_u_nm_np1_fr_goo_0.avi") and not is_piece("a.tar#b/c.mp4")
-    assert numbers(file.read_frames(encode(tmp_path / "a#1.mp4", 5), [3])) == [3]
+    assert numbers(decoder.read_frames(encode(tmp_path / "a#1.mp4", 5), [3])) == [3]
 
 
 def test_one_range_is_asked_for_a_piece_and_then_the_cache(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
-    index = packed.open_packed_corpus(there)
+    index = packed_corpus.open_packed_corpus(there)
     begin, size, shard = (index.get_value(5, name) for name in ("offset", "size_bytes", "shard"))
     Shaky.calls.clear()
     assert said(there, 5) == RIGHT[5]
     assert Shaky.calls == [(shard, begin, begin + size)]
-    file.clear_caches()
+    decoder.clear_caches()
     assert said(there, 5) == RIGHT[5] and len(Shaky.calls) == 1
 
 
 def test_a_remote_that_fails_twice_and_then_answers(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
     Shaky.troubles = ["down", "down"]
-    index = packed.open_packed_corpus(there)
+    index = packed_corpus.open_packed_corpus(there)
     assert len(index) == 12 and [call[0] for call in Shaky.calls] == ["pack.json"] * 3 + ["index.parquet"]
     for troubles in (["down", "down"], ["short", "down", "short"], ["damaged"], ["damaged", "down"]):
-        shutil.rmtree(packed.open_piece_cache().folder, ignore_errors=True)
-        file.clear_caches()
+        shutil.rmtree(packed_corpus.open_piece_cache().folder, ignore_errors=True)
+        decoder.clear_caches()
         Shaky.calls, Shaky.troubles = [], list(troubles)
         assert said(there, 3) == RIGHT[3] and not Shaky.troubles
         assert len(Shaky.calls) == len(troubles) + 1
@@ -234,13 +236,13 @@ def test_a_remote_that_fails_twice_and_then_answers(corpus: Path) -> None:
 
 def test_half_of_an_index_is_asked_for_again(corpus: Path) -> None:
     Shaky.troubles = ["short", "short"]
-    assert len(packed.open_packed_corpus(f"shaky:/{corpus}")) == 12
+    assert len(packed_corpus.open_packed_corpus(f"shaky:/{corpus}")) == 12
     assert [call[0] for call in Shaky.calls] == ["pack.json"] * 3 + ["index.parquet"]
 
 
 def test_a_remote_that_stays_down_or_forbids_is_said(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
-    packed.open_packed_corpus(there)
+    packed_corpus.open_packed_corpus(there)
     Shaky.calls, Shaky.troubles = [], ["down"] * 99
     with pytest.raises(VideoError, match="no good answer in 4 tries, the last: connection reset"):
         said(there, 1)
@@ -249,7 +251,7 @@ def test_a_remote_that_stays_down_or_forbids_is_said(corpus: Path) -> None:
     with pytest.raises(VideoError, match="no key for this bucket"):
         said(there, 1)
     assert len(Shaky.calls) == 1
-    packed._load_packed_corpus.cache_clear()
+    packed_corpus._load_packed_corpus.cache_clear()
     Shaky.troubles = ["down"] * 99
     with pytest.raises(InputError, match="no good answer in 4 tries"):
         inspect(there)
@@ -257,7 +259,7 @@ def test_a_remote_that_stays_down_or_forbids_is_said(corpus: Path) -> None:
 
 def test_a_remote_that_never_answers_is_not_waited_for(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = f"shaky:/{corpus}"
-    packed.open_packed_corpus(there)
+    packed_corpus.open_packed_corpus(there)
     monkeypatch.setattr(remote, "RANGE_TIMEOUT_S", 0.05)
     Shaky.troubles = ["silent"] * 99
     began_s = time.monotonic()
@@ -270,16 +272,16 @@ def test_a_remote_that_never_answers_is_not_waited_for(corpus: Path, monkeypatch
 
 def test_wrong_bytes_are_never_taken_nor_kept(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
-    packed.open_packed_corpus(there)
+    packed_corpus.open_packed_corpus(there)
     Shaky.troubles = ["damaged"] * 99
     with pytest.raises(VideoError, match="damaged"):
         said(there, 2)
-    assert not packed.open_piece_cache()._list_files()
+    assert not packed_corpus.open_piece_cache()._list_files()
     Shaky.troubles = []
     assert said(there, 2) == RIGHT[2]
-    ((_, _, kept),) = packed.open_piece_cache()._list_files()
+    ((_, _, kept),) = packed_corpus.open_piece_cache()._list_files()
     Path(kept).write_bytes(Path(kept).read_bytes()[:-1] + b"x")
-    file.clear_caches()
+    decoder.clear_caches()
     Shaky.calls = []
     assert said(there, 2) == RIGHT[2] and len(Shaky.calls) == 1, "a spoiled file of the cache is fetched again"
 
@@ -288,7 +290,7 @@ def test_a_remote_shard_that_is_cut_or_gone(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
     first, second = sorted(corpus.glob("*.tar"))[:2]
     first.write_bytes(first.read_bytes()[:600])
-    index = packed.open_packed_corpus(there)
+    index = packed_corpus.open_packed_corpus(there)
     with pytest.raises(VideoError, match="truncated"):
         said(there, 0)
     second.unlink()
@@ -297,8 +299,8 @@ def test_a_remote_shard_that_is_cut_or_gone(corpus: Path) -> None:
 
 
 def test_a_cache_without_space(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there, old = f"shaky:/{corpus}", packed.open_piece_cache()
-    packed.open_packed_corpus(there)
+    there, old = f"shaky:/{corpus}", packed_corpus.open_piece_cache()
+    packed_corpus.open_packed_corpus(there)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -319,10 +321,13 @@ def test_a_cache_that_can_not_be_made(corpus: Path, tmp_path: Path, monkeypatch:
 
 def test_settings_of_the_cache(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNREEL_CACHE_GB", "0.001")
-    assert packed.open_piece_cache().limit_bytes == 1_000_000 and packed.open_piece_cache().folder == tmp_path / "cache"
+    assert (
+        packed_corpus.open_piece_cache().limit_bytes == 1_000_000
+        and packed_corpus.open_piece_cache().folder == tmp_path / "cache"
+    )
     monkeypatch.setenv("UNREEL_CACHE_GB", "much")
     with pytest.raises(InputError, match="UNREEL_CACHE_GB is a number"):
-        packed.open_packed_corpus(f"shaky:/{corpus}")
+        packed_corpus.open_packed_corpus(f"shaky:/{corpus}")
 
 
 def test_the_longest_unused_leaves_the_cache(tmp_path: Path) -> None:
@@ -379,7 +384,7 @@ def test_only_packed_corpora_are_read_from_afar(tmp_path: Path) -> None:
 
 
 def test_finding_a_piece_is_a_bisection(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = packed.open_packed_corpus(corpus)
+    index = packed_corpus.open_packed_corpus(corpus)
     keys = index.get_column("key")
     assert keys == sorted(keys) and [index.find_row(key) for key in keys] == list(range(12))
     for wrong in ("", "0", "zzz", keys[3] + "x"):
@@ -418,10 +423,10 @@ def test_a_corpus_on_a_web_server(corpus: Path) -> None:
         manifest = inspect(there)
         Ranges.asked.clear()
         assert said(there, 4) == RIGHT[4] and len(manifest.videos) == 12
-        piece = packed.locate_piece(address(there, 4))
+        piece = packed_corpus.locate_piece(address(there, 4))
         assert Ranges.asked == [f"bytes={piece.offset}-{piece.offset + piece.size_bytes - 1}"]
         (corpus / "00001.tar").unlink()
-        row = next(n for n in range(12) if packed.open_packed_corpus(there).get_value(n, "shard") == "00001.tar")
+        row = next(n for n in range(12) if packed_corpus.open_packed_corpus(there).get_value(n, "shard") == "00001.tar")
         with pytest.raises(VideoError, match="missing"):
             said(there, row)
         Ranges.whole = True

@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 from videos import CLOSED, FAST_VP9, HEVC, OPEN, UNEVEN, encode, encode_sound, encode_turned, number_of, numbers
 
+from unreel.corpus.inspection import Manifest, inspect
 from unreel.errors import InputError
-from unreel.video import file, packed, packing
-from unreel.video.addresses import is_packed_corpus
-from unreel.video.manifest import Manifest, inspect
-from unreel.video.pack_jobs import iter_jobs
-from unreel.video.packing import PackSettings, pack
-from unreel.video.piece import compute_piece_size, compute_psnr, split_into_spans
-from unreel.video.piece_index import parse_mp4_index
-from unreel.video.reader import FrameReader
+from unreel.packing.jobs import iter_jobs
+from unreel.packing.pack import PackSettings, pack
+from unreel.packing.piece_encoder import compute_piece_size, compute_psnr, split_into_spans
+from unreel.video.decoding import decoder
+from unreel.video.decoding.frame_reader import FrameReader
+from unreel.video.decoding.mp4_index import parse_mp4_index
+from unreel.video.sources import packed_corpus
+from unreel.video.sources.paths import is_packed_corpus
 
 SETTINGS = PackSettings(short_side=48, segment_s=1.8, shard_mb=0.03)
 
@@ -59,44 +60,44 @@ def corpus(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows(out: Path) -> list[dict[str, object]]:
-    return packed.open_packed_corpus(out).index_table.to_pylist()
+    return packed_corpus.open_packed_corpus(out).index_table.to_pylist()
 
 
 def test_every_frame_of_every_piece_is_the_right_one_at_its_own_time(videos: Path, corpus: Path) -> None:
-    index = packed.open_packed_corpus(corpus)
+    index = packed_corpus.open_packed_corpus(corpus)
     seen: dict[str, list[int]] = {}
     for n, row in enumerate(rows(corpus)):
         original, piece = videos / row["source"], index.piece_path(n)
-        before_s, inside_s = file.index_frames(original).times_s, file.index_frames(piece).times_s
+        before_s, inside_s = decoder.index_frames(original).times_s, decoder.index_frames(piece).times_s
         first = int(np.searchsorted(before_s, row["start_s"] - 1e-9))
-        shown = numbers(file.read_frames(piece, np.arange(row["num_frames"])))
+        shown = numbers(decoder.read_frames(piece, np.arange(row["num_frames"])))
         assert shown == list(range(first, first + row["num_frames"])), row["source"]
         there_s = before_s[first : first + len(shown)]
         np.testing.assert_allclose(inside_s, there_s - there_s[0], rtol=0, atol=1e-9)
         assert row["start_s"] == there_s[0] and row["end_s"] > there_s[-1]
         seen.setdefault(row["source"], []).extend(shown)
-    lengths = {name: len(file.index_frames(videos / name).times_s) for name in seen}
+    lengths = {name: len(decoder.index_frames(videos / name).times_s) for name in seen}
     assert len(seen) == 11 and {name: list(range(n)) for name, n in lengths.items()} == seen
     assert sum(row["source"] == "run/long.mp4" for row in rows(corpus)) == 4
     assert sum(row["source"] == "walk/vfr.mp4" for row in rows(corpus)) == 2
 
 
 def test_any_frames_in_any_order_are_exact(corpus: Path) -> None:
-    index = packed.open_packed_corpus(corpus)
+    index = packed_corpus.open_packed_corpus(corpus)
     row = next(n for n, row in enumerate(rows(corpus)) if row["source"] == "run/long.mp4" and row["start_s"] > 3)
     first = round(index.get_value(row, "start_s") * 25)
     wanted = np.array([37, 3, 3, 44, 12, 0])
-    assert numbers(file.read_frames(index.piece_path(row), wanted)) == (first + wanted).tolist()
+    assert numbers(decoder.read_frames(index.piece_path(row), wanted)) == (first + wanted).tolist()
 
 
 def test_frames_are_as_near_to_the_scaled_original_as_is_stated(videos: Path, corpus: Path) -> None:
-    index = packed.open_packed_corpus(corpus)
+    index = packed_corpus.open_packed_corpus(corpus)
     for n, row in enumerate(rows(corpus)):
         every, size = np.arange(row["num_frames"]), (row["height"], row["width"])
-        before = int(np.searchsorted(file.index_frames(videos / row["source"]).times_s, row["start_s"] - 1e-9))
+        before = int(np.searchsorted(decoder.index_frames(videos / row["source"]).times_s, row["start_s"] - 1e-9))
         original, coded = (
-            file.read_frames(videos / row["source"], before + every, size),
-            file.read_frames(index.piece_path(n), every),
+            decoder.read_frames(videos / row["source"], before + every, size),
+            decoder.read_frames(index.piece_path(n), every),
         )
         sampled = np.unique(np.linspace(0, len(every) - 1, 16).round().astype(int))
         assert compute_psnr(original[sampled], coded[sampled]) == pytest.approx(row["psnr_db"], abs=1e-6)
@@ -131,8 +132,8 @@ def test_colour_that_yuv420p_can_hold_is_no_excuse(tmp_path: Path) -> None:
     for wanted_db in (30.0, 38.0):
         pack(tmp_path / "in", tmp_path / str(wanted_db), PackSettings(psnr_db=wanted_db, crf=35))
         (row,) = rows(tmp_path / str(wanted_db))
-        index = packed.open_packed_corpus(tmp_path / str(wanted_db))
-        original, coded = (file.read_frames(p, range(30)) for p in (tmp_path / "in/a.mkv", index.piece_path(0)))
+        index = packed_corpus.open_packed_corpus(tmp_path / str(wanted_db))
+        original, coded = (decoder.read_frames(p, range(30)) for p in (tmp_path / "in/a.mkv", index.piece_path(0)))
         assert row["psnr_db"] >= wanted_db and compute_psnr(original, coded) >= wanted_db - 0.5
         sizes.append(row["size_bytes"])
     assert sizes[0] < sizes[1]
@@ -151,8 +152,8 @@ def test_what_is_stored(videos: Path, corpus: Path) -> None:
             data, told = tar.extractfile(member).read(), json.load(tar.extractfile(f"{row['key']}.json"))
         assert (member.offset_data, member.size) == (row["offset"], row["size_bytes"])
         assert (
-            packed.hash_bytes(data) == row["checksum"]
-            and packed.read_piece(f"{corpus}/{row['shard']}#{row['key']}.mp4") == data
+            packed_corpus.hash_bytes(data) == row["checksum"]
+            and packed_corpus.read_piece(f"{corpus}/{row['shard']}#{row['key']}.mp4") == data
         )
         assert told == {name: row[name] for name in ("source", "source_hash", "start_s", "end_s", "label", "group")}
         with av.open(io.BytesIO(data)) as container:
@@ -177,7 +178,7 @@ def test_the_manifest_of_the_pieces(videos: Path, corpus: Path) -> None:
         for _ in range({"long.mp4": 4, "vfr.mp4": 2}.get(Path(v.path).name, 1))
     ]
     for video in after.videos:
-        info = file.probe(video.path)
+        info = decoder.probe(video.path)
         assert (info.width, info.height, info.num_frames) == (video.width, video.height, video.num_frames)
         assert info.fps == pytest.approx(video.fps) and info.size_bytes == video.size_bytes
         cut = video.recording in ("run/long.mp4", "walk/same as long.mp4", "walk/vfr.mp4")
@@ -187,7 +188,7 @@ def test_the_manifest_of_the_pieces(videos: Path, corpus: Path) -> None:
 
 
 def packed_addresses(corpus: Path) -> list[str]:
-    index = packed.open_packed_corpus(corpus)
+    index = packed_corpus.open_packed_corpus(corpus)
     return [index.piece_path(n) for n in range(len(index))]
 
 
@@ -256,11 +257,11 @@ def test_a_clip_of_a_piece_costs_little_decoding(corpus: Path, monkeypatch: pyte
         return feed(self, n, packet, may_fail)
 
     monkeypatch.setattr(FrameReader, "_decode_packet", counted)
-    index = packed.open_packed_corpus(corpus)
+    index = packed_corpus.open_packed_corpus(corpus)
     for row in range(len(index)):
         for start in range(0, index.get_value(row, "num_frames") - 8, 5):
             fed.clear()
-            file.read_frames(index.piece_path(row), np.arange(start, start + 8))
+            decoder.read_frames(index.piece_path(row), np.arange(start, start + 8))
             assert 8 <= len(fed) <= 8 + 12 + 4, (row, start, len(fed))
 
 
@@ -366,8 +367,8 @@ def test_a_frame_says_minus_one_when_it_is_turned() -> None:
 
 def test_the_tables_of_a_piece_say_what_a_demux_pass_says(corpus: Path, tmp_path: Path) -> None:
     for n, address in enumerate(packed_addresses(corpus)):
-        (tmp_path / f"{n}.mp4").write_bytes(packed.read_piece(address))
-        demuxed, read = file.index_frames(tmp_path / f"{n}.mp4"), file.index_frames(address)
+        (tmp_path / f"{n}.mp4").write_bytes(packed_corpus.read_piece(address))
+        demuxed, read = decoder.index_frames(tmp_path / f"{n}.mp4"), decoder.index_frames(address)
         for name in ("times_s", "order", "stamps", "keys", "key_bytes", "first"):
             np.testing.assert_array_equal(getattr(read, name), getattr(demuxed, name), err_msg=name)
 
@@ -388,7 +389,7 @@ def test_who_still_writes_is_waited_for_and_not_for_ever(tmp_path: Path, monkeyp
     (out / ".packing").mkdir(parents=True)
     hold = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); time.sleep({})"
     for seconds, wait_s, ends in ((60, 0.2, "refused"), (1, 30, "packed")):
-        monkeypatch.setattr(packing, "LOCK_TIMEOUT_S", wait_s)
+        monkeypatch.setattr(pack, "LOCK_TIMEOUT_S", wait_s)
         command = [sys.executable, "-c", hold.format(seconds), out / ".packing" / "lock"]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
             assert other.stdout is not None and other.stdout.readline()

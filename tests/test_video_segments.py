@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from videos import encode
 
-from unreel.errors import InputError
-from unreel.video.manifest import Manifest, Video
-from unreel.video.segments import (
+from unreel.corpus.inspection import Manifest, Video
+from unreel.corpus.shot_detection import (
     build_instances,
     compute_histograms,
     cut_segments,
@@ -20,6 +19,7 @@ from unreel.video.segments import (
     find_cuts,
     measure_distance,
 )
+from unreel.errors import InputError
 
 ROW = Video("/v/a.mp4", "h264", 320, 240, 25.0, 250, 10.0, 0, False, 1000, "00", "run", "anna")
 

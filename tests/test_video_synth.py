@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from unreel.corpus import synthetic_motion
+from unreel.corpus.synthetic_motion import MOTIONS, assign_split, draw_scene, draw_texture, make_set, render_video
 from unreel.errors import InputError
-from unreel.video import synth
-from unreel.video.file import read_frames
-from unreel.video.synth import MOTIONS, assign_split, draw_scene, draw_texture, make_set, render_video
+from unreel.video.decoding.decoder import read_frames
 
 SMALL = {"frames": 10, "size": (32, 48)}
 
@@ -95,7 +95,9 @@ def test_a_scene_depends_on_seed_index_and_split_only() -> None:
 def test_a_frame_has_the_same_distribution_of_poses_in_every_class(motion: str) -> None:
     poses = np.concatenate(
         [
-            synth._compute_poses(draw_scene(0, i, size=(32, 32)), motion, 0, i, 24)[synth.NUM_STILL_OBJECTS :, 7]
+            synthetic_motion._compute_poses(draw_scene(0, i, size=(32, 32)), motion, 0, i, 24)[
+                synthetic_motion.NUM_STILL_OBJECTS :, 7
+            ]
             for i in range(60)
         ]
     )
@@ -108,7 +110,9 @@ def test_a_frame_has_the_same_distribution_of_poses_in_every_class(motion: str) 
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_every_window_of_eight_frames_moves(motion: str) -> None:
     for index in range(10):
-        poses = synth._compute_poses(draw_scene(0, index), motion, 0, index, 48)[synth.NUM_STILL_OBJECTS :]
+        poses = synthetic_motion._compute_poses(draw_scene(0, index), motion, 0, index, 48)[
+            synthetic_motion.NUM_STILL_OBJECTS :
+        ]
         poses *= [1, 1, 20, 30]  # the rim of a thing: pixels a radian, pixels a unit of size
         for start in range(41):
             assert (np.ptp(poses[:, start : start + 8], axis=1).max(1) > 3).all(), (index, start)
@@ -176,13 +180,20 @@ def flow_on_movers(motion: str, index: int) -> np.ndarray:
     return np.array(
         [
             [within(field, pose) for field, pose in zip(fields, poses, strict=False)]
-            for poses in synth._compute_poses(scene, motion, 3, index, 17)[synth.NUM_STILL_OBJECTS :]
+            for poses in synthetic_motion._compute_poses(scene, motion, 3, index, 17)[
+                synthetic_motion.NUM_STILL_OBJECTS :
+            ]
         ]
     )
 
 
 def within(field: np.ndarray, pose: np.ndarray) -> list[float]:
-    reach = int(0.3 * 96 * synth.DIAMETER_RANGE[0] * (synth.DIAMETER_RANGE[1] / synth.DIAMETER_RANGE[0]) ** pose[3])
+    reach = int(
+        0.3
+        * 96
+        * synthetic_motion.DIAMETER_RANGE[0]
+        * (synthetic_motion.DIAMETER_RANGE[1] / synthetic_motion.DIAMETER_RANGE[0]) ** pose[3]
+    )
     y, x = (part.ravel() for part in np.mgrid[-reach : reach + 1, -reach : reach + 1])
     u, v = field[(int(pose[1]) + y) % 96, (int(pose[0]) + x) % 128].T
     far = np.hypot(x, y).mean()
@@ -210,7 +221,7 @@ def test_swinging_motions_change_their_sign(motion: str) -> None:
 @pytest.mark.parametrize(("motion", "way"), [("orbit_clockwise", 1), ("orbit_counterclockwise", -1)])
 def test_orbits_turn_their_way(motion: str, way: int) -> None:
     for index in range(6):
-        x, y = np.moveaxis(synth._compute_poses(draw_scene(3, index), motion, 3, index, 17)[-1, :, :2], 1, 0)
+        x, y = np.moveaxis(synthetic_motion._compute_poses(draw_scene(3, index), motion, 3, index, 17)[-1, :, :2], 1, 0)
         u, v = np.diff(x), np.diff(y)
         assert (way * (u[:-1] * v[1:] - v[:-1] * u[1:]) > 0).all()  # down is positive: clockwise turns right into down
 

@@ -13,11 +13,11 @@ from torch.utils.data import get_worker_info
 import unreel
 from unreel.errors import RunError
 from unreel.types import Clips, Instance
-from unreel.video import dataset
-from unreel.video.clips import ClipSpec
-from unreel.video.dataset import ClipDataset, build_resilient_loader
-from unreel.video.file import write_video
-from unreel.video.order import ResumableBatchSampler
+from unreel.video.decoding.decoder import write_video
+from unreel.video.loading import clip_dataset
+from unreel.video.loading.clip_dataset import ClipDataset, build_resilient_loader
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler
+from unreel.video.sampling.timeline import ClipSpec
 
 BAD = 3
 
@@ -32,14 +32,14 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def breaking(monkeypatch: pytest.MonkeyPatch, how: str, by: int = signal.SIGSEGV) -> None:
     """Reading one file ends the process as a decoder's crash does, or never ends."""
-    real = dataset.read_frames
+    real = clip_dataset.read_frames
 
     def read(path: str, *rest: Any) -> np.ndarray:
         if Path(path).stem == str(BAD) and get_worker_info() is not None:  # not this process: monitors read as well
             os.kill(os.getpid(), by) if how == "dies" else time.sleep(600)
         return real(path, *rest)
 
-    monkeypatch.setattr(dataset, "read_frames", read)
+    monkeypatch.setattr(clip_dataset, "read_frames", read)
 
 
 def all_batches(videos: Path, limit_s: float, workers: int) -> list[Clips]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from unreel.views.augment import JITTER_ORDERS, apply_color_operations, color_jitter, grayscale
+from unreel.views.photometric import JITTER_ORDERS, apply_color_operations, color_jitter, grayscale
 
 R, G, B = 0.299, 0.587, 0.114
 Clip = list[tuple[float, float, float]]

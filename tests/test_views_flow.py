@@ -7,7 +7,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from unreel.errors import InputError
-from unreel.views.flow import MAX_DISPLACEMENT, compute_clip_flow, compute_flow_view
+from unreel.views.optical_flow import MAX_DISPLACEMENT, compute_clip_flow, compute_flow_view
 
 
 def moving(right: int, down: int, num_frames: int = 4, size: int = 64) -> torch.Tensor:

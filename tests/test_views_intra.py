@@ -8,7 +8,7 @@ import torch
 from scipy.stats import chisquare
 
 from unreel.errors import InputError
-from unreel.views.intra import (
+from unreel.views.intra_negatives import (
     INTRA_NEGATIVES,
     repeat_frame,
     rotate_frames,

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from unreel.errors import InputError
 from unreel.types import Clips
-from unreel.video.intervals import IntervalDistribution
-from unreel.video.order import draw_uniforms, make_generator
-from unreel.views import augment
-from unreel.views.intra import INTRA_NEGATIVES
-from unreel.views.pair import AUGMENTATIONS, TwoViewOptions, TwoViewRecipe
-from unreel.views.recipe import ViewSpec
-from unreel.views.residual import ResidualSpec
+from unreel.video.sampling.batch_sampler import draw_uniforms, make_generator
+from unreel.video.sampling.pair_sampling import IntervalDistribution
+from unreel.views import photometric
+from unreel.views.intra_negatives import INTRA_NEGATIVES
+from unreel.views.residual_frames import ResidualSpec
+from unreel.views.two_views import AUGMENTATIONS, TwoViewOptions, TwoViewRecipe
+from unreel.views.view_spec import ViewSpec
 
 B, T, SIZE, SEED = 3, 8, 32, 5
 RAW = ResidualSpec("forward", "lead-in", False)
@@ -40,19 +40,19 @@ def views(options: TwoViewOptions, batch: Clips, segments: int = 0, size: int = 
 
 
 Op = tuple[str, int, Callable[[Tensor, Tensor], Tensor]]
-RANDOM_CROP: Op = ("crop", 2, lambda x, u: augment.random_crop(x, u, SIZE))
-RESIZED_CROP: Op = ("crop", 22, lambda x, u: augment.random_resized_crop(x, u, SIZE, (0.3, 1.0), (0.5, 2.0)))
-FLIP: Op = ("flip", 1, lambda x, u: augment.horizontal_flip(x, u, p=0.5))
-GREY: Op = ("grey", 1, lambda x, u: augment.grayscale(x, u, p=0.2))
-SOLARIZE: Op = ("solarize", 1, lambda x, u: augment.solarize(x, u, p=0.2, threshold=0.5))
+RANDOM_CROP: Op = ("crop", 2, lambda x, u: photometric.random_crop(x, u, SIZE))
+RESIZED_CROP: Op = ("crop", 22, lambda x, u: photometric.random_resized_crop(x, u, SIZE, (0.3, 1.0), (0.5, 2.0)))
+FLIP: Op = ("flip", 1, lambda x, u: photometric.horizontal_flip(x, u, p=0.5))
+GREY: Op = ("grey", 1, lambda x, u: photometric.grayscale(x, u, p=0.2))
+SOLARIZE: Op = ("solarize", 1, lambda x, u: photometric.solarize(x, u, p=0.2, threshold=0.5))
 
 
 def jitter(*amounts: float, p: float) -> Op:
-    return "jitter", 6, lambda x, u: augment.color_jitter(x, u, *amounts, p=p)
+    return "jitter", 6, lambda x, u: photometric.color_jitter(x, u, *amounts, p=p)
 
 
 def blur(p: float) -> Op:
-    return "blur", 2, lambda x, u: augment.gaussian_blur(x, u, (0.1, 2.0), p)
+    return "blur", 2, lambda x, u: photometric.gaussian_blur(x, u, (0.1, 2.0), p)
 
 
 STRONG = jitter(0.8, 0.8, 0.8, 0.2, p=0.8)

@@ -8,9 +8,9 @@ import torch
 
 from unreel.errors import InputError
 from unreel.types import Clips
-from unreel.views.pair import TwoViewOptions
-from unreel.views.recipe import ViewSpec, make_inference_views, make_view
-from unreel.views.residual import ResidualSpec, compute_residual
+from unreel.views.residual_frames import ResidualSpec, compute_residual
+from unreel.views.two_views import TwoViewOptions
+from unreel.views.view_spec import ViewSpec, make_inference_views, make_view
 
 B, T = 3, 8
 SPEC = ViewSpec(("rgb", "residual"), size=32)

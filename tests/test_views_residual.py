@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from unreel.errors import InputError
-from unreel.views.intra import repeat_frame
-from unreel.views.residual import ResidualSpec, compute_residual
+from unreel.views.intra_negatives import repeat_frame
+from unreel.views.residual_frames import ResidualSpec, compute_residual
 
 RAMP = torch.tensor([0.0, 1.0, 2.0, 3.0]).view(1, 1, 4, 1, 1).expand(2, 3, 4, 2, 2)
 

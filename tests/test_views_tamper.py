@@ -9,9 +9,7 @@ import torch
 from scipy.stats import chisquare
 
 from unreel.errors import InputError
-from unreel.views.recipe import ViewSpec, make_inference_views
-from unreel.views.residual import ResidualSpec
-from unreel.views.tamper import (
+from unreel.views.perturb import (
     MID_GREY,
     PERTURBATIONS,
     freeze_time,
@@ -20,6 +18,8 @@ from unreel.views.tamper import (
     sample_other_order,
     shuffle_time,
 )
+from unreel.views.residual_frames import ResidualSpec
+from unreel.views.view_spec import ViewSpec, make_inference_views
 
 KEEP_FRAMES = ("frozen", "shuffled", "reversed")
 

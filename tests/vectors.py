@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from unreel.search.rows import RowTable
+from unreel.indexing.index.row_table import RowTable
 from unreel.types import Embeddings
 
 

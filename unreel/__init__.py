@@ -12,28 +12,30 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from unreel.api import embed, evaluate_retrieval, index, pretrain, resume
+    from unreel.corpus.inspection import inspect
+    from unreel.corpus.synthetic_motion import make_set
     from unreel.errors import UnreelError
-    from unreel.models.encoder import Encoder, load_encoder
-    from unreel.report.run_page import write_report
+    from unreel.models.encoder.encoder import Encoder, load_encoder
+    from unreel.packing.pack import pack
+    from unreel.report.pages.run_page import write_report
     from unreel.types import Embeddings
-    from unreel.video.manifest import inspect
-    from unreel.video.packing import pack
-    from unreel.video.synth import make_set
+    from unreel.verbs.embed import embed, index
+    from unreel.verbs.evaluate import evaluate_retrieval
+    from unreel.verbs.pretrain import pretrain, resume
 
 # Resolved on first use, so that `unreel --help` and loader processes don't wait for torch.
 _MODULE_OF = {
-    "pretrain": "unreel.api",
-    "resume": "unreel.api",
-    "evaluate_retrieval": "unreel.api",
-    "embed": "unreel.api",
-    "index": "unreel.api",
-    "write_report": "unreel.report.run_page",
-    "make_set": "unreel.video.synth",
-    "inspect": "unreel.video.manifest",
-    "pack": "unreel.video.packing",
-    "load_encoder": "unreel.models.encoder",
-    "Encoder": "unreel.models.encoder",
+    "pretrain": "unreel.verbs.pretrain",
+    "resume": "unreel.verbs.pretrain",
+    "evaluate_retrieval": "unreel.verbs.evaluate",
+    "embed": "unreel.verbs.embed",
+    "index": "unreel.verbs.embed",
+    "write_report": "unreel.report.pages.run_page",
+    "make_set": "unreel.corpus.synthetic_motion",
+    "inspect": "unreel.corpus.inspection",
+    "pack": "unreel.packing.pack",
+    "load_encoder": "unreel.models.encoder.encoder",
+    "Encoder": "unreel.models.encoder.encoder",
     "Embeddings": "unreel.types",
     "UnreelError": "unreel.errors",
 }

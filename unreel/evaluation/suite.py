@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from unreel.errors import InputError
-from unreel.evaluation import floors as flooring
-from unreel.evaluation.attentive import AttentiveProtocol, evaluate_attentive
-from unreel.evaluation.features import (
+from unreel.evaluation.baselines import trivial_baselines as flooring
+from unreel.evaluation.baselines.external_baselines import load_external_extractor
+from unreel.evaluation.baselines.trivial_baselines import UNTRAINED_ENCODER
+from unreel.evaluation.feature_extraction import (
     ENCODER,
     INTACT,
     FeatureExtractor,
@@ -25,19 +26,23 @@ from unreel.evaluation.features import (
     build_encoder_extractor,
     extract_features,
 )
-from unreel.evaluation.few_labels import evaluate_few_labels
-from unreel.evaluation.floors import UNTRAINED_ENCODER
-from unreel.evaluation.frozen_models import load_external_extractor
-from unreel.evaluation.knn import KnnProtocol, evaluate_knn
-from unreel.evaluation.label_draws import plan_draws
-from unreel.evaluation.linear import LinearProtocol, evaluate_linear
-from unreel.evaluation.lists import check_train_test, collect_leakage_warnings
-from unreel.evaluation.motion import MotionProtocol, build_perturbed_extractor, evaluate_motion
+from unreel.evaluation.leakage import check_train_test, collect_leakage_warnings
+from unreel.evaluation.protocols.attentive_probe import AttentiveProtocol, evaluate_attentive
+from unreel.evaluation.protocols.few_labels import evaluate_few_labels
+from unreel.evaluation.protocols.knn import KnnProtocol, evaluate_knn
+from unreel.evaluation.protocols.label_sampling import plan_draws
+from unreel.evaluation.protocols.linear_probe import LinearProtocol, evaluate_linear
+from unreel.evaluation.protocols.motion import MotionProtocol, build_perturbed_extractor, evaluate_motion
+from unreel.evaluation.protocols.retrieval import (
+    RetrievalProtocol,
+    build_retrieval_protocol,
+    describe_clips,
+    evaluate_retrieval,
+)
 from unreel.evaluation.result import Result
-from unreel.evaluation.retrieval import RetrievalProtocol, build_retrieval_protocol, describe_clips, evaluate_retrieval
-from unreel.models.encoder import Encoder, EncoderSpec
+from unreel.models.encoder.encoder import Encoder, EncoderSpec
 from unreel.types import Instance
-from unreel.views.tamper import PERTURBATIONS
+from unreel.views.perturb import PERTURBATIONS
 
 
 @dataclass(frozen=True)

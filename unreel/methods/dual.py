@@ -31,12 +31,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.losses.contrast import infonce_with_intra_negatives, score_intra_negatives, score_pairs, top1_accuracy
-from unreel.losses.gather import all_gather_no_grad
-from unreel.losses.neighbours import NegativeMask
-from unreel.losses.queue import KeyQueue
-from unreel.losses.rank import average_segments, clip_shuffle_rank_loss
-from unreel.methods import (
+from unreel.losses.all_gather import all_gather_no_grad
+from unreel.losses.infonce import infonce_with_intra_negatives, score_intra_negatives, score_pairs, top1_accuracy
+from unreel.losses.key_queue import KeyQueue
+from unreel.losses.negative_mask import NegativeMask
+from unreel.losses.shuffle_rank import average_segments, clip_shuffle_rank_loss
+from unreel.methods.checks import (
     check_queue_size,
     check_ranges,
     require_equal_views,
@@ -48,8 +48,8 @@ from unreel.models.pooling import pool_features, pool_views
 from unreel.models.teacher import Teacher
 from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.views.pair import TwoViewOptions, TwoViewRecipe
-from unreel.views.recipe import ViewSpec
+from unreel.views.two_views import TwoViewOptions, TwoViewRecipe
+from unreel.views.view_spec import ViewSpec
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.losses.contrast import (
+from unreel.losses.all_gather import all_gather_no_grad
+from unreel.losses.infonce import (
     estimate_nce_log_z,
     infonce_loss,
     nce_loss,
@@ -30,18 +31,17 @@ from unreel.losses.contrast import (
     score_pairs,
     top1_accuracy,
 )
-from unreel.losses.gather import all_gather_no_grad
 from unreel.losses.memory_bank import MemoryBank
-from unreel.losses.neighbours import NegativeMask
-from unreel.methods import check_ranges, require_temporal_clips, require_two_instances
+from unreel.losses.negative_mask import NegativeMask
+from unreel.methods.checks import check_ranges, require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import pool_features, pool_views
 from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.video.order import draw_uniforms
-from unreel.views.augment import to_device_of
-from unreel.views.pair import TwoViewOptions
-from unreel.views.residual import ResidualSpec
+from unreel.video.sampling.batch_sampler import draw_uniforms
+from unreel.views.photometric import to_device_of
+from unreel.views.residual_frames import ResidualSpec
+from unreel.views.two_views import TwoViewOptions
 
 
 @dataclass(frozen=True)

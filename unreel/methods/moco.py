@@ -24,11 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.losses.contrast import infonce_with_intra_negatives, score_intra_negatives, score_pairs, top1_accuracy
-from unreel.losses.gather import all_gather_no_grad
-from unreel.losses.neighbours import NegativeMask
-from unreel.losses.queue import KeyQueue
-from unreel.methods import (
+from unreel.losses.all_gather import all_gather_no_grad
+from unreel.losses.infonce import infonce_with_intra_negatives, score_intra_negatives, score_pairs, top1_accuracy
+from unreel.losses.key_queue import KeyQueue
+from unreel.losses.negative_mask import NegativeMask
+from unreel.methods.checks import (
     check_queue_size,
     check_ranges,
     require_equal_views,
@@ -40,7 +40,7 @@ from unreel.models.pooling import pool_features, pool_views
 from unreel.models.teacher import Teacher
 from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.views.pair import TwoViewOptions
+from unreel.views.two_views import TwoViewOptions
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.losses.contrast import symmetric_infonce
-from unreel.losses.gather import all_gather_no_grad
-from unreel.losses.neighbours import NegativeMask
-from unreel.losses.rank import clip_shuffle_rank_loss
-from unreel.methods import check_ranges, require_temporal_clips, require_two_instances
+from unreel.losses.all_gather import all_gather_no_grad
+from unreel.losses.infonce import symmetric_infonce
+from unreel.losses.negative_mask import NegativeMask
+from unreel.losses.shuffle_rank import clip_shuffle_rank_loss
+from unreel.methods.checks import check_ranges, require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import pool_views
 from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.views.pair import TwoViewOptions, TwoViewRecipe
-from unreel.views.recipe import ViewSpec
+from unreel.views.two_views import TwoViewOptions, TwoViewRecipe
+from unreel.views.view_spec import ViewSpec
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.models import build_backbone
+from unreel.models.registry import build_backbone
 
 BATCH_COUNTER = "num_batches_tracked"
 # What self-supervised image networks' files call the network that was trained, beside a momentum copy, queue or head:
@@ -212,7 +212,7 @@ def read_2d_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if path.is_dir():
-        from unreel.models.encoder import WEIGHTS_FILE, find_checkpoint  # it is heavy, and twins do not need it
+        from unreel.models.encoder.encoder import WEIGHTS_FILE, find_checkpoint  # it is heavy, and twins do not need it
 
         return read_weights_file(find_checkpoint(path) / WEIGHTS_FILE)
     held = read_weights_file(path)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from unreel.models.shards import to_local_shard
+from unreel.models.fsdp import to_local_shard
 
 
 class Teacher(nn.Module):

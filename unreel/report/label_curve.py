@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from unreel.evaluation.label_draws import ALL_LABELS
+from unreel.evaluation.protocols.label_sampling import ALL_LABELS
 from unreel.evaluation.result import Result
-from unreel.report import pictures
+from unreel.report import charts
 
 
 def draw_label_curve(result: Result, width_inches: float = 6.2) -> str:
@@ -22,7 +22,7 @@ def draw_label_curve(result: Result, width_inches: float = 6.2) -> str:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "unreel", "font.size": 8.5}):
         figure = Figure(figsize=(width_inches, 2.9), layout="constrained")
         axes = figure.add_subplot()
-        pictures.style_axes(axes, log_scale=False)
+        charts.style_axes(axes, log_scale=False)
         for n, (name, points) in enumerate(lines.items()):
             _draw_line(axes, points, n, is_learned=name not in result.floors)
         _label_ends(axes, lines, result.floors)
@@ -31,7 +31,7 @@ def draw_label_curve(result: Result, width_inches: float = 6.2) -> str:
         figure.savefig(
             out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
         )
-    return pictures.inline_svg(out.getvalue())
+    return charts.inline_svg(out.getvalue())
 
 
 DASHES: list[Any] = ["-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (5, 2, 1.2, 2)), (0, (8, 2)), (0, (2.5, 2.5))]
@@ -40,7 +40,7 @@ DASHES: list[Any] = ["-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (5, 2, 1.2, 2)), (0,
 def _draw_line(axes: Any, points: Sequence[dict[str, Any]], line_index: int, is_learned: bool) -> None:
     """The first line in the accent colour, the others softer, each with dashes of its own."""
     x, mean, std = (np.array([p[key] for p in points]) for key in ("x", "mean", "std"))
-    colour = pictures.ACCENT if line_index == 0 else pictures.SOFT
+    colour = charts.ACCENT if line_index == 0 else charts.SOFT
     axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.16 if line_index == 0 else 0.09, lw=0)
     dots = {"marker": "o", "ms": 3.4} if is_learned else {}
     axes.plot(x, mean, color=colour, lw=2.0 if line_index == 0 else 1.1, ls=DASHES[line_index % len(DASHES)], **dots)
@@ -60,7 +60,7 @@ def _label_ends(axes: Any, lines: dict[str, list[dict[str, Any]]], baselines: di
             xytext=(8, 0),
             textcoords="offset points",
             va="center",
-            color=pictures.ACCENT if first else pictures.SOFT,
+            color=charts.ACCENT if first else charts.SOFT,
             annotation_clip=False,
         )
 
@@ -92,5 +92,5 @@ def _set_ticks(axes: Any, lines: dict[str, list[dict[str, Any]]]) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(list(ticks), list(ticks.values()))
-    axes.set_xlabel("labelled videos per class", color=pictures.SOFT)
+    axes.set_xlabel("labelled videos per class", color=charts.SOFT)
     axes.yaxis.set_major_formatter("{x:g} %")

@@ -15,20 +15,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from unreel.api.searching import find_slider_ends
 from unreel.errors import DiskError, UnreelError
-from unreel.serve import export, media, questions
-from unreel.serve.guard import AuthMiddleware, make_error_response
-from unreel.serve.indexed import VideoGoneError
-from unreel.serve.maps import pack_points
-from unreel.serve.ranges import make_range_response
-from unreel.serve.served import IndexNotReadyError, ServerState, StaleIndexError
-from unreel.serve.uploads import TooManyUploadsError, UploadTimeoutError, UploadTooLargeError
+from unreel.serve import handlers, selection_export
+from unreel.serve.auth import AuthMiddleware, make_error_response
+from unreel.serve.media import transcoding
+from unreel.serve.media.indexed_files import VideoGoneError
+from unreel.serve.media.range_response import make_range_response
+from unreel.serve.media.uploads import TooManyUploadsError, UploadTimeoutError, UploadTooLargeError
+from unreel.serve.projections import pack_points
+from unreel.serve.state import IndexNotReadyError, ServerState, StaleIndexError
+from unreel.verbs.search import find_slider_ends
 
 log = logging.getLogger(__name__)
-WEB_FOLDER = Path(__file__).parent
+WEB_FOLDER = Path(__file__).parent / "web"
 WEB_FILES = {f"/{f.name}": f for f in WEB_FOLDER.iterdir() if f.suffix in (".css", ".js")} | {
-    "/": WEB_FOLDER / "page.html"
+    "/": WEB_FOLDER / "index.html"
 }
 STATUS_CODES = {
     VideoGoneError: 410,
@@ -95,7 +96,7 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
             "labels": found.rows.labels,
             "slider": find_slider_ends(found),
             "nearest": str(found.ann_index.description),
-            "concepts": questions.list_concepts(now),
+            "concepts": handlers.list_concepts(now),
             "upload_bytes": state.options.upload_limits.max_bytes,
         }
 
@@ -140,32 +141,32 @@ def _add_video_routes(app: FastAPI, state: ServerState) -> None:
 
 def _add_search_routes(app: FastAPI, state: ServerState) -> None:
     @app.post("/api/search")
-    def search(asked: questions.SearchRequest) -> dict[str, Any]:
-        return questions.handle_search(state, asked)
+    def search(asked: handlers.SearchRequest) -> dict[str, Any]:
+        return handlers.handle_search(state, asked)
 
     @app.post("/api/rank")
-    def rank(asked: questions.RankRequest) -> dict[str, Any]:
-        return questions.handle_rank(state, asked)
+    def rank(asked: handlers.RankRequest) -> dict[str, Any]:
+        return handlers.handle_rank(state, asked)
 
     @app.post("/api/moments")
-    def moments(asked: questions.SelectionRequest) -> dict[str, Any]:
-        return questions.handle_moments(state, asked)
+    def moments(asked: handlers.SelectionRequest) -> dict[str, Any]:
+        return handlers.handle_moments(state, asked)
 
     @app.post("/api/concepts")
-    def save(asked: questions.SaveConceptRequest) -> dict[str, Any]:
-        return questions.handle_save_concept(state, asked)
+    def save(asked: handlers.SaveConceptRequest) -> dict[str, Any]:
+        return handlers.handle_save_concept(state, asked)
 
     @app.get("/api/{of}/concepts/{name}")
     def marks(of: str, name: str) -> dict[str, Any]:
-        return questions.handle_annotations(state, of, name)
+        return handlers.handle_annotations(state, of, name)
 
     @app.post("/api/export.csv")
-    def csv(asked: questions.SelectionRequest) -> Response:
-        return PlainTextResponse(export.export_csv(state, asked), media_type="text/csv; charset=utf-8")
+    def csv(asked: handlers.SelectionRequest) -> Response:
+        return PlainTextResponse(selection_export.export_csv(state, asked), media_type="text/csv; charset=utf-8")
 
     @app.post("/api/export.zip")
-    def clips(asked: questions.SelectionRequest) -> Response:
-        return make_range_response(export.export_zip(state, asked), "application/zip", None)
+    def clips(asked: handlers.SelectionRequest) -> Response:
+        return make_range_response(selection_export.export_zip(state, asked), "application/zip", None)
 
 
 def _add_upload_routes(app: FastAPI, state: ServerState) -> None:
@@ -175,11 +176,11 @@ def _add_upload_routes(app: FastAPI, state: ServerState) -> None:
         kept, path = await state.uploads.save(name[-100:], request.headers.get("content-length"), request.stream())
         try:
             length_s = await run_in_threadpool(
-                state.previews.worker_pool.call, PROBE_TIMEOUT_S, media.probe_duration_s, str(path)
+                state.previews.worker_pool.call, PROBE_TIMEOUT_S, transcoding.probe_duration_s, str(path)
             )
         except UnreelError as error:
             state.uploads.delete(kept)
-            raise media.make_query_error(name, error) from error
+            raise transcoding.make_query_error(name, error) from error
         return {"query": kept, "length_s": length_s}
 
     @app.get("/api/queries/{query}/preview")

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
-from unreel.models.encoder import Encoder
-from unreel.models.shards import gather_full_tensor, gather_state
-from unreel.models.sync_norm import convert_sync_batch_norm
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.fsdp import gather_full_tensor, gather_state
+from unreel.models.sync_batch_norm import convert_sync_batch_norm
 from unreel.settings import Settings
-from unreel.training.checkpoint import collect_training_state, load_checkpoint, save_checkpoint
-from unreel.training.device import (
+from unreel.training.metrics import MetricLogger
+from unreel.training.monitors import evaluate_monitors
+from unreel.training.optimizers import build_optimizer, compute_lr, set_lr
+from unreel.training.run_folder.checkpoint import collect_training_state, load_checkpoint, save_checkpoint
+from unreel.training.runtime.auto_settings import (
     apply_channels_last,
     build_fabric,
     compile_backbones,
@@ -31,16 +34,18 @@ from unreel.training.device import (
     run_eager,
     set_clips_at_once,
 )
-from unreel.training.log import MetricLogger
-from unreel.training.monitors import evaluate_monitors
-from unreel.training.optim import build_optimizer, compute_lr, set_lr
-from unreel.training.team import SINGLE_PROCESS, ProcessGroup
+from unreel.training.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from unreel.types import Clips, Instance, StepOutput, Views
-from unreel.video.cache_plan import plan_cache_budget
-from unreel.video.clips import ClipSpec
-from unreel.video.dataset import ClipDataset, build_resilient_loader, count_batches_in_memory, default_num_workers
-from unreel.video.intervals import IntervalDistribution
-from unreel.video.order import ResumableBatchSampler, steps_per_epoch
+from unreel.video.loading.cache_budget import plan_cache_budget
+from unreel.video.loading.clip_dataset import (
+    ClipDataset,
+    build_resilient_loader,
+    count_batches_in_memory,
+    default_num_workers,
+)
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler, steps_per_epoch
+from unreel.video.sampling.pair_sampling import IntervalDistribution
+from unreel.video.sampling.timeline import ClipSpec
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric

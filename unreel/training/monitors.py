@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from unreel.errors import NonFiniteError
-from unreel.models.encoder import Encoder, encode, join_views
+from unreel.models.encoder.encoder import Encoder, encode, join_views
 from unreel.types import Instance
-from unreel.video.order import make_generator
+from unreel.video.sampling.batch_sampler import make_generator
 
 MAX_HELD_OUT = 200
 MIN_INSTANCES_TO_SPLIT = 20

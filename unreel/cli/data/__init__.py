@@ -1,0 +1,1 @@
+"""Commands on videos and data sets."""

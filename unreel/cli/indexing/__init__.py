@@ -1,0 +1,1 @@
+"""Commands that embed, index and search footage."""

@@ -1,0 +1,1 @@
+"""What videos there are: finding them, lists, manifests, segments, labels and splits."""

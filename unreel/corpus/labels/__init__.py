@@ -1,0 +1,1 @@
+"""Labelled data sets: annotation files, official splits, boxes, and whether the lists fit the disk."""

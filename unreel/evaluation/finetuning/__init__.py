@@ -1,0 +1,1 @@
+"""Supervised training of an encoder with a classifier."""

@@ -1,0 +1,1 @@
+"""Figures from arrays: rankings, average precision, bootstrap intervals."""

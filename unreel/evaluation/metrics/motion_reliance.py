@@ -1,0 +1,126 @@
+"""Figures that temporal evidence is made of: chance, a linear probe, shares lost, and variance ratios."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from unreel.evaluation.metrics.bootstrap import sample_counts
+from unreel.evaluation.probes.logistic_regression import fit_logistic_regression
+
+MIN_RELATIVE_STD = 1e-6  # a feature that varies less than this share of its size is constant but for rounding
+MAX_ITER = 1000  # of lbfgs, at most
+TAIL_PROBABILITY = 0.025  # of the draws, beyond each end of a 95 % interval
+
+
+def fit_linear_probe(train_ND: np.ndarray, labels: Sequence[str], c: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Logistic regression (L2, lbfgs) on standardised features; maps features (Q, D) to labels (Q,).
+
+    These are divided by sqrt(D), so that `c` means the same for all D, and turned into the span of the training videos,
+    which holds every solution, where these are fewer than D. A ridge classifier would be faster, but never names the
+    middle one of three classes that lie on a line, as classes do that differ by speed.
+    """
+
+    if len(set(labels)) < 2:
+        return lambda query_QD: np.repeat(np.array(labels[:1]), len(query_QD))
+    mean_D, std_D = train_ND.mean(axis=0, dtype=np.float64), train_ND.std(axis=0, dtype=np.float64)
+    scale_D = np.where(
+        std_D > MIN_RELATIVE_STD * np.maximum(np.abs(mean_D), 1e-12), std_D, np.inf
+    )  # a constant says nothing
+
+    def scaled(x_ND: np.ndarray) -> np.ndarray:
+        return np.asarray((x_ND - mean_D) / (scale_D * np.sqrt(len(mean_D))))
+
+    few = len(train_ND) < train_ND.shape[1]
+    basis_DN = np.linalg.qr(scaled(train_ND).T)[0] if few else None
+
+    def ready(x_ND: np.ndarray) -> np.ndarray:
+        return scaled(x_ND) if basis_DN is None else scaled(x_ND) @ basis_DN
+
+    model = fit_logistic_regression(ready(train_ND), labels, c, MAX_ITER)
+    return lambda query_QD: np.asarray(model.predict(ready(query_QD)))
+
+
+def compute_draw_chance(train_labels: Sequence[str], test_labels: Sequence[str]) -> np.ndarray:
+    """Chance (Q,) that a training video drawn at random shows the class of each test video."""
+    counts = Counter(train_labels)
+    return np.array([counts[label] / len(train_labels) for label in test_labels])
+
+
+def compute_probe_chance(train_labels: Sequence[str], test_labels: Sequence[str]) -> np.ndarray:
+    """What a probe of features that say nothing gets right (Q,): a draw, or the largest class where that is better."""
+    counts = Counter(train_labels)
+    largest = [label for label, count in counts.items() if count == max(counts.values())]
+    always_Q = np.array([(label in largest) / len(largest) for label in test_labels])
+    return max(compute_draw_chance(train_labels, test_labels), always_Q, key=np.mean)
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """Percent of what is found above chance that is lost, with its 95 % interval; all None, and `why`, if undefined."""
+
+    share: float | None = None
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compute_reliance(
+    intact_Q: np.ndarray,
+    perturbed_Q: np.ndarray,
+    chance_Q: np.ndarray,
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
+    draws: int = 1000,
+) -> Reliance:
+    """(intact - without) / (intact - chance) for hits (Q,) of the same test videos.
+
+    Below 0 where more is found without, above 100 where less is than by chance. Undefined unless intact is above
+    chance in more than 97.5 % of the draws. Paired percentile bootstrap: each draw has the same videos above and
+    below the line, and the chance of these videos; whole groups are drawn where they are known.
+    """
+    parts_Q2 = np.stack([intact_Q - perturbed_Q, intact_Q - chance_Q], axis=1).astype(np.float64)
+    draws_R2 = sample_counts(len(parts_Q2), groups, seed, draws) @ parts_Q2
+    if (draws_R2[:, 1] <= 0).mean() >= TAIL_PROBABILITY:
+        figures = f"{100 * np.mean(intact_Q):.1f}, chance {100 * np.mean(chance_Q):.1f}"
+        return Reliance(why=f"intact clips are not above chance by more than the bootstrap error ({figures})")
+    lost, above = parts_Q2.sum(axis=0)
+    low, high = np.percentile(
+        compute_ratios(draws_R2), (100 * TAIL_PROBABILITY, 100 * (1 - TAIL_PROBABILITY)), method="inverted_cdf"
+    )
+    return Reliance(100 * float(lost / above), 100 * float(low), 100 * float(high))
+
+
+def compute_ratios(draws_R2: np.ndarray) -> np.ndarray:
+    """First over second number of each draw; where the second is not above 0, beyond all others on the first's side.
+
+    These are too few to reach the ends of the interval, as `reliance` sees to, so the ends are finite.
+    """
+    lost_R, above_R = draws_R2.T
+    ratio_R = np.divide(lost_R, above_R, out=np.zeros_like(lost_R), where=above_R > 0)
+    return np.where((above_R <= 0) & (lost_R != 0), np.copysign(np.inf, lost_R), ratio_R)
+
+
+def compute_variance_ratio(clips_NVD: np.ndarray) -> float | None:
+    """Variance between videos over variance between clips of one video, of clips at unit length; None if undefined.
+
+    One-way random effects: the mean of V clips varies by its video and by 1 / V of its clips, which is taken off, so
+    videos that do not differ give 0 on average, not 1 / V. Clips of a short video overlap, which raises the ratio.
+    Source: Searle, Casella and McCulloch 1992, "Variance Components", the balanced one-way classification.
+    """
+    num_videos, num_clips = clips_NVD.shape[:2]
+    if num_videos < 2 or num_clips < 2:
+        return None
+    within, mean_ND = 0.0, np.empty((num_videos, clips_NVD.shape[2]))
+    for n, clips_VD in enumerate(clips_NVD):  # one video at a time: the clips are large, and stand in memory once
+        z_VD = clips_VD.astype(np.float64)
+        z_VD /= np.maximum(np.linalg.norm(z_VD, axis=1, keepdims=True), 1e-12)
+        within += float(z_VD.var(axis=0, ddof=1).sum()) / num_videos
+        mean_ND[n] = z_VD.mean(axis=0)
+    between = float(mean_ND.var(axis=0, ddof=1).sum()) - within / num_clips
+    return between / within if within > MIN_RELATIVE_STD**2 else None

@@ -1,0 +1,1 @@
+"""The nearest-neighbour index over a store."""

@@ -1,0 +1,120 @@
+"""An inverted file over many vectors, whose codes and cells are chosen by measuring on those very vectors.
+
+Spherical k-means into about sqrt(N) cells; rows kept as residuals of 8 bits a number, or 16 where 8 would cost too much
+recall. Source: Sivic, Zisserman 2003 (inverted file); Johnson, Douze, Jégou 2017 (FAISS).
+"""
+
+import math
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+
+from unreel.indexing.index.ann_index_file import IndexDescription
+from unreel.indexing.index.query_vector import weight_views
+from unreel.indexing.index.vectors import iterate_blocks, sample_rows, search_exact
+
+QUANTIZER_TYPES = {"IVF-SQ8": faiss.ScalarQuantizer.QT_8bit, "IVF-SQfp16": faiss.ScalarQuantizer.QT_fp16}
+NUM_THREADS = faiss.omp_get_max_threads()
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How an index is chosen. Of rows of several `views`, recall is measured at each end of the slider too."""
+
+    flat_below: int = 20_000
+    target_recall: float = 0.97
+    num_views: int = 1
+    num_queries: int = 256
+    seed: int = 0
+
+
+def build_ivf(vectors_ND: np.ndarray, options: BuildOptions) -> tuple[faiss.Index, IndexDescription]:
+    """The coarsest codes that leave half of what may be missed to the cells, then as many cells as the recall needs."""
+    rng = np.random.default_rng(options.seed)
+    nlist = 2 ** round(math.log2(math.sqrt(len(vectors_ND))))
+    sample_MD = sample_rows(vectors_ND, 64 * nlist, rng)
+    centre_LD = _train_centroids(sample_MD, nlist, options.seed)
+    queries = _RecallQueries.draw(vectors_ND, options, rng)
+    for kind in QUANTIZER_TYPES:
+        index = _make_empty_ivf(sample_MD, centre_LD, kind)
+        if queries.measure_code_recall(index) >= (1 + options.target_recall) / 2:
+            break
+    for _, block in iterate_blocks(vectors_ND):
+        index.add(block)
+    nprobe, recall = queries.choose_nprobe(index, nlist, options.target_recall)
+    rows, dim = vectors_ND.shape
+    return index, IndexDescription(rows, dim, kind, nlist, nprobe, recall, len(queries.row_Q))
+
+
+def _train_centroids(sample_MD: np.ndarray, nlist: int, seed: int) -> np.ndarray:
+    faiss.omp_set_num_threads(NUM_THREADS)
+    kmeans = faiss.Kmeans(sample_MD.shape[1], nlist, niter=10, seed=seed, spherical=True, min_points_per_centroid=1)
+    kmeans.train(sample_MD)
+    return kmeans.centroids
+
+
+def _make_empty_ivf(sample_MD: np.ndarray, centre_LD: np.ndarray, kind: str) -> faiss.Index:
+    nlist, dim = centre_LD.shape
+    quantizer = faiss.IndexFlatIP(dim)
+    quantizer.add(centre_LD)
+    index = faiss.IndexIVFScalarQuantizer(quantizer, dim, nlist, QUANTIZER_TYPES[kind], faiss.METRIC_INNER_PRODUCT)
+    index.own_fields = True
+    quantizer.this.disown()
+    index.train(sample_MD)
+    return index
+
+
+@dataclass
+class _RecallQueries:
+    """Rows of the vectors themselves asked for their neighbours, which exact search has found.
+
+    By each of `num_weights` weightings of views, one after the other. `near_QM` are the nearest rows, the row itself
+    left in; `least_Q` is the score of the k-th nearest other: what scores as much is right, so ties are no mistakes.
+    """
+
+    vectors_ND: np.ndarray
+    query_QD: np.ndarray
+    row_Q: np.ndarray
+    neighbour_QM: np.ndarray
+    min_score_Q: np.ndarray
+    k: int
+    num_weights: int
+
+    @classmethod
+    def draw(cls, vectors_ND: np.ndarray, options: BuildOptions, rng: np.random.Generator) -> "_RecallQueries":
+        k = min(10, len(vectors_ND) - 1)
+        row_Q = np.sort(rng.choice(len(vectors_ND), min(options.num_queries, len(vectors_ND)), replace=False))
+        plain_QD = np.asarray(vectors_ND[row_Q], dtype=np.float32)
+        ends = np.eye(options.num_views) if options.num_views > 1 else np.zeros((0, 1))
+        weights = [np.full(options.num_views, 1.0), *ends]
+        query_QD = np.concatenate([weight_views(plain_QD, weight_V) for weight_V in weights])
+        near_QM, score_QM = search_exact(vectors_ND, query_QD, 10 * k)
+        return cls(vectors_ND, query_QD, np.tile(row_Q, len(weights)), near_QM, score_QM[:, k], k, len(weights))
+
+    def measure_recall(self, row_QK: np.ndarray) -> float:
+        """Of the weighting where it is least; K is k + 1, since the row itself is found too."""
+        score_QK = np.einsum("qkd,qd->qk", self._read_rows(np.maximum(row_QK, 0)), self.query_QD)
+        right_QK = (score_QK >= self.min_score_Q[:, None] - 1e-6) & (row_QK >= 0) & (row_QK != self.row_Q[:, None])
+        share_Q = np.minimum(right_QK.sum(axis=1), self.k) / self.k
+        return float(share_Q.reshape(self.num_weights, -1).mean(axis=1).min())
+
+    def _read_rows(self, row_QK: np.ndarray) -> np.ndarray:
+        return np.asarray(self.vectors_ND[row_QK.ravel()], dtype=np.float32).reshape(*row_QK.shape, -1)
+
+    def measure_code_recall(self, index: faiss.Index) -> float:
+        """What is reached when all cells are looked at: the nearest rows ranked anew by what their codes say."""
+        codes = [index.sa_decode(index.sa_encode(near_MD)) for near_MD in self._read_rows(self.neighbour_QM)]
+        score_QM = np.einsum("qmd,qd->qm", np.stack(codes), self.query_QD)
+        order_QK = np.argsort(-score_QM, axis=1)[:, : self.k + 1]
+        return self.measure_recall(np.take_along_axis(self.neighbour_QM, order_QK, axis=1))
+
+    def choose_nprobe(self, index: faiss.Index, nlist: int, target_recall: float) -> tuple[int, float]:
+        """The least of 1, 2, 3, 4, 6, 9, ... cells that reaches the target, else all; and the recall."""
+        nprobe = 1
+        while True:
+            params = faiss.SearchParametersIVF(nprobe=nprobe)
+            recall = self.measure_recall(index.search(self.query_QD, self.k + 1, params=params)[1])
+            if recall >= target_recall or nprobe == nlist:
+                return nprobe, recall
+            nprobe = min(nlist, max(nprobe + 1, nprobe * 3 // 2))

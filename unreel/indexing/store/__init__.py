@@ -1,0 +1,1 @@
+"""Embeddings on disk as a store of Parquet parts that follows its files."""

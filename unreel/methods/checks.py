@@ -1,0 +1,63 @@
+"""What several methods refuse, each with a sentence that says what to change."""
+
+from typing import Any
+
+from unreel.errors import InputError
+from unreel.models.registry import TWIN_2D_SUFFIX
+from unreel.settings import Settings
+from unreel.views.two_views import TwoViewOptions
+
+
+def require_two_instances(
+    settings: Settings, num_instances: int, reason: str = "holds no other video to contrast with"
+) -> None:
+    """A contrast needs somebody else, in the data and in the batch; so do a variance and batch norm."""
+    if num_instances < 2:
+        raise InputError(f"training needs at least 2 instances, got {num_instances}; add videos or lower --segment-s")
+    if settings.batch_size < 2:
+        raise InputError(f"a batch of 1 {reason}; --batch-size must be at least 2")
+
+
+def require_temporal_clips(options: TwoViewOptions, settings: Settings, ranks_segments: bool = False) -> None:
+    """What breaks the order of frames is no task for a network, or a clip, that has no time."""
+    asked = options.intra_negatives if options.intra_negatives not in ("none", "rotate") else ""
+    if settings.num_frames > 1 and not settings.backbone.endswith(TWIN_2D_SUFFIX):
+        return
+    what = "clips of 1 frame have" if settings.num_frames == 1 else f"the network {settings.backbone} has"
+    if asked or ranks_segments:
+        name = f"--intra-negatives {asked}" if asked else "the ranking of segments"
+        raise InputError(f"{what} no time, so {name} would ask for what can't be seen; leave it out")
+
+
+def reject_intra_negatives(options: TwoViewOptions, name: str) -> None:
+    """A method without negatives has no place for broken clips."""
+    if options.intra_negatives != "none":
+        raise InputError(
+            f"{name} compares no negatives, so --intra-negatives {options.intra_negatives} has nothing to be one of; "
+            "leave it at none, or choose a method that compares with others (`unreel methods`)"
+        )
+
+
+def check_ranges(config: Any, **ranges: tuple[float, float]) -> None:
+    """Each named field lies between its two bounds."""
+    for name, (low, high) in ranges.items():
+        if not low <= getattr(config, name) <= high:
+            raise InputError(f"{name} must lie between {low:g} and {high:g}, got {getattr(config, name)}")
+
+
+def check_queue_size(queue_size: int, batch_size: int) -> None:
+    """The queue is a whole number of batches."""
+    if queue_size < 1 or queue_size % batch_size:
+        raise InputError(
+            f"--queue-size {queue_size} is not a whole number of batches of {batch_size}; "
+            f"{max(1, queue_size // batch_size) * batch_size} would be"
+        )
+
+
+def require_equal_views(options: TwoViewOptions) -> None:
+    """On a queue the network is trained on view 1; the teacher alone sees view 2."""
+    if options.first_view != options.second_view:
+        raise InputError(
+            f"on a queue only view 1 trains the network, so --second-view {options.second_view} would never be "
+            f"learned; give both views the same (--second-view {options.first_view}), or contrast within the batch"
+        )

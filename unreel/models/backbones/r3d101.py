@@ -1,0 +1,13 @@
+"""R3D-101: R3D-50 with 23 bottlenecks in its third stage.
+
+Source: Qian et al. 2021 (CVRL); METHODS 3.4. 59.577152 M parameters at width 1.
+"""
+
+from torch import nn
+
+from unreel.models.backbones.r3d50 import SlowPathway
+
+
+def build(in_channels: int = 3, width: int = 1) -> nn.Module:
+    """R3D-101: 2048 width features, 59.577152 M parameters at width 1."""
+    return SlowPathway((3, 4, 23, 3), in_channels, width)

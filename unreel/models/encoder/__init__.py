@@ -1,0 +1,1 @@
+"""The encoder: a backbone with everything needed to use it on clips."""

@@ -1,0 +1,107 @@
+"""EVAL/results.json: what `unreel evaluate all` found out, read back and checked."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unreel import __version__
+from unreel.errors import RunError
+from unreel.evaluation.feature_extraction import JOINT
+from unreel.evaluation.result import Result
+
+RESULTS_FILE = "results.json"
+EXPECTED_CONTAMINATION = " training videos were in pre-training"  # as the papers do, so it is said, but no alarm
+
+
+@dataclass
+class EvaluationSummary:
+    """Results by name, and everything that they share."""
+
+    unreel: str
+    run: str
+    checkpoint: str
+    encoder: dict[str, Any]
+    data: dict[str, Any]
+    videos: dict[str, int]
+    results: dict[str, Result]
+    contamination: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    command: str = ""
+    seed: int | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def encoder_rows(self) -> list[str]:
+        """Rows of the encoder alone: its views and, where it has several, all of them joined."""
+        return [*self.encoder["views"]["names"], JOINT]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What holds for every figure."""
+        return [*self.contamination, *self.data.get("notes", [])]
+
+
+def load_summary(folder: str | Path) -> EvaluationSummary:
+    """The evaluation in a folder. Raises RunError when there is none, or none that this version can read."""
+    path = Path(folder) / RESULTS_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        make = f"make one: unreel evaluate all RUN DATA --out {folder}"
+        raise RunError(f"{folder}: there is no evaluation here (no {RESULTS_FILE}); {make}") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} can't be read ({error})") from error
+    try:
+        data = json.loads(text, parse_constant=_reject_constant)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({error}); evaluate again") from error
+    try:
+        return _parse_summary(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        wrote = data.get("unreel", "unknown") if isinstance(data, dict) else "unknown"
+        raise RunError(
+            f"{path} is not what unreel {__version__} writes ({type(error).__name__}: {error}; it was written by "
+            f"version {wrote}); evaluate again"
+        ) from error
+
+
+def _reject_constant(name: str) -> float:
+    raise ValueError(f"{name} is no figure")
+
+
+def _parse_summary(data: dict[str, Any]) -> EvaluationSummary:
+    known = {name: data[name] for name in EvaluationSummary.__dataclass_fields__ if name in data}
+    known["results"] = {name: _parse_result(found) for name, found in data["results"].items()}
+    summary = EvaluationSummary(**known)
+    texts = [summary.unreel, summary.run, summary.checkpoint, summary.command, summary.data["name"]]
+    texts += [summary.data["hash"], *summary.warnings, *summary.encoder_rows, summary.encoder["method"]]
+    _require(all(isinstance(text, str) for text in texts), "a name or a sentence is no text")
+    _require(all(isinstance(summary.videos[side], int) for side in ("training", "test")), "'videos' are no counts")
+    _require(all(map(is_number, summary.seconds.values())), "'seconds' are no numbers")
+    _require(bool(summary.results), "there are no results")
+    return summary
+
+
+def _parse_result(data: dict[str, Any]) -> Result:
+    result = Result.from_json(data)
+    texts = [result.kind, result.title, result.caption, *result.warnings, *result.floors.values()]
+    _require(all(isinstance(text, str) for text in texts), "a title or a sentence is no text")
+    _require(all(is_number(v) for row in result.rows.values() for v in row.values()), "a figure is no number")
+    ends = [end for row in result.intervals.values() for pair in row.values() for end in pair]
+    _require(all(map(is_number, ends)), "an interval has no numbers")
+    _require(
+        isinstance(result.protocol, dict) and isinstance(result.extras, dict), "'protocol' or 'extras' is no table"
+    )
+    return result
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _require(is_valid: bool, message: str) -> None:
+    if not is_valid:
+        raise ValueError(message)

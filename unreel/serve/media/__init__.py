@@ -1,0 +1,1 @@
+"""Pictures and video pieces for the page, read in worker processes."""

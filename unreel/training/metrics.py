@@ -1,0 +1,117 @@
+"""Where a run's figures go: CSV, TensorBoard and the terminal; of several processes the first one writes."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from unreel.training.monitors import MonitorMetrics
+from unreel.training.nan_guard import NanGuard
+from unreel.training.progress_bar import TrainingProgress
+from unreel.training.run_folder.creation import CsvLog
+from unreel.training.run_folder.quarantine import RunQuarantine
+from unreel.training.runtime.distributed import SINGLE_PROCESS, ProcessGroup
+from unreel.types import StepOutput
+
+if TYPE_CHECKING:
+    from unreel.training.loop import TrainingJob
+
+
+@dataclass(frozen=True)
+class PendingStep:
+    """Figures of a step that are still on the device: float32 (len(names),), and what the CPU knows of that step."""
+
+    steps_done: int
+    lr: float
+    instance_rows: list[int]
+    names: tuple[str, ...]
+    values: torch.Tensor
+
+
+class MetricFiles:
+    """The files of a run that grow, cut back to what is not done again."""
+
+    def __init__(self, run_folder: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.train_csv, self.monitor_csv = (
+            CsvLog(run_folder / "metrics.csv", step),
+            CsvLog(run_folder / "monitors.csv", step),
+        )
+        self.tensorboard = SummaryWriter(str(run_folder / "tensorboard"), purge_step=step + 1)
+
+
+class MetricLogger:
+    """Takes in a step's figures where they are, reads those of several steps back in one piece, writes their means."""
+
+    def __init__(self, job: "TrainingJob", quiet: bool, group: ProcessGroup = SINGLE_PROCESS) -> None:
+        step = job.state["step"]
+        self.job, self.group, self.pending_steps = job, group, list[PendingStep]()
+        self.nan_guard = NanGuard(job.run_folder, job.instances, job.settings.read_back == "each-log")
+        self.progress = TrainingProgress(job.total_steps, step, quiet or not group.is_rank_zero)
+        self.quarantine = RunQuarantine(
+            job.run_folder, job.num_files, job.settings.max_bad_share, is_writer=group.is_rank_zero
+        )
+        self.files = MetricFiles(job.run_folder, step) if group.is_rank_zero else None
+        if self.quarantine.reasons:
+            bad = len(self.quarantine.reasons)
+            self.progress.print_message(
+                f"{bad} of {job.num_files} files can't be used and are left out, see {self.quarantine.path}"
+            )
+
+    def log_step(
+        self, steps_done: int, output: StepOutput, grad_norm: torch.Tensor, lr: float, instance_rows: list[int]
+    ) -> None:
+        """Keep the figures of a step on instances `rows`; every `log_steps`, and at the end, read them."""
+        values = {"loss": output.loss, **output.logs, "grad_norm": grad_norm}
+        stacked = torch.stack([value.detach().float() for value in values.values()])
+        self.pending_steps.append(PendingStep(steps_done, lr, instance_rows, tuple(values), stacked))
+        if steps_done % self.job.settings.log_steps == 0 or steps_done == self.job.total_steps:
+            self.read_back()
+
+    def read_back(self) -> None:
+        """Wait for the device and take in what it holds; NonFiniteError names the first step that was not finite."""
+        unread, self.pending_steps = self.pending_steps, []
+        values = self.group.all_reduce_mean(torch.cat([one.values for one in unread]).tolist()) if unread else []
+        for one in unread:
+            figures = dict(zip(one.names, values, strict=False))
+            del values[: len(one.names)]
+            self.nan_guard.check_logged_values(figures, one.steps_done - 1, one.instance_rows)
+            self.record_step(one, figures)
+
+    def record_step(self, pending: PendingStep, values: dict[str, float]) -> None:
+        """Gather a step; every `log_steps` write a row: means, rate and the share of time spent waiting for data."""
+        rows = self.group.world_size * len(pending.instance_rows)
+        means = self.progress.accumulate_step(values, rows, pending.steps_done, self.job.settings.log_steps)
+        if means is None or self.files is None:
+            return
+        row = {
+            "step": pending.steps_done,
+            "epoch": round(pending.steps_done / self.job.steps_per_epoch, 3),
+            "lr": pending.lr,
+            **means,
+        }
+        self.files.train_csv.append_row({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()})
+        for name, value in row.items():
+            self.files.tensorboard.add_scalar(f"train/{name}", value, pending.steps_done)
+        self.progress.print_step(pending.steps_done, row)
+
+    def log_monitors(self, steps_done: int, monitors: MonitorMetrics) -> None:
+        row = {
+            "step": steps_done,
+            "epoch": round(steps_done / self.job.steps_per_epoch, 3),
+            **dataclasses.asdict(monitors),
+            "collapsed": monitors.has_collapsed,
+        }
+        if self.files is not None:
+            self.files.monitor_csv.append_row(row)
+            for name, value in row.items():
+                self.files.tensorboard.add_scalar(f"monitors/{name}", float(value), steps_done)
+            self.files.tensorboard.flush()
+        self.progress.print_monitors(steps_done, monitors)
+
+    def close(self) -> None:
+        if self.files is not None:
+            self.files.tensorboard.close()

@@ -1,0 +1,178 @@
+"""The run folder: made once, never overwritten, and the files that grow in it.
+
+config.json  manifest.parquet  quarantine.csv  held_out.txt  metrics.csv  monitors.csv  tensorboard/  checkpoints/
+"""
+
+import contextlib
+import csv
+import dataclasses
+import errno
+import fcntl
+import json
+import os
+import platform
+import shutil
+import struct
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unreel.errors import DiskError, RunError
+from unreel.io.retry import retry_on_stall
+from unreel.settings import Settings
+from unreel.training.run_folder.checkpoint import atomic_write_text
+from unreel.video.sources.paths import normalize_path
+
+CONFIG_FILE, LOCK_FILE = "config.json", "lock"
+
+
+def require_new_folder(folder: Path) -> None:
+    """Raise RunError when the folder exists and is not empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(
+            f"{folder} exists already; nothing was changed. "
+            f"Go on with it: unreel pretrain --resume {folder}; or choose another --out"
+        )
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, activity: str = "trains") -> Iterator[None]:
+    """One process writes into a run or a store. Raises RunError while another does; a crash leaves no lock behind.
+
+    The lock is the system's, and not handed on to loader processes, so it is gone with the process that took it.
+    """
+    try:
+        lock = (folder / LOCK_FILE).open("a+")
+    except OSError as error:
+        raise DiskError(f"{folder / LOCK_FILE}: can't be written ({error.strerror})") from error
+    with lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                lock.seek(0)
+                who = lock.read().strip()
+                raise RunError(f"{folder}: another unreel {activity} in it ({who}); wait for it or stop it") from error
+            why = f"{folder}: this file system has no locks ({error.strerror}), so a second run in it would not be refused"
+            warnings.warn(why, RuntimeWarning, stacklevel=3)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        lock.flush()
+        yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether another process holds the lock of `alone_in`; asked for, never taken. Linux only, False elsewhere."""
+    if not sys.platform.startswith("linux"):
+        return False
+    layout = "hhqqi"  # struct flock: type, whence, start, length, process
+    try:
+        with (folder / LOCK_FILE).open("rb") as lock:
+            asked = struct.pack(layout, fcntl.F_RDLCK, 0, 0, 0, 0)
+            answered = fcntl.fcntl(lock, fcntl.F_GETLK, asked)
+    except OSError:
+        return False
+    return bool(struct.unpack(layout, answered)[0] != fcntl.F_UNLCK)
+
+
+def create_run(out: Path, config: dict[str, Any], write_files: Callable[[Path], None] = lambda _: None) -> Path:
+    """Make the folder of a new run with its config and what `fill` puts into it: whole, or not at all.
+
+    Raises RunError when it exists and is not empty, DiskError when it can't be made.
+    """
+    require_new_folder(out)
+    aside = out.with_name(f".{out.name}.{os.getpid()}")
+    folder = out if out.is_dir() else aside  # an empty one, which may be where a disk is mounted, is filled in place
+    try:
+        shutil.rmtree(aside, ignore_errors=True)  # of a process with this number that was killed
+        folder.mkdir(parents=True, exist_ok=True)
+        write_files(folder)
+        atomic_write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+        if folder is aside:
+            aside.replace(out)
+        return out
+    except OSError as error:
+        raise DiskError(f"{out}: can't make the run folder ({error.strerror})") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def read_config(run_folder: Path) -> dict[str, Any]:
+    """The config of a run. Raises RunError when the folder is not a run."""
+    try:
+        config: dict[str, Any] = json.loads(retry_on_stall((run_folder / CONFIG_FILE).read_text))
+    except OSError as error:
+        raise RunError(f"{run_folder} is not a run of unreel (no {CONFIG_FILE} there)") from error
+    except ValueError as error:
+        raise RunError(f"{run_folder / CONFIG_FILE} can't be read ({error})") from error
+    return config
+
+
+def collect_versions() -> dict[str, str]:
+    """What a figure depends on beside the code's options."""
+    from unreel import __version__
+
+    return {
+        "unreel": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def build_config(method: str, source: Path, options: Any, settings: Settings) -> dict[str, Any]:
+    """config.json of a run: all that is needed to start it again or go on."""
+    return {
+        "method": method,
+        "source": normalize_path(source),
+        "options": dataclasses.asdict(options),
+        "settings": dataclasses.asdict(settings),
+        "versions": collect_versions(),
+    }
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add to the end of a file, once also where the file system stalls on the way."""
+    end = retry_on_stall(lambda: path.stat().st_size if path.exists() else 0)
+
+    def write() -> None:
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            if path.is_file():
+                file.truncate(end)  # what a try that failed has left
+            file.write(text)
+
+    retry_on_stall(write)
+
+
+class CsvLog:
+    """A CSV file that grows by rows and is cut back to a step when a run goes on; the first row names the columns."""
+
+    def __init__(self, path: Path, last_step: int) -> None:
+        self.path = path
+        self.columns: list[str] = []
+        if path.exists():
+            text = retry_on_stall(path.read_text)
+            reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())  # a full disk tears the last row
+            rows = list(reader)
+            kept = [row for row in rows if row["step"].isdigit() and int(row["step"]) <= last_step]
+            self.columns = list(reader.fieldnames or [])
+            self._rewrite(kept)
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        lines = [",".join(self.columns)] + [",".join(str(row[c]) for c in self.columns) for row in rows]
+        atomic_write_text(self.path, "\n".join(lines) + "\n" if self.columns else "")
+
+    def append_row(self, row: dict[str, float | int | bool]) -> None:
+        """Append a row, which must begin with the step."""
+        header = "" if self.columns else ",".join(row) + "\n"
+        self.columns = self.columns or list(row)
+        try:
+            append_text(self.path, header + ",".join(str(row[c]) for c in self.columns) + "\n")
+        except OSError as error:
+            raise DiskError(
+                f"{self.path}: the log can't be written ({error.strerror}); free some space and resume"
+            ) from error

@@ -1,0 +1,1 @@
+"""Where and in how many processes a run trains."""

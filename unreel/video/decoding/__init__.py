@@ -1,0 +1,1 @@
+"""Frames out of video files; the one room that imports `av`."""

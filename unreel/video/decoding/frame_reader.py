@@ -1,0 +1,179 @@
+"""Walk through one open video: begin exactly at a key packet, tell frames by number, try from further back on trouble.
+
+Of the decoder's library it knows `demux`, `seek` and `decode` alone; `file.py` hands it an opener.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import chain, islice
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from unreel.errors import VideoError
+from unreel.video.decoding.frame_index import FrameIndex
+
+MAX_DECODE_AHEAD_FRAMES = 8  # a key frame this near ahead is reached by decoding on: a seek costs about as much
+
+Packet: TypeAlias = Any  # av.Packet
+Frame: TypeAlias = Any  # av.VideoFrame
+
+
+class FrameReader:
+    """An open file and a position in it; hands out frames by number, forwards with few detours.
+
+    `open_file` gives (container, stream), `broken` is what decoding raises on bad data. `num_fed` counts the packets
+    that went into the decoder.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        index: FrameIndex,
+        open_container: Callable[[str], tuple[Any, Any]],
+        decode_error: type[Exception],
+    ) -> None:
+        self.path, self.index, self.open_container, self.decode_error = path, index, open_container, decode_error
+        self.packet_by_timestamp = {stamp: n for n, stamp in enumerate(index.packet_timestamps.tolist())}
+        self.frame_by_packet = {n: i for i, n in enumerate(index.frame_packets.tolist())}
+        self.decoded_frames: Iterator[tuple[int, Frame]] = iter(())
+        self.position, self.error_detail, self.num_decoded_packets = -1, "", 0
+        self.container, self.stream = open_container(path)
+        self.is_at_start = True
+
+    def close(self) -> None:
+        self.decoded_frames = iter(())
+        self.container.close()
+
+    def read_frame(self, frame_number: int, max_ahead_frames: int = MAX_DECODE_AHEAD_FRAMES) -> Frame:
+        """Decode frame i, going on from here unless a key frame lies more than `near_frames` ahead.
+
+        Raises VideoError when it does not come out intact, wherever decoding begins.
+        """
+        key = max(0, int(np.searchsorted(self.index.first_intact_frames, frame_number, side="right")) - 1)
+        if (
+            self.position < 0
+            or frame_number <= self.position
+            or self.index.first_intact_frames[key] > self.position + max_ahead_frames
+        ):
+            self._restart(key)
+        back = 1
+        while (frame := self._advance_to(frame_number)) is None:
+            if key == 0:
+                detail = self.error_detail or "does not come out of the decoder"
+                raise VideoError(self.path, "damaged", f"frame {frame_number}: {detail}")
+            key, back = max(0, key - back), back * 2
+            self._restart(key)
+        return frame
+
+    def _restart(self, key_index: int) -> None:
+        self.decoded_frames, self.position, self.error_detail = self.decode_from(key_index), -1, ""
+
+    def _advance_to(self, frame_number: int) -> Frame | None:
+        """Frame i of this run; None when it does not come, or not intact."""
+        for number, frame in self.decoded_frames:
+            self.position = number
+            if number >= frame_number:
+                return frame if number == frame_number and not self.error_detail else None
+        return None
+
+    def decode_from(self, key_index: int) -> Iterator[tuple[int, Frame]]:
+        """Frames with their numbers, from the first intact one after key packet `key`; notes trouble and goes on."""
+        first = int(self.index.first_intact_frames[key_index])
+        for n, packet in self._iter_packets_from(key_index):
+            # What is shown before the first intact frame refers to pictures that this run has not seen.
+            may_fail = packet is not None and self.frame_by_packet.get(n, -1) < first
+            for number, frame in self._decode_packet(n, packet, may_fail):
+                i = self.frame_by_packet.get(number, -1)
+                if i >= first:
+                    if frame.is_corrupt:
+                        self.error_detail = self.error_detail or "the decoder found errors in the picture"
+                    yield i, frame
+
+    def decode_keyframes(self) -> Iterator[tuple[int, Frame]]:
+        """Key frames with their numbers, each decoded by itself.
+
+        Emptying the decoder after each is what brings them all out and in order; skip_frame=NONKEY loses and swaps
+        those of an open GOP.
+        """
+        keys = set(self.index.key_packets.tolist())
+        for n, packet in self._iter_packets_from(0):
+            if n in keys and packet is not None:
+                for number, frame in self._decode_packet(n, packet, True) + self._decode_packet(n, None, True):
+                    if number in self.frame_by_packet and not frame.is_corrupt:
+                        yield self.frame_by_packet[number], frame
+                self.stream.codec_context.flush_buffers()
+
+    def _decode_packet(self, packet_number: int, packet: Packet | None, may_fail: bool) -> list[tuple[int, Frame]]:
+        """Decode packet n, its number in place of its stamp, or empty the decoder: packet number and frame of each."""
+        if packet is not None:
+            packet.pts = packet_number
+        self.num_decoded_packets += 1
+        try:
+            frames = self.stream.codec_context.decode(packet)
+            return [(-1 if frame.pts is None else frame.pts, frame) for frame in frames]
+        except self.decode_error as error:
+            if not may_fail:
+                self.error_detail = self.error_detail or f"{describe_error(error)} at packet {packet_number}"
+            return []
+
+    def _iter_packets_from(self, key_index: int) -> Iterator[tuple[int, Packet | None]]:
+        """Packets with their numbers from a key packet on, then a None that empties the decoder."""
+        n = start = int(self.index.key_packets[key_index])
+        try:
+            for n, packet in enumerate(self._seek_packets(key_index), start):
+                yield n, packet
+        except self.decode_error as error:
+            self.error_detail = self.error_detail or describe_error(error)
+        yield n + 1, None
+
+    def _seek_packets(self, key_index: int) -> Iterator[Packet]:
+        """The packets from a key packet on, found by the container's seek where possible.
+
+        A seek may land late (MPEG-TS) or astray, so it is tried for ever earlier key packets, at last from the start.
+        """
+        back = 0
+        while key_index > back and self.packet_by_timestamp:
+            self.is_at_start = False
+            with suppress(self.decode_error):
+                self.container.seek(
+                    int(self.index.packet_timestamps[self.index.key_packets[key_index - back]]), stream=self.stream
+                )
+                packets = iter_packets(self.container, self.stream)
+                if (found := self._skip_to_packet(key_index, packets)) is not None:
+                    return chain([found], packets)
+            back = back * 2 + 1
+        if not self.is_at_start:
+            self.container.close()
+            self.container, self.stream = self.open_container(self.path)
+        self.is_at_start = False
+        return islice(iter_packets(self.container, self.stream), int(self.index.key_packets[key_index]), None)
+
+    def _skip_to_packet(self, key_index: int, packets: Iterator[Packet]) -> Packet | None:
+        """Pass over packets up to the key packet, by stamp and size: after a seek stamps may be guesses (MPEG-PS)."""
+        for packet in packets:
+            n = self.packet_by_timestamp.get(get_timestamp(packet), -1)
+            if n >= self.index.key_packets[key_index]:
+                return (
+                    packet
+                    if n == self.index.key_packets[key_index] and packet.size == self.index.key_packet_bytes[key_index]
+                    else None
+                )
+        return None
+
+
+def iter_packets(container: Any, stream: Any) -> Iterator[Packet]:
+    """The packets of a stream, without empty ones, which a decoder would take for the end."""
+    packets = container.demux(stream)
+    # PyAV stumbles at the very end over streams that came up on the way (MPEG-TS).
+    with suppress(IndexError):
+        yield from (packet for packet in packets if packet.size)
+
+
+def get_timestamp(packet: Packet) -> int | None:
+    return packet.dts if packet.pts is None else packet.pts
+
+
+def describe_error(error: Exception) -> str:
+    """The decoder's words without its error number."""
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,1 @@
+"""Clips of many videos as batches, read by loader processes."""

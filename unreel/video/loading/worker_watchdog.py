@@ -1,0 +1,67 @@
+"""Loader processes that die or hang: which file did it, so that it can be left out and the others go on.
+
+Each process writes what it is at into memory that all share, and is bounded in time and memory while it is at it
+(processes.py); one that died is known by its number.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import get_worker_info
+
+from unreel.errors import RunError
+from unreel.io.worker_pool import Limits, describe_exit, enforce_limits
+from unreel.types import Instance
+
+EXIT_TIMEOUT_S = 1.0
+IDLE_INDEX = -1
+
+
+class WorkerWatchdog:
+    """A row for each loader process: its number, and the instance it is at (-1: none)."""
+
+    def __init__(self, num_workers: int, instances: Sequence[Instance], limits: Limits) -> None:
+        self.instances, self.limits = instances, limits
+        self.worker_states = torch.full((max(1, num_workers), 2), IDLE_INDEX, dtype=torch.int64).share_memory_()
+
+    @contextlib.contextmanager
+    def track(self, instance_index: int) -> Iterator[None]:
+        """Say what this process is at, within its limits; the main process must not die, and nobody looks at it."""
+        worker = get_worker_info()
+        if worker is None:
+            yield
+            return
+        row = self.worker_states[worker.id]
+        row[0], row[1] = os.getpid(), instance_index  # the instance last: then the rest is true
+        try:
+            with enforce_limits(self._get_limits(instance_index)):
+                yield
+        finally:
+            row[1] = IDLE_INDEX
+
+    def _get_limits(self, instance_index: int) -> Limits:
+        return self.limits.scale_to_file(self.instances[instance_index].path)
+
+    def find_failure(self, processes: Sequence[Any]) -> tuple[int, str] | None:
+        """The instance that one of the loader's processes has just died of, and how; None when none died at one.
+
+        Raises RunError for one that was ended from outside: by the system for want of memory, or by a person.
+        """
+        until_s = time.monotonic() + EXIT_TIMEOUT_S
+        while time.monotonic() < until_s:
+            codes = {process.pid: process.exitcode for process in processes}
+            for pid, index in self.worker_states.tolist():
+                if index < 0 or (code := codes.get(pid)) is None:
+                    continue
+                if why := describe_exit(code, self._get_limits(index)):
+                    return index, f"damaged: {why}"
+                raise RunError(
+                    f"a loader process was ended from outside (exit code {code}); where memory is short, lower "
+                    "--workers or --cache-mb. Go on with --resume"
+                )
+            time.sleep(0.05)
+        return None

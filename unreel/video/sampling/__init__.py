@@ -1,0 +1,1 @@
+"""Which frames make a clip, and in what order videos are visited. Arithmetic only."""

@@ -1,0 +1,143 @@
+"""Is there a whole file at all? Told by the file system and by the container's own sizes, before any decoding.
+
+Of a piece of a packed corpus its checksum tells as much, and more.
+"""
+
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from unreel.errors import VideoError
+from unreel.video.sources.packed_corpus import locate_piece, read_piece
+from unreel.video.sources.paths import is_piece
+
+ASF_MAGIC = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+ISO_BOX_TYPES = frozenset(b"ftyp moov mdat wide free skip pnot styp moof mfra sidx uuid meta".split())
+
+
+class FileVersion(NamedTuple):
+    """What tells one state of a file from a later one, and its size."""
+
+    version: str
+    size_bytes: int
+
+
+def check_integrity(path: str | Path) -> FileVersion:
+    """The standing of a whole file or piece. Raises VideoError: missing, unreadable, empty file, truncated, damaged."""
+    if is_piece(path):
+        read_piece(path)
+        piece = locate_piece(path)
+        return FileVersion(piece.checksum, piece.size_bytes)
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError(str(path), "unreadable", "not a regular file")
+        if status.st_size == 0:
+            raise VideoError(str(path), "empty file")
+        if cut := find_truncation(path, status.st_size):
+            raise VideoError(str(path), "truncated", cut)
+        return FileVersion(str(status.st_mtime_ns), status.st_size)
+    except FileNotFoundError as error:
+        raise VideoError(str(path), "missing") from error
+    except OSError as error:
+        raise VideoError(str(path), "unreadable", error.strerror or str(error)) from error
+
+
+def find_truncation(path: str | Path, size_bytes: int) -> str:
+    """What is missing at the end of the file, in words; "" when nothing is, or when its format can't tell."""
+    with open(path, "rb") as file:
+        head = file.read(189)
+        if head[4:8] in ISO_BOX_TYPES:
+            return _check_iso(file, size_bytes)
+        if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+            return _check_riff(file, size_bytes)
+        if head[:4] == b"\x1aE\xdf\xa3":
+            return _check_matroska(file, size_bytes)
+        if head[:6] in (b"GIF87a", b"GIF89a"):
+            return _check_gif(file, size_bytes)
+        if head[:1] == head[188:] == b"G" and size_bytes % 188:
+            return "the last transport packet is incomplete"
+        return _check_size_header(head + file.read(4096), size_bytes)
+
+
+def _describe_overrun(name: str, end_byte: int, size_bytes: int) -> str:
+    return f"{name} should end at byte {end_byte}, the file ends at {size_bytes}" if end_byte > size_bytes else ""
+
+
+def _check_iso(file: BinaryIO, size_bytes: int) -> str:
+    """A still picture (HEIC, AVIF) has a `meta` box and no `moov`: that is not for us to call truncated."""
+    names = set()
+    for name, end in _iter_top_boxes(file, size_bytes):
+        if end > size_bytes:
+            return _describe_overrun(name.decode(), end, size_bytes)
+        names.add(name)
+    return "" if names & {b"moov", b"meta"} else "no moov box"
+
+
+def _iter_top_boxes(file: BinaryIO, size_bytes: int) -> Iterator[tuple[bytes, int]]:
+    """Name and end of every top-level box of an ISO file (mp4, mov), up to the first that is not one."""
+    at = 0
+    while at + 8 <= size_bytes:
+        file.seek(at)
+        head = file.read(16)
+        length, name = int.from_bytes(head[:4], "big"), head[4:8]
+        length = int.from_bytes(head[8:16], "big") if length == 1 else length or size_bytes - at
+        if name not in ISO_BOX_TYPES or length < 8:
+            return
+        yield name, at + length
+        at += length
+
+
+def _check_riff(file: BinaryIO, size_bytes: int) -> str:
+    """Files above 1 GB are several RIFF chunks in a row. Some writers count the 8 bytes of a chunk's own head."""
+    at = 0
+    while at + 8 <= size_bytes:
+        file.seek(at)
+        name, length = file.read(4), int.from_bytes(file.read(4), "little")
+        if name != b"RIFF" or length == 0:
+            return ""
+        if at + length > size_bytes:
+            return _describe_overrun("the AVI", at + 8 + length, size_bytes)
+        at += 8 + length + length % 2
+    return ""
+
+
+def _check_matroska(file: BinaryIO, size_bytes: int) -> str:
+    """The Segment is the second top-level element; all ones is a size that was not known when it was written."""
+    file.seek(4)
+    header = _read_vint(file)
+    file.seek(header, os.SEEK_CUR)
+    if header < 0 or file.read(4) != b"\x18\x53\x80\x67":
+        return ""
+    length = _read_vint(file)
+    return "" if length < 0 else _describe_overrun("the Segment", file.tell() + length, size_bytes)
+
+
+def _read_vint(file: BinaryIO) -> int:
+    """An EBML number at the file's position; -1 when it stands for unknown."""
+    first = (file.read(1) or b"\0")[0]
+    more = 8 - first.bit_length()
+    if more > 7:
+        return -1
+    value = (first & (0x7F >> more)) << 8 * more | int.from_bytes(file.read(more), "big")
+    return -1 if value == (1 << 7 * (more + 1)) - 1 else value
+
+
+def _check_size_header(head: bytes, size_bytes: int) -> str:
+    """WMV and FLV note their own size near the start; 0 stands for unknown."""
+    if head.startswith(ASF_MAGIC) and (at := head.find(ASF_FILE_PROPERTIES)) > 0:
+        return _describe_overrun("the file", int.from_bytes(head[at + 40 : at + 48], "little"), size_bytes)
+    if head.startswith(b"FLV") and (at := head.find(b"filesize\0")) > 0:
+        (length,) = struct.unpack(">d", head[at + 9 : at + 17].ljust(8, b"\0"))
+        return _describe_overrun("the file", int(length), size_bytes) if size_bytes < length < 2**60 else ""
+    return ""
+
+
+def _check_gif(file: BinaryIO, size_bytes: int) -> str:
+    """Ends with a semicolon, perhaps with padding behind it."""
+    file.seek(max(0, size_bytes - 64))
+    return "" if file.read().rstrip(b"\0\r\n ").endswith(b";") else "no end mark"

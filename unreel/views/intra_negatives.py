@@ -1,0 +1,117 @@
+"""Intra-negatives: the same clip with its time destroyed, appearance kept to the pixel.
+
+Each is a pure function of clips (B, C, T, H, W) and uniforms u (B, n) in [0, 1), one row per clip, so a clip's
+result depends on its own row alone. INTRA_NEGATIVES says how many uniforms each one consumes.
+"""
+
+from collections.abc import Callable
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from unreel.errors import InputError
+from unreel.views.photometric import to_device_of, uniform_to_index
+
+NUM_CHUNKS = 4
+
+
+def reorder_frames(clips: Tensor, order_BT: Tensor) -> Tensor:
+    """Frame t of the result is frame order_BT[b, t] of clip b; (B, C, T, H, W)."""
+    rows_B1 = torch.arange(len(clips), device=clips.device)[:, None]
+    return clips.transpose(1, 2)[rows_B1, to_device_of(order_BT, clips)].transpose(1, 2)
+
+
+def repeat_frame(clips: Tensor, u_B1: Tensor) -> Tensor:
+    """One frame, uniform over the clip, T times: all appearance and no motion.
+
+    Source: Tao, Wang, Yamasaki 2020 (IIC), "repeat"; METHODS 1.2.
+    """
+    num_frames = clips.shape[2]
+    return reorder_frames(clips, uniform_to_index(u_B1[:, 0], num_frames)[:, None].expand(-1, num_frames))
+
+
+def shuffle_chunks(clips: Tensor, u_B1: Tensor, num_chunks: int = NUM_CHUNKS) -> Tensor:
+    """Cut time into equal chunks and swap two of them, the pair uniform over all unordered pairs; never the identity.
+
+    Frames keep their order inside a chunk. Raises InputError when T is not a multiple of `num_chunks`.
+    Source: BestJuly/IIC, released "shuffle"; METHODS 1.2.
+    """
+    num_frames = clips.shape[2]
+    if num_frames % num_chunks or num_frames == 0:
+        raise InputError(f"shuffling {num_chunks} chunks needs a multiple of {num_chunks} frames, got {num_frames}")
+    pairs_P2 = torch.tensor(list(combinations(range(num_chunks), 2)), device=u_B1.device)
+    pair_B2 = pairs_P2[uniform_to_index(u_B1[:, 0], len(pairs_P2))]
+    order_BK = torch.arange(num_chunks, device=u_B1.device).repeat(len(clips), 1)
+    order_BK = order_BK.scatter(1, pair_B2, pair_B2.flip(1))
+    length = num_frames // num_chunks
+    order_BKL = order_BK[:, :, None] * length + torch.arange(length, device=u_B1.device)
+    return reorder_frames(clips, order_BKL.flatten(1))
+
+
+def shuffle_frames(clips: Tensor, u_BT: Tensor) -> Tensor:
+    """A random permutation of the frames, never the identity.
+
+    The order is the argsort of T uniforms: uniform over permutations but for the identity, which is mapped to the
+    reversal (so the reversal has twice the others' chance: 2 / 24 for four frames, nothing for sixteen).
+    Source: Tao, Wang, Yamasaki 2020 (IIC), figure 2; METHODS 1.2.
+    """
+    num_frames = clips.shape[2]
+    if num_frames < 2:
+        raise InputError(f"shuffling frames needs at least 2 frames, got {num_frames}")
+    order_BT = u_BT[:, :num_frames].argsort(dim=1, stable=True)
+    identity_T = torch.arange(num_frames, device=order_BT.device)
+    unchanged_B1 = (order_BT == identity_T).all(dim=1, keepdim=True)
+    return reorder_frames(clips, torch.where(unchanged_B1, identity_T.flip(0), order_BT))
+
+
+def shuffle_segments(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor, Tensor]:
+    """Cut time into `segments` equal parts and put them in random order, the identity included.
+
+    Returns the clips (B, C, T, H, W) and order (B, S), int64: position s shows segment order[b, s]; so embeddings of
+    the positions go back to the order of time by `order.argsort(dim=1)`. Raises InputError when T can't be cut so.
+    Source: DualVar release (lzhangbj/DualVar); METHODS 4.4.
+    """
+    num_frames = clips.shape[2]
+    if segments < 1 or num_frames < segments or num_frames % segments:
+        raise InputError(
+            f"{num_frames} frames can't be cut into {segments} equal segments; make num_frames a multiple of it"
+        )
+    order_BS = u_BS[:, :segments].argsort(dim=1, stable=True)
+    length = num_frames // segments
+    order_BSL = order_BS[:, :, None] * length + torch.arange(length, device=order_BS.device)
+    return reorder_frames(clips, order_BSL.flatten(1)), to_device_of(order_BS, clips)
+
+
+def rotate_frames(clips: Tensor, u_B1: Tensor) -> Tensor:
+    """All frames turned by 90, 180 or 270 degrees counter-clockwise, each with the same chance; H must equal W.
+
+    Source: Tao, Wang, Yamasaki 2022 (IICv2), "rot"; METHODS 2. It breaks appearance rather than time.
+    """
+    height, width = clips.shape[3:]
+    if height != width:
+        raise InputError(f"rotation needs square frames, got {height} x {width}")
+    quarter_B = uniform_to_index(u_B1[:, 0], 3) + 1
+    turned = torch.empty_like(clips)
+    for quarter in (1, 2, 3):
+        rows = to_device_of((quarter_B == quarter).nonzero()[:, 0], clips)
+        turned[rows] = torch.rot90(clips[rows], quarter, dims=(3, 4))
+    return turned
+
+
+def count_one_uniform(num_frames: int) -> int:
+    """One uniform a clip, whatever its length."""
+    return 1
+
+
+def count_frame_uniforms(num_frames: int) -> int:
+    """As many uniforms a clip as it has frames."""
+    return num_frames
+
+
+INTRA_NEGATIVES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[int], int]]] = {
+    "repeat": (repeat_frame, count_one_uniform),
+    "shuffle": (shuffle_chunks, count_one_uniform),
+    "shuffle-frames": (shuffle_frames, count_frame_uniforms),
+    "rotate": (rotate_frames, count_one_uniform),
+}
