@@ -1,4 +1,4 @@
-"""IIC against a slow explicit twin; the contract of every method stands in test_methods.py."""
+"""IIC against a slow explicit twin; the contract of every method stands in tests/methods/test_every_method.py."""
 
 import dataclasses
 import math

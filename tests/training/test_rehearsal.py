@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "examples" / "rehearsal.sh"
+SCRIPT = Path(__file__).parents[2] / "examples" / "rehearsal.sh"
 
 
 def no_namespaces() -> str:

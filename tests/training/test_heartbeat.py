@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
-from test_training_team import SMALL, environment
+from test_distributed import SMALL, environment
 from videos import encode
 
 from unreel.errors import InputError, NonFiniteError, PeerStoppedError, RunError

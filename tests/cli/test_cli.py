@@ -21,7 +21,7 @@ from unreel.cli.training.pretrain import build_pretrain_args
 from unreel.methods.registry import DEFAULT_METHOD, find_methods, load_method_module, load_preset
 from unreel.models.registry import BACKBONES
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "story.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "story.py"
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
 
 

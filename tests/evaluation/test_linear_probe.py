@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from test_evaluation_knn import POOLED, features, noise_only, toy
+from test_knn import POOLED, features, noise_only, toy
 from torch.nn import functional as F
 
 from unreel.errors import InputError

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_training_run import assert_equal_runs
+from runs import assert_equal_runs
 from videos import encode
 
 OPTIONS = "--batch-size 4 --num-frames 4 --size 32 --log-steps 1 --threads 1 --held-out 0.3"

@@ -20,7 +20,7 @@ from unreel.views.two_views import AUGMENTATIONS, TwoViewOptions
 
 PRESETS = sorted(find_methods())
 
-# Losses of `third_loss`, float32 on a CPU. After a change that is meant to change them, `python tests/test_methods.py`
+# Losses of `third_loss`, float32 on a CPU. After a change that is meant to change them, `python tests/methods/test_every_method.py`
 # prints the table anew.
 REFERENCE = {
     "byol": 4.082729,

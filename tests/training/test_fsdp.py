@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from methods import instances, job
 from processes import run_on
-from test_training_team import SMALL, clips_of, metrics, unreel
+from test_distributed import SMALL, clips_of, metrics, unreel
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor

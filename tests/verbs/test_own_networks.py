@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from commands import call, refused, succeeds
-from test_training_run import assert_equal_runs, stop_after, tensors
+from runs import assert_equal_runs, stop_after, tensors
 from torch import Tensor, nn
 
 import unreel

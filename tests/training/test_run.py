@@ -1,6 +1,5 @@
 """Whole runs on real files: to the bit the same however they are cut up, and nothing lost when something goes wrong."""
 
-import csv
 import json
 import os
 import shutil
@@ -11,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
+from runs import Stop, assert_equal_runs, stop_after, table, tensors
 
 import unreel
 from unreel.cli.training.pretrain import report_outcome
@@ -20,50 +19,6 @@ from unreel.errors import CheckpointError, InputError, NonFiniteError, RunError
 from unreel.methods import iic
 from unreel.methods.registry import DEFAULT_METHOD
 from unreel.training import loop
-
-
-def tensors(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
-    """Every tensor of a checkpoint: weights, memory, optimiser."""
-    folder = run / "checkpoints" / json.loads((run / "checkpoints" / "index.json").read_text())[which]
-    loaded: dict[str, torch.Tensor] = {}
-    for name in ("encoder.safetensors", "training.safetensors"):
-        loaded |= safetensors.torch.load_file(folder / name)
-    return loaded
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text().splitlines()))
-
-
-def assert_equal_runs(one: Path, other: Path) -> None:
-    a, b = tensors(one), tensors(other)
-    assert a.keys() == b.keys()
-    assert [name for name in a if not torch.equal(a[name], b[name])] == []
-    for name, dropped in (("metrics.csv", {"clips_per_s", "data_wait"}), ("monitors.csv", set())):
-        tables = [table(run / name) for run in (one, other)]
-        rows = [[{k: v for k, v in row.items() if k not in dropped} for row in one_table] for one_table in tables]
-        assert rows[0] == rows[1], name
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int, save: bool) -> None:
-    """Break a run off after some steps of this process, with or without the checkpoint that Ctrl-C would write."""
-    done = {"steps": 0}
-    real = loop.train_step
-
-    def counted(*args: object, **kwargs: object) -> None:
-        if done["steps"] == steps:
-            if save:
-                os.kill(os.getpid(), signal.SIGINT)
-            else:
-                raise Stop
-        real(*args, **kwargs)  # type: ignore[arg-type]
-        done["steps"] += 1
-
-    monkeypatch.setattr(loop, "train_step", counted)
 
 
 @pytest.mark.parametrize("method", ["iic", "iic-paper"])
@@ -151,7 +106,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(
-    ("where", "devices"), [("inspect", 1), ("inspect", 2), ("build_training_job", 1), ("evaluate_monitors", 1), ("write_report", 1)]
+    ("where", "devices"),
+    [("inspect", 1), ("inspect", 2), ("build_training_job", 1), ("evaluate_monitors", 1), ("write_report", 1)],
 )
 def test_sigterm_before_and_after_training_ends_with_one_line(
     where: str, devices: int, motion_set: Path, tmp_path: Path

@@ -279,7 +279,7 @@ def test_what_a_job_raises_is_raised_with_where_it_was(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="no good") as raised:
         answers({3: fails}, 2)
-    assert "test_video_damaged.py" in raised.value.__notes__[0]
+    assert "test_damaged_files.py" in raised.value.__notes__[0]
 
 
 def test_nothing_is_an_answer() -> None:

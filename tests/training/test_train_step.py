@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import pytest
 import torch
-from test_training_run import assert_equal_runs, stop_after, tensors
+from runs import assert_equal_runs, stop_after, tensors
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
