@@ -308,12 +308,12 @@ def children() -> set[int]:
 KILLED = """
 import signal, sys, time, os
 from pathlib import Path
-from unreel.video.processes import Limits, map_jobs
+from unreel.io.worker_pool import Limits, map_jobs
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
 def work(n):
     Path(sys.argv[1], str(os.getpid())).touch()
     time.sleep(600)
-list(each_done(work, range(4), (), 2, lambda _: Limits()))
+list(map_jobs(work, range(4), (), 2, lambda _: Limits()))
 """
 
 
@@ -341,7 +341,7 @@ def test_limits_that_can_not_be_are_refused(option: str, value: str, six: Path, 
 
 BESIDE_THREADS = """
 import torch
-from unreel.video.processes import run_isolated
+from unreel.io.worker_pool import run_isolated
 def work():
     return float((torch.ones(600, 600) @ torch.ones(600, 600)).sum())
 if __name__ == "__main__":

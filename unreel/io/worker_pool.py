@@ -263,7 +263,7 @@ def _run_worker(pipe: Connection, work: Callable[..., Any], arguments: tuple[Any
             with enforce_limits(limits):
                 answer = work(job, *arguments)
         except MemoryError:
-            answer = WorkerFailure(limits.out_of_memory)
+            answer = WorkerFailure(limits.memory_error_text)
         except Exception as error:
             error.add_note(traceback.format_exc())
             failed = error
