@@ -3,7 +3,7 @@
     python benchmarks/released_style.py [DATA] [--backbone tiny] [--rounds 5]
     python benchmarks/released_style.py DATA --device cuda --backbone r3d --size 112 --num-frames 16 --workers 8
 
-DATA is a folder of videos; without, synthetic ones are made. The twin below is written anew after METHODS 1.2, 1.4 and
+DATA is a folder of videos; without, synthetic ones are made. The twin below is written anew after IIC's release and
 1.9, for this measurement alone: frames are JPEG files (short side 256 at most) that PIL opens one by one, each resized
 and cropped by itself; every view takes a forward pass of its own, that of the intra-negative too, whose graph is kept
 and never used; intra-negatives are made by loops over samples and frames; K + 1 rows of memory are gathered for each

@@ -1,4 +1,4 @@
-"""Contrast and memory against explicit loops in float64, and against the numbers of METHODS 1.4 and 7."""
+"""Contrast and memory against explicit loops in float64, and against the numbers of IIC's release."""
 
 import math
 
@@ -36,7 +36,7 @@ def explicit_softmax(scores_BK: torch.Tensor, temperature: float) -> float:
 
 
 def explicit_nce(scores_BK: torch.Tensor, temperature: float, z: float, num_rows: int) -> float:
-    """METHODS 1.4: p = exp(s / tau) / Z; the data among m noise samples of density 1 / N."""
+    """IIC's release: p = exp(s / tau) / Z; the data among m noise samples of density 1 / N."""
     total = 0.0
     for row in scores_BK.tolist():
         noise = [s for s in row[1:] if s != -math.inf]

@@ -1,4 +1,4 @@
-"""Ranking of segments and losses without negatives, against explicit loops and the numbers of METHODS 7."""
+"""Ranking of segments and losses without negatives, against explicit loops and the numbers of docs/methods.md."""
 
 import math
 

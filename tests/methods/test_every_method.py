@@ -285,7 +285,7 @@ def rates(settings: Settings, *epochs: int) -> list[float]:
 
 
 def test_cvrl_paper() -> None:
-    """METHODS 3.1 to 3.6."""
+    """CVRL's release."""
     config, settings = load_preset("cvrl-paper")
     assert (config.pairs, config.interval_power, config.temperature, config.head_layers) == ("decreasing", 1.0, 0.1, 3)
     assert (config.augment, config.flip, config.asymmetric, config.consistent) == ("cvrl", True, True, True)
@@ -305,7 +305,7 @@ def test_cvrl_paper() -> None:
 
 
 def test_dual_paper() -> None:
-    """METHODS 4.2 to 4.5; `dual` differs from it in size and in the cut exponent only."""
+    """DualVar's release; `dual` differs from it in size and in the cut exponent only."""
     config, settings = load_preset("dual-paper")
     assert (config.framework, config.series, config.shuffle_rank) == ("in-batch", True, True)
     assert (config.segments, config.segment_width, config.theta, config.temperature) == (2, 64, 0.05, 0.07)
@@ -324,7 +324,7 @@ def test_dual_paper() -> None:
 
 
 def test_iic_paper_and_cmc() -> None:
-    """METHODS 1.2, 1.4 and 1.5."""
+    """IIC's release."""
     config, settings = load_preset("iic-paper")
     assert (config.num_negatives, config.temperature, config.memory_momentum) == (1024, 0.07, 0.5)
     assert (settings.lr, settings.momentum, settings.weight_decay) == (0.01, 0.9, 1e-4)
@@ -341,7 +341,7 @@ def test_iic_paper_and_cmc() -> None:
 
 
 def test_iic_v2() -> None:
-    """METHODS 2."""
+    """IICv2's release."""
     config, settings = load_preset("iic-v2")
     assert (config.num_negatives, config.temperature, config.memory_momentum) == (1024, 0.07, 0.5)
     assert (config.pairs, config.first_view, config.second_view) == ("independent", "residual", "residual")

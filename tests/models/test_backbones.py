@@ -11,7 +11,7 @@ from unreel.models.backbones.r21d import count_mid_channels
 from unreel.models.heads import MLP
 from unreel.models.registry import BACKBONES, build_backbone, is_import_path
 
-# METHODS 7; r3d18, r21d18 and s3d are torchvision's published counts less their classifiers of 400 classes.
+# docs/methods.md; r3d18, r21d18 and s3d are torchvision's published counts less their classifiers of 400 classes.
 PARAMETERS = {
     "c3d": 27_661_440,
     "r3d": 14_361_792,
@@ -58,7 +58,7 @@ def test_parameter_count(name: str) -> None:
 
 
 def test_parameters_of_cvrls_largest_with_its_statistics() -> None:
-    """METHODS 3.4: 327.749248 M parameters, and 328.052 M with the running statistics."""
+    """CVRL's release: 327.749248 M parameters, and 328.052 M with the running statistics."""
     network = on_meta("r3d152", width=2)
     assert count(network) == 327_749_248 and network.num_features == 4096
     assert round((count(network) + sum(b.numel() for b in network.buffers() if b.ndim)) / 1e6, 3) == 328.052
@@ -94,7 +94,7 @@ def shapes_at(name: str, layers: list[str], size: int) -> list[tuple[int, ...]]:
 
 
 def test_r3d50_layer_by_layer() -> None:
-    """METHODS 3.4, the table."""
+    """CVRL's release, the table."""
     layers = ["stem.2", "stem.3", "stages.0", "stages.1", "stages.2", "stages.3"]
     assert shapes_at("r3d50", layers, 224) == [
         (64, 8, 112, 112),
@@ -132,7 +132,7 @@ def test_widths_within_r21d18() -> None:
 
 
 def test_widths_between_the_factors() -> None:
-    """METHODS 1.3, the released R(2+1)D's table."""
+    """IIC's release, the released R(2+1)D's table."""
     assert count_mid_channels(3, 64, (3, 7, 7)) == 83
     assert [count_mid_channels(i, o, (3, 3, 3)) for i, o in ((64, 64), (64, 128), (128, 128), (256, 512))] == [
         144,

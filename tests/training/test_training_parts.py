@@ -45,7 +45,7 @@ from unreel.views.view_spec import ViewSpec
 
 @pytest.mark.parametrize("epoch_steps", [1, 7, 596])
 def test_the_papers_drops(epoch_steps: int) -> None:
-    """METHODS 1.5: times 0.2 after epochs 45, 90, 125 and 160 of 240, so epochs counted from 0 drop at 45, 90, ..."""
+    """IIC's release: times 0.2 after epochs 45, 90, 125 and 160 of 240, so epochs counted from 0 drop at 45, 90, ..."""
     settings, total = Settings(), 240 * epoch_steps
     for epoch in range(240):
         drops = (epoch >= 45) + (epoch >= 90) + (epoch >= 125) + (epoch >= 160)

@@ -242,7 +242,7 @@ def drawn(length: int, spec: ClipSpec, count: int) -> np.ndarray:
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("spare", [0, 1, 4, 10])
 def test_every_frame_that_a_clip_can_begin_with_is_drawn_equally_often(stride: int, spare: int) -> None:
-    """METHODS 1.2 for any stride; a video just long enough for a clip is never looped."""
+    """IIC's release for any stride; a video just long enough for a clip is never looped."""
     numbers = drawn(15 * stride + 1 + spare, ClipSpec(stride_frames=stride), 4000)
     assert (np.diff(numbers, axis=1) == stride).all()
     counts = np.bincount(numbers[:, 0])

@@ -43,7 +43,7 @@ def test_the_laws_of_the_paper_by_hand() -> None:
 
 
 def test_the_plotted_increasing_curve_is_the_mirror_image() -> None:
-    """METHODS 3.2: the figure, over 0 .. 218, labels it t^2; 3 x^2 would give 0.0029 and 0.0116."""
+    """CVRL's release: the figure, over 0 .. 218, labels it t^2; 3 x^2 would give 0.0029 and 0.0116."""
     t, plotted = np.array([100, 200, 218]), np.array([0.0036, 0.0099, 0.0137])
     np.testing.assert_allclose(pdf("mirror", 0.5, t / 218) / 218, plotted, atol=1.5e-4)
     assert np.abs(pdf("increasing", 2, t / 218) / 218 - plotted)[1] > 1e-3
@@ -56,7 +56,7 @@ def drawn(num_starts: int, kind: str, power: float, count: int = 20_000) -> np.n
 
 
 def test_the_numbers_of_the_released_sampler() -> None:
-    """METHODS 7, for a Kinetics clip of 250 frames."""
+    """docs/methods.md, for a Kinetics clip of 250 frames."""
     pairs = drawn(220, "decreasing", 1)
     distance = np.abs(pairs[:, 1] - pairs[:, 0])
     exact = np.diff([2 * x - x * x for x in np.arange(221) / 220])

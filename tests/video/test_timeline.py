@@ -165,7 +165,7 @@ def test_seconds_of_a_clip() -> None:
 
 
 def test_uniform_starts_are_those_of_the_release() -> None:
-    """METHODS 1.6, exactly, for every length up to three minutes."""
+    """IIC's release, exactly, for every length up to three minutes."""
     for length in range(16, 4500):
         released = [int(c - 8) for c in np.linspace(8, length - 8, 10)]
         assert compute_uniform_starts(np.arange(length), ClipSpec(), 10) == released
@@ -231,7 +231,7 @@ def test_a_pair_stays_in_its_segment() -> None:
 
 @pytest.mark.parametrize(("length", "room"), [(14, 0), (15, 1), (16, 2)])
 def test_a_video_just_too_short_for_a_clip_wraps_around(length: int, room: int) -> None:
-    """METHODS 3.2: 8 frames at stride 2 reach over 14; both starts are anywhere then, as in the release."""
+    """CVRL's release: 8 frames at stride 2 reach over 14; both starts are anywhere then, as in the release."""
     spec, us = ClipSpec(8, stride_frames=2), np.random.default_rng(0).random((2000, 3))
     every = list_candidate_frames(steady(25, length / 25), spec, 0.0, ENDLESS)
     pairs = [sample_clip_pair(every, spec, IntervalDistribution("decreasing"), u) for u in us]

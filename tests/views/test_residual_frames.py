@@ -1,4 +1,4 @@
-"""Residual frames against the ramp of METHODS 7, by hand."""
+"""Residual frames against the ramp of docs/methods.md, by hand."""
 
 import pytest
 import torch

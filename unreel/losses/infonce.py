@@ -25,7 +25,7 @@ def nce_loss(scores_BK: Tensor, temperature: float, log_z: Tensor, num_rows: int
     """Mean binary NCE of telling column 0 (data) from the others (noise drawn uniformly from `num_rows`); scalar.
 
     The model is p = exp(s / temperature) / Z, the noise density 1 / num_rows; -inf columns are not noise samples.
-    Source: Wu 2018, eq. 8 and 9; METHODS 1.4, NCE variant.
+    Source: Wu 2018, eq. 8 and 9, NCE variant.
     """
     log_p = scores_BK / temperature - log_z
     kept = torch.isfinite(log_p[:, 1:])

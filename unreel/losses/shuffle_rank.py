@@ -1,6 +1,6 @@
 """Series of segment embeddings: how alike two series are, and whether each segment finds itself in a shuffled clip.
 
-Source: Zhang et al. 2021 (arXiv 2107.01194); arithmetic of the release, lzhangbj/DualVar, in METHODS 4.4.
+Source: Zhang et al. 2021 (arXiv 2107.01194); arithmetic of the release (docs/methods.md).
 """
 
 import torch

@@ -8,7 +8,7 @@ motion survives (`--no-consistent` shows what happens otherwise). InfoNCE over t
     L = mean over the first clips of l + mean over the second clips of l
 
 Source: Qian et al. 2021 (CVRL, arXiv 2008.03800), with its figure of P(t); arithmetic of tensorflow/models video_ssl,
-METHODS 3. Intra-negatives (an option, not the paper's) stand in a softmax of their own with the positive.
+docs/methods.md. Intra-negatives (an option, not the paper's) stand in a softmax of their own with the positive.
 
 Where we deviate: crops are cut from frames already resized to 8/7 of the size high and 4/3 of that wide, with 10
 attempts at a box instead of 100; hue turns in YIQ instead of HSV; the stem is padded alike on both sides; the head's
@@ -59,7 +59,7 @@ def cvrl() -> tuple[Config, Settings]:
 def cvrl_paper() -> tuple[Config, Settings]:
     """The released numbers: R3D-50, 16 frames of 224 x 224 at stride 2, 1024 videos a batch, 800 epochs.
 
-    The release sums gradients over its replicas where others average (METHODS 3.5), so its rate of 0.32 acts like 0.32
+    The release sums gradients over its replicas where others average, so its rate of 0.32 acts like 0.32
     times their number: sweep --lr from 0.3 to 10 before you trust a comparison. The paper reports 66.1 % linear top-1
     on Kinetics-400. unreel trains in one process for now, where 1024 clips of 224 x 224 hardly fit: lower --batch-size.
     """

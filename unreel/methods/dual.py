@@ -9,7 +9,7 @@ segment, so the network has to know what happens when.
                                                     + 0.5 rank(s of clip 1 again, s of the shuffled clip)
     rank(q, p) = mean over v in {q_1..q_S, p_1..p_S} and negatives of log(1 + exp((v.v- - v.v+) / theta))
 
-Source: Zhang et al. 2021 (arXiv 2107.01194); the released code can't run, so the arithmetic is METHODS 4's reading of
+Source: Zhang et al. 2021 (arXiv 2107.01194); the released code can't run, so the arithmetic is our reading of
 it. The segment vectors are slices of a projection of the *pooled* clip, there is no pass for each segment: the ranking
 alone makes slice s mean segment s.
 
@@ -111,7 +111,7 @@ def dual_moco() -> tuple[Config, Settings]:
 def dual_paper() -> tuple[Config, Settings]:
     """The released numbers: R(2+1)D, 16 frames of 112 x 112 at stride 4, batches of 64, SGD 0.003, 200 epochs.
 
-    The paper reports R@1 46.7 on UCF101 in its own protocol (centred, pooled features; METHODS 4.6), not ours.
+    The paper reports R@1 46.7 on UCF101 in its own protocol (centred, pooled features), not ours.
     """
     settings = Settings(
         backbone="r21d",

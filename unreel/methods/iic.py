@@ -8,8 +8,8 @@ can't tell a clip from its broken copy, so the network has to look at motion.
     instance i.  L = CE(z1 . [M2[i]; M2[others]; Mneg[i, others]] / tau, 0)
                    + CE(z2 . [M1[i]; M1[others]; Mneg[i, others]] / tau, 0)
 
-Source: Tao, Wang, Yamasaki 2020 (arXiv 2008.02531), figure 3; arithmetic of the release, BestJuly/IIC, in METHODS 1.4.
-IICv2: Tao, Wang, Yamasaki 2022; BestJuly/IICv2, METHODS 2: two residual clips drawn apart, a head, rotation as a third
+Source: Tao, Wang, Yamasaki 2020 (arXiv 2008.02531), figure 3; arithmetic of the release (docs/methods.md).
+IICv2: Tao, Wang, Yamasaki 2022; BestJuly/IICv2: two residual clips drawn apart, a head, rotation as a third
 kind of broken clip. Without intra-negatives this is contrastive multiview coding with one shared network (`cmc`, Tian
 2020). `iic-paper` and `iic-v2` keep the released arithmetic; `iic` is ours, each difference a field of `Config`.
 """
@@ -122,7 +122,7 @@ def iic_v2() -> tuple[Config, Settings]:
     """IICv2's release: two residual clips drawn apart, colours, a head, SGD 0.1 with a cosine.
 
     The intra-negative is made of view 1's residual clip; shuffle is its default, rotate and repeat its other kinds.
-    Source: Tao, Wang, Yamasaki 2022 (IICv2); METHODS 2.
+    Source: Tao, Wang, Yamasaki 2022 (IICv2).
     """
     config = Config(
         pairs="independent",
@@ -143,7 +143,7 @@ def iic_v2() -> tuple[Config, Settings]:
 def cmc() -> tuple[Config, Settings]:
     """iic-paper without intra-negatives: contrastive multiview coding with one shared network.
 
-    Source: Tian et al. 2020 (CMC); METHODS 1.4.
+    Source: Tian et al. 2020 (CMC).
     """
     config, settings = iic_paper()
     return replace(config, intra_negatives="none"), settings

@@ -8,7 +8,7 @@ clips that lie apart in time.
     L = - mean over the 2N views of log( exp(z_i . z_i' / tau) / sum_{k != i} exp(z_i . z_k / tau) )
 
 Source: Chen et al. 2020 (SimCLR, arXiv 2002.05709), eq. 1; on frames, then inflated, the baseline of Qian et al. 2021
-(CVRL, table 2; METHODS 3.7). Intra-negatives (an option) stand in a softmax of their own with the positive.
+(CVRL, table 2). Intra-negatives (an option) stand in a softmax of their own with the positive.
 """
 
 from collections.abc import Callable, Sequence

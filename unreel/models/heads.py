@@ -11,7 +11,7 @@ class MLP(nn.Module):
     """`num_layers` linear layers with ReLU (and batch norm before it) between them; not normalised, the loss does that.
 
     Source: Chen et al. 2020 (SimCLR; MoCo v2), without batch norm; Grill et al. 2020 (BYOL), with it. IICv2 uses
-    512 -> 512 -> 128, METHODS 2. Initialisation: PyTorch's.
+    512 -> 512 -> 128, IICv2's release. Initialisation: PyTorch's.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ def reorder_frames(clips: Tensor, order_BT: Tensor) -> Tensor:
 def repeat_frame(clips: Tensor, u_B1: Tensor) -> Tensor:
     """One frame, uniform over the clip, T times: all appearance and no motion.
 
-    Source: Tao, Wang, Yamasaki 2020 (IIC), "repeat"; METHODS 1.2.
+    Source: Tao, Wang, Yamasaki 2020 (IIC), "repeat".
     """
     num_frames = clips.shape[2]
     return reorder_frames(clips, uniform_to_index(u_B1[:, 0], num_frames)[:, None].expand(-1, num_frames))
@@ -35,7 +35,7 @@ def shuffle_chunks(clips: Tensor, u_B1: Tensor, num_chunks: int = NUM_CHUNKS) ->
     """Cut time into equal chunks and swap two of them, the pair uniform over all unordered pairs; never the identity.
 
     Frames keep their order inside a chunk. Raises InputError when T is not a multiple of `num_chunks`.
-    Source: BestJuly/IIC, released "shuffle"; METHODS 1.2.
+    Source: BestJuly/IIC, released "shuffle".
     """
     num_frames = clips.shape[2]
     if num_frames % num_chunks or num_frames == 0:
@@ -54,7 +54,7 @@ def shuffle_frames(clips: Tensor, u_BT: Tensor) -> Tensor:
 
     The order is the argsort of T uniforms: uniform over permutations but for the identity, which is mapped to the
     reversal (so the reversal has twice the others' chance: 2 / 24 for four frames, nothing for sixteen).
-    Source: Tao, Wang, Yamasaki 2020 (IIC), figure 2; METHODS 1.2.
+    Source: Tao, Wang, Yamasaki 2020 (IIC), figure 2.
     """
     num_frames = clips.shape[2]
     if num_frames < 2:
@@ -70,7 +70,7 @@ def shuffle_segments(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor
 
     Returns the clips (B, C, T, H, W) and order (B, S), int64: position s shows segment order[b, s]; so embeddings of
     the positions go back to the order of time by `order.argsort(dim=1)`. Raises InputError when T can't be cut so.
-    Source: DualVar release (lzhangbj/DualVar); METHODS 4.4.
+    Source: DualVar release (lzhangbj/DualVar).
     """
     num_frames = clips.shape[2]
     if segments < 1 or num_frames < segments or num_frames % segments:
@@ -86,7 +86,7 @@ def shuffle_segments(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor
 def rotate_frames(clips: Tensor, u_B1: Tensor) -> Tensor:
     """All frames turned by 90, 180 or 270 degrees counter-clockwise, each with the same chance; H must equal W.
 
-    Source: Tao, Wang, Yamasaki 2022 (IICv2), "rot"; METHODS 2. It breaks appearance rather than time.
+    Source: Tao, Wang, Yamasaki 2022 (IICv2), "rot". It breaks appearance rather than time.
     """
     height, width = clips.shape[3:]
     if height != width:

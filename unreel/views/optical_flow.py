@@ -3,7 +3,7 @@
 OpenCV's DIS, medium: 160 times faster than TV-L1 for nearly its accuracy. OpenCV's own threads change neither its
 result nor, at this size, its speed (38 clips/s of 112 pixels with one, 37 with two), so its setting, which belongs to
 the whole process, is left alone and clips are spread over ours.
-Source: Kroeger et al. 2016; Tao, Wang, Yamasaki 2020 use one of u and v, METHODS 1.2.
+Source: Kroeger et al. 2016; Tao, Wang, Yamasaki 2020 use one of u and v.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -5,7 +5,7 @@ Every operation is a pure function `op(clips, u, ...)` of float clips (B, C, T, 
 Uniforms may stay on the CPU, and do in training: who is chosen is then known without waiting for a GPU, and what is
 made of them (boxes, kernels, colour matrices) is small enough to be sent.
 
-Source: METHODS 1.2, 2 and 3.3 (IIC, IICv2, CVRL); colour semantics are torchvision's ColorJitter.
+Source: the releases of IIC, IICv2 and CVRL; colour semantics are torchvision's ColorJitter.
 """
 
 import math
@@ -125,7 +125,7 @@ def random_resized_crop(
 ) -> Tensor:
     """A random box of the frame, resized to (size, size) by bilinear interpolation, not antialiased; 22 uniforms.
 
-    Source: tensorflow/models video_ssl, METHODS 3.3.
+    Source: tensorflow/models video_ssl.
     """
     height, width = clips.shape[3:]
     top_B, left_B, height_B, width_B = (x.to(clips.dtype) for x in sample_crop_boxes(u, height, width, area, aspect))
@@ -235,7 +235,7 @@ def solarize(clips: Tensor, u_B1: Tensor, p: float = 0.2, threshold: float = 0.5
 def gaussian_blur(clips: Tensor, u_B2: Tensor, sigma: tuple[float, float] = (0.1, 2.0), p: float = 0.5) -> Tensor:
     """With chance p a Gaussian blur, sigma uniform in pixels, kernel a tenth of the frame wide, borders reflected.
 
-    u: whether, sigma. Source: SimCLR; METHODS 3.3 (23 taps at 224 pixels, so 11 at 112).
+    u: whether, sigma. Source: SimCLR (23 taps at 224 pixels, so 11 at 112).
     """
     height, width = clips.shape[3:]
     radius = max(1, min(height, width) // 20)

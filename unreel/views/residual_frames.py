@@ -1,7 +1,7 @@
 """Residual frames: what changed since the frame before.
 
 The released code has several residuals (raw or rescaled, with a frame 0 that is first minus last), and its README the
-opposite sign (METHODS 1.2, 1.9). Here the choice is one value that the checkpoint keeps, the same in training and use.
+opposite sign (docs/methods.md). Here the choice is one value that the checkpoint keeps, the same in training and use.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class ResidualSpec:
 def compute_residual(clips: Tensor, spec: ResidualSpec) -> Tensor:
     """Residual frames (B, C, T, H, W) of clips (B, C, T, H, W), or (B, C, T + 1, H, W) when the boundary is "lead-in".
 
-    Source: Tao, Wang, Yamasaki 2020; BestJuly/IIC training script for "wrap"; METHODS 1.2.
+    Source: Tao, Wang, Yamasaki 2020; BestJuly/IIC training script for "wrap".
     """
     if spec.boundary == "lead-in":
         if clips.shape[2] < 2:

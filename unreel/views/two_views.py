@@ -41,13 +41,13 @@ class Augmentation:
 
 
 AUGMENTATIONS = {
-    # Source: BestJuly/IIC; METHODS 1.2.
+    # Source: BestJuly/IIC.
     "crop": Augmentation(),
-    # Source: BestJuly/IICv2; METHODS 2, without the flip, which would merge left and right.
+    # Source: BestJuly/IICv2, without the flip, which would merge left and right.
     "color": Augmentation(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey=0.2, blur=0.5),
-    # Source: tensorflow/models video_ssl; METHODS 3.3; its blur and solarisation are the option `asymmetric`.
+    # Source: tensorflow/models video_ssl; its blur and solarisation are the option `asymmetric`.
     "cvrl": Augmentation(resized_crop=True, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8, grey=0.2),
-    # Source: lzhangbj/DualVar; METHODS 4.3: jitter of p 0.8 stands in a second choice of p 0.8.
+    # Source: lzhangbj/DualVar: jitter of p 0.8 stands in a second choice of p 0.8.
     "dual": Augmentation(plain=0.2, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.64, blur=0.5),
 }
 

@@ -45,7 +45,7 @@ class ViewSpec:
 
     @property
     def resize_hw(self) -> tuple[int, int]:
-        """Height and width that frames are decoded at. Source: METHODS 1.2, aspect ratio not kept."""
+        """Height and width that frames are decoded at. Source: IIC's release, aspect ratio not kept."""
         return round(self.size * 8 / 7), round(self.size * 8 / 7 * 4 / 3)
 
     @property

@@ -16,7 +16,7 @@ from unreel.views.two_views import Augmentation
 PLATEAU_THRESHOLD = 1e-4  # a loss is lower when it is lower by this share of the lowest so far
 FINETUNE_AUGMENTATIONS = {
     "crop": Augmentation(),
-    "jitter": Augmentation(jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8),  # Source: lzhangbj/DualVar; METHODS 4.6
+    "jitter": Augmentation(jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8),  # Source: lzhangbj/DualVar
 }
 
 
@@ -117,7 +117,7 @@ def iic() -> Recipe:
     unreel evaluate finetune RUN DATA --recipe iic. The release keeps videos taken at random for validation, so that
     recordings of one group stand on both sides; ours keeps whole groups. It gives the network raw residual frames, ours
     the residual frames of the encoder, rescaled or not. The number of its validation videos (800 of UCF101's 9537) is
-    given here as a share. Source: Tao, Wang, Yamasaki 2020, BestJuly/IIC; METHODS 1.7.
+    given here as a share. Source: Tao, Wang, Yamasaki 2020, BestJuly/IIC.
     """
     return Recipe(
         "iic",
@@ -135,7 +135,7 @@ def dualvar() -> Recipe:
     """The released fine-tuning of DualVar: large rate, two drops, colour jitter and flip, the last epoch.
 
     unreel evaluate finetune RUN DATA --recipe dualvar. Momentum is that of its pre-training. Clips are as long and as
-    fast as the encoder's; the release fine-tunes at stride 2. Source: Zhang et al. 2021, lzhangbj/DualVar; METHODS 4.6.
+    fast as the encoder's; the release fine-tunes at stride 2. Source: Zhang et al. 2021, lzhangbj/DualVar.
     """
     return Recipe(
         "dualvar",

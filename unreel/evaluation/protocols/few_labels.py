@@ -1,7 +1,7 @@
 """How far a few labels reach: accuracy over the number of labelled videos of each class.
 
 Once with frozen features and a logistic regression, once with the whole network fine-tuned. What both share, the draws
-and the curve, is in label_curve.py. Source: the label shares of the CVRL line (METHODS 3.7), here per class.
+and the curve, is in label_curve.py. Source: the label shares of the CVRL line (docs/methods.md), here per class.
 """
 
 import dataclasses

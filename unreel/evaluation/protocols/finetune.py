@@ -1,7 +1,7 @@
 """Fine-tuning: an encoder and a linear layer trained together with labels, beside the same network from scratch.
 
 What a pre-trained encoder is worth is the distance between the two. The loop is in supervised.py, the recipes, of which
-two are papers', in recipes.py. Source: METHODS 1.7 and 4.6.
+two are of papers (recipes.py).
 """
 
 import copy
@@ -220,7 +220,7 @@ def format_caption(outcome: FinetuneOutcome) -> str:
 def check_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Raises CheckpointError unless `state` has every weight and buffer of the network in its shape, and nothing else.
 
-    Weights that are skipped in silence make a network that is trained from scratch look fine-tuned (METHODS 1.9).
+    Weights that are skipped in silence make a network that is trained from scratch look fine-tuned (docs/methods.md).
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     wrong = [

@@ -6,7 +6,7 @@ learning rate are chosen on whole groups of training videos, then the layer is t
 kind      what
 sgd       SGD with momentum 0.9, cosine with 5 % warm-up, every point of the grid in one batched product
 logistic  scikit-learn's logistic regression (lbfgs), C chosen; for small data, where it takes seconds
-cvrl      Qian et al. 2021 (CVRL), linear evaluation; METHODS 3.7: L2-normalised pooled feature, SGD 0.9, rate 32 at
+cvrl      Qian et al. 2021 (CVRL), linear evaluation: L2-normalised pooled feature, SGD 0.9, rate 32 at
           batch 1024 (scaled with the batch), 5 of 100 epochs warm-up, no decay, mean softmax over 10 x 3 views.
           Where we deviate: no random crops, since features are cached, and the layer begins at zero
 """

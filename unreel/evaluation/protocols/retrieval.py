@@ -3,9 +3,9 @@
 Two protocols of the literature, never to be mixed in one table:
 
     iic      last map max-pooled and flattened (9216 numbers), nothing centred. Tao, Wang and Yamasaki 2020
-             (BestJuly/IIC, retrieval script; METHODS 1.6). The release drops the last partial batch of queries and of
+             (BestJuly/IIC, retrieval script). The release drops the last partial batch of queries and of
              gallery; here every video counts
-    dualvar  last map averaged (512 numbers), centred. Zhang et al. 2021 (lzhangbj/DualVar; METHODS 4.6). The
+    dualvar  last map averaged (512 numbers), centred. Zhang et al. 2021 (lzhangbj/DualVar). The
              release centres the queries with their own mean, so the test set as a whole takes part in each answer; by
              default both sides are centred with the gallery's mean, `--centring own` is theirs
 

@@ -2,7 +2,7 @@
 
     clip 3x16x112x112 -> 64 | pool 1,2,2 | 128 | pool 2 | 256,256 | pool 2 | 512,512 | pool 2 | 512,512 -> 512x2x7x7
 
-Source: Tran et al. 2015, with the batch norm of Tao, Wang, Yamasaki 2020 (IIC); METHODS 1.3. 27.66144 M parameters.
+Source: Tran et al. 2015, with the batch norm of Tao, Wang, Yamasaki 2020 (IIC). 27.66144 M parameters.
 """
 
 from torch import Tensor, nn

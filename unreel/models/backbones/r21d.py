@@ -1,7 +1,7 @@
 """R(2+1)D: R3D with every convolution, the shortcuts' too, cut into a spatial and a temporal one.
 
 The width between the two is chosen so that the pair has as many weights as the 3D convolution it replaces.
-Source: Tran et al. 2018; layout of Xu et al. 2019 (VCOP), METHODS 1.3. Not torchvision's r2plus1d_18,
+Source: Tran et al. 2018; layout of Xu et al. 2019 (VCOP). Not torchvision's r2plus1d_18,
 which has two blocks a stage and is in r21d18.py. 14.365303 M parameters.
 """
 

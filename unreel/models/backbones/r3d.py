@@ -2,7 +2,7 @@
 
     clip 3x16x112x112 -> stem 64x16x56x56 -> 64x16x56x56 -> 128x8x28x28 -> 256x4x14x14 -> 512x2x7x7
 
-Source: Xu et al. 2019 (VCOP), as used by Tao, Wang, Yamasaki 2020 (IIC); METHODS 1.3. Not torchvision's r3d_18, which
+Source: Xu et al. 2019 (VCOP), as used by Tao, Wang, Yamasaki 2020 (IIC). Not torchvision's r3d_18, which
 has two blocks a stage and is in r3d18.py. 14.361792 M parameters.
 """
 

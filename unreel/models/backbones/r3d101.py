@@ -1,6 +1,6 @@
 """R3D-101: R3D-50 with 23 bottlenecks in its third stage.
 
-Source: Qian et al. 2021 (CVRL); METHODS 3.4. 59.577152 M parameters at width 1.
+Source: Qian et al. 2021 (CVRL). 59.577152 M parameters at width 1.
 """
 
 from torch import nn

@@ -1,6 +1,6 @@
 """R3D-152: R3D-50 with 8 and 36 bottlenecks in its middle stages; CVRL's largest network has it twice as wide.
 
-Source: Qian et al. 2021 (CVRL); METHODS 3.4. 327.749248 M parameters at width 2.
+Source: Qian et al. 2021 (CVRL). 327.749248 M parameters at width 2.
 """
 
 from torch import nn

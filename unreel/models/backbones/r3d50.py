@@ -4,7 +4,7 @@
 
 All blocks are 1x1x1, 1x3x3, 1x1x1 bottlenecks; in the last two stages the first of the three is 3x1x1. The modules are
 registered in the order of torchvision's resnet50, so that its 2D weights can be inflated (inflate.py).
-Source: Qian et al. 2021 (CVRL); METHODS 3.4. 31.672128 M parameters at width 1.
+Source: Qian et al. 2021 (CVRL). 31.672128 M parameters at width 1.
 """
 
 from collections.abc import Sequence

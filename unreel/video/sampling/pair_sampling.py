@@ -7,7 +7,7 @@ vary more; CVRL draws near ones more often. Two starts drawn apart ("independent
 CVRL's six curves are decreasing with powers 1, 0.5 and 2, uniform, increasing with power 1, and the one labelled t^2,
 whose plot is mirror with power 0.5; increasing with power 2 is what its label says.
 
-Source: Qian et al. 2021 (CVRL), figure of P(t) and released sampler; METHODS 3.2.
+Source: Qian et al. 2021 (CVRL), figure of P(t) and released sampler.
 """
 
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def inverse_cdf(kind: IntervalKind, power: float, u: np.ndarray | float) -> np.n
 def sample_start_pair(num_starts: int, kind: IntervalKind, power: float, u: np.ndarray) -> tuple[int, int]:
     """Starts of two clips out of 0 .. num_starts - 1 for three uniforms in [0, 1): distance, place, which is first.
 
-    Source: tensorflow/models video_ssl, its sampler of two clips; METHODS 3.2.
+    Source: tensorflow/models video_ssl, its sampler of two clips.
     """
     distance = min(int(num_starts * inverse_cdf(kind, power, u[0])), num_starts - 1)
     first = int(u[1] * (num_starts - distance))

@@ -92,7 +92,7 @@ def count_starts(timeline: np.ndarray, spec: ClipSpec) -> int:
 
 
 def sample_start(timeline: np.ndarray, spec: ClipSpec, u: float) -> int:
-    """Uniform start for a uniform number u in [0, 1): METHODS 1.2, [0, length - 16] inclusive."""
+    """Uniform start for a uniform number u in [0, 1): IIC's release, [0, length - 16] inclusive."""
     return int(u * count_starts(timeline, spec))
 
 
@@ -113,7 +113,7 @@ def sample_clip_pair(
     """Real frame numbers of two clips at a distance drawn from `interval`, for three uniforms u in [0, 1).
 
     A video too short for one clip has no distances: both clips begin anywhere and wrap around, or hold from frame 0.
-    Source: tensorflow/models video_ssl, METHODS 3.2.
+    Source: tensorflow/models video_ssl.
     """
     step = max(1, spec.stride_frames)
     room = len(candidates) - (spec.total_frames - 1) * step
