@@ -19,7 +19,7 @@ from timing import seconds
 from torch import Tensor
 
 from unreel.methods.registry import load_preset
-from unreel.video.sampling.batch_sampler import draw_uniforms
+from unreel.seeding import draw_uniforms
 from unreel.views.two_views import augment_clips, select_augmentation
 
 WARM_UP = 2

@@ -11,6 +11,7 @@ import torch
 from scipy.stats import chisquare, kstest
 
 from unreel.errors import VIDEO_ERROR_REASONS, VideoError
+from unreel.seeding import make_generator
 from unreel.types import Clips, Instance
 from unreel.video.decoding.decoder import index_frames, write_video
 from unreel.video.loading import clip_dataset, frame_cache
@@ -20,7 +21,7 @@ from unreel.video.loading.clip_dataset import (
     build_sequential_loader,
     build_training_loader,
 )
-from unreel.video.sampling.batch_sampler import ResumableBatchSampler, make_generator
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 from unreel.video.sampling.pair_sampling import IntervalDistribution, cdf, sample_start_pair
 from unreel.video.sampling.timeline import ClipSpec
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from unreel.errors import InputError
+from unreel.seeding import draw_uniforms, make_generator
 from unreel.types import Clips
-from unreel.video.sampling.batch_sampler import draw_uniforms, make_generator
 from unreel.video.sampling.pair_sampling import IntervalDistribution
 from unreel.views import photometric
 from unreel.views.intra_negatives import INTRA_NEGATIVES

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from unreel.errors import InputError, unknown_name_error
+from unreel.seeding import make_generator
 from unreel.video.decoding.decoder import write_video
-from unreel.video.sampling.batch_sampler import make_generator
 
 NUM_OBJECTS, NUM_STILL_OBJECTS = 4, 1  # things in a scene, and how many of them move with the camera only
 DIAMETER_RANGE = (0.22, 0.70)  # of the shorter side of the picture

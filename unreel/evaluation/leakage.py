@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from unreel.errors import InputError
+from unreel.seeding import make_generator
 from unreel.types import Instance
-from unreel.video.sampling.batch_sampler import make_generator
 from unreel.video.sources.packed_corpus import get_content_bytes, hash_content
 from unreel.video.sources.paths import real_path
 

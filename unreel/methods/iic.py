@@ -36,9 +36,9 @@ from unreel.losses.negative_mask import NegativeMask
 from unreel.methods.checks import check_ranges, require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import pool_features, pool_views
+from unreel.seeding import draw_uniforms
 from unreel.settings import Settings, make_single_machine_settings
 from unreel.types import Instance, StepOutput, Views
-from unreel.video.sampling.batch_sampler import draw_uniforms
 from unreel.views.photometric import to_device_of
 from unreel.views.residual_frames import ResidualSpec
 from unreel.views.two_views import TwoViewOptions

@@ -24,8 +24,8 @@ import numpy as np
 
 from unreel.errors import NonFiniteError
 from unreel.models.encoder.encoder import Encoder, encode, join_views
+from unreel.seeding import make_generator
 from unreel.types import Instance
-from unreel.video.sampling.batch_sampler import make_generator
 
 MAX_HELD_OUT = 200
 MIN_INSTANCES_TO_SPLIT = 20

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from unreel.errors import InputError
-from unreel.video.sampling.batch_sampler import make_generator
+from unreel.seeding import make_generator
 
 MID_GREY = 128  # "nothing moved", in the middle of the range
 Perturbation = Callable[[Any, int, int, int], Any]

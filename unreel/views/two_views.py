@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from unreel.errors import InputError, unknown_name_error
+from unreel.seeding import draw_uniforms
 from unreel.types import Clips, Views
-from unreel.video.sampling.batch_sampler import draw_uniforms
 from unreel.video.sampling.pair_sampling import IntervalDistribution, IntervalKind
 from unreel.views import photometric
 from unreel.views.intra_negatives import INTRA_NEGATIVES, shuffle_segments

@@ -25,8 +25,8 @@ from unreel.corpus.synthetic_motion import (
     paste_object,
 )
 from unreel.errors import InputError
+from unreel.seeding import make_generator
 from unreel.video.decoding.decoder import write_video
-from unreel.video.sampling.batch_sampler import make_generator
 
 ACTIONS = {1: "still", 2: "shake", 3: "nod", 4: "circle", 5: "pulse"}
 PULSING_SHARE = 0.3  # share of the things that grow and shrink besides

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unreel.corpus.lists import VideoEntry
 from unreel.errors import InputError
-from unreel.video.sampling.batch_sampler import make_generator
+from unreel.seeding import make_generator
 
 TEST_SHARE = 0.25
 MAX_ATTEMPTS = 32

@@ -23,6 +23,7 @@ from unreel.evaluation.feature_extraction import Progress
 from unreel.evaluation.finetuning.recipes import FINETUNE_AUGMENTATIONS, Recipe, compute_lr
 from unreel.evaluation.probes.grid_search import encode_labels
 from unreel.models.encoder.encoder import EncoderSpec
+from unreel.seeding import draw_uniforms
 from unreel.training.optimizers import set_lr
 from unreel.types import Clips, Instance
 from unreel.video.loading.clip_dataset import (
@@ -32,7 +33,7 @@ from unreel.video.loading.clip_dataset import (
     build_sequential_loader,
     default_num_workers,
 )
-from unreel.video.sampling.batch_sampler import ResumableBatchSampler, draw_uniforms, steps_per_epoch
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler, steps_per_epoch
 from unreel.views.photometric import uniform_crops
 from unreel.views.two_views import augment_clips
 from unreel.views.view_spec import make_view, to_float_clips

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from unreel.errors import InputError
-from unreel.video.sampling.batch_sampler import make_generator
+from unreel.seeding import make_generator
 
 
 def sample_counts(num_videos: int, groups: Sequence[str] | None = None, seed: int = 0, draws: int = 1000) -> np.ndarray:

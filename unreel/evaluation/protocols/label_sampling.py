@@ -15,8 +15,8 @@ from unreel.evaluation.baselines.trivial_baselines import CHANCE
 from unreel.evaluation.feature_extraction import VideoFeatures
 from unreel.evaluation.probes.grid_search import compute_guess_rows, list_baseline_descriptions
 from unreel.evaluation.result import Result
+from unreel.seeding import make_generator
 from unreel.types import Instance
-from unreel.video.sampling.batch_sampler import make_generator
 
 ALL_LABELS = "all"
 MIN_DRAWS = 20  # fewer have no 2.5th percentile worth the name

@@ -50,8 +50,8 @@ MAX_SIDE, MAX_PIXELS, MAX_FRAMES, MAX_FPS = 16384, 2**27, 2**24, 1e5
 MAX_DURATION_S, MAX_MEAN_FRAME_S = 7 * 86_400.0, 60.0
 CHECK_WINDOW_FRAMES = 8
 NON_VIDEO_FORMATS = ("image2", "tty", "hls", "dash", "concat")
-# With AVX-512, x264's look-ahead reads memory that was never written when the width is not a multiple of 64, so the same
-# frames gave different bytes. This option makes the result the same on every processor; measured, it costs no time.
+# With AVX-512, x264's look-ahead reads uninitialised memory when the width is not a multiple of 64, so the same frames
+# gave different bytes. This option makes the result the same on every processor and costs no measurable time.
 SAME_EVERYWHERE = "cpu-independent=1"
 # PyAV 17 and later would otherwise scale with as many threads as there are cores.
 SCALER_OPTIONS: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}

@@ -14,11 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from unreel.errors import VideoError
 from unreel.io.worker_pool import Limits, exit_with_parent
+from unreel.seeding import make_generator
 from unreel.types import Clips, Instance
 from unreel.video.decoding.decoder import index_frames, read_frames
 from unreel.video.loading.frame_cache import FrameCache
 from unreel.video.loading.worker_watchdog import WorkerWatchdog
-from unreel.video.sampling.batch_sampler import ResumableBatchSampler, make_generator
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 from unreel.video.sampling.pair_sampling import IntervalDistribution
 from unreel.video.sampling.timeline import (
     ClipSpec,

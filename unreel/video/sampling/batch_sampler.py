@@ -1,28 +1,10 @@
-"""The only source of chance: everything drawn is a function of (seed, epoch, index, stream), never of a state.
+"""The order in which instances are visited: a permutation for each epoch, cut into batches; resumable at any step."""
 
-So a run is the same whatever the number of workers, and a resumed run needs nothing but its step number.
-"""
-
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
-import torch
-from torch import Tensor
 
-
-def make_generator(seed: int, epoch: int, index: int, stream: str) -> np.random.Generator:
-    """A fresh generator for one purpose (`stream`, e.g. "start", "crop", "negatives") of one instance in one epoch."""
-    return np.random.Generator(
-        np.random.Philox(np.random.SeedSequence([seed, epoch, index, zlib.crc32(stream.encode())]))
-    )
-
-
-def draw_uniforms(seed: int, epoch: int, indices: Sequence[int] | Tensor, stream: str, count: int) -> Tensor:
-    """float32 (B, count) in [0, 1): row b depends on (seed, epoch, indices[b], stream) alone."""
-    numbers = indices.tolist() if isinstance(indices, Tensor) else [int(i) for i in indices]
-    rows = [make_generator(seed, epoch, i, stream).random(count, dtype=np.float32) for i in numbers]
-    return torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, count)
+from unreel.seeding import make_generator
 
 
 def permute_epoch(seed: int, epoch: int, num_instances: int) -> np.ndarray:
