@@ -18,8 +18,8 @@ from typing import Any
 
 import tyro
 
-from unreel.corpus.inspection import Manifest, Video
-from unreel.corpus.shot_detection import build_instances
+from unreel.corpus.manifest import Manifest, Video
+from unreel.corpus.segments import build_instances
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
 BATCH = 64

@@ -13,7 +13,7 @@ from pathlib import Path
 import tyro
 
 from unreel.corpus.inspection import inspect
-from unreel.corpus.shot_detection import build_instances
+from unreel.corpus.segments import build_instances
 from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 from unreel.video.sampling.timeline import ClipSpec

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from unreel.corpus.inspection import inspect
-from unreel.corpus.shot_detection import build_instances
+from unreel.corpus.segments import build_instances
 from unreel.corpus.synthetic_motion import make_set
 from unreel.methods import trio
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, embed_instances

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from damaged import KINDS, make
 
 from unreel.corpus import inspection
-from unreel.corpus.discovery import VideoEntry
-from unreel.corpus.inspection import MANIFEST_FILE, QUARANTINE_FILE, Manifest
+from unreel.corpus.lists import VideoEntry
+from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE, Manifest, QuarantineEntry, Video
 from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
 from unreel.video.decoding import decoder
 
@@ -72,8 +72,8 @@ def read_all(paths: Sequence[Path], workers: int) -> list[Reading]:
 def measured(path: Path) -> Reading:
     before, began_s = peak_mb(reset=True), time.monotonic()
     row = inspection._inspect_file(VideoEntry(path), 2, "auto", True)
-    reason = row.reason if isinstance(row, inspection.QuarantineEntry) else ""
-    if isinstance(row, inspection.Video):
+    reason = row.reason if isinstance(row, QuarantineEntry) else ""
+    if isinstance(row, Video):
         decoder.read_frames(path, np.linspace(0, row.num_frames - 1, 8).astype(int), (64, 64))
     return Reading(reason, time.monotonic() - began_s, peak_mb() - before)
 

@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from videos import UNEVEN, encode, encode_sound, encode_turned, picture
 
-from unreel.corpus.inspection import Manifest, QuarantineEntry, Video, inspect, require_usable, summarize_manifest
+from unreel.corpus.inspection import inspect, require_usable
+from unreel.corpus.manifest import Manifest, QuarantineEntry, Video
+from unreel.corpus.manifest_summary import summarize_manifest
 from unreel.errors import DiskError, InputError
 
 ROW = Video("/v/a.mp4", "h264", 320, 240, 25.0, 250, 10.0, 90, True, 1000, "0f", "run", "anna", "/v/0.mp4", (1.5, 2.0))
@@ -95,17 +97,17 @@ def test_duplicated_content_is_named_and_used_once(tmp_path: Path) -> None:
 def test_how_much_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: str, seconds: int, full: bool, shots: bool
 ) -> None:
-    told = tmp_path / "told.txt"  # by the process that looks
+    calls = tmp_path / "calls.txt"  # written by the worker process
 
-    def tell(what: object) -> None:
-        with told.open("a") as out:
-            out.write(f"{what}\n")
+    def record(call: object) -> None:
+        with calls.open("a") as out:
+            out.write(f"{call}\n")
 
-    monkeypatch.setattr("unreel.video.decoding.decoder.check_decodable", lambda path, full: tell(full))
-    monkeypatch.setattr("unreel.corpus.inspection.shot_changes", lambda path: tell("shots") or [1.0])
+    monkeypatch.setattr("unreel.video.decoding.decoder.check_decodable", lambda path, all_frames: record(all_frames))
+    monkeypatch.setattr("unreel.corpus.inspection.detect_shot_changes", lambda path: record("shots") or [1.0])
     encode(tmp_path / "a.mp4", seconds, time_base=Fraction(1, 1))
     (video,) = inspect(tmp_path, check=check, shots=shots).videos  # type: ignore[arg-type]
-    assert told.read_text().split() == [str(full)] + ["shots"] * (shots and seconds > 15)
+    assert calls.read_text().split() == [str(full)] + ["shots"] * (shots and seconds > 15)
     assert video.shot_changes_s == ((1.0,) if shots and seconds > 15 else ())
 
 

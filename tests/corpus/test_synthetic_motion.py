@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from unreel.corpus import synthetic_motion
-from unreel.corpus.synthetic_motion import MOTIONS, assign_split, draw_scene, draw_texture, make_set, render_video
+from unreel.corpus import synthetic_motion, synthetic_scene
+from unreel.corpus.synthetic_motion import MOTIONS, assign_split, make_set, render_video
+from unreel.corpus.synthetic_scene import draw_scene, draw_texture
 from unreel.errors import InputError
 from unreel.video.decoding.decoder import read_frames
 
@@ -96,7 +97,7 @@ def test_a_frame_has_the_same_distribution_of_poses_in_every_class(motion: str) 
     poses = np.concatenate(
         [
             synthetic_motion._compute_poses(draw_scene(0, i, size=(32, 32)), motion, 0, i, 24)[
-                synthetic_motion.NUM_STILL_OBJECTS :, 7
+                synthetic_scene.NUM_STILL_OBJECTS :, 7
             ]
             for i in range(60)
         ]
@@ -111,7 +112,7 @@ def test_a_frame_has_the_same_distribution_of_poses_in_every_class(motion: str) 
 def test_every_window_of_eight_frames_moves(motion: str) -> None:
     for index in range(10):
         poses = synthetic_motion._compute_poses(draw_scene(0, index), motion, 0, index, 48)[
-            synthetic_motion.NUM_STILL_OBJECTS :
+            synthetic_scene.NUM_STILL_OBJECTS :
         ]
         poses *= [1, 1, 20, 30]  # the rim of a thing: pixels a radian, pixels a unit of size
         for start in range(41):
@@ -181,7 +182,7 @@ def flow_on_movers(motion: str, index: int) -> np.ndarray:
         [
             [within(field, pose) for field, pose in zip(fields, poses, strict=False)]
             for poses in synthetic_motion._compute_poses(scene, motion, 3, index, 17)[
-                synthetic_motion.NUM_STILL_OBJECTS :
+                synthetic_scene.NUM_STILL_OBJECTS :
             ]
         ]
     )
@@ -191,8 +192,8 @@ def within(field: np.ndarray, pose: np.ndarray) -> list[float]:
     reach = int(
         0.3
         * 96
-        * synthetic_motion.DIAMETER_RANGE[0]
-        * (synthetic_motion.DIAMETER_RANGE[1] / synthetic_motion.DIAMETER_RANGE[0]) ** pose[3]
+        * synthetic_scene.DIAMETER_RANGE[0]
+        * (synthetic_scene.DIAMETER_RANGE[1] / synthetic_scene.DIAMETER_RANGE[0]) ** pose[3]
     )
     y, x = (part.ravel() for part in np.mgrid[-reach : reach + 1, -reach : reach + 1])
     u, v = field[(int(pose[1]) + y) % 96, (int(pose[0]) + x) % 128].T

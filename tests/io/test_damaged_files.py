@@ -20,7 +20,8 @@ from damaged import KINDS, damaged, make
 from videos import encode
 
 import unreel
-from unreel.corpus.inspection import Manifest, inspect
+from unreel.corpus.inspection import inspect
+from unreel.corpus.manifest import Manifest
 from unreel.errors import InputError, VideoError
 from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
 from unreel.models.encoder.encoder import load_encoder

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from videos import CLOSED, FAST_VP9, HEVC, OPEN, UNEVEN, encode, encode_sound, encode_turned, number_of, numbers
 
-from unreel.corpus.inspection import Manifest, inspect
+from unreel.corpus.inspection import inspect
+from unreel.corpus.manifest import Manifest
 from unreel.errors import InputError
 from unreel.packing.jobs import iter_jobs
 from unreel.packing.pack import PackSettings, pack

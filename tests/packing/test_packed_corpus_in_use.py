@@ -12,7 +12,7 @@ from videos import encode
 
 import unreel
 from unreel.corpus.inspection import inspect
-from unreel.corpus.shot_detection import build_instances
+from unreel.corpus.segments import build_instances
 from unreel.evaluation.leakage import find_duplicates
 from unreel.indexing.store.embeddings_file import read_embeddings
 from unreel.losses.negative_mask import NegativeMask

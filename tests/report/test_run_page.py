@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from evaluations import retrieve
 
-from unreel.corpus.inspection import Manifest, QuarantineEntry, inspect
+from unreel.corpus.inspection import inspect
+from unreel.corpus.manifest import Manifest, QuarantineEntry
 from unreel.errors import DiskError, RunError
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, save_encoder

@@ -16,8 +16,8 @@ from runs import assert_equal_runs, stop_after, tensors
 from torch import Tensor, nn
 
 import unreel
-from unreel.corpus.inspection import Manifest
 from unreel.corpus.inspection import inspect as inspect_videos
+from unreel.corpus.manifest import Manifest
 from unreel.errors import InputError, RunError, VideoError
 from unreel.methods.registry import find_methods, load_preset
 from unreel.models.backbones import r3d50

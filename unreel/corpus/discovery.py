@@ -26,8 +26,6 @@ from unreel.errors import InputError
 from unreel.video.sources.packed_corpus import PackedCorpus, open_packed_corpus
 from unreel.video.sources.paths import PIECE_SUFFIX, WORK_FOLDER, is_packed_corpus, is_piece
 
-__all__ = ["VIDEO_SUFFIXES", "VideoEntry", "find_videos", "read_official_split"]
-
 _UCF101_NAME = re.compile(r"v_(?P<name>.+)_g(?P<group>\d+)_c\d+")
 _HMDB51_NAME = re.compile(r"(?P<name>.+)_[fhul]_[nc]m_np\d+_(?:ba|fr|le|ri)_(?:bad|med|goo)_\d+")
 LIST_SUBFOLDERS = ("", "ucfTrainTestlist", "testTrainMulti_7030_splits", "annotations", "labels", "splits")

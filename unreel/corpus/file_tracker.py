@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from unreel.corpus.discovery import find_videos
 from unreel.corpus.lists import VideoEntry
-from unreel.corpus.manifest_summary import format_path
 from unreel.errors import DiskError, InputError
 from unreel.io.retry import retry_on_stall
+from unreel.io.text import format_path
 from unreel.video.sources.packed_corpus import get_content_bytes, hash_content
 from unreel.video.sources.paths import absolute_path, is_piece
 

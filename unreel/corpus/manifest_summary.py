@@ -1,20 +1,18 @@
 """What `unreel inspect` prints of a manifest: a few lines of plain text for people."""
 
-import os
 import statistics
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from unreel.corpus.inspection import Manifest, QuarantineEntry, Video
+from unreel.corpus.manifest import Manifest, QuarantineEntry, Video
+from unreel.io.text import format_count, format_duration, format_path
 
 MAX_NAMES = 10  # files named under one heading before "and so many more"
 MAX_VALUES = 4  # values named on one line
 CLIP_FRAMES = 16  # the usual clip
 
 
-def summarize_manifest(manifest: "Manifest") -> str:
+def summarize_manifest(manifest: Manifest) -> str:
     """Counts, what the videos are, duplicates by name, and the quarantined files by reason; plain text, no markup."""
     videos, num_bad = manifest.videos, len(manifest.quarantine)
     head = f"{format_count(len(videos), 'video')} can be used, {format_count(num_bad, 'file')} can't"
@@ -25,7 +23,7 @@ def summarize_manifest(manifest: "Manifest") -> str:
     return "\n".join(lines).rstrip()
 
 
-def group_by_reason(quarantine: Iterable["QuarantineEntry"]) -> dict[str, list["QuarantineEntry"]]:
+def group_by_reason(quarantine: Iterable[QuarantineEntry]) -> dict[str, list[QuarantineEntry]]:
     """Quarantined files by reason, the commonest first."""
     groups: dict[str, list[QuarantineEntry]] = {}
     for bad in quarantine:
@@ -33,25 +31,7 @@ def group_by_reason(quarantine: Iterable["QuarantineEntry"]) -> dict[str, list["
     return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
 
 
-def format_path(path: str, root: str = "") -> str:
-    """A path, relative to `root` where it lies inside, on one line: characters that can't be printed are escaped."""
-    inside = os.path.relpath(path, root) if root and os.path.isabs(path) else path
-    path = path if inside.startswith(os.pardir) else inside
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
-
-
-def format_count(number: int, noun: str) -> str:
-    """`1 video`, `2 videos`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def format_duration(seconds: float) -> str:
-    """Seconds, minutes or hours, in three figures."""
-    unit, name = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
-    return f"{seconds / unit:.3g} {name}"
-
-
-def _list_facts(videos: Sequence["Video"]) -> list[tuple[str, str]]:
+def _list_facts(videos: Sequence[Video]) -> list[tuple[str, str]]:
     lengths = sorted(video.duration_s for video in videos)
     middle, short = statistics.median(lengths), sum(video.num_frames < CLIP_FRAMES for video in videos)
     labels, groups = (Counter(filter(None, names)) for names in zip(*((v.label, v.group) for v in videos), strict=True))
@@ -91,7 +71,7 @@ def _format_range(counts: Counter[str], noun: str, plural: str) -> str:
     return f"{len(counts):,} {noun}{plural if len(counts) > 1 else ''} of {each} {'video' if most == 1 else 'videos'}"
 
 
-def _format_duplicates(manifest: "Manifest") -> list[str]:
+def _format_duplicates(manifest: Manifest) -> list[str]:
     again = [video for video in manifest.videos if video.duplicate_of]
     if not again:
         return []
@@ -100,7 +80,7 @@ def _format_duplicates(manifest: "Manifest") -> list[str]:
     return ["", title, *_preview_names(names, "manifest.parquet")]
 
 
-def _format_quarantine(manifest: "Manifest") -> list[str]:
+def _format_quarantine(manifest: Manifest) -> list[str]:
     lines = []
     for reason, files in group_by_reason(manifest.quarantine).items():
         names = [

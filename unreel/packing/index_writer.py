@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unreel.corpus.inspection import Manifest, QuarantineEntry, Video
 from unreel.corpus.lists import LIST_SUFFIXES
+from unreel.corpus.manifest import Manifest, QuarantineEntry, Video
 from unreel.errors import InputError
 from unreel.packing.jobs import Row, count_finished, read_shard_rows, relative_to_root
 from unreel.packing.piece_encoder import PackSettings

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unreel.corpus.inspection import Manifest, Video
+from unreel.corpus.manifest import Manifest, Video
 from unreel.errors import VideoError
 from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
 from unreel.packing.piece_encoder import (

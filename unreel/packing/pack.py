@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TextIO
 
 from unreel.corpus.discovery import find_videos
-from unreel.corpus.inspection import Manifest, QuarantineEntry, inspect
+from unreel.corpus.inspection import inspect
+from unreel.corpus.manifest import Manifest, QuarantineEntry
 from unreel.errors import DiskError, InputError
 from unreel.io.worker_pool import POLL_S, Limits
 from unreel.packing.index_writer import write_index

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from unreel.corpus.inspection import Manifest
-from unreel.corpus.manifest_summary import format_path
-from unreel.corpus.shot_detection import build_instances
+from unreel.corpus.manifest import Manifest
+from unreel.corpus.segments import build_instances
 from unreel.errors import UnreelError
+from unreel.io.text import format_path
 from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
 from unreel.models.encoder.encoder import Encoder, encode, join_views, load_encoder
 from unreel.report.charts import read_strip

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from unreel.corpus.discovery import find_videos
-from unreel.corpus.inspection import Manifest, inspect, require_usable
+from unreel.corpus.inspection import inspect, require_usable
+from unreel.corpus.manifest import Manifest
 from unreel.corpus.synthetic_motion import make_set
 from unreel.errors import InputError
 from unreel.methods.registry import DEFAULT_METHOD

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unreel.corpus.inspection import MANIFEST_FILE, Manifest
 from unreel.corpus.labels.detection_set import DetectionSet
 from unreel.corpus.labels.labelled_set import LabelledSet, load_labelled_set
 from unreel.corpus.lists import VideoEntry
+from unreel.corpus.manifest import MANIFEST_FILE, Manifest
 from unreel.errors import UnreelError
 from unreel.evaluation.finetuning.recipes import build_recipe as recipe_named
 from unreel.evaluation.leakage import find_duplicates

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import torch
 from torch import nn
 
-from unreel.corpus.inspection import Manifest, inspect, require_usable
-from unreel.corpus.shot_detection import build_instances
+from unreel.corpus.inspection import inspect, require_usable
+from unreel.corpus.manifest import Manifest
+from unreel.corpus.segments import build_instances
 from unreel.errors import InputError, RunError, unknown_name_error
 from unreel.methods.registry import DEFAULT_METHOD, load_method_module, load_preset
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, read_spec

@@ -27,7 +27,8 @@ class InspectArgs:
 
 def inspect_command(args: list[str]) -> int:
     given = parse_args(InspectArgs, args, "inspect")
-    from unreel.corpus.inspection import inspect, summarize_manifest
+    from unreel.corpus.inspection import inspect
+    from unreel.corpus.manifest_summary import summarize_manifest
 
     with ProgressBar("inspecting") as advance:
         manifest = inspect(given.source, given.root, on_progress=advance, limits=given.limits)

@@ -13,8 +13,8 @@ import tyro
 from tyro.conf import Positional
 
 from unreel.cli.terminal import parse_args, print_table
-from unreel.corpus.manifest_summary import format_path
 from unreel.errors import InputError
+from unreel.io.text import format_path
 
 if TYPE_CHECKING:
     from unreel.indexing.index.row_table import Moment

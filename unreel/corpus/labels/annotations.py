@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from unreel.corpus.discovery import LIST_SUBFOLDERS, walk_videos
-from unreel.corpus.labels.validation import ListedDataset, pluralize, preview_items
+from unreel.corpus.labels.subsets import ListedDataset
 from unreel.corpus.lists import VIDEO_SUFFIXES, VideoEntry, read_json, read_table
 from unreel.errors import InputError
+from unreel.io.text import pluralize, preview_items
 
 KINETICS_STEMS = {"train": ("train",), "validation": ("validate", "val", "validation"), "test": ("test",)}
 SSV2_PREFIX = "something-something-v2-"

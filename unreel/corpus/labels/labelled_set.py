@@ -21,20 +21,12 @@ from unreel.corpus.discovery import (
 from unreel.corpus.labels import annotations
 from unreel.corpus.labels.annotations import DatasetRequest
 from unreel.corpus.labels.packed_lists import read_packed_lists
+from unreel.corpus.labels.subsets import SUBSET_TITLES, SUBSETS, ListedDataset
 from unreel.corpus.labels.test_split import draw_test_split
-from unreel.corpus.labels.validation import (
-    SUBSET_TITLES,
-    SUBSETS,
-    ListedDataset,
-    Problem,
-    ValidationReport,
-    pluralize,
-    preview_items,
-    require_valid,
-    validate,
-)
+from unreel.corpus.labels.validation import Problem, ValidationReport, require_valid, validate
 from unreel.corpus.lists import FileFinder, VideoEntry, read_list, read_text
 from unreel.errors import InputError, unknown_name_error
+from unreel.io.text import pluralize, preview_items
 from unreel.video.sources.paths import is_packed_corpus
 
 SPLIT_NUMBERS = (1, 2, 3)

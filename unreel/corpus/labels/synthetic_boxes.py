@@ -14,16 +14,8 @@ import cv2
 import numpy as np
 
 from unreel.corpus.labels.boxes import Keyframe, write_boxes
-from unreel.corpus.synthetic_motion import (
-    MARGIN,
-    Scene,
-    SceneObject,
-    assign_split,
-    claim_folder,
-    draw_camera_jitter,
-    draw_scene,
-    paste_object,
-)
+from unreel.corpus.synthetic_motion import assign_split, claim_folder
+from unreel.corpus.synthetic_scene import MARGIN, Scene, SceneObject, draw_camera_jitter, draw_scene, paste_object
 from unreel.errors import InputError
 from unreel.seeding import make_generator
 from unreel.video.decoding.decoder import write_video

@@ -1,34 +1,16 @@
 """What a labelled data set's lists say against what is on disk: problems, remarks and the videos that can be used."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from unreel.corpus.discovery import walk_videos
+from unreel.corpus.labels.subsets import SUBSET_TITLES, SUBSETS, ListedDataset
 from unreel.corpus.lists import VideoEntry, normalize_name
 from unreel.errors import InputError
-
-SUBSETS = ("train", "validation", "test")
-SUBSET_TITLES = {"train": "training", "validation": "validation", "test": "test"}
-
-
-@dataclass
-class ListedDataset:
-    """A data set as its lists give it, nothing checked; a file that is not found keeps the path the list gives it.
-
-    `classes` are those that `classes_from` names. `allowed` findings ("missing", "empty") are said and not refused.
-    """
-
-    name: str
-    root: Path
-    entries: dict[str, list[VideoEntry]]
-    sources: dict[str, str]
-    notes: list[str] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
-    classes_source: str = ""
-    tolerated_findings: frozenset[str] = frozenset()
+from unreel.io.text import pluralize, preview_items
 
 
 class Problem(NamedTuple):
@@ -63,17 +45,6 @@ class ValidationReport:
         todo = "; ".join(dict.fromkeys(problem.remedy for problem in self.problems))
         gaps = f", but for {pluralize(self.num_missing, 'missing video')} left out" if self.num_missing else ""
         return [f"{self.name} in {self.root}", *counts, *found, *said, f"to do: {todo}" if todo else f"complete{gaps}"]
-
-
-def preview_items(items: Iterable[object], max_items: int = 3) -> str:
-    """The first few, and dots if there are more."""
-    names = [str(item) for item in items]
-    return ", ".join(names[:max_items]) + (" ..." if len(names) > max_items else "")
-
-
-def pluralize(count: int, noun: str) -> str:
-    """A count with its noun in the right number."""
-    return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
 
 
 def check_files(dataset: ListedDataset) -> tuple[dict[str, list[VideoEntry]], ValidationReport]:

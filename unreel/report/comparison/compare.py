@@ -15,8 +15,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from unreel.corpus.manifest_summary import format_path
 from unreel.errors import InputError
+from unreel.io.text import format_path
 from unreel.report.baseline_comparison import Figure, find_encoder_rows
 from unreel.report.comparison import comparability as likeness
 from unreel.report.comparison.comparison_columns import COLUMNS_NOTE, COMPARISON_COLUMNS

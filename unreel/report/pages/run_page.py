@@ -15,11 +15,11 @@ from typing import Any
 import safetensors
 from markupsafe import Markup
 
-from unreel.corpus.inspection import Manifest
-from unreel.corpus.manifest_summary import format_duration, format_path
-from unreel.corpus.shot_detection import SEGMENT_S
+from unreel.corpus.manifest import Manifest
+from unreel.corpus.segments import SEGMENT_S
 from unreel.errors import CheckpointError, RunError, UnreelError
 from unreel.evaluation.result import Result
+from unreel.io.text import format_duration, format_path
 from unreel.models.encoder.encoder import WEIGHTS_FILE, find_checkpoint, read_spec
 from unreel.report import charts, gallery
 from unreel.report.html_writer import write_html

@@ -1,0 +1,117 @@
+"""The manifest of a corpus: its usable videos, its quarantined files, and how both are stored."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unreel.errors import DiskError, InputError
+from unreel.io.retry import retry_on_stall
+
+BATCH_ROWS = 65_536  # of a manifest as plain dictionaries, which take far more memory than the videos themselves
+MANIFEST_FILE, QUARANTINE_FILE = "manifest.parquet", "quarantine.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A usable file: what it is, what its layout says about it, and where its shots change.
+
+    `path` is absolute. `duplicate_of` is the path of the first file with the same bytes, "" for a first one. A piece of
+    a packed corpus has its original as `recording`, in which it begins at `offset_s`.
+    """
+
+    path: str
+    codec: str
+    width: int
+    height: int
+    fps: float
+    num_frames: int
+    duration_s: float
+    rotation: int
+    variable_fps: bool
+    size_bytes: int
+    content_hash: str
+    label: str = ""
+    group: str = ""
+    duplicate_of: str = ""
+    shot_changes_s: tuple[float, ...] = ()
+    recording: str = ""
+    offset_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class QuarantineEntry:
+    """A file that can't be used; `reason` is one of errors.REASONS, `detail` the decoder's own words."""
+
+    path: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The usable videos of a folder or list, and the quarantined files; both in the order they were found."""
+
+    root: str
+    videos: tuple[Video, ...]
+    quarantine: tuple[QuarantineEntry, ...] = ()
+
+    def drop_duplicates(self) -> tuple[Video, ...]:
+        """The videos without those whose content was there before: training uses each content once."""
+        return tuple(video for video in self.videos if not video.duplicate_of)
+
+    def save(self, folder: Path) -> None:
+        """Write manifest.parquet and quarantine.csv into `folder`, whole or not at all. Raises DiskError."""
+        asides = [Path(folder, f".{name}.{os.getpid()}") for name in (MANIFEST_FILE, QUARANTINE_FILE)]
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            pq.write_table(self._to_table(), asides[0])
+            with asides[1].open("w", newline="", encoding="utf-8") as out:
+                csv.writer(out).writerow(["path", "reason", "detail"])
+                csv.writer(out).writerows([bad.path, bad.reason, bad.detail] for bad in self.quarantine)
+            for aside, name in zip(asides, (MANIFEST_FILE, QUARANTINE_FILE), strict=True):
+                aside.replace(Path(folder, name))
+        except OSError as error:
+            raise DiskError(f"{folder}: the manifest can't be written ({error.strerror or error})") from error
+        finally:
+            with contextlib.suppress(OSError):
+                for aside in asides:
+                    aside.unlink(missing_ok=True)
+
+    def _to_table(self) -> pa.Table:
+        rows = [asdict(video) for video in self.videos]
+        return pa.Table.from_pylist(rows, _SCHEMA.with_metadata({"unreel": json.dumps({"root": self.root})}))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read what `save` wrote. Raises InputError if there is none in `folder` or it is damaged."""
+        path = Path(folder, MANIFEST_FILE)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file. Write a manifest with `unreel inspect`")
+        try:
+            return cls.parse(
+                *(retry_on_stall(Path(folder, name).read_bytes) for name in (MANIFEST_FILE, QUARANTINE_FILE))
+            )
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+            raise InputError(f"{folder}: the manifest is damaged ({error}). Run `unreel inspect` again") from error
+
+    @classmethod
+    def parse(cls, parquet: bytes, quarantine_csv: bytes) -> "Manifest":
+        """The manifest that the bytes of the two files of `save` hold."""
+        table = pq.read_table(io.BytesIO(parquet))
+        root = json.loads(table.schema.metadata[b"unreel"])["root"]
+        rows = (row for part in table.to_batches(BATCH_ROWS) for row in part.to_pylist())
+        videos = [Video(**row | {"shot_changes_s": tuple(row["shot_changes_s"])}) for row in rows]
+        lines = io.StringIO(quarantine_csv.decode("utf-8"), newline="")
+        return cls(root, tuple(videos), tuple(QuarantineEntry(**row) for row in csv.DictReader(lines)))
+
+
+_ARROW_TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+_SCHEMA = pa.schema([(f.name, _ARROW_TYPES.get(f.type, pa.list_(pa.float64()))) for f in fields(Video)])
