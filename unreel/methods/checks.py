@@ -1,7 +1,5 @@
 """What several methods refuse, each with a sentence that says what to change."""
 
-from typing import Any
-
 from unreel.errors import InputError
 from unreel.models.registry import TWIN_2D_SUFFIX
 from unreel.settings import Settings
@@ -36,13 +34,6 @@ def reject_intra_negatives(options: TwoViewOptions, name: str) -> None:
             f"{name} compares no negatives, so --intra-negatives {options.intra_negatives} has nothing to be one of; "
             "leave it at none, or choose a method that compares with others (`unreel methods`)"
         )
-
-
-def check_ranges(config: Any, **ranges: tuple[float, float]) -> None:
-    """Each named field lies between its two bounds."""
-    for name, (low, high) in ranges.items():
-        if not low <= getattr(config, name) <= high:
-            raise InputError(f"{name} must lie between {low:g} and {high:g}, got {getattr(config, name)}")
 
 
 def check_queue_size(queue_size: int, batch_size: int) -> None:

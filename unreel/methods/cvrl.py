@@ -26,10 +26,11 @@ from torch import Tensor, nn
 from unreel.losses.all_gather import all_gather_no_grad
 from unreel.losses.infonce import symmetric_infonce
 from unreel.losses.negative_mask import NegativeMask
-from unreel.methods.checks import check_ranges, require_temporal_clips, require_two_instances
+from unreel.methods.checks import require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import pool_views
 from unreel.settings import Settings, make_single_machine_settings
+from unreel.settings.ranges import check_ranges
 from unreel.types import Instance, StepOutput, Views
 from unreel.views.two_views import TwoViewOptions
 

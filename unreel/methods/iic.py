@@ -33,11 +33,12 @@ from unreel.losses.infonce import (
 )
 from unreel.losses.memory_bank import MemoryBank
 from unreel.losses.negative_mask import NegativeMask
-from unreel.methods.checks import check_ranges, require_temporal_clips, require_two_instances
+from unreel.methods.checks import require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import pool_features, pool_views
 from unreel.seeding import draw_uniforms
 from unreel.settings import Settings, make_single_machine_settings
+from unreel.settings.ranges import check_ranges
 from unreel.types import Instance, StepOutput, Views
 from unreel.views.photometric import to_device_of
 from unreel.views.residual_frames import ResidualSpec

@@ -28,17 +28,12 @@ from unreel.losses.all_gather import all_gather_no_grad
 from unreel.losses.infonce import infonce_with_intra_negatives, score_intra_negatives, score_pairs, top1_accuracy
 from unreel.losses.key_queue import KeyQueue
 from unreel.losses.negative_mask import NegativeMask
-from unreel.methods.checks import (
-    check_queue_size,
-    check_ranges,
-    require_equal_views,
-    require_temporal_clips,
-    require_two_instances,
-)
+from unreel.methods.checks import check_queue_size, require_equal_views, require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import pool_features, pool_views
 from unreel.models.teacher import Teacher
 from unreel.settings import Settings, make_single_machine_settings
+from unreel.settings.ranges import check_ranges
 from unreel.types import Instance, StepOutput, Views
 from unreel.views.two_views import TwoViewOptions
 

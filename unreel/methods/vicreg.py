@@ -17,10 +17,11 @@ import torch
 from torch import nn
 
 from unreel.losses.vicreg import vicreg_loss
-from unreel.methods.checks import check_ranges, reject_intra_negatives, require_two_instances
+from unreel.methods.checks import reject_intra_negatives, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import pool_views
 from unreel.settings import Settings, make_single_machine_settings
+from unreel.settings.ranges import check_ranges
 from unreel.types import Instance, StepOutput, Views
 from unreel.views.two_views import TwoViewOptions
 

@@ -20,7 +20,7 @@ from torch import nn
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.fsdp import gather_full_tensor, gather_state
 from unreel.models.sync_batch_norm import convert_sync_batch_norm
-from unreel.settings import Settings
+from unreel.settings import DataSettings, RuntimeSettings, Settings
 from unreel.training.metrics import MetricLogger
 from unreel.training.monitors import evaluate_monitors
 from unreel.training.optimizers import build_optimizer, compute_lr, set_lr
@@ -138,7 +138,7 @@ def setup_training(job: TrainingJob, fabric: "Fabric | None" = None) -> tuple["F
     return fabric, method, optimizer
 
 
-def convert_batch_norm(method: nn.Module, settings: Settings, world_size: int) -> nn.Module:
+def convert_batch_norm(method: nn.Module, settings: RuntimeSettings, world_size: int) -> nn.Module:
     """With several processes, batch norm over the batches of all of them; the same weights, the same method object."""
     if world_size == 1 or not settings.sync_batch_norm:
         return method
@@ -301,6 +301,6 @@ def catch_stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def build_clip_spec(settings: Settings, lead_in: int) -> ClipSpec:
+def build_clip_spec(settings: DataSettings, lead_in: int) -> ClipSpec:
     """How clips are cut, from the run's settings."""
     return ClipSpec(settings.num_frames, settings.fps, settings.stride_frames, lead_in, settings.short)

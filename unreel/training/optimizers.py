@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from unreel.models.fsdp import shard_like
-from unreel.settings import Settings
+from unreel.settings import OptimisationSettings, Settings
 
 TRUST_COEFFICIENT = 0.001
 
@@ -78,7 +78,7 @@ def compute_trust_ratio(weight: torch.Tensor, update: torch.Tensor) -> torch.Ten
     return torch.where((weight.norm() > 0) & (update.norm() > 0), ratio, torch.ones_like(ratio))
 
 
-def compute_lr(step: int, total_steps: int, settings: Settings) -> float:
+def compute_lr(step: int, total_steps: int, settings: OptimisationSettings) -> float:
     """Learning rate of a step. For 240 epochs the drops fall on the first step of the epochs that the paper names."""
     warmup_steps = settings.warmup * total_steps
     if step < warmup_steps:

@@ -22,7 +22,7 @@ from unreel.profiling.bottleneck import Advice, find_bottleneck
 from unreel.profiling.measure import BenchOptions, measure_job, time_loop
 from unreel.profiling.step_timer import TrainingSetup
 from unreel.profiling.step_timings import StepTimings
-from unreel.settings import Settings
+from unreel.settings import RuntimeSettings, Settings
 from unreel.training.loop import TrainingJob, setup_training
 from unreel.training.runtime.auto_settings import count_processes, resolve_auto
 from unreel.verbs.pretrain import apply_options, build_training_job, check_choices, validate_config
@@ -185,7 +185,7 @@ def compare_jobs(
 
 
 @contextmanager
-def use_torch_threads(settings: Settings) -> Iterator[None]:
+def use_torch_threads(settings: RuntimeSettings) -> Iterator[None]:
     """Torch's threads as a run of these settings has them."""
     import torch
 

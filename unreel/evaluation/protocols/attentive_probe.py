@@ -27,7 +27,7 @@ from unreel.evaluation.probes.grid_search import (
 )
 from unreel.evaluation.protocols.linear_probe import WARMUP, SampleBatches, build_grid
 from unreel.evaluation.result import Result
-from unreel.settings import Settings
+from unreel.settings import OptimisationSettings
 from unreel.training.optimizers import compute_lr, set_lr
 
 MAP_LAYER = "map"
@@ -128,7 +128,7 @@ def train_probe(
     optimizer = torch.optim.AdamW(
         probe.parameters(), lr=hyperparameters["lr"], weight_decay=hyperparameters["weight_decay"]
     )
-    schedule = Settings(lr=hyperparameters["lr"], schedule="cosine", warmup=WARMUP)
+    schedule = OptimisationSettings(lr=hyperparameters["lr"], schedule="cosine", warmup=WARMUP)
     views, batches = train_NVD.shape[1], SampleBatches(protocol.batch_size, protocol.seed)
     samples = len(train_NVD) * views
     for step, rows in enumerate(batches.iterate_batches(samples, protocol.epochs)):

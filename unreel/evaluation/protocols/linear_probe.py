@@ -35,7 +35,7 @@ from unreel.evaluation.probes.grid_search import (
 from unreel.evaluation.probes.logistic_regression import fit_logistic_regression
 from unreel.evaluation.result import Result
 from unreel.models.encoder.encoder import FEATURE_LAYERS
-from unreel.settings import Settings
+from unreel.settings import OptimisationSettings
 from unreel.training.optimizers import compute_lr
 from unreel.video.sampling.batch_sampler import permute_epoch
 
@@ -153,7 +153,7 @@ def train_parallel_linear(
     layers = ParallelLinear(x_BD.new_zeros(x_BD.shape[1], *shape), x_BD.new_zeros(shape))
     speeds = [torch.zeros_like(weights) for weights in layers]
     lr_G1, decay_G1 = (x_BD.new_tensor([[point[name]] for point in grid]) for name in ("lr", "weight_decay"))
-    schedule = Settings(lr=1.0, schedule="cosine", warmup=WARMUP)
+    schedule = OptimisationSettings(lr=1.0, schedule="cosine", warmup=WARMUP)
     for step, rows in enumerate(batches.iterate_batches(len(x_BD), epochs)):
         batch_BD = x_BD.index_select(0, rows)
         error_BGC = layers.predict_probabilities(batch_BD)

@@ -20,7 +20,7 @@ from unreel.indexing.store.clip_sampling import ClipSampling
 from unreel.indexing.store.embedding_store import Content
 from unreel.indexing.store.embeddings_file import describe_encoder
 from unreel.indexing.store.part_writer import PartWriter, embed_contents
-from unreel.settings import Settings
+from unreel.settings import RuntimeSettings
 from unreel.training.run_folder.creation import lock_folder
 from unreel.training.runtime.auto_settings import build_fabric, choose_device, count_processes, is_launched
 from unreel.training.runtime.distributed import (
@@ -115,7 +115,7 @@ def join_processes(devices: int) -> tuple[ProcessGroup, torch.device, int]:
     """This process among those started with it, its device, and how many loader processes it may have."""
     device = choose_device("auto")
     threads = max(1, torch.get_num_threads() // (1 if is_launched() else devices))
-    settings = Settings(device=device, devices=devices, threads=threads, precision="32-true")
+    settings = RuntimeSettings(device=device, devices=devices, threads=threads, precision="32-true")
     here, nodes = count_processes(settings)
     workers = max(1, min(8, (os.cpu_count() or 2) // here - 1))
     if here * nodes == 1:

@@ -6,7 +6,7 @@ import os
 import shutil
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,12 +14,11 @@ from torch import nn
 from unreel.errors import InputError
 from unreel.models.fsdp import shard_weights
 from unreel.models.registry import is_builtin_backbone
-from unreel.settings import Settings
+from unreel.settings import DistributedSettings, RuntimeSettings, Settings
+from unreel.settings.runtime import DeviceName
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def choose_device(requested: DeviceName) -> DeviceName:
@@ -96,7 +95,7 @@ def find_backbones(method: nn.Module) -> list[nn.Module]:
     return [module for name, module in method.named_modules() if name.split(".")[-1] == "backbone"]
 
 
-def apply_channels_last(method: nn.Module, settings: Settings) -> None:
+def apply_channels_last(method: nn.Module, settings: RuntimeSettings) -> None:
     """Put the weights of 3D convolutions in channels-last order where that is switched on; their values stay."""
     if settings.channels_last == "on":
         for weight in method.parameters():
@@ -104,20 +103,20 @@ def apply_channels_last(method: nn.Module, settings: Settings) -> None:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
-def set_clips_at_once(method: nn.Module, settings: Settings) -> None:
+def set_clips_at_once(method: nn.Module, settings: RuntimeSettings) -> None:
     """Tell every copy of the network how many clips it takes at a time (models/pooling.py)."""
     for network in find_backbones(method):
         network.clips_at_once = settings.clips_at_once  # type: ignore[assignment]
 
 
-def compile_backbones(method: nn.Module, settings: Settings) -> None:
+def compile_backbones(method: nn.Module, settings: RuntimeSettings) -> None:
     """Compile every copy of the network in place where that is switched on; names and weights stay."""
     if settings.compile == "on":
         for network in find_backbones(method):
             network.compile()
 
 
-def run_eager(settings: Settings) -> AbstractContextManager[None]:
+def run_eager(settings: RuntimeSettings) -> AbstractContextManager[None]:
     """Run networks as they are written: what is done now and then, with other shapes, is not worth compiling."""
     if settings.compile != "on":
         return nullcontext()
@@ -125,7 +124,7 @@ def run_eager(settings: Settings) -> AbstractContextManager[None]:
     return stance
 
 
-def build_fabric(settings: Settings) -> "Fabric":
+def build_fabric(settings: RuntimeSettings) -> "Fabric":
     """Fabric on the settings' device; on a CPU torch is told to be deterministic."""
     from lightning.fabric import Fabric  # takes seconds, and only training needs it
 
@@ -149,7 +148,7 @@ def build_fabric(settings: Settings) -> "Fabric":
     return fabric
 
 
-def build_strategy(settings: Settings, world_size: int, backend: str) -> Any:
+def build_strategy(settings: DistributedSettings, world_size: int, backend: str) -> Any:
     """Every process with all weights, or with its share of them."""
     from lightning.fabric.strategies import DDPStrategy, ModelParallelStrategy
 
@@ -159,7 +158,7 @@ def build_strategy(settings: Settings, world_size: int, backend: str) -> Any:
     return DDPStrategy(process_group_backend=backend, broadcast_buffers=False)
 
 
-def is_sharded(settings: Settings, world_size: int) -> bool:
+def is_sharded(settings: DistributedSettings, world_size: int) -> bool:
     """Whether the weights are spread over the processes; one alone has all of them."""
     return settings.shard == "on" and world_size > 1
 
@@ -171,7 +170,7 @@ def is_launched() -> bool:
     return "LOCAL_WORLD_SIZE" in env or slurm
 
 
-def count_processes(settings: Settings) -> tuple[int, int]:
+def count_processes(settings: RuntimeSettings) -> tuple[int, int]:
     """Processes on this machine, and machines: as torchrun or SLURM started them, else `devices` on this one.
 
     Raises InputError for more than there are GPUs, and for another launcher, whose processes would not find each other.

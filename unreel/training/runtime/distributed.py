@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 from unreel.errors import InputError, PeerStoppedError
-from unreel.settings import Settings
+from unreel.settings import DataSettings
 from unreel.training.runtime.heartbeat import Heartbeat, start_heartbeat
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def require_enough_instances(num_instances: int, world_size: int) -> None:
         )
 
 
-def require_divisible_batch(settings: Settings, world_size: int) -> None:
+def require_divisible_batch(settings: DataSettings, world_size: int) -> None:
     """Raise InputError for a batch that the processes can't share alike."""
     videos = settings.batch_size // settings.draws_per_video
     if videos % world_size:

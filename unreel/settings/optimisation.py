@@ -1,0 +1,44 @@
+"""Settings of the optimisation: length of the run, update rule, learning rate, seed."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unreel.errors import InputError
+from unreel.settings.ranges import check_positive, check_ranges
+
+
+@dataclass(frozen=True)
+class OptimisationSettings:
+    """How long and with which update rule the weights are trained."""
+
+    epochs: int = 240
+    """Passes over the instances."""
+    steps: int = 0
+    """Optimiser steps in all; 0 means --epochs decides."""
+    optimizer: Literal["sgd", "adamw", "lars"] = "sgd"
+    """Update rule; lars is for batches of a thousand and more, with --no-decay-all and a learning rate of its own."""
+    lr: float = 0.01
+    """Peak learning rate."""
+    momentum: float = 0.9
+    """Momentum of SGD and LARS."""
+    weight_decay: float = 1e-4
+    """L2 penalty (SGD, LARS) or decoupled decay (AdamW)."""
+    decay_all: bool = True
+    """Decay biases and batch norm as well; off decays only weights of two and more dimensions."""
+    schedule: Literal["steps", "cosine"] = "steps"
+    """Drop the rate at --drops, or decay it to 0 along a cosine."""
+    drops: tuple[float, ...] = (45 / 240, 90 / 240, 125 / 240, 160 / 240)
+    """Shares of the run at which the rate drops, for the schedule `steps`; by default IIC's epochs of 240."""
+    drop_factor: float = 0.2
+    """Factor that multiplies the rate at each drop."""
+    warmup: float = 0.0
+    """Share of the run over which the rate rises from 0."""
+    seed: int = 0
+    """The only source of chance: same seed, same run, whatever the number of workers."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, epochs=(1, float("inf")), steps=(0, float("inf")), seed=(0, 2**62))
+        check_ranges(self, momentum=(0, 1), weight_decay=(0, float("inf")), drop_factor=(0, 1), warmup=(0, 1))
+        check_positive(self, "lr")
+        if not all(0 <= drop <= 1 for drop in self.drops):
+            raise InputError(f"drops are shares of the run, between 0 and 1, got {self.drops}")
