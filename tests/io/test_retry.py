@@ -12,9 +12,10 @@ import safetensors
 
 import unreel
 from unreel.io import retry
+from unreel.io.atomic_write import append_text, atomic_write_text
 from unreel.io.retry import is_stall, retry_on_stall
-from unreel.training.run_folder.checkpoint import atomic_write_text, rewind_to_step
-from unreel.training.run_folder.creation import CsvLog, append_text
+from unreel.training.run_folder.checkpoint import rewind_to_step
+from unreel.training.run_folder.creation import CsvLog
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +63,7 @@ def test_a_row_is_written_once_whatever_the_first_tries_left(
     table = CsvLog(tmp_path / "metrics.csv", 0)
     table.append_row({"step": 1, "loss": 2.5})
     tries = failing(2, lambda work: work())
-    monkeypatch.setattr(
-        "unreel.training.run_folder.creation.retry_on_stall", lambda work: retry_on_stall(lambda: tries(work))
-    )
+    monkeypatch.setattr("unreel.io.atomic_write.retry_on_stall", lambda work: retry_on_stall(lambda: tries(work)))
     table.append_row({"step": 2, "loss": 2.0})
     assert (tmp_path / "metrics.csv").read_text() == "step,loss\n1,2.5\n2,2.0\n" and waits == [1.0, 5.0]
     append_text(tmp_path / "new.txt", "ı\n")

@@ -410,8 +410,9 @@ def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
     assert names(tmp_path) == ["index.json", "step-00000003"]
 
 
-def test_what_a_killed_process_left_half_written_is_cleared(tmp_path: Path) -> None:
-    aside = tmp_path / "checkpoints" / ".writing-step-00000007"
+@pytest.mark.parametrize("name", [".step-00000007.123.part", ".writing-step-00000007"])  # of before
+def test_what_a_killed_process_left_half_written_is_cleared(name: str, tmp_path: Path) -> None:
+    aside = tmp_path / "checkpoints" / name
     aside.mkdir(parents=True)
     (aside / "encoder.safetensors").write_bytes(b"half")
     Trained().save(tmp_path, 9)
@@ -441,12 +442,10 @@ def test_a_checkpoint_is_on_the_disk_before_anything_points_to_it(
     monkeypatch.setattr(Path, "replace", noted("replace", replace))
     Trained().save(tmp_path, 1)
     at = events.index("rename step-00000001")
-    assert {
-        f"flush {n}"
-        for n in ("encoder.safetensors", "encoder.json", "training.safetensors", "training.json", "sums.json")
-    } | {"flush .writing-step-00000001"} <= set(events[:at])
+    files = {"encoder.safetensors", "encoder.json", "training.safetensors", "training.json", "sums.json"}
+    assert {f"flush {name}" for name in {*files, f".step-00000001.{os.getpid()}.part"}} <= set(events[:at])
     after = [e for e in events[at + 1 :] if e != "flush checkpoints"]
-    assert after == ["flush .index.json.writing", "replace index.json"]
+    assert after == [f"flush .index.json.{os.getpid()}.part", "replace index.json"]
 
 
 @contextmanager

@@ -7,7 +7,6 @@ A *source* (folder, list, file, corpus) only answers for what it names: another 
 when the source that brought it names it no more, or when it lay beneath this source and is no longer on the disk.
 """
 
-import contextlib
 import os
 import stat
 import time
@@ -21,7 +20,8 @@ import pyarrow.parquet as pq
 
 from unreel.corpus.discovery import find_videos
 from unreel.corpus.lists import VideoEntry
-from unreel.errors import DiskError, InputError
+from unreel.errors import InputError
+from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.io.text import format_path
 from unreel.video.sources.packed_corpus import get_content_bytes, hash_content
@@ -139,16 +139,8 @@ _SCHEMA = pa.schema([(f.name, pa.string() if f.type is str else pa.int64()) for 
 
 def save_records(records: FileRecords, path: Path) -> None:
     """Write them as Parquet, whole or not at all. Raises DiskError."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        pq.write_table(pa.Table.from_pylist([asdict(file) for file in records.values()], _SCHEMA), aside)
-        aside.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise DiskError(
-            f"{path}: can't be written ({error.strerror or error}); free space, then run it again"
-        ) from error
+    with disk_errors(path, advice="free some space, then run it again"), atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pylist([asdict(file) for file in records.values()], _SCHEMA), temporary)
 
 
 def load_records(path: Path) -> FileRecords:

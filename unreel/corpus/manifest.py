@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unreel.errors import DiskError, InputError
+from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.retry import retry_on_stall
 
 BATCH_ROWS = 65_536  # of a manifest as plain dictionaries, which take far more memory than the videos themselves
@@ -69,21 +70,14 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Write manifest.parquet and quarantine.csv into `folder`, whole or not at all. Raises DiskError."""
-        asides = [Path(folder, f".{name}.{os.getpid()}") for name in (MANIFEST_FILE, QUARANTINE_FILE)]
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            pq.write_table(self._to_table(), asides[0])
-            with asides[1].open("w", newline="", encoding="utf-8") as out:
-                csv.writer(out).writerow(["path", "reason", "detail"])
-                csv.writer(out).writerows([bad.path, bad.reason, bad.detail] for bad in self.quarantine)
-            for aside, name in zip(asides, (MANIFEST_FILE, QUARANTINE_FILE), strict=True):
-                aside.replace(Path(folder, name))
-        except OSError as error:
-            raise DiskError(f"{folder}: the manifest can't be written ({error.strerror or error})") from error
-        finally:
-            with contextlib.suppress(OSError):
-                for aside in asides:
-                    aside.unlink(missing_ok=True)
+        folder = Path(folder)
+        with disk_errors(folder, "the manifest can't be written"):
+            folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(folder / MANIFEST_FILE) as parquet, atomic_path(folder / QUARANTINE_FILE) as quarantine:
+                pq.write_table(self._to_table(), parquet)
+                with quarantine.open("w", newline="", encoding="utf-8") as file:
+                    csv.writer(file).writerow(["path", "reason", "detail"])
+                    csv.writer(file).writerows([bad.path, bad.reason, bad.detail] for bad in self.quarantine)
 
     def _to_table(self) -> pa.Table:
         rows = [asdict(video) for video in self.videos]

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from unreel.errors import InputError
-from unreel.indexing.cluster_report import write_csv
 from unreel.indexing.concept import Annotations
 from unreel.indexing.index.row_table import Moment, RowTable
+from unreel.io.atomic_write import atomic_write_csv
 
 COLUMNS = ("video", "start_s", "end_s", "mark", "content_hash")
 MomentKey = tuple[str, str, str, str]  # path, content hash, start_s, end_s; a path or a hash may be left open with ""
@@ -30,7 +30,7 @@ def save_annotations(path: Path, rows: RowTable, annotations: Annotations) -> No
     table = (
         [rows.get_path(r), *_format_span(rows, r), name, rows.content_hashes[rows.content_N[r]]] for r, name in marked
     )
-    write_csv(path, COLUMNS, table)
+    atomic_write_csv(path, COLUMNS, table)
 
 
 def load_annotations(path: Path, rows: RowTable) -> tuple[Annotations, int]:

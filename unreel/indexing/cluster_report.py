@@ -1,17 +1,14 @@
 """An index in groups, with what is odd and what is doubled in it, and the tables that other programs read."""
 
-import csv
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from unreel.errors import DiskError
 from unreel.indexing.clustering import ClusterOptions, Clusters, cluster_vectors, count_transitions, project_2d
 from unreel.indexing.index.clip_index import Index
 from unreel.indexing.outliers import DuplicatePair, find_duplicates, find_neighbours, score_outliers
+from unreel.io.atomic_write import atomic_write_csv
 
 CANDIDATES_PER_EXAMPLE = (
     12  # examples are taken from that many times as many rows, evenly spread, before videos are told apart
@@ -88,35 +85,22 @@ def write_tables(report: ClusterReport, out: Path, num_outliers: int = 100) -> N
         ]
         for n in range(len(rows))
     )
-    write_csv(out / "segments.csv", ["video", "start_s", "end_s", "cluster", "x", "y", "odd"], segments)
+    atomic_write_csv(out / "segments.csv", ["video", "start_s", "end_s", "cluster", "x", "y", "odd"], segments)
     moves_CC = report.transition_CC
     moves = ([i, j, int(moves_CC[i, j])] for i, j in np.argwhere(moves_CC).tolist())
-    write_csv(out / "transitions.csv", ["cluster", "next_cluster", "count"], moves)
+    atomic_write_csv(out / "transitions.csv", ["cluster", "next_cluster", "count"], moves)
     odd = (
         [*format_span(report.index, row), f"{report.outlier_score_N[row]:.5f}"]
         for row in report.find_outliers(num_outliers)
     )
-    write_csv(out / "odd.csv", ["video", "start_s", "end_s", "odd"], odd)
+    atomic_write_csv(out / "odd.csv", ["video", "start_s", "end_s", "odd"], odd)
     pairs = (
         [*format_span(report.index, d.row), *format_span(report.index, d.other_row), f"{d.score:.5f}", d.num_pairs]
         for d in report.duplicates
     )
     names = ["video", "start_s", "end_s", "other_video", "other_start_s", "other_end_s", "score", "pairs"]
-    write_csv(out / "doubles.csv", names, pairs)
+    atomic_write_csv(out / "doubles.csv", names, pairs)
 
 
 def format_span(index: Index, row: int) -> SpanColumns:
     return index.rows.get_path(row), f"{index.rows.start_s[row]:.3f}", f"{index.rows.end_s[row]:.3f}"
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table, whole or not at all. Raises DiskError."""
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with aside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file, lineterminator="\n").writerow(columns)
-            csv.writer(file, lineterminator="\n").writerows(rows)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise DiskError(f"{path}: can't be written ({error.strerror})") from error

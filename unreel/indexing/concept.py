@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from unreel.errors import DiskError, InputError
+from unreel.errors import InputError
 from unreel.evaluation.probes.logistic_regression import fit_logistic_regression
 from unreel.indexing.index.vectors import iterate_blocks, sample_rows
-from unreel.training.run_folder.checkpoint import atomic_write_text
+from unreel.io.atomic_write import atomic_write_text, disk_errors
 
 FORMAT_VERSION = 1
 REGULARISATION_C = 0.01
@@ -52,11 +52,9 @@ class Concept:
 
     def save(self, path: Path) -> None:
         """As JSON, in one piece. Raises DiskError."""
-        try:
+        with disk_errors(path, "the concept can't be written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write_text(path, json.dumps({"unreel_concept": FORMAT_VERSION, **dataclasses.asdict(self)}) + "\n")
-        except OSError as error:
-            raise DiskError(f"{path}: the concept can't be written ({error.strerror})") from error
 
     @classmethod
     def load(cls, path: Path, encoder_hash: str) -> "Concept":

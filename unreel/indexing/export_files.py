@@ -1,7 +1,6 @@
 """An index as files that other programs read: for analysis, and for labelling tools. Row N is row N in all of them."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from unreel.errors import DiskError, InputError
-from unreel.indexing.cluster_report import write_csv
+from unreel.errors import InputError
 from unreel.indexing.index.clip_index import Index
 from unreel.indexing.index.vectors import iterate_blocks, write_npy
 from unreel.indexing.store.embeddings_file import (
@@ -20,7 +18,9 @@ from unreel.indexing.store.embeddings_file import (
     list_parquet_files,
     read_table,
 )
+from unreel.io.atomic_write import atomic_folder, atomic_path, atomic_write_csv, disk_errors
 
+WRITE_ADVICE = "free space or choose another place"
 BATCH_ROWS = 4096  # rows handed over at a time
 
 
@@ -50,21 +50,17 @@ def require_new_path(path: Path) -> Path:
 def to_parquet(index: Index, target: Path) -> None:
     """One file of columns path, start_s, end_s, label, embedding and content_hash, in the order of the rows."""
     path = require_new_path(target)
-    aside = path.with_name(f".{path.name}.part")
     about = {METADATA_KEY: json.dumps({name: index.metadata[name] for name in ("encoder", "encoder_hash")}).encode()}
     writer = None
-    try:
+    with disk_errors(path, advice=WRITE_ADVICE):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for part in list_parquet_files(index.folder):
-            table = read_table(part, (*COLUMNS, CONTENT_HASH)).replace_schema_metadata(about)
-            writer = writer or pq.ParquetWriter(aside, table.schema, compression="zstd")
-            writer.write_table(table)
-        if writer is not None:
-            writer.close()
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise DiskError(f"{path}: can't be written ({error}); free space or choose another place") from error
+        with atomic_path(path, sync=False) as temporary:
+            for part in list_parquet_files(index.folder):
+                table = read_table(part, (*COLUMNS, CONTENT_HASH)).replace_schema_metadata(about)
+                writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+                writer.write_table(table)
+            if writer is not None:
+                writer.close()
 
 
 def to_numpy(index: Index, target: Path) -> None:
@@ -73,7 +69,7 @@ def to_numpy(index: Index, target: Path) -> None:
     def fill(folder: Path) -> None:
         write_npy(folder / "vectors.npy", len(index.rows), (block for _, block in iterate_blocks(index.vectors_ND)))
         names = ["row", "video", "start_s", "end_s", "label"]
-        write_csv(
+        atomic_write_csv(
             folder / "rows.csv", names, (list(who.values()) for _, said, _ in iterate_batches(index) for who in said)
         )
 
@@ -83,16 +79,8 @@ def to_numpy(index: Index, target: Path) -> None:
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """A new folder, filled aside and then renamed. Raises InputError where there is one, DiskError."""
     require_new_path(folder)
-    aside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        aside.mkdir(parents=True)
-        fill(aside)
-        aside.rename(folder)
-    except OSError as error:
-        raise DiskError(f"{folder}: can't be written ({error}); free space or choose another place") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with disk_errors(folder, advice=WRITE_ADVICE), atomic_folder(folder) as temporary:
+        fill(temporary)
 
 
 def to_fiftyone(index: Index, target: Path) -> None:
@@ -130,7 +118,7 @@ def to_lightly(index: Index, target: Path) -> None:
         mean_PD = compute_video_means(index)
         rows = ([name, *(f"{x:.7g}" for x in mean_PD[n]), 0] for n, name in enumerate(index.rows.paths))
         names = ["filenames", *(f"embedding_{n}" for n in range(mean_PD.shape[1])), "labels"]
-        write_csv(folder / "embeddings.csv", names, rows)
+        atomic_write_csv(folder / "embeddings.csv", names, rows)
         events: dict[str, list[dict[str, Any]]] = {}
         for _, said, _ in iterate_batches(index):
             for who in said:

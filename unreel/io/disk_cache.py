@@ -7,12 +7,12 @@ another process wants it is simply fetched again. `UNREEL_CACHE` names the folde
 import contextlib
 import errno
 import os
-import tempfile
 import warnings
 from functools import lru_cache
 from pathlib import Path
 
 from unreel.errors import InputError
+from unreel.io.atomic_write import atomic_path
 
 DEFAULT_GB = 20.0
 EVICT_TO_FRACTION, SCAN_FRACTION = (
@@ -58,15 +58,8 @@ class DiskCache:
 
     def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.replace(aside, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(aside)
-            raise
+        with atomic_path(path, sync=False) as temporary:
+            temporary.write_bytes(data)
 
     def _make_room(self, size_bytes: int) -> None:
         self.unscanned_bytes += size_bytes

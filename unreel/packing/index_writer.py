@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from unreel.corpus.lists import LIST_SUFFIXES
 from unreel.corpus.manifest import Manifest, QuarantineEntry, Video
 from unreel.errors import InputError
+from unreel.io.atomic_write import atomic_path, atomic_write_bytes
 from unreel.packing.jobs import Row, count_finished, read_shard_rows, relative_to_root
 from unreel.packing.piece_encoder import PackSettings
-from unreel.packing.tar_writer import atomic_write_bytes
 from unreel.video.sources import packed_corpus
-from unreel.video.sources.paths import INDEX_FILE, LISTS_FOLDER, PACK_FILE, PIECE_SUFFIX, WORK_FOLDER
+from unreel.video.sources.paths import INDEX_FILE, LISTS_FOLDER, PACK_FILE, PIECE_SUFFIX
 
 MAX_LIST_BYTES = 64 * 2**20
 INDEX_COLUMNS = {
@@ -57,9 +57,8 @@ def write_index(manifest: Manifest, source: Path, out: Path, settings: PackSetti
     build_piece_manifest(manifest, rows, bad).save(out)
     schema = pa.schema(list(INDEX_COLUMNS.items()))
     columns = [{name: row[name] for name in INDEX_COLUMNS} for row in rows]
-    aside = out / WORK_FOLDER / INDEX_FILE
-    pq.write_table(pa.Table.from_pylist(columns, schema), aside)
-    aside.replace(out / INDEX_FILE)
+    with atomic_path(out / INDEX_FILE) as temporary:
+        pq.write_table(pa.Table.from_pylist(columns, schema), temporary)
     quarantined = [relative_to_root(q.path, manifest.root) for q in (*manifest.quarantine, *bad)]
     told = {
         "layout": packed_corpus.LAYOUT_VERSION,

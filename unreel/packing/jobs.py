@@ -15,6 +15,7 @@ from typing import Any
 
 from unreel.corpus.manifest import Manifest, Video
 from unreel.errors import VideoError
+from unreel.io.atomic_write import atomic_write_bytes
 from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
 from unreel.packing.piece_encoder import (
     PackSettings,
@@ -24,7 +25,7 @@ from unreel.packing.piece_encoder import (
     encode_piece,
     split_into_spans,
 )
-from unreel.packing.tar_writer import TarWriter, atomic_write_bytes, format_shard_name
+from unreel.packing.tar_writer import TarWriter, format_shard_name
 from unreel.video.decoding import decoder
 from unreel.video.sources import packed_corpus
 from unreel.video.sources.paths import WORK_FOLDER

@@ -19,11 +19,11 @@ from unreel.corpus.discovery import find_videos
 from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest, QuarantineEntry
 from unreel.errors import DiskError, InputError
+from unreel.io.atomic_write import atomic_write_bytes, remove_leftovers
 from unreel.io.worker_pool import POLL_S, Limits
 from unreel.packing.index_writer import write_index
 from unreel.packing.jobs import write_shards
 from unreel.packing.piece_encoder import PackSettings
-from unreel.packing.tar_writer import atomic_write_bytes
 from unreel.video.sources import packed_corpus
 from unreel.video.sources.paths import PACK_FILE, WORK_FOLDER, is_packed_corpus, is_remote
 
@@ -75,6 +75,7 @@ def pack(
         return replace(summarize_corpus(out), is_new=False)
     try:
         with lock_output(out):
+            remove_leftovers(out)
             manifest = load_or_build_manifest(Path(source), out, settings, root, asked, on_inspect, limits)
             if not manifest.videos:
                 raise InputError(f"{source}: no video there can be used; `unreel inspect` tells the reasons")

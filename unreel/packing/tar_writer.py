@@ -2,13 +2,12 @@
 
 import io
 import json
-import os
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unreel.errors import DiskError
+from unreel.io.atomic_write import sync_path
 
 TAR_BLOCK_BYTES = 512
 
@@ -47,20 +46,4 @@ class TarWriter:
     def close(self) -> None:
         """Complete and on the disk, still aside."""
         self.tar_file.close()
-        with self.temporary_path.open("rb") as written:
-            os.fsync(written.fileno())
-
-
-def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """A file that is there with all its bytes or not at all. Raises DiskError."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise DiskError(f"{path}: can't be written ({error.strerror or error})") from error
-    finally:
-        aside.unlink(missing_ok=True)
+        sync_path(self.temporary_path)

@@ -1,7 +1,6 @@
 """Where each row stands on a map of the corpus and in which cluster: computed once, kept in the index."""
 
 import logging
-import os
 import threading
 import zipfile
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from unreel.errors import InputError, unknown_name_error
 from unreel.indexing.clustering import cluster_vectors, project_2d
 from unreel.indexing.index.clip_index import Index
+from unreel.io.atomic_write import atomic_path
 
 log = logging.getLogger(__name__)
 LAYOUTS = ("pca", "tsne")
@@ -90,9 +90,8 @@ class ProjectionCache:
 
     def _save(self, layout: str, projection: Projection) -> None:
         path = self._path(layout)
-        aside = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
-            with aside.open("wb") as file:
+            with atomic_path(path, sync=False) as temporary, temporary.open("wb") as file:
                 np.savez(
                     file,
                     place_N2=projection.xy_N2,
@@ -100,10 +99,8 @@ class ProjectionCache:
                     said=projection.description,
                     known_by=self._cache_key(),
                 )
-            aside.replace(path)
         except OSError as error:
             log.warning("%s: the map can't be kept (%s); it is made again at the next start", path, error.strerror)
-            aside.unlink(missing_ok=True)
 
 
 def pack_points(index: Index, projection: Projection) -> bytes:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,6 +16,7 @@ from unreel.indexing.store.clip_sampling import EvenSampling, SlidingWindow
 from unreel.indexing.store.embeddings_file import describe_encoder as describe_encoder
 from unreel.indexing.store.embeddings_file import write_embeddings
 from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions, lock_store, update_store
+from unreel.io.atomic_write import atomic_folder, disk_errors
 from unreel.models.encoder.encoder import (
     Encoder,
     EncoderSpec,
@@ -48,15 +48,11 @@ def inflate_encoder(source: str | Path, out: str | Path, backbone: str = "", num
     clip = dataclasses.replace(flat.clip, num_frames=num_frames or (8 if name == "tiny" else 16))
     spec = dataclasses.replace(flat, backbone=name, clip=clip)
     encoder = Encoder(spec, build_inflated(source, name, **spec.options))
-    aside = out.with_name(f".writing-{out.name}")
-    try:
-        aside.mkdir(parents=True, exist_ok=True)
-        save_encoder(encoder, aside)
-        aside.rename(out)
-    except (OSError, SafetensorError) as error:
-        raise DiskError(f"{out}: the encoder could not be written ({error})") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with (
+        disk_errors(out, "the encoder can't be written", errors=(OSError, SafetensorError)),
+        atomic_folder(out) as temporary,
+    ):
+        save_encoder(encoder, temporary)
     return encoder
 
 

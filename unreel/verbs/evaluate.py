@@ -21,9 +21,9 @@ from unreel.evaluation.protocols.retrieval import RetrievalProtocol
 from unreel.evaluation.result import Result
 from unreel.evaluation.suite import Evaluation, ExtractionOptions, build_retrieval
 from unreel.evaluation.suite import run_evaluations as evaluate_features
+from unreel.io.atomic_write import atomic_write_text
 from unreel.models.encoder.encoder import Encoder, find_checkpoint, load_encoder
 from unreel.report.pages.run_page import write_report
-from unreel.training.run_folder.checkpoint import atomic_write_text
 from unreel.training.run_folder.creation import CONFIG_FILE, collect_versions
 from unreel.types import Instance
 from unreel.verbs.embed import move_encoder

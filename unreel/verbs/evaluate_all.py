@@ -2,19 +2,18 @@
 
 import hashlib
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-from unreel.errors import DiskError, InputError, UnreelError
+from unreel.errors import InputError, UnreelError
 from unreel.evaluation.finetuning.recipes import build_recipe as recipe_named
 from unreel.evaluation.protocols.finetune import evaluate_finetune
 from unreel.evaluation.result import Result
 from unreel.evaluation.suite import ExtractionOptions, SuiteResult, build_standard_suite
 from unreel.evaluation.suite import run_evaluations as evaluate_features
+from unreel.io.atomic_write import atomic_folder, atomic_write_text, disk_errors
 from unreel.models.encoder.encoder import Encoder, find_checkpoint
-from unreel.training.run_folder.checkpoint import atomic_write_text
 from unreel.training.run_folder.creation import collect_versions, read_config
 from unreel.verbs.embed import require_writable_path
 from unreel.verbs.evaluate import (
@@ -121,13 +120,6 @@ def write_evaluation(out: Path, summary: dict[str, Any]) -> None:
     """OUT, whole or not at all."""
     from unreel.report.pages.evaluation_page import write_evaluation_page
 
-    aside = out.with_name(f".writing-{out.name}")
-    try:
-        aside.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(aside / RESULTS_FILE, json.dumps(summary, indent=2, allow_nan=False) + "\n")
-        write_evaluation_page(aside)
-        aside.rename(out)
-    except OSError as error:
-        raise DiskError(f"{out}: the evaluation could not be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with disk_errors(out, "the evaluation can't be written"), atomic_folder(out) as temporary:
+        atomic_write_text(temporary / RESULTS_FILE, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        write_evaluation_page(temporary)

@@ -14,6 +14,7 @@ from unreel.corpus.inspection import inspect, require_usable
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
 from unreel.errors import InputError, RunError, unknown_name_error
+from unreel.io.atomic_write import atomic_write_text
 from unreel.methods.registry import DEFAULT_METHOD, load_method_module, load_preset
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, read_spec
 from unreel.models.inflate import inflate, read_2d_weights
@@ -29,7 +30,6 @@ from unreel.settings import Settings
 from unreel.training.loop import TrainingJob, build_clip_spec, train
 from unreel.training.monitors import split_held_out
 from unreel.training.run_folder.checkpoint import (
-    atomic_write_text,
     find_last_checkpoint,
     has_checkpoint,
     rewind_to_step,

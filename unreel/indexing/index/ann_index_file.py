@@ -1,6 +1,5 @@
 """An index on disk: what FAISS writes, then what it was built of as JSON, how long that is, and the version."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,7 +11,8 @@ from typing import BinaryIO
 
 import faiss
 
-from unreel.errors import DiskError, InputError
+from unreel.errors import InputError
+from unreel.io.atomic_write import atomic_path, disk_errors
 
 MAGIC, VERSION = b"unreel index ", b"00001\n"
 FOOTER = struct.Struct("<Q19s")
@@ -42,22 +42,14 @@ class IndexDescription:
 
 def write_index(path: Path, index: faiss.Index, description: IndexDescription) -> None:
     """Write aside, flush, rename. Raises DiskError."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
+    with disk_errors(path, "the index can't be written", errors=(OSError, RuntimeError)):  # FAISS: of a full disk
         path.parent.mkdir(parents=True, exist_ok=True)
-        faiss.write_index(index, str(aside))
-        with aside.open("r+b") as file:
-            kept = {**dataclasses.asdict(description), "checksum": _compute_checksum(file, aside.stat().st_size)}
-            text = json.dumps(kept).encode()
-            file.write(text + FOOTER.pack(len(text), MAGIC + VERSION))
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except (OSError, RuntimeError) as error:  # FAISS says RuntimeError of a full disk
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        why = str(error).splitlines()[0]
-        raise DiskError(f"{path}: the index can't be written ({why}); free space or change the place") from error
+        with atomic_path(path) as temporary:
+            faiss.write_index(index, str(temporary))
+            with temporary.open("r+b") as file:
+                checksum = _compute_checksum(file, temporary.stat().st_size)
+                text = json.dumps({**dataclasses.asdict(description), "checksum": checksum}).encode()
+                file.write(text + FOOTER.pack(len(text), MAGIC + VERSION))
 
 
 def read_index(path: Path, fingerprint: str) -> tuple[faiss.Index, IndexDescription]:

@@ -10,8 +10,6 @@ The last two are made again whenever the rows are others than those they were ma
 
 import contextlib
 import hashlib
-import os
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from unreel.errors import CheckpointError, DiskError, InputError
+from unreel.errors import CheckpointError, InputError
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.ivf import BuildOptions
 from unreel.indexing.index.row_table import RowTable
@@ -33,6 +31,7 @@ from unreel.indexing.store.embeddings_file import (
     read_parts,
     read_table,
 )
+from unreel.io.atomic_write import atomic_folder, atomic_path, disk_errors
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, load_encoder, read_spec, save_encoder
 from unreel.training.run_folder.creation import is_locked
 
@@ -138,16 +137,10 @@ def refresh_index(folder: Path, encoder: Encoder) -> str:
 
 def write_vectors(folder: Path, num_rows: int) -> np.ndarray:
     """All vectors of the parts in one file, a part in memory at a time; mapped, float32 (N, D). Raises DiskError."""
-    aside = folder / f".{VECTORS_NPY}.{os.getpid()}.part"
-    try:
-        write_npy(aside, num_rows, (part.vectors for part in read_parts(folder)))
-        os.replace(aside, folder / VECTORS_NPY)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise DiskError(
-            f"{folder / VECTORS_NPY}: can't be written ({error.strerror}); free space and {REINDEX_HINT}"
-        ) from error
-    return np.load(folder / VECTORS_NPY, mmap_mode="r", allow_pickle=False)
+    path = folder / VECTORS_NPY
+    with disk_errors(path, advice=f"free some space and {REINDEX_HINT}"), atomic_path(path) as temporary:
+        write_npy(temporary, num_rows, (part.vectors for part in read_parts(folder)))
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def save_index_encoder(folder: Path, encoder: Encoder) -> None:
@@ -156,18 +149,10 @@ def save_index_encoder(folder: Path, encoder: Encoder) -> None:
         same = read_spec(folder / ENCODER_FOLDER).to_json() == encoder.spec.to_json()  # so its code is running already
         if same and hash_encoder(load_encoder(folder / ENCODER_FOLDER, allow_import=True)) == hash_encoder(encoder):
             return
-    aside = folder / f".{ENCODER_FOLDER}.{os.getpid()}.part"
-    try:
-        aside.mkdir()
-        save_encoder(encoder, aside)
-        shutil.rmtree(folder / ENCODER_FOLDER, ignore_errors=True)
-        aside.rename(folder / ENCODER_FOLDER)
-    except OSError as error:
-        raise DiskError(
-            f"{folder / ENCODER_FOLDER}: can't be written ({error.strerror}); free space and {REINDEX_HINT}"
-        ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    path = folder / ENCODER_FOLDER
+    advice = f"free some space and {REINDEX_HINT}"
+    with disk_errors(path, advice=advice), atomic_folder(path, overwrite=True) as temporary:
+        save_encoder(encoder, temporary)
 
 
 def load_query_encoder(index: Index, allow_import: bool = False) -> Encoder:

@@ -1,7 +1,6 @@
 """Unit vectors float32 (N, D), in memory or on disk: a part at a time, some of them, all against a few."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -38,8 +37,6 @@ def write_npy(path: Path, num_rows: int, blocks: Iterable[np.ndarray]) -> None:
                 shape = (num_rows, part.shape[1])
                 np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
             file.write(np.ascontiguousarray(part, "<f4").data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def require_unit_norm(vectors_ND: np.ndarray) -> None:

@@ -14,7 +14,6 @@ whole, never changed. What is missing is what `files.parquet` has and no part.
 import contextlib
 import csv
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from unreel.corpus.file_tracker import FileRecords
-from unreel.errors import DiskError, InputError
+from unreel.errors import InputError
 from unreel.indexing.store.embeddings_file import (
     COLUMNS,
     CONTENT_HASH,
@@ -34,7 +33,7 @@ from unreel.indexing.store.embeddings_file import (
     read_table,
     write_parquet,
 )
-from unreel.training.run_folder.checkpoint import atomic_write_text
+from unreel.io.atomic_write import atomic_path, atomic_write_text, disk_errors, remove_leftovers
 from unreel.training.run_folder.creation import LOCK_FILE
 
 FORMAT_VERSION = 1
@@ -137,8 +136,8 @@ def reconcile_parts(folder: Path, contents: dict[str, Content]) -> dict[str, int
     Parts that are right are not touched, and vectors are only read of those that are not. Raises InputError for a part
     that is damaged or of another encoder, DiskError.
     """
-    for left in [*(folder / PARTS_FOLDER).glob(".*.part"), *folder.glob(".*.part")]:  # by a process that was killed
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    remove_leftovers(folder / PARTS_FOLDER)
+    remove_leftovers(folder)
     made_by, there = read_store_json(folder)["encoder_hash"], dict[str, int]()
     for part in list_parts(folder):
         rows = read_table(part, FILE_COLUMNS)
@@ -195,11 +194,11 @@ def is_permanent(reason: str) -> bool:
 def record_skipped(folder: Path, process: str, content_hash: str, reason: str) -> None:
     """A process writes down what it could not embed, in a file of its own. Raises DiskError."""
     path = folder / f".left_out-{process}.csv"
-    try:
-        with path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow([content_hash, " ".join(reason.split())])
-    except OSError as error:
-        raise DiskError(f"{path}: can't be written ({error.strerror}); free space, then run it again") from error
+    with (
+        disk_errors(path, advice="free some space, then run it again"),
+        path.open("a", newline="", encoding="utf-8") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerow([content_hash, " ".join(reason.split())])
 
 
 def read_skipped(folder: Path) -> dict[str, str]:
@@ -221,13 +220,12 @@ def read_skipped(folder: Path) -> dict[str, str]:
 def write_skipped(folder: Path, rows: Iterable[tuple[str, str, str]]) -> None:
     """(path, content hash, reason) of each file, in one piece; what the processes wrote down is then in it."""
     taken = list(folder.glob(".left_out-*.csv"))
-    aside = folder / f".{LEFT_OUT_CSV}.part"
-    try:
-        with aside.open("w", newline="", encoding="utf-8") as file:
+    with disk_errors(folder / LEFT_OUT_CSV):
+        with (
+            atomic_path(folder / LEFT_OUT_CSV) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             csv.writer(file).writerow(["path", CONTENT_HASH, "reason"])
             csv.writer(file).writerows(rows)
-        aside.replace(folder / LEFT_OUT_CSV)
         for path in taken:
             path.unlink()
-    except OSError as error:
-        raise DiskError(f"{folder / LEFT_OUT_CSV}: can't be written ({error.strerror})") from error

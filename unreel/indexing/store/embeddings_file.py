@@ -3,10 +3,8 @@
 A file is written here, a folder of them, made in many runs and processes, by store.py; both are read here.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unreel.errors import DiskError, InputError
+from unreel.errors import InputError
+from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Embeddings
 
@@ -53,18 +52,11 @@ def write_embeddings(embeddings: Embeddings, path: Path, metadata: dict[str, Any
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write Parquet with checksums, whole or not at all, so that it outlasts a power cut. Raises DiskError."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with disk_errors(path, "the embeddings can't be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         words = ["path", "label", CONTENT_HASH]  # which repeat, as vectors do not
-        pq.write_table(table, aside, compression="zstd", use_dictionary=words, write_page_checksum=True)
-        with aside.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise DiskError(f"{path}: the embeddings can't be written ({error}); free space or change the place") from error
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd", use_dictionary=words, write_page_checksum=True)
 
 
 def _to_table(embeddings: Embeddings) -> pa.Table:

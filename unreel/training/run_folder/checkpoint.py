@@ -11,7 +11,6 @@ Weights are safetensors and everything else is JSON, so that loading one can't e
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import CheckpointError, DiskError
+from unreel.io.atomic_write import atomic_folder, atomic_write_text, remove_leftovers
 from unreel.io.checksums import verify_checksums, write_checksums
 from unreel.io.retry import retry_on_stall
 from unreel.models.encoder.encoder import (
@@ -69,60 +69,26 @@ def save_checkpoint(
     Raises DiskError, with the earlier checkpoints untouched, when the disk is full or can't be written.
     """
     folder = run_folder / "checkpoints"
-    name, aside = f"step-{step:08d}", folder / f".writing-step-{step:08d}"
+    name = f"step-{step:08d}"
 
     def write() -> None:
-        for left in folder.glob(".writing-*"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        aside.mkdir(parents=True)
-        save_encoder(encoder, aside)
-        safetensors.torch.save_file(resume_state.tensors, aside / TRAINING_TENSORS_FILE)
-        (aside / TRAINING_STATE_FILE).write_text(
-            json.dumps(state | {"step": step, "optimizer": resume_state.optimizer_options}, indent=2) + "\n"
-        )
-        write_checksums(aside, CHECKSUMMED_FILES)
-        sync_folder(aside)
-        shutil.rmtree(folder / name, ignore_errors=True)
-        aside.rename(folder / name)
-        sync_folder(folder, include_files=False)
+        remove_leftovers(folder)
+        with atomic_folder(folder / name, sync=True, overwrite=True) as aside:
+            save_encoder(encoder, aside)
+            safetensors.torch.save_file(resume_state.tensors, aside / TRAINING_TENSORS_FILE)
+            (aside / TRAINING_STATE_FILE).write_text(
+                json.dumps(state | {"step": step, "optimizer": resume_state.optimizer_options}, indent=2) + "\n"
+            )
+            write_checksums(aside, CHECKSUMMED_FILES)
         update_pointer(folder, name, state.get("best_step"))
 
     try:
         retry_on_stall(write)
     except (OSError, safetensors.SafetensorError) as error:
-        shutil.rmtree(aside, ignore_errors=True)
         raise DiskError(
             f"{folder}: the checkpoint of step {step} could not be written ({error}); "
             f"earlier checkpoints are valid. Free some space, then: unreel pretrain --resume {run_folder}"
         ) from error
-
-
-def sync_folder(folder: Path, include_files: bool = True) -> None:
-    """Bring a folder to the disk, and with `deep` every file in it."""
-    for path in [*(folder.iterdir() if include_files else ()), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def atomic_write_text(path: Path, text: str) -> None:
-    """Write a text file in one piece: aside, flushed, renamed."""
-    aside = path.with_name(f".{path.name}.writing")
-
-    def write() -> None:
-        with open(aside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-
-    try:
-        retry_on_stall(write)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def update_pointer(folder: Path, last_name: str, best_step: int | None) -> None:

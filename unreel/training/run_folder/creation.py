@@ -11,20 +11,20 @@ import fcntl
 import json
 import os
 import platform
-import shutil
 import struct
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from unreel.errors import DiskError, RunError
+from unreel.io.atomic_write import append_text, atomic_folder, atomic_write_text, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.settings import Settings
-from unreel.training.run_folder.checkpoint import atomic_write_text
 from unreel.video.sources.paths import normalize_path
 
 CONFIG_FILE, LOCK_FILE = "config.json", "lock"
@@ -85,20 +85,11 @@ def create_run(out: Path, config: dict[str, Any], write_files: Callable[[Path], 
     Raises RunError when it exists and is not empty, DiskError when it can't be made.
     """
     require_new_folder(out)
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
-    folder = out if out.is_dir() else aside  # an empty one, which may be where a disk is mounted, is filled in place
-    try:
-        shutil.rmtree(aside, ignore_errors=True)  # of a process with this number that was killed
-        folder.mkdir(parents=True, exist_ok=True)
+    in_place = out.is_dir()  # an empty folder may be where a disk is mounted, so it can't be replaced
+    with disk_errors(out, "can't make the run folder"), nullcontext(out) if in_place else atomic_folder(out) as folder:
         write_files(folder)
         atomic_write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
-        if folder is aside:
-            aside.replace(out)
-        return out
-    except OSError as error:
-        raise DiskError(f"{out}: can't make the run folder ({error.strerror})") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    return out
 
 
 def read_config(run_folder: Path) -> dict[str, Any]:
@@ -133,19 +124,6 @@ def build_config(method: str, source: Path, options: Any, settings: Settings) ->
         "settings": dataclasses.asdict(settings),
         "versions": collect_versions(),
     }
-
-
-def append_text(path: Path, text: str) -> None:
-    """Add to the end of a file, once also where the file system stalls on the way."""
-    end = retry_on_stall(lambda: path.stat().st_size if path.exists() else 0)
-
-    def write() -> None:
-        with open(path, "a", newline="", encoding="utf-8") as file:
-            if path.is_file():
-                file.truncate(end)  # what a try that failed has left
-            file.write(text)
-
-    retry_on_stall(write)
 
 
 class CsvLog:

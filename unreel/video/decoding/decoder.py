@@ -8,7 +8,6 @@ of its stamp: the frame that comes out says which packet it was.
 """
 
 import io
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ import numpy as np
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter as Scaler
 
-from unreel.errors import DiskError, InputError, VideoError
+from unreel.errors import InputError, VideoError
+from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.retry import SERVER_STALL_ERRNOS, is_stall, retry_on_stall
 from unreel.video.decoding.frame_index import (
     FrameIndex,
@@ -228,14 +228,8 @@ class EncodingOptions:
 
 def write_timed_video(path: str | Path, frames: Iterable[tuple[int, np.ndarray]], encoding: EncodingOptions) -> None:
     """`write` for frames that come with the tick at which each is shown, ascending."""
-    part = Path(f"{path}.{os.getpid()}.part")  # a process that outlived its killed parent may still write its own
-    try:
-        _encode(part, frames, encoding)
-        os.replace(part, path)
-    except OSError as error:
-        raise DiskError(f"can't write {path}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with disk_errors(Path(path)), atomic_path(Path(path), sync=False) as temporary:
+        _encode(temporary, frames, encoding)
 
 
 def _encode(path: Path, frames: Iterable[tuple[int, np.ndarray]], encoding: EncodingOptions) -> None:
