@@ -1,10 +1,8 @@
 """The manifest of a corpus: its usable videos, its quarantined files, and how both are stored."""
 
-import contextlib
 import csv
 import io
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unreel.errors import DiskError, InputError
+from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.retry import retry_on_stall
 
