@@ -39,7 +39,8 @@ class FrameCache:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a process that is not forked gets: the budget, and nothing of what is kept."""
-        return {"budget_mb": self.budget_mb, "size": self.size, "num_instances": self.num_instances, "per_process": True}
+        settings = {"budget_mb": self.budget_mb, "size": self.size, "num_instances": self.num_instances}
+        return settings | {"per_process": True}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
