@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from unreel.errors import VideoError
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
@@ -32,12 +34,38 @@ class Instance:
     offset_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class FileFailure:
+    """A file that can't be used: its path, a `reason` out of VIDEO_ERROR_REASONS, and the decoder's own words."""
+
+    path: str
+    reason: str
+    detail: str = ""
+
+    @classmethod
+    def from_error(cls, error: VideoError) -> "FileFailure":
+        return cls(error.path, error.reason, error.detail)
+
+    @classmethod
+    def parse(cls, path: str, text: str) -> "FileFailure":
+        """Read back what `str` wrote into a file."""
+        reason, _, detail = text.partition(": ")
+        return cls(path, reason, detail)
+
+    def to_error(self) -> VideoError:
+        return VideoError(self.path, self.reason, self.detail)
+
+    def __str__(self) -> str:
+        """The reason with its detail, without the path: "damaged: frame 3"."""
+        return f"{self.reason}: {self.detail}".rstrip(": ")
+
+
 @dataclass
 class Clips:
     """A batch of decoded clips, uint8 (B, V, T, H, W, C): V clips of each of B instances, and who they are.
 
     `index_B` is the row of the instance in the run, `video_B` its file, `start_s_B` where it begins in that file.
-    `failed` holds (path, reason) of the files that could not be read and are therefore missing from the batch.
+    `failures` are the files that could not be read and are therefore missing from the batch.
     `draw_B` stays on the CPU: whose chance each row takes, so that drawing never waits for a GPU. It is the instance,
     or with several draws of one opened video instance + k * instances for draw k.
     """
@@ -47,7 +75,7 @@ class Clips:
     video_B: Tensor
     start_s_B: Tensor
     epoch: int
-    failures: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[FileFailure] = field(default_factory=list)
     draw_B: Tensor | None = None
 
     @property

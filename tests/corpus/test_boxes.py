@@ -22,7 +22,7 @@ from unreel.corpus.labels.boxes import (
 from unreel.corpus.labels.detection_set import DetectionSet, KeyframeClipDataset, sample_centred_clip
 from unreel.corpus.labels.synthetic_boxes import ACTIONS, make_box_set
 from unreel.errors import InputError
-from unreel.types import Instance
+from unreel.types import FileFailure, Instance
 from unreel.video.decoding.decoder import probe, read_frames
 from unreel.video.sampling.timeline import ClipSpec
 
@@ -207,8 +207,9 @@ def test_keyframe_clips_decode_and_tell_what_lies_beyond(tmp_path: Path) -> None
     assert numbers(middle.frames[0]) == [23, 24, 25, 26]
     assert numbers(start.frames[0]) == [0, 0, 0, 1]
     assert middle.frames.shape == (1, 4, 64, 64, 3)
-    assert beyond.failure == (path, "too short: the keyframe at 2.5 s is not in the video, which ends at 2 s")
-    assert missing.failure[1] == "missing"
+    detail = "the keyframe at 2.5 s is not in the video, which ends at 2 s"
+    assert beyond.failure == FileFailure(path, "too short", detail)
+    assert missing.failure.reason == "missing"
 
 
 @pytest.fixture(scope="module")

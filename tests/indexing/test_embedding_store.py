@@ -278,7 +278,7 @@ def test_a_known_file_that_can_not_be_read_just_now_stays(
     monkeypatch.setattr(file_tracker, "_read_stat", stale)
     monkeypatch.setattr(retry.time, "sleep", lambda _: None)
     done = update_store(encoder, videos, out, TWO)
-    assert rows(out) == before and [Path(path).name for path, _ in done.left_out] == ["3.mp4"]
+    assert rows(out) == before and [Path(failure.path).name for failure in done.left_out] == ["3.mp4"]
 
 
 def test_a_busy_machine_is_no_lasting_reason() -> None:
@@ -301,7 +301,7 @@ def test_bad_files_are_named_and_not_tried_again_until_they_change(
     os.mkfifo(videos / "pipe.mp4")
     (videos / "gone.mp4").symlink_to(videos / "nowhere.mp4")
     done = update_store(encoder, videos, out, TWO)
-    reasons = {Path(path).name: why for path, why in done.left_out}
+    reasons = {Path(failure.path).name: str(failure) for failure in done.left_out}
     assert set(reasons) == {"bad.mp4", "bad too.mp4", "pipe.mp4", "gone.mp4"}
     assert reasons["gone.mp4"] == "missing" and reasons["pipe.mp4"] == "unreadable: not a regular file"
     assert reasons["bad.mp4"].startswith("not a video") and done.num_videos == 6
@@ -313,7 +313,7 @@ def test_bad_files_are_named_and_not_tried_again_until_they_change(
     monkeypatch.undo()
     shutil.copy(originals / "6.mp4", videos / "bad.mp4")
     (videos / "pipe.mp4").unlink()
-    assert {Path(path).name for path, _ in update_store(encoder, videos, out, TWO).left_out} == {
+    assert {Path(failure.path).name for failure in update_store(encoder, videos, out, TWO).left_out} == {
         "bad too.mp4",
         "gone.mp4",
     }

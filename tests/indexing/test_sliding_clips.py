@@ -14,7 +14,7 @@ from unreel.indexing.store import clip_sampling
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.embeddings_file import read_embeddings
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, join_views, save_encoder
-from unreel.types import Instance
+from unreel.types import FileFailure, Instance
 from unreel.video.decoding.decoder import read_frames as read_frames
 from unreel.video.loading import sliding_clips
 from unreel.video.loading.sliding_clips import SlidingClipDataset, compute_sliding_starts
@@ -122,9 +122,9 @@ def test_a_video_that_breaks_off_in_a_later_chunk_is_left_out_once(
     for place in (sliding_clips, clip_sampling):
         monkeypatch.setattr(place, "CHUNK_CLIPS", 4)
     monkeypatch.setattr(sliding_clips, "read_frames", breaks)
-    who, failed = [Instance(str(videos / f"{n}.mp4"), 0, 0.0, np.inf) for n in (61, 30)], list[tuple[str, str]]()
-    rows = list(SlidingWindow(hop_s=0.12).embed_videos(encoder, who, 0, lambda *what: failed.append(what)))
-    assert [row.video_index for row in rows] == [1] and failed == [(who[0].path, "damaged: frame 31")]
+    who, failed = [Instance(str(videos / f"{n}.mp4"), 0, 0.0, np.inf) for n in (61, 30)], list[FileFailure]()
+    rows = list(SlidingWindow(hop_s=0.12).embed_videos(encoder, who, 0, failed.append))
+    assert [row.video_index for row in rows] == [1] and failed == [FileFailure(who[0].path, "damaged", "frame 31")]
 
 
 def test_a_length_in_seconds_is_a_rate(encoder: Encoder) -> None:

@@ -218,7 +218,7 @@ def test_embedding_and_evaluation_go_on_without_the_file(
     assert [sample.index for sample in samples] == list(range(6))
     for sample, wanted in zip(samples, whole, strict=True):
         if sample.index == 3:
-            assert sample.frames is None and sample.failure == (str(six / BAD), f"damaged: {says}")
+            assert sample.frames is None and sample.failure == unreel.types.FileFailure(str(six / BAD), "damaged", says)
         else:
             np.testing.assert_array_equal(np.asarray(sample.frames), np.asarray(wanted.frames))
 

@@ -27,7 +27,7 @@ from unreel.training.loop import equalize_ranks
 from unreel.training.run_folder.quarantine import RunQuarantine
 from unreel.training.runtime.auto_settings import count_processes
 from unreel.training.runtime.distributed import ProcessGroup, require_divisible_batch, require_enough_instances
-from unreel.types import Clips
+from unreel.types import Clips, FileFailure
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
 STEPS, BATCH = 20, 8
@@ -188,7 +188,7 @@ def after_bad_files(folder: str) -> dict[str, Any]:
     said: list[str] = []
     log: Any = SimpleNamespace(team=who, quarantine=quarantine, progress=SimpleNamespace(say=said.append))
     clips = clips_of([(0, n) for n in range(3 - who.rank)], (1, 4, 8, 8, 3))
-    clips.failures = [("bad.mp4", "damaged: frame 3")] if who.rank else []
+    clips.failures = [FileFailure("bad.mp4", "damaged", "frame 3")] if who.rank else []
     mine, videos = equalize_ranks(clips, log, draws_per_video=1)
     return {"rows": len(mine.index_B), "frames": len(mine.frames), "videos": videos, "said": said}
 

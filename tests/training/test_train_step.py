@@ -33,6 +33,7 @@ from unreel.training.runtime.auto_settings import (
     resolve_auto,
     resolve_switches,
 )
+from unreel.types import FileFailure
 from unreel.verbs import pretrain as api
 from unreel.video.decoding.decoder import index_frames
 from unreel.video.loading import clip_dataset
@@ -156,14 +157,14 @@ def test_a_file_that_the_run_knows_to_be_bad_is_not_opened(
     log = MetricLogger(job, quiet=True)
     stream = loop.iterate_batches(job, loop.build_fabric(job.settings), log)
     failed = [bad for _ in range(2 * job.steps_per_epoch) for bad in next(stream).failures]
-    assert failed and set(failed) == {(known, "damaged: it hangs")}
+    assert failed and set(failed) == {FileFailure(known, "damaged", "it hangs")}
     assert known not in opened_in(opened) and told in opened_in(opened)
     if workers == 0:
-        log.quarantine.add([(told, "damaged: frame 3")])
+        log.quarantine.add([FileFailure(told, "damaged", "frame 3")])
         next(stream)
         opened.truncate(0)
         failed = [bad for _ in range(2 * job.steps_per_epoch) for bad in next(stream).failures]
-        assert (told, "damaged: frame 3") in failed and told not in opened_in(opened)
+        assert FileFailure(told, "damaged", "frame 3") in failed and told not in opened_in(opened)
     stream.close()
     log.close()
     opened.close()

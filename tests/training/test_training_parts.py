@@ -35,7 +35,7 @@ from unreel.training.run_folder.checkpoint import (
 )
 from unreel.training.run_folder.creation import CsvLog, create_run, read_config
 from unreel.training.run_folder.quarantine import RunQuarantine
-from unreel.types import Instance
+from unreel.types import FileFailure, Instance
 from unreel.video.decoding.decoder import write_video
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.view_spec import ViewSpec
@@ -647,8 +647,8 @@ def test_failing_files_are_written_down_once(tmp_path: Path) -> None:
     quarantine = RunQuarantine(tmp_path, num_files=10, max_bad_share=0.2)
     quarantine.add([])
     assert not quarantine.path.exists()
-    quarantine.add([("a, b.mp4", "damaged: frame 3: bad, very\nbad"), ("a, b.mp4", "damaged")])
-    quarantine.add([("a, b.mp4", "damaged"), ("c.mp4", "missing")])
+    quarantine.add([FileFailure("a, b.mp4", "damaged", "frame 3: bad, very\nbad"), FileFailure("a, b.mp4", "damaged")])
+    quarantine.add([FileFailure("a, b.mp4", "damaged"), FileFailure("c.mp4", "missing")])
     assert rows(quarantine.path) == [
         {"path": "a, b.mp4", "reason": "damaged", "detail": "frame 3: bad, very\nbad"},
         {"path": "c.mp4", "reason": "missing", "detail": ""},
@@ -657,10 +657,10 @@ def test_failing_files_are_written_down_once(tmp_path: Path) -> None:
 
 def test_more_than_the_allowed_share_stops_the_run(tmp_path: Path) -> None:
     quarantine = RunQuarantine(tmp_path, num_files=10, max_bad_share=0.2)
-    quarantine.add([("a.mp4", "missing"), ("b.mp4", "missing")])  # a fifth is allowed
-    quarantine.add([("a.mp4", "missing")])
+    quarantine.add([FileFailure("a.mp4", "missing"), FileFailure("b.mp4", "missing")])  # a fifth is allowed
+    quarantine.add([FileFailure("a.mp4", "missing")])
     with pytest.raises(InputError, match=r"3 of 10 files.*--max-bad-share 0\.2.*quarantine\.csv"):
-        quarantine.add([("c.mp4", "truncated: moov")])
+        quarantine.add([FileFailure("c.mp4", "truncated", "moov")])
     assert [row["path"] for row in rows(quarantine.path)] == ["a.mp4", "b.mp4", "c.mp4"]
 
 
@@ -668,12 +668,12 @@ def test_what_the_inspection_and_earlier_attempts_found_counts(tmp_path: Path) -
     (tmp_path / "quarantine.csv").write_text("path,reason,detail\na.mp4,missing,\nb.mp4,missing,\n")
     quarantine = RunQuarantine(tmp_path, num_files=10, max_bad_share=0.2)
     quarantine.add([])
-    quarantine.add([("b.mp4", "missing")])
+    quarantine.add([FileFailure("b.mp4", "missing")])
     with pytest.raises(InputError, match="3 of 10"):
-        quarantine.add([("c.mp4", "missing")])
+        quarantine.add([FileFailure("c.mp4", "missing")])
     assert len(rows(quarantine.path)) == 3
 
 
 def test_a_quarantine_list_that_can_not_be_written(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match=r"quarantine\.csv"):
-        RunQuarantine(tmp_path / "gone", 10, 0.2).add([("a.mp4", "missing")])
+        RunQuarantine(tmp_path / "gone", 10, 0.2).add([FileFailure("a.mp4", "missing")])

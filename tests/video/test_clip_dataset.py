@@ -12,7 +12,7 @@ from scipy.stats import chisquare, kstest
 
 from unreel.errors import VIDEO_ERROR_REASONS, VideoError
 from unreel.seeding import make_generator
-from unreel.types import Clips, Instance
+from unreel.types import Clips, FileFailure, Instance
 from unreel.video.decoding.decoder import index_frames, write_video
 from unreel.video.loading import clip_dataset, frame_cache
 from unreel.video.loading.clip_dataset import (
@@ -147,8 +147,8 @@ def test_a_broken_file_is_left_out_and_named(workers: int, whole: list[Instance]
         assert torch.equal(batch.video_B, full.video_B[kept]) and torch.equal(batch.start_s_B, full.start_s_B[kept])
         assert len(batch.failures) == int((~kept).sum())
         named += batch.failures
-    assert named and {path for path, _ in named} == {with_broken[2].path}
-    assert all(why.split(":")[0] in VIDEO_ERROR_REASONS and not why.endswith(":") for _, why in named)
+    assert named and {failure.path for failure in named} == {with_broken[2].path}
+    assert all(f.reason in VIDEO_ERROR_REASONS and not str(f).endswith(":") for f in named)
 
 
 def test_a_batch_of_broken_files_is_empty_and_names_them(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_batch_of_broken_files_is_empty_and_names_them(tmp_path: Path) -> None
     (batch,) = loaded(ClipDataset(nothing, ClipSpec(8), SIZE, 2, seed=0), stop=1)
     assert len(batch.frames) == len(batch.index_B) == len(batch.video_B) == len(batch.start_s_B) == 0
     assert batch.frames.ndim == 6 and batch.frames.dtype == torch.uint8 and batch.epoch == 0
-    assert sorted(batch.failures) == [(i.path, "missing") for i in nothing]
+    assert sorted(batch.failures) == [FileFailure(i.path, "missing") for i in nothing]
 
 
 def test_broken_files_do_not_stop_a_walk_in_order(with_broken: list[Instance]) -> None:
@@ -165,7 +165,7 @@ def test_broken_files_do_not_stop_a_walk_in_order(with_broken: list[Instance]) -
     for walk in walks:
         assert [sample.index for sample in walk] == list(range(len(LENGTHS)))
         assert [sample.failure is not None for sample in walk] == [k == 2 for k in range(len(LENGTHS))]
-        assert walk[2].frames is None and walk[2].failure is not None and walk[2].failure[0] == with_broken[2].path
+        assert walk[2].frames is None and walk[2].failure is not None and walk[2].failure.path == with_broken[2].path
     for one, other in zip(*walks, strict=True):
         np.testing.assert_array_equal(np.asarray(one.frames), np.asarray(other.frames))
         np.testing.assert_array_equal(np.asarray(one.spans_s), np.asarray(other.spans_s))
@@ -394,7 +394,7 @@ def test_a_clip_before_the_damage_is_read_as_without_a_cache(
     assert_cache_changes_nothing(whole[:2], ClipSpec(8), cached)
     assert whole_reads == [40]
     outcomes = {cached[(epoch, 0)].failure for epoch in range(12)}
-    assert outcomes == {None, (whole[0].path, "damaged: from frame 30")}
+    assert outcomes == {None, FileFailure(whole[0].path, "damaged", "from frame 30")}
 
 
 def test_a_file_that_goes_missing_is_named_though_it_is_kept(whole: list[Instance], tmp_path: Path) -> None:
@@ -403,4 +403,4 @@ def test_a_file_that_goes_missing_is_named_though_it_is_kept(whole: list[Instanc
     cached = ClipDataset([Instance(str(path), 0, 0.0, ENDLESS)], ClipSpec(8), SIZE, 1, 7, cache_mb=1)
     assert cached[(0, 0)].failure is None and 0 in cached.cache.cached_instances
     path.unlink()
-    assert cached[(1, 0)].failure == (str(path), "missing")
+    assert cached[(1, 0)].failure == FileFailure(str(path), "missing")

@@ -62,8 +62,8 @@ def test_a_process_that_dies_or_hangs_costs_its_file_and_nothing_else(
         assert mine.index_B.tolist() == wanted.index_B[kept].tolist()
         assert np.array_equal(mine.frames.numpy(), wanted.frames[kept].numpy())
         if not kept.all():
-            ((path, why),) = mine.failures
-            assert Path(path).stem == str(BAD) and why.startswith("damaged: ") and says in why
+            (failure,) = mine.failures
+            assert Path(failure.path).stem == str(BAD) and failure.reason == "damaged" and says in failure.detail
 
 
 def test_a_death_while_a_step_is_under_way_waits_until_it_is_over(
@@ -76,7 +76,7 @@ def test_a_death_while_a_step_is_under_way_waits_until_it_is_over(
     for batch in build_resilient_loader(clips, ResumableBatchSampler(8, 1, 0, 0, 16), 1, False, 4, 60):
         time.sleep(0.1)  # the step, while the process goes ahead to the bad file
         seen += len(batch.index_B)
-    assert seen == 14 and list(clips.excluded_reasons) == [BAD]
+    assert seen == 14 and list(clips.excluded_failures) == [BAD]
 
 
 def test_a_process_that_was_ended_from_outside_blames_no_file(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.io.text import format_path
+from unreel.types import FileFailure
 from unreel.video.sources.packed_corpus import get_content_bytes, hash_content
 from unreel.video.sources.paths import absolute_path, is_piece
 
@@ -49,8 +50,8 @@ def refresh_files(
     source: str | Path,
     save: Callable[[FileRecords], None],
     on_progress: Callable[[int, int], None] | None = None,
-) -> list[tuple[str, str]]:
-    """Bring `known` up to date with a source; returns (path, reason) of the files that can't be read.
+) -> list[FileFailure]:
+    """Bring `records` up to date with a source; returns the files that can't be read.
 
     `save` is called now and then, and at the end. A known file that can't be read just now stays as it was. Raises
     InputError when the source names no video, or when none of the known files that it names is there any more.
@@ -66,8 +67,8 @@ def refresh_files(
                 seen.add(found.path)
             else:
                 unread.append(found)
-                if found[1] != MISSING:
-                    seen.add(found[0])
+                if found.reason != MISSING:
+                    seen.add(found.path)
             if on_progress is not None:
                 on_progress(done, len(listed))
             if time.monotonic() - saved_s > SAVE_INTERVAL_S:
@@ -75,7 +76,7 @@ def refresh_files(
                 saved_s = time.monotonic()
     finally:
         pool.shutdown(cancel_futures=True)
-    missing = [path for path, why in unread if why == MISSING and path in records]
+    missing = [bad.path for bad in unread if bad.reason == MISSING and bad.path in records]
     if missing and not seen:
         raise InputError(
             f"{source}: none of the {len(missing)} known files that it names is there, the first {missing[0]}; is its "
@@ -87,8 +88,8 @@ def refresh_files(
     return unread
 
 
-def _check_file(entry: VideoEntry, source: str, records: FileRecords) -> FileRecord | tuple[str, str]:
-    """A file as it is now, or its path and why it can't be read. Read only when it is new or has changed."""
+def _check_file(entry: VideoEntry, source: str, records: FileRecords) -> FileRecord | FileFailure:
+    """A file as it is now, or why it can't be read. Read only when it is new or has changed."""
     path = absolute_path(entry.path)
     try:
         path.encode()
@@ -105,11 +106,11 @@ def _check_file(entry: VideoEntry, source: str, records: FileRecords) -> FileRec
         content = retry_on_stall(lambda: hash_content(path))
         return replace(before, size_bytes=size_bytes, mtime_ns=mtime_ns, content_hash=content)
     except UnicodeEncodeError:
-        return format_path(path), "unreadable: the file's name is not UTF-8; rename it"
+        return FileFailure(format_path(path), "unreadable", "the file's name is not UTF-8; rename it")
     except FileNotFoundError:
-        return path, MISSING
+        return FileFailure(path, MISSING)
     except OSError as error:
-        return path, f"unreadable: {error.strerror or error}"
+        return FileFailure(path, "unreadable", error.strerror or str(error))
 
 
 def _read_stat(path: str) -> tuple[int, int]:

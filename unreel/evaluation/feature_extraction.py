@@ -14,7 +14,7 @@ import torch
 
 from unreel.errors import NonFiniteError
 from unreel.models.encoder.encoder import Encoder, EncoderSpec
-from unreel.types import Instance
+from unreel.types import FileFailure, Instance
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample, build_sequential_loader
 
 ENCODER, JOINT, INTACT = "encoder", "joint", "intact"
@@ -46,7 +46,7 @@ class VideoFeatures:
     columns: dict[FeatureKey, dict[str, slice]] = field(default_factory=dict)
     clip_vectors: dict[FeatureKey, np.ndarray] = field(default_factory=dict)
     spans_s: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 2)))
-    failures: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[FileFailure] = field(default_factory=list)
 
     @property
     def labels(self) -> list[str]:
@@ -124,7 +124,7 @@ def extract_features(
     sample: ClipSample
     for done, sample in enumerate(build_sequential_loader(clips, workers), start=1):
         if sample.frames is None or sample.spans_s is None:
-            found.failures.append(sample.failure or (instances[sample.index].path, "unreadable"))
+            found.failures.append(sample.failure or FileFailure(instances[sample.index].path, "unreadable"))
         else:
             who = instances[sample.index]
             found.spans_s[len(found.instances)] = sample.spans_s

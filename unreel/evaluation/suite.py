@@ -175,7 +175,8 @@ def run_evaluations(
         tell = None if progress is None else _offset_progress(progress, before, len(train) + len(test))
         found = extract_features(instances, encoder.spec, sources, options.num_clips, keep, options.workers, tell)
         if not found.instances:
-            raise InputError(f"no video of the {side} list can be read, the first: {', '.join(found.failures[0])}")
+            bad = found.failures[0]
+            raise InputError(f"no video of the {side} list can be read, the first: {bad.path}, {bad}")
         return found
 
     parts = features("training", train, 0), features("test", test, len(train))

@@ -11,7 +11,7 @@ from unreel.errors import InputError, VideoError
 from unreel.indexing.index.row_table import Moment
 from unreel.io.worker_pool import Limits, WorkerFailure, run_isolated
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, join_views
-from unreel.types import Instance
+from unreel.types import FileFailure, Instance
 from unreel.video.decoding.decoder import VideoInfo, probe
 from unreel.video.loading.clip_dataset import ClipDataset
 from unreel.video.sampling.timeline import ClipSpec
@@ -62,7 +62,7 @@ def read_moment_clips(example: Moment, spec: EncoderSpec) -> np.ndarray:
     try:
         info = probe(example.path)
     except VideoError as error:
-        raise InputError(f"{example.path}: no video to search with ({format_reason(error)})") from error
+        raise InputError(f"{example.path}: no video to search with ({FileFailure.from_error(error)})") from error
     if example.start_s >= info.duration_s:
         raise InputError(
             f"{example.path}: it ends at {info.duration_s:g} s, so nothing begins at {example.start_s:g} s"
@@ -70,13 +70,8 @@ def read_moment_clips(example: Moment, spec: EncoderSpec) -> np.ndarray:
     shown = [Instance(str(example.path), 0, *compute_clip_span(example, info, spec.clip))]
     sample = ClipDataset(shown, spec.clip, spec.views.resize_hw, NUM_CLIPS)[(0, 0)]
     if sample.frames is None:
-        raise InputError(f"{example.path}: no video to search with ({sample.failure[1] if sample.failure else ''})")
+        raise InputError(f"{example.path}: no video to search with ({sample.failure or ''})")
     return np.asarray(sample.frames)
-
-
-def format_reason(error: VideoError) -> str:
-    """Why a file can't be used, without its path."""
-    return ": ".join(part for part in (error.reason, error.detail) if part)
 
 
 def compute_clip_span(moment: Moment, info: VideoInfo, clip: ClipSpec) -> tuple[float, float]:

@@ -166,20 +166,20 @@ def iterate_batches(
     plan = plan_cache_budget(settings.cache_mb, job.instances, spec.clip, spec.views.resize_hw)
     here, _ = count_processes(settings)  # of this machine, whose memory and cores they share
     dataset = build_clip_dataset(job, plan.budget_mb // here)
-    team, bad = (logger.group, logger.quarantine.reasons) if logger else (SINGLE_PROCESS, {})
+    team, bad = (logger.group, logger.quarantine.failures) if logger else (SINGLE_PROCESS, {})
     left, part = (job.state["step"], job.total_steps), (team.rank, team.world_size)
     order = ResumableBatchSampler(len(job.instances), job.videos_per_step, settings.seed, *left, part)
     workers = max(1, default_num_workers() // here) if settings.workers < 0 else settings.workers
     if logger:
         said = (describe_loader(workers, settings.batches_ahead), plan.explanation, describe_small_batch(job))
         logger.progress.print_message("; ".join(filter(None, said)))
-    dataset.exclude_files(bad)
+    dataset.exclude_files(bad.values())
     pin = fabric.device.type == "cuda"
     for clips in build_resilient_loader(dataset, order, workers, pin, settings.batches_ahead, settings.file_limit_s):
         known = len(bad)
         yield move_clips(clips, fabric)
         if len(bad) > known:
-            dataset.exclude_files(bad)
+            dataset.exclude_files(bad.values())
 
 
 def describe_loader(num_workers: int, batches_ahead: int) -> str:
@@ -240,8 +240,8 @@ def train_step(
 def equalize_ranks(clips: Clips, logger: MetricLogger, draws_per_video: int) -> tuple[Clips, int]:
     """A batch with as many videos in every process, files that failed left out; and the videos of all together."""
     told = logger.group.all_gather((clips.failures, len(clips.index_B)))
-    for path, why in logger.quarantine.add([bad for failed, _ in told for bad in failed]):
-        logger.progress.print_message(f"left out from now on: {path} ({why})")
+    for failure in logger.quarantine.add([failure for failures, _ in told for failure in failures]):
+        logger.progress.print_message(f"left out from now on: {failure.path} ({failure})")
     least = min(rows for _, rows in told)
     return clips.truncate(least), least * len(told) // draws_per_video
 

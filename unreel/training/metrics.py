@@ -55,8 +55,8 @@ class MetricLogger:
             job.run_folder, job.num_files, job.settings.max_bad_share, is_writer=group.is_rank_zero
         )
         self.files = MetricFiles(job.run_folder, step) if group.is_rank_zero else None
-        if self.quarantine.reasons:
-            bad = len(self.quarantine.reasons)
+        if self.quarantine.failures:
+            bad = len(self.quarantine.failures)
             self.progress.print_message(
                 f"{bad} of {job.num_files} files can't be used and are left out, see {self.quarantine.path}"
             )

@@ -15,7 +15,7 @@ from unreel.indexing.results import Hit, merge_rows
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.embeddings_file import STORE_JSON, hash_encoder
 from unreel.models.encoder.encoder import list_whole_videos, load_encoder
-from unreel.types import Instance
+from unreel.types import FileFailure, Instance
 from unreel.verbs.embed import move_encoder
 from unreel.verbs.search import CONCEPTS_FOLDER, learn_concept, require_concept_name
 from unreel.video.loading.clip_dataset import default_num_workers
@@ -93,7 +93,7 @@ class ConceptMatches:
     moments: list[Hit]
     num_clips: int
     num_videos: int
-    left_out: list[tuple[str, str]]
+    left_out: list[FileFailure]
 
 
 def apply_concept(
@@ -128,16 +128,14 @@ def apply_concept(
     probe = Concept.load(path, hash_encoder(encoder))
     videos, left_out = list_whole_videos(source)
     found, clips, looked = [], 0, 0
-    every = SlidingWindow(**about["clips"]).embed_videos(
-        encoder, videos, default_num_workers(), lambda where, why: left_out.append((where, why))
-    )
+    every = SlidingWindow(**about["clips"]).embed_videos(encoder, videos, default_num_workers(), left_out.append)
     for number, vectors_KD, spans_K2 in every:
         score_K = probe.score_rows(vectors_KD)
         found += find_moments(build_rows(videos[number], spans_K2), score_K, min_probability, gap_s)
         clips, looked = clips + len(score_K), looked + 1
         on_progress(looked, len(videos))
     if not looked:
-        raise InputError(f"{source}: no video there could be looked at; the first: {': '.join(left_out[0])}")
+        raise InputError(f"{source}: no video there could be looked at; the first: {left_out[0].path}: {left_out[0]}")
     return ConceptMatches(sorted(found, key=lambda hit: (-hit.score, hit.path, hit.start_s)), clips, looked, left_out)
 
 

@@ -30,6 +30,7 @@ from unreel.models.encoder.encoder import (
 from unreel.models.inflate import build_inflated
 from unreel.models.registry import TWIN_2D_SUFFIX
 from unreel.training.runtime.auto_settings import choose_device
+from unreel.types import FileFailure
 from unreel.video.loading.clip_dataset import default_num_workers
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.view_spec import ViewSpec
@@ -78,7 +79,7 @@ def embed(
     num_clips: int = 10,
     on_progress: Callable[[int, int], None] | None = None,
     allow_import: bool = False,
-) -> tuple[int, list[tuple[str, str]]]:
+) -> tuple[int, list[FileFailure]]:
     """Embed a video, a folder or a list; returns how many rows, and what was left out and why.
 
     `out` is a Parquet file, written at the end, or else the folder of a store, which is brought up to date and goes on
@@ -93,11 +94,9 @@ def embed(
     encoder = move_encoder(load_encoder(run, allow_import))
     require_writable_path(Path(out))
     found, failed = list_whole_videos(Path(source))
-    embeddings = embed_instances(
-        encoder, found, num_clips, per, default_num_workers(), lambda path, why: failed.append((path, why)), on_progress
-    )
+    embeddings = embed_instances(encoder, found, num_clips, per, default_num_workers(), failed.append, on_progress)
     if not len(embeddings):
-        raise InputError(f"{source}: no video there could be embedded; the first: {': '.join(failed[0])}")
+        raise InputError(f"{source}: no video there could be embedded; the first: {failed[0].path}: {failed[0]}")
     write_embeddings(embeddings, Path(out), describe_encoder(encoder))
     return len(embeddings), failed
 
@@ -109,7 +108,7 @@ def index(
     length_s: float = 0.0,
     hop_s: float = 0.0,
     allow_import: bool = False,
-) -> tuple[int, list[tuple[str, str]]]:
+) -> tuple[int, list[FileFailure]]:
     """Make an index of every moment of the videos, or bring it up to date; returns what `embed` with a folder does.
 
     A clip has `length_s` seconds, by default as many as the encoder was trained with, and one begins every `hop_s`

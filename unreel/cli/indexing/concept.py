@@ -174,8 +174,8 @@ def apply_command(args: list[str]) -> int:
     how = (given.above, given.gap_s)
     with ProgressBar("looking") as advance:
         found = apply_concept(given.concept, given.source, *how, advance, given.allow_import)
-    for path, reason in found.left_out:
-        stderr_console.print(escape_markup(f"left out {path}: {reason}"))
+    for failure in found.left_out:
+        stderr_console.print(escape_markup(f"left out {failure.path}: {failure}"))
     if given.json:
         print(json.dumps(list(map(moment_to_json, found.moments)), indent=2))
     elif given.csv:

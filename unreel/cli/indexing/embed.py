@@ -44,8 +44,8 @@ def embed_command(args: list[str]) -> int:
     with ProgressBar("embedding") as advance:
         what = (given.run, given.source, given.out, given.per, given.num_clips)
         count, failed = embed(*what, advance, given.allow_import)
-    for path, reason in failed:
-        stderr_console.print(escape_markup(f"left out {path}: {reason}"))
+    for failure in failed:
+        stderr_console.print(escape_markup(f"left out {failure.path}: {failure}"))
     print(f"{given.out}: {count} rows" + (f", {len(failed)} files left out" if failed else ""))
     return 0
 

@@ -25,7 +25,7 @@ from unreel.evaluation.probes.grid_search import encode_labels
 from unreel.models.encoder.encoder import EncoderSpec
 from unreel.seeding import draw_uniforms
 from unreel.training.optimizers import set_lr
-from unreel.types import Clips, Instance
+from unreel.types import Clips, FileFailure, Instance
 from unreel.video.loading.clip_dataset import (
     ClipDataset,
     ClipSample,
@@ -74,7 +74,7 @@ class FinetuneJob:
     train: list[Instance]
     validation: list[Instance]
     classes: list[str]
-    failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    failures: dict[tuple[str, str], FileFailure] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -107,13 +107,13 @@ class FinetuneJob:
         spec, cache_mb = self.spec, self.recipe.cache_mb // 4
         return ClipDataset(self.validation, spec.clip, spec.views.resize_hw, VALIDATION_CLIPS, cache_mb=cache_mb)
 
-    def record_failures(self, split: str, failed: Iterable[tuple[str, str]]) -> None:
+    def record_failures(self, split: str, failures: Iterable[FileFailure]) -> None:
         """Remember files of a list that can't be read."""
-        self.failures |= {(split, path): reason for path, reason in failed}
+        self.failures |= {(split, failure.path): failure for failure in failures}
 
     def describe_first_failure(self, split: str) -> str:
         """Path and reason of the first file of a list that could not be read."""
-        return next(f"{path}: {why}" for (name, path), why in self.failures.items() if name == split)
+        return next(f"{path}: {failure}" for (name, path), failure in self.failures.items() if name == split)
 
 
 @contextmanager
@@ -270,7 +270,7 @@ def predict_logits(
     for sample in build_sequential_loader(clips, workers):
         path = clips.instances[sample.index].path
         if sample.frames is None:
-            job.record_failures(split, [sample.failure or (path, "unreadable")])
+            job.record_failures(split, [sample.failure or FileFailure(path, "unreadable")])
             continue
         frames = to_float_clips(torch.as_tensor(sample.frames).to(job.device))
         view = make_view(job.view, uniform_crops(frames, job.spec.views.size, num_crops), job.spec.views)

@@ -12,6 +12,7 @@ from unreel.corpus.labels.detection_set import DetectionSet, KeyframeClipDataset
 from unreel.errors import NonFiniteError
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.roi_align import pool_roi_vectors
+from unreel.types import FileFailure
 from unreel.video.loading.clip_dataset import ClipSample, build_sequential_loader
 from unreel.views.view_spec import make_inference_views
 
@@ -40,7 +41,7 @@ class BoxFeatures:
 
     keyframes: list[Keyframe]
     vectors: dict[str, Tensor]
-    failures: list[tuple[Keyframe, str, str]]
+    failures: list[tuple[Keyframe, FileFailure]]
 
 
 def extract_box_features(
@@ -54,7 +55,7 @@ def extract_box_features(
     clips = build_keyframe_clips(data, keyframes, next(iter(encoders.values())))
     found, rows = BoxFeatures([], {}, []), {who: [torch.zeros(0, 1)] for who in encoders}
     for done, samples in _iterate_batches(clips, workers):
-        found.failures += [(keyframes[s.index], *s.failure) for s in samples if s.failure is not None]
+        found.failures += [(keyframes[s.index], s.failure) for s in samples if s.failure is not None]
         good = [(keyframes[s.index], torch.as_tensor(s.frames[0])) for s in samples if s.frames is not None]
         if good:
             mine, frames = [k for k, _ in good], torch.stack([clip for _, clip in good])

@@ -78,7 +78,7 @@ def evaluate_detection(
 
     learnt, judged = features(train, 0), features(asked, len(train))
     _require_boxes(learnt, judged)
-    lost = {k.key for k, _, _ in judged.failures}
+    lost = {k.key for k, _ in judged.failures}
     truth = [k for k in truth if k.key not in lost]
     rows, per_class = {}, {}
     for who, scores_NK in _score_boxes(encoders, data, learnt, judged, protocol, workers):
@@ -124,11 +124,11 @@ def _require_boxes(train_features: BoxFeatures, test_features: BoxFeatures) -> N
         if not any(len(k.boxes) for k in part.keyframes):
             why = "no keyframe is left"
             if part.failures:
-                k, path, reason = part.failures[0]
+                k, failure = part.failures[0]
                 why = (
                     f"all {len(part.failures)} keyframes are left out, the first is {k.video} at {k.time_s:g} s "
-                    f"({path}: {reason}). If the lists count time from another moment than the files do (AVA's 902 s "
-                    "is second 2 of a file cut at 900 s), give the set's clock_s"
+                    f"({failure.path}: {failure}). If the lists count time from another moment than the files do (AVA's "
+                    "902 s is second 2 of a file cut at 900 s), give the set's clock_s"
                 )
             elif part.keyframes:
                 why = "no keyframe has a box"
@@ -165,7 +165,7 @@ def _collect_warnings(
     said = list(data.warnings)
     for name, part in (("training", train_features), ("test", test_features)):
         if part.failures:
-            first = [f"{k.video} at {k.time_s:g} s ({reason})" for k, _, reason in part.failures[:5]]
+            first = [f"{k.video} at {k.time_s:g} s ({failure})" for k, failure in part.failures[:5]]
             more = f" and {len(part.failures) - 5} more" if len(part.failures) > 5 else ""
             said.append(f"{len(part.failures)} {name} keyframes are left out: {', '.join(first)}{more}.")
     shown = [{a for k in part for labels in k.actions for a in labels} for part in (truth, train_features.keyframes)]
@@ -193,7 +193,7 @@ def describe_protocol(
     spec = encoder.spec
     clip = {k: v for k, v in dataclasses.asdict(spec.clip).items() if k not in ("lead_in", "short")}
     parts = (("training", train_features), ("test", test_features))
-    lost = Counter((name, path, reason) for name, part in parts for _, path, reason in part.failures)
+    lost = Counter((name, failure) for name, part in parts for _, failure in part.failures)
     return {
         **dataclasses.asdict(protocol),
         **clip,
@@ -219,7 +219,7 @@ def describe_protocol(
         "actions_judged": len({a for k in truth for labels in k.actions for a in labels}),
         "excluded": len(data.excluded_keys),
         "clock_s": data.clock_s,
-        "left_out": [{"list": w, "path": p, "reason": r, "keyframes": n} for (w, p, r), n in lost.items()],
+        "left_out": [{"list": w, "path": f.path, "reason": str(f), "keyframes": n} for (w, f), n in lost.items()],
     }
 
 

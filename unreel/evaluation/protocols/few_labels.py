@@ -65,9 +65,9 @@ def evaluate_few_labels(
         "features": "standardised by all training videos (no labels), divided by the root of their number",
         "blocks": {name: list(block) for name, block in named.items()},
         "left_out": [
-            {"list": where, "path": path, "reason": why}
+            {"list": where, "path": failure.path, "reason": str(failure)}
             for where, found in (("training", train), ("test", test))
-            for path, why in found.failures
+            for failure in found.failures
         ],
     }
     result = build_curve_result(train.instances, test.instances, plan, draws, figures)

@@ -151,7 +151,7 @@ def describe_protocol(job: FinetuneJob, num_test: int) -> dict[str, Any]:
         "validation": len(job.validation),
         "test": num_test,
         "classes": len(job.classes),
-        "left_out": [{"list": which, "path": path, "reason": why} for (which, path), why in job.failures.items()],
+        "left_out": [{"list": which, "path": path, "reason": str(why)} for (which, path), why in job.failures.items()],
     }
 
 

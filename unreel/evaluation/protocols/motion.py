@@ -260,7 +260,7 @@ def describe_protocol(
     train: VideoFeatures, test: VideoFeatures, keys: dict[str, dict[str, FeatureKey]], protocol: MotionProtocol
 ) -> dict[str, Any]:
     """What the figures depend on, as plain JSON, but for the encoder and its clips."""
-    left_out = [("training", *f) for f in train.failures] + [("test", *f) for f in test.failures]
+    left_out = [("training", f) for f in train.failures] + [("test", f) for f in test.failures]
     return {
         **asdict(protocol),
         "layers": {who: found[INTACT].layer for who, found in keys.items()},
@@ -275,5 +275,5 @@ def describe_protocol(
         "reliance": "(intact - tampered) / (intact - chance), training and test clips tampered alike",
         "intervals": "95 %, percentile bootstrap over test videos, over whole groups where they are known, paired",
         "variance_ratio": "between / within videos, clips at unit length, the mean's share of within taken off",
-        "left_out": [{"list": where, "path": path, "reason": reason} for where, path, reason in left_out],
+        "left_out": [{"list": where, "path": f.path, "reason": str(f)} for where, f in left_out],
     }

@@ -227,7 +227,7 @@ def describe_clips(
     train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec, num_clips: int, num_crops: int
 ) -> dict[str, Any]:
     """What every evaluation on evenly spread clips has to say of them, of the encoder and of files left out."""
-    left_out = [("training", *f) for f in train.failures] + [("test", *f) for f in test.failures]
+    left_out = [("training", f) for f in train.failures] + [("test", f) for f in test.failures]
     crop = "centre" if num_crops == 1 else "left, centre and right (pixel floors and frozen models: centre)"
     return {
         "num_clips": num_clips,
@@ -242,5 +242,5 @@ def describe_clips(
         "backbone": spec.backbone,
         "method": spec.method,
         "classes": len({*train.labels, *test.labels}),
-        "left_out": [{"list": where, "path": path, "reason": reason} for where, path, reason in left_out],
+        "left_out": [{"list": where, "path": f.path, "reason": str(f)} for where, f in left_out],
     }

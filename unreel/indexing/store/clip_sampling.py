@@ -19,7 +19,7 @@ from unreel.models.encoder.encoder import (
     pool_clips,
 )
 from unreel.training.run_folder.checkpoint import load_encoder_with_heads
-from unreel.types import Instance
+from unreel.types import FileFailure, Instance
 from unreel.video.loading.sliding_clips import CHUNK_CLIPS, SlidingClipDataset
 from unreel.video.sampling.timeline import MAX_FPS, ClipSpec
 
@@ -46,7 +46,7 @@ class ClipSampling(Protocol):
         encoder: Encoder,
         videos: Sequence[Instance],
         workers: int,
-        on_failure: Callable[[str, str], None],
+        on_failure: Callable[[FileFailure], None],
     ) -> Iterator[VideoVectors]: ...
 
 
@@ -71,7 +71,7 @@ class EvenSampling:
         encoder: Encoder,
         videos: Sequence[Instance],
         workers: int,
-        on_failure: Callable[[str, str], None],
+        on_failure: Callable[[FileFailure], None],
     ) -> Iterator[VideoVectors]:
         for item in encode(encoder, videos, self.num_clips, workers=workers, on_failure=on_failure):
             yield VideoVectors(item.index, *pool_clips(item, self.per))
@@ -115,17 +115,17 @@ class SlidingWindow:
         encoder: Encoder,
         videos: Sequence[Instance],
         workers: int,
-        on_failure: Callable[[str, str], None],
+        on_failure: Callable[[FileFailure], None],
     ) -> Iterator[VideoVectors]:
         def encoded(chunks: list[tuple[int, int]]) -> Iterator[InstanceFeatures]:
             named = [(videos[video], number) for video, number in chunks]
             clips = SlidingClipDataset(named, self.make_clip_spec(encoder), encoder.spec.views.resize_hw, self.hop_s)
             return encode_clips(encoder, clips, workers=workers, on_failure=left_out)
 
-        def left_out(path: str, reason: str) -> None:
-            if path not in lost:  # a video of many chunks is left out once
-                lost.add(path)
-                on_failure(path, reason)
+        def left_out(failure: FileFailure) -> None:
+            if failure.path not in lost:  # a video of many chunks is left out once
+                lost.add(failure.path)
+                on_failure(failure)
 
         lost: set[str] = set()
         for first in range(0, len(videos), VIDEOS_PER_GROUP):

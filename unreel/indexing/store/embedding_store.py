@@ -35,6 +35,7 @@ from unreel.indexing.store.embeddings_file import (
 )
 from unreel.io.atomic_write import atomic_path, atomic_write_text, disk_errors, remove_leftovers
 from unreel.training.run_folder.creation import LOCK_FILE
+from unreel.types import FileFailure
 
 FORMAT_VERSION = 1
 FILES_PARQUET, LEFT_OUT_CSV = "files.parquet", "left_out.csv"
@@ -186,39 +187,39 @@ def _rewrite_part(part: Path, contents: list[Content]) -> pa.Table:
 # --- what is left out
 
 
-def is_permanent(reason: str) -> bool:
-    """Whether a file would be left out again for this reason, until its content changes."""
-    return not reason.startswith(TRANSIENT_REASONS) and not any(words in reason for words in OVERLOAD_PHRASES)
+def is_permanent(failure: FileFailure) -> bool:
+    """Whether a file would be left out again for the same reason, until its content changes."""
+    return failure.reason not in TRANSIENT_REASONS and not any(words in failure.detail for words in OVERLOAD_PHRASES)
 
 
-def record_skipped(folder: Path, process: str, content_hash: str, reason: str) -> None:
+def record_skipped(folder: Path, process: str, content_hash: str, failure: FileFailure) -> None:
     """A process writes down what it could not embed, in a file of its own. Raises DiskError."""
     path = folder / f".left_out-{process}.csv"
     with (
         disk_errors(path, advice="free some space, then run it again"),
         path.open("a", newline="", encoding="utf-8") as file,
     ):
-        csv.writer(file, lineterminator="\n").writerow([content_hash, " ".join(reason.split())])
+        csv.writer(file, lineterminator="\n").writerow([content_hash, " ".join(str(failure).split())])
 
 
-def read_skipped(folder: Path) -> dict[str, str]:
-    """Content hash to reason, from the list and from what processes wrote down since."""
-    found: dict[str, str] = {}
+def read_skipped(folder: Path) -> dict[str, FileFailure]:
+    """Content hash to failure, its path empty, from the list and from what processes wrote down since."""
+    found: dict[str, FileFailure] = {}
     with contextlib.suppress(FileNotFoundError), (folder / LEFT_OUT_CSV).open(newline="", encoding="utf-8") as file:
         found |= {
-            row[CONTENT_HASH]: row["reason"]
+            row[CONTENT_HASH]: FileFailure.parse("", row["reason"])
             for row in csv.DictReader(file)
             if row.get(CONTENT_HASH) and row.get("reason")
         }
     for path in folder.glob(".left_out-*.csv"):
         text = path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1].splitlines()  # a kill tears the last row
-        found |= {row[0]: row[1] for row in csv.reader(whole) if len(row) == 2}
+        found |= {row[0]: FileFailure.parse("", row[1]) for row in csv.reader(whole) if len(row) == 2}
     return found
 
 
-def write_skipped(folder: Path, rows: Iterable[tuple[str, str, str]]) -> None:
-    """(path, content hash, reason) of each file, in one piece; what the processes wrote down is then in it."""
+def write_skipped(folder: Path, rows: Iterable[tuple[str, FileFailure]]) -> None:
+    """(content hash, failure) of each file, in one piece; what the processes wrote down is then in it."""
     taken = list(folder.glob(".left_out-*.csv"))
     with disk_errors(folder / LEFT_OUT_CSV):
         with (
@@ -226,6 +227,6 @@ def write_skipped(folder: Path, rows: Iterable[tuple[str, str, str]]) -> None:
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             csv.writer(file).writerow(["path", CONTENT_HASH, "reason"])
-            csv.writer(file).writerows(rows)
+            csv.writer(file).writerows([failure.path, content_hash, str(failure)] for content_hash, failure in rows)
         for path in taken:
             path.unlink()

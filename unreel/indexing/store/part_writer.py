@@ -13,7 +13,7 @@ from unreel.indexing.store.clip_sampling import ClipSampling
 from unreel.indexing.store.embedding_store import Content, record_skipped
 from unreel.indexing.store.embeddings_file import PARTS_FOLDER, concatenate, write_embeddings
 from unreel.models.encoder.encoder import Encoder
-from unreel.types import Embeddings, Instance
+from unreel.types import Embeddings, FileFailure, Instance
 
 MAX_PART_VIDEOS, MAX_PART_BYTES, MAX_PART_S = 256, 64 * 2**20, 120.0  # a part is written as soon as it has one of these
 
@@ -63,8 +63,8 @@ def embed_contents(
     hash_of = {content.files[0][0]: content.content_hash for content in contents}
     videos = [Instance(path, n, 0.0, float("inf")) for n, path in enumerate(hash_of)]
 
-    def left_out(path: str, reason: str) -> None:
-        record_skipped(writer.folder, writer.stem, hash_of[path], reason)
+    def left_out(failure: FileFailure) -> None:
+        record_skipped(writer.folder, writer.stem, hash_of[failure.path], failure)
 
     for index, vectors_KD, spans_K2 in clip_sampling.embed_videos(encoder, videos, workers, left_out):
         if not np.isfinite(vectors_KD).all():

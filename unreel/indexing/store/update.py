@@ -30,6 +30,7 @@ from unreel.training.runtime.distributed import (
     leave_process_group,
 )
 from unreel.training.runtime.heartbeat import report_failure_once
+from unreel.types import FileFailure
 
 ProgressCallback = Callable[[int, int], None]
 
@@ -54,7 +55,7 @@ class StoreSummary:
     num_rows: int
     num_videos: int
     num_embedded: int
-    left_out: list[tuple[str, str]]
+    left_out: list[FileFailure]
     rank: int = 0
 
 
@@ -65,7 +66,7 @@ class UpdatePlan:
     metadata: dict[str, Any]
     update_id: str
     missing_contents: list[Content]
-    unreadable_files: list[tuple[str, str]]
+    unreadable_files: list[FileFailure]
 
 
 def update_store(
@@ -163,13 +164,14 @@ def plan_update(out: Path, metadata: dict[str, Any], source: str | Path, on_prog
 
 
 def write_left_out_files(
-    out: Path, contents: dict[str, Content], failure_reasons: dict[str, str], unreadable_files: list[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    """Write left_out.csv; returns (path, reason) of each file in it."""
-    rows = [(path, h, why) for h, why in failure_reasons.items() if h in contents for path, _ in contents[h].files]
-    rows += [(path, "", why) for path, why in unreadable_files]
+    out: Path, contents: dict[str, Content], failures: dict[str, FileFailure], unreadable_files: list[FileFailure]
+) -> list[FileFailure]:
+    """Write left_out.csv; returns the files in it."""
+    known = [(h, failure) for h, failure in failures.items() if h in contents]
+    rows = [(h, dataclasses.replace(failure, path=path)) for h, failure in known for path, _ in contents[h].files]
+    rows += [("", failure) for failure in unreadable_files]
     embedding_store.write_skipped(out, rows)
-    return [(path, why) for path, _, why in rows]
+    return [failure for _, failure in rows]
 
 
 def summarize_update(out: Path, plan: UpdatePlan) -> StoreSummary:
@@ -179,7 +181,7 @@ def summarize_update(out: Path, plan: UpdatePlan) -> StoreSummary:
     bad = {h: why for h, why in embedding_store.read_skipped(out).items() if h not in there}
     left_out = write_left_out_files(out, wanted, bad, plan.unreadable_files)
     if not there:
-        raise InputError(f"{out}: no video could be embedded; the first: {': '.join(left_out[0])}")
+        raise InputError(f"{out}: no video could be embedded; the first: {left_out[0].path}: {left_out[0]}")
     embedded = sum(content.content_hash in there for content in plan.missing_contents)
     return StoreSummary(sum(there.values()), sum(len(wanted[h].files) for h in there), embedded, left_out)
 

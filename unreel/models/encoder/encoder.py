@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from unreel.corpus.inspection import inspect
 from unreel.corpus.lists import LIST_SUFFIXES
-from unreel.errors import CheckpointError, InputError, VideoError
+from unreel.errors import CheckpointError, InputError
 from unreel.io.checksums import verify_checksums
 from unreel.models.heads import HeadDict, HeadSpec
 from unreel.models.registry import build_backbone, is_import_path
-from unreel.types import Embeddings, Instance
+from unreel.types import Embeddings, FileFailure, Instance
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample, build_sequential_loader
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.residual_frames import ResidualSpec
@@ -113,8 +113,7 @@ class Encoder(nn.Module):
         for s in sources:
             usable, failed = list_whole_videos(Path(s))
             if failed and not usable and Path(s).suffix.lower() not in LIST_SUFFIXES and Path(s).is_file():
-                reason, _, detail = failed[0][1].partition(": ")
-                raise VideoError(failed[0][0], reason, detail)
+                raise failed[0].to_error()
             found += usable
         return embed_instances(self, found, num_clips, per)
 
@@ -140,11 +139,11 @@ class InstanceFeatures:
     spans_s: np.ndarray
 
 
-def list_whole_videos(source: Path) -> tuple[list[Instance], list[tuple[str, str]]]:
-    """Every usable video of a file, folder or list as one instance each, and the (path, reason) of the others."""
+def list_whole_videos(source: Path) -> tuple[list[Instance], list[FileFailure]]:
+    """Every usable video of a file, folder or list as one instance each, and the others."""
     manifest = inspect(source, check="fast", shots=False)
     who = [Instance(v.path, n, 0.0, float("inf"), v.label, v.group) for n, v in enumerate(manifest.videos)]
-    return who, [(q.path, f"{q.reason}: {q.detail}".rstrip(": ")) for q in manifest.quarantine]
+    return who, [FileFailure(bad.path, bad.reason, bad.detail) for bad in manifest.quarantine]
 
 
 def encode(
@@ -153,11 +152,11 @@ def encode(
     num_clips: int = 10,
     layer: str = "pooled",
     workers: int = 1,
-    on_failure: Callable[[str, str], None] | None = None,
+    on_failure: Callable[[FileFailure], None] | None = None,
 ) -> Iterator[InstanceFeatures]:
     """Features of `num_clips` evenly spread clips of each instance, in order, one instance at a time.
 
-    Instances that can't be decoded are handed to `on_failure(path, reason)` and left out; so is one whose decoding ends
+    Instances that can't be decoded are handed to `on_failure` and left out; so is one whose decoding ends
     a process. 0 workers decode in this process, which it then ends: for tests.
     """
     clips = ClipDataset(instances, encoder.spec.clip, encoder.spec.views.resize_hw, num_clips)
@@ -169,14 +168,14 @@ def encode_clips(
     clips: ClipDataset,
     layer: str = "pooled",
     workers: int = 0,
-    on_failure: Callable[[str, str], None] | None = None,
+    on_failure: Callable[[FileFailure], None] | None = None,
 ) -> Iterator[InstanceFeatures]:
     """`encode` for clips that are chosen in another way."""
     sample: ClipSample
     for sample in build_sequential_loader(clips, workers):
         if sample.frames is None or sample.spans_s is None:
             if on_failure is not None and sample.failure is not None:
-                on_failure(*sample.failure)
+                on_failure(sample.failure)
             continue
         frames = torch.as_tensor(sample.frames)
         views = encoder.extract_parts(frames) if layer == "pooled" else encoder.extract_features(frames, layer)
@@ -213,7 +212,7 @@ def embed_instances(
     num_clips: int = 10,
     per: str = "video",
     workers: int = 1,
-    on_failure: Callable[[str, str], None] | None = None,
+    on_failure: Callable[[FileFailure], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:
     """Embeddings of instances, one row per instance (mean of its clips) or per clip."""

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from unreel.errors import InputError, UnreelError, VideoError
-from unreel.indexing.query_encoder import format_reason, is_image
+from unreel.indexing.query_encoder import is_image
+from unreel.types import FileFailure
 from unreel.video.decoding import decoder
 
 POSTER_HEIGHT, JPEG_QUALITY = 240, 82
@@ -84,5 +85,5 @@ def probe_duration_s(path: str) -> float:
 
 def make_query_error(name: str, error: UnreelError) -> InputError:
     """A sentence about an upload, without the path that it has here."""
-    why = format_reason(error) if isinstance(error, VideoError) else str(error)
+    why = str(FileFailure.from_error(error) if isinstance(error, VideoError) else error)
     return InputError(f"{name or 'the file'}: no video to search with ({why})")

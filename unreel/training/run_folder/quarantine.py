@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from unreel.errors import DiskError, InputError
+from unreel.types import FileFailure
 
 COLUMNS = ("path", "reason", "detail")
 
@@ -17,37 +18,37 @@ class RunQuarantine:
     def __init__(self, run_folder: Path, num_files: int, max_bad_share: float, is_writer: bool = True) -> None:
         self.path, self.num_files, self.max_bad_share = run_folder / "quarantine.csv", num_files, max_bad_share
         self.is_writer = is_writer
-        self.reasons: dict[str, str] = {}  # path: "reason: detail"
+        self.failures: dict[str, FileFailure] = {}  # by path
         if self.path.exists():
             with open(self.path, newline="") as file:
-                rows = list(csv.DictReader(file))
-            self.reasons = {row["path"]: f"{row['reason']}: {row['detail']}".rstrip(": ") for row in rows}
+                self.failures = {
+                    row["path"]: FileFailure(*(row[name] for name in COLUMNS)) for row in csv.DictReader(file)
+                }
 
-    def add(self, failures: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Add (path, "reason: detail") of files that failed; returns the new ones. InputError above the share."""
-        new_ones = []
-        for path, why in failures:
-            if path in self.reasons:
+    def add(self, failures: list[FileFailure]) -> list[FileFailure]:
+        """Add files that failed; returns the new ones. Raises InputError above the share."""
+        new_failures = []
+        for failure in failures:
+            if failure.path in self.failures:
                 continue
-            self.reasons[path] = why
-            new_ones.append((path, why))
+            self.failures[failure.path] = failure
+            new_failures.append(failure)
             if self.is_writer:
-                self._append_row(path, why)
-        if failures and len(self.reasons) > self.max_bad_share * self.num_files:
+                self._append_row(failure)
+        if failures and len(self.failures) > self.max_bad_share * self.num_files:
             raise InputError(
-                f"{len(self.reasons)} of {self.num_files} files can't be used, more than "
+                f"{len(self.failures)} of {self.num_files} files can't be used, more than "
                 f"--max-bad-share {self.max_bad_share:g}; the reasons are in {self.path}"
             )
-        return new_ones
+        return new_failures
 
-    def _append_row(self, path: str, reason: str) -> None:
-        reason, _, detail = reason.partition(": ")
+    def _append_row(self, failure: FileFailure) -> None:
         new = not self.path.exists()
         try:
             with open(self.path, "a", newline="") as file:
                 writer = csv.writer(file)
                 if new:
                     writer.writerow(COLUMNS)
-                writer.writerow([path, reason, detail])
+                writer.writerow([failure.path, failure.reason, failure.detail])
         except OSError as error:
             raise DiskError(f"{self.path}: can't be written ({error.strerror})") from error

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from unreel.errors import VideoError
 from unreel.io.worker_pool import Limits, exit_with_parent
 from unreel.seeding import make_generator
-from unreel.types import Clips, Instance
+from unreel.types import Clips, FileFailure, Instance
 from unreel.video.decoding.decoder import index_frames, read_frames
 from unreel.video.loading.frame_cache import FrameCache
 from unreel.video.loading.worker_watchdog import WorkerWatchdog
@@ -44,7 +44,7 @@ class ClipSample:
     epoch: int
     frames: np.ndarray | torch.Tensor | None
     spans_s: np.ndarray | torch.Tensor | None = None
-    failure: tuple[str, str] | None = None
+    failure: FileFailure | None = None
 
 
 class CandidateFrames(NamedTuple):
@@ -97,29 +97,28 @@ class ClipDataset(Dataset[ClipSample]):
         self.cache = FrameCache(cache_mb, size, len(instances))
         self.candidates: dict[int, CandidateFrames] = {}
         self.watchdog: WorkerWatchdog | None = None
-        self.excluded_reasons: dict[int, str] = {}
+        self.excluded_failures: dict[int, FileFailure] = {}
 
     def __len__(self) -> int:
         return len(self.instances)
 
-    def exclude_files(self, reasons: Mapping[str, str]) -> None:
-        """Don't open these files (path: why) again: in this process, and in those that are forked from now on."""
-        self.excluded_reasons |= {n: reasons[who.path] for n, who in enumerate(self.instances) if who.path in reasons}
+    def exclude_files(self, failures: Iterable[FileFailure]) -> None:
+        """Don't open these files again: in this process, and in those that are forked from now on."""
+        by_path = {failure.path: failure for failure in failures}
+        rows = enumerate(self.instances)
+        self.excluded_failures |= {n: by_path[row.path] for n, row in rows if row.path in by_path}
 
     def __getitem__(self, item: tuple[int, int]) -> ClipSample:
         epoch, index = item
-        if index in self.excluded_reasons:
-            return ClipSample(index, epoch, None, failure=(self.instances[index].path, self.excluded_reasons[index]))
+        if index in self.excluded_failures:
+            return ClipSample(index, epoch, None, failure=self.excluded_failures[index])
         try:
             with self.watchdog.track(index) if self.watchdog else nullcontext():
                 return self.load_sample(epoch, index)
         except MemoryError:
-            why = (
-                self.watchdog.limits.memory_error_text
-                if self.watchdog
-                else "reading it takes more memory than there is"
-            )
-            return ClipSample(index, epoch, None, failure=(self.instances[index].path, f"damaged: {why}"))
+            limits = self.watchdog.limits if self.watchdog else None
+            detail = limits.memory_error_text if limits else "reading it takes more memory than there is"
+            return ClipSample(index, epoch, None, failure=FileFailure(self.instances[index].path, "damaged", detail))
 
     def load_sample(self, epoch: int, index: int) -> ClipSample:
         """The frames of an instance's clips; a sample without when its file can't be read."""
@@ -130,7 +129,7 @@ class ClipDataset(Dataset[ClipSample]):
             clips = [c for draw in range(self.num_draws) for c in self.sample_clips(shown, epoch, index, draw)]
             frames = decode_clips(lambda wanted: self.decode_frames(shown, index, wanted), clips)
         except VideoError as error:
-            return ClipSample(index, epoch, None, failure=(error.path, f"{error.reason}: {error.detail}".rstrip(": ")))
+            return ClipSample(index, epoch, None, failure=FileFailure.from_error(error))
         return ClipSample(index, epoch, frames, compute_spans(shown, clips, self.spec.lead_in))
 
     def get_candidates(self, index: int, times_s: np.ndarray) -> CandidateFrames:
@@ -289,11 +288,11 @@ def _iterate_resilient(
                 done += 1
             return
         except (RuntimeError, OSError, EOFError):  # what is said of a process that died depends on when it did
-            culprit = dataset.watchdog.find_failure(getattr(running, "_workers", []))
-            if culprit is None:
+            failure = dataset.watchdog.find_failure(getattr(running, "_workers", []))
+            if failure is None:
                 raise
             del running  # ends the other processes
-        dataset.exclude_files({dataset.instances[culprit[0]].path: culprit[1]})
+        dataset.exclude_files([failure])
 
 
 def reset_sigchld_handler() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from unreel.errors import VideoError
-from unreel.types import Instance
+from unreel.types import FileFailure, Instance
 from unreel.video.decoding.decoder import index_frames, read_frames
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample, decode_clips
 from unreel.video.sampling.timeline import ClipSpec, build_timeline, count_starts, get_clip_frames
@@ -51,5 +51,5 @@ class SlidingClipDataset(ClipDataset):
             clips = [get_clip_frames(line, start, self.spec) for start in starts]
             frames = decode_clips(decode, clips[first : first + CHUNK_CLIPS])
         except VideoError as error:
-            return ClipSample(index, epoch, None, failure=(error.path, f"{error.reason}: {error.detail}".rstrip(": ")))
+            return ClipSample(index, epoch, None, failure=FileFailure.from_error(error))
         return ClipSample(index, epoch, frames, compute_spans(times_s, clips, self.spec.lead_in))

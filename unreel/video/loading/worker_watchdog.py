@@ -15,7 +15,7 @@ from torch.utils.data import get_worker_info
 
 from unreel.errors import RunError
 from unreel.io.worker_pool import Limits, describe_exit, enforce_limits
-from unreel.types import Instance
+from unreel.types import FileFailure, Instance
 
 EXIT_TIMEOUT_S = 1.0
 IDLE_INDEX = -1
@@ -46,8 +46,8 @@ class WorkerWatchdog:
     def _get_limits(self, instance_index: int) -> Limits:
         return self.limits.scale_to_file(self.instances[instance_index].path)
 
-    def find_failure(self, processes: Sequence[Any]) -> tuple[int, str] | None:
-        """The instance that one of the loader's processes has just died of, and how; None when none died at one.
+    def find_failure(self, processes: Sequence[Any]) -> FileFailure | None:
+        """The file that one of the loader's processes has just died of; None when none died at one.
 
         Raises RunError for one that was ended from outside: by the system for want of memory, or by a person.
         """
@@ -57,8 +57,8 @@ class WorkerWatchdog:
             for pid, index in self.worker_states.tolist():
                 if index < 0 or (code := codes.get(pid)) is None:
                     continue
-                if why := describe_exit(code, self._get_limits(index)):
-                    return index, f"damaged: {why}"
+                if detail := describe_exit(code, self._get_limits(index)):
+                    return FileFailure(self.instances[index].path, "damaged", detail)
                 raise RunError(
                     f"a loader process was ended from outside (exit code {code}); where memory is short, lower "
                     "--workers or --cache-mb. Go on with --resume"
