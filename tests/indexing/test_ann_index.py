@@ -148,7 +148,7 @@ def test_fewer_rows_than_asked_for(vectors: np.ndarray, inverted: AnnIndex) -> N
 
 def test_recall_holds_at_both_ends_of_the_slider() -> None:
     vectors_ND = np.concatenate([grouped(3000, 16, seed=1), grouped(3000, 16, 5, seed=2)], axis=1) / np.sqrt(2)
-    nearest = AnnIndex.build(vectors_ND, dataclasses.replace(INVERTED, views=2, target_recall=0.9))
+    nearest = AnnIndex.build(vectors_ND, dataclasses.replace(INVERTED, num_views=2, target_recall=0.9))
     assert nearest.description.num_queries == 3 * 256
     rng = np.random.default_rng(5)
     for weight in (0.0, 0.5, 1.0):

@@ -35,7 +35,7 @@ def agrees(number_N: np.ndarray, truth_N: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(
-    "options", [ClusterOptions(num_clusters=8), KMEANS_OF_SOME, DENSITY, dataclasses.replace(DENSITY, most_rows=200)]
+    "options", [ClusterOptions(num_clusters=8), KMEANS_OF_SOME, DENSITY, dataclasses.replace(DENSITY, max_rows=200)]
 )
 def test_groups_are_found_and_found_again(options: ClusterOptions) -> None:
     vectors = grouped(2560, noise=0.4)
@@ -51,7 +51,7 @@ def test_what_was_done_is_said() -> None:
     few = ClusterOptions(num_clusters=2, max_rows=600)
     assert cluster_vectors(vectors, few).description == "k-means into 2 clusters on 600 of 640 rows"
     assert (
-        "on 200 drawn of 640 rows" in cluster_vectors(vectors, dataclasses.replace(DENSITY, most_rows=200)).description
+        "on 200 drawn of 640 rows" in cluster_vectors(vectors, dataclasses.replace(DENSITY, max_rows=200)).description
     )
     assert "drawn" not in cluster_vectors(vectors, DENSITY).description
 
@@ -70,7 +70,7 @@ def test_rows_go_to_their_nearest_centre_and_the_largest_cluster_is_first() -> N
 def test_density_leaves_scattered_rows_out() -> None:
     scattered = unit(np.random.default_rng(1).standard_normal((30, 32)))
     vectors = np.concatenate([grouped(400, groups=4, noise=0.2), scattered])
-    number_N = cluster_vectors(vectors, dataclasses.replace(DENSITY, dims=32)).cluster_N
+    number_N = cluster_vectors(vectors, dataclasses.replace(DENSITY, num_dims=32)).cluster_N
     assert (number_N[400:] == NO_CLUSTER).mean() > 0.8 and (number_N[:400] == NO_CLUSTER).mean() < 0.1
 
 

@@ -127,14 +127,14 @@ def test_the_folder_is_plain_parquet_of_whole_videos(encoder: Path, videos: Path
     assert json.loads((out / "store.json").read_text())["clips"] == {"per": "clip", "num_clips": 2}
 
 
-@pytest.mark.parametrize("limit, value", [("PART_VIDEOS", 3), ("PART_BYTES", 5 * 256 * 4), ("PART_S", 0.0)])
+@pytest.mark.parametrize("limit, value", [("MAX_PART_VIDEOS", 3), ("MAX_PART_BYTES", 5 * 256 * 4), ("MAX_PART_S", 0.0)])
 def test_a_part_is_full_by_videos_bytes_or_time(
     limit: str, value: float, encoder: Path, videos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(part_writer, "MAX_PART_VIDEOS", 100)
     monkeypatch.setattr(part_writer, limit, value)
     update_store(encoder, videos, out, TWO)
-    assert len(embedding_store.list_parts(out)) == {"PART_VIDEOS": 2, "PART_BYTES": 2, "PART_S": 6}[limit]
+    assert len(embedding_store.list_parts(out)) == {"MAX_PART_VIDEOS": 2, "MAX_PART_BYTES": 2, "MAX_PART_S": 6}[limit]
 
 
 # --- what is followed
@@ -307,7 +307,7 @@ def test_bad_files_are_named_and_not_tried_again_until_they_change(
     assert reasons["bad.mp4"].startswith("not a video") and done.num_videos == 6
     assert (out / "left_out.csv").read_text().count("\n") == 5 and not list(out.glob(".*"))
     monkeypatch.setattr(
-        EvenSampling, "rows", lambda _self, _encoder, videos, *_: pytest.fail(str(videos)) if videos else []
+        EvenSampling, "embed_videos", lambda _self, _encoder, videos, *_: pytest.fail(str(videos)) if videos else []
     )
     assert len(update_store(encoder, videos, out, TWO).left_out) == 4
     monkeypatch.undo()
@@ -430,8 +430,8 @@ def test_rows_that_stand_twice_stay_once(encoder: Path, videos: Path, out: Path)
 def test_two_commands_in_one_store(encoder: Path, videos: Path, out: Path) -> None:
     update_store(encoder, videos, out, TWO)
     hold = (
-        "import pathlib, sys, time; from unreel.training.run import lock_folder\n"
-        "with alone_in(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+        "import pathlib, sys, time; from unreel.training.run_folder.creation import lock_folder\n"
+        "with lock_folder(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", hold, out], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"

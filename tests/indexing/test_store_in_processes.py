@@ -24,16 +24,16 @@ LAUNCHED = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_NTASK
 SCRIPT = """
 import os, sys, time
 from unreel.cli import main
-from unreel.search import filling
-add = filling.Part.add
+from unreel.indexing.store import part_writer
+add = part_writer.PartWriter.add
 def slow(part, content, vectors, spans):
     add(part, content, vectors, spans)
     with open(os.environ["SEEN"], "a") as file:
         file.write(os.path.basename(content.files[0][0]) + "\\n")
     if os.environ.get("FAIL") == os.path.basename(content.files[0][0]):
-        raise filling.NonFiniteError("made to fail")
+        raise part_writer.NonFiniteError("made to fail")
     time.sleep(float(os.environ.get("SLOW", "0")))
-filling.Part.add, filling.PART_VIDEOS = slow, 2
+part_writer.PartWriter.add, part_writer.MAX_PART_VIDEOS = slow, 2
 main(sys.argv[1:])
 """
 

@@ -64,7 +64,7 @@ def options(folder: Path, **limits: Any) -> ServeOptions:
 
 @pytest.fixture(scope="module")
 def served(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> ServerState:
-    return ServerState(corpus.index, options(tmp_path_factory.mktemp("cache"), size_bytes=2**20))
+    return ServerState(corpus.index, options(tmp_path_factory.mktemp("cache"), max_bytes=2**20))
 
 
 @pytest.fixture(scope="module")
