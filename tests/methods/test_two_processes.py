@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from methods import NEAR_S, B, Conv, job, shake
+from methods import NEAR_S, B, Conv, job, shake, views_in_float64
 from processes import run_on
 from torch import Tensor
 
@@ -39,8 +39,7 @@ def two_steps(preset: str, changes: dict[str, Any], rows: int) -> dict[str, Any]
     for step in range(2):
         clips.index_B = INDICES[step]
         mine = share(clips, rows)
-        views = recipe(mine)
-        views.tensors = {name: tensor.double() for name, tensor in views.tensors.items()}
+        views = views_in_float64(recipe, mine)
         method.zero_grad()
         output = method(views)
         output.loss.backward()

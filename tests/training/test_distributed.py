@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from methods import Conv, instances, job
+from methods import Conv, instances, job, views_in_float64
 from processes import run_on
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -30,8 +30,10 @@ from unreel.training.runtime.distributed import ProcessGroup, require_divisible_
 from unreel.types import Clips, FileFailure
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
-STEPS, BATCH = 20, 8
+STEPS, BATCH = 6, 8
 PRESETS = sorted(find_methods())
+# Every method on two processes; on four, one of each way of comparing: memory bank, batch, queue and teacher, predictor.
+ON_FOUR = ["byol", "cvrl", "dual-moco", "iic-paper", "trio"]
 
 
 def clips_of(rows: list[tuple[int, int]], shape: tuple[int, ...]) -> Clips:
@@ -54,8 +56,7 @@ def first_losses(preset: str) -> list[float]:
     optimizer = torch.optim.SGD(method.parameters(), lr=0.01, momentum=0.9)
     losses = []
     for rows in ResumableBatchSampler(len(instances()), BATCH, 0, 0, STEPS, part):
-        views = recipe(clips_of(rows, tuple(clips.frames.shape[1:])))
-        views.tensors = {name: tensor.double() for name, tensor in views.tensors.items()}
+        views = views_in_float64(recipe, clips_of(rows, tuple(clips.frames.shape[1:])))
         output = together(views)
         optimizer.zero_grad()
         output.loss.backward()
@@ -68,13 +69,13 @@ def first_losses(preset: str) -> list[float]:
     return losses
 
 
-def all_losses() -> dict[str, list[float]]:
-    return {preset: first_losses(preset) for preset in PRESETS}
+def losses_of(presets: list[str]) -> dict[str, list[float]]:
+    return {preset: first_losses(preset) for preset in presets}
 
 
 @pytest.fixture(scope="module")
 def by_size() -> dict[int, dict[str, list[float]]]:
-    return {1: all_losses()} | {size: run_on(size, all_losses)[0] for size in (2, 4)}
+    return {1: losses_of(PRESETS), 2: run_on(2, losses_of, PRESETS)[0], 4: run_on(4, losses_of, ON_FOUR)[0]}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -82,7 +83,7 @@ def test_one_two_and_four_processes_train_alike(preset: str, by_size: dict[int, 
     alone = by_size[1][preset]
     assert len(alone) == STEPS and len(set(alone)) == STEPS, "it trains"
     loose = preset.startswith(("iic", "cmc"))  # compare in float32
-    for size in (2, 4):
+    for size in (2, 4) if preset in ON_FOUR else (2,):
         np.testing.assert_allclose(by_size[size][preset], alone, rtol=2e-3 if loose else 1e-6, err_msg=str(size))
 
 
