@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import tyro
 
-from unreel.packing.pack import PackSettings, pack
+from unreel.packing.pack import pack
+from unreel.packing.pack_settings import PackSettings
 from unreel.packing.speedup import measure_speedup
 from unreel.video.decoding import decoder
 

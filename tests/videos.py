@@ -13,6 +13,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from unreel.video.decoding.decoder import EncodingOptions
+
 WIDTH, HEIGHT = 96, 64
 
 
@@ -61,7 +63,9 @@ def encode(
     """Write a frame-coded video; `pts` in `time_base` units, 0, 1, 2, ... by default."""
     height, width = size
     with av.open(str(path), "w", format=format, options=muxer or {}) as container:
-        stream = container.add_stream(codec, rate=1 / time_base if pts is None else Fraction(25), options=options or {})
+        rate = 1 / time_base if pts is None else Fraction(25)
+        encoding = EncodingOptions(time_base, rate, codec, options or {})  # the same bytes on every processor
+        stream = container.add_stream(codec, rate=rate, options=encoding.encoder_options)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.time_base = time_base
         stream.codec_context.thread_count = 1

@@ -270,8 +270,8 @@ def test_boxes_hold_the_things_they_name() -> None:
     for index in range(5):
         drawn = synthetic_boxes.draw_box_scene(1, index, "train", 26, (96, 128), 12.5)
         for k, thing in enumerate(drawn.scene.objects):
-            with_it = replace(drawn, scene=replace(drawn.scene, things=[thing]), poses=[drawn.poses[k]])
-            bare = replace(drawn, scene=replace(drawn.scene, things=[]), poses=[])
+            with_it = replace(drawn, scene=replace(drawn.scene, objects=[thing]), poses=[drawn.poses[k]])
+            bare = replace(drawn, scene=replace(drawn.scene, objects=[]), poses=[])
             pair = (synthetic_boxes.render_box_scene(shown)[12].astype(int) for shown in (with_it, bare))
             changed = np.abs(np.subtract(*pair)).max(axis=2)
             (keyframe,) = synthetic_boxes.list_keyframes("x", with_it, 12.5)

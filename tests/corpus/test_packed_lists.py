@@ -12,7 +12,8 @@ from unreel.corpus.labels.labelled_set import load_labelled_set, validate_labell
 from unreel.corpus.labels.synthetic_boxes import make_box_set
 from unreel.corpus.lists import VideoEntry
 from unreel.errors import InputError
-from unreel.packing.pack import PackSettings, pack
+from unreel.packing.pack import pack
+from unreel.packing.pack_settings import PackSettings
 from unreel.video.decoding import decoder
 from unreel.video.sources import packed_corpus
 from unreel.video.sources.paths import is_piece, normalize_path

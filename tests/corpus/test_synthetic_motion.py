@@ -43,7 +43,7 @@ def test_same_seed_same_pixels_and_another_seed_other_pixels(small_set: Path, tm
 
 
 def test_the_files_show_what_render_draws(small_set: Path) -> None:
-    drawn = render_video("drift_up", 5, 1, "train", **SMALL)
+    drawn = render_video("drift_up", 5, 1, "train", num_frames=10, size=(32, 48))
     decoded = pixels(small_set)["drift_up/drift_up_0000.mp4"]
     assert np.abs(drawn.astype(int) - decoded).mean() < 12
 

@@ -1,5 +1,6 @@
 """Packing: every frame of every piece is the right one at its own time, near the original, whatever was killed."""
 
+import dataclasses
 import io
 import json
 import os
@@ -19,10 +20,14 @@ from videos import CLOSED, FAST_VP9, HEVC, OPEN, UNEVEN, encode, encode_sound, e
 from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.errors import InputError
+from unreel.packing import output_folder
 from unreel.packing.jobs import iter_jobs
-from unreel.packing.pack import PackSettings, pack
-from unreel.packing.piece_encoder import compute_piece_size, compute_psnr, split_into_spans
+from unreel.packing.pack import pack
+from unreel.packing.pack_settings import PackSettings
+from unreel.packing.piece_spans import compute_piece_size, split_into_spans
+from unreel.packing.psnr import compute_psnr
 from unreel.video.decoding import decoder
+from unreel.video.decoding.frame_index import FrameIndex
 from unreel.video.decoding.frame_reader import FrameReader
 from unreel.video.decoding.mp4_index import parse_mp4_index
 from unreel.video.sources import packed_corpus
@@ -207,7 +212,8 @@ def test_any_number_of_processes_writes_the_same_bytes(videos: Path, corpus: Pat
 
 KILLED = """
 import sys, time
-from unreel.video.packing import PackSettings, pack
+from unreel.packing.pack import pack
+from unreel.packing.pack_settings import PackSettings
 def progress(done, total):
     print(done, flush=True)
     if done == 6:
@@ -332,7 +338,7 @@ def test_files_that_can_not_be_used_are_quarantined_with_reasons(tmp_path: Path)
 def test_nothing_that_can_be_packed(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.mp4").write_text("no video")
-    with pytest.raises(InputError, match="no video there can be used"):
+    with pytest.raises(InputError, match="no video in it can be used"):
         pack(tmp_path / "in", tmp_path / "out", SETTINGS)
 
 
@@ -370,7 +376,7 @@ def test_the_tables_of_a_piece_say_what_a_demux_pass_says(corpus: Path, tmp_path
     for n, address in enumerate(packed_addresses(corpus)):
         (tmp_path / f"{n}.mp4").write_bytes(packed_corpus.read_piece(address))
         demuxed, read = decoder.index_frames(tmp_path / f"{n}.mp4"), decoder.index_frames(address)
-        for name in ("times_s", "order", "stamps", "keys", "key_bytes", "first"):
+        for name in [field.name for field in dataclasses.fields(FrameIndex)]:
             np.testing.assert_array_equal(getattr(read, name), getattr(demuxed, name), err_msg=name)
 
 
@@ -390,7 +396,7 @@ def test_who_still_writes_is_waited_for_and_not_for_ever(tmp_path: Path, monkeyp
     (out / ".packing").mkdir(parents=True)
     hold = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); time.sleep({})"
     for seconds, wait_s, ends in ((60, 0.2, "refused"), (1, 30, "packed")):
-        monkeypatch.setattr(pack, "LOCK_TIMEOUT_S", wait_s)
+        monkeypatch.setattr(output_folder, "LOCK_TIMEOUT_S", wait_s)
         command = [sys.executable, "-c", hold.format(seconds), out / ".packing" / "lock"]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
             assert other.stdout is not None and other.stdout.readline()

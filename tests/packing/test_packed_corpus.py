@@ -24,7 +24,8 @@ from unreel.corpus.inspection import inspect
 from unreel.errors import InputError, VideoError
 from unreel.io import disk_cache, remote
 from unreel.io.disk_cache import DiskCache
-from unreel.packing.pack import PackSettings, pack
+from unreel.packing.pack import pack
+from unreel.packing.pack_settings import PackSettings
 from unreel.video.decoding import decoder
 from unreel.video.sources import packed_corpus
 from unreel.video.sources.paths import is_piece, is_remote, normalize_path

@@ -16,7 +16,8 @@ from unreel.corpus.segments import build_instances
 from unreel.evaluation.leakage import find_duplicates
 from unreel.indexing.store.embeddings_file import read_embeddings
 from unreel.losses.negative_mask import NegativeMask
-from unreel.packing.pack import PackSettings, pack
+from unreel.packing.pack import pack
+from unreel.packing.pack_settings import PackSettings
 from unreel.training.monitors import split_held_out
 from unreel.types import Instance
 from unreel.video.decoding import decoder
@@ -116,7 +117,7 @@ def test_the_command(motion_set: Path, tmp_path: Path) -> None:
     assert "24 pieces of 24 videos in 1 shards" in done.out and "times as fast to decode" in done.out
     assert "MB before" in done.out and "PSNR of 38 dB or more" in done.out
     again = succeeds("pack", motion_set, tmp_path / "out", "--short-side", 32, "--crf", 20, "--no-gain")
-    assert "nothing had to be done" in again.out
+    assert "nothing to do" in again.out
     refused("pack", motion_set, tmp_path / "out", "--short-side", 48, says=("short-side 32", "another folder"))
     refused("pack", tmp_path / "nowhere", tmp_path / "o", says=("nowhere", "no such folder"))
 
@@ -147,7 +148,7 @@ def test_loader_processes_read_from_afar(afar: str) -> None:
 def test_one_read_of_the_shard_for_a_draw(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[str] = []
     load = packed_corpus.load_piece
-    monkeypatch.setattr(packed_corpus, "load_piece", lambda piece: reads.append(piece.address) or load(piece))
+    monkeypatch.setattr(packed_corpus, "load_piece", lambda piece: reads.append(piece.path) or load(piece))
     who = build_instances(inspect(corpus))
     decoder.clear_caches()
     ClipDataset(who, ClipSpec(num_frames=4), (32, 32), 3)[(0, 5)]

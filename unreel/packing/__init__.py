@@ -1,1 +1,1 @@
-"""Rewriting a corpus once into small pieces that are cheap to train from."""
+"""Packing: a corpus rewritten once into small pieces that are cheap to train from."""

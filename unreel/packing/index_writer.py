@@ -1,4 +1,4 @@
-"""What stands beside the shards of a packed corpus: index, manifest, the lists of the originals, and pack.json."""
+"""Writing what lies beside the shards of a packed corpus: index, manifest, lists of the originals, pack.json."""
 
 import json
 import os
@@ -15,12 +15,14 @@ from unreel.corpus.lists import LIST_SUFFIXES
 from unreel.corpus.manifest import Manifest, QuarantineEntry, Video
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, atomic_write_bytes
-from unreel.packing.jobs import Row, count_finished, read_shard_rows, relative_to_root
-from unreel.packing.piece_encoder import PackSettings
+from unreel.packing.jobs import Row
+from unreel.packing.pack_settings import PackSettings
+from unreel.packing.shard_files import count_finished, read_shard_rows
 from unreel.video.sources import packed_corpus
-from unreel.video.sources.paths import INDEX_FILE, LISTS_FOLDER, PACK_FILE, PIECE_SUFFIX
+from unreel.video.sources.paths import INDEX_FILE, LISTS_FOLDER, PACK_FILE, PIECE_SUFFIX, relative_to_root
 
 MAX_LIST_BYTES = 64 * 2**20
+COPIED_SUFFIXES = LIST_SUFFIXES | {".json", ".pbtxt"}
 INDEX_COLUMNS = {
     "key": pa.string(),
     "shard": pa.string(),
@@ -47,20 +49,20 @@ INDEX_COLUMNS = {
 
 
 def write_index(manifest: Manifest, source: Path, out: Path, settings: PackSettings, source_fingerprint: str) -> None:
-    """Index, manifest, lists, and last of all pack.json, which makes it a packed corpus."""
-    _, shards = count_finished(out)
-    every = [row for number in range(shards) for row in read_shard_rows(out, number) or []]
-    rows = [row for row in every if row.get("checksum")]
+    """Write the manifest, the index, the lists, and at last pack.json, which makes OUT a packed corpus."""
+    _, num_shards = count_finished(out)
+    all_rows = [row for number in range(num_shards) for row in read_shard_rows(out, number) or []]
+    rows = [row for row in all_rows if row.get("checksum")]
     if not rows:
-        raise InputError(f"{source}: none of the videos could be packed; the first: {every[0]['reason']}")
-    bad = [QuarantineEntry(row["path"], row["reason"], row["detail"]) for row in every if row.get("reason")]
-    build_piece_manifest(manifest, rows, bad).save(out)
+        raise InputError(f"{source}: none of the videos could be packed; the first: {all_rows[0]['reason']}")
+    failures = [QuarantineEntry(row["path"], row["reason"], row["detail"]) for row in all_rows if row.get("reason")]
+    build_piece_manifest(manifest, rows, failures).save(out)
     schema = pa.schema(list(INDEX_COLUMNS.items()))
-    columns = [{name: row[name] for name in INDEX_COLUMNS} for row in rows]
+    index_rows = [{name: row[name] for name in INDEX_COLUMNS} for row in rows]
     with atomic_path(out / INDEX_FILE) as temporary:
-        pq.write_table(pa.Table.from_pylist(columns, schema), temporary)
-    quarantined = [relative_to_root(q.path, manifest.root) for q in (*manifest.quarantine, *bad)]
-    told = {
+        pq.write_table(pa.Table.from_pylist(index_rows, schema), temporary)
+    quarantined = [relative_to_root(entry.path, manifest.root) for entry in (*manifest.quarantine, *failures)]
+    description = {
         "layout": packed_corpus.LAYOUT_VERSION,
         "pieces": len(rows),
         "shards": sorted({row["shard"] for row in rows}),
@@ -72,7 +74,7 @@ def write_index(manifest: Manifest, source: Path, out: Path, settings: PackSetti
         "unpacked": sorted(set(quarantined) - {row["source"] for row in rows}),
         "versions": {"unreel": get_unreel_version(), "av": version("av")},
     }
-    atomic_write_bytes(out / PACK_FILE, json.dumps(told, indent=2, ensure_ascii=False).encode())
+    atomic_write_bytes(out / PACK_FILE, json.dumps(description, indent=2, ensure_ascii=False).encode())
 
 
 def get_unreel_version() -> str:
@@ -82,20 +84,20 @@ def get_unreel_version() -> str:
 
 
 def build_piece_manifest(manifest: Manifest, rows: Sequence[Row], quarantine: Sequence[QuarantineEntry]) -> Manifest:
-    """The manifest of the pieces; their paths are relative to the packed corpus, so that it may be moved."""
-    paths = {(row["source"], row["start_s"]): f"{row['shard']}#{row['key']}{PIECE_SUFFIX}" for row in rows}
-    first = {
-        relative_to_root(v.path, manifest.root): relative_to_root(v.duplicate_of, manifest.root)
-        for v in manifest.videos
-        if v.duplicate_of
+    """The manifest of the pieces; their paths are relative to the packed corpus, so that it can be moved."""
+    paths = {(row["source"], row["start_s"]): _piece_path(row) for row in rows}
+    originals = {
+        relative_to_root(video.path, manifest.root): relative_to_root(video.duplicate_of, manifest.root)
+        for video in manifest.videos
+        if video.duplicate_of
     }
     videos = [
         Video(
-            path=f"{row['shard']}#{row['key']}{PIECE_SUFFIX}",
+            path=_piece_path(row),
             codec="h264",
             rotation=0,
             content_hash=row["checksum"],
-            duplicate_of=paths.get((first.get(row["source"], ""), row["start_s"]), ""),
+            duplicate_of=paths.get((originals.get(row["source"], ""), row["start_s"]), ""),
             shot_changes_s=tuple(row["shots"]),
             recording=row["source"],
             offset_s=row["start_s"],
@@ -107,17 +109,22 @@ def build_piece_manifest(manifest: Manifest, rows: Sequence[Row], quarantine: Se
     return Manifest(".", tuple(videos), (*manifest.quarantine, *quarantine))
 
 
+def _piece_path(row: Row) -> str:
+    return f"{row['shard']}#{row['key']}{PIECE_SUFFIX}"
+
+
 def copy_lists(source: Path, root: Path, out: Path) -> list[str]:
-    """Lists and annotations that lie among the videos, copied to OUT/lists; their places in the corpus."""
+    """Copy the lists and annotations that lie among the videos to OUT/lists; returns their paths in the corpus."""
+    paths = [source] if source.is_file() else []
+    if source.is_dir():
+        paths += sorted(path for pattern in ("*", "*/*") for path in root.glob(pattern))
     names = []
-    places = [source] if source.is_file() else []
-    places += sorted(p for depth in ("*", "*/*") for p in root.glob(depth)) if source.is_dir() else []
-    for place in places:
-        if place.suffix.lower() not in LIST_SUFFIXES | {".json", ".pbtxt"} or not place.is_file():
+    for path in paths:
+        if path.suffix.lower() not in COPIED_SUFFIXES or not path.is_file():
             continue
-        if place.stat().st_size <= MAX_LIST_BYTES:
-            name = place.relative_to(root).as_posix() if place.is_relative_to(root) else place.name
+        if path.stat().st_size <= MAX_LIST_BYTES:
+            name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
             (out / LISTS_FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(place, out / LISTS_FOLDER / name)
+            shutil.copyfile(path, out / LISTS_FOLDER / name)
             names.append(name)
     return names

@@ -1,14 +1,11 @@
-"""One piece of a packed corpus: where a video is cut, how large it becomes, and coding it until it is near enough.
+"""Encoding one piece of a packed corpus at the highest CRF that reaches the wanted PSNR.
 
-Near enough is a PSNR: of up to 16 frames spread over the piece, decoded and as RGB, against the same frames of the
-original scaled to the piece's size. H.264 in yuv420p holds colour at half the resolution, which alone can cost more
-than half of the error that is allowed (saturated patterns of a few pixels); where it does, it is enough that what
-coding adds to that is within the bound.
+The PSNR compares up to 16 frames spread over the piece, decoded to RGB, with the same frames of the original scaled to
+the piece's size. H.264 in yuv420p stores colour at half the resolution. In saturated patterns of a few pixels this
+alone can cost more than half of the allowed error; then only the error that encoding adds must stay within the bound.
 """
 
-import itertools
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,48 +14,21 @@ from pathlib import Path
 import numpy as np
 
 from unreel.errors import VideoError
+from unreel.packing.pack_settings import PackSettings
+from unreel.packing.piece_spans import FrameSpan
+from unreel.packing.psnr import PsnrBreakdown, compute_psnr
 from unreel.video.decoding import decoder
 
 NUM_PSNR_FRAMES, TRIAL_FRAMES = 16, 24
 MIN_CRF, DB_PER_CRF = 1, 0.8
-MAX_PSNR_DB = 99.0  # said of equal frames
-HALVING_DB = 10 * math.log10(2)
 CODEC = "libx264"
-# Short closed GOPs without B pictures, and without what costs decoding most (CABAC, the loop filter).
+# Short closed GOPs, without B frames, CABAC and the loop filter, which make decoding slow.
 CODEC_OPTIONS = {"preset": "fast", "tune": "fastdecode", "bf": "0", "sc_threshold": "0", "flags": "+cgop"}
 
 
 @dataclass(frozen=True)
-class PackSettings:
-    """What a corpus is packed to."""
-
-    short_side: int = 128
-    """Pixels of the shorter side; smaller videos stay as they are."""
-    gop: int = 12
-    """Frames from one key frame to the next."""
-    crf: int = 23
-    """H.264 quality to begin with; each piece is coded at a lower one where the PSNR asks for it."""
-    psnr_db: float = 38.0
-    """What each piece must reach against the scaled original."""
-    segment_s: float = 60.0
-    """Videos longer than 1.5 times this are cut into pieces of about so many seconds."""
-    shard_mb: float = 256.0
-    """Megabytes of a tar shard."""
-
-
-@dataclass(frozen=True)
-class FrameSpan:
-    """Frames `first` to `last` - 1 of a video, which are piece `number` of `count`."""
-
-    piece_number: int
-    num_pieces: int
-    start_frame: int
-    stop_frame: int
-
-
-@dataclass(frozen=True)
 class EncodedPiece:
-    """A piece as it was coded; times are seconds in the original, from 0 at its first frame."""
+    """An encoded piece; times are seconds in the original, 0 at its first frame."""
 
     start_s: float
     end_s: float
@@ -70,117 +40,66 @@ class EncodedPiece:
     coding_psnr_db: float
 
 
-def count_pieces(duration_s: float, segment_s: float) -> int:
-    """One, or for what is longer than 1.5 segments so many that each is about a segment."""
-    return 1 if duration_s <= 1.5 * segment_s else round(duration_s / segment_s)
-
-
-def split_into_spans(times_s: np.ndarray, max_pieces: int) -> list[FrameSpan]:
-    """At most `count` pieces of equal length that together have every frame once, each two frames or more."""
-    length_s = float(times_s[-1]) + float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
-    edges = [0]
-    for start_s in np.linspace(0, length_s, max_pieces + 1)[1:-1]:
-        frame = int(np.searchsorted(times_s, start_s - 1e-6))
-        if frame >= edges[-1] + 2 and frame <= len(times_s) - 2:
-            edges.append(frame)
-    pairs = list(itertools.pairwise([*edges, len(times_s)]))
-    return [FrameSpan(number, len(pairs), first, last) for number, (first, last) in enumerate(pairs)]
-
-
-def compute_piece_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """(height, width): even, the shorter side `short_side`, never larger than the original."""
-    share = min(1.0, short_side / min(width, height))
-    sides = (2 * max(1, math.floor(side * share / 2 + (0.5 if share < 1 else 0))) for side in (height, width))
-    high, wide = sides
-    return high, wide
-
-
-def build_key(video_number: int, piece_number: int, path: str) -> str:
-    """Numbers first, so that keys ascend in the order of the corpus, then the name of the file for people."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(path).stem).strip("-")[:40]
-    return f"{video_number:08d}-{piece_number:05d}" + (f"-{name}" if name else "")
-
-
-@dataclass(frozen=True)
-class PsnrBreakdown:
-    """PSNR in dB of the coded piece against the scaled original, of coding alone, and of halving the colour alone."""
-
-    total_db: float
-    coding_db: float
-    chroma_db: float
-
-    def effective_db(self, target_db: float) -> float:
-        """What is to be compared with the bound."""
-        if self.chroma_db >= target_db + HALVING_DB:
-            return self.total_db
-        return max(self.total_db, self.coding_db)
-
-
 def encode_piece(path: str, out: Path, span: FrameSpan, size: tuple[int, int], settings: PackSettings) -> EncodedPiece:
-    """Code a piece into the file `out`, at the quality that its PSNR needs. Raises VideoError, DiskError."""
+    """Encode a span of a video into the file `out`, `size` (height, width). Raises VideoError, DiskError."""
     crf = estimate_crf(path, out, span, size, settings)
-    while True:
-        near = encode_span(path, out, span, size, {**CODEC_OPTIONS, "g": str(settings.gop), "crf": str(crf)})
-        if (reached_db := near.effective_db(settings.psnr_db)) >= settings.psnr_db or crf == MIN_CRF:
-            break
-        crf = lower_crf(crf, settings.psnr_db - reached_db)
+    crf, psnr = search_crf(path, out, span, size, settings, crf)
     times_s = decoder.index_frames(path).times_s
     check_times(path, out, times_s[span.start_frame : span.stop_frame])
     end_s = float(times_s[span.stop_frame]) if span.stop_frame < len(times_s) else decoder.probe(path).duration_s
     num_frames = span.stop_frame - span.start_frame
     start_s = float(times_s[span.start_frame])
-    return EncodedPiece(start_s, end_s, size[1], size[0], num_frames, crf, near.total_db, near.coding_db)
+    return EncodedPiece(start_s, end_s, size[1], size[0], num_frames, crf, psnr.total_db, psnr.coding_db)
 
 
 def estimate_crf(path: str, out: Path, span: FrameSpan, size: tuple[int, int], settings: PackSettings) -> int:
-    """The quality that a second from the middle needs: spares coding the whole of a long piece twice."""
-    first = max(span.start_frame, (span.start_frame + span.stop_frame - TRIAL_FRAMES) // 2)
-    middle = FrameSpan(0, 1, first, min(span.stop_frame, first + TRIAL_FRAMES))
-    crf = settings.crf
+    """The CRF that 24 frames from the middle need, so that a long piece is seldom encoded twice as a whole."""
+    start = max(span.start_frame, (span.start_frame + span.stop_frame - TRIAL_FRAMES) // 2)
+    middle = FrameSpan(0, 1, start, min(span.stop_frame, start + TRIAL_FRAMES))
     if (middle.start_frame, middle.stop_frame) == (span.start_frame, span.stop_frame):
-        return crf
-    while crf > MIN_CRF:
-        near = encode_span(path, out, middle, size, {**CODEC_OPTIONS, "g": str(settings.gop), "crf": str(crf)})
-        if (reached_db := near.effective_db(settings.psnr_db)) >= settings.psnr_db:
-            break
-        crf = lower_crf(crf, settings.psnr_db - reached_db)
-    return crf
+        return settings.crf
+    return search_crf(path, out, middle, size, settings, settings.crf)[0]
 
 
-def lower_crf(crf: int, missing_db: float) -> int:
-    return max(MIN_CRF, crf - max(1, math.ceil(missing_db / DB_PER_CRF)))
+def search_crf(
+    path: str, out: Path, span: FrameSpan, size: tuple[int, int], settings: PackSettings, start_crf: int
+) -> tuple[int, PsnrBreakdown]:
+    """Encode a span into `out` at ever lower CRF until it reaches the PSNR or the lowest CRF."""
+    crf = start_crf
+    while True:
+        psnr = encode_span(path, out, span, size, {**CODEC_OPTIONS, "g": str(settings.gop), "crf": str(crf)})
+        missing_db = settings.psnr_db - psnr.effective_db(settings.psnr_db)
+        if missing_db <= 0 or crf == MIN_CRF:
+            return crf, psnr
+        crf = max(MIN_CRF, crf - max(1, math.ceil(missing_db / DB_PER_CRF)))
 
 
 def encode_span(path: str, out: Path, span: FrameSpan, size: tuple[int, int], options: dict[str, str]) -> PsnrBreakdown:
-    """Code some frames of a video at their own times, and tell how near they came."""
-    ticks, tick = decoder.read_timestamps(path)
-    shown = ticks[span.start_frame : span.stop_frame] - ticks[span.start_frame]
-    sampled = np.unique(np.linspace(0, len(shown) - 1, NUM_PSNR_FRAMES).round().astype(int))
-    kept: list[np.ndarray] = []
+    """Encode some frames of a video at their own times, and measure the PSNR."""
+    all_ticks, tick_s = decoder.read_timestamps(path)
+    ticks = all_ticks[span.start_frame : span.stop_frame] - all_ticks[span.start_frame]
+    sampled = np.unique(np.linspace(0, len(ticks) - 1, NUM_PSNR_FRAMES).round().astype(int))
+    originals: list[np.ndarray] = []
 
-    def timed() -> Iterator[tuple[int, np.ndarray]]:
-        wanted = set(sampled.tolist())
-        for n, picture in enumerate(decoder.iter_frames(path, span.start_frame, span.stop_frame, size)):
-            if n in wanted:
-                kept.append(picture)
-            yield int(shown[n]), picture
+    def iter_timed_frames() -> Iterator[tuple[int, np.ndarray]]:
+        sampled_set = set(sampled.tolist())
+        for n, frame in enumerate(decoder.iter_frames(path, span.start_frame, span.stop_frame, size)):
+            if n in sampled_set:
+                originals.append(frame)
+            yield int(ticks[n]), frame
 
-    length_s = Fraction(int(shown[-1])) * tick
-    rate = Fraction((len(shown) - 1) / length_s if length_s else 25).limit_denominator(1001)
-    decoder.write_timed_video(out, timed(), decoder.EncodingOptions(tick, rate, CODEC, options))
-    coded, scaled = decoder.read_frames(out, sampled), np.stack(kept)
-    halved = np.stack([decoder.subsample_chroma(picture) for picture in kept])
-    return PsnrBreakdown(compute_psnr(coded, scaled), compute_psnr(coded, halved), compute_psnr(halved, scaled))
-
-
-def compute_psnr(frames: np.ndarray, reference_frames: np.ndarray) -> float:
-    """Of uint8 pictures, in dB over all of them together."""
-    error = float(np.mean((frames.astype(np.float32) - reference_frames) ** 2, dtype=np.float64))
-    return MAX_PSNR_DB if error == 0 else min(MAX_PSNR_DB, 10 * math.log10(255**2 / error))
+    duration_s = Fraction(int(ticks[-1])) * tick_s
+    rate = Fraction((len(ticks) - 1) / duration_s if duration_s else 25).limit_denominator(1001)
+    decoder.write_timed_video(out, iter_timed_frames(), decoder.EncodingOptions(tick_s, rate, CODEC, options))
+    encoded, scaled = decoder.read_frames(out, sampled), np.stack(originals)
+    subsampled = np.stack([decoder.subsample_chroma(frame) for frame in originals])
+    return PsnrBreakdown(
+        compute_psnr(encoded, scaled), compute_psnr(encoded, subsampled), compute_psnr(subsampled, scaled)
+    )
 
 
 def check_times(path: str, out: Path, times_s: np.ndarray) -> None:
-    """Raises VideoError where the coded piece does not show its frames when the original does."""
-    found = decoder.index_frames(out).times_s
-    if len(found) != len(times_s) or not np.allclose(found, times_s - times_s[0], rtol=0, atol=1e-6):
+    """Raise VideoError where the encoded piece does not show its frames at the times of the original."""
+    piece_times_s = decoder.index_frames(out).times_s
+    if len(piece_times_s) != len(times_s) or not np.allclose(piece_times_s, times_s - times_s[0], rtol=0, atol=1e-6):
         raise VideoError(path, "damaged", "its frames have times that an mp4 can't hold")

@@ -1,4 +1,4 @@
-"""What packing gains: the same windows decoded from originals and from pieces, in alternation, to the same size."""
+"""How much faster pieces decode than originals: the same windows read from both in turns, at the same size."""
 
 import statistics
 import time
@@ -17,7 +17,7 @@ NUM_WINDOWS, WINDOW_FRAMES, MAX_PIECES = 3, 16, 6
 
 @dataclass(frozen=True)
 class Speedup:
-    """Seconds of an original over seconds of its piece: median over windows, least and most; how many there were."""
+    """Decoding time of an original over that of its piece: median, least and most over windows, and their numbers."""
 
     factor: float
     least: float
@@ -27,42 +27,42 @@ class Speedup:
 
 
 def measure_speedup(out: Path, root: Path, max_pieces: int = MAX_PIECES) -> Speedup | None:
-    """Time draws of a window of 16 frames as a loader makes them: frames found, window decoded, nothing remembered.
+    """Time reads of 16-frame windows as a loader does them, without caches: index the file, decode the window.
 
-    From up to `num_pieces` pieces evenly spread, three windows each, taken from the original and from the piece in
-    turns; the first turn of each is not counted. None when no original can be read any more.
+    Takes up to `max_pieces` pieces evenly spread and three windows of each, read from the original and the piece in
+    turns; the first pair of each piece is a warm-up. Returns None when no original can be read any more.
     """
     corpus = packed_corpus.open_packed_corpus(out)
     rows = np.unique(np.linspace(0, len(corpus) - 1, min(max_pieces, len(corpus))).round().astype(int)).tolist()
     ratios: list[float] = []
-    pieces = 0
+    num_pieces = 0
     for row in rows:
         try:
-            found = run_isolated(_measure_ratios, corpus, row, root)
+            piece_ratios = run_isolated(_measure_ratios, corpus, row, root)
         except VideoError:
             continue
-        if not isinstance(found, WorkerFailure):
-            ratios += found
-            pieces += 1
-    return Speedup(statistics.median(ratios), min(ratios), max(ratios), len(ratios), pieces) if ratios else None
+        if not isinstance(piece_ratios, WorkerFailure):
+            ratios += piece_ratios
+            num_pieces += 1
+    return Speedup(statistics.median(ratios), min(ratios), max(ratios), len(ratios), num_pieces) if ratios else None
 
 
 def _measure_ratios(corpus: packed_corpus.PackedCorpus, row: int, root: Path) -> list[float]:
     original, piece = str(root / corpus.get_value(row, "source")), corpus.piece_path(row)
     size = (corpus.get_value(row, "height"), corpus.get_value(row, "width"))
-    count = corpus.get_value(row, "num_frames")
-    before = int(np.searchsorted(decoder.index_frames(original).times_s, corpus.get_value(row, "start_s") - 1e-6))
-    window = np.arange(min(WINDOW_FRAMES, count))
-    starts = np.linspace(0, count - len(window), NUM_WINDOWS + 1).round().astype(int).tolist()
-    found = []
-    for start in [starts[0], *starts[1:]]:
-        original_s = _time_read(original, before + start + window, size)
-        found.append(original_s / _time_read(piece, start + window, size))
-    return found[1:]
+    num_frames = corpus.get_value(row, "num_frames")
+    offset = int(np.searchsorted(decoder.index_frames(original).times_s, corpus.get_value(row, "start_s") - 1e-6))
+    window = np.arange(min(WINDOW_FRAMES, num_frames))
+    starts = np.linspace(0, num_frames - len(window), NUM_WINDOWS + 1).round().astype(int).tolist()
+    ratios = []
+    for start in starts:
+        original_s = _time_read(original, offset + start + window, size)
+        ratios.append(original_s / _time_read(piece, start + window, size))
+    return ratios[1:]
 
 
 def _time_read(path: str, frames: np.ndarray, size: tuple[int, int]) -> float:
     decoder.clear_caches()
-    began_s = time.perf_counter()
+    start_s = time.perf_counter()
     decoder.read_frames(path, frames, size)
-    return time.perf_counter() - began_s
+    return time.perf_counter() - start_s

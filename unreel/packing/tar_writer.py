@@ -1,4 +1,4 @@
-"""Writing tar shards in the convention of WebDataset (KEY.mp4, KEY.json): whole or not at all, each time the same."""
+"""Writing tar shards in WebDataset's convention (KEY.mp4, KEY.json); the same pieces give the same bytes."""
 
 import io
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unreel.io.atomic_write import sync_path
+from unreel.video.sources.paths import PIECE_SUFFIX
 
 TAR_BLOCK_BYTES = 512
 
@@ -18,7 +19,7 @@ def format_shard_name(number: int) -> str:
 
 @dataclass
 class TarWriter:
-    """A shard that grows aside; `rows` say what is in it."""
+    """A shard being written to a temporary path; `rows` list its pieces."""
 
     temporary_path: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -31,19 +32,19 @@ class TarWriter:
         return int(self.tar_file.offset)
 
     def add_piece(self, row: dict[str, Any], data: bytes, metadata: dict[str, Any]) -> None:
-        """A piece and what is known of it. The row gets the offset of the piece's first byte in the shard."""
-        row["offset"] = self.size_bytes + TAR_BLOCK_BYTES  # names are short enough for a head of one block
-        self._add_file(f"{row['key']}.mp4", data)
+        """Append a piece and its metadata. The row gets the offset of the piece's first byte in the shard."""
+        row["offset"] = self.size_bytes + TAR_BLOCK_BYTES  # the names fit into a header of one block
+        self._add_file(f"{row['key']}{PIECE_SUFFIX}", data)
         self._add_file(f"{row['key']}.json", json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode())
         self.rows.append(row)
 
     def _add_file(self, name: str, data: bytes) -> None:
         assert name.isascii() and len(name) < 100, name
-        about = tarfile.TarInfo(name)
-        about.size, about.mode = len(data), 0o644
-        self.tar_file.addfile(about, io.BytesIO(data))
+        header = tarfile.TarInfo(name)
+        header.size, header.mode = len(data), 0o644
+        self.tar_file.addfile(header, io.BytesIO(data))
 
     def close(self) -> None:
-        """Complete and on the disk, still aside."""
+        """Complete the shard and flush it to the disk, still at its temporary path."""
         self.tar_file.close()
         sync_path(self.temporary_path)

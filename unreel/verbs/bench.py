@@ -15,7 +15,7 @@ from unreel.corpus.synthetic_motion import make_set
 from unreel.errors import InputError
 from unreel.methods.registry import DEFAULT_METHOD
 from unreel.packing.pack import pack
-from unreel.packing.piece_encoder import PackSettings
+from unreel.packing.pack_settings import PackSettings
 from unreel.packing.speedup import Speedup, measure_speedup
 from unreel.profiling.ab_compare import Comparison, compare_in_turns, parse_changes
 from unreel.profiling.bottleneck import Advice, find_bottleneck

@@ -1,4 +1,4 @@
-"""`unreel pack`: a corpus rewritten once, so that training from it costs less."""
+"""`unreel pack`: rewrite a corpus once, so that training from it costs less."""
 
 import contextlib
 import dataclasses
@@ -11,40 +11,57 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from unreel.cli.terminal import ProgressBar, escape_markup, parse_args, stderr_console
 from unreel.io.worker_pool import Limits
-from unreel.packing.piece_encoder import PackSettings
+from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings
 
 if TYPE_CHECKING:
     from unreel.packing.pack import PackResult
 
+MAX_QUARANTINE_LINES = 10
+
 
 @dataclasses.dataclass
 class PackArgs:
-    """Rewrite videos into small H.264 pieces in tar shards, to be given wherever a folder of videos is.
+    """Rewrite videos into small H.264 pieces in tar shards, usable wherever a folder of videos is.
 
-    Upright, without sound, at their own times, never enlarged; the originals stay as they are. What was stopped goes on
-    when the same command is given again. Copy OUT to a store and use it from there: s3://, gs://, https://.
+    Pieces are upright, without sound, with the original times, and never enlarged; the originals do not change. The
+    same command continues an interrupted packing. To use OUT from a store (s3://, gs://, https://), copy it there.
     """
 
     source: Positional[Path]
     """A folder, a text file of paths, or a CSV with path, label, group."""
     out: Positional[Path]
-    """Folder to make."""
+    """Folder to write."""
     root: Path | None = None
-    """Folder that the paths of a list are relative to; by default the list's own."""
+    """Folder that the paths of a list are relative to; by default the folder of the list."""
     workers: int = 0
-    """Processes that code; 0 means one for each core."""
+    """Worker processes; 0 means one per core."""
     settings: Annotated[PackSettings, OmitArgPrefixes, tyro.conf.arg(name="pieces")] = dataclasses.field(
         default_factory=PackSettings
     )
     limits: Annotated[Limits, OmitArgPrefixes, tyro.conf.arg(name="limits")] = dataclasses.field(
-        default_factory=lambda: Limits(file_limit_s=1800.0)
+        default_factory=lambda: PIECE_LIMITS
     )
     gain: bool = True
-    """Measure at the end what training gains, on a few videos."""
+    """Measure at the end, on a few videos, how much faster the pieces decode."""
 
 
 def pack_command(args: list[str]) -> int:
-    given = parse_args(PackArgs, args, "pack")
+    pack_args: PackArgs = parse_args(PackArgs, args, "pack")
+    result = _pack_with_progress(pack_args)
+    _print_quarantine(result, pack_args.out / "quarantine.csv")
+    if not result.is_new:
+        print(f"{pack_args.out} was packed before; nothing to do")
+    before_mb, after_mb = result.bytes_before / 1e6, result.bytes_after / 1e6
+    ratio = after_mb / max(before_mb, 1e-9)
+    print(f"{pack_args.out}: {result.num_pieces} pieces of {result.num_videos} videos in {result.num_shards} shards")
+    print(f"  size      {before_mb:,.1f} MB before, {after_mb:,.1f} MB after ({ratio:.2f} of it)")
+    print(f"  quality   {describe_quality(result, pack_args.settings.psnr_db)}")
+    if pack_args.gain:
+        print_speedup(pack_args.out)
+    return 0
+
+
+def _pack_with_progress(args: PackArgs) -> "PackResult":
     from unreel.packing.pack import pack
 
     inspecting, packing = ProgressBar("inspecting"), ProgressBar("packing")
@@ -55,43 +72,38 @@ def pack_command(args: list[str]) -> int:
         packing.bar.start()
         packing.advance(done, total)
 
+    workers = args.workers or os.cpu_count() or 1
     with inspecting, contextlib.closing(packing):
-        workers = given.workers or os.cpu_count() or 1
-        what = (given.source, given.out, given.settings, given.root, workers)
-        done = pack(*what, inspecting.advance, advance, given.limits)
-    for bad in done.quarantine[:10]:
-        stderr_console.print(escape_markup(f"left out {bad.path}: {bad.reason} {bad.detail}".rstrip()))
-    if len(done.quarantine) > 10:
-        stderr_console.print(f"... and {len(done.quarantine) - 10} more, see {given.out / 'quarantine.csv'}")
-    if not done.is_new:
-        print(f"{given.out} was packed before; nothing had to be done")
-    before, after = done.bytes_before / 1e6, done.bytes_after / 1e6
-    print(f"{given.out}: {done.num_pieces} pieces of {done.num_videos} videos in {done.num_shards} shards")
-    print(f"  size      {before:,.1f} MB before, {after:,.1f} MB after ({after / max(before, 1e-9):.2f} of it)")
-    print(f"  quality   {describe_quality(done, given.settings.psnr_db)}")
-    if given.gain:
-        print_speedup(given.out)
-    return 0
+        return pack(args.source, args.out, args.settings, args.root, workers, inspecting.advance, advance, args.limits)
 
 
-def describe_quality(summary: "PackResult", psnr_db: float) -> str:
+def _print_quarantine(result: "PackResult", quarantine_file: Path) -> None:
+    for entry in result.quarantine[:MAX_QUARANTINE_LINES]:
+        stderr_console.print(escape_markup(f"left out {entry.path}: {entry.reason} {entry.detail}".rstrip()))
+    num_more = len(result.quarantine) - MAX_QUARANTINE_LINES
+    if num_more > 0:
+        stderr_console.print(f"... and {num_more} more, see {quarantine_file}")
+
+
+def describe_quality(result: "PackResult", psnr_db: float) -> str:
     """How many pieces reach the PSNR, and why the others do not."""
-    good = summary.num_pieces - summary.num_limited_by_chroma - summary.num_below_psnr
-    said = f"PSNR of {psnr_db:g} dB or more against the scaled original in {good} of {summary.num_pieces} pieces"
-    if summary.num_limited_by_chroma:
-        said += f"; in {summary.num_limited_by_chroma} it is reached but for the halved colour resolution of yuv420p"
-    if summary.num_below_psnr:
-        said += f"; {summary.num_below_psnr} do not reach it at the best quality there is"
-    return said
+    num_good = result.num_pieces - result.num_limited_by_chroma - result.num_below_psnr
+    text = f"PSNR of {psnr_db:g} dB or more against the scaled original in {num_good} of {result.num_pieces} pieces"
+    if result.num_limited_by_chroma:
+        text += f"; {result.num_limited_by_chroma} miss it only because yuv420p halves the colour resolution"
+    if result.num_below_psnr:
+        text += f"; {result.num_below_psnr} miss it even at the lowest CRF"
+    return text
 
 
 def print_speedup(out: Path) -> None:
     from unreel.packing.speedup import WINDOW_FRAMES, measure_speedup
     from unreel.video.sources.packed_corpus import open_packed_corpus
 
-    gain = measure_speedup(out, Path(open_packed_corpus(out).description["root"]))
-    if gain is None:
+    speedup = measure_speedup(out, Path(open_packed_corpus(out).description["root"]))
+    if speedup is None:
         print("  gain      not measured: the originals can't be read")
         return
-    how = f"{gain.windows} windows of {WINDOW_FRAMES} frames of {gain.pieces} pieces, original and piece in turns"
-    print(f"  gain      {gain.factor:.1f} times as fast to decode ({gain.least:.1f} to {gain.most:.1f}; {how})")
+    windows = f"{speedup.windows} windows of {WINDOW_FRAMES} frames of {speedup.pieces} pieces, read in turns"
+    spread = f"{speedup.least:.1f} to {speedup.most:.1f}"
+    print(f"  gain      {speedup.factor:.1f} times as fast to decode ({spread}; {windows})")

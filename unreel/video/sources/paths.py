@@ -33,6 +33,12 @@ def real_path(path: str | Path) -> str:
     return normalize_path(path) if is_remote(path) else os.path.realpath(normalize_path(path))
 
 
+def relative_to_root(path: str, root: str) -> str:
+    """A path relative to the root of its corpus; the same path where it lies outside."""
+    relative = os.path.relpath(path, root)
+    return path if relative.startswith(os.pardir) else relative
+
+
 def is_remote(path: str | Path) -> bool:
     return "://" in normalize_path(path)
 

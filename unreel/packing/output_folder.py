@@ -1,0 +1,96 @@
+"""The folder that a corpus is packed into: checks that it fits the corpus, and its lock."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+from unreel.corpus.discovery import find_videos
+from unreel.errors import InputError
+from unreel.io.worker_pool import POLL_S
+from unreel.packing.pack_settings import PackSettings
+from unreel.video.sources.paths import PACK_FILE, WORK_FOLDER, is_packed_corpus, is_remote
+
+PLAN_FILE = "plan.json"
+LOCK_TIMEOUT_S = 10 * POLL_S  # to wait for the worker processes of a packer that was killed
+
+
+def compute_fingerprint(source: Path, root: str | Path | None) -> str:
+    """A hash of the path, size, modification time, label and group of every video to pack."""
+    if is_remote(source) or is_packed_corpus(source):
+        raise InputError(f"{source}: already packed, or remote; give a local folder or list of the original videos")
+    digest = hashlib.blake2b(digest_size=16)
+    for entry in find_videos(source, Path(root) if root else None):
+        with contextlib.suppress(OSError):
+            status = os.stat(entry.path)
+            digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
+        row = f"{os.path.abspath(entry.path)}\t{entry.label}\t{entry.group}\n"
+        digest.update(row.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def check_output(source: Path, out: Path, settings: PackSettings, source_fingerprint: str) -> None:
+    """Raise InputError when OUT can't take this corpus: it holds other files, another corpus, or other settings."""
+    if is_remote(out):
+        raise InputError(f"{out}: remote; pack into a local folder, then copy it there with the store's own tool")
+    _check_outside_source(source, out)
+    if not out.exists() or _is_unused(out):
+        return
+    record = next((path for path in (out / PACK_FILE, out / WORK_FOLDER / PLAN_FILE) if path.is_file()), None)
+    if record is None:
+        raise InputError(f"{out} exists already and is no packed corpus; nothing was changed. Choose another folder")
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        packed_settings, packed_source, fingerprint = content["settings"], content["source"], content["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{record}: can't be read ({error}); choose another folder") from error
+    if packed_source != os.path.abspath(source):
+        raise InputError(f"{out} holds the packed videos of {packed_source}; choose another folder for {source}")
+    changed = [name for name, value in asdict(settings).items() if packed_settings.get(name) != value]
+    if changed:
+        values = ", ".join(f"{name.replace('_', '-')} {packed_settings.get(name)}" for name in changed)
+        raise InputError(f"{out} was packed with other settings ({values}); choose another folder, or give the same")
+    if fingerprint != source_fingerprint:
+        raise InputError(f"{source} has changed since it was packed into {out}; choose another folder")
+
+
+def _check_outside_source(source: Path, out: Path) -> None:
+    source_path, out_path = (Path(os.path.realpath(path)) for path in (source, out))
+    if source.is_dir() and (out_path == source_path or source_path in out_path.parents):
+        raise InputError(f"{out} lies in {source}, which packing must not change; choose a folder elsewhere")
+
+
+def _is_unused(out: Path) -> bool:
+    """Whether the folder is empty, or holds a work folder in which no packing has started."""
+    return out.is_dir() and not set(os.listdir(out)) - {WORK_FOLDER} and not (out / WORK_FOLDER / PLAN_FILE).exists()
+
+
+@contextlib.contextmanager
+def lock_output(out: Path) -> Iterator[None]:
+    """Hold the lock of OUT, so that one process packs into it. Raises InputError when another process holds it.
+
+    Forked processes hold this kind of lock too. The workers of a killed packer may live on for a moment and write into
+    OUT, so the next packer waits until they have ended.
+    """
+    (out / WORK_FOLDER).mkdir(parents=True, exist_ok=True)
+    with (out / WORK_FOLDER / "lock").open("w") as lock:
+        deadline_s = time.monotonic() + LOCK_TIMEOUT_S
+        while not _try_lock(lock):
+            if time.monotonic() > deadline_s:
+                raise InputError(f"{out}: another unreel packs into it; wait for it or choose another folder")
+            time.sleep(0.1)
+        yield
+
+
+def _try_lock(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
