@@ -286,11 +286,11 @@ def test_another_corpus_or_other_settings_are_refused(videos: Path, corpus: Path
     (tmp_path / "full" / "notes.txt").write_text("mine")
     for source, out, settings, says in (
         (videos, corpus, PackSettings(short_side=64, segment_s=1.8, shard_mb=0.03), "short-side 48"),
-        (other, corpus, SETTINGS, "holds what was packed of"),
+        (other, corpus, SETTINGS, "holds the packed videos of"),
         (other, tmp_path / "full", SETTINGS, "no packed corpus"),
-        (other, other / "out", SETTINGS, "stays as it is"),
-        (other, Path("s3://bucket/out"), SETTINGS, "folder of this machine"),
-        (corpus, tmp_path / "twice", SETTINGS, "packed already"),
+        (other, other / "out", SETTINGS, "must not change"),
+        (other, Path("s3://bucket/out"), SETTINGS, "into a local folder"),
+        (corpus, tmp_path / "twice", SETTINGS, "already packed"),
         (other, tmp_path / "out", PackSettings(short_side=47), "--short-side must be even"),
         (other, tmp_path / "out", PackSettings(segment_s=0), "--segment-s must lie between"),
     ):
