@@ -24,8 +24,9 @@ from damaged import KINDS, make
 
 from unreel.corpus import inspection
 from unreel.corpus.lists import VideoEntry
-from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE, Manifest, QuarantineEntry, Video
+from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE, Manifest, Video
 from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
+from unreel.types import FileFailure
 from unreel.video.decoding import decoder
 
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 8 --epochs 2 --device cpu --max-bad-share 1".split()
@@ -72,7 +73,7 @@ def read_all(paths: Sequence[Path], workers: int) -> list[Reading]:
 def measured(path: Path) -> Reading:
     before, began_s = peak_mb(reset=True), time.monotonic()
     row = inspection._inspect_file(VideoEntry(path), 2, "auto", True)
-    reason = row.reason if isinstance(row, QuarantineEntry) else ""
+    reason = row.reason if isinstance(row, FileFailure) else ""
     if isinstance(row, Video):
         decoder.read_frames(path, np.linspace(0, row.num_frames - 1, 8).astype(int), (64, 64))
     return Reading(reason, time.monotonic() - began_s, peak_mb() - before)

@@ -14,9 +14,10 @@ import pytest
 from videos import UNEVEN, encode, encode_sound, encode_turned, picture
 
 from unreel.corpus.inspection import inspect, require_usable
-from unreel.corpus.manifest import Manifest, QuarantineEntry, Video
+from unreel.corpus.manifest import Manifest, Video
 from unreel.corpus.manifest_summary import summarize_manifest
 from unreel.errors import DiskError, InputError
+from unreel.types import FileFailure
 
 ROW = Video("/v/a.mp4", "h264", 320, 240, 25.0, 250, 10.0, 90, True, 1000, "0f", "run", "anna", "/v/0.mp4", (1.5, 2.0))
 
@@ -157,7 +158,7 @@ def test_a_name_that_is_not_utf8_is_quarantined_and_can_be_saved(tmp_path: Path)
 
 def test_a_manifest_survives_saving(tmp_path: Path) -> None:
     odd = replace(ROW, path='/v/日本 "x", [y]\n.mp4', label="", group="", duplicate_of="", shot_changes_s=())
-    bad = QuarantineEntry('/v/"b", c\n.mp4', "damaged", 'said "no",\nthen stopped')
+    bad = FileFailure('/v/"b", c\n.mp4', "damaged", 'said "no",\nthen stopped')
     manifest = Manifest("/v", (ROW, odd), (bad,))
     manifest.save(tmp_path / "new/run")
     assert Manifest.load(tmp_path / "new/run") == manifest
@@ -167,7 +168,7 @@ def test_a_manifest_survives_saving(tmp_path: Path) -> None:
 
 
 def test_others_can_read_the_files(tmp_path: Path) -> None:
-    Manifest("/v", (ROW,), (QuarantineEntry("/v/b.mp4", "truncated", "no moov box"),)).save(tmp_path)
+    Manifest("/v", (ROW,), (FileFailure("/v/b.mp4", "truncated", "no moov box"),)).save(tmp_path)
     (row,) = pq.read_table(tmp_path / "manifest.parquet").to_pylist()
     assert row["path"] == "/v/a.mp4" and row["fps"] == 25.0 and row["shot_changes_s"] == [1.5, 2.0]
     with (tmp_path / "quarantine.csv").open(newline="") as lines:
@@ -202,9 +203,7 @@ def test_a_missing_or_damaged_manifest_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_run_refuses_to_start_with_none_or_too_many_bad() -> None:
-    bad = tuple(
-        QuarantineEntry(f"/v/{n}.mp4", reason) for n, reason in enumerate(["no frames", "truncated", "truncated"])
-    )
+    bad = tuple(FileFailure(f"/v/{n}.mp4", reason) for n, reason in enumerate(["no frames", "truncated", "truncated"]))
     mixed = Manifest("/v", (ROW,) * 7, bad)
     require_usable(mixed, 0.3)
     require_usable(Manifest("/v", (ROW,)), 0.0)
@@ -218,8 +217,8 @@ def test_a_run_refuses_to_start_with_none_or_too_many_bad() -> None:
 def test_the_summary_tells_what_is_there() -> None:
     rows = [replace(ROW, path=f"/v/{n}.mp4", duplicate_of="", label=f"c{n % 2}", group="") for n in range(15)]
     rows += [replace(rows[0], path="/v/short.mp4", num_frames=9, duration_s=0.5, rotation=0, variable_fps=False)]
-    bad = [QuarantineEntry(f"/v/sub/{n}.mp4", "truncated", "no moov box") for n in range(12)]
-    text = summarize_manifest(Manifest("/v", tuple(rows), (*bad, QuarantineEntry("/else/[b].mp4", "not a video"))))
+    bad = [FileFailure(f"/v/sub/{n}.mp4", "truncated", "no moov box") for n in range(12)]
+    text = summarize_manifest(Manifest("/v", tuple(rows), (*bad, FileFailure("/else/[b].mp4", "not a video"))))
     for line in (
         "16 videos can be used, 13 files can't",
         "h264 (16)",

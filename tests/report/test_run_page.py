@@ -10,14 +10,14 @@ import pytest
 from evaluations import retrieve
 
 from unreel.corpus.inspection import inspect
-from unreel.corpus.manifest import Manifest, QuarantineEntry
+from unreel.corpus.manifest import Manifest
 from unreel.errors import DiskError, RunError
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, save_encoder
 from unreel.report import charts, gallery
 from unreel.report.pages import run_page as report
 from unreel.report.pages.run_page import write_report
-from unreel.types import Instance
+from unreel.types import FileFailure, Instance
 from unreel.video.decoding.decoder import write_video
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.view_spec import ViewSpec
@@ -55,7 +55,7 @@ def run(tmp_path: Path, folder: Path, encoder: Encoder) -> Path:
     names = {"last": checkpoint.name, "best": checkpoint.name, "best_step": 20}
     (run / "checkpoints" / "index.json").write_text(json.dumps(names))
     found = inspect(folder)
-    bad = QuarantineEntry(str(folder / "<img src=x onerror=alert(2)>.mp4"), "damaged", "said <i>nothing</i>")
+    bad = FileFailure(str(folder / "<img src=x onerror=alert(2)>.mp4"), "damaged", "said <i>nothing</i>")
     Manifest(found.root, found.videos, (bad,)).save(run)
     settings = {"backbone": "tiny", "num_frames": 8, "size": 32, "stride_frames": 1, "fps": 0.0, "segment_s": 10.0}
     config = {"method": "iic", "options": {"residual": {"sign": "<u>forward"}}, "settings": settings}

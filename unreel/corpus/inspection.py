@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from unreel.corpus.discovery import find_videos
 from unreel.corpus.lists import VideoEntry
-from unreel.corpus.manifest import _SCHEMA, MANIFEST_FILE, QUARANTINE_FILE, Manifest, QuarantineEntry, Video
+from unreel.corpus.manifest import _SCHEMA, MANIFEST_FILE, QUARANTINE_FILE, Manifest, Video
 from unreel.corpus.manifest_summary import group_by_reason
 from unreel.corpus.segments import LONG_VIDEO_SEGMENTS, SEGMENT_S
 from unreel.corpus.shot_detection import detect_shot_changes
 from unreel.errors import InputError, VideoError
 from unreel.io.text import format_path
 from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
+from unreel.types import FileFailure
 from unreel.video.decoding import decoder
 from unreel.video.sources import packed_corpus
 from unreel.video.sources.paths import INDEX_FILE, absolute_path, is_packed_corpus
@@ -51,18 +52,18 @@ def inspect(
         return load_packed_manifest(source, check == "full", on_progress)
     listed = find_videos(Path(source), root)
     base = Path(source) if Path(source).is_dir() else Path(root or Path(source).parent)
-    found: list[Video | QuarantineEntry] = []
+    found: list[Video | FileFailure] = []
     workers = workers or min(8, os.cpu_count() or 1)
     for item, row in map_jobs(
         _inspect_file, listed, (min_frames, check, shots), workers, lambda item: limits.scale_to_file(item.path)
     ):
         found.append(
-            QuarantineEntry(absolute_path(item.path), "damaged", row.reason) if isinstance(row, WorkerFailure) else row
+            FileFailure(absolute_path(item.path), "damaged", row.reason) if isinstance(row, WorkerFailure) else row
         )
         if on_progress:
             on_progress(len(found), len(listed))
     videos = _mark_duplicates([row for row in found if isinstance(row, Video)])
-    return Manifest(os.path.abspath(base), videos, tuple(row for row in found if isinstance(row, QuarantineEntry)))
+    return Manifest(os.path.abspath(base), videos, tuple(row for row in found if isinstance(row, FileFailure)))
 
 
 def load_packed_manifest(
@@ -81,21 +82,21 @@ def load_packed_manifest(
     bad = packed_corpus.find_damaged_pieces(corpus, verify_checksums, on_progress)
     at = {video.path: f"{corpus.root}/{video.path}" for video in kept.videos}
     videos = [replace(v, path=at[v.path], duplicate_of=at.get(v.duplicate_of, "")) for v in kept.videos]
-    lost = [QuarantineEntry(v.path, bad[v.path].reason, bad[v.path].detail) for v in videos if v.path in bad]
+    lost = [FileFailure.from_error(bad[v.path]) for v in videos if v.path in bad]
     return Manifest(corpus.root, tuple(v for v in videos if v.path not in bad), (*kept.quarantine, *lost))
 
 
-def _inspect_file(entry: VideoEntry, min_frames: int, check: CheckDepth, shots: bool) -> Video | QuarantineEntry:
+def _inspect_file(entry: VideoEntry, min_frames: int, check: CheckDepth, shots: bool) -> Video | FileFailure:
     path = absolute_path(entry.path)
     try:
         path.encode()
         return _probe_video(path, entry, min_frames, check, shots)
     except UnicodeEncodeError:
-        return QuarantineEntry(format_path(path), "unreadable", "the file's name is not UTF-8; rename it")
+        return FileFailure(format_path(path), "unreadable", "the file's name is not UTF-8; rename it")
     except VideoError as error:
-        return QuarantineEntry(path, error.reason, error.detail)
+        return FileFailure.from_error(error)
     except OSError as error:
-        return QuarantineEntry(path, "unreadable", error.strerror or str(error))
+        return FileFailure(path, "unreadable", error.strerror or str(error))
 
 
 def _probe_video(path: str, entry: VideoEntry, min_frames: int, check: CheckDepth, shots: bool) -> Video:

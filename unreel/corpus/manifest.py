@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.retry import retry_on_stall
+from unreel.types import FileFailure
 
 BATCH_ROWS = 65_536  # of a manifest as plain dictionaries, which take far more memory than the videos themselves
 MANIFEST_FILE, QUARANTINE_FILE = "manifest.parquet", "quarantine.csv"
@@ -46,21 +47,12 @@ class Video:
 
 
 @dataclass(frozen=True)
-class QuarantineEntry:
-    """A file that can't be used; `reason` is one of errors.REASONS, `detail` the decoder's own words."""
-
-    path: str
-    reason: str
-    detail: str = ""
-
-
-@dataclass(frozen=True)
 class Manifest:
     """The usable videos of a folder or list, and the quarantined files; both in the order they were found."""
 
     root: str
     videos: tuple[Video, ...]
-    quarantine: tuple[QuarantineEntry, ...] = ()
+    quarantine: tuple[FileFailure, ...] = ()
 
     def drop_duplicates(self) -> tuple[Video, ...]:
         """The videos without those whose content was there before: training uses each content once."""
@@ -102,7 +94,7 @@ class Manifest:
         rows = (row for part in table.to_batches(BATCH_ROWS) for row in part.to_pylist())
         videos = [Video(**row | {"shot_changes_s": tuple(row["shot_changes_s"])}) for row in rows]
         lines = io.StringIO(quarantine_csv.decode("utf-8"), newline="")
-        return cls(root, tuple(videos), tuple(QuarantineEntry(**row) for row in csv.DictReader(lines)))
+        return cls(root, tuple(videos), tuple(FileFailure(**row) for row in csv.DictReader(lines)))
 
 
 _ARROW_TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}

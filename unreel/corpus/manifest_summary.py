@@ -4,8 +4,9 @@ import statistics
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 
-from unreel.corpus.manifest import Manifest, QuarantineEntry, Video
+from unreel.corpus.manifest import Manifest, Video
 from unreel.io.text import format_count, format_duration, format_path
+from unreel.types import FileFailure
 
 MAX_NAMES = 10  # files named under one heading before "and so many more"
 MAX_VALUES = 4  # values named on one line
@@ -23,9 +24,9 @@ def summarize_manifest(manifest: Manifest) -> str:
     return "\n".join(lines).rstrip()
 
 
-def group_by_reason(quarantine: Iterable[QuarantineEntry]) -> dict[str, list[QuarantineEntry]]:
+def group_by_reason(quarantine: Iterable[FileFailure]) -> dict[str, list[FileFailure]]:
     """Quarantined files by reason, the commonest first."""
-    groups: dict[str, list[QuarantineEntry]] = {}
+    groups: dict[str, list[FileFailure]] = {}
     for bad in quarantine:
         groups.setdefault(bad.reason, []).append(bad)
     return dict(sorted(groups.items(), key=lambda group: -len(group[1])))

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unreel.corpus.lists import LIST_SUFFIXES
-from unreel.corpus.manifest import Manifest, QuarantineEntry, Video
+from unreel.corpus.manifest import Manifest, Video
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, atomic_write_bytes
 from unreel.packing.jobs import Row
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.shard_files import count_finished, read_shard_rows
+from unreel.types import FileFailure
 from unreel.video.sources import packed_corpus
 from unreel.video.sources.paths import INDEX_FILE, LISTS_FOLDER, PACK_FILE, PIECE_SUFFIX, relative_to_root
 
@@ -55,7 +56,7 @@ def write_index(manifest: Manifest, source: Path, out: Path, settings: PackSetti
     rows = [row for row in all_rows if row.get("checksum")]
     if not rows:
         raise InputError(f"{source}: none of the videos could be packed; the first: {all_rows[0]['reason']}")
-    failures = [QuarantineEntry(row["path"], row["reason"], row["detail"]) for row in all_rows if row.get("reason")]
+    failures = [FileFailure(row["path"], row["reason"], row["detail"]) for row in all_rows if row.get("reason")]
     build_piece_manifest(manifest, rows, failures).save(out)
     schema = pa.schema(list(INDEX_COLUMNS.items()))
     index_rows = [{name: row[name] for name in INDEX_COLUMNS} for row in rows]
@@ -83,7 +84,7 @@ def get_unreel_version() -> str:
     return __version__
 
 
-def build_piece_manifest(manifest: Manifest, rows: Sequence[Row], quarantine: Sequence[QuarantineEntry]) -> Manifest:
+def build_piece_manifest(manifest: Manifest, rows: Sequence[Row], quarantine: Sequence[FileFailure]) -> Manifest:
     """The manifest of the pieces; their paths are relative to the packed corpus, so that it can be moved."""
     paths = {(row["source"], row["start_s"]): _piece_path(row) for row in rows}
     originals = {

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from unreel.corpus.inspection import inspect
-from unreel.corpus.manifest import Manifest, QuarantineEntry
+from unreel.corpus.manifest import Manifest
 from unreel.errors import DiskError, InputError
 from unreel.io.atomic_write import atomic_write_bytes, remove_leftovers
 from unreel.io.worker_pool import Limits
@@ -19,6 +19,7 @@ from unreel.packing.index_writer import write_index
 from unreel.packing.output_folder import PLAN_FILE, check_output, compute_fingerprint, lock_output
 from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings, check_settings
 from unreel.packing.shard_files import write_shards
+from unreel.types import FileFailure
 from unreel.video.sources import packed_corpus
 from unreel.video.sources.paths import WORK_FOLDER, is_packed_corpus
 
@@ -39,7 +40,7 @@ class PackResult:
     num_shards: int
     num_limited_by_chroma: int
     num_below_psnr: int
-    quarantine: tuple[QuarantineEntry, ...]
+    quarantine: tuple[FileFailure, ...]
     is_new: bool = True
 
 

@@ -143,7 +143,7 @@ def list_whole_videos(source: Path) -> tuple[list[Instance], list[FileFailure]]:
     """Every usable video of a file, folder or list as one instance each, and the others."""
     manifest = inspect(source, check="fast", shots=False)
     who = [Instance(v.path, n, 0.0, float("inf"), v.label, v.group) for n, v in enumerate(manifest.videos)]
-    return who, [FileFailure(bad.path, bad.reason, bad.detail) for bad in manifest.quarantine]
+    return who, list(manifest.quarantine)
 
 
 def encode(
