@@ -27,7 +27,7 @@ from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.update import StoreUpdateOptions, join_processes, update_store
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, load_encoder, save_encoder
 from unreel.types import Instance
-from unreel.video.decoding.decoder import clear_caches
+from unreel.video.decoding.packet_index import clear_caches
 from unreel.video.loading.clip_dataset import build_sequential_loader
 from unreel.video.loading.sliding_clips import SlidingClipDataset
 from unreel.video.sampling.timeline import ClipSpec

@@ -22,7 +22,7 @@ import tyro
 
 from unreel.corpus.discovery import find_videos
 from unreel.types import Instance
-from unreel.video.decoding.decoder import index_frames
+from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 from unreel.video.sampling.timeline import ClipSpec

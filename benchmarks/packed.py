@@ -20,7 +20,7 @@ import tyro
 from unreel.packing.pack import pack
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.speedup import measure_speedup
-from unreel.video.decoding import decoder
+from unreel.video.decoding import writer
 
 SIZES = ((240, 320), (720, 1280))
 
@@ -75,7 +75,7 @@ def main(args: Args) -> None:
             folder.mkdir()
             for n in range(args.videos):
                 moving = frames(height, width, round(25 * args.seconds), n)
-                decoder.write_video(folder / f"{n}.mp4", moving, 25, gop=250)
+                writer.write_video(folder / f"{n}.mp4", moving, 25, gop=250)
             folders.append(folder)
         for folder in folders:
             for short_side in args.short_sides:

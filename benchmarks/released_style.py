@@ -40,7 +40,8 @@ from unreel.training.loop import TrainingJob, move_clips, setup_training, train_
 from unreel.training.metrics import MetricLogger
 from unreel.training.runtime.auto_settings import resolve_auto
 from unreel.verbs.pretrain import apply_options, build_training_job
-from unreel.video.decoding.decoder import probe, read_frames
+from unreel.video.decoding.decoder import read_frames
+from unreel.video.decoding.probe import probe
 
 WARM_UP = 2
 

@@ -18,7 +18,9 @@ from unreel.methods import trio
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, embed_instances
 from unreel.models.registry import build_backbone
 from unreel.types import Instance
-from unreel.video.decoding.decoder import index_frames, probe, read_frames
+from unreel.video.decoding.decoder import read_frames
+from unreel.video.decoding.packet_index import index_frames
+from unreel.video.decoding.probe import probe
 from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler, steps_per_epoch
 from unreel.video.sampling.timeline import ClipSpec, build_timeline, get_clip_frames

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from unreel.video.decoding.decoder import EncodingOptions
+from unreel.video.decoding.writer import EncodingOptions
 
 WIDTH, HEIGHT = 96, 64
 

@@ -23,7 +23,8 @@ from unreel.corpus.labels.detection_set import DetectionSet, KeyframeClipDataset
 from unreel.corpus.labels.synthetic_boxes import ACTIONS, make_box_set
 from unreel.errors import InputError
 from unreel.types import FileFailure, Instance
-from unreel.video.decoding.decoder import probe, read_frames
+from unreel.video.decoding.decoder import read_frames
+from unreel.video.decoding.probe import probe
 from unreel.video.sampling.timeline import ClipSpec
 
 ROWS = """\

@@ -104,7 +104,7 @@ def test_how_much_is_decoded(
         with calls.open("a") as out:
             out.write(f"{call}\n")
 
-    monkeypatch.setattr("unreel.video.decoding.decoder.check_decodable", lambda path, all_frames: record(all_frames))
+    monkeypatch.setattr("unreel.corpus.inspection.check_decodable", lambda path, all_frames: record(all_frames))
     monkeypatch.setattr("unreel.corpus.inspection.detect_shot_changes", lambda path: record("shots") or [1.0])
     encode(tmp_path / "a.mp4", seconds, time_base=Fraction(1, 1))
     (video,) = inspect(tmp_path, check=check, shots=shots).videos  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from unreel.corpus.lists import VideoEntry
 from unreel.errors import InputError
 from unreel.packing.pack import pack
 from unreel.packing.pack_settings import PackSettings
-from unreel.video.decoding import decoder
+from unreel.video.decoding import decoder, packet_index
 from unreel.video.sources import packed_corpus
 from unreel.video.sources.paths import is_piece, normalize_path
 
@@ -101,6 +101,6 @@ def test_keyframes_with_boxes_are_found_in_the_pieces(tmp_path: Path) -> None:
         assert is_piece(other.path) and 0 <= other.start_s < 2
         frames = []
         for who in (one, other):
-            at = int(np.searchsorted(decoder.index_frames(who.path).times_s, who.start_s + 1e-6, side="right")) - 1
+            at = int(np.searchsorted(packet_index.index_frames(who.path).times_s, who.start_s + 1e-6, side="right")) - 1
             frames.append(decoder.read_frames(who.path, [at])[0].astype(float))
         assert np.abs(frames[0] - frames[1]).mean() < 4

@@ -21,7 +21,7 @@ from unreel.evaluation.protocols.detection import DetectionProtocol, evaluate_de
 from unreel.evaluation.protocols.detection_head import build_targets, finetune_detector, fit_head
 from unreel.models.encoder.encoder import Encoder, EncoderSpec
 from unreel.models.roi_align import RoiHead, build_bilinear_weights, pool_roi_vectors, roi_align
-from unreel.video.decoding.decoder import write_video
+from unreel.video.decoding.writer import write_video
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.view_spec import ViewSpec
 

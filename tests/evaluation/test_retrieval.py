@@ -27,7 +27,7 @@ from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retri
 from unreel.evaluation.result import Result
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, encode
 from unreel.types import Instance
-from unreel.video.decoding.decoder import write_video
+from unreel.video.decoding.writer import write_video
 from unreel.video.loading import clip_dataset
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.view_spec import ViewSpec

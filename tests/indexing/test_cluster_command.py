@@ -30,7 +30,8 @@ from unreel.report.previews import (
     write_previews,
 )
 from unreel.verbs.cluster import cluster_index
-from unreel.video.decoding.decoder import probe, read_frames
+from unreel.video.decoding.decoder import read_frames
+from unreel.video.decoding.probe import probe
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 

@@ -23,7 +23,9 @@ from unreel.indexing.index.row_table import Moment, RowFilter
 from unreel.indexing.query_encoder import compute_clip_span
 from unreel.indexing.results import HitOptions
 from unreel.verbs.search import SearchQuery, learn_concept, search
-from unreel.video.decoding.decoder import index_frames, probe, read_frames
+from unreel.video.decoding.decoder import read_frames
+from unreel.video.decoding.packet_index import index_frames
+from unreel.video.decoding.probe import probe
 from unreel.video.loading.sliding_clips import compute_sliding_starts, compute_spans
 from unreel.video.sampling.timeline import (
     ClipSpec,

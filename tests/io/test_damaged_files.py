@@ -25,7 +25,7 @@ from unreel.corpus.manifest import Manifest
 from unreel.errors import InputError, VideoError
 from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
 from unreel.models.encoder.encoder import load_encoder
-from unreel.video.decoding import decoder
+from unreel.video.decoding import packet_index, probe
 from unreel.video.loading import clip_dataset
 
 BAD, GOOD = "3.mp4", ["0.mp4", "1.mp4", "2.mp4", "4.mp4", "5.mp4"]
@@ -79,18 +79,18 @@ def test_what_can_not_be_is_said_with_its_value(name: str, patch: Any, says: str
     data[at : at + len(patch[-1])] = patch[-1]
     (tmp_path / name).write_bytes(data)
     with pytest.raises(VideoError, match=says) as raised:
-        decoder.probe(tmp_path / name)
+        probe.probe(tmp_path / name)
     assert raised.value.reason in ("damaged", "not a video")
 
 
 def test_slow_motion_and_a_slide_every_minute_are_no_damage_and_slower_is(tmp_path: Path) -> None:
     encode(tmp_path / "fast.mp4", 20, time_base=Fraction(1, 10_000))
     encode(tmp_path / "slow.mp4", 20, time_base=Fraction(60, 1))
-    assert decoder.probe(tmp_path / "fast.mp4").fps == pytest.approx(10_000)
-    assert decoder.probe(tmp_path / "slow.mp4").duration_s == pytest.approx(1200)
+    assert probe.probe(tmp_path / "fast.mp4").fps == pytest.approx(10_000)
+    assert probe.probe(tmp_path / "slow.mp4").duration_s == pytest.approx(1200)
     encode(tmp_path / "slower.mp4", 20, time_base=Fraction(61, 1))
     with pytest.raises(VideoError, match="20 frames that last 1159 s"):
-        decoder.probe(tmp_path / "slower.mp4")
+        probe.probe(tmp_path / "slower.mp4")
 
 
 # A decoder that does not come back.
@@ -140,7 +140,7 @@ def ending(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    real, main = decoder.build_frame_index, os.getpid()
+    real, main = packet_index.build_frame_index, os.getpid()
 
     def index(path: str, *rest: Any) -> Any:
         if Path(path).name == BAD:
@@ -149,7 +149,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
         return real(path, *rest)
 
     index.cache_clear = real.cache_clear  # type: ignore[attr-defined]
-    monkeypatch.setattr(decoder, "build_frame_index", index)
+    monkeypatch.setattr(packet_index, "build_frame_index", index)
 
 
 LIMITS = ("--file-limit-s", "1", "--file-memory-mb", "200")

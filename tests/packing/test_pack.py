@@ -26,7 +26,7 @@ from unreel.packing.pack import pack
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.piece_spans import compute_piece_size, split_into_spans
 from unreel.packing.psnr import compute_psnr
-from unreel.video.decoding import decoder
+from unreel.video.decoding import decoder, packet_index, probe
 from unreel.video.decoding.frame_index import FrameIndex
 from unreel.video.decoding.frame_reader import FrameReader
 from unreel.video.decoding.mp4_index import parse_mp4_index
@@ -74,7 +74,7 @@ def test_every_frame_of_every_piece_is_the_right_one_at_its_own_time(videos: Pat
     seen: dict[str, list[int]] = {}
     for n, row in enumerate(rows(corpus)):
         original, piece = videos / row["source"], index.piece_path(n)
-        before_s, inside_s = decoder.index_frames(original).times_s, decoder.index_frames(piece).times_s
+        before_s, inside_s = packet_index.index_frames(original).times_s, packet_index.index_frames(piece).times_s
         first = int(np.searchsorted(before_s, row["start_s"] - 1e-9))
         shown = numbers(decoder.read_frames(piece, np.arange(row["num_frames"])))
         assert shown == list(range(first, first + row["num_frames"])), row["source"]
@@ -82,7 +82,7 @@ def test_every_frame_of_every_piece_is_the_right_one_at_its_own_time(videos: Pat
         np.testing.assert_allclose(inside_s, there_s - there_s[0], rtol=0, atol=1e-9)
         assert row["start_s"] == there_s[0] and row["end_s"] > there_s[-1]
         seen.setdefault(row["source"], []).extend(shown)
-    lengths = {name: len(decoder.index_frames(videos / name).times_s) for name in seen}
+    lengths = {name: len(packet_index.index_frames(videos / name).times_s) for name in seen}
     assert len(seen) == 11 and {name: list(range(n)) for name, n in lengths.items()} == seen
     assert sum(row["source"] == "run/long.mp4" for row in rows(corpus)) == 4
     assert sum(row["source"] == "walk/vfr.mp4" for row in rows(corpus)) == 2
@@ -100,7 +100,7 @@ def test_frames_are_as_near_to_the_scaled_original_as_is_stated(videos: Path, co
     index = packed_corpus.open_packed_corpus(corpus)
     for n, row in enumerate(rows(corpus)):
         every, size = np.arange(row["num_frames"]), (row["height"], row["width"])
-        before = int(np.searchsorted(decoder.index_frames(videos / row["source"]).times_s, row["start_s"] - 1e-9))
+        before = int(np.searchsorted(packet_index.index_frames(videos / row["source"]).times_s, row["start_s"] - 1e-9))
         original, coded = (
             decoder.read_frames(videos / row["source"], before + every, size),
             decoder.read_frames(index.piece_path(n), every),
@@ -184,7 +184,7 @@ def test_the_manifest_of_the_pieces(videos: Path, corpus: Path) -> None:
         for _ in range({"long.mp4": 4, "vfr.mp4": 2}.get(Path(v.path).name, 1))
     ]
     for video in after.videos:
-        info = decoder.probe(video.path)
+        info = probe.probe(video.path)
         assert (info.width, info.height, info.num_frames) == (video.width, video.height, video.num_frames)
         assert info.fps == pytest.approx(video.fps) and info.size_bytes == video.size_bytes
         cut = video.recording in ("run/long.mp4", "walk/same as long.mp4", "walk/vfr.mp4")
@@ -375,7 +375,7 @@ def test_a_frame_says_minus_one_when_it_is_turned() -> None:
 def test_the_tables_of_a_piece_say_what_a_demux_pass_says(corpus: Path, tmp_path: Path) -> None:
     for n, address in enumerate(packed_addresses(corpus)):
         (tmp_path / f"{n}.mp4").write_bytes(packed_corpus.read_piece(address))
-        demuxed, read = decoder.index_frames(tmp_path / f"{n}.mp4"), decoder.index_frames(address)
+        demuxed, read = packet_index.index_frames(tmp_path / f"{n}.mp4"), packet_index.index_frames(address)
         for name in [field.name for field in dataclasses.fields(FrameIndex)]:
             np.testing.assert_array_equal(getattr(read, name), getattr(demuxed, name), err_msg=name)
 

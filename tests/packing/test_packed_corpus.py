@@ -26,7 +26,7 @@ from unreel.io import disk_cache, remote
 from unreel.io.disk_cache import DiskCache
 from unreel.packing.pack import pack
 from unreel.packing.pack_settings import PackSettings
-from unreel.video.decoding import decoder
+from unreel.video.decoding import decoder, packet_index, probe
 from unreel.video.sources import packed_corpus
 from unreel.video.sources.paths import is_piece, is_remote, normalize_path
 
@@ -67,7 +67,7 @@ def afar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("UNREEL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(remote, "RETRY_DELAYS_S", (0.01, 0.02, 0.04))
     packed_corpus._load_packed_corpus.cache_clear()
-    decoder.clear_caches()
+    packet_index.clear_caches()
     yield
     Shaky.release.set()
 
@@ -135,14 +135,14 @@ def test_an_index_that_does_not_fit_its_shard(corpus: Path) -> None:
     assert said(corpus, 0) == RIGHT[0]
     kept = one.read_bytes()
     other.replace(one)
-    decoder.clear_caches()
+    packet_index.clear_caches()
     spoiled = [row for row in range(12) if index.get_value(row, "shard") == one.name]
     for row in spoiled:
         with pytest.raises(VideoError, match=r"(damaged|truncated) \("):
             said(corpus, row)
     assert {bad.path for bad in inspect(corpus, check="full").quarantine} >= {address(corpus, row) for row in spoiled}
     one.write_bytes(kept)
-    decoder.clear_caches()
+    packet_index.clear_caches()
     assert all(said(corpus, row) == RIGHT[row] for row in spoiled)
 
 
@@ -186,7 +186,7 @@ def test_addresses_of_nothing(corpus: Path, tmp_path: Path) -> None:
         ("shaky://nowhere/00000.tar#00000000-00000-a.mp4", "unreadable"),
     ):
         with pytest.raises(VideoError) as caught:
-            decoder.probe(wrong)
+            probe.probe(wrong)
         assert caught.value.reason == reason
 
 
@@ -218,7 +218,7 @@ def test_one_range_is_asked_for_a_piece_and_then_the_cache(corpus: Path) -> None
     Shaky.calls.clear()
     assert said(there, 5) == RIGHT[5]
     assert Shaky.calls == [(shard, begin, begin + size)]
-    decoder.clear_caches()
+    packet_index.clear_caches()
     assert said(there, 5) == RIGHT[5] and len(Shaky.calls) == 1
 
 
@@ -229,7 +229,7 @@ def test_a_remote_that_fails_twice_and_then_answers(corpus: Path) -> None:
     assert len(index) == 12 and [call[0] for call in Shaky.calls] == ["pack.json"] * 3 + ["index.parquet"]
     for troubles in (["down", "down"], ["short", "down", "short"], ["damaged"], ["damaged", "down"]):
         shutil.rmtree(packed_corpus.open_piece_cache().folder, ignore_errors=True)
-        decoder.clear_caches()
+        packet_index.clear_caches()
         Shaky.calls, Shaky.troubles = [], list(troubles)
         assert said(there, 3) == RIGHT[3] and not Shaky.troubles
         assert len(Shaky.calls) == len(troubles) + 1
@@ -282,7 +282,7 @@ def test_wrong_bytes_are_never_taken_nor_kept(corpus: Path) -> None:
     assert said(there, 2) == RIGHT[2]
     ((_, _, kept),) = packed_corpus.open_piece_cache()._list_files()
     Path(kept).write_bytes(Path(kept).read_bytes()[:-1] + b"x")
-    decoder.clear_caches()
+    packet_index.clear_caches()
     Shaky.calls = []
     assert said(there, 2) == RIGHT[2] and len(Shaky.calls) == 1, "a spoiled file of the cache is fetched again"
 

@@ -20,7 +20,7 @@ from unreel.packing.pack import pack
 from unreel.packing.pack_settings import PackSettings
 from unreel.training.monitors import split_held_out
 from unreel.types import Instance
-from unreel.video.decoding import decoder
+from unreel.video.decoding import packet_index
 from unreel.video.loading.clip_dataset import ClipDataset, build_sequential_loader
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.video.sources import packed_corpus
@@ -150,6 +150,6 @@ def test_one_read_of_the_shard_for_a_draw(corpus: Path, monkeypatch: pytest.Monk
     load = packed_corpus.load_piece
     monkeypatch.setattr(packed_corpus, "load_piece", lambda piece: reads.append(piece.path) or load(piece))
     who = build_instances(inspect(corpus))
-    decoder.clear_caches()
+    packet_index.clear_caches()
     ClipDataset(who, ClipSpec(num_frames=4), (32, 32), 3)[(0, 5)]
     assert reads == [who[5].path]

@@ -22,7 +22,7 @@ from unreel.report.baseline_comparison import (
 )
 from unreel.report.confusion_matrix import MAX_LABELLED_CLASSES, build_confusion_matrix
 from unreel.report.pages.evaluation_page import write_evaluation_page
-from unreel.video.decoding.decoder import write_video
+from unreel.video.decoding.writer import write_video
 
 VIEWS = ["rgb", "residual", "joint"]
 

@@ -18,7 +18,7 @@ from unreel.report import charts, gallery
 from unreel.report.pages import run_page as report
 from unreel.report.pages.run_page import write_report
 from unreel.types import FileFailure, Instance
-from unreel.video.decoding.decoder import write_video
+from unreel.video.decoding.writer import write_video
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.view_spec import ViewSpec
 

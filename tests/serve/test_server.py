@@ -48,7 +48,7 @@ from unreel.serve.media.uploads import (
 from unreel.serve.media.worker_pool import WorkerPool
 from unreel.serve.state import ServeOptions, ServerState
 from unreel.verbs.search import SearchQuery, search
-from unreel.video.decoding import decoder
+from unreel.video.decoding import decoder, probe
 
 HOME = "http://127.0.0.1"
 
@@ -114,7 +114,7 @@ def test_an_upload_is_answered_as_the_library_answers(
 ) -> None:
     path = next(corpus.videos.rglob("*.mp4"))
     kept = client.post("/api/queries?name=mine.mp4", content=path.read_bytes()).json()
-    assert kept["length_s"] == pytest.approx(decoder.probe(path).duration_s)
+    assert kept["length_s"] == pytest.approx(probe.probe(path).duration_s)
     moment = {"query": kept["query"], "start_s": 0.2, "end_s": 1.2}
     hits = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()["hits"]
     question = SearchQuery((Moment(str(path), 0.2, 1.2),), own_video_policy="clip")
@@ -391,7 +391,7 @@ def test_a_preview_shows_the_frames_of_its_seconds_in_h264(
     number = video_number(about, "old.avi")
     data = client.get(f"/api/{about['id']}/videos/{number}/preview?start=0.4&end=0.8").content
     (tmp_path / "preview.mp4").write_bytes(data)
-    info = decoder.probe(tmp_path / "preview.mp4")
+    info = probe.probe(tmp_path / "preview.mp4")
     assert info.codec == "h264" and info.fps == pytest.approx(25)
     assert numbers(decoder.read_frames(tmp_path / "preview.mp4", range(info.num_frames))) == list(range(10, 20))
     poster = client.get(f"/api/{about['id']}/videos/{number}/poster?at=0.48")
@@ -405,7 +405,7 @@ def test_a_preview_shows_the_frames_of_its_seconds_in_h264(
 def test_what_a_browser_may_not_play_becomes_h264(codec: str, name: str, tmp_path: Path) -> None:
     encode(tmp_path / name, 30, codec)
     (tmp_path / "preview.mp4").write_bytes(transcoding.make_preview(str(tmp_path / name), 0.4, 0.8))
-    assert decoder.probe(tmp_path / "preview.mp4").codec == "h264"
+    assert probe.probe(tmp_path / "preview.mp4").codec == "h264"
     assert numbers(decoder.read_frames(tmp_path / "preview.mp4", range(10))) == list(range(10, 20))
 
 
@@ -506,7 +506,7 @@ def test_a_cut_clip_is_as_long_as_its_moment_a_preview_is_not(
     path = str(next(corpus.videos.rglob("*.mp4")))
     for make, length_s in ((transcoding.cut_clip, 1.2), (transcoding.make_preview, 0.4)):
         (tmp_path / "cut.mp4").write_bytes(make(path, 0.0, 1.2))
-        assert decoder.probe(str(tmp_path / "cut.mp4")).duration_s == pytest.approx(length_s, abs=0.05)
+        assert probe.probe(str(tmp_path / "cut.mp4")).duration_s == pytest.approx(length_s, abs=0.05)
 
 
 # --- who may ask

@@ -35,7 +35,7 @@ from unreel.training.runtime.auto_settings import (
 )
 from unreel.types import FileFailure
 from unreel.verbs import pretrain as api
-from unreel.video.decoding.decoder import index_frames
+from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading import clip_dataset
 
 aten = torch.ops.aten

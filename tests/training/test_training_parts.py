@@ -36,7 +36,7 @@ from unreel.training.run_folder.checkpoint import (
 from unreel.training.run_folder.creation import CsvLog, create_run, read_config
 from unreel.training.run_folder.quarantine import RunQuarantine
 from unreel.types import FileFailure, Instance
-from unreel.video.decoding.decoder import write_video
+from unreel.video.decoding.writer import write_video
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.view_spec import ViewSpec
 

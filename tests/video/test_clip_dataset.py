@@ -13,7 +13,8 @@ from scipy.stats import chisquare, kstest
 from unreel.errors import VIDEO_ERROR_REASONS, VideoError
 from unreel.seeding import make_generator
 from unreel.types import Clips, FileFailure, Instance
-from unreel.video.decoding.decoder import index_frames, write_video
+from unreel.video.decoding.packet_index import index_frames
+from unreel.video.decoding.writer import write_video
 from unreel.video.loading import clip_dataset, frame_cache
 from unreel.video.loading.clip_dataset import (
     ClipDataset,

@@ -10,7 +10,7 @@ import pytest
 from videos import CLOSED, HEIGHT, KINDS, UNEVEN, WIDTH, encode, encode_sound, number_of, numbers, picture
 
 from unreel.errors import DiskError, InputError, VideoError
-from unreel.video.decoding import decoder
+from unreel.video.decoding import container, decoder, packet_index, probe, writer
 from unreel.video.decoding.frame_reader import FrameReader
 
 
@@ -24,8 +24,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def readers(monkeypatch: pytest.MonkeyPatch) -> list[FrameReader]:
     """All readers that the library opens from here on; each counts what it feeds its decoder."""
     opened: list[FrameReader] = []
-    build = decoder.open_reader
-    monkeypatch.setattr(decoder, "open_reader", lambda path, index: opened.append(build(path, index)) or opened[-1])
+    build = container.open_reader
+    for module in (packet_index, probe, decoder):
+        monkeypatch.setattr(module, "open_reader", lambda path, index: opened.append(build(path, index)) or opened[-1])
     return opened
 
 
@@ -70,7 +71,7 @@ def test_exactly_the_frames_asked_for(name: str, made: dict[str, Path]) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_index_probe_and_health(name: str, made: dict[str, Path]) -> None:
     path, says = made[name], KINDS[name].says
-    index, info = decoder.index_frames(path), decoder.probe(path)
+    index, info = packet_index.index_frames(path), probe.probe(path)
     assert index.times_s[0] == 0 and (np.diff(index.times_s) > 0).all() and index.times_s.dtype == np.float64
     assert len(index.times_s) == info.num_frames == len(says)
     assert (info.height, info.width) == (HEIGHT, WIDTH) and info.size_bytes == path.stat().st_size
@@ -78,13 +79,13 @@ def test_index_probe_and_health(name: str, made: dict[str, Path]) -> None:
     assert info.rotation == (int(name.split()[1]) if name.startswith("phone") else 0)
     if "variable" not in name and "stamps" not in name:
         assert info.fps == pytest.approx(25) and info.duration_s == pytest.approx(len(says) / 25, abs=2e-3)
-    decoder.check_decodable(path, all_frames=True)
-    decoder.check_decodable(path, all_frames=False)
+    probe.check_decodable(path, all_frames=True)
+    probe.check_decodable(path, all_frames=False)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_decoding_begins_at_the_key_frame(name: str, made: dict[str, Path], readers: list[FrameReader]) -> None:
-    index = decoder.index_frames(made[name])
+    index = packet_index.index_frames(made[name])
     last = max(k for k in range(len(index.key_packets)) if index.first_intact_frames[k] < len(index.frame_packets))
     readers.clear()
     decoder.read_frames(made[name], [int(index.first_intact_frames[last])])
@@ -99,7 +100,7 @@ def test_decoding_begins_at_the_key_frame(name: str, made: dict[str, Path], read
 
 def test_reading_a_window_leaves_the_rest_alone(tmp_path: Path, readers: list[FrameReader]) -> None:
     path = encode(tmp_path / "long.mp4", 300, options={"g": "30", "keyint_min": "30"})
-    decoder.index_frames(path)
+    packet_index.index_frames(path)
     readers.clear()
     assert numbers(decoder.read_frames(path, range(155, 163))) == list(range(155, 163))
     assert readers[0].num_decoded_packets < 25
@@ -107,15 +108,15 @@ def test_reading_a_window_leaves_the_rest_alone(tmp_path: Path, readers: list[Fr
     assert readers[1].num_decoded_packets < 40
     decoder.read_frames(path, range(140, 170))
     assert readers[2].num_decoded_packets < 60
-    decoder.check_decodable(path, all_frames=False)
+    probe.check_decodable(path, all_frames=False)
     assert readers[3].num_decoded_packets < 120
-    decoder.check_decodable(path, all_frames=True)
+    probe.check_decodable(path, all_frames=True)
     assert readers[4].num_decoded_packets >= 300
 
 
 def test_times_of_a_variable_rate(made: dict[str, Path]) -> None:
     for name in ("h264 mp4 variable rate", "h264 mkv variable rate"):
-        times_s = decoder.index_frames(made[name]).times_s
+        times_s = packet_index.index_frames(made[name]).times_s
         assert np.allclose(times_s, (np.array(UNEVEN) - UNEVEN[0]) / 1000, atol=1e-3)
 
 
@@ -133,7 +134,7 @@ def test_grey_levels_survive_every_range(tmp_path: Path, made: dict[str, Path]) 
 
 @pytest.mark.parametrize("name", ["h264 mp4", "h264 mp4 open gop", "h264 ts open gop", "hevc mp4 open gop", "phone 90"])
 def test_key_frames(name: str, made: dict[str, Path]) -> None:
-    index = decoder.index_frames(made[name])
+    index = packet_index.index_frames(made[name])
     keys = list(decoder.iter_keyframes(made[name], (32, 48)))
     assert [number_of(frame) for _, frame in keys] == index.first_intact_frames.tolist()
     assert [time_s for time_s, _ in keys] == index.times_s[index.first_intact_frames].tolist()
@@ -152,9 +153,9 @@ def test_a_number_that_is_not_there(asked: list[int], made: dict[str, Path]) -> 
 
 def test_index_is_kept_until_the_file_changes(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 10)
-    assert decoder.index_frames(path) is decoder.index_frames(str(path))
+    assert packet_index.index_frames(path) is packet_index.index_frames(str(path))
     encode(path, 20)
-    assert len(decoder.index_frames(path).times_s) == 20
+    assert len(packet_index.index_frames(path).times_s) == 20
 
 
 @pytest.mark.parametrize("name", ["a:b.mp4", "100%d.mp4", "-x.mp4", 'q"? #.mp4', "concat:a.mp4", "ünï.mp4"])
@@ -168,10 +169,10 @@ def reason(path: Path) -> str:
     """What every door says about a file that can't be used."""
     said = set()
     for look in (
-        decoder.index_frames,
-        decoder.probe,
+        packet_index.index_frames,
+        probe.probe,
         lambda p: decoder.read_frames(p, [0]),
-        lambda p: decoder.check_decodable(p, all_frames=False),
+        lambda p: probe.check_decodable(p, all_frames=False),
     ):
         with pytest.raises(VideoError) as raised:
             look(path)
@@ -265,7 +266,7 @@ def textured(number: int, width: int, height: int) -> np.ndarray:
 
 def test_damage_is_told_and_stays_where_it_is(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 60, options={"g": "12", "keyint_min": "12", "bf": "2"}, draw=textured)
-    whole, index = decoder.read_frames(path, range(60)), decoder.index_frames(path)
+    whole, index = decoder.read_frames(path, range(60)), packet_index.index_frames(path)
     with av.open(str(path)) as container:
         packets = [p for p in container.demux(container.streams.video[0]) if p.size]
     key = packets[index.key_packets[2]]
@@ -273,7 +274,7 @@ def test_damage_is_told_and_stays_where_it_is(tmp_path: Path) -> None:
     data[key.pos + key.size // 5 : key.pos + key.size // 5 + 100] = NOISE[:100]
     path.write_bytes(data)
     with pytest.raises(VideoError) as raised:
-        decoder.check_decodable(path, all_frames=True)
+        probe.check_decodable(path, all_frames=True)
     assert raised.value.reason == "damaged"
     with pytest.raises(VideoError):
         decoder.read_frames(path, [0, index.first_intact_frames[2] + 3])
@@ -294,7 +295,7 @@ def test_bit_flips_in_h264(tmp_path: Path) -> None:
         bad[bit // 8] ^= 1 << bit % 8
         flipped.write_bytes(bad)
         try:
-            decoder.check_decodable(flipped, all_frames=True)
+            probe.check_decodable(flipped, all_frames=True)
         except VideoError:
             noticed += 1
     assert noticed >= 15
@@ -302,15 +303,15 @@ def test_bit_flips_in_h264(tmp_path: Path) -> None:
 
 def test_write(tmp_path: Path) -> None:
     frames = np.stack([picture(i) for i in range(30)])
-    decoder.write_video(tmp_path / "a.mp4", frames, fps=29.97)
-    decoder.write_video(tmp_path / "b.mp4", iter(frames), fps=29.97)
+    writer.write_video(tmp_path / "a.mp4", frames, fps=29.97)
+    writer.write_video(tmp_path / "b.mp4", iter(frames), fps=29.97)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
     assert numbers(decoder.read_frames(tmp_path / "a.mp4", range(30))) == list(range(30))
-    info = decoder.probe(tmp_path / "a.mp4")
+    info = probe.probe(tmp_path / "a.mp4")
     assert (info.codec, info.num_frames) == ("h264", 30) and info.fps == pytest.approx(29.97)
-    assert len(decoder.index_frames(tmp_path / "a.mp4").key_packets) >= 3
-    decoder.write_video(tmp_path / "odd.mp4", frames[:, :-1, :-1], fps=10)
-    assert (decoder.probe(tmp_path / "odd.mp4").height, decoder.probe(tmp_path / "odd.mp4").width) == (
+    assert len(packet_index.index_frames(tmp_path / "a.mp4").key_packets) >= 3
+    writer.write_video(tmp_path / "odd.mp4", frames[:, :-1, :-1], fps=10)
+    assert (probe.probe(tmp_path / "odd.mp4").height, probe.probe(tmp_path / "odd.mp4").width) == (
         HEIGHT - 2,
         WIDTH - 2,
     )
@@ -324,12 +325,12 @@ def test_encoding_does_not_depend_on_what_memory_held_before(
     """x264's AVX-512 look-ahead reads memory that was never written: 5 to 12 different files of 12 without the cure."""
     rng = np.random.default_rng(0)
     frames = [textured(n, width, height) for n in range(30)]
-    coding = decoder.EncodingOptions(Fraction(1, 30), Fraction(30), "libx264", options)
+    coding = writer.EncodingOptions(Fraction(1, 30), Fraction(30), "libx264", options)
     results = set()
     for _ in range(6):
         rubbish = [rng.integers(0, 256, rng.integers(1000, 400_000)).astype(np.uint8) for _ in range(40)]
         del rubbish
-        decoder.write_timed_video(tmp_path / "a.mp4", enumerate(frames), coding)
+        writer.write_timed_video(tmp_path / "a.mp4", enumerate(frames), coding)
         results.add((tmp_path / "a.mp4").read_bytes())
     assert len(results) == 1
 
@@ -340,7 +341,7 @@ def test_write_leaves_nothing_half_done(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(DiskError, match="No space left"):
-        decoder.write_video(tmp_path / "a.mp4", running_full(), fps=25)
+        writer.write_video(tmp_path / "a.mp4", running_full(), fps=25)
     with pytest.raises(DiskError, match="No such file"):
-        decoder.write_video(tmp_path / "absent" / "a.mp4", [picture(0)], fps=25)
+        writer.write_video(tmp_path / "absent" / "a.mp4", [picture(0)], fps=25)
     assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,7 @@ from unreel.training import loop
 from unreel.training.runtime.auto_settings import resolve_auto
 from unreel.types import Instance
 from unreel.verbs import pretrain as api
-from unreel.video.decoding.decoder import write_video
+from unreel.video.decoding.writer import write_video
 from unreel.video.loading import cache_budget, clip_dataset, frame_cache
 from unreel.video.loading.cache_budget import estimate_decoded_mb, plan_cache_budget, read_free_mb
 from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader, count_batches_in_memory

@@ -13,7 +13,7 @@ from torch.utils.data import get_worker_info
 import unreel
 from unreel.errors import RunError
 from unreel.types import Clips, Instance
-from unreel.video.decoding.decoder import write_video
+from unreel.video.decoding.writer import write_video
 from unreel.video.loading import clip_dataset
 from unreel.video.loading.clip_dataset import ClipDataset, build_resilient_loader
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler

@@ -18,8 +18,8 @@ from unreel.errors import InputError, VideoError
 from unreel.io.text import format_path
 from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
 from unreel.types import FileFailure
-from unreel.video.decoding import decoder
-from unreel.video.sources import packed_corpus
+from unreel.video.decoding.probe import check_decodable, probe
+from unreel.video.sources.packed_corpus import find_damaged_pieces, hash_content, open_packed_corpus, read_corpus_file
 from unreel.video.sources.paths import INDEX_FILE, absolute_path, is_packed_corpus
 
 CheckDepth = Literal["auto", "full", "fast"]
@@ -70,16 +70,14 @@ def load_packed_manifest(
     source: str | Path, verify_checksums: bool = False, on_progress: Callable[[int, int], None] | None = None
 ) -> Manifest:
     """The manifest of a packed corpus, its paths the addresses of pieces; pieces that are cut off are quarantined."""
-    corpus = packed_corpus.open_packed_corpus(source)
+    corpus = open_packed_corpus(source)
     try:
-        kept = Manifest.parse(
-            *(packed_corpus.read_corpus_file(corpus.root, name) for name in (MANIFEST_FILE, QUARANTINE_FILE))
-        )
+        kept = Manifest.parse(*(read_corpus_file(corpus.root, name) for name in (MANIFEST_FILE, QUARANTINE_FILE)))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise InputError(f"{corpus.root}: the packed corpus has no manifest that can be read ({error})") from error
     if len(kept.videos) != len(corpus):
         raise InputError(f"{corpus.root}: {INDEX_FILE} has {len(corpus)} pieces, {MANIFEST_FILE} {len(kept.videos)}")
-    bad = packed_corpus.find_damaged_pieces(corpus, verify_checksums, on_progress)
+    bad = find_damaged_pieces(corpus, verify_checksums, on_progress)
     at = {video.path: f"{corpus.root}/{video.path}" for video in kept.videos}
     videos = [replace(v, path=at[v.path], duplicate_of=at.get(v.duplicate_of, "")) for v in kept.videos]
     lost = [FileFailure.from_error(bad[v.path]) for v in videos if v.path in bad]
@@ -101,14 +99,14 @@ def _inspect_file(entry: VideoEntry, min_frames: int, check: CheckDepth, shots: 
 
 def _probe_video(path: str, entry: VideoEntry, min_frames: int, check: CheckDepth, shots: bool) -> Video:
     """One row of the manifest. Raises VideoError."""
-    info = decoder.probe(path)
+    info = probe(path)
     if info.num_frames < min_frames:
         raise VideoError(path, "too short", f"{info.num_frames} of at least {min_frames} frames")
-    decoder.check_decodable(path, all_frames=check == "full" or (check == "auto" and info.duration_s <= FULL_CHECK_S))
+    check_decodable(path, all_frames=check == "full" or (check == "auto" and info.duration_s <= FULL_CHECK_S))
     changes = detect_shot_changes(path) if shots and info.duration_s > LONG_VIDEO_SEGMENTS * SEGMENT_S else []
     about = {f.name: getattr(info, f.name) for f in fields(info) if f.name in _SCHEMA.names}
     about |= {
-        "content_hash": packed_corpus.hash_content(path),
+        "content_hash": hash_content(path),
         "shot_changes_s": tuple(changes),
         "label": entry.label,
         "group": entry.group,

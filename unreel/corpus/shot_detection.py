@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 
-from unreel.video.decoding.decoder import index_frames, iter_keyframes, read_frames
+from unreel.video.decoding.decoder import iter_keyframes, read_frames
+from unreel.video.decoding.packet_index import index_frames
 
 THUMBNAIL_HW = (24, 32)  # height and width at which shots are compared
 GRID_CELLS, HISTOGRAM_LEVELS = 4, 16  # histograms on a 4 x 4 grid, 16 levels a channel

@@ -26,7 +26,7 @@ from unreel.corpus.synthetic_scene import (
 )
 from unreel.errors import InputError, unknown_name_error
 from unreel.seeding import make_generator
-from unreel.video.decoding.decoder import write_video
+from unreel.video.decoding.writer import write_video
 
 RESTART_FRAMES = 3  # frames a looming thing takes to return to its first size
 RADIANS_PER_PIXEL = 0.05  # a turn that moves the rim of a middling thing by a pixel

@@ -12,7 +12,7 @@ from unreel.indexing.index.row_table import Moment
 from unreel.io.worker_pool import Limits, WorkerFailure, run_isolated
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, join_views
 from unreel.types import FileFailure, Instance
-from unreel.video.decoding.decoder import VideoInfo, probe
+from unreel.video.decoding.probe import VideoInfo, probe
 from unreel.video.loading.clip_dataset import ClipDataset
 from unreel.video.sampling.timeline import ClipSpec
 

@@ -19,7 +19,7 @@ from unreel.packing.jobs import Row
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.shard_files import count_finished, read_shard_rows
 from unreel.types import FileFailure
-from unreel.video.sources import packed_corpus
+from unreel.video.sources.packed_corpus import LAYOUT_VERSION
 from unreel.video.sources.paths import INDEX_FILE, LISTS_FOLDER, PACK_FILE, PIECE_SUFFIX, relative_to_root
 
 MAX_LIST_BYTES = 64 * 2**20
@@ -64,7 +64,7 @@ def write_index(manifest: Manifest, source: Path, out: Path, settings: PackSetti
         pq.write_table(pa.Table.from_pylist(index_rows, schema), temporary)
     quarantined = [relative_to_root(entry.path, manifest.root) for entry in (*manifest.quarantine, *failures)]
     description = {
-        "layout": packed_corpus.LAYOUT_VERSION,
+        "layout": LAYOUT_VERSION,
         "pieces": len(rows),
         "shards": sorted({row["shard"] for row in rows}),
         "settings": asdict(settings),

@@ -16,8 +16,9 @@ from unreel.io.atomic_write import atomic_write_bytes
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.piece_encoder import encode_piece
 from unreel.packing.piece_spans import build_key, compute_piece_size, count_pieces, split_into_spans
-from unreel.video.decoding import decoder
-from unreel.video.sources import packed_corpus
+from unreel.video.decoding.packet_index import index_frames
+from unreel.video.decoding.probe import probe
+from unreel.video.sources.packed_corpus import hash_bytes
 from unreel.video.sources.paths import PIECE_SUFFIX, relative_to_root
 
 Row = dict[str, Any]
@@ -60,17 +61,17 @@ def run_job(job: PieceJob, work_folder: Path, settings: PackSettings) -> Row:
 
 
 def _encode_piece_row(job: PieceJob, data_file: Path, settings: PackSettings) -> Row:
-    video, spans = job.video, split_into_spans(decoder.index_frames(job.video.path).times_s, job.max_pieces)
+    video, spans = job.video, split_into_spans(index_frames(job.video.path).times_s, job.max_pieces)
     if job.piece_number >= len(spans):
         return {}
     span = spans[job.piece_number]
     size = compute_piece_size(video.width, video.height, settings.short_side)
     piece = encode_piece(video.path, data_file, span, size, settings)
-    info, data = decoder.probe(data_file), data_file.read_bytes()
+    info, data = probe(data_file), data_file.read_bytes()
     return asdict(piece) | {
         "key": job.key,
         "size_bytes": len(data),
-        "checksum": packed_corpus.hash_bytes(data),
+        "checksum": hash_bytes(data),
         "label": video.label,
         "group": video.group or (job.source if span.num_pieces > 1 else ""),
         "source": job.source,
@@ -93,7 +94,7 @@ def load_finished_row(row_file: Path, data_file: Path) -> Row | None:
     """The row of a finished piece; None when the piece is missing or damaged and must be encoded."""
     try:
         row: Row = json.loads(row_file.read_text())
-        is_intact = not row.get("checksum") or packed_corpus.hash_bytes(data_file.read_bytes()) == row["checksum"]
+        is_intact = not row.get("checksum") or hash_bytes(data_file.read_bytes()) == row["checksum"]
         return row if is_intact else None
     except (OSError, ValueError):
         return None

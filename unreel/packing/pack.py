@@ -20,7 +20,7 @@ from unreel.packing.output_folder import PLAN_FILE, check_output, compute_finger
 from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings, check_settings
 from unreel.packing.shard_files import write_shards
 from unreel.types import FileFailure
-from unreel.video.sources import packed_corpus
+from unreel.video.sources.packed_corpus import open_packed_corpus
 from unreel.video.sources.paths import WORK_FOLDER, is_packed_corpus
 
 
@@ -103,7 +103,7 @@ def load_or_build_manifest(
 
 def summarize_corpus(out: Path) -> PackResult:
     """The counts of a packed corpus, read from its index."""
-    corpus = packed_corpus.open_packed_corpus(out)
+    corpus = open_packed_corpus(out)
     target_db, shards = corpus.description["settings"]["psnr_db"], corpus.description["shards"]
     source_bytes = dict(zip(corpus.get_column("source"), corpus.get_column("source_bytes"), strict=True))
     psnr_pairs = list(zip(corpus.get_column("psnr_db"), corpus.get_column("coding_psnr_db"), strict=True))

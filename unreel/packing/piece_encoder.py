@@ -17,7 +17,11 @@ from unreel.errors import VideoError
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.piece_spans import FrameSpan
 from unreel.packing.psnr import PsnrBreakdown, compute_psnr
-from unreel.video.decoding import decoder
+from unreel.video.decoding.decoder import iter_frames, read_frames
+from unreel.video.decoding.packet_index import index_frames
+from unreel.video.decoding.probe import probe, read_timestamps
+from unreel.video.decoding.rgb_conversion import subsample_chroma
+from unreel.video.decoding.writer import EncodingOptions, write_timed_video
 
 NUM_PSNR_FRAMES, TRIAL_FRAMES = 16, 24
 MIN_CRF, DB_PER_CRF = 1, 0.8
@@ -44,9 +48,9 @@ def encode_piece(path: str, out: Path, span: FrameSpan, size: tuple[int, int], s
     """Encode a span of a video into the file `out`, `size` (height, width). Raises VideoError, DiskError."""
     crf = estimate_crf(path, out, span, size, settings)
     crf, psnr = search_crf(path, out, span, size, settings, crf)
-    times_s = decoder.index_frames(path).times_s
+    times_s = index_frames(path).times_s
     check_times(path, out, times_s[span.start_frame : span.stop_frame])
-    end_s = float(times_s[span.stop_frame]) if span.stop_frame < len(times_s) else decoder.probe(path).duration_s
+    end_s = float(times_s[span.stop_frame]) if span.stop_frame < len(times_s) else probe(path).duration_s
     num_frames = span.stop_frame - span.start_frame
     start_s = float(times_s[span.start_frame])
     return EncodedPiece(start_s, end_s, size[1], size[0], num_frames, crf, psnr.total_db, psnr.coding_db)
@@ -76,23 +80,23 @@ def search_crf(
 
 def encode_span(path: str, out: Path, span: FrameSpan, size: tuple[int, int], options: dict[str, str]) -> PsnrBreakdown:
     """Encode some frames of a video at their own times, and measure the PSNR."""
-    all_ticks, tick_s = decoder.read_timestamps(path)
+    all_ticks, tick_s = read_timestamps(path)
     ticks = all_ticks[span.start_frame : span.stop_frame] - all_ticks[span.start_frame]
     sampled = np.unique(np.linspace(0, len(ticks) - 1, NUM_PSNR_FRAMES).round().astype(int))
     originals: list[np.ndarray] = []
 
     def iter_timed_frames() -> Iterator[tuple[int, np.ndarray]]:
         sampled_set = set(sampled.tolist())
-        for n, frame in enumerate(decoder.iter_frames(path, span.start_frame, span.stop_frame, size)):
+        for n, frame in enumerate(iter_frames(path, span.start_frame, span.stop_frame, size)):
             if n in sampled_set:
                 originals.append(frame)
             yield int(ticks[n]), frame
 
     duration_s = Fraction(int(ticks[-1])) * tick_s
     rate = Fraction((len(ticks) - 1) / duration_s if duration_s else 25).limit_denominator(1001)
-    decoder.write_timed_video(out, iter_timed_frames(), decoder.EncodingOptions(tick_s, rate, CODEC, options))
-    encoded, scaled = decoder.read_frames(out, sampled), np.stack(originals)
-    subsampled = np.stack([decoder.subsample_chroma(frame) for frame in originals])
+    write_timed_video(out, iter_timed_frames(), EncodingOptions(tick_s, rate, CODEC, options))
+    encoded, scaled = read_frames(out, sampled), np.stack(originals)
+    subsampled = np.stack([subsample_chroma(frame) for frame in originals])
     return PsnrBreakdown(
         compute_psnr(encoded, scaled), compute_psnr(encoded, subsampled), compute_psnr(subsampled, scaled)
     )
@@ -100,6 +104,6 @@ def encode_span(path: str, out: Path, span: FrameSpan, size: tuple[int, int], op
 
 def check_times(path: str, out: Path, times_s: np.ndarray) -> None:
     """Raise VideoError where the encoded piece does not show its frames at the times of the original."""
-    piece_times_s = decoder.index_frames(out).times_s
+    piece_times_s = index_frames(out).times_s
     if len(piece_times_s) != len(times_s) or not np.allclose(piece_times_s, times_s - times_s[0], rtol=0, atol=1e-6):
         raise VideoError(path, "damaged", "its frames have times that an mp4 can't hold")

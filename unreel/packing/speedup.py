@@ -9,8 +9,9 @@ import numpy as np
 
 from unreel.errors import VideoError
 from unreel.io.worker_pool import WorkerFailure, run_isolated
-from unreel.video.decoding import decoder
-from unreel.video.sources import packed_corpus
+from unreel.video.decoding.decoder import read_frames
+from unreel.video.decoding.packet_index import clear_caches, index_frames
+from unreel.video.sources.packed_corpus import PackedCorpus, open_packed_corpus
 
 NUM_WINDOWS, WINDOW_FRAMES, MAX_PIECES = 3, 16, 6
 
@@ -32,7 +33,7 @@ def measure_speedup(out: Path, root: Path, max_pieces: int = MAX_PIECES) -> Spee
     Takes up to `max_pieces` pieces evenly spread and three windows of each, read from the original and the piece in
     turns; the first pair of each piece is a warm-up. Returns None when no original can be read any more.
     """
-    corpus = packed_corpus.open_packed_corpus(out)
+    corpus = open_packed_corpus(out)
     rows = np.unique(np.linspace(0, len(corpus) - 1, min(max_pieces, len(corpus))).round().astype(int)).tolist()
     ratios: list[float] = []
     num_pieces = 0
@@ -47,11 +48,11 @@ def measure_speedup(out: Path, root: Path, max_pieces: int = MAX_PIECES) -> Spee
     return Speedup(statistics.median(ratios), min(ratios), max(ratios), len(ratios), num_pieces) if ratios else None
 
 
-def _measure_ratios(corpus: packed_corpus.PackedCorpus, row: int, root: Path) -> list[float]:
+def _measure_ratios(corpus: PackedCorpus, row: int, root: Path) -> list[float]:
     original, piece = str(root / corpus.get_value(row, "source")), corpus.piece_path(row)
     size = (corpus.get_value(row, "height"), corpus.get_value(row, "width"))
     num_frames = corpus.get_value(row, "num_frames")
-    offset = int(np.searchsorted(decoder.index_frames(original).times_s, corpus.get_value(row, "start_s") - 1e-6))
+    offset = int(np.searchsorted(index_frames(original).times_s, corpus.get_value(row, "start_s") - 1e-6))
     window = np.arange(min(WINDOW_FRAMES, num_frames))
     starts = np.linspace(0, num_frames - len(window), NUM_WINDOWS + 1).round().astype(int).tolist()
     ratios = []
@@ -62,7 +63,7 @@ def _measure_ratios(corpus: packed_corpus.PackedCorpus, row: int, root: Path) ->
 
 
 def _time_read(path: str, frames: np.ndarray, size: tuple[int, int]) -> float:
-    decoder.clear_caches()
+    clear_caches()
     start_s = time.perf_counter()
-    decoder.read_frames(path, frames, size)
+    read_frames(path, frames, size)
     return time.perf_counter() - start_s

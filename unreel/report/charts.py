@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 
 from unreel.errors import VideoError
-from unreel.video.decoding.decoder import index_frames, probe, read_frames
+from unreel.video.decoding.decoder import read_frames
+from unreel.video.decoding.packet_index import index_frames
+from unreel.video.decoding.probe import probe
 
 NUM_FRAMES, STRIP_WIDTH, JPEG_QUALITY = 6, 144, 78
 MAX_HEIGHT = 10 * STRIP_WIDTH  # what is beyond is squeezed

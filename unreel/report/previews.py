@@ -10,7 +10,10 @@ import numpy as np
 
 from unreel.errors import DiskError, VideoError
 from unreel.io.worker_pool import Limits, map_jobs
-from unreel.video.decoding.decoder import index_frames, probe, read_frames, write_video
+from unreel.video.decoding.decoder import read_frames
+from unreel.video.decoding.packet_index import index_frames
+from unreel.video.decoding.probe import probe
+from unreel.video.decoding.writer import write_video
 
 HEIGHT, WIDTH = 108, 144
 PREVIEWS_PER_ROW, SHEET_FRAMES = 3, 6  # previews side by side; frames of each moment on a contact sheet

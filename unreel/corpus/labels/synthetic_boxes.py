@@ -18,7 +18,7 @@ from unreel.corpus.synthetic_motion import assign_split, claim_folder
 from unreel.corpus.synthetic_scene import MARGIN, Scene, SceneObject, draw_camera_jitter, draw_scene, paste_object
 from unreel.errors import InputError
 from unreel.seeding import make_generator
-from unreel.video.decoding.decoder import write_video
+from unreel.video.decoding.writer import write_video
 
 ACTIONS = {1: "still", 2: "shake", 3: "nod", 4: "circle", 5: "pulse"}
 PULSING_SHARE = 0.3  # share of the things that grow and shrink besides

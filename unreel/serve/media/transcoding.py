@@ -11,7 +11,10 @@ import numpy as np
 from unreel.errors import InputError, UnreelError, VideoError
 from unreel.indexing.query_encoder import is_image
 from unreel.types import FileFailure
-from unreel.video.decoding import decoder
+from unreel.video.decoding.decoder import iter_frames, read_frames
+from unreel.video.decoding.packet_index import index_frames
+from unreel.video.decoding.probe import probe, read_timestamps
+from unreel.video.decoding.writer import EncodingOptions, write_timed_video
 
 POSTER_HEIGHT, JPEG_QUALITY = 240, 82
 PREVIEW_SIDE, PREVIEW_CRF, CLIP_CRF = 480, 26, 20
@@ -21,10 +24,10 @@ MAX_SIDE = 1 << 14
 
 def make_poster(path: str, at_s: float) -> bytes:
     """The frame shown at a second, as JPEG. Raises VideoError."""
-    index, info = decoder.index_frames(path), decoder.probe(path)
+    index, info = index_frames(path), probe(path)
     number = int(np.searchsorted(index.times_s, at_s, side="right")) - 1
     size = fit_size(info.height, info.width, POSTER_HEIGHT)
-    picture = decoder.read_frames(path, [min(max(number, 0), len(index.frame_packets) - 1)], size)[0]
+    picture = read_frames(path, [min(max(number, 0), len(index.frame_packets) - 1)], size)[0]
     done, data = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert done
     return data.tobytes()
@@ -42,20 +45,20 @@ def cut_clip(path: str, start_s: float, end_s: float) -> bytes:
 
 def encode_span(path: str, start_s: float, end_s: float, max_side: int, crf: int) -> bytes:
     """The frames shown from `start_s` to `end_s`, at their times, no side shorter than it was but the longer `side`."""
-    index, info = decoder.index_frames(path), decoder.probe(path)
+    index, info = index_frames(path), probe(path)
     first, last = find_frame_range(index.times_s, start_s, end_s)
-    ticks, tick = decoder.read_timestamps(path)
+    ticks, tick = read_timestamps(path)
 
     def timed() -> Iterator[tuple[int, np.ndarray]]:
         size = fit_size(info.height, info.width, max_side)
-        for number, picture in enumerate(decoder.iter_frames(path, first, last, size), start=first):
+        for number, picture in enumerate(iter_frames(path, first, last, size), start=first):
             yield int(ticks[number] - ticks[first]), picture
 
     rate = Fraction(info.fps).limit_denominator(1001)
-    coding = decoder.EncodingOptions(tick, rate, "libx264", {"crf": str(crf), "preset": "veryfast", "g": "50"})
+    coding = EncodingOptions(tick, rate, "libx264", {"crf": str(crf), "preset": "veryfast", "g": "50"})
     with TemporaryDirectory() as folder:
         out = Path(folder) / "cut.mp4"
-        decoder.write_timed_video(out, timed(), coding)
+        write_timed_video(out, timed(), coding)
         return out.read_bytes()
 
 
@@ -80,7 +83,7 @@ def probe_duration_s(path: str) -> float:
         if cv2.imread(path) is None:
             raise InputError("not a picture that can be read")
         return 1.0
-    return decoder.probe(path).duration_s
+    return probe(path).duration_s
 
 
 def make_query_error(name: str, error: UnreelError) -> InputError:

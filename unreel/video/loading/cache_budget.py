@@ -9,7 +9,7 @@ import numpy as np
 from unreel.errors import VideoError
 from unreel.io.worker_pool import WorkerFailure, run_isolated
 from unreel.types import Instance
-from unreel.video.decoding.decoder import index_frames
+from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading.frame_cache import MAX_FRAMES, MB
 from unreel.video.sampling.timeline import ClipSpec, list_candidate_frames
 

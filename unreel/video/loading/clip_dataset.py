@@ -16,7 +16,8 @@ from unreel.errors import VideoError
 from unreel.io.worker_pool import Limits, exit_with_parent
 from unreel.seeding import make_generator
 from unreel.types import Clips, FileFailure, Instance
-from unreel.video.decoding.decoder import index_frames, read_frames
+from unreel.video.decoding.decoder import read_frames
+from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading.frame_cache import FrameCache
 from unreel.video.loading.worker_watchdog import WorkerWatchdog
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler

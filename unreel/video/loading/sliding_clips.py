@@ -9,7 +9,8 @@ import numpy as np
 
 from unreel.errors import VideoError
 from unreel.types import FileFailure, Instance
-from unreel.video.decoding.decoder import index_frames, read_frames
+from unreel.video.decoding.decoder import read_frames
+from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample, decode_clips
 from unreel.video.sampling.timeline import ClipSpec, build_timeline, count_starts, get_clip_frames
 

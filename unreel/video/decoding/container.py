@@ -1,0 +1,65 @@
+"""Open a video file: the container and its video stream, with files that no camera makes refused."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import av
+from av.stream import Disposition
+
+from unreel.errors import VideoError
+from unreel.io.retry import SERVER_STALL_ERRNOS, is_stall, retry_on_stall
+from unreel.video.decoding.frame_index import FrameIndex
+from unreel.video.decoding.frame_reader import FrameReader, describe_error
+from unreel.video.sources.packed_corpus import read_piece
+from unreel.video.sources.paths import is_piece
+
+MAX_SIDE, MAX_PIXELS = 16384, 2**27  # larger pictures would take all memory
+NON_VIDEO_FORMATS = ("image2", "tty", "hls", "dash", "concat")
+
+
+def open_container(path: str) -> tuple[Any, av.VideoStream]:
+    """The container and its video stream. Raises VideoError: not a video, no video stream, unreadable, damaged."""
+    try:
+        # The prefix keeps ffmpeg from reading a protocol into the file's name, the list from following links in it.
+        # Given as `options` rather than `container_options`, it crashes PyAV before 18 on FLV.
+        only_files = {"protocol_whitelist": "file"}
+        source = io.BytesIO(read_piece(path)) if is_piece(path) else f"file:{path}"
+        container = retry_on_stall(
+            lambda: av.open(source, metadata_errors="replace", container_options=only_files), SERVER_STALL_ERRNOS
+        )
+    except (av.FFmpegError, ValueError) as error:
+        raise VideoError(path, classify_error(error, "not a video"), describe_error(error)) from error
+    try:
+        return container, find_video_stream(path, container)
+    except BaseException:
+        container.close()
+        raise
+
+
+def find_video_stream(path: str, container: Any) -> av.VideoStream:
+    """The first stream of moving pictures, set to decode on one thread. Cover art of a song is no video."""
+    demuxer = container.format.name
+    if demuxer.endswith("_pipe") or demuxer.split(",")[0] in NON_VIDEO_FORMATS:
+        raise VideoError(path, "not a video", f"a picture, text or playlist ({demuxer})")
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        raise VideoError(path, "no video stream")
+    context = streams[0].codec_context
+    if context is None:
+        raise VideoError(path, "unreadable", "no decoder for its codec")
+    width, height = context.width, context.height
+    if not 0 < min(width, height) <= max(width, height) <= MAX_SIDE or width * height > MAX_PIXELS:
+        raise VideoError(path, "damaged", f"a picture size of {width} x {height}")
+    context.thread_count = 1
+    context.options = {"max_pixels": str(MAX_PIXELS)}  # pictures may grow on the way
+    return streams[0]
+
+
+def classify_error(error: Exception, default_reason: str) -> str:
+    """The usual reason, but for a file system that does not answer: that is no fault of the file."""
+    return "unreadable" if is_stall(error, SERVER_STALL_ERRNOS) else default_reason
+
+
+def open_reader(path: str | Path, index: FrameIndex) -> FrameReader:
+    return FrameReader(str(path), index, open_container, av.FFmpegError)

@@ -1,0 +1,107 @@
+"""Build the `FrameIndex` of a file by demuxing it once, as a rule without decoding.
+
+Containers give wrong information in many ways: stamps that are the order of storage (AVI), pictures that are stored and
+never shown (edit lists, VP8), frames that can't be decoded after a seek (open GOP).
+"""
+
+from contextlib import closing
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from unreel.errors import VideoError
+from unreel.video.decoding.container import classify_error, open_container, open_reader
+from unreel.video.decoding.frame_index import (
+    FrameIndex,
+    PacketTable,
+    build_index,
+    build_sequential_index,
+    sort_by_timestamp,
+)
+from unreel.video.decoding.frame_reader import describe_error, get_timestamp, iter_packets
+from unreel.video.decoding.mp4_index import parse_mp4_index
+from unreel.video.sources.integrity import check_integrity
+from unreel.video.sources.packed_corpus import clear_recent_pieces, read_piece
+from unreel.video.sources.paths import is_piece
+
+# Beyond these a header is damaged: frames, frames per second, seconds of a file (a week), mean seconds of a frame.
+MAX_FRAMES, MAX_FPS = 2**24, 1e5
+MAX_DURATION_S, MAX_MEAN_FRAME_S = 7 * 86_400.0, 60.0
+
+
+def index_frames(path: str | Path) -> FrameIndex:
+    """Find all frames by demuxing once, as a rule without decoding; remembered until the file changes.
+
+    Raises VideoError when the file can't be used.
+    """
+    return build_frame_index(str(path), *check_integrity(path))
+
+
+def clear_caches() -> None:
+    """Remember no file any more, as if each were opened for the first time; for measuring."""
+    build_frame_index.cache_clear()
+    clear_recent_pieces()
+
+
+@lru_cache(maxsize=2048)
+def build_frame_index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
+    if is_piece(path) and (known := parse_mp4_index(read_piece(path))) is not None:
+        return known
+    container, stream = open_container(path)
+    with closing(container):
+        packets = demux_packets(path, container, stream)
+        tick_s, fps = float(stream.time_base or 0), float(stream.average_rate or stream.guessed_rate or 25)
+    order = sort_by_timestamp(packets)
+    if packets.is_reordered or not packets.can_seek:
+        order = np.array(find_decoding_order(path, packets, None))
+    elif packets.has_leading_frames and (shown := find_decoding_order(path, packets, 1)):
+        order = order[order.tolist().index(shown[0]) :]
+    if not len(order):
+        raise VideoError(path, "no frames")
+    return validate_times(path, build_index(packets, order, tick_s, fps))
+
+
+def validate_times(path: str, index: FrameIndex) -> FrameIndex:
+    """The index itself. Raises VideoError for times that are none: a damaged header, a jump of the clock."""
+    count, length_s = len(index.frame_packets), float(index.times_s[-1])
+    if not 0 <= length_s <= MAX_DURATION_S or (count > 1 and length_s / (count - 1) > MAX_MEAN_FRAME_S):
+        raise VideoError(path, "damaged", f"{count} frames that last {length_s:.6g} s")
+    if not 0 < index.fps <= MAX_FPS:
+        raise VideoError(path, "damaged", f"{index.fps:.6g} frames a second")
+    return index
+
+
+def demux_packets(path: str, container: Any, stream: av.VideoStream) -> PacketTable:
+    """Note what one pass through the packets tells. Raises VideoError: damaged, no frames."""
+    packets, codec = PacketTable(), stream.codec_context.name
+    try:
+        for n, packet in enumerate(iter_packets(container, stream)):
+            if n == MAX_FRAMES:
+                raise VideoError(path, "damaged", f"more than {MAX_FRAMES} frames")
+            packets.timestamps.append(get_timestamp(packet))
+            packets.sizes_bytes.append(packet.size)
+            if packet.is_keyframe:
+                packets.key_packets.append(n)
+            # VP8 keeps pictures that only serve as references in packets of their own; bit 4 says shown.
+            packets.is_hidden.append(packet.is_discard or (codec == "vp8" and not bytes(packet)[0] & 0x10))
+            # A packed bitstream holds a P and a B picture in one chunk of an AVI, and a dummy in the next.
+            packets.is_reordered |= codec == "mpeg4" and bytes(packet).count(b"\0\0\1\xb6") > 1
+    except av.FFmpegError as error:
+        raise VideoError(path, classify_error(error, "damaged"), describe_error(error)) from error
+    if not packets.timestamps:
+        raise VideoError(path, "no frames")
+    packets.key_packets = packets.key_packets or [0]
+    # B pictures whose stamps only count packets: H.264 in AVI.
+    counted = packets.filled_timestamps == sorted(packets.filled_timestamps)
+    packets.is_reordered |= codec in ("h264", "hevc") and bool(stream.codec_context.has_b_frames) and counted
+    return packets
+
+
+def find_decoding_order(path: str, packets: PacketTable, limit: int | None) -> list[int]:
+    """The packets of the first `limit` frames, or of all, in the order in which they come out of the decoder."""
+    with closing(open_reader(path, build_sequential_index(packets, np.arange(len(packets.timestamps)), 1.0))) as reader:
+        return [n for n, _ in islice(reader.decode_from(0), limit)]
