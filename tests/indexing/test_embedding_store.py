@@ -430,7 +430,7 @@ def test_rows_that_stand_twice_stay_once(encoder: Path, videos: Path, out: Path)
 def test_two_commands_in_one_store(encoder: Path, videos: Path, out: Path) -> None:
     update_store(encoder, videos, out, TWO)
     hold = (
-        "import pathlib, sys, time; from unreel.training.run_folder.creation import lock_folder\n"
+        "import pathlib, sys, time; from unreel.io.file_lock import lock_folder\n"
         "with lock_folder(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", hold, out], stdout=subprocess.PIPE, text=True) as other:

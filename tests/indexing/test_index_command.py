@@ -125,7 +125,7 @@ def test_half_an_index_says_what_to_do(name: str, harm: str, index: Path, small_
 
 def test_half_an_index_that_is_being_made_says_to_wait(index: Path) -> None:
     (index / ANN_INDEX_FILE).unlink()
-    holds = "import pathlib, sys\nfrom unreel.training.run_folder.creation import lock_folder\n"
+    holds = "import pathlib, sys\nfrom unreel.io.file_lock import lock_folder\n"
     holds += "with lock_folder(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     command = [sys.executable, "-c", holds, str(index)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:

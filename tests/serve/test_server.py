@@ -32,9 +32,10 @@ from unreel.errors import InputError
 from unreel.indexing.concept import Annotations, fit_concept
 from unreel.indexing.index.row_table import Moment
 from unreel.indexing.results import HitOptions
+from unreel.io.file_lock import is_locked
 from unreel.serve import projections, selection_export
 from unreel.serve.app import build_app
-from unreel.serve.index_progress import IndexProgress, is_locked
+from unreel.serve.index_progress import IndexProgress
 from unreel.serve.media import transcoding
 from unreel.serve.media.uploads import (
     FOLDER_PREFIX,

@@ -318,8 +318,8 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again(
 
 def test_two_runs_in_one_folder_are_refused_and_a_crash_leaves_no_lock(small_run: Path) -> None:
     hold = (
-        "import pathlib, sys, time; from unreel.training.run import lock_folder\n"
-        "with alone_in(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+        "import pathlib, sys, time; from unreel.io.file_lock import lock_folder\n"
+        "with lock_folder(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", hold, small_run], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"

@@ -1,24 +1,21 @@
 """The folder that a corpus is packed into: checks that it fits the corpus, and its lock."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
 
 from unreel.corpus.discovery import find_videos
 from unreel.errors import InputError
-from unreel.io.worker_pool import POLL_S
+from unreel.io.file_lock import LOCK_FILE, try_lock
 from unreel.packing.pack_settings import PackSettings
 from unreel.video.sources.paths import PACK_FILE, WORK_FOLDER, is_packed_corpus, is_remote
 
 PLAN_FILE = "plan.json"
-LOCK_TIMEOUT_S = 10 * POLL_S  # to wait for the worker processes of a packer that was killed
+LOCK_TIMEOUT_S = 5.0  # to wait for the worker processes of a packer that was killed
 
 
 def compute_fingerprint(source: Path, root: str | Path | None) -> str:
@@ -79,18 +76,7 @@ def lock_output(out: Path) -> Iterator[None]:
     OUT, so the next packer waits until they have ended.
     """
     (out / WORK_FOLDER).mkdir(parents=True, exist_ok=True)
-    with (out / WORK_FOLDER / "lock").open("w") as lock:
-        deadline_s = time.monotonic() + LOCK_TIMEOUT_S
-        while not _try_lock(lock):
-            if time.monotonic() > deadline_s:
-                raise InputError(f"{out}: another unreel packs into it; wait for it or choose another folder")
-            time.sleep(0.1)
+    with (out / WORK_FOLDER / LOCK_FILE).open("w") as file:
+        if not try_lock(file, inherited=True, timeout_s=LOCK_TIMEOUT_S):
+            raise InputError(f"{out}: another unreel packs into it; wait for it or choose another folder")
         yield
-
-
-def _try_lock(lock: TextIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unreel.indexing.store.embedding_store import FILES_PARQUET, list_parts
-from unreel.training.run_folder.creation import is_locked
+from unreel.io.file_lock import is_locked
 
 
 class IndexProgress:

@@ -13,7 +13,8 @@ from unreel.corpus.file_tracker import load_records
 from unreel.errors import InputError, UnreelError
 from unreel.indexing.index.clip_index import ANN_INDEX_FILE, VECTORS_NPY, Index, open_index
 from unreel.indexing.store.embedding_store import FILES_PARQUET, list_parts
-from unreel.serve.index_progress import IndexProgress, is_locked
+from unreel.io.file_lock import is_locked
+from unreel.serve.index_progress import IndexProgress
 from unreel.serve.media.indexed_files import IndexedFiles
 from unreel.serve.media.preview_cache import PreviewCache, get_cache_folder
 from unreel.serve.media.uploads import UploadLimits, UploadStore

@@ -15,6 +15,7 @@ from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
 from unreel.errors import InputError, RunError, unknown_name_error
 from unreel.io.atomic_write import atomic_write_text
+from unreel.io.file_lock import lock_folder
 from unreel.methods.registry import DEFAULT_METHOD, load_method_module, load_preset
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, read_spec
 from unreel.models.inflate import inflate, read_2d_weights
@@ -38,7 +39,6 @@ from unreel.training.run_folder.creation import (
     CONFIG_FILE,
     build_config,
     create_run,
-    lock_folder,
     read_config,
     require_new_folder,
 )

@@ -32,8 +32,8 @@ from unreel.indexing.store.embeddings_file import (
     read_table,
 )
 from unreel.io.atomic_write import atomic_folder, atomic_path, disk_errors
+from unreel.io.file_lock import is_locked
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, load_encoder, read_spec, save_encoder
-from unreel.training.run_folder.creation import is_locked
 
 ENCODER_FOLDER, VECTORS_NPY, ANN_INDEX_FILE = "encoder", "vectors.npy", "nearest.faiss"
 REINDEX_HINT = "run `unreel index` again, which goes on where it stopped"

@@ -34,7 +34,7 @@ from unreel.indexing.store.embeddings_file import (
     write_parquet,
 )
 from unreel.io.atomic_write import atomic_path, atomic_write_text, disk_errors, remove_leftovers
-from unreel.training.run_folder.creation import LOCK_FILE
+from unreel.io.file_lock import LOCK_FILE
 from unreel.types import FileFailure
 
 FORMAT_VERSION = 1

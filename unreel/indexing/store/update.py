@@ -20,8 +20,8 @@ from unreel.indexing.store.clip_sampling import ClipSampling
 from unreel.indexing.store.embedding_store import Content
 from unreel.indexing.store.embeddings_file import describe_encoder
 from unreel.indexing.store.part_writer import PartWriter, embed_contents
+from unreel.io.file_lock import lock_folder
 from unreel.settings import RuntimeSettings
-from unreel.training.run_folder.creation import lock_folder
 from unreel.training.runtime.auto_settings import build_fabric, choose_device, count_processes, is_launched
 from unreel.training.runtime.distributed import (
     SINGLE_PROCESS,

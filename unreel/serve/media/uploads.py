@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unreel.errors import InputError
+from unreel.io.file_lock import try_lock
 from unreel.serve.auth import CONTENT_LENGTH
 
 MAX_UPLOADS, MAX_CONCURRENT_UPLOADS = 20, 8
@@ -74,7 +74,7 @@ class UploadStore:
                 delete_stale_folders()
                 self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
                 self._lock_fd = os.open(self._folder, os.O_RDONLY)
-                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                try_lock(self._lock_fd, inherited=True)
             return self._folder
 
     async def save(self, filename: str, content_length: str | None, chunks: AsyncIterator[bytes]) -> tuple[str, Path]:
@@ -147,8 +147,8 @@ def delete_stale_folders() -> None:
             held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 status = os.fstat(held)
-                if status.st_uid == os.getuid() and time.time() - status.st_mtime > STALE_AFTER_S:
-                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_stale = status.st_uid == os.getuid() and time.time() - status.st_mtime > STALE_AFTER_S
+                if is_stale and try_lock(held, inherited=True):
                     shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(held)

@@ -3,18 +3,11 @@
 config.json  manifest.parquet  quarantine.csv  held_out.txt  metrics.csv  monitors.csv  tensorboard/  checkpoints/
 """
 
-import contextlib
 import csv
 import dataclasses
-import errno
-import fcntl
 import json
-import os
 import platform
-import struct
-import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,7 +20,7 @@ from unreel.io.retry import retry_on_stall
 from unreel.settings import Settings
 from unreel.video.sources.paths import normalize_path
 
-CONFIG_FILE, LOCK_FILE = "config.json", "lock"
+CONFIG_FILE = "config.json"
 
 
 def require_new_folder(folder: Path) -> None:
@@ -37,46 +30,6 @@ def require_new_folder(folder: Path) -> None:
             f"{folder} exists already; nothing was changed. "
             f"Go on with it: unreel pretrain --resume {folder}; or choose another --out"
         )
-
-
-@contextlib.contextmanager
-def lock_folder(folder: Path, activity: str = "trains") -> Iterator[None]:
-    """One process writes into a run or a store. Raises RunError while another does; a crash leaves no lock behind.
-
-    The lock is the system's, and not handed on to loader processes, so it is gone with the process that took it.
-    """
-    try:
-        lock = (folder / LOCK_FILE).open("a+")
-    except OSError as error:
-        raise DiskError(f"{folder / LOCK_FILE}: can't be written ({error.strerror})") from error
-    with lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                lock.seek(0)
-                who = lock.read().strip()
-                raise RunError(f"{folder}: another unreel {activity} in it ({who}); wait for it or stop it") from error
-            why = f"{folder}: this file system has no locks ({error.strerror}), so a second run in it would not be refused"
-            warnings.warn(why, RuntimeWarning, stacklevel=3)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {platform.node()}\n")
-        lock.flush()
-        yield
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether another process holds the lock of `alone_in`; asked for, never taken. Linux only, False elsewhere."""
-    if not sys.platform.startswith("linux"):
-        return False
-    layout = "hhqqi"  # struct flock: type, whence, start, length, process
-    try:
-        with (folder / LOCK_FILE).open("rb") as lock:
-            asked = struct.pack(layout, fcntl.F_RDLCK, 0, 0, 0, 0)
-            answered = fcntl.fcntl(lock, fcntl.F_GETLK, asked)
-    except OSError:
-        return False
-    return bool(struct.unpack(layout, answered)[0] != fcntl.F_UNLCK)
 
 
 def create_run(out: Path, config: dict[str, Any], write_files: Callable[[Path], None] = lambda _: None) -> Path:
