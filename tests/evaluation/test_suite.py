@@ -17,6 +17,7 @@ import unreel
 from unreel.errors import InputError
 from unreel.evaluation import suite
 from unreel.evaluation.feature_extraction import ENCODER, FeatureKey, extract_features
+from unreel.evaluation.finetuning.recipes import RECIPE_PRESETS
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_query_gallery
 from unreel.models.encoder.encoder import Encoder, EncoderSpec
 from unreel.types import Instance
@@ -180,6 +181,14 @@ def test_clips_can_ask_by_themselves(small_run: Path, motion_set: Path) -> None:
     assert "each clip asks" in json.loads(done.out)["caption"] and "20 videos only" not in done.err
 
 
+@pytest.fixture
+def short_finetuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default recipe without its least number of steps, of which test_finetune.py speaks."""
+    short = dataclasses.replace(RECIPE_PRESETS["small"](), epochs=1, min_steps=0)
+    monkeypatch.setitem(RECIPE_PRESETS, "small", lambda: short)
+
+
+@pytest.mark.usefixtures("short_finetuning")
 def test_few_labels_by_share_can_be_finetuned(small_run: Path, motion_set: Path) -> None:
     options = ("--finetune", "--ks", 1, "--shares", 0.5, "--draws", 1, "--num-clips", 1, "--json")
     told = json.loads(succeeds("evaluate", "few-labels", small_run, motion_set, *options).out)
@@ -231,6 +240,7 @@ def test_each_evaluation_is_a_command(what: str, small_run: Path, motion_set: Pa
     assert told in [json.loads(path.read_text()) for path in kept]
 
 
+@pytest.mark.usefixtures("short_finetuning")
 def test_finetuning_is_a_command(small_run: Path, motion_set: Path) -> None:
     options = ("--epochs", 1, "--num-clips", 1, "--no-scratch", "--json")
     told = json.loads(succeeds("evaluate", "finetune", small_run, motion_set, *options).out)
