@@ -9,7 +9,28 @@ from commands import succeeds
 from unreel.corpus.synthetic_motion import make_set
 from unreel.indexing.index.clip_index import Index, open_index
 
+# The files that take longest, longest first: a worker takes whole files, and must not be left with one of these at the end.
+LONGEST_FILES = [
+    "training/test_run.py",
+    "training/test_distributed.py",
+    "training/test_fsdp.py",
+    "evaluation/test_suite.py",
+    "training/test_heartbeat.py",
+    "cli/test_cli.py",
+    "video/test_worker_watchdog.py",
+    "indexing/test_store_in_processes.py",
+    "verbs/test_own_networks.py",
+    "io/test_damaged_files.py",
+    "packing/test_pack.py",
+    "video/test_decoder.py",
+]
 SMALL = {"backbone": "tiny", "size": 32, "num_frames": 8, "batch_size": 4, "workers": 0, "device": "cpu", "threads": 1}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first."""
+    rank = {Path(__file__).parent / name: n for n, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session", autouse=True)
