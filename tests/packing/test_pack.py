@@ -20,6 +20,7 @@ from videos import CLOSED, FAST_VP9, HEVC, OPEN, UNEVEN, encode, encode_sound, e
 from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.errors import InputError
+from unreel.io.checksums import hash_bytes
 from unreel.packing import output_folder
 from unreel.packing.jobs import iter_jobs
 from unreel.packing.pack import pack
@@ -158,7 +159,7 @@ def test_what_is_stored(videos: Path, corpus: Path) -> None:
             data, told = tar.extractfile(member).read(), json.load(tar.extractfile(f"{row['key']}.json"))
         assert (member.offset_data, member.size) == (row["offset"], row["size_bytes"])
         assert (
-            packed_corpus.hash_bytes(data) == row["checksum"]
+            hash_bytes(data) == row["checksum"]
             and packed_corpus.read_piece(f"{corpus}/{row['shard']}#{row['key']}.mp4") == data
         )
         assert told == {name: row[name] for name in ("source", "source_hash", "start_s", "end_s", "label", "group")}

@@ -1,40 +1,58 @@
-"""Checksums beside the files of a checkpoint, so that a damaged one is found before it is used."""
+"""BLAKE2 hashes of bytes and files, and a file of checksums that shows damage to a folder before it is used."""
 
 import hashlib
 import json
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
 
 from unreel.errors import CheckpointError
 from unreel.io.retry import retry_on_stall
 
 CHECKSUMS_FILE = "sums.json"
+DIGEST_BYTES = 16
 
 
-def hash_file(path: Path) -> str:
-    """BLAKE2 of a file's bytes, 128 bits in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+def new_digest(data: bytes = b"") -> "hashlib.blake2b":
+    """BLAKE2b of 128 bits, to be fed bit by bit; every hash of this module is of this kind."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES)
+
+
+def hash_bytes(data: bytes) -> str:
+    """32 hexadecimal digits."""
+    return new_digest(data).hexdigest()
+
+
+def hash_stream(stream: BufferedReader) -> str:
+    """`hash_bytes` of the rest of an open file."""
+    return hashlib.file_digest(stream, new_digest).hexdigest()
+
+
+def hash_file(path: str | Path) -> str:
+    """`hash_bytes` of a whole file. Raises OSError."""
+    with open(path, "rb") as file:
+        return hash_stream(file)
 
 
 def write_checksums(folder: Path, file_names: Iterable[str]) -> None:
-    (folder / CHECKSUMS_FILE).write_text(
-        json.dumps({name: hash_file(folder / name) for name in file_names}, indent=2) + "\n"
-    )
+    """Write sums.json, the hashes of these files of a folder."""
+    checksums = {name: hash_file(folder / name) for name in file_names}
+    (folder / CHECKSUMS_FILE).write_text(json.dumps(checksums, indent=2) + "\n")
 
 
 def verify_checksums(folder: Path, file_names: Iterable[str]) -> None:
-    """Raise CheckpointError when one of these files is not what was written; checkpoints without sums pass."""
+    """Raise CheckpointError when one of these files differs from its checksum; a folder without sums.json passes."""
+    path = folder / CHECKSUMS_FILE
     try:
-        known = json.loads(retry_on_stall((folder / CHECKSUMS_FILE).read_text))
+        checksums = json.loads(retry_on_stall(path.read_text))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder / CHECKSUMS_FILE}: can't be read ({error}); use another checkpoint") from error
+        raise CheckpointError(f"{path}: can't be read ({error}); use another checkpoint") from error
     for name in file_names:
         try:
-            whole = known[name] == retry_on_stall(lambda name=name: hash_file(folder / name))  # type: ignore[misc]
+            is_intact = checksums[name] == retry_on_stall(lambda name=name: hash_file(folder / name))  # type: ignore[misc]
         except (OSError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder}: {name} can't be read ({error}); use another checkpoint") from error
-        if not whole:
-            raise CheckpointError(f"{folder}: {name} is damaged, its checksum is another; use another checkpoint")
+        if not is_intact:
+            raise CheckpointError(f"{folder}: {name} is damaged, its checksum differs; use another checkpoint")

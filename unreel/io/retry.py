@@ -1,34 +1,39 @@
-"""Work on files that is done again when a network file system stalls: a server that restarts is no full disk.
-
-The work must be such that it can be done twice.
-"""
+"""Work that is tried again after a pause: on a file system that stalls, or on a remote one. It must be repeatable."""
 
 import errno
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-RETRY_DELAYS_S = (1.0, 5.0, 25.0)
+STALL_DELAYS_S = (1.0, 5.0, 25.0)
 SERVER_STALL_ERRNOS = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ECONNRESET, errno.EHOSTDOWN})
-STALL_ERRNOS = SERVER_STALL_ERRNOS | {errno.EIO}  # which decoders also say of damaged files
+STALL_ERRNOS = SERVER_STALL_ERRNOS | {errno.EIO}  # decoders also raise EIO for damaged files
 T = TypeVar("T")
 
 
-def retry_on_stall(work: Callable[[], T], stall_errnos: frozenset[int] = STALL_ERRNOS) -> T:
-    """What `work` returns, tried again after each of WAITS_S when it failed as a file system does that stalls."""
-    for wait_s in RETRY_DELAYS_S:
+def retry(work: Callable[[], T], delays_s: Iterable[float], should_retry: Callable[[Exception], bool]) -> T:
+    """The result of `work`, called again after each delay while it raises an error that `should_retry` accepts.
+
+    Raises the error of the last call, or the first one that is not accepted.
+    """
+    for delay_s in delays_s:
         try:
             return work()
         except Exception as error:
-            if not is_stall(error, stall_errnos):
+            if not should_retry(error):
                 raise
-            time.sleep(wait_s)
+        time.sleep(delay_s)
     return work()
 
 
+def retry_on_stall(work: Callable[[], T], stall_errnos: frozenset[int] = STALL_ERRNOS) -> T:
+    """`retry` for a network file system whose server stalls or restarts; a full disk is raised at once."""
+    return retry(work, STALL_DELAYS_S, lambda error: is_stall(error, stall_errnos))
+
+
 def is_stall(error: BaseException, stall_errnos: frozenset[int] = STALL_ERRNOS) -> bool:
-    """Whether waiting may help; safetensors says the number of an error in its text alone."""
+    """Whether waiting may help. The errors of safetensors hold the number of the error in their text only."""
     number = error.errno if isinstance(error, OSError) else None
-    said = re.search(r"os error (\d+)", str(error))
-    return (int(said[1]) if number is None and said else number) in stall_errnos
+    match = re.search(r"os error (\d+)", str(error))
+    return (int(match[1]) if number is None and match else number) in stall_errnos

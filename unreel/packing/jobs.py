@@ -13,12 +13,12 @@ from typing import Any
 from unreel.corpus.manifest import Manifest, Video
 from unreel.errors import VideoError
 from unreel.io.atomic_write import atomic_write_bytes
+from unreel.io.checksums import hash_bytes
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.piece_encoder import encode_piece
 from unreel.packing.piece_spans import build_key, compute_piece_size, count_pieces, split_into_spans
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import probe
-from unreel.video.sources.packed_corpus import hash_bytes
 from unreel.video.sources.paths import PIECE_SUFFIX, relative_to_root
 
 Row = dict[str, Any]

@@ -1,7 +1,6 @@
 """The folder that a corpus is packed into: checks that it fits the corpus, and its lock."""
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from unreel.corpus.discovery import find_videos
 from unreel.errors import InputError
+from unreel.io.checksums import new_digest
 from unreel.io.file_lock import LOCK_FILE, try_lock
 from unreel.packing.pack_settings import PackSettings
 from unreel.video.sources.paths import PACK_FILE, WORK_FOLDER, is_packed_corpus, is_remote
@@ -22,7 +22,7 @@ def compute_fingerprint(source: Path, root: str | Path | None) -> str:
     """A hash of the path, size, modification time, label and group of every video to pack."""
     if is_remote(source) or is_packed_corpus(source):
         raise InputError(f"{source}: already packed, or remote; give a local folder or list of the original videos")
-    digest = hashlib.blake2b(digest_size=16)
+    digest = new_digest()
     for entry in find_videos(source, Path(root) if root else None):
         with contextlib.suppress(OSError):
             status = os.stat(entry.path)

@@ -1,6 +1,5 @@
 """The folder that `unreel evaluate all` writes: every result in one JSON, and a page."""
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from unreel.evaluation.result import Result
 from unreel.evaluation.suite import ExtractionOptions, SuiteResult, build_standard_suite
 from unreel.evaluation.suite import run_evaluations as evaluate_features
 from unreel.io.atomic_write import atomic_folder, atomic_write_text, disk_errors
+from unreel.io.checksums import new_digest
 from unreel.models.encoder.encoder import Encoder, find_checkpoint
 from unreel.training.run_folder.creation import collect_versions, read_config
 from unreel.verbs.embed import require_writable_path
@@ -100,7 +100,7 @@ def read_training_recipe(run: Path) -> dict[str, Any]:
 
 def hash_videos(videos: LabelledVideos) -> str:
     """One short text for names, sides, labels, groups and contents of a data set: same text, same videos."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest = new_digest()
     for side, part in (("train", videos.train), ("test", videos.test)):
         for who in part:
             line = "\t".join((side, Path(who.path).name, who.label, who.group, ""))

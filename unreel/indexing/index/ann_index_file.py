@@ -1,7 +1,6 @@
 """An index on disk: what FAISS writes, then what it was built of as JSON, how long that is, and the version."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import struct
@@ -13,6 +12,7 @@ import faiss
 
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, disk_errors
+from unreel.io.checksums import new_digest
 
 MAGIC, VERSION = b"unreel index ", b"00001\n"
 FOOTER = struct.Struct("<Q19s")
@@ -100,7 +100,7 @@ def _read_description(path: Path) -> IndexDescription:
 
 def _compute_checksum(file: BinaryIO, length: int) -> str:
     """BLAKE2 of the next `length` bytes, 128 bits in hex."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest = new_digest()
     while length > 0 and (block := file.read(min(length, 1 << 20))):
         digest.update(block)
         length -= len(block)

@@ -9,7 +9,6 @@ The last two are made again whenever the rows are others than those they were ma
 """
 
 import contextlib
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from unreel.indexing.store.embeddings_file import (
     read_table,
 )
 from unreel.io.atomic_write import atomic_folder, atomic_path, disk_errors
+from unreel.io.checksums import new_digest
 from unreel.io.file_lock import is_locked
 from unreel.models.encoder.encoder import Encoder, EncoderSpec, load_encoder, read_spec, save_encoder
 
@@ -113,7 +113,7 @@ def read_rows(folder: Path) -> tuple[RowTable, str]:
     table = pa.concat_tables([read_table(part, columns) for part in list_parquet_files(folder)])
     start_s, end_s = table["start_s"].to_numpy(), table["end_s"].to_numpy()
     rows = RowTable.from_columns(table["path"], table["label"], table[CONTENT_HASH], start_s, end_s)
-    digest = hashlib.blake2b(" ".join(rows.content_hashes).encode(), digest_size=16)
+    digest = new_digest(" ".join(rows.content_hashes).encode())
     for column_N in (rows.content_N, start_s, end_s):
         digest.update(np.ascontiguousarray(column_N).data)
     return rows, digest.hexdigest()

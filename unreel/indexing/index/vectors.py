@@ -1,6 +1,5 @@
 """Unit vectors float32 (N, D), in memory or on disk: a part at a time, some of them, all against a few."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -8,13 +7,14 @@ import faiss
 import numpy as np
 
 from unreel.errors import InputError
+from unreel.io.checksums import new_digest
 
 BLOCK_ROWS = 65_536  # rows handled at a time, so that vectors may stay on disk
 
 
 def hash_vectors(vectors_ND: np.ndarray) -> str:
     """BLAKE2 of shape and numbers, 128 bits in hex."""
-    digest = hashlib.blake2b(str(vectors_ND.shape).encode(), digest_size=16)
+    digest = new_digest(str(vectors_ND.shape).encode())
     for _, block in iterate_blocks(vectors_ND):
         digest.update(block.data)
     return digest.hexdigest()

@@ -1,6 +1,5 @@
 """Which files may be served: those of the index, by number, and only while they are what was indexed."""
 
-import hashlib
 import io
 import os
 import stat
@@ -8,6 +7,7 @@ from typing import BinaryIO
 
 from unreel.corpus.file_tracker import FileRecord, FileRecords
 from unreel.errors import InputError
+from unreel.io.checksums import hash_stream
 from unreel.video.sources.packed_corpus import read_piece
 from unreel.video.sources.paths import is_piece
 
@@ -65,7 +65,7 @@ class IndexedFiles:
         seen = (file.path, now.st_size, now.st_mtime_ns)
         if now.st_mtime_ns == file.mtime_ns or seen in self.verified_stamps:
             return True
-        if hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest() != file.content_hash:
+        if hash_stream(stream) != file.content_hash:
             return False
         self.verified_stamps.add(seen)
         return True

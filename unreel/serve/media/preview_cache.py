@@ -1,9 +1,9 @@
 """Posters and previews, made when they are asked for and kept on disk up to a size."""
 
-import hashlib
 import os
 from pathlib import Path
 
+from unreel.io.checksums import hash_bytes
 from unreel.io.disk_cache import DiskCache
 from unreel.serve.media import transcoding
 from unreel.serve.media.worker_pool import WorkerPool, limit_memory
@@ -49,4 +49,4 @@ class PreviewCache:
 
 def _make_cache_key(content_hash: str, suffix: str, *seconds: float) -> str:
     what = f"{CACHE_VERSION} {content_hash} {suffix} " + " ".join(f"{s:.3f}" for s in seconds)
-    return f"{hashlib.blake2b(what.encode(), digest_size=16).hexdigest()}.{suffix}"
+    return f"{hash_bytes(what.encode())}.{suffix}"

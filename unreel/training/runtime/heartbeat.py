@@ -19,6 +19,7 @@ from typing import Any
 import torch.distributed as dist
 
 from unreel.errors import PeerStoppedError, RunError
+from unreel.io.timeout import call_with_timeout
 
 BEAT_INTERVAL_S, MAX_EXIT_BEATS = 1.0, 10
 FAILURE_KEY = "ended"
@@ -94,16 +95,12 @@ class Heartbeat:
             if self.has_reported:
                 return False
             self.has_reported = True
-            answer: list[bytes] = []
-
-            def ask() -> None:
-                with suppress(RuntimeError):
-                    answer.append(self.store.compare_set(FAILURE_KEY, "", str(self.rank)))
-
-            asking = threading.Thread(target=ask, daemon=True)
-            asking.start()
-            asking.join(3 * BEAT_INTERVAL_S)
-            return not answer or answer[0] == str(self.rank).encode()
+            own = str(self.rank)
+            try:
+                first = call_with_timeout(lambda: self.store.compare_set(FAILURE_KEY, "", own), 3 * BEAT_INTERVAL_S)
+            except (TimeoutError, RuntimeError):
+                return True
+            return bool(first == own.encode())
 
     def wait_for_peers(self) -> None:
         """At exit, when all is said: wait until the others know, a few beats at most, for the store may go with us."""

@@ -5,7 +5,6 @@ anybody decodes them.
 """
 
 import bisect
-import hashlib
 import io
 import json
 import os
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 
 from unreel.errors import InputError, UnreelError, VideoError
 from unreel.io import remote
+from unreel.io.checksums import hash_bytes, hash_file
 from unreel.io.disk_cache import open_piece_cache
 from unreel.video.sources.paths import (
     INDEX_FILE,
@@ -269,19 +269,13 @@ def _verify_checksum(piece: PieceLocation, data: bytes) -> None:
         raise VideoError(piece.path, "damaged", f"{name} does not hold what {INDEX_FILE} says; copy or pack it again")
 
 
-def hash_bytes(data: bytes) -> str:
-    """blake2b, 32 hexadecimal digits, as of whole files in a manifest."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
 def hash_content(path: str | Path) -> str:
     """blake2b of a file's bytes; for a piece that is the whole of a video, of the original's. Raises OSError.
 
     So a video and what was packed of it are known as the same.
     """
     if not is_piece(path):
-        with open(path, "rb") as content:
-            return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hash_file(path)
     hash_, start_s, whole, _ = _read_source_info(path)
     return hash_ if whole else f"{hash_}@{start_s:.6f}"
 
