@@ -20,7 +20,8 @@ from torch import Tensor
 
 from unreel.methods.registry import load_preset
 from unreel.seeding import draw_uniforms
-from unreel.views.two_views import augment_clips, select_augmentation
+from unreel.views.augmentation import augment_clips
+from unreel.views.two_views import select_augmentation
 
 WARM_UP = 2
 

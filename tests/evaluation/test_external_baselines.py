@@ -24,7 +24,8 @@ from unreel.evaluation.feature_extraction import FeatureKey
 from unreel.models.encoder.encoder import EncoderSpec
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.perturb import PERTURBATIONS
-from unreel.views.view_spec import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
+from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD
+from unreel.views.view_spec import ViewSpec
 
 transformers = pytest.importorskip("transformers")
 

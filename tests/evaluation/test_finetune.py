@@ -40,7 +40,8 @@ from unreel.models.encoder.encoder import Encoder, EncoderSpec
 from unreel.types import Clips, Instance
 from unreel.video.loading.clip_dataset import ClipDataset
 from unreel.video.sampling.timeline import ClipSpec
-from unreel.views.view_spec import ViewSpec, make_inference_views
+from unreel.views.inference_views import make_inference_views
+from unreel.views.view_spec import ViewSpec
 
 Lists = tuple[list[Instance], list[Instance]]
 QUICK = Recipe("quick", epochs=2, batch_size=4, num_clips=2, workers=0, augment="jitter", dropout=0.3)

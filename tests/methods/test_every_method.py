@@ -16,7 +16,8 @@ from unreel.settings import Settings
 from unreel.training.optimizers import compute_lr
 from unreel.training.runtime.auto_settings import resolve_auto
 from unreel.types import Clips
-from unreel.views.two_views import AUGMENTATIONS, TwoViewOptions
+from unreel.views.augmentation import AUGMENTATIONS
+from unreel.views.two_views import TwoViewOptions
 
 PRESETS = sorted(find_methods())
 

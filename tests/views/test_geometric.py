@@ -10,7 +10,7 @@ from scipy.stats import chisquare, kstest
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.views import photometric
+from unreel.views import geometric, photometric
 
 
 def uniforms(batch: int, count: int, seed: int = 0) -> Tensor:
@@ -21,11 +21,12 @@ def random_clips(*shape: int, seed: int = 1) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-# Every operation that draws, with its chance of acting set to one half where it has one.
+NUM_UNIFORMS = geometric.NUM_UNIFORMS | photometric.NUM_UNIFORMS
+# Every random operation, with probability one half where it has one.
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "random_crop": partial(photometric.random_crop, size=16),
-    "random_resized_crop": partial(photometric.random_resized_crop, size=16),
-    "horizontal_flip": partial(photometric.horizontal_flip, p=0.5),
+    "random_crop": partial(geometric.random_crop, size=16),
+    "random_resized_crop": partial(geometric.random_resized_crop, size=16),
+    "horizontal_flip": partial(geometric.horizontal_flip, p=0.5),
     "color_jitter": partial(photometric.color_jitter, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.5),
     "grayscale": partial(photometric.grayscale, p=0.5),
     "gaussian_blur": partial(photometric.gaussian_blur, sigma=(0.5, 2.0), p=0.5),
@@ -34,13 +35,13 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def test_draws_names_every_operation() -> None:
-    assert set(OPERATIONS) == set(photometric.NUM_UNIFORMS)
+    assert set(OPERATIONS) == set(NUM_UNIFORMS)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_static_clip_stays_static(name: str) -> None:
     static = random_clips(8, 3, 1, 20, 24).expand(-1, -1, 5, -1, -1)
-    out = OPERATIONS[name](static, uniforms(8, photometric.NUM_UNIFORMS[name]))
+    out = OPERATIONS[name](static, uniforms(8, NUM_UNIFORMS[name]))
     assert out.shape[2] == 5
     assert torch.allclose(out, out[:, :, :1].expand_as(out), atol=1e-6, rtol=0)
 
@@ -48,7 +49,7 @@ def test_static_clip_stays_static(name: str) -> None:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_own_row_alone(name: str) -> None:
     """A clip alone, or among others in another order, gives the same; and another row gives something else."""
-    clips, u = random_clips(12, 3, 4, 20, 24), uniforms(12, photometric.NUM_UNIFORMS[name])
+    clips, u = random_clips(12, 3, 4, 20, 24), uniforms(12, NUM_UNIFORMS[name])
     out, back = OPERATIONS[name](clips, u), OPERATIONS[name](clips.flip(0), u.flip(0)).flip(0)
     alone = torch.cat([OPERATIONS[name](clips[b : b + 1], u[b : b + 1]) for b in range(12)])
     assert torch.allclose(out, alone, atol=1e-6) and torch.allclose(out, back, atol=1e-6)
@@ -57,7 +58,7 @@ def test_own_row_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_range_dtype_and_input_are_kept(name: str) -> None:
-    clips, u = random_clips(8, 3, 4, 20, 24), uniforms(8, photometric.NUM_UNIFORMS[name])
+    clips, u = random_clips(8, 3, 4, 20, 24), uniforms(8, NUM_UNIFORMS[name])
     before = clips.clone()
     out = OPERATIONS[name](clips, u)
     assert torch.equal(clips, before)
@@ -70,7 +71,7 @@ def test_range_dtype_and_input_are_kept(name: str) -> None:
 @pytest.mark.parametrize("name", ["horizontal_flip", "color_jitter", "grayscale", "gaussian_blur", "solarize"])
 def test_chance_of_acting(name: str) -> None:
     """With p = 0.3 about 30 % of 4000 clips change; with p = 0 none and with p = 1 all."""
-    clips, u = random_clips(1, 3, 1, 8, 8).expand(4000, -1, -1, -1, -1), uniforms(4000, photometric.NUM_UNIFORMS[name])
+    clips, u = random_clips(1, 3, 1, 8, 8).expand(4000, -1, -1, -1, -1), uniforms(4000, NUM_UNIFORMS[name])
 
     def changed(p: float) -> float:
         out = partial(OPERATIONS[name], p=p)(clips, u)
@@ -86,7 +87,7 @@ def positions(batch: int, height: int, width: int) -> Tensor:
 
 
 def test_random_crop_is_a_window_evenly_placed() -> None:
-    out = photometric.random_crop(positions(3000, 8, 9), uniforms(3000, 2), 6).int()
+    out = geometric.random_crop(positions(3000, 8, 9), uniforms(3000, 2), 6).int()
     corner = out[:, 0, 0, 0, 0]
     window = torch.arange(6)[:, None] * 9 + torch.arange(6)
     assert (out == (corner[:, None, None] + window)[:, None, None]).all()
@@ -97,16 +98,16 @@ def test_random_crop_is_a_window_evenly_placed() -> None:
 def test_crops_by_indexing() -> None:
     clips = random_clips(3, 3, 4, 20, 24)
     u = torch.tensor([[0.0, 0.0], [0.5, 0.99], [0.999999, 0.25]])
-    out = photometric.random_crop(clips, u, 16)
+    out = geometric.random_crop(clips, u, 16)
     for b, (top, left) in enumerate([(0, 0), (2, 8), (4, 2)]):
         assert torch.equal(out[b], clips[b, :, :, top : top + 16, left : left + 16])
-    assert torch.equal(photometric.center_crop(clips, 16), clips[:, :, :, 2:18, 4:20])
-    assert torch.equal(photometric.center_crop(clips, 19), clips[:, :, :, 0:19, 2:21])
-    assert torch.equal(photometric.random_crop(clips[..., :20], u, 20), clips[..., :20])
+    assert torch.equal(geometric.center_crop(clips, 16), clips[:, :, :, 2:18, 4:20])
+    assert torch.equal(geometric.center_crop(clips, 19), clips[:, :, :, 0:19, 2:21])
+    assert torch.equal(geometric.random_crop(clips[..., :20], u, 20), clips[..., :20])
 
 
 @pytest.mark.parametrize(
-    "crop", [photometric.center_crop, lambda clips, size: photometric.random_crop(clips, uniforms(2, 2), size)]
+    "crop", [geometric.center_crop, lambda clips, size: geometric.random_crop(clips, uniforms(2, 2), size)]
 )
 def test_crop_larger_than_the_frame(crop: Callable[[Tensor, int], Tensor]) -> None:
     with pytest.raises(InputError, match="crop of 21 x 21 does not fit frames of 20 x 24"):
@@ -115,8 +116,8 @@ def test_crop_larger_than_the_frame(crop: Callable[[Tensor, int], Tensor]) -> No
 
 def test_random_resized_crop_is_crop_then_resize() -> None:
     clips, u = random_clips(20, 3, 2, 40, 52).double(), uniforms(20, 22).double()
-    out = photometric.random_resized_crop(clips, u, 24)
-    boxes = torch.stack(photometric.sample_crop_boxes(u, 40, 52, (0.3, 1), (0.5, 2)), dim=1).tolist()
+    out = geometric.random_resized_crop(clips, u, 24)
+    boxes = torch.stack(geometric.sample_crop_boxes(u, 40, 52, (0.3, 1), (0.5, 2)), dim=1).tolist()
     for b, (top, left, height, width) in enumerate(boxes):
         box = clips[b, :, :, top : top + height, left : left + width]
         expected = F.interpolate(box, size=(24, 24), mode="bilinear", align_corners=False)
@@ -124,7 +125,7 @@ def test_random_resized_crop_is_crop_then_resize() -> None:
 
 
 def test_boxes_are_inside_and_have_the_asked_area_and_aspect() -> None:
-    top, left, height, width = photometric.sample_crop_boxes(uniforms(20000, 22), 128, 171, (0.3, 1.0), (0.5, 2.0))
+    top, left, height, width = geometric.sample_crop_boxes(uniforms(20000, 22), 128, 171, (0.3, 1.0), (0.5, 2.0))
     assert (top >= 0).all() and (left >= 0).all()
     assert (top + height <= 128).all() and (left + width <= 171).all()
     whole = (height == 128) & (width == 171)
@@ -145,20 +146,20 @@ def test_boxes_follow_rejection_sampling() -> None:
         height, width = (area * 100 * 120 / aspect) ** 0.5, (area * 100 * 120 * aspect) ** 0.5
         if height < 100.5 and width < 120.5:
             expected.append((height, width))
-    boxes = photometric.sample_crop_boxes(uniforms(4000, 22), 100, 120, (0.3, 1.0), (0.5, 2.0))
+    boxes = geometric.sample_crop_boxes(uniforms(4000, 22), 100, 120, (0.3, 1.0), (0.5, 2.0))
     blur = uniforms(4000, 2, seed=4) - 0.5
     for k in (0, 1):
         assert kstest((boxes[2 + k] + blur[:, k]).numpy(), [pair[k] for pair in expected]).pvalue > 1e-3
 
 
 def test_a_box_that_never_fits_is_the_whole_frame() -> None:
-    boxes = photometric.sample_crop_boxes(torch.full((2, 22), 0.999), 20, 24, (0.3, 1.0), (0.5, 2.0))
+    boxes = geometric.sample_crop_boxes(torch.full((2, 22), 0.999), 20, 24, (0.3, 1.0), (0.5, 2.0))
     assert torch.stack(boxes, 1).tolist() == [[0, 0, 20, 24]] * 2
 
 
 def test_flip_mirrors_left_and_right() -> None:
     clips = random_clips(2, 3, 2, 4, 5)
-    out = photometric.horizontal_flip(clips, torch.tensor([[0.2], [0.7]]), p=0.5)
+    out = geometric.horizontal_flip(clips, torch.tensor([[0.2], [0.7]]), p=0.5)
     assert torch.equal(out[0], clips[0][..., [4, 3, 2, 1, 0]]) and torch.equal(out[1], clips[1])
 
 

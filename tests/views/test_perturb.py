@@ -9,6 +9,7 @@ import torch
 from scipy.stats import chisquare
 
 from unreel.errors import InputError
+from unreel.views.inference_views import make_inference_views
 from unreel.views.perturb import (
     MID_GREY,
     PERTURBATIONS,
@@ -19,7 +20,7 @@ from unreel.views.perturb import (
     shuffle_time,
 )
 from unreel.views.residual_frames import ResidualSpec
-from unreel.views.view_spec import ViewSpec, make_inference_views
+from unreel.views.view_spec import ViewSpec
 
 KEEP_FRAMES = ("frozen", "shuffled", "reversed")
 

@@ -12,10 +12,11 @@ from unreel.errors import InputError
 from unreel.seeding import draw_uniforms, make_generator
 from unreel.types import Clips
 from unreel.video.sampling.pair_sampling import IntervalDistribution
-from unreel.views import photometric
+from unreel.views import geometric, photometric
+from unreel.views.augmentation import AUGMENTATIONS
 from unreel.views.intra_negatives import INTRA_NEGATIVES
 from unreel.views.residual_frames import ResidualSpec
-from unreel.views.two_views import AUGMENTATIONS, TwoViewOptions, TwoViewRecipe
+from unreel.views.two_views import TwoViewOptions, TwoViewRecipe
 from unreel.views.view_spec import ViewSpec
 
 B, T, SIZE, SEED = 3, 8, 32, 5
@@ -40,9 +41,9 @@ def views(options: TwoViewOptions, batch: Clips, segments: int = 0, size: int = 
 
 
 Op = tuple[str, int, Callable[[Tensor, Tensor], Tensor]]
-RANDOM_CROP: Op = ("crop", 2, lambda x, u: photometric.random_crop(x, u, SIZE))
-RESIZED_CROP: Op = ("crop", 22, lambda x, u: photometric.random_resized_crop(x, u, SIZE, (0.3, 1.0), (0.5, 2.0)))
-FLIP: Op = ("flip", 1, lambda x, u: photometric.horizontal_flip(x, u, p=0.5))
+RANDOM_CROP: Op = ("crop", 2, lambda x, u: geometric.random_crop(x, u, SIZE))
+RESIZED_CROP: Op = ("crop", 22, lambda x, u: geometric.random_resized_crop(x, u, SIZE, (0.3, 1.0), (0.5, 2.0)))
+FLIP: Op = ("flip", 1, lambda x, u: geometric.horizontal_flip(x, u, p=0.5))
 GREY: Op = ("grey", 1, lambda x, u: photometric.grayscale(x, u, p=0.2))
 SOLARIZE: Op = ("solarize", 1, lambda x, u: photometric.solarize(x, u, p=0.2, threshold=0.5))
 
@@ -248,7 +249,10 @@ def test_what_the_options_say_to_the_others() -> None:
         ({"interval_power": 0.0}, "interval_power must be above 0 and finite, got 0.0"),
         ({"time_reversal": 1.5}, "time_reversal must lie between 0 and 1, got 1.5"),
         ({"pairs": "one-clip"}, "same tensor; set --pairs independent"),
-        ({"pairs": "one-clip", "second_view": "residual", "asymmetric": True}, "asymmetric views need a draw each"),
+        (
+            {"pairs": "one-clip", "second_view": "residual", "asymmetric": True},
+            "asymmetric views need an augmentation each",
+        ),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict, message: str) -> None:

@@ -8,9 +8,10 @@ import torch
 
 from unreel.errors import InputError
 from unreel.types import Clips
+from unreel.views.inference_views import make_inference_views, make_view
 from unreel.views.residual_frames import ResidualSpec, compute_residual
 from unreel.views.two_views import TwoViewOptions
-from unreel.views.view_spec import ViewSpec, make_inference_views, make_view
+from unreel.views.view_spec import ViewSpec
 
 B, T = 3, 8
 SPEC = ViewSpec(("rgb", "residual"), size=32)

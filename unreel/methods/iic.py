@@ -40,7 +40,7 @@ from unreel.seeding import draw_uniforms
 from unreel.settings import Settings, make_single_machine_settings
 from unreel.settings.ranges import check_ranges
 from unreel.types import Instance, StepOutput, Views
-from unreel.views.photometric import to_device_of
+from unreel.views.random_apply import to_device_of
 from unreel.views.residual_frames import ResidualSpec
 from unreel.views.two_views import TwoViewOptions
 

@@ -1,17 +1,18 @@
-"""Intra-negatives: the same clip with its time destroyed, appearance kept to the pixel.
+"""Intra-negatives: copies of a clip whose time is destroyed and whose appearance stays the same to the pixel.
 
-Each is a pure function of clips (B, C, T, H, W) and uniforms u (B, n) in [0, 1), one row per clip, so a clip's
-result depends on its own row alone. INTRA_NEGATIVES says how many uniforms each one consumes.
+Each is a pure function of clips (B, C, T, H, W) and uniforms u (B, n) in [0, 1), one row per clip, so the result for a
+clip depends on its own row alone. INTRA_NEGATIVES gives the number of uniforms.
 """
 
 from collections.abc import Callable
 from itertools import combinations
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.views.photometric import to_device_of, uniform_to_index
+from unreel.views.random_apply import to_device_of, uniform_to_index
 
 NUM_CHUNKS = 4
 
@@ -32,7 +33,7 @@ def repeat_frame(clips: Tensor, u_B1: Tensor) -> Tensor:
 
 
 def shuffle_chunks(clips: Tensor, u_B1: Tensor, num_chunks: int = NUM_CHUNKS) -> Tensor:
-    """Cut time into equal chunks and swap two of them, the pair uniform over all unordered pairs; never the identity.
+    """Cut time into equal chunks and swap two of them, a pair drawn uniformly; never the identity.
 
     Frames keep their order inside a chunk. Raises InputError when T is not a multiple of `num_chunks`.
     Source: BestJuly/IIC, released "shuffle".
@@ -52,8 +53,8 @@ def shuffle_chunks(clips: Tensor, u_B1: Tensor, num_chunks: int = NUM_CHUNKS) ->
 def shuffle_frames(clips: Tensor, u_BT: Tensor) -> Tensor:
     """A random permutation of the frames, never the identity.
 
-    The order is the argsort of T uniforms: uniform over permutations but for the identity, which is mapped to the
-    reversal (so the reversal has twice the others' chance: 2 / 24 for four frames, nothing for sixteen).
+    The order is the argsort of T uniforms. The identity is replaced by the reversal, so the reversal is twice as likely
+    as each other order: 2 / 24 for four frames, negligible for sixteen.
     Source: Tao, Wang, Yamasaki 2020 (IIC), figure 2.
     """
     num_frames = clips.shape[2]
@@ -66,10 +67,11 @@ def shuffle_frames(clips: Tensor, u_BT: Tensor) -> Tensor:
 
 
 def shuffle_segments(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor, Tensor]:
-    """Cut time into `segments` equal parts and put them in random order, the identity included.
+    """Cut time into `segments` equal parts and put them in random order; the identity is possible.
 
-    Returns the clips (B, C, T, H, W) and order (B, S), int64: position s shows segment order[b, s]; so embeddings of
-    the positions go back to the order of time by `order.argsort(dim=1)`. Raises InputError when T can't be cut so.
+    Returns the clips (B, C, T, H, W) and order (B, S), int64: position s shows segment order[b, s], so
+    `order.argsort(dim=1)` puts embeddings of the positions back into temporal order. Raises InputError when T is not a
+    multiple of `segments`.
     Source: DualVar release (lzhangbj/DualVar).
     """
     num_frames = clips.shape[2]
@@ -84,34 +86,41 @@ def shuffle_segments(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor
 
 
 def rotate_frames(clips: Tensor, u_B1: Tensor) -> Tensor:
-    """All frames turned by 90, 180 or 270 degrees counter-clockwise, each with the same chance; H must equal W.
+    """All frames rotated by 90, 180 or 270 degrees counter-clockwise, each with the same probability; H must equal W.
 
     Source: Tao, Wang, Yamasaki 2022 (IICv2), "rot". It breaks appearance rather than time.
     """
     height, width = clips.shape[3:]
     if height != width:
         raise InputError(f"rotation needs square frames, got {height} x {width}")
-    quarter_B = uniform_to_index(u_B1[:, 0], 3) + 1
-    turned = torch.empty_like(clips)
-    for quarter in (1, 2, 3):
-        rows = to_device_of((quarter_B == quarter).nonzero()[:, 0], clips)
-        turned[rows] = torch.rot90(clips[rows], quarter, dims=(3, 4))
-    return turned
+    quarter_turns_B = uniform_to_index(u_B1[:, 0], 3) + 1
+    rotated = torch.empty_like(clips)
+    for quarter_turns in (1, 2, 3):
+        rows = to_device_of((quarter_turns_B == quarter_turns).nonzero()[:, 0], clips)
+        rotated[rows] = torch.rot90(clips[rows], quarter_turns, dims=(3, 4))
+    return rotated
 
 
 def count_one_uniform(num_frames: int) -> int:
-    """One uniform a clip, whatever its length."""
+    """One uniform per clip, whatever its length."""
     return 1
 
 
 def count_frame_uniforms(num_frames: int) -> int:
-    """As many uniforms a clip as it has frames."""
+    """One uniform per frame of a clip."""
     return num_frames
 
 
-INTRA_NEGATIVES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[int], int]]] = {
-    "repeat": (repeat_frame, count_one_uniform),
-    "shuffle": (shuffle_chunks, count_one_uniform),
-    "shuffle-frames": (shuffle_frames, count_frame_uniforms),
-    "rotate": (rotate_frames, count_one_uniform),
+class IntraNegative(NamedTuple):
+    """A function of clips and uniforms, and the number of uniforms per clip that it needs for T frames."""
+
+    apply: Callable[[Tensor, Tensor], Tensor]
+    num_uniforms: Callable[[int], int]
+
+
+INTRA_NEGATIVES = {
+    "repeat": IntraNegative(repeat_frame, count_one_uniform),
+    "shuffle": IntraNegative(shuffle_chunks, count_one_uniform),
+    "shuffle-frames": IntraNegative(shuffle_frames, count_frame_uniforms),
+    "rotate": IntraNegative(rotate_frames, count_one_uniform),
 }

@@ -1,8 +1,8 @@
 """Optical flow as a view: one component as a grey image, so that one network serves every view.
 
-OpenCV's DIS, medium: 160 times faster than TV-L1 for nearly its accuracy. OpenCV's own threads change neither its
-result nor, at this size, its speed (38 clips/s of 112 pixels with one, 37 with two), so its setting, which belongs to
-the whole process, is left alone and clips are spread over ours.
+OpenCV's DIS, preset medium: 160 times faster than TV-L1 with nearly its accuracy. OpenCV's own threads change neither
+the result nor, at this size, the speed (38 clips/s of 112 pixels with one, 37 with two), so the setting, which is
+global to the process, stays as it is, and our threads share the clips.
 Source: Kroeger et al. 2016; Tao, Wang, Yamasaki 2020 use one of u and v.
 """
 
@@ -28,7 +28,8 @@ def compute_flow_view(
 ) -> Tensor:
     """Flow (B, 3, T, H, W) from the frame before to each frame, as three equal channels in [0, 1]; 0.5 is no motion.
 
-    `u` is above 0.5 where things move right, `v` where they move down; motion is clipped at `bound` times the height.
+    `u` is above 0.5 where things move right, `v` where they move down; motion is clipped at `max_displacement` times
+    the height.
     Clips are (B, 3, T + 1, H, W) with `lead_in`; else (B, 3, T, H, W), and frame 0 repeats the flow of frame 1.
     Computed on the CPU, whatever the device of the clips, without gradient. Raises InputError.
     """

@@ -1,12 +1,12 @@
 """Two views of an instance, for every method that compares a clip with another of the same instance.
 
-`PairOptions` says which clips, how they are augmented, what is shown of them and how time is broken; a method's Config
-inherits it. `PairRecipe` does it to a batch. All chance is f(seed, epoch, index) in one stream for each clip and
-operation, so that an option changes the draws of nothing else.
+`TwoViewOptions` are the clips, their augmentation, the views and the intra-negatives; a method's Config inherits them.
+`TwoViewRecipe` makes the views of a batch. Every random draw is a function of (seed, epoch, index) in a stream per clip
+and operation, so an option changes no other draw.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -17,74 +17,49 @@ from unreel.errors import InputError, unknown_name_error
 from unreel.seeding import draw_uniforms
 from unreel.types import Clips, Views
 from unreel.video.sampling.pair_sampling import IntervalDistribution, IntervalKind
-from unreel.views import photometric
+from unreel.views.augmentation import AUGMENTATIONS, Augmentation, augment_clips
+from unreel.views.inference_views import make_view, to_float_clips
 from unreel.views.intra_negatives import INTRA_NEGATIVES, shuffle_segments
+from unreel.views.random_apply import apply_where
 from unreel.views.residual_frames import ResidualSpec
-from unreel.views.view_spec import VIEW_NAMES, ViewName, ViewSpec, make_view, to_float_clips
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Chances of the operations on a clip, in their order; 0 leaves one out. `plain` is the chance of the crop alone.
-
-    Jitter is brightness, contrast, saturation and hue (see augment.color_jitter).
-    """
-
-    plain: float = 0.0
-    resized_crop: bool = False
-    flip: float = 0.0
-    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    jitter_p: float = 0.0
-    grey: float = 0.0
-    blur: float = 0.0
-    solarize: float = 0.0
-
-
-AUGMENTATIONS = {
-    # Source: BestJuly/IIC.
-    "crop": Augmentation(),
-    # Source: BestJuly/IICv2, without the flip, which would merge left and right.
-    "color": Augmentation(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey=0.2, blur=0.5),
-    # Source: tensorflow/models video_ssl; its blur and solarisation are the option `asymmetric`.
-    "cvrl": Augmentation(resized_crop=True, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8, grey=0.2),
-    # Source: lzhangbj/DualVar: jitter of p 0.8 stands in a second choice of p 0.8.
-    "dual": Augmentation(plain=0.2, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.64, blur=0.5),
-}
+from unreel.views.view_spec import VIEW_NAMES, ViewName, ViewSpec
 
 
 @dataclass(frozen=True)
 class TwoViewOptions:
-    """Which two views of an instance a method compares, and the broken copy of the first."""
+    """Which two views of an instance a method compares, and the intra-negative of the first."""
 
     pairs: Literal["one-clip", "same-moment", "independent", "decreasing", "uniform", "increasing", "mirror"] = (
         "independent"
     )
-    """Both views of one clip with one draw (one-clip), one clip augmented twice (same-moment), two clips drawn apart,
-    or two whose distance in time is drawn: near more often (decreasing), alike, far more often (increasing, mirror)."""
+    """Both views of one clip with the same augmentation (one-clip), one clip augmented twice (same-moment), two clips
+    drawn independently, or two clips whose distance in time is drawn: short ones more often (decreasing), all alike
+    (uniform), long ones more often (increasing, mirror)."""
     interval_power: float = 1.0
-    """Power of the law of distances: decreasing 1 - x^p, increasing x^p, mirror 1 - (1 - x)^p; the others have none."""
+    """Power p of the density of distances: decreasing 1 - x^p, increasing x^p, mirror 1 - (1 - x)^p; else unused."""
     first_view: ViewName = "rgb"
-    """View 1, the one that is broken into the intra-negative: RGB, residual frames or one component of optical flow."""
+    """View 1, from which the intra-negative is made: RGB, residual frames or one component of optical flow."""
     second_view: ViewName = "rgb"
     """View 2."""
     residual: ResidualSpec = ResidualSpec("forward", "lead-in", True)  # noqa: RUF009  # frozen, so safe as a default
-    """Residual frames: sign, what stands before the first frame, and whether (r + 1) / 2; kept in the checkpoint."""
+    """Residual frames: sign, what comes before the first frame, and whether to rescale to (r + 1) / 2; kept in the
+    checkpoint."""
     standardize: bool = False
     """Subtract ImageNet's mean from RGB and divide by its deviation; raw residual frames are divided by it."""
     augment: Literal["crop", "color", "cvrl", "dual"] = "crop"
-    """Random crop alone; crop, colour jitter, grey and blur (IICv2); resized crop, strong jitter and grey (CVRL); crop,
-    strong jitter and blur, with a fifth of the first views cropped alone (DualVar)."""
+    """crop: random crop alone. color: crop, colour jitter, grey and blur (IICv2). cvrl: resized crop, strong jitter and
+    grey (CVRL). dual: crop, strong jitter and blur, but only the crop for a fifth of the first views (DualVar)."""
     flip: bool = False
     """Mirror half of the clips left to right. Leave it off where direction matters."""
     asymmetric: bool = False
     """Blur all first and a tenth of the second views, and solarise a fifth of the second (CVRL's release)."""
     consistent: bool = True
-    """One draw for all frames of a clip; off, every frame draws for itself (an ablation: the picture shakes)."""
+    """One draw for all frames of a clip; off, every frame has its own (an ablation: the picture shakes)."""
     time_reversal: float = 0.0
-    """Chance that the clips of an instance run backwards, all of them together."""
+    """Probability that all clips of an instance run backwards."""
     intra_negatives: Literal["repeat", "shuffle", "shuffle-frames", "rotate", "none"] = "none"
-    """How view 1 is broken: one frame repeated, two of four chunks swapped, all frames permuted, or the picture turned;
-    none makes no broken copy."""
+    """Copy of view 1 as a negative: one frame repeated, two of four chunks swapped, all frames permuted, or the picture
+    rotated; none makes no copy."""
 
     def __post_init__(self) -> None:
         names: dict[str, Iterable[str]] = {
@@ -103,32 +78,36 @@ class TwoViewOptions:
             raise InputError(f"time_reversal must lie between 0 and 1, got {self.time_reversal}")
         if self.pairs == "one-clip" and self.first_view == self.second_view:
             raise InputError(
-                f"both views are {self.first_view} of one clip with one draw, so they are the same tensor; "
+                f"both views are {self.first_view} of one clip with one augmentation, so they are the same tensor; "
                 "set --pairs independent or another --second-view"
             )
         if self.pairs == "one-clip" and self.asymmetric:
-            raise InputError("asymmetric views need a draw each, and --pairs one-clip has one; set --pairs same-moment")
+            raise InputError(
+                "asymmetric views need an augmentation each, and --pairs one-clip has one for both; "
+                "set --pairs same-moment"
+            )
 
     def view_spec(self, size: int) -> ViewSpec:
-        """What a checkpoint keeps of this, for clips of size x size. Raises InputError."""
+        """The views that a checkpoint keeps, for clips of size x size. Raises InputError."""
         return ViewSpec((self.first_view, self.second_view), size, self.residual, self.standardize)
 
     def interval(self) -> IntervalDistribution:
-        """The law of the distance between two clips."""
+        """The distribution of the distance between two clips."""
         kind: Any = self.pairs if self.pairs in get_args(IntervalKind) else "independent"
         return IntervalDistribution(kind, self.interval_power)
 
     def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> "TwoViewRecipe":
-        """From batches of clips to views; with `segments`, also a clip whose segments are shuffled."""
+        """The function from batches of clips to views; with `segments`, also a clip whose segments are shuffled."""
         return TwoViewRecipe(spec, seed, self, segments)
 
 
 @dataclass(frozen=True)
 class TwoViewRecipe:
-    """Views of a batch of clips: "view1", "view2" and what the options ask for beside them.
+    """Makes the views of a batch of clips: "view1", "view2" and optional ones.
 
-    "intra" is view 1 broken *after* its augmentation, so appearance is the same to the pixel. With `segments`, "again"
-    is clip 1 augmented once more at full strength, and "shuffled" is "again" with its segments in random order.
+    "intra" is the intra-negative of view 1 *after* its augmentation, so appearance is the same to the pixel. With
+    `segments`, "again" is clip 1 augmented a second time, never with the crop alone, and "shuffled" is "again" with its
+    segments in random order.
     """
 
     spec: ViewSpec
@@ -138,12 +117,12 @@ class TwoViewRecipe:
 
     @property
     def num_clips(self) -> int:
-        """Clips that are decoded for each instance."""
+        """Number of clips decoded for each instance."""
         return 1 if self.options.pairs in ("one-clip", "same-moment") else 2
 
     @property
     def interval(self) -> IntervalDistribution:
-        """How the two clips are drawn; the dataset asks for it."""
+        """How the dataset draws the two clips."""
         return self.options.interval()
 
     @torch.no_grad()
@@ -163,73 +142,46 @@ class TwoViewRecipe:
         return views
 
     def _draw_uniforms(self, clips: Clips, stream: str, count: int) -> Tensor:
-        """Drawn on the CPU and left there: what is chosen by chance is known without waiting for a GPU."""
+        """Uniforms (B, count) on the CPU, so that random choices are known without waiting for a GPU."""
         return draw_uniforms(self.seed, clips.epoch, clips.rng_index_B, stream, count)
 
     def _reverse_time(self, clips: Clips) -> Tensor:
-        """The frames, those of some instances backwards (lead-in included, so that residuals turn round too)."""
+        """The frames, some instances backwards (with the lead-in, so that residual frames run backwards too)."""
         if not self.options.time_reversal:
             return clips.frames
         backwards_B = self._draw_uniforms(clips, "reverse", 1)[:, 0] < self.options.time_reversal
-        return photometric.apply_where(clips.frames, backwards_B, lambda chosen, _: chosen.flip(2))
+        return apply_where(clips.frames, backwards_B, lambda chosen, _: chosen.flip(2))
 
     def _augment_clips(self, frames: Tensor, clips: Clips, stream: str) -> Tensor:
         """Float clips (B, C, T, size, size) of uint8 frames (B, T, H, W, C)."""
-        how, batch = select_augmentation(self.options, stream), to_float_clips(frames)
+        augmentation, batch = select_augmentation(self.options, stream), to_float_clips(frames)
         num_clips, num_frames = batch.shape[0], batch.shape[2]
         repeats = 1 if self.options.consistent else num_frames
-        plain_B1 = self._draw_uniforms(clips, f"{stream}/plain", 1) < how.plain if how.plain else None
+        plain_B1 = self._draw_uniforms(clips, f"{stream}/plain", 1) < augmentation.plain if augmentation.plain else None
 
         def draw(op: str, count: int) -> Tensor:
             u_N = self._draw_uniforms(clips, f"{stream}/{op}", count * repeats).view(-1, count)
             if plain_B1 is not None and op not in ("crop", "flip"):
-                u_N = u_N.masked_fill(plain_B1.repeat_interleave(repeats, dim=0), 1.0)  # above every chance
+                u_N = u_N.masked_fill(plain_B1.repeat_interleave(repeats, dim=0), 1.0)  # above every probability
             return u_N
 
         if self.options.consistent:
-            return augment_clips(batch, how, draw, self.spec.size)
+            return augment_clips(batch, augmentation, draw, self.spec.size)
         single = batch.transpose(1, 2).flatten(0, 1)[:, :, None]  # clips of one frame each
-        out = augment_clips(single, how, draw, self.spec.size)
+        out = augment_clips(single, augmentation, draw, self.spec.size)
         return out.view(num_clips, num_frames, *out.shape[1:]).squeeze(3).transpose(1, 2)
 
     def _make_intra_negative(self, view: Tensor, clips: Clips) -> Tensor:
-        function, count = INTRA_NEGATIVES[self.options.intra_negatives]
-        return function(view, self._draw_uniforms(clips, "intra", count(view.shape[2])))
+        intra_negative = INTRA_NEGATIVES[self.options.intra_negatives]
+        u = self._draw_uniforms(clips, "intra", intra_negative.num_uniforms(view.shape[2]))
+        return intra_negative.apply(view, u)
 
 
 def select_augmentation(options: TwoViewOptions, stream: str) -> Augmentation:
-    """How "clip0", "clip1" or "again" is augmented: some first views are plain, and the release treats them unlike."""
-    how = replace(AUGMENTATIONS[options.augment], flip=0.5 if options.flip else 0.0)
+    """The augmentation of "clip0", "clip1" or "again", different in `plain` and by `asymmetric` (CVRL's release)."""
+    augmentation = replace(AUGMENTATIONS[options.augment], flip=0.5 if options.flip else 0.0)
     if stream != "clip0":
-        how = replace(how, plain=0.0)
+        augmentation = replace(augmentation, plain=0.0)
     if not options.asymmetric:
-        return how
-    return replace(how, blur=0.1, solarize=0.2) if stream == "clip1" else replace(how, blur=1.0)
-
-
-def augment_clips(
-    clips: Tensor, augmentation: Augmentation, draw_uniforms: Callable[[str, int], Tensor], size: int
-) -> Tensor:
-    """Clips (B, C, T, size, size) after all operations of `how`; draw(op, count) gives uniforms (B, count)."""
-    if augmentation.resized_crop:
-        clips = photometric.random_resized_crop(
-            clips, draw_uniforms("crop", photometric.NUM_UNIFORMS["random_resized_crop"]), size
-        )
-    else:
-        clips = photometric.random_crop(clips, draw_uniforms("crop", photometric.NUM_UNIFORMS["random_crop"]), size)
-    if augmentation.flip:
-        clips = photometric.horizontal_flip(clips, draw_uniforms("flip", 1), augmentation.flip)
-    if augmentation.jitter_p:
-        clips = photometric.color_jitter(
-            clips,
-            draw_uniforms("jitter", photometric.NUM_UNIFORMS["color_jitter"]),
-            *augmentation.jitter,
-            p=augmentation.jitter_p,
-        )
-    if augmentation.grey:
-        clips = photometric.grayscale(clips, draw_uniforms("grey", 1), augmentation.grey)
-    if augmentation.blur:
-        clips = photometric.gaussian_blur(clips, draw_uniforms("blur", 2), p=augmentation.blur)
-    if augmentation.solarize:
-        clips = photometric.solarize(clips, draw_uniforms("solarize", 1), augmentation.solarize)
-    return clips
+        return augmentation
+    return replace(augmentation, blur=0.1, solarize=0.2) if stream == "clip1" else replace(augmentation, blur=1.0)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.views.view_spec import IMAGENET_MEAN, IMAGENET_STD
+from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD
 
 CONFIG_FILES = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 RESAMPLING_MODES = {

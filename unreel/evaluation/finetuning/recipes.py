@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from unreel.errors import InputError, unknown_name_error
 from unreel.video.sampling.batch_sampler import steps_per_epoch
-from unreel.views.two_views import Augmentation
+from unreel.views.augmentation import Augmentation
 
 PLATEAU_THRESHOLD = 1e-4  # a loss is lower when it is lower by this share of the lowest so far
 FINETUNE_AUGMENTATIONS = {

@@ -34,9 +34,9 @@ from unreel.video.loading.clip_dataset import (
     default_num_workers,
 )
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler, steps_per_epoch
-from unreel.views.photometric import uniform_crops
-from unreel.views.two_views import augment_clips
-from unreel.views.view_spec import make_view, to_float_clips
+from unreel.views.geometric import uniform_crops
+from unreel.views.augmentation import augment_clips
+from unreel.views.inference_views import make_view, to_float_clips
 
 VALIDATION_CLIPS = 3
 MAX_SINGLE_WORKER_VIDEOS = (

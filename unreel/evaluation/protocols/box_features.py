@@ -14,7 +14,7 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.models.roi_align import pool_roi_vectors
 from unreel.types import FileFailure
 from unreel.video.loading.clip_dataset import ClipSample, build_sequential_loader
-from unreel.views.view_spec import make_inference_views
+from unreel.views.inference_views import make_inference_views
 
 KEYFRAMES_PER_BATCH = 8  # keyframes that go through the network at once
 

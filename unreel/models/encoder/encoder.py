@@ -27,7 +27,8 @@ from unreel.types import Embeddings, FileFailure, Instance
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample, build_sequential_loader
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.residual_frames import ResidualSpec
-from unreel.views.view_spec import ViewSpec, make_inference_views
+from unreel.views.inference_views import make_inference_views
+from unreel.views.view_spec import ViewSpec
 
 WEIGHTS_FILE, HEADS_FILE, SPEC_FILE = "encoder.safetensors", "heads.safetensors", "encoder.json"
 FEATURE_LAYERS = ("pooled", "conv5", "map")

@@ -1,0 +1,60 @@
+"""The augmentations by name, and their operations in order."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from unreel.views import geometric, photometric
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Probabilities of the operations on a clip, in their order; 0 leaves one out. `plain` is that of the crop alone.
+
+    Jitter is brightness, contrast, saturation and hue (see photometric.color_jitter).
+    """
+
+    plain: float = 0.0
+    resized_crop: bool = False
+    flip: float = 0.0
+    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    jitter_p: float = 0.0
+    grey: float = 0.0
+    blur: float = 0.0
+    solarize: float = 0.0
+
+
+AUGMENTATIONS = {
+    # Source: BestJuly/IIC.
+    "crop": Augmentation(),
+    # Source: BestJuly/IICv2, without the flip, which would merge left and right.
+    "color": Augmentation(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey=0.2, blur=0.5),
+    # Source: tensorflow/models video_ssl; its blur and solarisation are the option `asymmetric`.
+    "cvrl": Augmentation(resized_crop=True, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8, grey=0.2),
+    # Source: lzhangbj/DualVar: jitter with probability 0.8 inside another choice with probability 0.8.
+    "dual": Augmentation(plain=0.2, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.64, blur=0.5),
+}
+
+
+def augment_clips(
+    clips: Tensor, augmentation: Augmentation, draw_uniforms: Callable[[str, int], Tensor], size: int
+) -> Tensor:
+    """Clips (B, C, T, size, size) after all operations; `draw_uniforms(stream, n)` gives uniforms (B, n)."""
+    if augmentation.resized_crop:
+        u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_resized_crop"])
+        clips = geometric.random_resized_crop(clips, u, size)
+    else:
+        clips = geometric.random_crop(clips, draw_uniforms("crop", geometric.NUM_UNIFORMS["random_crop"]), size)
+    if augmentation.flip:
+        clips = geometric.horizontal_flip(clips, draw_uniforms("flip", 1), augmentation.flip)
+    if augmentation.jitter_p:
+        u = draw_uniforms("jitter", photometric.NUM_UNIFORMS["color_jitter"])
+        clips = photometric.color_jitter(clips, u, *augmentation.jitter, p=augmentation.jitter_p)
+    if augmentation.grey:
+        clips = photometric.grayscale(clips, draw_uniforms("grey", 1), augmentation.grey)
+    if augmentation.blur:
+        clips = photometric.gaussian_blur(clips, draw_uniforms("blur", 2), p=augmentation.blur)
+    if augmentation.solarize:
+        clips = photometric.solarize(clips, draw_uniforms("solarize", 1), augmentation.solarize)
+    return clips

@@ -1,0 +1,119 @@
+"""Crops and flips of a batch of clips; parameters are drawn once per clip, so all its frames share them.
+
+Every random operation is a pure function `op(clips, u, ...)` of float clips (B, C, T, H, W) and uniforms u (B, n) in
+[0, 1), one row per clip; NUM_UNIFORMS gives n. The result for a clip depends on its own row alone.
+
+Source: Tao et al. 2020 (IIC), Qian et al. 2021 (CVRL).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unreel.errors import InputError
+from unreel.views.random_apply import apply_where, to_device_of, uniform_to_index, uniform_to_range
+
+CROP_ATTEMPTS = 10
+NUM_UNIFORMS = {"random_crop": 2, "random_resized_crop": 2 * CROP_ATTEMPTS + 2, "horizontal_flip": 1}
+
+
+def crop_windows(clips: Tensor, top_B: Tensor, left_B: Tensor, size: int) -> Tensor:
+    """The (size, size) window of each clip whose corner is (top, left); (B, C, T, size, size)."""
+    windows = clips.unfold(3, size, 1).unfold(4, size, 1)
+    return windows[
+        torch.arange(len(clips), device=clips.device), :, :, to_device_of(top_B, clips), to_device_of(left_B, clips)
+    ]
+
+
+def check_crop_fits(clips: Tensor, size: int) -> None:
+    """Raises InputError when the frames are smaller than the crop."""
+    height, width = clips.shape[3:]
+    if size > min(height, width):
+        raise InputError(f"a crop of {size} x {size} does not fit frames of {height} x {width}; resize them larger")
+
+
+def random_crop(clips: Tensor, u_B2: Tensor, size: int) -> Tensor:
+    """A (size, size) window of the frame, uniform over all positions. Raises InputError."""
+    check_crop_fits(clips, size)
+    height, width = clips.shape[3:]
+    top_B, left_B = uniform_to_index(u_B2[:, 0], height - size + 1), uniform_to_index(u_B2[:, 1], width - size + 1)
+    return crop_windows(clips, top_B, left_B, size)
+
+
+def center_crop(clips: Tensor, size: int) -> Tensor:
+    """The middle (size, size) of the frame; rounds towards the top left. Raises InputError."""
+    check_crop_fits(clips, size)
+    top, left = (clips.shape[3] - size) // 2, (clips.shape[4] - size) // 2
+    return clips[:, :, :, top : top + size, left : left + size]
+
+
+def uniform_crops(clips: Tensor, size: int, count: int) -> Tensor:
+    """`count` squares evenly spread along the longer side, centred on the other: (B * count, C, T, size, size).
+
+    One is the centre crop. The crops of a clip are consecutive rows.
+    """
+    if count == 1:
+        return center_crop(clips, size)
+    check_crop_fits(clips, size)
+    slack = clips.shape[3] - size, clips.shape[4] - size
+    along = 1 if clips.shape[4] >= clips.shape[3] else 0
+    crops = []
+    for k in range(count):
+        corner = [pixels // 2 for pixels in slack]
+        corner[along] = round(slack[along] * k / (count - 1))
+        crops.append(clips[:, :, :, corner[0] : corner[0] + size, corner[1] : corner[1] + size])
+    return torch.stack(crops, dim=1).flatten(0, 1)
+
+
+def random_resized_crop(
+    clips: Tensor,
+    u: Tensor,
+    size: int,
+    area: tuple[float, float] = (0.3, 1.0),
+    aspect: tuple[float, float] = (0.5, 2.0),
+) -> Tensor:
+    """A random box of the frame, resized to (size, size) by bilinear interpolation, not antialiased; 22 uniforms.
+
+    Source: tensorflow/models video_ssl.
+    """
+    height, width = clips.shape[3:]
+    top_B, left_B, height_B, width_B = (x.to(clips.dtype) for x in sample_crop_boxes(u, height, width, area, aspect))
+    y_BS = to_device_of(build_axis_grid(top_B, height_B, height, size), clips)
+    x_BS = to_device_of(build_axis_grid(left_B, width_B, width, size), clips)
+    grid = torch.stack([x_BS[:, None].expand(-1, size, -1), y_BS[:, :, None].expand(-1, -1, size)], dim=3)
+    out = F.grid_sample(clips.flatten(1, 2), grid, mode="bilinear", align_corners=False)
+    return out.view(*clips.shape[:3], size, size)
+
+
+def sample_crop_boxes(
+    u: Tensor, height: int, width: int, area: tuple[float, float], aspect: tuple[float, float]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Top, left, height, width, each (B,): area fraction and aspect (w / h) uniform, the first of ten that fits.
+
+    The whole frame when none fits (in 0.01 % of clips at the defaults; the released sampler tries 100 times).
+    """
+    area_BA = uniform_to_range(u[:, :CROP_ATTEMPTS], *area) * height * width
+    aspect_BA = uniform_to_range(u[:, CROP_ATTEMPTS : 2 * CROP_ATTEMPTS], *aspect)
+    h_BA, w_BA = (area_BA / aspect_BA).sqrt().round().long(), (area_BA * aspect_BA).sqrt().round().long()
+    fits_BA = (h_BA <= height) & (w_BA <= width) & (h_BA > 0) & (w_BA > 0)
+    first_B1 = fits_BA.int().argmax(dim=1, keepdim=True)
+    any_fits_B = fits_BA.any(dim=1)
+    h_B = torch.where(any_fits_B, h_BA.gather(1, first_B1)[:, 0], height)
+    w_B = torch.where(any_fits_B, w_BA.gather(1, first_B1)[:, 0], width)
+    return uniform_to_index(u[:, -2], height - h_B + 1), uniform_to_index(u[:, -1], width - w_B + 1), h_B, w_B
+
+
+def build_axis_grid(start_B: Tensor, length_B: Tensor, num_in: int, num_out: int) -> Tensor:
+    """Positions on an axis of num_in samples at which to read num_out values: (B, num_out) in grid_sample's [-1, 1].
+
+    They are evenly spread over `length` samples from `start`, clamped to the centres of the border samples.
+    """
+    out_S = torch.arange(num_out, device=start_B.device, dtype=start_B.dtype) + 0.5
+    within_BS = out_S * (length_B / num_out)[:, None]
+    within_BS = torch.minimum(within_BS.clamp(min=0.5), length_B[:, None] - 0.5)
+    return (start_B[:, None] + within_BS) * 2 / num_in - 1
+
+
+def horizontal_flip(clips: Tensor, u_B1: Tensor, p: float = 0.5) -> Tensor:
+    """Mirror left and right with probability p. Leave it out where the direction of motion matters."""
+    return apply_where(clips, u_B1[:, 0] < p, lambda chosen, _: chosen.flip(4))

@@ -1,0 +1,39 @@
+"""From float clips to a view, and from decoded clips to the cropped views that an encoder is used with.
+
+Training (views/two_views.py) and use must agree in everything but chance, so both make their views here, from one
+`ViewSpec`.
+"""
+
+from torch import Tensor
+
+from unreel.views.geometric import uniform_crops
+from unreel.views.optical_flow import compute_flow_view
+from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD, normalize
+from unreel.views.residual_frames import compute_residual
+from unreel.views.view_spec import ViewSpec
+
+
+def to_float_clips(frames: Tensor) -> Tensor:
+    """uint8 (B, T, H, W, C) to float (B, C, T, H, W) in [0, 1]: the only place that permutes the axes."""
+    return frames.permute(0, 4, 1, 2, 3).float().div_(255)
+
+
+def make_view(name: str, clips: Tensor, spec: ViewSpec) -> Tensor:
+    """One view (B, 3, T, H, W) of float clips (B, 3, lead_in + T, H, W) in [0, 1]."""
+    if name == "residual":
+        difference = compute_residual(clips, spec.residual)
+        return normalize(difference, (0.0, 0.0, 0.0), IMAGENET_STD) if spec.standardize else difference
+    if name.startswith("flow"):
+        return compute_flow_view(clips, "u" if name == "flow-u" else "v", lead_in=spec.lead_in > 0)
+    rgb = clips[:, :, spec.lead_in :]
+    return normalize(rgb, IMAGENET_MEAN, IMAGENET_STD) if spec.standardize else rgb
+
+
+def make_inference_views(frames: Tensor, spec: ViewSpec, num_crops: int = 1) -> dict[str, Tensor]:
+    """Deterministic crops of uint8 clips (B, lead_in + T, H, W, C) as views, each (B * num_crops, 3, T, size, size).
+
+    One crop is the centre; three are left, centre and right (top, centre and bottom of an upright frame). The crops of
+    a clip are consecutive rows.
+    """
+    clips = uniform_crops(to_float_clips(frames), spec.size, num_crops)
+    return {name: make_view(name, clips, spec) for name in dict.fromkeys(spec.names)}
