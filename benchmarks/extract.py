@@ -18,7 +18,8 @@ from timing import seconds
 
 from unreel.corpus.discovery import find_videos
 from unreel.evaluation.feature_extraction import build_encoder_extractor, extract_features
-from unreel.models.encoder.encoder import Encoder, EncoderSpec
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.video.loading.clip_dataset import ClipDataset, build_sequential_loader, default_num_workers
 from unreel.video.sampling.timeline import ClipSpec

@@ -22,10 +22,13 @@ import tyro
 from timing import seconds
 
 from unreel.corpus.discovery import find_videos
+from unreel.embedding import load_encoder
 from unreel.indexing.index.clip_index import refresh_index
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.update import StoreUpdateOptions, join_processes, update_store
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, load_encoder, save_encoder
+from unreel.models.encoder.checkpoint_files import save_encoder
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.video.decoding.packet_index import clear_caches
 from unreel.video.loading.clip_dataset import build_sequential_loader

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from unreel.embedding import join_views, load_encoder
 from unreel.errors import InputError
 from unreel.evaluation.baselines.trivial_baselines import (
     FRAME_DIFFERENCE,
@@ -27,7 +28,7 @@ from unreel.evaluation.feature_extraction import FeatureExtractor, build_encoder
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.row_table import RowTable, encode_names
 from unreel.indexing.results import HitOptions, search_by_vector
-from unreel.models.encoder.encoder import EncoderSpec, join_views, load_encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.verbs.evaluate import load_labelled_videos
 from unreel.video.loading.clip_dataset import build_sequential_loader

@@ -14,8 +14,10 @@ import torch
 from unreel.corpus.inspection import inspect
 from unreel.corpus.segments import build_instances
 from unreel.corpus.synthetic_motion import make_set
+from unreel.embedding import embed_instances
 from unreel.methods import trio
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, embed_instances
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.registry import build_backbone
 from unreel.types import Instance
 from unreel.video.decoding.decoder import read_frames

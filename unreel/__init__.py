@@ -14,8 +14,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from unreel.corpus.inspection import inspect
     from unreel.corpus.synthetic_motion import make_set
+    from unreel.embedding import VideoEncoder as Encoder
+    from unreel.embedding import load_encoder
     from unreel.errors import UnreelError
-    from unreel.models.encoder.encoder import Encoder, load_encoder
     from unreel.packing.pack import pack
     from unreel.report.pages.run_page import write_report
     from unreel.types import Embeddings
@@ -34,8 +35,8 @@ _MODULE_OF = {
     "make_set": "unreel.corpus.synthetic_motion",
     "inspect": "unreel.corpus.inspection",
     "pack": "unreel.packing.pack",
-    "load_encoder": "unreel.models.encoder.encoder",
-    "Encoder": "unreel.models.encoder.encoder",
+    "load_encoder": "unreel.embedding",
+    "Encoder": "unreel.embedding",
     "Embeddings": "unreel.types",
     "UnreelError": "unreel.errors",
 }
@@ -60,4 +61,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'unreel' has no attribute '{name}'")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    return getattr(importlib.import_module(_MODULE_OF[name]), "VideoEncoder" if name == "Encoder" else name)

@@ -19,7 +19,8 @@ from unreel.evaluation.metrics.average_precision import compute_frame_map
 from unreel.evaluation.protocols.box_features import extract_box_features, extract_roi_features
 from unreel.evaluation.protocols.detection import DetectionProtocol, evaluate_detection
 from unreel.evaluation.protocols.detection_head import build_targets, finetune_detector, fit_head
-from unreel.models.encoder.encoder import Encoder, EncoderSpec
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.roi_align import RoiHead, build_bilinear_weights, pool_roi_vectors, roi_align
 from unreel.video.decoding.writer import write_video
 from unreel.video.sampling.timeline import ClipSpec

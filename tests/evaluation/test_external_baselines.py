@@ -21,7 +21,7 @@ from unreel.evaluation.baselines.image_preprocessing import (
     resize_images,
 )
 from unreel.evaluation.feature_extraction import FeatureKey
-from unreel.models.encoder.encoder import EncoderSpec
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.perturb import PERTURBATIONS
 from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD

@@ -24,7 +24,8 @@ from unreel.evaluation.protocols.few_labels import (
     sample_labels,
 )
 from unreel.evaluation.result import Result
-from unreel.models.encoder.encoder import Encoder, EncoderSpec
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.report.label_curve import draw_label_curve, space_labels
 from unreel.types import Instance
 from unreel.video.sampling.timeline import ClipSpec

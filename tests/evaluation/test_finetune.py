@@ -36,7 +36,8 @@ from unreel.evaluation.protocols.finetune import (
     finetune,
     load_weights,
 )
-from unreel.models.encoder.encoder import Encoder, EncoderSpec
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Clips, Instance
 from unreel.video.loading.clip_dataset import ClipDataset
 from unreel.video.sampling.timeline import ClipSpec

@@ -38,7 +38,7 @@ from unreel.evaluation.protocols.motion import (
     group_keys,
 )
 from unreel.evaluation.result import Result
-from unreel.models.encoder.encoder import EncoderSpec
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.perturb import PERTURBATIONS

@@ -13,6 +13,7 @@ import torch
 from evaluations import recall_at_k, retrieve
 from rich.console import Console
 
+from unreel.embedding import encode
 from unreel.errors import InputError, NonFiniteError
 from unreel.evaluation import leakage
 from unreel.evaluation.baselines import trivial_baselines
@@ -25,7 +26,8 @@ from unreel.evaluation.metrics.cosine_ranking import (
 )
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retrieval_protocol
 from unreel.evaluation.result import Result
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, encode
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.video.decoding.writer import write_video
 from unreel.video.loading import clip_dataset

@@ -19,7 +19,8 @@ from unreel.evaluation import suite
 from unreel.evaluation.feature_extraction import ENCODER, FeatureKey, extract_features
 from unreel.evaluation.finetuning.recipes import RECIPE_PRESETS
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_query_gallery
-from unreel.models.encoder.encoder import Encoder, EncoderSpec
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.verbs import evaluate, evaluate_all
 from unreel.video.loading import clip_dataset

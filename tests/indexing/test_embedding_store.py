@@ -25,7 +25,9 @@ from unreel.indexing.store.clip_sampling import EvenSampling
 from unreel.indexing.store.embeddings_file import read_embeddings, read_metadata
 from unreel.indexing.store.update import update_store
 from unreel.io import retry
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, save_encoder
+from unreel.models.encoder.checkpoint_files import save_encoder
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.training.runtime.distributed import SINGLE_PROCESS
 from unreel.verbs.embed import embed
 from unreel.video.sampling.timeline import ClipSpec
@@ -337,7 +339,7 @@ def test_nothing_to_embed_is_an_error(encoder: Path, tmp_path: Path, out: Path) 
 
 
 def test_vectors_that_are_not_finite_are_refused(encoder: Path, videos: Path, tmp_path: Path, out: Path) -> None:
-    from unreel.models.encoder.encoder import load_encoder
+    from unreel.embedding import load_encoder
 
     broken = load_encoder(encoder)
     with torch.no_grad():

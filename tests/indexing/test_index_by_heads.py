@@ -10,11 +10,12 @@ import torch
 from commands import refused, succeeds
 
 import unreel
+from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError
 from unreel.indexing.index.clip_index import load_query_encoder, open_index
 from unreel.indexing.index.row_table import Moment
 from unreel.indexing.results import HitOptions
-from unreel.models.encoder.encoder import find_checkpoint, load_encoder
+from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.training.run_folder.checkpoint import load_encoder_with_heads
 from unreel.verbs.search import SearchQuery, find_slider_ends, search
 

@@ -13,6 +13,7 @@ import pytest
 from commands import refused, succeeds
 
 import unreel
+from unreel.embedding import load_encoder
 from unreel.errors import DiskError, InputError
 from unreel.indexing.index.clip_index import (
     ANN_INDEX_FILE,
@@ -25,7 +26,6 @@ from unreel.indexing.index.clip_index import (
 from unreel.indexing.index.row_table import Moment
 from unreel.indexing.results import HitOptions
 from unreel.indexing.store.embeddings_file import read_embeddings
-from unreel.models.encoder.encoder import load_encoder
 from unreel.verbs.search import SearchQuery, search
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from vectors import grouped, unit
 
+from unreel.embedding import join_views
 from unreel.errors import InputError
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.query_vector import combine_examples, make_slider_weights, weight_views
-from unreel.models.encoder.encoder import join_views
 
 
 def two_views(count: int, seed: int) -> dict[str, np.ndarray]:

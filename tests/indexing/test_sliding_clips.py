@@ -9,11 +9,14 @@ import torch
 from commands import refused, succeeds
 from videos import encode, number_of
 
+from unreel.embedding import join_views
 from unreel.errors import InputError
 from unreel.indexing.store import clip_sampling
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.embeddings_file import read_embeddings
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, join_views, save_encoder
+from unreel.models.encoder.checkpoint_files import save_encoder
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import FileFailure, Instance
 from unreel.video.decoding.decoder import read_frames as read_frames
 from unreel.video.loading import sliding_clips

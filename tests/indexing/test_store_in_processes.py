@@ -14,7 +14,9 @@ import torch
 from videos import encode
 
 from unreel.indexing.store.embeddings_file import read_embeddings
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, save_encoder
+from unreel.models.encoder.checkpoint_files import save_encoder
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.video.sampling.timeline import ClipSpec
 from unreel.views.view_spec import ViewSpec
 

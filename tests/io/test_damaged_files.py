@@ -22,9 +22,9 @@ from videos import encode
 import unreel
 from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
+from unreel.embedding import load_encoder
 from unreel.errors import InputError, VideoError
 from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
-from unreel.models.encoder.encoder import load_encoder
 from unreel.video.decoding import packet_index, probe
 from unreel.video.loading import clip_dataset
 

@@ -72,9 +72,9 @@ def test_map_of_a_clip_of_112_pixels(name: str) -> None:
 
 
 def test_an_option_that_a_network_has_not_is_refused() -> None:
-    with pytest.raises(InputError, match="'tiny' has no option width; those it has: none"):
+    with pytest.raises(InputError, match="'tiny' has no option width; its options: none"):
         build_backbone("tiny", width=2)
-    with pytest.raises(InputError, match="'r3d50' has no option depth; those it has: width"):
+    with pytest.raises(InputError, match="'r3d50' has no option depth; its options: width"):
         build_backbone("r3d50", depth=2)
 
 
@@ -192,7 +192,7 @@ def test_unknown_name_lists_the_known() -> None:
 
 
 def test_unknown_option_and_bad_module_are_readable() -> None:
-    with pytest.raises(InputError, match="has no option depth; those it has: none"):
+    with pytest.raises(InputError, match="has no option depth; its options: none"):
         build_backbone("r3d", depth=3)
     for name in ("os", "inflate", "encoder", "tiny-3d", "-2d"):
         with pytest.raises(InputError, match=f"unknown backbone '{name}'"):
@@ -206,10 +206,11 @@ def test_names_of_code_from_outside() -> None:
 
 def test_importing_models_is_light() -> None:
     code = (
-        "import sys, unreel.models as m; assert m.BACKBONES; print([n for n in sys.modules if n.startswith('unreel.')])"
+        "import sys, unreel.models.registry as m; assert m.BACKBONES; "
+        "print([n for n in sys.modules if n.startswith('unreel.')])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert set(eval(out)) == {"unreel.models", "unreel.errors"}
+    assert set(eval(out)) == {"unreel.models", "unreel.models.registry", "unreel.models.twin_2d", "unreel.errors"}
 
 
 def test_projection_is_two_linears_with_a_relu() -> None:

@@ -12,9 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError, InputError
-from unreel.models.backbones.huggingface import TRANSFORMER_KINDS, ExternalBackbone, to_feature_map
-from unreel.models.encoder.encoder import SPEC_FILE, Encoder, EncoderSpec, load_encoder, save_encoder
+from unreel.models.backbones.external import ExternalBackbone, to_feature_map
+from unreel.models.backbones.huggingface import TRANSFORMER_KINDS
+from unreel.models.encoder.checkpoint_files import SPEC_FILE, save_encoder
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.registry import build_backbone
 from unreel.views.view_spec import ViewSpec
 
@@ -120,7 +124,7 @@ def test_own_names_that_lead_nowhere(own: None) -> None:
     for name in ("own_networks.number", "own_networks:torch", "collections.OrderedDict"):
         with pytest.raises(InputError, match=f"'{name}' is not a class or function that makes a torch.nn.Module"):
             build_backbone(name)
-    with pytest.raises(InputError, match="no option width; those it has: size, num_frames"):
+    with pytest.raises(InputError, match="no option width; its options: size, num_frames"):
         build_backbone("own_networks.Vectors", width=2)
 
 

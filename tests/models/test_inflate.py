@@ -9,17 +9,13 @@ from torch import Tensor, nn
 
 from unreel.errors import InputError
 from unreel.models.backbones.r3d import ResNet3D
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, save_encoder
-from unreel.models.inflate import (
-    build_inflated,
-    inflate,
-    make_2d_conv,
-    make_2d_twin,
-    match_names,
-    read_2d_weights,
-    select_trunk,
-)
+from unreel.models.encoder.checkpoint_files import save_encoder
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
+from unreel.models.inflate import build_inflated, inflate, read_2d_weights
 from unreel.models.registry import BACKBONES, build_backbone
+from unreel.models.twin_2d import make_2d_conv, make_2d_twin
+from unreel.models.weight_matching import match_names, select_trunk
 
 PROBED = {
     "tiny": 48,
@@ -369,7 +365,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "weights.txt").write_text("")
     for name, why in {
         "code.pth": "can't be read",
-        "empty.pt": "no tensors",
+        "empty.pt": "no named tensors",
         "damaged.safetensors": "can't be read",
     }.items():
         with pytest.raises(InputError, match=f"{name}: .*{why}"):

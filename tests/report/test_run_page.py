@@ -13,7 +13,9 @@ from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.errors import DiskError, RunError
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, save_encoder
+from unreel.models.encoder.checkpoint_files import save_encoder
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.report import charts, gallery
 from unreel.report.pages import run_page as report
 from unreel.report.pages.run_page import write_report

@@ -18,9 +18,9 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from videos import encode
 
+from unreel.embedding import load_encoder
 from unreel.errors import InputError
 from unreel.methods.registry import find_methods
-from unreel.models.encoder.encoder import load_encoder
 from unreel.models.fsdp import (
     count_local_bytes,
     gather_full_tensor,

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from unreel.corpus.synthetic_motion import MOTIONS, render_video
+from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError, DiskError, InputError, RunError
 from unreel.losses.memory_bank import MemoryBank
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, load_encoder
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.registry import build_backbone
 from unreel.settings import Settings
 from unreel.training.monitors import compute_monitors, evaluate_monitors, split_held_out

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 import unreel
 from unreel.corpus.inspection import inspect as inspect_videos
 from unreel.corpus.manifest import Manifest
+from unreel.embedding import load_encoder
 from unreel.errors import InputError, RunError, VideoError
 from unreel.methods.registry import find_methods, load_preset
 from unreel.models.backbones import r3d50
-from unreel.models.encoder.encoder import load_encoder
 from unreel.models.registry import build_backbone
 from unreel.settings import Settings
 from unreel.training.runtime.auto_settings import resolve_auto

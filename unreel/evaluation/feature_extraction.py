@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from unreel.errors import NonFiniteError
-from unreel.models.encoder.encoder import Encoder, EncoderSpec
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import FileFailure, Instance
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample, build_sequential_loader
 

@@ -40,7 +40,8 @@ from unreel.evaluation.protocols.retrieval import (
     evaluate_retrieval,
 )
 from unreel.evaluation.result import Result
-from unreel.models.encoder.encoder import Encoder, EncoderSpec
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.views.perturb import PERTURBATIONS
 

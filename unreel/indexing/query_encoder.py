@@ -7,10 +7,12 @@ import cv2
 import numpy as np
 import torch
 
+from unreel.embedding import join_views
 from unreel.errors import InputError, VideoError
 from unreel.indexing.index.row_table import Moment
 from unreel.io.worker_pool import Limits, WorkerFailure, run_isolated
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, join_views
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import FileFailure, Instance
 from unreel.video.decoding.probe import VideoInfo, probe
 from unreel.video.loading.clip_dataset import ClipDataset

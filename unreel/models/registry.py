@@ -1,9 +1,9 @@
-"""Backbones, found by file name: a module of this folder that defines `build(**options) -> nn.Module` is one.
+"""Backbones, found by file name: every file of backbones/ that defines `build(**options) -> nn.Module` is one.
 
 A backbone has `num_features` and maps clips (B, C, T, H, W) to its last feature map (B, num_features, T', H', W').
 
-    "r3d"                         a file of this folder
-    "r3d-2d"                      its twin that sees each frame alone (inflate.py)
+    "r3d"                         a file of backbones/
+    "r3d-2d"                      its 2D twin, which sees each frame alone (twin_2d.py)
     "package.module.Class"        your own torch.nn.Module, called without arguments; also "package.module:function"
     "transformers:videomae"       a video model of Hugging Face, untrained; or "transformers:FOLDER" with its weights
 """
@@ -18,12 +18,13 @@ from typing import Any
 from torch import nn
 
 from unreel.errors import InputError, unknown_name_error
+from unreel.models.twin_2d import make_2d_twin
 
 TWIN_2D_SUFFIX, TRANSFORMERS_PREFIX = "-2d", "transformers:"
 
 
 def list_backbones() -> tuple[str, ...]:
-    """The backbones of this folder; reads the files and imports none, so it stays cheap and can't fail."""
+    """The names of all backbones; reads the files but imports none, so it is cheap and can't fail."""
     files = (Path(__file__).parent / "backbones").glob("*.py")
     return tuple(sorted(f.stem for f in files if "\ndef build(" in f.read_text(encoding="utf-8")))
 
@@ -32,41 +33,41 @@ BACKBONES = list_backbones()
 
 
 def is_import_path(name: str) -> bool:
-    """Whether a name is code from outside unreel, which building it would import and run."""
+    """Whether a name is code outside unreel, which building the backbone would import and run."""
     return not name.startswith(TRANSFORMERS_PREFIX) and ("." in name or ":" in name)
 
 
 def is_builtin_backbone(name: str) -> bool:
-    """Whether a network is one of ours, which take clips of any length that their strides leave something of."""
+    """Whether a network is one of ours. They take clips of any length that is not shorter than their stride."""
     return not name.startswith(TRANSFORMERS_PREFIX) and not is_import_path(name)
 
 
 def build_backbone(name: str, **options: Any) -> nn.Module:
     """An untrained backbone by its name, e.g. "r3d"; `options` are the backbone's own, e.g. width=2.
 
-    Foreign ones take size=112 and num_frames=16, the clip that they will be given.
+    External ones take size=112 and num_frames=16, the clips that they will get.
     Raises InputError for an unknown name or option.
     """
     build = find_builder(name)
-    taken = inspect.signature(build).parameters
-    if strange := sorted(set(options) - set(taken)):
-        own = ", ".join(option for option in taken if option != "in_channels") or "none"
-        raise InputError(f"backbone '{name}' has no option {', '.join(strange)}; those it has: {own}")
+    known = inspect.signature(build).parameters
+    if unknown := sorted(set(options) - set(known)):
+        names = ", ".join(option for option in known if option != "in_channels") or "none"
+        raise InputError(f"backbone '{name}' has no option {', '.join(unknown)}; its options: {names}")
     network = build(**options)
     if name.removesuffix(TWIN_2D_SUFFIX) in BACKBONES and name.endswith(TWIN_2D_SUFFIX):
-        from unreel.models.inflate import make_2d_twin
-
         return make_2d_twin(network)
     return network
 
 
 def find_builder(name: str) -> Callable[..., nn.Module]:
-    """The function that builds a backbone (of a twin, its three-dimensional original)."""
-    if name.startswith(TRANSFORMERS_PREFIX) or is_import_path(name):  # imported here, so that plain names stay cheap
-        from unreel.models.backbones import huggingface
+    """The function that builds a backbone (for a 2D twin, its 3D original)."""
+    if name.startswith(TRANSFORMERS_PREFIX) or is_import_path(
+        name
+    ):  # imported only here, so that other names stay cheap
+        from unreel.models.backbones import external, huggingface
 
         if is_import_path(name):
-            return partial(huggingface.build_external, name)
+            return partial(external.build_external, name)
         return partial(huggingface.build_transformer, name.removeprefix(TRANSFORMERS_PREFIX))
     if name.removesuffix(TWIN_2D_SUFFIX) not in BACKBONES:
         raise unknown_name_error("backbone", name, BACKBONES)

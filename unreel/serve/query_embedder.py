@@ -13,7 +13,8 @@ from unreel.indexing.index.row_table import Moment
 from unreel.serve.media.worker_pool import WorkerPool, limit_memory
 
 if TYPE_CHECKING:
-    from unreel.models.encoder.encoder import Encoder, EncoderSpec
+    from unreel.models.encoder.encoder import Encoder
+    from unreel.models.encoder.spec import EncoderSpec
 
 CALL_TIMEOUT_S = 60.0
 CACHE_SIZE = 256
@@ -83,10 +84,10 @@ def load_worker_encoder() -> "EncoderSpec":
     """Load the encoder of the index, its clips as long as those of the rows, as `index.query_encoder` does."""
     global _encoder
     if _encoder is None:
+        from unreel.embedding import load_encoder
         from unreel.indexing.index.clip_index import ENCODER_FOLDER, REINDEX_HINT
         from unreel.indexing.store.clip_sampling import SlidingWindow
         from unreel.indexing.store.embeddings_file import hash_encoder
-        from unreel.models.encoder.encoder import load_encoder
 
         assert _encoder_source is not None
         folder, clips, made_by, allow_import = _encoder_source

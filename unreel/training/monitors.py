@@ -22,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
+from unreel.embedding import encode, join_views
 from unreel.errors import NonFiniteError
-from unreel.models.encoder.encoder import Encoder, encode, join_views
+from unreel.models.encoder.encoder import Encoder
 from unreel.seeding import make_generator
 from unreel.types import Instance
 

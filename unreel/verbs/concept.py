@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unreel.embedding import list_whole_videos, load_encoder
 from unreel.errors import CheckpointError, InputError
 from unreel.indexing.annotations import find_rows_in_moments, load_annotations, merge_annotations
 from unreel.indexing.concept import Annotations, Concept, suggest_rows
@@ -14,7 +15,6 @@ from unreel.indexing.index.row_table import Moment, RowTable
 from unreel.indexing.results import Hit, merge_rows
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.embeddings_file import STORE_JSON, hash_encoder
-from unreel.models.encoder.encoder import list_whole_videos, load_encoder
 from unreel.types import FileFailure, Instance
 from unreel.verbs.embed import move_encoder
 from unreel.verbs.search import CONCEPTS_FOLDER, learn_concept, require_concept_name

@@ -10,6 +10,7 @@ from typing import Literal
 
 from safetensors import SafetensorError
 
+from unreel.embedding import embed_instances, list_whole_videos, load_encoder
 from unreel.errors import DiskError, InputError
 from unreel.indexing.index.clip_index import refresh_index
 from unreel.indexing.store.clip_sampling import EvenSampling, SlidingWindow
@@ -17,16 +18,9 @@ from unreel.indexing.store.embeddings_file import describe_encoder as describe_e
 from unreel.indexing.store.embeddings_file import write_embeddings
 from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions, lock_store, update_store
 from unreel.io.atomic_write import atomic_folder, disk_errors
-from unreel.models.encoder.encoder import (
-    Encoder,
-    EncoderSpec,
-    embed_instances,
-    find_checkpoint,
-    list_whole_videos,
-    load_encoder,
-    read_spec,
-    save_encoder,
-)
+from unreel.models.encoder.checkpoint_files import find_checkpoint, read_spec, save_encoder
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.inflate import build_inflated
 from unreel.models.registry import TWIN_2D_SUFFIX
 from unreel.training.runtime.auto_settings import choose_device

@@ -11,6 +11,7 @@ from unreel.corpus.labels.detection_set import DetectionSet
 from unreel.corpus.labels.labelled_set import LabelledSet, load_labelled_set
 from unreel.corpus.lists import VideoEntry
 from unreel.corpus.manifest import MANIFEST_FILE, Manifest
+from unreel.embedding import load_encoder
 from unreel.errors import UnreelError
 from unreel.evaluation.finetuning.recipes import build_recipe as recipe_named
 from unreel.evaluation.leakage import find_duplicates
@@ -22,7 +23,8 @@ from unreel.evaluation.result import Result
 from unreel.evaluation.suite import Evaluation, ExtractionOptions, build_retrieval
 from unreel.evaluation.suite import run_evaluations as evaluate_features
 from unreel.io.atomic_write import atomic_write_text
-from unreel.models.encoder.encoder import Encoder, find_checkpoint, load_encoder
+from unreel.models.encoder.checkpoint_files import find_checkpoint
+from unreel.models.encoder.encoder import Encoder
 from unreel.report.pages.run_page import write_report
 from unreel.training.run_folder.creation import CONFIG_FILE, collect_versions
 from unreel.types import Instance

@@ -17,7 +17,9 @@ from unreel.errors import InputError, RunError, unknown_name_error
 from unreel.io.atomic_write import atomic_write_text
 from unreel.io.file_lock import lock_folder
 from unreel.methods.registry import DEFAULT_METHOD, load_method_module, load_preset
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, read_spec
+from unreel.models.encoder.checkpoint_files import read_spec
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.inflate import inflate, read_2d_weights
 from unreel.models.registry import (
     TRANSFORMERS_PREFIX,

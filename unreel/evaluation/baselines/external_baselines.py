@@ -28,7 +28,7 @@ from unreel.models.backbones.huggingface import (
     set_clip_size,
     to_scalar,
 )
-from unreel.models.encoder.encoder import EncoderSpec
+from unreel.models.encoder.spec import EncoderSpec
 
 POOLED_LAYER, RGB_VIEW = "pooled", "rgb"
 IMAGES_PER_BATCH = 64

@@ -18,7 +18,8 @@ from unreel.evaluation.feature_extraction import (
     VideoFeatures,
     build_encoder_extractor,
 )
-from unreel.models.encoder.encoder import Encoder, EncoderSpec
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 
 CHANCE, MEAN_FRAME, FRAME_DIFFERENCE, UNTRAINED_ENCODER = (
     "chance",

@@ -22,7 +22,7 @@ from unreel.errors import InputError, NonFiniteError
 from unreel.evaluation.feature_extraction import Progress
 from unreel.evaluation.finetuning.recipes import FINETUNE_AUGMENTATIONS, Recipe, compute_lr
 from unreel.evaluation.probes.grid_search import encode_labels
-from unreel.models.encoder.encoder import EncoderSpec
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.seeding import draw_uniforms
 from unreel.training.optimizers import set_lr
 from unreel.types import Clips, FileFailure, Instance
@@ -34,8 +34,8 @@ from unreel.video.loading.clip_dataset import (
     default_num_workers,
 )
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler, steps_per_epoch
-from unreel.views.geometric import uniform_crops
 from unreel.views.augmentation import augment_clips
+from unreel.views.geometric import uniform_crops
 from unreel.views.inference_views import make_view, to_float_clips
 
 VALIDATION_CLIPS = 3

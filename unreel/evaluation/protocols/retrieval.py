@@ -32,7 +32,8 @@ from unreel.evaluation.metrics.cosine_ranking import (
     rank_first_correct,
 )
 from unreel.evaluation.result import Result
-from unreel.models.encoder.encoder import FEATURE_LAYERS, EncoderSpec
+from unreel.models.encoder.encoder import FEATURE_LAYERS
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 
 Centring = Literal["none", "gallery", "own"]

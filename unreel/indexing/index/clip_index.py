@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError, InputError
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.ivf import BuildOptions
@@ -33,7 +34,9 @@ from unreel.indexing.store.embeddings_file import (
 from unreel.io.atomic_write import atomic_folder, atomic_path, disk_errors
 from unreel.io.checksums import new_digest
 from unreel.io.file_lock import is_locked
-from unreel.models.encoder.encoder import Encoder, EncoderSpec, load_encoder, read_spec, save_encoder
+from unreel.models.encoder.checkpoint_files import read_spec, save_encoder
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
 
 ENCODER_FOLDER, VECTORS_NPY, ANN_INDEX_FILE = "encoder", "vectors.npy", "nearest.faiss"
 REINDEX_HINT = "run `unreel index` again, which goes on where it stopped"

@@ -7,9 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from unreel.errors import InputError
-from unreel.models.encoder.encoder import (
-    Encoder,
+from unreel.embedding import (
     InstanceFeatures,
     check_embed_options,
     encode,
@@ -18,6 +16,8 @@ from unreel.models.encoder.encoder import (
     load_encoder,
     pool_clips,
 )
+from unreel.errors import InputError
+from unreel.models.encoder.encoder import Encoder
 from unreel.training.run_folder.checkpoint import load_encoder_with_heads
 from unreel.types import FileFailure, Instance
 from unreel.video.loading.sliding_clips import CHUNK_CLIPS, SlidingClipDataset

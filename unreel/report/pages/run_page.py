@@ -20,7 +20,7 @@ from unreel.corpus.segments import SEGMENT_S
 from unreel.errors import CheckpointError, RunError, UnreelError
 from unreel.evaluation.result import Result
 from unreel.io.text import format_duration, format_path
-from unreel.models.encoder.encoder import WEIGHTS_FILE, find_checkpoint, read_spec
+from unreel.models.encoder.checkpoint_files import WEIGHTS_FILE, find_checkpoint, read_spec
 from unreel.report import charts, gallery
 from unreel.report.html_writer import write_html
 

@@ -24,13 +24,8 @@ from unreel.errors import CheckpointError, DiskError
 from unreel.io.atomic_write import atomic_folder, atomic_write_text, remove_leftovers
 from unreel.io.checksums import verify_checksums, write_checksums
 from unreel.io.retry import retry_on_stall
-from unreel.models.encoder.encoder import (
-    WEIGHTS_FILE,
-    Encoder,
-    clone_shared_tensors,
-    find_checkpoint,
-    save_encoder,
-)
+from unreel.models.encoder.checkpoint_files import WEIGHTS_FILE, clone_shared_tensors, find_checkpoint, save_encoder
+from unreel.models.encoder.encoder import Encoder
 from unreel.models.fsdp import gather_state, shard_like
 from unreel.models.heads import HeadSpec
 from unreel.training.optimizers import align_optimizer_state

@@ -1,0 +1,103 @@
+"""The files of an encoder in a checkpoint: weights, weights of the heads, description."""
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+import safetensors.torch
+from torch import Tensor
+
+from unreel.errors import CheckpointError
+from unreel.io.checksums import verify_checksums
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
+from unreel.models.registry import is_import_path
+
+WEIGHTS_FILE, HEADS_FILE, SPEC_FILE = "encoder.safetensors", "heads.safetensors", "encoder.json"
+
+
+E = TypeVar("E", bound=Encoder)
+
+
+def read_encoder(path: str | Path, kind: type[E], allow_import: bool = False) -> E:
+    """The encoder, as an instance of `kind`, in a run folder (its best checkpoint, else the last) or in a checkpoint.
+
+    Weights are read from safetensors, so they can hold no code, and all of them must fit. A network of your own is
+    imported, and so run as code, only with `allow_import`. Raises CheckpointError.
+    """
+    folder = find_checkpoint(Path(path))
+    spec = read_spec(folder)
+    if is_import_path(spec.backbone) and not allow_import:
+        raise CheckpointError(
+            f"{folder}: its backbone '{spec.backbone}' is code outside unreel; if you trust it, add --allow-import (in "
+            "Python allow_import=True)"
+        )
+    try:
+        verify_checksums(folder, (WEIGHTS_FILE,))
+        weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{folder}: the encoder can't be read ({error}); use another checkpoint") from error
+    encoder = kind(spec)
+    load_weights(encoder, weights, folder)
+    return encoder.eval()
+
+
+def load_weights(encoder: Encoder, weights: dict[str, Tensor], folder: Path) -> None:
+    """Put the weights, and those of the heads in the folder, into the encoder. Raises CheckpointError."""
+    try:
+        encoder.backbone.load_state_dict(weights)
+        if encoder.heads is not None:
+            encoder.heads.load_state_dict(safetensors.torch.load_file(folder / HEADS_FILE))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{folder}: the encoder's heads can't be read ({error}); use another") from error
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        name = encoder.spec.backbone
+        raise CheckpointError(f"{folder}: the weights do not fit a {name} backbone ({first})") from error
+
+
+def read_spec(folder: Path) -> EncoderSpec:
+    """The description of the encoder of a checkpoint, without its weights. Raises CheckpointError."""
+    try:
+        return EncoderSpec.from_json(json.loads((folder / SPEC_FILE).read_text()))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: the encoder's {SPEC_FILE} can't be read ({error})") from error
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The folder of the encoder: `path` itself, or the best (else last) checkpoint of a run folder."""
+    if (path / SPEC_FILE).exists():
+        return path
+    pointer = path / "checkpoints" / "index.json"
+    if not pointer.exists():
+        raise CheckpointError(
+            f"{path}: neither a run nor a checkpoint of unreel (no {SPEC_FILE}, no {pointer.name} there)"
+        )
+    try:
+        names = json.loads(pointer.read_text())
+        return path / "checkpoints" / str(names.get("best") or names["last"])
+    except (OSError, KeyError, AttributeError, ValueError) as error:
+        raise CheckpointError(f"{pointer}: can't be read ({error}); name one of the checkpoints beside it") from error
+
+
+def save_encoder(encoder: Encoder, folder: Path) -> None:
+    """Write weights and description into an existing folder; the caller makes it atomic (training/run_folder)."""
+    state = clone_shared_tensors(encoder.backbone.state_dict())
+    (folder / WEIGHTS_FILE).write_bytes(
+        safetensors.torch.save(state)
+    )  # save_file would make it unreadable for other users
+    if encoder.heads is not None:
+        (folder / HEADS_FILE).write_bytes(safetensors.torch.save(clone_shared_tensors(encoder.heads.state_dict())))
+    (folder / SPEC_FILE).write_text(json.dumps(encoder.spec.to_json(), indent=2) + "\n")
+
+
+def clone_shared_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict on the CPU, each tensor with its own memory: safetensors takes no shared (tied) tensors."""
+    cloned: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        tensor = tensor.detach().cpu().contiguous()
+        memory = tensor.untyped_storage().data_ptr()
+        cloned[name] = tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+    return cloned
