@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import succeeds
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from unreel.corpus.synthetic_motion import make_set
 from unreel.indexing.index.clip_index import Index, open_index
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def one_thread() -> None:
     """Tests share two cores; small tensors are faster on one thread anyway."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def quick_deaths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch looks for dead loader processes every 5 seconds; here several times a second."""
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.2,))
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ from unreel.video.decoding import packet_index, probe
 from unreel.video.loading import clip_dataset
 
 BAD, GOOD = "3.mp4", ["0.mp4", "1.mp4", "2.mp4", "4.mp4", "5.mp4"]
+pytestmark = pytest.mark.usefixtures("quick_deaths")
 
 
 # The corpus of damaged files.

@@ -20,6 +20,7 @@ from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 from unreel.video.sampling.timeline import ClipSpec
 
 BAD = 3
+pytestmark = pytest.mark.usefixtures("quick_deaths")
 
 
 @pytest.fixture(scope="module")
