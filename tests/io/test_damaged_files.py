@@ -348,7 +348,7 @@ def work():
     return float((torch.ones(600, 600) @ torch.ones(600, 600)).sum())
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    assert work() == alone(work) == 600.0 ** 3
+    assert work() == run_isolated(work) == 600.0 ** 3
 """
 
 
