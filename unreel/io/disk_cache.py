@@ -1,12 +1,13 @@
-"""A folder on this disk that keeps what came from afar, up to a size; what was not used for longest leaves.
+"""A cache folder of limited size on the local disk; the file that was not used for longest is deleted first (LRU).
 
-Several processes may use one folder: a file appears whole (renamed into place) or not at all, and one that leaves while
-another process wants it is simply fetched again. `UNREEL_CACHE` names the folder, `UNREEL_CACHE_GB` the size.
+Several processes may use one folder: a file appears whole or not at all, and one that is deleted while another process
+wants it is fetched again. `UNREEL_CACHE` names the folder, `UNREEL_CACHE_GB` the size.
 """
 
 import contextlib
 import errno
 import os
+import time
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -15,21 +16,20 @@ from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path
 
 DEFAULT_GB = 20.0
-EVICT_TO_FRACTION, SCAN_FRACTION = (
-    0.9,
-    1 / 32,
-)  # what is left after a clearance; how much a process writes before it looks again
+EVICT_TO_FRACTION = 0.9  # of the limit, that is left after an eviction
+SCAN_FRACTION = 1 / 32  # of the limit, that a process writes before it lists the folder again
+MAX_WRITE_S = 600  # a temporary file older than this belongs to a process that was killed
 
 
 class DiskCache:
-    """Files by name in a folder of at most `limit_bytes`, and what each process writes between two looks: 1/32."""
+    """Files by name in a folder of at most `limit_bytes`, plus 1/32 for each process that writes at the same time."""
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder, self.limit_bytes = folder, limit_bytes
         self.unscanned_bytes, self.has_warned = limit_bytes, False
 
     def get(self, name: str) -> bytes | None:
-        """The bytes of a file, which now counts as used last; None when it is not here."""
+        """The bytes of a file, which becomes the most recently used one; None when it is not in the cache."""
         path = self._path(name)
         try:
             data = path.read_bytes()
@@ -39,7 +39,7 @@ class DiskCache:
         return data
 
     def put(self, name: str, data: bytes) -> None:
-        """Keep a file. Without room on the disk nothing is kept, which is said once: what came is good all the same."""
+        """Keep a file. When the disk is full the file is not kept, with one warning: the caller has its bytes anyway."""
         if len(data) > self.limit_bytes:
             return
         try:
@@ -68,7 +68,7 @@ class DiskCache:
             self.unscanned_bytes = size_bytes
 
     def _evict(self, allowed_bytes: int) -> None:
-        """Where more than allowed is here, the files that were used longest ago go, down to nine tenths of that."""
+        """Delete the least recently used files when they take more than `allowed_bytes`, down to nine tenths of it."""
         files = sorted(self._list_files())
         total = sum(size for _, size, _ in files)
         if total <= allowed_bytes:
@@ -81,32 +81,34 @@ class DiskCache:
             total -= size
 
     def _evict_half(self) -> bool:
-        """Where others fill the disk, half of what is here goes; False when there is nothing to go."""
+        """Delete half of the cache when other programs fill the disk; False when the cache is empty."""
         total = sum(size for _, size, _ in self._list_files())
         self._evict(total // 2)
         return total > 0
 
     def _list_files(self) -> list[tuple[int, int, str]]:
-        """When each was used last, its size, its path; asides of writers that were killed are among them."""
-        found = []
+        """Time of last use, size and path of every file, without temporary ones that may still be written."""
+        files = []
+        recent_ns = time.time_ns() - MAX_WRITE_S * 10**9
         for folder, _, names in os.walk(self.folder):
             for name in names:
                 path = os.path.join(folder, name)
                 with contextlib.suppress(OSError):
                     status = os.stat(path)
-                    found.append((status.st_mtime_ns, status.st_size, path))
-        return found
+                    if not name.startswith(".") or status.st_mtime_ns < recent_ns:
+                        files.append((status.st_mtime_ns, status.st_size, path))
+        return files
 
     def _warn_once(self, error: OSError) -> None:
         if not self.has_warned:
-            why = error.strerror or error
-            text = f"{self.folder}: the cache can't be written ({why}); pieces are fetched anew each time"
+            reason = error.strerror or error
+            text = f"{self.folder}: the cache can't be written ({reason}); pieces are fetched anew each time"
             warnings.warn(f"{text}. Make room, or name another folder with UNREEL_CACHE", RuntimeWarning, stacklevel=4)
         self.has_warned = True
 
 
 def open_piece_cache() -> DiskCache:
-    """The cache that the environment names. Raises InputError for a size that is none."""
+    """The cache that the environment variables describe. Raises InputError when UNREEL_CACHE_GB is not a number."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return _open_cache(
         os.environ.get("UNREEL_CACHE") or os.path.join(base, "unreel"), os.environ.get("UNREEL_CACHE_GB")
