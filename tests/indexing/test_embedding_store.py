@@ -18,7 +18,6 @@ import torch
 from commands import refused, succeeds
 from videos import encode
 
-from unreel.corpus import file_tracker
 from unreel.errors import DiskError, InputError, NonFiniteError, RunError
 from unreel.indexing.store import embedding_store, embeddings_file, part_writer, update
 from unreel.indexing.store.clip_sampling import EvenSampling
@@ -29,8 +28,10 @@ from unreel.models.encoder.checkpoint_files import save_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.training.runtime.distributed import SINGLE_PROCESS
+from unreel.types import FileFailure
 from unreel.verbs.embed import embed
 from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sources.source import ContentStat, LocalFile
 from unreel.views.view_spec import ViewSpec
 
 TWO = EvenSampling("clip", 2)
@@ -148,7 +149,7 @@ def test_a_second_run_does_nothing(
     update_store(encoder, videos, out, TWO)
     before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in embedding_store.list_parts(out)}
     calls.clear()
-    monkeypatch.setattr("unreel.corpus.file_tracker.hash_content", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(LocalFile, "hash_content", lambda file: pytest.fail(f"{file.path} was read again"))
     again = update_store(encoder, videos, out, TWO)
     assert not calls and (again.num_rows, again.num_videos, again.num_embedded) == (12, 6, 0)
     assert {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in embedding_store.list_parts(out)} == before
@@ -270,26 +271,27 @@ def test_a_known_file_that_can_not_be_read_just_now_stays(
     encoder: Path, videos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update_store(encoder, videos, out, TWO)
-    before, standing = rows(out), file_tracker._read_stat
+    before, get_content_stat = rows(out), LocalFile.get_content_stat
 
-    def stale(path: str) -> tuple[int, int]:
-        if path.endswith("3.mp4"):
+    def stale(file: LocalFile) -> ContentStat:
+        if file.path.endswith("3.mp4"):
             raise OSError(errno.ESTALE, "Stale file handle")
-        return standing(path)
+        return get_content_stat(file)
 
-    monkeypatch.setattr(file_tracker, "_read_stat", stale)
+    monkeypatch.setattr(LocalFile, "get_content_stat", stale)
     monkeypatch.setattr(retry.time, "sleep", lambda _: None)
     done = update_store(encoder, videos, out, TWO)
     assert rows(out) == before and [Path(failure.path).name for failure in done.left_out] == ["3.mp4"]
 
 
 def test_a_busy_machine_is_no_lasting_reason() -> None:
+    def is_permanent(text: str) -> bool:
+        return embedding_store.is_permanent(FileFailure.parse("a.mp4", text))
+
     for passing in ("missing", "unreadable: Stale file handle", "damaged: reading it did not end within 300 s"):
-        assert not embedding_store.is_permanent(passing)
-    assert not embedding_store.is_permanent("damaged: reading it takes more than 4096 MB of memory")
-    assert embedding_store.is_permanent("damaged: frame 3: Invalid data") and embedding_store.is_permanent(
-        "not a video"
-    )
+        assert not is_permanent(passing)
+    assert not is_permanent("damaged: reading it takes more than 4096 MB of memory")
+    assert is_permanent("damaged: frame 3: Invalid data") and is_permanent("not a video")
 
 
 # --- what is left out

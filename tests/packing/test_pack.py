@@ -31,7 +31,7 @@ from unreel.video.decoding import decoder, packet_index, probe
 from unreel.video.decoding.frame_index import FrameIndex
 from unreel.video.decoding.frame_reader import FrameReader
 from unreel.video.decoding.mp4_index import parse_mp4_index
-from unreel.video.sources import packed_corpus
+from unreel.video.sources import packed_corpus, piece_reader
 from unreel.video.sources.paths import is_packed_corpus
 
 SETTINGS = PackSettings(short_side=48, segment_s=1.8, shard_mb=0.03)
@@ -160,7 +160,7 @@ def test_what_is_stored(videos: Path, corpus: Path) -> None:
         assert (member.offset_data, member.size) == (row["offset"], row["size_bytes"])
         assert (
             hash_bytes(data) == row["checksum"]
-            and packed_corpus.read_piece(f"{corpus}/{row['shard']}#{row['key']}.mp4") == data
+            and piece_reader.read_piece(f"{corpus}/{row['shard']}#{row['key']}.mp4") == data
         )
         assert told == {name: row[name] for name in ("source", "source_hash", "start_s", "end_s", "label", "group")}
         with av.open(io.BytesIO(data)) as container:
@@ -375,7 +375,7 @@ def test_a_frame_says_minus_one_when_it_is_turned() -> None:
 
 def test_the_tables_of_a_piece_say_what_a_demux_pass_says(corpus: Path, tmp_path: Path) -> None:
     for n, address in enumerate(packed_addresses(corpus)):
-        (tmp_path / f"{n}.mp4").write_bytes(packed_corpus.read_piece(address))
+        (tmp_path / f"{n}.mp4").write_bytes(piece_reader.read_piece(address))
         demuxed, read = packet_index.index_frames(tmp_path / f"{n}.mp4"), packet_index.index_frames(address)
         for name in [field.name for field in dataclasses.fields(FrameIndex)]:
             np.testing.assert_array_equal(getattr(read, name), getattr(demuxed, name), err_msg=name)

@@ -27,7 +27,7 @@ from unreel.io.disk_cache import DiskCache
 from unreel.packing.pack import pack
 from unreel.packing.pack_settings import PackSettings
 from unreel.video.decoding import decoder, packet_index, probe
-from unreel.video.sources import packed_corpus
+from unreel.video.sources import packed_corpus, piece_reader
 from unreel.video.sources.paths import is_piece, is_remote, normalize_path
 
 
@@ -228,7 +228,7 @@ def test_a_remote_that_fails_twice_and_then_answers(corpus: Path) -> None:
     index = packed_corpus.open_packed_corpus(there)
     assert len(index) == 12 and [call[0] for call in Shaky.calls] == ["pack.json"] * 3 + ["index.parquet"]
     for troubles in (["down", "down"], ["short", "down", "short"], ["damaged"], ["damaged", "down"]):
-        shutil.rmtree(packed_corpus.open_piece_cache().folder, ignore_errors=True)
+        shutil.rmtree(disk_cache.open_piece_cache().folder, ignore_errors=True)
         packet_index.clear_caches()
         Shaky.calls, Shaky.troubles = [], list(troubles)
         assert said(there, 3) == RIGHT[3] and not Shaky.troubles
@@ -277,10 +277,10 @@ def test_wrong_bytes_are_never_taken_nor_kept(corpus: Path) -> None:
     Shaky.troubles = ["damaged"] * 99
     with pytest.raises(VideoError, match="damaged"):
         said(there, 2)
-    assert not packed_corpus.open_piece_cache()._list_files()
+    assert not disk_cache.open_piece_cache()._list_files()
     Shaky.troubles = []
     assert said(there, 2) == RIGHT[2]
-    ((_, _, kept),) = packed_corpus.open_piece_cache()._list_files()
+    ((_, _, kept),) = disk_cache.open_piece_cache()._list_files()
     Path(kept).write_bytes(Path(kept).read_bytes()[:-1] + b"x")
     packet_index.clear_caches()
     Shaky.calls = []
@@ -300,7 +300,7 @@ def test_a_remote_shard_that_is_cut_or_gone(corpus: Path) -> None:
 
 
 def test_a_cache_without_space(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there, old = f"shaky:/{corpus}", packed_corpus.open_piece_cache()
+    there, old = f"shaky:/{corpus}", disk_cache.open_piece_cache()
     packed_corpus.open_packed_corpus(there)
 
     def full(*_: object) -> None:
@@ -323,8 +323,8 @@ def test_a_cache_that_can_not_be_made(corpus: Path, tmp_path: Path, monkeypatch:
 def test_settings_of_the_cache(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNREEL_CACHE_GB", "0.001")
     assert (
-        packed_corpus.open_piece_cache().limit_bytes == 1_000_000
-        and packed_corpus.open_piece_cache().folder == tmp_path / "cache"
+        disk_cache.open_piece_cache().limit_bytes == 1_000_000
+        and disk_cache.open_piece_cache().folder == tmp_path / "cache"
     )
     monkeypatch.setenv("UNREEL_CACHE_GB", "much")
     with pytest.raises(InputError, match="UNREEL_CACHE_GB is a number"):
@@ -424,7 +424,7 @@ def test_a_corpus_on_a_web_server(corpus: Path) -> None:
         manifest = inspect(there)
         Ranges.asked.clear()
         assert said(there, 4) == RIGHT[4] and len(manifest.videos) == 12
-        piece = packed_corpus.locate_piece(address(there, 4))
+        piece = piece_reader.locate_piece(address(there, 4))
         assert Ranges.asked == [f"bytes={piece.offset}-{piece.offset + piece.size_bytes - 1}"]
         (corpus / "00001.tar").unlink()
         row = next(n for n in range(12) if packed_corpus.open_packed_corpus(there).get_value(n, "shard") == "00001.tar")

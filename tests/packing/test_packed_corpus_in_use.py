@@ -23,7 +23,7 @@ from unreel.types import Instance
 from unreel.video.decoding import packet_index
 from unreel.video.loading.clip_dataset import ClipDataset, build_sequential_loader
 from unreel.video.sampling.timeline import ClipSpec
-from unreel.video.sources import packed_corpus
+from unreel.video.sources import packed_corpus, piece_reader
 from unreel.video.sources.paths import is_piece
 
 
@@ -147,8 +147,8 @@ def test_loader_processes_read_from_afar(afar: str) -> None:
 
 def test_one_read_of_the_shard_for_a_draw(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[str] = []
-    load = packed_corpus.load_piece
-    monkeypatch.setattr(packed_corpus, "load_piece", lambda piece: reads.append(piece.path) or load(piece))
+    load = piece_reader.load_piece
+    monkeypatch.setattr(piece_reader, "load_piece", lambda piece: reads.append(piece.path) or load(piece))
     who = build_instances(inspect(corpus))
     packet_index.clear_caches()
     ClipDataset(who, ClipSpec(num_frames=4), (32, 32), 3)[(0, 5)]

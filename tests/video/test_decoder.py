@@ -233,7 +233,7 @@ def test_no_permission_told_by_the_system(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("unreel.video.sources.integrity.find_truncation", refuse)
+    monkeypatch.setattr("unreel.video.sources.source.find_truncation", refuse)
     assert reason(path) == "unreadable"
 
 

@@ -24,7 +24,8 @@ from unreel.corpus.lists import (
 )
 from unreel.errors import InputError
 from unreel.video.sources.packed_corpus import PackedCorpus, open_packed_corpus
-from unreel.video.sources.paths import PIECE_SUFFIX, WORK_FOLDER, is_packed_corpus, is_piece
+from unreel.video.sources.paths import PIECE_SUFFIX, WORK_FOLDER, is_packed_corpus
+from unreel.video.sources.source import open_source
 
 _UCF101_NAME = re.compile(r"v_(?P<name>.+)_g(?P<group>\d+)_c\d+")
 _HMDB51_NAME = re.compile(r"(?P<name>.+)_[fhul]_[nc]m_np\d+_(?:ba|fr|le|ri)_(?:bad|med|goo)_\d+")
@@ -49,7 +50,7 @@ def find_videos(source: Path, root: Path | None = None) -> list[VideoEntry]:
     their addresses. Raises InputError if there are none.
     """
     source = Path(source)
-    if is_piece(source):
+    if open_source(source).is_packed:
         return [VideoEntry(source)]
     if is_packed_corpus(source):
         return _find_in_corpus(open_packed_corpus(source))

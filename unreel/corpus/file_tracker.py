@@ -8,7 +8,6 @@ when the source that brought it names it no more, or when it lay beneath this so
 """
 
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +24,8 @@ from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.io.text import format_path
 from unreel.types import FileFailure
-from unreel.video.sources.packed_corpus import get_content_bytes, hash_content
-from unreel.video.sources.paths import absolute_path, is_piece
+from unreel.video.sources.paths import absolute_path
+from unreel.video.sources.source import open_source
 
 MISSING = "missing"
 SAVE_INTERVAL_S = 60.0  # of hashing that a kill may cost
@@ -93,17 +92,16 @@ def _check_file(entry: VideoEntry, source: str, records: FileRecords) -> FileRec
     path = absolute_path(entry.path)
     try:
         path.encode()
-        size_bytes, mtime_ns = retry_on_stall(lambda: _read_stat(path))
+        video = open_source(path)
+        size_bytes, mtime_ns = retry_on_stall(video.get_content_stat)
         before = records.get(path)
         if before is None:
-            return FileRecord(
-                path, source, entry.label, size_bytes, mtime_ns, retry_on_stall(lambda: hash_content(path))
-            )
+            return FileRecord(path, source, entry.label, size_bytes, mtime_ns, retry_on_stall(video.hash_content))
         if before.source == source:
             before = replace(before, label=entry.label)
-        if not is_piece(path) and (before.size_bytes, before.mtime_ns) == (size_bytes, mtime_ns):
+        if not video.is_packed and (before.size_bytes, before.mtime_ns) == (size_bytes, mtime_ns):
             return before
-        content = retry_on_stall(lambda: hash_content(path))
+        content = retry_on_stall(video.hash_content)
         return replace(before, size_bytes=size_bytes, mtime_ns=mtime_ns, content_hash=content)
     except UnicodeEncodeError:
         return FileFailure(format_path(path), "unreadable", "the file's name is not UTF-8; rename it")
@@ -113,16 +111,6 @@ def _check_file(entry: VideoEntry, source: str, records: FileRecords) -> FileRec
         return FileFailure(path, "unreadable", error.strerror or str(error))
 
 
-def _read_stat(path: str) -> tuple[int, int]:
-    """Size and time of change. A piece of a corpus has no time: its index tells its hash at no cost. Raises OSError."""
-    if is_piece(path):
-        return get_content_bytes(path), 0
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError("not a regular file")
-    return status.st_size, status.st_mtime_ns
-
-
 def _find_removed(records: FileRecords, seen: set[str], source: str, entries: Sequence[VideoEntry]) -> Iterator[str]:
     """Paths that leave. What lies in a folder that can't be listed just now stays."""
     closed = tuple(os.path.join(absolute_path(item.path), "") for item in entries if os.path.isdir(item.path))
@@ -130,8 +118,7 @@ def _find_removed(records: FileRecords, seen: set[str], source: str, entries: Se
     for path, file in records.items():
         if path in seen or path.startswith(closed):
             continue
-        beneath = path.startswith(inside) and not is_piece(path)
-        if file.source == source or (beneath and not os.path.lexists(path)):
+        if file.source == source or (path.startswith(inside) and open_source(path).is_deleted()):
             yield path
 
 

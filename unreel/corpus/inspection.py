@@ -19,8 +19,10 @@ from unreel.io.text import format_path
 from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
 from unreel.types import FileFailure
 from unreel.video.decoding.probe import check_decodable, probe
-from unreel.video.sources.packed_corpus import find_damaged_pieces, hash_content, open_packed_corpus, read_corpus_file
+from unreel.video.sources.packed_corpus import open_packed_corpus, read_corpus_file
 from unreel.video.sources.paths import INDEX_FILE, absolute_path, is_packed_corpus
+from unreel.video.sources.piece_check import find_damaged_pieces
+from unreel.video.sources.source import open_source
 
 CheckDepth = Literal["auto", "full", "fast"]
 
@@ -106,7 +108,7 @@ def _probe_video(path: str, entry: VideoEntry, min_frames: int, check: CheckDept
     changes = detect_shot_changes(path) if shots and info.duration_s > LONG_VIDEO_SEGMENTS * SEGMENT_S else []
     about = {f.name: getattr(info, f.name) for f in fields(info) if f.name in _SCHEMA.names}
     about |= {
-        "content_hash": hash_content(path),
+        "content_hash": open_source(path).hash_content(),
         "shot_changes_s": tuple(changes),
         "label": entry.label,
         "group": entry.group,

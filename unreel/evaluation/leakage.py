@@ -8,8 +8,8 @@ import numpy as np
 from unreel.errors import InputError
 from unreel.seeding import make_generator
 from unreel.types import Instance
-from unreel.video.sources.packed_corpus import get_content_bytes, hash_content
 from unreel.video.sources.paths import real_path
+from unreel.video.sources.source import open_source
 
 UNKNOWN_SIZE, MIN_GROUPS = -1, 10
 
@@ -81,14 +81,14 @@ def collect_leakage_warnings(test: Sequence[Instance], train: Sequence[Instance]
 def _get_size(path: str) -> int:
     """Bytes of a file; NO_SIZE for no file, and for an empty one, which is like no other."""
     try:
-        return get_content_bytes(path) or UNKNOWN_SIZE
+        return open_source(path).get_content_stat().size_bytes or UNKNOWN_SIZE
     except OSError:
         return UNKNOWN_SIZE
 
 
 def _hash_content(path: str) -> str:
     try:
-        return hash_content(path)
+        return open_source(path).hash_content()
     except OSError:
         return path
 

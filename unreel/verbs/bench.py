@@ -26,7 +26,7 @@ from unreel.settings import RuntimeSettings, Settings
 from unreel.training.loop import TrainingJob, setup_training
 from unreel.training.runtime.auto_settings import count_processes, resolve_auto
 from unreel.verbs.pretrain import apply_options, build_training_job, check_choices, validate_config
-from unreel.video.sources.paths import is_packed_corpus, is_remote
+from unreel.video.sources.paths import is_packed_corpus, real_path
 
 UNREACHED_STEPS = 10**6  # steps of a run that is never finished, so that the learning rate stays where it begins
 MAX_PACKED_VIDEO_S, NUM_PACKED_VIDEOS = 60.0, 3  # a few videos that are not longer are packed, to see what that gains
@@ -131,7 +131,7 @@ def select_videos(source: Path | None, temporary_folder: Path, max_videos: int) 
             "source": "synthetic",
             "videos": NUM_SYNTHETIC_VIDEOS,
         }
-    source = source if is_remote(source) else source.resolve()
+    source = Path(real_path(source))
     packed = is_packed_corpus(source)
     manifest = inspect(
         *((source, None) if packed else sample_videos(source, temporary_folder, max_videos)), check="fast", shots=False

@@ -26,7 +26,7 @@ from unreel.verbs.evaluate import (
     find_run_folder,
     load_labelled_videos,
 )
-from unreel.video.sources.packed_corpus import hash_content
+from unreel.video.sources.source import open_source
 
 RESULTS_FILE = "results.json"
 
@@ -112,7 +112,7 @@ def hash_videos(videos: LabelledVideos) -> str:
 
 def hash_video_content(path: str) -> bytes:
     try:
-        return hash_content(path).encode()
+        return open_source(path).hash_content().encode()
     except OSError as error:
         return str(error.strerror or error).encode()
 

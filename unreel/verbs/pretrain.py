@@ -54,7 +54,7 @@ from unreel.training.runtime.distributed import (
 )
 from unreel.training.runtime.heartbeat import report_failure_once
 from unreel.types import Clips
-from unreel.video.sources.paths import is_remote
+from unreel.video.sources.paths import real_path
 from unreel.views.residual_frames import ResidualSpec
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def start_run(
     """A new run: inspect, write the folder, train, report. Of several processes the first one does all but training."""
     settings = resolve_auto(settings)
     validate_config(config, settings)
-    source = source if is_remote(source) else source.resolve()
+    source = Path(real_path(source))
     made: list[TrainingJob] = []
 
     def prepare() -> None:

@@ -17,8 +17,8 @@ from unreel.indexing.index.row_table import Moment, RowFilter, RowTable, exclude
 from unreel.indexing.query_encoder import embed_examples
 from unreel.indexing.results import Hit, HitOptions, search_by_vector
 from unreel.models.encoder.encoder import Encoder
-from unreel.video.sources.packed_corpus import hash_content
-from unreel.video.sources.paths import is_piece
+from unreel.video.sources.paths import absolute_path
+from unreel.video.sources.source import open_source
 
 CONCEPTS_FOLDER = "concepts"  # of an index
 MAX_NAME_BYTES = 100  # of a concept's name: file systems end at 255, endings and the index's own files want some
@@ -125,7 +125,7 @@ def list_query_segments(index: Index, query: SearchQuery) -> list[Moment]:
 
 def resolve_segment(rows: RowTable, segment: Moment) -> Moment:
     """An example by its whole path, with the hash of its content where the index does not have that path."""
-    path = segment.path if is_piece(segment.path) else str(Path(segment.path).absolute())
+    path = absolute_path(segment.path)
     if path in rows.number_by_path:
         return replace(segment, path=path)
     try:
@@ -138,7 +138,7 @@ def resolve_segment(rows: RowTable, segment: Moment) -> Moment:
 @lru_cache(4096)
 def hash_cached(path: str, _size: int, _mtime_ns: int) -> str:
     """The hash of a file's content, remembered as long as its size and time of change stay."""
-    return hash_content(path)
+    return open_source(path).hash_content()
 
 
 def learn_concept(index: str | Path | Index, name: str, marks: Annotations) -> Concept:

@@ -8,8 +8,7 @@ from typing import BinaryIO
 from unreel.corpus.file_tracker import FileRecord, FileRecords
 from unreel.errors import InputError
 from unreel.io.checksums import hash_stream
-from unreel.video.sources.packed_corpus import read_piece
-from unreel.video.sources.paths import is_piece
+from unreel.video.sources.source import open_source
 
 
 class VideoGoneError(InputError):
@@ -45,8 +44,8 @@ class IndexedFiles:
     def open(self, number: int) -> BinaryIO:
         """The bytes of a video; what is looked at is what was opened. Raises Gone, VideoError."""
         file = self.get_record(number)
-        if is_piece(file.path):
-            return io.BytesIO(read_piece(file.path))  # compared with its checksum
+        if (data := open_source(file.path).read_packed()) is not None:
+            return io.BytesIO(data)  # compared with its checksum
         try:
             opened = os.fdopen(os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
         except OSError as error:

@@ -11,8 +11,7 @@ from unreel.errors import VideoError
 from unreel.io.retry import SERVER_STALL_ERRNOS, is_stall, retry_on_stall
 from unreel.video.decoding.frame_index import FrameIndex
 from unreel.video.decoding.frame_reader import FrameReader, describe_error
-from unreel.video.sources.packed_corpus import read_piece
-from unreel.video.sources.paths import is_piece
+from unreel.video.sources.source import open_source
 
 MAX_SIDE, MAX_PIXELS = 16384, 2**27  # larger pictures would take all memory
 NON_VIDEO_FORMATS = ("image2", "tty", "hls", "dash", "concat")
@@ -24,7 +23,8 @@ def open_container(path: str) -> tuple[Any, av.VideoStream]:
         # The prefix keeps ffmpeg from reading a protocol into the file's name, the list from following links in it.
         # Given as `options` rather than `container_options`, it crashes PyAV before 18 on FLV.
         only_files = {"protocol_whitelist": "file"}
-        source = io.BytesIO(read_piece(path)) if is_piece(path) else f"file:{path}"
+        data = open_source(path).read_packed()
+        source = f"file:{path}" if data is None else io.BytesIO(data)
         container = retry_on_stall(
             lambda: av.open(source, metadata_errors="replace", container_options=only_files), SERVER_STALL_ERRNOS
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from unreel.video.decoding.frame_index import FrameIndex
+from unreel.video.sources.iso_boxes import BOX_HEADER_BYTES, parse_box_header
 
 CONTAINER_BOXES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts")
 
@@ -41,19 +42,13 @@ def parse_mp4_index(data: bytes) -> FrameIndex | None:
 def _iter_leaf_boxes(data: bytes, start_byte: int, end_byte: int) -> Iterator[tuple[bytes, bytes]]:
     """The boxes that hold no others, at any depth but in the pictures."""
     while start_byte + 8 <= end_byte:
-        length, name, head = (
-            int.from_bytes(data[start_byte : start_byte + 4], "big"),
-            data[start_byte + 4 : start_byte + 8],
-            8,
-        )
-        if length == 1:
-            length, head = int.from_bytes(data[start_byte + 8 : start_byte + 16], "big"), 16
-        if length < head:
+        name, length, header_bytes = parse_box_header(data[start_byte : start_byte + BOX_HEADER_BYTES])
+        if length < header_bytes:
             return
         if name in CONTAINER_BOXES:
-            yield from _iter_leaf_boxes(data, start_byte + head, start_byte + length)
+            yield from _iter_leaf_boxes(data, start_byte + header_bytes, start_byte + length)
         elif name != b"mdat":
-            yield name, data[start_byte + head : min(end_byte, start_byte + length)]
+            yield name, data[start_byte + header_bytes : min(end_byte, start_byte + length)]
         start_byte += length
 
 

@@ -24,9 +24,8 @@ from unreel.video.decoding.frame_index import (
 )
 from unreel.video.decoding.frame_reader import describe_error, get_timestamp, iter_packets
 from unreel.video.decoding.mp4_index import parse_mp4_index
-from unreel.video.sources.integrity import check_integrity
-from unreel.video.sources.packed_corpus import clear_recent_pieces, read_piece
-from unreel.video.sources.paths import is_piece
+from unreel.video.sources.piece_reader import clear_recent_pieces
+from unreel.video.sources.source import open_source
 
 # Beyond these a header is damaged: frames, frames per second, seconds of a file (a week), mean seconds of a frame.
 MAX_FRAMES, MAX_FPS = 2**24, 1e5
@@ -38,7 +37,7 @@ def index_frames(path: str | Path) -> FrameIndex:
 
     Raises VideoError when the file can't be used.
     """
-    return build_frame_index(str(path), *check_integrity(path))
+    return build_frame_index(str(path), *open_source(path).check())
 
 
 def clear_caches() -> None:
@@ -49,8 +48,9 @@ def clear_caches() -> None:
 
 @lru_cache(maxsize=2048)
 def build_frame_index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
-    if is_piece(path) and (known := parse_mp4_index(read_piece(path))) is not None:
-        return known
+    data = open_source(path).read_packed()
+    if data is not None and (index := parse_mp4_index(data)) is not None:
+        return index
     container, stream = open_container(path)
     with closing(container):
         packets = demux_packets(path, container, stream)

@@ -11,7 +11,7 @@ from unreel.video.decoding.container import open_container, open_reader
 from unreel.video.decoding.frame_reader import MAX_DECODE_AHEAD_FRAMES
 from unreel.video.decoding.packet_index import MAX_FPS, MAX_MEAN_FRAME_S, index_frames
 from unreel.video.decoding.rgb_conversion import read_rotation, swap_if_rotated
-from unreel.video.sources.integrity import check_integrity
+from unreel.video.sources.source import open_source
 
 CHECK_WINDOW_FRAMES = 8
 
@@ -56,7 +56,7 @@ def probe(path: str | Path) -> VideoInfo:
             duration_s=float(index.times_s[-1]) + 1 / fps,
             rotation=rotation,
             variable_fps=index.is_variable(float(stream.time_base or 0)),
-            size_bytes=check_integrity(path).size_bytes,
+            size_bytes=open_source(path).check().size_bytes,
         )
 
 

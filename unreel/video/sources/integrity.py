@@ -1,50 +1,16 @@
-"""Is there a whole file at all? Told by the file system and by the container's own sizes, before any decoding.
-
-Of a piece of a packed corpus its checksum tells as much, and more.
-"""
+"""Whether a video file is whole, by the sizes that its container states; nothing is decoded."""
 
 import os
-import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from unreel.errors import VideoError
-from unreel.video.sources.packed_corpus import locate_piece, read_piece
-from unreel.video.sources.paths import is_piece
+from unreel.video.sources.iso_boxes import BOX_HEADER_BYTES, parse_box_header
 
 ASF_MAGIC = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 ISO_BOX_TYPES = frozenset(b"ftyp moov mdat wide free skip pnot styp moof mfra sidx uuid meta".split())
-
-
-class FileVersion(NamedTuple):
-    """What tells one state of a file from a later one, and its size."""
-
-    version: str
-    size_bytes: int
-
-
-def check_integrity(path: str | Path) -> FileVersion:
-    """The standing of a whole file or piece. Raises VideoError: missing, unreadable, empty file, truncated, damaged."""
-    if is_piece(path):
-        read_piece(path)
-        piece = locate_piece(path)
-        return FileVersion(piece.checksum, piece.size_bytes)
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise VideoError(str(path), "unreadable", "not a regular file")
-        if status.st_size == 0:
-            raise VideoError(str(path), "empty file")
-        if cut := find_truncation(path, status.st_size):
-            raise VideoError(str(path), "truncated", cut)
-        return FileVersion(str(status.st_mtime_ns), status.st_size)
-    except FileNotFoundError as error:
-        raise VideoError(str(path), "missing") from error
-    except OSError as error:
-        raise VideoError(str(path), "unreadable", error.strerror or str(error)) from error
 
 
 def find_truncation(path: str | Path, size_bytes: int) -> str:
@@ -80,16 +46,16 @@ def _check_iso(file: BinaryIO, size_bytes: int) -> str:
 
 def _iter_top_boxes(file: BinaryIO, size_bytes: int) -> Iterator[tuple[bytes, int]]:
     """Name and end of every top-level box of an ISO file (mp4, mov), up to the first that is not one."""
-    at = 0
-    while at + 8 <= size_bytes:
-        file.seek(at)
-        head = file.read(16)
-        length, name = int.from_bytes(head[:4], "big"), head[4:8]
-        length = int.from_bytes(head[8:16], "big") if length == 1 else length or size_bytes - at
+    start_byte = 0
+    while start_byte + 8 <= size_bytes:
+        file.seek(start_byte)
+        name, length, header_bytes = parse_box_header(file.read(BOX_HEADER_BYTES))
+        if length == 0 and header_bytes == 8:
+            length = size_bytes - start_byte
         if name not in ISO_BOX_TYPES or length < 8:
             return
-        yield name, at + length
-        at += length
+        yield name, start_byte + length
+        start_byte += length
 
 
 def _check_riff(file: BinaryIO, size_bytes: int) -> str:

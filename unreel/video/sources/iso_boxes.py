@@ -1,0 +1,9 @@
+"""Boxes, of which ISO files (mp4, mov) are made. Source: ISO/IEC 14496-12, 4.2."""
+
+BOX_HEADER_BYTES = 16  # enough for a header with a 64-bit length
+
+
+def parse_box_header(data: bytes) -> tuple[bytes, int, int]:
+    """Type of the box that `data` begins with, its length in bytes (0: up to the end of the file), bytes of its header."""
+    length, name = int.from_bytes(data[:4], "big"), data[4:8]
+    return (name, int.from_bytes(data[8:16], "big"), 16) if length == 1 else (name, length, 8)
