@@ -14,12 +14,12 @@ from unreel.corpus.labels.boxes import (
     read_boxes,
     read_detections,
     read_exclusions,
-    read_label_map,
     read_proposals,
     write_boxes,
     write_detections,
 )
 from unreel.corpus.labels.detection_set import DetectionSet, KeyframeClipDataset, sample_centred_clip
+from unreel.corpus.labels.label_map import read_label_map
 from unreel.corpus.labels.synthetic_boxes import ACTIONS, make_box_set
 from unreel.errors import InputError
 from unreel.types import FileFailure, Instance
@@ -61,20 +61,20 @@ def test_boxes_survive_writing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("a,1,0.1,0.1,0.5,0.5", r"line 2: 6 cells where video,time,x1"),
-        (",1,0.1,0.1,0.5,0.5,1", "line 2: names no video"),
+        ("a,1,0.1,0.1,0.5,0.5", r"line 2: 6 cells, expected video,time,x1"),
+        (",1,0.1,0.1,0.5,0.5,1", "line 2: no video name"),
         ("a,soon,0.1,0.1,0.5,0.5,1", "the time is 'soon'"),
-        ("a,-1,0.1,0.1,0.5,0.5,1", "before the video begins"),
+        ("a,-1,0.1,0.1,0.5,0.5,1", "before the start of the video"),
         ("a,1,nan,0.1,0.5,0.5,1", "x1 is 'nan', not a finite number"),
         ("a,1,0.1,0.1,inf,0.5,1", "x2 is 'inf'"),
         ("a,1,0.1,0.1,0.5,1.2,1", "y2 is 1.2; boxes are shares"),
         ("a,1,-0.1,0.1,0.5,1,1", "x1 is -0.1"),
-        ("a,1,0.5,0.1,0.5,0.5,1", "empty, x2=0.5 does not lie beyond x1=0.5"),
-        ("a,1,0.1,0.6,0.5,0.5,1", "empty, y2=0.5 does not lie beyond y1=0.6"),
-        ("a,1,1.0,0.1,1.01,0.5,1", "empty, x2=1"),
+        ("a,1,0.5,0.1,0.5,0.5,1", "empty box, x2=0.5 is not greater than x1=0.5"),
+        ("a,1,0.1,0.6,0.5,0.5,1", "empty box, y2=0.5 is not greater than y1=0.6"),
+        ("a,1,1.0,0.1,1.01,0.5,1", "empty box, x2=1"),
         ("a,1,0.1,0.1,0.5,0.5,jump", "the action is 'jump'"),
-        ("a,1,0.1,0.1,0.5,0.5,3", "unknown action 3; the label map has 2 others"),
-        ("a,1,0.1,0.1,0.5,0.5,1,0.87", "files of detections are not ground truth"),
+        ("a,1,0.1,0.1,0.5,0.5,3", "unknown action 3; it is not one of the 2 in the label map"),
+        ("a,1,0.1,0.1,0.5,0.5,1,0.87", "may be a file of detections"),
     ],
 )
 def test_rows_that_can_not_be_used_are_named(tmp_path: Path, row: str, message: str) -> None:
@@ -129,11 +129,11 @@ def test_label_maps(tmp_path: Path, name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "names no action"),
-        ("1,sit\n1,stand\n", "line 2: action 1 is 'sit' already"),
+        ("", "no action in it"),
+        ("1,sit\n1,stand\n", "line 2: action 1 has two names, 'sit' and 'stand'"),
         ("one,sit\n", "line 1: the action is 'one'"),
         ("1\n", "rows id,name"),
-        ('item {\n id: 3\n}\nitem { name: "x" }', "needs name and id"),
+        ('item {\n id: 3\n}\nitem { name: "x" }', "needs a name and an id"),
     ],
 )
 def test_bad_label_maps_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -166,10 +166,10 @@ def test_ava_folder(tmp_path: Path) -> None:
 
 
 def test_sets_that_lack_a_part_or_share_a_keyframe(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no training part: none of train\.csv"):
+    with pytest.raises(InputError, match=r"no training list: none of train\.csv"):
         DetectionSet.load(tmp_path / "nowhere")
     saved(tmp_path, ROWS, "train.csv")
-    with pytest.raises(InputError, match="no test part"):
+    with pytest.raises(InputError, match="no test list"):
         DetectionSet.load(tmp_path)
     saved(tmp_path, "other,1.25,0.5,0.5,1,1,12\n", "test.csv")
     with pytest.raises(InputError, match=r"1 keyframes are in both lists, the first is other at 1\.25 s"):

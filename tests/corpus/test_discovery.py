@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from unreel.corpus.discovery import find_videos, read_official_split
+from unreel.corpus.discovery import find_videos
 from unreel.corpus.labels.labelled_set import load_labelled_set
+from unreel.corpus.labels.official_splits import read_official_split
 from unreel.corpus.lists import VideoEntry
 from unreel.errors import InputError
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from unreel.corpus.labels.labelled_set import LAYOUTS, LabelledSet, load_labelled_set, validate_labelled_set
+from unreel.corpus.labels.labelled_set import LabelledSet, load_labelled_set, validate_labelled_set
+from unreel.corpus.labels.layouts import LAYOUTS
 from unreel.corpus.labels.test_split import draw_test_split
 from unreel.corpus.lists import VideoEntry
 from unreel.errors import InputError
@@ -185,7 +186,7 @@ def test_lists_given_by_name(tmp_path: Path) -> None:
     assert len(found.train) == 3 and found.validation == []
     with pytest.raises(InputError, match="gone.txt: no such test list"):
         load_labelled_set(tmp_path / "data", test=tmp_path / "gone.txt")
-    with pytest.raises(InputError, match="the layout folders brings its own"):
+    with pytest.raises(InputError, match="the layout folders has its own"):
         load_labelled_set(tmp_path / "data", "folders", test=mine)
 
 
@@ -235,8 +236,8 @@ def test_kinetics_takes_what_could_be_downloaded(tmp_path: Path) -> None:
     assert rows(found.test, tmp_path) == [("val/val1_000100_000110.mp4", "bungee jumping", "val1")]
     assert any(f"{tmp_path / 'train.csv'}: 1 video listed but not found" in n and "2 of 3" in n for n in found.notes)
     assert any("tested on validate.csv" in note for note in found.notes)
-    assert any("test.csv is left out" in note for note in found.notes)
-    assert validate_labelled_set(tmp_path).format_lines()[-1] == "complete, but for 1 missing video left out"
+    assert any("test.csv is not used" in note for note in found.notes)
+    assert validate_labelled_set(tmp_path).format_lines()[-1] == "complete, except 1 missing video left out"
     (tmp_path / "val/val1_000100_000110.mp4").unlink()
     assert rows(load_labelled_set(tmp_path).test, tmp_path) == [
         ("old/val1_000100_000110.mp4", "bungee jumping", "val1")
@@ -370,9 +371,7 @@ def test_problems_are_all_reported_and_the_first_is_raised(tmp_path: Path) -> No
     assert len(check.problems) == 2 and "1 video in both lists, training and test: " in text
     assert "test.txt: 1 repeated line; each file counts once" in text
     assert f"4 videos below {tmp_path} in no list" in text and check.counts["test"] == (2, 2)
-    assert check.format_lines()[-1].startswith(
-        "to do: put the missing videos in their place or take them out of the lists; "
-    )
+    assert check.format_lines()[-1].startswith("to do: add the missing videos or take them out of the lists; ")
 
 
 def test_one_file_under_two_names_counts_as_one(tmp_path: Path) -> None:
@@ -404,7 +403,7 @@ def test_videos_without_a_class_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
     touch(folders(tmp_path), "stray.mp4")
-    with pytest.raises(InputError, match="no classes to tell by folder.*1 video elsewhere: .*stray.mp4"):
+    with pytest.raises(InputError, match="no class folders .*1 video elsewhere: .*stray.mp4"):
         load_labelled_set(tmp_path)
     touch(tmp_path / "one", "run/a.mp4", "run/b.mp4")
     with pytest.raises(InputError, match="there is one folder only"):

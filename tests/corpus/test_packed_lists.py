@@ -86,8 +86,8 @@ def test_lists_of_ones_own_and_videos_that_could_not_be_packed(tmp_path: Path) -
     assert [item.label for item in found.train] == ["Walk"] * 3 + ["Run"] and len(found.test) == 2
     assert [item.group for item in found.train] == ["Walk/long.mp4"] * 3 + ["Run_g01"]
     assert all(is_piece(item.path) for item in found.train + found.test)
-    assert any("1 videos of the lists have no piece" in note for note in found.notes)
-    assert any("1 videos were packed in pieces" in note for note in found.notes)
+    assert any("1 video of the lists without a piece" in note for note in found.notes)
+    assert any("1 video in several pieces" in note for note in found.notes)
 
 
 def test_keyframes_with_boxes_are_found_in_the_pieces(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_keyframes_with_boxes_are_found_in_the_pieces(tmp_path: Path) -> None:
     pack(tmp_path / "in", tmp_path / "out", PackSettings(segment_s=1.5))
     before, after = DetectionSet.load(tmp_path / "in"), DetectionSet.load(tmp_path / "out")
     assert after.action_names == before.action_names and [k.key for k in after.train] == [k.key for k in before.train]
-    assert any("3 videos were packed in pieces" in said for said in after.warnings)
+    assert any("3 videos in several pieces" in said for said in after.warnings)
     for number, keyframe in enumerate(before.train + before.test):
         one, other = before.make_instance(keyframe, number), after.make_instance(keyframe, number)
         assert is_piece(other.path) and 0 <= other.start_s < 2

@@ -1,8 +1,8 @@
-"""Finding video files, and what a folder or a list says about them. Nothing is opened or decoded here.
+"""Finding video files, and the labels and groups that a folder or list gives them. No file is opened or decoded.
 
-A folder whose videos all lie exactly one folder down, in two folders or more, names their classes. Groups (clips of one
-source, to be kept on one side of a split) come from `groups.tsv` or `groups.csv` (path, group) in that folder, from the
-group column of a CSV list, or from file names as UCF101 (`v_<class>_gNN_cMM`) and HMDB51 spell them.
+If all videos lie exactly one folder deep, in two or more folders, the folders are their classes. Groups are clips of
+one recording, which a split keeps on one side. They come from `groups.tsv` or `groups.csv` (path, group) in the folder,
+from the group column of a CSV list, or from file names of UCF101 (`v_<class>_gNN_cMM`) and HMDB51.
 """
 
 import os
@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from unreel.corpus.lists import (
     LIST_SUFFIXES,
@@ -18,7 +17,6 @@ from unreel.corpus.lists import (
     FileFinder,
     VideoEntry,
     normalize_name,
-    read_hmdb51_rows,
     read_list,
     read_table,
 )
@@ -29,25 +27,14 @@ from unreel.video.sources.source import open_source
 
 _UCF101_NAME = re.compile(r"v_(?P<name>.+)_g(?P<group>\d+)_c\d+")
 _HMDB51_NAME = re.compile(r"(?P<name>.+)_[fhul]_[nc]m_np\d+_(?:ba|fr|le|ri)_(?:bad|med|goo)_\d+")
-LIST_SUBFOLDERS = ("", "ucfTrainTestlist", "testTrainMulti_7030_splits", "annotations", "labels", "splits")
-
-
-class OfficialSplit(NamedTuple):
-    """The two sides of an official split as the lists give them, files unchecked, and the lists they are from."""
-
-    kind: str
-    train: list[VideoEntry]
-    test: list[VideoEntry]
-    sources: tuple[str, str]
-    num_unused: int = 0
 
 
 def find_videos(source: Path, root: Path | None = None) -> list[VideoEntry]:
-    """The videos of a folder (any depth, sorted), of a list (.txt, .csv, .tsv), or the one file given.
+    """The videos of a folder (any depth, sorted), of a list (.txt, .csv, .tsv), of a packed corpus, or one file.
 
-    In a folder hidden files and files without a video suffix are left out; a list is taken at its word, each file once.
-    Relative paths of a list are relative to `root`, else to the list's own folder. Of a packed corpus all pieces, by
-    their addresses. Raises InputError if there are none.
+    In a folder, hidden files and files without a video suffix are skipped. A list may name any file; each counts once.
+    Relative paths of a list are relative to `root`, or to the list's own folder without one. Raises InputError if there
+    is no video.
     """
     source = Path(source)
     if open_source(source).is_packed:
@@ -55,7 +42,7 @@ def find_videos(source: Path, root: Path | None = None) -> list[VideoEntry]:
     if is_packed_corpus(source):
         return _find_in_corpus(open_packed_corpus(source))
     if (source / WORK_FOLDER).is_dir():
-        raise InputError(f"{source}: packing was not finished; the same `unreel pack` again goes on with it")
+        raise InputError(f"{source}: packing was not finished; run the same `unreel pack` again to continue it")
     if source.is_dir():
         return _find_in_folder(source)
     if not source.is_file():
@@ -66,62 +53,65 @@ def find_videos(source: Path, root: Path | None = None) -> list[VideoEntry]:
     return [VideoEntry(source, group=_parse_group(source))]
 
 
-def read_official_split(
-    list_folder: Path, split: int, folder: Path, kinds: tuple[str, ...] = ("UCF101", "HMDB51")
-) -> OfficialSplit:
-    """Split `number` of UCF101 (trainlist01.txt ...) or HMDB51 (<class>_test_split1.txt ...), with nothing checked.
-
-    Files are known by class and name; the container may differ from the list's `.avi`. Raises InputError when there are
-    no lists of these kinds.
-    """
-    found = FileFinder(folder, any_suffix=True)
-    for base in (Path(list_folder) / sub for sub in LIST_SUBFOLDERS):
-        train, test = base / f"trainlist{split:02d}.txt", base / f"testlist{split:02d}.txt"
-        if "UCF101" in kinds and train.is_file() and test.is_file():
-            return OfficialSplit("UCF101", read_list(train, found), read_list(test, found), (str(train), str(test)))
-        lists = sorted(base.glob(f"*_test_split{split}.txt"))
-        if "HMDB51" in kinds and lists:
-            rows = [row for path in lists for row in read_hmdb51_rows(path, found)]
-            train_rows, test_rows = ([item for item, side in rows if side == wanted] for wanted in "12")
-            source = f"{base}/*_test_split{split}.txt"
-            unused = len(rows) - len(train_rows) - len(test_rows)
-            return OfficialSplit("HMDB51", train_rows, test_rows, (source, source), unused)
-    raise InputError(
-        f"{list_folder}: no official split {split}. Looked for trainlist{split:02d}.txt with testlist{split:02d}.txt "
-        f"(UCF101) and for *_test_split{split}.txt (HMDB51), here and in {', '.join(LIST_SUBFOLDERS[1:])}"
-    )
-
-
 def walk_videos(folder: Path) -> Iterator[Path]:
     """Video files below a folder, and folders that can't be listed; links to folders are followed, each folder once."""
     seen: set[tuple[int, int]] = set()
     unlistable: list[Path] = []
     waiting = [folder]
     while waiting:
-        for here, folders, files in os.walk(waiting.pop(0), onerror=lambda e: unlistable.append(Path(e.filename))):
-            status = os.stat(here)
+        for parent, folders, files in os.walk(waiting.pop(0), onerror=lambda e: unlistable.append(Path(e.filename))):
+            status = os.stat(parent)
             if (status.st_dev, status.st_ino) in seen:
                 folders.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            waiting += [path for name in folders if (path := Path(here, name)).is_symlink()]
-            shown = (Path(here, name) for name in sorted(files) if not name.startswith("."))
-            yield from (path for path in shown if path.suffix.lower() in VIDEO_SUFFIXES)
+            waiting += [path for name in folders if (path := Path(parent, name)).is_symlink()]
+            paths = (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+            yield from (path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES)
     yield from unlistable
 
 
+def map_videos_by_name(folder: Path) -> dict[str, Path]:
+    """Every video below a folder by its name, with and without suffix; of several the first in the alphabet."""
+    paths = sorted(path for path in walk_videos(folder) if path.suffix.lower() in VIDEO_SUFFIXES)
+    return {normalize_name(name): path for path in reversed(paths) for name in (path.name, path.stem)}
+
+
+class VideoFinder:
+    """Finds videos below a folder by name without suffix; `suffix` is the one to expect of missing files."""
+
+    def __init__(self, root: Path, suffix: str = ".mp4") -> None:
+        self.root, self.suffix = root, suffix
+        self._paths: dict[str, list[Path]] = {}
+        for path in walk_videos(root):
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                self._paths.setdefault(path.stem, []).append(path)
+
+    def find(self, stems: Iterable[str], preferred_folders: Iterable[str] = ()) -> Path:
+        """The video of the first stem that exists, preferably in one of these folders; else the expected path."""
+        stems = list(stems)
+        for stem in stems:
+            paths = self._paths.get(stem, [])
+            preferred = (path for path in paths if set(preferred_folders) & set(path.relative_to(self.root).parts[:-1]))
+            if paths:
+                return next(preferred, paths[0])
+        return self.root / f"{stems[0]}{self.suffix}"
+
+
 def list_empty_folders(root: Path) -> list[str]:
-    """Names of its folders that hold no video at any depth; those that hold lists are no classes, and left out."""
-    ends = LIST_SUFFIXES | {".json"}
-    plain = [
-        path for path in _list_folders(root) if not any(name.suffix.lower() in ends for name in _list_directory(path))
+    """Names of the subfolders without a video at any depth; subfolders that hold lists are no classes and left out."""
+    list_suffixes = LIST_SUFFIXES | {".json"}
+    folders = [
+        folder
+        for folder in _list_folders(root)
+        if not any(path.suffix.lower() in list_suffixes for path in _list_directory(folder))
     ]
-    return [path.name for path in plain if next(walk_videos(path), None) is None]
+    return [folder.name for folder in folders if next(walk_videos(folder), None) is None]
 
 
 def list_parent_folders(root: Path) -> list[Path]:
-    """Its folders that hold folders themselves: UCF-101, hmdb51_org, whatever is unpacked next to the lists."""
+    """Its subfolders that have subfolders themselves, such as UCF-101 or hmdb51_org beside the lists."""
     return [path for path in _list_folders(root) if _list_folders(path)]
 
 
@@ -132,7 +122,7 @@ def _list_folders(root: Path) -> list[Path]:
 def _list_directory(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
-    except OSError:  # it can't be listed; `walk` names it
+    except OSError:  # it can't be listed; `walk_videos` names it
         return []
 
 
@@ -144,35 +134,36 @@ def _find_in_folder(folder: Path) -> list[VideoEntry]:
 
 
 def _find_in_corpus(corpus: PackedCorpus) -> list[VideoEntry]:
+    """All pieces of a packed corpus, by their paths."""
     columns = (corpus.get_column(name) for name in ("shard", "key", "label", "group"))
-    rows = zip(*columns, strict=True)
     return [
         VideoEntry(Path(f"{corpus.root}/{shard}#{key}{PIECE_SUFFIX}"), label, group)
-        for shard, key, label, group in rows
+        for shard, key, label, group in zip(*columns, strict=True)
     ]
 
 
 def _drop_repeats(entries: Iterable[VideoEntry], source: Path) -> list[VideoEntry]:
     """Each file once, in order. Raises InputError if a list gives one file two labels."""
     first: dict[str, VideoEntry] = {}
-    for item in entries:
-        known = first.setdefault(os.path.abspath(item.path), item)
-        if known.label != item.label:
-            raise InputError(f"{source}: {item.path} has two labels, {known.label!r} and {item.label!r}")
+    for entry in entries:
+        known = first.setdefault(os.path.abspath(entry.path), entry)
+        if known.label != entry.label:
+            raise InputError(f"{source}: {entry.path} has two labels, {known.label!r} and {entry.label!r}")
     return list(first.values())
 
 
 def infer_labels(entries: list[VideoEntry], root: Path) -> list[VideoEntry]:
-    """Labels by class folder and groups by file or name, where the list itself gives none."""
-    inside = [os.path.relpath(item.path, root) for item in entries]
-    folders = {Path(path).parent for item, path in zip(entries, inside, strict=True) if not item.path.is_dir()}
-    classes = len(folders) > 1 and all(len(folder.parts) == 1 and folder.name != ".." for folder in folders)
+    """Entries with labels by class folder and groups by file or name, where the list itself gives none."""
+    relative_paths = [os.path.relpath(entry.path, root) for entry in entries]
+    pairs = list(zip(entries, relative_paths, strict=True))
+    folders = {Path(path).parent for entry, path in pairs if not entry.path.is_dir()}
+    are_classes = len(folders) > 1 and all(len(folder.parts) == 1 and folder.name != ".." for folder in folders)
     groups = _read_groups(root)
     out = []
-    for item, path in zip(entries, inside, strict=True):
-        label = item.label or (Path(path).parent.name if classes else "")
-        group = item.group or groups.get(normalize_name(path), "") or _parse_group(item.path)
-        out.append(replace(item, label=label, group=group))
+    for entry, path in pairs:
+        label = entry.label or (Path(path).parent.name if are_classes else "")
+        group = entry.group or groups.get(normalize_name(path), "") or _parse_group(entry.path)
+        out.append(replace(entry, label=label, group=group))
     return out
 
 
@@ -187,7 +178,7 @@ def _read_groups(root: Path) -> dict[str, str]:
 
 
 def _parse_group(path: Path) -> str:
-    """The source of a clip as UCF101 (`<class>_gNN`) and HMDB51 (film or upload) write it into the name, else ""."""
+    """The recording of a clip from its name: `<class>_gNN` of UCF101, film or upload of HMDB51, else ""."""
     if ucf101 := _UCF101_NAME.fullmatch(path.stem):
         return f"{ucf101['name']}_g{ucf101['group']}"
     hmdb51 = _HMDB51_NAME.fullmatch(path.stem)

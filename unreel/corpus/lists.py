@@ -1,4 +1,4 @@
-"""Lists of videos: one path a line, CSV or TSV tables, JSON, HMDB51's split files; and finding the files they name."""
+"""Lists of videos: one path per line, CSV or TSV tables, JSON; and finding the files that a list names."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ _CLASS_NUMBER = re.compile(r"(?P<path>.*\.\w+)\s+\d+")
 
 @dataclass(frozen=True)
 class VideoEntry:
-    """A file somebody wants used; its path as found, and the class and group its layout gives it ("" for none)."""
+    """A video of a folder or list: its path, and the class and group that the layout gives it ("" for none)."""
 
     path: Path
     label: str = ""
@@ -30,14 +30,15 @@ class VideoEntry:
 
 
 def normalize_name(name: str) -> str:
-    """One spelling for those that count as the same: UCF101's HandStandPushups, composed and decomposed accents."""
+    """One spelling for equivalent names: composed and decomposed accents, UCF101's HandStandPushups."""
     return unicodedata.normalize("NFC", name).replace("HandStandPushups", "HandstandPushups")
 
 
 class FileFinder:
-    """Finds files by the path a list gives, also where folder and list spell a name in two ways.
+    """Finds files by the path a list gives, also where folder and list spell a name differently.
 
-    UCF101's own folder and list do, in one class; see `respelled`. With `any_suffix` the container may differ too.
+    The folder and the lists of UCF101 differ in one class; see `normalize_name`. With `any_suffix` the file may have
+    another container than the list says.
     """
 
     def __init__(self, root: Path, any_suffix: bool = False) -> None:
@@ -45,14 +46,14 @@ class FileFinder:
         self._listings: dict[Path, dict[str, Path]] = {}
 
     def find(self, listed_path: str) -> Path | None:
-        """The file meant by `text`, or None."""
+        """The file that a list means by this path, or None."""
         exact = self.root / listed_path
         if exact.is_file():
             return exact
-        here: Path | None = self.root
+        path: Path | None = self.root
         for part in Path(listed_path).parts:
-            here = self._list_children(here).get(self._normalize_key(part)) if here else None
-        return here if here and here.is_file() else None
+            path = self._list_children(path).get(self._normalize_key(part)) if path else None
+        return path if path and path.is_file() else None
 
     def _normalize_key(self, name: str) -> str:
         return os.path.splitext(normalize_name(name))[0] if self.any_suffix else normalize_name(name)
@@ -67,12 +68,12 @@ class FileFinder:
 
 
 def read_list(path: Path, finder: FileFinder) -> list[VideoEntry]:
-    """Rows of a list; a file that is not found keeps the path the list gives it. Raises InputError if it is empty."""
+    """The videos of a list; one that is not found keeps the path of the list. Raises InputError if it is empty."""
     rows = _read_table_rows(path) if path.suffix.lower() in {".csv", ".tsv"} else _read_text_rows(path, finder)
-    listed = [VideoEntry(finder.find(text) or finder.root / text, label, group) for text, label, group in rows]
-    if not listed:
-        raise InputError(f"{path}: the list names no video. Write one path a line, or a CSV with a path column")
-    return listed
+    entries = [VideoEntry(finder.find(text) or finder.root / text, label, group) for text, label, group in rows]
+    if not entries:
+        raise InputError(f"{path}: the list names no video. Write one path per line, or a CSV with a path column")
+    return entries
 
 
 def read_text(path: Path) -> str:
@@ -85,12 +86,12 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: the list is not UTF-8 text ({error.reason}); save it as UTF-8") from error
 
 
-def _read_lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
     return read_text(path).split("\n")
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises InputError with the line where it breaks off or goes wrong."""
+    """The content of a JSON file. Raises InputError with the line of the first fault."""
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -98,11 +99,11 @@ def read_json(path: Path) -> Any:
 
 
 def read_table(path: Path) -> list[tuple[int, list[str]]]:
-    """Line number and cells of each line that is not empty: commas and quotes in a .csv, bare tabs in a .tsv."""
+    """Line number and cells of each line that is not empty; a .csv has commas and quotes, a .tsv only tabs."""
     tabs = path.suffix.lower() == ".tsv"
     quoting: Literal[0, 3] = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
-    # Strict, because a quote that is never closed would else swallow the rest of the list in silence.
-    reader = csv.reader(_read_lines(path), delimiter="\t" if tabs else ",", quoting=quoting, strict=True)
+    # Strict: without it, a quote that is never closed silently swallows the rest of the list.
+    reader = csv.reader(read_lines(path), delimiter="\t" if tabs else ",", quoting=quoting, strict=True)
     rows, line = [], 1
     try:
         for cells in reader:
@@ -115,8 +116,8 @@ def read_table(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _read_text_rows(path: Path, finder: FileFinder) -> Iterator[tuple[str, str, str]]:
-    """One path a line; a class number after it (as in UCF101) is dropped, '#' begins a comment unless it is a file."""
-    for line in (line.strip() for line in _read_lines(path)):
+    """One path per line; a class number after it (UCF101) is dropped; '#' starts a comment unless it is a file."""
+    for line in (line.strip() for line in read_lines(path)):
         if not line or (line.startswith("#") and finder.find(line) is None):
             continue
         numbered = _CLASS_NUMBER.fullmatch(line)
@@ -124,7 +125,7 @@ def _read_text_rows(path: Path, finder: FileFinder) -> Iterator[tuple[str, str, 
 
 
 def _read_table_rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Rows of a CSV or TSV with a header that names path and perhaps label and group."""
+    """Path, label and group of each row of a CSV or TSV whose header names path, and optionally label and group."""
     (_, header), *rows = read_table(path) or [(0, [])]
     header = [name.lower() for name in header]
     if "path" not in header:
@@ -136,16 +137,3 @@ def _read_table_rows(path: Path) -> Iterator[tuple[str, str, str]]:
         if not row.get("path"):
             raise InputError(f"{path}, line {line}: no path")
         yield row["path"], row.get("label", ""), row.get("group", "")
-
-
-def read_hmdb51_rows(path: Path, finder: FileFinder) -> Iterator[tuple[VideoEntry, str]]:
-    """Files of one class with their side: 1 train, 2 test, 0 unused. Names may begin with '#': no comments here."""
-    label = re.sub(r"_test_split\d+$", "", path.stem)
-    for number, line in enumerate(map(str.strip, _read_lines(path)), start=1):
-        if not line:
-            continue
-        name, _, side = line.rpartition(" ")
-        if side not in set("012"):
-            raise InputError(f"{path}, line {number}: {line!r} does not end with 0 (unused), 1 (train) or 2 (test)")
-        text = f"{label}/{name.strip()}"
-        yield VideoEntry(finder.find(text) or finder.root / text, label), side

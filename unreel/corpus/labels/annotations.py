@@ -1,16 +1,15 @@
-"""The annotation files of Kinetics, Something-Something V2 and Diving48, from the person's own download.
+"""The annotation files of Kinetics, Something-Something V2 and Diving48, from the user's own download.
 
 Their videos are found by name wherever they lie below the folder, in any container.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unreel.corpus.discovery import LIST_SUBFOLDERS, walk_videos
-from unreel.corpus.labels.subsets import ListedDataset
-from unreel.corpus.lists import VIDEO_SUFFIXES, VideoEntry, read_json, read_table
+from unreel.corpus.discovery import VideoFinder
+from unreel.corpus.labels.listed_dataset import DatasetRequest, ListedDataset
+from unreel.corpus.lists import VideoEntry, read_json, read_table
 from unreel.errors import InputError
 from unreel.io.text import pluralize, preview_items
 
@@ -18,49 +17,8 @@ KINETICS_STEMS = {"train": ("train",), "validation": ("validate", "val", "valida
 SSV2_PREFIX = "something-something-v2-"
 
 
-@dataclass(frozen=True)
-class DatasetRequest:
-    """Which data set is wanted; `splits` is where its lists are, if not in the folder `data` itself."""
-
-    data: Path
-    split: int = 1
-    train: Path | None = None
-    test: Path | None = None
-    splits: Path | None = None
-    seed: int = 0
-
-    @property
-    def list_folder(self) -> Path:
-        return self.data if self.splits is None else self.splits
-
-    def find_list(self, *names: str) -> Path | None:
-        """The first of these files among the places where lists are."""
-        paths = (self.list_folder / sub / name for sub in LIST_SUBFOLDERS for name in names)
-        return next((path for path in paths if path.is_file()), None)
-
-
-class VideoFinder:
-    """Finds videos below a folder by name without suffix; `suffix` is what they have where nobody changed it."""
-
-    def __init__(self, root: Path, suffix: str = ".mp4") -> None:
-        self.root, self.suffix = root, suffix
-        self._paths: dict[str, list[Path]] = {}
-        for path in walk_videos(root):
-            if path.suffix.lower() in VIDEO_SUFFIXES:
-                self._paths.setdefault(path.stem, []).append(path)
-
-    def find(self, stems: Sequence[str], preferred_folders: Iterable[str] = ()) -> Path:
-        """The video of the first stem that is there, rather in a folder named in `near`; else where it might lie."""
-        for stem in stems:
-            paths = self._paths.get(stem, [])
-            nearest = (path for path in paths if set(preferred_folders) & set(path.relative_to(self.root).parts[:-1]))
-            if paths:
-                return next(nearest, paths[0])
-        return self.root / f"{stems[0]}{self.suffix}"
-
-
 def is_kinetics_csv(path: Path) -> bool:
-    """Told by its header; a file that can't be read is not, and whoever reads the whole of it says so."""
+    """Whether the header has a column youtube_id; False for a file that can't be read, which its reader reports."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             return "youtube_id" in file.readline().lower()
@@ -69,39 +27,42 @@ def is_kinetics_csv(path: Path) -> bool:
 
 
 def find_kinetics_list(request: DatasetRequest, subset: str) -> Path | None:
-    """The official CSV of a part (also named kinetics_train.csv and the like): it has a column youtube_id."""
-    for folder in (request.list_folder / sub for sub in LIST_SUBFOLDERS):
+    """The official CSV of a part, which may also be named kinetics_train.csv and the like."""
+    for folder in request.list_folders:
         for name in KINETICS_STEMS[subset]:
             paths = [folder / f"{name}.csv", *sorted(folder.glob(f"[Kk]inetics*[-_]{name}.csv"))]
-            found = next((path for path in paths if path.is_file() and is_kinetics_csv(path)), None)
-            if found:
-                return found
+            for path in paths:
+                if path.is_file() and is_kinetics_csv(path):
+                    return path
     return None
 
 
 def read_kinetics(request: DatasetRequest) -> ListedDataset:
-    """Kinetics-400, -600 or -700: tested on the validation list, as figures are reported. Source: Kay et al. 2017."""
-    paths = {part: find_kinetics_list(request, part) for part in KINETICS_STEMS}
+    """Kinetics-400, -600 or -700, tested on the validation list, as papers do. Source: Kay et al. 2017."""
+    paths = {subset: find_kinetics_list(request, subset) for subset in KINETICS_STEMS}
+    folder, has_validation = request.list_folder, paths["validation"] is not None
     test = paths["validation"] or paths["test"]
-    train = _require_list(paths["train"], f"{request.list_folder}: no training list; Kinetics has train.csv")
-    test = _require_list(test, f"{request.list_folder}: no test list; Kinetics is tested on validate.csv (or val.csv)")
-    videos = VideoFinder(request.data)
-    near = {"train": KINETICS_STEMS["train"], "test": KINETICS_STEMS["validation" if paths["validation"] else "test"]}
-    listed = {part: _read_kinetics_rows(path, videos, near[part]) for part, path in (("train", train), ("test", test))}
-    notes = [f"tested on {test.name}, the validation list, as is usual"] if paths["validation"] else []
-    if paths["validation"] and paths["test"]:
-        notes.append(f"{paths['test'].name} is left out: its labels are withheld, or not what figures are reported on")
+    train = _require_list(paths["train"], f"{folder}: no training list; Kinetics has train.csv")
+    test = _require_list(test, f"{folder}: no test list; Kinetics is tested on validate.csv (or val.csv)")
+    finder = VideoFinder(request.data)
+    entries = {
+        "train": _read_kinetics_rows(train, finder, KINETICS_STEMS["train"]),
+        "test": _read_kinetics_rows(test, finder, KINETICS_STEMS["validation" if has_validation else "test"]),
+    }
+    notes = [f"tested on {test.name}, the validation list, as is usual"] if has_validation else []
+    if has_validation and paths["test"]:
+        notes.append(f"{paths['test'].name} is not used: its labels are withheld, or results are not reported on it")
     sources = {"train": str(train), "test": str(test)}
-    return ListedDataset("Kinetics", request.data, listed, sources, notes, tolerated_findings=frozenset({"missing"}))
+    return ListedDataset("Kinetics", request.data, entries, sources, notes, allows_missing_videos=True)
 
 
-def _read_kinetics_rows(path: Path, videos: VideoFinder, preferred_folders: Sequence[str]) -> list[VideoEntry]:
-    (_, names), *rows = read_table(path)
-    columns = [name.lower() for name in names]
-    absent = [name for name in ("label", "youtube_id", "time_start", "time_end") if name not in columns]
-    if absent:
-        raise InputError(f"{path}, line 1: no column {', '.join(absent)}; labels are needed to evaluate")
-    listed = []
+def _read_kinetics_rows(path: Path, finder: VideoFinder, preferred_folders: Sequence[str]) -> list[VideoEntry]:
+    (_, header), *rows = read_table(path)
+    columns = [name.lower() for name in header]
+    missing = [name for name in ("label", "youtube_id", "time_start", "time_end") if name not in columns]
+    if missing:
+        raise InputError(f"{path}, line 1: no column {', '.join(missing)}; evaluation needs labels")
+    entries = []
     for line, cells in rows:
         row = dict(zip(columns, cells, strict=False))
         try:
@@ -111,46 +72,47 @@ def _read_kinetics_rows(path: Path, videos: VideoFinder, preferred_folders: Sequ
             raise InputError(f"{path}, line {line}: expected {','.join(columns)}, got {','.join(cells)!r}") from error
         if not label or not name:
             raise InputError(f"{path}, line {line}: no {'youtube_id' if label else 'label'}")
-        listed.append(VideoEntry(videos.find([f"{name}_{span}", name], preferred_folders), label, name))
-    return listed
+        entries.append(VideoEntry(finder.find([f"{name}_{span}", name], preferred_folders), label, name))
+    return entries
+
+
+def has_ssv2_lists(request: DatasetRequest) -> bool:
+    """Whether the lists are those of Something-Something V2; train.json alone counts only beside labels.json."""
+    plain = request.find_list("train.json") and request.find_list("labels.json")
+    return bool(request.find_list(f"{SSV2_PREFIX}train.json", f"{SSV2_PREFIX}validation.json") or plain)
 
 
 def find_ssv2_list(request: DatasetRequest, subset: str) -> Path | None:
     return request.find_list(f"{SSV2_PREFIX}{subset}.json", f"{subset}.json")
 
 
-def has_ssv2_lists(request: DatasetRequest) -> bool:
-    """A train.json alone could be anything's; with labels.json beside it, it is this."""
-    plain = request.find_list("train.json") and request.find_list("labels.json")
-    return bool(request.find_list(f"{SSV2_PREFIX}train.json", f"{SSV2_PREFIX}validation.json") or plain)
-
-
 def read_ssv2(request: DatasetRequest) -> ListedDataset:
     """Something-Something V2, class = template without brackets, tested on validation. Source: Goyal et al. 2017."""
-    train = _require_list(
-        find_ssv2_list(request, "train"), f"{request.list_folder}: no training list; looked for {SSV2_PREFIX}train.json"
-    )
-    what = f"{request.list_folder}: no test list; Something-Something V2 is tested on {SSV2_PREFIX}validation.json"
-    test = _require_list(find_ssv2_list(request, "validation"), what)
-    named = find_ssv2_list(request, "labels")
-    classes = list(_read_ssv2_classes(named)) if named else []
-    videos = VideoFinder(request.data, ".webm")
-    listed = {}
-    for part, path in (("train", train), ("test", test)):
-        rows = _read_json_rows(path, ("id", "template"))
-        found = [(videos.find([str(row["id"])], ["20bn-something-something-v2"]), _parse_template(row)) for row in rows]
-        listed[part] = [VideoEntry(file, label) for file, label in found]
-        strange = sorted({label for _, label in found} - set(classes)) if classes else []
-        if strange:
-            raise InputError(
-                f"{path}: {pluralize(len(strange), 'template')} not among the classes of {named}: {preview_items(strange)}"
-            )
+    folder = request.list_folder
+    no_train = f"{folder}: no training list; looked for {SSV2_PREFIX}train.json"
+    no_test = f"{folder}: no test list; Something-Something V2 is tested on {SSV2_PREFIX}validation.json"
+    train = _require_list(find_ssv2_list(request, "train"), no_train)
+    test = _require_list(find_ssv2_list(request, "validation"), no_test)
+    class_list = find_ssv2_list(request, "labels")
+    classes = list(_read_ssv2_classes(class_list)) if class_list else []
+    finder = VideoFinder(request.data, ".webm")
+    entries = {subset: _read_ssv2_rows(path, finder) for subset, path in (("train", train), ("test", test))}
+    for subset, path in (("train", train), ("test", test)):
+        unknown = sorted({entry.label for entry in entries[subset]} - set(classes)) if classes else []
+        if unknown:
+            count, names = pluralize(len(unknown), "template"), preview_items(unknown)
+            raise InputError(f"{path}: {count} not among the classes of {class_list}: {names}")
     notes = [f"tested on {test.name}, the validation list, as is usual"]
     sources = {"train": str(train), "test": str(test)}
-    return ListedDataset("Something-Something V2", request.data, listed, sources, notes, classes, str(named))
+    return ListedDataset("Something-Something V2", request.data, entries, sources, notes, classes, str(class_list))
 
 
-def _parse_template(row: dict[str, Any]) -> str:
+def _read_ssv2_rows(path: Path, finder: VideoFinder) -> list[VideoEntry]:
+    rows = _read_json_rows(path, ("id", "template"))
+    return [VideoEntry(finder.find([str(row["id"])], ["20bn-something-something-v2"]), _get_class(row)) for row in rows]
+
+
+def _get_class(row: dict[str, Any]) -> str:
     return str(row["template"]).replace("[", "").replace("]", "").strip()
 
 
@@ -162,54 +124,58 @@ def _read_ssv2_classes(path: Path) -> dict[str, Any]:
 
 
 def find_diving48_list(request: DatasetRequest, subset: str) -> Path | None:
-    """The corrected labels (V2) before the first ones, and both parts of one version."""
+    """The list of a part; preferably the corrected labels (V2), and the version that has both parts."""
     names = [f"Diving48{version}_{{}}.json" for version in ("_V2", "")]
-    whole = [
+    complete = [
         name for name in names if request.find_list(name.format("train")) and request.find_list(name.format("test"))
     ]
-    return request.find_list(*(name.format(subset) for name in whole or names))
+    return request.find_list(*(name.format(subset) for name in complete or names))
 
 
 def read_diving48(request: DatasetRequest) -> ListedDataset:
     """Diving48, classes named by the vocabulary, groups by source recording. Source: Li, Li and Vasconcelos 2018."""
-    what = f"{request.list_folder}: no {{}} list; looked for Diving48_V2_{{}}.json and Diving48_{{}}.json"
-    sources = {
-        p: _require_list(find_diving48_list(request, p), what.format(n, p, p))
-        for p, n in (("train", "training"), ("test",) * 2)
+    message = f"{request.list_folder}: no {{}} list; looked for Diving48_V2_{{}}.json and Diving48_{{}}.json"
+    paths = {
+        subset: _require_list(find_diving48_list(request, subset), message.format(title, subset, subset))
+        for subset, title in (("train", "training"), ("test", "test"))
     }
     vocabulary = request.find_list("Diving48_vocab.json")
-    names = _read_vocabulary(vocabulary) if vocabulary else []
-    videos = VideoFinder(request.data)
-    listed = {part: _read_diving48_rows(path, videos, names) for part, path in sources.items()}
-    notes = [] if names else ["no Diving48_vocab.json: classes are called by their numbers"]
-    # The vocabulary is older than the corrected lists, so a class that they no longer have is no fault of the folder.
-    allowed = frozenset({"empty"})
-    paths = {part: str(path) for part, path in sources.items()}
-    return ListedDataset("Diving48", request.data, listed, paths, notes, names, str(vocabulary), allowed)
+    classes = _read_vocabulary(vocabulary) if vocabulary else []
+    finder = VideoFinder(request.data)
+    return ListedDataset(
+        "Diving48",
+        request.data,
+        {subset: _read_diving48_rows(path, finder, classes) for subset, path in paths.items()},
+        {subset: str(path) for subset, path in paths.items()},
+        [] if classes else ["no Diving48_vocab.json: classes are called by their numbers"],
+        classes,
+        str(vocabulary),
+        allows_empty_classes=True,  # the vocabulary is older than the corrected lists, which have fewer classes
+    )
 
 
-def _read_diving48_rows(path: Path, videos: VideoFinder, class_names: list[str]) -> list[VideoEntry]:
-    listed = []
+def _read_diving48_rows(path: Path, finder: VideoFinder, classes: list[str]) -> list[VideoEntry]:
+    entries = []
     for number, row in enumerate(_read_json_rows(path, ("vid_name", "label")), start=1):
         name, label = str(row["vid_name"]), str(row["label"])
-        if class_names and not (label.isdecimal() and int(label) < len(class_names)):
+        if classes and not (label.isdecimal() and int(label) < len(classes)):
             raise InputError(
-                f"{path}, entry {number}: label {label}, but the vocabulary has {len(class_names)} classes from 0"
+                f"{path}, entry {number}: label {label}, but the vocabulary has {len(classes)} classes from 0"
             )
-        file = videos.find([name], ["rgb"])
-        listed.append(VideoEntry(file, class_names[int(label)] if class_names else label, name.rpartition("_")[0]))
-    return listed
+        video = finder.find([name], ["rgb"])
+        entries.append(VideoEntry(video, classes[int(label)] if classes else label, name.rpartition("_")[0]))
+    return entries
 
 
 def _read_vocabulary(path: Path) -> list[str]:
     """["Back", "15som", "05Twis", "FREE"] is the class Back-15som-05Twis-FREE."""
-    entries = read_json(path)
-    if not isinstance(entries, list):
-        raise InputError(f"{path}: expected a list of classes, got a {type(entries).__name__}")
-    names = ["-".join(map(str, entry)) if isinstance(entry, list) else str(entry) for entry in entries]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{path}: {pluralize(len(twice), 'class')} named twice: {preview_items(twice)}")
+    rows = read_json(path)
+    if not isinstance(rows, list):
+        raise InputError(f"{path}: expected a list of classes, got a {type(rows).__name__}")
+    names = ["-".join(map(str, row)) if isinstance(row, list) else str(row) for row in rows]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"{path}: {pluralize(len(repeated), 'class')} named twice: {preview_items(repeated)}")
     return names
 
 
@@ -219,9 +185,9 @@ def _read_json_rows(path: Path, keys: tuple[str, ...]) -> list[dict[str, Any]]:
     if not isinstance(rows, list):
         raise InputError(f"{path}: expected a list of videos, got a {type(rows).__name__}")
     for number, row in enumerate(rows, start=1):
-        absent = [k for k in keys if row.get(k) in (None, "")] if isinstance(row, dict) else list(keys)
-        if absent:
-            raise InputError(f"{path}, entry {number}: no {' and no '.join(absent)}")
+        missing = [k for k in keys if row.get(k) in (None, "")] if isinstance(row, dict) else list(keys)
+        if missing:
+            raise InputError(f"{path}, entry {number}: no {' and no '.join(missing)}")
     return rows
 
 

@@ -1,9 +1,9 @@
-"""A folder of videos with boxes, as AVA lays it out, and the clips around its keyframes.
+"""A folder of videos with boxes, as AVA lays it out.
 
 FOLDER/videos/NAME.mp4        or the videos beside the lists
 FOLDER/train.csv, test.csv    or ava_train_v2.2.csv, ava_val_v2.2.csv; see boxes.py
-FOLDER/labels.csv             or a .pbtxt; where both of AVA's are there, the one of the 60 actions that are judged
-FOLDER/*excluded*.csv         keyframes that do not count
+FOLDER/labels.csv             or a .pbtxt; of AVA's two, the one with the 60 actions that are evaluated
+FOLDER/*excluded*.csv         keyframes to leave out
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from unreel.corpus.labels.boxes import (
-    Keyframe,
-    KeyframeKey,
-    drop_unknown_actions,
-    map_videos_by_name,
-    read_boxes,
-    read_exclusions,
-    read_label_map,
-)
+from unreel.corpus.discovery import map_videos_by_name
+from unreel.corpus.labels.boxes import Keyframe, KeyframeKey, drop_unknown_actions, read_boxes, read_exclusions
+from unreel.corpus.labels.label_map import read_label_map
 from unreel.corpus.labels.packed_lists import read_packed_lists
 from unreel.errors import InputError, VideoError
 from unreel.types import Instance
@@ -35,11 +29,11 @@ EXCLUSION_PATTERN = "*excluded*.csv"
 
 @dataclass
 class DetectionSet:
-    """Keyframes to train on and to be judged by, names of the actions, and the files of the videos.
+    """Keyframes of both parts, names of the actions, and the files of the videos.
 
-    `clock_s` is what the lists call the first moment of each file: 0, or 900 for AVA's videos cut to the quarter hour
-    that is annotated. `warnings` are sentences that belong beside the figures. Of a packed corpus `pieces` has where
-    each piece of a video begins, ascending, and its address.
+    `clock_s` is the time that the lists give to the start of each file: 0, or 900 for AVA's videos cut to the annotated
+    15 minutes. `warnings` are sentences to print beside the results. For a packed corpus, `pieces` has the start and
+    the path of each piece of a video, in order.
     """
 
     folder: Path
@@ -54,64 +48,73 @@ class DetectionSet:
 
     @classmethod
     def load(cls, folder: str | Path, clock_s: float = 0.0) -> "DetectionSet":
-        """Read the lists of a folder. Raises InputError for a missing part, and for a row that can't be used."""
+        """Read the lists of a folder. Raises InputError for a missing list, and for a row that can't be used."""
         folder = Path(folder)
         if is_packed_corpus(folder):
-            beside, pieces = read_packed_lists(folder, lambda tree, _: cls.load(tree, clock_s))
-            begins = {name: pieces.find_piece_starts(path) for name, path in beside.video_paths.items()}
-            notes = [*map(pieces.restore_paths, beside.warnings), *pieces.describe_differences()]
-            return replace(beside, folder=folder, video_paths={}, warnings=notes, pieces=begins)
-        train, test = (read_boxes(_find_list(folder, part)) for part in LIST_PATTERNS)
-        both = {k.key for k in train} & {k.key for k in test}
-        if both:
-            video, time_s = min(both)
-            raise InputError(f"{folder}: {len(both)} keyframes are in both lists, the first is {video} at {time_s:g} s")
-        label_map, found = (
-            _find_newest(folder, LABEL_MAP_PATTERNS),
-            {a for k in [*train, *test] for la in k.actions for a in la},
-        )
-        names = read_label_map(label_map) if label_map else {action: str(action) for action in sorted(found)}
-        parts, said = [], []
-        for name, part in (("training", train), ("test", test)):
-            kept, others = drop_unknown_actions(part, names)
-            parts.append(kept)
-            if others:
-                listed = ", ".join(map(str, sorted(others)))
-                said.append(f"the {name} list has actions without a name in {label_map}, they do not count: {listed}.")
+            return cls._load_packed(folder, clock_s)
+        lists = {title: read_boxes(_find_list(folder, title)) for title in LIST_PATTERNS}
+        _check_disjoint(folder, lists["training"], lists["test"])
+        label_map = _find_newest(folder, LABEL_MAP_PATTERNS)
+        names = read_label_map(label_map) if label_map else _number_actions([*lists["training"], *lists["test"]])
+        warnings = []
+        for title, keyframes in lists.items():
+            lists[title], unknown = drop_unknown_actions(keyframes, names)
+            if unknown:
+                ids = ", ".join(map(str, sorted(unknown)))
+                warnings.append(f"the {title} list has actions that are not in {label_map}; they are ignored: {ids}.")
         excluded = {key for path in sorted(folder.glob(EXCLUSION_PATTERN)) for key in read_exclusions(path)}
-        files = map_videos_by_name(folder / "videos" if (folder / "videos").is_dir() else folder)
-        return cls(folder, parts[0], parts[1], names, files, excluded, clock_s, said)
+        paths = map_videos_by_name(folder / "videos" if (folder / "videos").is_dir() else folder)
+        return cls(folder, lists["training"], lists["test"], names, paths, excluded, clock_s, warnings)
+
+    @classmethod
+    def _load_packed(cls, folder: Path, clock_s: float) -> "DetectionSet":
+        original, mapping = read_packed_lists(folder, lambda mapping: cls.load(mapping.tree, clock_s))
+        pieces = {name: mapping.find_piece_starts(path) for name, path in original.video_paths.items()}
+        warnings = [*map(mapping.restore_paths, original.warnings), *mapping.describe_differences()]
+        return replace(original, folder=folder, video_paths={}, warnings=warnings, pieces=pieces)
 
     def drop_excluded(self, keyframes: Sequence[Keyframe]) -> list[Keyframe]:
-        """Those that are not excluded."""
+        """The keyframes that are not excluded."""
         return [k for k in keyframes if k.key not in self.excluded_keys]
 
     def make_instance(self, keyframe: Keyframe, number: int) -> Instance:
-        """The moment of a keyframe in its file, which need not be there: decoding says so."""
-        path, at_s = (
-            str(self.video_paths.get(keyframe.video, self.folder / keyframe.video)),
-            keyframe.time_s - self.clock_s,
-        )
-        if begins := self.pieces.get(keyframe.video):
-            start_s, path = max((piece for piece in begins if piece[0] <= at_s + 1e-6), default=begins[0])
-            at_s -= start_s
-        return Instance(path, number, at_s, at_s)
+        """The instance of a keyframe: its file, which may be missing, and its time in it."""
+        path = str(self.video_paths.get(keyframe.video, self.folder / keyframe.video))
+        time_s = keyframe.time_s - self.clock_s
+        if pieces := self.pieces.get(keyframe.video):
+            start_s, path = max((piece for piece in pieces if piece[0] <= time_s + 1e-6), default=pieces[0])
+            time_s -= start_s
+        return Instance(path, number, time_s, time_s)
 
 
-def _find_list(folder: Path, subset: str) -> Path:
-    path = _find_newest(folder, LIST_PATTERNS[subset])
+def _check_disjoint(folder: Path, train: Sequence[Keyframe], test: Sequence[Keyframe]) -> None:
+    shared = {k.key for k in train} & {k.key for k in test}
+    if shared:
+        video, time_s = min(shared)
+        raise InputError(f"{folder}: {len(shared)} keyframes are in both lists, the first is {video} at {time_s:g} s")
+
+
+def _number_actions(keyframes: Sequence[Keyframe]) -> dict[int, str]:
+    """Names for actions without a label map: their ids."""
+    return {action: str(action) for action in sorted({a for k in keyframes for actions in k.actions for a in actions})}
+
+
+def _find_list(folder: Path, title: str) -> Path:
+    path = _find_newest(folder, LIST_PATTERNS[title])
     if path is None:
-        names = ", ".join(LIST_PATTERNS[subset])
-        raise InputError(f"{folder} has no {subset} part: none of {names} is there. Write one in AVA's format, rows "
-                         "video,time,x1,y1,x2,y2,action,person")  # fmt: skip
+        names = ", ".join(LIST_PATTERNS[title])
+        raise InputError(
+            f"{folder} has no {title} list: none of {names} is there. Write one in AVA's format, rows "
+            "video,time,x1,y1,x2,y2,action,person"
+        )
     return path
 
 
 def _find_newest(folder: Path, patterns: Sequence[str]) -> Path | None:
-    """The first pattern that finds files decides; of several files the last by name, which is the newest version."""
+    """A file of the first pattern that matches any; of several the last by name, which is the newest version."""
     for pattern in patterns:
-        if found := sorted(folder.glob(pattern)):
-            return found[-1]
+        if paths := sorted(folder.glob(pattern)):
+            return paths[-1]
     return None
 
 

@@ -1,7 +1,7 @@
-"""The lists of a packed corpus: read by the very code that reads them beside the originals.
+"""The lists of a packed corpus, read by the same code that reads them beside the originals.
 
-That code looks for files. So for as long as it reads, there is a tree of empty files under the originals' names, with
-the lists that were packed along among them; what it finds is then exchanged for the pieces.
+That code looks for files. So while it reads, a temporary tree holds empty files under the names of the originals, and
+the lists that were packed with them. The videos it finds are then replaced by their pieces.
 """
 
 import os
@@ -12,28 +12,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from unreel.corpus.labels.listed_dataset import DatasetRequest
 from unreel.corpus.lists import VideoEntry
 from unreel.errors import DiskError, InputError
+from unreel.io.text import pluralize
 from unreel.video.sources.packed_corpus import PackedCorpus, open_packed_corpus, read_corpus_file
 from unreel.video.sources.paths import LISTS_FOLDER
 
 T = TypeVar("T")
 
 
-def read_packed_lists(source: Path, read_lists: Callable[[Path, "PieceMapping"], T]) -> tuple[T, "PieceMapping"]:
-    """What `read` finds in the tree of the originals, and who exchanges its videos. Raises InputError, DiskError."""
+def read_packed_lists(source: Path, read_lists: Callable[["PieceMapping"], T]) -> tuple[T, "PieceMapping"]:
+    """The result of `read_lists`, called while the tree of the originals exists, and the mapping to their pieces.
+
+    Raises InputError for lists that can't be used, DiskError when the tree can't be written.
+    """
     corpus = open_packed_corpus(source)
     with placeholder_tree(corpus) as tree:
         pieces = PieceMapping(corpus, tree)
         try:
-            return read_lists(tree, pieces), pieces
+            return read_lists(pieces), pieces
         except InputError as error:
             raise InputError(pieces.restore_paths(str(error))) from error
 
 
 @contextmanager
 def placeholder_tree(corpus: PackedCorpus) -> Iterator[Path]:
-    """A tree of empty files under the names of the originals, with their lists, that goes afterwards."""
+    """A temporary tree of empty files under the names of the originals, with their lists."""
     with tempfile.TemporaryDirectory(prefix="unreel-") as folder:
         tree = Path(folder)
         try:
@@ -42,22 +47,21 @@ def placeholder_tree(corpus: PackedCorpus) -> Iterator[Path]:
                     (tree / name).parent.mkdir(parents=True, exist_ok=True)
                     (tree / name).touch()
             for name in corpus.description["lists"]:
+                content = read_corpus_file(corpus.root, f"{LISTS_FOLDER}/{name}")
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
-                (tree / name).write_bytes(
-                    _relocate_paths(read_corpus_file(corpus.root, f"{LISTS_FOLDER}/{name}"), corpus, tree)
-                )
+                (tree / name).write_bytes(_relocate_paths(content, corpus, tree))
         except OSError as error:
-            raise DiskError(f"{corpus.root}: its lists can't be laid out ({error})") from error
+            raise DiskError(f"{corpus.root}: its lists can't be written to a temporary folder ({error})") from error
         yield tree
 
 
 def _relocate_paths(text: bytes, corpus: PackedCorpus, tree: Path) -> bytes:
-    """A list whose full paths name the originals where they were, with those in the tree."""
+    """A list whose full paths of originals point into the tree."""
     return text.replace(os.fsencode(f"{corpus.description['root']}/"), os.fsencode(f"{tree}/"))
 
 
 class PieceMapping:
-    """Exchanges originals, in the tree or by the path that they had when they were packed, for their pieces."""
+    """Maps originals, by their path in the tree or their path when they were packed, to their pieces."""
 
     def __init__(self, corpus: PackedCorpus, tree: Path) -> None:
         self.corpus, self.tree = corpus, tree
@@ -67,39 +71,46 @@ class PieceMapping:
         self.sources_without_pieces: list[str] = []
         self.split_sources: set[str] = set()
 
-    def relocate_list(self, list_path: Path | None) -> Path | None:
-        """A list of the person's own, or a copy in the tree where its full paths name the originals."""
-        if list_path is None or not Path(list_path).is_file():
+    def relocate_request(self, request: DatasetRequest) -> DatasetRequest:
+        """The same request for the tree of the originals."""
+        train, test = self._relocate_list(request.train), self._relocate_list(request.test)
+        return replace(request, data=self.tree, train=train, test=test)
+
+    def _relocate_list(self, list_path: Path | None) -> Path | None:
+        """A list of the user, or a copy in the tree if it has full paths of originals."""
+        if list_path is None or not list_path.is_file():
             return list_path
-        text = Path(list_path).read_bytes()
-        moved = _relocate_paths(text, self.corpus, self.tree)
-        if moved == text:
+        text = list_path.read_bytes()
+        relocated = _relocate_paths(text, self.corpus, self.tree)
+        if relocated == text:
             return list_path
         folder = Path(tempfile.mkdtemp(prefix=".", dir=self.tree))
-        (folder / Path(list_path).name).write_bytes(moved)
-        return folder / Path(list_path).name
+        (folder / list_path.name).write_bytes(relocated)
+        return folder / list_path.name
 
-    def map_to_pieces(self, items: list[VideoEntry]) -> list[VideoEntry]:
+    def map_to_pieces(self, entries: list[VideoEntry]) -> list[VideoEntry]:
         """The pieces of each video, with its label; pieces of one video are a group. Videos without one are noted."""
-        found: list[VideoEntry] = []
-        for item in items:
-            source = self.get_source_name(item.path)
-            rows = self.rows_by_source.get(source, [])
+        pieces: list[VideoEntry] = []
+        for entry in entries:
+            source, rows = self._find_rows(entry.path)
             if not rows:
                 self.sources_without_pieces.append(source)
-            if len(rows) > 1:
-                self.split_sources.add(source)
-            group = item.group or (source if len(rows) > 1 else "")
-            found += [replace(item, path=Path(self.corpus.piece_path(row)), group=group) for row in rows]
-        return found
+            group = entry.group or (source if len(rows) > 1 else "")
+            pieces += [replace(entry, path=Path(self.corpus.piece_path(row)), group=group) for row in rows]
+        return pieces
 
     def find_piece_starts(self, path: Path) -> list[tuple[float, str]]:
-        """Where each piece of a video begins, in seconds, and its address; [] for one without."""
+        """The start in seconds and the path of each piece of a video; [] for a video without pieces."""
+        _, rows = self._find_rows(path)
+        return [(self.corpus.get_value(row, "start_s"), self.corpus.piece_path(row)) for row in rows]
+
+    def _find_rows(self, path: Path) -> tuple[str, list[int]]:
+        """The name of an original in the corpus, and the rows of its pieces."""
         source = self.get_source_name(path)
         rows = self.rows_by_source.get(source, [])
         if len(rows) > 1:
             self.split_sources.add(source)
-        return [(self.corpus.get_value(row, "start_s"), self.corpus.piece_path(row)) for row in rows]
+        return source, rows
 
     def get_source_name(self, path: Path) -> str:
         """The name of an original in the corpus."""
@@ -109,16 +120,17 @@ class PieceMapping:
         return str(path)
 
     def restore_paths(self, text: str) -> str:
-        """A sentence with the corpus in place of the tree."""
+        """A sentence with the path of the corpus in place of the tree's."""
         return text.replace(str(self.tree), self.corpus.root)
 
     def describe_differences(self) -> list[str]:
-        """What differs from the originals."""
-        said = []
+        """Notes on what differs from the originals."""
+        notes = []
         if self.sources_without_pieces:
-            said.append(
-                f"{len(self.sources_without_pieces)} videos of the lists have no piece (could not be used when packing)"
-            )
+            count = pluralize(len(self.sources_without_pieces), "video")
+            notes.append(f"{count} of the lists without a piece (not usable when the corpus was packed)")
         if self.split_sources:
-            said.append(f"{len(self.split_sources)} videos were packed in pieces, each of which counts as a video here")
-        return said
+            notes.append(
+                f"{pluralize(len(self.split_sources), 'video')} in several pieces, each of which counts as a video"
+            )
+        return notes

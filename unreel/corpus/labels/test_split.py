@@ -1,7 +1,7 @@
-"""A test part for labelled videos that bring none: whole groups, about a quarter, every class on both sides.
+"""Drawing a test part for labelled videos without one: whole groups, about a quarter, every class on both sides.
 
-Groups may span classes (one person does all actions), so this colours groups with two colours; where classes are tied
-to each other too tightly for that (three groups, each two of which make up a class), the nearest miss is kept and told.
+A group may span classes (one person does all actions), so not every set can be split this way: with three groups, of
+which each pair makes up a class, one class stays on one side. Then the best draw is used, and these classes reported.
 """
 
 from collections import Counter, defaultdict
@@ -19,7 +19,7 @@ MAX_ATTEMPTS = 32
 
 @dataclass
 class _TestSplit:
-    """Groups taken so far into the test part, and what is left of each class in the training part."""
+    """A split being drawn: the groups of the test part, and the number of training groups of each class."""
 
     class_counts: dict[str, Counter[str]]
     target_counts: dict[str, float]
@@ -34,7 +34,7 @@ class _TestSplit:
         self.train_groups.subtract(self.class_counts[group].keys())
 
     def compute_gain(self, group: str) -> float:
-        """How much nearer to the wanted share the classes of this group come, in videos."""
+        """By how many videos the classes of this group come closer to their target."""
         return sum(
             abs(self.test_counts[name] - self.target_counts[name])
             - abs(self.test_counts[name] + count - self.target_counts[name])
@@ -42,51 +42,51 @@ class _TestSplit:
         )
 
     def can_spare(self, group: str, allow_single: bool = False) -> bool:
-        """Does every class keep a group in training? `lone` lets go of classes that have a single group anyway."""
+        """Whether every class keeps a group in training; with `allow_single`, classes of a single group need not."""
         names = self.class_counts[group]
         return all(
             self.train_groups[name] > 1 or (allow_single and len(self.groups_by_class[name]) == 1) for name in names
         )
 
     def list_one_sided(self) -> list[str]:
-        """Classes of two groups or more that are not on both sides."""
+        """Classes of two or more groups that are not on both sides."""
         return sorted(
-            n
-            for n, of in self.groups_by_class.items()
-            if len(of) > 1 and not (self.test_counts[n] and self.train_groups[n])
+            name
+            for name, groups in self.groups_by_class.items()
+            if len(groups) > 1 and not (self.test_counts[name] and self.train_groups[name])
         )
 
 
 def draw_test_split(
     entries: Sequence[VideoEntry], root: Path, seed: int = 0
 ) -> tuple[list[VideoEntry], list[VideoEntry], list[str]]:
-    """Training part, test part and classes that could not be on both sides; a function of files, groups and seed.
+    """Training part, test part, and classes that are not on both sides; depends only on files, groups and seed.
 
     A video without a group is a group of its own. Raises InputError when no class has two groups.
     """
-    keys = [_make_group_key(item, root) for item in entries]
-    amounts: dict[str, Counter[str]] = defaultdict(Counter)
-    for key, item in sorted(zip(keys, entries, strict=True), key=lambda pair: pair[0]):
-        amounts[key][item.label] += 1
-    draw = _draw_best(amounts, seed)
+    keys = [_make_group_key(entry, root) for entry in entries]
+    pairs = list(zip(keys, entries, strict=True))
+    class_counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for key, entry in sorted(pairs, key=lambda pair: pair[0]):
+        class_counts[key][entry.label] += 1
+    draw = _draw_best(class_counts, seed)
     if not draw.test_groups:
         raise InputError(
-            f"{root}: no test part can be made, as every class has a single group (recordings of one source stay "
-            "together). Add videos of other sources, or name lists with --train and --test"
+            f"{root}: no test part can be made, as every class has a single group (clips of one recording stay "
+            "together). Add videos of other recordings, or name lists with --train and --test"
         )
-    sides = [
-        [item for key, item in zip(keys, entries, strict=True) if (key in draw.test_groups) == test] for test in (0, 1)
-    ]
-    return sides[0], sides[1], draw.list_one_sided()
+    train = [entry for key, entry in pairs if key not in draw.test_groups]
+    test = [entry for key, entry in pairs if key in draw.test_groups]
+    return train, test, draw.list_one_sided()
 
 
-def _make_group_key(item: VideoEntry, root: Path) -> str:
-    """Groups apart from files; a file by its place in the folder, so that the folder may move."""
-    return f"group {item.group}" if item.group else f"video {item.path.relative_to(root).as_posix()}"
+def _make_group_key(entry: VideoEntry, root: Path) -> str:
+    """The name of a group, or of a file without one by its relative path, so that the folder may move."""
+    return f"group {entry.group}" if entry.group else f"video {entry.path.relative_to(root).as_posix()}"
 
 
 def _draw_best(class_counts: dict[str, Counter[str]], seed: int) -> _TestSplit:
-    """The first draw with every class on both sides, else the one with the fewest that are not."""
+    """The first draw with every class on both sides, else the draw with the fewest one-sided classes."""
     draws = []
     for attempt in range(MAX_ATTEMPTS):
         draws.append(_draw_split(class_counts, seed, attempt))
@@ -96,16 +96,17 @@ def _draw_best(class_counts: dict[str, Counter[str]], seed: int) -> _TestSplit:
 
 
 def _draw_split(class_counts: dict[str, Counter[str]], seed: int, attempt: int) -> _TestSplit:
-    """A group for every class that has two or more, those with few first; then whatever brings the share nearer."""
+    """A group for every class of two or more groups, those with few first; then any that brings the share closer."""
     names = list(class_counts)
     order = [names[i] for i in make_generator(seed, 0, attempt, "test part").permutation(len(names))]
     groups: dict[str, list[str]] = defaultdict(list)
     for group in order:
         for name in class_counts[group]:
             groups[name].append(group)
-    goal = {name: TEST_SHARE * sum(class_counts[group][name] for group in of) for name, of in groups.items()}
-    draw = _TestSplit(class_counts, goal, groups, train_groups=Counter({name: len(of) for name, of in groups.items()}))
-    for name in sorted((n for n, of in groups.items() if len(of) > 1), key=lambda n: len(groups[n])):
+    targets = {n: TEST_SHARE * sum(class_counts[group][n] for group in members) for n, members in groups.items()}
+    num_groups = Counter({name: len(members) for name, members in groups.items()})
+    draw = _TestSplit(class_counts, targets, groups, train_groups=num_groups)
+    for name in sorted((n for n, members in groups.items() if len(members) > 1), key=lambda n: len(groups[n])):
         if not draw.test_counts[name]:
             _add_best_group(draw, groups[name])
     for group in order:
@@ -115,9 +116,9 @@ def _draw_split(class_counts: dict[str, Counter[str]], seed: int, attempt: int) 
 
 
 def _add_best_group(draw: _TestSplit, choices: list[str]) -> None:
-    """The first group that brings its classes nearer to their share, else the one that overshoots least."""
+    """Add the first group that brings its classes closer to their share, else the one that overshoots least."""
     free = [group for group in choices if draw.can_spare(group)]
     free = free or [group for group in choices if draw.can_spare(group, allow_single=True)]
-    nearer = next((group for group in free if draw.compute_gain(group) >= 0), None)
+    closer = next((group for group in free if draw.compute_gain(group) >= 0), None)
     if free:
-        draw.add_group(nearer or max(free, key=draw.compute_gain))
+        draw.add_group(closer or max(free, key=draw.compute_gain))

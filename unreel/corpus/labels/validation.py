@@ -1,4 +1,4 @@
-"""What a labelled data set's lists say against what is on disk: problems, remarks and the videos that can be used."""
+"""Comparing the lists of a labelled data set with the files on the disk: problems, remarks and the usable videos."""
 
 import os
 from collections.abc import Callable
@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unreel.corpus.discovery import walk_videos
-from unreel.corpus.labels.subsets import SUBSET_TITLES, SUBSETS, ListedDataset
+from unreel.corpus.labels.listed_dataset import SUBSET_TITLES, SUBSETS, ListedDataset
 from unreel.corpus.lists import VideoEntry, normalize_name
 from unreel.errors import InputError
 from unreel.io.text import pluralize, preview_items
+
+SubsetEntries = dict[str, list[VideoEntry]]
 
 
 class Problem(NamedTuple):
@@ -22,7 +24,7 @@ class Problem(NamedTuple):
 
 @dataclass
 class ValidationReport:
-    """What is there of a labelled data set and what is missing. `counts`: videos and classes of each part."""
+    """What a labelled data set has and what it lacks. `counts`: videos and classes of each part."""
 
     name: str
     root: Path
@@ -35,84 +37,90 @@ class ValidationReport:
     def is_valid(self) -> bool:
         return not self.problems
 
+    def add_problem(self, description: str, remedy: str) -> None:
+        self.problems.append(Problem(description, remedy))
+
     def format_lines(self) -> list[str]:
-        """For the terminal; the last line says "complete" or what to do."""
+        """Lines for the terminal; the last one says "complete" or what to do."""
         counts = [
-            f"  {part}: {pluralize(n, 'video')}, {pluralize(k, 'class')}" for part, (n, k) in self.counts.items() if n
+            f"  {subset}: {pluralize(num_videos, 'video')}, {pluralize(num_classes, 'class')}"
+            for subset, (num_videos, num_classes) in self.counts.items()
+            if num_videos
         ]
-        found = [f"  problem: {problem.description}" for problem in self.problems]
-        said = [f"  note: {remark}" for remark in self.remarks]
-        todo = "; ".join(dict.fromkeys(problem.remedy for problem in self.problems))
-        gaps = f", but for {pluralize(self.num_missing, 'missing video')} left out" if self.num_missing else ""
-        return [f"{self.name} in {self.root}", *counts, *found, *said, f"to do: {todo}" if todo else f"complete{gaps}"]
+        problems = [f"  problem: {problem.description}" for problem in self.problems]
+        remarks = [f"  note: {remark}" for remark in self.remarks]
+        remedies = "; ".join(dict.fromkeys(problem.remedy for problem in self.problems))
+        gaps = f", except {pluralize(self.num_missing, 'missing video')} left out" if self.num_missing else ""
+        verdict = f"to do: {remedies}" if remedies else f"complete{gaps}"
+        return [f"{self.name} in {self.root}", *counts, *problems, *remarks, verdict]
 
 
-def check_files(dataset: ListedDataset) -> tuple[dict[str, list[VideoEntry]], ValidationReport]:
-    """The videos of each part that can be used, each file once, and everything found on the way."""
-    check = ValidationReport(dataset.name, dataset.root, remarks=list(dataset.notes))
-    real = _make_realpath()
-    there = {
-        part: _drop_repeats(_keep_existing(dataset, part, check), dataset.sources.get(part, ""), real, check)
-        for part in SUBSETS
-    }
-    check.counts = {part: (len(items), len({item.label for item in items})) for part, items in there.items()}
-    for part in ("train", "test"):
-        if not there[part] and not check.problems:
-            what = f"{dataset.sources.get(part, dataset.root)}: the {SUBSET_TITLES[part]} list names no video"
-            check.problems.append(Problem(what, f"name videos in the {SUBSET_TITLES[part]} list"))
-    _report_unlabelled(there, check)
-    _report_overlap(there, real, check)
-    _report_empty_classes(dataset, there, check)
-    check.remarks += _describe_unshared_classes(there)
-    return there, check
+def check_files(dataset: ListedDataset) -> tuple[SubsetEntries, ValidationReport]:
+    """The usable videos of each part, each file once, and a report on them."""
+    report = ValidationReport(dataset.name, dataset.root, remarks=list(dataset.notes))
+    realpath = _make_realpath()
+    entries: SubsetEntries = {}
+    for subset in SUBSETS:
+        existing = _keep_existing(dataset, subset, report)
+        entries[subset] = _drop_repeats(existing, dataset.sources.get(subset, ""), realpath, report)
+    report.counts = {subset: (len(part), len({entry.label for entry in part})) for subset, part in entries.items()}
+    for subset in ("train", "test"):
+        if not entries[subset] and not report.problems:
+            title = SUBSET_TITLES[subset]
+            source = dataset.sources.get(subset, dataset.root)
+            report.add_problem(f"{source}: the {title} list names no video", f"name videos in the {title} list")
+    _report_unlabelled(entries, report)
+    _report_overlap(entries, realpath, report)
+    _report_empty_classes(dataset, entries, report)
+    report.remarks += _describe_unshared_classes(entries)
+    return entries, report
 
 
-def require_valid(dataset: ListedDataset) -> tuple[dict[str, list[VideoEntry]], list[str]]:
-    """The videos of each part and the remarks. Raises InputError with the first problem and its remedy."""
-    there, check = check_files(dataset)
-    if check.problems:
-        first, more = check.problems[0], len(check.problems) - 1
-        tail = f" ({pluralize(more, 'more problem')})" if more else ""
-        raise InputError(f"{first.description}. To do: {first.remedy}{tail}")
-    return there, check.remarks
+def require_valid(dataset: ListedDataset) -> tuple[SubsetEntries, list[str]]:
+    """The usable videos of each part and the remarks. Raises InputError with the first problem and its remedy."""
+    entries, report = check_files(dataset)
+    if report.problems:
+        first, num_more = report.problems[0], len(report.problems) - 1
+        more = f" ({pluralize(num_more, 'more problem')})" if num_more else ""
+        raise InputError(f"{first.description}. To do: {first.remedy}{more}")
+    return entries, report.remarks
 
 
 def validate(dataset: ListedDataset) -> ValidationReport:
-    """`inspect`, with remarks on what does no harm to a figure, or flatters it: shared groups, videos in no list."""
-    there, check = check_files(dataset)
-    check.remarks += _describe_shared_groups(there)
-    real = _make_realpath()
-    known = {real(item.path) for items in dataset.entries.values() for item in items}
-    beside = [path for path in walk_videos(dataset.root) if path.is_file() and real(path) not in known]
-    if beside:
-        check.remarks.append(
-            f"{pluralize(len(beside), 'video')} below {dataset.root} in no list: {preview_items(beside)}"
-        )
-    return check
+    """The report of `check_files`, with further remarks: groups on both sides, and videos that are in no list."""
+    entries, report = check_files(dataset)
+    report.remarks += _describe_shared_groups(entries)
+    realpath = _make_realpath()
+    listed = {realpath(entry.path) for part in dataset.entries.values() for entry in part}
+    unlisted = [path for path in walk_videos(dataset.root) if path.is_file() and realpath(path) not in listed]
+    if unlisted:
+        count = pluralize(len(unlisted), "video")
+        report.remarks.append(f"{count} below {dataset.root} in no list: {preview_items(unlisted)}")
+    return report
 
 
 def _keep_existing(dataset: ListedDataset, subset: str, report: ValidationReport) -> list[VideoEntry]:
-    """Those whose file exists; the others are told."""
-    listed, source = dataset.entries.get(subset, []), dataset.sources.get(subset, "")
-    found = [item.path.is_file() for item in listed]
-    there = [item for item, is_there in zip(listed, found, strict=True) if is_there]
-    lost = [item.path for item, is_there in zip(listed, found, strict=True) if not is_there]
-    if not lost:
-        return there
-    what = f"{source}: {pluralize(len(lost), 'video')} listed but not found: {preview_items(lost)}"
-    if there and "missing" in dataset.tolerated_findings:
-        report.num_missing += len(lost)
-        report.remarks.append(f"{what}; left out, {len(there)} of {len(listed)} are there")
+    """The entries whose file exists; the others are reported."""
+    entries, source = dataset.entries.get(subset, []), dataset.sources.get(subset, "")
+    exists = [entry.path.is_file() for entry in entries]
+    existing = [entry for entry, is_there in zip(entries, exists, strict=True) if is_there]
+    missing = [entry.path for entry, is_there in zip(entries, exists, strict=True) if not is_there]
+    if not missing:
+        return existing
+    description = f"{source}: {pluralize(len(missing), 'video')} listed but not found: {preview_items(missing)}"
+    if existing and dataset.allows_missing_videos:
+        report.num_missing += len(missing)
+        report.remarks.append(f"{description}; left out, {len(existing)} of {len(entries)} are there")
     else:
-        report.problems.append(Problem(what, "put the missing videos in their place or take them out of the lists"))
-    return there
+        report.add_problem(description, "add the missing videos or take them out of the lists")
+    return existing
 
 
 def _make_realpath() -> Callable[[Path], str]:
     """os.path.realpath that resolves each folder once."""
     folders: dict[str, str] = {}
 
-    def real(path: Path) -> str:
+    def realpath(path: Path) -> str:
         if os.path.islink(path):
             return os.path.realpath(path)
         folder, name = os.path.split(path)
@@ -120,84 +128,78 @@ def _make_realpath() -> Callable[[Path], str]:
             folders[folder] = os.path.realpath(folder)
         return os.path.join(folders[folder], name)
 
-    return real
+    return realpath
 
 
 def _drop_repeats(
     entries: list[VideoEntry], source: str, realpath: Callable[[Path], str], report: ValidationReport
 ) -> list[VideoEntry]:
-    """Each file of a list once, in order; a file under two classes is a problem."""
+    """Each file of a list once, in order; a file with two classes is a problem."""
     first: dict[str, VideoEntry] = {}
-    two = [item for item in entries if first.setdefault(realpath(item.path), item).label != item.label]
-    if two:
-        known = first[realpath(two[0].path)]
-        what = f"{source}: {pluralize(len(two), 'video')} with two labels: {two[0].path} ({known.label!r}, {two[0].label!r})"
-        report.problems.append(Problem(what, "give each video one class"))
+    conflicts = [entry for entry in entries if first.setdefault(realpath(entry.path), entry).label != entry.label]
+    if conflicts:
+        path, label = conflicts[0].path, conflicts[0].label
+        labels = f"({first[realpath(path)].label!r}, {label!r})"
+        description = f"{source}: {pluralize(len(conflicts), 'video')} with two labels: {path} {labels}"
+        report.add_problem(description, "give each video one class")
     elif len(entries) > len(first):
-        report.remarks.append(
-            f"{source}: {pluralize(len(entries) - len(first), 'repeated line')}; each file counts once"
-        )
+        count = pluralize(len(entries) - len(first), "repeated line")
+        report.remarks.append(f"{source}: {count}; each file counts once")
     return list(first.values())
 
 
-def _report_unlabelled(entries: dict[str, list[VideoEntry]], report: ValidationReport) -> None:
-    for part, items in entries.items():
-        bare = [item.path for item in items if not item.label]
-        if bare:
-            what = f"{pluralize(len(bare), 'video')} of the {SUBSET_TITLES[part]} list without a class: {preview_items(bare)}"
-            remedy = "put each class in a folder of its own, or write lists with the columns path,label"
-            report.problems.append(Problem(what, remedy))
+def _report_unlabelled(entries: SubsetEntries, report: ValidationReport) -> None:
+    remedy = "put each class in a folder of its own, or write lists with the columns path,label"
+    for subset, part in entries.items():
+        unlabelled = [entry.path for entry in part if not entry.label]
+        if unlabelled:
+            count, names = pluralize(len(unlabelled), "video"), preview_items(unlabelled)
+            report.add_problem(f"{count} of the {SUBSET_TITLES[subset]} list without a class: {names}", remedy)
 
 
-def _report_overlap(
-    entries: dict[str, list[VideoEntry]], realpath: Callable[[Path], str], report: ValidationReport
-) -> None:
-    files = {part: {realpath(item.path): item.path for item in items} for part, items in entries.items()}
-    for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
-        twice = [path for name, path in files[other].items() if name in files[one]]
-        if twice:
-            what = f"{pluralize(len(twice), 'video')} in both lists, {SUBSET_TITLES[one]} and {SUBSET_TITLES[other]}: {preview_items(twice)}"
-            report.problems.append(Problem(what, "keep each video in one list; a query would find itself"))
+def _report_overlap(entries: SubsetEntries, realpath: Callable[[Path], str], report: ValidationReport) -> None:
+    files = {subset: {realpath(entry.path): entry.path for entry in part} for subset, part in entries.items()}
+    for first, second in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        shared = [path for name, path in files[second].items() if name in files[first]]
+        if shared:
+            count, titles = pluralize(len(shared), "video"), f"{SUBSET_TITLES[first]} and {SUBSET_TITLES[second]}"
+            description = f"{count} in both lists, {titles}: {preview_items(shared)}"
+            report.add_problem(description, "keep each video in one list, so that no query finds itself")
 
 
-def _report_empty_classes(
-    dataset: ListedDataset, entries: dict[str, list[VideoEntry]], report: ValidationReport
-) -> None:
-    shown = {normalize_name(item.label) for items in entries.values() for item in items}
-    empty = [name for name in dataset.classes if normalize_name(name) not in shown]
-    if not empty or not shown:
+def _report_empty_classes(dataset: ListedDataset, entries: SubsetEntries, report: ValidationReport) -> None:
+    present = {normalize_name(entry.label) for part in entries.values() for entry in part}
+    empty = [name for name in dataset.classes if normalize_name(name) not in present]
+    if not empty or not present:
         return
-    what = f"{dataset.classes_source}: {pluralize(len(empty), 'class')} without a video: {preview_items(empty, 5)}"
-    if "empty" in dataset.tolerated_findings:
-        report.remarks.append(what)
+    count, names = pluralize(len(empty), "class"), preview_items(empty, 5)
+    description = f"{dataset.classes_source}: {count} without a video: {names}"
+    if dataset.allows_empty_classes:
+        report.remarks.append(description)
     else:
-        report.problems.append(Problem(what, "add videos of these classes, or take the classes out"))
+        report.add_problem(description, "add videos of these classes, or take the classes out")
 
 
-def _describe_unshared_classes(entries: dict[str, list[VideoEntry]]) -> list[str]:
-    """Classes that only the test part has can't be answered; those that only the training part has just distract."""
-    train, test = ({item.label for item in entries[part]} for part in ("train", "test"))
-    said = []
+def _describe_unshared_classes(entries: SubsetEntries) -> list[str]:
+    """Remarks on classes that one side lacks: those without training videos can't be predicted."""
+    train, test = ({entry.label for entry in entries[subset]} for subset in ("train", "test"))
+    remarks = []
     if train and test - train:
-        count = sum(item.label not in train for item in entries["test"])
-        names = preview_items(sorted(test - train), 5)
-        said.append(
-            f"{pluralize(len(test - train), 'class')} only in the test list, so {pluralize(count, 'test video')} "
-            f"can't be answered right: {names}"
+        num_videos = sum(entry.label not in train for entry in entries["test"])
+        remarks.append(
+            f"{pluralize(len(test - train), 'class')} only in the test list, so {pluralize(num_videos, 'test video')} "
+            f"can't be answered right: {preview_items(sorted(test - train), 5)}"
         )
     if test and train - test:
-        said.append(
-            f"{pluralize(len(train - test), 'class')} only in the training list: {preview_items(sorted(train - test), 5)}"
-        )
-    return said
+        count, names = pluralize(len(train - test), "class"), preview_items(sorted(train - test), 5)
+        remarks.append(f"{count} only in the training list: {names}")
+    return remarks
 
 
-def _describe_shared_groups(entries: dict[str, list[VideoEntry]]) -> list[str]:
-    train, test = ({item.group for item in entries[part] if item.group} for part in ("train", "test"))
-    both = sorted(train & test)
-    if not both:
+def _describe_shared_groups(entries: SubsetEntries) -> list[str]:
+    train, test = ({entry.group for entry in entries[subset] if entry.group} for subset in ("train", "test"))
+    shared = sorted(train & test)
+    if not shared:
         return []
-    return [
-        f"{pluralize(len(both), 'group')} in both lists, training and test: {preview_items(both, 5)}; recordings of a group "
-        "look alike, which flatters"
-    ]
+    count, names = pluralize(len(shared), "group"), preview_items(shared, 5)
+    return [f"{count} in both lists, training and test: {names}; clips of a group look alike, which raises the scores"]
