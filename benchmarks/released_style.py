@@ -35,11 +35,12 @@ from unreel.corpus.inspection import inspect
 from unreel.corpus.synthetic_motion import make_set
 from unreel.models.registry import build_backbone
 from unreel.profiling.measure import time_decoding, time_loop
-from unreel.profiling.step_timer import TrainingSetup
-from unreel.training.loop import TrainingJob, move_clips, setup_training, train_step
+from unreel.training.batches import move_clips
+from unreel.training.job import TrainingJob, build_training_job
 from unreel.training.metrics import MetricLogger
-from unreel.training.runtime.auto_settings import resolve_auto
-from unreel.verbs.pretrain import apply_options, build_training_job
+from unreel.training.run_folder.config import build_run_config
+from unreel.training.runtime.auto_settings import resolve_config
+from unreel.training.train_step import TrainingSetup, setup_training, train_step
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.probe import probe
 
@@ -216,13 +217,12 @@ def twin_loop(args: Args, twin: Twin, clips: JpegClips) -> float:
 
 def our_steps(args: Args, trainer: TrainingSetup, batch: Any) -> float:
     """Mean seconds of our step on a decoded batch in the host's memory."""
-    job, fabric, method, optimizer = trainer
-    log = MetricLogger(job, quiet=True)
+    log = MetricLogger(trainer.job, quiet=True)
     with closing(log):
 
         def some(count: int) -> None:
             for step in range(count):
-                train_step(job, fabric, method, optimizer, move_clips(batch, fabric), step, log)
+                train_step(trainer, move_clips(batch, trainer.fabric), step, log)
             log.read_back()
 
         some(WARM_UP)
@@ -236,7 +236,7 @@ def twin_steps(args: Args, twin: Twin, batch: tuple[Tensor, Tensor]) -> float:
 
 
 def our_job(args: Args, data: Path, aside: Path) -> TrainingJob:
-    config, settings = apply_options(
+    config = build_run_config(
         args.method,
         {
             **{name: getattr(args, name) for name in ("backbone", "size", "num_frames", "batch_size", "workers")},
@@ -246,9 +246,7 @@ def our_job(args: Args, data: Path, aside: Path) -> TrainingJob:
     )
     run = aside / "run"
     run.mkdir()
-    return build_training_job(
-        run, inspect(data, check="fast", shots=False), args.method, config, resolve_auto(settings)
-    )
+    return build_training_job(run, inspect(data, check="fast", shots=False), resolve_config(config))
 
 
 def main(args: Args) -> None:
@@ -258,7 +256,7 @@ def main(args: Args) -> None:
         if args.data is None:
             make_set(data, classes=8, videos=max(1, args.videos // 8))
         job = our_job(args, data, aside)
-        trainer = TrainingSetup(job, *setup_training(job))
+        trainer = setup_training(job)
         folders = extract([i.path for i in job.instances], args.frames or aside / "frames")
         clips, twin = JpegClips(folders, args.num_frames, args.size), Twin(args, len(folders))
         batch = next(iter(DataLoader(clips, args.batch_size, shuffle=True)))

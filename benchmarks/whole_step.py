@@ -23,13 +23,13 @@ from timing import seconds
 
 from unreel.models.registry import build_backbone
 from unreel.profiling.measure import count_network_calls, count_step_flops, time_decoding
-from unreel.profiling.step_timer import TrainingSetup
-from unreel.training.loop import iterate_batches, setup_training, train_step
+from unreel.profiling.videos import select_videos
+from unreel.training.batches import iterate_batches
 from unreel.training.metrics import MetricLogger
-from unreel.training.runtime.auto_settings import resolve_auto
+from unreel.training.run_folder.config import build_run_config
+from unreel.training.train_step import TrainingSetup, setup_training, train_step
 from unreel.types import Clips
-from unreel.verbs.bench import UNREACHED_STEPS, build_bench_job, select_videos
-from unreel.verbs.pretrain import apply_options
+from unreel.verbs.bench import build_bench_job, resolve_bench_config
 
 
 @dataclasses.dataclass
@@ -73,13 +73,11 @@ def one_method(name: str, args: Args, aside: Path) -> str:
     """A row of the table."""
     asked = {f.name: getattr(args, f.name) for f in dataclasses.fields(args)}
     options = {n: asked[n] for n in asked if n not in ("source", "methods", "steps", "rounds")}
-    config, settings = apply_options(name, options)
-    settings = resolve_auto(dataclasses.replace(settings, steps=UNREACHED_STEPS))
-    torch.set_num_threads(settings.threads)
+    config = resolve_bench_config(build_run_config(name, options))
+    torch.set_num_threads(config.settings.threads)
     manifest, _ = select_videos(args.source, aside, 500)
-    trainer = TrainingSetup(
-        job := build_bench_job(aside / name, manifest, name, config, settings), *setup_training(job)
-    )
+    job = build_bench_job(aside / name, manifest, config)
+    trainer = setup_training(job)
     batch, *_ = time_decoding(job, 1)
     network = bare_network(trainer, count_network_calls(trainer, batch))
     log, stream, waited_s, step = MetricLogger(job, quiet=True), iterate_batches(job, trainer.fabric), 0.0, 0
@@ -90,7 +88,7 @@ def one_method(name: str, args: Args, aside: Path) -> str:
             began_s = time.perf_counter()
             clips = next(stream)
             waited_s += time.perf_counter() - began_s
-            train_step(job, *trainer[1:], clips, step, log)
+            train_step(trainer, clips, step, log)
             step += 1
 
     device, taken = trainer.fabric.device.type, []

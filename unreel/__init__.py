@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from unreel.types import Embeddings
     from unreel.verbs.embed import embed, index
     from unreel.verbs.evaluate import evaluate_retrieval
-    from unreel.verbs.pretrain import pretrain, resume
+    from unreel.verbs.pretrain import pretrain
+    from unreel.verbs.resume import resume
 
 # Resolved on first use, so that `unreel --help` and loader processes don't wait for torch.
 _MODULE_OF = {
     "pretrain": "unreel.verbs.pretrain",
-    "resume": "unreel.verbs.pretrain",
+    "resume": "unreel.verbs.resume",
     "evaluate_retrieval": "unreel.verbs.evaluate",
     "embed": "unreel.verbs.embed",
     "index": "unreel.verbs.embed",

@@ -16,7 +16,7 @@ from commands import refused, succeeds
 
 import unreel
 from unreel.cli import terminal
-from unreel.cli.terminal import parse_args
+from unreel.cli.arguments import parse_args
 from unreel.cli.training.pretrain import build_pretrain_args
 from unreel.methods.registry import DEFAULT_METHOD, find_methods, load_method_module, load_preset
 from unreel.models.registry import BACKBONES
@@ -32,7 +32,7 @@ def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[s
 
 
 def test_overview_names_every_command() -> None:
-    from unreel.cli.entry_point import COMMANDS
+    from unreel.cli.commands import COMMANDS
 
     done = run()
     assert done.returncode == 0

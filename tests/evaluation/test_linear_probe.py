@@ -35,7 +35,7 @@ from unreel.evaluation.protocols.linear_probe import (
     train_parallel_linear,
 )
 from unreel.settings import Settings
-from unreel.training.optimizers import compute_lr
+from unreel.training.lr_schedule import compute_lr
 from unreel.video.sampling.batch_sampler import permute_epoch
 
 GRID: list[Hyperparameters] = [{"lr": lr, "weight_decay": decay} for lr in (0.1, 1.0, 5.0) for decay in (0.0, 1e-2)]

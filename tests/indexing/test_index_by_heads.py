@@ -16,7 +16,7 @@ from unreel.indexing.index.clip_index import load_query_encoder, open_index
 from unreel.indexing.index.row_table import Moment
 from unreel.indexing.results import HitOptions
 from unreel.models.encoder.checkpoint_files import find_checkpoint
-from unreel.training.run_folder.checkpoint import load_encoder_with_heads
+from unreel.training.run_folder.trained_heads import load_encoder_with_heads
 from unreel.verbs.search import SearchQuery, find_slider_ends, search
 
 

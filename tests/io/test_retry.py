@@ -14,8 +14,8 @@ import unreel
 from unreel.io import retry
 from unreel.io.atomic_write import append_text, atomic_write_text
 from unreel.io.retry import is_stall, retry_on_stall
-from unreel.training.run_folder.checkpoint import rewind_to_step
-from unreel.training.run_folder.creation import CsvLog
+from unreel.training.run_folder.checkpoint_index import rewind_to_step
+from unreel.training.run_folder.csv_log import CsvLog
 
 
 @pytest.fixture(autouse=True)

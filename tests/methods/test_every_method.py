@@ -13,7 +13,7 @@ from unreel.losses.key_queue import KeyQueue
 from unreel.methods.registry import find_methods, load_method_module, load_preset
 from unreel.models.registry import build_backbone
 from unreel.settings import Settings
-from unreel.training.optimizers import compute_lr
+from unreel.training.lr_schedule import compute_lr
 from unreel.training.runtime.auto_settings import resolve_auto
 from unreel.types import Clips
 from unreel.views.augmentation import AUGMENTATIONS

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unreel.methods.registry import find_methods
 from unreel.models.pooling import pool_features
 from unreel.settings import Settings
-from unreel.training.runtime.auto_settings import set_clips_at_once
+from unreel.training.runtime.network_setup import set_clips_at_once
 
 
 def one_step(preset: str, at_once: int) -> dict[str, Any]:

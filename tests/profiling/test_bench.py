@@ -19,12 +19,14 @@ from unreel.profiling.ab_compare import Comparison, compare_in_turns, parse_chan
 from unreel.profiling.bottleneck import find_bottleneck
 from unreel.profiling.flops import count_flops, find_peak
 from unreel.profiling.measure import BenchOptions, select_median_step, time_decoding
-from unreel.profiling.step_timer import STEP_PARTS, StepTiming, TrainingSetup, time_step
+from unreel.profiling.step_timer import STEP_PARTS, StepTiming, time_step
 from unreel.profiling.step_timings import FlopCount, LoopTiming, StepTimings
-from unreel.training.loop import TrainingJob, move_clips, setup_training, train_step
+from unreel.training.batches import move_clips
+from unreel.training.job import TrainingJob, build_training_job
 from unreel.training.metrics import MetricLogger
-from unreel.training.runtime.auto_settings import resolve_auto
-from unreel.verbs import pretrain as api
+from unreel.training.run_folder.config import build_run_config
+from unreel.training.runtime.auto_settings import resolve_config
+from unreel.training.train_step import setup_training, train_step
 from unreel.verbs.bench import bench
 
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
@@ -44,14 +46,11 @@ def made(**changes: Any) -> StepTimings:
 
 @pytest.fixture
 def job(motion_set: Path, tmp_path: Path, small: dict[str, Any], request: pytest.FixtureRequest) -> TrainingJob:
-    config, settings = api.apply_options(getattr(request, "param", "moco"), small | {"steps": 8})
-    if hasattr(config, "queue_size"):
-        config = dataclasses.replace(config, queue_size=8)
+    config = resolve_config(build_run_config(getattr(request, "param", "moco"), small | {"steps": 8}))
+    if hasattr(config.options, "queue_size"):
+        config = config.replace(queue_size=8)
     (tmp_path / "run").mkdir()
-    manifest = inspect(motion_set / "train.txt", check="fast", shots=False)
-    return api.build_training_job(
-        tmp_path / "run", manifest, getattr(request, "param", "moco"), config, resolve_auto(settings)
-    )
+    return build_training_job(tmp_path / "run", inspect(motion_set / "train.txt", check="fast", shots=False), config)
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 
 def test_the_parts_of_a_step_are_disjoint_stretches_of_it(job: TrainingJob, ticking: list[float]) -> None:
-    trainer = TrainingSetup(job, *setup_training(job))
+    trainer = setup_training(job)
     clips, *_ = time_decoding(job, num_rounds=1)
     began = ticking[0]
     taken = time_step(trainer, clips, 0)
@@ -89,12 +88,12 @@ def test_the_step_that_is_timed_is_the_step_of_the_loop(job: TrainingJob) -> Non
     before = {n: t.clone() for n, t in job.method.state_dict().items()}
     for timed in (False, True):
         job.method.load_state_dict(before)
-        trainer = TrainingSetup(job, *setup_training(job))
+        trainer = setup_training(job)
         for step in range(2):
             if timed:
                 time_step(trainer, clips, step)
             else:
-                train_step(job, *trainer[1:], move_clips(clips, trainer.fabric), step, MetricLogger(job, quiet=True))
+                train_step(trainer, move_clips(clips, trainer.fabric), step, MetricLogger(job, quiet=True))
         states.append({n: t.clone() for n, t in job.method.state_dict().items()})
     assert [n for n in states[0] if not torch.equal(states[0][n], states[1][n])] == []
     assert not torch.equal(before["backbone.stem.0.weight"], states[0]["backbone.stem.0.weight"])
@@ -131,7 +130,7 @@ def test_json_has_its_schema_and_the_parts_sum_to_no_more_than_the_step(motion_s
 
 
 def test_made_videos_stand_in_and_the_table_is_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unreel.verbs.bench.NUM_SYNTHETIC_VIDEOS", 8)
+    monkeypatch.setattr("unreel.profiling.videos.NUM_SYNTHETIC_VIDEOS", 8)
     monkeypatch.setenv("COLUMNS", "200")
     done = call("bench", *SMALL, *QUICK, "--rank-weight", 0, "--held-out", 0)
     assert done.code == 0, done.err

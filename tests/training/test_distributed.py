@@ -23,16 +23,16 @@ from unreel.errors import InputError, UnreelError
 from unreel.methods.registry import find_methods
 from unreel.models.sync_batch_norm import SyncBatchNorm, convert_sync_batch_norm
 from unreel.settings import Settings
-from unreel.training.loop import equalize_ranks
+from unreel.training.batches import equalize_ranks
 from unreel.training.run_folder.quarantine import RunQuarantine
-from unreel.training.runtime.auto_settings import count_processes
-from unreel.training.runtime.distributed import ProcessGroup, require_divisible_batch, require_enough_instances
+from unreel.training.runtime.distributed import ProcessGroup
+from unreel.training.runtime.launch import count_processes, require_divisible_batch, require_enough_instances
 from unreel.types import Clips, FileFailure
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
 STEPS, BATCH = 6, 8
 PRESETS = sorted(find_methods())
-# Every method on two processes; on four, one of each way of comparing: memory bank, batch, queue and teacher, predictor.
+# Every method on two processes; on four, one of each kind: memory bank, batch, queue and teacher, predictor.
 ON_FOUR = ["byol", "cvrl", "dual-moco", "iic-paper", "trio"]
 
 

@@ -11,8 +11,9 @@ from torch import nn
 
 from unreel.methods.registry import load_method_module, load_preset
 from unreel.settings import Settings
-from unreel.training.loop import convert_batch_norm
-from unreel.training.optimizers import LARS, build_optimizer, compute_lr, set_lr
+from unreel.training.lr_schedule import compute_lr, set_lr
+from unreel.training.optimizers import LARS, build_optimizer
+from unreel.training.runtime.network_setup import convert_batch_norm
 
 LR, MOMENTUM, DECAY = 0.5, 0.9, 0.1
 

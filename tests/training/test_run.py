@@ -19,6 +19,8 @@ from unreel.errors import CheckpointError, InputError, NonFiniteError, RunError
 from unreel.methods import iic
 from unreel.methods.registry import DEFAULT_METHOD
 from unreel.training import loop
+from unreel.training.train_step import TrainingSetup
+from unreel.verbs.pretrain import RunOutcome
 
 
 @pytest.mark.parametrize("method", ["iic", "iic-paper"])
@@ -129,8 +131,8 @@ def test_sigterm_before_and_after_training_ends_with_one_line(
 
 
 def test_every_process_ends_with_the_code_of_a_stop(tmp_path: Path) -> None:
-    assert report_outcome(tmp_path, {"rank": 1, "interrupted": True, "step": 3}) == 130
-    assert report_outcome(tmp_path, {"rank": 1, "interrupted": False, "step": 3}) == 0
+    assert report_outcome(tmp_path, RunOutcome(step=3, best_step=None, best_mrr=-1.0, interrupted=True, rank=1)) == 130
+    assert report_outcome(tmp_path, RunOutcome(step=3, best_step=None, best_mrr=-1.0, interrupted=False, rank=1)) == 0
 
 
 def test_the_number_of_workers_changes_nothing(motion_set: Path, tmp_path: Path, small: dict[str, object]) -> None:
@@ -189,12 +191,13 @@ def test_a_non_finite_step_stops_before_it_changes_anything(
     kept: dict[str, torch.Tensor] = {}
     real_step = loop.train_step
 
-    def watched(job: loop.TrainingJob, *args: object) -> None:
+    def watched(setup: TrainingSetup, *args: object) -> None:
+        job = setup.job
         kept.clear()
         state = job.method.state_dict().items()
         kept.update({n: t.clone() for n, t in state if "running" not in n and "batches" not in n})
         kept["job"] = job  # type: ignore[assignment]
-        real_step(job, *args)  # type: ignore[arg-type]
+        real_step(setup, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(loop, "train_step", watched)
     with pytest.raises(NonFiniteError, match=rf"the {what} at step 4 is (nan|inf).*--lr"):

@@ -23,18 +23,18 @@ from unreel.models.registry import build_backbone
 from unreel.profiling.measure import time_decoding
 from unreel.settings import Settings
 from unreel.training import loop
+from unreel.training.batches import iterate_batches
+from unreel.training.job import TrainingJob, build_training_job
 from unreel.training.metrics import MetricLogger
 from unreel.training.nan_guard import NanGuard
 from unreel.training.optimizers import LARS, align_optimizer_state, build_optimizer
+from unreel.training.run_folder.config import build_run_config
 from unreel.training.runtime import auto_settings
-from unreel.training.runtime.auto_settings import (
-    apply_channels_last,
-    compile_backbones,
-    resolve_auto,
-    resolve_switches,
-)
+from unreel.training.runtime.auto_settings import resolve_config, resolve_switches
+from unreel.training.runtime.fabric import build_fabric
+from unreel.training.runtime.network_setup import apply_channels_last, compile_backbones
+from unreel.training.train_step import TrainingSetup, setup_training, train_step
 from unreel.types import FileFailure
-from unreel.verbs import pretrain as api
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading import clip_dataset
 
@@ -106,12 +106,12 @@ class Device(TorchDispatchMode):
         return wrapped
 
 
-def build(data: Path, run: Path, preset: str, options: dict[str, Any]) -> loop.TrainingJob:
-    config, settings = api.apply_options(preset, options)
-    if getattr(config, "queue_size", 0):
-        config = dataclasses.replace(config, queue_size=8)
+def build(data: Path, run: Path, preset: str, options: dict[str, Any]) -> TrainingJob:
+    config = resolve_config(build_run_config(preset, options))
+    if getattr(config.options, "queue_size", 0):
+        config = config.replace(queue_size=8)
     run.mkdir(exist_ok=True)
-    return api.build_training_job(run, inspect(data, check="fast", shots=False), preset, config, resolve_auto(settings))
+    return build_training_job(run, inspect(data, check="fast", shots=False), config)
 
 
 @pytest.mark.parametrize("preset", [*PRESETS, "rotate", "nce", "each-step"])
@@ -126,14 +126,14 @@ def test_a_step_waits_for_the_device_once_in_log_steps(
     if preset == "each-step":  # can this test fail? Looked at in each step, the device is waited for
         forced |= {"read_back": "each-step"}
     job = build(motion_set / "train.txt", tmp_path / "run", name, small | forced)
-    fabric, method, optimizer = loop.setup_training(job)
+    setup = setup_training(job)
     log, (clips, *_) = MetricLogger(job, quiet=True), time_decoding(job, num_rounds=1)
     there = [clips.frames, clips.index_B, clips.video_B, clips.start_s_B]
     counter = Device([*job.method.parameters(), *job.method.buffers(), *there])
     counts = []
     with counter.reads(monkeypatch):
         for step in range(4):
-            loop.train_step(job, fabric, method, optimizer, clips, step, log)
+            train_step(setup, clips, step, log)
             counts.append(len(counter.waits))
             counter.waits.clear()
     assert counts == ([2, 2, 3, 2] if preset == "each-step" else [0, 0, 1, 0]), counter.waits
@@ -155,7 +155,7 @@ def test_a_file_that_the_run_knows_to_be_bad_is_not_opened(
 
     monkeypatch.setattr(clip_dataset, "index_frames", noted)
     log = MetricLogger(job, quiet=True)
-    stream = loop.iterate_batches(job, loop.build_fabric(job.settings), log)
+    stream = iterate_batches(job, build_fabric(job.settings), log)
     failed = [bad for _ in range(2 * job.steps_per_epoch) for bad in next(stream).failures]
     assert failed and set(failed) == {FileFailure(known, "damaged", "it hangs")}
     assert known not in opened_in(opened) and told in opened_in(opened)
@@ -201,10 +201,10 @@ def test_weights_are_held_back_from_the_bad_step_on_and_the_next_look_names_it(
     kept: list[dict[str, torch.Tensor]] = []
     real_step = loop.train_step
 
-    def watched(job: loop.TrainingJob, *args: Any) -> None:
-        kept.append({n: p.detach().clone() for n, p in job.method.named_parameters()})
-        real_step(job, *args)
-        watched.job = job  # type: ignore[attr-defined]
+    def watched(setup: TrainingSetup, *args: Any) -> None:
+        kept.append({n: p.detach().clone() for n, p in setup.job.method.named_parameters()})
+        real_step(setup, *args)
+        watched.job = setup.job  # type: ignore[attr-defined]
 
     monkeypatch.setattr(loop, "train_step", watched)
     forced = {"method": "iic", "read_back": "each-log", "log_steps": 5, "steps": 8, "optimizer": optimizer, "lr": 0.1}

@@ -26,17 +26,17 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.registry import build_backbone
 from unreel.settings import Settings
-from unreel.training.monitors import compute_monitors, evaluate_monitors, split_held_out
-from unreel.training.optimizers import build_optimizer, compute_lr, set_lr
-from unreel.training.run_folder.checkpoint import (
-    collect_training_state,
-    find_last_checkpoint,
-    load_checkpoint,
-    rewind_to_step,
-    save_checkpoint,
-)
-from unreel.training.run_folder.creation import CsvLog, create_run, read_config
+from unreel.training.held_out import split_held_out
+from unreel.training.lr_schedule import compute_lr, set_lr
+from unreel.training.monitors import compute_monitors, evaluate_monitors
+from unreel.training.optimizers import build_optimizer
+from unreel.training.run_folder.checkpoint import collect_training_state, load_checkpoint, save_checkpoint
+from unreel.training.run_folder.checkpoint_index import find_last_checkpoint, rewind_to_step
+from unreel.training.run_folder.config import read_config
+from unreel.training.run_folder.creation import create_run
+from unreel.training.run_folder.csv_log import CsvLog
 from unreel.training.run_folder.quarantine import RunQuarantine
+from unreel.training.run_folder.run_state import RunState
 from unreel.types import FileFailure, Instance
 from unreel.video.decoding.writer import write_video
 from unreel.video.sampling.timeline import ClipSpec
@@ -311,11 +311,10 @@ class Trained:
         self.method.bank.update(torch.tensor([number % 10]), z[:1].detach(), 0.5)
 
     def save(self, run: Path, step: int, best: int | None = None, **more: Any) -> None:
-        save_checkpoint(
-            run, step, self.encoder, collect_training_state(self.method, self.optimizer), {"best_step": best, **more}
-        )
+        training_state = collect_training_state(self.method, self.optimizer)
+        save_checkpoint(run, self.encoder, training_state, RunState(step, best, **more))
 
-    def load(self, run: Path) -> dict[str, Any]:
+    def load(self, run: Path) -> RunState:
         return load_checkpoint(run, self.method, self.optimizer)
 
 
@@ -344,7 +343,7 @@ def test_a_loaded_checkpoint_goes_on_to_the_same_bits(optimizer: str, steps: int
     whole.save(tmp_path, steps, best_mrr=0.1 + 0.2)
     loaded = Trained(1, optimizer)
     state = loaded.load(tmp_path)
-    assert (state["step"], state["best_step"], state["best_mrr"]) == (steps, None, 0.1 + 0.2)
+    assert (state.step, state.best_step, state.best_mrr) == (steps, None, 0.1 + 0.2)
     assert_equal(whole, loaded)
     for number in range(steps, steps + 3):
         whole.step(number)
@@ -503,7 +502,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_nothing_half_written(
     assert (tmp_path / "checkpoints/index.json").read_bytes() == index
     assert [p.name for p in tmp_path.rglob("*") if "writing" in p.name] == []
     loaded = Trained(2)
-    assert loaded.load(tmp_path)["step"] == 1
+    assert loaded.load(tmp_path).step == 1
     assert_equal(first, loaded)
     second.save(tmp_path, 2, best=2)  # there is space again
     loaded.load(tmp_path)
@@ -547,7 +546,7 @@ def test_a_run_killed_before_it_pointed_to_its_first_checkpoint_goes_on_from_it(
     trained.save(tmp_path, 2)
     (tmp_path / "checkpoints/index.json").unlink()
     loaded = Trained(1)
-    assert loaded.load(tmp_path)["step"] == 2
+    assert loaded.load(tmp_path).step == 2
     assert_equal(trained, loaded)
 
 
@@ -559,7 +558,7 @@ def test_a_best_checkpoint_that_went_before_this_one_was_gone_back_to_is_not_nam
     assert names(tmp_path) == ["index.json", "step-00000020", "step-00000030"]
     rewind_to_step(tmp_path, 20)
     state = trained.load(tmp_path)
-    assert (state["step"], state["best_step"], state["best_mrr"]) == (20, None, -1.0)
+    assert (state.step, state.best_step, state.best_mrr) == (20, None, -1.0)
     trained.save(tmp_path, 25, best=10)
     assert json.loads((tmp_path / "checkpoints/index.json").read_text())["best"] is None
 
@@ -567,9 +566,9 @@ def test_a_best_checkpoint_that_went_before_this_one_was_gone_back_to_is_not_nam
 def test_saving_changes_nothing_in_memory(tmp_path: Path) -> None:
     trained = Trained(0, "adamw", 2)
     before = copy.deepcopy(trained)
-    state = {"best_step": 2, "best_mrr": 0.5}
-    save_checkpoint(tmp_path, 2, trained.encoder, collect_training_state(trained.method, trained.optimizer), state)
-    assert state == {"best_step": 2, "best_mrr": 0.5}
+    state = RunState(2, 2, 0.5)
+    save_checkpoint(tmp_path, trained.encoder, collect_training_state(trained.method, trained.optimizer), state)
+    assert state == RunState(2, 2, 0.5)
     assert_equal(before, trained)
 
 

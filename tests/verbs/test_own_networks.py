@@ -24,8 +24,10 @@ from unreel.methods.registry import find_methods, load_preset
 from unreel.models.backbones import r3d50
 from unreel.models.registry import build_backbone
 from unreel.settings import Settings
+from unreel.training.dry_run import dry_run
+from unreel.training.job import build_training_job, select_backbone_options
+from unreel.training.run_folder.config import RunConfig, build_run_config
 from unreel.training.runtime.auto_settings import resolve_auto
-from unreel.verbs import pretrain as api
 from unreel.video.loading import clip_dataset
 
 RUN = "--size 32 --batch-size 4 --workers 0 --threads 1 --device cpu --quiet".split()
@@ -249,13 +251,12 @@ def test_a_folder_of_transformers_is_needed_only_at_the_start(
 def test_a_plain_name_of_transformers_is_built_for_the_runs_clips(motion_set: Path, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     settings = resolve_auto(Settings(backbone="transformers:videomae", size=32, num_frames=8, device="cpu"))
-    assert api.select_backbone_options(settings) == {"size": 32, "num_frames": 8}
+    assert select_backbone_options(settings) == {"size": 32, "num_frames": 8}
     small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    options = api.select_backbone_options(settings) | {"config": small}
-    job = api.build_training_job(
-        tmp_path, manifest_of(motion_set), "simclr", load_preset("simclr")[0], settings, options
-    )
-    api.dry_run(job)
+    options = select_backbone_options(settings) | {"config": small}
+    config = RunConfig("simclr", load_preset("simclr")[0], settings)
+    job = build_training_job(tmp_path, manifest_of(motion_set), config, options)
+    dry_run(job)
     saved = json.loads(json.dumps(job.encoder.spec.to_json()))["options"]
     assert (saved["config"]["image_size"], saved["config"]["num_frames"]) == (32, 8)
     again = build_backbone(settings.backbone, **saved)
@@ -315,9 +316,9 @@ def test_simclr_on_frames_is_inflated_evaluated_and_trained_on(motion_set: Path,
 def test_init_begins_with_the_inflated_weights(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
     flat, file = build_backbone("tiny-2d"), tmp_path / "flat.pth"
     torch.save(flat.state_dict(), file)
-    config, settings = api.apply_options("trio", {"backbone": "tiny", "size": 32, "num_frames": 8, "init": str(file)})
-    backbone = api.build_training_job(tmp_path, manifest_of(motion_set), "trio", config, settings).encoder.backbone
-    inflated = unreel.api.inflate_encoder(file, tmp_path / "encoder", "tiny").backbone
+    config = build_run_config("trio", {"backbone": "tiny", "size": 32, "num_frames": 8, "init": str(file)})
+    backbone = build_training_job(tmp_path, manifest_of(motion_set), config).encoder.backbone
+    inflated = unreel.verbs.embed.inflate_encoder(file, tmp_path / "encoder", "tiny").backbone
     ours, theirs = backbone.state_dict(), inflated.state_dict()
     assert [n for n in ours if not torch.equal(ours[n], theirs[n])] == []
     first, wanted = next(iter(backbone.parameters())), next(iter(flat.parameters()))
@@ -539,7 +540,7 @@ def test_every_refusal_is_one_line_before_a_run_is_made(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(api, "inspect", lambda *_args, **_more: inspected)
+    monkeypatch.setattr("unreel.verbs.pretrain.inspect", lambda *_args, **_more: inspected)
     given = [word for n, v in options.items() for word in ([f"--{n}"] if v is True else [f"--{n}", v])]
     refused("pretrain", motion_set, "--out", tmp_path / "run", "--method", method, *TINY, *given, says=(says,))
     assert list(tmp_path.iterdir()) == []
@@ -553,12 +554,12 @@ def test_every_preset_has_a_refusal_above() -> None:
 def test_every_method_fits_the_job_and_refuses_a_single_video(
     method: str, motion_set: Path, inspected: Manifest, tmp_path: Path
 ) -> None:
-    config, settings = api.apply_options(method, {"backbone": "tiny", "size": 32, "num_frames": 8, "batch_size": 4})
-    if getattr(config, "queue_size", 0):
-        config = dataclasses.replace(config, queue_size=8)
-    job = api.build_training_job(tmp_path, inspected, method, config, settings)
-    api.dry_run(job)
+    config = build_run_config(method, {"backbone": "tiny", "size": 32, "num_frames": 8, "batch_size": 4})
+    if getattr(config.options, "queue_size", 0):
+        config = config.replace(queue_size=8)
+    job = build_training_job(tmp_path, inspected, config)
+    dry_run(job)
     assert job.encoder.backbone is job.method.backbone
     one = dataclasses.replace(inspected, videos=inspected.videos[:1])
     with pytest.raises(InputError, match="at least 2"):
-        api.build_training_job(tmp_path, one, method, config, settings)
+        build_training_job(tmp_path, one, config)

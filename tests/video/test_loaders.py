@@ -17,10 +17,11 @@ from unreel.corpus.inspection import inspect
 from unreel.errors import InputError, VideoError
 from unreel.profiling.measure import time_decoding
 from unreel.settings import Settings
-from unreel.training import loop
-from unreel.training.runtime.auto_settings import resolve_auto
+from unreel.training import batches, loop
+from unreel.training.job import build_training_job
+from unreel.training.run_folder.config import build_run_config
+from unreel.training.runtime.auto_settings import resolve_config
 from unreel.types import Instance
-from unreel.verbs import pretrain as api
 from unreel.video.decoding.writer import write_video
 from unreel.video.loading import cache_budget, clip_dataset, frame_cache
 from unreel.video.loading.cache_budget import estimate_decoded_mb, plan_cache_budget, read_free_mb
@@ -130,10 +131,10 @@ def test_a_run_with_draws_takes_as_many_rows_and_more_steps_a_pass(
     seen: list[tuple[int, int]] = []
     real = loop.train_step
 
-    def noted(job: Any, *args: Any) -> None:
-        index_B = args[3].index_B.tolist()
+    def noted(setup: Any, clips: Any, *args: Any) -> None:
+        index_B = clips.index_B.tolist()
         seen.append((len(index_B), len(set(index_B))))
-        real(job, *args)
+        real(setup, clips, *args)
 
     monkeypatch.setattr(loop, "train_step", noted)
     options = small | {"batch_size": 4, "draws_per_video": 2, "epochs": 1, "steps": 0, "held_out": 0.0, "num_frames": 4}
@@ -153,13 +154,12 @@ def test_draws_that_do_not_fill_a_batch_are_refused(batch: int, draws: int) -> N
 def test_bytes_are_what_goes_to_the_device(
     motion_set: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, settings = api.apply_options("iic", small)
     manifest = inspect(motion_set / "train.txt", check="fast", shots=False)
-    job = api.build_training_job(tmp_path, manifest, "iic", config, resolve_auto(settings))
+    job = build_training_job(tmp_path, manifest, resolve_config(build_run_config("iic", small)))
     clips, *_ = time_decoding(job, num_rounds=1)
     sent: list[torch.Tensor] = []
-    monkeypatch.setattr(loop, "move_tensor", lambda value, fabric: sent.append(value) or value)
-    loop.move_clips(clips, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(batches, "move_tensor", lambda value, fabric: sent.append(value) or value)
+    batches.move_clips(clips, None)  # type: ignore[arg-type]
     tensors = [value for value in sent if isinstance(value, torch.Tensor)]
     height, width = job.encoder.spec.views.resize_hw
     frames = 4 * 2 * (8 + 1) * height * width * 3  # rows, clips, frames with the one before, bytes of a pixel

@@ -1,4 +1,4 @@
-"""Two settings in turn, so that whatever else the machine does meets both: medians, and the spread of the ratio."""
+"""Compares two configurations in alternation, so that other load on the machine affects both alike."""
 
 import dataclasses
 import statistics
@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.table import Table
-
 from unreel.errors import InputError, unknown_name_error
 from unreel.profiling.step_timings import LoopTiming
 
 
 @dataclass
 class Comparison:
-    """Clips/s of each round of the settings as given and as changed, in alternation."""
+    """Clips/s of each round, of the settings as given and as changed, in alternation."""
 
     changes: dict[str, Any]
     given: list[float]
@@ -32,22 +30,13 @@ class Comparison:
         return asdict(self) | {"clips_per_s": medians, "ratio": spread, "sentence": self.describe()}
 
     def describe(self) -> str:
-        """Which of the two is faster, where the rounds agree."""
-        what = " ".join(f"{name}={format_value(value)}" for name, value in self.changes.items())
+        """Which of the two is faster, if all rounds agree."""
+        changes = " ".join(f"{name}={format_value(value)}" for name, value in self.changes.items())
         ratios = self.speed_ratios
-        said = f"{statistics.median(ratios):.2f} times the clips/s ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        speed = f"{statistics.median(ratios):.2f} times the clips/s ({ratios[0]:.2f} to {ratios[-1]:.2f})"
         if ratios[0] <= 1 <= ratios[-1]:
-            return f"{what}: {said}: no difference that {len(ratios)} rounds would show."
-        return f"{what} is {'faster' if ratios[0] > 1 else 'slower'}: {said}."
-
-    def build_table(self) -> Table:
-        table = Table(title=f"the loop, in alternation, {len(self.given)} rounds", title_justify="left")
-        for name in ("settings", "clips/s, median", "lowest", "highest"):
-            table.add_column(name, justify="left" if name == "settings" else "right")
-        what = ", ".join(f"{name}={format_value(value)}" for name, value in self.changes.items())
-        for name, rates in (("as given", self.given), (what, self.changed)):
-            table.add_row(name, *(f"{rate:.1f}" for rate in (statistics.median(rates), min(rates), max(rates))))
-        return table
+            return f"{changes}: {speed}: no difference that {len(ratios)} rounds would show."
+        return f"{changes} is {'faster' if ratios[0] > 1 else 'slower'}: {speed}."
 
 
 def compare_in_turns(
@@ -56,21 +45,21 @@ def compare_in_turns(
     num_rounds: int,
     changes: dict[str, Any],
 ) -> Comparison:
-    """Run both `rounds` times; each returns the clips of a step and the loop's seconds."""
+    """Run both `num_rounds` times; each returns the clips of a step and the loop's timing."""
     rates: tuple[list[float], list[float]] = ([], [])
     for _ in range(num_rounds):
-        for run, kept in zip((run_baseline, run_variant), rates, strict=True):
+        for run, round_rates in zip((run_baseline, run_variant), rates, strict=True):
             clips, loop = run()
-            kept.append(clips / loop.step_s)
+            round_rates.append(clips / loop.step_s)
     return Comparison(changes, *rates)
 
 
 def parse_changes(text: str, configs: Iterable[Any]) -> dict[str, Any]:
-    """The values of "field=value,field=value", each of the type that one of the dataclasses `parts` has there.
+    """Parse "field=value,field=value"; each value gets the type of that field in one of the dataclasses `configs`.
 
-    Raises InputError for a field that none of them has, and for a value that is none.
+    Raises InputError for an unknown field, and for a value of another type.
     """
-    known = {f.name: getattr(part, f.name) for part in configs for f in dataclasses.fields(part)}
+    known = {f.name: getattr(config, f.name) for config in configs for f in dataclasses.fields(config)}
     changes: dict[str, Any] = {}
     for item in filter(None, (item.strip() for item in text.split(","))):
         name, equals, value = item.partition("=")
@@ -91,7 +80,7 @@ BOOLEAN_WORDS: Mapping[str, bool] = {"true": True, "on": True, "yes": True, "fal
 
 
 def parse_value(example: Any, text: str, name: str) -> Any:
-    """A word as a value of the example's type. Raises InputError."""
+    """Parse a word as a value of the example's type. Raises InputError."""
     if isinstance(example, bool):
         if text.lower() not in BOOLEAN_WORDS:
             raise InputError(f"--against {name} is on or off, got '{text}'")

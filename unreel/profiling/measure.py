@@ -1,4 +1,4 @@
-"""Measure: the parts of a step, decoding in one process, the real loop with its loader, and two settings in turn."""
+"""Measures a job: the parts of a step, decoding in one process, and the real loop with its loader."""
 
 import dataclasses
 import os
@@ -13,18 +13,13 @@ import torch
 
 from unreel.errors import InputError
 from unreel.profiling.flops import count_flops, find_peak
-from unreel.profiling.step_timer import StepTimer, StepTiming, TrainingSetup, record_network_calls, time_step
+from unreel.profiling.step_timer import StepTimer, StepTiming, record_network_calls, time_step
 from unreel.profiling.step_timings import FlopCount, LoopTiming, StepTimings
-from unreel.training.loop import (
-    TrainingJob,
-    build_clip_dataset,
-    iterate_batches,
-    move_clips,
-    setup_training,
-    train_step,
-)
+from unreel.training.batches import build_clip_dataset, iterate_batches, move_clips
+from unreel.training.job import TrainingJob
 from unreel.training.metrics import MetricLogger
-from unreel.training.runtime.auto_settings import run_eager
+from unreel.training.runtime.network_setup import run_eager
+from unreel.training.train_step import TrainingSetup, setup_training, train_step
 from unreel.types import Clips
 from unreel.video.loading.clip_dataset import default_num_workers
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
@@ -35,43 +30,44 @@ ReportStage = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class BenchOptions:
-    """How much to measure: timed steps, steps of the real loop, and the videos that are looked at, evenly spread."""
+    """How much to measure: timed steps or rounds, steps of the real loop, and videos, evenly spread over the source."""
 
     num_rounds: int = 5
     loop_steps: int = 20
     max_videos: int = 200
 
     def __post_init__(self) -> None:
-        for name, least in {"rounds": 1, "loop_steps": 1, "max_videos": 2}.items():
+        for name, least in {"num_rounds": 1, "loop_steps": 1, "max_videos": 2}.items():
             if getattr(self, name) < least:
-                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
+                option = name.removeprefix("num_")
+                raise InputError(f"{option} must be at least {least}, got {getattr(self, name)}")
 
 
 def measure_job(
     job: TrainingJob, options: BenchOptions, data_summary: dict[str, Any], report_stage: ReportStage = lambda _: None
 ) -> StepTimings:
-    """Everything about one job. Its weights change, and nothing but its folder is written to."""
-    trainer = TrainingSetup(job, *setup_training(job))
+    """All timings of one job. Training changes its weights, and writes only to its folder."""
+    setup = setup_training(job)
     report_stage("decoding")
     clips, decode_s, collate_s = time_decoding(job, options.num_rounds)
     report_stage("parts of a step")
-    taken = [time_step(trainer, clips, step) for step in range(WARMUP_STEPS + options.num_rounds)][WARMUP_STEPS:]
-    whole = select_median_step(taken)
+    step_timings = [time_step(setup, clips, step) for step in range(WARMUP_STEPS + options.num_rounds)]
+    median_step = select_median_step(step_timings[WARMUP_STEPS:])
     report_stage("the loop with its loader")
-    loop = time_loop(trainer, options.loop_steps)
-    device = trainer.fabric.device
+    loop = time_loop(setup, options.loop_steps)
+    device = setup.fabric.device
     return StepTimings(
         batch_size=len(clips.index_B),
-        part_seconds=whole.part_seconds,
-        step_s=whole.step_s,
+        part_seconds=median_step.part_seconds,
+        step_s=median_step.step_s,
         decode_s=decode_s,
         collate_s=collate_s,
         loop=loop,
         settings=summarize_settings(job),
         machine=describe_machine(device),
         data=data_summary,
-        flops=count_step_flops(trainer, clips),
-        network_calls=count_network_calls(trainer, clips),
+        flops=count_step_flops(setup, clips),
+        network_calls=count_network_calls(setup, clips),
         batch_mb=clips.frames.nbytes / 2**20,
         peak_memory_mb=torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0,
         memory_mb=torch.cuda.get_device_properties(device).total_memory / 2**20 if device.type == "cuda" else 0.0,
@@ -84,7 +80,7 @@ def select_median_step(step_timings: list[StepTiming]) -> StepTiming:
 
 
 def time_decoding(job: TrainingJob, num_rounds: int) -> tuple[Clips, float, float]:
-    """A batch, and the median seconds that one process takes to decode one, nothing kept, and to put it together."""
+    """A batch, and the median seconds that one process takes to decode one without a cache, and to collate it."""
     clips = build_clip_dataset(job, cache_mb=0)
     order = ResumableBatchSampler(len(job.instances), job.videos_per_step, job.settings.seed, 0, num_rounds + 1)
     decoding, collating, batch = [], [], None
@@ -101,18 +97,18 @@ def time_decoding(job: TrainingJob, num_rounds: int) -> tuple[Clips, float, floa
 
 def time_loop(setup: TrainingSetup, steps: int) -> LoopTiming:
     """Mean seconds of a step in the training loop as it is, from loader to log, and of waiting in it."""
-    job, fabric, method, optimizer = setup
-    log, stream = MetricLogger(job, quiet=True), iterate_batches(job, fabric)
-    waited_s, clock = 0.0, StepTimer(fabric.device.type)
-    with closing(log), closing(stream):
+    logger, batches = MetricLogger(setup.job, quiet=True), iterate_batches(setup.job, setup.fabric)
+    device = setup.fabric.device.type
+    waited_s, timer = 0.0, StepTimer(device)
+    with closing(logger), closing(batches):
         for step in range(WARMUP_STEPS + steps):
             if step == WARMUP_STEPS:  # loader processes run, memory is laid out, kernels are chosen
-                waited_s, clock = 0.0, StepTimer(fabric.device.type)
+                waited_s, timer = 0.0, StepTimer(device)
             began_s = time.perf_counter()
-            clips = next(stream)
+            clips = next(batches)
             waited_s += time.perf_counter() - began_s
-            train_step(job, fabric, method, optimizer, clips, step, log)
-        return LoopTiming((clock.read_clock_s() - clock.start_s) / steps, waited_s / steps)
+            train_step(setup, clips, step, logger)
+        return LoopTiming((timer.read_clock_s() - timer.start_s) / steps, waited_s / steps)
 
 
 def count_step_flops(setup: TrainingSetup, clips: Clips) -> FlopCount:
@@ -137,13 +133,13 @@ def count_network_calls(setup: TrainingSetup, clips: Clips) -> list[tuple[int, b
 
 
 def summarize_settings(job: TrainingJob) -> dict[str, Any]:
-    """The settings that a figure depends on, the number of workers as it came out."""
+    """The settings that the timings depend on, with the number of workers resolved."""
     workers = default_num_workers() if job.settings.workers < 0 else job.settings.workers
     return {"method": job.encoder.spec.method} | dataclasses.asdict(job.settings) | {"workers": workers}
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Where it was measured."""
+    """The machine that the timings belong to."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"name": name, "cores": cores, "threads": torch.get_num_threads(), "torch": torch.__version__}

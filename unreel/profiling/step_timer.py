@@ -1,26 +1,24 @@
-"""One training step taken apart: seconds of each part, the device waited for between them.
+"""Times the parts of one training step, synchronising with the device after each.
 
-The parts are stretches of one clock, so they never sum to more than the step. Waiting between them costs a GPU what it
-would overlap: the loop (loop.py) tells how fast the same step is without.
+The parts follow each other on one clock, so they never sum to more than the step. Synchronising keeps a GPU from
+overlapping its work; `time_loop` in measure.py times the same step without it.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from unreel.training.loop import TrainingJob, move_clips
-from unreel.training.optimizers import compute_lr, set_lr
-from unreel.training.runtime.auto_settings import find_backbones
+from unreel.training.batches import move_clips
+from unreel.training.nan_guard import NanGuard
+from unreel.training.runtime.network_setup import find_backbones
+from unreel.training.train_step import TrainingSetup, update_weights
 from unreel.types import Clips
 
-if TYPE_CHECKING:
-    from lightning.fabric import Fabric
-
-# In the order of the step; what each is called in the table.
+# In the order of the step; the label of each in the table.
 STEP_PARTS = {
     "move": "to the device",
     "views": "augmentation and views",
@@ -33,17 +31,8 @@ STEP_PARTS = {
 }
 
 
-class TrainingSetup(NamedTuple):
-    """A job and what the loop sets up for it."""
-
-    job: TrainingJob
-    fabric: "Fabric"
-    method: Any
-    optimizer: Any
-
-
 class StepTimer:
-    """Seconds since the mark before, the device waited for, added up under a name."""
+    """Adds up the seconds between marks under the names of the parts, synchronising with the device at each mark."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -58,13 +47,13 @@ class StepTimer:
         return time.perf_counter()
 
     def mark(self, name: str) -> None:
-        """What happened since the last mark was `name`."""
+        """Count the time since the last mark for the part `name`."""
         now_s = self.read_clock_s()
         self.part_seconds[name] += now_s - self.last_mark_s
         self.last_mark_s = now_s
 
     def total_s(self) -> float:
-        """From the first mark to the last."""
+        """Seconds from the start to the last mark."""
         return self.last_mark_s - self.start_s
 
 
@@ -76,43 +65,31 @@ class StepTiming(NamedTuple):
 
 
 def time_step(setup: TrainingSetup, clips: Clips, step: int) -> StepTiming:
-    """One step of the loop on a decoded batch, taken apart; it changes the weights as the loop's own does."""
-    job, fabric, method, optimizer = setup
-    set_lr(optimizer, compute_lr(step, job.total_steps, job.settings))
-    job.method.train()
-    clock = StepTimer(fabric.device.type)
-    there = move_clips(clips, fabric)
-    clock.mark("move")
-    views = job.recipe(there)
-    clock.mark("views")
-    with time_backbone_calls(job.method, clock):
-        output = method(views)
-    clock.mark("loss")
-    optimizer.zero_grad(set_to_none=True)
-    fabric.backward(output.loss)
-    clock.mark("backward")
-    torch.nn.utils.get_total_norm([p.grad for p in job.method.parameters() if p.grad is not None])
-    optimizer.step()
-    clock.mark("optimiser")
-    job.method.after_step()  # type: ignore[operator]
-    clock.mark("memory")
-    return StepTiming(clock.part_seconds, clock.total_s())
+    """Time one training step on a decoded batch, part by part; it changes the weights as in the loop."""
+    job = setup.job
+    guard = NanGuard(job.run_folder, job.instances, job.settings.read_back == "each-log")
+    timer = StepTimer(setup.fabric.device.type)
+    moved = move_clips(clips, setup.fabric)
+    timer.mark("move")
+    with time_backbone_calls(job.method, timer):
+        update_weights(setup, moved, step, guard, mark=timer.mark)
+    return StepTiming(timer.part_seconds, timer.total_s())
 
 
 @contextmanager
 def time_backbone_calls(method: nn.Module, timer: StepTimer) -> Iterator[None]:
-    """Mark every call of a network, with gradient or without; what lies between belongs to the loss.
+    """Mark every call of a network, with gradient or without; the time between calls counts for the loss.
 
-    A hook would be compiled into a compiled network, so the call itself is wrapped.
+    The call itself is wrapped, because a hook would be compiled into a compiled network.
     """
-    found = find_backbones(method)
-    before = {module: module.__dict__.get("_compiled_call_impl") for module in found}
-    for module in found:
+    backbones = find_backbones(method)
+    before = {module: module.__dict__.get("_compiled_call_impl") for module in backbones}
+    for module in backbones:
         module._compiled_call_impl = wrap_call(module._compiled_call_impl or module._call_impl, timer)
     try:
         yield
     finally:
-        for module in found:
+        for module in backbones:
             del module._compiled_call_impl
             if before[module] is not None:
                 module._compiled_call_impl = before[module]
@@ -129,10 +106,10 @@ def wrap_call(call: Callable[..., Any], timer: StepTimer) -> Callable[..., Any]:
 
 
 def record_network_calls(method: nn.Module, step: Callable[[], object]) -> list[tuple[int, bool]]:
-    """(clips, with gradient?) of each call of a network in one step, which must run as written."""
+    """(clips, with gradient?) of each call of a network in one step, which must run uncompiled."""
     calls: list[tuple[int, bool]] = []
     hooks = [
-        network.register_forward_pre_hook(lambda _module, given: calls.append((len(given[0]), torch.is_grad_enabled())))
+        network.register_forward_pre_hook(lambda _module, args: calls.append((len(args[0]), torch.is_grad_enabled())))
         for network in find_backbones(method)
     ]
     step()

@@ -1,18 +1,14 @@
-"""What was measured, as plain numbers: for the table, for JSON, and for the sentence that says what to change."""
+"""The timings of a training step and of the loop, as plain numbers for tables, JSON and advice."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich.console import Group
-from rich.table import Table
-
 from unreel.packing.speedup import Speedup
-from unreel.profiling.step_timer import STEP_PARTS
 
 
 @dataclass
 class LoopTiming:
-    """The real loop with its loader: seconds of a step, and how many of them it waits for a batch."""
+    """The real loop with its loader: seconds of a step, and seconds of waiting for a batch in it."""
 
     step_s: float
     wait_s: float
@@ -25,7 +21,7 @@ class LoopTiming:
 
 @dataclass
 class FlopCount:
-    """Arithmetic of one step's network and heads, and the device's published peak (0 where unknown)."""
+    """FLOPs of one step's network and heads, and the device's published peak in FLOP/s (0 if unknown)."""
 
     forward: int = 0
     backward: int = 0
@@ -33,17 +29,17 @@ class FlopCount:
     peak_source: str = "not in the table of published peaks"
 
     def compute_mfu(self, step_s: float) -> float | None:
-        """Share of the peak that a step of so many seconds reaches; None without one."""
+        """Share of the peak that a step of `step_s` seconds reaches; None without a peak."""
         return (self.forward + self.backward) / step_s / self.peak_per_s if self.peak_per_s else None
 
 
 @dataclass
 class StepTimings:
-    """One setting on one machine and one set of videos.
+    """The timings of one run configuration on one machine and one set of videos.
 
-    A clip is an instance with all its views, as in a run's log. `parts` are seconds of the step whose length was the
-    median, so they sum to no more than `step_s`; `decode_s` and `collate_s` are one batch in one process. `packed` is
-    what packing the corpus would gain, `pack_s` what it costs a video. Memory is in MB.
+    A clip is an instance with all its views, as in a run's log. `part_seconds` belong to the step of median length, so
+    they sum to no more than `step_s`; `decode_s` and `collate_s` are for one batch in one process. `packing_speedup` is
+    the gain of packing the corpus, `pack_s_per_video` its cost. Memory is in MB.
     """
 
     batch_size: int
@@ -69,14 +65,14 @@ class StepTimings:
         return max(1, int(self.settings.get("workers", 1)))
 
     def compute_share(self, *part_names: str) -> float:
-        """Of the step."""
+        """Share of the step that these parts take together."""
         return sum(self.part_seconds.get(name, 0.0) for name in part_names) / self.step_s
 
     def clips_per_s(self, seconds: float) -> float:
         return self.batch_size / seconds if seconds > 0 else float("inf")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers under stable names."""
+        """Plain numbers under stable keys."""
         own = {"settings": self.settings, "machine": self.machine, "data": self.data, "batch_size": self.batch_size}
         parts = {
             name: {"seconds": s, "share": s / self.step_s, "clips_per_s": self.clips_per_s(s) if s else None}
@@ -119,48 +115,3 @@ class StepTimings:
             "network_calls": calls,
             "memory": memory,
         }
-
-
-def build_tables(timings: StepTimings) -> Group:
-    """What a person reads: the parts of a step, and the loop beside its two halves."""
-    step = Table(title=format_title(timings), title_justify="left")
-    for name in ("part of a step", "ms", "share", "clips/s"):
-        step.add_column(name, justify="left" if name.startswith("part") else "right")
-    for name, seconds in timings.part_seconds.items():
-        rate = f"{timings.clips_per_s(seconds):.0f}" if seconds else ""
-        step.add_row(STEP_PARTS[name], f"{1000 * seconds:.1f}", f"{timings.compute_share(name):.0%}", rate)
-    whole = Table(title="the loop", title_justify="left")
-    for name in ("", "clips/s", "ms a batch"):
-        whole.add_column(name, justify="right" if name else "left")
-    decode_s = timings.decode_s / timings.num_loader_processes
-    many = (
-        "1 process"
-        if timings.num_loader_processes == 1
-        else f"{timings.num_loader_processes} processes, if they had the machine alone"
-    )
-    for what, seconds in (
-        (f"decoding, {many}", decode_s),
-        ("putting a batch together", timings.collate_s / timings.num_loader_processes),
-        ("a step, its batch at hand", timings.step_s),
-        (f"the loop, waiting {timings.loop.data_wait_share:.0%}", timings.loop.step_s),
-    ):
-        whole.add_row(what, f"{timings.clips_per_s(seconds):.1f}", f"{1000 * seconds:.1f}")
-    return Group(step, whole)
-
-
-def describe_packing(timings: StepTimings) -> str:
-    """What packing the corpus would gain, and cost; "" where it was not measured."""
-    if (gain := timings.packing_speedup) is None:
-        return ""
-    return (
-        f"Packed (unreel pack), a window would decode {gain.factor:.1f} times as fast ({gain.least:.1f} to "
-        f"{gain.most:.1f}; {gain.windows} windows of {gain.pieces} pieces); packing takes {timings.pack_s_per_video:.1f} s a video."
-    )
-
-
-def format_title(timings: StepTimings) -> str:
-    """The settings that the figures belong to."""
-    s, m = timings.settings, timings.machine
-    what = f"{s.get('method')}, {s.get('backbone')}, {s.get('num_frames')} x {s.get('size')} x {s.get('size')}"
-    where = f"{m.get('name', s.get('device'))}, {s.get('precision')}, workers {s.get('workers')}"
-    return f"{what}, batch {timings.batch_size}; {where}"

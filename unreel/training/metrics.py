@@ -1,27 +1,24 @@
-"""Where a run's figures go: CSV, TensorBoard and the terminal; of several processes the first one writes."""
+"""Logs a run's metrics to CSV, TensorBoard and the terminal; of several processes rank 0 writes."""
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
+from unreel.training.job import TrainingJob
 from unreel.training.monitors import MonitorMetrics
 from unreel.training.nan_guard import NanGuard
 from unreel.training.progress_bar import TrainingProgress
-from unreel.training.run_folder.creation import CsvLog
+from unreel.training.run_folder.csv_log import CsvLog
 from unreel.training.run_folder.quarantine import RunQuarantine
 from unreel.training.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from unreel.types import StepOutput
 
-if TYPE_CHECKING:
-    from unreel.training.loop import TrainingJob
-
 
 @dataclass(frozen=True)
 class PendingStep:
-    """Figures of a step that are still on the device: float32 (len(names),), and what the CPU knows of that step."""
+    """Values of a step that are still on the device, float32 (len(names),), and what the CPU knows of that step."""
 
     steps_done: int
     lr: float
@@ -31,7 +28,7 @@ class PendingStep:
 
 
 class MetricFiles:
-    """The files of a run that grow, cut back to what is not done again."""
+    """The growing files of a run, cut back to the step from which it resumes."""
 
     def __init__(self, run_folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -44,10 +41,10 @@ class MetricFiles:
 
 
 class MetricLogger:
-    """Takes in a step's figures where they are, reads those of several steps back in one piece, writes their means."""
+    """Collects values on the device, reads those of several steps back at once, and writes their means."""
 
-    def __init__(self, job: "TrainingJob", quiet: bool, group: ProcessGroup = SINGLE_PROCESS) -> None:
-        step = job.state["step"]
+    def __init__(self, job: TrainingJob, quiet: bool, group: ProcessGroup = SINGLE_PROCESS) -> None:
+        step = job.state.step
         self.job, self.group, self.pending_steps = job, group, list[PendingStep]()
         self.nan_guard = NanGuard(job.run_folder, job.instances, job.settings.read_back == "each-log")
         self.progress = TrainingProgress(job.total_steps, step, quiet or not group.is_rank_zero)
@@ -56,15 +53,15 @@ class MetricLogger:
         )
         self.files = MetricFiles(job.run_folder, step) if group.is_rank_zero else None
         if self.quarantine.failures:
-            bad = len(self.quarantine.failures)
+            num_bad = len(self.quarantine.failures)
             self.progress.print_message(
-                f"{bad} of {job.num_files} files can't be used and are left out, see {self.quarantine.path}"
+                f"{num_bad} of {job.num_files} files can't be used and are left out, see {self.quarantine.path}"
             )
 
     def log_step(
         self, steps_done: int, output: StepOutput, grad_norm: torch.Tensor, lr: float, instance_rows: list[int]
     ) -> None:
-        """Keep the figures of a step on instances `rows`; every `log_steps`, and at the end, read them."""
+        """Keep the values of a step on `instance_rows`; every `log_steps` and at the end, read them back."""
         values = {"loss": output.loss, **output.logs, "grad_norm": grad_norm}
         stacked = torch.stack([value.detach().float() for value in values.values()])
         self.pending_steps.append(PendingStep(steps_done, lr, instance_rows, tuple(values), stacked))
@@ -72,17 +69,17 @@ class MetricLogger:
             self.read_back()
 
     def read_back(self) -> None:
-        """Wait for the device and take in what it holds; NonFiniteError names the first step that was not finite."""
-        unread, self.pending_steps = self.pending_steps, []
-        values = self.group.all_reduce_mean(torch.cat([one.values for one in unread]).tolist()) if unread else []
-        for one in unread:
-            figures = dict(zip(one.names, values, strict=False))
-            del values[: len(one.names)]
-            self.nan_guard.check_logged_values(figures, one.steps_done - 1, one.instance_rows)
-            self.record_step(one, figures)
+        """Wait for the device and record its pending values. Raises NonFiniteError for the first that is not finite."""
+        steps, self.pending_steps = self.pending_steps, []
+        values = self.group.all_reduce_mean(torch.cat([step.values for step in steps]).tolist()) if steps else []
+        for step in steps:
+            by_name = dict(zip(step.names, values, strict=False))
+            del values[: len(step.names)]
+            self.nan_guard.check_logged_values(by_name, step.steps_done - 1, step.instance_rows)
+            self.record_step(step, by_name)
 
     def record_step(self, pending: PendingStep, values: dict[str, float]) -> None:
-        """Gather a step; every `log_steps` write a row: means, rate and the share of time spent waiting for data."""
+        """Add a step to the means; every `log_steps` write a row: means, rate, and share of time waiting for data."""
         rows = self.group.world_size * len(pending.instance_rows)
         means = self.progress.accumulate_step(values, rows, pending.steps_done, self.job.settings.log_steps)
         if means is None or self.files is None:

@@ -1,21 +1,20 @@
-"""Is it learning, has it collapsed, which checkpoint to take: figures that need no labels, on held-out videos.
+"""Label-free figures on held-out videos: does the encoder learn, has it collapsed, which checkpoint is best.
 
 Two clips of each held-out video, its first and its last, are embedded as in use (joint views, unit length):
 
-    same-video R@1, MRR    does a clip find the other clip of its own video among all others'? (percent, 0 to 1)
+    same-video R@1, MRR    does a clip find the other clip of its own video among those of all videos? (percent, 0 to 1)
     alignment              mean squared distance of the two clips of a video (0 to 4, lower is closer)
     uniformity             log mean exp(-2 d^2) over pairs of videos (0 when all are one point, lower is better)
     effective rank         exp of the entropy of the singular values of the centred embeddings (1 to D)
 
 Source: Wang & Isola 2020 (alignment, uniformity); Garrido 2023 (RankMe; ours centres first, since features after a
 ReLU share a large mean). The best checkpoint is, of those in the last quarter of the run that have not collapsed, the
-one with the highest same-video MRR, the later one on a tie. What comes before is left out because looks alone find the
-own video: a network that has learned nothing does so best of all (step 0 is measured to show it).
+one with the highest same-video MRR, the later one on a tie. Earlier checkpoints are excluded because appearance alone
+finds the other clip: an untrained network does that best of all (step 0 is measured to show it).
 """
 
 import csv
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,9 @@ import numpy as np
 from unreel.embedding import encode, join_views
 from unreel.errors import NonFiniteError
 from unreel.models.encoder.encoder import Encoder
-from unreel.seeding import make_generator
 from unreel.types import Instance
 
-MAX_HELD_OUT = 200
-MIN_INSTANCES_TO_SPLIT = 20
-# Below either, the embeddings carry next to nothing that tells videos apart.
+# Below either, the embeddings hardly distinguish videos.
 MIN_EFFECTIVE_RANK, MIN_SPREAD = 2.0, 1e-5
 
 
@@ -52,30 +48,6 @@ class MonitorMetrics:
         return self.spread < MIN_SPREAD or (self.num_videos > 4 and self.effective_rank < MIN_EFFECTIVE_RANK)
 
 
-def split_held_out(instances: Sequence[Instance], share: float, seed: int) -> tuple[list[Instance], list[Instance]]:
-    """(training, held-out) instances, apart by group where groups are known, else by file.
-
-    Nothing is held out of fewer than 20 instances. A single recording gives up whole segments.
-    """
-    count = min(MAX_HELD_OUT, round(share * len(instances)))
-    if count < 2 or len(instances) < MIN_INSTANCES_TO_SPLIT:
-        return list(instances), []
-    units = [i.group or i.path for i in instances]
-    if len(set(units)) < 4:
-        units = [f"{i.path}@{i.start_s}" for i in instances]
-    names = sorted(set(units))
-    chosen: set[str] = set()
-    held = 0
-    sizes, order = Counter(units), make_generator(seed, 0, 0, "hold-out").permutation(len(names))
-    for limit in (2 * count, len(instances) // 2):  # a large unit only where small ones do not give two videos
-        for name in (names[k] for k in order):
-            if held < (count if limit == 2 * count else 2) and name not in chosen and held + sizes[name] <= limit:
-                chosen.add(name)
-                held += sizes[name]
-    pairs = list(zip(instances, units, strict=True))
-    return [i for i, unit in pairs if unit not in chosen], [i for i, unit in pairs if unit in chosen]
-
-
 def read_untrained_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
     """Rows of monitors.csv to compare: the untrained network, and the best (else the last) checkpoint."""
     table, pointer = run_folder / "monitors.csv", run_folder / "checkpoints" / "index.json"
@@ -88,7 +60,10 @@ def read_untrained_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]
 
 
 def evaluate_monitors(encoder: Encoder, videos: Sequence[Instance]) -> MonitorMetrics | None:
-    """Monitors of an encoder; None when fewer than two videos are long enough to give two different clips."""
+    """Monitors of an encoder; None when fewer than two videos are long enough for two different clips.
+
+    Raises NonFiniteError when the embeddings are not finite.
+    """
     pairs = []
     for item in encode(encoder, videos, num_clips=2):
         if not np.array_equal(item.spans_s[0], item.spans_s[1]):

@@ -1,9 +1,9 @@
-"""A loss or gradient that is not finite stops a run before the weights change, also where the GPU is not waited for.
+"""A loss or gradient that is not finite stops a run before the weights change, without waiting for the GPU each step.
 
-Looked at each step, such a value is an error at once. Looked at every `log_steps`, the device holds the weights back by
-itself from that step on, as mixed precision does with an overflow (`found_inf`), and the error comes with the next
-look: before anything is saved, since every save looks first. What a method remembers (memory, queue, teacher) may have
-changed by then; the run ends, and its last checkpoint has none of it.
+Checked at each step, such a value raises at once. Checked every `log_steps`, the device itself skips all updates from
+that step on, as mixed precision does after an overflow (`found_inf`); the error is raised when the values are read
+back, which is always done before a checkpoint is saved. A method's memory bank, queue or teacher may have changed by
+then, but the run ends and no checkpoint holds that.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from unreel.types import Instance
 
 
 class NanGuard:
-    """Watches the losses and gradients of a run; `deferred` looks at them only when it is told to."""
+    """Checks the losses and gradients of a run; `is_deferred` leaves the check to `check_logged_values`."""
 
     def __init__(self, run_folder: Path, instances: Sequence[Instance], is_deferred: bool) -> None:
         self.run_folder, self.instances, self.is_deferred = run_folder, instances, is_deferred
@@ -33,32 +33,32 @@ class NanGuard:
         instance_rows: Sequence[int],
         group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        """Raise NonFiniteError for a loss or gradient of `step`, unless looking is deferred.
+        """Raise NonFiniteError for a loss or gradient of `step`, unless the check is deferred.
 
-        A loss is each process's own: where another's is not finite, this one ends as well (StoppedElsewhere).
+        Each process has its own loss: where that of another is not finite, this one raises PeerStoppedError.
         """
         if self.is_deferred:
             return
-        bad = not torch.isfinite(value)
-        elsewhere = group.any_rank(bad)
-        if bad:
+        is_bad = not torch.isfinite(value)
+        is_bad_anywhere = group.any_rank(is_bad)
+        if is_bad:
             self.raise_non_finite(quantity, float(value.detach()), step, instance_rows)
-        if elsewhere:
+        if is_bad_anywhere:
             raise PeerStoppedError
 
     def block_update(self, optimizer: Any, *values: Tensor) -> None:
-        """Where looking is deferred: no update from the first value on that is not finite, decided on the device."""
+        """With deferred checks: block all updates from the first value that is not finite, decided on the device."""
         if not self.is_deferred:
             return
-        bad = (~torch.isfinite(torch.stack([value.detach() for value in values])).all()).float()
-        self.found_inf = bad if self.found_inf is None else torch.maximum(self.found_inf, bad)
+        is_bad = (~torch.isfinite(torch.stack([value.detach() for value in values])).all()).float()
+        self.found_inf = is_bad if self.found_inf is None else torch.maximum(self.found_inf, is_bad)
         getattr(optimizer, "optimizer", optimizer).found_inf = self.found_inf
 
     def check_logged_values(self, values: dict[str, float], step: int, instance_rows: Sequence[int]) -> None:
-        """Raise NonFiniteError for figures of `step` that were read back."""
-        for name, what in (("loss", "loss"), ("grad_norm", "gradient")):
+        """Raise NonFiniteError for values of `step` that were read back."""
+        for name, quantity in (("loss", "loss"), ("grad_norm", "gradient")):
             if not abs(values[name]) < float("inf"):  # NaN compares as false
-                self.raise_non_finite(what, values[name], step, instance_rows)
+                self.raise_non_finite(quantity, values[name], step, instance_rows)
 
     def raise_non_finite(self, quantity: str, value: float, step: int, instance_rows: Sequence[int]) -> None:
         names = [self.instances[i].path for i in instance_rows]

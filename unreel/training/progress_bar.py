@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar with rate and time left, and a log line every few steps."""
+"""The terminal output of a run: a bar with rate and time left, and a log line every few steps."""
 
 import sys
 import time
@@ -15,12 +15,12 @@ Item = TypeVar("Item")
 
 
 class TrainingProgress:
-    """A bar on a terminal, plain lines elsewhere, nothing when quiet; and the clock that tells waiting from work."""
+    """A bar on a terminal, plain lines elsewhere, nothing when quiet; also measures the time spent waiting for data."""
 
     def __init__(self, total_steps: int, steps_done: int, quiet: bool) -> None:
         self.total_steps = total_steps
         self.console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
-        columns = (TextColumn("pre-training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+        columns = (TextColumn("pre-training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}"))
         self.bar = Bar(
             *columns,
             TimeElapsedColumn(),
@@ -29,7 +29,7 @@ class TrainingProgress:
             console=self.console,
             transient=True,
         )
-        self.task_id = self.bar.add_task("steps", total=total_steps, completed=steps_done, said="")
+        self.task_id = self.bar.add_task("steps", total=total_steps, completed=steps_done, status="")
         self.data_wait_s = 0.0
         self._reset_interval()
 
@@ -64,7 +64,7 @@ class TrainingProgress:
     def accumulate_step(
         self, values: dict[str, float], num_clips: int, steps_done: int, interval_steps: int
     ) -> dict[str, float] | None:
-        """Add up a step; at every `every` steps and at the end, the means with rate and waiting share, else None."""
+        """Add up a step; every `interval_steps` and at the end returns means, clips/s and waiting share, else None."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.num_steps, self.num_clips = self.num_steps + 1, self.num_clips + num_clips
@@ -77,21 +77,22 @@ class TrainingProgress:
         return means
 
     def print_message(self, text: str) -> None:
-        """One plain sentence."""
+        """Print one plain sentence."""
         self.console.print(text, markup=False)
 
     def print_step(self, steps_done: int, row: dict[str, Any]) -> None:
-        """One log line."""
-        said = f"loss {row['loss']:.3f}  {row['clips_per_s']:.0f} clips/s  waiting for data {row['data_wait']:.0%}"
-        self.bar.update(self.task_id, said=said)
+        """Print one log line."""
+        status = f"loss {row['loss']:.3f}  {row['clips_per_s']:.0f} clips/s  waiting for data {row['data_wait']:.0%}"
+        self.bar.update(self.task_id, status=status)
         if not self.console.is_terminal:
-            self.console.print(f"step {steps_done}/{self.total_steps}  epoch {row['epoch']:.1f}  {said}")
+            self.console.print(f"step {steps_done}/{self.total_steps}  epoch {row['epoch']:.1f}  {status}")
 
     def print_monitors(self, steps_done: int, monitors: MonitorMetrics) -> None:
-        """One line for the label-free figures, and the alarm."""
+        """Print one line with the label-free figures, and a warning when the embeddings have collapsed."""
         self.console.print(
             f"step {steps_done}  same-video R@1 {monitors.same_video_r1:.1f} %  MRR {monitors.same_video_mrr:.3f}  "
-            f"alignment {monitors.alignment:.3f}  uniformity {monitors.uniformity:.2f}  rank {monitors.effective_rank:.1f}"
+            f"alignment {monitors.alignment:.3f}  uniformity {monitors.uniformity:.2f}  "
+            f"rank {monitors.effective_rank:.1f}"
         )
         if monitors.has_collapsed:
             self.console.print("[bold red]collapsed[/]: the embeddings hardly differ between videos; see the report")

@@ -26,7 +26,7 @@ from unreel.io.atomic_write import atomic_write_text
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder
 from unreel.report.pages.run_page import write_report
-from unreel.training.run_folder.creation import CONFIG_FILE, collect_versions
+from unreel.training.run_folder.config import CONFIG_FILE, collect_versions
 from unreel.types import Instance
 from unreel.verbs.embed import move_encoder
 from unreel.video.loading.clip_dataset import default_num_workers

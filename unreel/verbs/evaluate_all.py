@@ -15,7 +15,7 @@ from unreel.io.atomic_write import atomic_folder, atomic_write_text, disk_errors
 from unreel.io.checksums import new_digest
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder
-from unreel.training.run_folder.creation import collect_versions, read_config
+from unreel.training.run_folder.config import collect_versions, read_config
 from unreel.verbs.embed import require_writable_path
 from unreel.verbs.evaluate import (
     LabelledVideos,

@@ -7,7 +7,8 @@ from typing import Annotated
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from unreel.cli.terminal import ProgressBar, parse_args
+from unreel.cli.arguments import parse_args
+from unreel.cli.progress_bar import ProgressBar
 from unreel.errors import InputError, unknown_name_error
 from unreel.io.worker_pool import Limits
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from unreel.cli.terminal import ProgressBar, escape_markup, parse_args, stderr_console
+from unreel.cli.arguments import parse_args
+from unreel.cli.progress_bar import ProgressBar
+from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.io.worker_pool import Limits
 from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from tyro.conf import Positional
 
-from unreel.cli.terminal import ProgressBar, escape_markup, parse_args, stderr_console
+from unreel.cli.arguments import parse_args
+from unreel.cli.progress_bar import ProgressBar
+from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import InputError, unknown_name_error
 
 if TYPE_CHECKING:

@@ -13,8 +13,10 @@ import numpy as np
 import tyro
 from tyro.conf import Positional
 
+from unreel.cli.arguments import parse_args
 from unreel.cli.indexing.search import MOMENT_PATTERN, format_clock
-from unreel.cli.terminal import ProgressBar, escape_markup, parse_args, print_table, stderr_console
+from unreel.cli.progress_bar import ProgressBar
+from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.errors import InputError
 
 if TYPE_CHECKING:

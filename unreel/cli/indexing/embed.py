@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from unreel.cli.terminal import ProgressBar, escape_markup, parse_args, stderr_console
+from unreel.cli.arguments import parse_args
+from unreel.cli.progress_bar import ProgressBar
+from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import InputError
 
 if TYPE_CHECKING:

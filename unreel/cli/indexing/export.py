@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from unreel.cli.terminal import parse_args
+from unreel.cli.arguments import parse_args
 
 
 @dataclasses.dataclass

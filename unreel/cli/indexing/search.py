@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from unreel.cli.terminal import parse_args, print_table
+from unreel.cli.arguments import parse_args
+from unreel.cli.terminal import print_table
 from unreel.errors import InputError
 from unreel.io.text import format_path
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from unreel.cli.terminal import parse_args, stderr_console
+from unreel.cli.arguments import parse_args
+from unreel.cli.terminal import stderr_console
 from unreel.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,89 +1,69 @@
 """`unreel bench`: where the time of training goes on this machine."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
 from rich.console import Console
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import Positional
 
-from unreel.cli.terminal import argument_help, escape_markup, parse_args, read_option, stderr_console
+from unreel.cli.arguments import argument_help
+from unreel.cli.method_options import get_run_config, make_args_class, make_method_field, parse_method_args
+from unreel.cli.terminal import escape_markup, stderr_console
+
+if TYPE_CHECKING:
+    from unreel.verbs.bench import BenchResult
 
 
-def bench_command(args: list[str]) -> int:
-    from unreel.methods.registry import DEFAULT_METHOD
-
-    given = parse_args(build_bench_args(read_option(args, "--method", DEFAULT_METHOD)), args, "bench")
+def bench_command(argv: list[str]) -> int:
+    args = parse_method_args(build_bench_args, argv, "bench")
     from unreel.profiling.measure import BenchOptions
     from unreel.verbs.bench import bench_config
 
-    effort = BenchOptions(given.rounds, given.loop_steps, given.max_videos)
-    what = (given.source, given.method, given.options, given.settings, given.against, effort)
+    bench_options = BenchOptions(args.rounds, args.loop_steps, args.max_videos)
     with stderr_console.status("videos") as status:
-        found = bench_config(*what, report_stage=status.update)
-    if given.json:
-        json.dump(found.to_json(), sys.stdout, indent=2)
+        result = bench_config(args.source, get_run_config(args), args.against, bench_options, status.update)
+    if args.json:
+        json.dump(result.to_json(), sys.stdout, indent=2)
         print()
-        return 0
-    print_result(found)
+    else:
+        print_result(result)
     return 0
 
 
-def print_result(result: Any) -> None:
-    """The tables, then the sentence."""
+def print_result(result: "BenchResult") -> None:
+    """The tables, then the advice."""
+    from unreel.profiling.tables import build_comparison_table, build_tables, describe_flops, describe_packing
+
     console = Console(highlight=False)
     if result.comparison is not None:
-        console.print(result.comparison.table())
-        console.print(escape_markup(result.comparison.sentence()))
+        console.print(build_comparison_table(result.comparison))
+        console.print(escape_markup(result.comparison.describe()))
         return
-    from unreel.profiling.step_timings import build_tables, describe_packing
-
-    console.print(build_tables(result.figures))
-    for said in filter(None, (describe_flops(result.figures), describe_packing(result.figures))):
-        console.print(escape_markup(said))
+    assert result.timings is not None and result.advice is not None
+    console.print(build_tables(result.timings))
+    for sentence in filter(None, (describe_flops(result.timings), describe_packing(result.timings))):
+        console.print(escape_markup(sentence))
     console.print(f"[bold]bottleneck: {result.advice.bottleneck}.[/] {escape_markup(result.advice.sentence)}")
-
-
-def describe_flops(timings: Any) -> str:
-    """FLOPs of a step, and MFU where the peak is known."""
-    total = timings.flops.forward + timings.flops.backward
-    rate = f"{total / 1e9:.1f} GFLOP a step, {total / timings.step_s / 1e12:.2f} TFLOP/s in a step"
-    if not timings.flops.peak_per_s:
-        return f"{rate}; no MFU, the device's peak is {timings.flops.peak_source}"
-    step, loop = timings.flops.mfu(timings.step_s), timings.flops.mfu(timings.loop.step_s)
-    return f"{rate}: MFU {step:.1%}, in the loop {loop:.1%} ({timings.flops.peak_source})"
 
 
 def build_bench_args(method: str) -> Any:
     """The options of `unreel pretrain` for one method, and how much to measure."""
-    from unreel.methods.registry import find_methods, load_preset
-
-    config, settings = load_preset(method)
-    own: Any = Annotated[type(config), OmitArgPrefixes, tyro.conf.arg(name=method)]
-    common: Any = Annotated[type(settings), OmitArgPrefixes, tyro.conf.arg(name="run")]
-    source: Any = Annotated[Path | None, Positional, argument_help("Videos to train on; made ones without.")]
-    against = argument_help("Compare with other values of fields, in alternation: batch_size=32,workers=2.")
+    against_help = "Compare with other values of fields, in alternation: batch_size=32,workers=2."
+    loop_steps_help = "Steps of the real loop; the batches that the loader prepared ahead are used up after some."
+    max_videos_help = "Read no more videos than this, evenly spread over the source."
     fields: list[Any] = [
-        ("source", source, None),
-        ("method", Annotated[str, argument_help(f"{', '.join(find_methods())}, or package.module:preset.")], method),
-        ("against", Annotated[str, against], ""),
+        ("source", Annotated[Path | None, Positional, argument_help("Videos to train on; default: synthetic.")], None),
+        make_method_field(method),
+        ("against", Annotated[str, argument_help(against_help)], ""),
         ("rounds", Annotated[int, argument_help("Timed steps, or rounds of a comparison.")], 5),
-        (
-            "loop_steps",
-            Annotated[int, argument_help("Steps of the real loop; the loader's lead fades after some.")],
-            20,
-        ),
-        ("max_videos", Annotated[int, argument_help("Look at no more videos than this, evenly spread.")], 200),
-        ("json", Annotated[bool, argument_help("Print the figures as JSON to standard output.")], False),
-        ("options", own, dataclasses.field(default_factory=lambda: config)),
-        ("settings", common, dataclasses.field(default_factory=lambda: settings)),
+        ("loop_steps", Annotated[int, argument_help(loop_steps_help)], 20),
+        ("max_videos", Annotated[int, argument_help(max_videos_help)], 200),
+        ("json", Annotated[bool, argument_help("Print the result as JSON to standard output.")], False),
     ]
-    made = dataclasses.make_dataclass("BenchArgs", fields)
-    made.__doc__ = (
-        "Tell where the time of training goes on this machine and these videos, and what to change. Options are those "
-        f"of `unreel pretrain`, defaults those of the method '{method}'; nothing is kept."
+    help_text = (
+        "Measure where the time of training goes on this machine and these videos, and say what to change. Options are "
+        f"those of `unreel pretrain`, defaults those of the method '{method}'; nothing is kept."
     )
-    return made
+    return make_args_class("BenchArgs", help_text, fields, method)

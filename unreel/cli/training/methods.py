@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from unreel.cli.terminal import escape_markup, format_option, parse_args
+from unreel.cli.arguments import format_option, parse_args
+from unreel.cli.terminal import escape_markup
 
 
 @dataclasses.dataclass

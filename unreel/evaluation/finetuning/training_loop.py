@@ -24,7 +24,7 @@ from unreel.evaluation.finetuning.recipes import FINETUNE_AUGMENTATIONS, Recipe,
 from unreel.evaluation.probes.grid_search import encode_labels
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.seeding import draw_uniforms
-from unreel.training.optimizers import set_lr
+from unreel.training.lr_schedule import set_lr
 from unreel.types import Clips, FileFailure, Instance
 from unreel.video.loading.clip_dataset import (
     ClipDataset,

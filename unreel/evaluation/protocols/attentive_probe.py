@@ -28,7 +28,7 @@ from unreel.evaluation.probes.grid_search import (
 from unreel.evaluation.protocols.linear_probe import WARMUP, SampleBatches, build_grid
 from unreel.evaluation.result import Result
 from unreel.settings import OptimisationSettings
-from unreel.training.optimizers import compute_lr, set_lr
+from unreel.training.lr_schedule import compute_lr, set_lr
 
 MAP_LAYER = "map"
 CLIPS_PER_CHUNK = 256  # clips judged at a time

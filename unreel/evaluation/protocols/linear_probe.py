@@ -36,7 +36,7 @@ from unreel.evaluation.probes.logistic_regression import fit_logistic_regression
 from unreel.evaluation.result import Result
 from unreel.models.encoder.encoder import FEATURE_LAYERS
 from unreel.settings import OptimisationSettings
-from unreel.training.optimizers import compute_lr
+from unreel.training.lr_schedule import compute_lr
 from unreel.video.sampling.batch_sampler import permute_epoch
 
 ProbeKind = Literal["auto", "logistic", "sgd", "cvrl"]

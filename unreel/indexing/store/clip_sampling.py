@@ -18,7 +18,7 @@ from unreel.embedding import (
 )
 from unreel.errors import InputError
 from unreel.models.encoder.encoder import Encoder
-from unreel.training.run_folder.checkpoint import load_encoder_with_heads
+from unreel.training.run_folder.trained_heads import load_encoder_with_heads
 from unreel.types import FileFailure, Instance
 from unreel.video.loading.sliding_clips import CHUNK_CLIPS, SlidingClipDataset
 from unreel.video.sampling.timeline import MAX_FPS, ClipSpec

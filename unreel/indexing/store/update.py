@@ -22,14 +22,16 @@ from unreel.indexing.store.embeddings_file import describe_encoder
 from unreel.indexing.store.part_writer import PartWriter, embed_contents
 from unreel.io.file_lock import lock_folder
 from unreel.settings import RuntimeSettings
-from unreel.training.runtime.auto_settings import build_fabric, choose_device, count_processes, is_launched
+from unreel.training.runtime.auto_settings import choose_device
 from unreel.training.runtime.distributed import (
     SINGLE_PROCESS,
     ProcessGroup,
     join_process_group,
     leave_process_group,
 )
+from unreel.training.runtime.fabric import build_fabric
 from unreel.training.runtime.heartbeat import report_failure_once
+from unreel.training.runtime.launch import count_processes, is_launched
 from unreel.types import FileFailure
 
 ProgressCallback = Callable[[int, int], None]

@@ -1,9 +1,9 @@
-"""How the processes of a run learn of each other's end, so that none waits for ever and the reason is said once.
+"""Heartbeats: how the processes of a run notice that one has ended, so that none waits for ever.
 
-Each beats into the store that they met in, and listens to the one after it. One that fails leaves word there and the
-others end without saying it again. One that is killed can't: where its connections close, that is seen at once; where
-they do not (a machine without power, a cut cable, a process that is stopped), the silence tells it.
-Beats are counted and no clock is looked at, so a laptop that slept, or a clock that was set, is no death.
+Each process counts up a key in torch's TCP store and watches the key of the next rank. A process that fails sets a
+failure key; the others end without repeating the reason. A process that is killed sets nothing: closed connections are
+noticed at once, and silence reveals the rest (power cut, broken cable, stopped process). Beats are counted, not timed,
+so a laptop that slept or a clock that was set is not taken for a death.
 """
 
 import atexit
@@ -23,63 +23,68 @@ from unreel.io.timeout import call_with_timeout
 
 BEAT_INTERVAL_S, MAX_EXIT_BEATS = 1.0, 10
 FAILURE_KEY = "ended"
-CONNECTION_LOST_PATTERN = re.compile(
-    r"Connection (closed|reset) by peer|\[\S*gloo/\S+\.(cc|h):\d+\]"
-)  # the last: any word of gloo's own
+# Torch has no error class for a lost peer; the last alternative is any message of gloo's own.
+CONNECTION_LOST_PATTERN = re.compile(r"Connection (closed|reset) by peer|\[\S*gloo/\S+\.(cc|h):\d+\]")
 
 
 class Heartbeat:
-    """The beats of process `rank` of `size` in a store of this run alone; two threads, started at once."""
+    """The beats of process `rank` of `world_size` in a store of this run alone; starts two threads at once."""
 
     def __init__(self, rank: int, world_size: int, store: Any, timeout_s: float, resume_hint: str) -> None:
         self.rank, self.world_size, self.store, self.silence_limit_s = rank, world_size, store, timeout_s
         self.resume_hint = f"What is saved is whole; {resume_hint}"
         self.next_rank = (rank + 1) % world_size
-        self.next_beats = self.store_rounds = 0  # beats of the next one, and rounds in which the store answered
-        self.failure_seen = threading.Event()  # somebody left word, which this process has read
+        self.next_beats = self.store_rounds = 0  # beats of the next rank, and rounds in which the store answered
+        self.failure_seen = threading.Event()  # the failure key is set, and this process has read it
         self.stop_event = threading.Event()
-        self.report_lock, self.has_reported = threading.RLock(), False  # this process has asked to say why
-        self.dead_ranks: list[int] = []  # who was found to have been killed
+        self.report_lock, self.has_reported = threading.RLock(), False  # this process has claimed the report
+        self.dead_ranks: list[int] = []  # processes that were killed
         store.set(f"where/{rank}", platform.node())
-        self.threads = [threading.Thread(target=work, daemon=True) for work in (self._send_beats, self._monitor_next)]
+        self.threads = [threading.Thread(target=loop, daemon=True) for loop in (self._send_beats, self._monitor_next)]
         for thread in self.threads:
             thread.start()
 
     def stop(self) -> None:
-        """The end of working together."""
+        """Stop beating and watching."""
         self.stop_event.set()
 
     def _send_beats(self) -> None:
-        """Beat, take in the next one's beats and whether somebody left word; ends with the store."""
-        with suppress(RuntimeError):  # the store has gone with its process: the listener will know
+        """Beat, read the next rank's beats and the failure key; ends with the store."""
+        with suppress(RuntimeError):  # the store has gone with its process: `_monitor_next` notices
             while not self.stop_event.wait(BEAT_INTERVAL_S):
                 self.store.add(f"beat/{self.rank}", 1)
                 self.next_beats = self.store.add(f"beat/{self.next_rank}", 0)
                 if self.store.check([FAILURE_KEY]) and not self.failure_seen.is_set():
                     self.failure_seen.set()
-                    if not self.has_reported:  # who speaks is done at its exit
+                    if not self.has_reported:  # a process that reports says so at its exit
                         self.store.set(f"knows/{self.rank}", "")
                 self.store_rounds += 1
 
     def _monitor_next(self) -> None:
-        """End this process when the next one is silent, or when it has not ended itself after somebody left word."""
-        before, silent, answered, deaf, late = -1, 0, -1, 0, 0
+        """End this process when the next rank is silent, or when it goes on after a failure elsewhere."""
+        last_beats, num_silent, last_rounds, num_unanswered, num_exit_beats = -1, 0, -1, 0, 0
         while not self.stop_event.wait(BEAT_INTERVAL_S):
-            before, silent = self.next_beats, silent + 1 if self.next_beats == before else 0
-            answered, deaf = self.store_rounds, deaf + 1 if self.store_rounds == answered else 0
-            late += self.failure_seen.is_set() or self.has_reported
-            if late > MAX_EXIT_BEATS:
+            last_beats, num_silent = self.next_beats, num_silent + 1 if self.next_beats == last_beats else 0
+            last_rounds, num_unanswered = (
+                self.store_rounds,
+                num_unanswered + 1 if self.store_rounds == last_rounds else 0,
+            )
+            num_exit_beats += self.failure_seen.is_set() or self.has_reported
+            if num_exit_beats > MAX_EXIT_BEATS:
                 os._exit(2)
-            if silent * BEAT_INTERVAL_S >= self.silence_limit_s and not self.failure_seen.is_set():
-                self._abort(deaf * BEAT_INTERVAL_S >= self.silence_limit_s / 2)
+            if num_silent * BEAT_INTERVAL_S >= self.silence_limit_s and not self.failure_seen.is_set():
+                self._abort(num_unanswered * BEAT_INTERVAL_S >= self.silence_limit_s / 2)
 
     def _abort(self, store_unreachable: bool) -> None:
-        """End this process for want of the next one, or of the store where it was `deaf`; unless it speaks already."""
-        who, it = f"process {self.next_rank}", "it, its machine"
+        """End this process because the next rank, or the store, is lost; unless it already reports another failure."""
+        peer, cause = f"process {self.next_rank}", "it, its machine"
         if store_unreachable:
-            who, it = "the first process's machine, where all meet,", "it"
-        text = f"nothing was heard of {who} for {self.silence_limit_s:g} s: {it} or the network to it is down. {self.resume_hint}"
-        with self.report_lock:  # the main thread must not end the process before this is said
+            peer, cause = "the first process's machine, which all processes connect to,", "it"
+        text = (
+            f"nothing was heard of {peer} for {self.silence_limit_s:g} s: {cause} or the network to it is down. "
+            f"{self.resume_hint}"
+        )
+        with self.report_lock:  # the main thread must not end the process before this is printed
             if self.has_reported:
                 return
             if self.claim_failure_report():
@@ -87,23 +92,23 @@ class Heartbeat:
             os._exit(2)  # the main thread may wait within a collective, which nothing can interrupt
 
     def claim_failure_report(self) -> bool:
-        """This process fails; whether it is the first and will say why. False where another did, or itself before.
+        """This process fails: True when it is the first to claim the report. False when a report was claimed before.
 
-        Where the store does not answer, better twice than not at all.
+        True also when the store does not answer: the reason is better printed twice than not at all.
         """
         with self.report_lock:
             if self.has_reported:
                 return False
             self.has_reported = True
-            own = str(self.rank)
+            rank = str(self.rank)
             try:
-                first = call_with_timeout(lambda: self.store.compare_set(FAILURE_KEY, "", own), 3 * BEAT_INTERVAL_S)
+                first = call_with_timeout(lambda: self.store.compare_set(FAILURE_KEY, "", rank), 3 * BEAT_INTERVAL_S)
             except (TimeoutError, RuntimeError):
                 return True
-            return bool(first == own.encode())
+            return bool(first == rank.encode())
 
     def wait_for_peers(self) -> None:
-        """At exit, when all is said: wait until the others know, a few beats at most, for the store may go with us."""
+        """At exit: wait, a few beats at most, until the others know; the store may end with this process."""
         others = [f"knows/{n}" for n in range(self.world_size) if n not in self.dead_ranks]
         with suppress(RuntimeError):
             self.store.set(f"knows/{self.rank}", "")
@@ -112,7 +117,7 @@ class Heartbeat:
                     return
 
     def build_loss_error(self, detail: str = "") -> Exception:
-        """A connection has closed: StoppedElsewhere when its process left word, else an error that names it."""
+        """The error for a closed connection: PeerStoppedError when the peer reported, else a RunError that names it."""
         try:
             before = self._read_beats()
             if self.failure_seen.wait(3 * BEAT_INTERVAL_S) or not self.claim_failure_report():
@@ -120,22 +125,22 @@ class Heartbeat:
             self.dead_ranks = [
                 n for n, (old, new) in enumerate(zip(before, self._read_beats(), strict=True)) if old == new
             ]
-            where = [f"{n} on {self.store.get(f'where/{n}').decode()}" for n in self.dead_ranks]
-            who = f"process {', '.join(where)} has" if where else "a process has"
-        except RuntimeError:  # the store lives with the first process, or in its launcher
-            who = "the first process has"
+            places = [f"{n} on {self.store.get(f'where/{n}').decode()}" for n in self.dead_ranks]
+            peer = f"process {', '.join(places)} has" if places else "a process has"
+        except RuntimeError:  # the store lives in the first process, or in its launcher
+            peer = "the first process has"
             self.has_reported = True
-        gone = f"{who} gone without a word: killed, for memory perhaps, or its machine is down{detail}"
-        return RunError(f"{gone}. {self.resume_hint}")
+        reason = f"{peer} ended without a message: killed, perhaps for memory, or its machine is down{detail}"
+        return RunError(f"{reason}. {self.resume_hint}")
 
     def _read_beats(self) -> list[int]:
         return [self.store.add(f"beat/{n}", 0) for n in range(self.world_size)]
 
 
 def start_heartbeat(rank: int, world_size: int, run_id: str, timeout_s: float, resume_hint: str) -> Heartbeat:
-    """A pulse in the store where torch brought the processes together; `word` is this run's own.
+    """Start the heartbeat in torch's own store, under keys of this `run_id`.
 
-    `go_on` tells a person how to go on after a process was lost.
+    `resume_hint` tells how to go on after a process was lost.
     """
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(host, port, is_master=False, wait_for_workers=False)
@@ -144,15 +149,14 @@ def start_heartbeat(rank: int, world_size: int, run_id: str, timeout_s: float, r
 
 @contextmanager
 def report_failure_once(heartbeat: Heartbeat | None) -> Iterator[None]:
-    """What ends this process ends the others, and is said once."""
+    """What ends this process ends the others, and one of them prints it."""
     try:
         yield
     except BaseException as error:
         if heartbeat is None:
             raise
-        atexit.register(
-            heartbeat.wait_for_peers
-        )  # after the reason was printed: who ends may draw a launcher's SIGTERM
+        # At exit, after the reason was printed: the first process to end may make a launcher send SIGTERM to the rest.
+        atexit.register(heartbeat.wait_for_peers)
         if isinstance(error, PeerStoppedError):
             raise
         if is_connection_loss(error):
@@ -163,11 +167,11 @@ def report_failure_once(heartbeat: Heartbeat | None) -> Iterator[None]:
 
 
 def is_connection_loss(error: BaseException) -> bool:
-    """Whether an error is the connection's to a process that has gone."""
-    lost = isinstance(error, RuntimeError) and CONNECTION_LOST_PATTERN.search(str(error)) is not None
-    return lost or isinstance(error, dist.DistError)
+    """Whether an error comes from a lost connection to another process."""
+    is_gloo_loss = isinstance(error, RuntimeError) and CONNECTION_LOST_PATTERN.search(str(error)) is not None
+    return is_gloo_loss or isinstance(error, dist.DistError)
 
 
 def describe_torch_error(error: BaseException) -> str:
-    """What torch says of a failure that may be another than a lost process, to be added to ours."""
+    """The first line of torch's own message, since the cause may be other than a lost process; else ""."""
     return f" (torch: {str(error).splitlines()[0]})" if isinstance(error, dist.DistError) and str(error) else ""

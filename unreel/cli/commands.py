@@ -1,0 +1,59 @@
+"""The commands of `unreel`: their overview, and the function that runs each one, imported only when it is called."""
+
+import importlib
+from collections.abc import Callable
+
+OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the encoder into embeddings and search.
+
+  unreel inspect FOLDER                        list the videos of a folder, and the files that can't be used
+  unreel pack FOLDER OUT                       rewrite videos once into small pieces that are cheap to train from
+  unreel pretrain FOLDER --out RUN             train an encoder; RUN/report.html shows the result
+  unreel pretrain --resume RUN                 go on with a run that was stopped
+  unreel methods                               list the choices for --method: idea, source, defaults
+  unreel evaluate WHAT RUN DATA                evaluate on labelled videos: retrieval, knn, linear, motion, all ...
+  unreel compare EVAL EVAL ...                 show the results of `evaluate all` for several encoders side by side
+  unreel data check DATA                       check a labelled data set for missing or inconsistent parts
+  unreel embed RUN FOLDER --out FILE.parquet   one vector per video or per clip, with times
+  unreel embed RUN FOLDER --out STORE          the same in a folder that is kept up to date, by many processes
+  unreel index RUN FOLDER --out INDEX          index clips that slide over every video; kept up to date
+  unreel search INDEX VIDEO --from 12 --to 15  find similar moments, with their seconds
+  unreel serve INDEX                           search in a browser, with a map of the corpus, marks and export
+  unreel cluster INDEX                         clusters with moving previews, outliers, duplicates; tables
+  unreel concept INDEX NAME --yes 12 --no 40   learn a concept from a few marks and rank everything by it
+  unreel apply CONCEPT FOLDER                  find the moments of a concept in new videos, with their seconds
+  unreel export INDEX --to KIND:PLACE          export to FiftyOne, Lightly, Parquet, NumPy, LanceDB, Qdrant, pgvector
+  unreel bench [FOLDER]                        measure where training time goes on this machine, and what to change
+  unreel report RUN                            write RUN/report.html again
+  unreel inflate FILE --out ENCODER            make a video encoder from the weights of an image network
+  unreel synth OUT                             make a set of videos that differ by motion alone
+
+unreel COMMAND --help lists the options of a command."""
+
+COMMANDS = {
+    "inspect": "unreel.cli.data.inspect:inspect_command",
+    "pack": "unreel.cli.data.pack:pack_command",
+    "pretrain": "unreel.cli.training.pretrain:pretrain_command",
+    "methods": "unreel.cli.training.methods:methods_command",
+    "evaluate": "unreel.cli.evaluation.evaluate:evaluate_command",
+    "compare": "unreel.cli.evaluation.evaluate:compare_command",
+    "data": "unreel.cli.data.inspect:data_command",
+    "embed": "unreel.cli.indexing.embed:embed_command",
+    "index": "unreel.cli.indexing.embed:index_command",
+    "search": "unreel.cli.indexing.search:search_command",
+    "serve": "unreel.cli.indexing.serve:serve_command",
+    "cluster": "unreel.cli.indexing.concept:cluster_command",
+    "concept": "unreel.cli.indexing.concept:concept_command",
+    "apply": "unreel.cli.indexing.concept:apply_command",
+    "export": "unreel.cli.indexing.export:export_command",
+    "bench": "unreel.cli.training.bench:bench_command",
+    "report": "unreel.cli.training.report:report_command",
+    "inflate": "unreel.cli.indexing.embed:inflate_command",
+    "synth": "unreel.cli.data.inspect:synth_command",
+}
+
+
+def load_command(name: str) -> Callable[[list[str]], int]:
+    """The function of a command; it takes the arguments after the command and returns the exit code."""
+    module, _, function = COMMANDS[name].partition(":")
+    command: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
+    return command

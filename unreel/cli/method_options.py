@@ -1,0 +1,43 @@
+"""The options of a method for `unreel pretrain` and `unreel bench`, with its preset's values as defaults."""
+
+import dataclasses
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import OmitArgPrefixes
+
+from unreel.cli.arguments import argument_help, parse_args, read_option
+from unreel.methods.registry import DEFAULT_METHOD, find_methods, load_preset
+from unreel.training.run_folder.config import RunConfig
+
+METHOD_OPTION = "--method"
+
+
+def parse_method_args(build_args: Any, args: list[str], command: str) -> Any:
+    """Parse arguments whose options depend on --method; `build_args(method)` gives their dataclass."""
+    return parse_args(build_args(read_option(args, METHOD_OPTION, DEFAULT_METHOD)), args, command)
+
+
+def make_args_class(name: str, help_text: str, fields: list[Any], method: str) -> Any:
+    """A dataclass of a command's own `fields`, followed by the method's options and the common settings."""
+    config, settings = load_preset(method)
+    options: Any = Annotated[type(config), OmitArgPrefixes, tyro.conf.arg(name=method)]
+    common: Any = Annotated[type(settings), OmitArgPrefixes, tyro.conf.arg(name="run")]
+    groups: list[Any] = [
+        ("options", options, dataclasses.field(default_factory=lambda: config)),
+        ("settings", common, dataclasses.field(default_factory=lambda: settings)),
+    ]
+    args_class = dataclasses.make_dataclass(name, fields + groups)
+    args_class.__doc__ = help_text
+    return args_class
+
+
+def make_method_field(method: str) -> Any:
+    """The field of --method, for `make_args_class`."""
+    choices = f"{', '.join(find_methods())}, or package.module:preset."
+    return ("method", Annotated[str, argument_help(choices)], method)
+
+
+def get_run_config(args: Any) -> RunConfig:
+    """The method, options and settings of parsed arguments."""
+    return RunConfig(args.method, args.options, args.settings)

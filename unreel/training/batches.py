@@ -1,0 +1,109 @@
+"""A run's batches: decoded clips in the seed's order, this process's share of them, on the device."""
+
+import dataclasses
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from unreel.training.job import TrainingJob
+from unreel.training.metrics import MetricLogger
+from unreel.training.runtime.distributed import SINGLE_PROCESS
+from unreel.training.runtime.launch import count_processes
+from unreel.types import Clips
+from unreel.video.loading.cache_budget import plan_cache_budget
+from unreel.video.loading.clip_dataset import (
+    ClipDataset,
+    build_resilient_loader,
+    count_batches_in_memory,
+    default_num_workers,
+)
+from unreel.video.sampling.batch_sampler import ResumableBatchSampler
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def build_clip_dataset(job: TrainingJob, cache_mb: int) -> ClipDataset:
+    """The clips of every instance, as this run draws them."""
+    spec, recipe, settings = job.encoder.spec, job.recipe, job.settings
+    sampling = (spec.clip, spec.views.resize_hw, recipe.num_clips, settings.seed, recipe.interval)
+    return ClipDataset(job.instances, *sampling, cache_mb, settings.draws_per_video)
+
+
+def iterate_batches(
+    job: TrainingJob, fabric: "Fabric", logger: MetricLogger | None = None
+) -> Generator[Clips, None, None]:
+    """This process's share of the decoded batches, from the next step to the last, in the seed's order.
+
+    Files that the run knows to be bad are not opened, so a file that hangs costs its time limit only once, also in a
+    resumed run. Loader processes that start later also skip the files that other processes report.
+    """
+    settings, spec = job.settings, job.encoder.spec
+    cache = plan_cache_budget(settings.cache_mb, job.instances, spec.clip, spec.views.resize_hw)
+    local_processes = count_processes(settings).per_machine  # they share the machine's memory and cores
+    dataset = build_clip_dataset(job, cache.budget_mb // local_processes)
+    workers = max(1, default_num_workers() // local_processes) if settings.workers < 0 else settings.workers
+    group, bad_files = (logger.group, logger.quarantine.failures) if logger else (SINGLE_PROCESS, {})
+    if logger:
+        lines = (describe_loader(workers, settings.batches_ahead), cache.explanation, describe_small_batch(job))
+        logger.progress.print_message("; ".join(filter(None, lines)))
+    sampler = ResumableBatchSampler(
+        len(job.instances),
+        job.videos_per_step,
+        settings.seed,
+        job.state.step,
+        job.total_steps,
+        (group.rank, group.world_size),
+    )
+    dataset.exclude_files(bad_files.values())
+    pin = fabric.device.type == "cuda"
+    for clips in build_resilient_loader(dataset, sampler, workers, pin, settings.batches_ahead, settings.file_limit_s):
+        num_known = len(bad_files)
+        yield move_clips(clips, fabric)
+        if len(bad_files) > num_known:
+            dataset.exclude_files(bad_files.values())
+
+
+def describe_loader(num_workers: int, batches_ahead: int) -> str:
+    """The number of loader processes, and the most batches that they hold in memory."""
+    processes = {0: "no loader process", 1: "1 loader process"}.get(num_workers, f"{num_workers} loader processes")
+    return f"{processes}, at most {count_batches_in_memory(num_workers, batches_ahead)} decoded batches in memory"
+
+
+def describe_small_batch(job: TrainingJob) -> str:
+    """A sentence when there are too few videos to fill a batch."""
+    count = len(job.instances)
+    if count >= job.videos_per_step:
+        return ""
+    sizes = f"batches of {count * job.settings.draws_per_video}, not {job.settings.batch_size}"
+    return f"{sizes}: there are {count} videos or segments to train on"
+
+
+def move_clips(clips: Clips, fabric: "Fabric") -> Clips:
+    """Move a decoded batch to the device; frames stay uint8, and `draw_B` stays on the CPU."""
+    moved = {
+        f.name: move_tensor(getattr(clips, f.name), fabric) for f in dataclasses.fields(clips) if f.name != "draw_B"
+    }
+    return dataclasses.replace(clips, **moved)
+
+
+def move_tensor(value: Any, fabric: "Fabric") -> Any:
+    """Move a tensor to the device, as float32 where MPS has no float64; anything else is returned as it is."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if fabric.device.type == "mps" and value.dtype == torch.float64:
+        value = value.float()
+    return value.to(fabric.device, non_blocking=True)
+
+
+def equalize_ranks(clips: Clips, logger: MetricLogger, draws_per_video: int) -> tuple[Clips, int]:
+    """Cut the batch to the length of the shortest of all processes; returns it, and the videos of all together.
+
+    Files that failed in any process go to the quarantine list.
+    """
+    answers = logger.group.all_gather((clips.failures, len(clips.index_B)))
+    for failure in logger.quarantine.add([failure for failures, _ in answers for failure in failures]):
+        logger.progress.print_message(f"left out from now on: {failure.path} ({failure})")
+    num_rows = min(rows for _, rows in answers)
+    return clips.truncate(num_rows), num_rows * len(answers) // draws_per_video

@@ -1,0 +1,55 @@
+"""Checks before a run is made: settings that can't work, and one black clip through views and network."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unreel.errors import InputError
+from unreel.models.registry import find_builder, is_builtin_backbone
+from unreel.training.job import TrainingJob
+from unreel.training.run_folder.config import RunConfig
+from unreel.types import Clips
+
+UNKNOWN_NUM_INSTANCES = 10**9  # the number of instances before the videos are read: more than any method asks for
+
+
+def validate_config(run_config: RunConfig) -> None:
+    """Raise InputError for settings that can't work with any videos, before hours are spent on reading them."""
+    settings = run_config.settings
+    run_config.options.check(settings, num_instances=UNKNOWN_NUM_INSTANCES)
+    run_config.options.view_spec(settings.size)
+    find_builder(settings.backbone)
+    if settings.init and not Path(settings.init).exists():
+        raise InputError(f"--init {settings.init}: no such file or run")
+
+
+def dry_run(job: TrainingJob) -> None:
+    """Send one black clip through views and network. Raises InputError for a clip that the network can't take."""
+    spec, backbone = job.encoder.spec, job.encoder.backbone
+    shape = (1, job.recipe.num_clips, spec.clip.total_frames, *spec.views.resize_hw, 3)
+    zero_B = torch.zeros(1, dtype=torch.int64)
+    clips = Clips(torch.zeros(shape, dtype=torch.uint8), zero_B, zero_B, zero_B.float(), epoch=0)
+    backbone.eval()
+    size = f"{spec.clip.num_frames} frames of {spec.views.size} x {spec.views.size}"
+    try:
+        with torch.inference_mode():
+            view = job.recipe(clips).tensors["view1"]
+            no_time = backbone(view).shape[2] == 1 and exceeds_temporal_stride(backbone, view, spec.backbone)
+    except RuntimeError as error:
+        if is_builtin_backbone(spec.backbone):
+            too_small = f"{size} are too few or too small for {spec.backbone}; raise --num-frames or --size"
+            raise InputError(too_small) from error
+        raise InputError(f"{size} make an error in {spec.backbone} ({str(error).splitlines()[0]})") from error
+    if no_time:
+        raise InputError(f"{size} are too few for {spec.backbone}, whose stride in time is longer; raise --num-frames")
+
+
+def exceeds_temporal_stride(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:
+    """Whether even a clip of twice the length (B, C, 2T, H, W) is reduced to one time step: the stride is above T.
+
+    Always False for a clip of one frame, which has no time, and for a foreign network, which takes no other length.
+    """
+    if view.shape[2] == 1 or not is_builtin_backbone(name):
+        return False
+    return backbone(torch.cat([view, view], dim=2)).shape[2] == 1

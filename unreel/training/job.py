@@ -1,0 +1,118 @@
+"""A training job: the settings, network, method, recipe and instances of one run."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from unreel.corpus.manifest import Manifest
+from unreel.corpus.segments import build_instances
+from unreel.methods.registry import load_method_module
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
+from unreel.models.inflate import inflate, read_2d_weights
+from unreel.models.registry import TRANSFORMERS_PREFIX, build_backbone, is_import_path
+from unreel.settings import DataSettings, Settings
+from unreel.training.held_out import split_held_out
+from unreel.training.run_folder.config import RunConfig
+from unreel.training.run_folder.run_state import RunState
+from unreel.types import Clips, Instance, Views
+from unreel.video.sampling.batch_sampler import steps_per_epoch
+from unreel.video.sampling.pair_sampling import IntervalDistribution
+from unreel.video.sampling.timeline import ClipSpec
+
+
+class Recipe(Protocol):
+    """Makes a method's views of `num_clips` decoded clips per instance, `interval` apart."""
+
+    @property
+    def num_clips(self) -> int: ...
+
+    @property
+    def interval(self) -> IntervalDistribution: ...
+
+    def __call__(self, clips: Clips) -> Views: ...
+
+
+@dataclass
+class TrainingJob:
+    """Everything a run trains with."""
+
+    run_folder: Path
+    settings: Settings
+    encoder: Encoder
+    method: nn.Module
+    recipe: Recipe
+    instances: list[Instance]
+    held_out: list[Instance]
+    num_files: int
+    full_encoder: Encoder | None = None  # with sharded weights: the copy of rank 0 for monitors and checkpoints
+    state: RunState = field(default_factory=RunState)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(len(self.instances), self.videos_per_step)
+
+    @property
+    def videos_per_step(self) -> int:
+        """Instances that are opened for a batch; each gives `draws_per_video` rows of it."""
+        return self.settings.batch_size // self.settings.draws_per_video
+
+    @property
+    def total_steps(self) -> int:
+        return self.settings.steps or self.settings.epochs * self.steps_per_epoch
+
+    @property
+    def monitor_interval_steps(self) -> int:
+        """Steps between monitors: whole epochs, about ten times over the run."""
+        epochs = self.settings.monitor_epochs or max(1, round(self.total_steps / self.steps_per_epoch / 10))
+        return epochs * self.steps_per_epoch
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state.step >= self.total_steps
+
+
+def build_training_job(
+    run_folder: Path, manifest: Manifest, run_config: RunConfig, backbone_options: dict[str, Any] | None = None
+) -> TrainingJob:
+    """Build network, method, recipe and instances of a run; the result is the same when the run resumes.
+
+    A resumed run gives the `backbone_options` of its checkpoint; its weights are then not initialised from `init`.
+    """
+    settings, options = run_config.settings, run_config.options
+    training, held_out = split_held_out(build_instances(manifest, settings.segment_s), settings.held_out, settings.seed)
+    options.check(settings, len(training))
+    views = options.view_spec(settings.size)
+    torch.manual_seed(settings.seed)  # for the initial weights, the only use of torch's global random state
+    is_new = backbone_options is None
+    backbone_options = select_backbone_options(settings) if backbone_options is None else backbone_options
+    backbone = build_backbone(settings.backbone, **backbone_options)
+    if settings.init and is_new:
+        inflate(read_2d_weights(settings.init), backbone)
+    clip = build_clip_spec(settings, views.lead_in)
+    return TrainingJob(
+        run_folder=run_folder,
+        settings=settings,
+        encoder=Encoder(EncoderSpec(settings.backbone, run_config.method, clip, views, backbone_options), backbone),
+        method=load_method_module(run_config.method).Method(backbone, training, options, settings.seed),
+        recipe=options.recipe(views, settings.seed),
+        instances=training,
+        held_out=held_out,
+        num_files=len({v.path for v in manifest.videos} | {bad.path for bad in manifest.quarantine}),
+    )
+
+
+def build_clip_spec(settings: DataSettings, lead_in: int) -> ClipSpec:
+    """How clips are cut, from the run's settings and the frames that the views need ahead of a clip."""
+    return ClipSpec(settings.num_frames, settings.fps, settings.stride_frames, lead_in, settings.short)
+
+
+def select_backbone_options(settings: Settings) -> dict[str, Any]:
+    """What a network is built with beside its name; kept in the checkpoint."""
+    options: dict[str, Any] = {"width": settings.width} if settings.width != 1 else {}
+    if settings.backbone.startswith(TRANSFORMERS_PREFIX) or is_import_path(settings.backbone):
+        options |= {"size": settings.size, "num_frames": settings.num_frames}
+    return options

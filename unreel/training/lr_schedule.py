@@ -1,0 +1,23 @@
+"""The learning rate as a pure function of the step, so that a resumed run has nothing to restore."""
+
+import math
+
+import torch
+
+from unreel.settings import OptimisationSettings
+
+
+def compute_lr(step: int, total_steps: int, settings: OptimisationSettings) -> float:
+    """Learning rate of a step. With 240 epochs the drops fall on the first step of the epochs that the paper names."""
+    warmup_steps = settings.warmup * total_steps
+    if step < warmup_steps:
+        return settings.lr * (step + 1) / (warmup_steps + 1)
+    if settings.schedule == "cosine":
+        share = (step - warmup_steps) / max(1.0, total_steps - warmup_steps)
+        return settings.lr * 0.5 * (1 + math.cos(math.pi * share))
+    return settings.lr * settings.drop_factor ** sum(step / total_steps >= drop - 1e-9 for drop in settings.drops)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr

@@ -1,0 +1,137 @@
+"""config.json of a run: method, options and settings, enough to start the run again or to resume it."""
+
+import dataclasses
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import torch
+
+from unreel.errors import RunError, unknown_name_error
+from unreel.io.retry import retry_on_stall
+from unreel.methods.registry import load_method_module, load_preset
+from unreel.models.registry import is_import_path
+from unreel.settings import Settings
+from unreel.video.sources.paths import normalize_path
+from unreel.views.residual_frames import ResidualSpec
+
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run trains: a method by name, the method's own options (its Config), and the common settings."""
+
+    method: str
+    options: Any
+    settings: Settings
+
+    def to_json(self, source: Path) -> dict[str, Any]:
+        """The content of config.json for a run on `source`."""
+        return {
+            "method": self.method,
+            "source": normalize_path(source),
+            "options": dataclasses.asdict(self.options),
+            "settings": dataclasses.asdict(self.settings),
+            "versions": collect_versions(),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "RunConfig":
+        """Read what `to_json` wrote. Raises RunError when it does not fit this version."""
+        try:
+            module = load_method_module(data["method"])
+            options = dict(data["options"])
+            if isinstance(options.get("residual"), dict):
+                options["residual"] = ResidualSpec(**options["residual"])
+            settings = dict(data["settings"])
+            if "drops" in settings:
+                settings["drops"] = tuple(settings["drops"])
+            return cls(data["method"], module.Config(**options), Settings(**settings))
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise RunError(
+                f"the run was made by another version of unreel ({error}); its encoder can be used, but to train start "
+                "a new run"
+            ) from error
+
+    def replace(self, **changes: Any) -> "RunConfig":
+        """The config with some fields of options or settings changed; a name that neither has is ignored.
+
+        Raises InputError for a value that is not allowed.
+        """
+        options, settings = (
+            dataclasses.replace(
+                part, **{f.name: changes[f.name] for f in dataclasses.fields(part) if f.name in changes}
+            )
+            for part in (self.options, self.settings)
+        )
+        for part in (options, settings):
+            check_choices(part)
+        return RunConfig(self.method, options, settings)
+
+
+def build_run_config(method: str, changes: dict[str, Any]) -> RunConfig:
+    """A preset with some fields replaced. Raises InputError for a field that neither options nor settings have."""
+    options, settings = load_preset(method)
+    known = {f.name for part in (options, settings) for f in dataclasses.fields(part)}
+    for name in changes:
+        if name not in known:
+            raise unknown_name_error("option", name, known)
+    return RunConfig(method, options, settings).replace(**changes)
+
+
+def check_choices(config: Any) -> None:
+    """Raise InputError when a Literal field of a dataclass has a value that is not one of its choices."""
+    for name, hint in get_type_hints(type(config)).items():
+        if get_origin(hint) is Literal and getattr(config, name) not in get_args(hint):
+            raise unknown_name_error(name, str(getattr(config, name)), map(str, get_args(hint)))
+
+
+def read_config(run_folder: Path) -> dict[str, Any]:
+    """The config.json of a run. Raises RunError when the folder is not a run."""
+    try:
+        config: dict[str, Any] = json.loads(retry_on_stall((run_folder / CONFIG_FILE).read_text))
+    except OSError as error:
+        raise RunError(f"{run_folder} is not a run of unreel (no {CONFIG_FILE} there)") from error
+    except ValueError as error:
+        raise RunError(f"{run_folder / CONFIG_FILE} can't be read ({error})") from error
+    return config
+
+
+def require_trusted_imports(run_folder: Path, config: dict[str, Any], allow_import: bool) -> None:
+    """Raise RunError when the run names code outside unreel, which would be run, and `allow_import` is off."""
+    try:
+        method, backbone = str(config["method"]), str(config["settings"]["backbone"])
+    except (KeyError, TypeError) as error:
+        raise RunError(
+            f"{run_folder / CONFIG_FILE}: no method or no backbone there; the file is not what unreel wrote"
+        ) from error
+    is_foreign = {"method": "." in method or ":" in method, "backbone": is_import_path(backbone)}
+    for kind, name in (("method", method), ("backbone", backbone)):
+        if is_foreign[kind] and not allow_import:
+            raise RunError(
+                f"{run_folder}: its {kind} '{name}' is code outside unreel; if you trust it, add --allow-import (in "
+                "Python allow_import=True)"
+            )
+
+
+def adapt_settings(settings: Settings, devices: int, shard: Literal["on", "off"]) -> Settings:
+    """Settings of a run that resumes in `devices` processes, which share the cores anew, sharded or not."""
+    threads = max(1, settings.threads * settings.devices // devices)
+    slower: Any = {"compile": "off", "channels_last": "off", "fused": "off", "read_back": "each-step"}
+    changes = slower if shard == "on" and settings.shard == "off" else {}
+    return dataclasses.replace(settings, devices=devices, threads=threads, shard=shard, **changes)
+
+
+def collect_versions() -> dict[str, str]:
+    """The versions that a number depends on."""
+    from unreel import __version__
+
+    return {
+        "unreel": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }

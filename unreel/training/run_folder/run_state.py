@@ -1,0 +1,24 @@
+"""How far a run has come: what a checkpoint remembers beside tensors."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass
+class RunState:
+    """Steps done, and the best checkpoint so far; its fields are the keys of training.json."""
+
+    step: int = 0
+    best_step: int | None = None
+    best_mrr: float = -1.0
+
+    def forget_best(self) -> None:
+        """The best checkpoint no longer exists."""
+        self.best_step, self.best_mrr = None, -1.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "RunState":
+        return cls(int(data["step"]), data.get("best_step"), float(data.get("best_mrr", -1.0)))

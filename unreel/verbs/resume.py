@@ -1,0 +1,57 @@
+"""Go on with a run that was stopped."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from unreel.corpus.manifest import Manifest
+from unreel.models.encoder.checkpoint_files import read_spec
+from unreel.training.job import build_training_job
+from unreel.training.run_folder.checkpoint_index import find_last_checkpoint, has_checkpoint, rewind_to_step
+from unreel.training.run_folder.config import RunConfig, adapt_settings, read_config, require_trusted_imports
+from unreel.training.runtime.launch import require_enough_instances
+from unreel.training.runtime.processes import lock_run, run_processes
+from unreel.verbs.pretrain import RunOutcome, train_and_report
+
+
+def resume(
+    run: str | Path,
+    quiet: bool = False,
+    allow_import: bool = False,
+    devices: int = 0,
+    shard: Literal["as-before", "on", "off"] = "as-before",
+    step: int | None = None,
+) -> RunOutcome:
+    """Go on with a run that was stopped; needs nothing but its folder. On a CPU the result is equal to the bit.
+
+    Args:
+        run: folder of the run.
+        quiet: print nothing while training.
+        allow_import: import, and so execute, the network or method of your own that the run names.
+        devices: number of processes; 0 means as many as before. The order of the videos stays the same.
+        shard: spread the weights over the processes (FSDP), or keep all of them in each.
+        step: go on from the checkpoint of this step instead of the last one.
+
+    Returns the last state: step, best_step, best_mrr, interrupted, rank.
+
+    Raises RunError for a folder that is not a run or names foreign code without `allow_import`, CheckpointError for a
+    damaged or missing checkpoint.
+
+    >>> unreel.resume(run, quiet=True)["interrupted"]
+    False
+    """
+    run = Path(run)
+    config = read_config(run)
+    require_trusted_imports(run, config, allow_import)
+    run_config = RunConfig.from_json(config)
+    settings = run_config.settings
+    settings = adapt_settings(settings, devices or settings.devices, settings.shard if shard == "as-before" else shard)
+    run_config = dataclasses.replace(run_config, settings=settings)
+    with run_processes(settings, run) as (fabric, group), lock_run(run, group):
+        if step is not None:
+            group.on_rank_zero(lambda: rewind_to_step(run, step))
+        is_begun = has_checkpoint(run)  # a run that was stopped before its first checkpoint starts again: same seed
+        options = read_spec(find_last_checkpoint(run)).options if is_begun else None
+        job = build_training_job(run, Manifest.load(run), run_config, options)
+        require_enough_instances(len(job.instances), group.world_size)
+        return train_and_report(job, is_begun, quiet, fabric, group)
