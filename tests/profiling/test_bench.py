@@ -315,7 +315,7 @@ def test_without_cores_the_files_must_get_cheaper() -> None:
 def test_each_part_can_be_the_bottleneck() -> None:
     for part, word in (("views", "--augment"), ("move", "--size"), ("memory", "--batch-size 32"), ("loss", "head")):
         parts = made().part_seconds | {"backward": 0.0, part: 0.05}
-        found = find_bottleneck(made(parts=parts))
+        found = find_bottleneck(made(part_seconds=parts))
         assert found.bottleneck == ("optimiser" if part == "memory" else part) and word in found.sentence
 
 

@@ -140,7 +140,9 @@ def test_silence_is_blamed_on_the_meeting_place_where_that_is_silent(
     comes(lambda: bool(exits))
     said = capfd.readouterr().err
     assert said.count("unreel:") == 1 and GO_ON in said, said
-    assert ("the first process's machine, where all meet," in said) == deaf and ("process 1" in said) != deaf, said
+    assert ("the first process's machine, which all processes connect to," in said) == deaf and (
+        "process 1" in said
+    ) != deaf, said
     end([one])
 
 
