@@ -8,15 +8,12 @@ from processes import run_on
 from torch import Tensor
 
 from unreel.losses.all_gather import all_gather, all_gather_no_grad, get_rank_offset
-from unreel.losses.infonce import (
-    infonce_with_intra_negatives,
-    score_intra_negatives,
-    score_pairs,
-    symmetric_infonce,
-)
+from unreel.losses.byol import byol_loss
+from unreel.losses.infonce import infonce_with_intra_negatives, symmetric_infonce
 from unreel.losses.key_queue import KeyQueue
 from unreel.losses.negative_mask import NegativeMask
-from unreel.losses.vicreg import byol_loss, vicreg_loss
+from unreel.losses.similarity import score_intra_negatives, score_pairs
+from unreel.losses.vicreg import vicreg_loss
 from unreel.types import Instance
 
 WORLD, ROWS, WIDTH = 2, 6, 5

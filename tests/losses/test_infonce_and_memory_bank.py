@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from unreel.losses import memory_bank
-from unreel.losses.infonce import estimate_nce_log_z, infonce_loss, nce_loss
+from unreel.losses.infonce import infonce_loss
 from unreel.losses.memory_bank import MemoryBank
+from unreel.losses.nce import estimate_nce_log_z, nce_loss
 
 TAU = 0.07
 

@@ -8,18 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.losses.infonce import (
-    compute_dot_products,
-    infonce_loss,
-    infonce_with_intra_negatives,
-    positive_first,
-    score_intra_negatives,
-    score_pairs,
-    symmetric_infonce,
-    top1_accuracy,
-)
+from unreel.losses.infonce import infonce_loss, infonce_with_intra_negatives, symmetric_infonce, top1_accuracy
 from unreel.losses.key_queue import KeyQueue
 from unreel.losses.negative_mask import NegativeMask
+from unreel.losses.similarity import compute_dot_products, positive_first, score_intra_negatives, score_pairs
 from unreel.types import Instance
 
 # Two recordings; starts in seconds. In recording 0 instances 0, 1 and 2 are 4 s apart from one to the next.

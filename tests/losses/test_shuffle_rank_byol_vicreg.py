@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreel.errors import InputError
+from unreel.losses.byol import byol_loss
 from unreel.losses.shuffle_rank import average_segments, shuffle_rank_loss
-from unreel.losses.vicreg import byol_loss, vicreg_loss
+from unreel.losses.vicreg import vicreg_loss
 
 
 def made(*shape: int, seed: int = 0) -> Tensor:

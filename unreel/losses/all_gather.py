@@ -1,8 +1,8 @@
-"""Joining a batch over processes, so that every clip is compared with the clips of all devices.
+"""Joins a batch over processes, so that every clip is compared with the clips of all devices.
 
-Convention. Each process averages its loss over its own anchors; DDP then averages the gradients. As the gradient of a
-joined tensor is summed over the processes on its way back, the result is that of one process on the joined batch.
-Every process must bring the same number of rows. In one process all of this is the identity.
+Convention: each process averages its loss over its own anchors; DDP then averages the gradients. Since the gradient of
+a joined tensor is summed over the processes, the result is that of one process on the joined batch. Every process must
+have the same number of rows. In one process all of this is the identity.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class _AllGather(torch.autograd.Function):
-    """Rows of all processes forward; backward, the gradients of all processes for the own rows, summed."""
+    """Forward: rows of all processes. Backward: sum over all processes of the gradients of the own rows."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -22,14 +22,18 @@ class _AllGather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        grad = grad.clone(memory_format=torch.contiguous_format)  # autograd's own tensor is not ours to change
+        grad = grad.clone(memory_format=torch.contiguous_format)  # all_reduce must not change the tensor of autograd
         dist.all_reduce(grad)
         first = get_rank_offset(ctx.num_rows)
         return grad[first : first + ctx.num_rows]
 
 
 def all_gather(x: Tensor) -> Tensor:
-    """Rows of all processes in the order of their ranks, with gradient; (B, ...) to (N, ...)."""
+    """Rows of all processes in the order of their ranks, with gradient; (B, ...) to (N, ...).
+
+    >>> all_gather(torch.ones(2, 3)).shape  # in one process the batch itself
+    torch.Size([2, 3])
+    """
     if get_world_size() == 1:
         return x
     if not x.requires_grad or not torch.is_grad_enabled():
@@ -43,7 +47,11 @@ def all_gather_no_grad(x: Tensor) -> Tensor:
 
 
 def get_rank_offset(num_rows: int) -> int:
-    """The first row of this process in the joined batch, when each brings `num_rows`."""
+    """The first row of this process in the joined batch, if each process has `num_rows`.
+
+    >>> get_rank_offset(8)  # in one process
+    0
+    """
     return dist.get_rank() * num_rows if get_world_size() > 1 else 0
 
 

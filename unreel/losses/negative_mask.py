@@ -1,6 +1,6 @@
-"""Who must not be a negative of whom: an instance is none of its own, nor need its neighbours in time be.
+"""Which instances may be negatives of each other: not the instance itself, and optionally not its neighbours in time.
 
-Segments of one recording that follow each other show nearly the same thing; pushing them apart teaches nothing.
+Consecutive segments of one recording look nearly the same; pushing them apart teaches nothing.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,15 @@ from unreel.types import Instance
 class NegativeMask(nn.Module):
     """Recording and start of all N instances; those that begin within `near_s` seconds in one recording are neighbours.
 
-    `near_s` 0: nobody has neighbours. Nothing is stored in a checkpoint, since the run's list of instances says it all.
+    Nothing is stored in a checkpoint, since the list of instances of the run contains it all.
+
+    Args:
+        instances: all N instances of the run, in the order of its rows.
+        near_s: seconds; 0 means that no instance has neighbours.
+
+    >>> segments = [Instance("a.mp4", 0, start_s, start_s + 10) for start_s in (0.0, 10.0, 20.0)]
+    >>> NegativeMask(segments, near_s=15).build_mask(torch.tensor([0]), torch.tensor([0, 1, 2]))
+    tensor([[False, False,  True]])
     """
 
     video_N: Tensor
@@ -29,16 +37,18 @@ class NegativeMask(nn.Module):
         self.register_buffer("start_s_N", start_s_N, persistent=False)
 
     def build_mask(self, index_B: Tensor, candidates: Tensor) -> Tensor:
-        """Whether each of `others`, (K,) or (B, K), may be a negative of the anchor; bool (B, K).
+        """Whether each candidate may be a negative of the anchor; bool (B, K).
 
-        All are rows of the run; -1 in `others` is nobody, and may.
+        Args:
+            index_B: rows of the anchors in the run, (B,).
+            candidates: rows of the candidates, (K,) or (B, K); -1 is nobody, who may.
         """
         own_B1 = index_B[:, None]
-        others_BK = candidates.expand(len(index_B), -1)
-        hidden_BK = others_BK == own_B1
+        candidates_BK = candidates.expand(len(index_B), -1)
+        hidden_BK = candidates_BK == own_B1
         if self.near_s > 0:
-            row_BK = others_BK.clamp(min=0)
-            same_BK = self.video_N[row_BK] == self.video_N[own_B1]
-            apart_BK = (self.start_s_N[row_BK] - self.start_s_N[own_B1]).abs()
-            hidden_BK = hidden_BK | (same_BK & (apart_BK < self.near_s) & (others_BK >= 0))
+            row_BK = candidates_BK.clamp(min=0)
+            same_video_BK = self.video_N[row_BK] == self.video_N[own_B1]
+            distance_s_BK = (self.start_s_N[row_BK] - self.start_s_N[own_B1]).abs()
+            hidden_BK = hidden_BK | (same_video_BK & (distance_s_BK < self.near_s) & (candidates_BK >= 0))
         return ~hidden_BK

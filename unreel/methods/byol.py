@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from unreel.losses.vicreg import byol_loss
+from unreel.losses.byol import byol_loss
 from unreel.methods.checks import reject_intra_negatives, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import pool_features, pool_views

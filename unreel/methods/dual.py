@@ -32,10 +32,11 @@ from torch import Tensor, nn
 
 from unreel.errors import InputError
 from unreel.losses.all_gather import all_gather_no_grad
-from unreel.losses.infonce import infonce_with_intra_negatives, score_intra_negatives, score_pairs, top1_accuracy
+from unreel.losses.infonce import infonce_with_intra_negatives, top1_accuracy
 from unreel.losses.key_queue import KeyQueue
 from unreel.losses.negative_mask import NegativeMask
 from unreel.losses.shuffle_rank import average_segments, clip_shuffle_rank_loss
+from unreel.losses.similarity import score_intra_negatives, score_pairs
 from unreel.methods.checks import check_queue_size, require_equal_views, require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import pool_features, pool_views
@@ -210,23 +211,18 @@ class Method(nn.Module):
         key_BD, key_BSD = self.teacher(views.tensors["view2"])
         key_mean_BD = average_segments(key_BSD)
         self._pending_keys = (key_BD, key_mean_BD, views.index_B)
-        scores = self.score_with_queue(clip["view1"], key_BD, self.clip_queue, views.index_B)
+        scores = self.clip_queue.score_positive_and_keys(clip["view1"], key_BD, self.neighbours, views.index_B)
         broken = None
         if "intra" in clip:
             allowed_BN = self.neighbours.build_mask(views.index_B, all_gather_no_grad(views.index_B))
             broken = score_intra_negatives(clip["view1"], clip["intra"], allowed_BN)
         loss = infonce_with_intra_negatives(scores, broken, self.config.temperature)
         if self.config.series:
-            by_series = self.score_with_queue(
-                average_segments(series["view1"]), key_mean_BD, self.series_queue, views.index_B
+            by_series = self.series_queue.score_positive_and_keys(
+                average_segments(series["view1"]), key_mean_BD, self.neighbours, views.index_B
             )
             loss = loss + infonce_with_intra_negatives(by_series, None, self.config.temperature)
         return StepOutput(loss, {"top1": top1_accuracy(scores)})
-
-    def score_with_queue(self, q_BD: Tensor, k_BD: Tensor, queue: KeyQueue, index_B: Tensor) -> Tensor:
-        """Scores with the own key (column 0) and with the queue."""
-        own_B1 = (q_BD * k_BD).sum(dim=1, keepdim=True)
-        return torch.cat([own_B1, queue.score_keys(q_BD, self.neighbours, index_B)], dim=1)
 
     def compute_rank_loss(self, series: dict[str, Tensor], views: Views) -> Tensor:
         """Shuffle-rank of clip 1, and of clip 1 again, against the shuffled version put back in order."""

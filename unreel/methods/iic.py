@@ -23,16 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.losses.all_gather import all_gather_no_grad
-from unreel.losses.infonce import (
-    estimate_nce_log_z,
-    infonce_loss,
-    nce_loss,
-    score_intra_negatives,
-    score_pairs,
-    top1_accuracy,
-)
+from unreel.losses.infonce import infonce_loss, top1_accuracy
 from unreel.losses.memory_bank import MemoryBank
+from unreel.losses.nce import estimate_nce_log_z, nce_loss
 from unreel.losses.negative_mask import NegativeMask
+from unreel.losses.similarity import score_intra_negatives, score_pairs
 from unreel.methods.checks import require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import pool_features, pool_views

@@ -25,9 +25,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.losses.all_gather import all_gather_no_grad
-from unreel.losses.infonce import infonce_with_intra_negatives, score_intra_negatives, score_pairs, top1_accuracy
+from unreel.losses.infonce import infonce_with_intra_negatives, top1_accuracy
 from unreel.losses.key_queue import KeyQueue
 from unreel.losses.negative_mask import NegativeMask
+from unreel.losses.similarity import score_intra_negatives, score_pairs
 from unreel.methods.checks import check_queue_size, require_equal_views, require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import pool_features, pool_views
@@ -135,8 +136,7 @@ class Method(nn.Module):
         """Of each query with its key (column 0) and with the queue, or with the other keys of the batch."""
         if self.queue is None:
             return score_pairs(q_BD, k_BD, allowed_BN, include_same_view=False)
-        own_B1 = (q_BD * k_BD).sum(dim=1, keepdim=True)
-        return torch.cat([own_B1, self.queue.score_keys(q_BD, self.neighbours, index_B)], dim=1)
+        return self.queue.score_positive_and_keys(q_BD, k_BD, self.neighbours, index_B)
 
     def after_step(self) -> None:
         """The teacher follows, the keys join the queue."""

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from unreel.models.precision import promote_to_float32
+
 
 def pool_features(backbone: nn.Module, clips: Tensor) -> Tensor:
     """Global average of the last feature map, in float32 at least: (B, C, T, H, W) to (B, D)."""
@@ -43,7 +45,7 @@ def freeze_batch_statistics(backbone: nn.Module) -> Iterator[None]:
 
 def _pool_batch(backbone: nn.Module, clips: Tensor) -> Tensor:
     map_BDTHW = backbone(clips)
-    return (map_BDTHW.float() if map_BDTHW.dtype in (torch.bfloat16, torch.float16) else map_BDTHW).mean(dim=(2, 3, 4))
+    return promote_to_float32(map_BDTHW).mean(dim=(2, 3, 4))
 
 
 def pool_views(backbone: nn.Module, views: Mapping[str, Tensor], joint: bool = True) -> dict[str, Tensor]:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from unreel.models.precision import promote_to_float32
+
 GRID_SIZE, POINTS_PER_CELL = 7, 2  # cells a side of a box, and points a side of a cell
 
 
@@ -37,7 +39,7 @@ def roi_align(map_BDHW: Tensor, boxes_N4: Tensor, clip_index_N: Tensor, grid: in
 
 def pool_roi_vectors(map_BDTHW: Tensor, boxes_N4: Tensor, clip_index_N: Tensor, grid: int = GRID_SIZE) -> Tensor:
     """One vector (N, D) a box: the map averaged over time, aligned, its largest cell of each feature."""
-    map_BDHW = (map_BDTHW if map_BDTHW.dtype == torch.float64 else map_BDTHW.float()).mean(dim=2)
+    map_BDHW = promote_to_float32(map_BDTHW).mean(dim=2)
     return roi_align(map_BDHW, boxes_N4, clip_index_N, grid).amax(dim=(2, 3))
 
 

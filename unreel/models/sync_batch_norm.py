@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from unreel.models.precision import promote_to_float32
+
 
 class _AllReduceSum(torch.autograd.Function):
     """The sum over all processes, forward of values and backward of gradients."""
@@ -40,13 +42,13 @@ class SyncBatchNorm(_BatchNorm):
         shape = (1, -1, *[1] * (x.ndim - 2))
         count = x.new_tensor([x.numel() // x.shape[1]], dtype=torch.float64)
         dist.all_reduce(count)
-        kind, x = x.dtype, x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        dtype, x = x.dtype, promote_to_float32(x)
         mean_C = _AllReduceSum.apply(x.sum(others)) / count.item()
         centred = x - mean_C.view(shape)
         variance_C = _AllReduceSum.apply(centred.square().sum(others)) / count.item()
         self._update_running_statistics(mean_C.detach(), variance_C.detach(), count.item())
         out = centred * (variance_C + self.eps).rsqrt().view(shape)
-        return (out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out).to(kind)
+        return (out * self.weight.view(shape) + self.bias.view(shape) if self.affine else out).to(dtype)
 
     @torch.no_grad()
     def _update_running_statistics(self, mean_C: Tensor, variance_C: Tensor, count: float) -> None:
