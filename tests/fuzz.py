@@ -25,7 +25,8 @@ from damaged import KINDS, make
 from unreel.corpus import inspection
 from unreel.corpus.lists import VideoEntry
 from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE, Manifest, Video
-from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
+from unreel.io.limits import Limits, WorkerFailure
+from unreel.io.worker_pool import map_jobs
 from unreel.types import FileFailure
 from unreel.video.decoding import decoder
 
@@ -63,10 +64,10 @@ def read_all(paths: Sequence[Path], workers: int) -> list[Reading]:
     found = []
     for path, answer in map_jobs(measured, paths, (), workers, Limits().scale_to_file):
         found.append(
-            Reading(answer.reason, float("nan"), float("nan")) if isinstance(answer, WorkerFailure) else answer
+            Reading(answer.detail, float("nan"), float("nan")) if isinstance(answer, WorkerFailure) else answer
         )
         if isinstance(answer, WorkerFailure):
-            print(f"contained: {path.name}: {answer.reason}", flush=True)
+            print(f"contained: {path.name}: {answer.detail}", flush=True)
     return found
 
 

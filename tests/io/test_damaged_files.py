@@ -24,7 +24,8 @@ from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.embedding import load_encoder
 from unreel.errors import InputError, VideoError
-from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
+from unreel.io.limits import FailureKind, Limits, WorkerFailure
+from unreel.io.worker_pool import map_jobs
 from unreel.video.decoding import packet_index, probe
 from unreel.video.loading import clip_dataset
 
@@ -258,9 +259,11 @@ def answers(actions: dict[int, Callable[[], None]], workers: int, count: int = 1
 def test_answers_come_in_order_whatever_happens(workers: int) -> None:
     acts = list(ENDS.values())
     found = answers({2 * k: act for k, (act, _) in enumerate(acts)}, workers)
-    assert found == [
-        (n, WorkerFailure(acts[n // 2][1]) if n % 2 == 0 and n // 2 < len(acts) else n * n) for n in range(12)
-    ]
+    details = [answer.detail if isinstance(answer, WorkerFailure) else answer for _, answer in found]
+    assert [n for n, _ in found] == list(range(12))
+    assert details == [acts[n // 2][1] if n % 2 == 0 and n // 2 < len(acts) else n * n for n in range(12)]
+    kinds = [answer.kind for _, answer in found if isinstance(answer, WorkerFailure)]
+    assert kinds == [FailureKind.CRASH, FailureKind.TIMEOUT, FailureKind.TIMEOUT, FailureKind.MEMORY]
 
 
 def test_a_process_that_is_killed_from_outside_is_tried_once_more(tmp_path: Path) -> None:
@@ -271,7 +274,10 @@ def test_a_process_that_is_killed_from_outside_is_tried_once_more(tmp_path: Path
 
     assert answers({4: once}, 2) == [(n, n * n) for n in range(12)]
     always = answers({4: lambda: crash(signal.SIGKILL)}, 2)
-    assert always[4] == (4, WorkerFailure("reading it ended the process twice (SIGKILL; out of memory?)"))
+    assert always[4] == (
+        4,
+        WorkerFailure(FailureKind.KILLED, "reading it ended the process twice (SIGKILL; out of memory?)"),
+    )
     assert [answer for n, answer in always if n != 4] == [n * n for n in range(12) if n != 4]
 
 
@@ -310,7 +316,8 @@ def children() -> set[int]:
 KILLED = """
 import signal, sys, time, os
 from pathlib import Path
-from unreel.io.worker_pool import Limits, map_jobs
+from unreel.io.limits import Limits
+from unreel.io.worker_pool import map_jobs
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
 def work(n):
     Path(sys.argv[1], str(os.getpid())).touch()

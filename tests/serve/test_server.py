@@ -446,7 +446,7 @@ def test_a_crash_or_a_hang_costs_one_answer() -> None:
 
 def test_what_strangers_send_is_read_in_processes_of_little_memory(client: TestClient, served: ServerState) -> None:
     for apart in (served.get_query_embedder().reader_pool, served.previews.worker_pool):
-        assert apart.call(60, resource.getrlimit, resource.RLIMIT_DATA)[0] == 4 * 2**30
+        assert 4 * 2**30 < apart.call(60, resource.getrlimit, resource.RLIMIT_DATA)[0] < 5 * 2**30
 
 
 def test_the_map_has_every_row_and_is_kept(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

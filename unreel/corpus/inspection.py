@@ -15,8 +15,9 @@ from unreel.corpus.manifest_summary import group_by_reason
 from unreel.corpus.segments import LONG_VIDEO_SEGMENTS, SEGMENT_S
 from unreel.corpus.shot_detection import detect_shot_changes
 from unreel.errors import InputError, VideoError
+from unreel.io.limits import Limits, WorkerFailure
 from unreel.io.text import format_path
-from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
+from unreel.io.worker_pool import map_jobs
 from unreel.types import FileFailure
 from unreel.video.decoding.probe import check_decodable, probe
 from unreel.video.sources.packed_corpus import open_packed_corpus, read_corpus_file
@@ -60,7 +61,7 @@ def inspect(
         _inspect_file, listed, (min_frames, check, shots), workers, lambda item: limits.scale_to_file(item.path)
     ):
         found.append(
-            FileFailure(absolute_path(item.path), "damaged", row.reason) if isinstance(row, WorkerFailure) else row
+            FileFailure(absolute_path(item.path), "damaged", row.detail) if isinstance(row, WorkerFailure) else row
         )
         if on_progress:
             on_progress(len(found), len(listed))

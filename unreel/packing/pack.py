@@ -14,7 +14,7 @@ from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.errors import DiskError, InputError
 from unreel.io.atomic_write import atomic_write_bytes, remove_leftovers
-from unreel.io.worker_pool import Limits
+from unreel.io.limits import Limits
 from unreel.packing.index_writer import write_index
 from unreel.packing.output_folder import PLAN_FILE, check_output, compute_fingerprint, lock_output
 from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings, check_settings

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from unreel.errors import InputError
-from unreel.io.worker_pool import Limits
+from unreel.io.limits import Limits
 
 PIECE_LIMITS = Limits(file_limit_s=1800.0)  # for one piece, which may be encoded several times to reach the PSNR
 _BOUNDS = {"gop": (1, 600), "crf": (1, 51), "psnr_db": (0, 60), "segment_s": (1, 1e6), "shard_mb": (0.01, 1e6)}

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from unreel.corpus.manifest import Manifest
 from unreel.io.atomic_write import atomic_write_bytes
-from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
+from unreel.io.limits import Limits, WorkerFailure
+from unreel.io.worker_pool import map_jobs
 from unreel.packing.jobs import Row, build_failure_row, iter_jobs, run_job
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.piece_spans import count_pieces
@@ -39,7 +40,7 @@ def write_shards(
         run_job, jobs, (work, settings), workers, lambda job: limits.scale_to_file(job.video.path)
     ):
         if isinstance(row, WorkerFailure):
-            row = build_failure_row(job, "damaged", row.reason)
+            row = build_failure_row(job, "damaged", row.detail)
         if row.get("checksum"):
             if shard.rows and shard.size_bytes + row["size_bytes"] > settings.shard_mb * 1e6:
                 finish_shard(shard, rows, out, shard_number)

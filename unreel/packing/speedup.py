@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from unreel.errors import VideoError
-from unreel.io.worker_pool import WorkerFailure, run_isolated
+from unreel.io.limits import WorkerFailure
+from unreel.io.worker_pool import run_isolated
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.packet_index import clear_caches, index_frames
 from unreel.video.sources.packed_corpus import PackedCorpus, open_packed_corpus

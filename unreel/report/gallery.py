@@ -17,8 +17,9 @@ from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
 from unreel.embedding import encode, join_views, load_encoder
 from unreel.errors import UnreelError
+from unreel.io.limits import Limits, WorkerFailure
 from unreel.io.text import format_path
-from unreel.io.worker_pool import Limits, WorkerFailure, map_jobs
+from unreel.io.worker_pool import map_jobs
 from unreel.models.encoder.encoder import Encoder
 from unreel.report.charts import read_strip
 from unreel.types import Instance

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from unreel.errors import DiskError, VideoError
-from unreel.io.worker_pool import Limits, map_jobs
+from unreel.io.limits import Limits
+from unreel.io.worker_pool import map_jobs
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import probe

@@ -1,5 +1,6 @@
 """Vectors of queries: their files are read in one process apart, the encoder is in another; answers are remembered."""
 
+import functools
 import threading
 from collections import OrderedDict
 from dataclasses import replace
@@ -10,7 +11,7 @@ import numpy as np
 
 from unreel.errors import InputError
 from unreel.indexing.index.row_table import Moment
-from unreel.serve.media.worker_pool import WorkerPool, limit_memory
+from unreel.serve.media.worker_pool import MAX_MEMORY_MB, WorkerPool
 
 if TYPE_CHECKING:
     from unreel.models.encoder.encoder import Encoder
@@ -26,10 +27,11 @@ class QueryEmbedder:
     """One process with the encoder of an index, and two that decode: a slow file holds up no other query."""
 
     def __init__(self, folder: Path, metadata: dict[str, Any], allow_import: bool) -> None:
+        made_by = str(metadata["encoder_hash"])
         self.encoder_pool = WorkerPool(
-            1, configure_worker, folder, metadata["clips"], str(metadata["encoder_hash"]), allow_import
+            1, functools.partial(configure_worker, folder, metadata["clips"], made_by, allow_import)
         )
-        self.reader_pool = WorkerPool(NUM_READERS, limit_memory)
+        self.reader_pool = WorkerPool(NUM_READERS, max_memory_mb=MAX_MEMORY_MB)
         self.lock = threading.Lock()
         self.cache: OrderedDict[tuple[str, float, float], np.ndarray] = OrderedDict()
         self.spec: EncoderSpec | None = None

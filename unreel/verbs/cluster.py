@@ -9,8 +9,9 @@ from unreel.errors import DiskError
 from unreel.indexing.cluster_report import ClusterReport, build_cluster_report, write_tables
 from unreel.indexing.clustering import ClusterOptions
 from unreel.indexing.index.clip_index import Index, open_index
+from unreel.io.limits import WorkerFailure
 from unreel.io.text import format_path
-from unreel.io.worker_pool import WorkerFailure, run_isolated
+from unreel.io.worker_pool import run_isolated
 from unreel.report.gallery import Tile, build_tile, read_tile_frames
 from unreel.report.pages.clusters_page import (
     ClusterCard,

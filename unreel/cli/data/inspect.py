@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from unreel.cli.arguments import parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.errors import InputError, unknown_name_error
-from unreel.io.worker_pool import Limits
+from unreel.io.limits import Limits
 
 
 @dataclasses.dataclass

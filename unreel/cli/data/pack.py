@@ -12,7 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from unreel.cli.arguments import parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
-from unreel.io.worker_pool import Limits
+from unreel.io.limits import Limits
 from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings
 
 if TYPE_CHECKING:

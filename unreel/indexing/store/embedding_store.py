@@ -35,6 +35,7 @@ from unreel.indexing.store.embeddings_file import (
 )
 from unreel.io.atomic_write import atomic_path, atomic_write_text, disk_errors, remove_leftovers
 from unreel.io.file_lock import LOCK_FILE
+from unreel.io.limits import is_overload
 from unreel.types import FileFailure
 
 FORMAT_VERSION = 1
@@ -51,7 +52,6 @@ STORE_ENTRIES = {
     "concepts",
 }  # see index.py
 TRANSIENT_REASONS = ("missing", "unreadable")  # reasons that may be another day's weather: tried again
-OVERLOAD_PHRASES = (" did not end within ", " MB of memory")  # of a machine that had other work
 FILE_COLUMNS = ("path", "label", CONTENT_HASH)
 
 
@@ -189,7 +189,7 @@ def _rewrite_part(part: Path, contents: list[Content]) -> pa.Table:
 
 def is_permanent(failure: FileFailure) -> bool:
     """Whether a file would be left out again for the same reason, until its content changes."""
-    return failure.reason not in TRANSIENT_REASONS and not any(words in failure.detail for words in OVERLOAD_PHRASES)
+    return failure.reason not in TRANSIENT_REASONS and not is_overload(failure.detail)
 
 
 def record_skipped(folder: Path, process: str, content_hash: str, failure: FileFailure) -> None:

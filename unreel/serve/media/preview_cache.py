@@ -6,7 +6,7 @@ from pathlib import Path
 from unreel.io.checksums import hash_bytes
 from unreel.io.disk_cache import DiskCache
 from unreel.serve.media import transcoding
-from unreel.serve.media.worker_pool import WorkerPool, limit_memory
+from unreel.serve.media.worker_pool import MAX_MEMORY_MB, WorkerPool
 
 CACHE_VERSION = 1
 POSTER_TIMEOUT_S, PREVIEW_TIMEOUT_S = 20.0, 120.0  # that making one may take
@@ -23,7 +23,7 @@ class PreviewCache:
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.cache = DiskCache(folder, limit_bytes)
-        self.worker_pool = WorkerPool(NUM_WORKERS, limit_memory)
+        self.worker_pool = WorkerPool(NUM_WORKERS, max_memory_mb=MAX_MEMORY_MB)
 
     def get_poster(self, path: str, content_hash: str, at_s: float) -> bytes:
         """JPEG. Raises VideoError, InputError."""

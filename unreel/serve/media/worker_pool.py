@@ -1,36 +1,40 @@
-"""Other people's files are opened in processes of their own: a crash or a hang costs one answer, never the server."""
+"""Warm processes that read files of unknown origin for the server: a crash or a hang costs one answer."""
 
-import contextlib
-import multiprocessing
 import queue
-import resource
-import signal
 import threading
-import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from unreel.errors import InputError, UnreelError
+from unreel.errors import InputError
+from unreel.io.limits import FailureKind, Limits, WorkerFailure
+from unreel.io.worker_process import WorkerProcess
 
-MAX_MEMORY_BYTES = 4 * 2**30
+MAX_MEMORY_MB = 4096
+FAILURE_TEXTS = {
+    FailureKind.MEMORY: "reading it takes too much memory; use a smaller video",
+    FailureKind.CRASH: "reading it crashed the reader; the file is damaged, use another",
+    FailureKind.KILLED: "reading it crashed the reader; the file is damaged, use another",
+}
 Result = TypeVar("Result")
 
 
 class WorkerPool:
-    """`count` processes that each do one call at a time; `prepare(*arguments)` is called when one begins.
+    """`num_workers` processes that each do one call at a time; `initialize` is called when one starts.
 
-    They are spawned, not forked: the server has threads, whose locks a fork would copy as they are.
+    With `max_memory_mb` a call may take that much memory, beside what its process had before. Processes are spawned,
+    not forked: the server has threads.
     """
 
-    def __init__(self, num_workers: int, initializer: Callable[..., None], *arguments: Any) -> None:
-        self.workers = [Worker(initializer, arguments) for _ in range(num_workers)]
-        self.idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # the one used last is warm
+    def __init__(
+        self, num_workers: int, initialize: Callable[[], None] | None = None, max_memory_mb: int | None = None
+    ) -> None:
+        self.workers = [Worker(initialize, max_memory_mb) for _ in range(num_workers)]
+        self.idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # the last used process is warm
         for worker in self.workers:
             self.idle.put(worker)
 
     def call(self, timeout_s: float, function: Callable[..., Result], *arguments: Any) -> Result:
-        """`work(*arguments)` within `limit_s`. Raises what it raises, InputError when it crashes or does not end."""
+        """`function(*arguments)` within `timeout_s`. Raises what it raises, InputError when it crashes or hangs."""
         try:
             worker = self.idle.get(timeout=timeout_s)
         except queue.Empty:
@@ -41,95 +45,55 @@ class WorkerPool:
             self.idle.put(worker)
 
     def close(self) -> None:
-        """End the processes, busy ones too: who waits for one gets an InputError."""
+        """End the processes, busy ones too: a thread that waits for one gets an InputError."""
         for worker in self.workers:
             worker.close()
 
 
 class Worker:
-    """A process and the pipe to it, begun when it is first needed and again after it was lost."""
+    """A process that is started when it is first needed, and again after it was lost."""
 
-    def __init__(self, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        self.initializer, self.arguments = initializer, arguments
-        self.process: Any = None
-        self.pipe: Connection | None = None
-        self.lock, self.closed = threading.Lock(), False
+    def __init__(self, initialize: Callable[[], None] | None, max_memory_mb: int | None) -> None:
+        self.initialize, self.max_memory_mb = initialize, max_memory_mb
+        self.process: WorkerProcess | None = None
+        self.lock, self.is_closed = threading.Lock(), False
 
     def call(self, timeout_s: float, function: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
-        try:
-            pipe = self.ensure_started()
-            pipe.send((function, arguments))
-            if not pipe.poll(timeout_s):
-                self.kill_process()
-                raise InputError(
-                    f"reading it took more than {timeout_s:g} s and was given up; try a shorter piece of it"
-                )
-            value, error, trace = pipe.recv()
-        except (EOFError, OSError) as lost:
-            self.kill_process()
-            raise InputError("reading it crashed the reader; the file is damaged, use another") from lost
-        if error is not None:
-            raise error
-        if trace:
-            raise RuntimeError(f"in a process apart:\n{trace}")
-        return value
+        """`function(*arguments)`. Raises what it raises, InputError when it does not answer."""
+        process = self._ensure_started()
+        process.send((function, arguments), Limits(timeout_s, self.max_memory_mb) if self.max_memory_mb else None)
+        if not process.wait(timeout_s):
+            process.close()
+            raise _build_timeout_error(timeout_s)
+        result = process.receive()
+        if not isinstance(result, WorkerFailure):
+            return result
+        if result.kind is FailureKind.TIMEOUT:
+            raise _build_timeout_error(timeout_s)
+        raise InputError(FAILURE_TEXTS[result.kind])
 
-    def ensure_started(self) -> Connection:
-        if self.pipe is not None and self.process.is_alive():
-            return self.pipe
-        self.kill_process()
-        context = multiprocessing.get_context("spawn")
+    def _ensure_started(self) -> WorkerProcess:
         with self.lock:
-            if self.closed:
+            if self.is_closed:
                 raise InputError("the server is ending")
-            self.pipe, theirs = context.Pipe()
-            self.process = context.Process(
-                target=_serve_calls, args=(theirs, self.initializer, self.arguments), daemon=True
-            )
-            self.process.start()
-            theirs.close()
-            return self.pipe
-
-    def kill_process(self) -> None:
-        """Only for the thread that calls."""
-        with self.lock:
-            if self.process is not None:
-                self.process.kill()
-                self.process.join()
-                self.process.close()
-            if self.pipe is not None:
-                self.pipe.close()
-            self.process = self.pipe = None
+            if self.process is None or not self.process.is_alive:
+                if self.process is not None:
+                    self.process.close()
+                self.process = WorkerProcess("spawn", _call, initialize=self.initialize)
+            return self.process
 
     def close(self) -> None:
-        """From any thread: the process is killed for good, and who waits for it hears that its pipe has ended."""
+        """From any thread: end the process for good."""
         with self.lock:
-            self.closed = True
+            self.is_closed = True
             if self.process is not None:
                 self.process.kill()
-                self.process.join()
 
 
-def _serve_calls(pipe: Connection, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """Do what is asked until nobody asks any more: the pipe ends with the process that began this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        initializer(*arguments)
-        while True:
-            try:
-                work, given = pipe.recv()  # which imports what it names
-                answer: tuple[Any, Exception | None, str] = (work(*given), None, "")
-            except (EOFError, BrokenPipeError):
-                raise
-            except UnreelError as error:
-                answer = (None, error, "")
-            except MemoryError:
-                answer = (None, InputError("reading it takes too much memory; use a smaller video"), "")
-            except Exception:
-                answer = (None, None, traceback.format_exc())
-            pipe.send(answer)
+def _call(job: tuple[Callable[..., Any], tuple[Any, ...]]) -> Any:
+    function, arguments = job
+    return function(*arguments)
 
 
-def limit_memory() -> None:
-    """What a process that decodes may take of its own; libraries that are mapped, as torch's of CUDA, do not count."""
-    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+def _build_timeout_error(timeout_s: float) -> InputError:
+    return InputError(f"reading it took more than {timeout_s:g} s and was given up; try a shorter piece of it")

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from unreel.errors import VideoError
-from unreel.io.worker_pool import WorkerFailure, run_isolated
+from unreel.io.limits import WorkerFailure
+from unreel.io.worker_pool import run_isolated
 from unreel.types import Instance
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading.frame_cache import MAX_FRAMES, MB

@@ -13,7 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from unreel.errors import VideoError
-from unreel.io.worker_pool import Limits, exit_with_parent
+from unreel.io.limits import Limits
+from unreel.io.worker_process import exit_with_parent
 from unreel.seeding import make_generator
 from unreel.types import Clips, FileFailure, Instance
 from unreel.video.decoding.decoder import read_frames
@@ -118,7 +119,7 @@ class ClipDataset(Dataset[ClipSample]):
                 return self.load_sample(epoch, index)
         except MemoryError:
             limits = self.watchdog.limits if self.watchdog else None
-            detail = limits.memory_error_text if limits else "reading it takes more memory than there is"
+            detail = limits.build_memory_failure().detail if limits else "reading it takes more memory than there is"
             return ClipSample(index, epoch, None, failure=FileFailure(self.instances[index].path, "damaged", detail))
 
     def load_sample(self, epoch: int, index: int) -> ClipSample:

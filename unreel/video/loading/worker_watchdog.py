@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import get_worker_info
 
 from unreel.errors import RunError
-from unreel.io.worker_pool import Limits, describe_exit, enforce_limits
+from unreel.io.limits import FailureKind, Limits, enforce_limits
 from unreel.types import FileFailure, Instance
 
 EXIT_TIMEOUT_S = 1.0
@@ -57,8 +57,9 @@ class WorkerWatchdog:
             for pid, index in self.worker_states.tolist():
                 if index < 0 or (code := codes.get(pid)) is None:
                     continue
-                if detail := describe_exit(code, self._get_limits(index)):
-                    return FileFailure(self.instances[index].path, "damaged", detail)
+                failure = self._get_limits(index).build_exit_failure(code)
+                if failure.kind is not FailureKind.KILLED:
+                    return FileFailure(self.instances[index].path, "damaged", failure.detail)
                 raise RunError(
                     f"a loader process was ended from outside (exit code {code}); where memory is short, lower "
                     "--workers or --cache-mb. Go on with --resume"
