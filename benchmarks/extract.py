@@ -21,8 +21,9 @@ from unreel.evaluation.feature_extraction import build_encoder_extractor, extrac
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
-from unreel.video.loading.clip_dataset import ClipDataset, build_sequential_loader, default_num_workers
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.loading.clip_dataset import ClipDataset
+from unreel.video.loading.loaders import build_sequential_loader, default_num_workers
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 

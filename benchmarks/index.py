@@ -31,9 +31,9 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.video.decoding.packet_index import clear_caches
-from unreel.video.loading.clip_dataset import build_sequential_loader
+from unreel.video.loading.loaders import build_sequential_loader
 from unreel.video.loading.sliding_clips import SlidingClipDataset
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 

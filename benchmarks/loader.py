@@ -23,9 +23,10 @@ import tyro
 from unreel.corpus.discovery import find_videos
 from unreel.types import Instance
 from unreel.video.decoding.packet_index import index_frames
-from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader
+from unreel.video.loading.clip_dataset import ClipDataset
+from unreel.video.loading.loaders import build_training_loader
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 
 
 @dataclasses.dataclass

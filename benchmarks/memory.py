@@ -14,9 +14,10 @@ import tyro
 
 from unreel.corpus.inspection import inspect
 from unreel.corpus.segments import build_instances
-from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader
+from unreel.video.loading.clip_dataset import ClipDataset
+from unreel.video.loading.loaders import build_training_loader
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 
 BATCH, ROWS = 16, 10
 

@@ -31,7 +31,7 @@ from unreel.indexing.results import HitOptions, search_by_vector
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.verbs.evaluate import load_labelled_videos
-from unreel.video.loading.clip_dataset import build_sequential_loader
+from unreel.video.loading.loaders import build_sequential_loader
 from unreel.video.loading.sliding_clips import CHUNK_CLIPS, SlidingClipDataset
 
 K = 10

@@ -23,9 +23,11 @@ from unreel.types import Instance
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import probe
-from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader
+from unreel.video.loading.clip_dataset import ClipDataset
+from unreel.video.loading.loaders import build_training_loader
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler, steps_per_epoch
-from unreel.video.sampling.timeline import ClipSpec, build_timeline, get_clip_frames
+from unreel.video.sampling.clip_spec import ClipSpec
+from unreel.video.sampling.timeline import build_timeline, get_clip_frames
 
 EPOCHS, BATCH_SIZE, SEED = 2, 8, 0
 

@@ -17,7 +17,8 @@ from unreel.errors import InputError
 from unreel.models.encoder.checkpoint_files import read_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Embeddings, FileFailure, Instance
-from unreel.video.loading.clip_dataset import ClipDataset, ClipSample, build_sequential_loader
+from unreel.video.loading.clip_dataset import ClipDataset, ClipSample
+from unreel.video.loading.loaders import build_sequential_loader
 
 
 class VideoEncoder(Encoder):

@@ -18,14 +18,16 @@ from unreel.corpus.labels.boxes import (
     write_boxes,
     write_detections,
 )
-from unreel.corpus.labels.detection_set import DetectionSet, KeyframeClipDataset, sample_centred_clip
+from unreel.corpus.labels.detection_set import DetectionSet
 from unreel.corpus.labels.label_map import read_label_map
 from unreel.corpus.labels.synthetic_boxes import ACTIONS, make_box_set
 from unreel.errors import InputError
 from unreel.types import FileFailure, Instance
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.probe import probe
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.loading.keyframe_clips import KeyframeClipDataset
+from unreel.video.sampling.clip_sampling import sample_centred_clip
+from unreel.video.sampling.clip_spec import ClipSpec
 
 ROWS = """\
 -5KQ66BBWC4,0902,0.077,0.151,0.283,0.811,80,1

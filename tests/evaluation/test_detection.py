@@ -23,7 +23,7 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.roi_align import RoiHead, build_bilinear_weights, pool_roi_vectors, roi_align
 from unreel.video.decoding.writer import write_video
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 SPEC = EncoderSpec("tiny", clip=ClipSpec(4, 12.5, 0), views=ViewSpec(("rgb",), size=32))

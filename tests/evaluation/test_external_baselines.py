@@ -22,7 +22,7 @@ from unreel.evaluation.baselines.image_preprocessing import (
 )
 from unreel.evaluation.feature_extraction import FeatureKey
 from unreel.models.encoder.spec import EncoderSpec
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.perturb import PERTURBATIONS
 from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD
 from unreel.views.view_spec import ViewSpec

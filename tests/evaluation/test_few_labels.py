@@ -28,7 +28,7 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.report.label_curve import draw_label_curve, space_labels
 from unreel.types import Instance
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 LABELS = ["a"] * 12 + ["b"] * 7 + ["c"] * 3

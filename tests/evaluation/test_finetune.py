@@ -40,7 +40,7 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Clips, Instance
 from unreel.video.loading.clip_dataset import ClipDataset
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.inference_views import make_inference_views
 from unreel.views.view_spec import ViewSpec
 

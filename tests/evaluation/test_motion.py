@@ -40,7 +40,7 @@ from unreel.evaluation.protocols.motion import (
 from unreel.evaluation.result import Result
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.perturb import PERTURBATIONS
 from unreel.views.view_spec import ViewSpec
 

@@ -31,7 +31,7 @@ from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.video.decoding.writer import write_video
 from unreel.video.loading import clip_dataset
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 KS = (1, 2, 5, 20, 50)

@@ -24,7 +24,7 @@ from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.verbs import evaluate, evaluate_all
 from unreel.video.loading import clip_dataset
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.perturb import PERTURBATIONS
 from unreel.views.view_spec import ViewSpec
 

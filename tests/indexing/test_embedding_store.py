@@ -30,7 +30,7 @@ from unreel.models.encoder.spec import EncoderSpec
 from unreel.training.runtime.distributed import SINGLE_PROCESS
 from unreel.types import FileFailure
 from unreel.verbs.embed import embed
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.video.sources.source import ContentStat, LocalFile
 from unreel.views.view_spec import ViewSpec
 

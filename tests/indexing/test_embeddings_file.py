@@ -14,7 +14,7 @@ from unreel.indexing.store import embeddings_file as store
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Embeddings
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 

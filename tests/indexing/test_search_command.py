@@ -26,14 +26,9 @@ from unreel.verbs.search import SearchQuery, learn_concept, search
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import probe
-from unreel.video.loading.sliding_clips import compute_sliding_starts, compute_spans
-from unreel.video.sampling.timeline import (
-    ClipSpec,
-    build_timeline,
-    get_clip_frames,
-    list_candidate_frames,
-    sample_uniform_clips,
-)
+from unreel.video.sampling.clip_sampling import compute_sliding_starts, sample_uniform_clips
+from unreel.video.sampling.clip_spec import ClipSpec
+from unreel.video.sampling.timeline import build_timeline, compute_spans, get_clip_frames, list_candidate_frames
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,9 @@ from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import FileFailure, Instance
 from unreel.video.decoding.decoder import read_frames as read_frames
 from unreel.video.loading import sliding_clips
-from unreel.video.loading.sliding_clips import SlidingClipDataset, compute_sliding_starts
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.loading.sliding_clips import SlidingClipDataset
+from unreel.video.sampling.clip_sampling import compute_sliding_starts
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 SPEC = ClipSpec(4, lead_in=1)

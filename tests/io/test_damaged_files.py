@@ -27,7 +27,7 @@ from unreel.errors import InputError, VideoError
 from unreel.io.limits import FailureKind, Limits, WorkerFailure
 from unreel.io.worker_pool import map_jobs
 from unreel.video.decoding import packet_index, probe
-from unreel.video.loading import clip_dataset
+from unreel.video.loading import clip_dataset, loaders
 
 BAD, GOOD = "3.mp4", ["0.mp4", "1.mp4", "2.mp4", "4.mp4", "5.mp4"]
 pytestmark = pytest.mark.usefixtures("quick_deaths")
@@ -214,9 +214,9 @@ def test_embedding_and_evaluation_go_on_without_the_file(
     spec = load_encoder(small_run).spec
     instances = [unreel.types.Instance(str(six / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(6)]
     found = clip_dataset.ClipDataset(instances, spec.clip, (16, 24), num_clips=2)
-    whole = list(clip_dataset.build_sequential_loader(found, 0))
+    whole = list(loaders.build_sequential_loader(found, 0))
     monkeypatch.setattr(clip_dataset, "read_frames", read)
-    samples = list(clip_dataset.build_sequential_loader(found, workers, Limits(1.0, 200)))
+    samples = list(loaders.build_sequential_loader(found, workers, Limits(1.0, 200)))
     assert [sample.index for sample in samples] == list(range(6))
     for sample, wanted in zip(samples, whole, strict=True):
         if sample.index == 3:

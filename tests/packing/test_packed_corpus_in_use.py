@@ -21,8 +21,9 @@ from unreel.packing.pack_settings import PackSettings
 from unreel.training.held_out import split_held_out
 from unreel.types import Instance
 from unreel.video.decoding import packet_index
-from unreel.video.loading.clip_dataset import ClipDataset, build_sequential_loader
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.loading.clip_dataset import ClipDataset
+from unreel.video.loading.loaders import build_sequential_loader
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.video.sources import packed_corpus, piece_reader
 from unreel.video.sources.paths import is_piece
 

@@ -21,7 +21,7 @@ from unreel.report.pages import run_page as report
 from unreel.report.pages.run_page import write_report
 from unreel.types import FileFailure, Instance
 from unreel.video.decoding.writer import write_video
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 EVIL = "<script>alert(1)<&>.mp4"

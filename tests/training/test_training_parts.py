@@ -39,7 +39,7 @@ from unreel.training.run_folder.quarantine import RunQuarantine
 from unreel.training.run_folder.run_state import RunState
 from unreel.types import FileFailure, Instance
 from unreel.video.decoding.writer import write_video
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 # --- the learning rate

@@ -16,15 +16,11 @@ from unreel.types import Clips, FileFailure, Instance
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.writer import write_video
 from unreel.video.loading import clip_dataset, frame_cache
-from unreel.video.loading.clip_dataset import (
-    ClipDataset,
-    ClipSample,
-    build_sequential_loader,
-    build_training_loader,
-)
+from unreel.video.loading.clip_dataset import ClipDataset, ClipSample
+from unreel.video.loading.loaders import build_sequential_loader, build_training_loader
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.video.sampling.pair_sampling import IntervalDistribution, cdf, sample_start_pair
-from unreel.video.sampling.timeline import ClipSpec
 
 FPS, SIZE = 25.0, (16, 24)
 LENGTHS = (40, 24, 30, 17, 8, 1, 50)

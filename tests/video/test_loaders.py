@@ -25,10 +25,11 @@ from unreel.types import Instance
 from unreel.video.decoding.writer import write_video
 from unreel.video.loading import cache_budget, clip_dataset, frame_cache
 from unreel.video.loading.cache_budget import estimate_decoded_mb, plan_cache_budget, read_free_mb
-from unreel.video.loading.clip_dataset import ClipDataset, build_training_loader, count_batches_in_memory
+from unreel.video.loading.clip_dataset import ClipDataset
 from unreel.video.loading.frame_cache import PENDING, FrameCache
+from unreel.video.loading.loaders import build_training_loader, count_batches_in_memory
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.two_views import TwoViewOptions
 
 SIZE, FRAMES = (16, 24), 20
@@ -258,9 +259,9 @@ def test_a_cache_that_is_sent_to_another_process_begins_empty(whole: list[Instan
     clips = ClipDataset(whole, ClipSpec(4), SIZE, 1, 7, cache_mb=1)
     clips[(0, 0)]
     copy = pickle.loads(pickle.dumps(clips))
-    assert not copy.cache.kept and copy.cache.alone and not len(copy.cache.bytes)
+    assert not copy.cache.cached_instances and copy.cache.per_process and not len(copy.cache.buffer)
     np.testing.assert_array_equal(copy[(0, 0)].frames, clips[(0, 0)].frames)
-    assert copy.cache.kept == {0}
+    assert copy.cache.cached_instances == {0}
 
 
 # How much memory it gets.

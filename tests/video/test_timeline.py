@@ -5,18 +5,15 @@ import pytest
 from scipy.stats import chisquare
 
 from unreel.errors import InputError
-from unreel.video.sampling.pair_sampling import IntervalDistribution, sample_start_pair
-from unreel.video.sampling.timeline import (
-    ClipSpec,
-    build_timeline,
+from unreel.video.sampling.clip_sampling import (
     compute_uniform_starts,
-    count_starts,
-    get_clip_frames,
-    list_candidate_frames,
     sample_clip_pair,
     sample_random_clip,
     sample_start,
 )
+from unreel.video.sampling.clip_spec import ClipSpec
+from unreel.video.sampling.pair_sampling import IntervalDistribution, sample_start_pair
+from unreel.video.sampling.timeline import build_timeline, count_starts, get_clip_frames, list_candidate_frames
 
 ROUNDING_S = 1.1e-3  # containers round stamps to a millisecond, so a frame so much after its tick is in time
 

@@ -15,9 +15,10 @@ from unreel.errors import RunError
 from unreel.types import Clips, Instance
 from unreel.video.decoding.writer import write_video
 from unreel.video.loading import clip_dataset
-from unreel.video.loading.clip_dataset import ClipDataset, build_resilient_loader
+from unreel.video.loading.clip_dataset import ClipDataset
+from unreel.video.loading.loaders import build_resilient_loader
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 
 BAD = 3
 pytestmark = pytest.mark.usefixtures("quick_deaths")

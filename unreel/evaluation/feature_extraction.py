@@ -16,7 +16,8 @@ from unreel.errors import NonFiniteError
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import FileFailure, Instance
-from unreel.video.loading.clip_dataset import ClipDataset, ClipSample, build_sequential_loader
+from unreel.video.loading.clip_dataset import ClipDataset, ClipSample
+from unreel.video.loading.loaders import build_sequential_loader
 
 ENCODER, JOINT, INTACT = "encoder", "joint", "intact"
 

@@ -17,7 +17,7 @@ from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import FileFailure, Instance
 from unreel.video.decoding.probe import VideoInfo, probe
 from unreel.video.loading.clip_dataset import ClipDataset
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 NUM_CLIPS = 5  # of an example, evenly spread

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from unreel.video.sampling.timeline import compute_frame_duration
+
 
 @dataclass(frozen=True)
 class FrameSpan:
@@ -26,7 +28,7 @@ def count_pieces(duration_s: float, segment_s: float) -> int:
 
 def split_into_spans(times_s: np.ndarray, max_pieces: int) -> list[FrameSpan]:
     """At most `max_pieces` spans of equal duration that cover every frame once, each of two frames or more."""
-    duration_s = float(times_s[-1]) + float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
+    duration_s = float(times_s[-1]) + compute_frame_duration(times_s, default_s=1.0)
     edges = [0]
     for start_s in np.linspace(0, duration_s, max_pieces + 1)[1:-1]:
         frame = int(np.searchsorted(times_s, start_s - 1e-6))

@@ -21,7 +21,7 @@ from unreel.training.metrics import MetricLogger
 from unreel.training.runtime.network_setup import run_eager
 from unreel.training.train_step import TrainingSetup, setup_training, train_step
 from unreel.types import Clips
-from unreel.video.loading.clip_dataset import default_num_workers
+from unreel.video.loading.loaders import default_num_workers
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
 WARMUP_STEPS = 2

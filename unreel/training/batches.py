@@ -12,12 +12,8 @@ from unreel.training.runtime.distributed import SINGLE_PROCESS
 from unreel.training.runtime.launch import count_processes
 from unreel.types import Clips
 from unreel.video.loading.cache_budget import plan_cache_budget
-from unreel.video.loading.clip_dataset import (
-    ClipDataset,
-    build_resilient_loader,
-    count_batches_in_memory,
-    default_num_workers,
-)
+from unreel.video.loading.clip_dataset import ClipDataset
+from unreel.video.loading.loaders import build_resilient_loader, count_batches_in_memory, default_num_workers
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
 if TYPE_CHECKING:

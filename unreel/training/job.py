@@ -20,8 +20,8 @@ from unreel.training.run_folder.config import RunConfig
 from unreel.training.run_folder.run_state import RunState
 from unreel.types import Clips, Instance, Views
 from unreel.video.sampling.batch_sampler import steps_per_epoch
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.video.sampling.pair_sampling import IntervalDistribution
-from unreel.video.sampling.timeline import ClipSpec
 
 
 class Recipe(Protocol):

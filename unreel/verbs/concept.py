@@ -18,7 +18,7 @@ from unreel.indexing.store.embeddings_file import STORE_JSON, hash_encoder
 from unreel.types import FileFailure, Instance
 from unreel.verbs.embed import move_encoder
 from unreel.verbs.search import CONCEPTS_FOLDER, learn_concept, require_concept_name
-from unreel.video.loading.clip_dataset import default_num_workers
+from unreel.video.loading.loaders import default_num_workers
 
 ProgressCallback = Callable[[int, int], None]
 

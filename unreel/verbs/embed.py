@@ -25,8 +25,8 @@ from unreel.models.inflate import build_inflated
 from unreel.models.registry import TWIN_2D_SUFFIX
 from unreel.training.runtime.auto_settings import choose_device
 from unreel.types import FileFailure
-from unreel.video.loading.clip_dataset import default_num_workers
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.loading.loaders import default_num_workers
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 

@@ -29,7 +29,7 @@ from unreel.report.pages.run_page import write_report
 from unreel.training.run_folder.config import CONFIG_FILE, collect_versions
 from unreel.types import Instance
 from unreel.verbs.embed import move_encoder
-from unreel.video.loading.clip_dataset import default_num_workers
+from unreel.video.loading.loaders import default_num_workers
 from unreel.video.sources.paths import normalize_path
 
 ProgressCallback = Callable[[int, int], None]

@@ -278,7 +278,7 @@ def load_evaluated_encoder(args: EncoderArgs) -> Any:
 
 def build_feature_options(args: FeatureArgs) -> "ExtractionOptions":
     from unreel.evaluation.suite import ExtractionOptions
-    from unreel.video.loading.clip_dataset import default_num_workers
+    from unreel.video.loading.loaders import default_num_workers
 
     asked = {"fps": args.fps, "stride_frames": args.stride_frames}
     rate = ", ".join(f"{name} {value:g}" for name, value in asked.items() if value is not None)

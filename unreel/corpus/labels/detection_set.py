@@ -10,16 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from unreel.corpus.discovery import map_videos_by_name
 from unreel.corpus.labels.boxes import Keyframe, KeyframeKey, drop_unknown_actions, read_boxes, read_exclusions
 from unreel.corpus.labels.label_map import read_label_map
 from unreel.corpus.labels.packed_lists import read_packed_lists
-from unreel.errors import InputError, VideoError
+from unreel.errors import InputError
 from unreel.types import Instance
-from unreel.video.loading.clip_dataset import CandidateFrames, ClipDataset
-from unreel.video.sampling.timeline import TIMESTAMP_TOLERANCE_S, ClipSpec
 from unreel.video.sources.paths import is_packed_corpus
 
 LIST_PATTERNS = {"training": ("train.csv", "ava_train_v*.csv"), "test": ("test.csv", "val.csv", "ava_val_v*.csv")}
@@ -116,31 +112,3 @@ def _find_newest(folder: Path, patterns: Sequence[str]) -> Path | None:
         if paths := sorted(folder.glob(pattern)):
             return paths[-1]
     return None
-
-
-def sample_centred_clip(times_s: np.ndarray, spec: ClipSpec, at_s: float) -> np.ndarray:
-    """Real frame numbers of the clip around a moment, int64 (span,): entry lead_in + num_frames // 2 shows it.
-
-    Beyond the ends of the video its first or last frame is repeated, so that the moment keeps its place.
-    """
-    steps = np.arange(spec.total_frames) - spec.lead_in - spec.num_frames // 2
-    frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
-    ahead_s = min(TIMESTAMP_TOLERANCE_S, frame_s / 4) + 1e-6
-    ticks_s = at_s + (steps / spec.fps if spec.fps > 0 else 0 * steps)
-    shown = np.searchsorted(times_s, ticks_s + ahead_s, side="right") - 1
-    return np.clip(shown + steps * spec.stride_frames if spec.stride_frames > 0 else shown, 0, len(times_s) - 1)
-
-
-class KeyframeClipDataset(ClipDataset):
-    """One clip around the start of each instance, whole frames squeezed to (size, size): boxes keep their place."""
-
-    def __init__(self, instances: Sequence[Instance], spec: ClipSpec, size: int) -> None:
-        super().__init__(instances, spec, (size, size), num_clips=1)
-
-    def sample_clips(self, candidates: CandidateFrames, epoch: int, index: int, draw: int = 0) -> list[np.ndarray]:
-        instance, times_s = self.instances[index], candidates.times_s
-        end_s = float(times_s[-1]) + candidates.frame_s
-        if not 0 <= instance.start_s <= end_s:
-            where = f"the keyframe at {instance.start_s:g} s is not in the video, which ends at {end_s:g} s"
-            raise VideoError(instance.path, "too short", where)
-        return [sample_centred_clip(times_s, self.spec, instance.start_s)]

@@ -26,13 +26,8 @@ from unreel.models.encoder.spec import EncoderSpec
 from unreel.seeding import draw_uniforms
 from unreel.training.lr_schedule import set_lr
 from unreel.types import Clips, FileFailure, Instance
-from unreel.video.loading.clip_dataset import (
-    ClipDataset,
-    ClipSample,
-    build_resilient_loader,
-    build_sequential_loader,
-    default_num_workers,
-)
+from unreel.video.loading.clip_dataset import ClipDataset, ClipSample
+from unreel.video.loading.loaders import build_resilient_loader, build_sequential_loader, default_num_workers
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler, steps_per_epoch
 from unreel.views.augmentation import augment_clips
 from unreel.views.geometric import uniform_crops

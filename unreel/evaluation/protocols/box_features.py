@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from unreel.corpus.labels.boxes import Keyframe
-from unreel.corpus.labels.detection_set import DetectionSet, KeyframeClipDataset
+from unreel.corpus.labels.detection_set import DetectionSet
 from unreel.errors import NonFiniteError
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.roi_align import pool_roi_vectors
 from unreel.types import FileFailure
-from unreel.video.loading.clip_dataset import ClipSample, build_sequential_loader
+from unreel.video.loading.clip_dataset import ClipSample
+from unreel.video.loading.keyframe_clips import KeyframeClipDataset
+from unreel.video.loading.loaders import build_sequential_loader
 from unreel.views.inference_views import make_inference_views
 
 KEYFRAMES_PER_BATCH = 8  # keyframes that go through the network at once

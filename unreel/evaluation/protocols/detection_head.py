@@ -14,7 +14,7 @@ from unreel.errors import InputError, NonFiniteError
 from unreel.evaluation.protocols.box_features import build_keyframe_clips, extract_roi_features
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.roi_align import RoiHead
-from unreel.video.loading.clip_dataset import build_resilient_loader
+from unreel.video.loading.loaders import build_resilient_loader
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler, permute_epoch, steps_per_epoch
 
 

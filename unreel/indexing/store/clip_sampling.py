@@ -21,7 +21,7 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.training.run_folder.trained_heads import load_encoder_with_heads
 from unreel.types import FileFailure, Instance
 from unreel.video.loading.sliding_clips import CHUNK_CLIPS, SlidingClipDataset
-from unreel.video.sampling.timeline import MAX_FPS, ClipSpec
+from unreel.video.sampling.clip_spec import MAX_FPS, ClipSpec
 
 VIDEOS_PER_GROUP = 64  # videos whose further chunks wait for the first ones
 

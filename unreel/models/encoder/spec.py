@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unreel.models.heads import HeadSpec
-from unreel.video.sampling.timeline import ClipSpec
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.residual_frames import ResidualSpec
 from unreel.views.view_spec import ViewSpec
 

@@ -12,7 +12,8 @@ from unreel.io.worker_pool import run_isolated
 from unreel.types import Instance
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading.frame_cache import MAX_FRAMES, MB
-from unreel.video.sampling.timeline import ClipSpec, list_candidate_frames
+from unreel.video.sampling.clip_spec import ClipSpec
+from unreel.video.sampling.timeline import list_candidate_frames
 
 SAMPLE_SIZE = 16  # instances whose frames are counted; the rest are taken to be like them
 FREE_MEMORY_SHARE = 0.25  # share of the free memory that is taken when nobody says how much

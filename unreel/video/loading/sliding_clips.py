@@ -12,24 +12,11 @@ from unreel.types import FileFailure, Instance
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample, decode_clips
-from unreel.video.sampling.timeline import ClipSpec, build_timeline, count_starts, get_clip_frames
+from unreel.video.sampling.clip_sampling import compute_sliding_starts
+from unreel.video.sampling.clip_spec import ClipSpec
+from unreel.video.sampling.timeline import build_timeline, compute_spans, get_clip_frames
 
 CHUNK_CLIPS = 64  # clips that are in memory at a time, of each loader process
-
-
-def compute_sliding_starts(timeline: np.ndarray, times_s: np.ndarray, spec: ClipSpec, hop_s: float) -> list[int]:
-    """Timeline entries at which clips begin: one every `hop_s` seconds (0: half a clip), the last one to the end."""
-    last = count_starts(timeline, spec) - 1
-    tick_s = float(times_s[timeline[-1]] - times_s[timeline[0]]) / max(1, len(timeline) - 1)
-    hop = max(1.0, hop_s / tick_s if hop_s and tick_s else spec.num_frames / 2)
-    return sorted({round(k * hop) for k in range(int(last / hop) + 1)} | {last})
-
-
-def compute_spans(times_s: np.ndarray, clips: list[np.ndarray], lead_in: int) -> np.ndarray:
-    """First and last second that each clip shows, float64 (K, 2)."""
-    frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
-    shown = np.stack(clips)[:, lead_in:]
-    return np.stack([times_s[shown.min(axis=1)], times_s[shown.max(axis=1)] + frame_s], axis=1)
 
 
 class SlidingClipDataset(ClipDataset):
