@@ -15,7 +15,7 @@ from unreel.corpus.manifest_summary import group_by_reason
 from unreel.corpus.segments import LONG_VIDEO_SEGMENTS, SEGMENT_S
 from unreel.corpus.shot_detection import detect_shot_changes
 from unreel.errors import InputError, VideoError
-from unreel.io.limits import Limits, WorkerFailure
+from unreel.io.limits import Limits, WorkerFailure, get_limits
 from unreel.io.text import format_path
 from unreel.io.worker_pool import map_jobs
 from unreel.types import FileFailure
@@ -39,7 +39,7 @@ def inspect(
     shots: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
-    limits: Limits = Limits(),  # noqa: B008  # frozen
+    limits: Limits | None = None,
 ) -> Manifest:
     """Probe, decode and hash every video of a folder or list; one that can't be used is quarantined with the reason.
 
@@ -58,7 +58,11 @@ def inspect(
     found: list[Video | FileFailure] = []
     workers = workers or min(8, os.cpu_count() or 1)
     for item, row in map_jobs(
-        _inspect_file, listed, (min_frames, check, shots), workers, lambda item: limits.scale_to_file(item.path)
+        _inspect_file,
+        listed,
+        (min_frames, check, shots),
+        workers,
+        lambda item: (limits or get_limits()).scale_to_file(item.path),
     ):
         found.append(
             FileFailure(absolute_path(item.path), "damaged", row.detail) if isinstance(row, WorkerFailure) else row

@@ -10,7 +10,7 @@ import torch
 from unreel.embedding import join_views
 from unreel.errors import InputError, VideoError
 from unreel.indexing.index.row_table import Moment
-from unreel.io.limits import Limits, WorkerFailure
+from unreel.io.limits import WorkerFailure, get_limits
 from unreel.io.worker_pool import run_isolated
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
@@ -31,7 +31,7 @@ def embed_examples(encoder: Encoder, examples: Sequence[Moment]) -> np.ndarray:
 
 def embed_example(encoder: Encoder, example: Moment) -> np.ndarray:
     """Its file is read in a process of its own, since a stranger's may crash its decoder."""
-    clips = run_isolated(read_example_clips, example, encoder.spec, limits=Limits().scale_to_file(example.path))
+    clips = run_isolated(read_example_clips, example, encoder.spec, limits=get_limits(example.path))
     if isinstance(clips, WorkerFailure):
         raise InputError(f"{example.path}: nothing to search with ({clips.detail})")
     return embed_clips(encoder, clips)

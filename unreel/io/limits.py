@@ -1,6 +1,7 @@
 """Limits of time and memory for a process that reads one file, and what became of a process that exceeded them."""
 
 import contextlib
+import contextvars
 import enum
 import os
 import resource
@@ -73,6 +74,31 @@ class Limits:
         if -exit_code in CRASH_SIGNALS:
             return WorkerFailure(FailureKind.CRASH, f"reading it ended the process ({name})")
         return WorkerFailure(FailureKind.KILLED, name)
+
+
+_current_limits: contextvars.ContextVar[Limits | None] = contextvars.ContextVar("limits", default=None)
+
+
+@contextlib.contextmanager
+def use_limits(limits: Limits) -> Iterator[None]:
+    """Inside the block `limits` hold for every file that is read in a worker process and has no limits of its own.
+
+        with use_limits(Limits(file_limit_s=20.0)):
+            unreel.embed("runs/iic", "videos", "vectors.parquet")
+
+    Files are read deep inside everything, so this is a setting of its surroundings, as numpy.errstate is.
+    """
+    token = _current_limits.set(limits)
+    try:
+        yield
+    finally:
+        _current_limits.reset(token)
+
+
+def get_limits(path: str | Path | None = None) -> Limits:
+    """The limits of the surrounding `use_limits`, else the defaults; for a file with the seconds that its size adds."""
+    limits = _current_limits.get() or Limits()
+    return limits if path is None else limits.scale_to_file(path)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
 
-from unreel.io.limits import FailureKind, Limits, WorkerFailure
+from unreel.io.limits import FailureKind, Limits, WorkerFailure, get_limits
 from unreel.io.worker_process import WorkerProcess
 
 MAX_JOBS_AHEAD = 64  # of the job that is waited for, for each process: a long job does not stop the others
@@ -53,7 +53,7 @@ def map_jobs(
 
 def run_isolated(work: Callable[..., R], *arguments: Any, limits: Limits | None = None) -> R | WorkerFailure:
     """`work(*arguments)` in a process of its own. Raises what `work` raises."""
-    ((_, result),) = map_jobs(_call_work, [None], (work, *arguments), 1, lambda _: limits or Limits())
+    ((_, result),) = map_jobs(_call_work, [None], (work, *arguments), 1, lambda _: limits or get_limits())
     return result
 
 

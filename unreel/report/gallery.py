@@ -17,7 +17,7 @@ from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
 from unreel.embedding import encode, join_views, load_encoder
 from unreel.errors import UnreelError
-from unreel.io.limits import Limits, WorkerFailure
+from unreel.io.limits import WorkerFailure, get_limits
 from unreel.io.text import format_path
 from unreel.io.worker_pool import map_jobs
 from unreel.models.encoder.encoder import Encoder
@@ -119,7 +119,7 @@ def find_neighbours(videos: Sequence[Instance], vectors_ND: np.ndarray, num_quer
 def build_tiles(rows: Sequence[dict[str, Any]], root: str) -> list[tuple[Tile, list[Tile]]]:
     """Pictures of each query and its hits; none of a file that can't be read."""
     places = [where for row in rows for where in (row, *row["hits"][:NUM_HITS])]
-    strips = map_jobs(read_tile_frames, places, (), NUM_WORKERS, lambda where: Limits().scale_to_file(where["path"]))
+    strips = map_jobs(read_tile_frames, places, (), NUM_WORKERS, lambda where: get_limits(where["path"]))
     drawn = iter(
         [build_tile(where, root, [] if isinstance(found, WorkerFailure) else found) for where, found in strips]
     )

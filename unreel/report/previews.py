@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from unreel.errors import DiskError, VideoError
-from unreel.io.limits import Limits
+from unreel.io.limits import get_limits
 from unreel.io.worker_pool import map_jobs
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.packet_index import index_frames
@@ -81,7 +81,7 @@ def tile_images(images: Sequence[np.ndarray], num_columns: int) -> np.ndarray:
 
 def write_previews(moments: Sequence[Moment], stem: Path) -> int:
     """STEM.jpg, the contact sheet, and STEM.mp4, the preview, of those that can be read; how many. Raises DiskError."""
-    found = map_jobs(read_moment, moments, (), 1, lambda moment: Limits().scale_to_file(moment.path))
+    found = map_jobs(read_moment, moments, (), 1, lambda moment: get_limits(moment.path))
     shown = [frames for _, frames in found if isinstance(frames, np.ndarray)]
     if shown:
         good, data = cv2.imencode(".jpg", build_contact_sheet(shown)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from unreel.io.limits import Limits
 from unreel.training.job import TrainingJob
 from unreel.training.metrics import MetricLogger
 from unreel.training.runtime.distributed import SINGLE_PROCESS
@@ -54,7 +55,8 @@ def iterate_batches(
     )
     dataset.exclude_files(bad_files.values())
     pin = fabric.device.type == "cuda"
-    for clips in build_resilient_loader(dataset, sampler, workers, pin, settings.batches_ahead, settings.file_limit_s):
+    limits = Limits(settings.file_limit_s)
+    for clips in build_resilient_loader(dataset, sampler, workers, pin, settings.batches_ahead, limits):
         num_known = len(bad_files)
         yield move_clips(clips, fabric)
         if len(bad_files) > num_known:

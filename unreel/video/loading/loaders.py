@@ -10,14 +10,13 @@ from typing import TypeVar
 import torch
 from torch.utils.data import DataLoader
 
-from unreel.io.limits import Limits
+from unreel.io.limits import Limits, get_limits
 from unreel.io.worker_process import exit_with_parent
 from unreel.types import Clips
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample
 from unreel.video.loading.worker_watchdog import WorkerWatchdog
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
-FILE_LIMIT_S = Limits().file_limit_s
 T = TypeVar("T")
 
 
@@ -42,20 +41,20 @@ def build_resilient_loader(
     workers: int,
     pin_memory: bool,
     prefetch_factor: int = 2,
-    file_limit_s: float = FILE_LIMIT_S,
+    limits: Limits | None = None,
 ) -> Iterator[Clips]:
     """`training_loader` that goes on without a file that a loader process died of, or did not end with in `limit_s`."""
 
     def after(done: int) -> Iterable[Clips]:
         return build_training_loader(dataset, batch_sampler.skip_steps(done), workers, pin_memory, prefetch_factor)
 
-    return _iterate_resilient(dataset, workers, Limits(file_limit_s), after)
+    return _iterate_resilient(dataset, workers, limits or get_limits(), after)
 
 
 def build_sequential_loader(
     dataset: ClipDataset,
     workers: int,
-    limits: Limits = Limits(),  # noqa: B008  # frozen
+    limits: Limits | None = None,
 ) -> Iterator[ClipSample]:
     """Every instance once, in order, one `Sample` at a time (videos differ in nothing but their clips).
 
@@ -74,7 +73,7 @@ def build_sequential_loader(
             prefetch_factor=4 if workers else None,
         )
 
-    return _iterate_resilient(dataset, workers, limits, after)
+    return _iterate_resilient(dataset, workers, limits or get_limits(), after)
 
 
 def move_to_shared_memory(sample: ClipSample) -> ClipSample:
