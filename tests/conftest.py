@@ -10,7 +10,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from unreel.corpus.synthetic_motion import make_set
 from unreel.indexing.index.clip_index import Index, open_index
 
-# The files that take longest, longest first: a worker takes whole files, and must not be left with one of these at the end.
+# The slowest files, slowest first: a worker takes whole files, and must not be left with one of these at the end.
 LONGEST_FILES = [
     "training/test_run.py",
     "training/test_distributed.py",

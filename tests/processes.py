@@ -1,7 +1,6 @@
 """Running a function on several processes that talk to each other over gloo on the CPU."""
 
 import contextlib
-import multiprocessing
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from commands import preload_server
 
 TIMEOUT_S = 120
 
@@ -22,7 +22,7 @@ def run_on(world: int, function: Callable[..., Any], *args: Any) -> list[Any]:
     The function must stand at the top of a module, and return tensors, numbers, strings or lists and dicts of these.
     The first exception in any of them is raised here as a RuntimeError with its traceback.
     """
-    multiprocessing.set_forkserver_preload(["torch", "torch.distributed"])  # imported once, not by every process
+    preload_server()
     with tempfile.TemporaryDirectory() as folder:
         try:
             mp.start_processes(on_rank, (world, folder, function, args), nprocs=world, start_method="forkserver")

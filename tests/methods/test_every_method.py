@@ -21,7 +21,7 @@ from unreel.views.two_views import TwoViewOptions
 
 PRESETS = sorted(find_methods())
 
-# Losses of `third_loss`, float32 on a CPU. After a change that is meant to change them, `python tests/methods/test_every_method.py`
+# Losses of `third_loss`, float32 on a CPU. After an intended change, `python tests/methods/test_every_method.py`
 # prints the table anew.
 REFERENCE = {
     "byol": 4.082729,

@@ -3,8 +3,6 @@
 import csv
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from commands import Command, Done, in_process
 from methods import Conv, instances, job, views_in_float64
 from processes import run_on
 from torch import Tensor, nn
@@ -187,7 +186,7 @@ def after_bad_files(folder: str) -> dict[str, Any]:
     who = team()
     quarantine = RunQuarantine(Path(folder), 10, 0.5, is_writer=who.is_rank_zero)
     said: list[str] = []
-    log: Any = SimpleNamespace(team=who, quarantine=quarantine, progress=SimpleNamespace(say=said.append))
+    log: Any = SimpleNamespace(group=who, quarantine=quarantine, progress=SimpleNamespace(print_message=said.append))
     clips = clips_of([(0, n) for n in range(3 - who.rank)], (1, 4, 8, 8, 3))
     clips.failures = [FileFailure("bad.mp4", "damaged", "frame 3")] if who.rank else []
     mine, videos = equalize_ranks(clips, log, draws_per_video=1)
@@ -221,7 +220,7 @@ def what_the_first_does(fails: bool) -> list[str]:
 
 def test_the_first_process_works_for_all_or_ends_all() -> None:
     assert run_on(2, what_the_first_does, False) == [["done", "[0.5, 4.0]", "[0, 1]"]] * 2
-    assert run_on(2, what_the_first_does, True) == [["InputError"], ["StoppedElsewhere"]]
+    assert run_on(2, what_the_first_does, True) == [["InputError"], ["PeerStoppedError"]]
 
 
 # --- the command
@@ -238,9 +237,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def unreel(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "unreel", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment(), check=False)
+def unreel(*args: object) -> Done:
+    return in_process(*args, env=environment())
 
 
 def environment() -> dict[str, str]:
@@ -259,9 +257,9 @@ def one_and_two(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     folder = tmp_path_factory.mktemp("runs")
     for count in (1, 2):
         done = unreel("pretrain", videos, "--out", folder / str(count), "--devices", count, *SMALL.split())
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.count("step 5/5") == 1 and done.stdout.count("report:") == 1, "one process speaks"
-        assert "Warning" not in done.stderr
+        assert done.code == 0, done.err
+        assert done.err.count("step 5/5") == 1 and done.out.count("report:") == 1, "one process speaks"
+        assert "Warning" not in done.err
     return folder / "1", folder / "2"
 
 
@@ -280,19 +278,17 @@ def test_stopped_in_two_processes_and_ended_in_one(
 ) -> None:
     """SIGTERM to one of them: all stop after the same step; the run goes on in any number of processes."""
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "unreel", "pretrain", videos, "--out", run, "--devices", "2", *SMALL.split()]
-    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment()) as process:
-        assert process.stderr is not None
+    with Command("pretrain", videos, "--out", run, "--devices", "2", *SMALL.split(), env=environment()) as process:
         for line in process.stderr:
             if line.startswith("step 2/5"):
                 process.send_signal(signal.SIGTERM)
                 break
-        rest = process.stderr.read()
-        assert process.wait(120) == 130, rest
+        _, rest = process.communicate()
+        assert process.wait() == 130, rest
     stopped = [row["step"] for row in metrics(run)]
     assert stopped in ([1, 2], [1, 2, 3], [1, 2, 3, 4]), stopped
     done = unreel("pretrain", "--resume", run, "--devices", 1)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     for mine, theirs in zip(metrics(one_and_two[0]), metrics(run), strict=True):
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-2), mine["step"]
 
@@ -302,8 +298,8 @@ def test_a_refusal_is_said_once_and_ends_all(videos: Path, tmp_path: Path) -> No
     (tmp_path / "run" / "mine.txt").write_text("mine")
     for out, options, says in (
         (tmp_path / "run", (), "exists already"),
-        (tmp_path / "other", ("--batch-size", 7), "can't be shared alike"),
+        (tmp_path / "other", ("--batch-size", 7), "can't be divided evenly"),
     ):
         done = unreel("pretrain", videos, "--out", out, "--devices", 2, *SMALL.split(), *options)
-        assert done.returncode == 2 and done.stderr.count("unreel:") == 1 and says in done.stderr, done.stderr
-        assert "Traceback" not in done.stderr
+        assert done.code == 2 and done.err.count("unreel:") == 1 and says in done.err, done.err
+        assert "Traceback" not in done.err
