@@ -187,7 +187,7 @@ def test_a_network_that_knows_its_segments_is_put_back_in_order(preset: str, seg
         return torch.nn.functional.normalize(colours_BS3, dim=2)
 
     if preset == "dual":
-        found = method.rank({n: known(n) for n in ("view1", "again", "shuffled")}, batch)
+        found = method.compute_rank_loss({n: known(n) for n in ("view1", "again", "shuffled")}, batch)
     else:
         padded = nn.Linear(3 * segments, 64 * segments, bias=False)  # the numbers of a segment, then zeros
         with torch.no_grad():
@@ -196,7 +196,7 @@ def test_a_network_that_knows_its_segments_is_put_back_in_order(preset: str, seg
                 padded.weight[64 * s : 64 * s + 3, 3 * s : 3 * s + 3] = torch.eye(3)
         method.series = padded
         pooled = {n: method.backbone(batch.tensors[n]).mean((2, 3, 4)) for n in ("view1", "again", "shuffled")}
-        found = method.rank(pooled, batch)
+        found = method.compute_rank_loss(pooled, batch)
     own, again = known("view1"), known("again")
     wanted = (shuffle_rank_loss(own, again, THETA) + shuffle_rank_loss(again, again, THETA)) / 2
     assert float(found.detach()) == pytest.approx(float(wanted), rel=1e-5)

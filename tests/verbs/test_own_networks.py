@@ -519,9 +519,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("simclr-frames", {"exclude-neighbours-s": -1}, "exclude_neighbours_s must lie between"),
     ("moco", {"queue-size": 6}, "--queue-size 6 is not a whole number of batches of 4; 4 would be"),
     ("moco-v3", {"teacher-momentum": 2}, "teacher_momentum must lie between"),
-    ("byol", {"intra-negatives": "shuffle"}, "--intra-negatives shuffle has nothing to be one of"),
+    ("byol", {"intra-negatives": "shuffle"}, "--intra-negatives shuffle would have no effect"),
     ("byol", {"teacher-momentum": -1}, "teacher_momentum must lie between"),
-    ("vicreg", {"intra-negatives": "repeat"}, "--intra-negatives repeat has nothing to be one of"),
+    ("vicreg", {"intra-negatives": "repeat"}, "--intra-negatives repeat would have no effect"),
 ]
 
 

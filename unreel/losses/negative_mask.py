@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from unreel.losses.all_gather import all_gather_no_grad
 from unreel.types import Instance
 
 
@@ -35,6 +36,10 @@ class NegativeMask(nn.Module):
         start_s_N = torch.tensor([i.offset_s + i.start_s for i in instances], dtype=torch.float32)  # MPS: no float64
         self.register_buffer("video_N", video_N, persistent=False)
         self.register_buffer("start_s_N", start_s_N, persistent=False)
+
+    def build_batch_mask(self, index_B: Tensor) -> Tensor:
+        """`build_mask` of the instances (B,) of this process against the batch of all processes; bool (B, N)."""
+        return self.build_mask(index_B, all_gather_no_grad(index_B))
 
     def build_mask(self, index_B: Tensor, candidates: Tensor) -> Tensor:
         """Whether each candidate may be a negative of the anchor; bool (B, K).

@@ -1,14 +1,14 @@
-"""BYOL: predict what a slow copy of the network says of the other view; no negatives at all.
+"""BYOL: predict the embedding that a slow copy of the network gives to the other view; no negatives.
 
-Idea. The network with a small predictor on top guesses the teacher's embedding of the other view. That nothing
-collapses rests on the predictor, the slow teacher and batch norm, so watch the monitors.
+Idea. A small predictor on top of the network predicts the teacher's embedding of the other view. Only the predictor,
+the slow teacher and batch norm prevent a collapse, so watch the monitors.
 
     p = h(g(f(view))), z' = teacher(other view);  L = 2 - 2 cos(p, z'), summed over both directions
     teacher <- m teacher + (1 - m) network
 
-Source: Grill et al. 2020 (BYOL, arXiv 2006.07733), eq. 2 and section 3; on clips drawn apart as Feichtenhofer et al.
-2021 (rho-BYOL). Where we deviate: m begins at 0 and rises to its value within 1 / (1 - m) steps instead of a cosine
-over the run, and stays there.
+Source: Grill et al. 2020 (BYOL, arXiv 2006.07733), eq. 2 and section 3; on clips drawn independently as
+Feichtenhofer et al. 2021 (rho-BYOL). Where we deviate: m begins at 0, rises to its value within 1 / (1 - m) steps
+instead of a cosine over the run, and stays there.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from unreel.losses.byol import byol_loss
 from unreel.methods.checks import reject_intra_negatives, require_two_instances
 from unreel.models.heads import MLP
-from unreel.models.pooling import pool_features, pool_views
+from unreel.models.pooling import count_features, pool_features, pool_views
 from unreel.models.teacher import Teacher
 from unreel.settings import Settings, make_single_machine_settings
 from unreel.settings.ranges import check_ranges
@@ -34,18 +34,18 @@ class Config(TwoViewOptions):
     """Options of BYOL."""
 
     teacher_momentum: float = 0.99
-    """Share of the old teacher that is kept at each step; 0.996 and more for long runs."""
+    """Share of the old teacher that remains after each step; 0.996 and more for long runs."""
     teacher_norm: Literal["running", "batch"] = "batch"
     """Batch norm of the teacher: running statistics, or those of its batch (the paper)."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
-        require_two_instances(settings, num_instances, "gives the heads' batch norm nothing to go by")
+        require_two_instances(settings, num_instances, "gives the batch norm of the heads no statistics")
         reject_intra_negatives(self, "BYOL")
         check_ranges(self, teacher_momentum=(0, 1))
 
 
 def byol() -> tuple[Config, Settings]:
-    """BYOL on two clips of an instance drawn apart."""
+    """BYOL on two clips of an instance, drawn independently."""
     return Config(pairs="independent", augment="cvrl", flip=True), make_single_machine_settings()
 
 
@@ -71,7 +71,7 @@ class Method(nn.Module):
     def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
         super().__init__()
         self.config, self.backbone = config, backbone
-        features = int(backbone.num_features)  # type: ignore[arg-type]
+        features = count_features(backbone)
         self.projector = MLP(features, 2 * features, 256, batch_norm=True)
         self.predictor = MLP(256, 2 * features, 256, batch_norm=True)
         self.teacher = Teacher(Student(backbone, self.projector), config.teacher_momentum, config.teacher_norm)
@@ -85,5 +85,5 @@ class Method(nn.Module):
         return StepOutput(2 * byol_loss(p_VD, z_VD), {})
 
     def after_step(self) -> None:
-        """The teacher follows."""
+        """Update the teacher."""
         self.teacher.update(Student(self.backbone, self.projector))

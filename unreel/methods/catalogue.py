@@ -1,4 +1,4 @@
-"""What `--method` can be, read from the methods themselves."""
+"""The presets for `--method`, read from the methods themselves."""
 
 import dataclasses
 import re
@@ -11,7 +11,7 @@ from unreel.views.two_views import TwoViewOptions
 
 @dataclasses.dataclass(frozen=True)
 class MethodSummary:
-    """A preset in a few lines: what it does, after whom, its own options, and the common ones that it changes."""
+    """A preset in a few lines: idea, source, its own options, and the common options that it changes."""
 
     name: str
     idea: str
@@ -21,7 +21,7 @@ class MethodSummary:
 
 def list_methods() -> list[MethodSummary]:
     """Every preset of `unreel pretrain --method`, the default first."""
-    cards = []
+    summaries = []
     for name, module in find_methods().items():
         config, settings = module.PRESETS[name]()
         idea = (module.PRESETS[name].__doc__ or "").strip().splitlines()[0]
@@ -33,8 +33,8 @@ def list_methods() -> list[MethodSummary]:
             | find_changed_fields(settings, make_single_machine_settings())
         )
         source = parse_source(module.PRESETS[name].__doc__ or "") or parse_source(module.__doc__ or "")
-        cards.append(MethodSummary(name, idea, source, options))
-    return sorted(cards, key=lambda card: card.name != DEFAULT_METHOD)
+        summaries.append(MethodSummary(name, idea, source, options))
+    return sorted(summaries, key=lambda summary: summary.name != DEFAULT_METHOD)
 
 
 def parse_source(docstring: str) -> str:
@@ -43,12 +43,12 @@ def parse_source(docstring: str) -> str:
 
 
 def list_common_options() -> dict[str, Any]:
-    """Settings that the presets share unless they say otherwise, the ones that a comparison depends on."""
+    """Settings that the presets share unless they change them, and that matter for a comparison."""
     names = ("fps", "batch_size", "epochs", "optimizer", "lr", "weight_decay", "schedule", "warmup")
     return {name: getattr(make_single_machine_settings(), name) for name in names}
 
 
 def find_changed_fields(config: Any, defaults: Any) -> dict[str, Any]:
-    """Fields whose value differs."""
+    """Fields of `config` whose value differs from `defaults`."""
     pairs = {f.name: (getattr(config, f.name), getattr(defaults, f.name)) for f in dataclasses.fields(config)}
-    return {name: value for name, (value, usual) in pairs.items() if value != usual}
+    return {name: value for name, (value, default) in pairs.items() if value != default}

@@ -1,4 +1,4 @@
-"""What several methods refuse, each with a sentence that says what to change."""
+"""Checks that several methods share. Each raises InputError with a sentence that says what to change."""
 
 from unreel.errors import InputError
 from unreel.models.registry import TWIN_2D_SUFFIX
@@ -9,7 +9,7 @@ from unreel.views.two_views import TwoViewOptions
 def require_two_instances(
     settings: Settings, num_instances: int, reason: str = "holds no other video to contrast with"
 ) -> None:
-    """A contrast needs somebody else, in the data and in the batch; so do a variance and batch norm."""
+    """A contrast needs other instances, in the data and in the batch; so do a variance and batch norm."""
     if num_instances < 2:
         raise InputError(f"training needs at least 2 instances, got {num_instances}; add videos or lower --segment-s")
     if settings.batch_size < 2:
@@ -17,21 +17,21 @@ def require_two_instances(
 
 
 def require_temporal_clips(options: TwoViewOptions, settings: Settings, ranks_segments: bool = False) -> None:
-    """What breaks the order of frames is no task for a network, or a clip, that has no time."""
-    asked = options.intra_negatives if options.intra_negatives not in ("none", "rotate") else ""
+    """Shuffled frames need a network that sees several frames, and clips that have them."""
+    temporal = options.intra_negatives if options.intra_negatives not in ("none", "rotate") else ""
     if settings.num_frames > 1 and not settings.backbone.endswith(TWIN_2D_SUFFIX):
         return
-    what = "clips of 1 frame have" if settings.num_frames == 1 else f"the network {settings.backbone} has"
-    if asked or ranks_segments:
-        name = f"--intra-negatives {asked}" if asked else "the ranking of segments"
-        raise InputError(f"{what} no time, so {name} would ask for what can't be seen; leave it out")
+    if temporal or ranks_segments:
+        subject = "clips of 1 frame have" if settings.num_frames == 1 else f"the network {settings.backbone} has"
+        option = f"--intra-negatives {temporal}" if temporal else "the ranking of segments"
+        raise InputError(f"{subject} no time, so {option} can't be learned; leave it out")
 
 
 def reject_intra_negatives(options: TwoViewOptions, name: str) -> None:
-    """A method without negatives has no place for broken clips."""
+    """A method without negatives can't use intra-negatives."""
     if options.intra_negatives != "none":
         raise InputError(
-            f"{name} compares no negatives, so --intra-negatives {options.intra_negatives} has nothing to be one of; "
+            f"{name} has no negatives, so --intra-negatives {options.intra_negatives} would have no effect; "
             "leave it at none, or choose a method that compares with others (`unreel methods`)"
         )
 
@@ -46,9 +46,18 @@ def check_queue_size(queue_size: int, batch_size: int) -> None:
 
 
 def require_equal_views(options: TwoViewOptions) -> None:
-    """On a queue the network is trained on view 1; the teacher alone sees view 2."""
+    """With a queue only view 1 trains the network; view 2 goes through the teacher alone."""
     if options.first_view != options.second_view:
         raise InputError(
-            f"on a queue only view 1 trains the network, so --second-view {options.second_view} would never be "
-            f"learned; give both views the same (--second-view {options.first_view}), or contrast within the batch"
+            f"with a queue only view 1 trains the network, so --second-view {options.second_view} would never be "
+            f"learned; use the same for both views (--second-view {options.first_view}), or contrast within the batch"
+        )
+
+
+def check_segments(segments: int, settings: Settings, alternative: str = "") -> None:
+    """The segments that are ranked divide the clip."""
+    if settings.num_frames % segments:
+        raise InputError(
+            f"--segments {segments} does not divide a clip of {settings.num_frames} frames; "
+            f"change --segments or --num-frames{alternative}"
         )

@@ -1,19 +1,19 @@
-"""CVRL: contrastive video representation learning; the same video at two times is the same thing.
+"""CVRL: contrastive video representation learning; two clips of one video are the positives.
 
-Idea. Two clips of a video are drawn an interval t apart, t ~ P(t): near ones most often, far ones now and then
-(`--pairs`, `--interval-power`). Each is augmented strongly but *consistently*, one draw for all its frames, so that
-motion survives (`--no-consistent` shows what happens otherwise). InfoNCE over the global batch in both directions.
+Idea. Two clips of a video are drawn an interval t apart, t ~ P(t): short intervals most often (`--pairs`,
+`--interval-power`). Each is augmented strongly but *consistently*, with one draw for all its frames, so that motion
+survives (`--no-consistent` is the ablation). InfoNCE over the global batch in both directions.
 
     z = normalise(g(f(clip))),  l(i) = -log( exp(z_i . z_i' / tau) / sum_{k != i} exp(z_i . z_k / tau) )
     L = mean over the first clips of l + mean over the second clips of l
 
 Source: Qian et al. 2021 (CVRL, arXiv 2008.03800), with its figure of P(t); arithmetic of tensorflow/models video_ssl,
-docs/methods.md. Intra-negatives (an option, not the paper's) stand in a softmax of their own with the positive.
+docs/methods.md. Intra-negatives (an option, not in the paper) have a softmax of their own with the positive.
 
-Where we deviate: crops are cut from frames already resized to 8/7 of the size high and 4/3 of that wide, with 10
-attempts at a box instead of 100; hue turns in YIQ instead of HSV; the stem is padded alike on both sides; the head's
-batch norm forgets by PyTorch's 0.1. `cvrl-paper` keeps the released numbers otherwise, `cvrl` has a smaller network and
-batch.
+Where we deviate: crops are cut from frames already resized to 8/7 of the size in height and 4/3 of that in width, with
+10 attempts at a box instead of 100; hue rotates in YIQ instead of HSV; the padding of the stem is symmetric; the batch
+norm of the head has PyTorch's momentum 0.1. Otherwise `cvrl-paper` keeps the released numbers; `cvrl` has a smaller
+network and batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +23,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.losses.all_gather import all_gather_no_grad
 from unreel.losses.infonce import symmetric_infonce
 from unreel.losses.negative_mask import NegativeMask
 from unreel.methods.checks import require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
-from unreel.models.pooling import pool_views
+from unreel.models.pooling import count_features, pool_views
 from unreel.settings import Settings, make_single_machine_settings
 from unreel.settings.ranges import check_ranges
 from unreel.types import Instance, StepOutput, Views
@@ -44,7 +43,7 @@ class Config(TwoViewOptions):
     head_layers: int = 3
     """Hidden layers of the head, each as wide as the features, with batch norm; the last layer gives 128."""
     exclude_neighbours_s: float = 0.0
-    """Keep segments of the same recording that begin within so many seconds out of the negatives."""
+    """Segments of the same recording that begin within this many seconds are no negatives."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
         require_two_instances(settings, num_instances)
@@ -53,16 +52,16 @@ class Config(TwoViewOptions):
 
 
 def cvrl() -> tuple[Config, Settings]:
-    """Two clips an interval apart, strong augmentation that does not flicker; sized for one machine."""
+    """Two clips an interval apart, strong augmentation that is constant over a clip; sized for one machine."""
     return make_paper_config(), make_single_machine_settings()
 
 
 def cvrl_paper() -> tuple[Config, Settings]:
-    """The released numbers: R3D-50, 16 frames of 224 x 224 at stride 2, 1024 videos a batch, 800 epochs.
+    """The released numbers: R3D-50, 16 frames of 224 x 224 at stride 2, 1024 videos per batch, 800 epochs.
 
-    The release sums gradients over its replicas where others average, so its rate of 0.32 acts like 0.32
-    times their number: sweep --lr from 0.3 to 10 before you trust a comparison. The paper reports 66.1 % linear top-1
-    on Kinetics-400. unreel trains in one process for now, where 1024 clips of 224 x 224 hardly fit: lower --batch-size.
+    The release sums gradients over its replicas where others average, so its rate of 0.32 acts like 0.32 times the
+    number of replicas: sweep --lr from 0.3 to 10 before you trust a comparison. The paper reports 66.1 % linear top-1
+    on Kinetics-400. On one GPU, 1024 clips of 224 x 224 need --clips-at-once, or lower --batch-size.
     """
     settings = Settings(
         backbone="r3d50",
@@ -93,9 +92,9 @@ class Method(nn.Module):
     def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
         super().__init__()
         self.config, self.backbone = config, backbone
-        width = int(backbone.num_features)  # type: ignore[arg-type]
+        width = count_features(backbone)
         self.head = MLP(width, width, 128, num_layers=config.head_layers + 1, batch_norm=True)
-        self.neighbours = NegativeMask(instances, config.exclude_neighbours_s)
+        self.negative_mask = NegativeMask(instances, config.exclude_neighbours_s)
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
@@ -106,10 +105,10 @@ class Method(nn.Module):
             return self.compute_loss(z, views.index_B)
 
     def compute_loss(self, z: dict[str, Tensor], index_B: Tensor) -> StepOutput:
-        """InfoNCE from the first clips to the second and back, the two added as in the release."""
-        allowed_BN = self.neighbours.build_mask(index_B, all_gather_no_grad(index_B))
-        loss, found = symmetric_infonce(z["view1"], z["view2"], z.get("intra"), allowed_BN, self.config.temperature)
-        return StepOutput(2 * loss, {"top1": found})
+        """InfoNCE in both directions; the sum of the two, as in the release."""
+        allowed_BN = self.negative_mask.build_batch_mask(index_B)
+        loss, top1 = symmetric_infonce(z["view1"], z["view2"], z.get("intra"), allowed_BN, self.config.temperature)
+        return StepOutput(2 * loss, {"top1": top1})
 
     def after_step(self) -> None:
-        """Nothing is remembered."""
+        """This method keeps no state between steps."""

@@ -1,4 +1,4 @@
-"""Dual: contrast between clips, and rank the segments inside a clip.
+"""Dual: contrast between clips, and ranking of the segments inside a clip.
 
 Idea. Besides an embedding c of the clip the network gives a short *series* s_1..s_S, one vector for each of S segments.
 Between videos (*inter*), clips of a video find each other, by c and by their series. Inside a video (*intra*), the clip
@@ -10,16 +10,16 @@ segment, so the network has to know what happens when.
     rank(q, p) = mean over v in {q_1..q_S, p_1..p_S} and negatives of log(1 + exp((v.v- - v.v+) / theta))
 
 Source: Zhang et al. 2021 (arXiv 2107.01194); the released code can't run, so the arithmetic is our reading of
-it. The segment vectors are slices of a projection of the *pooled* clip, there is no pass for each segment: the ranking
-alone makes slice s mean segment s.
+it. The segment vectors are slices of a projection of the *pooled* clip, without a pass per segment: only the ranking
+makes slice s stand for segment s.
 
 Where we deviate: frames are 128 high and 171 wide (the release transposes the two by mistake); gradient flows through
-the gathering of batches, and both contrasts weigh the same (the release drops part of the one and scales the other by
-1/8 on its 8 GPUs); a clip never leaves the video (the release repeats border frames); `dual` clips no exponent
-(`--max-exponent 5` does, which also takes the gradient from the worst violations). Frames are resized bilinearly (the
-release: bicubic), hue turns in YIQ, and the last checkpoints are compared, not epoch 189 as in the release's scripts.
-On the queue framework: two queues, the ranking on the query's side, and a teacher with running batch statistics instead
-of shuffled batch norm (moco.py says more).
+the gathering of batches, and both contrasts have the same weight (the release drops part of one and scales the other by
+1/8 on its 8 GPUs); a clip never leaves the video (the release repeats border frames); `dual` limits no exponent
+(`--max-exponent 5` does, which also removes the gradient of the worst violations). Frames are resized bilinearly (the
+release: bicubic), hue rotates in YIQ, and the last checkpoints are compared, not epoch 189 as in the scripts of the
+release. The queue framework has two queues, ranks on the query's side, and its teacher uses running batch statistics
+instead of shuffled batch norm (see moco.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -30,16 +30,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.errors import InputError
-from unreel.losses.all_gather import all_gather_no_grad
 from unreel.losses.infonce import infonce_with_intra_negatives, top1_accuracy
 from unreel.losses.key_queue import KeyQueue
 from unreel.losses.negative_mask import NegativeMask
 from unreel.losses.shuffle_rank import average_segments, clip_shuffle_rank_loss
 from unreel.losses.similarity import score_intra_negatives, score_pairs
-from unreel.methods.checks import check_queue_size, require_equal_views, require_temporal_clips, require_two_instances
+from unreel.methods.checks import (
+    check_queue_size,
+    check_segments,
+    require_equal_views,
+    require_temporal_clips,
+    require_two_instances,
+)
 from unreel.models.heads import MLP
-from unreel.models.pooling import pool_features, pool_views
+from unreel.models.pooling import count_features, pool_features, pool_views
 from unreel.models.teacher import Teacher
 from unreel.settings import Settings, make_single_machine_settings
 from unreel.settings.ranges import check_ranges
@@ -53,30 +57,30 @@ class Config(TwoViewOptions):
     """Options of Dual."""
 
     framework: Literal["in-batch", "queue"] = "in-batch"
-    """Where the other videos come from: the batch (SimCLR), or a queue of keys of a slow teacher (MoCo)."""
+    """Source of the negatives: the batch (SimCLR), or a queue of keys from a slow teacher (MoCo)."""
     segments: int = 2
     """S, segments of a clip; must divide its frames."""
     segment_width: int = 64
-    """Numbers in each segment's vector."""
+    """Width of the vector of a segment."""
     series: bool = True
-    """Contrast by the series as well (the temporal-coherent term)."""
+    """Contrast the series as well (the temporally coherent term)."""
     shuffle_rank: bool = True
     """Rank the segments of a clip against its shuffled version."""
     theta: float = 0.05
-    """Softness of the ranking's margin."""
+    """Softness of the margin of the ranking."""
     max_exponent: float = 0.0
-    """Clip the ranking's exponent (5 in the release's SimCLR version); 0 does not."""
+    """Limit of the exponent of the ranking (5 in the SimCLR version of the release); 0 means no limit."""
     temperature: float = 0.07
     """tau of both contrasts."""
     queue_size: int = 1024
     """Older keys to contrast with, for the framework `queue`; a multiple of the batch. 16384 in the release."""
     teacher_momentum: float = 0.99
-    """Share of the old teacher that is kept at each step; 0.999 in the release."""
+    """Share of the old teacher that remains after each step; 0.999 in the release."""
     exclude_neighbours_s: float = 0.0
-    """Keep segments of the same recording that begin within so many seconds out of the negatives."""
+    """Segments of the same recording that begin within this many seconds are no negatives."""
 
     def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> TwoViewRecipe:
-        """Clip 1 again and shuffled only where they are ranked."""
+        """Makes the shuffled clip only if it is ranked."""
         return super().recipe(spec, seed, self.segments if self.shuffle_rank else 0)
 
     def check(self, settings: Settings, num_instances: int) -> None:
@@ -84,11 +88,8 @@ class Config(TwoViewOptions):
         require_temporal_clips(self, settings, self.shuffle_rank)
         check_ranges(self, segments=(2, 64), segment_width=(1, 4096), theta=(1e-6, 1e6), temperature=(1e-6, 1e6))
         check_ranges(self, max_exponent=(0, 1e6), teacher_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
-        if self.shuffle_rank and settings.num_frames % self.segments:
-            raise InputError(
-                f"--segments {self.segments} does not divide a clip of {settings.num_frames} frames; "
-                "change --segments or --num-frames"
-            )
+        if self.shuffle_rank:
+            check_segments(self.segments, settings)
         if self.framework == "queue":
             check_queue_size(self.queue_size, settings.batch_size)
             require_equal_views(self)
@@ -123,7 +124,7 @@ def dual_paper() -> tuple[Config, Settings]:
 
 
 def make_paper_config() -> Config:
-    """Two clips anywhere in the video, reversed together half of the time, strongly coloured."""
+    """Two clips anywhere in the video, reversed together half of the time, with strong jitter."""
     return Config(pairs="independent", augment="dual", time_reversal=0.5, standardize=True)
 
 
@@ -135,7 +136,7 @@ PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {
 
 
 class ClipAndSeriesHeads(nn.Module):
-    """Two heads on pooled features: the clip's embedding (B, 128) and its series (B, S, segment_width), unit length."""
+    """Two heads on pooled features: embedding of the clip (B, 128) and series (B, S, segment_width), of unit length."""
 
     def __init__(self, features: int, segments: int, segment_width: int, train_series: bool) -> None:
         super().__init__()
@@ -161,15 +162,15 @@ class KeyEncoder(nn.Module):
 
 
 class Method(nn.Module):
-    """Network, heads, and for the queue framework their slow copy and two queues."""
+    """Network and heads; with the queue framework also their slow copy and two queues."""
 
     def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
         super().__init__()
         self.config, self.backbone = config, backbone
-        features = int(backbone.num_features)  # type: ignore[arg-type]
-        needed = config.series or config.shuffle_rank
-        self.heads = ClipAndSeriesHeads(features, config.segments, config.segment_width, needed)
-        self.neighbours = NegativeMask(instances, config.exclude_neighbours_s)
+        features = count_features(backbone)
+        train_series = config.series or config.shuffle_rank
+        self.heads = ClipAndSeriesHeads(features, config.segments, config.segment_width, train_series)
+        self.negative_mask = NegativeMask(instances, config.exclude_neighbours_s)
         self.teacher: Teacher | None = None
         if config.framework == "queue":
             self.teacher = Teacher(KeyEncoder(backbone, self.heads), config.teacher_momentum, "running")
@@ -179,60 +180,60 @@ class Method(nn.Module):
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2" and, to be ranked, "again" and "shuffled"."""
-        mine = {n: v for n, v in views.tensors.items() if n != "view2" or self.teacher is None}
-        features = pool_views(self.backbone, mine)
+        names = [n for n in views.tensors if n != "view2" or self.teacher is None]
+        features = pool_views(self.backbone, {n: views.tensors[n] for n in names})
         with torch.autocast(views.index_B.device.type, enabled=False):
             clip_VD, series_VSD = self.heads(torch.cat(list(features.values())))
-            clip = dict(zip(mine, clip_VD.chunk(len(mine)), strict=True))
-            series = dict(zip(mine, series_VSD.chunk(len(mine)), strict=True))
-            inter = self.contrast_in_batch if self.teacher is None else self.contrast_with_queue
-            output = inter(clip, series, views)
+            clip = dict(zip(names, clip_VD.chunk(len(names)), strict=True))
+            series = dict(zip(names, series_VSD.chunk(len(names)), strict=True))
+            contrast = self.contrast_in_batch if self.teacher is None else self.contrast_with_queue
+            output = contrast(clip, series, views)
             if "shuffled" in series:
                 rank = self.compute_rank_loss(series, views)
                 output = StepOutput(output.loss + rank, output.logs | {"rank": rank.detach()})
         return output
 
     def contrast_in_batch(self, clip: dict[str, Tensor], series: dict[str, Tensor], views: Views) -> StepOutput:
-        """NT-Xent by clips and by series."""
-        allowed_BN = self.neighbours.build_mask(views.index_B, all_gather_no_grad(views.index_B))
+        """NT-Xent of the clips, and of their series."""
+        allowed_BN = self.negative_mask.build_batch_mask(views.index_B)
         scores, losses = [], []
         for a, b in (("view1", "view2"), ("view2", "view1")):
-            broken = score_intra_negatives(clip[a], clip["intra"], allowed_BN) if "intra" in clip else None
+            intra = score_intra_negatives(clip[a], clip["intra"], allowed_BN) if "intra" in clip else None
             scores.append(score_pairs(clip[a], clip[b], allowed_BN))
-            losses.append(infonce_with_intra_negatives(scores[-1], broken, self.config.temperature))
+            losses.append(infonce_with_intra_negatives(scores[-1], intra, self.config.temperature))
             if self.config.series:
-                by_series = score_pairs(average_segments(series[a]), average_segments(series[b]), allowed_BN)
-                losses.append(infonce_with_intra_negatives(by_series, None, self.config.temperature))
+                series_scores = score_pairs(average_segments(series[a]), average_segments(series[b]), allowed_BN)
+                losses.append(infonce_with_intra_negatives(series_scores, None, self.config.temperature))
         return StepOutput(torch.stack(losses).sum() / 2, {"top1": top1_accuracy(*scores)})
 
     def contrast_with_queue(self, clip: dict[str, Tensor], series: dict[str, Tensor], views: Views) -> StepOutput:
-        """InfoNCE with the keys of the other clip and the two queues."""
+        """InfoNCE with the keys of the other clip and the keys of the two queues."""
         assert self.teacher is not None
         key_BD, key_BSD = self.teacher(views.tensors["view2"])
         key_mean_BD = average_segments(key_BSD)
         self._pending_keys = (key_BD, key_mean_BD, views.index_B)
-        scores = self.clip_queue.score_positive_and_keys(clip["view1"], key_BD, self.neighbours, views.index_B)
-        broken = None
+        scores = self.clip_queue.score_positive_and_keys(clip["view1"], key_BD, self.negative_mask, views.index_B)
+        intra = None
         if "intra" in clip:
-            allowed_BN = self.neighbours.build_mask(views.index_B, all_gather_no_grad(views.index_B))
-            broken = score_intra_negatives(clip["view1"], clip["intra"], allowed_BN)
-        loss = infonce_with_intra_negatives(scores, broken, self.config.temperature)
+            allowed_BN = self.negative_mask.build_batch_mask(views.index_B)
+            intra = score_intra_negatives(clip["view1"], clip["intra"], allowed_BN)
+        loss = infonce_with_intra_negatives(scores, intra, self.config.temperature)
         if self.config.series:
-            by_series = self.series_queue.score_positive_and_keys(
-                average_segments(series["view1"]), key_mean_BD, self.neighbours, views.index_B
+            series_scores = self.series_queue.score_positive_and_keys(
+                average_segments(series["view1"]), key_mean_BD, self.negative_mask, views.index_B
             )
-            loss = loss + infonce_with_intra_negatives(by_series, None, self.config.temperature)
+            loss = loss + infonce_with_intra_negatives(series_scores, None, self.config.temperature)
         return StepOutput(loss, {"top1": top1_accuracy(scores)})
 
     def compute_rank_loss(self, series: dict[str, Tensor], views: Views) -> Tensor:
-        """Shuffle-rank of clip 1, and of clip 1 again, against the shuffled version put back in order."""
+        """Shuffle-rank of clip 1, and of clip 1 augmented again, against the shuffled clip put back in order."""
         assert views.segment_order_BS is not None
         limit = self.config.max_exponent or None
         clips = (series["view1"], series["again"], series["shuffled"])
         return clip_shuffle_rank_loss(*clips, views.segment_order_BS, self.config.theta, limit)
 
     def after_step(self) -> None:
-        """The teacher follows, the keys join the queues."""
+        """Update the teacher and put the keys into the queues."""
         if self.teacher is None:
             return
         self.teacher.update(KeyEncoder(self.backbone, self.heads))

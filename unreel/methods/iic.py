@@ -1,17 +1,17 @@
 """IIC: inter-intra contrastive learning.
 
 Idea. Two views of one clip (RGB, and residual frames or flow) must find each other among other videos (*inter*) and
-among copies of the same clip whose time is broken (*intra*): one frame repeated, or frames shuffled. Appearance alone
-can't tell a clip from its broken copy, so the network has to look at motion.
+among intra-negatives (*intra*), copies of the clip whose time is destroyed: one frame repeated, or frames shuffled.
+Appearance alone can't tell a clip from such a copy, so the network has to use motion.
 
-    z1 = f(view 1), z2 = f(view 2), n = f(broken view 1); memory banks M1, M2, Mneg keep a running z1, z2, n of each
+    z1 = f(view 1), z2 = f(view 2), n = f(intra-negative); memory banks M1, M2, Mneg keep a running z1, z2, n of each
     instance i.  L = CE(z1 . [M2[i]; M2[others]; Mneg[i, others]] / tau, 0)
                    + CE(z2 . [M1[i]; M1[others]; Mneg[i, others]] / tau, 0)
 
 Source: Tao, Wang, Yamasaki 2020 (arXiv 2008.02531), figure 3; arithmetic of the release (docs/methods.md).
-IICv2: Tao, Wang, Yamasaki 2022; BestJuly/IICv2: two residual clips drawn apart, a head, rotation as a third
-kind of broken clip. Without intra-negatives this is contrastive multiview coding with one shared network (`cmc`, Tian
-2020). `iic-paper` and `iic-v2` keep the released arithmetic; `iic` is ours, each difference a field of `Config`.
+IICv2: Tao, Wang, Yamasaki 2022; BestJuly/IICv2: two residual clips drawn independently, a head, rotation as a
+third kind of intra-negative. Without intra-negatives this is contrastive multiview coding with one shared network
+(`cmc`, Tian 2020). `iic-paper` and `iic-v2` keep the released arithmetic; `iic` is ours, and each difference is a field of `Config`.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ from unreel.losses.negative_mask import NegativeMask
 from unreel.losses.similarity import score_intra_negatives, score_pairs
 from unreel.methods.checks import require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
-from unreel.models.pooling import pool_features, pool_views
+from unreel.models.pooling import count_features, pool_features, pool_views
 from unreel.seeding import draw_uniforms
 from unreel.settings import Settings, make_single_machine_settings
 from unreel.settings.ranges import check_ranges
@@ -47,28 +47,29 @@ class Config(TwoViewOptions):
     loss: Literal["softmax", "nce"] = "softmax"
     """Cross-entropy over the candidates, or binary noise-contrastive estimation."""
     num_negatives: int = 1024
-    """K, other instances drawn from memory for each anchor."""
+    """K, the negatives drawn from memory for each anchor."""
     temperature: float = 0.07
     """tau."""
     memory_momentum: float = 0.5
-    """Share of the old row when memory is refreshed."""
+    """Share of the old row that remains when memory is updated."""
     normalize: bool = True
-    """Compare unit-length embeddings. The release compares raw ones, so that scores are some 180 times a cosine."""
+    """Compare embeddings of unit length. The release compares raw ones, so its scores are about 180 times a cosine."""
     exclude_self: bool = True
-    """Never draw the own instance as a negative (the release does for 10 % of UCF101's anchors)."""
+    """Never draw the anchor's own instance as a negative (the release does for 10 % of the anchors of UCF101)."""
     exclude_neighbours_s: float = 0.0
-    """Keep segments of the same recording that begin within so many seconds out of the negatives."""
+    """Segments of the same recording that begin within this many seconds are no negatives."""
     positives: Literal["memory", "batch"] = "memory"
-    """The positive is the other view's row in memory (an epoch old, random at first), or the other view of this batch
-    with gradient; then the other instances of the batch are negatives too, or fresh and stale would tell them apart."""
+    """The positive is the row of the other view in memory (an epoch old, random at first), or the other view of this
+    batch with gradient. In the second case the other instances of the batch are negatives too; else the positive would
+    be recognised by being the only fresh candidate."""
     intra_source: Literal["memory", "batch"] = "memory"
-    """Intra-negatives are rows of memory without gradient, or this batch's broken clips with gradient."""
+    """Intra-negatives are rows of memory without gradient, or those of this batch with gradient."""
     intra_softmax: Literal["shared", "own"] = "shared"
-    """Intra-negatives stand in one softmax with the other instances, or in a softmax of their own with the positive."""
+    """Intra-negatives share a softmax with the other instances, or have one of their own with the positive."""
     head: Literal["none", "mlp"] = "none"
-    """Compare pooled features, or a two-layer projection of them to 128 that is dropped afterwards."""
+    """Compare pooled features, or a two-layer projection of them to 128, which is dropped after training."""
     batch_norm: Literal["separate", "joint"] = "separate"
-    """One forward pass per view, each with its own batch statistics, or all views in one pass with common ones."""
+    """One forward pass per view, each with its own batch statistics, or one pass of all views with shared ones."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
         if self.positives == "batch" or num_instances < 2:  # with memory a batch of one has negatives
@@ -79,12 +80,12 @@ class Config(TwoViewOptions):
 
 
 def iic() -> tuple[Config, Settings]:
-    """Inter-intra contrast without the traps of the release.
+    """Inter-intra contrast without the pitfalls of the release.
 
-    Two clips of an instance drawn apart, so that place and moment are no shortcut; the other view and the broken clips
-    of the batch itself, with gradient, instead of rows an epoch old; one set of batch statistics for all views; and a
-    softmax of their own for the broken clips, which are few beside the other instances. What this gave is in
-    docs/results.md.
+    Two clips of an instance are drawn independently, so that position and time are no shortcut; the other view and the
+    intra-negatives are those of the batch, with gradient, instead of rows an epoch old; all views share one set of
+    batch statistics; and the intra-negatives, few beside the other instances, have a softmax of their own. Results are
+    in docs/results.md.
     """
     config = Config(
         pairs="independent",
@@ -115,9 +116,9 @@ def iic_paper() -> tuple[Config, Settings]:
 
 
 def iic_v2() -> tuple[Config, Settings]:
-    """IICv2's release: two residual clips drawn apart, colours, a head, SGD 0.1 with a cosine.
+    """The release of IICv2: two residual clips drawn independently, colour jitter, a head, SGD 0.1 with a cosine.
 
-    The intra-negative is made of view 1's residual clip; shuffle is its default, rotate and repeat its other kinds.
+    The intra-negative is made from the residual clip of view 1; shuffle is its default, rotate and repeat the others.
     Source: Tao, Wang, Yamasaki 2022 (IICv2).
     """
     config = Config(
@@ -153,11 +154,8 @@ PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {
 }
 
 
-VIEW_PAIR = ("view1", "view2")
-
-
 class NegativeRows(NamedTuple):
-    """Rows of memory for each anchor: its own (B, 1), others (B, K); and which of those and of all batches count."""
+    """Rows of memory for each anchor: its own (B, 1) and others (B, K); and which of those and of the batch count."""
 
     own_B1: Tensor
     others_BK: Tensor
@@ -174,52 +172,51 @@ class Method(nn.Module):
         super().__init__()
         self.config, self.seed, self.num_rows = config, seed, len(instances)
         self.backbone = backbone
-        features = int(backbone.num_features)  # type: ignore[arg-type]
+        features = count_features(backbone)
         self.head = MLP(features, features, 128) if config.head == "mlp" else nn.Identity()
         width = 128 if config.head == "mlp" else features
         names = ["view1", "view2"] + (["intra"] if config.intra_negatives != "none" else [])
         self.banks = nn.ModuleDict({n: MemoryBank(self.num_rows, width, seed + k) for k, n in enumerate(names)})
-        self.neighbours = NegativeMask(instances, config.exclude_neighbours_s)
-        self.register_buffer("nce_log_z", torch.full((2, 2), torch.inf))  # not known before the first batch
+        self.negative_mask = NegativeMask(instances, config.exclude_neighbours_s)
+        self.register_buffer("nce_log_z", torch.full((2, 2), torch.inf))  # unknown before the first batch
         self._pending_rows: tuple[Tensor, dict[str, Tensor]] | None = None
 
     def forward(self, views: Views) -> StepOutput:
         """Loss of one batch of views "view1", "view2" (and "intra"), each (B, C, T, H, W)."""
         z = self.embed_views(views.tensors)
         self._pending_rows = (views.index_B, {name: z_BD.detach() for name, z_BD in z.items()})
-        with torch.autocast(views.index_B.device.type, enabled=False):  # scores over 0.07 need all their digits
+        with torch.autocast(views.index_B.device.type, enabled=False):  # scores / 0.07 need full precision
             return self.compute_loss(z, self.draw_negatives(views))
 
     def compute_loss(self, z: dict[str, Tensor], negatives: NegativeRows) -> StepOutput:
-        """Each view against its candidates; the two losses are added, as in the release."""
-        inter, intra = zip(
-            *(
-                self.score_candidates(z[a], z[b], self.get_bank(b), z.get("intra"), negatives)
-                for a, b in (VIEW_PAIR, VIEW_PAIR[::-1])
-            ),
-            strict=True,
-        )
-        loss = self.compute_view_loss(inter[0], intra[0], 0) + self.compute_view_loss(inter[1], intra[1], 1)
-        own = [join_positive_and_intra(*scores) for scores in zip(inter, intra, strict=True)]
-        return StepOutput(loss, {"top1_inter": top1_accuracy(*inter), "top1_intra": top1_accuracy(*own)})
+        """Each view against its candidates; the sum of the two losses, as in the release."""
+        directions = (("view1", "view2"), ("view2", "view1"))
+        scores = [
+            self.score_candidates(z[anchor], z[other], self.get_bank(other), z.get("intra"), negatives)
+            for anchor, other in directions
+        ]
+        loss = self.compute_view_loss(*scores[0], 0) + self.compute_view_loss(*scores[1], 1)
+        top1_inter = top1_accuracy(*(inter_BK for inter_BK, _ in scores))
+        top1_intra = top1_accuracy(*(join_positive_and_intra(*pair) for pair in scores))
+        return StepOutput(loss, {"top1_inter": top1_inter, "top1_intra": top1_intra})
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Refresh the rows of this batch; called once the optimiser has stepped, so a refused step leaves no trace."""
+        """Update the rows of this batch, only after the step of the optimiser: a skipped step changes nothing."""
         if self._pending_rows is None:
             return
         index_B, z = self._pending_rows
-        everyone_N = all_gather_no_grad(index_B)
+        index_N = all_gather_no_grad(index_B)
         for name in self.banks:
             rows_ND = all_gather_no_grad(z[name].float())
-            self.get_bank(name).update(everyone_N, rows_ND, self.config.memory_momentum)
+            self.get_bank(name).update(index_N, rows_ND, self.config.memory_momentum)
         self._pending_rows = None
 
     def get_bank(self, name: str) -> MemoryBank:
         return cast(MemoryBank, self.banks[name])
 
     def embed_views(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Embeddings (B, D) of each view. Broken clips carry gradient only when they are compared with it."""
+        """Embeddings (B, D) of each view. Intra-negatives get gradient only with `intra_source` batch."""
         with_grad = {n: v for n, v in tensors.items() if n != "intra" or self.config.intra_source == "batch"}
         z = self.project_features(pool_views(self.backbone, with_grad, joint=self.config.batch_norm == "joint"))
         with torch.no_grad():
@@ -228,7 +225,7 @@ class Method(nn.Module):
             )
 
     def project_features(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Head and (an option) unit length of pooled features, (B, D) to (B, 128) or (B, D)."""
+        """Head and (optional) normalisation of pooled features, (B, D) to (B, 128) or (B, D)."""
         if not features:
             return {}
         with torch.autocast(next(iter(features.values())).device.type, enabled=False):
@@ -236,9 +233,9 @@ class Method(nn.Module):
         return {name: F.normalize(z_BD, dim=1) for name, z_BD in z.items()} if self.config.normalize else z
 
     def draw_negatives(self, views: Views) -> NegativeRows:
-        """Rows of other instances for each anchor.
+        """Rows of other instances for each anchor: K drawn at random, or each once if there are at most K.
 
-        With `exclude_self`, all others once when there are no more than K, else K drawn from the others.
+        Without `exclude_self`, always K drawn from all instances.
         """
         own_B1, n, k = views.index_B[:, None], self.num_rows, self.config.num_negatives
         if self.config.exclude_self and n - 1 <= k:
@@ -246,17 +243,17 @@ class Method(nn.Module):
         else:
             u_BK = draw_uniforms(
                 self.seed, views.epoch, views.rng_index_B, "negatives", k
-            ).double()  # on the CPU: MPS has none
+            ).double()  # on the CPU, MPS has none
             shift_BK = to_device_of((u_BK * (n - int(self.config.exclude_self))).long(), own_B1)
         others_BK = (own_B1 + 1 + shift_BK) % n if self.config.exclude_self else shift_BK
-        kept_BK = self.neighbours.build_mask(views.index_B, others_BK) | (others_BK == own_B1)
-        kept_BN = self.neighbours.build_mask(views.index_B, all_gather_no_grad(views.index_B))
-        return NegativeRows(own_B1, others_BK, kept_BK, kept_BN)
+        allowed_BK = self.negative_mask.build_mask(views.index_B, others_BK) | (others_BK == own_B1)
+        allowed_BN = self.negative_mask.build_batch_mask(views.index_B)
+        return NegativeRows(own_B1, others_BK, allowed_BK, allowed_BN)
 
     def score_candidates(
         self, a_BD: Tensor, other_BD: Tensor, bank: MemoryBank, intra_BD: Tensor | None, negatives: NegativeRows
     ) -> tuple[Tensor, Tensor]:
-        """Scores of an anchor with its positive (column 0) and other instances, and with broken clips; (B, K) each."""
+        """Scores of anchors with the positive (column 0) and other instances, and with intra-negatives; (B, K) each."""
         if self.config.positives == "memory":
             positive = bank.score_rows(a_BD, negatives.own_B1)
         else:
@@ -272,7 +269,7 @@ class Method(nn.Module):
         return inter_BK, torch.cat([memory.score_rows(a_BD, negatives.own_B1), others], dim=1).float()
 
     def compute_view_loss(self, inter_BK: Tensor, intra_BK: Tensor, view_index: int) -> Tensor:
-        """One choice among all candidates, or one among each kind with the positive in both."""
+        """One softmax over all candidates, or one for each kind of negative, with the positive in both."""
         if self.config.intra_softmax == "own" and intra_BK.shape[1]:
             return self.softmax_or_nce_loss(inter_BK, view_index, 0) + self.softmax_or_nce_loss(
                 join_positive_and_intra(inter_BK, intra_BK), view_index, 1
@@ -280,18 +277,16 @@ class Method(nn.Module):
         return self.softmax_or_nce_loss(torch.cat([inter_BK, intra_BK], dim=1), view_index, 0)
 
     def softmax_or_nce_loss(self, scores_BK: Tensor, view_index: int, softmax_index: int) -> Tensor:
-        """Softmax or NCE; NCE's constant is fixed at its first sight."""
+        """InfoNCE or NCE; the constant of NCE is fixed on the first batch."""
         tau = self.config.temperature
         if self.config.loss == "softmax":
             return infonce_loss(scores_BK, tau)
-        known, first = (
-            self.nce_log_z[view_index, softmax_index],
-            estimate_nce_log_z(all_gather_no_grad(scores_BK), tau, self.num_rows),
-        )
-        self.nce_log_z[view_index, softmax_index] = torch.where(known.isinf(), first, known)
+        estimate = estimate_nce_log_z(all_gather_no_grad(scores_BK), tau, self.num_rows)
+        known = self.nce_log_z[view_index, softmax_index]
+        self.nce_log_z[view_index, softmax_index] = torch.where(known.isinf(), estimate, known)
         return nce_loss(scores_BK, tau, self.nce_log_z[view_index, softmax_index], self.num_rows)
 
 
 def join_positive_and_intra(inter_BK: Tensor, intra_BK: Tensor) -> Tensor:
-    """The positive (column 0 of the first) and the intra-negatives."""
+    """Scores of the positive (column 0 of `inter_BK`) and of the intra-negatives; (B, 1 + K)."""
     return torch.cat([inter_BK[:, :1], intra_BK], dim=1)

@@ -1,17 +1,17 @@
-"""MoCo: a query must find its key, made by a slowly moving copy of the network, among a queue of older keys.
+"""MoCo: a query must find its key, from a slow copy of the network, among a queue of older keys.
 
-Idea. The queue holds many more negatives than a batch does, and the teacher moves so slowly that old keys still mean
-the same. Version 2 contrasts with the queue; version 3 drops it, contrasts the keys of the batch in both directions and
-lets the query guess its key with a small predictor.
+Idea. The queue holds many more negatives than a batch, and the teacher changes so slowly that old keys stay comparable.
+Version 2 contrasts with the queue; version 3 drops it, contrasts the keys of the batch in both directions and predicts
+the key from the query with a small predictor.
 
     q = normalise(g(f(view1))), k = normalise(teacher(view2))
     L = -log( exp(q.k / tau) / (exp(q.k / tau) + sum_queue exp(q.k' / tau)) )
     teacher <- m teacher + (1 - m) network
 
 Source: He et al. 2020 (MoCo), algorithm 1; Chen et al. 2020 (v2: the MLP head); Chen, Xie, He 2021 (v3: symmetric,
-predictor, keys of the batch). Where we deviate: shuffled batch norm, which keeps a query from knowing its key by the
-statistics they share, is replaced by a teacher that uses running statistics (Cai et al. 2021, EMAN); an instance's own
-older keys, many when the footage is small, are no negatives; m begins at 0 and rises to its value within 1 / (1 - m)
+predictor, keys of the batch). Where we deviate: shuffled batch norm, which prevents a query from recognising its key by
+shared statistics, is replaced by a teacher that uses running statistics (Cai et al. 2021, EMAN); older keys of the same
+instance, many if the footage is small, are no negatives; m begins at 0 and rises to its value within 1 / (1 - m)
 steps (Tarvainen & Valpola 2017). `moco-v3` keeps v2's head of two layers without batch norm, its temperature and its
 teacher with running statistics, and does not scale the loss by 2 tau.
 """
@@ -24,14 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unreel.losses.all_gather import all_gather_no_grad
 from unreel.losses.infonce import infonce_with_intra_negatives, top1_accuracy
 from unreel.losses.key_queue import KeyQueue
 from unreel.losses.negative_mask import NegativeMask
 from unreel.losses.similarity import score_intra_negatives, score_pairs
 from unreel.methods.checks import check_queue_size, require_equal_views, require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
-from unreel.models.pooling import pool_features, pool_views
+from unreel.models.pooling import count_features, pool_features, pool_views
 from unreel.models.teacher import Teacher
 from unreel.settings import Settings, make_single_machine_settings
 from unreel.settings.ranges import check_ranges
@@ -44,17 +43,17 @@ class Config(TwoViewOptions):
     """Options of MoCo."""
 
     queue_size: int = 1024
-    """Older keys to contrast with; a multiple of the batch. 0: the keys of the batch instead, both ways (v3)."""
+    """Older keys to contrast with; a multiple of the batch. 0: the keys of the batch, in both directions (v3)."""
     predictor: bool = False
-    """Let the query guess its key through two more layers (v3)."""
+    """Predict the key from the query with two more layers (v3)."""
     teacher_momentum: float = 0.99
-    """Share of the old teacher that is kept at each step; 0.999 for long runs."""
+    """Share of the old teacher that remains after each step; 0.999 for long runs."""
     teacher_norm: Literal["running", "batch"] = "running"
     """Batch norm of the teacher: running statistics, or those of its batch."""
     temperature: float = 0.1
     """tau."""
     exclude_neighbours_s: float = 0.0
-    """Keep segments of the same recording that begin within so many seconds out of the negatives."""
+    """Segments of the same recording that begin within this many seconds are no negatives."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
         require_two_instances(settings, num_instances)
@@ -102,12 +101,12 @@ class Method(nn.Module):
     def __init__(self, backbone: nn.Module, instances: Sequence[Instance], config: Config, seed: int) -> None:
         super().__init__()
         self.config, self.backbone = config, backbone
-        features = int(backbone.num_features)  # type: ignore[arg-type]
+        features = count_features(backbone)
         self.head = MLP(features, features, 128)
         self.predictor = MLP(128, features, 128, batch_norm=True) if config.predictor else nn.Identity()
         self.teacher = Teacher(Student(backbone, self.head), config.teacher_momentum, config.teacher_norm)
         self.queue = KeyQueue(config.queue_size, 128, seed) if config.queue_size else None
-        self.neighbours = NegativeMask(instances, config.exclude_neighbours_s)
+        self.negative_mask = NegativeMask(instances, config.exclude_neighbours_s)
         self._pending_keys: tuple[Tensor, Tensor] | None = None
 
     def forward(self, views: Views) -> StepOutput:
@@ -115,14 +114,14 @@ class Method(nn.Module):
         queries = self.encode_queries({n: v for n, v in views.tensors.items() if n != "view2" or self.queue is None})
         keys = {n: self.teacher(views.tensors[n]) for n in (("view2",) if self.queue else ("view1", "view2"))}
         self._pending_keys = (keys["view2"], views.index_B)
-        allowed_BN = self.neighbours.build_mask(views.index_B, all_gather_no_grad(views.index_B))
+        allowed_BN = self.negative_mask.build_batch_mask(views.index_B)
         losses, scores = [], []
         for a, b in (("view1", "view2"), ("view2", "view1")):
             if b not in keys:
                 continue
             scores.append(self.score_queries(queries[a], keys[b], views.index_B, allowed_BN))
-            broken = score_intra_negatives(queries[a], queries["intra"], allowed_BN) if "intra" in queries else None
-            losses.append(infonce_with_intra_negatives(scores[-1], broken, self.config.temperature))
+            intra = score_intra_negatives(queries[a], queries["intra"], allowed_BN) if "intra" in queries else None
+            losses.append(infonce_with_intra_negatives(scores[-1], intra, self.config.temperature))
         return StepOutput(torch.stack(losses).sum(), {"top1": top1_accuracy(*scores)})
 
     def encode_queries(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -133,13 +132,13 @@ class Method(nn.Module):
             return dict(zip(features, F.normalize(z_VD, dim=1).chunk(len(features)), strict=True))
 
     def score_queries(self, q_BD: Tensor, k_BD: Tensor, index_B: Tensor, allowed_BN: Tensor) -> Tensor:
-        """Of each query with its key (column 0) and with the queue, or with the other keys of the batch."""
+        """Scores of each query with its key (column 0) and the queue, or the other keys of the batch."""
         if self.queue is None:
             return score_pairs(q_BD, k_BD, allowed_BN, include_same_view=False)
-        return self.queue.score_positive_and_keys(q_BD, k_BD, self.neighbours, index_B)
+        return self.queue.score_positive_and_keys(q_BD, k_BD, self.negative_mask, index_B)
 
     def after_step(self) -> None:
-        """The teacher follows, the keys join the queue."""
+        """Update the teacher and put the keys into the queue."""
         self.teacher.update(Student(self.backbone, self.head))
         if self._pending_keys is not None and self.queue is not None:
             self.queue.enqueue(*self._pending_keys)

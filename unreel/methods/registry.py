@@ -1,4 +1,4 @@
-"""Finding methods and their presets by name."""
+"""Methods and their presets, found by name."""
 
 import importlib
 import pkgutil
@@ -21,7 +21,7 @@ def find_methods() -> dict[str, ModuleType]:
 
 
 def load_method_module(preset: str) -> ModuleType:
-    """The file of a preset. Raises InputError that lists the known ones."""
+    """The module of a preset. Raises InputError that lists the known presets."""
     known = find_methods()
     if preset in known:
         return known[preset]
@@ -33,13 +33,13 @@ def load_method_module(preset: str) -> ModuleType:
         raise InputError(f"method '{preset}' can't be imported ({error}); name it package.module:preset") from error
     if not hasattr(module, "PRESETS"):
         raise InputError(
-            f"'{preset}' is no method: a method's file lists its PRESETS, as unreel/methods/simclr.py does"
+            f"'{preset}' is no method: the file of a method must define PRESETS, as unreel/methods/simclr.py does"
         )
     return module
 
 
 def load_preset(name: str) -> tuple[Any, Settings]:
-    """Config and Settings of a preset; a module's first one when its name says none."""
+    """Config and Settings of a preset; the first preset of a module if the name gives none."""
     presets = load_method_module(name).PRESETS
     chosen = name.partition(":")[2] if "." in name else name
     if chosen and chosen not in presets:

@@ -1,8 +1,7 @@
-"""VICReg: two views agree, while every dimension keeps its variance and no two say the same.
+"""VICReg: two views agree, every dimension keeps its variance, and dimensions are decorrelated.
 
-Idea. No negatives, no teacher, no normalisation: a hinge keeps the deviation of each dimension over the batch above 1,
-a penalty decorrelates the dimensions, so a collapse costs more than it saves. The only method here whose views need
-not share anything.
+Idea. No negatives, no teacher, no normalisation: a hinge keeps the standard deviation of each dimension over the batch
+above 1, and a penalty decorrelates the dimensions, so a collapse costs more than it saves.
 
     L = 25 mean (z - z')^2 + 25 mean_d max(0, 1 - std(z_d)) + 1 sum_{d != e} cov(z)_de^2 / D
     (the second term is the mean over the two views, the third their sum)
@@ -33,7 +32,7 @@ class Config(TwoViewOptions):
     invariance: float = 25.0
     """Weight of the distance between the two views."""
     variance: float = 25.0
-    """Weight of the hinge on the deviation of each dimension."""
+    """Weight of the hinge on the standard deviation of each dimension."""
     covariance: float = 1.0
     """Weight of the penalty on correlated dimensions."""
     head_width: int = 512
@@ -46,7 +45,7 @@ class Config(TwoViewOptions):
 
 
 def vicreg() -> tuple[Config, Settings]:
-    """VICReg on two clips of an instance drawn apart."""
+    """VICReg on two clips of an instance, drawn independently."""
     return Config(pairs="independent", augment="cvrl", flip=True), make_single_machine_settings()
 
 
@@ -71,4 +70,4 @@ class Method(nn.Module):
             return StepOutput(vicreg_loss(a_BD, b_BD, c.invariance, c.variance, c.covariance), {})
 
     def after_step(self) -> None:
-        """Nothing is remembered."""
+        """This method keeps no state between steps."""

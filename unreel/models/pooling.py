@@ -16,6 +16,11 @@ from torch.utils.checkpoint import checkpoint
 from unreel.models.precision import promote_to_float32
 
 
+def count_features(backbone: nn.Module) -> int:
+    """D, the number of pooled features of a backbone."""
+    return int(backbone.num_features)  # type: ignore[arg-type]
+
+
 def pool_features(backbone: nn.Module, clips: Tensor) -> Tensor:
     """Global average of the last feature map, in float32 at least: (B, C, T, H, W) to (B, D)."""
     at_once = int(getattr(backbone, "clips_at_once", 0)) or len(clips)
