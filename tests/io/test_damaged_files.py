@@ -24,8 +24,8 @@ from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.embedding import load_encoder
 from unreel.errors import InputError, VideoError
-from unreel.io.limits import FailureKind, Limits, WorkerFailure
-from unreel.io.worker_pool import map_jobs
+from unreel.io.limits import FailureKind, Limits, WorkerFailure, get_limits, use_limits
+from unreel.io.worker_pool import map_jobs, run_isolated
 from unreel.video.decoding import packet_index, probe
 from unreel.video.loading import clip_dataset, loaders
 
@@ -317,7 +317,7 @@ KILLED = """
 import signal, sys, time, os
 from pathlib import Path
 from unreel.io.limits import Limits
-from unreel.io.worker_pool import map_jobs
+from unreel.io.worker_pool import map_jobs, run_isolated
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
 def work(n):
     Path(sys.argv[1], str(os.getpid())).touch()
@@ -341,6 +341,37 @@ def wait_for(what: Callable[[], bool]) -> None:
     while not what():
         assert time.monotonic() < until_s
         time.sleep(0.05)
+
+
+def test_use_limits_reaches_what_reads_inside_its_block() -> None:
+    assert get_limits() == Limits()
+    with use_limits(Limits(1.0, 200)):
+        assert get_limits() == Limits(1.0, 200)
+        failure = run_isolated(hang)
+        assert isinstance(failure, WorkerFailure) and failure.detail == "reading it did not end within 1 s"
+    assert get_limits() == Limits()
+
+
+def test_the_commands_that_read_videos_take_limits(
+    six: Path, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that takes longer than --file-limit-s is left out of embeddings, of a store, of an evaluation."""
+    real = clip_dataset.read_frames
+
+    def read(path: str, *rest: Any) -> np.ndarray:
+        if Path(path).name == BAD:
+            hang()
+        return real(path, *rest)
+
+    monkeypatch.setattr(clip_dataset, "read_frames", read)
+    says = "did not end within 1 s"
+    assert says in succeeds("embed", small_run, six, "--out", tmp_path / "v.parquet", *LIMITS).err
+    succeeds("embed", small_run, six, "--out", tmp_path / "store", *LIMITS)
+    assert says in (tmp_path / "store/left_out.csv").read_text()
+    for name in ("train.txt", "test.txt"):
+        (six / name).write_text("".join(f"{n}.mp4 {n % 2}\n" for n in range(6) if (n % 3 == 0) == (name == "test.txt")))
+    done = succeeds("evaluate", "knn", small_run, six, "--num-clips", 1, "--no-floors", *LIMITS)
+    assert says in done.err
 
 
 @pytest.mark.parametrize(("option", "value"), [("--file-limit-s", "0"), ("--file-memory-mb", "-1")])

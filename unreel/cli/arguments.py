@@ -1,9 +1,15 @@
 """Parsing the options of a command, and writing options as they are typed."""
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
+from tyro.conf import OmitArgPrefixes
+
+from unreel.io.limits import Limits
+
+LimitOptions = Annotated[Limits, OmitArgPrefixes, tyro.conf.arg(name="limits")]
+"""--file-limit-s and --file-memory-mb, for a command that reads videos."""
 
 
 def parse_args(target: Any, args: list[str], command: str) -> Any:

@@ -2,12 +2,10 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.errors import InputError, unknown_name_error
 from unreel.io.limits import Limits
@@ -23,7 +21,7 @@ class InspectArgs:
     """Folder for manifest.parquet and quarantine.csv; by default NAME.manifest in the working directory."""
     root: Path | None = None
     """Folder that the paths of a list are relative to; by default the list's own."""
-    limits: Annotated[Limits, OmitArgPrefixes, tyro.conf.arg(name="limits")] = dataclasses.field(default_factory=Limits)
+    limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
 def inspect_command(args: list[str]) -> int:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
-from unreel.io.limits import Limits
 from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings
 
 if TYPE_CHECKING:
@@ -40,9 +39,7 @@ class PackArgs:
     settings: Annotated[PackSettings, OmitArgPrefixes, tyro.conf.arg(name="pieces")] = dataclasses.field(
         default_factory=PackSettings
     )
-    limits: Annotated[Limits, OmitArgPrefixes, tyro.conf.arg(name="limits")] = dataclasses.field(
-        default_factory=lambda: PIECE_LIMITS
-    )
+    limits: LimitOptions = dataclasses.field(default_factory=lambda: PIECE_LIMITS)
     gain: bool = True
     """Measure at the end, on a few videos, how much faster the pieces decode."""
 

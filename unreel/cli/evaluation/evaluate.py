@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from tyro.conf import Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import InputError, unknown_name_error
+from unreel.io.limits import Limits, use_limits
 
 if TYPE_CHECKING:
     from unreel.evaluation.result import Result
@@ -64,6 +65,7 @@ class EncoderArgs:
     """Import, and so run, the network of your own that the checkpoint names."""
     json: bool = False
     """Print figures and protocol as JSON to standard output."""
+    limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
 @dataclasses.dataclass
@@ -233,6 +235,7 @@ class DetectionArgs:
     """Import, and so run, the network of your own that the checkpoint names."""
     json: bool = False
     """Print figures and protocol as JSON to standard output."""
+    limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
 def evaluate_command(args: list[str]) -> int:
@@ -243,7 +246,7 @@ def evaluate_command(args: list[str]) -> int:
         raise unknown_name_error("evaluation", args[0], EVALUATIONS)
     kind, run = EVALUATIONS[args[0]]
     given = parse_args(kind, args[1:], f"evaluate {args[0]}")
-    with ProgressBar("evaluating") as advance:
+    with use_limits(given.limits), ProgressBar("evaluating") as advance:
         results = run(given, advance)
     print_results(results, given.json)
     if args[0] == "all" and not given.json:

@@ -13,11 +13,12 @@ import numpy as np
 import tyro
 from tyro.conf import Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.indexing.search import MOMENT_PATTERN, format_clock
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.errors import InputError
+from unreel.io.limits import Limits, use_limits
 
 if TYPE_CHECKING:
     from unreel.indexing.results import Hit
@@ -45,6 +46,7 @@ class ClusterArgs:
     """How coordinates are found: pca is quick, tsne pulls clusters apart."""
     doubled: float = 0.0
     """Cosine from which on two clips are doubles; 0 means 20 times nearer than neighbours usually are."""
+    limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
 def cluster_command(args: list[str]) -> int:
@@ -57,7 +59,7 @@ def cluster_command(args: list[str]) -> int:
     index = Path(os.path.abspath(given.index))  # "." has no name
     out = given.out or index.parent / f"{index.name}-clusters"
     options = ClusterOptions(given.method, given.count, given.least)
-    with ProgressBar("pictures") as advance:
+    with use_limits(given.limits), ProgressBar("pictures") as advance:
         found = cluster_index(given.index, out, options, given.layout, given.doubled or None, advance)
     rows, number_N = list[tuple[str, ...]](), found.clusters.cluster_N
     for number in range(-1 if (number_N < 0).any() else 0, found.clusters.num_clusters):
@@ -165,6 +167,7 @@ class ApplyArgs:
     """Print CSV: video, start_s, end_s, probability."""
     allow_import: bool = False
     """Import, and so run, the network of your own that the index names."""
+    limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
 def apply_command(args: list[str]) -> int:
@@ -174,7 +177,7 @@ def apply_command(args: list[str]) -> int:
     from unreel.verbs.concept import apply_concept
 
     how = (given.above, given.gap_s)
-    with ProgressBar("looking") as advance:
+    with use_limits(given.limits), ProgressBar("looking") as advance:
         found = apply_concept(given.concept, given.source, *how, advance, given.allow_import)
     for failure in found.left_out:
         stderr_console.print(escape_markup(f"left out {failure.path}: {failure}"))

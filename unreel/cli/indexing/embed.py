@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import InputError
+from unreel.io.limits import Limits, use_limits
 
 if TYPE_CHECKING:
     from unreel.indexing.store.update import StoreSummary
@@ -33,6 +34,7 @@ class EmbedArgs:
     """Processes that fill a folder. torchrun and SLURM say it for themselves."""
     allow_import: bool = False
     """Import, and so run, the network of your own that the checkpoint names."""
+    limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
 def embed_command(args: list[str]) -> int:
@@ -43,7 +45,7 @@ def embed_command(args: list[str]) -> int:
         raise InputError(f"--devices {given.devices} fill a folder; {given.out} is one file, written by one process")
     from unreel.verbs.embed import embed
 
-    with ProgressBar("embedding") as advance:
+    with use_limits(given.limits), ProgressBar("embedding") as advance:
         what = (given.run, given.source, given.out, given.per, given.num_clips)
         count, failed = embed(*what, advance, given.allow_import)
     for failure in failed:
@@ -58,7 +60,9 @@ def update_store_from_args(args: EmbedArgs) -> int:
 
     choice = EvenSampling(args.per, args.num_clips)
     labour = StoreUpdateOptions(args.devices, args.allow_import, ProgressBar)
-    return print_store_summary(args.out, update_store(args.run, args.source, args.out, choice, labour))
+    with use_limits(args.limits):
+        summary = update_store(args.run, args.source, args.out, choice, labour)
+    return print_store_summary(args.out, summary)
 
 
 @dataclasses.dataclass
@@ -85,6 +89,7 @@ class IndexArgs:
     """Its name. A table that is there must be of this index: its rows are replaced, others refused."""
     allow_import: bool = False
     """Import, and so run, the network of your own that the checkpoint names."""
+    limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
 def index_command(args: list[str]) -> int:
@@ -98,7 +103,8 @@ def index_command(args: list[str]) -> int:
         require_database(given.to)
     choice = SlidingWindow(given.length_s, given.hop_s, given.by)
     labour = StoreUpdateOptions(given.devices, given.allow_import, ProgressBar)
-    found, said = update_index(given.run, given.source, given.out, choice, labour)
+    with use_limits(given.limits):
+        found, said = update_index(given.run, given.source, given.out, choice, labour)
     print_store_summary(given.out, found)
     if said:
         print(f"{given.out}: {said}")

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.terminal import print_table
 from unreel.errors import InputError
+from unreel.io.limits import Limits, use_limits
 from unreel.io.text import format_path
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class SearchArgs:
     """Print CSV: video, start_s, end_s, score."""
     allow_import: bool = False
     """Import, and so run, the network of your own that the index names."""
+    limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
 def search_command(args: list[str]) -> int:
@@ -89,7 +91,9 @@ def search_command(args: list[str]) -> int:
         filter=RowFilter(given.path, given.label, given.after, given.before),
     )
     options = HitOptions(given.count, given.gap_s, duplicate_threshold=given.fold)
-    print_hits(search(index, question, options, load_query_encoder(index, given.allow_import)), given)
+    with use_limits(given.limits):
+        hits = search(index, question, options, load_query_encoder(index, given.allow_import))
+    print_hits(hits, given)
     return 0
 
 
