@@ -368,9 +368,12 @@ def test_the_commands_that_read_videos_take_limits(
     assert says in succeeds("embed", small_run, six, "--out", tmp_path / "v.parquet", *LIMITS).err
     succeeds("embed", small_run, six, "--out", tmp_path / "store", *LIMITS)
     assert says in (tmp_path / "store/left_out.csv").read_text()
-    for name in ("train.txt", "test.txt"):
-        (six / name).write_text("".join(f"{n}.mp4 {n % 2}\n" for n in range(6) if (n % 3 == 0) == (name == "test.txt")))
-    done = succeeds("evaluate", "knn", small_run, six, "--num-clips", 1, "--no-floors", *LIMITS)
+    lists = {"train": range(4), "test": (4, 5)}
+    for name, numbers in lists.items():
+        rows = [f"{six / f'{n}.mp4'},{n % 2}\n" for n in numbers]
+        (tmp_path / f"{name}.csv").write_text("path,label\n" + "".join(rows))
+    sides = [option for name in lists for option in (f"--{name}", tmp_path / f"{name}.csv")]
+    done = succeeds("evaluate", "knn", small_run, six, *sides, "--num-clips", 1, "--no-floors", *LIMITS)
     assert says in done.err
 
 

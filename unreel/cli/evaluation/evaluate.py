@@ -295,7 +295,9 @@ def evaluate_on_features(args: Any, on_progress: Callable[[int, int], None]) -> 
     from unreel.verbs.evaluate import evaluate
 
     encoder, looking = load_evaluated_encoder(args), build_feature_options(args)
-    return evaluate(encoder, args.run, args.data, args.evaluations(), build_label_sources(args), looking, on_progress)
+    return evaluate(
+        encoder, args.run, args.data, args.build_evaluations(), build_label_sources(args), looking, on_progress
+    )
 
 
 def evaluate_attentive(args: AttentiveArgs, on_progress: Callable[[int, int], None]) -> "dict[str, Result]":
