@@ -152,7 +152,7 @@ def test_one_wrong_bit_is_noticed(corpus: Path) -> None:
     data = bytearray(shard.read_bytes())
     data[index.get_value(4, "offset") + index.get_value(4, "size_bytes") // 2] ^= 16
     shard.write_bytes(data)
-    with pytest.raises(VideoError, match=r"damaged \(\d+.tar does not hold what index.parquet says"):
+    with pytest.raises(VideoError, match=r"damaged \(\d+.tar does not match its checksum in index.parquet"):
         said(corpus, 4)
     assert [bad.path for bad in inspect(corpus, check="full").quarantine] == [address(corpus, 4)]
 

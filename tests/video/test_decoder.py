@@ -86,7 +86,7 @@ def test_index_probe_and_health(name: str, made: dict[str, Path]) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_decoding_begins_at_the_key_frame(name: str, made: dict[str, Path], readers: list[FrameReader]) -> None:
     index = packet_index.index_frames(made[name])
-    last = max(k for k in range(len(index.key_packets)) if index.first_intact_frames[k] < len(index.frame_packets))
+    last = max(k for k in range(len(index.key_packets)) if index.first_intact_frames[k] < index.num_frames)
     readers.clear()
     decoder.read_frames(made[name], [int(index.first_intact_frames[last])])
     behind = (

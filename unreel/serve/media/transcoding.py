@@ -27,7 +27,7 @@ def make_poster(path: str, at_s: float) -> bytes:
     index, info = index_frames(path), probe(path)
     number = int(np.searchsorted(index.times_s, at_s, side="right")) - 1
     size = fit_size(info.height, info.width, POSTER_HEIGHT)
-    picture = read_frames(path, [min(max(number, 0), len(index.frame_packets) - 1)], size)[0]
+    picture = read_frames(path, [min(max(number, 0), index.num_frames - 1)], size)[0]
     done, data = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert done
     return data.tobytes()

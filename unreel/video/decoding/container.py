@@ -1,4 +1,4 @@
-"""Open a video file: the container and its video stream, with files that no camera makes refused."""
+"""Open a video file: its container and video stream. Files that are no video are refused with the reason."""
 
 import io
 from pathlib import Path
@@ -13,15 +13,15 @@ from unreel.video.decoding.frame_index import FrameIndex
 from unreel.video.decoding.frame_reader import FrameReader, describe_error
 from unreel.video.sources.source import open_source
 
-MAX_SIDE, MAX_PIXELS = 16384, 2**27  # larger pictures would take all memory
+MAX_SIDE, MAX_PIXELS = 16384, 2**27  # larger pictures would use up all memory
 NON_VIDEO_FORMATS = ("image2", "tty", "hls", "dash", "concat")
 
 
 def open_container(path: str) -> tuple[Any, av.VideoStream]:
     """The container and its video stream. Raises VideoError: not a video, no video stream, unreadable, damaged."""
     try:
-        # The prefix keeps ffmpeg from reading a protocol into the file's name, the list from following links in it.
-        # Given as `options` rather than `container_options`, it crashes PyAV before 18 on FLV.
+        # The prefix `file:` keeps ffmpeg from taking part of the file's name for a protocol, the whitelist from following
+        # links in the file. As `options` instead of `container_options` it crashes PyAV before 18 on FLV.
         only_files = {"protocol_whitelist": "file"}
         data = open_source(path).read_packed()
         source = f"file:{path}" if data is None else io.BytesIO(data)
@@ -38,7 +38,7 @@ def open_container(path: str) -> tuple[Any, av.VideoStream]:
 
 
 def find_video_stream(path: str, container: Any) -> av.VideoStream:
-    """The first stream of moving pictures, set to decode on one thread. Cover art of a song is no video."""
+    """The first stream of moving pictures (not cover art), set to decode on one thread. Raises VideoError."""
     demuxer = container.format.name
     if demuxer.endswith("_pipe") or demuxer.split(",")[0] in NON_VIDEO_FORMATS:
         raise VideoError(path, "not a video", f"a picture, text or playlist ({demuxer})")
@@ -52,14 +52,15 @@ def find_video_stream(path: str, container: Any) -> av.VideoStream:
     if not 0 < min(width, height) <= max(width, height) <= MAX_SIDE or width * height > MAX_PIXELS:
         raise VideoError(path, "damaged", f"a picture size of {width} x {height}")
     context.thread_count = 1
-    context.options = {"max_pixels": str(MAX_PIXELS)}  # pictures may grow on the way
+    context.options = {"max_pixels": str(MAX_PIXELS)}  # the picture size may change inside a stream
     return streams[0]
 
 
 def classify_error(error: Exception, default_reason: str) -> str:
-    """The usual reason, but for a file system that does not answer: that is no fault of the file."""
+    """The reason for a VideoError: "unreadable" where a network file system stalls, else the given one."""
     return "unreadable" if is_stall(error, SERVER_STALL_ERRNOS) else default_reason
 
 
 def open_reader(path: str | Path, index: FrameIndex) -> FrameReader:
+    """Open a file whose frames are known. Raises VideoError."""
     return FrameReader(str(path), index, open_container, av.FFmpegError)

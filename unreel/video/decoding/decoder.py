@@ -1,8 +1,8 @@
-"""Read any frames of a video file exactly, by number.
+"""Read frames of a video file by number, exactly.
 
-Frame i is the i-th frame that a plain decode gives, beginning with the first key frame. A file is demuxed once into a
-`FrameIndex`, decoding begins exactly at a key packet, and every packet goes into the decoder with its number in place of
-its time stamp, so each frame that comes out tells which packet it was: stamps and seeks are not reliable.
+Frame i is the i-th frame of a decode from the first key frame to the end. Time stamps and seeks are not reliable, so a
+file is demuxed once into a `FrameIndex`, decoding begins exactly at a key packet, and each packet goes into the decoder
+with its number in place of its time stamp: the decoded frame then names its packet.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,29 +21,27 @@ from unreel.video.decoding.rgb_conversion import convert_to_rgb
 def read_frames(
     path: str | Path, frame_numbers: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Decode the frames with these numbers, in any order, repeats allowed; uint8 (len(frames), H, W, 3) RGB, upright.
+    """Decode frames by number, in any order, repeats allowed; upright RGB, uint8 (len(frame_numbers), H, W, 3).
 
-    `size` is (height, width) to scale to, bilinear. One forward pass through the file, one thread.
-    Raises VideoError when the file or a wanted frame can't be decoded, InputError for a number the file doesn't have.
+    `size` is (height, width) to scale to, bilinear. One forward pass through the file on one thread.
+    Raises VideoError when one of the frames can't be decoded, InputError for a number that the file does not have.
     """
     index, numbers = index_frames(path), np.asarray(frame_numbers, dtype=np.int64)
-    if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(index.frame_packets):
-        raise InputError(
-            f"{path} has frames 0 to {len(index.frame_packets) - 1}, asked for {numbers.min()} to {numbers.max()}"
-        )
-    wanted, rows = np.unique(numbers, return_inverse=True)
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < index.num_frames:
+        raise InputError(f"{path} has frames 0 to {index.num_frames - 1}, asked for {numbers.min()} to {numbers.max()}")
+    unique_numbers, rows = np.unique(numbers, return_inverse=True)
     with closing(open_reader(path, index)) as reader:
         scaler = Scaler()
         if not numbers.size:
             return convert_to_rgb(path, reader.read_frame(0), size, scaler)[None][:0]
-        pictures = [convert_to_rgb(path, reader.read_frame(int(i)), size, scaler) for i in wanted]
+        pictures = [convert_to_rgb(path, reader.read_frame(int(i)), size, scaler) for i in unique_numbers]
     if len({picture.shape for picture in pictures}) > 1:
-        raise VideoError(str(path), "damaged", "the picture size changes on the way; read it with a size")
+        raise VideoError(str(path), "damaged", "the picture size changes inside the file; give a size to scale to")
     return np.stack([pictures[row] for row in rows])
 
 
 def iter_frames(path: str | Path, start_frame: int, stop_frame: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Decode frames `first` to `last` - 1 in one go, each as `read` gives it. Raises VideoError."""
+    """Decode frames `start_frame` to `stop_frame` - 1, one at a time, each as `read_frames` does. Raises VideoError."""
     index, scaler = index_frames(path), Scaler()
     with closing(open_reader(path, index)) as reader:
         for i in range(start_frame, stop_frame):
@@ -51,9 +49,9 @@ def iter_frames(path: str | Path, start_frame: int, stop_frame: int, size: tuple
 
 
 def iter_keyframes(path: str | Path, size: tuple[int, int]) -> Iterator[tuple[float, np.ndarray]]:
-    """Decode the key frames alone: (time in seconds, uint8 (H, W, 3)) of each, scaled to `size` (height, width).
+    """Decode only the key frames: (time in seconds, uint8 (H, W, 3)) of each, scaled to `size` (height, width).
 
-    Raises VideoError when the file can't be used; key frames that don't decode by themselves are left out.
+    Raises VideoError when the file can't be used; key frames that can't be decoded alone are left out.
     """
     index, scaler = index_frames(path), Scaler()
     with closing(open_reader(path, index)) as reader:

@@ -1,4 +1,4 @@
-"""Which packet of a file holds which frame, worked out from one demux pass. Arithmetic only; `file.py` reads."""
+"""Which packet of a file holds which frame, computed from one demux pass. Arithmetic only; packet_index.py reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class FrameIndex:
-    """Where every frame is: L frames in the order they are shown, P packets in file order, K points to start from.
+    """L frames in the order they are shown, P packets in file order, K key packets that decoding can begin with.
 
-    times_s    float64 (L,), ascending, 0 for frame 0
-    order      int64 (L,), the packet that holds each frame
-    stamps     int64 (P,), the container's time stamp of each packet; empty when seeking by them is not possible
-    keys       int64 (K,), packets that decoding can begin with
-    key_bytes  int64 (K,), their sizes
-    first      int64 (K,), ascending: the first frame that comes out intact when decoding begins there
+    times_s              float64 (L,), ascending, 0 for frame 0
+    frame_packets        int64 (L,), the packet of each frame
+    packet_timestamps    int64 (P,), the container's time stamps; empty when the file can't be seeked by them
+    key_packets          int64 (K,)
+    key_packet_bytes     int64 (K,), sizes of the key packets
+    first_intact_frames  int64 (K,), ascending: the first frame that is intact when decoding begins at the key packet
     """
 
     times_s: np.ndarray
@@ -26,21 +26,25 @@ class FrameIndex:
     first_intact_frames: np.ndarray
 
     @property
+    def num_frames(self) -> int:
+        return len(self.frame_packets)
+
+    @property
     def fps(self) -> float:
-        """Mean rate in frames per second; 25 for a single frame, which has none."""
+        """Mean frames per second; 25 for a single frame."""
         return (len(self.times_s) - 1) / float(self.times_s[-1]) if self.times_s[-1] > 0 else 25.0
 
     def is_variable(self, tick_s: float) -> bool:
-        """Whether frames stay on for times that differ by over a tenth, and by more than rounding to a tick."""
+        """Whether durations of frames differ by more than a tenth and more than rounding to ticks explains."""
         steps = np.diff(self.times_s)
         return len(steps) > 1 and bool(np.ptp(steps) > 0.1 * np.median(steps) + 2 * tick_s)
 
 
 @dataclass
 class PacketTable:
-    """What a demux pass tells about P packets: stamp (pts, else dts), bytes, which are key, which are never shown.
+    """P packets as demuxed: time stamp (pts, else dts), size, which are key packets, which are never shown.
 
-    `reordered` when the decoder gives frames in another order than the stamps say.
+    `is_reordered` is set when the decoder returns frames in another order than that of the time stamps.
     """
 
     timestamps: list[int | None] = field(default_factory=list)
@@ -51,23 +55,23 @@ class PacketTable:
 
     @property
     def can_seek(self) -> bool:
-        """Whether each packet is known by its stamp."""
+        """Whether every packet has a time stamp of its own."""
         return None not in self.timestamps and len(set(self.timestamps)) == len(self.timestamps)
 
     @property
     def has_leading_frames(self) -> bool:
-        """Whether packets behind the first key packet are shown before it: what they refer to may be missing."""
-        start, known = self.key_packets[0], self.filled_timestamps
-        return self.can_seek and min(known[start:]) < known[start]
+        """Whether packets after the first key packet are shown before it, so that their references may be missing."""
+        start, timestamps = self.key_packets[0], self.filled_timestamps
+        return self.can_seek and min(timestamps[start:]) < timestamps[start]
 
     @property
     def filled_timestamps(self) -> list[int]:
-        """The stamps, 0 for those that are missing."""
-        return [stamp or 0 for stamp in self.timestamps]
+        """The time stamps, 0 where one is missing."""
+        return [timestamp or 0 for timestamp in self.timestamps]
 
 
 def sort_by_timestamp(packets: PacketTable) -> np.ndarray:
-    """Packets in the order of their stamps, without those that are never shown or come before the first key packet."""
+    """Packets by ascending time stamp, without those that are never shown or come before the first key packet."""
     shown = np.flatnonzero(~np.asarray(packets.is_hidden, dtype=bool))
     shown = shown[shown >= packets.key_packets[0]]
     return shown[np.argsort(np.asarray(packets.filled_timestamps, dtype=np.int64)[shown], kind="stable")]
@@ -76,24 +80,31 @@ def sort_by_timestamp(packets: PacketTable) -> np.ndarray:
 def build_index(
     packets: PacketTable, frame_packets: Sequence[int] | np.ndarray, tick_s: float, fps: float
 ) -> FrameIndex:
-    """Put the index together. `tick_s` is the unit of the stamps, `fps` the rate to assume where there are none."""
+    """The index of a file. `tick_s` is the unit of the time stamps, `fps` the rate to assume where there are none."""
     frame_packets = np.asarray(frame_packets, dtype=np.int64)
     if not packets.can_seek:
         return build_sequential_index(packets, frame_packets, fps)
-    stamps, keys = np.asarray(packets.timestamps, dtype=np.int64), np.asarray(packets.key_packets, dtype=np.int64)
-    shown = np.sort(stamps[frame_packets])
-    frame_of = {packet: i for i, packet in enumerate(frame_packets.tolist())}
-    first = np.array([frame_of.get(k, np.searchsorted(shown, stamps[k])) for k in packets.key_packets], dtype=np.int64)
+    timestamps, keys = np.asarray(packets.timestamps, dtype=np.int64), np.asarray(packets.key_packets, dtype=np.int64)
+    sorted_timestamps = np.sort(timestamps[frame_packets])
+    frame_by_packet = {packet: i for i, packet in enumerate(frame_packets.tolist())}
+    first = np.array(
+        [frame_by_packet.get(k, np.searchsorted(sorted_timestamps, timestamps[k])) for k in keys.tolist()], np.int64
+    )
     first[0] = 0
     ascending = first == np.maximum.accumulate(first)
     keys, first = keys[ascending], first[ascending]
     return FrameIndex(
-        (shown - shown[0]) * tick_s, frame_packets, stamps, keys, np.asarray(packets.sizes_bytes)[keys], first
+        (sorted_timestamps - sorted_timestamps[0]) * tick_s,
+        frame_packets,
+        timestamps,
+        keys,
+        np.asarray(packets.sizes_bytes)[keys],
+        first,
     )
 
 
 def build_sequential_index(packets: PacketTable, frame_packets: np.ndarray, fps: float) -> FrameIndex:
-    """The index of a file that can only be decoded in a row from its first key packet."""
+    """The index of a file that can only be decoded in sequence from its first key packet."""
     keys, none = np.array(packets.key_packets[:1], dtype=np.int64), np.empty(0, dtype=np.int64)
     return FrameIndex(
         np.arange(len(frame_packets)) / fps, frame_packets, none, keys, np.asarray(packets.sizes_bytes)[keys], keys * 0

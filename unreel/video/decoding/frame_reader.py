@@ -1,6 +1,6 @@
-"""Walk through one open video: begin exactly at a key packet, tell frames by number, try from further back on trouble.
+"""Read numbered frames of one open video: decode from a key packet on, and from an earlier one when that fails.
 
-Of the decoder's library it knows `demux`, `seek` and `decode` alone; `file.py` hands it an opener.
+Of PyAV it uses only `demux`, `seek` and `decode`; container.py passes it the function that opens a file.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,17 +13,17 @@ import numpy as np
 from unreel.errors import VideoError
 from unreel.video.decoding.frame_index import FrameIndex
 
-MAX_DECODE_AHEAD_FRAMES = 8  # a key frame this near ahead is reached by decoding on: a seek costs about as much
+MAX_DECODE_AHEAD_FRAMES = 8  # up to here decoding on costs no more than a seek to the next key frame
 
 Packet: TypeAlias = Any  # av.Packet
 Frame: TypeAlias = Any  # av.VideoFrame
 
 
 class FrameReader:
-    """An open file and a position in it; hands out frames by number, forwards with few detours.
+    """An open file and a position in it; returns frames by number, fastest when the numbers ascend.
 
-    `open_file` gives (container, stream), `broken` is what decoding raises on bad data. `num_fed` counts the packets
-    that went into the decoder.
+    `open_container` returns (container, stream), `decode_error` is what decoding raises on bad data;
+    `num_decoded_packets` counts what was sent to the decoder.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class FrameReader:
         self.container.close()
 
     def read_frame(self, frame_number: int, max_ahead_frames: int = MAX_DECODE_AHEAD_FRAMES) -> Frame:
-        """Decode frame i, going on from here unless a key frame lies more than `near_frames` ahead.
+        """Decode a frame, going on from the current position unless a key frame lies over `max_ahead_frames` ahead.
 
-        Raises VideoError when it does not come out intact, wherever decoding begins.
+        Raises VideoError when the frame is damaged or missing from wherever decoding begins.
         """
         key = max(0, int(np.searchsorted(self.index.first_intact_frames, frame_number, side="right")) - 1)
         if (
@@ -70,7 +70,7 @@ class FrameReader:
         self.decoded_frames, self.position, self.error_detail = self.decode_from(key_index), -1, ""
 
     def _advance_to(self, frame_number: int) -> Frame | None:
-        """Frame i of this run; None when it does not come, or not intact."""
+        """A frame out of the running decode; None when it is missing or damaged."""
         for number, frame in self.decoded_frames:
             self.position = number
             if number >= frame_number:
@@ -78,10 +78,10 @@ class FrameReader:
         return None
 
     def decode_from(self, key_index: int) -> Iterator[tuple[int, Frame]]:
-        """Frames with their numbers, from the first intact one after key packet `key`; notes trouble and goes on."""
+        """(number, frame) from the first intact frame after a key packet on; notes errors and continues."""
         first = int(self.index.first_intact_frames[key_index])
         for n, packet in self._iter_packets_from(key_index):
-            # What is shown before the first intact frame refers to pictures that this run has not seen.
+            # Frames shown before the first intact one refer to pictures that this decode has not seen.
             may_fail = packet is not None and self.frame_by_packet.get(n, -1) < first
             for number, frame in self._decode_packet(n, packet, may_fail):
                 i = self.frame_by_packet.get(number, -1)
@@ -91,10 +91,10 @@ class FrameReader:
                     yield i, frame
 
     def decode_keyframes(self) -> Iterator[tuple[int, Frame]]:
-        """Key frames with their numbers, each decoded by itself.
+        """(number, frame) of all key frames, each decoded alone.
 
-        Emptying the decoder after each is what brings them all out and in order; skip_frame=NONKEY loses and swaps
-        those of an open GOP.
+        The decoder is flushed after each, so that all come out and in order; skip_frame=NONKEY loses and swaps those of
+        an open GOP.
         """
         keys = set(self.index.key_packets.tolist())
         for n, packet in self._iter_packets_from(0):
@@ -105,7 +105,7 @@ class FrameReader:
                 self.stream.codec_context.flush_buffers()
 
     def _decode_packet(self, packet_number: int, packet: Packet | None, may_fail: bool) -> list[tuple[int, Frame]]:
-        """Decode packet n, its number in place of its stamp, or empty the decoder: packet number and frame of each."""
+        """Decode a packet with its number as time stamp, None to flush; (packet number, frame) of each frame."""
         if packet is not None:
             packet.pts = packet_number
         self.num_decoded_packets += 1
@@ -118,7 +118,7 @@ class FrameReader:
             return []
 
     def _iter_packets_from(self, key_index: int) -> Iterator[tuple[int, Packet | None]]:
-        """Packets with their numbers from a key packet on, then a None that empties the decoder."""
+        """(number, packet) from a key packet on, then a None that flushes the decoder."""
         n = start = int(self.index.key_packets[key_index])
         try:
             for n, packet in enumerate(self._seek_packets(key_index), start):
@@ -128,20 +128,20 @@ class FrameReader:
         yield n + 1, None
 
     def _seek_packets(self, key_index: int) -> Iterator[Packet]:
-        """The packets from a key packet on, found by the container's seek where possible.
+        """The packets from a key packet on, reached by the container's seek where possible.
 
-        A seek may land late (MPEG-TS) or astray, so it is tried for ever earlier key packets, at last from the start.
+        A seek may land too late (MPEG-TS) or anywhere, so it is tried for earlier and earlier key packets; the last
+        resort is the start of the file.
         """
         back = 0
         while key_index > back and self.packet_by_timestamp:
             self.is_at_start = False
             with suppress(self.decode_error):
-                self.container.seek(
-                    int(self.index.packet_timestamps[self.index.key_packets[key_index - back]]), stream=self.stream
-                )
+                target = self.index.packet_timestamps[self.index.key_packets[key_index - back]]
+                self.container.seek(int(target), stream=self.stream)
                 packets = iter_packets(self.container, self.stream)
-                if (found := self._skip_to_packet(key_index, packets)) is not None:
-                    return chain([found], packets)
+                if (key_packet := self._skip_to_packet(key_index, packets)) is not None:
+                    return chain([key_packet], packets)
             back = back * 2 + 1
         if not self.is_at_start:
             self.container.close()
@@ -150,30 +150,31 @@ class FrameReader:
         return islice(iter_packets(self.container, self.stream), int(self.index.key_packets[key_index]), None)
 
     def _skip_to_packet(self, key_index: int, packets: Iterator[Packet]) -> Packet | None:
-        """Pass over packets up to the key packet, by stamp and size: after a seek stamps may be guesses (MPEG-PS)."""
+        """Skip to the key packet; None when it is not met.
+
+        The size is compared too, because after a seek the time stamps may be guesses (MPEG-PS).
+        """
+        key_packet, size_bytes = self.index.key_packets[key_index], self.index.key_packet_bytes[key_index]
         for packet in packets:
             n = self.packet_by_timestamp.get(get_timestamp(packet), -1)
-            if n >= self.index.key_packets[key_index]:
-                return (
-                    packet
-                    if n == self.index.key_packets[key_index] and packet.size == self.index.key_packet_bytes[key_index]
-                    else None
-                )
+            if n >= key_packet:
+                return packet if n == key_packet and packet.size == size_bytes else None
         return None
 
 
 def iter_packets(container: Any, stream: Any) -> Iterator[Packet]:
-    """The packets of a stream, without empty ones, which a decoder would take for the end."""
+    """The packets of a stream without the empty ones, which a decoder takes for the end."""
     packets = container.demux(stream)
-    # PyAV stumbles at the very end over streams that came up on the way (MPEG-TS).
+    # At the end PyAV raises IndexError for streams that appeared inside the file (MPEG-TS).
     with suppress(IndexError):
         yield from (packet for packet in packets if packet.size)
 
 
 def get_timestamp(packet: Packet) -> int | None:
+    """Presentation time stamp of a packet, else its decoding time stamp."""
     return packet.dts if packet.pts is None else packet.pts
 
 
 def describe_error(error: Exception) -> str:
-    """The decoder's words without its error number."""
+    """The message of an error, without its number."""
     return str(getattr(error, "strerror", None) or error)

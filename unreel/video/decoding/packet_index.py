@@ -1,7 +1,7 @@
-"""Build the `FrameIndex` of a file by demuxing it once, as a rule without decoding.
+"""Build the `FrameIndex` of a file by demuxing it once, in most cases without decoding.
 
-Containers give wrong information in many ways: stamps that are the order of storage (AVI), pictures that are stored and
-never shown (edit lists, VP8), frames that can't be decoded after a seek (open GOP).
+Containers are unreliable: time stamps that only count packets (AVI), pictures that are stored and never shown (edit
+lists, VP8), frames that can't be decoded after a seek (open GOP).
 """
 
 from contextlib import closing
@@ -33,7 +33,7 @@ MAX_DURATION_S, MAX_MEAN_FRAME_S = 7 * 86_400.0, 60.0
 
 
 def index_frames(path: str | Path) -> FrameIndex:
-    """Find all frames by demuxing once, as a rule without decoding; remembered until the file changes.
+    """Find all frames of a file by demuxing it once; the result is cached until the file changes.
 
     Raises VideoError when the file can't be used.
     """
@@ -41,13 +41,14 @@ def index_frames(path: str | Path) -> FrameIndex:
 
 
 def clear_caches() -> None:
-    """Remember no file any more, as if each were opened for the first time; for measuring."""
+    """Forget all indexes and pieces, so that each file is read as if for the first time; for measuring."""
     build_frame_index.cache_clear()
     clear_recent_pieces()
 
 
 @lru_cache(maxsize=2048)
 def build_frame_index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
+    """`index_frames`, cached by path, version and size of the file."""
     data = open_source(path).read_packed()
     if data is not None and (index := parse_mp4_index(data)) is not None:
         return index
@@ -58,16 +59,16 @@ def build_frame_index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
     order = sort_by_timestamp(packets)
     if packets.is_reordered or not packets.can_seek:
         order = np.array(find_decoding_order(path, packets, None))
-    elif packets.has_leading_frames and (shown := find_decoding_order(path, packets, 1)):
-        order = order[order.tolist().index(shown[0]) :]
+    elif packets.has_leading_frames and (decoded := find_decoding_order(path, packets, 1)):
+        order = order[order.tolist().index(decoded[0]) :]
     if not len(order):
         raise VideoError(path, "no frames")
     return validate_times(path, build_index(packets, order, tick_s, fps))
 
 
 def validate_times(path: str, index: FrameIndex) -> FrameIndex:
-    """The index itself. Raises VideoError for times that are none: a damaged header, a jump of the clock."""
-    count, length_s = len(index.frame_packets), float(index.times_s[-1])
+    """Return the index. Raises VideoError for impossible times: a damaged header, a jump of the clock."""
+    count, length_s = index.num_frames, float(index.times_s[-1])
     if not 0 <= length_s <= MAX_DURATION_S or (count > 1 and length_s / (count - 1) > MAX_MEAN_FRAME_S):
         raise VideoError(path, "damaged", f"{count} frames that last {length_s:.6g} s")
     if not 0 < index.fps <= MAX_FPS:
@@ -76,7 +77,7 @@ def validate_times(path: str, index: FrameIndex) -> FrameIndex:
 
 
 def demux_packets(path: str, container: Any, stream: av.VideoStream) -> PacketTable:
-    """Note what one pass through the packets tells. Raises VideoError: damaged, no frames."""
+    """Collect time stamp, size and kind of every packet in one pass. Raises VideoError: damaged, no frames."""
     packets, codec = PacketTable(), stream.codec_context.name
     try:
         for n, packet in enumerate(iter_packets(container, stream)):
@@ -86,22 +87,22 @@ def demux_packets(path: str, container: Any, stream: av.VideoStream) -> PacketTa
             packets.sizes_bytes.append(packet.size)
             if packet.is_keyframe:
                 packets.key_packets.append(n)
-            # VP8 keeps pictures that only serve as references in packets of their own; bit 4 says shown.
+            # VP8 has packets that are only references for others; bit 4 is set for those that are shown.
             packets.is_hidden.append(packet.is_discard or (codec == "vp8" and not bytes(packet)[0] & 0x10))
-            # A packed bitstream holds a P and a B picture in one chunk of an AVI, and a dummy in the next.
+            # A packed bitstream (AVI) has a P and a B picture in one chunk, and an empty one in the next.
             packets.is_reordered |= codec == "mpeg4" and bytes(packet).count(b"\0\0\1\xb6") > 1
     except av.FFmpegError as error:
         raise VideoError(path, classify_error(error, "damaged"), describe_error(error)) from error
     if not packets.timestamps:
         raise VideoError(path, "no frames")
     packets.key_packets = packets.key_packets or [0]
-    # B pictures whose stamps only count packets: H.264 in AVI.
-    counted = packets.filled_timestamps == sorted(packets.filled_timestamps)
-    packets.is_reordered |= codec in ("h264", "hevc") and bool(stream.codec_context.has_b_frames) and counted
+    # H.264 with B pictures in AVI: the time stamps only count packets.
+    is_sorted = packets.filled_timestamps == sorted(packets.filled_timestamps)
+    packets.is_reordered |= codec in ("h264", "hevc") and bool(stream.codec_context.has_b_frames) and is_sorted
     return packets
 
 
 def find_decoding_order(path: str, packets: PacketTable, limit: int | None) -> list[int]:
-    """The packets of the first `limit` frames, or of all, in the order in which they come out of the decoder."""
+    """Packet numbers of the first `limit` frames (None: of all), in the order in which the decoder returns them."""
     with closing(open_reader(path, build_sequential_index(packets, np.arange(len(packets.timestamps)), 1.0))) as reader:
         return [n for n, _ in islice(reader.decode_from(0), limit)]

@@ -1,4 +1,4 @@
-"""What a video file says about itself, and whether its frames decode."""
+"""Properties of a video file (size, rate, duration, rotation), and whether its frames decode."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ CHECK_WINDOW_FRAMES = 8
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file says about itself.
+    """Properties of a video file.
 
-    Width and height are upright: after `rotation`, the clockwise turn that players give it (0, 90, 180 or 270 degrees).
+    Width and height are those of the upright picture, after the clockwise `rotation` (0, 90, 180 or 270 degrees) that
+    players apply.
     """
 
     codec: str
@@ -35,24 +36,25 @@ class VideoInfo:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Describe a file by its header, one demux pass and its first frame, which alone knows how it is turned.
+    """Read the properties of a file from its header, one demux pass and its first frame, which has the rotation.
 
     Raises VideoError when the file can't be used.
     """
     index = index_frames(path)
     with closing(open_reader(path, index)) as reader:
         frame, stream = reader.read_frame(0), reader.stream
-        rotation, stated, fps = read_rotation(frame), stream.average_rate, index.fps
+        rotation, header_fps, fps = read_rotation(frame), stream.average_rate, index.fps
         height, width = swap_if_rotated(frame.height, frame.width, rotation)
-        # Stamps are often rounded to milliseconds: the header is more exact where the two agree.
-        alone = len(index.frame_packets) == 1 and 1 / MAX_MEAN_FRAME_S <= (stated or 0) <= MAX_FPS
-        fps = float(stated) if stated and (alone or abs(stated / fps - 1) < 0.01) else fps
+        # Time stamps are often rounded to milliseconds: the header is more exact where the two agree.
+        is_single = index.num_frames == 1 and 1 / MAX_MEAN_FRAME_S <= (header_fps or 0) <= MAX_FPS
+        if header_fps and (is_single or abs(header_fps / fps - 1) < 0.01):
+            fps = float(header_fps)
         return VideoInfo(
             codec=stream.codec.canonical_name,
             width=width,
             height=height,
             fps=fps,
-            num_frames=len(index.frame_packets),
+            num_frames=index.num_frames,
             duration_s=float(index.times_s[-1]) + 1 / fps,
             rotation=rotation,
             variable_fps=index.is_variable(float(stream.time_base or 0)),
@@ -61,27 +63,24 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def read_timestamps(path: str | Path) -> tuple[np.ndarray, Fraction]:
-    """When each frame is shown in whole ticks, int64 (L,) ascending from 0, and the tick in seconds, both exact."""
+    """Times of all frames in ticks, int64 (L,) ascending from 0, and the seconds of a tick; both exact."""
     index = index_frames(path)
     container, stream = open_container(str(path))
     with closing(container):
         tick, rate = stream.time_base, stream.average_rate or stream.guessed_rate or Fraction(25)
     if not len(index.packet_timestamps) or tick is None:
-        return np.arange(len(index.frame_packets)), 1 / Fraction(rate)
-    shown = np.sort(index.packet_timestamps[index.frame_packets])
-    return shown - shown[0], Fraction(tick)
+        return np.arange(index.num_frames), 1 / Fraction(rate)
+    ticks = np.sort(index.packet_timestamps[index.frame_packets])
+    return ticks - ticks[0], Fraction(tick)
 
 
 def check_decodable(path: str | Path, all_frames: bool) -> None:
-    """Make sure that the frames of a file decode without a fault: all of them, or a start, middle and end window.
-
-    Raises VideoError with the reason when they don't.
-    """
+    """Decode all frames of a file, or a window at its start, middle and end. Raises VideoError at the first fault."""
     index = index_frames(path)
-    num_frames = len(index.frame_packets)
+    num_frames = index.num_frames
     starts = [0] if all_frames else [0, (num_frames - CHECK_WINDOW_FRAMES) // 2, num_frames - CHECK_WINDOW_FRAMES]
-    span, near = (num_frames, num_frames) if all_frames else (CHECK_WINDOW_FRAMES, MAX_DECODE_AHEAD_FRAMES)
-    wanted = {i for start in starts for i in range(max(0, start), min(max(0, start) + span, num_frames))}
+    span, max_ahead = (num_frames, num_frames) if all_frames else (CHECK_WINDOW_FRAMES, MAX_DECODE_AHEAD_FRAMES)
+    numbers = {i for start in starts for i in range(max(0, start), min(max(0, start) + span, num_frames))}
     with closing(open_reader(path, index)) as reader:
-        for i in sorted(wanted):
-            reader.read_frame(i, near)
+        for i in sorted(numbers):
+            reader.read_frame(i, max_ahead)

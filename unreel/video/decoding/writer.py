@@ -17,7 +17,7 @@ SAME_EVERYWHERE = "cpu-independent=1"
 
 @dataclass(frozen=True)
 class EncodingOptions:
-    """How frames become a file: the seconds of a tick, the mean rate, the encoder and its options."""
+    """How frames are encoded: seconds of a tick, mean frame rate, codec and its options."""
 
     time_base: Fraction
     frame_rate: Fraction
@@ -26,7 +26,7 @@ class EncodingOptions:
 
     @property
     def encoder_options(self) -> dict[str, str]:
-        """The options, and for x264 those that make the same bytes of the same frames."""
+        """The options, and for x264 the one that makes its output the same on every processor."""
         if self.codec != "libx264":
             return self.options
         params = filter(None, (self.options.get("x264-params"), SAME_EVERYWHERE))
@@ -43,23 +43,23 @@ def write_video(
 ) -> None:
     """Write uint8 (H, W, 3) RGB frames as a yuv420p mp4; the same frames give the same bytes.
 
-    An odd last row or column is left out: 4:2:0 has none. Raises DiskError when the file can't be written, and leaves
-    nothing behind then.
+    An odd last row or column is left out, because 4:2:0 needs even sizes. Raises DiskError when the file can't be
+    written; no part of it is left behind.
     """
     rate = Fraction(fps).limit_denominator(1001)
-    coding = EncodingOptions(1 / rate, rate, codec, {"crf": str(crf), "g": str(gop)})
-    write_timed_video(path, ((n, picture) for n, picture in enumerate(frames)), coding)
+    encoding = EncodingOptions(1 / rate, rate, codec, {"crf": str(crf), "g": str(gop)})
+    write_timed_video(path, enumerate(frames), encoding)
 
 
 def write_timed_video(path: str | Path, frames: Iterable[tuple[int, np.ndarray]], encoding: EncodingOptions) -> None:
-    """`write` for frames that come with the tick at which each is shown, ascending."""
+    """`write_video` for pairs of (tick at which the frame is shown, ascending; frame). Raises DiskError."""
     with disk_errors(Path(path)), atomic_path(Path(path), sync=False) as temporary:
         _encode(temporary, frames, encoding)
 
 
 def _encode(path: Path, frames: Iterable[tuple[int, np.ndarray]], encoding: EncodingOptions) -> None:
-    muxing = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with av.open(f"file:{path}", "w", format="mp4", options=muxing) as container:
+    mux_options = {"movflags": "+faststart", "fflags": "+bitexact"}
+    with av.open(f"file:{path}", "w", format="mp4", options=mux_options) as container:
         stream = container.add_stream(encoding.codec, rate=encoding.frame_rate, options=encoding.encoder_options)
         assert isinstance(stream, av.VideoStream)
         stream.codec_context.thread_count, stream.pix_fmt = 1, "yuv420p"

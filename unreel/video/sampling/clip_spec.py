@@ -11,7 +11,7 @@ MAX_FPS = 1000.0
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """`num_frames` frames at `fps` frames per second, or every `stride_frames`-th frame of the file where that is above 0.
+    """`num_frames` frames at `fps` frames per second, or every `stride_frames`-th frame of the file.
 
     `lead_in` frames are read before the first, for views that need earlier frames (see views/residual_frames.py).
     `short` says what happens to a video that is shorter than a clip: `loop` it, or `hold` its last frame.

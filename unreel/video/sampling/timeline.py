@@ -1,8 +1,8 @@
 """Clip-time arithmetic, apart from decoding: which frames of a file make a clip, and which seconds a clip shows.
 
-A *timeline* is the list of frame numbers of a file at the clip's own rate: every n-th frame for a stride, or the frame on
-screen at each tick for a rate in frames per second, so that 60 fps and 25 fps footage mean the same. A clip is a
-window of consecutive timeline entries.
+A *timeline* is the list of frame numbers of a file at the clip's own rate: every n-th frame for a stride, or the frame
+on screen at each tick for a rate in frames per second, so that clips of 60 fps and of 25 fps footage are alike. A clip
+is a window of consecutive timeline entries.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def compute_frame_duration(times_s: np.ndarray, default_s: float) -> float:
 
 
 def find_frames_at(times_s: np.ndarray, ticks_s: np.ndarray, frame_s: float) -> np.ndarray:
-    """The last frame shown at or before each tick, int64 (ticks,); -1 before the first. `frame_s` is a frame's duration."""
+    """The last frame shown at or before each tick, int64 (L,); -1 before the first. `frame_s` is a frame's duration."""
     tolerance_s = min(TIMESTAMP_TOLERANCE_S, frame_s / 4)
     return np.searchsorted(times_s, ticks_s + tolerance_s + 1e-6, side="right") - 1
 

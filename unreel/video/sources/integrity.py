@@ -14,7 +14,7 @@ ISO_BOX_TYPES = frozenset(b"ftyp moov mdat wide free skip pnot styp moof mfra si
 
 
 def find_truncation(path: str | Path, size_bytes: int) -> str:
-    """What is missing at the end of the file, in words; "" when nothing is, or when its format can't tell."""
+    """What is missing at the end of a file, in words; "" for nothing, or when its format states no size."""
     with open(path, "rb") as file:
         head = file.read(189)
         if head[4:8] in ISO_BOX_TYPES:
@@ -35,7 +35,7 @@ def _describe_overrun(name: str, end_byte: int, size_bytes: int) -> str:
 
 
 def _check_iso(file: BinaryIO, size_bytes: int) -> str:
-    """A still picture (HEIC, AVIF) has a `meta` box and no `moov`: that is not for us to call truncated."""
+    """A still picture (HEIC, AVIF) has a `meta` box and no `moov`; it is not truncated."""
     names = set()
     for name, end in _iter_top_boxes(file, size_bytes):
         if end > size_bytes:
@@ -45,7 +45,7 @@ def _check_iso(file: BinaryIO, size_bytes: int) -> str:
 
 
 def _iter_top_boxes(file: BinaryIO, size_bytes: int) -> Iterator[tuple[bytes, int]]:
-    """Name and end of every top-level box of an ISO file (mp4, mov), up to the first that is not one."""
+    """Type and end byte of the top-level boxes of an ISO file (mp4, mov), up to the first unknown type."""
     start_byte = 0
     while start_byte + 8 <= size_bytes:
         file.seek(start_byte)
@@ -59,7 +59,7 @@ def _iter_top_boxes(file: BinaryIO, size_bytes: int) -> Iterator[tuple[bytes, in
 
 
 def _check_riff(file: BinaryIO, size_bytes: int) -> str:
-    """Files above 1 GB are several RIFF chunks in a row. Some writers count the 8 bytes of a chunk's own head."""
+    """AVI above 1 GB is several RIFF chunks in a row. Some writers count the 8 bytes of a chunk's own header."""
     at = 0
     while at + 8 <= size_bytes:
         file.seek(at)
@@ -73,7 +73,7 @@ def _check_riff(file: BinaryIO, size_bytes: int) -> str:
 
 
 def _check_matroska(file: BinaryIO, size_bytes: int) -> str:
-    """The Segment is the second top-level element; all ones is a size that was not known when it was written."""
+    """The Segment is the second top-level element; a size of all ones was unknown when it was written."""
     file.seek(4)
     header = _read_vint(file)
     file.seek(header, os.SEEK_CUR)
@@ -84,7 +84,7 @@ def _check_matroska(file: BinaryIO, size_bytes: int) -> str:
 
 
 def _read_vint(file: BinaryIO) -> int:
-    """An EBML number at the file's position; -1 when it stands for unknown."""
+    """The EBML number at the file's position; -1 for unknown."""
     first = (file.read(1) or b"\0")[0]
     more = 8 - first.bit_length()
     if more > 7:
@@ -94,7 +94,7 @@ def _read_vint(file: BinaryIO) -> int:
 
 
 def _check_size_header(head: bytes, size_bytes: int) -> str:
-    """WMV and FLV note their own size near the start; 0 stands for unknown."""
+    """WMV and FLV state their size near the start; 0 is unknown."""
     if head.startswith(ASF_MAGIC) and (at := head.find(ASF_FILE_PROPERTIES)) > 0:
         return _describe_overrun("the file", int.from_bytes(head[at + 40 : at + 48], "little"), size_bytes)
     if head.startswith(b"FLV") and (at := head.find(b"filesize\0")) > 0:
@@ -104,6 +104,6 @@ def _check_size_header(head: bytes, size_bytes: int) -> str:
 
 
 def _check_gif(file: BinaryIO, size_bytes: int) -> str:
-    """Ends with a semicolon, perhaps with padding behind it."""
+    """A GIF ends with a semicolon, sometimes followed by padding."""
     file.seek(max(0, size_bytes - 64))
     return "" if file.read().rstrip(b"\0\r\n ").endswith(b";") else "no end mark"

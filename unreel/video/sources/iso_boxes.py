@@ -4,6 +4,6 @@ BOX_HEADER_BYTES = 16  # enough for a header with a 64-bit length
 
 
 def parse_box_header(data: bytes) -> tuple[bytes, int, int]:
-    """Type of the box that `data` begins with, its length in bytes (0: up to the end of the file), bytes of its header."""
+    """Type, length in bytes (0: up to the end of the file) and header bytes of the box that `data` begins with."""
     length, name = int.from_bytes(data[:4], "big"), data[4:8]
     return (name, int.from_bytes(data[8:16], "big"), 16) if length == 1 else (name, length, 8)

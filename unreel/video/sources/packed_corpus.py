@@ -24,10 +24,10 @@ LOOKUP_COLUMNS = ("key", "shard", "offset", "size_bytes", "checksum")
 
 @dataclass(frozen=True, eq=False)
 class PackedCorpus:
-    """What a packed corpus says of itself: `about` is its pack.json, `lookup` what finds pieces, ascending by key.
+    """A packed corpus: `description` is its pack.json, `lookup_table` the columns that find pieces, ascending by key.
 
-    The rest of the index is read when somebody asks for it: a loader process never does. `index` is its file, or what
-    came from afar.
+    The other columns of the index are read at first use; loader processes never need them. `index_file` is the path of
+    the index, or its bytes where the corpus is remote.
     """
 
     root: str
@@ -46,15 +46,17 @@ class PackedCorpus:
     def find_row(self, key: str) -> int:
         """The row of a key. Raises KeyError."""
         keys: Any = self.lookup_table["key"].chunk(0) if len(self) else []
-        at = bisect.bisect_left(keys, key, key=lambda cell: cell.as_py())
-        if at == len(self) or keys[at].as_py() != key:
+        row = bisect.bisect_left(keys, key, key=lambda cell: cell.as_py())
+        if row == len(self) or keys[row].as_py() != key:
             raise KeyError(key)
-        return at
+        return row
 
     def get_value(self, row: int, column: str) -> Any:
+        """A cell of the index as a Python value."""
         return (self.lookup_table if column in LOOKUP_COLUMNS else self.index_table)[column][row].as_py()
 
     def piece_path(self, row: int) -> str:
+        """The address of a piece."""
         return f"{self.root}/{self.get_value(row, 'shard')}#{self.get_value(row, 'key')}{PIECE_SUFFIX}"
 
     def get_column(self, name: str) -> list[Any]:
@@ -64,24 +66,26 @@ class PackedCorpus:
 
 
 def open_packed_corpus(source: str | Path) -> PackedCorpus:
-    """Index and description of a packed corpus, kept for the life of the process. Raises InputError."""
+    """Read the index and description of a packed corpus; cached until the index changes. Raises InputError."""
     root = absolute_path(source).rstrip("/")
     if is_remote(root):
-        open_piece_cache()  # a wrong setting is told now rather than at the first piece
+        open_piece_cache()  # so that a wrong setting is reported now, not at the first piece
         return _load_packed_corpus(root, 0)
     try:
         return _load_packed_corpus(root, os.stat(os.path.join(root, INDEX_FILE)).st_mtime_ns)
     except OSError as error:
-        raise InputError(f"{root}: no index of a packed corpus ({error.strerror}). Is `unreel pack` done?") from error
+        raise InputError(
+            f"{root}: no index of a packed corpus ({error.strerror}); if `unreel pack` was interrupted, run it again"
+        ) from error
 
 
 @lru_cache(maxsize=8)
 def _load_packed_corpus(root: str, _mtime_ns: int) -> PackedCorpus:
     try:
-        about = json.loads(read_corpus_file(root, PACK_FILE))
+        description = json.loads(read_corpus_file(root, PACK_FILE))
         index = read_corpus_file(root, INDEX_FILE) if is_remote(root) else os.path.join(root, INDEX_FILE)
         table = _read_index(index, LOOKUP_COLUMNS)
-        version, count = about["layout"], about["pieces"]
+        version, num_pieces = description["layout"], description["pieces"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"{root}: no packed corpus here ({error.filename or error}); `unreel pack` makes one"
@@ -92,11 +96,11 @@ def _load_packed_corpus(root: str, _mtime_ns: int) -> PackedCorpus:
         raise InputError(
             f"{root}: packed in layout {version}, this unreel reads layout {LAYOUT_VERSION}; pack it again"
         )
-    if count != len(table):
+    if num_pieces != len(table):
         raise InputError(
-            f"{root}: {INDEX_FILE} has {len(table)} pieces, {PACK_FILE} says {count}; copy the corpus again"
+            f"{root}: {INDEX_FILE} has {len(table)} pieces, {PACK_FILE} says {num_pieces}; copy the corpus again"
         )
-    return PackedCorpus(root, about, table, index)
+    return PackedCorpus(root, description, table, index)
 
 
 def _read_index(index: str | bytes, columns: Sequence[str] | None) -> pa.Table:
@@ -106,7 +110,7 @@ def _read_index(index: str | bytes, columns: Sequence[str] | None) -> pa.Table:
 
 
 def read_corpus_file(root: str, name: str) -> bytes:
-    """A file of a packed corpus beside its shards, whole. Raises OSError."""
+    """The bytes of a file that lies beside the shards. Raises OSError."""
     if is_remote(root):
         return remote.read_bytes(f"{root}/{name}")
     return Path(root, name).read_bytes()

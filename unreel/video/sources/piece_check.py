@@ -12,26 +12,26 @@ from unreel.video.sources.piece_reader import PieceLocation, build_truncated_err
 def find_damaged_pieces(
     corpus: PackedCorpus, check_bytes: bool, on_progress: Callable[[int, int], None] | None = None
 ) -> dict[str, VideoError]:
-    """What is wrong with which piece: every one compared with its checksum, or the length of shards on this disk."""
-    found: dict[str, VideoError] = {}
+    """Errors by piece path: each piece compared with its checksum, or else the lengths of local shards checked."""
+    errors: dict[str, VideoError] = {}
     names = ("shard", "key", "offset", "size_bytes", "checksum")
-    ends: dict[str, int] = {}
-    for row, (shard, key, offset, size, hash_) in enumerate(zip(*map(corpus.get_column, names), strict=True)):
+    shard_bytes: dict[str, int] = {}
+    for row, (shard, key, offset, size, checksum) in enumerate(zip(*map(corpus.get_column, names), strict=True)):
         piece = PieceLocation(
-            f"{corpus.root}/{shard}#{key}{PIECE_SUFFIX}", f"{corpus.root}/{shard}", offset, size, hash_
+            f"{corpus.root}/{shard}#{key}{PIECE_SUFFIX}", f"{corpus.root}/{shard}", offset, size, checksum
         )
         try:
             if check_bytes:
                 load_piece(piece)
             elif not is_remote(corpus.root):
-                if shard not in ends:
-                    ends[shard] = os.path.getsize(piece.shard) if os.path.exists(piece.shard) else -1
-                _check_shard_length(piece, ends[shard])
+                if shard not in shard_bytes:
+                    shard_bytes[shard] = os.path.getsize(piece.shard) if os.path.exists(piece.shard) else -1
+                _check_shard_length(piece, shard_bytes[shard])
         except VideoError as error:
-            found[piece.path] = error
+            errors[piece.path] = error
         if on_progress:
             on_progress(row + 1, len(corpus))
-    return found
+    return errors
 
 
 def _check_shard_length(piece: PieceLocation, shard_bytes: int) -> None:

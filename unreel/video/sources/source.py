@@ -135,7 +135,7 @@ class PackedPiece:
 
 
 class _Original(NamedTuple):
-    """The video that a piece was packed from: its hash, where the piece begins in it, whether the piece is all of it."""
+    """The video that a piece was packed from, where the piece begins in it, and whether it is all of it."""
 
     content_hash: str
     start_s: float
