@@ -58,6 +58,7 @@ ELSEWHERE = """
 import sys, time
 time.time = lambda: 86400.0  # the clock of a machine whose battery is empty
 from unreel.cli import main
+from unreel.report.pages import run_page
 main(["pretrain", "--resume", sys.argv[1], "--quiet"])
 """
 
@@ -97,12 +98,13 @@ HELD = """
 import sys, time
 from unreel.verbs import pretrain
 from unreel.cli import main
+from unreel.report.pages import run_page
 from unreel.training import loop
 def wait(*_, **__):
     print("here", flush=True)
     time.sleep(600)
 if __name__ == "__main__":
-    setattr(loop if sys.argv[1] == "evaluate_monitors" else pretrain, sys.argv[1], wait)
+    setattr({"evaluate_monitors": loop, "write_report": run_page}.get(sys.argv[1], pretrain), sys.argv[1], wait)
     main(sys.argv[2:])
 """
 

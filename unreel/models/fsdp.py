@@ -5,11 +5,14 @@ values are those of one process, so a checkpoint is whole and a run goes on shar
 remembers (queue, memory bank) and running statistics, which are buffers.
 """
 
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 
 def iter_blocks(network: nn.Module) -> Iterator[nn.Module]:
@@ -34,20 +37,28 @@ def shard_weights(method: nn.Module, mesh: Any) -> nn.Module:
     return method
 
 
+def is_dtensor(value: Any) -> TypeGuard["DTensor"]:
+    """Whether a value is a tensor that is spread over processes; does not import torch.distributed.tensor (1 s)."""
+    module = sys.modules.get("torch.distributed.tensor")  # a DTensor can't exist before its module is imported
+    return module is not None and isinstance(value, module.DTensor)
+
+
 def gather_full_tensor(tensor: Tensor) -> Tensor:
     """All of a tensor; every process must ask for it, in the same order."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_dtensor(tensor) else tensor
 
 
 def to_local_shard(tensor: Tensor) -> Tensor:
     """What this process holds of a tensor; changing it changes the tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_dtensor(tensor) else tensor
 
 
 def shard_like(reference: Any, value: Tensor) -> Tensor:
     """`value`, which every process has whole, spread as `weight` is."""
-    if not isinstance(reference, DTensor) or isinstance(value, DTensor):
+    if not is_dtensor(reference) or is_dtensor(value):
         return value
+    from torch.distributed.tensor import distribute_tensor
+
     there = value.to(reference.to_local().device)
     return distribute_tensor(there, reference.device_mesh, reference.placements, src_data_rank=None)
 

@@ -8,7 +8,6 @@ from unreel.corpus.inspection import inspect, require_usable
 from unreel.corpus.manifest import Manifest
 from unreel.io.atomic_write import atomic_write_text
 from unreel.methods.registry import DEFAULT_METHOD
-from unreel.report.pages.run_page import write_report
 from unreel.training.dry_run import dry_run, validate_config
 from unreel.training.job import TrainingJob, build_training_job
 from unreel.training.loop import train
@@ -18,6 +17,7 @@ from unreel.training.runtime.auto_settings import resolve_config
 from unreel.training.runtime.distributed import ProcessGroup, leave_process_group
 from unreel.training.runtime.launch import require_enough_instances
 from unreel.training.runtime.processes import lock_run, run_processes
+from unreel.verbs.report import report
 from unreel.video.sources.paths import real_path
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def train_and_report(job: TrainingJob, resume: bool, quiet: bool, fabric: "Fabri
     train(job, resume, quiet, fabric, group)
     interrupted = not job.is_finished
     if not interrupted:
-        group.on_rank_zero(lambda: write_report(job.run_folder))
+        group.on_rank_zero(lambda: report(job.run_folder))
     leave_process_group(group)
     state = job.state
     return RunOutcome(

@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
-from unreel.report.pages.run_page import write_report
 from unreel.training.run_folder.config import read_config
 
 
 def report(run: str | Path) -> Path:
-    """Write RUN/report.html again from the files of the run folder; returns its path. Raises RunError."""
+    """Write RUN/report.html from the files of the run folder; returns its path.
+
+    Raises RunError when the folder is not a run.
+
+    >>> unreel.verbs.report.report(run).name
+    'report.html'
+    """
+    from unreel.report.pages.run_page import write_report  # its templates and charts take time to import
+
     read_config(Path(run))
     return write_report(Path(run))

@@ -1,0 +1,39 @@
+"""What a process imports: counted, since seconds depend on the machine."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HEAVY = ("torch", "numpy", "rich", "tyro", "pyarrow", "av", "cv2", "matplotlib", "jinja2", "lightning_fabric")
+UNUSED_IN_TRAINING = ("torchmetrics", "transformers", "scipy", "sklearn", "pandas", "lightning", "faiss", "fastapi")
+
+
+def list_imported(code: str, *args: object) -> set[str]:
+    """The modules that a new process has imported at the end of `code`."""
+    code += "\nimport json, sys\nprint('\\n' + json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_package_and_the_overview_import_nothing_heavy() -> None:
+    code = "import unreel\nfrom unreel.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass"
+    imported = list_imported(code)
+    assert not imported & set(HEAVY)
+    own = {name for name in imported if name.split(".")[0] == "unreel"}
+    assert own == {"unreel", "unreel.cli", "unreel.cli.commands", "unreel.cli.entry_point", "unreel.errors"}
+
+
+def test_a_training_process_imports_what_it_uses(motion_set: Path, tmp_path: Path) -> None:
+    options = "--backbone tiny --size 32 --num-frames 4 --batch-size 4 --workers 0 --threads 1 --steps 1 --quiet"
+    command = ["pretrain", str(motion_set / "train.txt"), "--out", str(tmp_path / "run"), *options.split()]
+    code = f"from unreel.cli import main\ntry:\n    main({command!r})\nexcept SystemExit:\n    pass"
+    imported = list_imported(code)
+    assert (tmp_path / "run/report.html").exists()
+    assert "lightning_fabric" in imported
+    assert not imported & set(UNUSED_IN_TRAINING)
+
+
+def test_using_an_encoder_needs_neither_fabric_nor_sharding() -> None:
+    imported = list_imported("import unreel\nunreel.load_encoder, unreel.embed")
+    assert not imported & {"lightning_fabric", "torch.distributed.tensor", "torch._dynamo", "matplotlib", "scipy"}
