@@ -207,7 +207,7 @@ def test_a_run_refuses_to_start_with_none_or_too_many_bad() -> None:
     mixed = Manifest("/v", (ROW,) * 7, bad)
     require_usable(mixed, 0.3)
     require_usable(Manifest("/v", (ROW,)), 0.0)
-    message = r"3 of 10 files .*2 truncated, 1 no frames.*/v/0\.mp4.* 0\.29 .*unreel inspect.*--most"
+    message = r"3 of 10 files .*2 truncated, 1 no frames.*/v/0\.mp4.* 0\.29\. .*unreel inspect.*--most"
     with pytest.raises(InputError, match=message):
         require_usable(mixed, 0.29, option="--most")
     with pytest.raises(InputError, match=r"none of 3 files can be used \(2 truncated, 1 no frames"):

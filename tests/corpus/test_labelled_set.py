@@ -389,7 +389,7 @@ def test_one_file_under_two_names_counts_as_one(tmp_path: Path) -> None:
 def test_a_class_that_only_the_test_list_has_is_said(tmp_path: Path) -> None:
     own_lists(tmp_path)
     write(tmp_path / "train.txt", "run/run0.mp4\n")
-    note = "1 class only in the test list, so 1 test video can't be answered right: walk"
+    note = "1 class only in the test list, so 1 test video can't be classified correctly: walk"
     assert load_labelled_set(tmp_path).notes == [note] and note in validate_labelled_set(tmp_path).remarks
 
 

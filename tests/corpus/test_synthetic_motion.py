@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from unreel.corpus import synthetic_motion, synthetic_scene
-from unreel.corpus.synthetic_motion import MOTIONS, assign_split, make_set, render_video
+from unreel.corpus.synthetic_motion import MOTIONS, make_set, render_video
 from unreel.corpus.synthetic_scene import draw_scene, draw_texture
+from unreel.corpus.synthetic_set import assign_split
 from unreel.errors import InputError
 from unreel.video.decoding.decoder import read_frames
 
@@ -96,7 +97,7 @@ def test_a_scene_depends_on_seed_index_and_split_only() -> None:
 def test_a_frame_has_the_same_distribution_of_poses_in_every_class(motion: str) -> None:
     poses = np.concatenate(
         [
-            synthetic_motion._compute_poses(draw_scene(0, i, size=(32, 32)), motion, 0, i, 24)[
+            synthetic_motion.compute_poses(draw_scene(0, i, size=(32, 32)), motion, 0, i, 24)[
                 synthetic_scene.NUM_STILL_OBJECTS :, 7
             ]
             for i in range(60)
@@ -111,7 +112,7 @@ def test_a_frame_has_the_same_distribution_of_poses_in_every_class(motion: str) 
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_every_window_of_eight_frames_moves(motion: str) -> None:
     for index in range(10):
-        poses = synthetic_motion._compute_poses(draw_scene(0, index), motion, 0, index, 48)[
+        poses = synthetic_motion.compute_poses(draw_scene(0, index), motion, 0, index, 48)[
             synthetic_scene.NUM_STILL_OBJECTS :
         ]
         poses *= [1, 1, 20, 30]  # the rim of a thing: pixels a radian, pixels a unit of size
@@ -181,7 +182,7 @@ def flow_on_movers(motion: str, index: int) -> np.ndarray:
     return np.array(
         [
             [within(field, pose) for field, pose in zip(fields, poses, strict=False)]
-            for poses in synthetic_motion._compute_poses(scene, motion, 3, index, 17)[
+            for poses in synthetic_motion.compute_poses(scene, motion, 3, index, 17)[
                 synthetic_scene.NUM_STILL_OBJECTS :
             ]
         ]
@@ -222,7 +223,7 @@ def test_swinging_motions_change_their_sign(motion: str) -> None:
 @pytest.mark.parametrize(("motion", "way"), [("orbit_clockwise", 1), ("orbit_counterclockwise", -1)])
 def test_orbits_turn_their_way(motion: str, way: int) -> None:
     for index in range(6):
-        x, y = np.moveaxis(synthetic_motion._compute_poses(draw_scene(3, index), motion, 3, index, 17)[-1, :, :2], 1, 0)
+        x, y = np.moveaxis(synthetic_motion.compute_poses(draw_scene(3, index), motion, 3, index, 17)[-1, :, :2], 1, 0)
         u, v = np.diff(x), np.diff(y)
         assert (way * (u[:-1] * v[1:] - v[:-1] * u[1:]) > 0).all()  # down is positive: clockwise turns right into down
 

@@ -385,7 +385,7 @@ def test_folders_that_are_no_store(encoder: Path, videos: Path, tmp_path: Path, 
     refused("embed", encoder, videos, "--out", out, says=("store.json", "not what unreel wrote"))
     (out / "store.json").write_text(about)
     (out / "files.parquet").unlink()
-    with pytest.raises(InputError, match=r"files\.parquet: what is known of the files can't be read"):
+    with pytest.raises(InputError, match=r"files\.parquet: the records of the files can't be read"):
         update_store(encoder, videos, out, TWO)
     refused("embed", encoder, videos, "--out", tmp_path / "e.parquet", "--devices", 2, says=("one file",))
 

@@ -164,7 +164,7 @@ def test_an_index_that_can_not_be_used_is_refused(corpus: Path) -> None:
         ("pack.json", json.dumps(told | {"layout": 2}).encode(), "packed in layout 2"),
         ("pack.json", json.dumps(told | {"pieces": 7}).encode(), "has 12 pieces, pack.json says 7"),
         ("index.parquet", b"PAR1", "can't be read"),
-        ("manifest.parquet", b"PAR1", "no manifest that can be read"),
+        ("manifest.parquet", b"PAR1", "the manifest of the packed corpus can"),
     ):
         kept = (corpus / name).read_bytes()
         (corpus / name).write_bytes(data)

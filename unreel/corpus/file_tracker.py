@@ -1,15 +1,16 @@
-"""Which files a store was made of, by content: looked at again in every run, read again only when they changed.
+"""Tracking the files of a store by content: a refresh looks at every file, and reads only those that changed.
 
-A file is known by its path, and unchanged while size and time of change are. What it holds is known by its hash, so a
-file that was moved or renamed is the same content under another path, and two files of equal bytes are one content.
+A file is identified by its path, and counts as unchanged while its size and modification time stay. Its content is
+identified by a hash, so a moved or renamed file is the same content under another path, and two equal files are one.
 
-A *source* (folder, list, file, corpus) only answers for what it names: another one adds to what is known. A file leaves
-when the source that brought it names it no more, or when it lay beneath this source and is no longer on the disk.
+A *source* (folder, list, file, packed corpus) only speaks for the files it names; another source adds to the records.
+A file is removed when the source that added it no longer names it, or when it lay below this source and is deleted.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -28,13 +29,13 @@ from unreel.video.sources.paths import absolute_path
 from unreel.video.sources.source import open_source
 
 MISSING = "missing"
-SAVE_INTERVAL_S = 60.0  # of hashing that a kill may cost
+SAVE_INTERVAL_S = 60.0  # seconds of hashing that a killed process may lose
 FileRecords = dict[str, "FileRecord"]
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file that could be read: its absolute path, the source that brought it, its layout's label, its content."""
+    """A readable file: its absolute path, the source that added it, its label, its size, time and content."""
 
     path: str
     source: str
@@ -42,6 +43,9 @@ class FileRecord:
     size_bytes: int
     mtime_ns: int
     content_hash: str
+
+
+_SCHEMA = pa.schema([(f.name, pa.string() if f.type is str else pa.int64()) for f in fields(FileRecord)])
 
 
 def refresh_files(
@@ -52,43 +56,51 @@ def refresh_files(
 ) -> list[FileFailure]:
     """Bring `records` up to date with a source; returns the files that can't be read.
 
-    `save` is called now and then, and at the end. A known file that can't be read just now stays as it was. Raises
-    InputError when the source names no video, or when none of the known files that it names is there any more.
+    `save` is called about once a minute and at the end. The record of a file that can't be read at the moment is kept.
+    Raises InputError when the source names no video, or when none of the recorded files that it names exists any more.
     """
-    listed = find_videos(Path(source))
-    here, unread, saved_s = absolute_path(source), [], time.monotonic()
+    entries = find_videos(Path(source))
+    source_path, saved_s = absolute_path(source), time.monotonic()
+    failures: list[FileFailure] = []
     seen: set[str] = set()
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-    try:
-        for done, found in enumerate(pool.map(lambda item: _check_file(item, here, records), listed), start=1):
-            if isinstance(found, FileRecord):
-                records[found.path] = found
-                seen.add(found.path)
+    with contextlib.closing(_check_files(entries, source_path, records)) as results:
+        for done, result in enumerate(results, start=1):
+            if isinstance(result, FileRecord):
+                records[result.path] = result
             else:
-                unread.append(found)
-                if found.reason != MISSING:
-                    seen.add(found.path)
+                failures.append(result)
+            if isinstance(result, FileRecord) or result.reason != MISSING:
+                seen.add(result.path)
             if on_progress is not None:
-                on_progress(done, len(listed))
+                on_progress(done, len(entries))
             if time.monotonic() - saved_s > SAVE_INTERVAL_S:
                 save(records)
                 saved_s = time.monotonic()
-    finally:
-        pool.shutdown(cancel_futures=True)
-    missing = [bad.path for bad in unread if bad.reason == MISSING and bad.path in records]
+    missing = [failure.path for failure in failures if failure.reason == MISSING and failure.path in records]
     if missing and not seen:
         raise InputError(
-            f"{source}: none of the {len(missing)} known files that it names is there, the first {missing[0]}; is its "
-            "disk mounted? Nothing was changed. Files that are gone for good leave when they leave the list"
+            f"{source}: none of the {len(missing)} known files that it names exists, the first {missing[0]}; is its "
+            "disk mounted? Nothing was changed. To remove files that are deleted for good, take them out of the list"
         )
-    for path in list(_find_removed(records, seen, here, listed)):
+    for path in list(_find_removed(records, seen, source_path, entries)):
         del records[path]
     save(records)
-    return unread
+    return failures
+
+
+def _check_files(
+    entries: Sequence[VideoEntry], source: str, records: FileRecords
+) -> Generator[FileRecord | FileFailure]:
+    """The state of each file, in order; several threads wait for the disk."""
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        yield from pool.map(lambda entry: _check_file(entry, source, records), entries)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _check_file(entry: VideoEntry, source: str, records: FileRecords) -> FileRecord | FileFailure:
-    """A file as it is now, or why it can't be read. Read only when it is new or has changed."""
+    """The current state of a file; it is read only when it is new or has changed."""
     path = absolute_path(entry.path)
     try:
         path.encode()
@@ -101,8 +113,8 @@ def _check_file(entry: VideoEntry, source: str, records: FileRecords) -> FileRec
             before = replace(before, label=entry.label)
         if not video.is_packed and (before.size_bytes, before.mtime_ns) == (size_bytes, mtime_ns):
             return before
-        content = retry_on_stall(video.hash_content)
-        return replace(before, size_bytes=size_bytes, mtime_ns=mtime_ns, content_hash=content)
+        content_hash = retry_on_stall(video.hash_content)
+        return replace(before, size_bytes=size_bytes, mtime_ns=mtime_ns, content_hash=content_hash)
     except UnicodeEncodeError:
         return FileFailure(format_path(path), "unreadable", "the file's name is not UTF-8; rename it")
     except FileNotFoundError:
@@ -112,30 +124,27 @@ def _check_file(entry: VideoEntry, source: str, records: FileRecords) -> FileRec
 
 
 def _find_removed(records: FileRecords, seen: set[str], source: str, entries: Sequence[VideoEntry]) -> Iterator[str]:
-    """Paths that leave. What lies in a folder that can't be listed just now stays."""
-    closed = tuple(os.path.join(absolute_path(item.path), "") for item in entries if os.path.isdir(item.path))
-    inside = os.path.join(source, "")
-    for path, file in records.items():
-        if path in seen or path.startswith(closed):
+    """Paths to remove; files in a folder that can't be listed at the moment stay."""
+    unlistable = tuple(os.path.join(absolute_path(entry.path), "") for entry in entries if os.path.isdir(entry.path))
+    source_prefix = os.path.join(source, "")
+    for path, record in records.items():
+        if path in seen or path.startswith(unlistable):
             continue
-        if file.source == source or (path.startswith(inside) and open_source(path).is_deleted()):
+        if record.source == source or (path.startswith(source_prefix) and open_source(path).is_deleted()):
             yield path
 
 
-_SCHEMA = pa.schema([(f.name, pa.string() if f.type is str else pa.int64()) for f in fields(FileRecord)])
-
-
 def save_records(records: FileRecords, path: Path) -> None:
-    """Write them as Parquet, whole or not at all. Raises DiskError."""
+    """Write the records as Parquet, atomically. Raises DiskError."""
     with disk_errors(path, advice="free some space, then run it again"), atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist([asdict(file) for file in records.values()], _SCHEMA), temporary)
+        pq.write_table(pa.Table.from_pylist([asdict(record) for record in records.values()], _SCHEMA), temporary)
 
 
 def load_records(path: Path) -> FileRecords:
-    """What `save_files` wrote. Raises InputError when it is missing or damaged."""
+    """Read what `save_records` wrote. Raises InputError when it is missing or damaged."""
     try:
         table = pq.read_table(path)
         return {row["path"]: FileRecord(**row) for batch in table.to_batches() for row in batch.to_pylist()}
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        what = str(error).splitlines()[0]
-        raise InputError(f"{path}: what is known of the files can't be read ({what}); put back a copy of it") from error
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: the records of the files can't be read ({reason}); restore a copy of it") from error

@@ -15,16 +15,16 @@ from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.types import FileFailure
 
-BATCH_ROWS = 65_536  # of a manifest as plain dictionaries, which take far more memory than the videos themselves
+BATCH_ROWS = 65_536  # rows read at once as dictionaries, which take far more memory than `Video`
 MANIFEST_FILE, QUARANTINE_FILE = "manifest.parquet", "quarantine.csv"
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A usable file: what it is, what its layout says about it, and where its shots change.
+    """A usable file: its properties, its label and group, and the times at which its shots change.
 
-    `path` is absolute. `duplicate_of` is the path of the first file with the same bytes, "" for a first one. A piece of
-    a packed corpus has its original as `recording`, in which it begins at `offset_s`.
+    `path` is absolute. `duplicate_of` is the path of an earlier file with the same bytes, "" if there is none. A piece
+    of a packed corpus has its original as `recording`, in which it starts at `offset_s`.
     """
 
     path: str
@@ -55,7 +55,7 @@ class Manifest:
     quarantine: tuple[FileFailure, ...] = ()
 
     def drop_duplicates(self) -> tuple[Video, ...]:
-        """The videos without those whose content was there before: training uses each content once."""
+        """The videos without duplicates: training uses each content once."""
         return tuple(video for video in self.videos if not video.duplicate_of)
 
     def save(self, folder: Path) -> None:
@@ -88,7 +88,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, parquet: bytes, quarantine_csv: bytes) -> "Manifest":
-        """The manifest that the bytes of the two files of `save` hold."""
+        """Parse the bytes of the two files that `save` wrote."""
         table = pq.read_table(io.BytesIO(parquet))
         root = json.loads(table.schema.metadata[b"unreel"])["root"]
         rows = (row for part in table.to_batches(BATCH_ROWS) for row in part.to_pylist())

@@ -1,4 +1,4 @@
-"""Instances to train on: a short video whole, a long one in segments of about 10 s that stay within a shot."""
+"""Instances to train on: a short video as a whole, a long one cut into segments of about 10 s within its shots."""
 
 import itertools
 
@@ -9,27 +9,27 @@ from unreel.errors import InputError
 from unreel.types import Instance
 
 SEGMENT_S = 10.0
-LONG_VIDEO_SEGMENTS = 1.5  # a video is cut when it is longer than this many segments
+LONG_VIDEO_SEGMENTS = 1.5  # a video longer than this many segments is cut
 
 
 def build_instances(manifest: Manifest, segment_s: float = SEGMENT_S) -> list[Instance]:
-    """One instance for each unique video, or for each segment of one longer than 1.5 `segment_s` (seconds; inf: never).
+    """One instance per unique video, or per segment of a video longer than 1.5 `segment_s` seconds (inf: never cut).
 
-    `video` numbers the recordings in `manifest.unique()`: files, or what pieces were cut from. Raises InputError
-    for a `segment_s` that is not positive.
+    `Instance.video` numbers the recordings in the order of the manifest; pieces of one original share a number. Raises
+    InputError for a `segment_s` that is not positive.
     """
     if not segment_s > 0:
         raise InputError(f"segments must last longer than 0 s, got segment_s={segment_s}")
-    found: list[Instance] = []
+    instances: list[Instance] = []
     numbers: dict[str, int] = {}
     for video in manifest.drop_duplicates():
         number = numbers.setdefault(video.recording or video.path, len(numbers))
         spans = [(0.0, video.duration_s)]
         if video.duration_s > LONG_VIDEO_SEGMENTS * segment_s:
             spans = cut_segments(video.duration_s, video.shot_changes_s, segment_s)
-        who = (video.label, video.group, video.offset_s)
-        found += [Instance(video.path, number, start, end, *who) for start, end in spans]
-    return found
+        for start_s, end_s in spans:
+            instances.append(Instance(video.path, number, start_s, end_s, video.label, video.group, video.offset_s))
+    return instances
 
 
 def cut_segments(
@@ -37,16 +37,16 @@ def cut_segments(
 ) -> list[tuple[float, float]]:
     """Segments (start, end) in seconds that cover [0, duration_s) without gap or overlap and stay within a shot.
 
-    A shot is cut into round(length / segment_s) equal pieces, at least 1; one shorter than `min_s` goes with the next
-    shot, the last with the one before.
+    A shot is cut into round(length / segment_s) equal parts, at least 1. A shot shorter than `min_shot_s` is joined to
+    the next shot, the last one to the shot before.
     """
-    edges = [0.0]
-    for change in sorted(shot_changes_s):
-        if min_shot_s <= change - edges[-1] and change <= duration_s - min_shot_s:
-            edges.append(change)
-    edges.append(duration_s)
+    edges_s = [0.0]
+    for change_s in sorted(shot_changes_s):
+        if min_shot_s <= change_s - edges_s[-1] and change_s <= duration_s - min_shot_s:
+            edges_s.append(change_s)
+    edges_s.append(duration_s)
     segments = []
-    for start, end in itertools.pairwise(edges):
-        bounds = np.linspace(start, end, max(1, round((end - start) / segment_s)) + 1).tolist()
-        segments += list(itertools.pairwise(bounds))
+    for start_s, end_s in itertools.pairwise(edges_s):
+        bounds_s = np.linspace(start_s, end_s, max(1, round((end_s - start_s) / segment_s)) + 1).tolist()
+        segments += list(itertools.pairwise(bounds_s))
     return segments

@@ -1,33 +1,28 @@
-"""Numbers, durations, paths and lists as short text for people."""
+"""Counts, durations, paths and lists as short text for people."""
 
 import os
 from collections.abc import Iterable
 
 
 def format_path(path: str, root: str = "") -> str:
-    """A path, relative to `root` where it lies inside, on one line: characters that can't be printed are escaped."""
-    inside = os.path.relpath(path, root) if root and os.path.isabs(path) else path
-    path = path if inside.startswith(os.pardir) else inside
+    """A path on one line, relative to `root` where it lies inside; unprintable characters are escaped."""
+    relative = os.path.relpath(path, root) if root and os.path.isabs(path) else path
+    path = path if relative.startswith(os.pardir) else relative
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
 
 
-def format_count(number: int, noun: str) -> str:
-    """`1 video`, `2 videos`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def format_count(count: int, noun: str) -> str:
+    """`1 video`, `2 videos`, `1,000 classes`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds, minutes or hours, in three figures."""
-    unit, name = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
-    return f"{seconds / unit:.3g} {name}"
+    """Seconds, minutes or hours, with three digits."""
+    unit_s, name = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
+    return f"{seconds / unit_s:.3g} {name}"
 
 
 def preview_items(items: Iterable[object], max_items: int = 3) -> str:
-    """The first few, and dots if there are more."""
+    """The first items, and dots if there are more."""
     names = [str(item) for item in items]
     return ", ".join(names[:max_items]) + (" ..." if len(names) > max_items else "")
-
-
-def pluralize(count: int, noun: str) -> str:
-    """A count with its noun in the right number."""
-    return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")

@@ -11,7 +11,7 @@ from unreel.corpus.discovery import VideoFinder
 from unreel.corpus.labels.listed_dataset import DatasetRequest, ListedDataset
 from unreel.corpus.lists import VideoEntry, read_json, read_table
 from unreel.errors import InputError
-from unreel.io.text import pluralize, preview_items
+from unreel.io.text import format_count, preview_items
 
 KINETICS_STEMS = {"train": ("train",), "validation": ("validate", "val", "validation"), "test": ("test",)}
 SSV2_PREFIX = "something-something-v2-"
@@ -100,7 +100,7 @@ def read_ssv2(request: DatasetRequest) -> ListedDataset:
     for subset, path in (("train", train), ("test", test)):
         unknown = sorted({entry.label for entry in entries[subset]} - set(classes)) if classes else []
         if unknown:
-            count, names = pluralize(len(unknown), "template"), preview_items(unknown)
+            count, names = format_count(len(unknown), "template"), preview_items(unknown)
             raise InputError(f"{path}: {count} not among the classes of {class_list}: {names}")
     notes = [f"tested on {test.name}, the validation list, as is usual"]
     sources = {"train": str(train), "test": str(test)}
@@ -175,7 +175,7 @@ def _read_vocabulary(path: Path) -> list[str]:
     names = ["-".join(map(str, row)) if isinstance(row, list) else str(row) for row in rows]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise InputError(f"{path}: {pluralize(len(repeated), 'class')} named twice: {preview_items(repeated)}")
+        raise InputError(f"{path}: {format_count(len(repeated), 'class')} named twice: {preview_items(repeated)}")
     return names
 
 

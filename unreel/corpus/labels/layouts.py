@@ -16,7 +16,7 @@ from unreel.corpus.labels.listed_dataset import (
 from unreel.corpus.labels.test_split import draw_test_split
 from unreel.corpus.lists import FileFinder, read_list
 from unreel.errors import InputError, unknown_name_error
-from unreel.io.text import pluralize, preview_items
+from unreel.io.text import format_count, preview_items
 
 _LAYOUTS_WITH_SPLITS = {"ucf101", "hmdb51"}
 _LIST_STEMS = {"train": ("train",), "validation": ("validation", "validate", "val"), "test": ("test",)}
@@ -61,7 +61,7 @@ def _read_class_folders(request: DatasetRequest) -> ListedDataset:
     share = f"{len(test)} of {len(entries)} videos ({100 * len(test) / len(entries):.0f} %)"
     notes = [f"no test list: {share} make the test part, drawn by whole groups with seed {request.seed}"]
     if one_sided:
-        count, names = pluralize(len(one_sided), "class"), preview_items(one_sided, 5)
+        count, names = format_count(len(one_sided), "class"), preview_items(one_sided, 5)
         notes.append(f"{count} not on both sides, because classes share groups: {names}")
     root = str(request.data)
     return ListedDataset(
@@ -79,7 +79,7 @@ def _no_classes_error(root: Path, paths: list[Path]) -> InputError:
     misplaced = [path for path in paths if path.parent.parent != root]
     reason = "there is one folder only"
     if misplaced:
-        reason = f"{pluralize(len(misplaced), 'video')} elsewhere: {preview_items(misplaced)}"
+        reason = f"{format_count(len(misplaced), 'video')} elsewhere: {preview_items(misplaced)}"
     return InputError(
         f"{root}: no list, and no class folders (two or more folders directly in it that hold all videos): {reason}. "
         "Sort the videos into class folders, or name lists with --train and --test"

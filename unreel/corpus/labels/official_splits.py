@@ -9,7 +9,7 @@ from unreel.corpus.discovery import list_parent_folders
 from unreel.corpus.labels.listed_dataset import LIST_SUBFOLDERS, DatasetRequest, ListedDataset, infer_subset_labels
 from unreel.corpus.lists import FileFinder, VideoEntry, read_lines, read_list, read_text
 from unreel.errors import InputError
-from unreel.io.text import pluralize
+from unreel.io.text import format_count
 
 SPLIT_NUMBERS = (1, 2, 3)
 
@@ -42,7 +42,7 @@ def _read_dataset(request: DatasetRequest, kind: str) -> ListedDataset:
     split, root = _locate_split(request, kind)
     entries = infer_subset_labels({"train": split.train, "test": split.test}, root)
     sources = {"train": split.sources[0], "test": split.sources[1]}
-    unused = f"{pluralize(split.num_unused, 'video')} on neither side of this split, as its lists say"
+    unused = f"{format_count(split.num_unused, 'video')} on neither side of this split, as its lists say"
     notes = [unused] if split.num_unused else []
     return ListedDataset(f"{kind} split {request.split}", request.data, entries, sources, notes)
 

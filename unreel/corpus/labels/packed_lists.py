@@ -15,7 +15,7 @@ from typing import TypeVar
 from unreel.corpus.labels.listed_dataset import DatasetRequest
 from unreel.corpus.lists import VideoEntry
 from unreel.errors import DiskError, InputError
-from unreel.io.text import pluralize
+from unreel.io.text import format_count
 from unreel.video.sources.packed_corpus import PackedCorpus, open_packed_corpus, read_corpus_file
 from unreel.video.sources.paths import LISTS_FOLDER
 
@@ -127,10 +127,10 @@ class PieceMapping:
         """Notes on what differs from the originals."""
         notes = []
         if self.sources_without_pieces:
-            count = pluralize(len(self.sources_without_pieces), "video")
+            count = format_count(len(self.sources_without_pieces), "video")
             notes.append(f"{count} of the lists without a piece (not usable when the corpus was packed)")
         if self.split_sources:
             notes.append(
-                f"{pluralize(len(self.split_sources), 'video')} in several pieces, each of which counts as a video"
+                f"{format_count(len(self.split_sources), 'video')} in several pieces, each of which counts as a video"
             )
         return notes

@@ -10,7 +10,7 @@ from unreel.corpus.discovery import walk_videos
 from unreel.corpus.labels.listed_dataset import SUBSET_TITLES, SUBSETS, ListedDataset
 from unreel.corpus.lists import VideoEntry, normalize_name
 from unreel.errors import InputError
-from unreel.io.text import pluralize, preview_items
+from unreel.io.text import format_count, preview_items
 
 SubsetEntries = dict[str, list[VideoEntry]]
 
@@ -43,14 +43,14 @@ class ValidationReport:
     def format_lines(self) -> list[str]:
         """Lines for the terminal; the last one says "complete" or what to do."""
         counts = [
-            f"  {subset}: {pluralize(num_videos, 'video')}, {pluralize(num_classes, 'class')}"
+            f"  {subset}: {format_count(num_videos, 'video')}, {format_count(num_classes, 'class')}"
             for subset, (num_videos, num_classes) in self.counts.items()
             if num_videos
         ]
         problems = [f"  problem: {problem.description}" for problem in self.problems]
         remarks = [f"  note: {remark}" for remark in self.remarks]
         remedies = "; ".join(dict.fromkeys(problem.remedy for problem in self.problems))
-        gaps = f", except {pluralize(self.num_missing, 'missing video')} left out" if self.num_missing else ""
+        gaps = f", except {format_count(self.num_missing, 'missing video')} left out" if self.num_missing else ""
         verdict = f"to do: {remedies}" if remedies else f"complete{gaps}"
         return [f"{self.name} in {self.root}", *counts, *problems, *remarks, verdict]
 
@@ -81,7 +81,7 @@ def require_valid(dataset: ListedDataset) -> tuple[SubsetEntries, list[str]]:
     entries, report = check_files(dataset)
     if report.problems:
         first, num_more = report.problems[0], len(report.problems) - 1
-        more = f" ({pluralize(num_more, 'more problem')})" if num_more else ""
+        more = f" ({format_count(num_more, 'more problem')})" if num_more else ""
         raise InputError(f"{first.description}. To do: {first.remedy}{more}")
     return entries, report.remarks
 
@@ -94,7 +94,7 @@ def validate(dataset: ListedDataset) -> ValidationReport:
     listed = {realpath(entry.path) for part in dataset.entries.values() for entry in part}
     unlisted = [path for path in walk_videos(dataset.root) if path.is_file() and realpath(path) not in listed]
     if unlisted:
-        count = pluralize(len(unlisted), "video")
+        count = format_count(len(unlisted), "video")
         report.remarks.append(f"{count} below {dataset.root} in no list: {preview_items(unlisted)}")
     return report
 
@@ -107,7 +107,7 @@ def _keep_existing(dataset: ListedDataset, subset: str, report: ValidationReport
     missing = [entry.path for entry, is_there in zip(entries, exists, strict=True) if not is_there]
     if not missing:
         return existing
-    description = f"{source}: {pluralize(len(missing), 'video')} listed but not found: {preview_items(missing)}"
+    description = f"{source}: {format_count(len(missing), 'video')} listed but not found: {preview_items(missing)}"
     if existing and dataset.allows_missing_videos:
         report.num_missing += len(missing)
         report.remarks.append(f"{description}; left out, {len(existing)} of {len(entries)} are there")
@@ -140,10 +140,10 @@ def _drop_repeats(
     if conflicts:
         path, label = conflicts[0].path, conflicts[0].label
         labels = f"({first[realpath(path)].label!r}, {label!r})"
-        description = f"{source}: {pluralize(len(conflicts), 'video')} with two labels: {path} {labels}"
+        description = f"{source}: {format_count(len(conflicts), 'video')} with two labels: {path} {labels}"
         report.add_problem(description, "give each video one class")
     elif len(entries) > len(first):
-        count = pluralize(len(entries) - len(first), "repeated line")
+        count = format_count(len(entries) - len(first), "repeated line")
         report.remarks.append(f"{source}: {count}; each file counts once")
     return list(first.values())
 
@@ -153,7 +153,7 @@ def _report_unlabelled(entries: SubsetEntries, report: ValidationReport) -> None
     for subset, part in entries.items():
         unlabelled = [entry.path for entry in part if not entry.label]
         if unlabelled:
-            count, names = pluralize(len(unlabelled), "video"), preview_items(unlabelled)
+            count, names = format_count(len(unlabelled), "video"), preview_items(unlabelled)
             report.add_problem(f"{count} of the {SUBSET_TITLES[subset]} list without a class: {names}", remedy)
 
 
@@ -162,7 +162,7 @@ def _report_overlap(entries: SubsetEntries, realpath: Callable[[Path], str], rep
     for first, second in (("train", "test"), ("train", "validation"), ("validation", "test")):
         shared = [path for name, path in files[second].items() if name in files[first]]
         if shared:
-            count, titles = pluralize(len(shared), "video"), f"{SUBSET_TITLES[first]} and {SUBSET_TITLES[second]}"
+            count, titles = format_count(len(shared), "video"), f"{SUBSET_TITLES[first]} and {SUBSET_TITLES[second]}"
             description = f"{count} in both lists, {titles}: {preview_items(shared)}"
             report.add_problem(description, "keep each video in one list, so that no query finds itself")
 
@@ -172,7 +172,7 @@ def _report_empty_classes(dataset: ListedDataset, entries: SubsetEntries, report
     empty = [name for name in dataset.classes if normalize_name(name) not in present]
     if not empty or not present:
         return
-    count, names = pluralize(len(empty), "class"), preview_items(empty, 5)
+    count, names = format_count(len(empty), "class"), preview_items(empty, 5)
     description = f"{dataset.classes_source}: {count} without a video: {names}"
     if dataset.allows_empty_classes:
         report.remarks.append(description)
@@ -185,13 +185,11 @@ def _describe_unshared_classes(entries: SubsetEntries) -> list[str]:
     train, test = ({entry.label for entry in entries[subset]} for subset in ("train", "test"))
     remarks = []
     if train and test - train:
-        num_videos = sum(entry.label not in train for entry in entries["test"])
-        remarks.append(
-            f"{pluralize(len(test - train), 'class')} only in the test list, so {pluralize(num_videos, 'test video')} "
-            f"can't be answered right: {preview_items(sorted(test - train), 5)}"
-        )
+        num_videos = format_count(sum(entry.label not in train for entry in entries["test"]), "test video")
+        count, names = format_count(len(test - train), "class"), preview_items(sorted(test - train), 5)
+        remarks.append(f"{count} only in the test list, so {num_videos} can't be classified correctly: {names}")
     if test and train - test:
-        count, names = pluralize(len(train - test), "class"), preview_items(sorted(train - test), 5)
+        count, names = format_count(len(train - test), "class"), preview_items(sorted(train - test), 5)
         remarks.append(f"{count} only in the training list: {names}")
     return remarks
 
@@ -201,5 +199,5 @@ def _describe_shared_groups(entries: SubsetEntries) -> list[str]:
     shared = sorted(train & test)
     if not shared:
         return []
-    count, names = pluralize(len(shared), "group"), preview_items(shared, 5)
+    count, names = format_count(len(shared), "group"), preview_items(shared, 5)
     return [f"{count} in both lists, training and test: {names}; clips of a group look alike, which raises the scores"]
