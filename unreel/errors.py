@@ -1,12 +1,12 @@
-"""Everything unreel raises on purpose.
+"""All exceptions that unreel raises on purpose.
 
-UnreelError              one readable line: what, which value, where, what to do. The CLI prints it, never a traceback
+UnreelError              one readable line: what, which value, where, what to do; the CLI prints it without traceback
   InputError             a folder, list or option that can't be used
-  VideoError             one file that can't be used, with a `reason` out of REASONS; goes to the quarantine list
+  VideoError             one file that can't be used, with a `reason` from VIDEO_ERROR_REASONS; goes to the quarantine list
   RunError               a run folder that exists, is missing or belongs to something else
   CheckpointError        weights or their description that do not fit, or are damaged
   NonFiniteError         a loss or gradient that is not finite; raised before the optimiser steps
-  StoppedElsewhere       another process of the run has failed, and said so
+  PeerStoppedError       another process of the run has failed and has printed why
   DiskError              a disk that is full or can't be written; nothing half-written is left behind
 """
 
@@ -27,7 +27,7 @@ VIDEO_ERROR_REASONS = (
 
 
 class UnreelError(Exception):
-    """Base of all errors that a person can do something about."""
+    """Base of all errors that the user can fix."""
 
 
 class InputError(UnreelError):
@@ -35,7 +35,7 @@ class InputError(UnreelError):
 
 
 class VideoError(UnreelError):
-    """A file that can't be used. `reason` is one of REASONS, `detail` the decoder's own words."""
+    """A file that can't be used. `reason` is one of VIDEO_ERROR_REASONS, `detail` the message of the decoder."""
 
     def __init__(self, path: str, reason: str, detail: str = "") -> None:
         assert reason in VIDEO_ERROR_REASONS, reason
@@ -59,10 +59,10 @@ class NonFiniteError(UnreelError):
 
 
 class PeerStoppedError(UnreelError):
-    """Another process of the run stopped and has said why; this one ends without a word, with the same exit code."""
+    """Another process of the run has stopped and printed why; this one ends silently, with the same exit code."""
 
     def __init__(self, exit_code: int = 2) -> None:
-        super().__init__("another process of the run has stopped, and said why")
+        super().__init__("another process of the run has stopped and has printed why")
         self.exit_code = exit_code
 
 
@@ -71,7 +71,7 @@ class DiskError(UnreelError):
 
 
 def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """An InputError that lists the known names and suggests the nearest."""
+    """An InputError that lists the known names and suggests the nearest one."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""

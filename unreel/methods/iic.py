@@ -11,7 +11,8 @@ Appearance alone can't tell a clip from such a copy, so the network has to use m
 Source: Tao, Wang, Yamasaki 2020 (arXiv 2008.02531), figure 3; arithmetic of the release (docs/methods.md).
 IICv2: Tao, Wang, Yamasaki 2022; BestJuly/IICv2: two residual clips drawn independently, a head, rotation as a
 third kind of intra-negative. Without intra-negatives this is contrastive multiview coding with one shared network
-(`cmc`, Tian 2020). `iic-paper` and `iic-v2` keep the released arithmetic; `iic` is ours, and each difference is a field of `Config`.
+(`cmc`, Tian 2020). `iic-paper` and `iic-v2` keep the released arithmetic; `iic` is ours, and each difference is a
+field of `Config`.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,8 @@
-"""Weights, gradients and the optimiser's state spread over the processes, each of which holds a share (FSDP).
+"""FSDP: weights, gradients and optimiser state are sharded over the processes.
 
-torch's `fully_shard`: the weights of a block are gathered when it is its turn and let go of after it. Names, order and
-values are those of one process, so a checkpoint is whole and a run goes on sharded or not. Not spread: what a method
-remembers (queue, memory bank) and running statistics, which are buffers.
+torch's `fully_shard` gathers the weights of a block before the block runs and frees them after it. Names, order and
+values are those of one process, so a checkpoint is complete, and a run continues sharded or not. Buffers are not
+sharded: queue, memory bank and running statistics.
 """
 
 import sys
@@ -16,61 +16,61 @@ if TYPE_CHECKING:
 
 
 def iter_blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """What is gathered by itself: the members of a network's rows of blocks (residual blocks, transformer layers)."""
-    row = isinstance(network, nn.Sequential | nn.ModuleList)
+    """The modules that are gathered one at a time: members of sequences (residual blocks, transformer layers)."""
+    is_sequence = isinstance(network, nn.Sequential | nn.ModuleList)
     for child in network.children():
-        if row and any(True for _ in child.children()) and not isinstance(child, nn.Sequential | nn.ModuleList):
+        if is_sequence and any(True for _ in child.children()) and not isinstance(child, nn.Sequential | nn.ModuleList):
             yield child
         else:
             yield from iter_blocks(child)
 
 
 def shard_weights(method: nn.Module, mesh: Any) -> nn.Module:
-    """The same method, its weights spread over the processes of `mesh`; what is in no block is gathered at once."""
-    from torch.distributed.fsdp import fully_shard  # takes seconds, and only this needs it
+    """The same method with its weights sharded over the processes of `mesh`; those in no block form one group."""
+    from torch.distributed.fsdp import fully_shard  # takes seconds, needed only here
 
-    over = mesh["data_parallel"]
+    data_mesh = mesh["data_parallel"]
     for block in list(iter_blocks(method)):
         if any(True for _ in block.parameters()):
-            fully_shard(block, mesh=over)
-    fully_shard(method, mesh=over)
+            fully_shard(block, mesh=data_mesh)
+    fully_shard(method, mesh=data_mesh)
     return method
 
 
 def is_dtensor(value: Any) -> TypeGuard["DTensor"]:
-    """Whether a value is a tensor that is spread over processes; does not import torch.distributed.tensor (1 s)."""
+    """Whether a value is a tensor sharded over processes; does not import torch.distributed.tensor (1 s)."""
     module = sys.modules.get("torch.distributed.tensor")  # a DTensor can't exist before its module is imported
     return module is not None and isinstance(value, module.DTensor)
 
 
 def gather_full_tensor(tensor: Tensor) -> Tensor:
-    """All of a tensor; every process must ask for it, in the same order."""
+    """The whole tensor; every process must call this, in the same order."""
     return tensor.full_tensor() if is_dtensor(tensor) else tensor
 
 
 def to_local_shard(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor; changing it changes the tensor."""
+    """The shard of a tensor in this process; changing it in place changes the tensor."""
     return tensor.to_local() if is_dtensor(tensor) else tensor
 
 
 def shard_like(reference: Any, value: Tensor) -> Tensor:
-    """`value`, which every process has whole, spread as `weight` is."""
+    """`value`, which every process has whole, sharded like `reference`."""
     if not is_dtensor(reference) or is_dtensor(value):
         return value
     from torch.distributed.tensor import distribute_tensor
 
-    there = value.to(reference.to_local().device)
-    return distribute_tensor(there, reference.device_mesh, reference.placements, src_data_rank=None)
+    on_device = value.to(reference.to_local().device)
+    return distribute_tensor(on_device, reference.device_mesh, reference.placements, src_data_rank=None)
 
 
 def gather_state(tensors: dict[str, Tensor], keep_result: bool) -> dict[str, Tensor]:
-    """The whole of each tensor on the CPU; every process takes part, and those that do not `keep` get none."""
-    found: dict[str, Tensor] = {}
+    """All whole tensors on the CPU. Every process must call this; without `keep_result` it gets an empty dict."""
+    state: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        all_of_it = gather_full_tensor(tensor.detach())
+        full = gather_full_tensor(tensor.detach())
         if keep_result:
-            found[name] = all_of_it.cpu().contiguous()
-    return found
+            state[name] = full.cpu().contiguous()
+    return state
 
 
 def count_local_bytes(tensors: Iterator[Tensor]) -> int:

@@ -1,4 +1,4 @@
-"""Heads between a backbone's pooled features and a loss; dropped after training, unless an index is made by them."""
+"""Heads between the pooled features of a backbone and a loss; dropped after training, unless an index uses them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """`num_layers` linear layers with ReLU (and batch norm before it) between them; not normalised, the loss does that.
+    """`num_layers` linear layers with ReLU (optionally after batch norm) between them; the output is not normalised.
 
     Source: Chen et al. 2020 (SimCLR; MoCo v2), without batch norm; Grill et al. 2020 (BYOL), with it. IICv2 uses
     512 -> 512 -> 128, IICv2's release. Initialisation: PyTorch's.
@@ -34,7 +34,7 @@ class MLP(nn.Module):
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """A head of two layers: its name, its widths, and of how many segments its numbers are."""
+    """A head of two layers: its name, its widths, and the number of segments that its output consists of."""
 
     name: str
     num_in: int
@@ -44,10 +44,10 @@ class HeadSpec:
 
 
 class HeadDict(nn.ModuleDict):
-    """Heads by name. What a clip is to each is a vector whose cosine is what its method compared.
+    """Heads by name. Each gives a vector per clip, and the cosine of two of them is what the method compared.
 
-    Of a head of S segments that is their mean: two means' inner product is the mean of all S x S cosines of segments,
-    and their cosine, by which an index scores, is the same up to the means' lengths.
+    A head of S segments gives their mean: the inner product of two means is the mean of all S x S cosines of segments,
+    and their cosine, by which an index scores, is the same up to the lengths of the means.
     """
 
     def __init__(self, specs: Sequence[HeadSpec]) -> None:
@@ -56,10 +56,10 @@ class HeadDict(nn.ModuleDict):
         self.width = max(spec.num_out // spec.segments for spec in specs)
 
     def forward(self, features_BD: Tensor) -> dict[str, Tensor]:
-        """(B, num_in) to each head's (B, width): as wide as the widest, with zeros, which change no inner product."""
-        found = {}
+        """(B, num_in) to (B, width) for each head, padded to the widest with zeros, which change no inner product."""
+        outputs = {}
         for name, head in self.items():
             rows_BSD = F.normalize(head(features_BD).view(len(features_BD), self.segments[name], -1), dim=2)
             mean_BD = rows_BSD.mean(dim=1)
-            found[name] = F.pad(mean_BD, (0, self.width - mean_BD.shape[1]))
-        return found
+            outputs[name] = F.pad(mean_BD, (0, self.width - mean_BD.shape[1]))
+        return outputs

@@ -1,8 +1,9 @@
-"""From views to pooled features, all views of a step in one pass through the network where that is wanted.
+"""From views to pooled features, with all views of a step in one pass through the network or each in its own.
 
-A batch whose activations do not fit goes through in parts (`clips_at_once` of the backbone): the activations of a part
-are thrown away and made again in the backward pass. The loss still compares the whole batch, and its gradients are
-those of one pass (GradCache: Gao et al. 2021; here by activation checkpointing). Batch norm sees each part by itself.
+A batch whose activations do not fit in memory goes through in parts (`clips_at_once` of the backbone): the activations
+of a part are dropped and computed again in the backward pass. The loss still compares the whole batch, and the
+gradients are those of one pass (GradCache: Gao et al. 2021; here by activation checkpointing). Batch norm sees each
+part separately.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,20 +24,20 @@ def count_features(backbone: nn.Module) -> int:
 
 def pool_features(backbone: nn.Module, clips: Tensor) -> Tensor:
     """Global average of the last feature map, in float32 at least: (B, C, T, H, W) to (B, D)."""
-    at_once = int(getattr(backbone, "clips_at_once", 0)) or len(clips)
-    if len(clips) <= at_once or not torch.is_grad_enabled():
+    part_size = int(getattr(backbone, "clips_at_once", 0)) or len(clips)
+    if len(clips) <= part_size or not torch.is_grad_enabled():
         return _pool_batch(backbone, clips)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), freeze_batch_statistics(backbone)
 
-    parts = clips.split(at_once)
+    parts = clips.split(part_size)
     return torch.cat([checkpoint(_pool_batch, backbone, p, use_reentrant=False, context_fn=contexts) for p in parts])
 
 
 @contextmanager
 def freeze_batch_statistics(backbone: nn.Module) -> Iterator[None]:
-    """Batch norms take in nothing, so that a pass that is made again does not count twice."""
+    """Keep running statistics of batch norm unchanged, so that a pass that is computed again does not count twice."""
     norms = [m for m in backbone.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
@@ -44,8 +45,8 @@ def freeze_batch_statistics(backbone: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for norm, momentum, seen in before:
-            norm.momentum, norm.num_batches_tracked = momentum, seen
+        for norm, momentum, num_batches in before:
+            norm.momentum, norm.num_batches_tracked = momentum, num_batches
 
 
 def _pool_batch(backbone: nn.Module, clips: Tensor) -> Tensor:
@@ -56,8 +57,8 @@ def _pool_batch(backbone: nn.Module, clips: Tensor) -> Tensor:
 def pool_views(backbone: nn.Module, views: Mapping[str, Tensor], joint: bool = True) -> dict[str, Tensor]:
     """Pooled features (B, D) of each view.
 
-    `joint` sends all views through in one batch, so that batch norm sees them together and small batches keep a GPU
-    busy; otherwise each view goes alone and is normalised by its own statistics.
+    With `joint`, all views go through the network in one batch: batch norm sees them together, and small batches keep
+    a GPU busy. Otherwise each view has its own pass and its own batch statistics.
     """
     if not joint:
         return {name: pool_features(backbone, clips) for name, clips in views.items()}

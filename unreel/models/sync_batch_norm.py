@@ -1,6 +1,6 @@
 """Batch norm over the batches of all processes, on a CPU; on CUDA torch has its own (`nn.SyncBatchNorm`).
 
-Mean and variance are those of the joined batch and carry gradients, so what several processes compute is what one does.
+Mean and variance are those of the joined batch and carry gradients, so several processes compute the same as one.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from unreel.models.precision import promote_to_float32
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """The sum over all processes, forward of values and backward of gradients."""
+    """Forward: sum of the values over all processes. Backward: sum of the gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -30,10 +30,10 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """A batch norm of any number of dimensions: (B, C, ...) to the same shape."""
+    """Batch norm for any number of dimensions; (B, C, ...) to the same shape."""
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any."""
+        """Every shape is allowed."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -62,7 +62,7 @@ class SyncBatchNorm(_BatchNorm):
 
 
 def convert_sync_batch_norm(module: nn.Module) -> nn.Module:
-    """The same module, its batch norms exchanged for synchronised ones with the same weights, names and statistics."""
+    """The same module with its batch norms replaced by synchronised ones; weights, names and statistics stay."""
     for name, child in module.named_children():
         if isinstance(child, _BatchNorm) and not isinstance(child, SyncBatchNorm):
             setattr(module, name, make_sync_batch_norm(child))

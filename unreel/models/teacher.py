@@ -1,4 +1,4 @@
-"""A slow copy of a network, whose embeddings are the targets of the quick one."""
+"""The teacher: a slow copy of a network, whose embeddings are the targets of the network."""
 
 import copy
 from typing import Any, Literal
@@ -10,12 +10,12 @@ from unreel.models.fsdp import to_local_shard
 
 
 class Teacher(nn.Module):
-    """A frozen copy of `student` that follows it by `momentum` at each `update`.
+    """A frozen copy of `student`, an exponential moving average of its weights with `momentum`.
 
-    `norm` says what its batch norm goes by: "running", the running average of the student's statistics (evaluation
-    mode whatever the parent does), or "batch", the statistics of its own batch.
-    Source: Tarvainen, Valpola 2017 (average of weights); Grill et al. 2020 (BYOL) for
-    "batch"; Cai et al. 2021 (EMAN) for "running".
+    `norm_mode` chooses the statistics of its batch norm: "running", the moving average of those of the student (always
+    in evaluation mode), or "batch", those of its own batch.
+    Source: Tarvainen, Valpola 2017 (average of weights); Grill et al. 2020 (BYOL) for "batch"; Cai et al. 2021 (EMAN)
+    for "running".
     """
 
     updates: Tensor
@@ -28,30 +28,30 @@ class Teacher(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Only a teacher that goes by its batch takes part in the parent's training mode."""
+        """Only a teacher with batch statistics follows the training mode of its parent."""
         super().train(mode)
         self.network.train(mode and self.norm_mode == "batch")
         return self
 
     @torch.no_grad()
     def forward(self, *inputs: Any) -> Any:
-        """What the student would return, without gradient."""
+        """The output of the copy, without gradient."""
         return self.network(*inputs)
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
         """Weights and statistics <- m old + (1 - m) new, m = min(momentum, 1 - 1 / (updates + 1)); counts are copied.
 
-        At first m is small, so that the teacher is the plain mean of the students so far and forgets its random start.
+        At first m is small, so that the teacher is the mean of the students so far and forgets its random start.
         Source: Tarvainen, Valpola 2017, release (CuriousAI/mean-teacher).
         """
-        ours = [*self.network.parameters(), *self.network.buffers()]
-        theirs = [*student.parameters(), *student.buffers()]
-        for old, new in zip(
-            map(to_local_shard, ours), map(to_local_shard, theirs), strict=True
-        ):  # shares are cut alike
+        teacher_tensors = [*self.network.parameters(), *self.network.buffers()]
+        student_tensors = [*student.parameters(), *student.buffers()]
+        for old, new in zip(map(to_local_shard, teacher_tensors), map(to_local_shard, student_tensors), strict=True):
             if old.is_floating_point():
-                share = (1 / (self.updates + 1).to(old.dtype)).clamp(min=1 - self.momentum)  # no wait for the device
+                share = (1 / (self.updates + 1).to(old.dtype)).clamp(
+                    min=1 - self.momentum
+                )  # without waiting for the device
                 old.lerp_(new.to(old.dtype), share)
             else:
                 old.copy_(new)

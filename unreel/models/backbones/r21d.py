@@ -1,4 +1,4 @@
-"""R(2+1)D: R3D with every convolution, the shortcuts' too, cut into a spatial and a temporal one.
+"""R(2+1)D: R3D with every convolution, also of the shortcuts, factorised into a spatial and a temporal one.
 
 The width between the two is chosen so that the pair has as many weights as the 3D convolution it replaces.
 Source: Tran et al. 2018; layout of Xu et al. 2019 (VCOP). Not torchvision's r2plus1d_18,
@@ -19,7 +19,7 @@ def count_mid_channels(num_in: int, num_out: int, kernel: Triple) -> int:
 def build_factorised_conv(
     num_in: int, num_out: int, kernel: Triple, stride: Triple, mid_channels: int | None = None
 ) -> nn.Module:
-    """1 x kh x kw conv to `mid`, BN, ReLU, kt x 1 x 1 conv; each carries its own part of stride and padding."""
+    """1 x kh x kw conv to `mid_channels`, BN, ReLU, kt x 1 x 1 conv; each has its part of stride and padding."""
     (kt, kh, kw), (st, sh, sw) = kernel, stride
     mid_channels = count_mid_channels(num_in, num_out, kernel) if mid_channels is None else mid_channels
     return nn.Sequential(

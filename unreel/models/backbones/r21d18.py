@@ -1,7 +1,8 @@
-"""R(2+1)D-18: the 18-layer R(2+1)D, two basic blocks a stage.
+"""R(2+1)D-18: the 18-layer R(2+1)D, two basic blocks per stage.
 
-Weight for weight the layout of torchvision's `r2plus1d_18` without its classifier: 45 channels within the stem, one
-width within both convolutions of a block, reckoned from the block's input and output, and shortcuts left whole.
+Weight for weight the layout of torchvision's `r2plus1d_18` without its classifier: 45 channels between the
+convolutions of the stem, one width in both convolutions of a block, computed from the input and output of
+the block, and shortcuts not factorised.
 Source: Tran et al. 2018. 31.300125 M parameters.
 """
 
@@ -24,7 +25,7 @@ def build_factorised_block(num_in: int, num_out: int, stride: Triple, conv: Conv
 
 
 def build_stem_or_shortcut(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
-    """The stem factorised with 45 channels within, as released; a shortcut whole."""
+    """The stem factorised with 45 channels between, as released; a shortcut not factorised."""
     if kernel == (1, 1, 1):
         return build_conv3d(num_in, num_out, kernel, stride)
     return build_factorised_conv(num_in, num_out, kernel, stride, 45)

@@ -1,4 +1,4 @@
-"""R3D: the small 3D ResNet of the clip-order and inter-intra papers, one basic block a stage.
+"""R3D: the small 3D ResNet of the clip-order and inter-intra papers, one basic block per stage.
 
     clip 3x16x112x112 -> stem 64x16x56x56 -> 64x16x56x56 -> 128x8x28x28 -> 256x4x14x14 -> 512x2x7x7
 
@@ -16,7 +16,7 @@ BlockFactory = Callable[[int, int, Triple, ConvFactory], nn.Module]
 
 
 def build_conv3d(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
-    """A plain 3D convolution that keeps the size up to its stride; no bias, as batch norm follows."""
+    """A plain 3D convolution with padding that keeps the size up to the stride; no bias, since batch norm follows."""
     return nn.Conv3d(
         num_in, num_out, kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2, kernel[2] // 2), bias=False
     )
@@ -48,10 +48,10 @@ class BasicBlock(nn.Module):
 
 
 class ResNet3D(nn.Module):
-    """Stem and stages; `conv` makes every convolution, `block` every block, so one class serves the whole family.
+    """Stem and stages; `conv` builds every convolution, `block` every block, so one class serves the whole family.
 
-    Initialisation: PyTorch's own, as the released networks leave it. With batch norm behind every convolution it does
-    not matter to the first output, but its smaller weights take larger relative steps than He's at the same rate.
+    Initialisation: PyTorch's own, as in the released networks. With batch norm after every convolution it does not
+    change the first output, but its smaller weights take larger relative steps than He's at the same learning rate.
     """
 
     def __init__(

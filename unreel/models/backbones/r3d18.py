@@ -1,4 +1,4 @@
-"""R3D-18, also called ResNet-18-3D: the classic 18-layer 3D ResNet, two basic blocks a stage.
+"""R3D-18, also called ResNet-18-3D: the classic 18-layer 3D ResNet, two basic blocks per stage.
 
 Weight for weight the layout of torchvision's `r3d_18` without its classifier, written here from the paper.
 Source: Hara et al. 2018; Tran et al. 2018, table 1 (R3D). 33.166272 M parameters.

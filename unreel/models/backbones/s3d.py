@@ -1,4 +1,4 @@
-"""S3D: Inception with every 3x3x3 convolution cut into a spatial and a temporal one, without gating.
+"""S3D: Inception with every 3x3x3 convolution factorised into a spatial and a temporal one, without gating.
 
     clip 3x16x112x112 -> 64x8x56x56 | pool | 192x8x28x28 | pool | 480x8x14x14 | pool | 832x4x7x7 | pool -> 1024x2x3x3
 
@@ -9,7 +9,7 @@ Source: Xie et al. 2018. 7.910048 M parameters.
 import torch
 from torch import Tensor, nn
 
-# One row an Inception block: width of the 1x1x1 branch, (inner, outer) width of the two 3x3x3 ones, of the pooled one.
+# One row per Inception block: widths of the 1x1x1 branch, of the two 3x3x3 branches (inner, outer), of the pooled one.
 STAGE_WIDTHS = (
     ((64, (96, 128), (16, 32), 32), (128, (128, 192), (32, 96), 64)),
     (
@@ -28,20 +28,20 @@ def build_conv_unit(
     num_in: int, num_out: int, kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
 ) -> nn.Module:
     """Convolution, batch norm, ReLU. torchvision's batch norm averages over 1000 steps; ours over PyTorch's 10, since
-    a run here may be shorter than that."""
+    a run may be shorter than 1000 steps."""
     padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     conv = nn.Conv3d(num_in, num_out, kernel, stride, padding, bias=False)
     return nn.Sequential(conv, nn.BatchNorm3d(num_out, eps=1e-3), nn.ReLU(inplace=True))
 
 
 def build_separable_conv(num_in: int, num_out: int, size: int, stride: int = 1) -> nn.Module:
-    """1 x size x size unit, then size x 1 x 1 unit; each carries its own part of the stride."""
+    """1 x size x size unit, then size x 1 x 1 unit; each has its part of the stride."""
     space = build_conv_unit(num_in, num_out, (1, size, size), (1, stride, stride))
     return nn.Sequential(space, build_conv_unit(num_out, num_out, (size, 1, 1), (stride, 1, 1)))
 
 
 class InceptionBlock(nn.Module):
-    """Four branches side by side, joined along the channels."""
+    """Four parallel branches, concatenated along the channels."""
 
     def __init__(self, num_in: int, widths: InceptionWidths) -> None:
         super().__init__()

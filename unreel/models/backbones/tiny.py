@@ -1,11 +1,11 @@
-"""tiny: a network for two laptop cores, R3D at a quarter of its width with time a channel apart and a stem of stride 4.
+"""tiny: a network for two laptop cores, R3D at a quarter of its width, channel-separated in time, stem of stride 4.
 
     clip 3x16x64x64 -> stem 16x16x16x16 -> 16x16x16x16 -> 32x8x8x8 -> 64x4x4x4 -> 128x4x4x4
 
-All kernels but the shortcuts' see three frames, and time is not strided before the second stage, so motion is seen at
-full rate. Chosen by measurement on clips of 64 pixels: training clips/s (forward and backward, two threads) at 8 and
-at 16 frames; how often 8 directions of a drifting random texture are told apart after 45 core-seconds of training at 8
-frames (one seed, 192 clips, so a point or two is noise); parameters.
+All kernels except those of the shortcuts span three frames, and time is not strided before the second stage, so motion
+is seen at full rate. Chosen by measurement on clips of 64 pixels: training clips/s (forward and backward, two threads)
+at 8 and at 16 frames; accuracy of classifying 8 directions of a drifting random texture after 45 core-seconds of
+training at 8 frames (one seed, 192 clips, so a point or two is noise); parameters.
 
     1x3x3, then depthwise 3x1x1               204  107   97 %   0.32 M   this one
     plain 3x3x3                               166   85   98 %   0.90 M
