@@ -36,7 +36,7 @@ COMMANDS = {
     "methods": "unreel.cli.training.methods:methods_command",
     "evaluate": "unreel.cli.evaluation.evaluate:evaluate_command",
     "compare": "unreel.cli.evaluation.evaluate:compare_command",
-    "data": "unreel.cli.data.inspect:data_command",
+    "data": "unreel.cli.data.check:data_command",
     "embed": "unreel.cli.indexing.embed:embed_command",
     "index": "unreel.cli.indexing.embed:index_command",
     "search": "unreel.cli.indexing.search:search_command",
@@ -48,7 +48,7 @@ COMMANDS = {
     "bench": "unreel.cli.training.bench:bench_command",
     "report": "unreel.cli.training.report:report_command",
     "inflate": "unreel.cli.indexing.embed:inflate_command",
-    "synth": "unreel.cli.data.inspect:synth_command",
+    "synth": "unreel.cli.data.synth:synth_command",
 }
 
 

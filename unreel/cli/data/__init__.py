@@ -1,1 +1,1 @@
-"""Commands on videos and data sets."""
+"""Commands on videos and data sets: inspect, pack, check, synth."""

@@ -1,0 +1,47 @@
+"""`unreel data check`: check a labelled data set for missing or inconsistent parts."""
+
+import dataclasses
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from unreel.cli.arguments import parse_args
+from unreel.errors import InputError, unknown_name_error
+
+
+@dataclasses.dataclass
+class CheckArgs:
+    """Report what a labelled data set has and what it lacks: videos, lists, classes, groups on both sides."""
+
+    data: Positional[Path]
+    """Folder of the data set."""
+    layout: str = "auto"
+    """auto (found by the lists that are there), folders, lists, ucf101, hmdb51, kinetics, ssv2 or diving48."""
+    split: int = 1
+    """Number of the official split of UCF101 or HMDB51."""
+    train: Path | None = None
+    """List of training videos, instead of the lists in the folder."""
+    test: Path | None = None
+    """List of test videos, instead of the lists in the folder."""
+    splits: Path | None = None
+    """Folder of the official split files, if not in the data folder."""
+
+
+def data_command(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        print("usage: unreel data check DATA [OPTIONS]    (`unreel data check --help` lists the options)")
+        return 0
+    if args[0] != "check":
+        raise unknown_name_error("command", f"data {args[0]}", ["data check"])
+    check_args: CheckArgs = parse_args(CheckArgs, args[1:], "data check")
+    from unreel.corpus.labels.labelled_set import validate_labelled_set
+    from unreel.video.sources.paths import is_packed_corpus
+
+    data = check_args.data
+    if not data.is_dir() and not is_packed_corpus(data):
+        problem = "is a file" if data.exists() else "no such folder"
+        raise InputError(f"{data}: {problem}. Give the folder of a labelled data set")
+    report = validate_labelled_set(**vars(check_args))
+    print("\n".join(report.format_lines()))
+    print(f"To check that the files decode: unreel inspect {data}")
+    return 0 if report.is_valid else 2

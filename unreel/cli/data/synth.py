@@ -1,0 +1,33 @@
+"""`unreel synth`: make a set of videos to try things with."""
+
+import dataclasses
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from unreel.cli.arguments import parse_args
+from unreel.cli.progress_bar import ProgressBar
+
+
+@dataclasses.dataclass
+class SynthArgs:
+    """Make videos whose classes differ by motion alone, with train.txt and test.txt."""
+
+    out: Positional[Path]
+    """Folder to write."""
+    classes: int = 8
+    """Number of motion classes, at most 14."""
+    videos: int = 40
+    """Videos per class."""
+    seed: int = 0
+    """Seed of the videos; the same seed gives the same videos."""
+
+
+def synth_command(args: list[str]) -> int:
+    synth_args: SynthArgs = parse_args(SynthArgs, args, "synth")
+    from unreel.corpus.synthetic_motion import make_set
+
+    with ProgressBar("making videos") as advance:
+        make_set(synth_args.out, synth_args.classes, synth_args.videos, synth_args.seed, on_progress=advance)
+    print(f"{synth_args.out}: {synth_args.classes} classes of {synth_args.videos} videos")
+    return 0
