@@ -35,6 +35,9 @@ def find_videos(source: Path, root: Path | None = None) -> list[VideoEntry]:
     In a folder, hidden files and files without a video suffix are skipped. A list may name any file; each counts once.
     Relative paths of a list are relative to `root`, or to the list's own folder without one. Raises InputError if there
     is no video.
+
+    >>> len(find_videos(videos)), find_videos(videos)[0].label
+    (24, 'drift_left')
     """
     source = Path(source)
     if open_source(source).is_packed:

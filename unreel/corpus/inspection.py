@@ -48,6 +48,10 @@ def inspect(
 
     A packed corpus has its own manifest. "full" compares every piece with its checksum; otherwise only the length of
     the shards on this disk is checked. Raises InputError if there is no video.
+
+    >>> manifest = inspect(videos)
+    >>> len(manifest.videos), manifest.quarantine
+    (24, ())
     """
     if is_packed_corpus(source):
         return load_packed_manifest(source, check == "full", on_progress)

@@ -39,6 +39,9 @@ def cut_segments(
 
     A shot is cut into round(length / segment_s) equal parts, at least 1. A shot shorter than `min_shot_s` is joined to
     the next shot, the last one to the shot before.
+
+    >>> cut_segments(24.0, (4.0,), segment_s=10.0)
+    [(0.0, 4.0), (4.0, 14.0), (14.0, 24.0)]
     """
     edges_s = [0.0]
     for change_s in sorted(shot_changes_s):

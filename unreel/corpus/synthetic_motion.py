@@ -58,6 +58,10 @@ def make_set(
 
     `size` is (height, width); `on_progress` gets (done, total). Raises InputError for settings that can't be used, and
     for a folder that holds anything but this set, complete or not.
+
+    >>> make_set(out, classes=2, videos=3, frames=8, size=(32, 48))
+    >>> sorted(path.name for path in out.iterdir())
+    ['drift_left', 'drift_up', 'synth.json', 'test.txt', 'train.txt']
     """
     rules = [
         (1 <= classes <= len(MOTIONS), f"classes={classes}: choose 1 to {len(MOTIONS)} of {', '.join(MOTIONS)}"),

@@ -15,7 +15,7 @@ from unreel.corpus.lists import LIST_SUFFIXES
 from unreel.corpus.manifest import Manifest, Video
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, atomic_write_bytes
-from unreel.packing.jobs import Row
+from unreel.packing.jobs import Row, has_failed, has_piece
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.shard_files import count_finished, read_shard_rows
 from unreel.types import FileFailure
@@ -53,10 +53,10 @@ def write_index(manifest: Manifest, source: Path, out: Path, settings: PackSetti
     """Write the manifest, the index, the lists, and at last pack.json, which makes OUT a packed corpus."""
     _, num_shards = count_finished(out)
     all_rows = [row for number in range(num_shards) for row in read_shard_rows(out, number) or []]
-    rows = [row for row in all_rows if row.get("checksum")]
+    rows = [row for row in all_rows if has_piece(row)]
     if not rows:
         raise InputError(f"{source}: none of the videos could be packed; the first: {all_rows[0]['reason']}")
-    failures = [FileFailure(row["path"], row["reason"], row["detail"]) for row in all_rows if row.get("reason")]
+    failures = [FileFailure(row["path"], row["reason"], row["detail"]) for row in all_rows if has_failed(row)]
     build_piece_manifest(manifest, rows, failures).save(out)
     schema = pa.schema(list(INDEX_COLUMNS.items()))
     index_rows = [{name: row[name] for name in INDEX_COLUMNS} for row in rows]

@@ -22,7 +22,7 @@ from unreel.video.decoding.probe import probe
 from unreel.video.sources.paths import PIECE_SUFFIX, relative_to_root
 
 Row = dict[str, Any]
-"""What a job leaves: an encoded piece (with "checksum"), a failure (with "reason"), or {} where there is no piece."""
+"""The result of a job: an encoded piece, a failure, or {} where the video has no such piece. JSON in OUT/.packing."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,14 @@ class PieceJob:
     source: str
     piece_number: int
     max_pieces: int
+
+
+def has_piece(row: Row) -> bool:
+    return bool(row.get("checksum"))
+
+
+def has_failed(row: Row) -> bool:
+    return bool(row.get("reason"))
 
 
 def iter_jobs(manifest: Manifest, segment_s: float) -> Iterator[PieceJob]:
@@ -94,7 +102,7 @@ def load_finished_row(row_file: Path, data_file: Path) -> Row | None:
     """The row of a finished piece; None when the piece is missing or damaged and must be encoded."""
     try:
         row: Row = json.loads(row_file.read_text())
-        is_intact = not row.get("checksum") or hash_bytes(data_file.read_bytes()) == row["checksum"]
+        is_intact = not has_piece(row) or hash_bytes(data_file.read_bytes()) == row["checksum"]
         return row if is_intact else None
     except (OSError, ValueError):
         return None

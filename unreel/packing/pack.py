@@ -58,6 +58,10 @@ def pack(
 
     A video, or a piece of one, that crashes its worker process or exceeds the limits is quarantined. Raises
     InputError when nothing can be packed or OUT holds something else, DiskError when OUT can't be written.
+
+    >>> result = pack(videos, out, PackSettings(short_side=32))
+    >>> result.num_pieces, result.num_videos
+    (24, 24)
     """
     settings, out = settings or PackSettings(), Path(out)
     check_settings(settings, workers)

@@ -13,7 +13,7 @@ from unreel.corpus.manifest import Manifest
 from unreel.io.atomic_write import atomic_write_bytes
 from unreel.io.limits import Limits, WorkerFailure
 from unreel.io.worker_pool import map_jobs
-from unreel.packing.jobs import Row, build_failure_row, iter_jobs, run_job
+from unreel.packing.jobs import Row, build_failure_row, has_piece, iter_jobs, run_job
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.piece_spans import count_pieces
 from unreel.packing.tar_writer import TarWriter, format_shard_name
@@ -41,7 +41,7 @@ def write_shards(
     ):
         if isinstance(row, WorkerFailure):
             row = build_failure_row(job, "damaged", row.detail)
-        if row.get("checksum"):
+        if has_piece(row):
             if shard.rows and shard.size_bytes + row["size_bytes"] > settings.shard_mb * 1e6:
                 finish_shard(shard, rows, out, shard_number)
                 shard_number, rows = shard_number + 1, []
@@ -68,7 +68,7 @@ def finish_shard(shard: TarWriter, shard_rows: Sequence[Row], out: Path, shard_n
     """Move a shard into OUT. Its rows are written before: a shard without rows does not count."""
     shard.close()
     name = format_shard_name(shard_number)
-    rows = [row | {"shard": name} if row.get("checksum") else row for row in shard_rows]
+    rows = [row | {"shard": name} if has_piece(row) else row for row in shard_rows]
     atomic_write_bytes(out / WORK_FOLDER / f"{name}.rows", json.dumps(rows).encode())
     if shard.rows:
         os.replace(shard.temporary_path, out / name)
@@ -84,7 +84,7 @@ def read_shard_rows(out: Path, shard_number: int) -> list[Row] | None:
         rows: list[Row] = json.loads((out / WORK_FOLDER / f"{name}.rows").read_text())
     except (OSError, ValueError):
         return None
-    is_complete = not any(row.get("checksum") for row in rows) or (out / name).is_file()
+    is_complete = not any(map(has_piece, rows)) or (out / name).is_file()
     return rows if is_complete else None
 
 

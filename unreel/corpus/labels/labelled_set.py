@@ -41,6 +41,10 @@ def load_labelled_set(
     `split` is the number of an official split, `seed` draws the test part where no list gives one. A packed corpus has
     the lists and the drawn test part of its originals. Raises InputError when the layout is unknown or ambiguous, a
     list can't be read, or `validate_labelled_set` reports a problem.
+
+    >>> dataset = load_labelled_set(videos)
+    >>> dataset.name, len(dataset.train), len(dataset.test)
+    ('lists', 16, 8)
     """
     request = _make_request(data, split, train, test, splits, seed)
     if not is_packed_corpus(data):

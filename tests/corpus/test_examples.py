@@ -1,0 +1,19 @@
+"""The examples in the docstrings of corpus and packing run and show what is true."""
+
+import doctest
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from unreel.corpus import discovery, inspection, segments, synthetic_motion
+from unreel.corpus.labels import labelled_set
+from unreel.packing import pack, piece_spans
+
+MODULES = [discovery, inspection, segments, synthetic_motion, labelled_set, pack, piece_spans]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_examples(module: ModuleType, motion_set: Path, tmp_path: Path) -> None:
+    result = doctest.testmod(module, extraglobs={"videos": motion_set, "out": tmp_path / "out"})
+    assert result.attempted and not result.failed
