@@ -18,7 +18,7 @@ from unreel.indexing.store.embeddings_file import read_embeddings
 from unreel.losses.negative_mask import NegativeMask
 from unreel.packing.pack import pack
 from unreel.packing.pack_settings import PackSettings
-from unreel.training.held_out import split_held_out
+from unreel.corpus.held_out import split_held_out
 from unreel.types import Instance
 from unreel.video.decoding import packet_index
 from unreel.video.loading.clip_dataset import ClipDataset

@@ -26,7 +26,7 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.registry import build_backbone
 from unreel.settings import Settings
-from unreel.training.held_out import split_held_out
+from unreel.corpus.held_out import split_held_out
 from unreel.training.lr_schedule import compute_lr, set_lr
 from unreel.training.monitors import compute_monitors, evaluate_monitors
 from unreel.training.optimizers import build_optimizer

@@ -7,15 +7,16 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from unreel.corpus.held_out import split_held_out
+from unreel.corpus.inspection import require_usable
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
 from unreel.methods.registry import load_method_module
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.inflate import inflate, read_2d_weights
-from unreel.models.registry import TRANSFORMERS_PREFIX, build_backbone, is_import_path
-from unreel.settings import DataSettings, Settings
-from unreel.training.held_out import split_held_out
+from unreel.models.registry import TRANSFORMERS_PREFIX, is_import_path
+from unreel.settings import Settings
 from unreel.training.run_folder.config import RunConfig
 from unreel.training.run_folder.run_state import RunState
 from unreel.types import Clips, Instance, Views
@@ -41,7 +42,7 @@ class TrainingJob:
     """Everything a run trains with."""
 
     run_folder: Path
-    settings: Settings
+    run_config: RunConfig
     encoder: Encoder
     method: nn.Module
     recipe: Recipe
@@ -50,6 +51,10 @@ class TrainingJob:
     num_files: int
     full_encoder: Encoder | None = None  # with sharded weights: the copy of rank 0 for monitors and checkpoints
     state: RunState = field(default_factory=RunState)
+
+    @property
+    def settings(self) -> Settings:
+        return self.run_config.settings
 
     @property
     def steps_per_epoch(self) -> int:
@@ -81,33 +86,38 @@ def build_training_job(
     """Build network, method, recipe and instances of a run; the result is the same when the run resumes.
 
     A resumed run gives the `backbone_options` of its checkpoint; its weights are then not initialised from `init`.
+    Raises InputError when too many videos can't be used, and for settings that do not fit them.
     """
     settings, options = run_config.settings, run_config.options
-    training, held_out = split_held_out(build_instances(manifest, settings.segment_s), settings.held_out, settings.seed)
-    options.check(settings, len(training))
-    views = options.view_spec(settings.size)
+    spec = build_encoder_spec(run_config, backbone_options)
+    method_class = load_method_module(run_config.method).Method
     torch.manual_seed(settings.seed)  # for the initial weights, the only use of torch's global random state
-    is_new = backbone_options is None
-    backbone_options = select_backbone_options(settings) if backbone_options is None else backbone_options
-    backbone = build_backbone(settings.backbone, **backbone_options)
-    if settings.init and is_new:
-        inflate(read_2d_weights(settings.init), backbone)
-    clip = build_clip_spec(settings, views.lead_in)
+    encoder = Encoder(spec)
+    if settings.init and backbone_options is None:
+        inflate(read_2d_weights(settings.init), encoder.backbone)
+    require_usable(manifest, settings.max_bad_share)
+    instances = build_instances(manifest, settings.segment_s)
+    training, held_out = split_held_out(instances, settings.held_out, settings.seed)
+    options.check(settings, len(training))
     return TrainingJob(
         run_folder=run_folder,
-        settings=settings,
-        encoder=Encoder(EncoderSpec(settings.backbone, run_config.method, clip, views, backbone_options), backbone),
-        method=load_method_module(run_config.method).Method(backbone, training, options, settings.seed),
-        recipe=options.recipe(views, settings.seed),
+        run_config=run_config,
+        encoder=encoder,
+        method=method_class(encoder.backbone, training, options, settings.seed),
+        recipe=options.recipe(spec.views, settings.seed),
         instances=training,
         held_out=held_out,
         num_files=len({v.path for v in manifest.videos} | {bad.path for bad in manifest.quarantine}),
     )
 
 
-def build_clip_spec(settings: DataSettings, lead_in: int) -> ClipSpec:
-    """How clips are cut, from the run's settings and the frames that the views need ahead of a clip."""
-    return ClipSpec(settings.num_frames, settings.fps, settings.stride_frames, lead_in, settings.short)
+def build_encoder_spec(run_config: RunConfig, backbone_options: dict[str, Any] | None) -> EncoderSpec:
+    """The network, clips and views of a run: the one place where its settings become a clip's parameters."""
+    settings = run_config.settings
+    views = run_config.options.view_spec(settings.size)
+    clip = ClipSpec(settings.num_frames, settings.fps, settings.stride_frames, views.lead_in, settings.short)
+    options = select_backbone_options(settings) if backbone_options is None else backbone_options
+    return EncoderSpec(settings.backbone, run_config.method, clip, views, options)
 
 
 def select_backbone_options(settings: Settings) -> dict[str, Any]:

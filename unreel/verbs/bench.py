@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unreel.corpus.inspection import require_usable
 from unreel.corpus.manifest import Manifest
 from unreel.errors import InputError
 from unreel.methods.registry import DEFAULT_METHOD
@@ -87,7 +86,6 @@ def bench_config(
         temporary = Path(name)
         report_stage("videos")
         manifest, data = select_videos(source, temporary, bench_options.max_videos)
-        require_usable(manifest, run_config.settings.max_bad_share)
         jobs = [build_bench_job(temporary / str(n), manifest, config) for n, config in enumerate(run_configs)]
         if changes:
             return BenchResult(comparison=compare_jobs(jobs, changes, bench_options, report_stage))

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from unreel.corpus.inspection import inspect, require_usable
+from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.io.atomic_write import atomic_write_text
 from unreel.methods.registry import DEFAULT_METHOD
 from unreel.training.dry_run import dry_run, validate_config
 from unreel.training.job import TrainingJob, build_training_job
 from unreel.training.loop import train
-from unreel.training.run_folder.config import RunConfig, build_run_config
+from unreel.training.run_folder.config import RunConfig, build_run_config, read_config
 from unreel.training.run_folder.creation import create_run, require_new_folder
 from unreel.training.runtime.auto_settings import resolve_config
 from unreel.training.runtime.distributed import ProcessGroup, leave_process_group
@@ -76,24 +76,38 @@ def start_run(
     """A new run: inspect, write the folder, train, report. Of several processes rank 0 does all but training."""
     run_config = resolve_config(run_config)
     validate_config(run_config)
-    source = Path(real_path(source))
-
-    def prepare(world_size: int) -> TrainingJob:
-        require_new_folder(out)
-        manifest = inspect(source, root, on_progress=on_progress)
-        require_usable(manifest, run_config.settings.max_bad_share)
-        job = build_training_job(out, manifest, run_config)
-        require_enough_instances(len(job.instances), world_size)
-        dry_run(job)
-        create_run(out, run_config.to_json(source), lambda folder: write_data_files(folder, manifest, job))
-        return job
-
     with run_processes(run_config.settings, out) as (fabric, group):
         jobs: list[TrainingJob] = []  # of rank 0; a job can't be sent to other processes
-        group.on_rank_zero(lambda: jobs.append(prepare(group.world_size)))
+        group.on_rank_zero(
+            lambda: jobs.append(prepare_run(source, out, run_config, root, group.world_size, on_progress))
+        )
         with lock_run(out, group):
-            job = jobs[0] if jobs else build_training_job(out, Manifest.load(out), run_config)
+            job = jobs[0] if jobs else load_training_job(out)
             return train_and_report(job, False, quiet, fabric, group)
+
+
+def prepare_run(
+    source: Path,
+    out: Path,
+    run_config: RunConfig,
+    root: Path | None,
+    world_size: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> TrainingJob:
+    """Inspect the videos, build the job, try it on one clip, then make the run folder. Raises before it is made."""
+    require_new_folder(out)
+    source = Path(real_path(source))
+    manifest = inspect(source, root, on_progress=on_progress)
+    job = build_training_job(out, manifest, run_config)
+    require_enough_instances(len(job.instances), world_size)
+    dry_run(job)
+    create_run(out, job.run_config.to_json(source), lambda folder: write_data_files(folder, manifest, job))
+    return job
+
+
+def load_training_job(run: Path) -> TrainingJob:
+    """The job of a new run that rank 0 has prepared."""
+    return build_training_job(run, Manifest.load(run), RunConfig.from_json(read_config(run)))
 
 
 def write_data_files(folder: Path, manifest: Manifest, job: TrainingJob) -> None:
