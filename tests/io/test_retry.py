@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import unreel
 from unreel.io import retry
 from unreel.io.atomic_write import append_text, atomic_write_text
 from unreel.io.retry import is_stall, retry_on_stall
+from unreel.io.timeout import call_with_timeout
 from unreel.training.run_folder.checkpoint_index import rewind_to_step
 from unreel.training.run_folder.csv_log import CsvLog
 
@@ -87,3 +89,20 @@ def test_a_short_text_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(OSError):
         atomic_write_text(tmp_path / "index.json", "new")
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_only_errors_that_may_pass_are_tried_again(waits: list[float]) -> None:
+    calls = failing(2, lambda: "read", errno.EPERM)
+    assert retry.retry(calls, (0.5, 2.0), lambda error: isinstance(error, PermissionError)) == "read"
+    assert waits == [0.5, 2.0]
+    with pytest.raises(PermissionError):
+        retry.retry(failing(1, lambda: "read", errno.EPERM), (0.5,), lambda error: False)
+    assert waits == [0.5, 2.0]
+
+
+def test_a_call_that_takes_too_long_is_given_up() -> None:
+    assert call_with_timeout(lambda: 3, 30) == 3
+    with pytest.raises(KeyError):
+        call_with_timeout(lambda: {}["x"], 30)
+    with pytest.raises(TimeoutError, match="no answer within 0.05 s"):
+        call_with_timeout(threading.Event().wait, 0.05)

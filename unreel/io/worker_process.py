@@ -4,7 +4,6 @@ import contextlib
 import gc
 import multiprocessing
 import os
-import pickle
 import resource
 import signal
 import sys
@@ -14,6 +13,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from unreel.io.limits import Limits, WorkerFailure, enforce_limits
@@ -132,7 +132,7 @@ def _do_job(
 def _make_picklable(error: Exception) -> Exception:
     """The error, or one that says the same where the parent could not read it."""
     try:
-        pickle.loads(pickle.dumps(error))
+        ForkingPickler.loads(ForkingPickler.dumps(error))  # as the pipe does
     except Exception:
         return RuntimeError("\n".join([f"{type(error).__name__}: {error}", *error.__notes__]))
     return error

@@ -1,0 +1,58 @@
+"""Two kinds of lock: held by forked processes too, or by one process alone."""
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from unreel.io.file_lock import is_locked, lock_folder, try_lock
+
+
+def sleep(_file: object) -> None:
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("inherited", [True, False])
+def test_a_lock_outlives_its_process_where_forked_ones_inherit_it(inherited: bool, tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as file:
+        assert try_lock(file, inherited)
+        child = multiprocessing.get_context("fork").Process(target=sleep, args=(file,))
+        child.start()
+    try:
+        with (tmp_path / "lock").open("w") as other:
+            assert try_lock(other, inherited) is not inherited
+            child.kill()
+            assert try_lock(other, inherited, timeout_s=30)
+    finally:
+        child.kill()
+        child.join()
+
+
+def test_it_is_waited_for_until_the_timeout_and_no_longer(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as file, (tmp_path / "lock").open("w") as other:
+        assert try_lock(file, inherited=True)
+        began_s = time.monotonic()
+        assert not try_lock(other, inherited=True, timeout_s=0.3)
+        assert 0.3 <= time.monotonic() - began_s < 10
+
+
+def hold(folder: Path, pipe: object) -> None:
+    with lock_folder(folder):
+        pipe.send(True)  # type: ignore[attr-defined]
+        time.sleep(60)
+
+
+def test_a_folder_is_known_to_be_locked_without_taking_the_lock(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+    pipe, child_pipe = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=hold, args=(tmp_path, child_pipe))
+    process.start()
+    try:
+        assert pipe.poll(30) and is_locked(tmp_path)
+        assert (tmp_path / "lock").read_text().startswith(f"process {process.pid} on {os.uname().nodename}")
+    finally:
+        process.kill()
+        process.join()
+    assert not is_locked(tmp_path)
