@@ -1,6 +1,7 @@
 """`unreel methods`."""
 
 import dataclasses
+import inspect
 
 from rich.console import Console
 from rich.table import Table
@@ -12,44 +13,46 @@ from unreel.cli.terminal import escape_markup
 
 @dataclasses.dataclass
 class MethodsArgs:
-    """What --method can be; with a name, the whole idea of that method and every default."""
+    """List the methods; with a name, print the full description and every default of that method."""
 
     name: Positional[str] = ""
-    """A method, to read about it."""
+    """A method or preset to describe."""
 
 
-def methods_command(args: list[str]) -> int:
-    given = parse_args(MethodsArgs, args, "methods")
-    if given.name:
-        print(describe_method(given.name))
+def methods_command(argv: list[str]) -> int:
+    args = parse_args(MethodsArgs, argv, "methods")
+    if args.name:
+        print(describe_method(args.name))
         return 0
-    from unreel.methods.catalogue import list_common_options, list_methods
+    from unreel.methods.catalogue import list_common_options
     from unreel.models.registry import BACKBONES
 
-    table = Table.grid(padding=(0, 2, 1, 0))
-    for card in list_methods():
-        options = " ".join(format_option(name, value) for name, value in card.options.items())
-        lines = (
-            f"{escape_markup(card.idea)}",
-            f"[dim]{escape_markup(card.source)}[/]",
-            f"[dim]{escape_markup(options)}[/]",
-        )
-        table.add_row(f"[bold]{card.name}[/]", "\n".join(line for line in lines if line != "[dim][/]"))
-    Console(highlight=False).print(table)
+    Console(highlight=False).print(build_methods_table())
     common = " ".join(format_option(name, value) for name, value in list_common_options().items())
-    print(f"The first is the default; unreel methods NAME tells more. Where nothing else is said: {common}.")
+    print(f"The first is the default; unreel methods NAME tells more. Defaults that all methods share: {common}.")
     print(f"Networks for --backbone: {', '.join(BACKBONES)}; X-2d for the twin of one without time.")
     return 0
 
 
+def build_methods_table() -> Table:
+    """A row for each preset: its name; idea, source and the defaults that differ from the common ones."""
+    from unreel.methods.catalogue import list_methods
+
+    table = Table.grid(padding=(0, 2, 1, 0))
+    for card in list_methods():
+        options = " ".join(format_option(name, value) for name, value in card.options.items())
+        lines = [escape_markup(card.idea)]
+        lines += [f"[dim]{escape_markup(text)}[/]" for text in (card.source, options) if text]
+        table.add_row(f"[bold]{card.name}[/]", "\n".join(lines))
+    return table
+
+
 def describe_method(name: str) -> str:
     """The docstrings of a method and its preset, and the preset's values."""
-    import inspect as introspection
-
     from unreel.methods.registry import load_method_module, load_preset
 
     values = [f"  {format_option(n, v)}" for part in load_preset(name) for n, v in vars(part).items()]
     module = load_method_module(name)
-    key = name if name in module.PRESETS else name.partition(":")[2] or next(iter(module.PRESETS))
-    about = introspection.getdoc(module.PRESETS[key])
+    preset = name if name in module.PRESETS else name.partition(":")[2] or next(iter(module.PRESETS))
+    about = inspect.getdoc(module.PRESETS[preset])
     return "\n".join([(module.__doc__ or "").strip(), "", f"{name}: {about}", "", *values])
