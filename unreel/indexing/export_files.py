@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from unreel.errors import InputError
 from unreel.indexing.index.clip_index import Index
 from unreel.indexing.index.vectors import iterate_blocks, write_npy
 from unreel.indexing.store.embeddings_file import (
@@ -19,8 +18,9 @@ from unreel.indexing.store.embeddings_file import (
     read_table,
 )
 from unreel.io.atomic_write import atomic_folder, atomic_path, atomic_write_csv, disk_errors
+from unreel.io.output_path import require_new_path
 
-WRITE_ADVICE = "free space or choose another place"
+WRITE_ADVICE, NEW_PLACE_ADVICE = "free space or choose another place", "choose another place"
 BATCH_ROWS = 4096  # rows handed over at a time
 
 
@@ -40,16 +40,9 @@ def describe_row(index: Index, row: int) -> dict[str, Any]:
     return {"row": row, "video": rows.get_path(row), **span_s, "label": rows.labels[rows.label_N[row]]}
 
 
-def require_new_path(path: Path) -> Path:
-    """A file or folder that must not be there yet. Raises InputError."""
-    if path.exists():
-        raise InputError(f"{path} exists already; nothing was changed. Choose another place")
-    return path
-
-
 def to_parquet(index: Index, target: Path) -> None:
     """One file of columns path, start_s, end_s, label, embedding and content_hash, in the order of the rows."""
-    path = require_new_path(target)
+    path = require_new_path(target, NEW_PLACE_ADVICE)
     about = {METADATA_KEY: json.dumps({name: index.metadata[name] for name in ("encoder", "encoder_hash")}).encode()}
     writer = None
     with disk_errors(path, advice=WRITE_ADVICE):
@@ -78,7 +71,7 @@ def to_numpy(index: Index, target: Path) -> None:
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """A new folder, filled aside and then renamed. Raises InputError where there is one, DiskError."""
-    require_new_path(folder)
+    require_new_path(folder, NEW_PLACE_ADVICE)
     with disk_errors(folder, advice=WRITE_ADVICE), atomic_folder(folder) as temporary:
         fill(temporary)
 

@@ -1,8 +1,6 @@
 """An encoder on new footage, and an encoder made of an image network."""
 
 import dataclasses
-import errno
-import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,13 +9,14 @@ from typing import Literal
 from safetensors import SafetensorError
 
 from unreel.embedding import embed_instances, list_whole_videos, load_encoder
-from unreel.errors import DiskError, InputError
+from unreel.errors import InputError
 from unreel.indexing.index.clip_index import refresh_index
 from unreel.indexing.store.clip_sampling import EvenSampling, SlidingWindow
 from unreel.indexing.store.embeddings_file import describe_encoder as describe_encoder
 from unreel.indexing.store.embeddings_file import write_embeddings
 from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions, lock_store, update_store
 from unreel.io.atomic_write import atomic_folder, disk_errors
+from unreel.io.output_path import require_new_path, require_writable_path
 from unreel.models.encoder.checkpoint_files import find_checkpoint, read_spec, save_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
@@ -35,9 +34,7 @@ def inflate_encoder(source: str | Path, out: str | Path, backbone: str = "", num
 
     By default the backbone is the run's own X and clips have 16 frames (8 for tiny). Raises UnreelError.
     """
-    source, out = Path(source), Path(out)
-    if out.exists():
-        raise InputError(f"{out} exists already; nothing was changed. Choose another --out")
+    source, out = Path(source), require_new_path(Path(out))
     flat = read_image_spec(source)
     name = backbone or flat.backbone.removesuffix(TWIN_2D_SUFFIX)
     clip = dataclasses.replace(flat.clip, num_frames=num_frames or (8 if name == "tiny" else 16))
@@ -127,20 +124,6 @@ def update_index(
         return stored, ""
     with lock_store(Path(out)):
         return stored, refresh_index(Path(out), clip_sampling.load_encoder(checkpoint, options.allow_import))
-
-
-def require_writable_path(out: Path) -> None:
-    """Raise DiskError for a place that can't be written, before hours are spent."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out.parent):
-            pass
-        if out.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    except FileExistsError as error:
-        raise DiskError(f"{out}: nothing can be written there (a file stands in the place of a folder)") from error
-    except OSError as error:
-        raise DiskError(f"{out}: nothing can be written there ({error.strerror})") from error
 
 
 def move_encoder(encoder: Encoder) -> Encoder:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from unreel.errors import InputError, UnreelError
+from unreel.errors import UnreelError
 from unreel.evaluation.finetuning.recipes import build_recipe as recipe_named
 from unreel.evaluation.protocols.finetune import evaluate_finetune
 from unreel.evaluation.result import Result
@@ -13,10 +13,10 @@ from unreel.evaluation.suite import ExtractionOptions, SuiteResult, build_standa
 from unreel.evaluation.suite import run_evaluations as evaluate_features
 from unreel.io.atomic_write import atomic_folder, atomic_write_text, disk_errors
 from unreel.io.checksums import new_digest
+from unreel.io.output_path import require_new_path, require_writable_path
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder
 from unreel.training.run_folder.config import collect_versions, read_config
-from unreel.verbs.embed import require_writable_path
 from unreel.verbs.evaluate import (
     LabelledVideos,
     LabelSources,
@@ -46,8 +46,7 @@ def evaluate_all(
 
     `command` is what the page says to repeat it with.
     """
-    if out.exists():
-        raise InputError(f"{out} exists already; nothing was changed. Choose another --out")
+    require_new_path(out)
     both, feature_options = load_labelled_videos(data, sources), feature_options or ExtractionOptions()
     require_writable_path(out)
     done = evaluate_features(
