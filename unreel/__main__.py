@@ -1,3 +1,5 @@
+"""`python -m unreel`."""
+
 from unreel.cli import main
 
 main()

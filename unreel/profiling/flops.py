@@ -1,7 +1,7 @@
-"""How fast a device can be, and how much arithmetic a step is: the two halves of MFU.
+"""FLOPs of a training step and the peak FLOP/s of a device, from which model FLOPs utilisation (MFU) follows.
 
 MFU is the share of the device's published peak that the network's own arithmetic reaches; recomputed or wasted work
-does not count. Source: Chowdhery et al. 2022 (PaLM), appendix B.
+is not counted. Source: Chowdhery et al. 2022 (PaLM), appendix B.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 
 class DevicePeak(NamedTuple):
-    """Dense TFLOP/s of a device: bfloat16 and TF32 on its tensor cores, float32 beside them; None where it has none."""
+    """Dense TFLOP/s of a device: bfloat16 and TF32 on its tensor cores, None without such cores; float32 elsewhere."""
 
     bf16: float | None
     tf32: float | None
@@ -20,7 +20,7 @@ class DevicePeak(NamedTuple):
 
 
 DATASHEET_SOURCE = "NVIDIA's data sheet of the {name}, dense figures (without sparsity)"
-# Part of the device's name -> peak; the first that fits counts, so the longer names stand first.
+# Part of the device's name -> peak; the first match is used, so longer names come first.
 DEVICE_PEAKS: dict[str, DevicePeak] = {
     "H200": DevicePeak(989.0, 495.0, 67.0),
     "H100 PCIe": DevicePeak(756.0, 378.0, 51.0),
@@ -43,10 +43,10 @@ class PublishedPeak(NamedTuple):
 
 
 def find_peak(device_name: str, precision: str, allow_tf32: bool) -> PublishedPeak | None:
-    """The published peak of a device for the run's precision; None where it is not in the table (every CPU)."""
-    words = device_name.replace("-", " ").split()
+    """The published peak of a device for the run's precision; None if it is not in the table, as for every CPU."""
+    parts = device_name.replace("-", " ").split()
     for name, peak in DEVICE_PEAKS.items():
-        if all(part in words for part in name.split()):
+        if all(part in parts for part in name.split()):
             kind = "bf16" if precision.startswith("bf16") else "tf32" if allow_tf32 and peak.tf32 else "fp32"
             tflops: float | None = getattr(peak, kind)
             return PublishedPeak(tflops * 1e12, f"{kind}, {DATASHEET_SOURCE.format(name=name)}") if tflops else None
@@ -54,7 +54,7 @@ def find_peak(device_name: str, precision: str, allow_tf32: bool) -> PublishedPe
 
 
 class StepFlops(NamedTuple):
-    """FLOPs of a step: a multiplication and an addition are two."""
+    """FLOPs of a step; a multiplication and an addition count as two."""
 
     forward: int
     backward: int
@@ -65,17 +65,17 @@ class StepFlops(NamedTuple):
 
 
 def count_flops(forward: Callable[[], torch.Tensor]) -> StepFlops:
-    """FLOPs of the convolutions and matrix products that `forward`, which returns a scalar, and its gradient run.
+    """FLOPs of the convolutions and matrix products of `forward`, which returns a scalar, and of its gradient.
 
-    Element-wise work (normalisation, activations, losses) is not counted, as is usual for MFU. A compiled network must
-    run as written.
+    Element-wise work (normalisation, activations, losses) is not counted, as is usual for MFU. The network must run
+    uncompiled.
     """
     mapping: Any = {torch.ops.aten.convolution_backward: count_convolution_backward}
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         loss = forward()
-        there = counter.get_total_flops()
+        forward_flops = counter.get_total_flops()
         loss.backward()
-    return StepFlops(there, counter.get_total_flops() - there)
+    return StepFlops(forward_flops, counter.get_total_flops() - forward_flops)
 
 
 def count_convolution_backward(
@@ -92,9 +92,9 @@ def count_convolution_backward(
     output_mask: Sequence[bool],
     out_shape: Any = None,
 ) -> int:
-    """As much as the forward pass for each of the two gradients that is wanted.
+    """FLOPs of the forward pass, once for each of the two gradients that is computed.
 
-    Torch's own formula for the weights' gradient takes grouped convolutions for dense ones.
+    Torch's own formula for the gradient of the weights is wrong for grouped convolutions: it counts dense ones.
     """
     once: int = conv_flop_count(list(x_shape), list(weight_shape), list(grad_out_shape), transposed=transposed)
     return once * (bool(output_mask[0]) + bool(output_mask[1]))

@@ -1,1 +1,1 @@
-"""The loop, its checkpoints and its label-free monitors."""
+"""Training: the job, the loop, its metrics and monitors."""

@@ -1,1 +1,1 @@
-"""What unreel can be told to do, one function a verb; the command line calls these functions and prints."""
+"""What unreel does, one function a verb; the command line parses, calls these functions and prints."""

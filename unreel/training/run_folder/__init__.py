@@ -1,1 +1,1 @@
-"""What a run keeps on disk: configuration, checkpoints, quarantine."""
+"""The files of a run: configuration, checkpoints, logs, quarantine list."""

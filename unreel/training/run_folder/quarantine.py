@@ -1,4 +1,4 @@
-"""Files that pass the inspection and fail while training: left out of the batch, written down, counted."""
+"""The quarantine list of a run: files that passed inspection but fail while training."""
 
 import csv
 from pathlib import Path
@@ -10,9 +10,9 @@ COLUMNS = ("path", "reason", "detail")
 
 
 class RunQuarantine:
-    """The quarantine list of a run, `quarantine.csv`; grows when a file fails, stops the run when too many do.
+    """Reads and extends quarantine.csv; stops the run when too large a share of the files has failed.
 
-    With several processes all know it and one writes it.
+    With several processes, all hold the same list and rank 0 writes it.
     """
 
     def __init__(self, run_folder: Path, num_files: int, max_bad_share: float, is_writer: bool = True) -> None:
@@ -26,7 +26,7 @@ class RunQuarantine:
                 }
 
     def add(self, failures: list[FileFailure]) -> list[FileFailure]:
-        """Add files that failed; returns the new ones. Raises InputError above the share."""
+        """Add files that failed; returns the new ones. Raises InputError when more than the allowed share has failed."""
         new_failures = []
         for failure in failures:
             if failure.path in self.failures:

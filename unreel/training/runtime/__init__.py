@@ -1,1 +1,1 @@
-"""Where and in how many processes a run trains."""
+"""Device, processes and signals of a training run."""
