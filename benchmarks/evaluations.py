@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from unreel.evaluation.suite import ExtractionOptions
+from unreel.evaluation.standard_suite import ExtractionOptions
 from unreel.report.comparison.compare import ComparisonSection, compare_evaluations
 from unreel.verbs.evaluate import load_encoder_at_rate
 from unreel.verbs.evaluate_all import evaluate_all

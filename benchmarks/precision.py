@@ -18,12 +18,8 @@ import tyro
 
 from unreel.embedding import join_views, load_encoder
 from unreel.errors import InputError
-from unreel.evaluation.baselines.trivial_baselines import (
-    FRAME_DIFFERENCE,
-    UNTRAINED_ENCODER,
-    build_difference_extractor,
-    build_untrained_encoder,
-)
+from unreel.evaluation.baselines.trivial_baselines import FRAME_DIFFERENCE, build_difference_extractor
+from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER, build_untrained_encoder
 from unreel.evaluation.feature_extraction import FeatureExtractor, build_encoder_extractor
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.row_table import RowTable, encode_names

@@ -25,7 +25,8 @@ import tyro
 
 import unreel
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol
-from unreel.evaluation.suite import ExtractionOptions, build_retrieval, run_evaluations
+from unreel.evaluation.standard_suite import ExtractionOptions, build_retrieval
+from unreel.evaluation.suite import run_evaluations
 from unreel.models.registry import TWIN_2D_SUFFIX
 from unreel.verbs.embed import inflate_encoder
 from unreel.verbs.evaluate import load_labelled_videos

@@ -28,7 +28,8 @@ from nearest import neighbour_distances, perturbed, turned
 from unreel.corpus.file_tracker import FileRecord, save_records
 from unreel.embedding import load_encoder
 from unreel.indexing.index.clip_index import ENCODER_FOLDER, refresh_index
-from unreel.indexing.store.embedding_store import FILES_PARQUET, STORE_JSON
+from unreel.indexing.store.embedding_store import FILES_PARQUET
+from unreel.indexing.store.embeddings_file import STORE_JSON
 from unreel.indexing.store.embeddings_file import PARTS_FOLDER, describe_encoder, read_embeddings, write_embeddings
 from unreel.types import Embeddings
 

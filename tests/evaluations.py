@@ -12,6 +12,7 @@ from unreel.evaluation.feature_extraction import Progress
 from unreel.evaluation.metrics.cosine_ranking import QueryGallery
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, score_queries
 from unreel.evaluation.result import Result
+from unreel.evaluation.standard_suite import ExtractionOptions, build_retrieval
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Instance
 
@@ -133,6 +134,6 @@ def retrieve(
     progress: Progress | None = None,
 ) -> Result:
     """Retrieval as the command runs it: one pass of the suite."""
-    looking = suite.ExtractionOptions(protocol.num_clips, protocol.num_crops, floors)
-    asked = {"retrieval": suite.build_retrieval(protocol)}
+    looking = ExtractionOptions(protocol.num_clips, protocol.num_crops, floors)
+    asked = {"retrieval": build_retrieval(protocol)}
     return suite.run_evaluations(encoder, train, test, asked, looking, progress).results["retrieval"]

@@ -9,18 +9,17 @@ import torch
 from torch.nn import functional as F
 
 from unreel.errors import InputError
-from unreel.evaluation.baselines.trivial_baselines import CHANCE, MEAN_FRAME, PIXEL_LAYER, UNTRAINED_ENCODER
-from unreel.evaluation.feature_extraction import JOINT, FeatureKey, VideoFeatures
-from unreel.evaluation.probes.grid_search import MAJORITY_CLASS
-from unreel.evaluation.protocols.attentive_probe import (
+from unreel.evaluation.baselines.chance import CHANCE, MAJORITY_CLASS
+from unreel.evaluation.baselines.trivial_baselines import MEAN_FRAME, PIXEL_LAYER
+from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER
+from unreel.evaluation.probes.attentive_pooling import (
     AttentivePooling,
     AttentiveProbe,
-    AttentiveProtocol,
     MapTokenizer,
-    average_softmax,
-    evaluate_attentive,
-    train_probe,
+    average_attentive_softmax,
 )
+from unreel.evaluation.protocols.attentive_probe import AttentiveProtocol, evaluate_attentive, train_probe
+from unreel.evaluation.video_features import JOINT, FeatureKey, VideoFeatures
 from unreel.types import Instance
 
 CHANNELS, POSITIONS = 4, 6
@@ -109,7 +108,7 @@ def test_a_video_gets_the_mean_softmax_over_its_clips() -> None:
     probe, made = AttentiveProbe(CHANNELS, 2, 3).eval(), MapTokenizer(CHANNELS, CHANNELS * POSITIONS)
     clips = np.random.default_rng(0).standard_normal((5, 3, CHANNELS * POSITIONS)).astype(np.float32)
     by_hand = [np.mean([probe(made(c[None]))[0].softmax(0).detach().numpy() for c in video], axis=0) for video in clips]
-    np.testing.assert_allclose(average_softmax(probe, clips, made), by_hand, atol=1e-6)
+    np.testing.assert_allclose(average_attentive_softmax(probe, clips, made), by_hand, atol=1e-6)
 
 
 def test_it_sees_what_a_mean_over_positions_can_not() -> None:

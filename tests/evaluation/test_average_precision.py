@@ -5,12 +5,8 @@ import pytest
 
 from unreel.corpus.labels.boxes import Detections, Keyframe, KeyframeKey
 from unreel.errors import InputError
-from unreel.evaluation.metrics.average_precision import (
-    average_precision,
-    compute_frame_map,
-    iou,
-    ranked_average_precision,
-)
+from unreel.evaluation.metrics.average_precision import average_precision, ranked_average_precision
+from unreel.evaluation.metrics.frame_map import compute_frame_map, iou
 
 
 def boxed(video: str, time_s: float, *rows: tuple[tuple[float, ...], set[int]]) -> Keyframe:

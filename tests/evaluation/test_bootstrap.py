@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from unreel.errors import InputError
-from unreel.evaluation.leakage import choose_validation_groups
 from unreel.evaluation.metrics.bootstrap import bootstrap_interval, sample_counts
+from unreel.evaluation.validation_split import choose_validation_groups
 from unreel.types import Instance
 
 

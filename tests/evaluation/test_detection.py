@@ -15,10 +15,10 @@ from unreel.corpus.labels.boxes import Keyframe, read_detections, write_boxes
 from unreel.corpus.labels.detection_set import DetectionSet
 from unreel.corpus.labels.synthetic_boxes import make_box_set
 from unreel.errors import InputError, NonFiniteError
-from unreel.evaluation.metrics.average_precision import compute_frame_map
+from unreel.evaluation.metrics.frame_map import compute_frame_map
 from unreel.evaluation.protocols.box_features import extract_box_features, extract_roi_features
-from unreel.evaluation.protocols.detection import DetectionProtocol, evaluate_detection
-from unreel.evaluation.protocols.detection_head import build_targets, finetune_detector, fit_head
+from unreel.evaluation.protocols.detection import evaluate_detection
+from unreel.evaluation.protocols.detection_head import DetectionProtocol, build_targets, finetune_detector, fit_head
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.roi_align import RoiHead, build_bilinear_weights, pool_roi_vectors, roi_align

@@ -20,7 +20,7 @@ from unreel.evaluation.baselines.image_preprocessing import (
     read_preprocessor,
     resize_images,
 )
-from unreel.evaluation.feature_extraction import FeatureKey
+from unreel.evaluation.video_features import FeatureKey
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.perturb import PERTURBATIONS

@@ -13,17 +13,18 @@ import pytest
 from scipy import stats
 
 from unreel.errors import InputError
-from unreel.evaluation.baselines.trivial_baselines import MEAN_FRAME, UNTRAINED_ENCODER
-from unreel.evaluation.feature_extraction import ENCODER, FeatureKey, VideoFeatures
+from unreel.evaluation.baselines.trivial_baselines import MEAN_FRAME
+from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER
 from unreel.evaluation.finetuning.recipes import Recipe
 from unreel.evaluation.protocols import few_labels
 from unreel.evaluation.protocols.few_labels import (
     classify_logistic,
     evaluate_few_labels,
     finetune_few_labels,
-    sample_labels,
 )
+from unreel.evaluation.protocols.label_sampling import DrawPlan, sample_labels
 from unreel.evaluation.result import Result
+from unreel.evaluation.video_features import ENCODER, FeatureKey, VideoFeatures
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.report.label_curve import draw_label_curve, space_labels
@@ -123,7 +124,7 @@ def features(count: int, seed: int, classes: int = 4, noise: float = 0.3) -> Vid
 
 @pytest.fixture(scope="module")
 def result() -> Result:
-    return evaluate_few_labels(features(48, 0), features(40, 1), ks=(5, 1), shares=(0.5,), draws=4)
+    return evaluate_few_labels(features(48, 0), features(40, 1), DrawPlan((5, 1), (0.5,), 4))
 
 
 def test_the_table(result: Result) -> None:
@@ -159,12 +160,12 @@ def test_the_curve_ascends_in_labels(result: Result) -> None:
 
 
 def test_two_evaluations_give_the_same_digits(result: Result) -> None:
-    again = evaluate_few_labels(features(48, 0), features(40, 1), ks=(5, 1), shares=(0.5,), draws=4)
+    again = evaluate_few_labels(features(48, 0), features(40, 1), DrawPlan((5, 1), (0.5,), 4))
     assert again.to_json() == result.to_json()
 
 
 def test_intervals_are_percentiles_of_many_draws() -> None:
-    found = evaluate_few_labels(features(24, 0), features(20, 1), ks=(1,), draws=20)
+    found = evaluate_few_labels(features(24, 0), features(20, 1), DrawPlan((1,), draws=20))
     low, high = found.intervals["joint"]["1 per class"]
     assert low < found.rows["joint"]["1 per class"] < high and "all" not in found.intervals["joint"]
     assert "percentile" in found.caption
@@ -173,7 +174,7 @@ def test_intervals_are_percentiles_of_many_draws() -> None:
 def test_a_class_with_too_few_videos_gives_all_and_is_said() -> None:
     train, test = features(24, 0), features(20, 1)
     short = train.select_videos(np.array([n for n in range(24) if n % 4 or n < 8]))  # c0 has 2 videos, the others 6
-    found = evaluate_few_labels(short, test, ks=(1, 5), draws=2)
+    found = evaluate_few_labels(short, test, DrawPlan((1, 5), draws=2))
     assert [s for s in found.warnings if "fewer" in s] == [
         "5 per class: 1 of 4 classes have fewer videos; all are taken (c0 2)."
     ]
@@ -181,7 +182,7 @@ def test_a_class_with_too_few_videos_gives_all_and_is_said() -> None:
 
 
 def test_classes_that_only_the_test_list_has_count_as_wrong() -> None:
-    found = evaluate_few_labels(features(24, 0), features(20, 1, classes=5, noise=0.01), ks=(5,), draws=2)
+    found = evaluate_few_labels(features(24, 0), features(20, 1, classes=5, noise=0.01), DrawPlan((5,), draws=2))
     assert found.rows["joint"]["all"] == 80 and any("count as wrong" in s for s in found.warnings)
     assert found.rows["chance"]["all"] == pytest.approx(20)
 
@@ -189,20 +190,20 @@ def test_classes_that_only_the_test_list_has_count_as_wrong() -> None:
 def test_blocks_can_be_chosen_and_have_names_of_their_own() -> None:
     train, test = features(24, 0), features(20, 1)
     blocks = [FeatureKey(MEAN_FRAME, "pixels"), FeatureKey(ENCODER, "conv5")]
-    found = evaluate_few_labels(train, test, (1,), draws=1, feature_keys=blocks)
+    found = evaluate_few_labels(train, test, DrawPlan((1,), draws=1), feature_keys=blocks)
     assert list(found.rows) == ["chance", "joint", MEAN_FRAME]
     found = evaluate_few_labels(
-        train, test, (1,), draws=1, feature_keys=[FeatureKey(ENCODER, "conv5"), FeatureKey(ENCODER, "pooled")]
+        train, test, DrawPlan((1,), draws=1), feature_keys=[FeatureKey(ENCODER, "conv5"), FeatureKey(ENCODER, "pooled")]
     )
     assert list(found.rows) == ["chance", "joint (conv5, intact)", "joint (pooled, intact)"]
     with pytest.raises(InputError, match="no features of layer 'pooled'"):
-        evaluate_few_labels(VideoFeatures(train.instances), test, (1,))
+        evaluate_few_labels(VideoFeatures(train.instances), test, DrawPlan((1,)))
 
 
 @pytest.mark.parametrize("asked", [{"draws": 0}, {"ks": (), "shares": ()}])
 def test_no_draws_are_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="1 draw or more"):
-        evaluate_few_labels(features(24, 0), features(20, 1), **asked)
+        evaluate_few_labels(features(24, 0), features(20, 1), DrawPlan(**asked))
 
 
 QUICK = Recipe("quick", epochs=1, batch_size=4, num_clips=1, workers=0)
@@ -217,11 +218,11 @@ def test_fine_tuning_is_given_the_drawn_videos(monkeypatch: pytest.MonkeyPatch) 
         right = np.arange(len(test)) < len(train) / (2 if scratch else 1)
         classes = sorted({i.label for i in train})
         given = {"instances": test, "classes": classes, "protocol": {"recipe": "quick"}, "warnings": []}
-        return SimpleNamespace(right=lambda: right, **given)
+        return SimpleNamespace(is_correct=lambda: right, known_instances=test, **given)
 
     monkeypatch.setattr(few_labels, "finetune", fake)
     told: list[tuple[int, int]] = []
-    plan = ((2,), (0.25,), 3)
+    plan = DrawPlan((2,), (0.25,), 3)
     found = finetune_few_labels(None, train, test, replace(QUICK, seed=7), plan, lambda *t: told.append(t))  # type: ignore[arg-type]
     labels, groups = [i.label for i in train], [i.group for i in train]
     wanted = ((None, 0.25), (2, None))
@@ -248,7 +249,7 @@ def test_fine_tuning_with_few_labels_runs(motion_set: Path) -> None:
             for n, line in enumerate(kept[: {"train": 6, "test": 3}[name]])
         ]
     encoder = Encoder(EncoderSpec("tiny", clip=ClipSpec(8), views=ViewSpec(("rgb",), 32)))
-    result = finetune_few_labels(encoder, found["train"], found["test"], QUICK, ((1,), (), 1))
+    result = finetune_few_labels(encoder, found["train"], found["test"], QUICK, DrawPlan((1,), draws=1))
     assert list(result.rows) == ["chance", "fine-tuned", "from scratch"] and result.columns == ["1 per class", "all"]
     json.dumps(result.to_json(), allow_nan=False)
 
@@ -262,7 +263,7 @@ def test_the_picture_names_every_line_in_the_pages_colours(result: Result) -> No
 
 
 def test_a_picture_of_one_number_of_labels_that_is_all_of_them() -> None:
-    found = evaluate_few_labels(features(8, 0), features(20, 1), ks=(2,), draws=1)  # 2 per class are all
+    found = evaluate_few_labels(features(8, 0), features(20, 1), DrawPlan((2,), draws=1))  # 2 per class are all
     assert ">all (2)<" in draw_label_curve(found) and UNTRAINED_ENCODER not in found.rows
 
 

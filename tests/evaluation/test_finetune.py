@@ -14,28 +14,15 @@ from torch import nn
 
 from unreel.errors import CheckpointError, InputError, NonFiniteError
 from unreel.evaluation.finetuning import training_loop
-from unreel.evaluation.finetuning.recipes import (
-    RECIPE_PRESETS,
-    Recipe,
-    build_recipe,
-    compute_lr,
-    compute_plateau_lr,
-)
-from unreel.evaluation.finetuning.training_loop import (
-    VideoClassifier,
-    average_clips,
-    is_best,
-    predict_logits,
-    sample_dropout_scale,
-)
+from unreel.evaluation.finetuning.classifier import VideoClassifier
+from unreel.evaluation.finetuning.job import FinetuneJob
+from unreel.evaluation.finetuning.lr_schedule import compute_lr, compute_plateau_lr
+from unreel.evaluation.finetuning.prediction import average_clips, predict_logits
+from unreel.evaluation.finetuning.pretrained_weights import check_weights, load_weights
+from unreel.evaluation.finetuning.recipes import RECIPE_PRESETS, Recipe, build_recipe
+from unreel.evaluation.finetuning.training_loop import is_best, sample_dropout_scale
 from unreel.evaluation.protocols import finetune as module
-from unreel.evaluation.protocols.finetune import (
-    FinetuneOutcome,
-    check_weights,
-    evaluate_finetune,
-    finetune,
-    load_weights,
-)
+from unreel.evaluation.protocols.finetune import FinetuneOutcome, evaluate_finetune, finetune
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Clips, Instance
@@ -230,7 +217,7 @@ def test_the_best_epochs_weights_are_tested(encoder: Encoder, lists: Lists, monk
     rising = iter(range(100))
     real = training_loop.summarize_epoch
 
-    def spoilt(job: training_loop.FinetuneJob, losses: list[float]) -> training_loop.EpochMetrics:
+    def spoilt(job: FinetuneJob, losses: list[float]) -> training_loop.EpochMetrics:
         return real(job, losses) | {"validation_loss": float(next(rising))}
 
     monkeypatch.setattr(training_loop, "summarize_epoch", spoilt)
@@ -458,7 +445,7 @@ def test_a_prefix_is_taken_off_and_said(tmp_path: Path) -> None:
     wrapped = {f"module.{n}": t for n, t in state.items()}
     safetensors.torch.save_file(wrapped | {"head.weight": torch.zeros(1)}, path)
     (said,) = load_weights(network, path)
-    assert "'module.' was taken off" in said and "1 other tensors were left aside (head.weight)" in said
+    assert "'module.' was removed" in said and "1 other tensors were ignored (head.weight)" in said
     assert all(torch.equal(t, network.state_dict()[n]) for n, t in state.items())
     safetensors.torch.save_file(wrapped | {f"momentum.{n}": t.clone() for n, t in state.items()}, path)
     before = copy.deepcopy(network.state_dict())
@@ -469,7 +456,7 @@ def test_a_prefix_is_taken_off_and_said(tmp_path: Path) -> None:
 
 def test_only_safetensors_are_read(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(b"code")
-    with pytest.raises(CheckpointError, match=r"\.safetensors alone"):
+    with pytest.raises(CheckpointError, match=r"\.safetensors files only"):
         load_weights(small_network(), tmp_path / "w.pth")
     (tmp_path / "w.safetensors").write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match="can't be read"):

@@ -9,12 +9,14 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from unreel.errors import InputError
-from unreel.evaluation.baselines.trivial_baselines import CHANCE, MEAN_FRAME, PIXEL_LAYER
-from unreel.evaluation.feature_extraction import JOINT, FeatureKey, VideoFeatures
+from unreel.evaluation.baselines.chance import CHANCE, MAJORITY_CLASS, compute_guess_rows
+from unreel.evaluation.baselines.trivial_baselines import MEAN_FRAME, PIXEL_LAYER
+from unreel.evaluation.metrics.accuracy import MEAN_CLASS_ACCURACY
 from unreel.evaluation.probes import grid_search
-from unreel.evaluation.probes.grid_search import MAJORITY_CLASS, MEAN_CLASS_ACCURACY
-from unreel.evaluation.protocols.knn import KnnProtocol, evaluate_knn, predict_knn
+from unreel.evaluation.probes.knn_votes import predict_knn
+from unreel.evaluation.protocols.knn import KnnProtocol, evaluate_knn
 from unreel.evaluation.result import Result
+from unreel.evaluation.video_features import JOINT, FeatureKey, VideoFeatures
 from unreel.types import Instance
 
 CLASSES = ["a", "b", "c"]
@@ -204,7 +206,7 @@ def test_what_can_not_be_judged_is_refused_or_said() -> None:
 def test_guesses_agree_with_simulation() -> None:
     train = features(np.zeros((20, 1, 2)), ["a"] * 3 + ["b"] * 10 + ["c"] * 7)
     test = features(np.zeros((11, 1, 2)), ["a"] * 5 + ["b"] * 3 + ["c"] + ["new"] * 2, part="test")
-    rows = grid_search.compute_guess_rows(train, test, {"top-1": 1, "top-2": 2, "top-5": 5})
+    rows = compute_guess_rows(train.labels, test.labels, {"top-1": 1, "top-2": 2, "top-5": 5})
     rng, hits = np.random.default_rng(0), Counter[int]()
     for _ in range(2000):
         order = rng.permutation(["a", "b", "c"])

@@ -12,30 +12,23 @@ from test_knn import POOLED, features, noise_only, toy
 from torch.nn import functional as F
 
 from unreel.errors import InputError
-from unreel.evaluation.baselines.trivial_baselines import CHANCE, MEAN_FRAME
-from unreel.evaluation.feature_extraction import JOINT
+from unreel.evaluation.baselines.chance import CHANCE, MAJORITY_CLASS
+from unreel.evaluation.baselines.trivial_baselines import MEAN_FRAME
+from unreel.evaluation.metrics.accuracy import MEAN_CLASS_ACCURACY, encode_labels
 from unreel.evaluation.probes import grid_search
-from unreel.evaluation.probes.grid_search import (
-    MAJORITY_CLASS,
-    MEAN_CLASS_ACCURACY,
-    GridSearch,
-    Hyperparameters,
-    run_grid_search,
-)
-from unreel.evaluation.protocols.linear_probe import (
-    LinearProtocol,
+from unreel.evaluation.probes.grid_search import GridSearch, Hyperparameters, run_grid_search
+from unreel.evaluation.probes.parallel_linear import (
     ParallelLinear,
-    SampleBatches,
-    average_softmax,
-    build_linear_scorer,
-    choose_kind,
-    evaluate_linear,
+    average_linear_softmax,
     fit_logistic_layers,
     fit_scaler,
     train_parallel_linear,
 )
-from unreel.settings import Settings
-from unreel.training.lr_schedule import compute_lr
+from unreel.evaluation.probes.sample_batches import SampleBatches
+from unreel.evaluation.protocols.linear_probe import LinearProtocol, build_linear_scorer, choose_kind, evaluate_linear
+from unreel.evaluation.video_features import JOINT
+from unreel.settings.optimisation import OptimisationSettings
+from unreel.training.optimizers import compute_lr
 from unreel.video.sampling.batch_sampler import permute_epoch
 
 GRID: list[Hyperparameters] = [{"lr": lr, "weight_decay": decay} for lr in (0.1, 1.0, 5.0) for decay in (0.0, 1e-2)]
@@ -58,7 +51,7 @@ def slow_sgd(
     parts, step = math.ceil(len(x) / size), 0
     for epoch in range(epochs):
         for rows in np.array_split(permute_epoch(seed, epoch, len(x)), parts):
-            settings = Settings(lr=point["lr"], schedule="cosine", warmup=0.05)
+            settings = OptimisationSettings(lr=point["lr"], schedule="cosine", warmup=0.05)
             optimizer.param_groups[0]["lr"] = compute_lr(step, epochs * parts, settings)
             optimizer.zero_grad()
             F.cross_entropy(layer(x[rows]), y[rows]).backward()
@@ -103,12 +96,13 @@ def test_a_video_gets_the_mean_softmax_over_its_clips() -> None:
     weights = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 2.0], [0.0, 0.0]]])  # two numbers, two layers, two classes
     asked = np.array([[[1.0, 0.0], [0.0, 1.0]], [[3.0, 0.0], [3.0, 0.0]]], np.float32)
     prepare = fit_scaler(asked.reshape(-1, 2), normalize=False, standardize=False)
-    got = average_softmax(ParallelLinear(weights, torch.zeros(2, 2)), prepare, asked)
+    got = average_linear_softmax(ParallelLinear(weights, torch.zeros(2, 2)), prepare, asked)
     first = (math.e / (math.e + 1) + 1 / (1 + math.e**2)) / 2
     np.testing.assert_allclose(got[0, :, 0], [first, math.e**3 / (math.e**3 + 1)], rtol=1e-6)
     np.testing.assert_allclose(got[1], 0.5)
     one_by_one = [
-        average_softmax(ParallelLinear(weights, torch.zeros(2, 2)), prepare, asked[q : q + 1])[:, 0] for q in range(2)
+        average_linear_softmax(ParallelLinear(weights, torch.zeros(2, 2)), prepare, asked[q : q + 1])[:, 0]
+        for q in range(2)
     ]
     np.testing.assert_array_equal(got, np.stack(one_by_one, axis=1))
 
@@ -191,7 +185,7 @@ def test_values_are_chosen_on_whole_groups_and_then_all_videos_train(seed: int) 
 
 def test_the_best_point_is_the_most_accurate_then_the_surest() -> None:
     train = toy(24, 0.1, 0).select_videos(np.array([n for n in range(24) if n // 4 % 3 < 2]))
-    held, class_N = grid_search.choose_validation(train, 0.2, 0), grid_search.encode_labels(train.labels, ["c0", "c1"])
+    held, class_N = grid_search.choose_validation(train, 0.2, 0), encode_labels(train.labels, ["c0", "c1"])
     assert held is not None
     truth = class_N[held]
     sure = np.where(truth[:, None] == np.arange(2), 0.9, 0.1)

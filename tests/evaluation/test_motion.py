@@ -11,14 +11,10 @@ from scipy.special import logsumexp
 
 from unreel.errors import InputError
 from unreel.evaluation.baselines import trivial_baselines
-from unreel.evaluation.feature_extraction import (
-    ENCODER,
-    INTACT,
-    JOINT,
-    FeatureExtractor,
-    FeatureKey,
-    VideoFeatures,
-)
+from unreel.evaluation.baselines.chance import compute_chance_recall
+from unreel.evaluation.baselines.trivial_baselines import MEAN_FRAME
+from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER
+from unreel.evaluation.feature_extraction import FeatureExtractor
 from unreel.evaluation.metrics.bootstrap import sample_counts
 from unreel.evaluation.metrics.motion_reliance import (
     Reliance,
@@ -27,8 +23,8 @@ from unreel.evaluation.metrics.motion_reliance import (
     compute_ratios,
     compute_reliance,
     compute_variance_ratio,
-    fit_linear_probe,
 )
+from unreel.evaluation.probes.logistic_regression import fit_linear_probe
 from unreel.evaluation.protocols.motion import (
     MotionProtocol,
     build_perturbed_extractor,
@@ -38,6 +34,7 @@ from unreel.evaluation.protocols.motion import (
     group_keys,
 )
 from unreel.evaluation.result import Result
+from unreel.evaluation.video_features import ENCODER, INTACT, JOINT, FeatureKey, VideoFeatures
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.video.sampling.clip_spec import ClipSpec
@@ -59,7 +56,7 @@ def features_of(part: str, count: int, looks: float, motion: float, seed: int, g
     rng, instances = np.random.default_rng(seed), videos(part, count, groups)
     class_ND = np.eye(CLASSES)[[n % CLASSES for n in range(count)]]
     found = VideoFeatures(instances, spans_s=np.zeros((count, 3, 2)))
-    for who, gain in ((trivial_baselines.UNTRAINED_ENCODER, 0.0), (ENCODER, 1.0)):
+    for who, gain in ((UNTRAINED_ENCODER, 0.0), (ENCODER, 1.0)):
         for condition in (INTACT, *PERTURBATIONS):
             block = FeatureKey(who, "pooled", condition)
             seen = {"rgb": looks * (condition != "residual"), "residual": motion * (condition not in ("frozen",))}
@@ -92,11 +89,9 @@ def test_reliance_of_what_sees_looks_only_and_motion_only() -> None:
 def test_rows_columns_and_chance() -> None:
     result = result_of(1.0, 1.0)
     conditions = (INTACT, *PERTURBATIONS)
-    assert list(result.rows) == [
-        f"{who}, {c}" for who in (ENCODER, trivial_baselines.UNTRAINED_ENCODER) for c in conditions
-    ] + ["chance"]
+    assert list(result.rows) == [f"{who}, {c}" for who in (ENCODER, UNTRAINED_ENCODER) for c in conditions] + ["chance"]
     assert result.columns == ["R@1 both", "R@1 query only", "probe both", "probe query only"]
-    for who in (ENCODER, trivial_baselines.UNTRAINED_ENCODER):
+    for who in (ENCODER, UNTRAINED_ENCODER):
         intact = result.rows[f"{who}, intact"]
         assert intact["R@1 both"] == intact["R@1 query only"] and intact["probe both"] == intact["probe query only"]
     assert result.rows["chance"] == dict.fromkeys(result.columns, 25.0)
@@ -151,27 +146,24 @@ def test_the_layer_that_is_asked_for_or_the_one_there_is() -> None:
         for condition in (INTACT, "frozen"):
             for block in (
                 FeatureKey(ENCODER, "conv5", condition),
-                FeatureKey(trivial_baselines.MEAN_FRAME, "pixels", condition),
+                FeatureKey(MEAN_FRAME, "pixels", condition),
             ):
                 part.vectors[block] = part.vectors[FeatureKey(ENCODER, "pooled", condition)]
                 part.columns[block] = {"rgb": slice(None)}
         part.vectors[FeatureKey("never tampered", "pooled")] = part.vectors[FeatureKey(ENCODER, "pooled")]
     blocks = group_keys(train, test, "conv5")
-    assert list(blocks) == [ENCODER, trivial_baselines.UNTRAINED_ENCODER, trivial_baselines.MEAN_FRAME]
+    assert list(blocks) == [ENCODER, UNTRAINED_ENCODER, MEAN_FRAME]
     assert blocks[ENCODER] == {c: FeatureKey(ENCODER, "conv5", c) for c in (INTACT, "frozen")}
-    assert (
-        blocks[trivial_baselines.MEAN_FRAME][INTACT].layer == "pixels"
-        and blocks[trivial_baselines.UNTRAINED_ENCODER][INTACT].layer == "pooled"
-    )
+    assert blocks[MEAN_FRAME][INTACT].layer == "pixels" and blocks[UNTRAINED_ENCODER][INTACT].layer == "pooled"
     rows = evaluate_motion(train, test, MotionProtocol("conv5")).rows
-    assert f"{ENCODER}, shuffled" not in rows and f"{trivial_baselines.UNTRAINED_ENCODER}, shuffled" in rows
+    assert f"{ENCODER}, shuffled" not in rows and f"{UNTRAINED_ENCODER}, shuffled" in rows
 
 
 def test_without_tampered_features() -> None:
     train, test = (VideoFeatures(videos(part, 8)) for part in ("train", "test"))
     for part in (train, test):
         part.vectors[FeatureKey(ENCODER, "pooled")] = np.ones((8, 2), np.float32)
-    with pytest.raises(InputError, match="no features of tampered clips"):
+    with pytest.raises(InputError, match="no features of perturbed clips"):
         evaluate_motion(train, test)
     with pytest.raises(InputError, match="the test list is empty"):
         evaluate_motion(train, VideoFeatures([]))
@@ -333,9 +325,7 @@ def test_draws_with_nothing_above_chance_lie_beyond_the_others() -> None:
 def test_chance() -> None:
     train, test = ["a"] * 5 + ["b"] * 3 + ["c"] * 2, ["a", "b", "c", "d"]
     assert compute_draw_chance(train, test).tolist() == [0.5, 0.3, 0.2, 0.0]
-    assert compute_draw_chance(train, test).mean() * 100 == pytest.approx(
-        trivial_baselines.compute_chance_recall(test, train, [1])[1]
-    )
+    assert compute_draw_chance(train, test).mean() * 100 == pytest.approx(compute_chance_recall(test, train, [1])[1])
     assert compute_probe_chance(train, ["a", "a", "b"]).tolist() == [1.0, 1.0, 0.0]  # always "a" is better than a draw
     assert compute_probe_chance(train, ["b", "b", "a"]).tolist() == [0.3, 0.3, 0.5]
     assert compute_probe_chance(["a", "b"], ["a", "b"]).tolist() == [0.5, 0.5]
@@ -428,13 +418,16 @@ def test_sentences() -> None:
     told = compose_reliance_sentence("motion", "R@1", (56.0, 31.0, 12.0), Reliance(56.8, 40.2, 75.1))
     assert told == (
         "Frozen to one frame, R@1 falls from 56.0 to 31.0 (chance 12.0): about 57 % (40 to 75) of what it finds above "
-        "chance is lost with motion."
+        "chance is lost without motion."
     )
     unsure = compose_reliance_sentence("order", "probe", (56.0, 55.0, 12.0), Reliance(2.3, -4.0, 9.0))
-    assert unsure.startswith("With its frames in random order, probe falls from 56.0 to 55.0") and "no loss" in unsure
+    assert (
+        unsure.startswith("With its frames in random order, probe falls from 56.0 to 55.0")
+        and "no significant loss" in unsure
+    )
     better = compose_reliance_sentence("motion", "R@1", (50.0, 60.0, 12.0), Reliance(-26.0, -40.0, -10.0))
-    assert "rises from 50.0 to 60.0" in better and "more is found without motion (share -26 %" in better
+    assert "rises from 50.0 to 60.0" in better and "it finds more without motion (share -26 %" in better
     assert "stays at 50.0" in compose_reliance_sentence("motion", "R@1", (50.0, 50.0, 12.0), Reliance(0.0, 0.0, 0.0))
     assert compose_sentences(
         {}, {ENCODER: {}}, {"encoder, pooled": {"rgb": 1.0, JOINT: 2.345}, "x": {"rgb": None}}
-    ) == ["Variance between test videos over variance between clips of one, encoder, pooled: 2.35."]
+    ) == ["Variance between test videos over variance within a video, encoder, pooled: 2.35."]

@@ -17,7 +17,10 @@ from unreel.embedding import encode
 from unreel.errors import InputError, NonFiniteError
 from unreel.evaluation import leakage
 from unreel.evaluation.baselines import trivial_baselines
-from unreel.evaluation.feature_extraction import FeatureExtractor, FeatureKey, extract_features
+from unreel.evaluation.baselines.chance import compute_chance_recall
+from unreel.evaluation.baselines.trivial_baselines import FRAME_DIFFERENCE, MEAN_FRAME
+from unreel.evaluation.baselines.untrained_encoder import build_untrained_encoder
+from unreel.evaluation.feature_extraction import FeatureExtractor, extract_features
 from unreel.evaluation.metrics.cosine_ranking import (
     QueryGallery,
     compute_average_precisions,
@@ -26,6 +29,7 @@ from unreel.evaluation.metrics.cosine_ranking import (
 )
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retrieval_protocol
 from unreel.evaluation.result import Result
+from unreel.evaluation.video_features import FeatureKey
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
@@ -123,7 +127,7 @@ def test_random_features_are_near_chance() -> None:
     rng = np.random.default_rng(2)
     labels = labelled(rng, 1500, 10), labelled(rng, 600, 10)
     got = recall_at_k(rng.standard_normal((1500, 64)), rng.standard_normal((600, 64)), *labels, [1, 5, 20])
-    expected = trivial_baselines.compute_chance_recall(*labels, [1, 5, 20])
+    expected = compute_chance_recall(*labels, [1, 5, 20])
     for k, value in expected.items():
         assert abs(got[k] - value) < 4, (k, got, expected)  # binomial sd at most 1.3
 
@@ -137,7 +141,7 @@ def test_chance_agrees_with_simulated_rankings() -> None:
         ranking = rng.permutation(np.array(gallery_labels))
         for k in (1, 5, 20):
             hits[k] += sum(label in ranking[:k] for label in query_labels)
-    chance = trivial_baselines.compute_chance_recall(query_labels, gallery_labels, [1, 5, 20, 50])
+    chance = compute_chance_recall(query_labels, gallery_labels, [1, 5, 20, 50])
     for k in (1, 5, 20):
         assert abs(chance[k] - 100 * hits[k] / 3000 / len(query_labels)) < 1
     assert chance[1] == pytest.approx(100 * (5 * 1 / 20 + 3 * 4 / 20 + 15 / 20) / 11)
@@ -240,11 +244,11 @@ def test_pixel_floors_agree_with_arithmetic(videos: Lists, encoder: Encoder) -> 
     """A flat picture keeps its value, and a flicker of 30 grey levels has a mean difference of 30."""
     clips = np.full((2, 9, 36, 48, 3), 100, np.uint8)
     clips[1, 1::2] = 130
-    mean = trivial_baselines.build_mean_frame_extractor(encoder.spec)(clips, 0)[
-        FeatureKey(trivial_baselines.MEAN_FRAME, "pixels")
-    ]["pixels"]
+    mean = trivial_baselines.build_mean_frame_extractor(encoder.spec)(clips, 0)[FeatureKey(MEAN_FRAME, "pixels")][
+        "pixels"
+    ]
     moved = trivial_baselines.build_difference_extractor(encoder.spec)(clips, 0)[
-        FeatureKey(trivial_baselines.FRAME_DIFFERENCE, "pixels")
+        FeatureKey(FRAME_DIFFERENCE, "pixels")
     ]["pixels"]
     assert mean.shape == moved.shape == (2, 32 * 32 * 3)
     np.testing.assert_allclose(mean[0], 100 / 255, atol=1e-6)
@@ -257,7 +261,7 @@ def test_the_untrained_floor_is_seeded_and_leaves_the_seed_alone(encoder: Encode
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    one, two = trivial_baselines.build_untrained_encoder(encoder), trivial_baselines.build_untrained_encoder(encoder)
+    one, two = build_untrained_encoder(encoder), build_untrained_encoder(encoder)
     assert torch.equal(torch.rand(3), expected)
     first, second = one.backbone.state_dict(), two.backbone.state_dict()
     assert all(torch.equal(first[n], second[n]) for n in first)
@@ -353,7 +357,7 @@ def test_clips_can_ask_by_themselves(videos: Lists, encoder: Encoder) -> None:
     for k in protocol.ks:
         wanted = slow_recall(query, gallery, query_labels, gallery_labels, k)
         assert result.rows["joint"][f"R@{k}"] == pytest.approx(wanted)
-    assert "each clip asks" in result.caption and len(query) == 15
+    assert "each clip is a query" in result.caption and len(query) == 15
 
 
 def test_three_crops_stand_beside_each_other(videos: Lists, encoder: Encoder) -> None:

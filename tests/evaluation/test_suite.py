@@ -16,9 +16,11 @@ from evaluations import retrieve
 import unreel
 from unreel.errors import InputError
 from unreel.evaluation import suite
-from unreel.evaluation.feature_extraction import ENCODER, FeatureKey, extract_features
+from unreel.evaluation.feature_extraction import extract_features
 from unreel.evaluation.finetuning.recipes import RECIPE_PRESETS
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_query_gallery
+from unreel.evaluation.standard_suite import ExtractionOptions, build_standard_suite
+from unreel.evaluation.video_features import ENCODER, FeatureKey
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
@@ -28,7 +30,7 @@ from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.perturb import PERTURBATIONS
 from unreel.views.view_spec import ViewSpec
 
-LOOKING = suite.ExtractionOptions(num_clips=2)
+LOOKING = ExtractionOptions(num_clips=2)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def evaluated(encoder: Encoder, both: evaluate.LabelledVideos, counts: Counter[s
     hook = encoder.backbone.register_forward_hook(lambda *_: counts.update(["network"]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clip_dataset, "read_frames", counted)
-        result = suite.run_evaluations(encoder, both.train, both.test, suite.build_standard_suite(LOOKING), LOOKING)
+        result = suite.run_evaluations(encoder, both.train, both.test, build_standard_suite(LOOKING), LOOKING)
     hook.remove()
     return result
 
@@ -79,14 +81,14 @@ def test_the_suite_says_what_each_evaluation_says_alone(
     alone = retrieve(encoder, both.train, both.test, RetrievalProtocol(num_clips=2))
     assert evaluated.results["retrieval"].rows == alone.rows
     assert evaluated.results["retrieval"].intervals == alone.intervals
-    for name, evaluation in suite.build_standard_suite(LOOKING).items():
+    for name, evaluation in build_standard_suite(LOOKING).items():
         own = suite.run_evaluations(encoder, both.train, both.test, {name: evaluation}, LOOKING).results[name]
         assert own.rows == evaluated.results[name].rows, name
 
 
 def test_results_travel_as_json_and_name_their_protocol(evaluated: suite.SuiteResult) -> None:
-    assert list(evaluated.results) == list(suite.build_standard_suite(LOOKING))
-    assert set(evaluated.seconds) == {"features", *suite.build_standard_suite(LOOKING)}
+    assert list(evaluated.results) == list(build_standard_suite(LOOKING))
+    assert set(evaluated.seconds) == {"features", *build_standard_suite(LOOKING)}
     for name, result in evaluated.results.items():
         data = json.loads(json.dumps(result.to_json(), allow_nan=False))
         assert data["rows"] == result.rows and result.caption, name
@@ -137,7 +139,7 @@ def test_a_file_that_cannot_be_read_is_left_out_and_said(
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video at all")
     train = [Instance(str(broken), 999, 0.0, 1.0, both.train[0].label), *both.train]
-    asked = {n: suite.build_standard_suite(LOOKING)[n] for n in ("retrieval", "knn")}
+    asked = {n: build_standard_suite(LOOKING)[n] for n in ("retrieval", "knn")}
     done = suite.run_evaluations(encoder, train, both.test, asked, LOOKING)
     whole = suite.run_evaluations(encoder, both.train, both.test, asked, LOOKING)
     for name in asked:
@@ -147,9 +149,9 @@ def test_a_file_that_cannot_be_read_is_left_out_and_said(
 
 def test_odd_wishes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 or 3 crops"):
-        suite.ExtractionOptions(num_crops=2)
+        ExtractionOptions(num_crops=2)
     with pytest.raises(InputError, match="num_clips=0"):
-        suite.ExtractionOptions(num_clips=0)
+        ExtractionOptions(num_clips=0)
 
 
 def test_contamination_is_said_for_each_side(small_run: Path, motion_set: Path, both: evaluate.LabelledVideos) -> None:
@@ -180,7 +182,7 @@ def test_a_result_of_another_protocol_is_kept_beside(small_run: Path, motion_set
 
 def test_clips_can_ask_by_themselves(small_run: Path, motion_set: Path) -> None:
     done = succeeds("evaluate", "retrieval", small_run, motion_set, "--unit", "clip", "--num-clips", 2, "--json")
-    assert "each clip asks" in json.loads(done.out)["caption"] and "20 videos only" not in done.err
+    assert "each clip is a query" in json.loads(done.out)["caption"] and "20 videos only" not in done.err
 
 
 @pytest.fixture
@@ -217,7 +219,7 @@ def eval_folder(small_run: Path, motion_set: Path, tmp_path_factory: pytest.Temp
 
 def test_evaluate_all_writes_one_json_and_one_page(eval_folder: Path, small_run: Path, motion_set: Path) -> None:
     data = json.loads((eval_folder / "results.json").read_text())
-    assert set(data["results"]) == set(suite.build_standard_suite(LOOKING))
+    assert set(data["results"]) == set(build_standard_suite(LOOKING))
     assert data["data"]["hash"] and data["versions"]["torch"] and data["contamination"] and data["seconds"]["features"]
     assert (eval_folder / "report.html").stat().st_size > 10_000
     refused("evaluate", "all", small_run, motion_set, "--out", eval_folder, says=("exists already",))

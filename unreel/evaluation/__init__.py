@@ -1,1 +1,1 @@
-"""From embeddings to numbers; every protocol is named beside its figure."""
+"""From an encoder and labelled videos to figures, each with the protocol it was measured under."""

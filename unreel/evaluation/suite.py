@@ -1,133 +1,33 @@
-"""Every evaluation on frozen features, from one pass over the videos.
+"""Runs several evaluations on frozen features from one pass over the videos.
 
-An `Evaluation` says what it has to see of the features; the pass makes the union of what all of them ask for, so each
-video is decoded once and goes through the network once, with the tampered versions of its clips where they are asked
-for. `STANDARD` is what `unreel evaluate all` runs.
+The pass extracts what all evaluations together need, so each video is decoded once and goes through the network once;
+perturbed versions of its clips follow where an evaluation needs them.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
 
 from unreel.errors import InputError
-from unreel.evaluation.baselines import trivial_baselines as flooring
 from unreel.evaluation.baselines.external_baselines import load_external_extractor
-from unreel.evaluation.baselines.trivial_baselines import UNTRAINED_ENCODER
+from unreel.evaluation.baselines.trivial_baselines import build_baseline_extractors
+from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER
 from unreel.evaluation.feature_extraction import (
-    ENCODER,
-    INTACT,
     FeatureExtractor,
-    FeatureKey,
     Progress,
-    VideoFeatures,
     build_encoder_extractor,
     extract_features,
+    offset_progress,
 )
 from unreel.evaluation.leakage import check_train_test, collect_leakage_warnings
-from unreel.evaluation.protocols.attentive_probe import AttentiveProtocol, evaluate_attentive
-from unreel.evaluation.protocols.few_labels import evaluate_few_labels
-from unreel.evaluation.protocols.knn import KnnProtocol, evaluate_knn
-from unreel.evaluation.protocols.label_sampling import plan_draws
-from unreel.evaluation.protocols.linear_probe import LinearProtocol, evaluate_linear
-from unreel.evaluation.protocols.motion import MotionProtocol, build_perturbed_extractor, evaluate_motion
-from unreel.evaluation.protocols.retrieval import (
-    RetrievalProtocol,
-    build_retrieval_protocol,
-    describe_clips,
-    evaluate_retrieval,
-)
+from unreel.evaluation.protocol_description import describe_clips
+from unreel.evaluation.protocols.motion import build_perturbed_extractor
 from unreel.evaluation.result import Result
+from unreel.evaluation.standard_suite import Evaluation, ExtractionOptions
+from unreel.evaluation.video_features import ENCODER, INTACT, FeatureKey, VideoFeatures
 from unreel.models.encoder.encoder import Encoder
-from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
-from unreel.views.perturb import PERTURBATIONS
-
-
-@dataclass(frozen=True)
-class ExtractionOptions:
-    """How videos are looked at: clips and crops of each, what stands beside the encoder, folders of frozen models.
-
-    `rate` says in words whether clips have the rate that the encoder was trained with.
-    """
-
-    num_clips: int = 10
-    num_crops: int = 1
-    trivial_baselines: bool = True
-    baseline_folders: tuple[Path, ...] = ()
-    workers: int = 0
-    rate: str = "the encoder's own"
-
-    def __post_init__(self) -> None:
-        if self.num_clips < 1 or self.num_crops not in (1, 3):
-            raise InputError(
-                f"a video needs 1 clip or more and 1 or 3 crops, got num_clips={self.num_clips}, "
-                f"num_crops={self.num_crops}"
-            )
-
-
-ClipScope = Literal["nobody", "networks", "everybody"]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A function of features, the layers it looks at, whose single clips it needs, and what is to be tampered with."""
-
-    run: Callable[[VideoFeatures, VideoFeatures, EncoderSpec], Result]
-    layers: tuple[str, ...] = ("pooled",)
-    clip_scope: ClipScope = "nobody"
-    conditions: tuple[str, ...] = ()
-
-
-def build_retrieval(protocol: RetrievalProtocol) -> Evaluation:
-    clips: ClipScope = "everybody" if protocol.unit == "clip" else "nobody"
-    return Evaluation(
-        lambda train, test, spec: evaluate_retrieval(train, test, spec, protocol), (protocol.layer,), clips
-    )
-
-
-def build_knn(protocol: KnnProtocol) -> Evaluation:
-    return Evaluation(lambda train, test, spec: evaluate_knn(train, test, protocol), (protocol.layer,))
-
-
-def build_linear_probe(protocol: LinearProtocol) -> Evaluation:
-    return Evaluation(lambda train, test, spec: evaluate_linear(train, test, protocol), (protocol.layer,), "networks")
-
-
-def build_attentive_probe(protocol: AttentiveProtocol, num_channels: int) -> Evaluation:
-    """`channels` are the encoder's own, `backbone.num_features`."""
-
-    def run(train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec) -> Result:
-        return evaluate_attentive(train, test, num_channels, protocol)
-
-    return Evaluation(run, ("map",), "networks")
-
-
-def build_few_labels(ks: Sequence[int], shares: Sequence[float], draws: int) -> Evaluation:
-    plan_draws(ks, shares, draws)  # what can't be drawn is refused before anything is decoded
-    return Evaluation(lambda train, test, spec: evaluate_few_labels(train, test, ks, shares, draws))
-
-
-def build_motion(protocol: MotionProtocol) -> Evaluation:
-    def run(train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec) -> Result:
-        return evaluate_motion(train, test, protocol)
-
-    return Evaluation(run, (protocol.layer,), "networks", tuple(PERTURBATIONS))
-
-
-def build_standard_suite(options: ExtractionOptions) -> dict[str, Evaluation]:
-    """What `unreel evaluate all` runs, in the order of its report."""
-    seen = {"num_clips": options.num_clips, "num_crops": options.num_crops}
-    return {
-        "retrieval": build_retrieval(build_retrieval_protocol("iic", **seen)),
-        "retrieval-dualvar": build_retrieval(build_retrieval_protocol("dualvar", **seen)),
-        "knn": build_knn(KnnProtocol()),
-        "linear": build_linear_probe(LinearProtocol()),
-        "few-labels": build_few_labels((1, 5, 10), (), 5),
-        "motion": build_motion(MotionProtocol()),
-    }
 
 
 @dataclass
@@ -142,15 +42,22 @@ class SuiteResult:
 
 @dataclass(frozen=True)
 class ClipFilter:
-    """The blocks whose single clips are kept: intact ones of networks at some layers, or of everybody."""
+    """The keys whose single clips are kept: intact ones of networks at some layers, or of every source."""
 
     layers: frozenset[str]
     all_sources: bool = False
 
-    def __contains__(self, block: object) -> bool:
-        if not isinstance(block, FeatureKey) or block.condition != INTACT or not self.layers:
+    @classmethod
+    def for_evaluations(cls, evaluations: Sequence[Evaluation]) -> "ClipFilter":
+        """What these evaluations need together."""
+        need_clips = [e for e in evaluations if e.clip_scope != "none"]
+        layers = frozenset(layer for e in need_clips for layer in e.layers)
+        return cls(layers, any(e.clip_scope == "all" for e in need_clips))
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, FeatureKey) or key.condition != INTACT or not self.layers:
             return False
-        return block.layer in self.layers or (self.all_sources and block.source not in (ENCODER, UNTRAINED_ENCODER))
+        return key.layer in self.layers or (self.all_sources and key.source not in (ENCODER, UNTRAINED_ENCODER))
 
 
 def run_evaluations(
@@ -164,70 +71,68 @@ def run_evaluations(
     """Run evaluations on labelled training and test videos. Raises InputError for lists that can't be compared."""
     check_train_test(train, test)
     options = options or ExtractionOptions()
-    began_s = time.monotonic()
-    asked = list(evaluations.values())
-    some = [e for e in asked if e.clip_scope != "nobody"]
-    keep = ClipFilter(
-        frozenset(layer for e in some for layer in e.layers), any(e.clip_scope == "everybody" for e in some)
-    )
-    sources = build_extractors(encoder, asked, options)
+    start_s = time.monotonic()
+    clip_filter = ClipFilter.for_evaluations(list(evaluations.values()))
+    extractors = build_extractors(encoder, list(evaluations.values()), options)
+    total = len(train) + len(test)
 
-    def features(side: str, instances: Sequence[Instance], before: int) -> VideoFeatures:
-        tell = None if progress is None else _offset_progress(progress, before, len(train) + len(test))
-        found = extract_features(instances, encoder.spec, sources, options.num_clips, keep, options.workers, tell)
-        if not found.instances:
-            bad = found.failures[0]
-            raise InputError(f"no video of the {side} list can be read, the first: {bad.path}, {bad}")
-        return found
+    def extract(name: str, instances: Sequence[Instance], offset: int) -> VideoFeatures:
+        features = extract_features(
+            instances,
+            encoder.spec,
+            extractors,
+            options.num_clips,
+            clip_filter,
+            options.workers,
+            offset_progress(progress, offset, total),
+        )
+        if not features.instances:
+            failure = features.failures[0]
+            raise InputError(f"no video of the {name} list can be read, the first: {failure.path}, {failure}")
+        return features
 
-    parts = features("training", train, 0), features("test", test, len(train))
-    done = SuiteResult({}, *parts, seconds={"features": time.monotonic() - began_s})
-    shared = describe_clips(*parts, encoder.spec, options.num_clips, options.num_crops) | {"rate": options.rate}
-    said = collect_leakage_warnings(parts[1].instances, parts[0].instances)
+    features = extract("training", train, 0), extract("test", test, len(train))
+    suite = SuiteResult({}, *features, seconds={"features": time.monotonic() - start_s})
+    shared = describe_clips(*features, encoder.spec, options.num_clips, options.num_crops) | {"rate": options.rate}
+    warnings = collect_leakage_warnings(features[1].instances, features[0].instances)
     for name, evaluation in evaluations.items():
-        began_s = time.monotonic()
-        result = evaluation.run(*parts, encoder.spec)
+        start_s = time.monotonic()
+        result = evaluation.run(*features, encoder.spec)
         result.protocol = shared | result.protocol
-        result.warnings = list(dict.fromkeys([*result.warnings, *said]))
-        done.results[name], done.seconds[name] = result, time.monotonic() - began_s
-    return done
-
-
-def _offset_progress(progress: Progress, offset: int, total: int) -> Progress:
-    return lambda done, _: progress(offset + done, total)
+        result.warnings = list(dict.fromkeys([*result.warnings, *warnings]))
+        suite.results[name], suite.seconds[name] = result, time.monotonic() - start_s
+    return suite
 
 
 def build_extractors(
     encoder: Encoder, evaluations: Sequence[Evaluation], options: ExtractionOptions
 ) -> list[FeatureExtractor]:
-    """Who looks at the clips: frozen models, floors, the encoder; and again at tampered clips where that is asked."""
+    """External models, baselines and the encoder; and all of them again on perturbed clips, where these are needed."""
     layers = tuple(dict.fromkeys(layer for e in evaluations for layer in e.layers))
     conditions = tuple(dict.fromkeys(c for e in evaluations for c in e.conditions))
-    bare = tuple(dict.fromkeys(layer for e in evaluations if e.conditions for layer in e.layers))
-    frozen = load_external_baselines(encoder, options)
-    own, again = (build_encoder_extractors(encoder, some, options) for some in (layers, bare))
+    perturbed_layers = tuple(dict.fromkeys(layer for e in evaluations if e.conditions for layer in e.layers))
+    external = load_external_baselines(encoder, options)
+    intact = external + build_encoder_extractors(encoder, layers, options)
     if not conditions:
-        return frozen + own
+        return intact
+    again = external + build_encoder_extractors(encoder, perturbed_layers, options)
     lead_in = encoder.spec.clip.lead_in
-    return (
-        frozen
-        + own
-        + [build_perturbed_extractor(source, conditions, lead_in, with_intact=False) for source in frozen + again]
-    )
+    return intact + [build_perturbed_extractor(e, conditions, lead_in, with_intact=False) for e in again]
 
 
 def build_encoder_extractors(
     encoder: Encoder, layers: Sequence[str], options: ExtractionOptions
 ) -> list[FeatureExtractor]:
-    floors = flooring.build_baseline_extractors(encoder, layers) if options.trivial_baselines else []
-    return [*floors, build_encoder_extractor(encoder, layers=layers, num_crops=options.num_crops)]
+    """The trivial baselines if they are wanted, and the encoder itself."""
+    baselines = build_baseline_extractors(encoder, layers) if options.trivial_baselines else []
+    return [*baselines, build_encoder_extractor(encoder, layers=layers, num_crops=options.num_crops)]
 
 
 def load_external_baselines(encoder: Encoder, options: ExtractionOptions) -> list[FeatureExtractor]:
-    """The models in the folders of `baselines`, on the encoder's device. Raises InputError when two share a name."""
+    """The models in `baseline_folders`, on the encoder's device. Raises InputError when two share a row name."""
     device = next(encoder.backbone.parameters()).device
     named = [load_external_extractor(folder, encoder.spec, device=device) for folder in options.baseline_folders]
-    twice = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
-    if twice:
-        raise InputError(f"two baselines would share the row '{twice[0]}'; rename one of their folders")
-    return [source for _, source in named]
+    repeated = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
+    if repeated:
+        raise InputError(f"two baselines would share the row '{repeated[0]}'; rename one of their folders")
+    return [extractor for _, extractor in named]

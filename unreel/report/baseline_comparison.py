@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from unreel.evaluation.baselines import trivial_baselines as flooring
-from unreel.evaluation.feature_extraction import ENCODER, JOINT
-from unreel.evaluation.probes.grid_search import GUESS_DESCRIPTIONS
+from unreel.evaluation.baselines.descriptions import TRIVIAL_ROWS
 from unreel.evaluation.protocols.finetune import FINETUNED_ROW, SCRATCH_ROW
 from unreel.evaluation.result import Result
+from unreel.evaluation.video_features import ENCODER, JOINT
 
 Verdict = Literal["above", "open", "below"]
 MAIN_COLUMNS = {"retrieval": "R@1", "linear": "top-1", "attentive": "top-1", "finetune": "top-1"}
@@ -21,7 +20,6 @@ TABLE_TITLES |= {"attentive": "Attentive probe", "finetune": "Fine-tuning", "det
 TABLE_TITLES |= {"few-labels": "Few labels", "motion": "Motion"}
 PROTOCOL_TITLES = {"iic": "IIC", "dualvar": "DualVar"}
 ENCODER_ROWS = (JOINT, FINETUNED_ROW, ENCODER)
-BASELINE_ROWS = {*flooring.BASELINE_DESCRIPTIONS, *GUESS_DESCRIPTIONS}
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def compare_to_baselines(result: Result, views: Sequence[str]) -> list[BaselineC
         beside = {
             name: beaten
             for name in result.rows
-            if name not in mine and (name in BASELINE_ROWS) is floor and (beaten := get_main_figure(result, name))
+            if name not in mine and (name in TRIVIAL_ROWS) is floor and (beaten := get_main_figure(result, name))
         }
         if beside:
             best = max(beside, key=lambda name: beside[name].value)

@@ -8,8 +8,8 @@ from typing import Any
 
 from unreel import __version__
 from unreel.errors import RunError
-from unreel.evaluation.feature_extraction import JOINT
 from unreel.evaluation.result import Result
+from unreel.evaluation.video_features import JOINT
 
 RESULTS_FILE = "results.json"
 EXPECTED_CONTAMINATION = " training videos were in pre-training"  # as the papers do, so it is said, but no alarm

@@ -13,14 +13,17 @@ from unreel.corpus.lists import VideoEntry
 from unreel.corpus.manifest import MANIFEST_FILE, Manifest
 from unreel.embedding import load_encoder
 from unreel.errors import UnreelError
+from unreel.evaluation.finetuning.pretrained_weights import load_weights
 from unreel.evaluation.finetuning.recipes import build_recipe as recipe_named
 from unreel.evaluation.leakage import find_duplicates
-from unreel.evaluation.protocols.detection import DetectionProtocol, evaluate_detection
+from unreel.evaluation.protocols.detection_head import DetectionProtocol
+from unreel.evaluation.protocols.detection import evaluate_detection
 from unreel.evaluation.protocols.few_labels import finetune_few_labels
-from unreel.evaluation.protocols.finetune import evaluate_finetune, load_weights
+from unreel.evaluation.protocols.finetune import evaluate_finetune
+from unreel.evaluation.protocols.label_sampling import DrawPlan
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol
 from unreel.evaluation.result import Result
-from unreel.evaluation.suite import Evaluation, ExtractionOptions, build_retrieval
+from unreel.evaluation.standard_suite import Evaluation, ExtractionOptions, build_retrieval
 from unreel.evaluation.suite import run_evaluations as evaluate_features
 from unreel.io.atomic_write import atomic_write_text
 from unreel.models.encoder.checkpoint_files import find_checkpoint
@@ -222,7 +225,7 @@ def evaluate_few_label_finetuning(
     run: Path,
     data: Path,
     sources: LabelSources,
-    label_plan: tuple[Sequence[int], Sequence[float], int],
+    label_plan: DrawPlan,
     num_clips: int,
     on_progress: ProgressCallback | None = None,
 ) -> dict[str, Result]:

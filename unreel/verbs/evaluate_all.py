@@ -9,7 +9,8 @@ from unreel.errors import UnreelError
 from unreel.evaluation.finetuning.recipes import build_recipe as recipe_named
 from unreel.evaluation.protocols.finetune import evaluate_finetune
 from unreel.evaluation.result import Result
-from unreel.evaluation.suite import ExtractionOptions, SuiteResult, build_standard_suite
+from unreel.evaluation.standard_suite import ExtractionOptions, build_standard_suite
+from unreel.evaluation.suite import SuiteResult
 from unreel.evaluation.suite import run_evaluations as evaluate_features
 from unreel.io.atomic_write import atomic_folder, atomic_write_text, disk_errors
 from unreel.io.checksums import new_digest

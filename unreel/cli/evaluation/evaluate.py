@@ -19,7 +19,7 @@ from unreel.io.limits import Limits, use_limits
 
 if TYPE_CHECKING:
     from unreel.evaluation.result import Result
-    from unreel.evaluation.suite import Evaluation, ExtractionOptions
+    from unreel.evaluation.standard_suite import Evaluation, ExtractionOptions
 
 EVALUATE_USAGE = """usage: unreel evaluate WHAT RUN DATA [OPTIONS]    (--help after WHAT tells its options)
 
@@ -95,7 +95,7 @@ class RetrievalArgs(FeatureArgs):
 
     def build_evaluations(self) -> "dict[str, Evaluation]":
         from unreel.evaluation.protocols.retrieval import build_retrieval_protocol
-        from unreel.evaluation.suite import build_retrieval
+        from unreel.evaluation.standard_suite import build_retrieval
 
         changes = {n: getattr(self, n) for n in ("layer", "centring", "unit", "num_clips", "num_crops")}
         name = "retrieval" if self.protocol == "iic" else f"retrieval-{self.protocol}"
@@ -115,7 +115,7 @@ class KnnArgs(FeatureArgs):
 
     def build_evaluations(self) -> "dict[str, Evaluation]":
         from unreel.evaluation.protocols.knn import KnnProtocol
-        from unreel.evaluation.suite import build_knn
+        from unreel.evaluation.standard_suite import build_knn
 
         return {"knn": build_knn(KnnProtocol(self.ks, self.temperature, self.layer))}
 
@@ -131,7 +131,7 @@ class LinearArgs(FeatureArgs):
 
     def build_evaluations(self) -> "dict[str, Evaluation]":
         from unreel.evaluation.protocols.linear_probe import LinearProtocol
-        from unreel.evaluation.suite import build_linear_probe
+        from unreel.evaluation.standard_suite import build_linear_probe
 
         return {"linear": build_linear_probe(LinearProtocol(kind=self.kind, seed=self.seed))}
 
@@ -158,9 +158,10 @@ class FewLabelsArgs(FeatureArgs):
     """Train the whole network on each draw, beside the same from scratch: ten minutes and more on a CPU."""
 
     def build_evaluations(self) -> "dict[str, Evaluation]":
-        from unreel.evaluation.suite import build_few_labels
+        from unreel.evaluation.protocols.label_sampling import DrawPlan
+        from unreel.evaluation.standard_suite import build_few_labels
 
-        return {"few-labels": build_few_labels(self.ks, self.shares, self.draws)}
+        return {"few-labels": build_few_labels(DrawPlan(self.ks, self.shares, self.draws))}
 
 
 @dataclasses.dataclass
@@ -172,7 +173,7 @@ class MotionArgs(FeatureArgs):
 
     def build_evaluations(self) -> "dict[str, Evaluation]":
         from unreel.evaluation.protocols.motion import MotionProtocol
-        from unreel.evaluation.suite import build_motion
+        from unreel.evaluation.standard_suite import build_motion
 
         return {"motion": build_motion(MotionProtocol(self.layer))}
 
@@ -280,7 +281,7 @@ def load_evaluated_encoder(args: EncoderArgs) -> Any:
 
 
 def build_feature_options(args: FeatureArgs) -> "ExtractionOptions":
-    from unreel.evaluation.suite import ExtractionOptions
+    from unreel.evaluation.standard_suite import ExtractionOptions
     from unreel.video.loading.loaders import default_num_workers
 
     asked = {"fps": args.fps, "stride_frames": args.stride_frames}
@@ -302,7 +303,7 @@ def evaluate_on_features(args: Any, on_progress: Callable[[int, int], None]) -> 
 
 def evaluate_attentive(args: AttentiveArgs, on_progress: Callable[[int, int], None]) -> "dict[str, Result]":
     from unreel.evaluation.protocols.attentive_probe import AttentiveProtocol
-    from unreel.evaluation.suite import build_attentive_probe
+    from unreel.evaluation.standard_suite import build_attentive_probe
     from unreel.verbs.evaluate import evaluate
 
     encoder = load_evaluated_encoder(args)
@@ -319,7 +320,9 @@ def evaluate_few_labels(args: FewLabelsArgs, on_progress: Callable[[int, int], N
 
     if args.baseline or args.num_crops != 1:
         raise InputError("--finetune trains one network: --baseline and --num-crops go with frozen features")
-    plan = (args.ks, args.shares, args.draws)
+    from unreel.evaluation.protocols.label_sampling import DrawPlan
+
+    plan = DrawPlan(args.ks, args.shares, args.draws)
     return evaluate_few_label_finetuning(
         load_evaluated_encoder(args), args.run, args.data, build_label_sources(args), plan, args.num_clips, on_progress
     )

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from unreel.errors import InputError
 from unreel.evaluation.baselines.image_preprocessing import ImagePreprocessor, read_preprocessor
-from unreel.evaluation.feature_extraction import FeatureExtractor, FeatureKey
+from unreel.evaluation.feature_extraction import FeatureExtractor
+from unreel.evaluation.video_features import FeatureKey
 from unreel.models.backbones.huggingface import (
     TRANSFORMER_KINDS,
     VideoTransformer,
@@ -81,7 +82,7 @@ class ExternalModel:
     def forward_images(self, images_VTCHW: Tensor) -> Tensor:
         """Features (V, D) of pictures that are ready."""
         if self.model_type in TRANSFORMER_KINDS:
-            tokens_VND = self.network.call(images_VTCHW.transpose(1, 2)).last_hidden_state
+            tokens_VND = self.network.call_network(images_VTCHW.transpose(1, 2)).last_hidden_state
             return tokens_VND[:, 0] if TRANSFORMER_KINDS[self.model_type].num_prefix_tokens else tokens_VND.mean(dim=1)
         output = self.network(pixel_values=images_VTCHW.flatten(0, 1))
         pooled = output.last_hidden_state[:, 0] if self.model_type in UNTRAINED_POOLER_MODELS else output.pooler_output

@@ -1,46 +1,16 @@
 """Figures that temporal evidence is made of: chance, a linear probe, shares lost, and variance ratios."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from unreel.evaluation.metrics.bootstrap import sample_counts
-from unreel.evaluation.probes.logistic_regression import fit_logistic_regression
+from unreel.evaluation.probes.logistic_regression import MIN_RELATIVE_STD
 
-MIN_RELATIVE_STD = 1e-6  # a feature that varies less than this share of its size is constant but for rounding
-MAX_ITER = 1000  # of lbfgs, at most
 TAIL_PROBABILITY = 0.025  # of the draws, beyond each end of a 95 % interval
-
-
-def fit_linear_probe(train_ND: np.ndarray, labels: Sequence[str], c: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Logistic regression (L2, lbfgs) on standardised features; maps features (Q, D) to labels (Q,).
-
-    These are divided by sqrt(D), so that `c` means the same for all D, and turned into the span of the training videos,
-    which holds every solution, where these are fewer than D. A ridge classifier would be faster, but never names the
-    middle one of three classes that lie on a line, as classes do that differ by speed.
-    """
-
-    if len(set(labels)) < 2:
-        return lambda query_QD: np.repeat(np.array(labels[:1]), len(query_QD))
-    mean_D, std_D = train_ND.mean(axis=0, dtype=np.float64), train_ND.std(axis=0, dtype=np.float64)
-    scale_D = np.where(
-        std_D > MIN_RELATIVE_STD * np.maximum(np.abs(mean_D), 1e-12), std_D, np.inf
-    )  # a constant says nothing
-
-    def scaled(x_ND: np.ndarray) -> np.ndarray:
-        return np.asarray((x_ND - mean_D) / (scale_D * np.sqrt(len(mean_D))))
-
-    few = len(train_ND) < train_ND.shape[1]
-    basis_DN = np.linalg.qr(scaled(train_ND).T)[0] if few else None
-
-    def ready(x_ND: np.ndarray) -> np.ndarray:
-        return scaled(x_ND) if basis_DN is None else scaled(x_ND) @ basis_DN
-
-    model = fit_logistic_regression(ready(train_ND), labels, c, MAX_ITER)
-    return lambda query_QD: np.asarray(model.predict(ready(query_QD)))
 
 
 def compute_draw_chance(train_labels: Sequence[str], test_labels: Sequence[str]) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Features of boxes at keyframes: every clip is decoded once, whoever looks at it."""
+"""Features of boxes at keyframes: each clip is decoded once for all encoders."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 from unreel.corpus.labels.boxes import Keyframe
 from unreel.corpus.labels.detection_set import DetectionSet
 from unreel.errors import NonFiniteError
+from unreel.evaluation.feature_extraction import Progress
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.roi_align import pool_roi_vectors
 from unreel.types import FileFailure
@@ -39,7 +40,10 @@ def build_keyframe_clips(data: DetectionSet, keyframes: Sequence[Keyframe], enco
 
 @dataclass
 class BoxFeatures:
-    """What was made of the boxes of the keyframes that could be read: who to float32 (boxes, D), in their order."""
+    """Features of the boxes of the keyframes that could be read: source to float32 (boxes, D), in their order.
+
+    `failures` has the others, each with its file.
+    """
 
     keyframes: list[Keyframe]
     vectors: dict[str, Tensor]
@@ -51,32 +55,32 @@ def extract_box_features(
     data: DetectionSet,
     keyframes: Sequence[Keyframe],
     workers: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> BoxFeatures:
-    """Features of all boxes by all encoders, each clip decoded once; what can't be decoded is left out and named."""
+    """Features of all boxes by all encoders, each clip decoded once; clips that can't be decoded are in `failures`."""
     clips = build_keyframe_clips(data, keyframes, next(iter(encoders.values())))
-    found, rows = BoxFeatures([], {}, []), {who: [torch.zeros(0, 1)] for who in encoders}
+    features, rows = BoxFeatures([], {}, []), {source: [torch.zeros(0, 1)] for source in encoders}
     for done, samples in _iterate_batches(clips, workers):
-        found.failures += [(keyframes[s.index], s.failure) for s in samples if s.failure is not None]
-        good = [(keyframes[s.index], torch.as_tensor(s.frames[0])) for s in samples if s.frames is not None]
-        if good:
-            mine, frames = [k for k, _ in good], torch.stack([clip for _, clip in good])
-            found.keyframes += mine
-            for who, encoder in encoders.items():
-                rows[who].append(_extract_finite(who, encoder, frames, [k.boxes for k in mine]))
+        features.failures += [(keyframes[s.index], s.failure) for s in samples if s.failure is not None]
+        readable = [(keyframes[s.index], torch.as_tensor(s.frames[0])) for s in samples if s.frames is not None]
+        if readable:
+            batch, frames = [k for k, _ in readable], torch.stack([clip for _, clip in readable])
+            features.keyframes += batch
+            for source, encoder in encoders.items():
+                rows[source].append(_extract_finite(source, encoder, frames, [k.boxes for k in batch]))
         if progress is not None:
-            progress(done)
-    found.vectors = {who: torch.cat(parts[1:] or parts) for who, parts in rows.items()}
-    return found
+            progress(done, len(keyframes))
+    features.vectors = {source: torch.cat(parts[1:] or parts) for source, parts in rows.items()}
+    return features
 
 
 def _iterate_batches(clips: KeyframeClipDataset, workers: int) -> Iterator[tuple[int, list[ClipSample]]]:
-    held: list[ClipSample] = []
+    batch: list[ClipSample] = []
     for done, sample in enumerate(build_sequential_loader(clips, workers), start=1):
-        held.append(sample)
-        if len(held) == KEYFRAMES_PER_BATCH or done == len(clips):
-            yield done, held
-            held = []
+        batch.append(sample)
+        if len(batch) == KEYFRAMES_PER_BATCH or done == len(clips):
+            yield done, batch
+            batch = []
 
 
 @torch.inference_mode()

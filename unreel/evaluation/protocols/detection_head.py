@@ -1,4 +1,4 @@
-"""What action detection trains: a linear layer on features of boxes, and with it the network where that is wanted."""
+"""What action detection trains: a linear layer on features of boxes, and optionally the network with it."""
 
 import copy
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from unreel.video.sampling.batch_sampler import ResumableBatchSampler, permute_e
 
 @dataclass(frozen=True)
 class DetectionProtocol:
-    """How the linear layer is trained, and the network with it if `finetune`; AdamW, rates fall to 0 by a cosine.
+    """How the linear layer is trained, and the network with it if `finetune`: AdamW with a cosine schedule.
 
-    `proposals` is a file of test boxes in AVA's format ("" for the true boxes), those below `least_score` are left out.
-    `save_detections` is where the encoder's detections are written.
+    `proposals` is a file of test boxes in AVA's format ("" for the true boxes); those below `least_score` are ignored.
+    `save_detections` is the file for the encoder's detections.
     """
 
     finetune: bool = False
@@ -77,12 +77,16 @@ def _update_weights(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def finetune_detector(
-    encoder: Encoder, head: RoiHead, data: DetectionSet, keyframes: Sequence[Keyframe], protocol: DetectionProtocol,
+    encoder: Encoder,
+    head: RoiHead,
+    data: DetectionSet,
+    keyframes: Sequence[Keyframe],
+    protocol: DetectionProtocol,
     workers: int = 0,
-) -> tuple[Encoder, RoiHead]:  # fmt: skip
-    """Copies of encoder and head, trained together on the keyframes from where the head stands.
+) -> tuple[Encoder, RoiHead]:
+    """Copies of encoder and head, trained together on the keyframes, starting from the fitted head.
 
-    Batch norm keeps its averages and nothing is dropped out, as in use: with few clips a step they would add noise.
+    Batch norm uses its running averages and dropout is off, as in inference: with few clips a step they add noise.
     """
     encoder, actions = copy.deepcopy(encoder).eval(), sorted(data.action_names)
     encoder.requires_grad_(True)
@@ -95,10 +99,10 @@ def finetune_detector(
     for batch in build_resilient_loader(
         build_keyframe_clips(data, keyframes, encoder), batches, workers, pin_memory=False
     ):
-        mine = [keyframes[i] for i in batch.index_B.tolist()]
-        if mine:
-            logits_NK = head(extract_roi_features(encoder, batch.frames[:, 0], [k.boxes for k in mine]))
-            truth_NK = build_targets(mine, actions).to(logits_NK)
+        readable = [keyframes[i] for i in batch.index_B.tolist()]
+        if readable:
+            logits_NK = head(extract_roi_features(encoder, batch.frames[:, 0], [k.boxes for k in readable]))
+            truth_NK = build_targets(readable, actions).to(logits_NK)
             _update_weights(optimizer, F.binary_cross_entropy_with_logits(logits_NK, truth_NK))
         schedule.step()
     return encoder, head.cpu()

@@ -1,46 +1,42 @@
-"""Fine-tuning: an encoder and a linear layer trained together with labels, beside the same network from scratch.
+"""Fine-tuning: an encoder and a linear layer trained together on labels, beside the same network from scratch.
 
-What a pre-trained encoder is worth is the distance between the two. The loop is in supervised.py, the recipes, of which
-two are of papers (recipes.py).
+The difference between the two is what pre-training is worth. Source: the fine-tuning of Tao, Wang and Yamasaki 2020
+(BestJuly/IIC) and of Zhang et al. 2021 (lzhangbj/DualVar); their recipes are in finetuning/recipes.py.
 """
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
-from torch import Tensor, nn
 
-from unreel.errors import CheckpointError, unknown_name_error
-from unreel.evaluation.baselines.trivial_baselines import build_untrained_encoder
-from unreel.evaluation.feature_extraction import Progress, VideoFeatures
+from unreel.errors import unknown_name_error
+from unreel.evaluation.baselines.chance import compute_guess_rows
+from unreel.evaluation.baselines.descriptions import describe_classifier_baselines
+from unreel.evaluation.baselines.untrained_encoder import build_untrained_encoder
+from unreel.evaluation.feature_extraction import Progress
+from unreel.evaluation.finetuning.classifier import VideoClassifier
+from unreel.evaluation.finetuning.job import FinetuneJob
+from unreel.evaluation.finetuning.prediction import average_clips, predict_logits
 from unreel.evaluation.finetuning.recipes import Recipe
-from unreel.evaluation.finetuning.training_loop import (
-    EpochMetrics,
-    FinetuneJob,
-    VideoClassifier,
-    average_clips,
-    deterministic_mode,
-    predict_logits,
-    train_classifier,
-)
-from unreel.evaluation.leakage import check_train_test, choose_validation_groups, collect_warnings
-from unreel.evaluation.probes.grid_search import (
+from unreel.evaluation.finetuning.training_loop import EpochMetrics, deterministic_mode, train_classifier
+from unreel.evaluation.leakage import check_train_test, collect_warnings
+from unreel.evaluation.metrics.accuracy import (
     INTERVALS_NOTE,
+    MAIN_COLUMN,
     TOP_KS,
     compute_confusion,
-    compute_guess_rows,
     encode_labels,
     is_in_top_k,
-    list_baseline_descriptions,
     list_classes,
     summarize_row,
+    warn_few_classes,
 )
-from unreel.evaluation.result import Result
+from unreel.evaluation.protocol_description import describe_encoder_input
+from unreel.evaluation.result import Intervals, Result
+from unreel.evaluation.validation_split import choose_validation_groups
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Instance
 from unreel.video.loading.clip_dataset import ClipDataset
@@ -65,9 +61,18 @@ class FinetuneOutcome:
     protocol: dict[str, Any]
     warnings: list[str]
 
+    @property
+    def labels(self) -> list[str]:
+        return [i.label for i in self.instances]
+
+    @property
+    def known_instances(self) -> list[Instance]:
+        """Test videos of a class that training shows; the others have a warning of their own."""
+        return [i for i in self.instances if i.label in self.classes]
+
     def is_correct(self, k: int = 1) -> np.ndarray:
-        """Is the class of a test video among its `top` answers, bool (Q,); one that training has not is never."""
-        return is_in_top_k(self.probabilities, encode_labels([i.label for i in self.instances], self.classes), k)
+        """Whether the class of a test video is among its k best, bool (Q,); never for one without training videos."""
+        return is_in_top_k(self.probabilities, encode_labels(self.labels, self.classes), k)
 
 
 def finetune(
@@ -78,9 +83,9 @@ def finetune(
     from_scratch: bool = False,
     on_progress: Progress | None = None,
 ) -> FinetuneOutcome:
-    """Train a copy of the encoder, or with `scratch` the same network with fresh weights, and classify the test videos.
+    """Train a copy of the encoder, or of the same network with fresh weights, and classify the test videos.
 
-    The encoder is not changed; `on_progress` gets (steps done, steps in all). Raises InputError for lists that can't be
+    The encoder does not change; `on_progress` gets (steps done, total steps). Raises InputError for lists that can't be
     used, NonFiniteError before a step that would spoil the weights.
     """
     check_train_test(train, test)
@@ -90,7 +95,7 @@ def finetune(
         clips = ClipDataset(test, encoder.spec.clip, encoder.spec.views.resize_hw, recipe.num_clips)
         rows, logits_QVC = predict_logits(job, clips, "test", job.workers, recipe.num_crops)
     if job.failures:
-        job.warnings.append(f"{len(job.failures)} files can't be read and are left out; the protocol names them.")
+        job.warnings.append(f"{len(job.failures)} files can't be read and are left out; the protocol lists them.")
     return FinetuneOutcome(
         instances=[test[n] for n in rows],
         classes=job.classes,
@@ -106,11 +111,11 @@ def finetune(
 def build_job(
     encoder: Encoder, train: Sequence[Instance], test: Sequence[Instance], recipe: Recipe, from_scratch: bool
 ) -> FinetuneJob:
-    """The network to train, all its layers, and the training list cut in two where the recipe wants validation."""
+    """The network to train, all its layers, and the training list split where the recipe needs validation videos."""
     names = encoder.spec.views.names
     if recipe.view and recipe.view not in names:
         raise unknown_name_error("view of this encoder", recipe.view, names)
-    classes, warnings = list_classes(VideoFeatures(list(train)), VideoFeatures(list(test)))
+    classes, warnings = list_classes([i.label for i in train], [i.label for i in test])
     held_N = np.zeros(len(train), bool)
     if recipe.needs_validation:
         held_N = choose_validation_groups(train, recipe.validation_share, recipe.seed)
@@ -131,7 +136,7 @@ def build_job(
 
 def describe_protocol(job: FinetuneJob, num_test: int) -> dict[str, Any]:
     """Everything that a figure depends on, as plain JSON."""
-    spec, recipe = job.spec, dataclasses.asdict(job.recipe)
+    recipe = dataclasses.asdict(job.recipe)
     recipe = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.items() if k not in ("workers", "cache_mb")}
     name = recipe.pop("name")
     return {
@@ -141,17 +146,14 @@ def describe_protocol(job: FinetuneJob, num_test: int) -> dict[str, Any]:
         "epochs": job.total_steps // job.steps_per_epoch,
         "steps": job.total_steps,
         "precision": "bfloat16 where autocast allows" if job.device.type == "cuda" else "float32",
-        **{k: v for k, v in dataclasses.asdict(spec.clip).items() if k != "lead_in"},
-        "size": spec.views.size,
-        "residual": dataclasses.asdict(spec.views.residual) if job.view == "residual" else None,
-        "standardize": spec.views.standardize,
-        "backbone": spec.backbone,
-        "method": spec.method,
+        **describe_encoder_input(job.spec, [job.view]),
         "train": len(job.train),
         "validation": len(job.validation),
         "test": num_test,
         "classes": len(job.classes),
-        "left_out": [{"list": which, "path": path, "reason": str(why)} for (which, path), why in job.failures.items()],
+        "left_out": [
+            {"list": split, "path": path, "reason": str(failure)} for (split, path), failure in job.failures.items()
+        ],
     }
 
 
@@ -163,42 +165,41 @@ def evaluate_finetune(
     with_scratch: bool = True,
     on_progress: Progress | None = None,
 ) -> Result:
-    """Accuracy of the fine-tuned encoder, of the same network from scratch unless `scratch` is off, and of guessing.
+    """Accuracy of the fine-tuned encoder, of the same network from scratch if `with_scratch`, and of guessing.
 
     Raises what `finetune` raises.
     """
     names = (FINETUNED_ROW, SCRATCH_ROW) if with_scratch else (FINETUNED_ROW,)
-    done = {}
+    outcomes = {}
     for n, name in enumerate(names):
-        tell = None if on_progress is None else offset_progress(on_progress, n, len(names))
-        done[name] = finetune(encoder, train, test, recipe, name == SCRATCH_ROW, tell)
-    first = done[FINETUNED_ROW]
-    tested = VideoFeatures(first.instances)
-    rows, intervals = compute_guess_rows(VideoFeatures(list(train)), tested, TOP_KS), {}
-    for name, found in done.items():
-        right = {column: found.is_correct(top) for column, top in TOP_KS.items()}
-        rows[name], intervals[name] = summarize_row(right, right["top-1"], tested)
-    known = [i for i in first.instances if i.label in first.classes]  # the others have a warning of their own
-    warnings = first.warnings + collect_warnings(known, train, ())
-    if len(first.classes) <= TOP_KS["top-5"]:
-        warnings.append(f"top-5 says nothing: there are {len(first.classes)} classes only.")
+        progress = None if on_progress is None else stage_progress(on_progress, n, len(names))
+        outcomes[name] = finetune(encoder, train, test, recipe, name == SCRATCH_ROW, progress)
+    first = outcomes[FINETUNED_ROW]
+    rows, intervals = compute_guess_rows([i.label for i in train], first.labels, TOP_KS), dict[str, Intervals]()
+    for name, outcome in outcomes.items():
+        right = {column: outcome.is_correct(k) for column, k in TOP_KS.items()}
+        groups = [i.group for i in first.instances]
+        rows[name], intervals[name] = summarize_row(right, right[MAIN_COLUMN], first.labels, groups)
     return Result(
         kind="finetune",
         title="Fine-tuning, accuracy in percent",
         rows=rows,
         caption=format_caption(first),
-        protocol=first.protocol | {"best_epoch": {name: found.best_epoch for name, found in done.items()}},
+        protocol=first.protocol | {"best_epoch": {name: outcome.best_epoch for name, outcome in outcomes.items()}},
         intervals=intervals,
-        warnings=warnings,
+        warnings=first.warnings
+        + collect_warnings(first.known_instances, train, ())
+        + warn_few_classes(len(first.classes)),
         extras={
-            "confusion": compute_confusion(first.probabilities, first.classes, tested.labels),
-            "history": {name: found.history for name, found in done.items()},
+            "confusion": compute_confusion(first.probabilities, first.classes, first.labels),
+            "history": {name: outcome.history for name, outcome in outcomes.items()},
         },
-        floors=list_baseline_descriptions(rows),
+        floors=describe_classifier_baselines(rows),
+        main_column=MAIN_COLUMN,
     )
 
 
-def offset_progress(on_progress: Progress, stage: int, num_stages: int) -> Progress:
+def stage_progress(on_progress: Progress, stage: int, num_stages: int) -> Progress:
     """Progress of one of several equally long trainings."""
     return lambda done, total: on_progress(stage * total + done, num_stages * total)
 
@@ -215,59 +216,3 @@ def format_caption(outcome: FinetuneOutcome) -> str:
         f"{p['optimizer']} from {p['lr']:g}, epoch tested: {chosen}; mean {p['average']} of {p['num_clips']} clips, "
         f"{crops}; per class: mean over classes of their top-1; {INTERVALS_NOTE}"
     )
-
-
-def check_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Raises CheckpointError unless `state` has every weight and buffer of the network in its shape, and nothing else.
-
-    Weights that are skipped in silence make a network that is trained from scratch look fine-tuned (docs/methods.md).
-    """
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    wrong = [
-        f"{n} is {tuple(state[n].shape)}, not {s}" for n, s in wanted.items() if n in state and state[n].shape != s
-    ]
-    lists = {
-        "missing": [name for name in wanted if name not in state],
-        "unexpected": [name for name in state if name not in wanted],
-        "of another shape": wrong,
-    }
-    said = [f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in lists.items() if names]
-    if not said:
-        return
-    raise CheckpointError(f"the weights do not fit the network: {'; '.join(said)}")
-
-
-def load_weights(network: nn.Module, path: str | Path) -> list[str]:
-    """Fill a backbone from a safetensors file, all of it or a CheckpointError; returns what is to be said about it.
-
-    A wrapper's prefix ("module.", "backbone.") is taken off where all weights stand under one prefix and no other, and
-    that is said, as are the names that do not begin with it.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise CheckpointError(f"{path}: weights are read from .safetensors alone, as other files can run code")
-    try:
-        state = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: the weights can't be read ({error})") from error
-    said, found = [], find_prefixes(network, state)
-    if len(found) == 1 and found[0]:
-        left = [name for name in state if not name.startswith(found[0])]
-        others = f"; {len(left)} other tensors were left aside ({', '.join(left[:3])})" if left else ""
-        said = [f"{path}: the prefix '{found[0]}' was taken off the names of the weights{others}."]
-        state = {name.removeprefix(found[0]): t for name, t in state.items() if name.startswith(found[0])}
-    try:
-        check_weights(network, state)
-    except CheckpointError as error:
-        several = f". Several networks are in the file: {', '.join(found)}" if len(found) > 1 else ""
-        raise CheckpointError(f"{path}: {error}{several}") from error
-    network.load_state_dict(state)
-    return said
-
-
-def find_prefixes(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
-    """What all names of the network stand behind in `state`; "" where they stand there as they are."""
-    wanted = list(network.state_dict())
-    first = wanted[0] if wanted else "\0"
-    found = [name.removesuffix(first) for name in state if name == first or name.endswith(f".{first}")]
-    return [prefix for prefix in found if all(prefix + name in state for name in wanted)]

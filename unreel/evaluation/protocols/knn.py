@@ -1,40 +1,31 @@
-"""Nearest neighbours that vote: the class of a test video without training anything.
+"""k-nearest-neighbour classification: the class of a test video without training anything.
 
 Source: Wu, Xiong, Yu, Lin 2018 (instance discrimination), weighted k-nearest-neighbour classifier, temperature 0.07.
-Where we deviate: k is small, since a folder of videos has hundreds of them and not a million, and votes are shares.
+Where we deviate: k is small, since a folder of videos holds hundreds of them and not a million, and votes are shares.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from unreel.errors import InputError, unknown_name_error
-from unreel.evaluation.feature_extraction import VideoFeatures
+from unreel.evaluation.baselines.chance import compute_guess_rows
+from unreel.evaluation.baselines.descriptions import describe_classifier_baselines
+from unreel.evaluation.metrics.accuracy import INTERVALS_NOTE, encode_labels, is_in_top_k, list_classes, summarize_row
 from unreel.evaluation.metrics.cosine_ranking import QueryGallery, find_nearest
-from unreel.evaluation.probes.grid_search import (
-    INTERVALS_NOTE,
-    Intervals,
-    choose_validation,
-    compute_guess_rows,
-    count_videos,
-    encode_labels,
-    find_layer_rows,
-    format_not_tuned,
-    is_in_top_k,
-    list_baseline_descriptions,
-    list_classes,
-    protocol_to_json,
-    summarize_row,
-)
-from unreel.evaluation.result import Result
+from unreel.evaluation.probes.grid_search import format_not_tuned
+from unreel.evaluation.probes.knn_votes import count_votes
+from unreel.evaluation.protocol_description import count_videos, protocol_to_json
+from unreel.evaluation.result import Intervals, Result
+from unreel.evaluation.validation_split import hold_out_groups
+from unreel.evaluation.video_features import VideoFeatures, find_layer_rows
 from unreel.models.encoder.encoder import FEATURE_LAYERS
 
 
 @dataclass(frozen=True)
 class KnnProtocol:
-    """The k of the table, the temperature of the votes and the layer; k of `per class` is chosen on held-out videos."""
+    """The k of the columns, the temperature of the votes, the layer; `per class` uses a k chosen on held-out videos."""
 
     ks: tuple[int, ...] = (1, 5, 10, 20)
     temperature: float = 0.07
@@ -49,59 +40,28 @@ class KnnProtocol:
             raise InputError(f"kNN needs k=1 or more and a temperature above 0, got {self.ks} and {self.temperature}")
 
 
-def predict_knn(
-    train_ND: np.ndarray,
-    train_labels: Sequence[str],
-    test_QD: np.ndarray,
-    k: int,
-    temperature: float,
-    classes: Sequence[str],
-) -> np.ndarray:
-    """Share of the votes for each class, float64 (Q, C): each of the k nearest votes with exp(cosine / temperature).
-
-    Of equally near videos the first in the list votes; a k above N means all of them. Raises InputError for empty lists
-    and for a label that is not in `classes`.
-    """
-    class_N = encode_labels(train_labels, classes)
-    if not len(train_ND) or not len(test_QD) or class_N.min() < 0:
-        raise InputError(f"kNN needs training and test videos of known classes, got {len(train_ND)} and {len(test_QD)}")
-    return _count_votes(*find_nearest(QueryGallery(test_QD, train_ND), k), class_N, temperature, len(classes))
-
-
-def _count_votes(
-    order_QK: np.ndarray, cosine_QK: np.ndarray, class_N: np.ndarray, temperature: float, num_classes: int
-) -> np.ndarray:
-    """Votes relative to the nearest video's, so that no temperature overflows; each row then sums to 1."""
-    cosine_QK = cosine_QK.astype(np.float64)
-    weight_QK = np.exp((cosine_QK - cosine_QK[:, :1]) / temperature)
-    score_QC = np.zeros((len(order_QK), num_classes))
-    np.add.at(score_QC, (np.arange(len(order_QK))[:, None], class_N[order_QK]), weight_QK)
-    return score_QC / score_QC.sum(axis=1, keepdims=True)
-
-
 def evaluate_knn(train: VideoFeatures, test: VideoFeatures, protocol: KnnProtocol | None = None) -> Result:
     """Top-1 of the votes for each k, and mean accuracy per class for the k chosen on held-out training videos.
 
-    Rows are the floors, the encoder's views, and all of them joined. Raises InputError when there is nothing to tell
-    apart, or no features of the layer.
+    Rows are the baselines, the encoder's views, and all views joined. Raises InputError for fewer than two classes, and
+    for missing features of the layer.
     """
     protocol = protocol or KnnProtocol()
-    classes, warnings = list_classes(train, test)
+    classes, warnings = list_classes(train.labels, test.labels)
     class_N, truth_Q = encode_labels(train.labels, classes), encode_labels(test.labels, classes)
-    held_N = choose_validation(train, protocol.validation_share, protocol.seed)
-    tops = dict.fromkeys((f"top-1, k={k}" for k in protocol.ks), 1)
-    rows, intervals, chosen = compute_guess_rows(train, test, tops), dict[str, Intervals](), dict[str, int]()
-    for name, (block, columns) in find_layer_rows(train, test, protocol.layer).items():
-        train_ND, test_QD = train.vectors[block][:, columns], test.vectors[block][:, columns]
+    held_N = hold_out_groups(train.instances, protocol.validation_share, protocol.seed)
+    columns = {k: format_column(k) for k in protocol.ks}
+    rows = compute_guess_rows(train.labels, test.labels, dict.fromkeys(columns.values(), 1))
+    intervals, chosen = dict[str, Intervals](), dict[str, int]()
+    for name, (key, view) in find_layer_rows(train, test, protocol.layer).items():
+        train_ND, test_QD = train.vectors[key][:, view], test.vectors[key][:, view]
         right = _score_each_k(train_ND, class_N, test_QD, truth_Q, protocol)
         chosen[name] = _choose_k(train_ND, class_N, held_N, protocol)
-        rows[name], intervals[name] = summarize_row(
-            dict(zip(tops, right.values(), strict=True)), right[chosen[name]], test
-        )
-    large = [k for k in protocol.ks if k > len(train.instances)]
+        by_column = {columns[k]: right_Q for k, right_Q in right.items()}
+        rows[name], intervals[name] = summarize_row(by_column, right[chosen[name]], test.labels, test.groups)
+    large = ", ".join(f"k={k}" for k in protocol.ks if k > len(train.instances))
     if large:
-        which = ", ".join(f"k={k}" for k in large)
-        warnings.append(f"{which}: there are {len(train.instances)} training videos only, so all of them vote.")
+        warnings.append(f"{large}: there are {len(train.instances)} training videos only, so all of them vote.")
     return Result(
         kind="knn",
         title="Votes of the nearest training videos, accuracy in percent",
@@ -115,20 +75,26 @@ def evaluate_knn(train: VideoFeatures, test: VideoFeatures, protocol: KnnProtoco
         },
         intervals=intervals,
         warnings=warnings + ([format_not_tuned(f"k={protocol.ks[0]}")] if held_N is None else []),
-        floors=list_baseline_descriptions(rows),
+        floors=describe_classifier_baselines(rows),
+        main_column=format_column(protocol.ks[0]),
+        row_main_columns={name: format_column(k) for name, k in chosen.items()},
     )
+
+
+def format_column(k: int) -> str:
+    return f"top-1, k={k}"
 
 
 def _score_each_k(
     train_ND: np.ndarray, class_N: np.ndarray, test_QD: np.ndarray, truth_Q: np.ndarray, protocol: KnnProtocol
 ) -> dict[int, np.ndarray]:
-    """For each k which test videos are right, bool (Q,); the neighbours are looked up once."""
+    """For each k which test videos are right, bool (Q,); the neighbours are searched once."""
     order_QK, cosine_QK = find_nearest(QueryGallery(test_QD, train_ND), max(protocol.ks))
-    found = {}
+    right = {}
     for k in protocol.ks:
-        score_QC = _count_votes(order_QK[:, :k], cosine_QK[:, :k], class_N, protocol.temperature, class_N.max() + 1)
-        found[k] = is_in_top_k(score_QC, truth_Q, 1)
-    return found
+        score_QC = count_votes(order_QK[:, :k], cosine_QK[:, :k], class_N, protocol.temperature, class_N.max() + 1)
+        right[k] = is_in_top_k(score_QC, truth_Q, 1)
+    return right
 
 
 def _choose_k(train_ND: np.ndarray, class_N: np.ndarray, held_N: np.ndarray | None, protocol: KnnProtocol) -> int:
@@ -140,9 +106,11 @@ def _choose_k(train_ND: np.ndarray, class_N: np.ndarray, held_N: np.ndarray | No
 
 
 def _format_caption(train: VideoFeatures, test: VideoFeatures, protocol: KnnProtocol, held_N: np.ndarray | None) -> str:
-    held = "not chosen" if held_N is None else f"chosen on {int(held_N.sum())} training videos, whole groups at a time"
+    choice = (
+        "not chosen" if held_N is None else f"chosen on {int(held_N.sum())} training videos, whole groups at a time"
+    )
     return (
         f"{len(test.instances)} test videos, {len(train.instances)} training videos that vote with "
         f"exp(cosine / {protocol.temperature:g}), {len(set(train.labels))} classes; layer {protocol.layer}, mean over "
-        f"clips; per class: mean over classes of their accuracy, its k {held}; {INTERVALS_NOTE}"
+        f"clips; per class: mean over classes of their accuracy, its k {choice}; {INTERVALS_NOTE}"
     )

@@ -1,8 +1,8 @@
-"""Temporal evidence: what an encoder still finds when motion, or the order of frames, is taken from the clips.
+"""Reliance on motion: what an encoder still finds when motion, or the order of frames, is removed from the clips.
 
-Every source looks at intact and at tampered clips (views/perturb.py). "Both": training and test clips are tampered
-alike, so the figure says what can be told without what was taken. "Query only": tampered test clips against intact
-training clips, so it says how far the features move.
+Every source sees intact and perturbed clips (views/perturb.py). "Both": training and test clips are perturbed alike, so
+the figure shows what can be recognised without the removed cue. "Query only": perturbed test clips against intact
+training clips, so the figure shows how far the features move.
 """
 
 import zlib
@@ -13,15 +13,9 @@ from typing import Any
 import numpy as np
 
 from unreel.errors import InputError, unknown_name_error
-from unreel.evaluation.baselines.trivial_baselines import CHANCE, describe_baseline
-from unreel.evaluation.feature_extraction import (
-    ENCODER,
-    INTACT,
-    JOINT,
-    FeatureExtractor,
-    FeatureKey,
-    VideoFeatures,
-)
+from unreel.evaluation.baselines.chance import CHANCE
+from unreel.evaluation.baselines.descriptions import describe_baseline
+from unreel.evaluation.feature_extraction import FeatureExtractor
 from unreel.evaluation.leakage import check_train_test, collect_warnings
 from unreel.evaluation.metrics.bootstrap import bootstrap_interval
 from unreel.evaluation.metrics.cosine_ranking import QueryGallery, rank_first_correct
@@ -31,105 +25,19 @@ from unreel.evaluation.metrics.motion_reliance import (
     compute_probe_chance,
     compute_reliance,
     compute_variance_ratio,
-    fit_linear_probe,
 )
+from unreel.evaluation.probes.logistic_regression import fit_linear_probe
+from unreel.evaluation.protocol_description import describe_failures
 from unreel.evaluation.result import Result
+from unreel.evaluation.video_features import ENCODER, INTACT, JOINT, FeatureKey, VideoFeatures
 from unreel.views.perturb import PERTURBATIONS
 
 RECALL_AT_1, PROBE_ACCURACY, BOTH_SIDES, QUERY_ONLY = "R@1", "probe", "both", "query only"
-CUE_CONDITIONS = {"motion": "frozen", "order": "shuffled"}  # what is relied on, and the condition that takes it away
-ConditionHits = dict[
-    str, dict[str, np.ndarray]
-]  # condition -> column -> 1.0 for each test video that is right, else 0.0; (Q,)
-VarianceRatios = dict[str, dict[str, float | None]]  # who looked -> view, or all joined -> variance ratio
-
-
-@dataclass(frozen=True)
-class MotionProtocol:
-    """The layer looked at (pixels have their own), the probe's C, and the bootstrap."""
-
-    layer: str = "pooled"
-    c: float = 10.0
-    draws: int = 1000
-    seed: int = 0
-
-
-def build_perturbed_extractor(
-    extractor: FeatureExtractor, conditions: Sequence[str], lead_in: int, seed: int = 0, with_intact: bool = True
-) -> FeatureExtractor:
-    """The same source on tampered clips, whose blocks carry the `condition`, and on intact ones before if asked for.
-
-    What is drawn for a video depends on its pictures, not on its number: the n-th videos of the training and of the
-    test list would otherwise be shuffled alike, and a video otherwise in another list.
-    """
-    for name in conditions:
-        if name not in PERTURBATIONS:
-            raise unknown_name_error("condition", name, PERTURBATIONS)
-
-    def looks(clips: np.ndarray, number: int) -> dict[FeatureKey, dict[str, np.ndarray]]:
-        found = dict(extractor(clips, number)) if with_intact else {}
-        own_number = zlib.crc32(clips[:, lead_in].tobytes())
-        for name in conditions:
-            made = extractor(PERTURBATIONS[name](clips, lead_in, seed, own_number), number)
-            found |= {block._replace(condition=name): views for block, views in made.items()}
-        return found
-
-    return looks
-
-
-def evaluate_motion(train: VideoFeatures, test: VideoFeatures, protocol: MotionProtocol | None = None) -> Result:
-    """R@1 and a linear probe for whoever looked at tampered clips too, and how much of it needs motion and order.
-
-    `extras` has "reliance" (who -> motion or order -> R@1 or probe -> `Reliance`), "variance_ratio" (of the test
-    videos whose clips were kept), and "said": sentences made from these figures. Raises InputError for lists that
-    can't be compared, or without features of tampered clips.
-    """
-    protocol = protocol or MotionProtocol()
-    check_train_test(train.instances, test.instances)
-    blocks = group_keys(train, test, protocol.layer)
-    hits = {who: compute_hits(train, test, found, protocol.c) for who, found in blocks.items()}
-    chance = {
-        RECALL_AT_1: compute_draw_chance(train.labels, test.labels),
-        PROBE_ACCURACY: compute_probe_chance(train.labels, test.labels),
-    }
-    lost = {who: compute_reliances(found, chance, test.groups, protocol) for who, found in hits.items()}
-    ratios = compute_variance_ratios(test)
-    result = Result("motion", "Without motion or order, percent", {}, format_caption(train, test), {})
-    for who, found in hits.items():
-        for condition, columns in found.items():
-            add_row(result, who, condition, columns, test.groups, protocol)
-    result.rows[CHANCE] = {
-        format_column(w, h): 100.0 * float(chance[w].mean())
-        for w in (RECALL_AT_1, PROBE_ACCURACY)
-        for h in (BOTH_SIDES, QUERY_ONLY)
-    }
-    result.floors[CHANCE] = "R@1: a random ranking; probe: a draw from the training classes or the largest of them"
-    result.protocol = describe_protocol(train, test, blocks, protocol)
-    result.warnings = collect_warnings(test.instances, train.instances, (1,))
-    plain = {who: {w: {s: r.to_json() for s, r in m.items()} for w, m in found.items()} for who, found in lost.items()}
-    result.extras = {"reliance": plain, "variance_ratio": ratios, "said": compose_sentences(result.rows, lost, ratios)}
-    return result
-
-
-def add_row(
-    result: Result,
-    source: str,
-    condition: str,
-    columns: dict[str, np.ndarray],
-    groups: Sequence[str],
-    protocol: MotionProtocol,
-) -> None:
-    """One row, with intervals for the encoder: a table has dozens of figures, and these are the ones to be read."""
-    name = format_row_name(source, condition)
-    result.rows[name] = {title: 100.0 * float(hit_Q.mean()) for title, hit_Q in columns.items()}
-    if source == ENCODER:
-        result.intervals[name] = {
-            title: bootstrap_interval(100.0 * hit_Q, groups, protocol.seed, protocol.draws)
-            for title, hit_Q in columns.items()
-            if title.endswith(BOTH_SIDES)
-        }
-    else:
-        result.floors[name] = describe_baseline(source) if condition == INTACT else f"{source}, {condition} clips"
+CUE_CONDITIONS = {"motion": "frozen", "order": "shuffled"}  # a cue, and the condition that removes it
+ConditionHits = dict[str, dict[str, np.ndarray]]
+"""Condition -> column -> 1.0 for each test video that is right, else 0.0; (Q,)."""
+VarianceRatios = dict[str, dict[str, float | None]]
+"""Source and layer -> view, or all views joined -> variance ratio."""
 
 
 def format_row_name(source: str, condition: str) -> str:
@@ -140,119 +48,221 @@ def format_column(metric: str, sides: str) -> str:
     return f"{metric} {sides}"
 
 
+MAIN_COLUMN = format_column(RECALL_AT_1, BOTH_SIDES)
+
+
+@dataclass(frozen=True)
+class MotionProtocol:
+    """The layer (pixels have their own), the probe's C, and the bootstrap."""
+
+    layer: str = "pooled"
+    c: float = 10.0
+    draws: int = 1000
+    seed: int = 0
+
+
+def build_perturbed_extractor(
+    extractor: FeatureExtractor, conditions: Sequence[str], lead_in: int, seed: int = 0, with_intact: bool = True
+) -> FeatureExtractor:
+    """The same extractor on perturbed clips, whose keys carry the `condition`, and on intact ones first if wanted.
+
+    Random draws depend on a video's pixels, not on its number: otherwise the n-th videos of the training and of the
+    test list would be shuffled alike, and the same video differently in another list.
+    """
+    for name in conditions:
+        if name not in PERTURBATIONS:
+            raise unknown_name_error("condition", name, PERTURBATIONS)
+
+    def extract(clips: np.ndarray, number: int) -> dict[FeatureKey, dict[str, np.ndarray]]:
+        features = dict(extractor(clips, number)) if with_intact else {}
+        content_number = zlib.crc32(clips[:, lead_in].tobytes())
+        for name in conditions:
+            perturbed = extractor(PERTURBATIONS[name](clips, lead_in, seed, content_number), number)
+            features |= {key._replace(condition=name): views for key, views in perturbed.items()}
+        return features
+
+    return extract
+
+
+def evaluate_motion(train: VideoFeatures, test: VideoFeatures, protocol: MotionProtocol | None = None) -> Result:
+    """R@1 and a linear probe of every source that saw perturbed clips, and how much of it needs motion and order.
+
+    `extras` has "reliance" (source -> cue -> R@1 or probe -> `Reliance`), "variance_ratio" (of the test videos whose
+    clips were kept), "said" (sentences about these figures), and "conditions" (row -> source and condition). Raises
+    InputError for lists that can't be compared, and for missing features of perturbed clips.
+    """
+    protocol = protocol or MotionProtocol()
+    check_train_test(train.instances, test.instances)
+    keys = group_keys(train, test, protocol.layer)
+    hits = {source: compute_hits(train, test, by_condition, protocol.c) for source, by_condition in keys.items()}
+    chance = {
+        RECALL_AT_1: compute_draw_chance(train.labels, test.labels),
+        PROBE_ACCURACY: compute_probe_chance(train.labels, test.labels),
+    }
+    reliances = {source: compute_reliances(h, chance, test.groups, protocol) for source, h in hits.items()}
+    ratios = compute_variance_ratios(test)
+    result = Result("motion", "Without motion or order, percent", {}, format_caption(train, test), {})
+    result.main_column = MAIN_COLUMN
+    conditions = {}
+    for source, by_condition in hits.items():
+        for condition, columns in by_condition.items():
+            row = add_row(result, source, condition, columns, test.groups, protocol)
+            conditions[row] = {"source": source, "condition": condition}
+    result.rows[CHANCE] = {
+        format_column(metric, sides): 100.0 * float(chance[metric].mean())
+        for metric in (RECALL_AT_1, PROBE_ACCURACY)
+        for sides in (BOTH_SIDES, QUERY_ONLY)
+    }
+    result.floors[CHANCE] = "R@1: a random ranking; probe: a draw from the training classes or the largest of them"
+    result.protocol = describe_protocol(train, test, keys, protocol)
+    result.warnings = collect_warnings(test.instances, train.instances, (1,))
+    result.extras = {
+        "reliance": {
+            source: {cue: {metric: r.to_json() for metric, r in scores.items()} for cue, scores in cues.items()}
+            for source, cues in reliances.items()
+        },
+        "variance_ratio": ratios,
+        "said": compose_sentences(result.rows, reliances, ratios),
+        "conditions": conditions,
+    }
+    return result
+
+
+def add_row(
+    result: Result,
+    source: str,
+    condition: str,
+    columns: dict[str, np.ndarray],
+    groups: Sequence[str],
+    protocol: MotionProtocol,
+) -> str:
+    """Add one row and return its name; only the encoder gets intervals, since the table has dozens of figures."""
+    name = format_row_name(source, condition)
+    result.rows[name] = {title: 100.0 * float(hit_Q.mean()) for title, hit_Q in columns.items()}
+    if source == ENCODER:
+        result.intervals[name] = {
+            title: bootstrap_interval(100.0 * hit_Q, groups, protocol.seed, protocol.draws)
+            for title, hit_Q in columns.items()
+            if title.endswith(BOTH_SIDES)
+        }
+    else:
+        result.floors[name] = describe_baseline(source) if condition == INTACT else f"{source}, {condition} clips"
+    return name
+
+
 def group_keys(train: VideoFeatures, test: VideoFeatures, layer: str) -> dict[str, dict[str, FeatureKey]]:
-    """Who looked at tampered clips -> condition -> block, the encoder first; at `layer`, or at the layer there is."""
-    there = [block for block in train.vectors if block in test.vectors]
-    found: dict[str, dict[str, FeatureKey]] = {}
-    for who in dict.fromkeys(block.source for block in there):
-        layers = list(dict.fromkeys(block.layer for block in there if block.source == who))
-        at = layer if layer in layers else layers[0]
-        mine = {block.condition: block for block in there if (block.source, block.layer) == (who, at)}
-        if INTACT in mine and len(mine) > 1:
-            found[who] = {name: mine[name] for name in (INTACT, *PERTURBATIONS) if name in mine}
-    if not found:
-        raise InputError("there are no features of tampered clips; make them with evaluation.motion.tampered")
-    return dict(sorted(found.items(), key=lambda item: item[0] != ENCODER))
+    """Sources that saw perturbed clips -> condition -> key, the encoder first; at `layer`, or else at its first one."""
+    shared = [key for key in train.vectors if key in test.vectors]
+    groups: dict[str, dict[str, FeatureKey]] = {}
+    for source in dict.fromkeys(key.source for key in shared):
+        layers = list(dict.fromkeys(key.layer for key in shared if key.source == source))
+        source_layer = layer if layer in layers else layers[0]
+        by_condition = {key.condition: key for key in shared if (key.source, key.layer) == (source, source_layer)}
+        if INTACT in by_condition and len(by_condition) > 1:
+            groups[source] = {name: by_condition[name] for name in (INTACT, *PERTURBATIONS) if name in by_condition}
+    if not groups:
+        raise InputError("there are no features of perturbed clips; extract them with build_perturbed_extractor")
+    return dict(sorted(groups.items(), key=lambda item: item[0] != ENCODER))
 
 
 def compute_hits(train: VideoFeatures, test: VideoFeatures, keys: dict[str, FeatureKey], c: float) -> ConditionHits:
-    """Which test videos are right, by nearest neighbour and by probe, under each condition, for one who looked."""
-    galleries = {name: train.vectors[block] for name, block in keys.items()}
+    """Which test videos one source gets right, by nearest neighbour and by probe, under each condition."""
+    galleries = {name: train.vectors[key] for name, key in keys.items()}
     probes = {name: fit_linear_probe(vectors_ND, train.labels, c) for name, vectors_ND in galleries.items()}
-    truth, found = np.array(test.labels), {}
-    for name, block in keys.items():
-        query, sides = test.vectors[block], {BOTH_SIDES: name, QUERY_ONLY: INTACT}
-        ranks = {
-            h: rank_first_correct(QueryGallery(query, galleries[at]), test.labels, train.labels)
-            for h, at in sides.items()
-        }
-        columns = {format_column(RECALL_AT_1, h): rank_Q == 0 for h, rank_Q in ranks.items()}
-        columns |= {format_column(PROBE_ACCURACY, h): probes[at](query) == truth for h, at in sides.items()}
-        found[name] = {title: hit_Q.astype(np.float64) for title, hit_Q in columns.items()}
-    return found
+    truth, hits = np.array(test.labels), {}
+    for name, key in keys.items():
+        query_QD, train_conditions = test.vectors[key], {BOTH_SIDES: name, QUERY_ONLY: INTACT}
+        columns = {}
+        for sides, condition in train_conditions.items():
+            rank_Q = rank_first_correct(QueryGallery(query_QD, galleries[condition]), test.labels, train.labels)
+            columns[format_column(RECALL_AT_1, sides)] = rank_Q == 0
+        for sides, condition in train_conditions.items():
+            columns[format_column(PROBE_ACCURACY, sides)] = probes[condition](query_QD) == truth
+        hits[name] = {title: hit_Q.astype(np.float64) for title, hit_Q in columns.items()}
+    return hits
 
 
 def compute_reliances(
     hits: ConditionHits, chance: dict[str, np.ndarray], groups: Sequence[str], protocol: MotionProtocol
 ) -> dict[str, dict[str, Reliance]]:
-    """What is relied on -> R@1 or probe -> share lost, of one who looked; training and test clips tampered alike."""
+    """Cue -> R@1 or probe -> share lost by one source, with training and test clips perturbed alike."""
     return {
-        what: {
-            score: compute_reliance(
-                hits[INTACT][format_column(score, BOTH_SIDES)],
-                hits[condition][format_column(score, BOTH_SIDES)],
-                chance[score],
+        cue: {
+            metric: compute_reliance(
+                hits[INTACT][format_column(metric, BOTH_SIDES)],
+                hits[condition][format_column(metric, BOTH_SIDES)],
+                chance[metric],
                 groups,
                 protocol.seed,
                 protocol.draws,
             )
-            for score in (RECALL_AT_1, PROBE_ACCURACY)
+            for metric in (RECALL_AT_1, PROBE_ACCURACY)
         }
-        for what, condition in CUE_CONDITIONS.items()
+        for cue, condition in CUE_CONDITIONS.items()
         if condition in hits
     }
 
 
 def compute_variance_ratios(features: VideoFeatures) -> VarianceRatios:
-    """Who looked, and at which layer -> view, and all views joined -> variance ratio, where intact clips were kept.
+    """Variance ratio of each view, and of all views joined, by source and layer, where intact clips were kept.
 
     Crops of a clip are averaged first: they differ by place, not by time.
     """
-    found: VarianceRatios = {}
-    for block, rows_NVD in features.clip_vectors.items():
-        if block.condition == INTACT:
+    ratios: VarianceRatios = {}
+    for key, rows_NVD in features.clip_vectors.items():
+        if key.condition == INTACT:
             num_videos, num_clips = features.spans_s.shape[:2]
             clips_NVD = rows_NVD.reshape(num_videos, num_clips, -1, rows_NVD.shape[2]).mean(axis=2)
-            views = dict(features.columns[block])
+            views = dict(features.columns[key])
             views |= {JOINT: slice(None)} if len(views) > 1 else {}
-            found[f"{block.source}, {block.layer}"] = {
-                n: compute_variance_ratio(clips_NVD[..., at]) for n, at in views.items()
+            ratios[f"{key.source}, {key.layer}"] = {
+                name: compute_variance_ratio(clips_NVD[..., columns]) for name, columns in views.items()
             }
-    return found
+    return ratios
 
 
 def compose_sentences(
     rows: dict[str, dict[str, float]], reliances: dict[str, dict[str, dict[str, Reliance]]], ratios: VarianceRatios
 ) -> list[str]:
-    """Sentences on the encoder (or on whoever stands first), made from the figures."""
-    who = next(iter(reliances))
+    """Sentences about the figures of the encoder (or of the first source, where there is no encoder)."""
+    source = next(iter(reliances))
     sentences = []
-    for what, scores in reliances[who].items():
-        for score, share in scores.items():
-            title, condition = format_column(score, BOTH_SIDES), CUE_CONDITIONS[what]
-            names = format_row_name(who, INTACT), format_row_name(who, condition), CHANCE
-            intact, without, chance = (rows[name][title] for name in names)
-            sentences.append(compose_reliance_sentence(what, score, (intact, without, chance), share))
+    for cue, scores in reliances[source].items():
+        for metric, reliance in scores.items():
+            column, condition = format_column(metric, BOTH_SIDES), CUE_CONDITIONS[cue]
+            names = format_row_name(source, INTACT), format_row_name(source, condition), CHANCE
+            intact, without, chance = (rows[name][column] for name in names)
+            sentences.append(compose_reliance_sentence(cue, metric, (intact, without, chance), reliance))
     for name, views in ratios.items():
         ratio = list(views.values())[-1]
         if ratio is not None:
-            sentences.append(f"Variance between test videos over variance between clips of one, {name}: {ratio:.2f}.")
+            sentences.append(f"Variance between test videos over variance within a video, {name}: {ratio:.2f}.")
     return sentences
 
 
 def compose_reliance_sentence(cue: str, metric: str, figures: tuple[float, float, float], reliance: Reliance) -> str:
-    """One share in words; `figures` are intact, without, and chance."""
+    """One reliance in words; `figures` are those of intact clips, of clips without the cue, and of chance."""
     intact, without, chance = figures
     if reliance.share is None or reliance.low is None or reliance.high is None:
         return f"How much of {metric} relies on {cue} is not defined: {reliance.why}."
     start = {"motion": "Frozen to one frame", "order": "With its frames in random order"}[cue]
-    way = "stays at" if intact == without else f"{'falls' if without < intact else 'rises'} from {intact:.1f} to"
+    change = "stays at" if intact == without else f"{'falls' if without < intact else 'rises'} from {intact:.1f} to"
     interval = f"{reliance.low:.0f} to {reliance.high:.0f}"
-    moved = f"{start}, {metric} {way} {without:.1f} (chance {chance:.1f})"
+    outcome = f"{start}, {metric} {change} {without:.1f} (chance {chance:.1f})"
     if reliance.low <= 0.0 <= reliance.high:
-        return f"{moved}: no loss that is beyond chance (share {reliance.share:.0f} %, {interval})."
+        return f"{outcome}: no significant loss (share {reliance.share:.0f} %, {interval})."
     if reliance.share < 0.0:
-        return f"{moved}: more is found without {cue} (share {reliance.share:.0f} %, {interval})."
-    return f"{moved}: about {reliance.share:.0f} % ({interval}) of what it finds above chance is lost with {cue}."
+        return f"{outcome}: it finds more without {cue} (share {reliance.share:.0f} %, {interval})."
+    return f"{outcome}: about {reliance.share:.0f} % ({interval}) of what it finds above chance is lost without {cue}."
 
 
 def format_caption(train: VideoFeatures, test: VideoFeatures) -> str:
     return (
         f"{len(test.instances)} test against {len(train.instances)} training videos, {len(set(test.labels))} classes, "
-        "mean over clips, all views joined. Both: training and test clips alike, what can be told without what "
-        "was taken. Query only: tampered test clips against intact training clips. Frozen clips lose, beside motion, "
-        "what their other frames show: the floors say how much that is worth. R@1 by cosine; probe: top-1 of logistic "
-        "regression, one C for all"
+        "mean over clips, all views joined. Both: training and test clips perturbed alike, so what can be recognised "
+        "without the cue. Query only: perturbed test clips against intact training clips. Frozen clips lose, besides "
+        "motion, what their other frames show: the floors show how much that is worth. R@1 by cosine; probe: top-1 of "
+        "logistic regression, one C for all"
     )
 
 
@@ -260,11 +270,10 @@ def describe_protocol(
     train: VideoFeatures, test: VideoFeatures, keys: dict[str, dict[str, FeatureKey]], protocol: MotionProtocol
 ) -> dict[str, Any]:
     """What the figures depend on, as plain JSON, but for the encoder and its clips."""
-    left_out = [("training", f) for f in train.failures] + [("test", f) for f in test.failures]
     return {
         **asdict(protocol),
-        "layers": {who: found[INTACT].layer for who, found in keys.items()},
-        "conditions": list(dict.fromkeys(name for found in keys.values() for name in found)),
+        "layers": {source: by_condition[INTACT].layer for source, by_condition in keys.items()},
+        "conditions": list(dict.fromkeys(name for by_condition in keys.values() for name in by_condition)),
         "num_clips": int(test.spans_s.shape[1]),
         "queries": len(test.instances),
         "gallery": len(train.instances),
@@ -275,5 +284,5 @@ def describe_protocol(
         "reliance": "(intact - tampered) / (intact - chance), training and test clips tampered alike",
         "intervals": "95 %, percentile bootstrap over test videos, over whole groups where they are known, paired",
         "variance_ratio": "between / within videos, clips at unit length, the mean's share of within taken off",
-        "left_out": [{"list": where, "path": f.path, "reason": str(f)} for where, f in left_out],
+        "left_out": describe_failures({"training": train.failures, "test": test.failures}),
     }

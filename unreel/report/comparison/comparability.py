@@ -8,8 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from unreel.evaluation.feature_extraction import ENCODER
 from unreel.evaluation.result import Result
+from unreel.evaluation.video_features import ENCODER
 from unreel.report.baseline_comparison import format_title
 from unreel.report.results_file import EvaluationSummary
 

@@ -13,9 +13,9 @@ import jinja2
 from markupsafe import Markup
 
 from unreel.errors import RunError
-from unreel.evaluation.baselines.trivial_baselines import CHANCE
-from unreel.evaluation.feature_extraction import ENCODER, INTACT
+from unreel.evaluation.baselines.chance import CHANCE
 from unreel.evaluation.result import Result
+from unreel.evaluation.video_features import ENCODER, INTACT
 from unreel.report.baseline_comparison import (
     BaselineComparison,
     Figure,

@@ -236,12 +236,10 @@ def describe_videos(manifest: Manifest) -> list[tuple[str, str]]:
     lengths = sorted(v.duration_s for v in videos)
     lines = [("Folder", manifest.root), ("Videos", f"{len(videos):,}")]
     if videos:
+        shortest, middle, longest = (format_duration(s) for s in (lengths[0], median(lengths), lengths[-1]))
         lines += [
             ("Footage", format_duration(sum(lengths))),
-            (
-                "Length",
-                f"{format_duration(lengths[0])} to {format_duration(lengths[-1])}, median {format_duration(median(lengths))}",
-            ),
+            ("Length", f"{shortest} to {longest}, median {middle}"),
             ("Codec", format_most_common(v.codec for v in videos)),
             ("Picture", format_most_common(f"{v.width} × {v.height}" for v in videos)),
             ("Rate", format_most_common(f"{v.fps:.4g} fps" for v in videos)),
