@@ -144,7 +144,7 @@ def test_figures_agree_with_the_votes() -> None:
 def test_k_is_chosen_on_held_out_training_videos_alone() -> None:
     train, test = toy(60, 4.0, 3), toy(24, 4.0, 4, "test")
     protocol = KnnProtocol(ks=(1, 3, 9, 15))
-    held = grid_search.choose_validation(train, protocol.validation_share, protocol.seed)
+    held = grid_search.hold_out_groups(train.instances, protocol.validation_share, protocol.seed)
     assert held is not None
     assert not {i.group for i, h in zip(train.instances, held, strict=True) if h} & {
         i.group for i, h in zip(train.instances, held, strict=True) if not h

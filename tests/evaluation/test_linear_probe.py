@@ -171,7 +171,7 @@ def test_values_are_chosen_on_whole_groups_and_then_all_videos_train(seed: int) 
     numbers = np.arange(40.0)[:, None, None].repeat(2, axis=2)
     labels, groups = [f"c{n % 2}" for n in range(40)], [f"g{n % 10}" for n in range(40)]
     train, test = features(numbers, labels, groups), features(numbers + 1000, labels, part="test")
-    held = grid_search.choose_validation(train, 0.2, seed)
+    held = grid_search.hold_out_groups(train.instances, 0.2, seed)
     assert held is not None and set(np.array(groups)[held]).isdisjoint(np.array(groups)[~held])
     grid: list[Hyperparameters] = [{"lr": 1.0}, {"lr": 2.0}, {"lr": 3.0}]
     recorder = Recorder(best_lr=1.0 + 2 * seed)
@@ -185,7 +185,7 @@ def test_values_are_chosen_on_whole_groups_and_then_all_videos_train(seed: int) 
 
 def test_the_best_point_is_the_most_accurate_then_the_surest() -> None:
     train = toy(24, 0.1, 0).select_videos(np.array([n for n in range(24) if n // 4 % 3 < 2]))
-    held, class_N = grid_search.choose_validation(train, 0.2, 0), encode_labels(train.labels, ["c0", "c1"])
+    held, class_N = grid_search.hold_out_groups(train.instances, 0.2, 0), encode_labels(train.labels, ["c0", "c1"])
     assert held is not None
     truth = class_N[held]
     sure = np.where(truth[:, None] == np.arange(2), 0.9, 0.1)
@@ -210,7 +210,7 @@ def test_a_separable_toy_is_separated(kind: str) -> None:
     assert result.rows["rgb"]["top-1"] > 90 > result.rows[MEAN_FRAME]["top-1"]
     assert result.extras["confusion"] == {"classes": ["c0", "c1", "c2"], "counts": np.diag([8, 8, 8]).tolist()}
     assert result.protocol["kind"] == kind and result.protocol["numbers"][JOINT] == 8
-    assert any("top-5 says nothing: there are 3 classes" in said for said in result.warnings)
+    assert any("top-5 says nothing: there are only 3 classes" in said for said in result.warnings)
     json.dumps(result.to_json())
 
 

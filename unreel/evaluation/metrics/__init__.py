@@ -1,1 +1,1 @@
-"""Figures from arrays: rankings, average precision, bootstrap intervals."""
+"""Metrics from arrays: rankings, accuracy, average precision, bootstrap intervals."""

@@ -1,9 +1,9 @@
-"""Average precision, for rankings and for boxes.
+"""Average precision of scored rows, in its two definitions.
 
-Two areas go by that name. The *interpolated* one takes at each recall the best precision at that recall or a higher one
-(PASCAL VOC since 2010, AVA); the *ranked* one takes the precision as it is (retrieval; scikit-learn's
-average_precision_score), and is never larger. Rows with equal scores are one threshold in both, so no order of rows is
-rewarded: a constant score gets the share of positives. (The official AVA script leaves the order of ties to its sort.)
+The *interpolated* one uses at each recall the best precision at that recall or a higher one (PASCAL VOC since 2010,
+AVA); the *ranked* one uses the precision as it is (retrieval; scikit-learn's average_precision_score), and is never
+larger. Rows with equal scores are one threshold in both, so the order of rows does not matter: a constant score gets
+the share of positives. (The official AVA script leaves the order of ties to its sort.)
 """
 
 import numpy as np
@@ -14,8 +14,8 @@ from unreel.errors import InputError
 def average_precision(scores: np.ndarray, is_positive: np.ndarray, num_positives: int | None = None) -> float:
     """Exact area under the interpolated precision-recall curve, in [0, 1], of scores (N,) and truths (N,).
 
-    `num_positives` is what recall is a share of, more than are found in `is_positive` when some were never scored.
-    Raises InputError when there is none, and for a score that is not finite.
+    `num_positives` is the denominator of recall, larger than the sum of `is_positive` when some were never scored.
+    Raises InputError when it is 0, and for a score that is not finite.
     Source: Everingham et al. 2010, development kit; ActivityNet's AVA evaluation.
     """
     precision, recall = precision_recall_curve(scores, is_positive, num_positives)
@@ -32,7 +32,7 @@ def ranked_average_precision(scores: np.ndarray, is_positive: np.ndarray, num_po
 def precision_recall_curve(
     scores: np.ndarray, is_positive: np.ndarray, num_positives: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall, float64 (K,), of the rows at or above each of the K different scores, highest first."""
+    """Precision and recall, float64 (K,), of the rows at or above each of K different scores, highest first."""
     scores, positive = np.asarray(scores, dtype=np.float64), np.asarray(is_positive, dtype=bool)
     if scores.shape != positive.shape or scores.ndim != 1:
         raise InputError(f"each row needs a score and a truth, got {scores.shape} and {positive.shape}")

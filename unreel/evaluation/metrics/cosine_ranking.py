@@ -1,4 +1,4 @@
-"""Rankings of a gallery by cosine: which videos are nearest, and how well that agrees with classes."""
+"""Rankings of a gallery by cosine: the nearest videos of each query, and how well the ranking agrees with classes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ QUERY_CHUNK, GALLERY_CHUNK = 256, 1024
 class QueryGallery:
     """Vectors of queries (Q, D) and gallery (N, D), and what is subtracted from each (D,) before they are compared.
 
-    The subtraction happens for some rows at a time, so centred features never stand in memory beside the others.
+    The subtraction happens in chunks, so no centred copy of all features is held in memory.
     """
 
     query_QD: np.ndarray
@@ -23,7 +23,7 @@ class QueryGallery:
     gallery_mean_D: np.ndarray | float = 0.0
 
     def iterate_scores(self) -> Iterator[tuple[int, np.ndarray]]:
-        """First query, and cosines float32 (q, N), of some queries at a time."""
+        """Chunks of queries: the position of the first one, and cosines float32 (q, N)."""
         for start in range(0, len(self.query_QD), QUERY_CHUNK):
             query = _l2_normalize(self.query_QD[start : start + QUERY_CHUNK], self.query_mean_D)
             starts = range(0, len(self.gallery_ND), GALLERY_CHUNK)
@@ -32,7 +32,7 @@ class QueryGallery:
 
 
 def cosine_similarity(query_QD: np.ndarray, gallery_ND: np.ndarray) -> np.ndarray:
-    """Cosine similarity, float32 (Q, N). Worked out in double, so that equal vectors tie wherever they stand."""
+    """Cosine similarity, float32 (Q, N), computed in float64 so that equal vectors tie at any position."""
     return np.concatenate([score_QN for _, score_QN in QueryGallery(query_QD, gallery_ND).iterate_scores()])
 
 
@@ -42,15 +42,15 @@ def _l2_normalize(vectors: np.ndarray, mean_D: np.ndarray | float) -> np.ndarray
 
 
 def require_nonempty(vectors: QueryGallery) -> None:
-    asked, answering = len(vectors.query_QD), len(vectors.gallery_ND)
-    if not asked or not answering:
-        raise InputError(f"retrieval needs queries and a gallery, got {asked} and {answering} videos")
+    num_queries, gallery_size = len(vectors.query_QD), len(vectors.gallery_ND)
+    if not num_queries or not gallery_size:
+        raise InputError(f"retrieval needs queries and a gallery, got {num_queries} and {gallery_size} videos")
 
 
 def rank_first_correct(vectors: QueryGallery, query_labels: Sequence[str], gallery_labels: Sequence[str]) -> np.ndarray:
     """Rank (0 is best) of the nearest gallery video of the query's class, int64 (Q,); N where there is none.
 
-    Of equally near videos the one that stands first in the gallery comes first. Raises InputError for empty lists.
+    Ties are ranked in the order of the gallery. Raises InputError for empty lists.
     """
     require_nonempty(vectors)
     gallery, positions = np.asarray(gallery_labels), np.arange(len(gallery_labels))
@@ -69,17 +69,17 @@ def compute_average_precisions(
 ) -> np.ndarray:
     """Average precision of each query's ranking of the whole gallery, float64 (Q,) in 0..1; 0 without its class.
 
-    The mean over the right videos of the share of right ones down to each, ties in the order of the gallery.
+    Mean over the correct videos of the precision at their rank, ties in the order of the gallery.
     """
     require_nonempty(vectors)
-    gallery, place_N = np.asarray(gallery_labels), np.arange(1, len(gallery_labels) + 1)
-    found = []
+    gallery, rank_N = np.asarray(gallery_labels), np.arange(1, len(gallery_labels) + 1)
+    precisions = []
     for start, score_QN in vectors.iterate_scores():
         order_QN = np.argsort(-score_QN, axis=1, kind="stable")
         right_QN = gallery[order_QN] == np.asarray(query_labels[start : start + len(score_QN)])[:, None]
-        precision_QN = right_QN.cumsum(axis=1) / place_N
-        found.append((precision_QN * right_QN).sum(axis=1) / np.maximum(right_QN.sum(axis=1), 1))
-    return np.concatenate(found)
+        precision_QN = right_QN.cumsum(axis=1) / rank_N
+        precisions.append((precision_QN * right_QN).sum(axis=1) / np.maximum(right_QN.sum(axis=1), 1))
+    return np.concatenate(precisions)
 
 
 def find_nearest(vectors: QueryGallery, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -23,8 +23,8 @@ def iou(boxes_N4: np.ndarray, others_M4: np.ndarray) -> np.ndarray:
 def match_boxes(boxes_N4: np.ndarray, true_M4: np.ndarray, min_iou: float) -> np.ndarray:
     """Which boxes, best first, are right; bool (N,).
 
-    A box belongs to the true box that it overlaps most (the first of equals) and is right if the overlap suffices and
-    no earlier box was right there. When it is taken the box is wrong, even if a free one overlaps enough: so the
+    A box is matched to the true box that it overlaps most (the first of equals) and is right if the overlap suffices
+    and no earlier box was right there. If that one is taken the box is wrong, even if another overlaps enough: so the
     official evaluation has it.
     """
     right = np.zeros(len(boxes_N4), dtype=bool)
@@ -48,12 +48,12 @@ def compute_frame_map(
 ) -> tuple[float, dict[int, float]]:
     """Mean average precision over actions and that of each action, in [0, 1].
 
-    1. Rows of actions that are not in `actions` do not count, on either side; nor do `excluded` keyframes.
-    2. Of each keyframe the `per_keyframe` rows with the highest scores count, all actions together, ties in the order
-       given (0: all rows).
-    3. Within keyframe and action, rows are matched to boxes as in `matches`, best first, ties in the order given.
-       A row of a keyframe without a box of its action is wrong, be the keyframe in the ground truth or not.
-    4. Each action has one ranking over all keyframes and its interpolated `average_precision`, recall being a share of
+    1. Actions that are not in `actions` are ignored on both sides, and so are `excluded_keys`.
+    2. Of each keyframe the `max_per_keyframe` rows with the highest scores are used, all actions together, ties in the
+       order given (0: all rows).
+    3. Within keyframe and action, rows are matched by `match_boxes`, best first, ties in the order given. A row of a
+       keyframe without a true box of its action is wrong, whether or not the keyframe is in the ground truth.
+    4. Each action has one ranking over all keyframes and its interpolated `average_precision`, with recall relative to
        its true boxes; an action without rows has 0.
     5. The mean is over actions that have a true box; the others are left out.
 
@@ -66,17 +66,17 @@ def compute_frame_map(
     for keyframe in truth.values():
         for action in (a for labels in keyframe.actions for a in labels if a in wanted):
             totals[action] += 1
-    judged: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {action: [] for action in totals}
+    matches: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {action: [] for action in totals}
     for key, rows in _group_by_keyframe(detections, wanted, max_per_keyframe):
         if key not in dropped:
             for action in np.unique(detections.actions[rows]).tolist():
-                mine = rows[detections.actions[rows] == action]
-                right = match_boxes(detections.boxes[mine], _select_boxes(truth.get(key), action), min_iou)
-                judged[action].append((detections.scores[mine], right))
-    found = {action: _pool_average_precision(judged[action], total) for action, total in totals.items() if total}
-    if not found:
+                chosen = rows[detections.actions[rows] == action]
+                right = match_boxes(detections.boxes[chosen], _select_boxes(truth.get(key), action), min_iou)
+                matches[action].append((detections.scores[chosen], right))
+    by_action = {action: _pool_average_precision(matches[action], total) for action, total in totals.items() if total}
+    if not by_action:
         raise InputError("no box of the ground truth shows any of the actions; there is nothing to be found")
-    return float(np.mean(list(found.values()))), found
+    return float(np.mean(list(by_action.values()))), by_action
 
 
 def _group_by_keyframe(
@@ -87,9 +87,9 @@ def _group_by_keyframe(
     for n, (key, action) in enumerate(zip(detections.keys, detections.actions.tolist(), strict=True)):
         if action in actions:
             rows.setdefault(key, []).append(n)
-    for key, mine in rows.items():
-        order = np.argsort(-detections.scores[mine], kind="stable")
-        yield key, np.array(mine)[order][: limit or None]
+    for key, indices in rows.items():
+        order = np.argsort(-detections.scores[indices], kind="stable")
+        yield key, np.array(indices)[order][: limit or None]
 
 
 def _select_boxes(keyframe: Keyframe | None, action: int) -> np.ndarray:
