@@ -28,7 +28,7 @@ from unreel.evaluation.probes.sample_batches import SampleBatches
 from unreel.evaluation.protocols.linear_probe import LinearProtocol, build_linear_scorer, choose_kind, evaluate_linear
 from unreel.evaluation.video_features import JOINT
 from unreel.settings.optimisation import OptimisationSettings
-from unreel.training.optimizers import compute_lr
+from unreel.training.lr_schedule import compute_lr
 from unreel.video.sampling.batch_sampler import permute_epoch
 
 GRID: list[Hyperparameters] = [{"lr": lr, "weight_decay": decay} for lr in (0.1, 1.0, 5.0) for decay in (0.0, 1e-2)]

@@ -13,7 +13,7 @@ from unreel.evaluation.probes.grid_search import Hyperparameters
 from unreel.evaluation.probes.logistic_regression import fit_logistic_regression
 from unreel.evaluation.probes.sample_batches import WARMUP, SampleBatches
 from unreel.settings.optimisation import OptimisationSettings
-from unreel.training.optimizers import compute_lr
+from unreel.training.lr_schedule import compute_lr
 
 MOMENTUM = 0.9
 LBFGS_MAX_ITER = 1000
