@@ -348,7 +348,9 @@ def test_weights_that_are_missing_pickled_or_of_another_size(tmp_path: Path) -> 
 
 def test_pictures_that_do_not_fit_the_network(tmp_path: Path) -> None:
     folder = saved(model_of("vit"), tmp_path / "m", **SETTINGS | {"crop_size": 24})
-    with pytest.raises(InputError, match="the model fails on a clip prepared as ImagePreprocessor.*crop_size=\\(24, 24\\)"):
+    with pytest.raises(
+        InputError, match="the model fails on a clip prepared as ImagePreprocessor.*crop_size=\\(24, 24\\)"
+    ):
         load_external_extractor(folder, SPEC)
     with pytest.raises(InputError, match="at least 1 frame of each clip, got num_frames=0"):
         load_external_extractor(folder, SPEC, num_frames=0)

@@ -16,8 +16,8 @@ from unreel.errors import UnreelError
 from unreel.evaluation.finetuning.pretrained_weights import load_weights
 from unreel.evaluation.finetuning.recipes import build_recipe as recipe_named
 from unreel.evaluation.leakage import find_duplicates
-from unreel.evaluation.protocols.detection_head import DetectionProtocol
 from unreel.evaluation.protocols.detection import evaluate_detection
+from unreel.evaluation.protocols.detection_head import DetectionProtocol
 from unreel.evaluation.protocols.few_labels import finetune_few_labels
 from unreel.evaluation.protocols.finetune import evaluate_finetune
 from unreel.evaluation.protocols.label_sampling import DrawPlan
