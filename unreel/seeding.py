@@ -1,7 +1,7 @@
-"""Random numbers: each draw is a function of (seed, epoch, index, stream), never of a state.
+"""Random numbers as functions of (seed, epoch, index, stream), without any state.
 
-So a run is the same for any number of workers, and a resumed run needs only its step number. The names of streams seed
-the draws: a renamed stream draws other numbers.
+So a run is the same for any number of workers, and a resumed run needs only its step number. The name of a stream is
+part of its seed: a renamed stream draws other numbers.
 """
 
 import zlib
@@ -13,14 +13,14 @@ from torch import Tensor
 
 
 def make_generator(seed: int, epoch: int, index: int, stream: str) -> np.random.Generator:
-    """A fresh generator for one purpose (`stream`, e.g. "start", "crop", "negatives") of one instance in one epoch."""
+    """A new generator for one purpose (`stream`, e.g. "start", "crop", "negatives") of one instance in one epoch."""
     return np.random.Generator(
         np.random.Philox(np.random.SeedSequence([seed, epoch, index, zlib.crc32(stream.encode())]))
     )
 
 
 def draw_uniforms(seed: int, epoch: int, indices: Sequence[int] | Tensor, stream: str, count: int) -> Tensor:
-    """float32 (B, count) in [0, 1): row b depends on (seed, epoch, indices[b], stream) alone."""
+    """Uniform numbers in [0, 1), float32 (B, count): row b depends only on (seed, epoch, indices[b], stream)."""
     numbers = indices.tolist() if isinstance(indices, Tensor) else [int(i) for i in indices]
     rows = [make_generator(seed, epoch, i, stream).random(count, dtype=np.float32) for i in numbers]
     return torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, count)

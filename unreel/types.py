@@ -1,4 +1,4 @@
-"""The few things that travel between the folders.
+"""The values that pass between the rooms of the package.
 
 Axis legend, used in docstrings and as suffixes of local tensor names (`z_BD`):
 
@@ -19,10 +19,10 @@ from unreel.errors import VideoError
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What instance discrimination discriminates: a whole short video, or one segment of a long recording.
+    """A unit of training, an instance of instance discrimination: a short video, or one segment of a long recording.
 
-    `video` numbers the recording, so that segments of one know each other; times are seconds in the file, which begins
-    `offset_s` seconds into its recording (0 but for pieces of a packed corpus).
+    `video` is the number of the recording, equal for all its segments. Times are seconds in the file, which begins
+    `offset_s` seconds into its recording (above 0 only for pieces of a packed corpus).
     """
 
     path: str
@@ -36,7 +36,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, order=True)
 class FileFailure:
-    """A file that can't be used: its path, a `reason` out of VIDEO_ERROR_REASONS, and the decoder's own words."""
+    """A file that can't be used, its `reason` (one of VIDEO_ERROR_REASONS), and the decoder's message as `detail`."""
 
     path: str
     reason: str
@@ -62,12 +62,12 @@ class FileFailure:
 
 @dataclass
 class Clips:
-    """A batch of decoded clips, uint8 (B, V, T, H, W, C): V clips of each of B instances, and who they are.
+    """A batch of decoded clips, uint8 (B, V, T, H, W, C): V clips of each of B instances.
 
-    `index_B` is the row of the instance in the run, `video_B` its file, `start_s_B` where it begins in that file.
-    `failures` are the files that could not be read and are therefore missing from the batch.
-    `draw_B` stays on the CPU: whose chance each row takes, so that drawing never waits for a GPU. It is the instance,
-    or with several draws of one opened video instance + k * instances for draw k.
+    `index_B` numbers the instances of the run, `video_B` their recordings, `start_s_B` is where they begin in the file.
+    `failures` are the files that could not be read and are missing from the batch. `draw_B` is the index of each row
+    for random draws: the instance, or instance + k * number of instances for draw k of an opened video. It stays on
+    the CPU, so that drawing never waits for a GPU.
     """
 
     frames: Tensor
@@ -80,18 +80,18 @@ class Clips:
 
     @property
     def rng_index_B(self) -> Tensor:
-        """What to hand to `uniforms`, int64 (B,)."""
+        """The indices to pass to `draw_uniforms`, int64 (B,)."""
         return self.index_B if self.draw_B is None else self.draw_B
 
     def truncate(self, num_rows: int) -> "Clips":
-        """The batch without what follows the first rows."""
+        """The first rows of the batch."""
         if num_rows == len(self.index_B):
             return self
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         return Clips(**values | {n: v[:num_rows] for n, v in values.items() if isinstance(v, Tensor)})
 
     def pin_memory(self) -> "Clips":
-        """What a loader calls to make the copy to a GPU overlap with work."""
+        """The batch in pinned memory; loaders call it, so that the copy to a GPU overlaps with computation."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         pinned: dict[str, Any] = {n: v.pin_memory() for n, v in values.items() if isinstance(v, Tensor)}
         return Clips(**values | pinned)
@@ -99,10 +99,10 @@ class Clips:
 
 @dataclass
 class Views:
-    """What a recipe makes of `Clips` and a method trains on: named float views, each (B, C, T, H, W).
+    """The views of a batch of `Clips` that a method trains on: float tensors by name, each (B, C, T, H, W).
 
-    `segment_order_BS` (int64) belongs to the view "shuffled": its segment at position s is segment order[b, s].
-    `draw_B` (int64, on the CPU) is whose chance each row takes, as in `Clips`.
+    `segment_order_BS` (int64) belongs to the view "shuffled": position s of row b shows segment order[b, s].
+    `draw_B` (int64, on the CPU) is the index of each row for random draws, as in `Clips`.
     """
 
     tensors: dict[str, Tensor]
@@ -115,13 +115,13 @@ class Views:
 
     @property
     def rng_index_B(self) -> Tensor:
-        """What to hand to `uniforms`, int64 (B,)."""
+        """The indices to pass to `draw_uniforms`, int64 (B,)."""
         return self.index_B if self.draw_B is None else self.draw_B
 
 
 @dataclass
 class StepOutput:
-    """One training step of a method: a scalar loss with its graph, and detached scalars for the log."""
+    """The result of a method on one batch: a scalar loss with its graph, and detached scalars for the log."""
 
     loss: Tensor
     logs: dict[str, Tensor] = field(default_factory=dict)
@@ -129,9 +129,9 @@ class StepOutput:
 
 @dataclass
 class Embeddings:
-    """float32 (N, D) vectors, one row per video or per clip, and where each comes from.
+    """Vectors, float32 (N, D), one row per video or per clip, and the path and seconds of each.
 
-    Those of a store know the `content_hashes` of their files too.
+    `content_hashes` of the files are given for rows of a store only.
     """
 
     vectors: np.ndarray

@@ -20,8 +20,8 @@ NON_VIDEO_FORMATS = ("image2", "tty", "hls", "dash", "concat")
 def open_container(path: str) -> tuple[Any, av.VideoStream]:
     """The container and its video stream. Raises VideoError: not a video, no video stream, unreadable, damaged."""
     try:
-        # The prefix `file:` keeps ffmpeg from taking part of the file's name for a protocol, the whitelist from following
-        # links in the file. As `options` instead of `container_options` it crashes PyAV before 18 on FLV.
+        # `file:` keeps ffmpeg from reading a protocol into the file's name, the whitelist from following links in it.
+        # As `options` instead of `container_options`, the whitelist crashes PyAV before 18 on FLV.
         only_files = {"protocol_whitelist": "file"}
         data = open_source(path).read_packed()
         source = f"file:{path}" if data is None else io.BytesIO(data)

@@ -1,4 +1,4 @@
-"""Instances in, batches of decoded clips out: one open file and one pass over it for all clips of an instance."""
+"""A dataset of decoded clips: a file is opened and read once for all clips of an instance."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -24,9 +24,9 @@ from unreel.video.sampling.timeline import compute_frame_duration, compute_spans
 
 @dataclass
 class ClipSample:
-    """Decoded clips of one instance, uint8 (V, T, H, W, C) with the seconds of each, or why there are none.
+    """Decoded clips of one instance, uint8 (V, T, H, W, C), and the seconds of each, float64 (V, 2); or the failure.
 
-    With several draws those of each stand side by side: V is draws x clips.
+    With several draws, V is draws x clips, the clips of a draw side by side.
     """
 
     index: int
@@ -37,9 +37,9 @@ class ClipSample:
 
 
 class CandidateFrames(NamedTuple):
-    """What clips of an instance may show: `every` frame number at their rate, ascending, and the `distinct` ones.
+    """The frames that clips of an instance may show: their numbers at the clip's rate, ascending, and the unique ones.
 
-    `times_s` are those of all frames of the file, `frame_s` is how long one stays on, 0 for a single frame.
+    `times_s` are the times of all frames of the file, `frame_s` is the duration of one, 0 for a single frame.
     """
 
     times_s: np.ndarray
@@ -49,19 +49,19 @@ class CandidateFrames(NamedTuple):
 
 
 def decode_clips(decode: Callable[[np.ndarray], np.ndarray], clips: Sequence[np.ndarray]) -> np.ndarray:
-    """All clips (lists of frame numbers) of a file by one call of `decode`; uint8 (V, T, H, W, C)."""
-    wanted, where = np.unique(np.concatenate(clips), return_inverse=True)
-    frames = decode(wanted)
-    return frames[where].reshape(len(clips), len(clips[0]), *frames.shape[1:])
+    """All clips (arrays of frame numbers) of a file by one call of `decode`; uint8 (V, T, H, W, C)."""
+    unique_numbers, rows = np.unique(np.concatenate(clips), return_inverse=True)
+    frames = decode(unique_numbers)
+    return frames[rows].reshape(len(clips), len(clips[0]), *frames.shape[1:])
 
 
 class ClipDataset(Dataset[ClipSample]):
     """Clips of instances. Items are (epoch, index).
 
-    With a `seed`, `num_clips` starts are drawn from f(seed, epoch, index); without, they are evenly spread. Two of them
-    are drawn as a pair where `interval` says so. `cache_mb` of frames, in all loader processes together, are decoded
-    once and kept; that changes nothing but time. With `draws` above 1 an opened video gives so many rows of a batch,
-    each drawn as if it were an instance of its own (repeated augmentation: Hoffer et al. 2020).
+    With a `seed`, the starts of `num_clips` clips are drawn from (seed, epoch, index), two of them as a pair if
+    `interval` is not independent; without a seed they are evenly spread. Up to `cache_mb` of frames, of all loader
+    processes together, are decoded once and cached; this only saves time. With `num_draws` above 1, an opened video
+    gives so many rows of a batch, each drawn like an instance of its own (repeated augmentation: Hoffer et al. 2020).
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ClipDataset(Dataset[ClipSample]):
         return len(self.instances)
 
     def exclude_files(self, failures: Iterable[FileFailure]) -> None:
-        """Don't open these files again: in this process, and in those that are forked from now on."""
+        """Do not open these files again, in this process and in those forked later."""
         by_path = {failure.path: failure for failure in failures}
         rows = enumerate(self.instances)
         self.excluded_failures |= {n: by_path[row.path] for n, row in rows if row.path in by_path}
@@ -104,31 +104,31 @@ class ClipDataset(Dataset[ClipSample]):
             return ClipSample(index, epoch, None, failure=FileFailure(self.instances[index].path, "damaged", detail))
 
     def load_sample(self, epoch: int, index: int) -> ClipSample:
-        """The frames of an instance's clips; a sample without when its file can't be read."""
+        """Decode the clips of an instance; the sample has a failure instead when the file can't be read."""
         instance = self.instances[index]
         try:
             times_s = index_frames(instance.path).times_s
-            shown = self.get_candidates(index, times_s)
-            clips = [c for draw in range(self.num_draws) for c in self.sample_clips(shown, epoch, index, draw)]
-            frames = decode_clips(lambda wanted: self.decode_frames(shown, index, wanted), clips)
+            candidates = self.get_candidates(index, times_s)
+            clips = [c for draw in range(self.num_draws) for c in self.sample_clips(candidates, epoch, index, draw)]
+            frames = decode_clips(lambda numbers: self.decode_frames(candidates, index, numbers), clips)
         except VideoError as error:
             return ClipSample(index, epoch, None, failure=FileFailure.from_error(error))
         return ClipSample(index, epoch, frames, compute_spans(times_s, clips, self.spec.lead_in))
 
     def get_candidates(self, index: int, times_s: np.ndarray) -> CandidateFrames:
-        """The frames that clips of an instance may show; remembered of those that are kept decoded."""
-        shown = self.candidates.get(index)
-        if shown is None or shown.times_s is not times_s:  # new, or the file has changed
+        """The frames that clips of an instance may show; kept for instances in the cache."""
+        candidates = self.candidates.get(index)
+        if candidates is None or candidates.times_s is not times_s:  # new, or the file has changed
             instance = self.instances[index]
-            every = list_candidate_frames(times_s, self.spec, instance.start_s, instance.end_s)
+            numbers = list_candidate_frames(times_s, self.spec, instance.start_s, instance.end_s)
             frame_s = compute_frame_duration(times_s, default_s=0.0)
-            shown = CandidateFrames(times_s, frame_s, every, np.unique(every))
+            candidates = CandidateFrames(times_s, frame_s, numbers, np.unique(numbers))
             if self.cache.is_cached(index):
-                self.candidates[index] = shown
-        return shown
+                self.candidates[index] = candidates
+        return candidates
 
     def decode_frames(self, candidates: CandidateFrames, index: int, frame_numbers: np.ndarray) -> np.ndarray:
-        """These frames (ascending) of an instance, uint8 (len(wanted), H, W, C), from memory where they are kept."""
+        """Frames of an instance by ascending number, uint8 (len(frame_numbers), H, W, C), cached or decoded."""
         path = self.instances[index].path
         if not self.cache.budget_mb:
             return read_frames(path, frame_numbers, self.size)
@@ -137,31 +137,31 @@ class ClipDataset(Dataset[ClipSample]):
         )
 
     def sample_clips(self, candidates: CandidateFrames, epoch: int, index: int, draw: int = 0) -> list[np.ndarray]:
-        """The frame numbers of each clip of an instance, in one of its draws."""
-        every = candidates.frame_numbers
+        """The frame numbers of each clip of an instance, for one of its draws."""
+        numbers = candidates.frame_numbers
         if self.seed is None:
-            return sample_uniform_clips(every, self.spec, self.num_clips)
+            return sample_uniform_clips(numbers, self.spec, self.num_clips)
         if self.num_clips == 2 and self.interval.kind != "independent":
             u = make_generator(self.seed, epoch, self.get_rng_index(index, draw), "interval").random(3)
-            return sample_clip_pair(every, self.spec, self.interval, u)
+            return sample_clip_pair(numbers, self.spec, self.interval, u)
         starts = make_generator(self.seed, epoch, self.get_rng_index(index, draw), "start").random(self.num_clips)
-        return [sample_random_clip(every, self.spec, float(u)) for u in starts]
+        return [sample_random_clip(numbers, self.spec, float(u)) for u in starts]
 
     def get_rng_index(self, index: int, draw: int) -> int:
-        """Whose chance a draw takes: the instance's own at first, then numbers that no instance has."""
+        """The index of a draw for random numbers: the instance's for draw 0, then numbers that no instance has."""
         return index + draw * len(self.instances)
 
     def collate(self, samples: list[ClipSample]) -> Clips:
-        """One batch, the draws of a video side by side; samples that failed are left out and named."""
-        good = [s for s in samples if s.frames is not None]
-        rows = [(s.index, draw) for s in good for draw in range(self.num_draws)]
-        who = [self.instances[index] for index, _ in rows]
-        frames = [part for s in good for part in torch.from_numpy(s.frames).split(self.num_clips)]
+        """One batch, the draws of a video side by side; samples that failed are left out and listed."""
+        decoded = [s for s in samples if s.frames is not None]
+        rows = [(s.index, draw) for s in decoded for draw in range(self.num_draws)]
+        instances = [self.instances[index] for index, _ in rows]
+        frames = [part for s in decoded for part in torch.from_numpy(s.frames).split(self.num_clips)]
         return Clips(
             frames=torch.stack(frames) if frames else torch.zeros(0, self.num_clips, 0, 0, 0, 3, dtype=torch.uint8),
             index_B=torch.tensor([index for index, _ in rows], dtype=torch.int64),
-            video_B=torch.tensor([i.video for i in who], dtype=torch.int64),
-            start_s_B=torch.tensor([i.start_s for i in who], dtype=torch.float64),
+            video_B=torch.tensor([i.video for i in instances], dtype=torch.int64),
+            start_s_B=torch.tensor([i.start_s for i in instances], dtype=torch.float64),
             epoch=samples[0].epoch,
             failures=[s.failure for s in samples if s.failure is not None],
             draw_B=torch.tensor([self.get_rng_index(*row) for row in rows], dtype=torch.int64),

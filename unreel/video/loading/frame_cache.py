@@ -1,11 +1,11 @@
-"""Decoded frames that stay in memory, so that short videos are decoded in the first epoch alone.
+"""A cache of decoded frames in memory, so that short videos are decoded only in the first epoch.
 
-All loader processes share one cache: a stretch of anonymous memory, mapped before they are forked. It has no name, so
-nothing is left behind however they end, it is not bounded by /dev/shm, and pages that nobody wrote take no memory.
-Whoever comes first decodes an instance; it is published when all of it is there. Nothing is thrown out for something
-newer: an epoch visits every instance once, and would throw each out before its return.
+All loader processes share one cache: anonymous memory, mapped before they are forked. It has no name, so nothing is
+left behind when they end, it is not limited by /dev/shm, and unused pages take no memory. The first process that needs
+an instance decodes it and publishes it when it is complete. Nothing is evicted: an epoch visits every instance once, so
+each would be evicted before its next use.
 
-Where processes are not forked (macOS, Windows) each keeps its own, out of an equal share.
+Where processes are not forked (macOS, Windows), each has a cache of its own, an equal share of the budget.
 """
 
 import mmap
@@ -18,14 +18,14 @@ from torch.utils.data import get_worker_info
 
 from unreel.errors import VideoError
 
-MAX_FRAMES = 300  # decoding more than this for the sake of one clip costs more than it saves
-LOCK_TIMEOUT_S = 5.0  # a lock held for longer belongs to a process that was killed: go on without the cache
+MAX_FRAMES = 300  # to decode more than this for one clip costs more than it saves
+LOCK_TIMEOUT_S = 5.0  # a lock held longer belongs to a killed process: go on without the cache
 MB = 2**20
-EMPTY, PENDING, UNCACHEABLE = -1, -2, -3  # instead of a place: nobody came yet; somebody decodes; it can't be kept
+EMPTY, PENDING, UNCACHEABLE = -1, -2, -3  # instead of an offset: not decoded yet; being decoded; can't be cached
 
 
 class FrameCache:
-    """Whole instances, uint8 frames of `size` (H, W), as many as fit into `budget_mb` of all loader processes."""
+    """Whole instances, uint8 frames of `size` (H, W), as many as fit into `budget_mb` for all loader processes."""
 
     def __init__(self, budget_mb: int, size: tuple[int, int], num_instances: int, per_process: bool = False) -> None:
         self.budget_mb, self.size, self.num_instances, self.per_process = budget_mb, size, num_instances, per_process
@@ -38,7 +38,7 @@ class FrameCache:
             self._allocate(budget_mb * MB)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a process that is not forked gets: the budget, and nothing of what is kept."""
+        """For a process that is not forked: the settings, without the cached frames."""
         settings = {"budget_mb": self.budget_mb, "size": self.size, "num_instances": self.num_instances}
         return settings | {"per_process": True}
 
@@ -55,72 +55,74 @@ class FrameCache:
 
     @property
     def cached_instances(self) -> set[int]:
-        """The instances that are there, whole."""
+        """The instances that are completely in the cache."""
         return set(np.flatnonzero(self.offset_N >= 0).tolist())
 
     def is_cached(self, index: int) -> bool:
-        """Whether all of an instance is there."""
+        """Whether an instance is completely in the cache."""
         return bool(self.budget_mb) and int(self.offset_N[index]) >= 0
 
     def get_frames(
         self, index: int, frame_numbers: np.ndarray, all_numbers: np.ndarray, decode: Callable[[np.ndarray], np.ndarray]
     ) -> np.ndarray:
-        """The frames `wanted` of instance `index`, uint8 (len(wanted), H, W, C); numbers ascend, `every` has all.
+        """Frames of an instance, uint8 (len(frame_numbers), H, W, C); `frame_numbers`, ascending, are in `all_numbers`.
 
-        Decodes and keeps `every` when that fits, else decodes `wanted` alone. Raises what `decode` raises for `wanted`.
+        Decodes and caches `all_numbers` when they fit, else decodes `frame_numbers` only. Raises what `decode` raises
+        for `frame_numbers`.
         """
-        place = self._find_or_fill(index, all_numbers, decode)
-        if place < 0 or self.num_frames_N[index] != len(all_numbers):  # the file has changed since
+        offset = self._find_or_fill(index, all_numbers, decode)
+        if offset < 0 or self.num_frames_N[index] != len(all_numbers):  # not cached, or the file has changed
             return decode(frame_numbers)
-        return self._view_frames(place, len(all_numbers))[np.searchsorted(all_numbers, frame_numbers)]
+        return self._view_frames(offset, len(all_numbers))[np.searchsorted(all_numbers, frame_numbers)]
 
     def _view_frames(self, offset: int, count: int) -> np.ndarray:
+        """The frames at an offset of the buffer, uint8 (count, H, W, 3), not copied."""
         return self.buffer[offset : offset + count * self.frame_bytes].reshape(count, *self.size, 3)
 
     def _find_or_fill(self, index: int, all_numbers: np.ndarray, decode: Callable[[np.ndarray], np.ndarray]) -> int:
-        """Where the instance is kept; filled now when nobody came before, negative when it is not to be had."""
+        """The offset of an instance, which is decoded now if it is the first time; negative when it is not cached."""
         if len(all_numbers) > MAX_FRAMES:
             return UNCACHEABLE
         if self.per_process and not len(self.buffer):
             worker = get_worker_info()
             self._allocate(self.budget_mb * MB // (worker.num_workers if worker else 1))
-        found, room = self._reserve(index, len(all_numbers) * self.frame_bytes)
-        if found != EMPTY:
-            return found
-        place = UNCACHEABLE  # unless every frame decodes; the clip itself may lie before the damage
+        state, free_offset = self._reserve(index, len(all_numbers) * self.frame_bytes)
+        if state != EMPTY:
+            return state
+        offset = UNCACHEABLE  # unless every frame decodes; a clip may lie before the damage
         try:
-            self._view_frames(room, len(all_numbers))[:] = decode(all_numbers)
-            place = room
+            self._view_frames(free_offset, len(all_numbers))[:] = decode(all_numbers)
+            offset = free_offset
         except VideoError:
             pass
         finally:
-            self._publish(index, place, len(all_numbers))
-        return place
+            self._publish(index, offset, len(all_numbers))
+        return offset
 
     def _reserve(self, index: int, size_bytes: int) -> tuple[int, int]:
-        """The instance's place or state; UNKNOWN with room for it when it is the caller's to fill."""
+        """The offset or state of an instance; EMPTY, with a free offset, when the caller has to decode it."""
         if self.disabled or not self.lock.acquire(timeout=LOCK_TIMEOUT_S):
             self.disabled = True
             return UNCACHEABLE, 0
         try:
-            found, room = int(self.offset_N[index]), self.used_bytes
-            if found != EMPTY:
-                return found, 0
-            fits = room + size_bytes <= len(self.buffer)
+            state, free_offset = int(self.offset_N[index]), self.used_bytes
+            if state != EMPTY:
+                return state, 0
+            fits = free_offset + size_bytes <= len(self.buffer)
             self.offset_N[index] = PENDING if fits else UNCACHEABLE
             self.used_1[0] += size_bytes if fits else 0
-            return (EMPTY if fits else UNCACHEABLE), room
+            return (EMPTY if fits else UNCACHEABLE), free_offset
         finally:
             self.lock.release()
 
     def _publish(self, index: int, offset: int, count: int) -> None:
-        """Say that an instance is there, or why not; under the lock, so that all of it is seen before its place."""
+        """Set the offset or state of an instance; under the lock, so that other processes see its frames first."""
         if self.lock.acquire(timeout=LOCK_TIMEOUT_S):
             self.offset_N[index], self.num_frames_N[index] = offset, count
             self.lock.release()
 
     def _allocate(self, size_bytes: int) -> None:
-        """Reserve the memory; without enough of it nothing is kept."""
+        """Map the memory; when there is not enough, nothing is cached."""
         try:
             self.buffer = allocate_shared(np.uint8, size_bytes)
         except (OSError, OverflowError, ValueError):
@@ -128,5 +130,5 @@ class FrameCache:
 
 
 def allocate_shared(dtype: Any, count: int) -> np.ndarray:
-    """An array of zeros that forked processes share; its memory goes when the last of them ends."""
+    """An array of zeros shared by forked processes; it is freed when the last of them ends."""
     return np.frombuffer(mmap.mmap(-1, max(1, count) * np.dtype(dtype).itemsize), dtype, count)

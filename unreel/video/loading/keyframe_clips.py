@@ -12,7 +12,7 @@ from unreel.video.sampling.clip_spec import ClipSpec
 
 
 class KeyframeClipDataset(ClipDataset):
-    """One clip around the start of each instance, whole frames squeezed to (size, size): boxes keep their place."""
+    """One clip around the start of each instance; whole frames resized to (size, size), so that boxes stay valid."""
 
     def __init__(self, instances: Sequence[Instance], spec: ClipSpec, size: int) -> None:
         super().__init__(instances, spec, (size, size), num_clips=1)
@@ -21,6 +21,6 @@ class KeyframeClipDataset(ClipDataset):
         instance, times_s = self.instances[index], candidates.times_s
         end_s = float(times_s[-1]) + candidates.frame_s
         if not 0 <= instance.start_s <= end_s:
-            where = f"the keyframe at {instance.start_s:g} s is not in the video, which ends at {end_s:g} s"
-            raise VideoError(instance.path, "too short", where)
+            detail = f"the keyframe at {instance.start_s:g} s is not in the video, which ends at {end_s:g} s"
+            raise VideoError(instance.path, "too short", detail)
         return [sample_centred_clip(times_s, self.spec, instance.start_s)]

@@ -1,4 +1,4 @@
-"""Data loaders over clips: batches for training, single samples for evaluation, and how both survive a bad file."""
+"""Data loaders over clips: batches for training, samples in order for evaluation; both survive files that crash."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ T = TypeVar("T")
 def build_training_loader(
     dataset: ClipDataset, batch_sampler: ResumableBatchSampler, workers: int, pin_memory: bool, prefetch_factor: int = 2
 ) -> Iterable[Clips]:
-    """Batches of `Clips` in the order of `batches`, whatever the number of workers; `most_batches` at a time."""
+    """Batches of `Clips` in the order of the sampler; each worker prepares `prefetch_factor` of them ahead."""
     return DataLoader(
         dataset,
         batch_sampler=batch_sampler,
@@ -43,12 +43,12 @@ def build_resilient_loader(
     prefetch_factor: int = 2,
     limits: Limits | None = None,
 ) -> Iterator[Clips]:
-    """`training_loader` that goes on without a file that a loader process died of, or did not end with in `limit_s`."""
+    """`build_training_loader`, but files that crash a loader process or exceed the limits are left out."""
 
-    def after(done: int) -> Iterable[Clips]:
-        return build_training_loader(dataset, batch_sampler.skip_steps(done), workers, pin_memory, prefetch_factor)
+    def make_loader(num_done: int) -> Iterable[Clips]:
+        return build_training_loader(dataset, batch_sampler.skip_steps(num_done), workers, pin_memory, prefetch_factor)
 
-    return _iterate_resilient(dataset, workers, limits or get_limits(), after)
+    return _iterate_resilient(dataset, workers, limits or get_limits(), make_loader)
 
 
 def build_sequential_loader(
@@ -56,29 +56,29 @@ def build_sequential_loader(
     workers: int,
     limits: Limits | None = None,
 ) -> Iterator[ClipSample]:
-    """Every instance once, in order, one `Sample` at a time (videos differ in nothing but their clips).
+    """Every instance once, in order, as single samples, because videos may differ in their number of clips.
 
-    A file that a process died of, or did not end with within the limits, is a sample without frames. 0 workers are for
-    tests and debugging: what crashes this process can't be survived.
+    A file that crashes a loader process or exceeds the limits becomes a sample with a failure. Use 0 workers only for
+    tests and debugging: a crash then ends this process.
     """
 
-    def after(done: int) -> Iterable[ClipSample]:
+    def make_loader(num_done: int) -> Iterable[ClipSample]:
         return DataLoader(
             dataset,
-            sampler=[(0, i) for i in range(done, len(dataset))],
+            sampler=[(0, i) for i in range(num_done, len(dataset))],
             batch_size=None,
-            collate_fn=move_to_shared_memory,  # type: ignore[arg-type]  # of one sample, as there are no batches
+            collate_fn=move_to_shared_memory,  # type: ignore[arg-type]  # called with one sample
             num_workers=workers,
             worker_init_fn=_init_worker,
             prefetch_factor=4 if workers else None,
         )
 
-    return _iterate_resilient(dataset, workers, limits or get_limits(), after)
+    return _iterate_resilient(dataset, workers, limits or get_limits(), make_loader)
 
 
 def move_to_shared_memory(sample: ClipSample) -> ClipSample:
-    """Arrays as tensors, which travel outside the pipe: a process that dies may leave half a message in it, and the
-    reader would wait for the other half.
+    """Make tensors of the arrays: they travel in shared memory. A process that dies while it writes an array into the
+    pipe would leave half a message, and the reader would wait for the other half.
     """
     if sample.frames is None or sample.spans_s is None:
         return sample
@@ -88,52 +88,49 @@ def move_to_shared_memory(sample: ClipSample) -> ClipSample:
 def _iterate_resilient(
     dataset: ClipDataset, workers: int, limits: Limits, make_loader: Callable[[int], Iterable[T]]
 ) -> Iterator[T]:
-    """What `after(0)` gives, item by item; a file that ends a process is refused, and `after` asked for what is left.
+    """The items of `make_loader(0)`; after a crash the file is excluded, and a new loader goes on after the last item.
 
-    Raises RunError when a process was ended from outside, which is no file's fault.
+    Raises RunError when a process was ended from outside, because then no file is at fault.
     """
-    done = 0
+    num_done = 0
     while True:
         dataset.watchdog = WorkerWatchdog(workers, dataset.instances, limits)
-        running = iter(make_loader(done))
+        loader = iter(make_loader(num_done))
         reset_sigchld_handler()
         try:
-            for item in running:
+            for item in loader:
                 yield item
-                done += 1
+                num_done += 1
             return
-        except (RuntimeError, OSError, EOFError):  # what is said of a process that died depends on when it did
-            failure = dataset.watchdog.find_failure(getattr(running, "_workers", []))
+        except (RuntimeError, OSError, EOFError):  # which of them depends on when the process died
+            failure = dataset.watchdog.find_failure(getattr(loader, "_workers", []))
             if failure is None:
                 raise
-            del running  # ends the other processes
+            del loader  # ends the other processes
         dataset.exclude_files([failure])
 
 
 def reset_sigchld_handler() -> None:
-    """Torch would raise the death of a loader process wherever the main thread is, in the middle of a step too.
-
-    Without that it is found while waiting for a batch, some seconds later.
+    """Undo torch's signal handler, which raises the death of a loader process anywhere in the main thread, even inside
+    a training step. Without it the death is noticed some seconds later, while waiting for a batch.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _init_worker(_worker: int) -> None:
-    """One thread each; Ctrl-C is the main process's to handle, and the end of a file's time ends the process."""
+    """One thread; Ctrl-C is left to the main process; the alarm at the end of a file's time ends this process."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    exit_with_parent(
-        os.getppid()
-    )  # torch's own watch would wait for ever to hand over what the killed parent never takes
+    exit_with_parent(os.getppid())  # torch's own check would wait forever to send a batch to a killed parent
 
 
 def default_num_workers() -> int:
-    """One loader process for each core but one, at most 8."""
+    """One loader process for each core except one, at most 8."""
     return max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
 def count_batches_in_memory(workers: int, prefetch_factor: int) -> int:
-    """Batches in memory at one time: those that processes have ready or under way, and the one that is used."""
+    """Decoded batches in memory at one time: those that workers prepare or have ready, and the one in use."""
     return workers * prefetch_factor + 1

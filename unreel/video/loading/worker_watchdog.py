@@ -1,7 +1,7 @@
-"""Loader processes that die or hang: which file did it, so that it can be left out and the others go on.
+"""Find the file that killed a loader process or made it hang, so that it can be left out and the others go on.
 
-Each process writes what it is at into memory that all share, and is bounded in time and memory while it is at it
-(processes.py); one that died is known by its number.
+Each process writes the instance that it reads into shared memory, and reads it within limits of time and memory
+(io/limits.py); a process that died is found there by its process id.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ IDLE_INDEX = -1
 
 
 class WorkerWatchdog:
-    """A row for each loader process: its number, and the instance it is at (-1: none)."""
+    """A row for each loader process: its process id, and the instance that it reads (-1: none)."""
 
     def __init__(self, num_workers: int, instances: Sequence[Instance], limits: Limits) -> None:
         self.instances, self.limits = instances, limits
@@ -30,13 +30,13 @@ class WorkerWatchdog:
 
     @contextlib.contextmanager
     def track(self, instance_index: int) -> Iterator[None]:
-        """Say what this process is at, within its limits; the main process must not die, and nobody looks at it."""
+        """Inside the block this loader process reads an instance within its limits; no effect in the main process."""
         worker = get_worker_info()
         if worker is None:
             yield
             return
         row = self.worker_states[worker.id]
-        row[0], row[1] = os.getpid(), instance_index  # the instance last: then the rest is true
+        row[0], row[1] = os.getpid(), instance_index  # the instance last, when the process id is already there
         try:
             with enforce_limits(self._get_limits(instance_index)):
                 yield
@@ -47,9 +47,9 @@ class WorkerWatchdog:
         return self.limits.scale_to_file(self.instances[instance_index].path)
 
     def find_failure(self, processes: Sequence[Any]) -> FileFailure | None:
-        """The file that one of the loader's processes has just died of; None when none died at one.
+        """The file that has just killed one of the loader's processes; None when none died while reading.
 
-        Raises RunError for one that was ended from outside: by the system for want of memory, or by a person.
+        Raises RunError for a process that was ended from outside: by the system when memory ran out, or by a person.
         """
         until_s = time.monotonic() + EXIT_TIMEOUT_S
         while time.monotonic() < until_s:
@@ -61,8 +61,8 @@ class WorkerWatchdog:
                 if failure.kind is not FailureKind.KILLED:
                     return FileFailure(self.instances[index].path, "damaged", failure.detail)
                 raise RunError(
-                    f"a loader process was ended from outside (exit code {code}); where memory is short, lower "
-                    "--workers or --cache-mb. Go on with --resume"
+                    f"a loader process was ended from outside (exit code {code}); if memory is short, lower "
+                    "--workers or --cache-mb. Continue with --resume"
                 )
             time.sleep(0.05)
         return None

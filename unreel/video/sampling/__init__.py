@@ -1,1 +1,1 @@
-"""Which frames make a clip, and in what order videos are visited. Arithmetic only."""
+"""Which frames make a clip, and the order in which videos are visited. Arithmetic only."""

@@ -13,14 +13,14 @@ def permute_epoch(seed: int, epoch: int, num_instances: int) -> np.ndarray:
 
 
 def steps_per_epoch(num_instances: int, batch_size: int) -> int:
-    """Full batches only; one smaller batch when there are fewer instances than that."""
+    """Number of full batches in an epoch; 1 when there are fewer instances than a batch holds."""
     return max(1, num_instances // batch_size)
 
 
 class ResumableBatchSampler:
-    """Batch sampler from step `start` to step `stop`: lists of (epoch, index), the same for any number of workers.
+    """Batches of (epoch, index) from `start_step` to `stop_step`, the same for any number of workers.
 
-    With several processes, `part` is (rank, size): each takes its share of the same global batch.
+    With several processes, `shard` is (rank, number of processes): each takes its share of the same global batch.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class ResumableBatchSampler:
         self.start_step, self.stop_step, (self.shard_index, self.num_shards) = start_step, stop_step, shard
 
     def skip_steps(self, num_steps: int) -> "ResumableBatchSampler":
-        """The same without its first steps."""
-        part = (self.shard_index, self.num_shards)
+        """The same sampler without its first steps."""
+        shard = (self.shard_index, self.num_shards)
         return ResumableBatchSampler(
-            self.num_instances, self.batch_size, self.seed, self.start_step + num_steps, self.stop_step, part
+            self.num_instances, self.batch_size, self.seed, self.start_step + num_steps, self.stop_step, shard
         )
 
     def __len__(self) -> int:

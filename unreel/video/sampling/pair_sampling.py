@@ -1,11 +1,11 @@
 """How far apart in time the two clips of a pair begin.
 
-An interval is drawn as a share x in [0, 1] of the T places where a clip can begin. Near pairs agree more, far pairs
-vary more; CVRL draws near ones more often. Two starts drawn apart ("independent") have a difference of density
-2 (1 - x) as well, so they stand near "decreasing" of power 1, but for how whole frames are rounded.
+An interval is drawn as a share x in [0, 1] of the T frames at which a clip can begin. Near clips are more alike; CVRL
+draws small intervals more often. Two independent starts have the density 2 (1 - x) too, so "independent" is close to
+"decreasing" of power 1; only the rounding to whole frames differs.
 
-CVRL's six curves are decreasing with powers 1, 0.5 and 2, uniform, increasing with power 1, and the one labelled t^2,
-whose plot is mirror with power 0.5; increasing with power 2 is what its label says.
+CVRL's six curves are decreasing with powers 1, 0.5 and 2, uniform, increasing with power 1, and one labelled t^2: its
+plot is mirror with power 0.5, its label says increasing with power 2.
 
 Source: Qian et al. 2021 (CVRL), figure of P(t) and released sampler.
 """
@@ -24,7 +24,7 @@ BISECTION_STEPS = 60  # more than a float64 has digits
 
 @dataclass(frozen=True)
 class IntervalDistribution:
-    """A law of the distance between two clips: its kind and, for all but `uniform`, its power."""
+    """A distribution of the distance between two clips: its kind and, for all but `uniform`, its power."""
 
     kind: IntervalKind = "independent"
     power: float = 1.0
@@ -39,7 +39,7 @@ class IntervalDistribution:
 def pdf(kind: IntervalKind, power: float, x: np.ndarray | float) -> np.ndarray:
     """Density of the share x in [0, 1], float64 of x's shape; its mean over [0, 1] is 1.
 
-    decreasing (p + 1) / p (1 - x^p); increasing (p + 1) x^p; mirror is decreasing seen from the other end.
+    decreasing: (p + 1) / p (1 - x^p); increasing: (p + 1) x^p; mirror: decreasing at 1 - x.
     """
     x = np.asarray(x, dtype=np.float64)
     if kind == "decreasing":
@@ -52,7 +52,7 @@ def pdf(kind: IntervalKind, power: float, x: np.ndarray | float) -> np.ndarray:
 
 
 def cdf(kind: IntervalKind, power: float, x: np.ndarray | float) -> np.ndarray:
-    """Chance of a share of at most x in [0, 1]; float64 of x's shape."""
+    """Probability of a share of at most x in [0, 1]; float64 of x's shape."""
     x = np.asarray(x, dtype=np.float64)
     if kind == "decreasing":
         return ((power + 1) * x - x ** (power + 1)) / power
@@ -76,7 +76,7 @@ def inverse_cdf(kind: IntervalKind, power: float, u: np.ndarray | float) -> np.n
 
 
 def sample_start_pair(num_starts: int, kind: IntervalKind, power: float, u: np.ndarray) -> tuple[int, int]:
-    """Starts of two clips out of 0 .. num_starts - 1 for three uniforms in [0, 1): distance, place, which is first.
+    """Starts of two clips in 0 .. num_starts - 1; the three uniforms u in [0, 1) are for distance, place and order.
 
     Source: tensorflow/models video_ssl, its sampler of two clips.
     """
@@ -87,7 +87,7 @@ def sample_start_pair(num_starts: int, kind: IntervalKind, power: float, u: np.n
 
 
 def _bisect(kind: IntervalKind, power: float, u: np.ndarray) -> np.ndarray:
-    """The inverse of a rising cdf without a closed form."""
+    """The inverse of a cdf that has no closed form."""
     low, high = np.zeros_like(u), np.ones_like(u)
     for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2
@@ -97,7 +97,7 @@ def _bisect(kind: IntervalKind, power: float, u: np.ndarray) -> np.ndarray:
 
 
 def _require_uniform(kind: str) -> float:
-    """1 for the uniform law, the one that is left; InputError for a name that is no law."""
+    """1.0 for the uniform distribution. Raises InputError for an unknown name."""
     if kind != "uniform":
         raise unknown_name_error("law of intervals", kind, DISTRIBUTIONS)
     return 1.0

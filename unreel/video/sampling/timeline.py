@@ -29,14 +29,14 @@ def find_frames_at(times_s: np.ndarray, ticks_s: np.ndarray, frame_s: float) -> 
 def build_timeline(
     times_s: np.ndarray, spec: ClipSpec, start_s: float = 0.0, end_s: float = float("inf"), phase: int = 0
 ) -> np.ndarray:
-    """Real frame numbers at the clip's rate within [start_s, end_s); int64 (L,), L >= 1.
+    """Frame numbers at the clip's rate within [start_s, end_s); int64 (L,), L >= 1.
 
-    `times_s` are the presentation times of all frames, ascending. With a stride, `phase` (0 .. stride-1) is the
+    `times_s` are the presentation times of all frames, ascending. With a stride, `phase` (0 .. stride - 1) is the
     offset of the first frame. With a rate, each tick takes the last frame shown at or before it.
     """
     first = int(np.searchsorted(times_s, start_s - 1e-6))
     last = int(np.searchsorted(times_s, end_s - 1e-6))
-    if first == last:  # no frame begins in the segment: it shows the one from before
+    if first == last:  # no frame begins in the segment; the one before it is on screen
         first = max(0, first - 1)
         last = first + 1
     if spec.stride_frames > 0:
@@ -48,12 +48,12 @@ def build_timeline(
 
 
 def list_candidate_frames(times_s: np.ndarray, spec: ClipSpec, start_s: float, end_s: float) -> np.ndarray:
-    """Real frame numbers that any clip of the segment may show, int64 (L,): all of them, or those of a rate."""
+    """Frame numbers that clips of the segment may show, int64 (L,): all frames, or those at the clip's rate."""
     return build_timeline(times_s, spec if spec.stride_frames == 0 else replace(spec, stride_frames=1), start_s, end_s)
 
 
 def get_clip_frames(timeline: np.ndarray, start: int, spec: ClipSpec) -> np.ndarray:
-    """Real frame numbers of the clip that begins at timeline entry `start`; int64 (span,)."""
+    """Frame numbers of the clip that begins at timeline entry `start`; int64 (total_frames,)."""
     entries = start + np.arange(spec.total_frames)
     if spec.short == "loop":
         return timeline[entries % len(timeline)]
@@ -61,7 +61,7 @@ def get_clip_frames(timeline: np.ndarray, start: int, spec: ClipSpec) -> np.ndar
 
 
 def count_starts(timeline: np.ndarray, spec: ClipSpec) -> int:
-    """How many different starts a clip can have without leaving the timeline; 1 for a short video."""
+    """Number of timeline entries at which a clip can begin and fit; 1 for a short video."""
     return max(1, len(timeline) - spec.total_frames + 1)
 
 
