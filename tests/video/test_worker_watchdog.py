@@ -12,6 +12,7 @@ from torch.utils.data import get_worker_info
 
 import unreel
 from unreel.errors import RunError
+from unreel.io.limits import Limits
 from unreel.types import Clips, Instance
 from unreel.video.decoding.writer import write_video
 from unreel.video.loading import clip_dataset
@@ -47,7 +48,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch, how: str, by: int = signal.SIGSEGV
 def all_batches(videos: Path, limit_s: float, workers: int) -> list[Clips]:
     found = [Instance(str(videos / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(8)]
     clips = ClipDataset(found, ClipSpec(4), (16, 24), num_clips=1, seed=0)
-    return list(build_resilient_loader(clips, ResumableBatchSampler(8, 4, 0, 0, 6), workers, False, 2, limit_s))
+    return list(build_resilient_loader(clips, ResumableBatchSampler(8, 4, 0, 0, 6), workers, False, 2, Limits(limit_s)))
 
 
 @pytest.mark.parametrize(("how", "says"), [("dies", "ended the process"), ("hangs", "did not end within 1 s")])
@@ -75,7 +76,7 @@ def test_a_death_while_a_step_is_under_way_waits_until_it_is_over(
     breaking(monkeypatch, "dies")
     found = [Instance(str(videos / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(8)]
     clips, seen = ClipDataset(found, ClipSpec(4), (16, 24), num_clips=1, seed=0), 0
-    for batch in build_resilient_loader(clips, ResumableBatchSampler(8, 1, 0, 0, 16), 1, False, 4, 60):
+    for batch in build_resilient_loader(clips, ResumableBatchSampler(8, 1, 0, 0, 16), 1, False, 4, Limits(60)):
         time.sleep(0.1)  # the step, while the process goes ahead to the bad file
         seen += len(batch.index_B)
     assert seen == 14 and list(clips.excluded_failures) == [BAD]
