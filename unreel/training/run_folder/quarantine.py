@@ -26,7 +26,7 @@ class RunQuarantine:
                 }
 
     def add(self, failures: list[FileFailure]) -> list[FileFailure]:
-        """Add files that failed; returns the new ones. Raises InputError when more than the allowed share has failed."""
+        """Add files that failed; returns the new ones. Raises InputError above the allowed share."""
         new_failures = []
         for failure in failures:
             if failure.path in self.failures:
