@@ -29,7 +29,7 @@ from unreel.training.metrics import MetricLogger
 from unreel.training.run_folder.config import build_run_config
 from unreel.training.train_step import TrainingSetup, setup_training, train_step
 from unreel.types import Clips
-from unreel.verbs.bench import build_bench_job, resolve_bench_config
+from unreel.verbs.training.bench import build_bench_job, resolve_bench_config
 
 
 @dataclasses.dataclass

@@ -128,7 +128,7 @@ def in_process(*args: object, env: Mapping[str, str] | None = None) -> Done:
 def preload_server() -> None:
     """What the server of forked processes imports, once; without effect after its start."""
     multiprocessing.set_forkserver_preload(
-        ["torch", "torch.distributed", "unreel.verbs.pretrain", "unreel.cli.entry_point"]
+        ["torch", "torch.distributed", "unreel.verbs.training.pretrain", "unreel.cli.entry_point"]
     )
 
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from unreel.types import Embeddings
     from unreel.verbs.embed import embed, index
     from unreel.verbs.evaluate import evaluate_retrieval
-    from unreel.verbs.pretrain import pretrain
-    from unreel.verbs.resume import resume
+    from unreel.verbs.training.pretrain import pretrain
+    from unreel.verbs.training.resume import resume
 
 # Resolved on first use, so that `unreel --help` and loader processes don't wait for torch.
 _MODULE_OF = {
-    "pretrain": "unreel.verbs.pretrain",
-    "resume": "unreel.verbs.resume",
+    "pretrain": "unreel.verbs.training.pretrain",
+    "resume": "unreel.verbs.training.resume",
     "evaluate_retrieval": "unreel.verbs.evaluate",
     "embed": "unreel.verbs.embed",
     "index": "unreel.verbs.embed",

@@ -27,7 +27,7 @@ from unreel.training.metrics import MetricLogger
 from unreel.training.run_folder.config import build_run_config
 from unreel.training.runtime.auto_settings import resolve_config
 from unreel.training.train_step import setup_training, train_step
-from unreel.verbs.bench import bench
+from unreel.verbs.training.bench import bench
 
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
 QUICK = ("--rounds", 1, "--loop-steps", 1)

@@ -20,7 +20,7 @@ from unreel.methods import iic
 from unreel.methods.registry import DEFAULT_METHOD
 from unreel.training import loop
 from unreel.training.train_step import TrainingSetup
-from unreel.verbs.pretrain import RunOutcome
+from unreel.verbs.training.pretrain import RunOutcome
 
 
 @pytest.mark.parametrize("method", ["iic", "iic-paper"])
@@ -96,7 +96,7 @@ def test_neither_the_clock_nor_the_language_of_the_machine_matters(
 
 HELD = """
 import sys, time
-from unreel.verbs import pretrain
+from unreel.verbs.training import pretrain
 from unreel.cli import main
 from unreel.report.pages import run_page
 from unreel.training import loop
@@ -221,7 +221,7 @@ def test_a_file_that_breaks_while_training_is_quarantined_and_named(
 ) -> None:
     import shutil
 
-    from unreel.verbs import pretrain as api
+    from unreel.verbs.training import pretrain as api
 
     videos, run = tmp_path / "videos", tmp_path / "run"
     shutil.copytree(motion_set, videos)

@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from unreel.corpus.held_out import split_held_out
 from unreel.corpus.synthetic_motion import MOTIONS, render_video
 from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError, DiskError, InputError, RunError
@@ -26,7 +27,6 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.registry import build_backbone
 from unreel.settings import Settings
-from unreel.corpus.held_out import split_held_out
 from unreel.training.lr_schedule import compute_lr, set_lr
 from unreel.training.monitors import compute_monitors, evaluate_monitors
 from unreel.training.optimizers import build_optimizer

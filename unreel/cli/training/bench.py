@@ -13,13 +13,13 @@ from unreel.cli.method_options import get_run_config, make_args_class, make_meth
 from unreel.cli.terminal import escape_markup, stderr_console
 
 if TYPE_CHECKING:
-    from unreel.verbs.bench import BenchResult
+    from unreel.verbs.training.bench import BenchResult
 
 
 def bench_command(argv: list[str]) -> int:
     args = parse_method_args(build_bench_args, argv, "bench")
     from unreel.profiling.measure import BenchOptions
-    from unreel.verbs.bench import bench_config
+    from unreel.verbs.training.bench import bench_config
 
     bench_options = BenchOptions(args.rounds, args.loop_steps, args.max_videos)
     with stderr_console.status("videos") as status:

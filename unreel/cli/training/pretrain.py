@@ -14,7 +14,7 @@ from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 
 if TYPE_CHECKING:
-    from unreel.verbs.pretrain import RunOutcome
+    from unreel.verbs.training.pretrain import RunOutcome
 
 
 @dataclasses.dataclass
@@ -37,7 +37,7 @@ def pretrain_command(argv: list[str]) -> int:
     if any(arg.split("=")[0] == "--resume" for arg in argv):
         return resume_command(argv)
     args = parse_method_args(build_pretrain_args, argv, "pretrain")
-    from unreel.verbs.pretrain import start_run
+    from unreel.verbs.training.pretrain import start_run
 
     with ProgressBar("inspecting") as advance:
         outcome = start_run(args.source, args.out, get_run_config(args), args.root, args.quiet, advance)
@@ -46,7 +46,7 @@ def pretrain_command(argv: list[str]) -> int:
 
 def resume_command(argv: list[str]) -> int:
     args = parse_args(ResumeArgs, argv, "pretrain")
-    from unreel.verbs.resume import resume
+    from unreel.verbs.training.resume import resume
 
     options = {f.name: getattr(args, f.name) for f in dataclasses.fields(args) if f.name != "resume"}
     return report_outcome(args.resume, resume(args.resume, **options))

@@ -17,7 +17,7 @@ class ReportArgs:
 
 def report_command(argv: list[str]) -> int:
     args = parse_args(ReportArgs, argv, "report")
-    from unreel.verbs.report import report
+    from unreel.verbs.training.report import report
 
     print(report(args.run))
     return 0

@@ -11,7 +11,7 @@ from unreel.training.run_folder.checkpoint_index import find_last_checkpoint, ha
 from unreel.training.run_folder.config import RunConfig, adapt_settings, read_config, require_trusted_imports
 from unreel.training.runtime.launch import require_enough_instances
 from unreel.training.runtime.processes import lock_run, run_processes
-from unreel.verbs.pretrain import RunOutcome, train_and_report
+from unreel.verbs.training.pretrain import RunOutcome, train_and_report
 
 
 def resume(

@@ -17,7 +17,7 @@ from unreel.training.runtime.auto_settings import resolve_config
 from unreel.training.runtime.distributed import ProcessGroup, leave_process_group
 from unreel.training.runtime.launch import require_enough_instances
 from unreel.training.runtime.processes import lock_run, run_processes
-from unreel.verbs.report import report
+from unreel.verbs.training.report import report
 from unreel.video.sources.paths import real_path
 
 if TYPE_CHECKING:

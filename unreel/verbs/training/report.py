@@ -10,7 +10,7 @@ def report(run: str | Path) -> Path:
 
     Raises RunError when the folder is not a run.
 
-    >>> unreel.verbs.report.report(run).name
+    >>> unreel.verbs.training.report.report(run).name
     'report.html'
     """
     from unreel.report.pages.run_page import write_report  # its templates and charts take time to import

@@ -1,0 +1,1 @@
+"""Verbs that train, and that measure training."""
