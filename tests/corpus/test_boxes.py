@@ -156,15 +156,15 @@ def ava_folder(folder: Path) -> Path:
 
 
 def test_ava_folder(tmp_path: Path) -> None:
-    found = DetectionSet.load(ava_folder(tmp_path), clock_s=900)
-    assert (len(found.train), len(found.test), found.action_names) == (3, 2, {12: "stand"})
-    assert [k.time_s for k in found.drop_excluded(found.test)] == [902]
-    assert found.train[0].actions == [frozenset(), frozenset({12})]  # who does nothing of what is judged stays
-    assert len(found.warnings) == 2 and "9, 80" in found.warnings[0]
-    here, gone = (found.make_instance(found.train[k], 0) for k in (2, 0))
+    detections = DetectionSet.load(ava_folder(tmp_path), clock_s=900)
+    assert (len(detections.train), len(detections.test), detections.action_names) == (3, 2, {12: "stand"})
+    assert [k.time_s for k in detections.drop_excluded(detections.test)] == [902]
+    assert detections.train[0].actions == [frozenset(), frozenset({12})]  # a person without an evaluated action stays
+    assert len(detections.warnings) == 2 and "9, 80" in detections.warnings[0]
+    here, gone = (detections.make_instance(detections.train[k], 0) for k in (2, 0))
     assert Path(here.path) == tmp_path / "videos" / "other.mkv" and not Path(gone.path).exists()
     assert gone.start_s == 2
-    assert found.make_instance(found.test[0], 0).start_s == 2
+    assert detections.make_instance(detections.test[0], 0).start_s == 2
 
 
 def test_sets_that_lack_a_part_or_share_a_keyframe(tmp_path: Path) -> None:
@@ -194,18 +194,18 @@ def slow_centred(times_s: list[float], spec: ClipSpec, at_s: float) -> list[int]
 @pytest.mark.parametrize(
     "spec", [ClipSpec(8), ClipSpec(5, stride_frames=3), ClipSpec(8, 10.0, 0), ClipSpec(7, 12.5, 0, lead_in=1)]
 )
-def test_clips_stand_around_their_moment(at_s: float, spec: ClipSpec) -> None:
+def test_clips_are_centred_on_their_time(at_s: float, spec: ClipSpec) -> None:
     times = np.arange(75) / 25
     clip = sample_centred_clip(times, spec, at_s)
     assert clip.tolist() == slow_centred(times.tolist(), spec, at_s)
     assert clip[spec.lead_in + spec.num_frames // 2] == int(at_s * 25 + 1e-6)
 
 
-def test_keyframe_clips_decode_and_tell_what_lies_beyond(tmp_path: Path) -> None:
+def test_keyframe_clips_decode_and_report_times_beyond_the_video(tmp_path: Path) -> None:
     path = str(encode(tmp_path / "a.mp4", 50))
-    who = [Instance(path, 0, at, at) for at in (1.0, 2.5, 0.0)]
-    who.append(Instance(str(tmp_path / "b.mp4"), 0, 1.0, 1.0))
-    clips = KeyframeClipDataset(who, ClipSpec(4), 64)
+    instances = [Instance(path, 0, at, at) for at in (1.0, 2.5, 0.0)]
+    instances.append(Instance(str(tmp_path / "b.mp4"), 0, 1.0, 1.0))
+    clips = KeyframeClipDataset(instances, ClipSpec(4), 64)
     middle, beyond, start, missing = (clips[0, n] for n in range(4))
     assert numbers(middle.frames[0]) == [23, 24, 25, 26]
     assert numbers(start.frames[0]) == [0, 0, 0, 1]
@@ -223,11 +223,12 @@ def box_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_synthetic_set_reads_as_a_detection_set(box_set: Path, tmp_path: Path) -> None:
-    found = DetectionSet.load(box_set)
-    assert found.action_names == ACTIONS and not found.warnings
-    assert {k.video for k in found.train} | {k.video for k in found.test} == {f"boxes_{n:04d}" for n in range(5)}
-    assert {k.time_s for k in [*found.train, *found.test]} == {1.0, 2.0}
-    assert len(found.train) == 6 and len(found.test) == 4
+    detections = DetectionSet.load(box_set)
+    assert detections.action_names == ACTIONS and not detections.warnings
+    keyframes = [*detections.train, *detections.test]
+    assert {k.video for k in keyframes} == {f"boxes_{n:04d}" for n in range(5)}
+    assert {k.time_s for k in keyframes} == {1.0, 2.0}
+    assert len(detections.train) == 6 and len(detections.test) == 4
     info = probe(box_set / "videos" / "boxes_0000.mp4")
     assert (info.width, info.height, info.num_frames) == (96, 64, 38)
     make_box_set(tmp_path / "same", videos=5, seed=3, seconds=3, size=(64, 96), fps=12.5)
@@ -236,7 +237,7 @@ def test_the_synthetic_set_reads_as_a_detection_set(box_set: Path, tmp_path: Pat
 
 
 def alone(index: int, path: int, pulses: bool, monkeypatch: pytest.MonkeyPatch) -> synthetic_boxes.BoxScene:
-    """A video whose things all do the same."""
+    """A video whose objects all do the same."""
 
     class Chosen:
         integers, random = (lambda *_: path), (lambda _: 0.0 if pulses else 1.0)
@@ -256,7 +257,7 @@ MOVES: dict[str, Callable[[np.ndarray], list[bool]]] = {
 
 @pytest.mark.parametrize("pulses", [False, True])
 @pytest.mark.parametrize("path", [1, 2, 3, 4])
-def test_things_move_as_their_labels_say(path: int, pulses: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_move_as_their_actions_say(path: int, pulses: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(4):
         drawn = alone(index, path, pulses, monkeypatch)
         expected = {ACTIONS[path]} | {"pulse"} if pulses else {ACTIONS[path]}
@@ -268,8 +269,8 @@ def test_things_move_as_their_labels_say(path: int, pulses: bool, monkeypatch: p
             assert (span[3] > 0.2) == pulses
 
 
-def test_boxes_hold_the_things_they_name() -> None:
-    """With a thing and without it, the picture differs in its box and nowhere else."""
+def test_boxes_enclose_their_objects() -> None:
+    """With an object and without it, the frame differs in its box and nowhere else."""
     for index in range(5):
         drawn = synthetic_boxes.draw_box_scene(1, index, "train", 26, (96, 128), 12.5)
         for k, thing in enumerate(drawn.scene.objects):
@@ -316,7 +317,7 @@ def test_exclusions(tmp_path: Path) -> None:
         read_exclusions(saved(tmp_path, "a,1,2\n"))
 
 
-def test_files_show_what_was_painted(box_set: Path) -> None:
+def test_files_show_the_rendered_videos(box_set: Path) -> None:
     drawn = synthetic_boxes.draw_box_scene(3, 0, "train", 38, (64, 96), 12.5)
     decoded = read_frames(box_set / "videos" / "boxes_0000.mp4", range(38))
     assert np.abs(decoded.astype(int) - synthetic_boxes.render_box_scene(drawn)).mean() < 12

@@ -21,7 +21,7 @@ def touch(root: Path, *names: str) -> Path:
 
 
 def names(listed: list[VideoEntry], root: Path) -> list[str]:
-    return [item.path.relative_to(root).as_posix() for item in listed]
+    return [entry.path.relative_to(root).as_posix() for entry in listed]
 
 
 def test_a_folder_is_walked_to_any_depth_in_order(tmp_path: Path) -> None:
@@ -55,9 +55,9 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    found = find_videos(tmp_path)
-    assert names(found, tmp_path) == ["run/locked", "run/y.mp4", "walk/x.mp4"]
-    assert [item.label for item in found][1:] == ["run", "walk"]
+    entries = find_videos(tmp_path)
+    assert names(entries, tmp_path) == ["run/locked", "run/y.mp4", "walk/x.mp4"]
+    assert [entry.label for entry in entries][1:] == ["run", "walk"]
 
 
 @pytest.mark.parametrize(
@@ -70,17 +70,17 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
     ],
 )
 def test_class_folders_give_labels(tmp_path: Path, files: list[str], labels: list[str]) -> None:
-    found = find_videos(touch(tmp_path, *files))
-    assert sorted(item.label for item in found) == sorted(labels)
+    entries = find_videos(touch(tmp_path, *files))
+    assert sorted(entry.label for entry in entries) == sorted(labels)
 
 
 def test_groups_come_from_a_file(tmp_path: Path) -> None:
     touch(tmp_path, "a/x.mp4", "b/y, z.mp4", "b/v_Bow_g03_c01.avi")
     (tmp_path / "groups.tsv").write_text("path\tgroup\na/x.mp4\tanna\n./b/y, z.mp4\tbert\n")
-    assert [item.group for item in find_videos(tmp_path)] == ["anna", "Bow_g03", "bert"]
+    assert [entry.group for entry in find_videos(tmp_path)] == ["anna", "Bow_g03", "bert"]
     (tmp_path / "groups.tsv").unlink()
     (tmp_path / "groups.csv").write_text('a/x.mp4,carl\n"b/y, z.mp4",dora\n')
-    assert [item.group for item in find_videos(tmp_path)] == ["carl", "Bow_g03", "dora"]
+    assert [entry.group for entry in find_videos(tmp_path)] == ["carl", "Bow_g03", "dora"]
     (tmp_path / "groups.csv").write_text("a/x.mp4,carl\nb/y, z.mp4,dora\n")
     with pytest.raises(InputError, match=r"groups\.csv, line 2"):
         find_videos(tmp_path)
@@ -88,7 +88,7 @@ def test_groups_come_from_a_file(tmp_path: Path) -> None:
 
 def test_ucf101_and_hmdb51_names_give_groups(tmp_path: Path) -> None:
     touch(tmp_path, "clap/#20_Rhythm_clap_u_nm_np1_le_goo_4.avi", "Bow/v_Bow_g03_c01.avi", "Bow/other.avi")
-    assert [item.group for item in find_videos(tmp_path)] == ["", "Bow_g03", "#20_Rhythm"]
+    assert [entry.group for entry in find_videos(tmp_path)] == ["", "Bow_g03", "#20_Rhythm"]
 
 
 def test_a_text_list(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_relative_paths_of_a_list_belong_to_its_folder_or_to_root(tmp_path: Path
     absolute = tmp_path / "data/walk/b.mp4"
     (tmp_path / "lists/all.txt").write_text(f"run/a.mp4\n{absolute}\n")
     listed = find_videos(tmp_path / "lists/all.txt", tmp_path / "data")
-    assert [(item.path, item.label) for item in listed] == [(tmp_path / "data/run/a.mp4", "run"), (absolute, "walk")]
+    assert [(entry.path, entry.label) for entry in listed] == [(tmp_path / "data/run/a.mp4", "run"), (absolute, "walk")]
     assert find_videos(tmp_path / "lists/all.txt")[0].path == tmp_path / "lists/run/a.mp4"
 
 
@@ -156,8 +156,8 @@ def test_a_split_has_labels_and_groups(tmp_path: Path) -> None:
     (data / "groups.tsv").write_text("run/a.mp4\tanna\nrun/b.mp4\tbert\nwalk/c.mp4\tanna\n")
     (tmp_path / "train.txt").write_text("run/a.mp4\nwalk/c.mp4\nwalk/c.mp4\n")
     (tmp_path / "test.csv").write_text("path,label\nrun/b.mp4,running\n")
-    found = load_labelled_set(data, train=tmp_path / "train.txt", test=tmp_path / "test.csv")
-    train, test = found.train, found.test
+    dataset = load_labelled_set(data, train=tmp_path / "train.txt", test=tmp_path / "test.csv")
+    train, test = dataset.train, dataset.test
     assert train == [VideoEntry(data / "run/a.mp4", "run", "anna"), VideoEntry(data / "walk/c.mp4", "walk", "anna")]
     assert test == [VideoEntry(data / "run/b.mp4", "running", "bert")]
 
@@ -178,8 +178,8 @@ def test_ucf101_splits_whichever_way_handstands_are_spelled(
     touch(lists, "classInd.txt")
     (lists / "trainlist02.txt").write_text(f"{listed}/v_{listed}_g08_c02.avi 37\r\nBow/v_Bow_g01_c01.avi 1\r\n")
     (lists / "testlist02.txt").write_text(f"{listed}/v_{listed}_g01_c01.avi\r\n")
-    found = load_labelled_set(data, splits=lists, split=2)
-    train, test = found.train, found.test
+    dataset = load_labelled_set(data, splits=lists, split=2)
+    train, test = dataset.train, dataset.test
     assert train == [
         VideoEntry(data / f"{folder}/v_{file}_g08_c02{suffix}", folder, f"{file}_g08"),
         VideoEntry(data / f"Bow/v_Bow_g01_c01{suffix}", "Bow", "Bow_g01"),
@@ -210,8 +210,8 @@ def test_hmdb51_splits(tmp_path: Path) -> None:
         "".join(f"{name} {side} \n" for name, side in zip(clap, "120", strict=True))
     )
     (lists / "sit_test_split1.txt").write_text("Film_sit_f_cm_np1_fr_med_0.avi 2 \n")
-    found = load_labelled_set(data, splits=lists)
-    train, test = found.train, found.test
+    dataset = load_labelled_set(data, splits=lists)
+    train, test = dataset.train, dataset.test
     assert train == [VideoEntry(data / "clap" / clap[0], "clap", "#20_Rhythm")]
     assert test == [
         VideoEntry(data / "clap" / clap[1], "clap", "#20_Rhythm"),

@@ -55,18 +55,18 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-def test_what_cannot_be_used_is_quarantined_with_its_reason(tmp_path: Path) -> None:
+def test_unusable_files_are_quarantined_with_a_reason(tmp_path: Path) -> None:
     for name, (make, _) in BROKEN.items():
         make(tmp_path / name)
     encode(tmp_path / "good.mp4", 20)
     manifest = inspect(tmp_path)
     assert [video.path for video in manifest.videos] == [str(tmp_path / "good.mp4")]
-    found = {Path(bad.path).name: bad.reason for bad in manifest.quarantine}
-    assert found == {name: reason for name, (_, reason) in BROKEN.items()}
+    reasons = {Path(bad.path).name: bad.reason for bad in manifest.quarantine}
+    assert reasons == {name: reason for name, (_, reason) in BROKEN.items()}
     assert [bad.path for bad in manifest.quarantine] == sorted(str(tmp_path / name) for name in BROKEN)
 
 
-def test_what_a_video_is(tmp_path: Path) -> None:
+def test_properties_of_a_video(tmp_path: Path) -> None:
     for folder in ("run", "walk"):
         (tmp_path / folder).mkdir()
     encode(tmp_path / "run/a.avi", 50, "mpeg4")
@@ -95,7 +95,7 @@ def test_duplicated_content_is_named_and_used_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("check, seconds, full", [("auto", 3, True), ("auto", 70, False), ("full", 70, True)])
 @pytest.mark.parametrize("shots", [True, False])
-def test_how_much_is_decoded(
+def test_check_depth_decides_what_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: str, seconds: int, full: bool, shots: bool
 ) -> None:
     calls = tmp_path / "calls.txt"  # written by the worker process
@@ -120,13 +120,13 @@ def test_shot_changes_of_a_long_video_are_kept(tmp_path: Path) -> None:
     assert inspect(tmp_path).videos[0].shot_changes_s == pytest.approx((7.5,))
 
 
-def test_the_order_does_not_depend_on_the_workers_and_progress_is_told(tmp_path: Path) -> None:
+def test_the_order_does_not_depend_on_the_workers_and_progress_is_reported(tmp_path: Path) -> None:
     for n in range(6):
         encode(tmp_path / f"{n}.mp4", 60 - 9 * n)
-    told: list[tuple[int, int]] = []
-    alone = inspect(tmp_path, workers=1, on_progress=lambda done, total: told.append((done, total)))
-    assert inspect(tmp_path, workers=4) == alone
-    assert told == [(n, 6) for n in range(1, 7)]
+    progress: list[tuple[int, int]] = []
+    sequential = inspect(tmp_path, workers=1, on_progress=lambda done, total: progress.append((done, total)))
+    assert inspect(tmp_path, workers=4) == sequential
+    assert progress == [(n, 6) for n in range(1, 7)]
 
 
 def test_a_list_may_name_files_that_are_not_there(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_run_refuses_to_start_with_none_or_too_many_bad() -> None:
         require_usable(Manifest("/v", (), bad), 1.0)
 
 
-def test_the_summary_tells_what_is_there() -> None:
+def test_the_summary() -> None:
     rows = [replace(ROW, path=f"/v/{n}.mp4", duplicate_of="", label=f"c{n % 2}", group="") for n in range(15)]
     rows += [replace(rows[0], path="/v/short.mp4", num_frames=9, duration_s=0.5, rotation=0, variable_fps=False)]
     bad = [FileFailure(f"/v/sub/{n}.mp4", "truncated", "no moov box") for n in range(12)]

@@ -31,7 +31,7 @@ def write(path: Path, content: object) -> Path:
 
 
 def rows(listed: list[VideoEntry], root: Path) -> list[tuple[str, str, str]]:
-    return [(item.path.relative_to(root).as_posix(), item.label, item.group) for item in listed]
+    return [(entry.path.relative_to(root).as_posix(), entry.label, entry.group) for entry in listed]
 
 
 def folders(root: Path) -> Path:
@@ -121,16 +121,16 @@ def test_every_layout_is_tried_here() -> None:
 @pytest.mark.parametrize("layout", MAKERS)
 def test_a_layout_is_found_by_itself_and_by_name(tmp_path: Path, layout: str) -> None:
     make, name = MAKERS[layout]
-    found = load_labelled_set(make(tmp_path))
-    assert isinstance(found, LabelledSet) and found.name == name and found.root == tmp_path
-    assert found == load_labelled_set(tmp_path, layout) and found.train and found.test and not found.validation
-    assert all(item.label and item.path.is_file() for item in found.train + found.test)
-    check = validate_labelled_set(tmp_path)
-    assert check.is_valid and check.name == name and check.format_lines()[-1].startswith("complete"), (
-        check.format_lines()
+    dataset = load_labelled_set(make(tmp_path))
+    assert isinstance(dataset, LabelledSet) and dataset.name == name and dataset.root == tmp_path
+    assert dataset == load_labelled_set(tmp_path, layout) and dataset.train and dataset.test and not dataset.validation
+    assert all(entry.label and entry.path.is_file() for entry in dataset.train + dataset.test)
+    report = validate_labelled_set(tmp_path)
+    assert report.is_valid and report.name == name and report.format_lines()[-1].startswith("complete"), (
+        report.format_lines()
     )
-    assert check.counts["train"][0] == len(found.train) and check.counts["test"][0] == len(found.test)
-    assert set(found.notes) <= set(check.remarks)
+    assert report.counts["train"][0] == len(dataset.train) and report.counts["test"][0] == len(dataset.test)
+    assert set(dataset.notes) <= set(report.remarks)
 
 
 @pytest.mark.parametrize("layout", [name for name in MAKERS if name != "folders"])
@@ -154,7 +154,7 @@ def test_lists_may_lie_in_a_folder_of_their_own(tmp_path: Path, layout: str) -> 
     assert (after.name, after.train, after.test) == (before.name, before.train, before.test)
 
 
-def test_two_layouts_at_once_are_not_guessed_between(tmp_path: Path) -> None:
+def test_lists_of_two_layouts_are_ambiguous(tmp_path: Path) -> None:
     own_lists(ucf101(tmp_path))
     with pytest.raises(InputError, match="lists of 2 layouts; choose with --layout lists or ucf101"):
         load_labelled_set(tmp_path)
@@ -169,28 +169,28 @@ def test_csv_lists_with_a_validation_part(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", 'path,label,group\n"a, b.mp4","run, fast",anna\n#c.mp4,walk,bert\n')
     write(tmp_path / "val.csv", "path,label\nd.mp4,walk\n")
     write(tmp_path / "test.csv", "path,label\ne.mp4,walk\n")
-    found = load_labelled_set(tmp_path)
-    assert rows(found.train, tmp_path) == [("a, b.mp4", "run, fast", "anna"), ("#c.mp4", "walk", "bert")]
-    assert rows(found.validation, tmp_path) == [("d.mp4", "walk", "")]
-    assert found.notes == ["1 class only in the training list: run, fast"]
+    dataset = load_labelled_set(tmp_path)
+    assert rows(dataset.train, tmp_path) == [("a, b.mp4", "run, fast", "anna"), ("#c.mp4", "walk", "bert")]
+    assert rows(dataset.validation, tmp_path) == [("d.mp4", "walk", "")]
+    assert dataset.notes == ["1 class only in the training list: run, fast"]
     (tmp_path / "val.csv").rename(tmp_path / "validation.csv")
-    assert load_labelled_set(tmp_path) == found
+    assert load_labelled_set(tmp_path) == dataset
 
 
 def test_lists_given_by_name(tmp_path: Path) -> None:
     own_lists(tmp_path / "data")
     write(tmp_path / "data/val.txt", "run/run3.mp4\n")
     mine = write(tmp_path / "mine.txt", "walk/walk3.mp4\nrun/run3.mp4\n")
-    found = load_labelled_set(tmp_path / "data", test=mine)
-    assert [row[0] for row in rows(found.test, tmp_path / "data")] == ["walk/walk3.mp4", "run/run3.mp4"]
-    assert len(found.train) == 3 and found.validation == []
+    dataset = load_labelled_set(tmp_path / "data", test=mine)
+    assert [row[0] for row in rows(dataset.test, tmp_path / "data")] == ["walk/walk3.mp4", "run/run3.mp4"]
+    assert len(dataset.train) == 3 and dataset.validation == []
     with pytest.raises(InputError, match="gone.txt: no such test list"):
         load_labelled_set(tmp_path / "data", test=tmp_path / "gone.txt")
     with pytest.raises(InputError, match="the layout folders has its own"):
         load_labelled_set(tmp_path / "data", "folders", test=mine)
 
 
-def test_a_training_list_without_a_test_list_is_not_made_up_for(tmp_path: Path) -> None:
+def test_a_training_list_needs_a_test_list(tmp_path: Path) -> None:
     own_lists(tmp_path)
     (tmp_path / "test.txt").unlink()
     with pytest.raises(InputError, match="test.txt: no such test list; name one with --test"):
@@ -200,11 +200,11 @@ def test_a_training_list_without_a_test_list_is_not_made_up_for(tmp_path: Path) 
 @pytest.mark.parametrize("videos", ["", "UCF-101"])
 def test_ucf101(tmp_path: Path, videos: str) -> None:
     base = ucf101(tmp_path, videos) / videos
-    found = load_labelled_set(tmp_path)
+    dataset = load_labelled_set(tmp_path)
     upper = "HandStandPushups"
     expected = [(f"{upper}/v_{upper}_g08_c01.avi", upper, f"{upper}_g08"), ("Bow/v_Bow_g08_c01.avi", "Bow", "Bow_g08")]
-    assert rows(found.train, base) == expected
-    assert rows(found.test, base) == [("Bow/v_Bow_g01_c01.avi", "Bow", "Bow_g01")]
+    assert rows(dataset.train, base) == expected
+    assert rows(dataset.test, base) == [("Bow/v_Bow_g01_c01.avi", "Bow", "Bow_g01")]
     assert rows(load_labelled_set(tmp_path, split=2).test, base) == [("Bow/v_Bow_g08_c01.avi", "Bow", "Bow_g08")]
     with pytest.raises(InputError, match="no official split 3"):
         load_labelled_set(tmp_path, split=3)
@@ -216,27 +216,27 @@ def test_ucf101(tmp_path: Path, videos: str) -> None:
 @pytest.mark.parametrize("videos", ["", "hmdb51_org"])
 def test_hmdb51(tmp_path: Path, videos: str) -> None:
     base = hmdb51(tmp_path, videos) / videos
-    found = load_labelled_set(tmp_path)
+    dataset = load_labelled_set(tmp_path)
     clap, sit = "clap/#20_Rhythm_clap_u_nm_np1_le_goo_", "sit/Film_sit_f_cm_np1_fr_med_"
-    assert rows(found.train, base) == [(f"{clap}0.avi", "clap", "#20_Rhythm"), (f"{sit}0.avi", "sit", "Film")]
-    assert rows(found.test, base) == [(f"{clap}1.avi", "clap", "#20_Rhythm"), (f"{sit}1.avi", "sit", "Film")]
-    assert found.notes == ["1 video on neither side of this split, as its lists say"]
+    assert rows(dataset.train, base) == [(f"{clap}0.avi", "clap", "#20_Rhythm"), (f"{sit}0.avi", "sit", "Film")]
+    assert rows(dataset.test, base) == [(f"{clap}1.avi", "clap", "#20_Rhythm"), (f"{sit}1.avi", "sit", "Film")]
+    assert dataset.notes == ["1 video on neither side of this split, as its lists say"]
     assert any(
         "2 groups in both lists, training and test: #20_Rhythm, Film" in r
         for r in validate_labelled_set(tmp_path).remarks
     )
 
 
-def test_kinetics_takes_what_could_be_downloaded(tmp_path: Path) -> None:
-    found = load_labelled_set(kinetics(tmp_path))
-    assert rows(found.train, tmp_path) == [
+def test_kinetics_may_lack_videos(tmp_path: Path) -> None:
+    dataset = load_labelled_set(kinetics(tmp_path))
+    assert rows(dataset.train, tmp_path) == [
         ("train/baking/-a_b_000005_000015.mkv", "baking, cookies", "-a_b"),
         ("train/plain.mp4", "bungee jumping", "plain"),
     ]
-    assert rows(found.test, tmp_path) == [("val/val1_000100_000110.mp4", "bungee jumping", "val1")]
-    assert any(f"{tmp_path / 'train.csv'}: 1 video listed but not found" in n and "2 of 3" in n for n in found.notes)
-    assert any("tested on validate.csv" in note for note in found.notes)
-    assert any("test.csv is not used" in note for note in found.notes)
+    assert rows(dataset.test, tmp_path) == [("val/val1_000100_000110.mp4", "bungee jumping", "val1")]
+    assert any(f"{tmp_path / 'train.csv'}: 1 video listed but not found" in n and "2 of 3" in n for n in dataset.notes)
+    assert any("tested on validate.csv" in note for note in dataset.notes)
+    assert any("test.csv is not used" in note for note in dataset.notes)
     assert validate_labelled_set(tmp_path).format_lines()[-1] == "complete, except 1 missing video left out"
     (tmp_path / "val/val1_000100_000110.mp4").unlink()
     assert rows(load_labelled_set(tmp_path).test, tmp_path) == [
@@ -279,14 +279,14 @@ def test_a_bad_row_of_kinetics_is_named(tmp_path: Path, row: str, message: str) 
 @pytest.mark.parametrize("prefix", ["something-something-v2-", ""])
 @pytest.mark.parametrize("lists", ["", "labels"])
 def test_something_something(tmp_path: Path, prefix: str, lists: str) -> None:
-    found = load_labelled_set(something(tmp_path, prefix, lists))
+    dataset = load_labelled_set(something(tmp_path, prefix, lists))
     videos = "20bn-something-something-v2"
-    assert found.name == "Something-Something V2"
-    assert rows(found.train, tmp_path) == [
+    assert dataset.name == "Something-Something V2"
+    assert rows(dataset.train, tmp_path) == [
         (f"{videos}/1.webm", "Putting something on something #2", ""),
         (f"{videos}/12.webm", "Folding something", ""),
     ]
-    assert rows(found.test, tmp_path) == [(f"{videos}/3.webm", "Folding something", "")]
+    assert rows(dataset.test, tmp_path) == [(f"{videos}/3.webm", "Folding something", "")]
     assert any("4.webm" in remark and "1 video below" in remark for remark in validate_labelled_set(tmp_path).remarks)
 
 
@@ -310,14 +310,14 @@ def test_something_something_refuses_what_does_not_fit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["_V2", ""])
 def test_diving48(tmp_path: Path, version: str) -> None:
-    found = load_labelled_set(diving48(tmp_path, version))
-    assert rows(found.train, tmp_path) == [
+    dataset = load_labelled_set(diving48(tmp_path, version))
+    assert rows(dataset.train, tmp_path) == [
         ("rgb/-A_b_00000.mp4", "Back-15som-NoTwis-PIKE", "-A_b"),
         ("rgb/-A_b_00001.mp4", "Reverse-Dive-NoTwis-TUCK", "-A_b"),
     ]
-    assert rows(found.test, tmp_path) == [("rgb/_C_00000.mp4", "Reverse-Dive-NoTwis-TUCK", "_C")]
+    assert rows(dataset.test, tmp_path) == [("rgb/_C_00000.mp4", "Reverse-Dive-NoTwis-TUCK", "_C")]
     (tmp_path / "Diving48_vocab.json").unlink()
-    assert [item.label for item in load_labelled_set(tmp_path).train] == ["0", "1"]
+    assert [entry.label for entry in load_labelled_set(tmp_path).train] == ["0", "1"]
     write(tmp_path / "Diving48_vocab.json", [["A"], ["B"], ["C"]])
     assert load_labelled_set(tmp_path).notes[0].endswith("vocab.json: 1 class without a video: C")
     assert validate_labelled_set(tmp_path).format_lines()[-1] == "complete"
@@ -349,11 +349,11 @@ def test_bad_json_is_named_with_its_place(tmp_path: Path, content: str, message:
     write(something(tmp_path) / "something-something-v2-train.json", content)
     with pytest.raises(InputError, match=message):
         load_labelled_set(tmp_path)
-    check = validate_labelled_set(tmp_path)
+    report = validate_labelled_set(tmp_path)
     assert (
-        not check.is_valid
-        and str(tmp_path) in check.format_lines()[1]
-        and check.format_lines()[-1].startswith("to do: ")
+        not report.is_valid
+        and str(tmp_path) in report.format_lines()[1]
+        and report.format_lines()[-1].startswith("to do: ")
     )
 
 
@@ -366,12 +366,12 @@ def test_problems_are_all_reported_and_the_first_is_raised(tmp_path: Path) -> No
     )
     with pytest.raises(InputError, match=message):
         load_labelled_set(tmp_path)
-    check = validate_labelled_set(tmp_path)
-    text = "\n".join(check.format_lines())
-    assert len(check.problems) == 2 and "1 video in both lists, training and test: " in text
+    report = validate_labelled_set(tmp_path)
+    text = "\n".join(report.format_lines())
+    assert len(report.problems) == 2 and "1 video in both lists, training and test: " in text
     assert "test.txt: 1 repeated line; each file counts once" in text
-    assert f"4 videos below {tmp_path} in no list" in text and check.counts["test"] == (2, 2)
-    assert check.format_lines()[-1].startswith("to do: add the missing videos or take them out of the lists; ")
+    assert f"4 videos below {tmp_path} in no list" in text and report.counts["test"] == (2, 2)
+    assert report.format_lines()[-1].startswith("to do: add the missing videos or take them out of the lists; ")
 
 
 def test_one_file_under_two_names_counts_as_one(tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_one_file_under_two_names_counts_as_one(tmp_path: Path) -> None:
         load_labelled_set(tmp_path)
 
 
-def test_a_class_that_only_the_test_list_has_is_said(tmp_path: Path) -> None:
+def test_a_class_that_only_the_test_list_has_is_reported(tmp_path: Path) -> None:
     own_lists(tmp_path)
     write(tmp_path / "train.txt", "run/run0.mp4\n")
     note = "1 class only in the test list, so 1 test video can't be classified correctly: walk"
@@ -420,7 +420,7 @@ def test_an_empty_class_folder_is_refused_unless_lists_say_what_counts(tmp_path:
 
 
 @pytest.mark.parametrize(
-    "asked, message",
+    "options, message",
     [
         ({"layout": "ucf"}, "unknown layout 'ucf'. Did you mean 'ucf101'"),
         ({"split": 0, "layout": "ucf101"}, "split 0: the layout ucf101 has splits 1, 2 and 3"),
@@ -429,13 +429,13 @@ def test_an_empty_class_folder_is_refused_unless_lists_say_what_counts(tmp_path:
         ({"layout": "kinetics"}, "no training list; Kinetics has train.csv"),
     ],
 )
-def test_what_is_asked_wrong_is_refused_and_never_raised_by_the_check(
-    tmp_path: Path, asked: dict[str, Any], message: str
+def test_wrong_options_are_refused_and_a_problem_of_the_report(
+    tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     folders(tmp_path)
     with pytest.raises(InputError, match=message):
-        load_labelled_set(tmp_path, **asked)
-    assert not validate_labelled_set(tmp_path, **asked).is_valid
+        load_labelled_set(tmp_path, **options)
+    assert not validate_labelled_set(tmp_path, **options).is_valid
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: no lists of a known kind"):
         load_labelled_set(tmp_path, splits=tmp_path / "empty")
@@ -454,12 +454,12 @@ def test_the_drawn_test_part_moves_with_the_seed_and_not_with_the_folder(tmp_pat
             ),
         )
     drawn = {seed: load_labelled_set(tmp_path / "here", seed=seed) for seed in range(5)}
-    parts = {seed: rows(found.test, tmp_path / "here") for seed, found in drawn.items()}
+    parts = {seed: rows(dataset.test, tmp_path / "here") for seed, dataset in drawn.items()}
     assert rows(load_labelled_set(tmp_path / "there", seed=3).test, tmp_path / "there") == parts[3]
     assert len({str(part) for part in parts.values()}) == 5
-    for seed, found in drawn.items():
-        assert len(found.test) == 18 and len(found.train) == 54
-        assert found.notes == [
+    for seed, dataset in drawn.items():
+        assert len(dataset.test) == 18 and len(dataset.train) == 54
+        assert dataset.notes == [
             f"no test list: 18 of 72 videos (25 %) make the test part, drawn by whole groups with seed {seed}"
         ]
 
@@ -470,9 +470,9 @@ def sides(items: list[VideoEntry], seed: int) -> tuple[dict[str, set[str]], dict
     assert not {i.group for i in train} & {i.group for i in test} and sorted(train + test, key=items.index) == items
     groups, where = defaultdict(set), defaultdict(set)
     for side, part in ((False, train), (True, test)):
-        for item in part:
-            groups[item.label].add(item.group)
-            where[item.label].add(side)
+        for entry in part:
+            groups[entry.label].add(entry.group)
+            where[entry.label].add(side)
     return groups, where, torn
 
 
@@ -516,9 +516,9 @@ def test_classes_tied_in_a_ring_can_not_all_be_on_both_sides() -> None:
 def test_a_class_of_one_group_stays_in_training(tmp_path: Path) -> None:
     touch(tmp_path, "run/v_run_g01_c01.avi", "run/v_run_g01_c02.avi", *(f"sit/v_sit_g0{i}_c01.avi" for i in range(4)))
     for seed in range(6):
-        found = load_labelled_set(tmp_path, seed=seed)
-        assert {item.label for item in found.test} == {"sit"} and len(found.test) == 1
-        assert "1 class only in the training list: run" in found.notes
+        dataset = load_labelled_set(tmp_path, seed=seed)
+        assert {entry.label for entry in dataset.test} == {"sit"} and len(dataset.test) == 1
+        assert "1 class only in the training list: run" in dataset.notes
     touch(tmp_path / "lone", "run/v_run_g01_c01.avi", "sit/v_sit_g01_c01.avi")
     with pytest.raises(InputError, match="no test part can be made, as every class has a single group"):
         load_labelled_set(tmp_path / "lone")

@@ -43,19 +43,19 @@ def test_same_seed_same_pixels_and_another_seed_other_pixels(small_set: Path, tm
         assert np.abs(frames.astype(int) - other[name]).mean() > 10
 
 
-def test_the_files_show_what_render_draws(small_set: Path) -> None:
+def test_files_show_the_rendered_videos(small_set: Path) -> None:
     drawn = render_video("drift_up", 5, 1, "train", num_frames=10, size=(32, 48))
     decoded = pixels(small_set)["drift_up/drift_up_0000.mp4"]
     assert np.abs(drawn.astype(int) - decoded).mean() < 12
 
 
-def test_lists_and_note_say_what_is_there(small_set: Path) -> None:
+def test_lists_and_synth_json_name_every_video(small_set: Path) -> None:
     lists = {split: (small_set / f"{split}.txt").read_text().split() for split in ("train", "test")}
-    note = json.loads((small_set / "synth.json").read_text())
-    assert sorted(lists["train"] + lists["test"]) == sorted(pixels(small_set)) == sorted(note["textures"])
+    record = json.loads((small_set / "synth.json").read_text())
+    assert sorted(lists["train"] + lists["test"]) == sorted(pixels(small_set)) == sorted(record["textures"])
     assert sorted({path.split("/")[0] for path in lists["test"]}) == sorted(list(MOTIONS)[:3])
     assert (len(lists["train"]), len(lists["test"])) == (9, 3)
-    assert note["complete"] and note["settings"]["seed"] == 5
+    assert record["complete"] and record["settings"]["seed"] == 5
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_swinging_motions_change_their_sign(motion: str) -> None:
 
 
 @pytest.mark.parametrize(("motion", "way"), [("orbit_clockwise", 1), ("orbit_counterclockwise", -1)])
-def test_orbits_turn_their_way(motion: str, way: int) -> None:
+def test_orbits_turn_in_their_direction(motion: str, way: int) -> None:
     for index in range(6):
         x, y = np.moveaxis(synthetic_motion.compute_poses(draw_scene(3, index), motion, 3, index, 17)[-1, :, :2], 1, 0)
         u, v = np.diff(x), np.diff(y)
@@ -266,7 +266,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(small_set: Path, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["synth.json"]
 
 
-def test_a_half_made_set_is_made_anew_and_progress_counts(tmp_path: Path) -> None:
+def test_an_incomplete_set_is_made_again_and_progress_is_reported(tmp_path: Path) -> None:
     def stop(done: int, _: int) -> None:
         if done == 2:
             raise KeyboardInterrupt

@@ -97,7 +97,7 @@ def test_any_frames_in_any_order_are_exact(corpus: Path) -> None:
     assert numbers(decoder.read_frames(index.piece_path(row), wanted)) == (first + wanted).tolist()
 
 
-def test_frames_are_as_near_to_the_scaled_original_as_is_stated(videos: Path, corpus: Path) -> None:
+def test_frames_reach_the_stated_psnr(videos: Path, corpus: Path) -> None:
     index = packed_corpus.open_packed_corpus(corpus)
     for n, row in enumerate(rows(corpus)):
         every, size = np.arange(row["num_frames"]), (row["height"], row["width"])
@@ -112,7 +112,7 @@ def test_frames_are_as_near_to_the_scaled_original_as_is_stated(videos: Path, co
         assert compute_psnr(original, coded) >= SETTINGS.psnr_db - 0.5, "the frames between the sampled ones"
 
 
-def test_colour_in_small_patterns_is_coded_to_the_bound_where_yuv420p_can_not_hold_it(tmp_path: Path) -> None:
+def test_saturated_patterns_need_only_reach_the_psnr_of_encoding(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (3, 96, 128, 3), dtype=np.uint8)
 
@@ -125,7 +125,7 @@ def test_colour_in_small_patterns_is_coded_to_the_bound_where_yuv420p_can_not_ho
     assert row["psnr_db"] < 38 <= row["coding_psnr_db"] and (done.num_limited_by_chroma, done.num_below_psnr) == (1, 0)
 
 
-def test_colour_that_yuv420p_can_hold_is_no_excuse(tmp_path: Path) -> None:
+def test_smooth_colour_reaches_the_psnr_itself(tmp_path: Path) -> None:
     """Smooth colour: the bound is met against the original itself, and at a lower quality when less is asked for."""
     (tmp_path / "in").mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
@@ -146,7 +146,7 @@ def test_colour_that_yuv420p_can_hold_is_no_excuse(tmp_path: Path) -> None:
     assert sizes[0] < sizes[1]
 
 
-def test_what_is_stored(videos: Path, corpus: Path) -> None:
+def test_content_of_the_shards(videos: Path, corpus: Path) -> None:
     """Small, upright, short GOPs, no sound, no B pictures; pairs of KEY.mp4 and KEY.json in WebDataset's convention."""
     table = rows(corpus)
     assert {row["shard"] for row in table} == set(json.loads((corpus / "pack.json").read_text())["shards"])
@@ -224,7 +224,7 @@ pack(sys.argv[1], sys.argv[2], settings, workers=2, on_progress=progress)
 """
 
 
-def test_what_was_killed_goes_on_and_ends_the_same(videos: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_killed_packing_continues_to_the_same_result(videos: Path, corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen([sys.executable, "-c", KILLED, videos, out], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -250,7 +250,7 @@ def standing(folder: Path) -> dict[Path, tuple[bytes, int]]:
     return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
 
 
-def test_the_originals_stay_as_they_are(videos: Path, tmp_path: Path) -> None:
+def test_the_originals_do_not_change(videos: Path, tmp_path: Path) -> None:
     before = standing(videos)
     pack(videos, tmp_path / "out", SETTINGS, workers=2)
     assert standing(videos) == before
@@ -336,7 +336,7 @@ def test_files_that_can_not_be_used_are_quarantined_with_reasons(tmp_path: Path)
     assert Manifest.load(tmp_path / "out").quarantine == done.quarantine
 
 
-def test_nothing_that_can_be_packed(tmp_path: Path) -> None:
+def test_a_folder_without_usable_videos_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.mp4").write_text("no video")
     with pytest.raises(InputError, match="no video in it can be used"):
@@ -353,7 +353,7 @@ def test_sizes_are_even_and_never_above_the_original(
     assert compute_piece_size(width, height, short) == expected
 
 
-def test_pieces_cover_every_frame_once_whatever_the_gaps() -> None:
+def test_pieces_cover_every_frame_once() -> None:
     for times_s in (np.arange(100) / 10, np.array([0, 0.1, 0.2, 9.0, 9.1]), np.array([0.0, 9.0]), np.zeros(1)):
         for count in (1, 2, 3, 7):
             found = split_into_spans(times_s, count)
@@ -373,7 +373,7 @@ def test_a_frame_says_minus_one_when_it_is_turned() -> None:
     assert number_of(np.rot90(picture(5))) == -1 and number_of(picture(5)) == 5
 
 
-def test_the_tables_of_a_piece_say_what_a_demux_pass_says(corpus: Path, tmp_path: Path) -> None:
+def test_the_index_from_mp4_tables_equals_that_of_a_demux_pass(corpus: Path, tmp_path: Path) -> None:
     for n, address in enumerate(packed_addresses(corpus)):
         (tmp_path / f"{n}.mp4").write_bytes(piece_reader.read_piece(address))
         demuxed, read = packet_index.index_frames(tmp_path / f"{n}.mp4"), packet_index.index_frames(address)
@@ -381,7 +381,7 @@ def test_the_tables_of_a_piece_say_what_a_demux_pass_says(corpus: Path, tmp_path
             np.testing.assert_array_equal(getattr(read, name), getattr(demuxed, name), err_msg=name)
 
 
-def test_other_files_are_left_to_the_demuxer(tmp_path: Path) -> None:
+def test_other_files_have_no_index_from_mp4_tables(tmp_path: Path) -> None:
     reordered = encode(tmp_path / "b.mp4", options=CLOSED).read_bytes()
     sound = encode(tmp_path / "s.mp4", options={"bf": "0"}, audio=True).read_bytes()
     late = encode(tmp_path / "l.mp4", options={"bf": "0"}, pts=range(100, 160)).read_bytes()
@@ -389,7 +389,9 @@ def test_other_files_are_left_to_the_demuxer(tmp_path: Path) -> None:
         assert parse_mp4_index(data) is None
 
 
-def test_who_still_writes_is_waited_for_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_of_a_killed_packer_are_waited_for_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process of a packer that was killed holds the lock it was forked with until it is gone."""
     (tmp_path / "in").mkdir()
     encode(tmp_path / "in/a.mp4", 10)

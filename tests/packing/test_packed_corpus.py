@@ -177,7 +177,7 @@ def test_an_index_that_can_not_be_used_is_refused(corpus: Path) -> None:
         inspect(corpus)
 
 
-def test_addresses_of_nothing(corpus: Path, tmp_path: Path) -> None:
+def test_pieces_that_do_not_exist(corpus: Path, tmp_path: Path) -> None:
     good = address(corpus, 0)
     for wrong, reason in (
         (good.replace("00000000-", "00000009-"), "missing"),
@@ -201,7 +201,7 @@ def test_addresses_of_nothing(corpus: Path, tmp_path: Path) -> None:
         ("c:/videos", "c:/videos", False),
     ],
 )
-def test_what_a_path_means(path: str, text: str, far: bool) -> None:
+def test_kinds_of_paths(path: str, text: str, far: bool) -> None:
     assert normalize_path(Path(path)) == text and is_remote(path) == far
     assert is_piece(path) == ("#" in path)
 
@@ -211,7 +211,7 @@ def test_a_film_with_a_hash_in_its_name_is_a_file(tmp_path: Path) -> None:
     assert numbers(decoder.read_frames(encode(tmp_path / "a#1.mp4", 5), [3])) == [3]
 
 
-def test_one_range_is_asked_for_a_piece_and_then_the_cache(corpus: Path) -> None:
+def test_a_piece_costs_one_range_request_and_then_comes_from_the_cache(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
     index = packed_corpus.open_packed_corpus(there)
     begin, size, shard = (index.get_value(5, name) for name in ("offset", "size_bytes", "shard"))
@@ -235,13 +235,13 @@ def test_a_remote_that_fails_twice_and_then_answers(corpus: Path) -> None:
         assert len(Shaky.calls) == len(troubles) + 1
 
 
-def test_half_of_an_index_is_asked_for_again(corpus: Path) -> None:
+def test_a_truncated_index_is_requested_again(corpus: Path) -> None:
     Shaky.troubles = ["short", "short"]
     assert len(packed_corpus.open_packed_corpus(f"shaky:/{corpus}")) == 12
     assert [call[0] for call in Shaky.calls] == ["pack.json"] * 3 + ["index.parquet"]
 
 
-def test_a_remote_that_stays_down_or_forbids_is_said(corpus: Path) -> None:
+def test_a_remote_that_stays_down_or_forbids_is_reported(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
     packed_corpus.open_packed_corpus(there)
     Shaky.calls, Shaky.troubles = [], ["down"] * 99
@@ -271,7 +271,7 @@ def test_a_remote_that_never_answers_is_not_waited_for(corpus: Path, monkeypatch
     assert said(there, 1) == RIGHT[1], "a try that hangs is followed by one that does not"
 
 
-def test_wrong_bytes_are_never_taken_nor_kept(corpus: Path) -> None:
+def test_wrong_bytes_are_neither_used_nor_cached(corpus: Path) -> None:
     there = f"shaky:/{corpus}"
     packed_corpus.open_packed_corpus(there)
     Shaky.troubles = ["damaged"] * 99
@@ -331,7 +331,7 @@ def test_settings_of_the_cache(corpus: Path, tmp_path: Path, monkeypatch: pytest
         packed_corpus.open_packed_corpus(f"shaky:/{corpus}")
 
 
-def test_the_longest_unused_leaves_the_cache(tmp_path: Path) -> None:
+def test_the_least_recently_used_file_leaves_the_cache(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path / "c", 10_000)
     for n in range(8):
         cache.put(f"{n:032x}", bytes([n]) * 1000)
@@ -373,12 +373,12 @@ def test_several_processes_share_a_cache(tmp_path: Path) -> None:
     )
 
 
-def test_what_fsspec_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_url_schemes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="nosuch"):
         inspect(Path("nosuch://bucket/corpus"))
 
 
-def test_only_packed_corpora_are_read_from_afar(tmp_path: Path) -> None:
+def test_only_packed_corpora_may_be_remote(tmp_path: Path) -> None:
     encode(tmp_path / "a.mp4", 5)
     with pytest.raises(InputError, match="no packed corpus"):
         inspect(f"shaky:/{tmp_path}")

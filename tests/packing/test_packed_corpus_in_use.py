@@ -70,7 +70,7 @@ def test_training_sees_the_same_instances_in_the_same_order(motion_set: Path, co
         assert np.abs(one.frames.astype(float) - other.frames).mean() < 4
 
 
-def test_a_run_from_afar(afar: str, tmp_path: Path) -> None:
+def test_a_run_on_a_remote_corpus(afar: str, tmp_path: Path) -> None:
     args = ["--backbone", "tiny", "--size", 32, "--num-frames", 8, "--batch-size", 4, "--device", "cpu"]
     succeeds("pretrain", afar, "--out", tmp_path / "run", "--steps", 2, "--workers", 2, *args)
     assert json.loads((tmp_path / "run/config.json").read_text())["source"] == afar
@@ -80,7 +80,7 @@ def test_a_run_from_afar(afar: str, tmp_path: Path) -> None:
     assert unreel.resume(tmp_path / "run", quiet=True)["step"] == 2
 
 
-def test_evaluation_and_embedding_from_here_and_afar(
+def test_evaluation_and_embedding_of_local_and_remote_corpora(
     small_run: Path, motion_set: Path, corpus: Path, afar: str, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -123,7 +123,7 @@ def test_the_command(motion_set: Path, tmp_path: Path) -> None:
     refused("pack", tmp_path / "nowhere", tmp_path / "o", says=("nowhere", "no such folder"))
 
 
-def test_pieces_of_one_recording_know_each_other(tmp_path: Path) -> None:
+def test_pieces_of_one_recording_share_its_number(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     encode(tmp_path / "in/a.mp4", 150)
     encode(tmp_path / "in/b.mp4", 20, "mpeg4")
@@ -139,7 +139,7 @@ def test_a_piece_and_its_original_are_known_as_the_same(motion_set: Path, corpus
     assert len(find_duplicates(before, after)) == 24 and len(find_duplicates(after[:4], after[4:])) == 0
 
 
-def test_loader_processes_read_from_afar(afar: str) -> None:
+def test_loader_processes_read_a_remote_corpus(afar: str) -> None:
     who = build_instances(inspect(Path(afar)))
     clips = ClipDataset(who, ClipSpec(num_frames=4), (32, 32), 1)
     alone, two = ([s.frames for s in build_sequential_loader(clips, workers)] for workers in (0, 2))
