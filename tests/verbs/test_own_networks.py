@@ -45,13 +45,13 @@ from torch import nn
 from unreel.errors import InputError
 from unreel.settings import make_single_machine_settings
 from unreel.types import StepOutput
-from unreel.views.pair import TwoViewOptions
+from unreel.views.two_views import TwoViewOptions
 
 Path(__file__).with_name("imported").touch()
 
 
 @dataclass(frozen=True)
-class Config(PairOptions):
+class Config(TwoViewOptions):
     """Options of pull."""
 
     force: float = 1.0
@@ -64,12 +64,12 @@ class Config(PairOptions):
 
 def near():
     """Views of one moment."""
-    return Config(pairs="same-moment"), one_machine()
+    return Config(pairs="same-moment"), make_single_machine_settings()
 
 
 def far():
     """Views of two moments."""
-    return Config(force=3.5), one_machine(lr=0.001)
+    return Config(force=3.5), make_single_machine_settings(lr=0.001)
 
 
 PRESETS = {"near": near, "far": far}
