@@ -8,7 +8,8 @@ Axis legend, used in docstrings and as suffixes of local tensor names (`z_BD`):
 One layout per stage, turned once: decoded video is uint8 (T, H, W, C), a batch is float (B, C, T, H, W).
 """
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,20 @@ class FileFailure:
         return f"{self.reason}: {self.detail}".rstrip(": ")
 
 
+class _RandomRows:
+    """Rows with an index for random draws: `draw_B` where it is given, else `index_B`."""
+
+    index_B: Tensor
+    draw_B: Tensor | None
+
+    @property
+    def rng_index_B(self) -> Tensor:
+        """The indices to pass to `draw_uniforms`, int64 (B,)."""
+        return self.index_B if self.draw_B is None else self.draw_B
+
+
 @dataclass
-class Clips:
+class Clips(_RandomRows):
     """A batch of decoded clips, uint8 (B, V, T, H, W, C): V clips of each of B instances.
 
     `index_B` numbers the instances of the run, `video_B` their recordings, `start_s_B` is where they begin in the file.
@@ -78,27 +91,22 @@ class Clips:
     failures: list[FileFailure] = field(default_factory=list)
     draw_B: Tensor | None = None
 
-    @property
-    def rng_index_B(self) -> Tensor:
-        """The indices to pass to `draw_uniforms`, int64 (B,)."""
-        return self.index_B if self.draw_B is None else self.draw_B
-
     def truncate(self, num_rows: int) -> "Clips":
         """The first rows of the batch."""
-        if num_rows == len(self.index_B):
-            return self
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Clips(**values | {n: v[:num_rows] for n, v in values.items() if isinstance(v, Tensor)})
+        return self if num_rows == len(self.index_B) else self._map_tensors(lambda tensor: tensor[:num_rows])
 
     def pin_memory(self) -> "Clips":
         """The batch in pinned memory; loaders call it, so that the copy to a GPU overlaps with computation."""
+        return self._map_tensors(lambda tensor: tensor.pin_memory())
+
+    def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> "Clips":
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        pinned: dict[str, Any] = {n: v.pin_memory() for n, v in values.items() if isinstance(v, Tensor)}
-        return Clips(**values | pinned)
+        changed: dict[str, Any] = {name: change(v) for name, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **changed)
 
 
 @dataclass
-class Views:
+class Views(_RandomRows):
     """The views of a batch of `Clips` that a method trains on: float tensors by name, each (B, C, T, H, W).
 
     `segment_order_BS` (int64) belongs to the view "shuffled": position s of row b shows segment order[b, s].
@@ -112,11 +120,6 @@ class Views:
     epoch: int
     segment_order_BS: Tensor | None = None
     draw_B: Tensor | None = None
-
-    @property
-    def rng_index_B(self) -> Tensor:
-        """The indices to pass to `draw_uniforms`, int64 (B,)."""
-        return self.index_B if self.draw_B is None else self.draw_B
 
 
 @dataclass

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from videos import encode, numbers
 
 from unreel.corpus.labels import synthetic_boxes
 from unreel.corpus.labels.boxes import (
@@ -22,12 +21,8 @@ from unreel.corpus.labels.detection_set import DetectionSet
 from unreel.corpus.labels.label_map import read_label_map
 from unreel.corpus.labels.synthetic_boxes import ACTIONS, make_box_set
 from unreel.errors import InputError
-from unreel.types import FileFailure, Instance
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.probe import probe
-from unreel.video.loading.keyframe_clips import KeyframeClipDataset
-from unreel.video.sampling.clip_sampling import sample_centred_clip
-from unreel.video.sampling.clip_spec import ClipSpec
 
 ROWS = """\
 -5KQ66BBWC4,0902,0.077,0.151,0.283,0.811,80,1
@@ -178,41 +173,6 @@ def test_sets_that_lack_a_part_or_share_a_keyframe(tmp_path: Path) -> None:
         DetectionSet.load(tmp_path)
     saved(tmp_path, "other,2,0.5,0.5,1,1,12\n", "test.csv")
     assert DetectionSet.load(tmp_path).action_names == {9: "9", 12: "12", 80: "80"}
-
-
-def slow_centred(times_s: list[float], spec: ClipSpec, at_s: float) -> list[int]:
-    """The last frame shown at each tick around the moment, or every n-th around the frame shown then."""
-    shown = lambda t: max([n for n, s in enumerate(times_s) if s <= t + 1e-4] or [0])  # noqa: E731
-    clip = []
-    for k in range(-spec.lead_in - spec.num_frames // 2, spec.num_frames - spec.num_frames // 2):
-        number = shown(at_s + k / spec.fps) if spec.fps else shown(at_s) + k * spec.stride_frames
-        clip.append(min(max(number, 0), len(times_s) - 1))
-    return clip
-
-
-@pytest.mark.parametrize("at_s", [0.0, 0.1, 1.0, 1.03, 2.96])
-@pytest.mark.parametrize(
-    "spec", [ClipSpec(8), ClipSpec(5, stride_frames=3), ClipSpec(8, 10.0, 0), ClipSpec(7, 12.5, 0, lead_in=1)]
-)
-def test_clips_are_centred_on_their_time(at_s: float, spec: ClipSpec) -> None:
-    times = np.arange(75) / 25
-    clip = sample_centred_clip(times, spec, at_s)
-    assert clip.tolist() == slow_centred(times.tolist(), spec, at_s)
-    assert clip[spec.lead_in + spec.num_frames // 2] == int(at_s * 25 + 1e-6)
-
-
-def test_keyframe_clips_decode_and_report_times_beyond_the_video(tmp_path: Path) -> None:
-    path = str(encode(tmp_path / "a.mp4", 50))
-    instances = [Instance(path, 0, at, at) for at in (1.0, 2.5, 0.0)]
-    instances.append(Instance(str(tmp_path / "b.mp4"), 0, 1.0, 1.0))
-    clips = KeyframeClipDataset(instances, ClipSpec(4), 64)
-    middle, beyond, start, missing = (clips[0, n] for n in range(4))
-    assert numbers(middle.frames[0]) == [23, 24, 25, 26]
-    assert numbers(start.frames[0]) == [0, 0, 0, 1]
-    assert middle.frames.shape == (1, 4, 64, 64, 3)
-    detail = "the keyframe at 2.5 s is not in the video, which ends at 2 s"
-    assert beyond.failure == FileFailure(path, "too short", detail)
-    assert missing.failure.reason == "missing"
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from commands import refused, succeeds
 from videos import encode
 
 import unreel
+from unreel.corpus.held_out import split_held_out
 from unreel.corpus.inspection import inspect
 from unreel.corpus.segments import build_instances
 from unreel.evaluation.leakage import find_duplicates
@@ -18,7 +19,6 @@ from unreel.indexing.store.embeddings_file import read_embeddings
 from unreel.losses.negative_mask import NegativeMask
 from unreel.packing.pack import pack
 from unreel.packing.pack_settings import PackSettings
-from unreel.corpus.held_out import split_held_out
 from unreel.types import Instance
 from unreel.video.decoding import packet_index
 from unreel.video.loading.clip_dataset import ClipDataset

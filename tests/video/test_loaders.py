@@ -15,7 +15,6 @@ import torch
 import unreel
 from unreel.corpus.inspection import inspect
 from unreel.errors import InputError, VideoError
-from unreel.io.free_memory import read_free_mb
 from unreel.profiling.measure import time_decoding
 from unreel.settings import Settings
 from unreel.training import batches, loop
@@ -28,6 +27,7 @@ from unreel.video.loading import cache_budget, clip_dataset, frame_cache
 from unreel.video.loading.cache_budget import estimate_decoded_mb, plan_cache_budget
 from unreel.video.loading.clip_dataset import ClipDataset
 from unreel.video.loading.frame_cache import PENDING, FrameCache
+from unreel.video.loading.free_memory import read_free_mb
 from unreel.video.loading.loaders import build_training_loader, count_batches_in_memory
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 from unreel.video.sampling.clip_spec import ClipSpec

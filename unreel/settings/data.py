@@ -6,6 +6,8 @@ from typing import Literal
 from unreel.errors import InputError
 from unreel.settings.ranges import check_positive, check_ranges
 
+ShortVideoPolicy = Literal["loop", "hold"]
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -19,7 +21,7 @@ class DataSettings:
     """Frames per second of a clip, whatever the frame rate of the file; 0 means use --stride-frames."""
     stride_frames: int = 1
     """Take every n-th frame of the file; 0 means use --fps."""
-    short: Literal["loop", "hold"] = "loop"
+    short: ShortVideoPolicy = "loop"
     """A video shorter than a clip is looped, or its last frame is held."""
     segment_s: float = 10.0
     """Recordings longer than 1.5 times this are cut into segments of about this many seconds, at shot changes."""

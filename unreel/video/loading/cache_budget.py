@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from unreel.errors import VideoError
-from unreel.io.free_memory import read_free_mb
 from unreel.io.limits import WorkerFailure
 from unreel.io.worker_pool import run_isolated
 from unreel.types import Instance
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading.frame_cache import MAX_FRAMES, MB
+from unreel.video.loading.free_memory import read_free_mb
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.video.sampling.timeline import list_candidate_frames
 

@@ -1,11 +1,11 @@
 """What a clip is: its number of frames and their rate."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from unreel.errors import InputError
+from unreel.settings.data import ShortVideoPolicy
 
-ShortVideoPolicy = Literal["loop", "hold"]
 MAX_FPS = 1000.0
 
 
