@@ -1,6 +1,6 @@
 """All exceptions that unreel raises on purpose.
 
-UnreelError              one readable line: what, which value, where, what to do; the CLI prints it without traceback
+UnreelError              one readable line: what, which value, where, what to do; the CLI prints it alone
   InputError             a folder, list or option that can't be used
   VideoError             one file that can't be used, with a `reason` from VIDEO_ERROR_REASONS; goes to the quarantine list
   RunError               a run folder that exists, is missing or belongs to something else

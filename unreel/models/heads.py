@@ -12,6 +12,10 @@ class MLP(nn.Module):
 
     Source: Chen et al. 2020 (SimCLR; MoCo v2), without batch norm; Grill et al. 2020 (BYOL), with it. IICv2 uses
     512 -> 512 -> 128, IICv2's release. Initialisation: PyTorch's.
+
+    >>> import torch
+    >>> MLP(128, num_hidden=64, num_out=32)(torch.zeros(4, 128)).shape
+    torch.Size([4, 32])
     """
 
     def __init__(

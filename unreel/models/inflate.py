@@ -27,6 +27,11 @@ def inflate(weights_2d: dict[str, Tensor], network: nn.Module) -> None:
     in any order; tensors of other names are matched in order if their last parts and shapes agree. Of a file of MoCo,
     BYOL, DINO and the like, the online encoder is used. Wrappers' prefixes, heads and counters of batch norm are
     dropped. Raises InputError unless everything fits.
+
+    >>> network = nn.Sequential(nn.Conv3d(1, 1, (4, 1, 1), bias=False))
+    >>> inflate({"0.weight": torch.ones(1, 1, 1, 1)}, network)
+    >>> network[0].weight.flatten().tolist()
+    [0.25, 0.25, 0.25, 0.25]
     """
     state = network.state_dict()
     target_state = {n: t for n, t in state.items() if not n.endswith(BATCH_COUNTER)}

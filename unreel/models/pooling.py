@@ -59,6 +59,12 @@ def pool_views(backbone: nn.Module, views: Mapping[str, Tensor], joint: bool = T
 
     With `joint`, all views go through the network in one batch: batch norm sees them together, and small batches keep
     a GPU busy. Otherwise each view has its own pass and its own batch statistics.
+
+    >>> from unreel.models.registry import build_backbone
+    >>> clips = torch.zeros(2, 3, 8, 64, 64)
+    >>> features = pool_views(build_backbone("tiny"), {"view1": clips, "view2": clips})
+    >>> {name: tuple(h_BD.shape) for name, h_BD in features.items()}
+    {'view1': (2, 128), 'view2': (2, 128)}
     """
     if not joint:
         return {name: pool_features(backbone, clips) for name, clips in views.items()}

@@ -47,6 +47,10 @@ def build_backbone(name: str, **options: Any) -> nn.Module:
 
     External ones take size=112 and num_frames=16, the clips that they will get.
     Raises InputError for an unknown name or option.
+
+    >>> import torch
+    >>> build_backbone("tiny")(torch.zeros(1, 3, 8, 64, 64)).shape
+    torch.Size([1, 128, 2, 4, 4])
     """
     build = find_builder(name)
     known = inspect.signature(build).parameters

@@ -30,6 +30,10 @@ def roi_align(map_BDHW: Tensor, boxes_N4: Tensor, clip_index_N: Tensor, grid: in
 
     A mean of bilinear samples separates into rows and columns, so it is two products with weights: nothing is gathered,
     and the gradient is deterministic. Source: He et al. 2017 (Mask R-CNN), half-pixel aligned.
+
+    >>> whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    >>> roi_align(torch.ones(1, 2, 4, 4), whole, torch.tensor([0]), grid=1).flatten()
+    tensor([1., 1.])
     """
     boxes_N4 = boxes_N4.to(map_BDHW)
     x1, y1, x2, y2 = boxes_N4.unbind(1)

@@ -16,6 +16,13 @@ class Teacher(nn.Module):
     in evaluation mode), or "batch", those of its own batch.
     Source: Tarvainen, Valpola 2017 (average of weights); Grill et al. 2020 (BYOL) for "batch"; Cai et al. 2021 (EMAN)
     for "running".
+
+    >>> student = nn.Linear(2, 1, bias=False)
+    >>> teacher = Teacher(student, momentum=0.9, norm_mode="running")
+    >>> _ = nn.init.ones_(student.weight)
+    >>> teacher.update(student)  # the first update copies the student
+    >>> teacher(torch.ones(1, 2))
+    tensor([[2.]])
     """
 
     updates: Tensor

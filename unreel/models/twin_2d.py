@@ -13,6 +13,10 @@ def make_2d_twin(network: nn.Module) -> nn.Module:
 
     Kernels are summed along time, which is their effect on a clip of one repeated frame; this also keeps the variance
     of a new network right.
+
+    >>> twin = make_2d_twin(nn.Sequential(nn.Conv3d(3, 8, (5, 7, 7), (2, 2, 2), (2, 3, 3))))
+    >>> twin(torch.zeros(1, 3, 4, 32, 32)).shape  # T stays 4
+    torch.Size([1, 8, 4, 16, 16])
     """
     for name, child in network.named_children():
         if isinstance(child, nn.Conv3d):

@@ -57,6 +57,10 @@ def make_single_machine_settings(**changes: Any) -> Settings:
     """Settings for a laptop or one GPU. Our presets share them, so that methods can be compared.
 
     The clip's length and size follow from the network; time is in seconds, not in frames of the file.
+
+    >>> settings = make_single_machine_settings(batch_size=32)
+    >>> settings.batch_size, settings.fps, isinstance(settings, DataSettings)
+    (32, 12.5, True)
     """
     shared = Settings(
         num_frames=0,

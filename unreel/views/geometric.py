@@ -33,7 +33,11 @@ def check_crop_fits(clips: Tensor, size: int) -> None:
 
 
 def random_crop(clips: Tensor, u_B2: Tensor, size: int) -> Tensor:
-    """A (size, size) window of the frame, uniform over all positions. Raises InputError."""
+    """A (size, size) window of the frame, uniform over all positions. Raises InputError.
+
+    >>> random_crop(torch.zeros(2, 3, 8, 36, 48), torch.rand(2, 2), size=32).shape
+    torch.Size([2, 3, 8, 32, 32])
+    """
     check_crop_fits(clips, size)
     height, width = clips.shape[3:]
     top_B, left_B = uniform_to_index(u_B2[:, 0], height - size + 1), uniform_to_index(u_B2[:, 1], width - size + 1)
@@ -51,6 +55,9 @@ def uniform_crops(clips: Tensor, size: int, count: int) -> Tensor:
     """`count` squares evenly spread along the longer side, centred on the other: (B * count, C, T, size, size).
 
     One is the centre crop. The crops of a clip are consecutive rows.
+
+    >>> uniform_crops(torch.zeros(2, 3, 8, 36, 48), size=32, count=3).shape
+    torch.Size([6, 3, 8, 32, 32])
     """
     if count == 1:
         return center_crop(clips, size)
@@ -75,6 +82,9 @@ def random_resized_crop(
     """A random box of the frame, resized to (size, size) by bilinear interpolation, not antialiased; 22 uniforms.
 
     Source: tensorflow/models video_ssl.
+
+    >>> random_resized_crop(torch.zeros(2, 3, 8, 36, 48), torch.rand(2, 22), size=32).shape
+    torch.Size([2, 3, 8, 32, 32])
     """
     height, width = clips.shape[3:]
     top_B, left_B, height_B, width_B = (x.to(clips.dtype) for x in sample_crop_boxes(u, height, width, area, aspect))
@@ -115,5 +125,9 @@ def build_axis_grid(start_B: Tensor, length_B: Tensor, num_in: int, num_out: int
 
 
 def horizontal_flip(clips: Tensor, u_B1: Tensor, p: float = 0.5) -> Tensor:
-    """Mirror left and right with probability p. Leave it out where the direction of motion matters."""
+    """Mirror left and right with probability p. Leave it out where the direction of motion matters.
+
+    >>> horizontal_flip(torch.tensor([0.0, 1.0]).view(1, 1, 1, 1, 2), torch.tensor([[0.2]]), p=0.5).flatten()
+    tensor([1., 0.])
+    """
     return apply_where(clips, u_B1[:, 0] < p, lambda chosen, _: chosen.flip(4))

@@ -34,6 +34,12 @@ def make_inference_views(frames: Tensor, spec: ViewSpec, num_crops: int = 1) -> 
 
     One crop is the centre; three are left, centre and right (top, centre and bottom of an upright frame). The crops of
     a clip are consecutive rows.
+
+    >>> import torch
+    >>> frames = torch.zeros(2, 9, 36, 48, 3, dtype=torch.uint8)  # 8 frames and one before the clip
+    >>> views = make_inference_views(frames, ViewSpec(("rgb", "residual"), size=32), num_crops=3)
+    >>> {name: tuple(view.shape) for name, view in views.items()}
+    {'rgb': (6, 3, 8, 32, 32), 'residual': (6, 3, 8, 32, 32)}
     """
     clips = uniform_crops(to_float_clips(frames), spec.size, num_crops)
     return {name: make_view(name, clips, spec) for name in dict.fromkeys(spec.names)}

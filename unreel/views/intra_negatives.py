@@ -27,6 +27,10 @@ def repeat_frame(clips: Tensor, u_B1: Tensor) -> Tensor:
     """One frame, uniform over the clip, T times: all appearance and no motion.
 
     Source: Tao, Wang, Yamasaki 2020 (IIC), "repeat".
+
+    >>> clips = torch.arange(8.0).view(1, 1, 8, 1, 1)
+    >>> repeat_frame(clips, torch.tensor([[0.5]])).flatten().tolist()
+    [4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]
     """
     num_frames = clips.shape[2]
     return reorder_frames(clips, uniform_to_index(u_B1[:, 0], num_frames)[:, None].expand(-1, num_frames))
@@ -37,6 +41,10 @@ def shuffle_chunks(clips: Tensor, u_B1: Tensor, num_chunks: int = NUM_CHUNKS) ->
 
     Frames keep their order inside a chunk. Raises InputError when T is not a multiple of `num_chunks`.
     Source: BestJuly/IIC, released "shuffle".
+
+    >>> clips = torch.arange(8.0).view(1, 1, 8, 1, 1)
+    >>> shuffle_chunks(clips, torch.tensor([[0.0]])).flatten().tolist()
+    [2.0, 3.0, 0.0, 1.0, 4.0, 5.0, 6.0, 7.0]
     """
     num_frames = clips.shape[2]
     if num_frames % num_chunks or num_frames == 0:
@@ -56,6 +64,10 @@ def shuffle_frames(clips: Tensor, u_BT: Tensor) -> Tensor:
     The order is the argsort of T uniforms. The identity is replaced by the reversal, so the reversal is twice as likely
     as each other order: 2 / 24 for four frames, negligible for sixteen.
     Source: Tao, Wang, Yamasaki 2020 (IIC), figure 2.
+
+    >>> clips = torch.arange(8.0).view(1, 1, 8, 1, 1)
+    >>> shuffle_frames(clips, torch.linspace(0.9, 0.1, 8)[None]).flatten().tolist()
+    [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]
     """
     num_frames = clips.shape[2]
     if num_frames < 2:
@@ -73,6 +85,11 @@ def shuffle_segments(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor
     `order.argsort(dim=1)` puts embeddings of the positions back into temporal order. Raises InputError when T is not a
     multiple of `segments`.
     Source: DualVar release (lzhangbj/DualVar).
+
+    >>> clips = torch.arange(8.0).view(1, 1, 8, 1, 1)
+    >>> shuffled, order_BS = shuffle_segments(clips, torch.tensor([[0.9, 0.1]]), segments=2)
+    >>> shuffled.flatten().tolist(), order_BS.tolist()
+    ([4.0, 5.0, 6.0, 7.0, 0.0, 1.0, 2.0, 3.0], [[1, 0]])
     """
     num_frames = clips.shape[2]
     if segments < 1 or num_frames < segments or num_frames % segments:
@@ -89,6 +106,11 @@ def rotate_frames(clips: Tensor, u_B1: Tensor) -> Tensor:
     """All frames rotated by 90, 180 or 270 degrees counter-clockwise, each with the same probability; H must equal W.
 
     Source: Tao, Wang, Yamasaki 2022 (IICv2), "rot". It breaks appearance rather than time.
+
+    >>> clips = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 1, 1, 2, 2)
+    >>> rotate_frames(clips, torch.tensor([[0.0]]))[0, 0, 0]
+    tensor([[2., 4.],
+            [1., 3.]])
     """
     height, width = clips.shape[3:]
     if height != width:

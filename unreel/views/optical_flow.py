@@ -32,6 +32,9 @@ def compute_flow_view(
     the height.
     Clips are (B, 3, T + 1, H, W) with `lead_in`; else (B, 3, T, H, W), and frame 0 repeats the flow of frame 1.
     Computed on the CPU, whatever the device of the clips, without gradient. Raises InputError.
+
+    >>> compute_flow_view(torch.rand(1, 3, 3, 32, 32), "u").shape
+    torch.Size([1, 3, 2, 32, 32])
     """
     if component not in ("u", "v"):
         raise InputError(f"flow component must be u or v, got '{component}'")

@@ -40,6 +40,10 @@ def freeze_time(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.nd
     """The middle one of the T frames everywhere, in the lead-in too: no motion.
 
     One picture remains; the motion and what the other frames show are lost. A residual view is empty.
+
+    >>> clips = np.arange(4, dtype=np.uint8).reshape(1, 4, 1, 1, 1)
+    >>> freeze_time(clips).flatten().tolist()
+    [2, 2, 2, 2]
     """
     middle = lead_in + (clips.shape[1] - lead_in) // 2
     return np.repeat(clips[:, middle : middle + 1], clips.shape[1], axis=1)
@@ -73,6 +77,10 @@ def reverse_time(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.n
 
     A residual view sees its own frames in reverse and negated, none invented. In exchange the clip shifts by the
     lead-in: the old lead-in ends the clip, and the old last frames become the lead-in.
+
+    >>> clips = np.arange(4, dtype=np.uint8).reshape(1, 4, 1, 1, 1)
+    >>> reverse_time(clips).flatten().tolist()
+    [3, 2, 1, 0]
     """
     return clips[:, ::-1]
 
@@ -83,6 +91,10 @@ def keep_motion(clips: np.ndarray, lead_in: int, seed: int, index: int) -> np.nd
 
     Edges of moving things remain, in the colours of the change; everything static is lost. The first frame repeats the
     second. A residual view sees the change of motion. A single frame gives flat 128.
+
+    >>> clips = np.array([0, 100, 50], dtype=np.uint8).reshape(1, 3, 1, 1, 1)
+    >>> keep_motion(clips).flatten().tolist()
+    [178, 178, 103]
     """
     if clips.shape[1] == 1:
         return np.full_like(clips, MID_GREY)

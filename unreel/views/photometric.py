@@ -30,6 +30,10 @@ def color_jitter(
     Factors are uniform over [max(0, 1 - x), 1 + x], the hue turn over [-hue, hue] of the circle. Contrast blends with
     the mean grey of the whole clip, since a mean per frame would flicker. Hue is a rotation in YIQ, which keeps the
     luma; torchvision and TensorFlow rotate HSV. Columns of u (B, 6): whether to apply, four amounts, the order.
+
+    >>> clips = torch.full((2, 3, 4, 8, 8), 0.5)
+    >>> torch.equal(color_jitter(clips, torch.rand(2, 6), 0, 0, 0, 0, p=0), clips)
+    True
     """
     ranges = [(max(0.0, 1 - x), 1 + x) for x in (brightness, contrast, saturation)] + [(-hue, hue)]
 
@@ -77,7 +81,11 @@ def grayscale(clips: Tensor, u_B1: Tensor, p: float = 0.2) -> Tensor:
 
 
 def solarize(clips: Tensor, u_B1: Tensor, p: float = 0.2, threshold: float = 0.5) -> Tensor:
-    """With probability p, invert values at or above the threshold."""
+    """With probability p, invert values at or above the threshold.
+
+    >>> solarize(torch.tensor([0.25, 0.75]).view(1, 1, 1, 1, 2), torch.zeros(1, 1), p=1.0).flatten()
+    tensor([0.2500, 0.2500])
+    """
     return apply_where(clips, u_B1[:, 0] < p, lambda chosen, _: torch.where(chosen < threshold, chosen, 1 - chosen))
 
 
@@ -114,6 +122,10 @@ def convolve_frames(clips: Tensor, kernel_BK: Tensor) -> Tensor:
 
 
 def normalize(clips: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """(x - mean) / std for each channel."""
+    """(x - mean) / std for each channel.
+
+    >>> normalize(torch.full((1, 3, 1, 1, 1), 0.5), (0.5, 0.0, 1.0), (1.0, 0.5, 0.5)).flatten()
+    tensor([ 0.,  1., -1.])
+    """
     shape = (-1, 1, 1, 1)
     return (clips - constant_like(mean, clips).view(shape)) / constant_like(std, clips).view(shape)

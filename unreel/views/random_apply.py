@@ -11,7 +11,11 @@ from torch import Tensor
 
 
 def uniform_to_index(u_B: Tensor, count: Tensor | int) -> Tensor:
-    """int64 (B,) uniform over 0..count-1; the minimum handles u * count that rounds up to count."""
+    """int64 (B,) uniform over 0..count-1; the minimum handles u * count that rounds up to count.
+
+    >>> uniform_to_index(torch.tensor([0.0, 0.5, 0.99]), 4)
+    tensor([0, 2, 3])
+    """
     return torch.minimum((u_B * count).long(), torch.as_tensor(count, device=u_B.device) - 1)
 
 
@@ -34,6 +38,10 @@ def apply_where(clips: Tensor, mask_B: Tensor, operation: Callable[[Tensor, Tens
     """The clips with `operation(chosen clips, their rows)` in place of those that `mask_B` chooses; the rest is free.
 
     The rows are on the device of `mask_B`.
+
+    >>> clips = torch.arange(3.0).view(3, 1)
+    >>> apply_where(clips, torch.tensor([True, False, True]), lambda chosen, rows: -chosen).flatten().tolist()
+    [-0.0, 1.0, -2.0]
     """
     rows = mask_B.nonzero()[:, 0]
     if not len(rows):

@@ -37,6 +37,10 @@ def compute_residual(clips: Tensor, spec: ResidualSpec) -> Tensor:
     """Residual frames (B, C, T, H, W) of clips (B, C, T, H, W), or (B, C, T + 1, H, W) when the boundary is "lead-in".
 
     Source: Tao, Wang, Yamasaki 2020; BestJuly/IIC training script for "wrap".
+
+    >>> clips = torch.tensor([0.0, 0.5, 0.25]).view(1, 1, 3, 1, 1)
+    >>> compute_residual(clips, ResidualSpec(rescale=False)).flatten()
+    tensor([ 0.5000, -0.2500])
     """
     if spec.boundary == "lead-in":
         if clips.shape[2] < 2:

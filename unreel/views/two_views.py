@@ -108,6 +108,14 @@ class TwoViewRecipe:
     "intra" is the intra-negative of view 1 *after* its augmentation, so appearance is the same to the pixel. With
     `segments`, "again" is clip 1 augmented a second time, never with the crop alone, and "shuffled" is "again" with its
     segments in random order.
+
+    >>> options = TwoViewOptions(second_view="residual", intra_negatives="shuffle-frames")
+    >>> recipe = options.recipe(options.view_spec(size=32), seed=0)
+    >>> frames = torch.zeros(4, recipe.num_clips, 9, *recipe.spec.resize_hw, 3, dtype=torch.uint8)
+    >>> rows = torch.arange(4)
+    >>> views = recipe(Clips(frames, rows, rows, torch.zeros(4), epoch=0))
+    >>> {name: tuple(view.shape) for name, view in views.tensors.items()}
+    {'view1': (4, 3, 8, 32, 32), 'view2': (4, 3, 8, 32, 32), 'intra': (4, 3, 8, 32, 32)}
     """
 
     spec: ViewSpec

@@ -15,6 +15,10 @@ class ViewSpec:
     """Which views, at which size. Frames are resized to 8/7 of `size` high and 4/3 of that wide (128 x 171 for 112).
 
     With `standardize`, RGB is (x - mean) / std of ImageNet, and residual frames are those of such RGB (IICv2).
+
+    >>> spec = ViewSpec(("rgb", "residual"), size=112)
+    >>> spec.resize_hw, spec.lead_in
+    ((128, 171), 1)
     """
 
     names: tuple[str, ...] = ("rgb", "residual")

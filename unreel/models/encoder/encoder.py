@@ -17,7 +17,15 @@ FEATURE_LAYERS = ("pooled", "conv5", "map")
 
 
 class Encoder(nn.Module):
-    """A backbone with its clip length, rate and views."""
+    """A backbone with its clip length, rate and views.
+
+    >>> from unreel.video.sampling.timeline import ClipSpec
+    >>> from unreel.views.view_spec import ViewSpec
+    >>> encoder = Encoder(EncoderSpec("tiny", clip=ClipSpec(num_frames=8), views=ViewSpec(("rgb",), size=64)))
+    >>> frames = torch.zeros(2, 8, *encoder.spec.views.resize_hw, 3, dtype=torch.uint8)
+    >>> encoder.extract_features(frames)["rgb"].shape
+    torch.Size([2, 128])
+    """
 
     def __init__(self, spec: EncoderSpec, backbone: nn.Module | None = None) -> None:
         super().__init__()
