@@ -1,4 +1,4 @@
-"""Packing: every frame of every piece is the right one at its own time, near the original, whatever was killed."""
+"""Packing: every frame of every piece is correct, at its own time, close to the original, also after a kill."""
 
 import dataclasses
 import io
@@ -39,7 +39,7 @@ SETTINGS = PackSettings(short_side=48, segment_s=1.8, shard_mb=0.03)
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of files: several codecs, uneven times, turned, odd in size, long enough to be cut, with sound."""
+    """Two classes of files: several codecs, variable frame rate, rotated, of odd size, long, with sound."""
     folder = tmp_path_factory.mktemp("originals")
     for name in ("run", "walk"):
         (folder / name).mkdir()
@@ -77,12 +77,12 @@ def test_every_frame_of_every_piece_is_the_right_one_at_its_own_time(videos: Pat
         original, piece = videos / row["source"], index.piece_path(n)
         before_s, inside_s = packet_index.index_frames(original).times_s, packet_index.index_frames(piece).times_s
         first = int(np.searchsorted(before_s, row["start_s"] - 1e-9))
-        shown = numbers(decoder.read_frames(piece, np.arange(row["num_frames"])))
-        assert shown == list(range(first, first + row["num_frames"])), row["source"]
-        there_s = before_s[first : first + len(shown)]
-        np.testing.assert_allclose(inside_s, there_s - there_s[0], rtol=0, atol=1e-9)
-        assert row["start_s"] == there_s[0] and row["end_s"] > there_s[-1]
-        seen.setdefault(row["source"], []).extend(shown)
+        frame_numbers = numbers(decoder.read_frames(piece, np.arange(row["num_frames"])))
+        assert frame_numbers == list(range(first, first + row["num_frames"])), row["source"]
+        original_times_s = before_s[first : first + len(frame_numbers)]
+        np.testing.assert_allclose(inside_s, original_times_s - original_times_s[0], rtol=0, atol=1e-9)
+        assert row["start_s"] == original_times_s[0] and row["end_s"] > original_times_s[-1]
+        seen.setdefault(row["source"], []).extend(frame_numbers)
     lengths = {name: len(packet_index.index_frames(videos / name).times_s) for name in seen}
     assert len(seen) == 11 and {name: list(range(n)) for name, n in lengths.items()} == seen
     assert sum(row["source"] == "run/long.mp4" for row in rows(corpus)) == 4
@@ -100,13 +100,13 @@ def test_any_frames_in_any_order_are_exact(corpus: Path) -> None:
 def test_frames_reach_the_stated_psnr(videos: Path, corpus: Path) -> None:
     index = packed_corpus.open_packed_corpus(corpus)
     for n, row in enumerate(rows(corpus)):
-        every, size = np.arange(row["num_frames"]), (row["height"], row["width"])
+        frames, size = np.arange(row["num_frames"]), (row["height"], row["width"])
         before = int(np.searchsorted(packet_index.index_frames(videos / row["source"]).times_s, row["start_s"] - 1e-9))
         original, coded = (
-            decoder.read_frames(videos / row["source"], before + every, size),
-            decoder.read_frames(index.piece_path(n), every),
+            decoder.read_frames(videos / row["source"], before + frames, size),
+            decoder.read_frames(index.piece_path(n), frames),
         )
-        sampled = np.unique(np.linspace(0, len(every) - 1, 16).round().astype(int))
+        sampled = np.unique(np.linspace(0, len(frames) - 1, 16).round().astype(int))
         assert compute_psnr(original[sampled], coded[sampled]) == pytest.approx(row["psnr_db"], abs=1e-6)
         assert row["psnr_db"] >= SETTINGS.psnr_db, "the pictures are grey, so nothing excuses less"
         assert compute_psnr(original, coded) >= SETTINGS.psnr_db - 0.5, "the frames between the sampled ones"
@@ -126,7 +126,7 @@ def test_saturated_patterns_need_only_reach_the_psnr_of_encoding(tmp_path: Path)
 
 
 def test_smooth_colour_reaches_the_psnr_itself(tmp_path: Path) -> None:
-    """Smooth colour: the bound is met against the original itself, and at a lower quality when less is asked for."""
+    """Smooth colour: the PSNR is reached against the original itself, and at a higher CRF for a lower PSNR."""
     (tmp_path / "in").mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
     smooth = cv2.normalize(cv2.GaussianBlur(noise.astype(np.float32), (0, 0), 9), None, 60, 200, cv2.NORM_MINMAX)
@@ -147,7 +147,7 @@ def test_smooth_colour_reaches_the_psnr_itself(tmp_path: Path) -> None:
 
 
 def test_content_of_the_shards(videos: Path, corpus: Path) -> None:
-    """Small, upright, short GOPs, no sound, no B pictures; pairs of KEY.mp4 and KEY.json in WebDataset's convention."""
+    """Small, upright, short GOPs, no sound, no B frames; pairs of KEY.mp4 and KEY.json in WebDataset's convention."""
     table = rows(corpus)
     assert {row["shard"] for row in table} == set(json.loads((corpus / "pack.json").read_text())["shards"])
     assert len({row["shard"] for row in table}) > 3
@@ -156,13 +156,13 @@ def test_content_of_the_shards(videos: Path, corpus: Path) -> None:
             names = tar.getnames()
             assert names == sorted(names, key=lambda name: (name.split(".")[0], name.endswith("json")))
             member = tar.getmember(f"{row['key']}.mp4")
-            data, told = tar.extractfile(member).read(), json.load(tar.extractfile(f"{row['key']}.json"))
+            data, metadata = tar.extractfile(member).read(), json.load(tar.extractfile(f"{row['key']}.json"))
         assert (member.offset_data, member.size) == (row["offset"], row["size_bytes"])
         assert (
             hash_bytes(data) == row["checksum"]
             and piece_reader.read_piece(f"{corpus}/{row['shard']}#{row['key']}.mp4") == data
         )
-        assert told == {name: row[name] for name in ("source", "source_hash", "start_s", "end_s", "label", "group")}
+        assert metadata == {name: row[name] for name in ("source", "source_hash", "start_s", "end_s", "label", "group")}
         with av.open(io.BytesIO(data)) as container:
             (stream,) = container.streams
             assert (stream.codec_context.pix_fmt, min(stream.height, stream.width)) == ("yuv420p", 48)
@@ -190,8 +190,8 @@ def test_the_manifest_of_the_pieces(videos: Path, corpus: Path) -> None:
         assert info.fps == pytest.approx(video.fps) and info.size_bytes == video.size_bytes
         cut = video.recording in ("run/long.mp4", "walk/same as long.mp4", "walk/vfr.mp4")
         assert video.label == video.recording.split("/")[0] and video.group == (video.recording if cut else "")
-    again = [video for video in after.videos if video.recording == "walk/same as long.mp4"]
-    assert [v.duplicate_of for v in again] == [v.path for v in after.videos if v.recording == "run/long.mp4"]
+    duplicates = [video for video in after.videos if video.recording == "walk/same as long.mp4"]
+    assert [v.duplicate_of for v in duplicates] == [v.path for v in after.videos if v.recording == "run/long.mp4"]
 
 
 def packed_addresses(corpus: Path) -> list[str]:
@@ -236,11 +236,11 @@ def test_a_killed_packing_continues_to_the_same_result(videos: Path, corpus: Pat
     with pytest.raises(InputError, match="not finished"):
         inspect(out)
     (out / ".packing" / "00000009-00000-vp9.mp4.part").write_bytes(b"half a piece")
-    left = [path for path in (out / ".packing").glob("*.mp4") if path.with_suffix(".json").is_file()]
-    assert left
-    spoiled = bytearray(left[0].read_bytes())
+    pieces = [path for path in (out / ".packing").glob("*.mp4") if path.with_suffix(".json").is_file()]
+    assert pieces
+    spoiled = bytearray(pieces[0].read_bytes())
     spoiled[len(spoiled) // 2] ^= 1  # as long as before
-    left[0].write_bytes(spoiled)
+    pieces[0].write_bytes(spoiled)
     pack(videos, out, SETTINGS)
     assert contents(out) == contents(corpus)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "finished shards stay"
@@ -257,7 +257,7 @@ def test_the_originals_do_not_change(videos: Path, tmp_path: Path) -> None:
 
 
 def test_a_clip_of_a_piece_costs_little_decoding(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A window of 8 frames feeds the decoder at most a GOP of 12 more, and the few packets that it holds back."""
+    """A window of 8 frames feeds the decoder at most one GOP of 12 more, and a few packets that it delays."""
     fed, feed = list[int](), FrameReader._decode_packet
 
     def counted(self: FrameReader, n: int, packet: object, may_fail: bool) -> object:
@@ -285,7 +285,7 @@ def test_another_corpus_or_other_settings_are_refused(videos: Path, corpus: Path
     encode(other / "a.mp4", 10)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
-    for source, out, settings, says in (
+    for source, out, settings, message in (
         (videos, corpus, PackSettings(short_side=64, segment_s=1.8, shard_mb=0.03), "short-side 48"),
         (other, corpus, SETTINGS, "holds the packed videos of"),
         (other, tmp_path / "full", SETTINGS, "no packed corpus"),
@@ -295,7 +295,7 @@ def test_another_corpus_or_other_settings_are_refused(videos: Path, corpus: Path
         (other, tmp_path / "out", PackSettings(short_side=47), "--short-side must be even"),
         (other, tmp_path / "out", PackSettings(segment_s=0), "--segment-s must lie between"),
     ):
-        with pytest.raises(InputError, match=says):
+        with pytest.raises(InputError, match=message):
             pack(source, out, settings)
     assert os.listdir(tmp_path / "full") == ["notes.txt"] and not (tmp_path / "out").exists()
 
@@ -324,15 +324,15 @@ def test_files_that_can_not_be_used_are_quarantined_with_reasons(tmp_path: Path)
     data[at + 4 : at + size] = bytes(255 - byte for byte in data[at + 4 : at + size])
     (folder / "middle.mp4").write_bytes(data)
     done = pack(folder, tmp_path / "out", PackSettings(short_side=48, segment_s=2.0))
-    found = {Path(bad.path).name: (bad.reason, bad.detail) for bad in done.quarantine}
-    assert {name: reason for name, (reason, _) in found.items()} == {
+    reasons = {Path(bad.path).name: (bad.reason, bad.detail) for bad in done.quarantine}
+    assert {name: reason for name, (reason, _) in reasons.items()} == {
         "sound.mp4": "no video stream",
         "text.mp4": "not a video",
         "middle.mp4": "damaged",
     }
-    assert found["middle.mp4"][1].startswith("piece 3 of 6: frame 1")
-    kept = [row["start_s"] for row in rows(tmp_path / "out") if row["source"] == "middle.mp4"]
-    assert kept == [0.0, 2.0, 6.0, 8.0, 10.0], "the rest of a long recording stays"
+    assert reasons["middle.mp4"][1].startswith("piece 3 of 6: frame 1")
+    start_times = [row["start_s"] for row in rows(tmp_path / "out") if row["source"] == "middle.mp4"]
+    assert start_times == [0.0, 2.0, 6.0, 8.0, 10.0], "the rest of a long recording stays"
     assert Manifest.load(tmp_path / "out").quarantine == done.quarantine
 
 
@@ -356,13 +356,13 @@ def test_sizes_are_even_and_never_above_the_original(
 def test_pieces_cover_every_frame_once() -> None:
     for times_s in (np.arange(100) / 10, np.array([0, 0.1, 0.2, 9.0, 9.1]), np.array([0.0, 9.0]), np.zeros(1)):
         for count in (1, 2, 3, 7):
-            found = split_into_spans(times_s, count)
-            assert [n for span in found for n in range(span.start_frame, span.stop_frame)] == list(range(len(times_s)))
-            assert len(found) <= count and all(
-                span.stop_frame - span.start_frame >= min(2, len(times_s)) for span in found
+            spans = split_into_spans(times_s, count)
+            assert [n for span in spans for n in range(span.start_frame, span.stop_frame)] == list(range(len(times_s)))
+            assert len(spans) <= count and all(
+                span.stop_frame - span.start_frame >= min(2, len(times_s)) for span in spans
             )
-            assert [(span.piece_number, span.num_pieces) for span in found] == [
-                (n, len(found)) for n in range(len(found))
+            assert [(span.piece_number, span.num_pieces) for span in spans] == [
+                (n, len(spans)) for n in range(len(spans))
             ]
 
 
@@ -392,7 +392,7 @@ def test_other_files_have_no_index_from_mp4_tables(tmp_path: Path) -> None:
 def test_workers_of_a_killed_packer_are_waited_for_up_to_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process of a packer that was killed holds the lock it was forked with until it is gone."""
+    """A worker of a killed packer holds the inherited lock until it ends."""
     (tmp_path / "in").mkdir()
     encode(tmp_path / "in/a.mp4", 10)
     out = tmp_path / "out"

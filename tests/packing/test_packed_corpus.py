@@ -1,4 +1,4 @@
-"""Reading a packed corpus: exactly one piece at a time, tried again where that helps, and never a wrong frame."""
+"""Reading a packed corpus: exactly one piece at a time, retried where that helps, and never a wrong frame."""
 
 import errno
 import json
@@ -32,7 +32,7 @@ from unreel.video.sources.paths import is_piece, is_remote, normalize_path
 
 
 class Shaky(AbstractFileSystem):
-    """Files of this machine under shaky://, given out with the troubles that `troubles` lists, one for each call."""
+    """Local files under shaky://; each call takes the next of `troubles`."""
 
     protocol = "shaky"
     cachable = False
@@ -60,8 +60,8 @@ class Shaky(AbstractFileSystem):
 
 
 @pytest.fixture(autouse=True)
-def afar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cache of its own and no waiting."""
+def isolated_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cache of its own and short retry delays."""
     fsspec.register_implementation("shaky", Shaky, clobber=True)
     Shaky.troubles, Shaky.calls, Shaky.release = [], [], threading.Event()
     monkeypatch.setenv("UNREEL_CACHE", str(tmp_path / "cache"))
@@ -93,7 +93,7 @@ def address(corpus: Path | str, row: int) -> str:
     return index.piece_path(row)
 
 
-def said(corpus: Path | str, row: int) -> list[int]:
+def read_numbers(corpus: Path | str, row: int) -> list[int]:
     return numbers(decoder.read_frames(address(corpus, row), np.arange(50)))
 
 
@@ -106,7 +106,7 @@ RIGHT = {
 def test_a_corpus_may_be_moved(corpus: Path) -> None:
     manifest = inspect(corpus, check="full")
     assert len(manifest.videos) == 12 and not manifest.quarantine
-    assert all(said(corpus, row) == RIGHT[row] for row in range(12))
+    assert all(read_numbers(corpus, row) == RIGHT[row] for row in range(12))
 
 
 def test_a_shard_that_is_cut_short(corpus: Path) -> None:
@@ -115,35 +115,35 @@ def test_a_shard_that_is_cut_short(corpus: Path) -> None:
     last = max(row for row in range(12) if index.get_value(row, "shard") == shards[0].name)
     shards[0].write_bytes(shards[0].read_bytes()[: index.get_value(last, "offset") + 100])
     shards[1].unlink()
-    lost = {last} | {row for row in range(12) if index.get_value(row, "shard") == shards[1].name}
+    unusable = {last} | {row for row in range(12) if index.get_value(row, "shard") == shards[1].name}
     for check in ("auto", "full"):
         manifest = inspect(corpus, check=check)
         assert {bad.path: bad.reason for bad in manifest.quarantine} == {
-            address(corpus, row): "truncated" if row == last else "missing" for row in lost
+            address(corpus, row): "truncated" if row == last else "missing" for row in unusable
         }
-        assert [v.path for v in manifest.videos] == [address(corpus, row) for row in range(12) if row not in lost]
+        assert [v.path for v in manifest.videos] == [address(corpus, row) for row in range(12) if row not in unusable]
     with pytest.raises(VideoError, match=r"truncated \(the piece ends at byte \d+ of 00000.tar, the shard at \d+\)"):
-        said(corpus, last)
+        read_numbers(corpus, last)
     with pytest.raises(VideoError, match="missing"):
-        said(corpus, min(lost - {last}))
-    assert all(said(corpus, row) == RIGHT[row] for row in range(12) if row not in lost)
+        read_numbers(corpus, min(unusable - {last}))
+    assert all(read_numbers(corpus, row) == RIGHT[row] for row in range(12) if row not in unusable)
 
 
 def test_an_index_that_does_not_fit_its_shard(corpus: Path) -> None:
     one, other = sorted(corpus.glob("*.tar"))[:2]
     index = packed_corpus.open_packed_corpus(corpus)
-    assert said(corpus, 0) == RIGHT[0]
-    kept = one.read_bytes()
+    assert read_numbers(corpus, 0) == RIGHT[0]
+    content = one.read_bytes()
     other.replace(one)
     packet_index.clear_caches()
     spoiled = [row for row in range(12) if index.get_value(row, "shard") == one.name]
     for row in spoiled:
         with pytest.raises(VideoError, match=r"(damaged|truncated) \("):
-            said(corpus, row)
+            read_numbers(corpus, row)
     assert {bad.path for bad in inspect(corpus, check="full").quarantine} >= {address(corpus, row) for row in spoiled}
-    one.write_bytes(kept)
+    one.write_bytes(content)
     packet_index.clear_caches()
-    assert all(said(corpus, row) == RIGHT[row] for row in spoiled)
+    assert all(read_numbers(corpus, row) == RIGHT[row] for row in spoiled)
 
 
 def test_one_wrong_bit_is_noticed(corpus: Path) -> None:
@@ -153,25 +153,25 @@ def test_one_wrong_bit_is_noticed(corpus: Path) -> None:
     data[index.get_value(4, "offset") + index.get_value(4, "size_bytes") // 2] ^= 16
     shard.write_bytes(data)
     with pytest.raises(VideoError, match=r"damaged \(\d+.tar does not match its checksum in index.parquet"):
-        said(corpus, 4)
+        read_numbers(corpus, 4)
     assert [bad.path for bad in inspect(corpus, check="full").quarantine] == [address(corpus, 4)]
 
 
 def test_an_index_that_can_not_be_used_is_refused(corpus: Path) -> None:
-    told = json.loads((corpus / "pack.json").read_text())
-    for name, data, says in (
+    description = json.loads((corpus / "pack.json").read_text())
+    for name, data, message in (
         ("pack.json", b"{", "can't be read"),
-        ("pack.json", json.dumps(told | {"layout": 2}).encode(), "packed in layout 2"),
-        ("pack.json", json.dumps(told | {"pieces": 7}).encode(), "has 12 pieces, pack.json says 7"),
+        ("pack.json", json.dumps(description | {"layout": 2}).encode(), "packed in layout 2"),
+        ("pack.json", json.dumps(description | {"pieces": 7}).encode(), "has 12 pieces, pack.json says 7"),
         ("index.parquet", b"PAR1", "can't be read"),
         ("manifest.parquet", b"PAR1", "the manifest of the packed corpus can"),
     ):
-        kept = (corpus / name).read_bytes()
+        content = (corpus / name).read_bytes()
         (corpus / name).write_bytes(data)
         packed_corpus._load_packed_corpus.cache_clear()
-        with pytest.raises(InputError, match=says):
+        with pytest.raises(InputError, match=message):
             inspect(corpus)
-        (corpus / name).write_bytes(kept)
+        (corpus / name).write_bytes(content)
     pq.write_table(pq.read_table(corpus / "manifest.parquet").slice(0, 4), corpus / "manifest.parquet")
     with pytest.raises(InputError):
         inspect(corpus)
@@ -191,7 +191,7 @@ def test_pieces_that_do_not_exist(corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "far"),
+    ("path", "text", "is_far"),
     [
         ("s3:/bucket/a", "s3://bucket/a", True),
         ("memory://a/b", "memory://a/b", True),
@@ -201,8 +201,8 @@ def test_pieces_that_do_not_exist(corpus: Path, tmp_path: Path) -> None:
         ("c:/videos", "c:/videos", False),
     ],
 )
-def test_kinds_of_paths(path: str, text: str, far: bool) -> None:
-    assert normalize_path(Path(path)) == text and is_remote(path) == far
+def test_kinds_of_paths(path: str, text: str, is_far: bool) -> None:
+    assert normalize_path(Path(path)) == text and is_remote(path) == is_far
     assert is_piece(path) == ("#" in path)
 
 
@@ -212,26 +212,26 @@ def test_a_film_with_a_hash_in_its_name_is_a_file(tmp_path: Path) -> None:
 
 
 def test_a_piece_costs_one_range_request_and_then_comes_from_the_cache(corpus: Path) -> None:
-    there = f"shaky:/{corpus}"
-    index = packed_corpus.open_packed_corpus(there)
+    remote_path = f"shaky:/{corpus}"
+    index = packed_corpus.open_packed_corpus(remote_path)
     begin, size, shard = (index.get_value(5, name) for name in ("offset", "size_bytes", "shard"))
     Shaky.calls.clear()
-    assert said(there, 5) == RIGHT[5]
+    assert read_numbers(remote_path, 5) == RIGHT[5]
     assert Shaky.calls == [(shard, begin, begin + size)]
     packet_index.clear_caches()
-    assert said(there, 5) == RIGHT[5] and len(Shaky.calls) == 1
+    assert read_numbers(remote_path, 5) == RIGHT[5] and len(Shaky.calls) == 1
 
 
 def test_a_remote_that_fails_twice_and_then_answers(corpus: Path) -> None:
-    there = f"shaky:/{corpus}"
+    remote_path = f"shaky:/{corpus}"
     Shaky.troubles = ["down", "down"]
-    index = packed_corpus.open_packed_corpus(there)
+    index = packed_corpus.open_packed_corpus(remote_path)
     assert len(index) == 12 and [call[0] for call in Shaky.calls] == ["pack.json"] * 3 + ["index.parquet"]
     for troubles in (["down", "down"], ["short", "down", "short"], ["damaged"], ["damaged", "down"]):
         shutil.rmtree(disk_cache.open_piece_cache().folder, ignore_errors=True)
         packet_index.clear_caches()
         Shaky.calls, Shaky.troubles = [], list(troubles)
-        assert said(there, 3) == RIGHT[3] and not Shaky.troubles
+        assert read_numbers(remote_path, 3) == RIGHT[3] and not Shaky.troubles
         assert len(Shaky.calls) == len(troubles) + 1
 
 
@@ -242,66 +242,68 @@ def test_a_truncated_index_is_requested_again(corpus: Path) -> None:
 
 
 def test_a_remote_that_stays_down_or_forbids_is_reported(corpus: Path) -> None:
-    there = f"shaky:/{corpus}"
-    packed_corpus.open_packed_corpus(there)
+    remote_path = f"shaky:/{corpus}"
+    packed_corpus.open_packed_corpus(remote_path)
     Shaky.calls, Shaky.troubles = [], ["down"] * 99
     with pytest.raises(VideoError, match="no good answer in 4 tries, the last: connection reset"):
-        said(there, 1)
+        read_numbers(remote_path, 1)
     assert len(Shaky.calls) == 4
     Shaky.calls, Shaky.troubles = [], ["forbidden"]
     with pytest.raises(VideoError, match="no key for this bucket"):
-        said(there, 1)
+        read_numbers(remote_path, 1)
     assert len(Shaky.calls) == 1
     packed_corpus._load_packed_corpus.cache_clear()
     Shaky.troubles = ["down"] * 99
     with pytest.raises(InputError, match="no good answer in 4 tries"):
-        inspect(there)
+        inspect(remote_path)
 
 
 def test_a_remote_that_never_answers_is_not_waited_for(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = f"shaky:/{corpus}"
-    packed_corpus.open_packed_corpus(there)
+    remote_path = f"shaky:/{corpus}"
+    packed_corpus.open_packed_corpus(remote_path)
     monkeypatch.setattr(remote, "RANGE_TIMEOUT_S", 0.05)
     Shaky.troubles = ["silent"] * 99
     began_s = time.monotonic()
     with pytest.raises(VideoError, match=r"no good answer in 4 tries, the last: no answer within 0.05 s"):
-        said(there, 1)
+        read_numbers(remote_path, 1)
     assert time.monotonic() - began_s < 20
     Shaky.troubles = ["silent"]
-    assert said(there, 1) == RIGHT[1], "a try that hangs is followed by one that does not"
+    assert read_numbers(remote_path, 1) == RIGHT[1], "a try that hangs is followed by one that does not"
 
 
 def test_wrong_bytes_are_neither_used_nor_cached(corpus: Path) -> None:
-    there = f"shaky:/{corpus}"
-    packed_corpus.open_packed_corpus(there)
+    remote_path = f"shaky:/{corpus}"
+    packed_corpus.open_packed_corpus(remote_path)
     Shaky.troubles = ["damaged"] * 99
     with pytest.raises(VideoError, match="damaged"):
-        said(there, 2)
+        read_numbers(remote_path, 2)
     assert not disk_cache.open_piece_cache()._list_files()
     Shaky.troubles = []
-    assert said(there, 2) == RIGHT[2]
-    ((_, _, kept),) = disk_cache.open_piece_cache()._list_files()
-    Path(kept).write_bytes(Path(kept).read_bytes()[:-1] + b"x")
+    assert read_numbers(remote_path, 2) == RIGHT[2]
+    ((_, _, cached_path),) = disk_cache.open_piece_cache()._list_files()
+    Path(cached_path).write_bytes(Path(cached_path).read_bytes()[:-1] + b"x")
     packet_index.clear_caches()
     Shaky.calls = []
-    assert said(there, 2) == RIGHT[2] and len(Shaky.calls) == 1, "a spoiled file of the cache is fetched again"
+    assert read_numbers(remote_path, 2) == RIGHT[2] and len(Shaky.calls) == 1, (
+        "a spoiled file of the cache is fetched again"
+    )
 
 
 def test_a_remote_shard_that_is_cut_or_gone(corpus: Path) -> None:
-    there = f"shaky:/{corpus}"
+    remote_path = f"shaky:/{corpus}"
     first, second = sorted(corpus.glob("*.tar"))[:2]
     first.write_bytes(first.read_bytes()[:600])
-    index = packed_corpus.open_packed_corpus(there)
+    index = packed_corpus.open_packed_corpus(remote_path)
     with pytest.raises(VideoError, match="truncated"):
-        said(there, 0)
+        read_numbers(remote_path, 0)
     second.unlink()
     with pytest.raises(VideoError, match="missing"):
-        said(there, next(row for row in range(12) if index.get_value(row, "shard") == second.name))
+        read_numbers(remote_path, next(row for row in range(12) if index.get_value(row, "shard") == second.name))
 
 
 def test_a_cache_without_space(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there, old = f"shaky:/{corpus}", disk_cache.open_piece_cache()
-    packed_corpus.open_packed_corpus(there)
+    remote_path, old = f"shaky:/{corpus}", disk_cache.open_piece_cache()
+    packed_corpus.open_packed_corpus(remote_path)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -309,7 +311,7 @@ def test_a_cache_without_space(corpus: Path, monkeypatch: pytest.MonkeyPatch) ->
     old.put("aa" * 16, b"x" * 1000)
     monkeypatch.setattr(DiskCache, "_write", full)
     with pytest.warns(RuntimeWarning, match="No space left on device.*UNREEL_CACHE") as warned:
-        assert all(said(there, row) == RIGHT[row] for row in (0, 4, 8))
+        assert all(read_numbers(remote_path, row) == RIGHT[row] for row in (0, 4, 8))
     assert len(warned) == 1 and not old._list_files(), "what it held made room first"
 
 
@@ -317,7 +319,7 @@ def test_a_cache_that_can_not_be_made(corpus: Path, tmp_path: Path, monkeypatch:
     (tmp_path / "a file").touch()
     monkeypatch.setenv("UNREEL_CACHE", str(tmp_path / "a file"))
     with pytest.warns(RuntimeWarning, match="can't be written"):
-        assert said(f"shaky:/{corpus}", 0) == RIGHT[0]
+        assert read_numbers(f"shaky:/{corpus}", 0) == RIGHT[0]
 
 
 def test_settings_of_the_cache(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,8 +344,8 @@ def test_the_least_recently_used_file_leaves_the_cache(tmp_path: Path) -> None:
         cache.put(f"{n:032x}", bytes([n]) * 1000)
         cache.get(f"{0:032x}")
         assert sum(size for _, size, _ in cache._list_files()) <= 10_000
-    kept = {int(Path(path).name, 16) for _, _, path in cache._list_files()}
-    assert 0 in kept and kept - {0} == set(range(40 - len(kept) + 1, 40)) and len(kept) >= 8
+    numbers = {int(Path(path).name, 16) for _, _, path in cache._list_files()}
+    assert 0 in numbers and numbers - {0} == set(range(40 - len(numbers) + 1, 40)) and len(numbers) >= 8
     cache.put("big", bytes(20_000))
     assert cache.get("big") is None
 
@@ -353,10 +355,10 @@ def strain(folder: Path, seed: int) -> None:
     cache, draws = DiskCache(folder, 20_000), np.random.default_rng(seed)
     for n in draws.integers(0, 60, 400).tolist():
         name, right = f"{n:02x}" * 16, bytes([n]) * 1000
-        if (found := cache.get(name)) is None:
+        if (cached := cache.get(name)) is None:
             cache.put(name, right)
         else:
-            assert found == right
+            assert cached == right
 
 
 def test_several_processes_share_a_cache(tmp_path: Path) -> None:
@@ -394,18 +396,18 @@ def test_finding_a_piece_is_a_bisection(corpus: Path, monkeypatch: pytest.Monkey
 
 
 class Ranges(SimpleHTTPRequestHandler):
-    """A web server as people have them, which gives parts of files, or (`whole`) one that does not."""
+    """A web server that answers range requests, or (`whole`) one that does not."""
 
     whole = False
-    asked: ClassVar[list[str]] = []
+    requests: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        Ranges.asked.append(self.headers.get("Range", ""))
+        Ranges.requests.append(self.headers.get("Range", ""))
         path, span = Path(self.translate_path(self.path)), self.headers.get("Range", "")
         if not path.is_file():
             return self.send_error(404)
-        data, found = path.read_bytes(), re.fullmatch(r"bytes=(\d+)-(\d+)", span)
-        part = data[int(found[1]) : int(found[2]) + 1] if found and not self.whole else data
+        data, match = path.read_bytes(), re.fullmatch(r"bytes=(\d+)-(\d+)", span)
+        part = data[int(match[1]) : int(match[2]) + 1] if match and not self.whole else data
         self.send_response(200 if part is data else 206)
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
@@ -419,20 +421,22 @@ def test_a_corpus_on_a_web_server(corpus: Path) -> None:
     pytest.importorskip("aiohttp")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=str(corpus)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    there = f"http://127.0.0.1:{server.server_port}"
+    remote_path = f"http://127.0.0.1:{server.server_port}"
     try:
-        manifest = inspect(there)
-        Ranges.asked.clear()
-        assert said(there, 4) == RIGHT[4] and len(manifest.videos) == 12
-        piece = piece_reader.locate_piece(address(there, 4))
-        assert Ranges.asked == [f"bytes={piece.offset}-{piece.offset + piece.size_bytes - 1}"]
+        manifest = inspect(remote_path)
+        Ranges.requests.clear()
+        assert read_numbers(remote_path, 4) == RIGHT[4] and len(manifest.videos) == 12
+        piece = piece_reader.locate_piece(address(remote_path, 4))
+        assert Ranges.requests == [f"bytes={piece.offset}-{piece.offset + piece.size_bytes - 1}"]
         (corpus / "00001.tar").unlink()
-        row = next(n for n in range(12) if packed_corpus.open_packed_corpus(there).get_value(n, "shard") == "00001.tar")
+        row = next(
+            n for n in range(12) if packed_corpus.open_packed_corpus(remote_path).get_value(n, "shard") == "00001.tar"
+        )
         with pytest.raises(VideoError, match="missing"):
-            said(there, row)
+            read_numbers(remote_path, row)
         Ranges.whole = True
         with pytest.raises(VideoError, match="it gives no parts of files"):
-            said(there, 0)
+            read_numbers(remote_path, 0)
     finally:
         Ranges.whole = False
         server.shutdown()

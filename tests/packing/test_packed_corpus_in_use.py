@@ -1,4 +1,4 @@
-"""A packed corpus in the place of its folder: training, evaluation, embedding, from this disk and from afar."""
+"""A packed corpus in place of its folder: training, evaluation and embedding, local and remote."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def corpus(motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def afar(corpus: Path) -> str:
+def remote_corpus(corpus: Path) -> str:
     """The same corpus behind fsspec."""
     store = fsspec.filesystem("memory")
     for path in corpus.rglob("*"):
@@ -51,7 +51,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def recordings(items: list[Instance], root: Path, corpus: Path) -> list[tuple[object, ...]]:
-    """Who the instances are, whether they are files or pieces."""
+    """The instances by their originals, whether they are files or pieces."""
     index = packed_corpus.open_packed_corpus(corpus)
     names = {index.piece_path(row): source for row, source in enumerate(index.get_column("source"))}
     path = [names.get(i.path) or Path(i.path).relative_to(root).as_posix() for i in items]
@@ -61,64 +61,69 @@ def recordings(items: list[Instance], root: Path, corpus: Path) -> list[tuple[ob
 def test_training_sees_the_same_instances_in_the_same_order(motion_set: Path, corpus: Path) -> None:
     before, after = (build_instances(inspect(source)) for source in (motion_set, corpus))
     assert recordings(after, motion_set, corpus) == recordings(before, motion_set, corpus)
-    for one, other in zip(split_held_out(before, 0.25, 3), split_held_out(after, 0.25, 3), strict=True):
-        assert one and recordings(other, motion_set, corpus) == recordings(one, motion_set, corpus)
+    for original, piece in zip(split_held_out(before, 0.25, 3), split_held_out(after, 0.25, 3), strict=True):
+        assert original and recordings(piece, motion_set, corpus) == recordings(original, motion_set, corpus)
     spec = ClipSpec(num_frames=8, fps=12.5, stride_frames=0)
-    draws = [[ClipDataset(who, spec, (32, 32), 2, seed=1)[(4, n)] for n in range(6)] for who in (before, after)]
-    for one, other in zip(*draws, strict=True):
-        np.testing.assert_allclose(other.spans_s, one.spans_s, atol=1e-6)
-        assert np.abs(one.frames.astype(float) - other.frames).mean() < 4
+    datasets = [ClipDataset(instances, spec, (32, 32), 2, seed=1) for instances in (before, after)]
+    draws = [[dataset[(4, n)] for n in range(6)] for dataset in datasets]
+    for original, piece in zip(*draws, strict=True):
+        np.testing.assert_allclose(piece.spans_s, original.spans_s, atol=1e-6)
+        assert np.abs(original.frames.astype(float) - piece.frames).mean() < 4
 
 
-def test_a_run_on_a_remote_corpus(afar: str, tmp_path: Path) -> None:
+def test_a_run_on_a_remote_corpus(remote_corpus: str, tmp_path: Path) -> None:
     args = ["--backbone", "tiny", "--size", 32, "--num-frames", 8, "--batch-size", 4, "--device", "cpu"]
-    succeeds("pretrain", afar, "--out", tmp_path / "run", "--steps", 2, "--workers", 2, *args)
-    assert json.loads((tmp_path / "run/config.json").read_text())["source"] == afar
-    held = (tmp_path / "run/held_out.txt").read_text().splitlines()
-    assert held and all(path.startswith(afar) and is_piece(path) for path in held)
+    succeeds("pretrain", remote_corpus, "--out", tmp_path / "run", "--steps", 2, "--workers", 2, *args)
+    assert json.loads((tmp_path / "run/config.json").read_text())["source"] == remote_corpus
+    held_out = (tmp_path / "run/held_out.txt").read_text().splitlines()
+    assert held_out and all(path.startswith(remote_corpus) and is_piece(path) for path in held_out)
     assert (tmp_path / "run/report.html").stat().st_size > 10_000
     assert unreel.resume(tmp_path / "run", quiet=True)["step"] == 2
 
 
 def test_evaluation_and_embedding_of_local_and_remote_corpora(
-    small_run: Path, motion_set: Path, corpus: Path, afar: str, tmp_path: Path
+    small_run: Path, motion_set: Path, corpus: Path, remote_corpus: str, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(small_run, run)
-    found = {}
-    for source in (str(corpus), afar):
-        done = succeeds("evaluate", "retrieval", run, source, "--num-clips", 2, "--json")
-        found[source] = json.loads(done.out)
-        assert "8 of 8 test videos" not in done.err and "16 of 16 training videos were in pre-training" in done.err
-    here, there = (json.dumps(data) for data in found.values())
-    assert here.replace("motion (", "").replace(str(corpus), "") == there.replace("far (", "").replace(afar, "")
+    results = {}
+    for source in (str(corpus), remote_corpus):
+        finished = succeeds("evaluate", "retrieval", run, source, "--num-clips", 2, "--json")
+        results[source] = json.loads(finished.out)
+        assert (
+            "8 of 8 test videos" not in finished.err and "16 of 16 training videos were in pre-training" in finished.err
+        )
+    local, remote = (json.dumps(data) for data in results.values())
+    assert local.replace("motion (", "").replace(str(corpus), "") == remote.replace("far (", "").replace(
+        remote_corpus, ""
+    )
     vectors = []
-    for n, source in enumerate((motion_set, str(corpus), afar)):
+    for n, source in enumerate((motion_set, str(corpus), remote_corpus)):
         succeeds("embed", run, source, "--out", tmp_path / f"{n}.parquet", "--num-clips", 2)
         vectors.append(read_embeddings(tmp_path / f"{n}.parquet"))
     assert vectors[1].paths[0].startswith(str(corpus)) and vectors[2].paths[0].startswith("memory://far/00000.tar#")
     np.testing.assert_array_equal(vectors[1].vectors, vectors[2].vectors)
     assert np.einsum("nd,nd->n", vectors[0].vectors, vectors[1].vectors).min() > 0.98
-    one = unreel.load_encoder(run).embed([vectors[2].paths[3]], num_clips=2)
-    np.testing.assert_allclose(one.vectors[0], vectors[2].vectors[3], atol=1e-6)
+    original = unreel.load_encoder(run).embed([vectors[2].paths[3]], num_clips=2)
+    np.testing.assert_allclose(original.vectors[0], vectors[2].vectors[3], atol=1e-6)
 
 
 def test_pieces_are_left_out_with_a_reason_when_a_shard_is_cut(small_run: Path, corpus: Path, tmp_path: Path) -> None:
     spoiled = Path(shutil.copytree(corpus, tmp_path / "spoiled"))
     shard = spoiled / "00000.tar"
     shard.write_bytes(shard.read_bytes()[: packed_corpus.open_packed_corpus(corpus).get_value(20, "offset") + 9])
-    done = succeeds("embed", small_run, spoiled, "--out", tmp_path / "e.parquet", "--num-clips", 1)
-    assert "20 rows, 4 files left out" in done.out and done.err.count("truncated: the piece ends at byte") == 4
-    done = succeeds("inspect", spoiled, "--out", tmp_path / "manifest")
-    assert "quarantined, truncated: 4 files" in done.out
+    finished = succeeds("embed", small_run, spoiled, "--out", tmp_path / "e.parquet", "--num-clips", 1)
+    assert "20 rows, 4 files left out" in finished.out and finished.err.count("truncated: the piece ends at byte") == 4
+    finished = succeeds("inspect", spoiled, "--out", tmp_path / "manifest")
+    assert "quarantined, truncated: 4 files" in finished.out
 
 
 def test_the_command(motion_set: Path, tmp_path: Path) -> None:
-    done = succeeds("pack", motion_set, tmp_path / "out", "--short-side", 32, "--workers", 1, "--crf", 20)
-    assert "24 pieces of 24 videos in 1 shards" in done.out and "times as fast to decode" in done.out
-    assert "MB before" in done.out and "PSNR of 38 dB or more" in done.out
-    again = succeeds("pack", motion_set, tmp_path / "out", "--short-side", 32, "--crf", 20, "--no-gain")
-    assert "nothing to do" in again.out
+    finished = succeeds("pack", motion_set, tmp_path / "out", "--short-side", 32, "--workers", 1, "--crf", 20)
+    assert "24 pieces of 24 videos in 1 shards" in finished.out and "times as fast to decode" in finished.out
+    assert "MB before" in finished.out and "PSNR of 38 dB or more" in finished.out
+    repeated = succeeds("pack", motion_set, tmp_path / "out", "--short-side", 32, "--crf", 20, "--no-gain")
+    assert "nothing to do" in repeated.out
     refused("pack", motion_set, tmp_path / "out", "--short-side", 48, says=("short-side 32", "another folder"))
     refused("pack", tmp_path / "nowhere", tmp_path / "o", says=("nowhere", "no such folder"))
 
@@ -128,10 +133,10 @@ def test_pieces_of_one_recording_share_its_number(tmp_path: Path) -> None:
     encode(tmp_path / "in/a.mp4", 150)
     encode(tmp_path / "in/b.mp4", 20, "mpeg4")
     pack(tmp_path / "in", tmp_path / "out", PackSettings(segment_s=2.0))
-    found = build_instances(inspect(tmp_path / "out"))
-    assert [(i.video, i.start_s, i.offset_s) for i in found] == [(0, 0, 0), (0, 0, 2), (0, 0, 4), (1, 0, 0)]
-    assert NegativeMask(found, 3.0).start_s_N.tolist() == [0, 2, 4, 0]
-    assert NegativeMask(found, 3.0).video_N.tolist() == [0, 0, 0, 1]
+    results = build_instances(inspect(tmp_path / "out"))
+    assert [(i.video, i.start_s, i.offset_s) for i in results] == [(0, 0, 0), (0, 0, 2), (0, 0, 4), (1, 0, 0)]
+    assert NegativeMask(results, 3.0).start_s_N.tolist() == [0, 2, 4, 0]
+    assert NegativeMask(results, 3.0).video_N.tolist() == [0, 0, 0, 1]
 
 
 def test_a_piece_and_its_original_are_known_as_the_same(motion_set: Path, corpus: Path) -> None:
@@ -139,9 +144,9 @@ def test_a_piece_and_its_original_are_known_as_the_same(motion_set: Path, corpus
     assert len(find_duplicates(before, after)) == 24 and len(find_duplicates(after[:4], after[4:])) == 0
 
 
-def test_loader_processes_read_a_remote_corpus(afar: str) -> None:
-    who = build_instances(inspect(Path(afar)))
-    clips = ClipDataset(who, ClipSpec(num_frames=4), (32, 32), 1)
+def test_loader_processes_read_a_remote_corpus(remote_corpus: str) -> None:
+    instances = build_instances(inspect(Path(remote_corpus)))
+    clips = ClipDataset(instances, ClipSpec(num_frames=4), (32, 32), 1)
     alone, two = ([s.frames for s in build_sequential_loader(clips, workers)] for workers in (0, 2))
     assert len(alone) == 24 and all(np.array_equal(a, b) for a, b in zip(alone, two, strict=True))
 
@@ -150,7 +155,7 @@ def test_one_read_of_the_shard_for_a_draw(corpus: Path, monkeypatch: pytest.Monk
     reads: list[str] = []
     load = piece_reader.load_piece
     monkeypatch.setattr(piece_reader, "load_piece", lambda piece: reads.append(piece.path) or load(piece))
-    who = build_instances(inspect(corpus))
+    instances = build_instances(inspect(corpus))
     packet_index.clear_caches()
-    ClipDataset(who, ClipSpec(num_frames=4), (32, 32), 3)[(0, 5)]
-    assert reads == [who[5].path]
+    ClipDataset(instances, ClipSpec(num_frames=4), (32, 32), 3)[(0, 5)]
+    assert reads == [instances[5].path]
