@@ -46,6 +46,13 @@ def numbers(frames: np.ndarray) -> list[int]:
     return [number_of(frame) for frame in frames]
 
 
+def textured(number: int, width: int, height: int) -> np.ndarray:
+    """Moving noise: in such a stream nearly every bit codes a picture."""
+    coarse = np.random.default_rng(7).integers(0, 200, (40, 60, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    fine = np.random.default_rng(number).integers(0, 55, (height, width, 3), dtype=np.uint8)
+    return coarse[number % 30 : number % 30 + height, number % 50 : number % 50 + width] + fine
+
+
 def encode(
     path: Path,
     num_frames: int = 60,

@@ -1,16 +1,15 @@
 import errno
 import os
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from videos import CLOSED, HEIGHT, KINDS, UNEVEN, WIDTH, encode, encode_sound, number_of, numbers, picture
+from videos import CLOSED, HEIGHT, KINDS, UNEVEN, WIDTH, encode, encode_sound, number_of, numbers, picture, textured
 
-from unreel.errors import DiskError, InputError, VideoError
-from unreel.video.decoding import container, decoder, packet_index, probe, writer
+from unreel.errors import InputError, VideoError
+from unreel.video.decoding import container, decoder, packet_index, probe
 from unreel.video.decoding.frame_reader import FrameReader
 
 
@@ -257,13 +256,6 @@ def test_absurd_size(tmp_path: Path) -> None:
     assert reason(encode(tmp_path / "wide.avi", 1, "mjpeg", size=(16, 16400), pix_fmt="yuvj420p")) == "damaged"
 
 
-def textured(number: int, width: int, height: int) -> np.ndarray:
-    """Moving noise: in such a stream nearly every bit codes a picture."""
-    coarse = np.random.default_rng(7).integers(0, 200, (40, 60, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
-    fine = np.random.default_rng(number).integers(0, 55, (height, width, 3), dtype=np.uint8)
-    return coarse[number % 30 : number % 30 + height, number % 50 : number % 50 + width] + fine
-
-
 def test_damage_is_told_and_stays_where_it_is(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 60, options={"g": "12", "keyint_min": "12", "bf": "2"}, draw=textured)
     whole, index = decoder.read_frames(path, range(60)), packet_index.index_frames(path)
@@ -299,49 +291,3 @@ def test_bit_flips_in_h264(tmp_path: Path) -> None:
         except VideoError:
             noticed += 1
     assert noticed >= 15
-
-
-def test_write(tmp_path: Path) -> None:
-    frames = np.stack([picture(i) for i in range(30)])
-    writer.write_video(tmp_path / "a.mp4", frames, fps=29.97)
-    writer.write_video(tmp_path / "b.mp4", iter(frames), fps=29.97)
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
-    assert numbers(decoder.read_frames(tmp_path / "a.mp4", range(30))) == list(range(30))
-    info = probe.probe(tmp_path / "a.mp4")
-    assert (info.codec, info.num_frames) == ("h264", 30) and info.fps == pytest.approx(29.97)
-    assert len(packet_index.index_frames(tmp_path / "a.mp4").key_packets) >= 3
-    writer.write_video(tmp_path / "odd.mp4", frames[:, :-1, :-1], fps=10)
-    assert (probe.probe(tmp_path / "odd.mp4").height, probe.probe(tmp_path / "odd.mp4").width) == (
-        HEIGHT - 2,
-        WIDTH - 2,
-    )
-
-
-@pytest.mark.parametrize("options", [{"crf": "23", "g": "12"}, {"crf": "28", "preset": "veryfast", "g": "50"}], ids=str)
-@pytest.mark.parametrize(("height", "width"), [(36, 48), (64, 96), (120, 160), (64, 128)])
-def test_encoding_does_not_depend_on_what_memory_held_before(
-    height: int, width: int, options: dict[str, str], tmp_path: Path
-) -> None:
-    """x264's AVX-512 look-ahead reads memory that was never written: 5 to 12 different files of 12 without the cure."""
-    rng = np.random.default_rng(0)
-    frames = [textured(n, width, height) for n in range(30)]
-    coding = writer.EncodingOptions(Fraction(1, 30), Fraction(30), "libx264", options)
-    results = set()
-    for _ in range(6):
-        rubbish = [rng.integers(0, 256, rng.integers(1000, 400_000)).astype(np.uint8) for _ in range(40)]
-        del rubbish
-        writer.write_timed_video(tmp_path / "a.mp4", enumerate(frames), coding)
-        results.add((tmp_path / "a.mp4").read_bytes())
-    assert len(results) == 1
-
-
-def test_write_leaves_nothing_half_done(tmp_path: Path) -> None:
-    def running_full() -> Iterator[np.ndarray]:
-        yield picture(0)
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(DiskError, match="No space left"):
-        writer.write_video(tmp_path / "a.mp4", running_full(), fps=25)
-    with pytest.raises(DiskError, match="No such file"):
-        writer.write_video(tmp_path / "absent" / "a.mp4", [picture(0)], fps=25)
-    assert list(tmp_path.iterdir()) == []
