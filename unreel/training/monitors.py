@@ -23,6 +23,7 @@ import numpy as np
 
 from unreel.embedding import encode, join_views
 from unreel.errors import NonFiniteError
+from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Instance
 
@@ -50,7 +51,7 @@ class MonitorMetrics:
 
 def read_untrained_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
     """Rows of monitors.csv to compare: the untrained network, and the best (else the last) checkpoint."""
-    table, pointer = run_folder / "monitors.csv", run_folder / "checkpoints" / "index.json"
+    table, pointer = run_folder / "monitors.csv", run_folder / CHECKPOINTS_FOLDER / POINTER_FILE
     rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
     if not rows:
         return []

@@ -26,7 +26,7 @@ from unreel.evaluation.result import Result
 from unreel.evaluation.standard_suite import Evaluation, ExtractionOptions, build_retrieval
 from unreel.evaluation.suite import run_evaluations as evaluate_features
 from unreel.io.atomic_write import atomic_write_text
-from unreel.models.encoder.checkpoint_files import find_checkpoint
+from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, find_checkpoint
 from unreel.models.encoder.encoder import Encoder
 from unreel.report.pages.run_page import write_report
 from unreel.training.run_folder.config import CONFIG_FILE, collect_versions
@@ -174,7 +174,7 @@ def read_protocol(path: Path) -> Any:
 def find_run_folder(path: Path) -> Path:
     """The run that a checkpoint lies in; the path itself where there is none."""
     above = path.resolve().parent
-    return above.parent if above.name == "checkpoints" and (above.parent / CONFIG_FILE).is_file() else path
+    return above.parent if above.name == CHECKPOINTS_FOLDER and (above.parent / CONFIG_FILE).is_file() else path
 
 
 def describe_contamination(run_folder: Path, videos: LabelledVideos) -> list[str]:

@@ -1,4 +1,4 @@
-"""The files of an encoder in a checkpoint: weights, weights of the heads, description."""
+"""The files of an encoder in a checkpoint (weights, weights of the heads, description), and where a run has them."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,7 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.registry import is_import_path
 
+CHECKPOINTS_FOLDER, POINTER_FILE = "checkpoints", "index.json"  # the pointer names the last and the best checkpoint
 WEIGHTS_FILE, HEADS_FILE, SPEC_FILE = "encoder.safetensors", "heads.safetensors", "encoder.json"
 
 
@@ -68,14 +69,14 @@ def find_checkpoint(path: Path) -> Path:
     """The folder of the encoder: `path` itself, or the best (else last) checkpoint of a run folder."""
     if (path / SPEC_FILE).exists():
         return path
-    pointer = path / "checkpoints" / "index.json"
+    pointer = path / CHECKPOINTS_FOLDER / POINTER_FILE
     if not pointer.exists():
         raise CheckpointError(
             f"{path}: neither a run nor a checkpoint of unreel (no {SPEC_FILE}, no {pointer.name} there)"
         )
     try:
         names = json.loads(pointer.read_text())
-        return path / "checkpoints" / str(names.get("best") or names["last"])
+        return pointer.parent / str(names.get("best") or names["last"])
     except (OSError, KeyError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{pointer}: can't be read ({error}); name one of the checkpoints beside it") from error
 

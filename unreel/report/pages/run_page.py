@@ -20,7 +20,13 @@ from unreel.corpus.segments import SEGMENT_S
 from unreel.errors import CheckpointError, RunError, UnreelError
 from unreel.evaluation.result import Result
 from unreel.io.text import format_duration, format_path
-from unreel.models.encoder.checkpoint_files import WEIGHTS_FILE, find_checkpoint, read_spec
+from unreel.models.encoder.checkpoint_files import (
+    CHECKPOINTS_FOLDER,
+    POINTER_FILE,
+    WEIGHTS_FILE,
+    find_checkpoint,
+    read_spec,
+)
 from unreel.report import charts, gallery
 from unreel.report.html_writer import write_html
 
@@ -76,7 +82,7 @@ def build_context(run: Path) -> dict[str, Any]:
     """Everything the template shows."""
     notes: list[str] = []
     config = load_json(run / "config.json", notes)
-    pointer = load_json(run / "checkpoints" / "index.json", notes)
+    pointer = load_json(run / CHECKPOINTS_FOLDER / POINTER_FILE, notes)
     metrics, monitors = load_csv(run / "metrics.csv"), load_csv(run / "monitors.csv")
     files = sorted((run / "evaluations").glob("*.json"), key=lambda f: (f.stat().st_mtime, f.name))
     evaluations = [(f.stem, d) for f in files if is_result(d := load_json(f, notes))]
@@ -123,7 +129,7 @@ def load_json(path: Path, notes: list[str]) -> dict[str, Any]:
 
 def check_encoder(run: Path, notes: list[str]) -> None:
     """A note when the checkpoint that the run points to is no encoder any more."""
-    if not (run / "checkpoints" / "index.json").is_file():
+    if not (run / CHECKPOINTS_FOLDER / POINTER_FILE).is_file():
         return
     try:
         folder = find_checkpoint(run)

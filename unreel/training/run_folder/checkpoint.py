@@ -22,12 +22,11 @@ from unreel.errors import CheckpointError, DiskError
 from unreel.io.atomic_write import atomic_folder, remove_leftovers
 from unreel.io.checksums import verify_checksums, write_checksums
 from unreel.io.retry import retry_on_stall
-from unreel.models.encoder.checkpoint_files import WEIGHTS_FILE, clone_shared_tensors, save_encoder
+from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, WEIGHTS_FILE, clone_shared_tensors, save_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.fsdp import gather_state, shard_like
 from unreel.training.optimizers import align_optimizer_state
 from unreel.training.run_folder.checkpoint_index import (
-    CHECKPOINTS_FOLDER,
     find_best,
     find_last_checkpoint,
     format_step,

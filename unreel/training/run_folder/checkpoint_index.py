@@ -7,8 +7,9 @@ from pathlib import Path
 from unreel.errors import CheckpointError
 from unreel.io.atomic_write import atomic_write_text
 from unreel.io.retry import retry_on_stall
+from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE
 
-CHECKPOINTS_FOLDER, INDEX_FILE, STEP_PREFIX = "checkpoints", "index.json", "step-"
+STEP_PREFIX = "step-"
 NUM_KEPT_CHECKPOINTS = 2
 
 
@@ -39,7 +40,7 @@ def update_pointer(folder: Path, last_name: str, best_step: int | None) -> None:
 
 def write_pointer(folder: Path, last_name: str, best_name: str | None, best_step: int | None) -> None:
     pointer = {"last": last_name, "best": best_name, "best_step": best_step if best_name else None}
-    atomic_write_text(folder / INDEX_FILE, json.dumps(pointer, indent=2) + "\n")
+    atomic_write_text(folder / POINTER_FILE, json.dumps(pointer, indent=2) + "\n")
 
 
 def find_best(folder: Path, best_step: int | None) -> str | None:
@@ -60,7 +61,7 @@ def rewind_to_step(run_folder: Path, step: int) -> None:
             f"{run_folder}: no checkpoint of step {step}; there are {', '.join(map(str, steps)) or 'none'}"
         )
     try:
-        best_step = json.loads((folder / INDEX_FILE).read_text()).get("best_step")
+        best_step = json.loads((folder / POINTER_FILE).read_text()).get("best_step")
     except (OSError, ValueError, AttributeError):
         best_step = None
     best = find_best(folder, best_step) if best_step is not None and best_step <= step else None
@@ -70,7 +71,7 @@ def rewind_to_step(run_folder: Path, step: int) -> None:
 def has_checkpoint(run_folder: Path) -> bool:
     """Whether a run has reached its first checkpoint."""
     folder = run_folder / CHECKPOINTS_FOLDER
-    return (folder / INDEX_FILE).exists() or bool(list_checkpoints(folder))
+    return (folder / POINTER_FILE).exists() or bool(list_checkpoints(folder))
 
 
 def find_last_checkpoint(run_folder: Path) -> Path:
@@ -78,7 +79,7 @@ def find_last_checkpoint(run_folder: Path) -> Path:
 
     Raises CheckpointError when there is none.
     """
-    pointer = run_folder / CHECKPOINTS_FOLDER / INDEX_FILE
+    pointer = run_folder / CHECKPOINTS_FOLDER / POINTER_FILE
     if not pointer.exists():
         if folders := list_checkpoints(pointer.parent):
             return folders[-1]
