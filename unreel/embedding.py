@@ -45,6 +45,10 @@ def load_encoder(path: str | Path, allow_import: bool = False) -> VideoEncoder:
 
     Needs nothing but the folder. A network of your own is imported, and so run as code, only with `allow_import`.
     Raises CheckpointError.
+
+    >>> encoder = load_encoder(run)
+    >>> encoder.embed(videos / "test.txt").vectors.shape[0]
+    8
     """
     return read_encoder(path, VideoEncoder, allow_import)
 

@@ -29,7 +29,7 @@ from unreel.training.metrics import MetricLogger
 from unreel.training.nan_guard import NanGuard
 from unreel.training.optimizers import LARS, align_optimizer_state, build_optimizer
 from unreel.training.run_folder.config import build_run_config
-from unreel.training.runtime import auto_settings
+from unreel.training.runtime import auto_settings, network_setup
 from unreel.training.runtime.auto_settings import resolve_config, resolve_switches
 from unreel.training.runtime.fabric import build_fabric
 from unreel.training.runtime.network_setup import apply_channels_last, compile_backbones
@@ -349,7 +349,7 @@ def test_every_copy_of_the_network_is_compiled_and_keeps_its_name(
     for switch, count in (("off", 0), ("on", 2)):
         compile_backbones(job.method, dataclasses.replace(job.settings, compile=switch))  # type: ignore[arg-type]
         assert len(compiled) == count
-    assert compiled == auto_settings.find_backbones(job.method) and list(job.method.state_dict()) == names
+    assert compiled == network_setup.find_backbones(job.method) and list(job.method.state_dict()) == names
 
 
 def test_lars_leaves_weights_alone_when_it_is_told_to() -> None:

@@ -106,6 +106,10 @@ def evaluate_retrieval(
 
     `train` and `test` are lists, by default DATA/train.txt and DATA/test.txt; `splits` is a folder of UCF101's or
     HMDB51's official files and a number. The result is kept in RUN/evaluations and RUN/report.html if `run` is a run.
+    Raises InputError for labels that can't be used, CheckpointError for an encoder that can't be loaded.
+
+    >>> evaluate_retrieval(run, videos, num_clips=2).kind
+    'retrieval'
     """
     lists = LabelSources(
         split=splits[1] if splits else 1,
@@ -128,7 +132,14 @@ def evaluate(
     feature_options: ExtractionOptions | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> dict[str, Result]:
-    """Evaluations on frozen features; kept in RUN/evaluations and shown in RUN/report.html if `run` is a run."""
+    """Evaluations on frozen features; kept in RUN/evaluations and shown in RUN/report.html if `run` is a run.
+
+    Raises InputError for labels that can't be used.
+
+    >>> protocols = {"retrieval": build_retrieval(RetrievalProtocol(num_clips=2))}
+    >>> list(evaluate(unreel.load_encoder(run), run, videos, protocols, feature_options=ExtractionOptions(2)))
+    ['retrieval']
+    """
     both = load_labelled_videos(data, sources)
     done = evaluate_features(encoder, both.train, both.test, evaluations, feature_options, on_progress)
     for name, result in done.results.items():

@@ -68,7 +68,12 @@ class Index:
 
 
 def open_index(folder: str | Path) -> Index:
-    """The index in a folder. Raises InputError for what is none, half of one, or not up to date with its rows."""
+    """Open the index in a folder. Raises InputError for what is none, half of one, or not up to date with its rows.
+
+    >>> opened = open_index(index)
+    >>> opened.vectors_ND.shape[0] == len(opened.rows)
+    True
+    """
     folder = Path(folder)
     about = read_index_metadata(folder)
     rows, made_of = read_rows(folder)

@@ -119,6 +119,10 @@ def compare_evaluations(folders: Sequence[str | Path], group_seeds: bool = True)
     """Evaluations side by side; `seeds` makes one row of runs that differ in their seed alone.
 
     Raises InputError for no folder and for one given twice, RunError for one that holds no evaluation.
+
+    >>> comparison = compare_evaluations(evaluations)
+    >>> len(comparison.sections) > 0
+    True
     """
     paths = [Path(folder) for folder in folders]
     if not paths:

@@ -71,7 +71,11 @@ TRAINING_CURVES = (
 
 
 def write_report(run: Path) -> Path:
-    """Write RUN/report.html, whole or not at all, and return its path. Raises RunError and DiskError."""
+    """Write RUN/report.html, whole or not at all, and return its path. Raises RunError and DiskError.
+
+    >>> write_report(run).name
+    'report.html'
+    """
     run = Path(run)
     if not run.is_dir():
         raise RunError(f"{run}: no such run folder")

@@ -62,7 +62,8 @@ def bench(
 
     Raises InputError for options or videos that can't be used, and for more than one process.
 
-    >>> result = unreel.bench(videos, bench_options=unreel.BenchOptions(1, 1, 4), batch_size=2, workers=0)
+    >>> few = unreel.BenchOptions(num_rounds=1, loop_steps=1, max_videos=4)
+    >>> result = unreel.bench(videos, bench_options=few, batch_size=2, size=32, workers=0)
     >>> result.timings.step_s > 0
     True
     """

@@ -57,7 +57,7 @@ def pretrain(
     Raises InputError for videos or options that can't be used, RunError when `out` is not empty, NonFiniteError when
     the loss diverges, DiskError when the disk is full.
 
-    >>> outcome = unreel.pretrain(videos, run, steps=2, batch_size=4, quiet=True)
+    >>> outcome = unreel.pretrain(videos, out, steps=2, batch_size=4, size=32, workers=0, quiet=True)
     >>> outcome["step"]
     2
     """
