@@ -106,7 +106,9 @@ def _run_jobs(
     start_method: str,
 ) -> None:
     """What the process does, until the pipe ends."""
-    _initialize_process(parent_pid, is_forked=start_method == "fork")
+    initialize_worker(parent_pid)
+    if start_method == "fork":
+        _initialize_fork()
     if initialize is not None:
         initialize()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
@@ -138,16 +140,19 @@ def _make_picklable(error: Exception) -> Exception:
     return error
 
 
-def _initialize_process(parent_pid: int, is_forked: bool) -> None:
-    """Leave Ctrl-C to the parent, end with the parent, write no core file at a crash."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _initialize_fork() -> None:
+    """Undo what a fork took from its parent and must not use."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler raises
+    gc.freeze()  # a collection would write to the memory that is shared with the parent, and copy it
+    if "torch" in sys.modules:  # its threads do not survive a fork: who wants them would wait forever
+        sys.modules["torch"].set_num_threads(1)
+
+
+def initialize_worker(parent_pid: int) -> None:
+    """Prepare a process for `enforce_limits`: it leaves Ctrl-C to its parent, ends with it, and writes no core file."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    if is_forked:
-        gc.freeze()  # a collection would write to the memory that is shared with the parent, and copy it
-        if "torch" in sys.modules:  # its threads do not survive a fork: who wants them would wait forever
-            sys.modules["torch"].set_num_threads(1)
     exit_with_parent(parent_pid)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from unreel.io.limits import Limits, get_limits
-from unreel.io.worker_process import exit_with_parent
+from unreel.io.worker_process import initialize_worker
 from unreel.types import Clips
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample
 from unreel.video.loading.worker_watchdog import WorkerWatchdog
@@ -119,11 +119,12 @@ def reset_sigchld_handler() -> None:
 
 
 def _init_worker(_worker: int) -> None:
-    """One thread; Ctrl-C is left to the main process; the alarm at the end of a file's time ends this process."""
+    """Prepare a loader process: one thread, and the end of its parent ends it too.
+
+    Torch's own check of the parent would wait forever to send a batch to a killed one.
+    """
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    exit_with_parent(os.getppid())  # torch's own check would wait forever to send a batch to a killed parent
+    initialize_worker(os.getppid())
 
 
 def default_num_workers() -> int:
