@@ -16,7 +16,7 @@ from unreel.corpus.manifest import Manifest, Video
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, atomic_write_bytes
 from unreel.packing.jobs import Row, has_failed, has_piece
-from unreel.packing.pack_settings import PackSettings
+from unreel.packing.pack_plan import PackPlan
 from unreel.packing.shard_files import count_finished, read_shard_rows
 from unreel.types import FileFailure
 from unreel.video.sources.packed_corpus import LAYOUT_VERSION
@@ -49,13 +49,13 @@ INDEX_COLUMNS = {
 }
 
 
-def write_index(manifest: Manifest, source: Path, out: Path, settings: PackSettings, source_fingerprint: str) -> None:
+def write_index(manifest: Manifest, plan: PackPlan, out: Path) -> None:
     """Write the manifest, the index, the lists, and at last pack.json, which makes OUT a packed corpus."""
     _, num_shards = count_finished(out)
     all_rows = [row for number in range(num_shards) for row in read_shard_rows(out, number) or []]
     rows = [row for row in all_rows if has_piece(row)]
     if not rows:
-        raise InputError(f"{source}: none of the videos could be packed; the first: {all_rows[0]['reason']}")
+        raise InputError(f"{plan.source}: none of the videos could be packed; the first: {all_rows[0]['reason']}")
     failures = [FileFailure(row["path"], row["reason"], row["detail"]) for row in all_rows if has_failed(row)]
     build_piece_manifest(manifest, rows, failures).save(out)
     schema = pa.schema(list(INDEX_COLUMNS.items()))
@@ -67,11 +67,11 @@ def write_index(manifest: Manifest, source: Path, out: Path, settings: PackSetti
         "layout": LAYOUT_VERSION,
         "pieces": len(rows),
         "shards": sorted({row["shard"] for row in rows}),
-        "settings": asdict(settings),
-        "source": os.path.abspath(source),
+        "settings": asdict(plan.settings),
+        "source": os.path.abspath(plan.source),
         "root": manifest.root,
-        "files": source_fingerprint,
-        "lists": copy_lists(source, Path(manifest.root), out),
+        "files": plan.fingerprint,
+        "lists": copy_lists(plan.source, Path(manifest.root), out),
         "unpacked": sorted(set(quarantined) - {row["source"] for row in rows}),
         "versions": {"unreel": get_unreel_version(), "av": version("av")},
     }

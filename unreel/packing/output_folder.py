@@ -1,42 +1,25 @@
-"""The folder that a corpus is packed into: checks that it fits the corpus, and its lock."""
+"""The folder that a corpus is packed into: checks that it fits the plan, and its lock."""
 
 import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
-from unreel.corpus.discovery import find_videos
 from unreel.errors import InputError
-from unreel.io.checksums import new_digest
 from unreel.io.file_lock import LOCK_FILE, try_lock
-from unreel.packing.pack_settings import PackSettings
-from unreel.video.sources.paths import PACK_FILE, WORK_FOLDER, is_packed_corpus, is_remote
+from unreel.packing.pack_plan import PackPlan
+from unreel.video.sources.paths import PACK_FILE, WORK_FOLDER, is_remote
 
 PLAN_FILE = "plan.json"
 LOCK_TIMEOUT_S = 5.0  # to wait for the worker processes of a packer that was killed
 
 
-def compute_fingerprint(source: Path, root: str | Path | None) -> str:
-    """A hash of the path, size, modification time, label and group of every video to pack."""
-    if is_remote(source) or is_packed_corpus(source):
-        raise InputError(f"{source}: already packed, or remote; give a local folder or list of the original videos")
-    digest = new_digest()
-    for entry in find_videos(source, Path(root) if root else None):
-        with contextlib.suppress(OSError):
-            status = os.stat(entry.path)
-            digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
-        row = f"{os.path.abspath(entry.path)}\t{entry.label}\t{entry.group}\n"
-        digest.update(row.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def check_output(source: Path, out: Path, settings: PackSettings, source_fingerprint: str) -> None:
+def check_output(plan: PackPlan, out: Path) -> None:
     """Raise InputError when OUT can't take this corpus: it holds other files, another corpus, or other settings."""
     if is_remote(out):
         raise InputError(f"{out}: remote; pack into a local folder, then copy it there with the store's own tool")
-    _check_outside_source(source, out)
+    _check_outside_source(plan.source, out)
     if not out.exists() or _is_unused(out):
         return
     record = next((path for path in (out / PACK_FILE, out / WORK_FOLDER / PLAN_FILE) if path.is_file()), None)
@@ -44,17 +27,18 @@ def check_output(source: Path, out: Path, settings: PackSettings, source_fingerp
         raise InputError(f"{out} exists already and is no packed corpus; nothing was changed. Choose another folder")
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
-        packed_settings, packed_source, fingerprint = content["settings"], content["source"], content["files"]
+        settings, source, fingerprint = content["settings"], content["source"], content["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record}: can't be read ({error}); choose another folder") from error
-    if packed_source != os.path.abspath(source):
-        raise InputError(f"{out} holds the packed videos of {packed_source}; choose another folder for {source}")
-    changed = [name for name, value in asdict(settings).items() if packed_settings.get(name) != value]
+    wanted = plan.to_json()
+    if source != wanted["source"]:
+        raise InputError(f"{out} holds the packed videos of {source}; choose another folder for {plan.source}")
+    changed = [name for name, value in wanted["settings"].items() if settings.get(name) != value]
     if changed:
-        values = ", ".join(f"{name.replace('_', '-')} {packed_settings.get(name)}" for name in changed)
+        values = ", ".join(f"{name.replace('_', '-')} {settings.get(name)}" for name in changed)
         raise InputError(f"{out} was packed with other settings ({values}); choose another folder, or give the same")
-    if fingerprint != source_fingerprint:
-        raise InputError(f"{source} has changed since it was packed into {out}; choose another folder")
+    if fingerprint != plan.fingerprint:
+        raise InputError(f"{plan.source} has changed since it was packed into {out}; choose another folder")
 
 
 def _check_outside_source(source: Path, out: Path) -> None:

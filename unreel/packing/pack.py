@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unreel.corpus.inspection import inspect
@@ -16,7 +16,8 @@ from unreel.errors import DiskError, InputError
 from unreel.io.atomic_write import atomic_write_bytes, remove_leftovers
 from unreel.io.limits import Limits
 from unreel.packing.index_writer import write_index
-from unreel.packing.output_folder import PLAN_FILE, check_output, compute_fingerprint, lock_output
+from unreel.packing.output_folder import PLAN_FILE, check_output, lock_output
+from unreel.packing.pack_plan import PackPlan
 from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings, check_settings
 from unreel.packing.shard_files import write_shards
 from unreel.types import FileFailure
@@ -65,19 +66,19 @@ def pack(
     """
     settings, out = settings or PackSettings(), Path(out)
     check_settings(settings, workers)
-    fingerprint = compute_fingerprint(Path(source), root)
-    check_output(Path(source), out, settings, fingerprint)
+    plan = PackPlan.make(source, root, settings)
+    check_output(plan, out)
     if is_packed_corpus(out):
         shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)  # remains when a packer is killed after its last step
         return replace(summarize_corpus(out), is_new=False)
     try:
         with lock_output(out):
             remove_leftovers(out)
-            manifest = load_or_build_manifest(Path(source), out, settings, root, fingerprint, on_inspect, limits)
+            manifest = load_or_build_manifest(plan, out, on_inspect, limits)
             if not manifest.videos:
                 raise InputError(f"{source}: no video in it can be used; `unreel inspect` lists the reasons")
             write_shards(manifest, out, settings, workers, limits, on_progress)
-            write_index(manifest, Path(source), out, settings, fingerprint)
+            write_index(manifest, plan, out)
         shutil.rmtree(out / WORK_FOLDER)
     except OSError as error:
         raise DiskError(
@@ -87,21 +88,14 @@ def pack(
 
 
 def load_or_build_manifest(
-    source: Path,
-    out: Path,
-    settings: PackSettings,
-    root: str | Path | None,
-    source_fingerprint: str,
-    on_inspect: Callable[[int, int], None] | None,
-    limits: Limits,
+    plan: PackPlan, out: Path, on_inspect: Callable[[int, int], None] | None, limits: Limits
 ) -> Manifest:
     """The manifest of the videos to pack; inspected once, so that a continued packing uses the same one."""
     if (out / WORK_FOLDER / PLAN_FILE).is_file():
         return Manifest.load(out / WORK_FOLDER)
-    manifest = inspect(source, Path(root) if root else None, check="fast", on_progress=on_inspect, limits=limits)
+    manifest = inspect(plan.source, plan.root, check="fast", on_progress=on_inspect, limits=limits)
     manifest.save(out / WORK_FOLDER)
-    plan = {"settings": asdict(settings), "source": os.path.abspath(source), "files": source_fingerprint}
-    atomic_write_bytes(out / WORK_FOLDER / PLAN_FILE, json.dumps(plan, indent=2).encode())
+    atomic_write_bytes(out / WORK_FOLDER / PLAN_FILE, json.dumps(plan.to_json(), indent=2).encode())
     return manifest
 
 

@@ -25,7 +25,7 @@ class PackArgs:
     """Rewrite videos into small H.264 pieces in tar shards, usable wherever a folder of videos is.
 
     Pieces are upright, without sound, with the original times, and never enlarged; the originals do not change. The
-    same command continues an interrupted packing. To use OUT from a store (s3://, gs://, https://), copy it there.
+    same command continues an interrupted packing. To read OUT from a store (s3://, gs://, https://), copy it there.
     """
 
     source: Positional[Path]
