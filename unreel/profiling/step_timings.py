@@ -73,45 +73,31 @@ class StepTimings:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers under stable keys."""
-        own = {"settings": self.settings, "machine": self.machine, "data": self.data, "batch_size": self.batch_size}
-        parts = {
-            name: {"seconds": s, "share": s / self.step_s, "clips_per_s": self.clips_per_s(s) if s else None}
-            for name, s in self.part_seconds.items()
-        }
-        decode = {
-            "seconds": self.decode_s,
-            "clips_per_s": self.clips_per_s(self.decode_s),
-            "processes": self.num_loader_processes,
-        }
-        collate = {
-            "seconds": self.collate_s,
-            "clips_per_s": self.clips_per_s(self.collate_s) if self.collate_s else None,
-        }
-        pack = (
-            asdict(self.packing_speedup) | {"seconds_per_video": self.pack_s_per_video}
-            if self.packing_speedup
-            else None
-        )
-        loop = asdict(self.loop) | {
-            "data_wait": self.loop.data_wait_share,
-            "clips_per_s": self.clips_per_s(self.loop.step_s),
-            "mfu": self.flops.compute_mfu(self.loop.step_s),
-        }
-        step = {
-            "seconds": self.step_s,
-            "clips_per_s": self.clips_per_s(self.step_s),
-            "mfu": self.flops.compute_mfu(self.step_s),
-        }
-        calls = [{"clips": clips, "gradient": gradient} for clips, gradient in self.network_calls]
-        memory = {"batch_mb": self.batch_mb, "peak_mb": self.peak_memory_mb, "device_mb": self.memory_mb}
-        return own | {
-            "decode": decode,
-            "collate": collate,
-            "pack": pack,
-            "parts": parts,
-            "step": step,
-            "loop": loop,
+        packing = self.packing_speedup
+        return {
+            "settings": self.settings,
+            "machine": self.machine,
+            "data": self.data,
+            "batch_size": self.batch_size,
+            "decode": self._describe(self.decode_s) | {"processes": self.num_loader_processes},
+            "collate": self._describe(self.collate_s),
+            "pack": asdict(packing) | {"seconds_per_video": self.pack_s_per_video} if packing else None,
+            "parts": {
+                name: self._describe(seconds) | {"share": seconds / self.step_s}
+                for name, seconds in self.part_seconds.items()
+            },
+            "step": self._describe(self.step_s) | {"mfu": self.flops.compute_mfu(self.step_s)},
+            "loop": asdict(self.loop)
+            | {
+                "data_wait": self.loop.data_wait_share,
+                "clips_per_s": self.clips_per_s(self.loop.step_s),
+                "mfu": self.flops.compute_mfu(self.loop.step_s),
+            },
             "flops": asdict(self.flops),
-            "network_calls": calls,
-            "memory": memory,
+            "network_calls": [{"clips": clips, "gradient": gradient} for clips, gradient in self.network_calls],
+            "memory": {"batch_mb": self.batch_mb, "peak_mb": self.peak_memory_mb, "device_mb": self.memory_mb},
         }
+
+    def _describe(self, seconds: float) -> dict[str, float | None]:
+        """Seconds, and the clips per second that they allow; None where they were not measured."""
+        return {"seconds": seconds, "clips_per_s": self.clips_per_s(seconds) if seconds else None}

@@ -33,10 +33,8 @@ class MetricFiles:
     def __init__(self, run_folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.train_csv, self.monitor_csv = (
-            CsvLog(run_folder / "metrics.csv", step),
-            CsvLog(run_folder / "monitors.csv", step),
-        )
+        self.train_csv = CsvLog(run_folder / "metrics.csv", step)
+        self.monitor_csv = CsvLog(run_folder / "monitors.csv", step)
         self.tensorboard = SummaryWriter(str(run_folder / "tensorboard"), purge_step=step + 1)
 
 
@@ -84,30 +82,24 @@ class MetricLogger:
         means = self.progress.accumulate_step(values, rows, pending.steps_done, self.job.settings.log_steps)
         if means is None or self.files is None:
             return
-        row = {
-            "step": pending.steps_done,
-            "epoch": round(pending.steps_done / self.job.steps_per_epoch, 3),
-            "lr": pending.lr,
-            **means,
-        }
+        row = self._start_row(pending.steps_done) | {"lr": pending.lr, **means}
         self.files.train_csv.append_row({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()})
         for name, value in row.items():
             self.files.tensorboard.add_scalar(f"train/{name}", value, pending.steps_done)
         self.progress.print_step(pending.steps_done, row)
 
     def log_monitors(self, steps_done: int, monitors: MonitorMetrics) -> None:
-        row = {
-            "step": steps_done,
-            "epoch": round(steps_done / self.job.steps_per_epoch, 3),
-            **dataclasses.asdict(monitors),
-            "collapsed": monitors.has_collapsed,
-        }
+        """Write the monitors of a checkpoint to monitors.csv, TensorBoard and the terminal."""
+        row = self._start_row(steps_done) | dataclasses.asdict(monitors) | {"collapsed": monitors.has_collapsed}
         if self.files is not None:
             self.files.monitor_csv.append_row(row)
             for name, value in row.items():
                 self.files.tensorboard.add_scalar(f"monitors/{name}", float(value), steps_done)
             self.files.tensorboard.flush()
         self.progress.print_monitors(steps_done, monitors)
+
+    def _start_row(self, steps_done: int) -> dict[str, float]:
+        return {"step": steps_done, "epoch": round(steps_done / self.job.steps_per_epoch, 3)}
 
     def close(self) -> None:
         if self.files is not None:
