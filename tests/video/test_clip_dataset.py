@@ -28,13 +28,13 @@ ENDLESS = float("inf")
 
 
 def picture(video: int, frame: int) -> np.ndarray:
-    """The upper half says which frame it is, the lower half which video, by brightness."""
+    """The brightness of the upper half is the number of the frame, that of the lower half the number of the video."""
     out = np.empty((32, 48, 3), np.uint8)
     out[:16], out[16:] = 20 + 4 * frame, 30 + 25 * video
     return out
 
 
-def said(frames: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def read_marks(frames: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """(numbers of the frames, numbers of the videos) of decoded frames (..., H, W, C)."""
     grey = np.asarray(frames, dtype=np.float64).mean(axis=-1)
     upper, lower = grey[..., 2:5, :].mean(axis=(-1, -2)), grey[..., 11:14, :].mean(axis=(-1, -2))
@@ -98,7 +98,7 @@ def test_one_pass_over_a_file_for_all_clips_of_an_instance(
         assert calls[-1][1].tolist() == sorted({int(f) for clip in chosen for f in clip})  # each frame decoded once
         assert sample.frames is not None and sample.frames.shape == (5, 8, *SIZE, 3)
         assert sample.frames.dtype == np.uint8
-        numbers, videos = said(sample.frames)
+        numbers, videos = read_marks(sample.frames)
         np.testing.assert_array_equal(numbers, np.stack(chosen))
         assert (videos == index).all()
 
@@ -108,11 +108,11 @@ def test_one_pass_over_a_file_for_all_clips_of_an_instance(
 )
 def test_workers_change_nothing(spec: ClipSpec, whole: list[Instance]) -> None:
     clips = ClipDataset(whole, spec, SIZE, 2, 7, IntervalDistribution("decreasing"))
-    alone = loaded(clips)
-    assert [len(batch.index_B) for batch in alone] == [3, 3, 3, 3]
+    expected = loaded(clips)
+    assert [len(batch.index_B) for batch in expected] == [3, 3, 3, 3]
     for workers in (1, 2):
         cached = ClipDataset(whole, spec, SIZE, 2, 7, IntervalDistribution("decreasing"), cache_mb=workers)
-        for one, other in zip(alone, loaded(cached, workers), strict=True):
+        for one, other in zip(expected, loaded(cached, workers), strict=True):
             assert_same(one, other)
 
 
@@ -130,22 +130,22 @@ def test_a_batch_says_who_is_in_it(whole: list[Instance]) -> None:
         assert batch.video_B.tolist() == [10 + i for _, i in items]
         assert batch.start_s_B.tolist() == [0.04 * i for _, i in items]
         assert batch.index_B.dtype == batch.video_B.dtype == torch.int64 and batch.start_s_B.dtype == torch.float64
-        assert (said(batch.frames)[1] == batch.index_B[:, None, None].numpy()).all()
+        assert (read_marks(batch.frames)[1] == batch.index_B[:, None, None].numpy()).all()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_file_is_left_out_and_named(workers: int, whole: list[Instance], with_broken: list[Instance]) -> None:
     sound = loaded(ClipDataset(whole, ClipSpec(8), SIZE, 1, seed=7))
-    named = []
+    failures = []
     for batch, full in zip(loaded(ClipDataset(with_broken, ClipSpec(8), SIZE, 1, seed=7), workers), sound, strict=True):
         kept = full.index_B != 2
         assert batch.epoch == full.epoch
         assert torch.equal(batch.index_B, full.index_B[kept]) and torch.equal(batch.frames, full.frames[kept])
         assert torch.equal(batch.video_B, full.video_B[kept]) and torch.equal(batch.start_s_B, full.start_s_B[kept])
         assert len(batch.failures) == int((~kept).sum())
-        named += batch.failures
-    assert named and {failure.path for failure in named} == {with_broken[2].path}
-    assert all(f.reason in VIDEO_ERROR_REASONS and not str(f).endswith(":") for f in named)
+        failures += batch.failures
+    assert failures and {failure.path for failure in failures} == {with_broken[2].path}
+    assert all(f.reason in VIDEO_ERROR_REASONS and not str(f).endswith(":") for f in failures)
 
 
 def test_a_batch_of_broken_files_is_empty_and_names_them(tmp_path: Path) -> None:
@@ -171,14 +171,14 @@ def test_broken_files_do_not_stop_a_walk_in_order(with_broken: list[Instance]) -
 def test_evaluation_clips_are_evenly_spread_from_the_first_frame_to_the_last(whole: list[Instance]) -> None:
     clips = ClipDataset(whole, ClipSpec(8), SIZE, num_clips=4)
     for index, length in enumerate(LENGTHS):
-        numbers = said(np.asarray(clips[(0, index)].frames))[0]
+        numbers = read_marks(np.asarray(clips[(0, index)].frames))[0]
         if length < 8:
             np.testing.assert_array_equal(numbers, np.tile(np.arange(8) % length, (4, 1)))
             continue
         starts = numbers[:, 0]
         assert starts.tolist() == [k * (length - 8) // 3 for k in range(4)]
         np.testing.assert_array_equal(numbers, starts[:, None] + np.arange(8))
-        np.testing.assert_array_equal(numbers, said(np.asarray(clips[(9, index)].frames))[0])
+        np.testing.assert_array_equal(numbers, read_marks(np.asarray(clips[(9, index)].frames))[0])
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_spans_say_what_the_clips_show(
     np.testing.assert_allclose(sample.spans_s[:, 0], np.array(first) / FPS, atol=1e-6)
     if LENGTHS[video] > 1:
         np.testing.assert_allclose(sample.spans_s[:, 1], (np.array(last) + 1) / FPS, atol=1e-6)
-    shown = said(np.asarray(sample.frames)[:, spec.lead_in :])[0]
+    shown = read_marks(np.asarray(sample.frames)[:, spec.lead_in :])[0]
     assert shown.min(axis=1).tolist() == first and shown.max(axis=1).tolist() == last
 
 
@@ -211,7 +211,7 @@ def test_clips_of_a_segment_stay_inside(seed: int | None, whole: list[Instance])
     clips = ClipDataset(parts, ClipSpec(8), SIZE, num_clips=6, seed=seed)
     for index, start in enumerate((0, 20, 30)):
         sample = clips[(0, index)]
-        numbers = said(np.asarray(sample.frames))[0]
+        numbers = read_marks(np.asarray(sample.frames))[0]
         assert numbers.min() >= start and numbers.max() < start + 20
         assert (np.diff(numbers, axis=1) == 1).all()
         assert sample.spans_s is not None
@@ -231,7 +231,7 @@ def test_draws_depend_on_seed_epoch_and_index_alone(whole: list[Instance]) -> No
     assert len(set(starts(0, 0, 0))) > 1
 
 
-def drawn(length: int, spec: ClipSpec, count: int) -> np.ndarray:
+def draw_clips(length: int, spec: ClipSpec, count: int) -> np.ndarray:
     """Frame numbers of `count` clips drawn from a file of `length` frames, (count, span)."""
     clips = ClipDataset([Instance("", 0, 0.0, ENDLESS)], spec, SIZE, num_clips=count, seed=1)
     return np.stack(clips.sample_clips(clips.get_candidates(0, np.arange(length) / FPS), 0, 0))
@@ -241,7 +241,7 @@ def drawn(length: int, spec: ClipSpec, count: int) -> np.ndarray:
 @pytest.mark.parametrize("spare", [0, 1, 4, 10])
 def test_every_frame_that_a_clip_can_begin_with_is_drawn_equally_often(stride: int, spare: int) -> None:
     """IIC's release for any stride; a video just long enough for a clip is never looped."""
-    numbers = drawn(15 * stride + 1 + spare, ClipSpec(stride_frames=stride), 4000)
+    numbers = draw_clips(15 * stride + 1 + spare, ClipSpec(stride_frames=stride), 4000)
     assert (np.diff(numbers, axis=1) == stride).all()
     counts = np.bincount(numbers[:, 0])
     assert len(counts) == spare + 1
@@ -252,7 +252,7 @@ def test_every_frame_that_a_clip_can_begin_with_is_drawn_equally_often(stride: i
 @pytest.mark.parametrize("make", [lambda s: s, lambda s: ClipSpec(16, 0.0, 3, 1, "hold")])
 def test_short_videos_at_random_are_looped_or_held(make: Callable[[ClipSpec], ClipSpec]) -> None:
     spec = make(ClipSpec())
-    numbers = drawn(5, spec, 50)
+    numbers = draw_clips(5, spec, 50)
     if spec.short == "loop":
         np.testing.assert_array_equal(numbers, np.tile(np.arange(16) % 5, (50, 1)))
     else:
