@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from commands import Command
 from runs import Stop, assert_equal_runs, stop_after, table, tensors
 
 import unreel
@@ -18,8 +20,10 @@ from unreel.cli.training.pretrain import report_outcome
 from unreel.errors import CheckpointError, InputError, NonFiniteError, RunError
 from unreel.methods import iic
 from unreel.methods.registry import DEFAULT_METHOD
+from unreel.report.pages import run_page
 from unreel.training import loop
 from unreel.training.train_step import TrainingSetup
+from unreel.verbs.training import pretrain
 from unreel.verbs.training.pretrain import RunOutcome
 
 
@@ -94,19 +98,15 @@ def test_neither_the_clock_nor_the_language_of_the_machine_matters(
     assert_equal_runs(whole, cut)
 
 
-HELD = """
-import sys, time
-from unreel.verbs.training import pretrain
-from unreel.cli import main
-from unreel.report.pages import run_page
-from unreel.training import loop
-def wait(*_, **__):
-    print("here", flush=True)
-    time.sleep(600)
-if __name__ == "__main__":
-    setattr({"evaluate_monitors": loop, "write_report": run_page}.get(sys.argv[1], pretrain), sys.argv[1], wait)
-    main(sys.argv[2:])
-"""
+def hold_at(name: str) -> None:
+    """Let a command say "here" and wait where it would call this function."""
+
+    def wait(*_: object, **__: object) -> None:
+        print("here", flush=True)
+        time.sleep(600)
+
+    rooms = {"evaluate_monitors": loop, "write_report": run_page}
+    setattr(rooms.get(name, pretrain), name, wait)
 
 
 @pytest.mark.parametrize(
@@ -116,16 +116,13 @@ if __name__ == "__main__":
 def test_sigterm_before_and_after_training_ends_with_one_line(
     where: str, devices: int, motion_set: Path, tmp_path: Path
 ) -> None:
-    run, script = tmp_path / "run", tmp_path / "held.py"
-    script.write_text(HELD)
+    run = tmp_path / "run"
     options = f"--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --devices {devices}"
-    command = [sys.executable, script, where, "pretrain", motion_set / "train.txt", "--out", run, "--steps", 1]
-    command += options.split()
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with process:
-        assert process.stdout is not None and process.stdout.readline() == "here\n"
+    args = ("pretrain", motion_set / "train.txt", "--out", run, "--steps", 1, *options.split())
+    with Command(*args, before=partial(hold_at, where)) as process:
+        assert process.stdout.readline() == "here\n"
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate()
     how = f"--resume {run}" if run.exists() else "run the same command again"
     assert process.returncode == 130 and said.count("unreel:") == 1 and "Traceback" not in said, said
     assert "unreel: stopped; what is saved is whole, " in said and how in said.replace("\n", " "), said
@@ -154,17 +151,14 @@ def test_ctrl_c_on_the_command_line_saves_and_says_how_to_go_on(motion_set: Path
     run = tmp_path / "run"
     options = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 1 --threads 1 --log-steps 1"
     options += " --epochs 100000"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "unreel", "pretrain", str(motion_set), "--out", str(run), *options.split()],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not ((run / "metrics.csv").exists() and (run / "metrics.csv").stat().st_size):
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    with Command("pretrain", motion_set, "--out", run, *options.split()) as process:
+        deadline = time.monotonic() + 120
+        metrics = run / "metrics.csv"
+        while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
     assert process.returncode == 130
     assert f"unreel pretrain --resume {run}" in said.replace("\n", " ") and "Traceback" not in said
     state = json.loads((unreel_checkpoint(run) / "training.json").read_text())
