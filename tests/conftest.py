@@ -40,6 +40,16 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def no_report(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end without a report, which takes three quarters of a short run's time; the mark `report` keeps it.
+
+    Fixtures of a module or the session are made before this and have their reports.
+    """
+    if not request.node.get_closest_marker("report"):
+        monkeypatch.setattr("unreel.verbs.training.pretrain.report", lambda run: Path(run) / "report.html")
+
+
 @pytest.fixture
 def quick_deaths(monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch looks for dead loader processes every 5 seconds; here several times a second."""

@@ -71,6 +71,7 @@ def test_training_sees_the_same_instances_in_the_same_order(motion_set: Path, co
         assert np.abs(original.frames.astype(float) - piece.frames).mean() < 4
 
 
+@pytest.mark.report
 def test_a_run_on_a_remote_corpus(remote_corpus: str, tmp_path: Path) -> None:
     args = ["--backbone", "tiny", "--size", 32, "--num-frames", 8, "--batch-size", 4, "--device", "cpu"]
     succeeds("pretrain", remote_corpus, "--out", tmp_path / "run", "--steps", 2, "--workers", 2, *args)
