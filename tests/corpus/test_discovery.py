@@ -1,23 +1,16 @@
-"""Folders, lists and official splits: what is found, and what the layout says about it."""
+"""Folders and lists: which videos are found, with which labels and groups."""
 
 import os
 import unicodedata
 from pathlib import Path
 
 import pytest
+from layouts import touch
 
 from unreel.corpus.discovery import find_videos
 from unreel.corpus.labels.labelled_set import load_labelled_set
-from unreel.corpus.labels.official_splits import read_official_split
 from unreel.corpus.lists import VideoEntry
 from unreel.errors import InputError
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def names(listed: list[VideoEntry], root: Path) -> list[str]:
@@ -162,33 +155,6 @@ def test_a_split_has_labels_and_groups(tmp_path: Path) -> None:
     assert test == [VideoEntry(data / "run/b.mp4", "running", "bert")]
 
 
-UPPER, LOWER = "HandStandPushups", "HandstandPushups"
-
-
-@pytest.mark.parametrize("folder", [UPPER, LOWER])
-@pytest.mark.parametrize("file", [UPPER, LOWER])
-@pytest.mark.parametrize("listed", [UPPER, LOWER])
-@pytest.mark.parametrize("suffix", [".avi", ".mp4"])
-def test_ucf101_splits_whichever_way_handstands_are_spelled(
-    tmp_path: Path, folder: str, file: str, listed: str, suffix: str
-) -> None:
-    data, lists = tmp_path / "UCF-101", tmp_path / "ucfTrainTestlist"
-    videos = [f"{folder}/v_{file}_g01_c01{suffix}", f"{folder}/v_{file}_g08_c02{suffix}", f"Bow/v_Bow_g01_c01{suffix}"]
-    touch(data, *videos, f"Bow/v_Bow_g01_c01{suffix}.txt", "Bow/v_Bow_g01_c01.txt")
-    touch(lists, "classInd.txt")
-    (lists / "trainlist02.txt").write_text(f"{listed}/v_{listed}_g08_c02.avi 37\r\nBow/v_Bow_g01_c01.avi 1\r\n")
-    (lists / "testlist02.txt").write_text(f"{listed}/v_{listed}_g01_c01.avi\r\n")
-    dataset = load_labelled_set(data, splits=lists, split=2)
-    train, test = dataset.train, dataset.test
-    assert train == [
-        VideoEntry(data / f"{folder}/v_{file}_g08_c02{suffix}", folder, f"{file}_g08"),
-        VideoEntry(data / f"Bow/v_Bow_g01_c01{suffix}", "Bow", "Bow_g01"),
-    ]
-    assert test == [VideoEntry(data / f"{folder}/v_{file}_g01_c01{suffix}", folder, f"{file}_g01")]
-    again = load_labelled_set(data, splits=tmp_path, split=2)
-    assert (again.train, again.test) == (train, test)
-
-
 def test_a_list_does_not_take_another_container(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4")
     (tmp_path / "list.txt").write_text("a.avi\n")
@@ -199,29 +165,3 @@ def test_accents_may_be_composed_or_not(tmp_path: Path) -> None:
     touch(tmp_path, unicodedata.normalize("NFD", "café/é.mp4"))
     (tmp_path / "list.txt").write_text(unicodedata.normalize("NFC", "café/é.mp4\n"))
     assert find_videos(tmp_path / "list.txt")[0].path.is_file()
-
-
-def test_hmdb51_splits(tmp_path: Path) -> None:
-    data, lists = tmp_path / "hmdb51", tmp_path / "testTrainMulti_7030_splits"
-    clap = [f"#20_Rhythm_clap_u_nm_np1_le_goo_{n}.avi" for n in range(3)]
-    touch(data, *(f"clap/{name}" for name in clap), "sit/Film_sit_f_cm_np1_fr_med_0.avi")
-    touch(lists, "none")
-    (lists / "clap_test_split1.txt").write_text(
-        "".join(f"{name} {side} \n" for name, side in zip(clap, "120", strict=True))
-    )
-    (lists / "sit_test_split1.txt").write_text("Film_sit_f_cm_np1_fr_med_0.avi 2 \n")
-    dataset = load_labelled_set(data, splits=lists)
-    train, test = dataset.train, dataset.test
-    assert train == [VideoEntry(data / "clap" / clap[0], "clap", "#20_Rhythm")]
-    assert test == [
-        VideoEntry(data / "clap" / clap[1], "clap", "#20_Rhythm"),
-        VideoEntry(data / "sit/Film_sit_f_cm_np1_fr_med_0.avi", "sit", "Film"),
-    ]
-    (lists / "sit_test_split1.txt").write_text("Film_sit_f_cm_np1_fr_med_0.avi 3\n")
-    with pytest.raises(InputError, match=r"sit_test_split1.txt, line 1: .* does not end with 0 \(unused\)"):
-        load_labelled_set(data, splits=lists)
-
-
-def test_a_missing_official_split_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no official split 3\. Looked for trainlist03\.txt .*\*_test_split3\.txt"):
-        read_official_split(tmp_path, 3, tmp_path)
