@@ -24,6 +24,9 @@ from unreel.views.random_apply import apply_where
 from unreel.views.residual_frames import ResidualSpec
 from unreel.views.view_spec import VIEW_NAMES, ViewName, ViewSpec
 
+ClipStream = Literal["clip0", "clip1", "again"]
+"""Name of the random stream of a clip; it seeds the draws, so it never changes."""
+
 
 @dataclass(frozen=True)
 class TwoViewOptions:
@@ -160,7 +163,7 @@ class TwoViewRecipe:
         backwards_B = self._draw_uniforms(clips, "reverse", 1)[:, 0] < self.options.time_reversal
         return apply_where(clips.frames, backwards_B, lambda chosen, _: chosen.flip(2))
 
-    def _augment_clips(self, frames: Tensor, clips: Clips, stream: str) -> Tensor:
+    def _augment_clips(self, frames: Tensor, clips: Clips, stream: ClipStream) -> Tensor:
         """Float clips (B, C, T, size, size) of uint8 frames (B, T, H, W, C)."""
         augmentation, batch = select_augmentation(self.options, stream), to_float_clips(frames)
         num_clips, num_frames = batch.shape[0], batch.shape[2]
@@ -185,7 +188,7 @@ class TwoViewRecipe:
         return intra_negative.apply(view, u)
 
 
-def select_augmentation(options: TwoViewOptions, stream: str) -> Augmentation:
+def select_augmentation(options: TwoViewOptions, stream: ClipStream) -> Augmentation:
     """The augmentation of "clip0", "clip1" or "again", different in `plain` and by `asymmetric` (CVRL's release)."""
     augmentation = replace(AUGMENTATIONS[options.augment], flip=0.5 if options.flip else 0.0)
     if stream != "clip0":
