@@ -8,7 +8,7 @@ from typing import Literal
 
 from safetensors import SafetensorError
 
-from unreel.embedding import embed_instances, list_whole_videos, load_encoder
+from unreel.embedding import VideoEncoder, embed_instances, list_whole_videos, load_encoder
 from unreel.errors import InputError
 from unreel.indexing.index.clip_index import refresh_index
 from unreel.indexing.store.clip_sampling import EvenSampling, SlidingWindow
@@ -29,7 +29,7 @@ from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 
-def inflate_encoder(source: str | Path, out: str | Path, backbone: str = "", num_frames: int = 0) -> Encoder:
+def inflate_encoder(source: str | Path, out: str | Path, backbone: str = "", num_frames: int = 0) -> VideoEncoder:
     """Make an encoder of 2D weights: a checkpoint file, or a run with a network X-2d; saved in the folder `out`.
 
     By default the backbone is the run's own X and clips have 16 frames (8 for tiny). Raises UnreelError.
@@ -39,7 +39,7 @@ def inflate_encoder(source: str | Path, out: str | Path, backbone: str = "", num
     name = backbone or flat.backbone.removesuffix(TWIN_2D_SUFFIX)
     clip = dataclasses.replace(flat.clip, num_frames=num_frames or (8 if name == "tiny" else 16))
     spec = dataclasses.replace(flat, backbone=name, clip=clip)
-    encoder = Encoder(spec, build_inflated(source, name, **spec.options))
+    encoder = VideoEncoder(spec, build_inflated(source, name, **spec.options))
     with (
         disk_errors(out, "the encoder can't be written", errors=(OSError, SafetensorError)),
         atomic_folder(out) as temporary,

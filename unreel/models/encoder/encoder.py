@@ -19,7 +19,7 @@ FEATURE_LAYERS = ("pooled", "conv5", "map")
 class Encoder(nn.Module):
     """A backbone with its clip length, rate and views.
 
-    >>> from unreel.video.sampling.timeline import ClipSpec
+    >>> from unreel.video.sampling.clip_spec import ClipSpec
     >>> from unreel.views.view_spec import ViewSpec
     >>> encoder = Encoder(EncoderSpec("tiny", clip=ClipSpec(num_frames=8), views=ViewSpec(("rgb",), size=64)))
     >>> frames = torch.zeros(2, 8, *encoder.spec.views.resize_hw, 3, dtype=torch.uint8)
