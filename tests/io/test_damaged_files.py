@@ -399,3 +399,18 @@ def test_a_process_begun_after_torch_had_threads_does_not_wait_for_them(tmp_path
     script = tmp_path / "beside.py"
     script.write_text(BESIDE_THREADS)
     subprocess.run([sys.executable, str(script)], check=True, timeout=100, env={**os.environ, "OMP_NUM_THREADS": "2"})
+
+
+class OddError(Exception):
+    """Pickled without its arguments, it can't be made again."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+
+
+def test_an_error_that_can_not_be_pickled_is_told_by_its_text() -> None:
+    def fails() -> None:
+        raise OddError("a.mp4", "odd")
+
+    with pytest.raises(RuntimeError, match=r"OddError: a\.mp4: odd"):
+        answers({3: fails}, 1)

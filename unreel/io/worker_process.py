@@ -19,7 +19,7 @@ from typing import Any
 from unreel.io.limits import Limits, WorkerFailure, enforce_limits
 
 POLL_S = 0.5
-NO_LIMITS = Limits()  # only names the kind of a failure
+NO_LIMITS = Limits()  # for the text of a failure
 
 
 class WorkerProcess:
@@ -113,8 +113,14 @@ def _run_jobs(
         initialize()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            job, limits = pipe.recv()
-            pipe.send(_do_job(work, job, arguments, limits))
+            try:
+                job, limits = pipe.recv()  # imports the modules that it names
+            except (EOFError, OSError):
+                raise
+            except Exception as error:
+                pipe.send((None, _make_picklable(error)))
+            else:
+                pipe.send(_do_job(work, job, arguments, limits))
 
 
 def _do_job(
@@ -127,12 +133,12 @@ def _do_job(
     except MemoryError:
         return (limits or NO_LIMITS).build_memory_failure(), None
     except Exception as error:
-        error.add_note(traceback.format_exc())
         return None, _make_picklable(error)
 
 
 def _make_picklable(error: Exception) -> Exception:
-    """The error, or one that says the same where the parent could not read it."""
+    """The error with its traceback as a note, or one of the same text where the parent could not unpickle it."""
+    error.add_note(traceback.format_exc())
     try:
         ForkingPickler.loads(ForkingPickler.dumps(error))  # as the pipe does
     except Exception:
