@@ -121,7 +121,7 @@ def test_pieces_are_left_out_with_a_reason_when_a_shard_is_cut(small_run: Path, 
 
 def test_the_command(motion_set: Path, tmp_path: Path) -> None:
     finished = succeeds("pack", motion_set, tmp_path / "out", "--short-side", 32, "--workers", 1, "--crf", 20)
-    assert "24 pieces of 24 videos in 1 shards" in finished.out and "times as fast to decode" in finished.out
+    assert "24 pieces of 24 videos in 1 shard" in finished.out and "times as fast to decode" in finished.out
     assert "MB before" in finished.out and "PSNR of 38 dB or more" in finished.out
     repeated = succeeds("pack", motion_set, tmp_path / "out", "--short-side", 32, "--crf", 20, "--no-gain")
     assert "nothing to do" in repeated.out

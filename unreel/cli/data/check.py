@@ -16,7 +16,7 @@ class CheckArgs:
     data: Positional[Path]
     """Folder of the data set."""
     layout: str = "auto"
-    """auto (found by the lists that are there), folders, lists, ucf101, hmdb51, kinetics, ssv2 or diving48."""
+    """auto (recognised by its lists), folders, lists, ucf101, hmdb51, kinetics, ssv2 or diving48."""
     split: int = 1
     """Number of the official split of UCF101 or HMDB51."""
     train: Path | None = None

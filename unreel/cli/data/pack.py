@@ -12,6 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
+from unreel.io.text import format_count
 from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def pack_command(args: list[str]) -> int:
         print(f"{pack_args.out} was packed before; nothing to do")
     before_mb, after_mb = result.bytes_before / 1e6, result.bytes_after / 1e6
     ratio = after_mb / max(before_mb, 1e-9)
-    print(f"{pack_args.out}: {result.num_pieces} pieces of {result.num_videos} videos in {result.num_shards} shards")
+    counts = (result.num_pieces, "piece"), (result.num_videos, "video"), (result.num_shards, "shard")
+    pieces, videos, shards = (format_count(*count) for count in counts)
+    print(f"{pack_args.out}: {pieces} of {videos} in {shards}")
     print(f"  size      {before_mb:,.1f} MB before, {after_mb:,.1f} MB after ({ratio:.2f} of it)")
     print(f"  quality   {describe_quality(result, pack_args.settings.psnr_db)}")
     if pack_args.gain:

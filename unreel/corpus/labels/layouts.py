@@ -155,6 +155,6 @@ _LAYOUT_READERS = {
         annotations.read_diving48,
     ),
 }
-LAYOUTS = {"auto": "found by the lists that are there"} | {
+LAYOUTS = {"auto": "recognised by its lists"} | {
     name: reader.description for name, reader in _LAYOUT_READERS.items()
 }
