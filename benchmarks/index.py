@@ -23,9 +23,10 @@ from timing import seconds
 
 from unreel.corpus.discovery import find_videos
 from unreel.embedding import load_encoder
-from unreel.indexing.index.clip_index import refresh_index
+from unreel.indexing.index.build_index import refresh_index
 from unreel.indexing.store.clip_sampling import SlidingWindow
-from unreel.indexing.store.update import StoreUpdateOptions, join_processes, update_store
+from unreel.indexing.store.processes import join_processes
+from unreel.indexing.store.update import StoreUpdateOptions, update_store
 from unreel.models.encoder.checkpoint_files import save_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec

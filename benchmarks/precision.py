@@ -23,7 +23,7 @@ from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER, bui
 from unreel.evaluation.feature_extraction import FeatureExtractor, build_encoder_extractor
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.row_table import RowTable, encode_names
-from unreel.indexing.results import HitOptions, search_by_vector
+from unreel.indexing.search.results import HitOptions, search_by_vector
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.verbs.evaluate import load_labelled_videos

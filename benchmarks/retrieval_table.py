@@ -28,8 +28,8 @@ from unreel.evaluation.protocols.retrieval import RetrievalProtocol
 from unreel.evaluation.standard_suite import ExtractionOptions, build_retrieval
 from unreel.evaluation.suite import run_evaluations
 from unreel.models.registry import TWIN_2D_SUFFIX
-from unreel.verbs.embed import inflate_encoder
 from unreel.verbs.evaluate import load_labelled_videos
+from unreel.verbs.inflate import inflate
 
 FLOORS = ("chance", "mean frame (pixels)", "colour histogram", "frame difference", "untrained encoder")
 
@@ -80,7 +80,7 @@ def evaluated(run: Path, data: Path, num_clips: int, floors: bool) -> dict[str, 
     encoder = unreel.load_encoder(run)
     if encoder.spec.backbone.endswith(TWIN_2D_SUFFIX):
         encoder = (
-            inflate_encoder(run, run / "inflated")
+            inflate(run, run / "inflated")
             if not (run / "inflated").exists()
             else unreel.load_encoder(run / "inflated")
         )

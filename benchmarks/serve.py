@@ -27,10 +27,10 @@ from nearest import neighbour_distances, perturbed, turned
 
 from unreel.corpus.file_tracker import FileRecord, save_records
 from unreel.embedding import load_encoder
-from unreel.indexing.index.clip_index import ENCODER_FOLDER, refresh_index
-from unreel.indexing.store.embedding_store import FILES_PARQUET
-from unreel.indexing.store.embeddings_file import STORE_JSON
-from unreel.indexing.store.embeddings_file import PARTS_FOLDER, describe_encoder, read_embeddings, write_embeddings
+from unreel.indexing.index.build_index import refresh_index
+from unreel.indexing.store.embeddings_file import read_embeddings, write_embeddings
+from unreel.indexing.store.encoder_hash import describe_encoder
+from unreel.indexing.store.file_names import ENCODER_FOLDER, FILES_PARQUET, PARTS_FOLDER, STORE_JSON
 from unreel.types import Embeddings
 
 CLIPS, PART = 50, 100_000

@@ -5,6 +5,7 @@ UnreelError              one readable line: what, which value, where, what to do
   VideoError             one file that can't be used, with a `reason` from VIDEO_ERROR_REASONS; goes to the quarantine list
   RunError               a run folder that exists, is missing or belongs to something else
   CheckpointError        weights or their description that do not fit, or are damaged
+    NeedsImportError     a network that is code outside unreel, loaded without --allow-import
   NonFiniteError         a loss or gradient that is not finite; raised before the optimiser steps
   PeerStoppedError       another process of the run has failed and has printed why
   DiskError              a disk that is full or can't be written; nothing half-written is left behind
@@ -31,7 +32,11 @@ class UnreelError(Exception):
 
 
 class InputError(UnreelError):
-    pass
+    """Text: `problem; advice`, where `advice` (what to do) may be empty."""
+
+    def __init__(self, problem: str = "", advice: str = "") -> None:
+        super().__init__(f"{problem}; {advice}" if advice else problem)
+        self.problem, self.advice = problem, advice
 
 
 class VideoError(UnreelError):
@@ -52,6 +57,10 @@ class RunError(UnreelError):
 
 class CheckpointError(UnreelError):
     pass
+
+
+class NeedsImportError(CheckpointError):
+    """A checkpoint whose network is code outside unreel, which is imported only with --allow-import."""
 
 
 class NonFiniteError(UnreelError):

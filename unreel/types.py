@@ -8,14 +8,18 @@ Axis legend, used in docstrings and as suffixes of local tensor names (`z_BD`):
 One layout per stage, turned once: decoded video is uint8 (T, H, W, C), a batch is float (B, C, T, H, W).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch import Tensor
 
 from unreel.errors import VideoError
+
+ProgressCallback: TypeAlias = Callable[[int, int], None]
+"""Called with (done, total)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,15 @@ class Instance:
     label: str = ""
     group: str = ""
     offset_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An interval of a video file, in seconds; by default the whole file."""
+
+    path: str
+    start_s: float = 0.0
+    end_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -14,8 +14,8 @@ from commands import refused, succeeds
 from vectors import clips, grouped
 from videos import encode, number_of, picture
 
-from unreel.indexing.cluster_report import ClusterReport, build_cluster_report
-from unreel.indexing.clustering import ClusterOptions, Clusters
+from unreel.indexing.clustering.cluster_report import ClusterReport, build_cluster_report
+from unreel.indexing.clustering.clusters import ClusterOptions, Clusters
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.report.pages.clusters_page import describe_transitions, draw_map
@@ -23,13 +23,13 @@ from unreel.report.previews import (
     HEIGHT,
     NUM_FRAMES,
     WIDTH,
-    Moment,
     build_contact_sheet,
     build_preview,
     read_moment,
     write_previews,
 )
-from unreel.verbs.cluster import cluster_index
+from unreel.types import Moment
+from unreel.verbs.cluster import cluster
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.probe import probe
 
@@ -241,7 +241,7 @@ def test_what_follows_in_words() -> None:
 
 def test_the_library_takes_an_open_index(motion_index: Path, tmp_path: Path) -> None:
     seen = []
-    found = cluster_index(
+    found = cluster(
         open_index(motion_index), tmp_path / "c", ClusterOptions(num_clusters=2), on_progress=lambda *n: seen.append(n)
     )
     assert seen == [(1, 2), (2, 2)] and found.clusters.num_clusters == 2

@@ -7,19 +7,13 @@ import pytest
 from vectors import clips, grouped, unit
 
 from unreel.errors import InputError
-from unreel.indexing.clustering import (
-    NO_CLUSTER,
-    ClusterOptions,
-    Clusters,
-    cluster_vectors,
-    count_transitions,
-    fit_pca,
-    project_2d,
-)
+from unreel.indexing.clustering.clusters import NO_CLUSTER, ClusterOptions, Clusters, cluster_vectors, count_transitions
+from unreel.indexing.clustering.duplicates import find_duplicates
+from unreel.indexing.clustering.outliers import find_neighbours, score_outliers
+from unreel.indexing.clustering.projection import fit_pca, project_2d
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.ivf import BuildOptions
 from unreel.indexing.index.row_table import RowTable
-from unreel.indexing.outliers import find_duplicates, find_neighbours, score_outliers
 from unreel.types import Embeddings
 
 KMEANS_OF_SOME = ClusterOptions(num_clusters=8, max_rows=100)
@@ -75,7 +69,7 @@ def test_density_leaves_scattered_rows_out() -> None:
 
 
 def test_clusters_that_cannot_be_are_refused() -> None:
-    with pytest.raises(InputError, match="unknown way of clustering 'kmean'.*'kmeans'"):
+    with pytest.raises(InputError, match="unknown clustering method 'kmean'.*'kmeans'"):
         ClusterOptions("kmean")
     with pytest.raises(InputError, match="at least 2 rows each, got 0 and 1"):
         ClusterOptions(min_cluster_size=1)

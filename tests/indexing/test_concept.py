@@ -9,7 +9,9 @@ import pytest
 from vectors import grouped, unit
 
 from unreel.errors import DiskError, InputError
-from unreel.indexing.concept import Annotations, Concept, _draw_unlabelled, fit_concept, suggest_rows
+from unreel.indexing.concepts.annotations import Annotations
+from unreel.indexing.concepts.concept import Concept, _draw_unlabelled, fit_concept
+from unreel.indexing.concepts.suggestions import suggest_rows
 
 
 def kind(count: int = 800) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +120,7 @@ def test_suggestions_keep_to_what_is_allowed() -> None:
 
 def test_others_are_drawn_evenly_from_what_is_not_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     """20 rows of which 6 are marked: each of the 14 others comes as often, and none of them twice in a draw."""
-    monkeypatch.setattr("unreel.indexing.concept.NUM_UNLABELLED", 5)
+    monkeypatch.setattr("unreel.indexing.concepts.concept.NUM_UNLABELLED", 5)
     marked, count_N = np.array([0, 7, 3, 19, 8, 4]), np.zeros(20, int)
     for seed in range(2000):
         taken = _draw_unlabelled(20, marked, np.random.default_rng(seed))
@@ -126,7 +128,7 @@ def test_others_are_drawn_evenly_from_what_is_not_marked(monkeypatch: pytest.Mon
         count_N[taken] += 1
     assert not count_N[marked].any()
     assert np.abs(np.delete(count_N, marked) - 2000 * 5 / 14).max() < 5 * (2000 * 5 / 14 * 9 / 14) ** 0.5
-    monkeypatch.setattr("unreel.indexing.concept.NUM_UNLABELLED", 99)
+    monkeypatch.setattr("unreel.indexing.concepts.concept.NUM_UNLABELLED", 99)
     assert _draw_unlabelled(9, np.array([2, 0, 8]), np.random.default_rng(0)).tolist() == [1, 3, 4, 5, 6, 7]
     assert _draw_unlabelled(2, np.array([1, 0]), np.random.default_rng(0)).tolist() == []
 

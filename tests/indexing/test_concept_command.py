@@ -13,11 +13,17 @@ from commands import refused, succeeds
 from vectors import clips
 
 from unreel.errors import InputError
-from unreel.indexing import annotations
-from unreel.indexing.annotations import find_rows_in_moments, load_annotations, merge_annotations, save_annotations
-from unreel.indexing.concept import Annotations, Concept
+from unreel.indexing.concepts import annotations
+from unreel.indexing.concepts.annotations import (
+    Annotations,
+    find_rows_in_moments,
+    load_annotations,
+    merge_annotations,
+    save_annotations,
+)
+from unreel.indexing.concepts.concept import Concept
 from unreel.indexing.index.clip_index import open_index
-from unreel.indexing.index.row_table import Moment
+from unreel.types import Moment
 
 
 @pytest.fixture

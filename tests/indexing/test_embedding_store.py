@@ -19,9 +19,10 @@ from commands import refused, succeeds
 from videos import encode
 
 from unreel.errors import DiskError, InputError, NonFiniteError, RunError
-from unreel.indexing.store import embedding_store, embeddings_file, part_writer, update
+from unreel.indexing.store import embeddings_file, part_writer, parts, update
 from unreel.indexing.store.clip_sampling import EvenSampling
-from unreel.indexing.store.embeddings_file import read_embeddings, read_metadata
+from unreel.indexing.store.embeddings_file import list_parts, read_embeddings, read_metadata
+from unreel.indexing.store.skipped_videos import is_permanent, record_skipped
 from unreel.indexing.store.update import update_store
 from unreel.io import retry
 from unreel.models.encoder.checkpoint_files import save_encoder
@@ -137,7 +138,7 @@ def test_a_part_is_full_by_videos_bytes_or_time(
     monkeypatch.setattr(part_writer, "MAX_PART_VIDEOS", 100)
     monkeypatch.setattr(part_writer, limit, value)
     update_store(encoder, videos, out, TWO)
-    assert len(embedding_store.list_parts(out)) == {"MAX_PART_VIDEOS": 2, "MAX_PART_BYTES": 2, "MAX_PART_S": 6}[limit]
+    assert len(list_parts(out)) == {"MAX_PART_VIDEOS": 2, "MAX_PART_BYTES": 2, "MAX_PART_S": 6}[limit]
 
 
 # --- what is followed
@@ -147,12 +148,12 @@ def test_a_second_run_does_nothing(
     encoder: Path, videos: Path, out: Path, calls: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update_store(encoder, videos, out, TWO)
-    before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in embedding_store.list_parts(out)}
+    before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in list_parts(out)}
     calls.clear()
     monkeypatch.setattr(LocalFile, "hash_content", lambda file: pytest.fail(f"{file.path} was read again"))
     again = update_store(encoder, videos, out, TWO)
     assert not calls and (again.num_rows, again.num_videos, again.num_embedded) == (12, 6, 0)
-    assert {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in embedding_store.list_parts(out)} == before
+    assert {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in list_parts(out)} == before
 
 
 def test_new_changed_moved_and_deleted(
@@ -285,13 +286,15 @@ def test_a_known_file_that_can_not_be_read_just_now_stays(
 
 
 def test_a_busy_machine_is_no_lasting_reason() -> None:
-    def is_permanent(text: str) -> bool:
-        return embedding_store.is_permanent(FileFailure.parse("a.mp4", text))
-
-    for passing in ("missing", "unreadable: Stale file handle", "damaged: reading it did not end within 300 s"):
-        assert not is_permanent(passing)
-    assert not is_permanent("damaged: reading it takes more than 4096 MB of memory")
-    assert is_permanent("damaged: frame 3: Invalid data") and is_permanent("not a video")
+    for passing in (
+        "missing",
+        "unreadable: Stale file handle",
+        "damaged: reading it did not end within 300 s",
+        "damaged: reading it takes more than 4096 MB of memory",
+    ):
+        assert not is_permanent(FileFailure.parse("", passing))
+    for lasting in ("damaged: frame 3: Invalid data", "not a video"):
+        assert is_permanent(FileFailure.parse("", lasting))
 
 
 # --- what is left out
@@ -325,10 +328,10 @@ def test_bad_files_are_named_and_not_tried_again_until_they_change(
 
 def test_what_was_unreadable_for_a_moment_is_tried_again(encoder: Path, videos: Path, out: Path) -> None:
     update_store(encoder, videos, out, TWO)
-    part = embedding_store.list_parts(out)[0]
+    part = list_parts(out)[0]
     hash_ = read_embeddings(out).content_hashes[0]
     part.unlink()
-    embedding_store.record_skipped(out, "x", hash_, "unreadable: Stale file handle")
+    record_skipped(out, "x", hash_, FileFailure("", "unreadable", "Stale file handle"))
     (out / ".left_out-y.csv").write_text("torn")  # by a kill
     assert update_store(encoder, videos, out, TWO).num_videos == 6
 
@@ -350,7 +353,7 @@ def test_vectors_that_are_not_finite_are_refused(encoder: Path, videos: Path, tm
     save_encoder(broken, tmp_path / "broken")
     with pytest.raises(NonFiniteError, match="not finite"):
         update_store(tmp_path / "broken", videos, out, TWO)
-    assert not embedding_store.list_parts(out)
+    assert not list_parts(out)
 
 
 # --- what is refused
@@ -394,7 +397,7 @@ def test_damaged_and_foreign_parts_are_named_and_made_again(
     encoder: Path, videos: Path, tmp_path: Path, out: Path, calls: list[int]
 ) -> None:
     update_store(encoder, videos, out, TWO)
-    before, part = rows(out), embedding_store.list_parts(out)[1]
+    before, part = rows(out), list_parts(out)[1]
     part.write_bytes(part.read_bytes()[:-20])
     refused("embed", encoder, videos, "--out", out, "--per", "clip", "--num-clips", 2, says=(part.name, "Remove it"))
     with pytest.raises(InputError, match=part.name):
@@ -405,14 +408,14 @@ def test_damaged_and_foreign_parts_are_named_and_made_again(
     assert len(calls) == 2 and rows(out) == before
     foreign = tmp_path / "foreign"
     update_store(make_encoder(tmp_path / "other", seed=1), videos, foreign, TWO)
-    shutil.copy(embedding_store.list_parts(foreign)[0], out / "parts" / "0.parquet")
+    shutil.copy(list_parts(foreign)[0], out / "parts" / "0.parquet")
     with pytest.raises(InputError, match=r"0\.parquet: a part of another encoder"):
         update_store(encoder, videos, out, TWO)
 
 
 def test_flipped_bits_in_vectors_are_found_on_reading(encoder: Path, videos: Path, out: Path) -> None:
     update_store(encoder, videos, out, TWO)
-    part = embedding_store.list_parts(out)[0]
+    part = list_parts(out)[0]
     data = bytearray(part.read_bytes())
     column = pq.ParquetFile(part).metadata.row_group(0).column(4)
     data[column.data_page_offset + column.total_compressed_size // 2] ^= 1  # there is no dictionary before it
@@ -424,7 +427,7 @@ def test_flipped_bits_in_vectors_are_found_on_reading(encoder: Path, videos: Pat
 def test_rows_that_stand_twice_stay_once(encoder: Path, videos: Path, out: Path) -> None:
     """As a process might leave behind that outlived its command."""
     update_store(encoder, videos, out, TWO)
-    before, part = rows(out), embedding_store.list_parts(out)[0]
+    before, part = rows(out), list_parts(out)[0]
     shutil.copy(part, part.with_name("later.parquet"))
     (out / "parts" / ".half.parquet.7.part").write_bytes(b"half")
     update_store(encoder, videos, out, TWO)
@@ -493,9 +496,9 @@ def test_a_packed_corpus_is_followed_too(
 
 def test_parts_can_be_read_one_at_a_time(encoder: Path, videos: Path, out: Path) -> None:
     update_store(encoder, videos, out, TWO)
-    parts = list(embeddings_file.read_parts(out))
-    assert [len(part) for part in parts] == [4, 4, 4]
-    np.testing.assert_array_equal(np.concatenate([part.vectors for part in parts]), read_embeddings(out).vectors)
+    pieces = list(embeddings_file.read_parts(out))
+    assert [len(piece) for piece in pieces] == [4, 4, 4]
+    np.testing.assert_array_equal(np.concatenate([piece.vectors for piece in pieces]), read_embeddings(out).vectors)
 
 
 def test_files_are_counted_in_the_order_of_their_rows() -> None:
@@ -503,7 +506,7 @@ def test_files_are_counted_in_the_order_of_their_rows() -> None:
     for k in range(300):
         paths = [f"/set-{k}/{n}/moved{n}.mp4" for n in range(6) for _ in range(2)]
         table = pa.table({"path": paths, "label": [""] * 12, "content_hash": [f"{k} {path}" for path in paths]})
-        counted = embedding_store._count_rows_by_file(table)
+        counted = parts._count_rows_by_file(table)
         assert [path for path, _, _ in counted] == list(dict.fromkeys(paths)) and set(counted.values()) == {2}
 
 

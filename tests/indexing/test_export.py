@@ -17,18 +17,19 @@ from commands import refused, succeeds
 from vectors import clips, grouped
 
 from unreel.errors import InputError
-from unreel.indexing import export_databases
-from unreel.indexing.export_databases import to_pgvector
-from unreel.indexing.export_files import iterate_batches
+from unreel.indexing.export import databases
+from unreel.indexing.export.databases import to_pgvector
+from unreel.indexing.export.destination import DATABASE_LIBRARIES
+from unreel.indexing.export.row_batches import iterate_batches
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.store.embeddings_file import read_embeddings, read_metadata
-from unreel.verbs.export import DATABASE_LIBRARIES, export_index
+from unreel.verbs.export import export
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unreel.indexing.export_files.BATCH_ROWS", 7)
+    monkeypatch.setattr("unreel.indexing.export.row_batches.BATCH_ROWS", 7)
 
 
 def test_parquet_is_read_as_embeddings(motion_index: Path, index: Index, tmp_path: Path) -> None:
@@ -148,14 +149,14 @@ def test_qdrant_is_handed_no_more_than_its_server_takes(tmp_path: Path, monkeypa
     qdrant = pytest.importorskip("qdrant_client")
     vectors_ND, rows = grouped(600, 4096), clips(6, 100)
     index = Index(tmp_path, {}, rows, vectors_ND, AnnIndex.build(vectors_ND))
-    monkeypatch.setattr("unreel.indexing.export_files.BATCH_ROWS", 4096)
+    monkeypatch.setattr("unreel.indexing.export.row_batches.BATCH_ROWS", 4096)
     handed: list[int] = []
 
     def upsert(_self: Any, _table: str, batch: Any) -> None:
         handed.append(len(batch.model_dump_json()))
 
     monkeypatch.setattr(qdrant.QdrantClient, "upsert", upsert)
-    export_databases.to_qdrant(index, str(tmp_path / "q"))
+    databases.to_qdrant(index, str(tmp_path / "q"))
     assert len(handed) > 1 and max(handed) < 32_000_000
 
 
@@ -168,9 +169,9 @@ def test_an_export_to_qdrant_that_breaks_off_leaves_nothing(
         yield next(iterate_batches(index, most))
         raise OSError("the line is cut")
 
-    monkeypatch.setattr(export_databases, "iterate_batches", two)
+    monkeypatch.setattr(databases, "iterate_batches", two)
     with pytest.raises(InputError, match="the line is cut"):
-        export_databases.to_qdrant(index, str(tmp_path / "q"))
+        databases.to_qdrant(index, str(tmp_path / "q"))
     assert not qdrant.QdrantClient(path=str(tmp_path / "q")).collection_exists("unreel")
 
 
@@ -274,8 +275,8 @@ def test_a_table_of_something_else_is_not_replaced(
     if other == "width":
         vectors_ND = grouped(30, 8)
         narrow = Index(tmp_path, {}, clips(3, 10), vectors_ND, AnnIndex.build(vectors_ND))
-        export_index(narrow, f"{kind}:{place}", table)
-        assert export_index(narrow, f"{kind}:{place}", table, replace=True) == 30
+        export(narrow, f"{kind}:{place}", table)
+        assert export(narrow, f"{kind}:{place}", table, replace=True) == 30
     elif kind == "lancedb":
         library.connect(place).create_table(table, [{"row": 1, "vector": [1.0, 2.0]}])
     elif kind == "qdrant":
@@ -287,7 +288,7 @@ def test_a_table_of_something_else_is_not_replaced(
         with library.connect(place) as connection:
             connection.execute(f"CREATE TABLE {table} (row bigint, video text)")
     with pytest.raises(InputError, match=f"'{table}' has other columns"):
-        export_index(index, f"{kind}:{place}", table, replace=True)
+        export(index, f"{kind}:{place}", table, replace=True)
     if other == "width":
         assert len(read_back(kind, place, table)) == 30
 
@@ -295,15 +296,15 @@ def test_a_table_of_something_else_is_not_replaced(
 def test_a_broken_replacement_leaves_the_rows_of_before_in_postgres(
     index: Index, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export_index(index, f"pgvector:{postgres}", "whole")
+    export(index, f"pgvector:{postgres}", "whole")
 
     def cut(index: Index) -> Iterator[Any]:
         yield next(iterate_batches(index))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export_databases, "iterate_batches", cut)
+    monkeypatch.setattr(databases, "iterate_batches", cut)
     with pytest.raises(KeyboardInterrupt):
-        export_index(index, f"pgvector:{postgres}", "whole", replace=True)
+        export(index, f"pgvector:{postgres}", "whole", replace=True)
     assert len(read_back("pgvector", postgres, "whole")) == len(index.rows)
 
 
@@ -335,6 +336,6 @@ def test_a_library_that_is_missing_is_named(
     def missing(name: str) -> None:
         raise ImportError(f"No module named '{name}'")
 
-    monkeypatch.setattr(export_databases.importlib, "import_module", missing)
+    monkeypatch.setattr(databases.importlib, "import_module", missing)
     refused("export", motion_index, "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))
     refused("index", "run", "folder", "--out", "i", "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))

@@ -15,18 +15,14 @@ from commands import refused, succeeds
 import unreel
 from unreel.embedding import load_encoder
 from unreel.errors import DiskError, InputError
-from unreel.indexing.index.clip_index import (
-    ANN_INDEX_FILE,
-    VECTORS_NPY,
-    load_query_encoder,
-    open_index,
-    refresh_index,
-    write_vectors,
-)
-from unreel.indexing.index.row_table import Moment
-from unreel.indexing.results import HitOptions
+from unreel.indexing.index.build_index import refresh_index, write_vectors
+from unreel.indexing.index.clip_index import load_query_encoder, open_index
+from unreel.indexing.search.query import SearchQuery
+from unreel.indexing.search.results import HitOptions
 from unreel.indexing.store.embeddings_file import read_embeddings
-from unreel.verbs.search import SearchQuery, search
+from unreel.indexing.store.file_names import ANN_INDEX_FILE, VECTORS_NPY
+from unreel.types import Moment
+from unreel.verbs.search import search
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,12 @@ import pytest
 from vectors import clips, grouped, unit
 
 from unreel.errors import InputError
-from unreel.indexing.event_grouping import group_events
 from unreel.indexing.index.ann_index import AnnIndex
-from unreel.indexing.index.row_table import Moment, RowFilter, RowTable, exclude_own_rows
-from unreel.indexing.results import HitOptions, fold_duplicates, merge_rows, search_by_score, search_by_vector
-from unreel.types import Embeddings
+from unreel.indexing.index.row_filter import RowFilter, exclude_own_rows
+from unreel.indexing.index.row_table import RowTable
+from unreel.indexing.search.event_grouping import group_events
+from unreel.indexing.search.results import HitOptions, fold_duplicates, merge_rows, search_by_score, search_by_vector
+from unreel.types import Embeddings, Moment
 
 
 def slow_events(rows: RowTable, row_K: np.ndarray, gap_s: float) -> set[frozenset[int]]:

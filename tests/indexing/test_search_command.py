@@ -17,12 +17,16 @@ from commands import refused, succeeds
 from videos import encode
 
 from unreel.errors import InputError
-from unreel.indexing.concept import Annotations, Concept
+from unreel.indexing.concepts.annotations import Annotations
+from unreel.indexing.concepts.concept import Concept
+from unreel.indexing.concepts.concept_update import learn_concept
 from unreel.indexing.index.clip_index import Index, load_query_encoder, open_index
-from unreel.indexing.index.row_table import Moment, RowFilter
-from unreel.indexing.query_encoder import compute_clip_span
-from unreel.indexing.results import HitOptions
-from unreel.verbs.search import SearchQuery, learn_concept, search
+from unreel.indexing.index.row_filter import RowFilter
+from unreel.indexing.search.query import SearchQuery
+from unreel.indexing.search.query_encoder import compute_clip_span
+from unreel.indexing.search.results import HitOptions
+from unreel.types import Moment
+from unreel.verbs.search import search
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import probe

@@ -27,11 +27,11 @@ from serving import Corpus, copied, make_corpus, swapped_for_link
 from starlette.testclient import TestClient
 from videos import encode, numbers
 
-from unreel.cli.indexing.serve import open_socket
 from unreel.errors import InputError
-from unreel.indexing.concept import Annotations, fit_concept
-from unreel.indexing.index.row_table import Moment
-from unreel.indexing.results import HitOptions
+from unreel.indexing.concepts.annotations import Annotations
+from unreel.indexing.concepts.concept import fit_concept
+from unreel.indexing.search.query import SearchQuery
+from unreel.indexing.search.results import HitOptions
 from unreel.io.file_lock import is_locked
 from unreel.serve import projections, selection_export
 from unreel.serve.app import build_app
@@ -47,8 +47,10 @@ from unreel.serve.media.uploads import (
     UploadTimeoutError,
 )
 from unreel.serve.media.worker_pool import WorkerPool
+from unreel.serve.server import open_socket
 from unreel.serve.state import ServeOptions, ServerState
-from unreel.verbs.search import SearchQuery, search
+from unreel.types import Moment
+from unreel.verbs.search import search
 from unreel.video.decoding import decoder, probe
 
 HOME = "http://127.0.0.1"
@@ -164,7 +166,7 @@ def test_examples_and_counter_examples(client: TestClient, served: ServerState, 
 def test_near_duplicates_stand_under_the_best_when_asked(
     client: TestClient, about: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unreel.serve.handlers.DUPLICATE_THRESHOLD", -1.0)  # so that everything is one
+    monkeypatch.setattr("unreel.serve.requests.DUPLICATE_THRESHOLD", -1.0)  # so that everything is one
     asked = {"of": about["id"], "like": [0], "own": "keep"}
     single = client.post("/api/search", json=asked).json()["hits"]
     (folded,) = client.post("/api/search", json={**asked, "fold": True}).json()["hits"]
@@ -516,7 +518,7 @@ def test_a_cut_clip_is_as_long_as_its_moment_a_preview_is_not(
 def test_other_pages_and_other_names_are_refused(client: TestClient) -> None:
     says(client.get("/", headers={"host": "evil.example"}), 403, "evil.example")
     says(client.get("/", headers={"host": "testserver"}), 403, "testserver")
-    says(client.get("/", headers={"origin": "http://[::1"}), 400, "no address")
+    says(client.get("/", headers={"origin": "http://[::1"}), 400, "no valid address")
     says(client.post("/api/reload", headers={"content-length": "9" * 5000}), 411)
     for origin in ("http://evil.example", "null", "http://127.0.0.1.evil.example"):
         says(client.post("/api/reload", headers={"origin": origin}), 403, "another page")
@@ -532,7 +534,7 @@ def test_a_token_is_wanted_and_becomes_a_cookie(corpus: Corpus, tmp_path: Path) 
     app = build_app(ServerState(corpus.index, options(tmp_path)), "s3cret")
     with TestClient(app, base_url="http://10.0.0.7:8765") as client:
         for path in ("/", "/main.js", "/api/index", "/?token=wrong", "/?token=%C3%A9"):
-            says(client.get(path), 401, "wants a token")
+            says(client.get(path), 401, "requires a token")
         assert client.get("/api/status", headers={"authorization": "Bearer s3cret"}).status_code == 200
         entered = client.get("/?token=s3cret", follow_redirects=False)
         assert entered.status_code == 303 and entered.headers["location"] == "/"
@@ -622,6 +624,6 @@ def test_answers_do_not_wait_for_an_acknowledgement() -> None:
 def test_an_unforeseen_error_is_a_sentence(
     client: TestClient, about: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("unreel.serve.handlers.search_vectors", None)
+    monkeypatch.setattr("unreel.serve.handlers.search_by_vectors", None)
     says(client.post("/api/search", json={"of": about["id"], "like": [0]}), 500, "terminal")
     assert "TypeError" in caplog.text

@@ -22,6 +22,11 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / unit_s:.3g} {name}"
 
 
+def format_clock(seconds: float) -> str:
+    """Minutes and seconds: 1:02.5"""
+    return f"{int(seconds // 60)}:{seconds % 60:04.1f}"
+
+
 def preview_items(items: Iterable[object], max_items: int = 3) -> str:
     """The first items, and dots if there are more."""
     names = [str(item) for item in items]

@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from unreel.errors import DiskError, VideoError
 from unreel.io.limits import get_limits
 from unreel.io.worker_pool import map_jobs
+from unreel.types import Moment
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import probe
@@ -20,14 +20,6 @@ HEIGHT, WIDTH = 108, 144
 PREVIEWS_PER_ROW, SHEET_FRAMES = 3, 6  # previews side by side; frames of each moment on a contact sheet
 NUM_FRAMES, PREVIEW_FPS = 20, 10  # of a preview, whatever the length of its moments
 GAP, BACKGROUND_GREY = 2, 128
-
-
-class Moment(NamedTuple):
-    """Seconds of a video."""
-
-    path: str
-    start_s: float
-    end_s: float
 
 
 def read_moment(moment: Moment) -> np.ndarray | None:

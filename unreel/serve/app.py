@@ -1,4 +1,4 @@
-"""The routes. Each is a few lines: find the index that the page knows, ask, answer."""
+"""The web application: its routes, and the HTTP status of each error."""
 
 import io
 import logging
@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from unreel.errors import DiskError, UnreelError
+from unreel.indexing.concepts.concept_update import list_concepts
+from unreel.indexing.search.view_weights import find_slider_ends
 from unreel.serve import handlers, selection_export
 from unreel.serve.auth import AuthMiddleware, make_error_response
 from unreel.serve.media import transcoding
@@ -23,8 +25,8 @@ from unreel.serve.media.indexed_files import VideoGoneError
 from unreel.serve.media.range_response import make_range_response
 from unreel.serve.media.uploads import TooManyUploadsError, UploadTimeoutError, UploadTooLargeError
 from unreel.serve.projections import pack_points
+from unreel.serve.requests import RankRequest, SaveConceptRequest, SearchRequest, SelectionRequest
 from unreel.serve.state import IndexNotReadyError, ServerState, StaleIndexError
-from unreel.verbs.search import find_slider_ends
 
 log = logging.getLogger(__name__)
 WEB_FOLDER = Path(__file__).parent / "web"
@@ -39,23 +41,23 @@ STATUS_CODES = {
     UploadTimeoutError: 408,
     TooManyUploadsError: 429,
     DiskError: 507,
-}
+}  # of other errors: 400
 PROBE_TIMEOUT_S = 30.0
 Seconds = Annotated[float, Query(ge=0, le=1e7, allow_inf_nan=False)]
 
 
 def build_app(state: ServerState, token: str = "") -> FastAPI:
-    """The server of an index. It closes `served` when it ends."""
+    """The application that serves an index; it closes `state` when it ends."""
 
     @asynccontextmanager
-    async def life(_app: FastAPI) -> AsyncIterator[None]:
-        warming = Thread(target=state.warm_up, daemon=True)
-        warming.start()
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        warm_up = Thread(target=state.warm_up, daemon=True)
+        warm_up.start()
         yield
         state.close()
-        warming.join()
+        warm_up.join()
 
-    app = FastAPI(lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(AuthMiddleware(token))
     app.exception_handler(UnreelError)(_handle_unreel_error)
     app.exception_handler(RequestValidationError)(_handle_validation_error)
@@ -85,18 +87,18 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
         return state.status()
 
     @app.get("/api/index")
-    def index() -> dict[str, Any]:
-        now = state.get_snapshot()
-        found = now.index
+    def describe_index() -> dict[str, Any]:
+        snapshot = state.get_snapshot()
+        index = snapshot.index
         return {
-            "id": now.id,
+            "id": snapshot.id,
             "name": state.folder.absolute().name,
-            "rows": len(found.rows),
-            "videos": now.video_names,
-            "labels": found.rows.labels,
-            "slider": find_slider_ends(found),
-            "nearest": str(found.ann_index.description),
-            "concepts": handlers.list_concepts(now),
+            "rows": len(index.rows),
+            "videos": snapshot.video_names,
+            "labels": index.rows.labels,
+            "slider": find_slider_ends(index.views),
+            "nearest": str(index.ann_index.description),
+            "concepts": list_concepts(index),
             "upload_bytes": state.options.upload_limits.max_bytes,
         }
 
@@ -105,102 +107,101 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
         return {"id": state.reload().id}
 
     @app.get("/api/{of}/map")
-    def map_about(of: str, layout: str = "pca") -> dict[str, Any]:
-        made = state.get_snapshot(of).projections.get(layout)
-        return {"ready": made is not None} if made is None else {"ready": True, "clusters": made.description}
+    def map_status(of: str, layout: str = "pca") -> dict[str, Any]:
+        projection = state.get_snapshot(of).projections.get(layout)
+        return {"ready": False} if projection is None else {"ready": True, "clusters": projection.description}
 
     @app.get("/api/{of}/map.bin")
     def map_points(of: str, layout: str = "pca") -> Response:
-        now = state.get_snapshot(of)
-        made = now.projections.get(layout)
-        if made is None:
+        snapshot = state.get_snapshot(of)
+        projection = snapshot.projections.get(layout)
+        if projection is None:
             return make_error_response(404, "the map is being made; ask again in a moment")
-        return Response(pack_points(now.index, made), media_type="application/octet-stream")
+        return Response(pack_points(snapshot.index, projection), media_type="application/octet-stream")
 
 
 def _add_video_routes(app: FastAPI, state: ServerState) -> None:
     @app.get("/api/{of}/videos/{number}/file")
     def video(of: str, number: int, request: Request) -> Response:
         files = state.get_snapshot(of).files
-        source = files.open(number)
-        kind = mimetypes.guess_type(files.paths[number])[0] or "application/octet-stream"
-        return make_range_response(source, kind, request.headers.get("range"))
+        media_type = mimetypes.guess_type(files.paths[number])[0] or "application/octet-stream"
+        return make_range_response(files.open(number), media_type, request.headers.get("range"))
 
     @app.get("/api/{of}/videos/{number}/poster")
     def poster(of: str, number: int, at: Seconds) -> Response:
         files = state.get_snapshot(of).files
-        made = state.previews.get_poster(files.resolve_path(number), files.get_record(number).content_hash, at)
-        return make_range_response(io.BytesIO(made), "image/jpeg", None)
+        data = state.previews.get_poster(files.resolve_path(number), files.get_record(number).content_hash, at)
+        return make_range_response(io.BytesIO(data), "image/jpeg", None)
 
     @app.get("/api/{of}/videos/{number}/preview")
     def preview(of: str, number: int, start: Seconds, end: Seconds, request: Request) -> Response:
         files = state.get_snapshot(of).files
-        made = state.previews.get_preview(files.resolve_path(number), files.get_record(number).content_hash, start, end)
-        return make_range_response(io.BytesIO(made), "video/mp4", request.headers.get("range"))
+        content_hash = files.get_record(number).content_hash
+        data = state.previews.get_preview(files.resolve_path(number), content_hash, start, end)
+        return make_range_response(io.BytesIO(data), "video/mp4", request.headers.get("range"))
 
 
 def _add_search_routes(app: FastAPI, state: ServerState) -> None:
     @app.post("/api/search")
-    def search(asked: handlers.SearchRequest) -> dict[str, Any]:
-        return handlers.handle_search(state, asked)
+    def search(body: SearchRequest) -> dict[str, Any]:
+        return handlers.handle_search(state, body)
 
     @app.post("/api/rank")
-    def rank(asked: handlers.RankRequest) -> dict[str, Any]:
-        return handlers.handle_rank(state, asked)
+    def rank(body: RankRequest) -> dict[str, Any]:
+        return handlers.handle_rank(state, body)
 
     @app.post("/api/moments")
-    def moments(asked: handlers.SelectionRequest) -> dict[str, Any]:
-        return handlers.handle_moments(state, asked)
+    def moments(body: SelectionRequest) -> dict[str, Any]:
+        return handlers.handle_moments(state, body)
 
     @app.post("/api/concepts")
-    def save(asked: handlers.SaveConceptRequest) -> dict[str, Any]:
-        return handlers.handle_save_concept(state, asked)
+    def save(body: SaveConceptRequest) -> dict[str, Any]:
+        return handlers.handle_save_concept(state, body)
 
     @app.get("/api/{of}/concepts/{name}")
     def marks(of: str, name: str) -> dict[str, Any]:
         return handlers.handle_annotations(state, of, name)
 
     @app.post("/api/export.csv")
-    def csv(asked: handlers.SelectionRequest) -> Response:
-        return PlainTextResponse(selection_export.export_csv(state, asked), media_type="text/csv; charset=utf-8")
+    def csv(body: SelectionRequest) -> Response:
+        return PlainTextResponse(selection_export.export_csv(state, body), media_type="text/csv; charset=utf-8")
 
     @app.post("/api/export.zip")
-    def clips(asked: handlers.SelectionRequest) -> Response:
-        return make_range_response(selection_export.export_zip(state, asked), "application/zip", None)
+    def clips(body: SelectionRequest) -> Response:
+        return make_range_response(selection_export.export_zip(state, body), "application/zip", None)
 
 
 def _add_upload_routes(app: FastAPI, state: ServerState) -> None:
     @app.post("/api/queries")
     async def upload(request: Request, name: str = "") -> dict[str, Any]:
-        """The body is the file itself, so that it is counted while it comes."""
-        kept, path = await state.uploads.save(name[-100:], request.headers.get("content-length"), request.stream())
+        """The body is the file itself, so that its size is checked while it arrives."""
+        query, path = await state.uploads.save(name[-100:], request.headers.get("content-length"), request.stream())
         try:
             length_s = await run_in_threadpool(
                 state.previews.worker_pool.call, PROBE_TIMEOUT_S, transcoding.probe_duration_s, str(path)
             )
         except UnreelError as error:
-            state.uploads.delete(kept)
+            state.uploads.delete(query)
             raise transcoding.make_query_error(name, error) from error
-        return {"query": kept, "length_s": length_s}
+        return {"query": query, "length_s": length_s}
 
     @app.get("/api/queries/{query}/preview")
     def preview(query: str, start: Seconds, end: Seconds, request: Request) -> Response:
         path = str(state.uploads.get_path(query))
-        made = state.previews.get_preview(path, query, start, end)
-        return make_range_response(io.BytesIO(made), "video/mp4", request.headers.get("range"))
+        data = state.previews.get_preview(path, query, start, end)
+        return make_range_response(io.BytesIO(data), "video/mp4", request.headers.get("range"))
 
 
 async def _handle_unreel_error(_request: Request, error: Exception) -> JSONResponse:
-    return make_error_response(
-        next((code for kind, code in STATUS_CODES.items() if isinstance(error, kind)), 400), str(error)
-    )
+    status = next((code for kind, code in STATUS_CODES.items() if isinstance(error, kind)), 400)
+    return make_error_response(status, str(error))
 
 
 async def _handle_validation_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = " ".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return make_error_response(422, f"that can't be asked: {where or 'the request'}: {first['msg']}")
+    field = " ".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    return make_error_response(422, f"not a valid request: {field or 'body'}: {first['msg']}")
 
 
 async def _handle_http_error(request: Request, error: Exception) -> JSONResponse:
@@ -210,4 +211,4 @@ async def _handle_http_error(request: Request, error: Exception) -> JSONResponse
 
 async def _handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s", request.method, request.url.path, exc_info=error)
-    return make_error_response(500, "something went wrong in the server; what, it wrote to its terminal")
+    return make_error_response(500, "something went wrong in the server; its terminal shows what")

@@ -1,4 +1,4 @@
-"""Who may ask: those with the token where there is one, from this page alone, and with requests of a sane size."""
+"""Which requests are accepted: with the token if there is one, from this page only, and of limited size."""
 
 import hmac
 import re
@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 COOKIE_NAME = "unreel"
 CONTENT_LENGTH = re.compile("[0-9]{1,18}")
 MAX_JSON_BYTES = 4 * 2**20
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 SECURITY_HEADERS = {
-    # Nothing on the page may come from elsewhere or go there, whatever a file name or label says.
+    # The page loads nothing from elsewhere and sends nothing there, whatever a file name or label contains.
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -30,8 +30,8 @@ def make_error_response(status: int, message: str) -> JSONResponse:
 
 @dataclass(frozen=True)
 class AuthMiddleware:
-    """Without a token only this machine is listened to, and then by its own names: a name of another site that was made
-    to point here (DNS rebinding) is refused."""
+    """Without a token, only requests to this machine's own names are accepted: another site's name that points here
+    (DNS rebinding) is refused."""
 
     token: str = ""
 
@@ -46,31 +46,31 @@ class AuthMiddleware:
             host = request.url.hostname or ""
             origin = urlsplit(request.headers.get("origin", "")).netloc
         except ValueError:
-            return make_error_response(400, "the Host or Origin of this request is no address")
-        if not self.token and host not in LOCAL_HOSTS:
+            return make_error_response(400, "the Host or Origin of this request is no valid address")
+        if not self.token and host not in LOOPBACK_HOSTS:
             return make_error_response(403, f"this server answers as 127.0.0.1 or localhost, not as '{host}'")
         if request.headers.get("origin") and origin != request.headers.get("host"):
-            return make_error_response(403, f"asked by another page, {request.headers['origin']}")
+            return make_error_response(403, f"this request comes from another page, {request.headers['origin']}")
         if request.method == "POST" and not request.url.path.startswith("/api/queries"):
             length = request.headers.get("content-length", "")
             if not CONTENT_LENGTH.fullmatch(length):
-                return make_error_response(411, "a request must say how long it is")
+                return make_error_response(411, "a request needs a Content-Length")
             if int(length) > MAX_JSON_BYTES:
                 return make_error_response(413, f"a request may have {MAX_JSON_BYTES >> 20} MB at most; select fewer")
         return None
 
     def check_token(self, request: Request) -> Response | None:
-        """None for who has the token; who brings it in the address gets it as a cookie and an address without it."""
+        """None for a request with the token. A token in the address becomes a cookie, by a redirect without it."""
         if not self.token:
             return None
         if self._is_token(request.query_params.get("token", "")):
-            answer = RedirectResponse(request.url.path, 303)
-            answer.set_cookie(COOKIE_NAME, self.token, httponly=True, samesite="strict")
-            return answer
+            redirect = RedirectResponse(request.url.path, 303)
+            redirect.set_cookie(COOKIE_NAME, self.token, httponly=True, samesite="strict")
+            return redirect
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         if self._is_token(bearer) or self._is_token(request.cookies.get(COOKIE_NAME, "")):
             return None
-        return make_error_response(401, "this server wants a token: open the address that `unreel serve` printed")
+        return make_error_response(401, "this server requires a token: open the address that `unreel serve` printed")
 
     def _is_token(self, candidate: str) -> bool:
         return hmac.compare_digest(candidate.encode(), self.token.encode())

@@ -1,4 +1,4 @@
-"""Where each row stands on a map of the corpus and in which cluster: computed once, kept in the index."""
+"""The map of an index: the position and cluster of each row, computed once and cached in the index folder."""
 
 import logging
 import threading
@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from unreel.errors import InputError, unknown_name_error
-from unreel.indexing.clustering import cluster_vectors, project_2d
+from unreel.indexing.clustering.clusters import cluster_vectors
+from unreel.indexing.clustering.projection import LAYOUTS, project_2d
 from unreel.indexing.index.clip_index import Index
 from unreel.io.atomic_write import atomic_path
 
 log = logging.getLogger(__name__)
-LAYOUTS = ("pca", "tsne")
-MAX_POINTS = 100_000  # that a page gets; of more rows, these are spread evenly over all
+MAX_POINTS = 100_000  # sent to a page, evenly spread over all rows
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Place float32 (N, 2) within -1..1 and cluster int64 (N,), -1 for none, of each row; how they were made."""
+    """Position float32 (N, 2) within -1..1 and cluster int64 (N,), -1 for none, of each row; the clustering method."""
 
     xy_N2: np.ndarray
     cluster_N: np.ndarray
@@ -28,7 +28,7 @@ class Projection:
 
 
 class ProjectionCache:
-    """The maps of an index. Each is made in a thread when it is first asked for."""
+    """The maps of an index. A thread computes each at its first request."""
 
     def __init__(self, index: Index) -> None:
         self.index, self.lock = index, threading.Lock()
@@ -37,7 +37,7 @@ class ProjectionCache:
         self.pending: set[str] = set()
 
     def get(self, layout: str) -> Projection | None:
-        """The map, None while it is being made. Raises InputError when it can't be made."""
+        """The map, or None while it is being computed. Raises InputError when that fails."""
         if layout not in LAYOUTS:
             raise unknown_name_error("map", layout, LAYOUTS)
         with self.lock:
@@ -50,18 +50,18 @@ class ProjectionCache:
 
     def _build(self, layout: str) -> None:
         try:
-            made, failed = self._load(layout) or self._compute(layout), ""
+            projection, problem = self._load(layout) or self._compute(layout), ""
         except InputError as error:
-            made, failed = None, str(error)
+            projection, problem = None, str(error)
         except Exception:
             log.exception("the map can't be made")
-            made, failed = None, "the map can't be made; the terminal says why"
+            projection, problem = None, "the map can't be made; the terminal says why"
         with self.lock:
             self.pending.discard(layout)
-            if made is not None:
-                self.projections[layout] = made
+            if projection is not None:
+                self.projections[layout] = projection
             else:
-                self.errors[layout] = failed
+                self.errors[layout] = problem
 
     def _path(self, layout: str) -> Path:
         return self.index.folder / f".map-{layout}.npz"
@@ -70,23 +70,24 @@ class ProjectionCache:
         return f"1 {self.index.encoder_hash} {self.index.ann_index.description.built_of}"
 
     def _load(self, layout: str) -> Projection | None:
-        """What is in the folder; a file that is damaged or of other rows is none."""
+        """The cached map; None for a file that is missing, damaged or of other rows."""
         try:
-            with np.load(self._path(layout), allow_pickle=False) as kept:
-                fits = str(kept["known_by"]) == self._cache_key()
-                return Projection(kept["place_N2"], kept["cluster_N"], str(kept["said"])) if fits else None
+            with np.load(self._path(layout), allow_pickle=False) as file:
+                if str(file["known_by"]) != self._cache_key():
+                    return None
+                return Projection(file["place_N2"], file["cluster_N"], str(file["said"]))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
     def _compute(self, layout: str) -> Projection:
-        place_N2 = project_2d(self.index.vectors_ND, layout)
-        if layout != "pca" and (first := self._load("pca") or self.projections.get("pca")):
-            made = Projection(place_N2, first.cluster_N, first.description)
+        xy_N2 = project_2d(self.index.vectors_ND, layout)
+        if layout != "pca" and (pca := self._load("pca") or self.projections.get("pca")):
+            projection = Projection(xy_N2, pca.cluster_N, pca.description)
         else:
             clusters = cluster_vectors(self.index.vectors_ND)
-            made = Projection(place_N2, clusters.cluster_N, clusters.description)
-        self._save(layout, made)
-        return made
+            projection = Projection(xy_N2, clusters.cluster_N, clusters.description)
+        self._save(layout, projection)
+        return projection
 
     def _save(self, layout: str, projection: Projection) -> None:
         path = self._path(layout)
@@ -104,8 +105,11 @@ class ProjectionCache:
 
 
 def pack_points(index: Index, projection: Projection) -> bytes:
-    """For a page, little-endian, one after the other: N uint32; then of N points row and video uint32 (N,), place
-    float32 (N, 2), start seconds float32 (N,), cluster and label int32 (N,)."""
+    """The points of a map for the page (map_canvas.js), little-endian, column after column.
+
+    N uint32; then row uint32 (N,), video uint32 (N,), position float32 (N, 2), start seconds float32 (N,),
+    cluster int32 (N,), label int32 (N,).
+    """
     rows = index.rows
     count = min(len(rows), MAX_POINTS)
     row_N = np.linspace(0, len(rows) - 1, count).astype(np.int64)

@@ -11,8 +11,9 @@ from typing import Any
 
 from unreel.corpus.file_tracker import load_records
 from unreel.errors import InputError, UnreelError
-from unreel.indexing.index.clip_index import ANN_INDEX_FILE, VECTORS_NPY, Index, open_index
-from unreel.indexing.store.embedding_store import FILES_PARQUET, list_parts
+from unreel.indexing.index.clip_index import Index, open_index
+from unreel.indexing.store.embeddings_file import list_parts
+from unreel.indexing.store.file_names import ANN_INDEX_FILE, FILES_PARQUET, VECTORS_NPY
 from unreel.io.file_lock import is_locked
 from unreel.serve.index_progress import IndexProgress
 from unreel.serve.media.indexed_files import IndexedFiles

@@ -30,8 +30,8 @@ from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, find_chec
 from unreel.models.encoder.encoder import Encoder
 from unreel.report.pages.run_page import write_report
 from unreel.training.run_folder.config import CONFIG_FILE, collect_versions
+from unreel.training.runtime.auto_settings import choose_device
 from unreel.types import Instance
-from unreel.verbs.embed import move_encoder
 from unreel.video.loading.loaders import default_num_workers
 from unreel.video.sources.paths import normalize_path
 
@@ -84,7 +84,7 @@ def load_encoder_at_rate(
     checkpoint: Path, fps: float | None = None, stride_frames: int | None = None, allow_import: bool = False
 ) -> Encoder:
     """The encoder of a run on the best device here, with clips at another rate than it was trained with if asked."""
-    encoder = move_encoder(load_encoder(checkpoint, allow_import))
+    encoder = load_encoder(checkpoint, allow_import).to(choose_device("auto"))
     if fps is None and stride_frames is None:
         return encoder
     clip = dataclasses.replace(encoder.spec.clip, fps=fps or 0.0, stride_frames=stride_frames or 0)

@@ -10,7 +10,7 @@ from unreel.cli.arguments import parse_args
 
 @dataclasses.dataclass
 class ExportArgs:
-    """Hand the rows of an index to another program: as files, or as a table of a vector database.
+    """Write the rows of an index for another program: as files, or as a table of a vector database.
 
     --to parquet:FILE      one Parquet file: path, start_s, end_s, label, embedding, content_hash
     --to numpy:FOLDER      vectors.npy and rows.csv
@@ -20,7 +20,7 @@ class ExportArgs:
     --to qdrant:URL        a Qdrant collection, on a server or in a folder (pip install qdrant-client)
     --to pgvector:DSN      a PostgreSQL table with pgvector, e.g. pgvector:postgresql://me@host/db (pip install psycopg)
 
-    Only copies are made, and nothing that is there already is changed. `unreel index --to` keeps a table up to date.
+    It only makes copies; nothing that exists is changed. `unreel index --to` keeps a table up to date.
     """
 
     index: Positional[Path]
@@ -32,10 +32,12 @@ class ExportArgs:
 
 
 def export_command(args: list[str]) -> int:
-    given = parse_args(ExportArgs, args, "export")
-    from unreel.verbs.export import export_index
+    options = parse_args(ExportArgs, args, "export")
+    from unreel.indexing.export.destination import Destination
+    from unreel.verbs.export import export
 
-    rows = export_index(given.index, given.to, given.table)
-    kind, _, place = given.to.partition(":")
-    print(f"{rows} rows written" if kind == "pgvector" else f"{place}: {rows} rows written")
+    destination = Destination.parse(options.to)
+    num_rows = export(options.index, destination, options.table)
+    place = "" if destination.kind == "pgvector" else f"{destination.place}: "  # a DSN may hold a password
+    print(f"{place}{num_rows} rows written")
     return 0

@@ -1,4 +1,4 @@
-"""How the clips are chosen whose vectors are a store's rows; kept with the store, so that all its rows are alike."""
+"""Which clips of a video become rows of a store; written into store.json, so that all rows are made alike."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,11 +23,11 @@ from unreel.types import FileFailure, Instance
 from unreel.video.loading.sliding_clips import CHUNK_CLIPS, SlidingClipDataset
 from unreel.video.sampling.clip_spec import MAX_FPS, ClipSpec
 
-VIDEOS_PER_GROUP = 64  # videos whose further chunks wait for the first ones
+VIDEOS_PER_GROUP = 64  # all first chunks of a group are read before its other chunks
 
 
 class VideoVectors(NamedTuple):
-    """Of the video with this number: unit vectors (K, D) and seconds (K, 2)."""
+    """Unit vectors (K, D) and start and end seconds (K, 2) of the video with this index."""
 
     video_index: int
     vectors_KD: np.ndarray
@@ -35,7 +35,7 @@ class VideoVectors(NamedTuple):
 
 
 class ClipSampling(Protocol):
-    """What a store asks: what to write down of the choice, what embeds, and the rows of videos, one after the other."""
+    """A way to choose clips: its JSON for store.json, the encoder it needs, and the rows of videos one by one."""
 
     def to_json(self) -> dict[str, Any]: ...
 
@@ -52,7 +52,7 @@ class ClipSampling(Protocol):
 
 @dataclass(frozen=True)
 class EvenSampling:
-    """So many clips evenly spread over a video; a row for their mean or for each."""
+    """`num_clips` clips evenly spread over a video; one row for their mean, or one for each."""
 
     per: Literal["video", "clip"] = "video"
     num_clips: int = 10
@@ -79,30 +79,35 @@ class EvenSampling:
 
 @dataclass(frozen=True)
 class SlidingWindow:
-    """Clips of `length_s` seconds, one every `hop_s`: by default the encoder's own length, and half of a clip.
+    """Clips of `length_s` seconds, one every `hop_s` seconds; 0 means the encoder's clip length, and half a clip.
 
-    Rows are the encoder's features, or what the heads make of them that its method trained it with.
+    `by` says what the rows are: the encoder's features, or the outputs of the heads it was trained with.
     """
 
     length_s: float = 0.0
     hop_s: float = 0.0
     by: Literal["features", "heads"] = "features"
 
+    @staticmethod
+    def is_json(clips: dict[str, Any]) -> bool:
+        """Whether this is the JSON of a sliding window, not of even sampling."""
+        return "hop_s" in clips
+
     def __post_init__(self) -> None:
         for name in ("length_s", "hop_s"):
             if not 0 <= (value := getattr(self, name)) < float("inf"):
-                raise InputError(f"{name} must be a number of seconds, or 0 for the usual, got {value}")
+                raise InputError(f"{name} must be a number of seconds, or 0 for the default, got {value}")
 
     def to_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if (name, value) != ("by", "features")}
 
     def load_encoder(self, run: str | Path, allow_import: bool) -> Encoder:
-        """Raises CheckpointError, also where there are no heads."""
+        """Raises CheckpointError, also for an encoder without heads."""
         encoder = load_encoder(run, allow_import)
         return encoder if self.by == "features" else load_encoder_with_heads(encoder, run)
 
     def make_clip_spec(self, encoder: Encoder) -> ClipSpec:
-        """The encoder's clips, at the rate that makes them as long as asked for. Raises InputError."""
+        """The encoder's clips at the frame rate that makes them `length_s` long. Raises InputError."""
         clip = encoder.spec.clip
         if not self.length_s:
             return clip
@@ -117,30 +122,32 @@ class SlidingWindow:
         workers: int,
         on_failure: Callable[[FileFailure], None],
     ) -> Iterator[VideoVectors]:
-        def encoded(chunks: list[tuple[int, int]]) -> Iterator[InstanceFeatures]:
-            named = [(videos[video], number) for video, number in chunks]
-            clips = SlidingClipDataset(named, self.make_clip_spec(encoder), encoder.spec.views.resize_hw, self.hop_s)
-            return encode_clips(encoder, clips, workers=workers, on_failure=left_out)
+        """The first chunk of each video says how many clips it has; the other chunks of long videos follow."""
+        failed: set[str] = set()
 
-        def left_out(failure: FileFailure) -> None:
-            if failure.path not in lost:  # a video of many chunks is left out once
-                lost.add(failure.path)
+        def report_once(failure: FileFailure) -> None:
+            if failure.path not in failed:  # a long video has many chunks
+                failed.add(failure.path)
                 on_failure(failure)
 
-        lost: set[str] = set()
+        def encode_chunks(chunks: list[tuple[int, int]]) -> Iterator[InstanceFeatures]:
+            jobs = [(videos[video], chunk) for video, chunk in chunks]
+            clips = SlidingClipDataset(jobs, self.make_clip_spec(encoder), encoder.spec.views.resize_hw, self.hop_s)
+            return encode_clips(encoder, clips, workers=workers, on_failure=report_once)
+
         for first in range(0, len(videos), VIDEOS_PER_GROUP):
             group = range(first, min(first + VIDEOS_PER_GROUP, len(videos)))
-            long: dict[int, list[np.ndarray]] = {}
+            unfinished: dict[int, list[np.ndarray]] = {}
             further: list[tuple[int, int]] = []
-            for item in encoded([(video, 0) for video in group]):
+            for item in encode_chunks([(video, 0) for video in group]):
                 video, vectors = group[item.index], join_views(item.features)
                 if len(vectors) == len(item.spans_s):
                     yield VideoVectors(video, vectors, item.spans_s)
                 else:
-                    long[video] = [vectors]
-                    further += [(video, number) for number in range(1, -(-len(item.spans_s) // CHUNK_CLIPS))]
-            for item in encoded(further):
+                    unfinished[video] = [vectors]
+                    further += [(video, chunk) for chunk in range(1, -(-len(item.spans_s) // CHUNK_CLIPS))]
+            for item in encode_chunks(further):
                 video = further[item.index][0]
-                long[video].append(join_views(item.features))
-                if sum(map(len, long[video])) == len(item.spans_s):
-                    yield VideoVectors(video, np.concatenate(long.pop(video)), item.spans_s)
+                unfinished[video].append(join_views(item.features))
+                if sum(map(len, unfinished[video])) == len(item.spans_s):
+                    yield VideoVectors(video, np.concatenate(unfinished.pop(video)), item.spans_s)

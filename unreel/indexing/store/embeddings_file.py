@@ -1,9 +1,8 @@
-"""Embeddings on disk: Parquet that pandas, DuckDB and Polars open, and that says which encoder made it.
+"""Embeddings as Parquet, which pandas, DuckDB and Polars open, with the encoder in its metadata.
 
-A file is written here, a folder of them, made in many runs and processes, by store.py; both are read here.
+Reads single files and the parts of a store; embedding_store.py says how a store is laid out.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,36 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unreel.errors import InputError
+from unreel.indexing.store.file_names import PARTS_FOLDER, STORE_JSON
 from unreel.io.atomic_write import atomic_path, disk_errors
-from unreel.models.encoder.encoder import Encoder
 from unreel.types import Embeddings
 
 METADATA_KEY = b"unreel"
 COLUMNS = ("path", "start_s", "end_s", "label", "embedding")
 CONTENT_HASH = "content_hash"
-STORE_JSON, PARTS_FOLDER = "store.json", "parts"  # of a store
-
-
-def describe_encoder(encoder: Encoder) -> dict[str, Any]:
-    """What `write` keeps of an encoder: its spec and a hash, so that vectors of two encoders are never mixed unseen."""
-    return {"encoder": encoder.spec.to_json(), "encoder_hash": hash_encoder(encoder)}
-
-
-def hash_encoder(encoder: Encoder) -> str:
-    """SHA-256 of spec and weights, hexadecimal; the same for the same encoder on any device."""
-    digest = hashlib.sha256(json.dumps(encoder.spec.to_json(), sort_keys=True).encode())
-    heads = {} if encoder.heads is None else {f"heads.{n}": t for n, t in encoder.heads.state_dict().items()}
-    for name, tensor in sorted((encoder.backbone.state_dict() | heads).items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+REPEATED_COLUMNS = ["path", "label", CONTENT_HASH]  # stored with a dictionary
 
 
 def write_embeddings(embeddings: Embeddings, path: Path, metadata: dict[str, Any] | None = None) -> None:
-    """Write a Parquet file of columns path, start_s, end_s, label and embedding, with `metadata` kept as JSON.
+    """Write a Parquet file of columns path, start_s, end_s, label and embedding, with `metadata` as JSON in its header.
 
-    A column content_hash follows where the embeddings have them. The file appears whole or not at all. Raises DiskError
-    when it can't be written.
+    A column content_hash is added when the embeddings have hashes. Raises DiskError.
     """
     write_parquet(
         _to_table(embeddings).replace_schema_metadata({METADATA_KEY: json.dumps(metadata or {}).encode()}), path
@@ -51,12 +34,13 @@ def write_embeddings(embeddings: Embeddings, path: Path, metadata: dict[str, Any
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write Parquet with checksums, whole or not at all, so that it outlasts a power cut. Raises DiskError."""
+    """Write Parquet with checksums, whole or not at all, also after a power cut. Raises DiskError."""
     with disk_errors(path, "the embeddings can't be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        words = ["path", "label", CONTENT_HASH]  # which repeat, as vectors do not
         with atomic_path(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", use_dictionary=words, write_page_checksum=True)
+            pq.write_table(
+                table, temporary, compression="zstd", use_dictionary=REPEATED_COLUMNS, write_page_checksum=True
+            )
 
 
 def _to_table(embeddings: Embeddings) -> pa.Table:
@@ -78,7 +62,7 @@ def _to_table(embeddings: Embeddings) -> pa.Table:
 
 
 def read_embeddings(path: Path) -> Embeddings:
-    """Embeddings of a file as they were written, or all of a store (store.py), whose rows know their content hash.
+    """The embeddings of a file, or of a store, whose rows have content hashes too.
 
     Raises InputError for a file or folder that is missing, damaged or something else.
     """
@@ -86,13 +70,13 @@ def read_embeddings(path: Path) -> Embeddings:
 
 
 def read_parts(path: Path) -> Iterator[Embeddings]:
-    """`read` one file at a time, for what need not be in memory at once."""
+    """`read_embeddings` one file at a time, when not all need be in memory at once."""
     for file in list_parquet_files(path):
         yield _from_table(file, read_table(file))
 
 
 def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
-    """All rows of one or more, one after the other."""
+    """All rows, in the order of the parts."""
     if len(parts) == 1:
         return parts[0]
     return Embeddings(
@@ -106,15 +90,20 @@ def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
 
 
 def list_parquet_files(path: Path) -> list[Path]:
-    """The Parquet files of embeddings: the file itself, or the parts of a store, at least one. Raises InputError."""
+    """The file itself, or the parts of a store. Raises InputError for a folder without parts."""
     if not path.is_dir():
         return [path]
     if not (path / STORE_JSON).is_file():
-        raise InputError(f"{path}: no embeddings to read there (no {STORE_JSON}); run `unreel embed` first")
-    parts = sorted((path / PARTS_FOLDER).glob("*.parquet"))
+        raise InputError(f"{path}: no embeddings to read there (no {STORE_JSON})", "run `unreel embed` first")
+    parts = list_parts(path)
     if not parts:
-        raise InputError(f"{path}: no embeddings in it yet; run `unreel embed` again, which goes on with it")
+        raise InputError(f"{path}: no embeddings in it yet", "run `unreel embed` again, which continues")
     return parts
+
+
+def list_parts(folder: Path) -> list[Path]:
+    """The Parquet files of a store, in the order of its rows."""
+    return sorted((folder / PARTS_FOLDER).glob("*.parquet"))
 
 
 def _from_table(path: Path, table: pa.Table) -> Embeddings:
@@ -133,7 +122,7 @@ def _from_table(path: Path, table: pa.Table) -> Embeddings:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What `write` was told about the encoder; header only. Raises InputError."""
+    """The metadata given to `write_embeddings`; reads the header only. Raises InputError."""
     try:
         return json.loads((pq.read_schema(list_parquet_files(path)[0]).metadata or {}).get(METADATA_KEY, b"{}"))
     except (OSError, pa.ArrowInvalid, ValueError) as error:
@@ -141,7 +130,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> pa.Table:
-    """These columns of a Parquet file of embeddings, or all, once it is known to be one. Raises InputError."""
+    """These columns, or all, of a Parquet file of embeddings. Raises InputError."""
     try:
         names = pq.read_schema(path).names
         missing = [name for name in columns or COLUMNS if name not in names]
@@ -153,7 +142,9 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pa.Table:
 
 
 def _unreadable_error(path: Path, error: Exception) -> InputError:
-    why = str(error).splitlines()[0]
+    reason = str(error).splitlines()[0]
     if path.parent.name == PARTS_FOLDER:
-        return InputError(f"{path}: a damaged part ({why}). Remove it, and the command that filled it makes it again")
-    return InputError(f"{path}: no embeddings to read there ({why}); run `unreel embed` first")
+        return InputError(
+            f"{path}: a damaged part ({reason}). Remove it, then run the command that filled the store again"
+        )
+    return InputError(f"{path}: no embeddings to read there ({reason}); run `unreel embed` first")

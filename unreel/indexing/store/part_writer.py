@@ -1,7 +1,6 @@
-"""What a process does for a store: its share of the missing contents, part by part, so that memory stays flat."""
+"""Embed contents and write their rows part by part, so that memory stays constant."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,19 @@ import numpy as np
 
 from unreel.errors import NonFiniteError
 from unreel.indexing.store.clip_sampling import ClipSampling
-from unreel.indexing.store.embedding_store import Content, record_skipped
-from unreel.indexing.store.embeddings_file import PARTS_FOLDER, concatenate, write_embeddings
+from unreel.indexing.store.embeddings_file import concatenate, write_embeddings
+from unreel.indexing.store.file_names import PARTS_FOLDER
+from unreel.indexing.store.parts import Content
+from unreel.indexing.store.skipped_videos import record_skipped
 from unreel.models.encoder.encoder import Encoder
-from unreel.types import Embeddings, FileFailure, Instance
+from unreel.types import Embeddings, FileFailure, Instance, ProgressCallback
 
-MAX_PART_VIDEOS, MAX_PART_BYTES, MAX_PART_S = 256, 64 * 2**20, 120.0  # a part is written as soon as it has one of these
+MAX_PART_VIDEOS, MAX_PART_BYTES, MAX_PART_S = 256, 64 * 2**20, 120.0  # whichever comes first
 
 
 @dataclass
 class PartWriter:
-    """Rows that are not written yet. `stem` is the process's own, so that no two of them ever write one file."""
+    """Collects rows and writes them as parts. Each process has its own `stem`, so that no two write the same file."""
 
     folder: Path
     stem: str
@@ -32,18 +33,19 @@ class PartWriter:
     buffer: list[Embeddings] = field(default_factory=list)
 
     def add(self, content: Content, vectors_KD: np.ndarray, spans_K2: np.ndarray) -> None:
-        """The rows of a content, once for each of its files; writes the part when it is full."""
+        """Add the rows of a content, once for each of its files; writes the part when it is full."""
+        k, (start_s, end_s) = len(vectors_KD), spans_K2.T
         for path, label in content.files:
-            who = ([path] * len(vectors_KD), spans_K2[:, 0], spans_K2[:, 1], [label] * len(vectors_KD))
-            self.buffer.append(Embeddings(vectors_KD, *who, [content.content_hash] * len(vectors_KD)))
+            hashes = [content.content_hash] * k
+            self.buffer.append(Embeddings(vectors_KD, [path] * k, start_s, end_s, [label] * k, hashes))
             self.num_bytes += vectors_KD.nbytes
         self.num_videos += 1
-        long = time.monotonic() - self.started_s >= MAX_PART_S
-        if self.num_videos >= MAX_PART_VIDEOS or self.num_bytes >= MAX_PART_BYTES or long:
+        is_old = time.monotonic() - self.started_s >= MAX_PART_S
+        if self.num_videos >= MAX_PART_VIDEOS or self.num_bytes >= MAX_PART_BYTES or is_old:
             self.flush()
 
     def flush(self) -> None:
-        """Write what there is. Raises DiskError."""
+        """Write the collected rows. Raises DiskError."""
         if self.buffer:
             path = self.folder / PARTS_FOLDER / f"{self.stem}-{self.num_parts:05d}.parquet"
             write_embeddings(concatenate(self.buffer), path, self.metadata)
@@ -57,16 +59,16 @@ def embed_contents(
     encoder: Encoder,
     clip_sampling: ClipSampling,
     workers: int,
-    on_progress: Callable[[int, int], None],
+    on_progress: ProgressCallback,
 ) -> None:
-    """Embed contents, and write down those that can't be. Raises NonFiniteError, DiskError."""
-    hash_of = {content.files[0][0]: content.content_hash for content in contents}
-    videos = [Instance(path, n, 0.0, float("inf")) for n, path in enumerate(hash_of)]
+    """Embed contents, and record those that can't be embedded. Raises NonFiniteError, DiskError."""
+    hash_by_path = {content.files[0][0]: content.content_hash for content in contents}
+    videos = [Instance(path, n, 0.0, float("inf")) for n, path in enumerate(hash_by_path)]
 
-    def left_out(failure: FileFailure) -> None:
-        record_skipped(writer.folder, writer.stem, hash_of[failure.path], failure)
+    def record_failure(failure: FileFailure) -> None:
+        record_skipped(writer.folder, writer.stem, hash_by_path[failure.path], failure)
 
-    for index, vectors_KD, spans_K2 in clip_sampling.embed_videos(encoder, videos, workers, left_out):
+    for index, vectors_KD, spans_K2 in clip_sampling.embed_videos(encoder, videos, workers, record_failure):
         if not np.isfinite(vectors_KD).all():
             raise NonFiniteError(f"{videos[index].path}: its vectors are not finite; use another checkpoint")
         writer.add(contents[index], vectors_KD, spans_K2)

@@ -7,7 +7,7 @@ from typing import TypeVar
 import safetensors.torch
 from torch import Tensor
 
-from unreel.errors import CheckpointError
+from unreel.errors import CheckpointError, NeedsImportError
 from unreel.io.checksums import verify_checksums
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
@@ -29,7 +29,7 @@ def read_encoder(path: str | Path, kind: type[E], allow_import: bool = False) ->
     folder = find_checkpoint(Path(path))
     spec = read_spec(folder)
     if is_import_path(spec.backbone) and not allow_import:
-        raise CheckpointError(
+        raise NeedsImportError(
             f"{folder}: its backbone '{spec.backbone}' is code outside unreel; if you trust it, add --allow-import (in "
             "Python allow_import=True)"
         )

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from unreel.errors import InputError, UnreelError, VideoError
-from unreel.indexing.query_encoder import is_image
+from unreel.indexing.search.query_encoder import is_image
 from unreel.types import FileFailure
 from unreel.video.decoding.decoder import iter_frames, read_frames
 from unreel.video.decoding.packet_index import index_frames

@@ -1,4 +1,4 @@
-"""Rows that belong together: clips of a video that overlap or nearly touch, as far as they are of one event."""
+"""Group clips of a video that overlap or nearly touch into events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ import numpy as np
 
 from unreel.indexing.index.row_table import RowTable
 
-ScoreFloor = Callable[[np.ndarray], np.ndarray]  # score of an event's best row to the least of a row that is part of it
+ScoreFloor = Callable[[np.ndarray], np.ndarray]  # from an event's best score to the lowest that belongs to it
 
 
 @dataclass(frozen=True)
 class Events:
-    """Stretches of videos, best first: score and seconds of each, (E,).
+    """Events, best first, with the score and seconds of each, (E,).
 
-    Its rows are `row_K[first_E[e]:after_E[e]]`, best first.
+    The rows of event e are `row_K[first_E[e]:stop_E[e]]`, best first.
     """
 
     rows: RowTable
@@ -30,11 +30,11 @@ class Events:
 
     @property
     def best_E(self) -> np.ndarray:
-        """The best row of each, int64 (E,)."""
+        """The best row of each event, int64 (E,)."""
         return self.row_K[self.first_E]
 
     def find_copies(self, event: int) -> np.ndarray:
-        """Which show the same seconds as event e, of another file with the same bytes, bool (E,)."""
+        """Events with the same seconds of another file with the same bytes, bool (E,)."""
         path_E, content_E = self.rows.path_N[self.best_E], self.rows.content_N[self.best_E]
         overlap_E = (self.start_s_E < self.end_s_E[event]) & (self.start_s_E[event] < self.end_s_E)
         return overlap_E & (content_E == content_E[event]) & (path_E != path_E[event])
@@ -43,9 +43,9 @@ class Events:
 def group_events(
     rows: RowTable, row_K: np.ndarray, score_K: np.ndarray, gap_s: float, score_floor: ScoreFloor | None = None
 ) -> Events:
-    """Rows of a path whose stretches are at most `gap_s` apart are one event; below 0 each row is one.
+    """Rows of a path at most `gap_s` apart are one event; below 0 each row is an event.
 
-    With `least` an event takes only rows that score that much, and what lies beside it may be one of its own.
+    With `score_floor`, only rows above an event's floor belong to it; rows beside it may form another event.
     """
     order_K = np.lexsort((rows.start_s[row_K], rows.path_N[row_K]))
     row_K, score_K = row_K[order_K], score_K[order_K]
@@ -54,7 +54,7 @@ def group_events(
         row_K, score_K = row_K[high_K], score_K[high_K]
     begins_K = _find_run_starts(rows, row_K, gap_s)
     first_E = np.flatnonzero(begins_K)
-    best_first = np.lexsort((row_K, -score_K, np.cumsum(begins_K)))  # events stay where they are
+    best_first = np.lexsort((row_K, -score_K, np.cumsum(begins_K)))  # within each event
     sorted_K, score_E = row_K[best_first], score_K[best_first][first_E]
     start_E = np.minimum.reduceat(rows.start_s[row_K], first_E) if len(row_K) else score_E
     end_E = np.maximum.reduceat(rows.end_s[row_K], first_E) if len(row_K) else score_E
@@ -64,7 +64,7 @@ def group_events(
 
 
 def _find_run_starts(rows: RowTable, row_K: np.ndarray, gap_s: float) -> np.ndarray:
-    """Where a run of rows begins, bool (K,), of rows sorted by path and time: with a gap, or another path."""
+    """Where a run begins, bool (K,), of rows sorted by path and time: after a gap, or at another path."""
     path_K, start_K, end_K = rows.path_N[row_K], rows.start_s[row_K], rows.end_s[row_K]
     new_K = np.ones(len(row_K), bool)
     if gap_s >= 0 and len(row_K):
@@ -74,35 +74,35 @@ def _find_run_starts(rows: RowTable, row_K: np.ndarray, gap_s: float) -> np.ndar
 
 
 def _running_max_end(path_K: np.ndarray, end_K: np.ndarray) -> np.ndarray:
-    """The latest end so far within each path, for rows sorted by path: paths are laid one behind the other in time."""
+    """The latest end so far within each path, of rows sorted by path. Paths are laid one after another in time."""
     number_K = np.cumsum(np.r_[0, path_K[1:] != path_K[:-1]])
     shift_K = number_K * (end_K.max() - end_K.min() + 1.0)
     return np.maximum.accumulate(end_K + shift_K) - shift_K
 
 
 def _select_event_rows(score_K: np.ndarray, run_start_R: np.ndarray, score_floor: ScoreFloor) -> np.ndarray:
-    """Which rows are part of an event, bool (K,), of runs that begin at `first_R`.
+    """Rows that are part of an event, bool (K,), of runs that begin at `run_start_R`.
 
-    The best row of a run and those around it down to its least are an event. So are the best before it and after it,
-    with those around them, unless these reach what is better: then they are its flank. And so on.
+    The best row of a run and the rows around it, down to its floor, are an event. The rest before and after is treated
+    in the same way, except that a peak which touches a better event is its flank and no event.
     """
-    high_K = np.ones(len(score_K), bool)
+    is_part_K = np.ones(len(score_K), bool)
     after_R = np.r_[run_start_R[1:], len(score_K)]
-    long_R = np.flatnonzero(after_R - run_start_R > 1)  # few are; a row by itself is an event
-    left = [(first, after, False, False) for first, after in zip(run_start_R[long_R], after_R[long_R], strict=True)]
-    while left:
-        first, after, better_before, better_after = left.pop()
+    long_R = np.flatnonzero(after_R - run_start_R > 1)  # a single row is an event
+    pending = [(first, after, False, False) for first, after in zip(run_start_R[long_R], after_R[long_R], strict=True)]
+    while pending:
+        first, after, better_before, better_after = pending.pop()
         begin, end = _find_peak_span(score_K, first, after, score_floor)
-        high_K[begin:end] = not (better_before and begin == first) and not (better_after and end == after)
+        is_part_K[begin:end] = not (better_before and begin == first) and not (better_after and end == after)
         if first < begin:
-            left.append((first, begin, better_before, True))
+            pending.append((first, begin, better_before, True))
         if end < after:
-            left.append((end, after, True, better_after))
-    return high_K
+            pending.append((end, after, True, better_after))
+    return is_part_K
 
 
 def _find_peak_span(score_K: np.ndarray, first: int, stop: int, score_floor: ScoreFloor) -> tuple[int, int]:
-    """Where the rows around the best of a stretch begin to reach its least, and where they have ended to."""
+    """First row and end of the rows around the best of a run whose scores reach its floor."""
     best = first + int(score_K[first:stop].argmax())
     low = np.flatnonzero(score_K[first:stop] < score_floor(score_K[best])) + first
     place = int(np.searchsorted(low, best))

@@ -1,0 +1,60 @@
+"""`unreel cluster`: groups of clips that look alike, outliers and near-duplicates."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from unreel.io.limits import Limits, use_limits
+from unreel.cli.arguments import LimitOptions, parse_args
+from unreel.cli.progress_bar import ProgressBar
+from unreel.cli.terminal import print_table
+from unreel.errors import InputError
+
+
+@dataclasses.dataclass
+class ClusterArgs:
+    """Group an index by what looks alike: a page with moving previews, and tables of segments, transitions, outliers
+    and near-duplicates."""
+
+    index: Positional[Path]
+    """What `unreel index` made."""
+    out: Path | None = None
+    """Folder of page and tables; by default INDEX-clusters, beside the index."""
+    method: Literal["kmeans", "hdbscan"] = "kmeans"
+    """k-means with a given number of clusters, or HDBSCAN, which finds the number and leaves some clips out."""
+    count: int = 0
+    """Clusters of k-means; 0 means the square root of half the clips, 50 at most."""
+    least: int = 10
+    """Clips that a cluster of HDBSCAN has at least."""
+    layout: Annotated[Literal["pca", "tsne"], tyro.conf.arg(name="map")] = "pca"
+    """How map coordinates are computed: pca is fast, tsne separates clusters."""
+    doubled: float = 0.0
+    """Cosine from which two clips are near-duplicates; 0 means 20 times nearer than neighbours usually are."""
+    limits: LimitOptions = dataclasses.field(default_factory=Limits)
+
+
+def cluster_command(args: list[str]) -> int:
+    options = parse_args(ClusterArgs, args, "cluster")
+    if not 0 <= options.doubled <= 1:
+        raise InputError(f"--doubled is a cosine between 0 and 1, got {options.doubled:g}")
+    from unreel.indexing.clustering.clusters import ClusterOptions
+    from unreel.verbs.cluster import cluster
+
+    index = Path(os.path.abspath(options.index))  # "." has no name
+    out = options.out or index.parent / f"{index.name}-clusters"
+    cluster_options = ClusterOptions(options.method, options.count, options.least)
+    with use_limits(options.limits), ProgressBar("pictures") as advance:
+        report = cluster(options.index, out, cluster_options, options.layout, options.doubled or None, advance)
+    rows = [
+        (str(c.number) if c.number >= 0 else "none", str(c.num_clips), str(c.num_videos), f"{100 * c.share:.1f} %")
+        for c in report.list_cluster_sizes()
+    ]
+    print_table(("cluster", "clips", "videos", "share"), rows)
+    num_pairs = len(report.duplicates)
+    print(f"{report.clusters.description}; {num_pairs} pairs of videos hold clips that look the same to the encoder")
+    print(f"{out / 'report.html'}: what they look like; segments.csv, transitions.csv, odd.csv, doubles.csv beside it")
+    return 0

@@ -1,0 +1,61 @@
+"""`unreel index`: vectors of clips that slide over every video, for search."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from unreel.io.limits import Limits, use_limits
+from unreel.cli.arguments import LimitOptions, parse_args
+from unreel.cli.indexing.embed import print_store_summary
+from unreel.cli.progress_bar import ProgressBar
+
+
+@dataclasses.dataclass
+class IndexArgs:
+    """Index videos for search: vectors of clips that slide over every video, in a folder that is kept up to date."""
+
+    run: Positional[Path]
+    """A run, or one of its checkpoints."""
+    source: Positional[Path]
+    """A video, a folder, a text file of paths, or a CSV."""
+    out: Path
+    """The index, a folder: INDEX/parts/*.parquet."""
+    length_s: float = 0.0
+    """Seconds of a clip; 0 means the clip length that the encoder was trained with."""
+    hop_s: float = 0.0
+    """Seconds from one clip to the next; 0 means half a clip."""
+    by: Literal["features", "heads"] = "features"
+    """Rows are the encoder's features, or the outputs of the heads it was trained with (dual: clip and series)."""
+    devices: int = 1
+    """Processes. Ignored under torchrun or SLURM."""
+    to: str = ""
+    """Also update the table of a database: lancedb:PATH, qdrant:URL or pgvector:DSN, as in `unreel export`."""
+    table: str = "unreel"
+    """Its name. An existing table must be of this index: its rows are replaced; others are refused."""
+    allow_import: bool = False
+    """Import, and so run, the network outside unreel that the checkpoint names."""
+    limits: LimitOptions = dataclasses.field(default_factory=Limits)
+
+
+def index_command(args: list[str]) -> int:
+    options = parse_args(IndexArgs, args, "index")
+    from unreel.indexing.export.destination import Destination
+    from unreel.indexing.store.clip_sampling import SlidingWindow
+    from unreel.indexing.store.update import StoreUpdateOptions
+    from unreel.verbs.index import update_index
+
+    destination = Destination.parse_database(options.to) if options.to else None
+    sampling = SlidingWindow(options.length_s, options.hop_s, options.by)
+    update_options = StoreUpdateOptions(options.devices, options.allow_import, ProgressBar)
+    with use_limits(options.limits):
+        update = update_index(
+            options.run, options.source, options.out, sampling, update_options, destination, options.table
+        )
+    print_store_summary(options.out, update.store)
+    if update.description:
+        print(f"{options.out}: {update.description}")
+    if destination and update.store.rank == 0:
+        print(f"{destination.kind}: {update.num_exported} rows in the table '{options.table}'")
+    return 0

@@ -1,0 +1,50 @@
+"""Moments on the command line: VIDEO@12.5-15, and hits as a table, JSON or CSV."""
+
+import csv
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from unreel.errors import InputError
+from unreel.io.text import format_clock
+
+if TYPE_CHECKING:
+    from unreel.indexing.search.results import Hit
+    from unreel.types import Moment
+
+MOMENT_PATTERN = re.compile(r"(.+)@(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
+
+
+def match_moment(text: str) -> "Moment | None":
+    """The moment of VIDEO@START-END; None for other text."""
+    from unreel.types import Moment
+
+    match = MOMENT_PATTERN.fullmatch(text)
+    return Moment(match[1], float(match[2]), float(match[3])) if match else None
+
+
+def refuse_json_and_csv(json: bool, csv: bool) -> None:
+    if json and csv:
+        raise InputError("give --json or --csv, not both")
+
+
+def hit_to_json(hit: "Hit", score_name: str, num_digits: int) -> dict[str, Any]:
+    span_s = {"start_s": round(hit.start_s, 3), "end_s": round(hit.end_s, 3)}
+    return {"video": hit.path, **span_s, score_name: round(hit.score, num_digits)}
+
+
+def print_hits_csv(hits: "Iterable[Hit]", score_name: str) -> None:
+    from unreel.indexing.index.row_table import format_moment
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["video", "start_s", "end_s", score_name])
+    writer.writerows([*format_moment(hit), f"{hit.score:.4f}"] for hit in hits)
+
+
+def format_hit_rows(hits: "Sequence[Hit]", names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Rows of a table: score, start, end, name."""
+    return [
+        (f"{hit.score:.3f}", format_clock(hit.start_s), format_clock(hit.end_s), name)
+        for hit, name in zip(hits, names, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""An index written for other programs: files, labelling tools, vector databases."""

@@ -1,0 +1,104 @@
+"""A query of an index, and the search for its hits."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from unreel.errors import InputError
+from unreel.indexing.index.clip_index import Index
+from unreel.indexing.index.query_vector import combine_examples, weight_views
+from unreel.indexing.index.row_filter import ExampleMoment, RowFilter, exclude_own_rows
+from unreel.indexing.index.row_table import RowTable
+from unreel.indexing.search.query_encoder import embed_examples
+from unreel.indexing.search.results import Hit, HitOptions, search_by_vector
+from unreel.indexing.search.view_weights import compute_view_weights
+from unreel.models.encoder.encoder import Encoder
+from unreel.types import Moment
+from unreel.video.sources.paths import absolute_path
+from unreel.video.sources.source import open_source
+
+
+@dataclass(frozen=True)
+class SearchQuery:
+    """Examples and counter-examples: moments of videos, and rows of the index.
+
+    `motion_weight` weighs appearance (0) against motion (1) where the encoder has views of both. `own_video_policy`
+    says what of the examples' own videos is left out: nothing ("keep"), the same moment ("clip"), or all ("video").
+    """
+
+    positive_moments: tuple[Moment, ...] = ()
+    negative_moments: tuple[Moment, ...] = ()
+    positive_rows: tuple[int, ...] = ()
+    negative_rows: tuple[int, ...] = ()
+    motion_weight: float = 0.5
+    own_video_policy: str = "clip"
+    filter: RowFilter = field(default_factory=RowFilter)
+
+
+def search_by_examples(
+    index: Index, query: SearchQuery, options: HitOptions | None = None, encoder: Encoder | None = None
+) -> list[Hit]:
+    """The best hits for a query, best first. Moments need the encoder of the index. Raises UnreelError."""
+    positive_PD = collect_query_vectors(index, encoder, query.positive_rows, query.positive_moments)
+    negative_MD = collect_query_vectors(index, encoder, query.negative_rows, query.negative_moments)
+    return search_by_vectors(index, query, positive_PD, negative_MD, options)
+
+
+def search_by_vectors(
+    index: Index,
+    query: SearchQuery,
+    positive_PD: np.ndarray,
+    negative_MD: np.ndarray,
+    options: HitOptions | None = None,
+) -> list[Hit]:
+    """`search_by_examples` when the vectors of all examples (P, D) and counter-examples (M, D) are known."""
+    query_1D = combine_examples(positive_PD, negative_MD, len(index.views))
+    query_1D = weight_views(query_1D, compute_view_weights(index.views, query.motion_weight))
+    allowed_N = query.filter.match_rows(index.rows)
+    allowed_N &= exclude_own_rows(index.rows, list_query_moments(index.rows, query), query.own_video_policy)
+    options = options or HitOptions()
+    return search_by_vector(index.ann_index, index.rows, query_1D[0], options, allowed_N, index.get_vectors)
+
+
+def collect_query_vectors(
+    index: Index, encoder: Encoder | None, rows: Sequence[int], moments: Sequence[Moment]
+) -> np.ndarray:
+    """Vectors (P, D) of rows and of moments. Raises InputError for a row that the index does not have."""
+    unknown = [row for row in rows if not 0 <= row < len(index.rows)]
+    if unknown:
+        problem = f"row {unknown[0]} is not in the index, which has {len(index.rows)} rows"
+        raise InputError(problem, "it has been indexed again since; search again")
+    vectors = [index.get_vectors(np.array(rows, np.int64))]
+    if moments:
+        assert encoder is not None
+        vectors.append(embed_examples(encoder, moments))
+    return np.concatenate(vectors)
+
+
+def list_query_moments(rows: RowTable, query: SearchQuery) -> list[Moment]:
+    """The moments of all examples, with the hash of a file whose path the index does not have."""
+    return [resolve_moment(rows, m) for m in query.positive_moments] + [
+        rows.get_moment(row) for row in query.positive_rows
+    ]
+
+
+def resolve_moment(rows: RowTable, moment: Moment) -> Moment:
+    """A moment with its absolute path, and with the hash of its content where the index does not have that path."""
+    path = absolute_path(moment.path)
+    if path in rows.number_by_path:
+        return Moment(path, moment.start_s, moment.end_s)
+    try:
+        status = os.stat(path)
+        content_hash = _hash_cached(path, status.st_size, status.st_mtime_ns)
+    except OSError:
+        content_hash = ""  # the file has gone since its vector was made
+    return ExampleMoment(path, moment.start_s, moment.end_s, content_hash)
+
+
+@lru_cache(4096)
+def _hash_cached(path: str, _size: int, _mtime_ns: int) -> str:
+    """The hash of a file's content, computed again when its size or time of change differ."""
+    return open_source(path).hash_content()

@@ -1,0 +1,171 @@
+"""From scored rows to hits: neighbouring clips of one event become one hit, near-duplicates fold under the best."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from unreel.errors import InputError
+from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.row_table import RowTable
+from unreel.indexing.search.event_grouping import Events, group_events
+from unreel.types import Moment
+
+NUM_BASELINE_ROWS = 256  # evenly spread rows whose mean score is that of a typical row
+FIRST_ROWS_PER_HIT, GROWTH_FACTOR, MAX_GROWTH = 50, 4, 16  # rows fetched for each hit; how the number grows
+VectorReader = Callable[[np.ndarray], np.ndarray]  # row numbers (n,) to their vectors (n, D)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit(Moment):
+    """A moment found, with its best score, its rows (best first) and the near-duplicates folded under it."""
+
+    score: float
+    rows: tuple[int, ...]
+    duplicates: tuple["Hit", ...] = ()
+
+
+@dataclass(frozen=True)
+class HitOptions:
+    """How rows become hits.
+
+    Clips of a video at most `gap_s` apart form one event (below 0: every clip is its own), as far as their scores reach
+    `peak_height` of the way from a typical row's score to the event's best; 0.5 is the width at half height of a peak.
+    Without this limit a small corpus, whose rows are all among the nearest, would answer with whole videos. Rows beside
+    an event form another event if they have a peak of their own, else they are its flank.
+
+    A hit is folded under a better one when the cosine of their best rows is at least `duplicate_threshold` (above 1:
+    never), or when it shows the same seconds of another file with the same bytes.
+    """
+
+    num_hits: int = 20
+    gap_s: float = 0.5
+    peak_height: float = 0.5
+    duplicate_threshold: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.peak_height <= 1:
+            raise InputError(f"peak_height lies between 0 and 1, got {self.peak_height:g}")
+
+
+def search_by_vector(
+    ann_index: AnnIndex,
+    rows: RowTable,
+    query_D: np.ndarray,
+    options: HitOptions,
+    allowed_N: np.ndarray | None,
+    read_vectors: VectorReader,
+) -> list[Hit]:
+    """The `num_hits` best hits for a query (D,), best first.
+
+    Fetches 50 rows for each hit, then more, until there are enough hits, or 16 times as many rows were fetched and the
+    last scores below a typical row. An event consists of fetched rows only.
+    """
+
+    def fetch_nearest(k: int) -> tuple[np.ndarray, np.ndarray]:
+        score_QK, row_QK = ann_index.search(query_D.reshape(1, -1), k, allowed_N)
+        return score_QK[0], row_QK[0]
+
+    return _search_until_enough(fetch_nearest, read_vectors(_spread_rows(rows)) @ query_D, rows, options, read_vectors)
+
+
+def search_by_score(
+    score_N: np.ndarray, rows: RowTable, options: HitOptions, allowed_N: np.ndarray | None, read_vectors: VectorReader
+) -> list[Hit]:
+    """`search_by_vector` for scores (N,) of all rows in place of a query."""
+    ranked_N = np.argsort(-score_N, kind="stable")
+    if allowed_N is not None:
+        ranked_N = ranked_N[allowed_N[ranked_N]]
+
+    def fetch_nearest(k: int) -> tuple[np.ndarray, np.ndarray]:
+        return score_N[ranked_N[:k]], ranked_N[:k]
+
+    return _search_until_enough(fetch_nearest, score_N[_spread_rows(rows)], rows, options, read_vectors)
+
+
+def _spread_rows(rows: RowTable) -> np.ndarray:
+    return np.linspace(0, len(rows) - 1, NUM_BASELINE_ROWS).astype(np.int64)
+
+
+def _search_until_enough(
+    fetch_nearest: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    baseline_score_N: np.ndarray,
+    rows: RowTable,
+    options: HitOptions,
+    read_vectors: VectorReader,
+) -> list[Hit]:
+    typical = float(baseline_score_N.mean())
+    first = k = FIRST_ROWS_PER_HIT * options.num_hits
+    while True:
+        score_K, row_K = fetch_nearest(k)
+        hits = group_hits(rows, row_K, score_K, typical, options, read_vectors)
+        seen_all = len(row_K) < k or k >= len(rows)
+        if len(hits) >= options.num_hits or seen_all or (k >= MAX_GROWTH * first and score_K[-1] < typical):
+            return hits
+        k = min(GROWTH_FACTOR * k, len(rows))
+
+
+def group_hits(
+    rows: RowTable,
+    row_K: np.ndarray,
+    score_K: np.ndarray,
+    baseline_score: float,
+    options: HitOptions,
+    read_vectors: VectorReader,
+) -> list[Hit]:
+    """The best hits among some rows; `baseline_score` is the score of a typical row."""
+
+    def compute_floor(best: np.ndarray) -> np.ndarray:
+        return best - (1 - options.peak_height) * np.maximum(best - baseline_score, 0)
+
+    events = group_events(rows, row_K, score_K, options.gap_s, compute_floor)
+    return fold_duplicates(events, options.duplicate_threshold, read_vectors, options.num_hits)
+
+
+def merge_rows(rows: RowTable, row_K: np.ndarray, score_K: np.ndarray, gap_s: float) -> list[Hit]:
+    """Rows with scores (K,) as hits, best first: rows of a path at most `gap_s` apart become one."""
+    events = group_events(rows, row_K, score_K, gap_s)
+    return [_make_hit(events, e) for e in range(len(events))]
+
+
+def find_moments(rows: RowTable, score_N: np.ndarray, min_score: float, gap_s: float = HitOptions.gap_s) -> list[Hit]:
+    """Neighbouring rows with at least this score as one moment, which has the best score; best first."""
+    row_K = np.flatnonzero(score_N >= min_score)
+    return merge_rows(rows, row_K, score_N[row_K], gap_s)
+
+
+def row_to_hit(rows: RowTable, row: int, score: float) -> Hit:
+    """A single row as a hit."""
+    moment = rows.get_moment(row)
+    return Hit(moment.path, moment.start_s, moment.end_s, score=score, rows=(row,))
+
+
+def fold_duplicates(
+    events: Events, duplicate_threshold: float, read_vectors: VectorReader, max_hits: int | None = None
+) -> list[Hit]:
+    """Events as hits, near-duplicates of a better one in its `duplicates`.
+
+    At most `max_hits`; only these are compared with the others, of which there may be thousands.
+    """
+    vector_ED = read_vectors(events.best_E) if duplicate_threshold <= 1 else None
+    free_E = np.ones(len(events), bool)
+    hits: list[Hit] = []
+    for e in range(len(events)):
+        if len(hits) == max_hits:
+            break
+        if not free_E[e]:
+            continue
+        free_E[e] = False
+        same_E = events.find_copies(e)
+        if vector_ED is not None:
+            same_E |= vector_ED @ vector_ED[e] >= duplicate_threshold
+        duplicates = np.flatnonzero(same_E & free_E)
+        free_E[duplicates] = False
+        hits.append(_make_hit(events, e, tuple(_make_hit(events, other) for other in duplicates.tolist())))
+    return hits
+
+
+def _make_hit(events: Events, event: int, duplicates: tuple[Hit, ...] = ()) -> Hit:
+    rows = tuple(events.row_K[events.first_E[event] : events.stop_E[event]].tolist())
+    moment = events.rows.get_path(rows[0]), float(events.start_s_E[event]), float(events.end_s_E[event])
+    return Hit(*moment, score=float(events.score_E[event]), rows=rows, duplicates=duplicates)

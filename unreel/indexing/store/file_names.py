@@ -1,0 +1,26 @@
+"""Names of the files and folders of a store and of an index."""
+
+from unreel.io.file_lock import LOCK_FILE
+
+STORE_JSON = "store.json"
+PARTS_FOLDER = "parts"
+FILES_PARQUET = "files.parquet"
+LEFT_OUT_CSV = "left_out.csv"
+
+# An index is a store with these:
+ENCODER_FOLDER = "encoder"
+VECTORS_NPY = "vectors.npy"
+ANN_INDEX_FILE = "nearest.faiss"
+CONCEPTS_FOLDER = "concepts"
+
+STORE_ENTRIES = {
+    STORE_JSON,
+    PARTS_FOLDER,
+    FILES_PARQUET,
+    LEFT_OUT_CSV,
+    LOCK_FILE,
+    ENCODER_FOLDER,
+    VECTORS_NPY,
+    ANN_INDEX_FILE,
+    CONCEPTS_FOLDER,
+}

@@ -1,0 +1,86 @@
+"""The JSON requests of the page, with their limits."""
+
+import glob
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from unreel.indexing.index.row_filter import RowFilter
+from unreel.indexing.search.results import HitOptions
+
+MAX_ROWS = 200_000
+DUPLICATE_THRESHOLD = 0.98  # cosine above which hits are near-duplicates
+NEVER = 2.0  # a cosine that no two rows have
+RowNumber = Annotated[int, Field(ge=0, lt=2**31)]
+RowNumbers = list[RowNumber]
+
+
+class IndexRequest(BaseModel):
+    """`of` is the id of the index that the page has loaded."""
+
+    model_config = ConfigDict(allow_inf_nan=False, extra="forbid")
+    of: str
+
+
+class MomentRequest(BaseModel):
+    """A moment of an upload, or of a video of the index by its number."""
+
+    model_config = ConfigDict(allow_inf_nan=False, extra="forbid")
+    query: str | None = Field(None, max_length=64)
+    video: int | None = None
+    start_s: float = 0.0
+    end_s: float
+
+
+class FilteredRequest(IndexRequest):
+    """`path` is a part of the path, without patterns; `fold` folds near-duplicates."""
+
+    labels: list[str] = Field([], max_length=1000)
+    path: str = Field("", max_length=1000)
+    after_s: float = 0.0
+    before_s: float | None = None
+    fold: bool = False
+    count: int = Field(24, ge=1, le=200)
+
+    def make_filter(self) -> RowFilter:
+        patterns = (f"*{glob.escape(self.path)}*",) if self.path else ()
+        before_s = math.inf if self.before_s is None else self.before_s
+        return RowFilter(patterns, tuple(self.labels), self.after_s, before_s)
+
+    def make_hit_options(self) -> HitOptions:
+        return HitOptions(self.count, duplicate_threshold=DUPLICATE_THRESHOLD if self.fold else NEVER)
+
+
+class SearchRequest(FilteredRequest):
+    """Moments like this one and these rows, unlike those."""
+
+    moment: MomentRequest | None = None
+    like: RowNumbers = Field([], max_length=1000)
+    unlike: RowNumbers = Field([], max_length=1000)
+    motion: float = 0.5
+    own: Literal["keep", "clip", "video"] = "clip"
+
+
+class RankRequest(FilteredRequest):
+    """All moments ranked by a concept: of these marks, or a saved one."""
+
+    yes: RowNumbers = Field([], max_length=10_000)
+    no: RowNumbers = Field([], max_length=10_000)
+    concept: str = Field("", max_length=200)
+
+
+class SaveConceptRequest(IndexRequest):
+    """Marks to add to a concept, or with `forget` to replace its marks."""
+
+    name: str = Field(max_length=100)
+    yes: RowNumbers = Field(max_length=10_000)
+    no: RowNumbers = Field([], max_length=10_000)
+    forget: bool = False
+
+
+class SelectionRequest(IndexRequest):
+    """Rows, with the scores that the page has."""
+
+    rows: RowNumbers = Field(max_length=MAX_ROWS)
+    scores: dict[RowNumber, float] = Field({}, max_length=1000)

@@ -1,0 +1,80 @@
+"""Find the moments of a concept in new footage."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unreel.embedding import list_whole_videos, load_encoder
+from unreel.errors import CheckpointError, InputError
+from unreel.indexing.concepts.concept import Concept
+from unreel.indexing.concepts.concept_update import require_probability
+from unreel.indexing.index.clip_index import open_index, read_index_metadata
+from unreel.indexing.index.row_table import RowTable
+from unreel.indexing.search.results import Hit, find_moments
+from unreel.indexing.store.clip_sampling import SlidingWindow
+from unreel.indexing.store.encoder_hash import hash_encoder
+from unreel.indexing.store.file_names import CONCEPTS_FOLDER, ENCODER_FOLDER, STORE_JSON
+from unreel.training.runtime.auto_settings import choose_device
+from unreel.types import FileFailure, Instance, ProgressCallback
+from unreel.video.loading.loaders import default_num_workers
+
+
+@dataclass(frozen=True)
+class ConceptMatches:
+    """Moments found, best first, the number of clips and videos searched, and the files left out."""
+
+    moments: list[Hit]
+    num_clips: int
+    num_videos: int
+    left_out: list[FileFailure]
+
+
+def apply(
+    concept: str | Path,
+    source: str | Path,
+    min_probability: float = 0.5,
+    gap_s: float = 0.5,
+    on_progress: ProgressCallback = lambda _done, _total: None,
+    allow_import: bool = False,
+) -> ConceptMatches:
+    """Moments of a concept in a video, a folder, a list, or another index by the same encoder, without decoding.
+
+    `concept` is INDEX/concepts/NAME.json; the encoder of that index is used. Raises UnreelError.
+    """
+    path, source = Path(concept), Path(source)
+    require_probability(min_probability)
+    if (source / STORE_JSON).is_file():
+        index = open_index(source)
+        score_N = Concept.load(path, index.encoder_hash).score_rows(index.vectors_ND)
+        moments = find_moments(index.rows, score_N, min_probability, gap_s)
+        return ConceptMatches(moments, len(index.rows), len(index.rows.paths), [])
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no concept there; `unreel concept INDEX NAME` makes INDEX/{CONCEPTS_FOLDER}/NAME.json"
+        )
+    home = path.resolve().parent.parent
+    try:
+        metadata, encoder = read_index_metadata(home), load_encoder(home / ENCODER_FOLDER, allow_import)
+    except (InputError, CheckpointError) as error:
+        raise InputError(f"{path}: a concept is used inside its index, which has its encoder: {error}") from error
+    encoder.to(choose_device("auto"))
+    probe = Concept.load(path, hash_encoder(encoder))
+    videos, failures = list_whole_videos(source)
+    moments, num_clips, num_videos = [], 0, 0
+    sampling = SlidingWindow(**metadata["clips"])
+    for number, vectors_KD, spans_K2 in sampling.embed_videos(encoder, videos, default_num_workers(), failures.append):
+        score_K = probe.score_rows(vectors_KD)
+        moments += find_moments(build_rows(videos[number], spans_K2), score_K, min_probability, gap_s)
+        num_clips, num_videos = num_clips + len(score_K), num_videos + 1
+        on_progress(num_videos, len(videos))
+    if not num_videos:
+        raise InputError(f"{source}: no video there could be read; the first: {failures[0].path}: {failures[0]}")
+    moments.sort(key=lambda hit: (-hit.score, hit.path, hit.start_s))
+    return ConceptMatches(moments, num_clips, num_videos, failures)
+
+
+def build_rows(video: Instance, spans_K2: np.ndarray) -> RowTable:
+    """The rows of one video's clips."""
+    paths = [video.path] * len(spans_K2)
+    return RowTable.from_columns(paths, [video.label] * len(paths), paths, spans_K2[:, 0], spans_K2[:, 1])

@@ -1,0 +1,60 @@
+"""Index videos: vectors of clips that slide over every video, and what a search needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unreel.indexing.export.destination import Destination
+from unreel.indexing.index.build_index import refresh_index
+from unreel.indexing.store.clip_sampling import SlidingWindow
+from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions, lock_store, update_store
+from unreel.types import FileFailure
+from unreel.verbs.export import export
+
+
+@dataclass(frozen=True)
+class IndexUpdate:
+    """The store after an update, a description of its index, and the number of rows exported.
+
+    Only rank 0 builds the index and exports; for other processes these are "" and 0.
+    """
+
+    store: StoreSummary
+    description: str = ""
+    num_exported: int = 0
+
+
+def index(
+    run: str | Path,
+    source: str | Path,
+    out: str | Path,
+    length_s: float = 0.0,
+    hop_s: float = 0.0,
+    allow_import: bool = False,
+) -> tuple[int, list[FileFailure]]:
+    """Make an index of every moment of the videos, or bring it up to date; returns rows and files left out, as `embed`.
+
+    A clip is `length_s` seconds long (default: the clips the encoder was trained on), and one begins every `hop_s`
+    seconds (default: half a clip). Raises UnreelError.
+    """
+    options = StoreUpdateOptions(allow_import=allow_import)
+    store = update_index(run, source, out, SlidingWindow(length_s, hop_s), options).store
+    return store.num_rows, store.left_out
+
+
+def update_index(
+    checkpoint: str | Path,
+    source: str | Path,
+    out: str | Path,
+    clip_sampling: SlidingWindow,
+    options: StoreUpdateOptions,
+    export_to: Destination | None = None,
+    table: str = "unreel",
+) -> IndexUpdate:
+    """`index` with all options: in several processes, and followed by an export to the table of a database."""
+    store = update_store(checkpoint, source, out, clip_sampling, options)
+    if store.rank:
+        return IndexUpdate(store)
+    with lock_store(Path(out)):
+        description = refresh_index(Path(out), clip_sampling.load_encoder(checkpoint, options.allow_import))
+    num_exported = export(out, export_to, table, replace=True) if export_to else 0
+    return IndexUpdate(store, description, num_exported)

@@ -1,0 +1,51 @@
+"""Make a video encoder of an image network's weights."""
+
+import dataclasses
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from unreel.errors import InputError
+from unreel.io.atomic_write import atomic_folder, disk_errors
+from unreel.models.encoder.checkpoint_files import find_checkpoint, read_spec, save_encoder
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import EncoderSpec
+from unreel.models.registry import TWIN_2D_SUFFIX
+from unreel.video.sampling.clip_spec import ClipSpec
+from unreel.views.view_spec import ViewSpec
+
+
+def inflate(source: str | Path, out: str | Path, backbone: str = "", num_frames: int = 0) -> Encoder:
+    """Make an encoder of 2D weights, each kernel repeated along time and divided by its length; saved in `out`.
+
+    `source` is a checkpoint file, or a run with a network X-2d. By default the backbone is the run's own X (r3d50 for a
+    file) and clips have 16 frames (8 for tiny). Raises UnreelError.
+    """
+    source, out = Path(source), Path(out)
+    if out.exists():
+        raise InputError(f"{out} exists already; nothing was changed. Choose another --out")
+    image_spec = read_image_spec(source)
+    name = backbone or image_spec.backbone.removesuffix(TWIN_2D_SUFFIX)
+    clip = dataclasses.replace(image_spec.clip, num_frames=num_frames or (8 if name == "tiny" else 16))
+    spec = dataclasses.replace(image_spec, backbone=name, clip=clip)
+    encoder = Encoder(spec, build_inflated(source, name, **spec.options))
+    with (
+        disk_errors(out, "the encoder can't be written", errors=(OSError, SafetensorError)),
+        atomic_folder(out) as temporary,
+    ):
+        save_encoder(encoder, temporary)
+    return encoder
+
+
+def read_image_spec(source: Path) -> EncoderSpec:
+    """The spec that 2D weights were trained with: that of a run, or the usual one of ImageNet checkpoints."""
+    if not source.is_dir():
+        clip, views = ClipSpec(fps=12.5, stride_frames=0), ViewSpec(("rgb",), 112, standardize=True)
+        return EncoderSpec("r3d50", "inflated", clip, views)
+    spec = read_spec(find_checkpoint(source))
+    if not spec.backbone.endswith(TWIN_2D_SUFFIX):
+        raise InputError(
+            f"{source}: its network {spec.backbone} spans frames already; only a run of a network X-2d can be inflated "
+            "(--method simclr-frames makes one)"
+        )
+    return spec
