@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from unreel.packing.pack import pack
     from unreel.report.pages.run_page import write_report
     from unreel.types import Embeddings
-    from unreel.verbs.embed import embed
-    from unreel.verbs.index import index
+    from unreel.verbs.indexing.embed import embed
+    from unreel.verbs.indexing.index import index
     from unreel.verbs.evaluate import evaluate_retrieval
     from unreel.verbs.training.pretrain import pretrain
     from unreel.verbs.training.resume import resume
@@ -31,8 +31,8 @@ _MODULE_OF = {
     "pretrain": "unreel.verbs.training.pretrain",
     "resume": "unreel.verbs.training.resume",
     "evaluate_retrieval": "unreel.verbs.evaluate",
-    "embed": "unreel.verbs.embed",
-    "index": "unreel.verbs.index",
+    "embed": "unreel.verbs.indexing.embed",
+    "index": "unreel.verbs.indexing.index",
     "write_report": "unreel.report.pages.run_page",
     "make_set": "unreel.corpus.synthetic_motion",
     "inspect": "unreel.corpus.inspection",

@@ -29,7 +29,7 @@ from unreel.report.previews import (
     write_previews,
 )
 from unreel.types import Moment
-from unreel.verbs.cluster import cluster
+from unreel.verbs.indexing.cluster import cluster
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.probe import probe
 

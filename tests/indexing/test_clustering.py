@@ -75,7 +75,7 @@ def test_clusters_that_cannot_be_are_refused() -> None:
         ClusterOptions(min_cluster_size=1)
     with pytest.raises(InputError, match="1 rows are nothing to cluster"):
         cluster_vectors(grouped(1))
-    with pytest.raises(InputError, match="9 clusters of 8 rows"):
+    with pytest.raises(InputError, match="8 rows can't form 9 clusters"):
         cluster_vectors(grouped(8), ClusterOptions(num_clusters=9))
     with pytest.raises(InputError, match="unknown map 'umap'"):
         project_2d(grouped(8), "umap")

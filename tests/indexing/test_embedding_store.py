@@ -30,7 +30,7 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.training.runtime.distributed import SINGLE_PROCESS
 from unreel.types import FileFailure
-from unreel.verbs.embed import embed
+from unreel.verbs.indexing.embed import embed
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.video.sources.source import ContentStat, LocalFile
 from unreel.views.view_spec import ViewSpec
@@ -390,7 +390,7 @@ def test_folders_that_are_no_store(encoder: Path, videos: Path, tmp_path: Path, 
     (out / "files.parquet").unlink()
     with pytest.raises(InputError, match=r"files\.parquet: the records of the files can't be read"):
         update_store(encoder, videos, out, TWO)
-    refused("embed", encoder, videos, "--out", tmp_path / "e.parquet", "--devices", 2, says=("one file",))
+    refused("embed", encoder, videos, "--out", tmp_path / "e.parquet", "--devices", 2, says=("one process writes",))
 
 
 def test_damaged_and_foreign_parts_are_named_and_made_again(

@@ -11,6 +11,7 @@ import torch
 
 from unreel.errors import DiskError, InputError
 from unreel.indexing.store import embeddings_file as store
+from unreel.indexing.store.encoder_hash import describe_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Embeddings
@@ -33,7 +34,7 @@ def encoder(seed: int = 0, size: int = 32) -> Encoder:
 
 def test_round_trip_is_exact(tmp_path: Path, embeddings: Embeddings) -> None:
     path = tmp_path / "new folder" / "e.parquet"
-    store.write_embeddings(embeddings, path, store.describe_encoder(encoder()))
+    store.write_embeddings(embeddings, path, describe_encoder(encoder()))
     back = store.read_embeddings(path)
     np.testing.assert_array_equal(back.vectors, embeddings.vectors)
     assert back.vectors.dtype == np.float32
@@ -63,11 +64,11 @@ def test_no_rows_and_no_labels(tmp_path: Path) -> None:
 
 
 def test_metadata_tells_encoders_apart(tmp_path: Path, embeddings: Embeddings) -> None:
-    store.write_embeddings(embeddings, tmp_path / "e.parquet", store.describe_encoder(encoder()))
+    store.write_embeddings(embeddings, tmp_path / "e.parquet", describe_encoder(encoder()))
     kept = store.read_metadata(tmp_path / "e.parquet")
     assert EncoderSpec.from_json(kept["encoder"]) == encoder().spec
-    assert kept["encoder_hash"] == store.hash_encoder(encoder())
-    assert len({store.hash_encoder(e) for e in (encoder(), encoder(seed=1), encoder(size=48))}) == 3
+    assert kept["encoder_hash"] == hash_encoder(encoder())
+    assert len({hash_encoder(e) for e in (encoder(), encoder(seed=1), encoder(size=48))}) == 3
 
 
 def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(

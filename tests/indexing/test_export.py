@@ -2,12 +2,14 @@
 
 import contextlib
 import csv
+import importlib
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from unreel.indexing.export.row_batches import iterate_batches
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.store.embeddings_file import read_embeddings, read_metadata
-from unreel.verbs.export import export
+from unreel.verbs.indexing.export import export
 
 
 @pytest.fixture(autouse=True)
@@ -333,9 +335,11 @@ def test_what_is_refused(motion_index: Path, tmp_path: Path) -> None:
 def test_a_library_that_is_missing_is_named(
     kind: str, package: str, motion_index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(name: str) -> None:
+    def missing(name: str) -> object:
+        if name.startswith("unreel"):
+            return importlib.import_module(name)
         raise ImportError(f"No module named '{name}'")
 
-    monkeypatch.setattr(databases.importlib, "import_module", missing)
+    monkeypatch.setattr(databases, "importlib", SimpleNamespace(import_module=missing))
     refused("export", motion_index, "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))
     refused("index", "run", "folder", "--out", "i", "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))

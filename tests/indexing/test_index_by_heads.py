@@ -19,7 +19,7 @@ from unreel.indexing.search.view_weights import find_slider_ends
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.training.run_folder.trained_heads import load_encoder_with_heads
 from unreel.types import Moment
-from unreel.verbs.search import search
+from unreel.verbs.indexing.search import search
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def test_rows_are_the_heads_side_by_side(dual_run: Path, by_heads: Path) -> None
     weights = {name: tensor.double().numpy() for name, tensor in stored.items() if name.startswith("method.heads.")}
     frames = torch.randint(0, 256, (2, index.metadata["encoder"]["clip"]["num_frames"], 64, 64, 3), dtype=torch.uint8)
     feature_BD = load_encoder(dual_run).extract_features(frames)["rgb"].double().numpy()
-    assert index.views == ("clip", "series") and find_slider_ends(index) == ("the clip", "its series")
-    found = load_query_encoder(index).extract_parts(frames)
+    assert index.views == ("clip", "series") and find_slider_ends(index.views) == ("the clip", "its series")
+    found = load_query_encoder(index.folder, index.metadata).extract_parts(frames)
     for name, segments in (("clip", 1), ("series", 4)):
         rows_BD = found[name].double().numpy()
         for row_D, feature_D in zip(rows_BD, feature_BD, strict=True):

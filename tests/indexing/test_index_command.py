@@ -22,7 +22,7 @@ from unreel.indexing.search.results import HitOptions
 from unreel.indexing.store.embeddings_file import read_embeddings
 from unreel.indexing.store.file_names import ANN_INDEX_FILE, VECTORS_NPY
 from unreel.types import Moment
-from unreel.verbs.search import search
+from unreel.verbs.indexing.search import search
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def test_row_n_has_vector_n(made: Path) -> None:
 
 def test_its_encoder_makes_its_vectors_again(made: Path) -> None:
     opened = open_index(made)
-    encoder = load_query_encoder(opened)
+    encoder = load_query_encoder(opened.folder, opened.metadata)
     found = encoder.embed(opened.rows.get_path(0), num_clips=1, per="clip")
     at = opened.vectors_ND @ found.vectors[0]
     assert encoder.spec.clip.num_frames == 8 and at[opened.rows.path_N == opened.rows.path_N[0]].max() > 0.99
@@ -139,7 +139,7 @@ def test_what_a_kill_left_is_no_hindrance(index: Path, small_run: Path, motion_s
     shutil.copytree(index / "encoder", left)
     shutil.rmtree(index / "encoder")
     succeeds("index", small_run, motion_set, "--out", index)
-    assert not left.exists() and load_query_encoder(open_index(index))
+    assert not left.exists() and load_query_encoder(index, open_index(index).metadata)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk takes root")
@@ -182,7 +182,7 @@ def test_another_version_is_refused(index: Path) -> None:
 def test_what_is_no_index_is_told_apart(made: Path, small_run: Path, motion_set: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no index there; make one with `unreel index"):
         open_index(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="no embeddings to read there .*make it, or go on with it, by `unreel index"):
+    with pytest.raises(InputError, match="no embeddings to read there .*make it, or continue it, by `unreel index"):
         open_index(tmp_path)
     succeeds("embed", small_run, motion_set / "test.txt", "--out", tmp_path / "store")
     with pytest.raises(InputError, match="do not cover every moment"):

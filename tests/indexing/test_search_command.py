@@ -26,7 +26,7 @@ from unreel.indexing.search.query import SearchQuery
 from unreel.indexing.search.query_encoder import compute_clip_span
 from unreel.indexing.search.results import HitOptions
 from unreel.types import Moment
-from unreel.verbs.search import search
+from unreel.verbs.indexing.search import search
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import probe
@@ -103,7 +103,7 @@ def test_a_strip_of_a_videos_frames_is_that_video(motion_index: Path, index: Ind
 
 def by_hand(index: Index, squares: np.ndarray) -> np.ndarray:
     """Cosine (N,) of each row's appearance with that of a clip of these squares, each shown for as long."""
-    encoder = load_query_encoder(index)
+    encoder = load_query_encoder(index.folder, index.metadata)
     span, (height, width) = encoder.spec.clip.total_frames, encoder.spec.views.resize_hw
     small = [cv2.resize(square, (width, height), interpolation=cv2.INTER_AREA) for square in squares]
     clip = np.stack([small[t * len(small) // span] for t in range(span)])

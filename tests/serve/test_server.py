@@ -50,7 +50,7 @@ from unreel.serve.media.worker_pool import WorkerPool
 from unreel.serve.server import open_socket
 from unreel.serve.state import ServeOptions, ServerState
 from unreel.types import Moment
-from unreel.verbs.search import search
+from unreel.verbs.indexing.search import search
 from unreel.video.decoding import decoder, probe
 
 HOME = "http://127.0.0.1"

@@ -124,8 +124,9 @@ def _add_video_routes(app: FastAPI, state: ServerState) -> None:
     @app.get("/api/{of}/videos/{number}/file")
     def video(of: str, number: int, request: Request) -> Response:
         files = state.get_snapshot(of).files
+        source = files.open(number)
         media_type = mimetypes.guess_type(files.paths[number])[0] or "application/octet-stream"
-        return make_range_response(files.open(number), media_type, request.headers.get("range"))
+        return make_range_response(source, media_type, request.headers.get("range"))
 
     @app.get("/api/{of}/videos/{number}/poster")
     def poster(of: str, number: int, at: Seconds) -> Response:

@@ -38,7 +38,7 @@ class ApplyArgs:
 def apply_command(args: list[str]) -> int:
     options = parse_args(ApplyArgs, args, "apply")
     refuse_json_and_csv(options.json, options.csv)
-    from unreel.verbs.apply import apply
+    from unreel.verbs.indexing.apply import apply
 
     with use_limits(options.limits), ProgressBar("searching") as advance:
         matches = apply(options.concept, options.source, options.above, options.gap_s, advance, options.allow_import)

@@ -42,7 +42,7 @@ def cluster_command(args: list[str]) -> int:
     if not 0 <= options.doubled <= 1:
         raise InputError(f"--doubled is a cosine between 0 and 1, got {options.doubled:g}")
     from unreel.indexing.clustering.clusters import ClusterOptions
-    from unreel.verbs.cluster import cluster
+    from unreel.verbs.indexing.cluster import cluster
 
     index = Path(os.path.abspath(options.index))  # "." has no name
     out = options.out or index.parent / f"{index.name}-clusters"

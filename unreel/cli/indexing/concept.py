@@ -51,7 +51,7 @@ def concept_command(args: list[str]) -> int:
     options = parse_args(ConceptArgs, args, "concept")
     if options.count < 1 or options.next < 1:
         raise InputError(f"--count and --next must be at least 1, got {options.count} and {options.next}")
-    from unreel.verbs.concept import concept
+    from unreel.verbs.indexing.concept import concept
 
     yes, no = parse_marks(options.yes), parse_marks(options.no)
     update = concept(options.index, options.name, yes, no, options.forget, options.above, options.next)

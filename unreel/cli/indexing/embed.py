@@ -43,7 +43,7 @@ def embed_command(args: list[str]) -> int:
         return update_store_from_args(options)
     if options.devices > 1:
         raise InputError(f"--devices {options.devices} is for a folder; one process writes the file {options.out}")
-    from unreel.verbs.embed import embed
+    from unreel.verbs.indexing.embed import embed
 
     with use_limits(options.limits), ProgressBar("embedding") as advance:
         num_rows, failures = embed(

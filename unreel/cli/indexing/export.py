@@ -34,7 +34,7 @@ class ExportArgs:
 def export_command(args: list[str]) -> int:
     options = parse_args(ExportArgs, args, "export")
     from unreel.indexing.export.destination import Destination
-    from unreel.verbs.export import export
+    from unreel.verbs.indexing.export import export
 
     destination = Destination.parse(options.to)
     num_rows = export(options.index, destination, options.table)

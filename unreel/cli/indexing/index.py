@@ -44,7 +44,7 @@ def index_command(args: list[str]) -> int:
     from unreel.indexing.export.destination import Destination
     from unreel.indexing.store.clip_sampling import SlidingWindow
     from unreel.indexing.store.update import StoreUpdateOptions
-    from unreel.verbs.index import update_index
+    from unreel.verbs.indexing.index import update_index
 
     destination = Destination.parse_database(options.to) if options.to else None
     sampling = SlidingWindow(options.length_s, options.hop_s, options.by)

@@ -75,7 +75,7 @@ def search_command(args: list[str]) -> int:
     check_search_args(options)
     from unreel.indexing.index.clip_index import load_query_encoder, open_index
     from unreel.indexing.search.results import HitOptions
-    from unreel.verbs.search import search
+    from unreel.verbs.indexing.search import search
 
     index, query = open_index(options.index), build_query(options)
     hit_options = HitOptions(options.count, options.gap_s, duplicate_threshold=options.fold)

@@ -10,6 +10,7 @@ from unreel.io.atomic_write import atomic_folder, disk_errors
 from unreel.models.encoder.checkpoint_files import find_checkpoint, read_spec, save_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
+from unreel.models.inflate import build_inflated
 from unreel.models.registry import TWIN_2D_SUFFIX
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec

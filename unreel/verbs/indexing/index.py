@@ -8,7 +8,7 @@ from unreel.indexing.index.build_index import refresh_index
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions, lock_store, update_store
 from unreel.types import FileFailure
-from unreel.verbs.export import export
+from unreel.verbs.indexing.export import export
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The verbs of embedding, indexing and search, one function a file."""
