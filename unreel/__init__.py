@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from unreel.embedding import VideoEncoder as Encoder
     from unreel.embedding import load_encoder
     from unreel.errors import UnreelError
+    from unreel.indexing.index.clip_index import open_index
+    from unreel.indexing.search.query import SearchQuery
     from unreel.packing.pack import pack
     from unreel.report.pages.run_page import write_report
-    from unreel.types import Embeddings
-    from unreel.verbs.indexing.embed import embed
-    from unreel.verbs.indexing.index import index
+    from unreel.types import Embeddings, Moment
     from unreel.verbs.evaluate import evaluate_retrieval
+    from unreel.verbs.indexing.apply import apply
+    from unreel.verbs.indexing.cluster import cluster
+    from unreel.verbs.indexing.concept import concept
+    from unreel.verbs.indexing.embed import embed
+    from unreel.verbs.indexing.export import export
+    from unreel.verbs.indexing.index import index
+    from unreel.verbs.indexing.search import search
     from unreel.verbs.training.pretrain import pretrain
     from unreel.verbs.training.resume import resume
 
@@ -33,6 +40,14 @@ _MODULE_OF = {
     "evaluate_retrieval": "unreel.verbs.evaluate",
     "embed": "unreel.verbs.indexing.embed",
     "index": "unreel.verbs.indexing.index",
+    "open_index": "unreel.indexing.index.clip_index",
+    "search": "unreel.verbs.indexing.search",
+    "cluster": "unreel.verbs.indexing.cluster",
+    "concept": "unreel.verbs.indexing.concept",
+    "apply": "unreel.verbs.indexing.apply",
+    "export": "unreel.verbs.indexing.export",
+    "Moment": "unreel.types",
+    "SearchQuery": "unreel.indexing.search.query",
     "write_report": "unreel.report.pages.run_page",
     "make_set": "unreel.corpus.synthetic_motion",
     "inspect": "unreel.corpus.inspection",
@@ -46,16 +61,24 @@ _MODULE_OF = {
 __all__ = [
     "Embeddings",
     "Encoder",
+    "Moment",
+    "SearchQuery",
     "UnreelError",
+    "apply",
+    "cluster",
+    "concept",
     "embed",
     "evaluate_retrieval",
+    "export",
     "index",
     "inspect",
     "load_encoder",
     "make_set",
+    "open_index",
     "pack",
     "pretrain",
     "resume",
+    "search",
     "write_report",
 ]
 

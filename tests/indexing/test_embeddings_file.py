@@ -11,7 +11,7 @@ import torch
 
 from unreel.errors import DiskError, InputError
 from unreel.indexing.store import embeddings_file as store
-from unreel.indexing.store.encoder_hash import describe_encoder
+from unreel.indexing.store.encoder_hash import describe_encoder, hash_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Embeddings

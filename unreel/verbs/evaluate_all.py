@@ -12,7 +12,7 @@ from unreel.evaluation.result import Result
 from unreel.evaluation.standard_suite import ExtractionOptions, build_standard_suite
 from unreel.evaluation.suite import SuiteResult
 from unreel.evaluation.suite import run_evaluations as evaluate_features
-from unreel.io.atomic_write import atomic_folder, atomic_write_text, disk_errors, require_writable_path
+from unreel.io.atomic_write import atomic_folder, atomic_write_text, disk_errors
 from unreel.io.checksums import new_digest
 from unreel.io.output_path import require_new_path, require_writable_path
 from unreel.models.encoder.checkpoint_files import find_checkpoint

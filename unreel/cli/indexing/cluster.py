@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from unreel.io.limits import Limits, use_limits
 from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import print_table
 from unreel.errors import InputError
+from unreel.io.limits import Limits, use_limits
 
 
 @dataclasses.dataclass

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from unreel.io.limits import Limits, use_limits
 from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import InputError
+from unreel.io.limits import Limits, use_limits
 
 if TYPE_CHECKING:
     from unreel.indexing.store.update import StoreSummary

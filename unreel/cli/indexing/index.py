@@ -6,10 +6,10 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from unreel.io.limits import Limits, use_limits
 from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.indexing.embed import print_store_summary
 from unreel.cli.progress_bar import ProgressBar
+from unreel.io.limits import Limits, use_limits
 
 
 @dataclasses.dataclass

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from unreel.io.limits import Limits, use_limits
 from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.indexing.moments import (
     format_hit_rows,
@@ -21,6 +20,7 @@ from unreel.cli.indexing.moments import (
 )
 from unreel.cli.terminal import print_table
 from unreel.errors import InputError
+from unreel.io.limits import Limits, use_limits
 from unreel.io.text import format_path
 
 if TYPE_CHECKING:

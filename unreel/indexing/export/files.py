@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from unreel.errors import InputError
 from unreel.indexing.export.row_batches import ROW_COLUMNS, iterate_batches
 from unreel.indexing.index.clip_index import Index
 from unreel.indexing.index.vectors import iterate_blocks, write_npy
@@ -17,8 +16,8 @@ from unreel.indexing.store.embeddings_file import (
     list_parquet_files,
     read_table,
 )
-from unreel.io.output_path import require_new_path
 from unreel.io.atomic_write import atomic_folder, atomic_path, atomic_write_csv, disk_errors
+from unreel.io.output_path import require_new_path
 
 WRITE_ADVICE, NEW_PLACE_ADVICE = "free space or choose another place", "choose another place"
 

@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_folder, disk_errors
+from unreel.io.output_path import require_new_path
 from unreel.models.encoder.checkpoint_files import find_checkpoint, read_spec, save_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
@@ -22,9 +23,7 @@ def inflate(source: str | Path, out: str | Path, backbone: str = "", num_frames:
     `source` is a checkpoint file, or a run with a network X-2d. By default the backbone is the run's own X (r3d50 for a
     file) and clips have 16 frames (8 for tiny). Raises UnreelError.
     """
-    source, out = Path(source), Path(out)
-    if out.exists():
-        raise InputError(f"{out} exists already; nothing was changed. Choose another --out")
+    source, out = Path(source), require_new_path(Path(out))
     image_spec = read_image_spec(source)
     name = backbone or image_spec.backbone.removesuffix(TWIN_2D_SUFFIX)
     clip = dataclasses.replace(image_spec.clip, num_frames=num_frames or (8 if name == "tiny" else 16))
