@@ -318,7 +318,7 @@ def test_init_begins_with_the_inflated_weights(small_run: Path, motion_set: Path
     torch.save(flat.state_dict(), file)
     config = build_run_config("trio", {"backbone": "tiny", "size": 32, "num_frames": 8, "init": str(file)})
     backbone = build_training_job(tmp_path, manifest_of(motion_set), config).encoder.backbone
-    inflated = unreel.verbs.indexing.embed.inflate_encoder(file, tmp_path / "encoder", "tiny").backbone
+    inflated = inflate(file, tmp_path / "encoder", "tiny").backbone
     ours, theirs = backbone.state_dict(), inflated.state_dict()
     assert [n for n in ours if not torch.equal(ours[n], theirs[n])] == []
     first, wanted = next(iter(backbone.parameters())), next(iter(flat.parameters()))

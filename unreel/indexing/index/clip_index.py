@@ -58,7 +58,12 @@ class Index:
 
 
 def open_index(folder: str | Path) -> Index:
-    """Open the index in a folder. Raises InputError for one that is missing, incomplete or older than its rows."""
+    """Open the index in a folder. Raises InputError for one that is missing, incomplete or older than its rows.
+
+    >>> opened = open_index(index)
+    >>> opened.vectors_ND.shape[0] == len(opened.rows)
+    True
+    """
     folder = Path(folder)
     metadata = read_index_metadata(folder)
     rows, fingerprint = read_rows(folder)

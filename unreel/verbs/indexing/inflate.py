@@ -5,11 +5,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from unreel.embedding import VideoEncoder
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_folder, disk_errors
 from unreel.io.output_path import require_new_path
 from unreel.models.encoder.checkpoint_files import find_checkpoint, read_spec, save_encoder
-from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.inflate import build_inflated
 from unreel.models.registry import TWIN_2D_SUFFIX
@@ -17,7 +17,7 @@ from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
 
-def inflate(source: str | Path, out: str | Path, backbone: str = "", num_frames: int = 0) -> Encoder:
+def inflate(source: str | Path, out: str | Path, backbone: str = "", num_frames: int = 0) -> VideoEncoder:
     """Make an encoder of 2D weights, each kernel repeated along time and divided by its length; saved in `out`.
 
     `source` is a checkpoint file, or a run with a network X-2d. By default the backbone is the run's own X (r3d50 for a
@@ -28,7 +28,7 @@ def inflate(source: str | Path, out: str | Path, backbone: str = "", num_frames:
     name = backbone or image_spec.backbone.removesuffix(TWIN_2D_SUFFIX)
     clip = dataclasses.replace(image_spec.clip, num_frames=num_frames or (8 if name == "tiny" else 16))
     spec = dataclasses.replace(image_spec, backbone=name, clip=clip)
-    encoder = Encoder(spec, build_inflated(source, name, **spec.options))
+    encoder = VideoEncoder(spec, build_inflated(source, name, **spec.options))
     with (
         disk_errors(out, "the encoder can't be written", errors=(OSError, SafetensorError)),
         atomic_folder(out) as temporary,
