@@ -72,9 +72,9 @@ class PacketTable:
 
 def sort_by_timestamp(packets: PacketTable) -> np.ndarray:
     """Packets by ascending time stamp, without those that are never shown or come before the first key packet."""
-    shown = np.flatnonzero(~np.asarray(packets.is_hidden, dtype=bool))
-    shown = shown[shown >= packets.key_packets[0]]
-    return shown[np.argsort(np.asarray(packets.filled_timestamps, dtype=np.int64)[shown], kind="stable")]
+    visible = np.flatnonzero(~np.asarray(packets.is_hidden, dtype=bool))
+    visible = visible[visible >= packets.key_packets[0]]
+    return visible[np.argsort(np.asarray(packets.filled_timestamps, dtype=np.int64)[visible], kind="stable")]
 
 
 def build_index(

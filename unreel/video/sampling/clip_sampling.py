@@ -74,5 +74,5 @@ def sample_centred_clip(times_s: np.ndarray, spec: ClipSpec, at_s: float) -> np.
     """
     steps = np.arange(spec.total_frames) - spec.lead_in - spec.num_frames // 2
     ticks_s = at_s + (steps / spec.fps if spec.fps > 0 else 0 * steps)
-    shown = find_frames_at(times_s, ticks_s, compute_frame_duration(times_s, default_s=1.0))
-    return np.clip(shown + steps * spec.stride_frames if spec.stride_frames > 0 else shown, 0, len(times_s) - 1)
+    frames = find_frames_at(times_s, ticks_s, compute_frame_duration(times_s, default_s=1.0))
+    return np.clip(frames + steps * max(0, spec.stride_frames), 0, len(times_s) - 1)

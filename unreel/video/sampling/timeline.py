@@ -68,5 +68,5 @@ def count_starts(timeline: np.ndarray, spec: ClipSpec) -> int:
 def compute_spans(times_s: np.ndarray, clips: Sequence[np.ndarray], lead_in: int) -> np.ndarray:
     """First and last second that each clip shows, float64 (V, 2); a looped clip spans the whole short video."""
     frame_s = compute_frame_duration(times_s, default_s=0.0)
-    shown = np.stack(clips)[:, lead_in:]
-    return np.stack([times_s[shown.min(axis=1)], times_s[shown.max(axis=1)] + frame_s], axis=1)
+    frames_VT = np.stack(clips)[:, lead_in:]
+    return np.stack([times_s[frames_VT.min(axis=1)], times_s[frames_VT.max(axis=1)] + frame_s], axis=1)

@@ -60,15 +60,15 @@ def _iter_top_boxes(file: BinaryIO, size_bytes: int) -> Iterator[tuple[bytes, in
 
 def _check_riff(file: BinaryIO, size_bytes: int) -> str:
     """AVI above 1 GB is several RIFF chunks in a row. Some writers count the 8 bytes of a chunk's own header."""
-    at = 0
-    while at + 8 <= size_bytes:
-        file.seek(at)
+    start_byte = 0
+    while start_byte + 8 <= size_bytes:
+        file.seek(start_byte)
         name, length = file.read(4), int.from_bytes(file.read(4), "little")
         if name != b"RIFF" or length == 0:
             return ""
-        if at + length > size_bytes:
-            return _describe_overrun("the AVI", at + 8 + length, size_bytes)
-        at += 8 + length + length % 2
+        if start_byte + length > size_bytes:
+            return _describe_overrun("the AVI", start_byte + 8 + length, size_bytes)
+        start_byte += 8 + length + length % 2
     return ""
 
 
@@ -95,10 +95,12 @@ def _read_vint(file: BinaryIO) -> int:
 
 def _check_size_header(head: bytes, size_bytes: int) -> str:
     """WMV and FLV state their size near the start; 0 is unknown."""
-    if head.startswith(ASF_MAGIC) and (at := head.find(ASF_FILE_PROPERTIES)) > 0:
-        return _describe_overrun("the file", int.from_bytes(head[at + 40 : at + 48], "little"), size_bytes)
-    if head.startswith(b"FLV") and (at := head.find(b"filesize\0")) > 0:
-        (length,) = struct.unpack(">d", head[at + 9 : at + 17].ljust(8, b"\0"))
+    if head.startswith(ASF_MAGIC) and (start_byte := head.find(ASF_FILE_PROPERTIES)) > 0:
+        return _describe_overrun(
+            "the file", int.from_bytes(head[start_byte + 40 : start_byte + 48], "little"), size_bytes
+        )
+    if head.startswith(b"FLV") and (start_byte := head.find(b"filesize\0")) > 0:
+        (length,) = struct.unpack(">d", head[start_byte + 9 : start_byte + 17].ljust(8, b"\0"))
         return _describe_overrun("the file", int(length), size_bytes) if size_bytes < length < 2**60 else ""
     return ""
 
