@@ -20,7 +20,11 @@ def make_generator(seed: int, epoch: int, index: int, stream: str) -> np.random.
 
 
 def draw_uniforms(seed: int, epoch: int, indices: Sequence[int] | Tensor, stream: str, count: int) -> Tensor:
-    """Uniform numbers in [0, 1), float32 (B, count): row b depends only on (seed, epoch, indices[b], stream)."""
+    """Uniform numbers in [0, 1), float32 (B, count): row b depends only on (seed, epoch, indices[b], stream).
+
+    >>> draw_uniforms(seed=0, epoch=0, indices=[7], stream="crop", count=3)
+    tensor([[0.0019, 0.0202, 0.2904]])
+    """
     numbers = indices.tolist() if isinstance(indices, Tensor) else [int(i) for i in indices]
     rows = [make_generator(seed, epoch, i, stream).random(count, dtype=np.float32) for i in numbers]
     return torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, count)

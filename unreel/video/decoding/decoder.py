@@ -25,6 +25,9 @@ def read_frames(
 
     `size` is (height, width) to scale to, bilinear. One forward pass through the file on one thread.
     Raises VideoError when one of the frames can't be decoded, InputError for a number that the file does not have.
+
+    >>> read_frames(video, [0, 9, 3], size=(32, 48)).shape
+    (3, 32, 48, 3)
     """
     index, numbers = index_frames(path), np.asarray(frame_numbers, dtype=np.int64)
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < index.num_frames:

@@ -36,6 +36,10 @@ def index_frames(path: str | Path) -> FrameIndex:
     """Find all frames of a file by demuxing it once; the result is cached until the file changes.
 
     Raises VideoError when the file can't be used.
+
+    >>> index = index_frames(video)
+    >>> index.num_frames, index.times_s[:3].tolist()
+    (20, [0.0, 0.04, 0.08])
     """
     return build_frame_index(str(path), *open_source(path).check())
 

@@ -39,6 +39,10 @@ def probe(path: str | Path) -> VideoInfo:
     """Read the properties of a file from its header, one demux pass and its first frame, which has the rotation.
 
     Raises VideoError when the file can't be used.
+
+    >>> info = probe(video)
+    >>> info.codec, info.width, info.height, info.fps, info.duration_s
+    ('h264', 48, 32, 25.0, 0.8)
     """
     index = index_frames(path)
     with closing(open_reader(path, index)) as reader:

@@ -45,6 +45,8 @@ def write_video(
 
     An odd last row or column is left out, because 4:2:0 needs even sizes. Raises DiskError when the file can't be
     written; no part of it is left behind.
+
+    >>> write_video(out / "grey.mp4", np.full((8, 32, 48, 3), 128, np.uint8), fps=25)
     """
     rate = Fraction(fps).limit_denominator(1001)
     encoding = EncodingOptions(1 / rate, rate, codec, {"crf": str(crf), "g": str(gop)})

@@ -62,6 +62,10 @@ class ClipDataset(Dataset[ClipSample]):
     `interval` is not independent; without a seed they are evenly spread. Up to `cache_mb` of frames, of all loader
     processes together, are decoded once and cached; this only saves time. With `num_draws` above 1, an opened video
     gives so many rows of a batch, each drawn like an instance of its own (repeated augmentation: Hoffer et al. 2020).
+
+    >>> clips = ClipDataset([Instance(str(video), 0, 0.0, 0.8)], ClipSpec(8), size=(16, 24), num_clips=2, seed=0)
+    >>> clips[(0, 0)].frames.shape
+    (2, 8, 16, 24, 3)
     """
 
     def __init__(

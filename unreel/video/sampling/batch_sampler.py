@@ -21,6 +21,9 @@ class ResumableBatchSampler:
     """Batches of (epoch, index) from `start_step` to `stop_step`, the same for any number of workers.
 
     With several processes, `shard` is (rank, number of processes): each takes its share of the same global batch.
+
+    >>> list(ResumableBatchSampler(5, batch_size=2, seed=0, start_step=0, stop_step=2))
+    [[(0, 0), (0, 1)], [(0, 2), (0, 4)]]
     """
 
     def __init__(

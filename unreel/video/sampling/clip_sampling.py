@@ -46,7 +46,11 @@ def sample_clip_pair(
 
 
 def sample_uniform_clips(candidates: np.ndarray, spec: ClipSpec, num_clips: int) -> list[np.ndarray]:
-    """Frame numbers of `num_clips` evenly spread clips, from the first frame of the segment to its last."""
+    """Frame numbers of `num_clips` evenly spread clips, from the first frame of the segment to its last.
+
+    >>> [clip.tolist() for clip in sample_uniform_clips(np.arange(10), ClipSpec(4), num_clips=2)]
+    [[0, 1, 2, 3], [6, 7, 8, 9]]
+    """
     timeline = candidates[:: max(1, spec.stride_frames)]
     return [get_clip_frames(timeline, start, spec) for start in compute_uniform_starts(timeline, spec, num_clips)]
 
@@ -71,6 +75,9 @@ def sample_centred_clip(times_s: np.ndarray, spec: ClipSpec, at_s: float) -> np.
     """Frame numbers of the clip around second `at_s`, int64 (total_frames,): entry lead_in + num_frames // 2 shows it.
 
     Beyond the ends of the video its first or last frame is repeated, so that the moment keeps its place in the clip.
+
+    >>> sample_centred_clip(np.arange(50) / 25, ClipSpec(4), at_s=1.0).tolist()
+    [23, 24, 25, 26]
     """
     steps = np.arange(spec.total_frames) - spec.lead_in - spec.num_frames // 2
     ticks_s = at_s + (steps / spec.fps if spec.fps > 0 else 0 * steps)

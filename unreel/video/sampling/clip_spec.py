@@ -15,6 +15,9 @@ class ClipSpec:
 
     `lead_in` frames are read before the first, for views that need earlier frames (see views/residual_frames.py).
     `short` says what happens to a video that is shorter than a clip: `loop` it, or `hold` its last frame.
+
+    >>> ClipSpec(16, fps=12.5, stride_frames=0).duration_s(native_fps=30)
+    1.28
     """
 
     num_frames: int = 16

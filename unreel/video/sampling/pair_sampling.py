@@ -79,6 +79,9 @@ def sample_start_pair(num_starts: int, kind: IntervalKind, power: float, u: np.n
     """Starts of two clips in 0 .. num_starts - 1; the three uniforms u in [0, 1) are for distance, place and order.
 
     Source: tensorflow/models video_ssl, its sampler of two clips.
+
+    >>> sample_start_pair(50, "decreasing", 1.0, np.array([0.5, 0.2, 0.9]))
+    (21, 7)
     """
     distance = min(int(num_starts * inverse_cdf(kind, power, u[0])), num_starts - 1)
     first = int(u[1] * (num_starts - distance))

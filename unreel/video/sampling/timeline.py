@@ -33,6 +33,9 @@ def build_timeline(
 
     `times_s` are the presentation times of all frames, ascending. With a stride, `phase` (0 .. stride - 1) is the
     offset of the first frame. With a rate, each tick takes the last frame shown at or before it.
+
+    >>> build_timeline(np.arange(50) / 25, ClipSpec(fps=5.0, stride_frames=0)).tolist()
+    [0, 5, 10, 15, 20, 25, 30, 35, 40, 45]
     """
     first = int(np.searchsorted(times_s, start_s - 1e-6))
     last = int(np.searchsorted(times_s, end_s - 1e-6))
@@ -66,7 +69,11 @@ def count_starts(timeline: np.ndarray, spec: ClipSpec) -> int:
 
 
 def compute_spans(times_s: np.ndarray, clips: Sequence[np.ndarray], lead_in: int) -> np.ndarray:
-    """First and last second that each clip shows, float64 (V, 2); a looped clip spans the whole short video."""
+    """First and last second that each clip shows, float64 (V, 2); a looped clip spans the whole short video.
+
+    >>> compute_spans(np.arange(50) / 25, [np.array([10, 20, 30])], lead_in=0).tolist()
+    [[0.4, 1.24]]
+    """
     frame_s = compute_frame_duration(times_s, default_s=0.0)
     frames_VT = np.stack(clips)[:, lead_in:]
     return np.stack([times_s[frames_VT.min(axis=1)], times_s[frames_VT.max(axis=1)] + frame_s], axis=1)

@@ -144,5 +144,9 @@ class _Original(NamedTuple):
 
 
 def open_source(path: str | Path) -> VideoSource:
-    """The video that a path names; only the spelling of the path is looked at."""
+    """The video that a path names, by the spelling of the path alone.
+
+    >>> open_source(video).is_packed, open_source("corpus/00003.tar#000042.mp4").is_packed
+    (False, True)
+    """
     return PackedPiece(str(path)) if is_piece(path) else LocalFile(str(path))
