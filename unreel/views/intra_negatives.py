@@ -23,6 +23,13 @@ def reorder_frames(clips: Tensor, order_BT: Tensor) -> Tensor:
     return clips.transpose(1, 2)[rows_B1, to_device_of(order_BT, clips)].transpose(1, 2)
 
 
+def reorder_chunks(clips: Tensor, order_BK: Tensor) -> Tensor:
+    """Chunk k of the result is chunk order_BK[b, k] of clip b, of K equal chunks; (B, C, T, H, W)."""
+    length = clips.shape[2] // order_BK.shape[1]
+    order_BKL = order_BK[:, :, None] * length + torch.arange(length, device=order_BK.device)
+    return reorder_frames(clips, order_BKL.flatten(1))
+
+
 def repeat_frame(clips: Tensor, u_B1: Tensor) -> Tensor:
     """One frame, uniform over the clip, T times: all appearance and no motion.
 
@@ -53,9 +60,7 @@ def shuffle_chunks(clips: Tensor, u_B1: Tensor, num_chunks: int = NUM_CHUNKS) ->
     pair_B2 = pairs_P2[uniform_to_index(u_B1[:, 0], len(pairs_P2))]
     order_BK = torch.arange(num_chunks, device=u_B1.device).repeat(len(clips), 1)
     order_BK = order_BK.scatter(1, pair_B2, pair_B2.flip(1))
-    length = num_frames // num_chunks
-    order_BKL = order_BK[:, :, None] * length + torch.arange(length, device=u_B1.device)
-    return reorder_frames(clips, order_BKL.flatten(1))
+    return reorder_chunks(clips, order_BK)
 
 
 def shuffle_frames(clips: Tensor, u_BT: Tensor) -> Tensor:
@@ -97,9 +102,7 @@ def shuffle_segments(clips: Tensor, u_BS: Tensor, segments: int) -> tuple[Tensor
             f"{num_frames} frames can't be cut into {segments} equal segments; make num_frames a multiple of it"
         )
     order_BS = u_BS[:, :segments].argsort(dim=1, stable=True)
-    length = num_frames // segments
-    order_BSL = order_BS[:, :, None] * length + torch.arange(length, device=order_BS.device)
-    return reorder_frames(clips, order_BSL.flatten(1)), to_device_of(order_BS, clips)
+    return reorder_chunks(clips, order_BS), to_device_of(order_BS, clips)
 
 
 def rotate_frames(clips: Tensor, u_B1: Tensor) -> Tensor:

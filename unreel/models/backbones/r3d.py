@@ -29,6 +29,13 @@ def init_he_normal(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
+def build_shortcut(num_in: int, num_out: int, stride: Triple, conv: ConvFactory = build_conv3d) -> nn.Module:
+    """The identity, or a 1x1x1 convolution and batch norm where the shape changes."""
+    if num_in == num_out and stride == (1, 1, 1):
+        return nn.Identity()
+    return nn.Sequential(conv(num_in, num_out, (1, 1, 1), stride), nn.BatchNorm3d(num_out))
+
+
 class BasicBlock(nn.Module):
     """conv-BN-ReLU-conv-BN plus a shortcut, ReLU after the sum; the shortcut is 1x1x1 conv + BN where shapes differ."""
 
@@ -37,9 +44,7 @@ class BasicBlock(nn.Module):
         self.conv1, self.bn1 = conv(num_in, num_out, (3, 3, 3), stride), nn.BatchNorm3d(num_out)
         self.conv2, self.bn2 = conv(num_out, num_out, (3, 3, 3), (1, 1, 1)), nn.BatchNorm3d(num_out)
         self.relu = nn.ReLU(inplace=True)
-        self.shortcut: nn.Module = nn.Identity()
-        if num_in != num_out or stride != (1, 1, 1):
-            self.shortcut = nn.Sequential(conv(num_in, num_out, (1, 1, 1), stride), nn.BatchNorm3d(num_out))
+        self.shortcut = build_shortcut(num_in, num_out, stride, conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in, T, H, W) to (B, num_out, T / stride, H / stride, W / stride)."""
