@@ -119,7 +119,7 @@ def test_own_names_that_lead_nowhere(own: None) -> None:
         with pytest.raises(InputError, match=f"backbone '{name}' can't be imported"):
             build_backbone(name)
     for name in ("own_networks.number", "own_networks:torch", "collections.OrderedDict"):
-        with pytest.raises(InputError, match=f"'{name}' is not a class or function that makes a torch.nn.Module"):
+        with pytest.raises(InputError, match=f"'{name}' is not a class or function that returns a torch.nn.Module"):
             build_backbone(name)
     with pytest.raises(InputError, match="no option width; its options: size, num_frames"):
         build_backbone("own_networks.Vectors", width=2)

@@ -1,1 +1,1 @@
-"""Pure functions of tensors, and the memory banks beside them."""
+"""Losses as pure functions of tensors, and what they compare with: memory bank, queue of keys, negative mask."""

@@ -1,1 +1,1 @@
-"""Operations on a batch of clips on any device; parameters are drawn once per clip."""
+"""Operations on a batch of clips, on any device; random parameters are drawn once per clip."""

@@ -1,1 +1,1 @@
-"""One file, one backbone; a file that defines `build(**options)` is found by its name."""
+"""One file per backbone; a file that defines `build(**options)` is found by its name."""

@@ -82,15 +82,15 @@ def build_external(name: str, size: int = 112, num_frames: int = 16) -> nn.Modul
 
     Imports, and so runs, that code. Raises InputError.
     """
-    folder, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
+    module_name, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
     try:
-        make = getattr(importlib.import_module(folder), attribute)
+        factory = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"backbone '{name}' can't be imported ({error}); name it package.module.Class, with its folder on "
             "PYTHONPATH"
         ) from error
-    network = make() if callable(make) and not isinstance(make, nn.Module) else None
+    network = factory() if callable(factory) and not isinstance(factory, nn.Module) else None
     if not isinstance(network, nn.Module):
-        raise InputError(f"backbone '{name}' is not a class or function that makes a torch.nn.Module")
+        raise InputError(f"backbone '{name}' is not a class or function that returns a torch.nn.Module")
     return ExternalBackbone(network, name, size, num_frames)
