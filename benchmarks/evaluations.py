@@ -17,8 +17,8 @@ import tyro
 
 from unreel.evaluation.standard_suite import ExtractionOptions
 from unreel.report.comparison.compare import ComparisonSection, compare_evaluations
-from unreel.verbs.evaluate import load_encoder_at_rate
-from unreel.verbs.evaluate_all import evaluate_all
+from unreel.verbs.evaluation.evaluate import load_encoder_at_rate
+from unreel.verbs.evaluation.evaluate_all import evaluate_all
 
 
 @dataclasses.dataclass(frozen=True)

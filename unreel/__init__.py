@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from unreel.packing.pack import pack
     from unreel.report.pages.run_page import write_report
     from unreel.types import Embeddings, Moment
-    from unreel.verbs.evaluate import evaluate_retrieval
+    from unreel.verbs.evaluation.evaluate import evaluate_retrieval
     from unreel.verbs.indexing.apply import apply
     from unreel.verbs.indexing.cluster import cluster
     from unreel.verbs.indexing.concept import concept
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "pretrain": "unreel.verbs.training.pretrain",
     "resume": "unreel.verbs.training.resume",
-    "evaluate_retrieval": "unreel.verbs.evaluate",
+    "evaluate_retrieval": "unreel.verbs.evaluation.evaluate",
     "embed": "unreel.verbs.indexing.embed",
     "index": "unreel.verbs.indexing.index",
     "open_index": "unreel.indexing.index.clip_index",

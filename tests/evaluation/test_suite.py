@@ -16,15 +16,18 @@ from evaluations import retrieve
 import unreel
 from unreel.errors import InputError
 from unreel.evaluation import suite
+from unreel.evaluation.contamination import find_contamination
 from unreel.evaluation.feature_extraction import extract_features
 from unreel.evaluation.finetuning.recipes import RECIPE_PRESETS
+from unreel.evaluation.labelled_videos import LabelledVideos, hash_videos, load_labelled_videos
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_query_gallery
 from unreel.evaluation.standard_suite import ExtractionOptions, build_standard_suite
 from unreel.evaluation.video_features import ENCODER, FeatureKey
+from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
-from unreel.verbs import evaluate, evaluate_all
+from unreel.verbs.evaluation import evaluate_all
 from unreel.video.loading import clip_dataset
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.perturb import PERTURBATIONS
@@ -40,8 +43,8 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def both(motion_set: Path) -> evaluate.LabelledVideos:
-    return evaluate.load_labelled_videos(motion_set)
+def both(motion_set: Path) -> LabelledVideos:
+    return load_labelled_videos(motion_set)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def counts() -> Counter[str]:
 
 
 @pytest.fixture(scope="module")
-def evaluated(encoder: Encoder, both: evaluate.LabelledVideos, counts: Counter[str]) -> suite.SuiteResult:
+def evaluated(encoder: Encoder, both: LabelledVideos, counts: Counter[str]) -> suite.SuiteResult:
     read = clip_dataset.read_frames
 
     def counted(path: str, *args: object) -> np.ndarray:
@@ -68,7 +71,7 @@ def evaluated(encoder: Encoder, both: evaluate.LabelledVideos, counts: Counter[s
 
 @pytest.mark.usefixtures("evaluated")
 def test_everything_decodes_once_and_calls_the_network_once_for_each_kind_of_clip(
-    encoder: Encoder, both: evaluate.LabelledVideos, counts: Counter[str]
+    encoder: Encoder, both: LabelledVideos, counts: Counter[str]
 ) -> None:
     videos = [*both.train, *both.test]
     calls = len(videos) * len(encoder.spec.views.names) * (1 + len(PERTURBATIONS))
@@ -76,7 +79,7 @@ def test_everything_decodes_once_and_calls_the_network_once_for_each_kind_of_cli
 
 
 def test_the_suite_says_what_each_evaluation_says_alone(
-    encoder: Encoder, both: evaluate.LabelledVideos, evaluated: suite.SuiteResult
+    encoder: Encoder, both: LabelledVideos, evaluated: suite.SuiteResult
 ) -> None:
     alone = retrieve(encoder, both.train, both.test, RetrievalProtocol(num_clips=2))
     assert evaluated.results["retrieval"].rows == alone.rows
@@ -112,7 +115,7 @@ def test_single_clips_are_kept_where_they_are_needed_and_nowhere_else(evaluated:
     assert tampered and {b.layer for b in tampered} == {"pooled", "pixels"}
 
 
-def test_features_stand_once_in_memory(encoder: Encoder, both: evaluate.LabelledVideos) -> None:
+def test_features_stand_once_in_memory(encoder: Encoder, both: LabelledVideos) -> None:
     """The peak of a pass is one array of N rows for each block, and little beside it; centring adds no copy."""
     wide = 200_000
 
@@ -134,7 +137,7 @@ def test_features_stand_once_in_memory(encoder: Encoder, both: evaluate.Labelled
 
 
 def test_a_file_that_cannot_be_read_is_left_out_and_said(
-    encoder: Encoder, both: evaluate.LabelledVideos, tmp_path: Path
+    encoder: Encoder, both: LabelledVideos, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video at all")
@@ -154,22 +157,22 @@ def test_odd_wishes_are_refused(tmp_path: Path) -> None:
         ExtractionOptions(num_clips=0)
 
 
-def test_contamination_is_said_for_each_side(small_run: Path, motion_set: Path, both: evaluate.LabelledVideos) -> None:
-    said = evaluate.describe_contamination(small_run, both)
+def test_contamination_is_said_for_each_side(small_run: Path, motion_set: Path, both: LabelledVideos) -> None:
+    said = [c.text for c in find_contamination(small_run, both)]
     assert any(f"{len(both.train)} of {len(both.train)} training videos" in s for s in said)
     assert not any("test videos were" in s for s in said)
     swapped = dataclasses.replace(both, train=both.test, test=both.train)
-    assert any("test videos were in pre-training" in s for s in evaluate.describe_contamination(small_run, swapped))
+    assert any("test videos were in pre-training" in c.text for c in find_contamination(small_run, swapped))
 
 
 def test_contamination_is_known_from_a_checkpoint_and_doubted_without_a_run(
-    small_run: Path, both: evaluate.LabelledVideos, tmp_path: Path
+    small_run: Path, both: LabelledVideos, tmp_path: Path
 ) -> None:
-    checkpoint = evaluate.find_checkpoint(small_run)
-    assert evaluate.describe_contamination(checkpoint, both) == evaluate.describe_contamination(small_run, both)
+    checkpoint = find_checkpoint(small_run)
+    assert find_contamination(checkpoint, both) == find_contamination(small_run, both)
     assert evaluate_all.read_training_seed(checkpoint) == evaluate_all.read_training_seed(small_run) is not None
     shutil.copytree(checkpoint, tmp_path / "bare")
-    assert "not known" in evaluate.describe_contamination(tmp_path / "bare", both)[0]
+    assert "not known" in find_contamination(tmp_path / "bare", both)[0].text
     assert evaluate_all.read_training_seed(tmp_path / "bare") is None
 
 
@@ -200,13 +203,13 @@ def test_few_labels_by_share_can_be_finetuned(small_run: Path, motion_set: Path)
     refused("evaluate", "few-labels", small_run, motion_set, "--finetune", "--num-crops", 3, says=("--num-crops",))
 
 
-def test_the_data_hash_knows_contents_labels_and_sides(both: evaluate.LabelledVideos) -> None:
-    first = evaluate_all.hash_videos(both)
-    assert first == evaluate_all.hash_videos(both)
+def test_the_data_hash_knows_contents_labels_and_sides(both: LabelledVideos) -> None:
+    first = hash_videos(both)
+    assert first == hash_videos(both)
     relabelled = [dataclasses.replace(both.train[0], label="other"), *both.train[1:]]
-    assert evaluate_all.hash_videos(dataclasses.replace(both, train=relabelled)) != first
+    assert hash_videos(dataclasses.replace(both, train=relabelled)) != first
     moved = dataclasses.replace(both, train=both.train[1:], test=[*both.test, both.train[0]])
-    assert evaluate_all.hash_videos(moved) != first
+    assert hash_videos(moved) != first
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ COMMANDS = {
     "pretrain": "unreel.cli.training.pretrain:pretrain_command",
     "methods": "unreel.cli.training.methods:methods_command",
     "evaluate": "unreel.cli.evaluation.evaluate:evaluate_command",
-    "compare": "unreel.cli.evaluation.evaluate:compare_command",
+    "compare": "unreel.cli.evaluation.compare:compare_command",
     "data": "unreel.cli.data.check:data_command",
     "embed": "unreel.cli.indexing.embed:embed_command",
     "index": "unreel.cli.indexing.index:index_command",

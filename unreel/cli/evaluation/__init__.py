@@ -1,1 +1,1 @@
-"""Commands that measure an encoder."""
+"""`unreel evaluate` and `unreel compare`."""

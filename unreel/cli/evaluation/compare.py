@@ -1,0 +1,32 @@
+"""`unreel compare`: evaluations side by side."""
+
+import dataclasses
+from pathlib import Path
+
+from rich.console import Console
+from tyro.conf import Positional
+
+from unreel.cli.arguments import parse_args
+
+
+@dataclasses.dataclass
+class CompareArgs:
+    """Evaluations side by side; figures of different protocols or data never share a table."""
+
+    evaluations: Positional[tuple[Path, ...]]
+    """Folders that `unreel evaluate all` wrote."""
+    out: Path | None = None
+    """Also write the comparison as a page (.html)."""
+    seeds: bool = True
+    """Show runs that differ only in their seed as one row, with mean and deviation."""
+
+
+def compare_command(argv: list[str]) -> int:
+    args = parse_args(CompareArgs, argv, "compare")
+    from unreel.verbs.evaluation.compare import compare
+
+    for table in compare(args.evaluations, args.out, args.seeds).to_tables():
+        Console().print(table)
+    if args.out:
+        print(f"page: {args.out}")
+    return 0

@@ -1,0 +1,93 @@
+"""Evaluations of an encoder's frozen features on labelled videos."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from unreel.embedding import load_encoder
+from unreel.evaluation.feature_extraction import Progress
+from unreel.evaluation.labelled_videos import LabelSources, load_labelled_videos
+from unreel.evaluation.protocols.retrieval import RetrievalProtocol
+from unreel.evaluation.result import Result
+from unreel.evaluation.standard_suite import Evaluation, ExtractionOptions, build_retrieval
+from unreel.evaluation.suite import run_evaluations
+from unreel.models.encoder.encoder import Encoder
+from unreel.training.runtime.auto_settings import choose_device
+from unreel.verbs.evaluation.saved_results import annotate_result, save_result
+from unreel.video.loading.loaders import default_num_workers
+
+
+def load_encoder_at_rate(
+    checkpoint: Path, fps: float | None = None, stride_frames: int | None = None, allow_import: bool = False
+) -> Encoder:
+    """The encoder of a run on the best device of this machine, optionally with another frame rate than in training."""
+    encoder = load_encoder(checkpoint, allow_import).to(choose_device("auto"))
+    if fps is None and stride_frames is None:
+        return encoder
+    clip = dataclasses.replace(encoder.spec.clip, fps=fps or 0.0, stride_frames=stride_frames or 0)
+    encoder.spec = dataclasses.replace(encoder.spec, clip=clip)
+    return encoder
+
+
+def build_extraction_options(
+    num_clips: int = 10,
+    num_crops: int = 1,
+    trivial_baselines: bool = True,
+    baseline_folders: tuple[Path, ...] = (),
+    fps: float | None = None,
+    stride_frames: int | None = None,
+) -> ExtractionOptions:
+    """How clips are extracted, with the usual number of loader processes; names a frame rate that is not the encoder's.
+
+    >>> build_extraction_options(fps=8).rate
+    'fps 8'
+    """
+    rates = {"fps": fps, "stride_frames": stride_frames}
+    rate = ", ".join(f"{name} {value:g}" for name, value in rates.items() if value is not None)
+    options = ExtractionOptions(num_clips, num_crops, trivial_baselines, baseline_folders, default_num_workers())
+    return dataclasses.replace(options, rate=rate) if rate else options
+
+
+def evaluate_retrieval(
+    run: str | Path,
+    data: str | Path,
+    train: str | Path | None = None,
+    test: str | Path | None = None,
+    splits: tuple[str | Path, int] | None = None,
+    num_clips: int = 10,
+    on_progress: Progress | None = None,
+    allow_import: bool = False,
+) -> Result:
+    """Retrieval of labelled test videos among training videos, beside trivial baselines.
+
+    `train` and `test` are lists, by default DATA/train.txt and DATA/test.txt; `splits` is a folder of UCF101's or
+    HMDB51's official files and a number. The result is saved in RUN/evaluations and RUN/report.html if `run` is a run.
+    """
+    sources = LabelSources(
+        split=splits[1] if splits else 1,
+        train=Path(train) if train else None,
+        test=Path(test) if test else None,
+        splits=Path(splits[0]) if splits else None,
+    )
+    evaluations = {"retrieval": build_retrieval(RetrievalProtocol(num_clips=num_clips))}
+    encoder = load_encoder_at_rate(Path(run), allow_import=allow_import)
+    options = build_extraction_options(num_clips)
+    return evaluate(encoder, Path(run), Path(data), evaluations, sources, options, on_progress)["retrieval"]
+
+
+def evaluate(
+    encoder: Encoder,
+    run: Path,
+    data: Path,
+    evaluations: Mapping[str, Evaluation],
+    sources: LabelSources | None = None,
+    feature_options: ExtractionOptions | None = None,
+    on_progress: Progress | None = None,
+) -> dict[str, Result]:
+    """Run evaluations on frozen features; saved in RUN/evaluations and RUN/report.html if `run` is a run."""
+    videos = load_labelled_videos(data, sources)
+    suite = run_evaluations(encoder, videos.train, videos.test, evaluations, feature_options, on_progress)
+    for name, result in suite.results.items():
+        annotate_result(result, encoder, run, videos)
+        save_result(result, name, run, data)
+    return suite.results

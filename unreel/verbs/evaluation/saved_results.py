@@ -1,0 +1,49 @@
+"""What every result is completed with, and where it is saved in the run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from unreel.evaluation.contamination import find_contamination
+from unreel.evaluation.labelled_videos import LabelledVideos
+from unreel.evaluation.result import Result
+from unreel.io.atomic_write import atomic_write_text
+from unreel.models.encoder.checkpoint_files import find_checkpoint
+from unreel.models.encoder.encoder import Encoder
+from unreel.report.pages.run_page import write_report
+from unreel.training.run_folder.config import CONFIG_FILE, collect_versions
+
+
+def annotate_result(result: Result, encoder: Encoder, run: Path, videos: LabelledVideos) -> None:
+    """Add data set, checkpoint and versions, and warnings about unreadable files and contamination."""
+    result.protocol |= {"data": videos.name, "checkpoint": find_checkpoint(run).name, "versions": collect_versions()}
+    left_out = result.protocol.get("left_out") or []
+    if left_out:
+        first = f"{left_out[0]['path']}: {left_out[0]['reason']}"
+        result.warnings.append(f"{len(left_out)} videos can't be read and are in no figure, the first is {first}")
+    result.warnings = [*result.warnings, *videos.notes, *(c.text for c in find_contamination(run, videos))]
+
+
+def save_result(result: Result, name: str, run: Path, data: Path) -> None:
+    """Write a result into RUN/evaluations and update RUN/report.html; does nothing for a bare checkpoint.
+
+    A result of another protocol on data of that name is not overwritten: the new file gets a number.
+    """
+    if not (run / CONFIG_FILE).exists():
+        return
+    (run / "evaluations").mkdir(exist_ok=True)
+    text = json.dumps(result.to_json(), indent=2) + "\n"
+    number, path = 1, run / "evaluations" / f"{name}-{data.resolve().name}.json"
+    while path.exists() and read_protocol(path) != json.loads(text)["protocol"]:
+        number += 1
+        path = path.with_name(f"{name}-{data.resolve().name}-{number}.json")
+    atomic_write_text(path, text)
+    write_report(run)
+
+
+def read_protocol(path: Path) -> Any:
+    """The protocol of a saved result; None when it can't be read."""
+    try:
+        return json.loads(path.read_text())["protocol"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
