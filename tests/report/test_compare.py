@@ -13,7 +13,9 @@ from rich.console import Console
 
 from unreel.errors import InputError, RunError
 from unreel.report.comparison.comparability import extract_shared_protocol
-from unreel.report.comparison.compare import Comparison, ComparisonRow, compare_evaluations, write_comparison
+from unreel.report.comparison.compare import Comparison, compare_evaluations
+from unreel.report.comparison.comparison_rows import ComparisonRow
+from unreel.report.pages.comparison_page import write_comparison
 
 EVIL = "<script>alert(1)</script>[red]"
 

@@ -13,14 +13,9 @@ from evaluations import linear, motion, retrieval, save, summary
 from unreel.errors import DiskError, RunError
 from unreel.evaluation.result import Result
 from unreel.report import html_writer
-from unreel.report.baseline_comparison import (
-    Figure,
-    compare_to_baselines,
-    decide_verdict,
-    draw_conclusion,
-    get_figure,
-)
+from unreel.report.baseline_comparison import compare_to_baselines, decide_verdict, draw_conclusion
 from unreel.report.confusion_matrix import MAX_LABELLED_CLASSES, build_confusion_matrix
+from unreel.report.main_figures import Figure, get_figure
 from unreel.report.pages.evaluation_page import write_evaluation_page
 from unreel.video.decoding.writer import write_video
 

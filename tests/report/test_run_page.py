@@ -13,10 +13,12 @@ from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.errors import DiskError, RunError
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol
+from unreel.evaluation.run_neighbours import find_neighbours
 from unreel.models.encoder.checkpoint_files import save_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
-from unreel.report import charts, gallery
+from unreel.report import frame_strip, gallery
+from unreel.report.frame_strip import NUM_FRAMES, crop_to_aspect, read_strip
 from unreel.report.pages import run_page as report
 from unreel.report.pages.run_page import write_report
 from unreel.types import FileFailure, Instance
@@ -114,7 +116,7 @@ def test_a_whole_run_with_an_evaluation(run: Path, folder: Path, encoder: Encode
         assert said in html
     assert html.count("<svg") == 1 + 5 + 4
     assert html.count('class="query"') == 4 and html.count('class="strip"') == 4 + 4 * 5
-    assert html.count("data:image/jpeg") == charts.NUM_FRAMES * (4 + 4 * 5)
+    assert html.count("data:image/jpeg") == NUM_FRAMES * (4 + 4 * 5)
     assert "collapsed" not in html
 
 
@@ -123,7 +125,7 @@ def test_without_an_evaluation_the_run_asks_itself(run: Path, folder: Path) -> N
     (run / "held_out.txt").write_text("".join(f"{p}\n" for p in asking))
     html = write_report(run).read_text(encoding="utf-8")
     assert is_offline(html) and html.count('class="query"') == 3 and "3 held-out videos" in html
-    shown = gallery.build_run_gallery(run, Manifest.load(run), 10.0)
+    shown = gallery.build_gallery(run, Manifest.load(run), [], 10.0)
     for query, hits in shown.rows:
         assert len(hits) == 5 and query.path not in [h.path for h in hits]
         assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
@@ -133,7 +135,7 @@ def test_without_an_evaluation_the_run_asks_itself(run: Path, folder: Path) -> N
 def test_neighbours_come_from_other_files() -> None:
     """Two segments of one file are nearer than anything else, and yet not neighbours."""
     who = [Instance("a", 0, 0, 10), Instance("a", 0, 10, 20), Instance("b", 1, 0, 10)]
-    rows = gallery.find_neighbours(who, np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2)
+    rows = find_neighbours(who, np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2)
     assert [[h["path"] for h in row["hits"]] for row in rows] == [["b"], ["b"]]
 
 
@@ -189,24 +191,20 @@ def test_a_finished_run_has_a_report(small_run: Path) -> None:
     assert is_offline(html) and "<svg" in html and "data:image/jpeg" in html
 
 
-def test_strips_are_spread_over_the_asked_part(tmp_path: Path) -> None:
+def test_strips_are_spread_over_the_asked_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grey = np.repeat(np.arange(0, 240, 4, dtype=np.uint8), 32 * 64 * 3).reshape(60, 32, 64, 3)
     write_video(tmp_path / "ramp.mp4", grey, fps=10)
     taken: list[float] = []
-    keep = charts.encode_jpeg
-    try:
-        charts.encode_jpeg = lambda frame: str(taken.append(float(frame.mean())))  # type: ignore[assignment]
-        charts.read_strip(str(tmp_path / "ramp.mp4"), 3.0, 5.0)
-    finally:
-        charts.encode_jpeg = keep  # type: ignore[assignment]
-    assert len(taken) == charts.NUM_FRAMES and taken == sorted(taken)
+    monkeypatch.setattr(frame_strip, "encode_jpeg", lambda frame: str(taken.append(float(frame.mean()))))
+    read_strip(str(tmp_path / "ramp.mp4"), 3.0, 5.0)
+    assert len(taken) == NUM_FRAMES and taken == sorted(taken)
     assert taken[0] >= 4 * 30 and taken[-1] < 4 * 50
-    assert charts.read_strip(str(tmp_path / "none.mp4")) == []
+    assert read_strip(str(tmp_path / "none.mp4")) == []
 
 
 def test_tall_and_wide_frames_keep_their_middle() -> None:
-    assert charts.crop_to_aspect(np.zeros((200, 100, 3), np.uint8)).shape == (100, 100, 3)
-    assert charts.crop_to_aspect(np.zeros((100, 300, 3), np.uint8)).shape == (100, 180, 3)
+    assert crop_to_aspect(np.zeros((200, 100, 3), np.uint8)).shape == (100, 100, 3)
+    assert crop_to_aspect(np.zeros((100, 300, 3), np.uint8)).shape == (100, 180, 3)
 
 
 def test_no_run_and_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from unreel.corpus.manifest import MANIFEST_FILE, Manifest
 from unreel.errors import UnreelError
 from unreel.evaluation.labelled_videos import LabelledVideos
 from unreel.evaluation.leakage import find_duplicates
+from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER
 from unreel.training.run_folder.config import CONFIG_FILE
 from unreel.types import Instance
 
@@ -22,7 +23,7 @@ class Contamination:
 def find_run_folder(path: Path) -> Path:
     """The run that a checkpoint belongs to; the path itself where there is none."""
     parent = path.resolve().parent
-    return parent.parent if parent.name == "checkpoints" and (parent.parent / CONFIG_FILE).is_file() else path
+    return parent.parent if parent.name == CHECKPOINTS_FOLDER and (parent.parent / CONFIG_FILE).is_file() else path
 
 
 def find_contamination(run_folder: Path, videos: LabelledVideos) -> list[Contamination]:

@@ -6,38 +6,21 @@ asks for more than a paired test would.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from unreel.evaluation.baselines.descriptions import TRIVIAL_ROWS
-from unreel.evaluation.protocols.finetune import FINETUNED_ROW, SCRATCH_ROW
+from unreel.evaluation.protocols.finetune import SCRATCH_ROW
 from unreel.evaluation.result import Result
-from unreel.evaluation.video_features import ENCODER, JOINT
+from unreel.report.main_figures import (
+    Figure,
+    find_encoder_rows,
+    find_main_column,
+    find_main_row,
+    format_title,
+    get_main_figure,
+)
 
 Verdict = Literal["above", "open", "below"]
-MAIN_COLUMNS = {"retrieval": "R@1", "linear": "top-1", "attentive": "top-1", "finetune": "top-1"}
-TABLE_TITLES = {"retrieval": "Retrieval", "knn": "Nearest neighbours vote", "linear": "Linear probe"}
-TABLE_TITLES |= {"attentive": "Attentive probe", "finetune": "Fine-tuning", "detection": "Action detection"}
-TABLE_TITLES |= {"few-labels": "Few labels", "motion": "Motion"}
-PROTOCOL_TITLES = {"iic": "IIC", "dualvar": "DualVar"}
-ENCODER_ROWS = (JOINT, FINETUNED_ROW, ENCODER)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure in percent and, where it has one, its 95 % interval."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The interval; the figure itself where it has none, as that of chance is exact."""
-        return (self.value if self.low is None else self.low, self.value if self.high is None else self.high)
-
-    def __str__(self) -> str:
-        behind = "" if self.low is None or self.high is None else f" ({self.low:.1f} to {self.high:.1f})"
-        return f"{self.value:.1f} %{behind}"
 
 
 @dataclass(frozen=True)
@@ -90,53 +73,6 @@ def decide_verdict(encoder_figure: Figure, rival_figure: Figure) -> Verdict:
     return "above" if encoder_figure.low > high else "below" if encoder_figure.high < low else "open"
 
 
-def find_main_row(result: Result, views: Sequence[str]) -> str | None:
-    """The encoder's row: all views joined, else its first view, which is not picked by its figure."""
-    return next((row for row in (*ENCODER_ROWS, *views) if row in result.rows), None)
-
-
-def find_encoder_rows(result: Result, views: Sequence[str]) -> list[str]:
-    """Rows of the encoder that is evaluated; those of a motion table begin with its name."""
-    return [row for row in result.rows if row in (*ENCODER_ROWS, *views) or row.startswith(f"{ENCODER}, ")]
-
-
-def find_main_column(result: Result, row: str) -> str | None:
-    """The column to read first; for votes the k that was chosen for this row on held-out training videos."""
-    if result.kind == "knn":
-        k = get_chosen_k(result).get(row, next(iter(result.protocol.get("ks", [1])), 1))
-        return f"top-1, k={k}"
-    if result.kind in MAIN_COLUMNS:
-        return MAIN_COLUMNS[result.kind]
-    return result.columns[0] if result.kind == "detection" and result.columns else None
-
-
-def get_chosen_k(result: Result) -> dict[str, Any]:
-    found = result.protocol.get("chosen_k")
-    return found if isinstance(found, dict) else {}
-
-
-def get_figure(result: Result, row: str, column: str | None) -> Figure | None:
-    """A figure with the wider of its intervals over videos and, where these are known, over groups of videos."""
-    value = result.rows.get(row, {}).get(column or "")
-    if value is None:
-        return None
-    over_groups = result.extras.get("intervals_over_groups", {}).get(row, {}).get(column)
-    found = [pair for pair in (result.intervals.get(row, {}).get(column or ""), over_groups) if pair]
-    low, high = max(found, key=lambda pair: pair[1] - pair[0]) if found else (None, None)
-    return Figure(value, low, high)
-
-
-def get_main_figure(result: Result, row: str) -> Figure | None:
-    return get_figure(result, row, find_main_column(result, row))
-
-
-def format_title(result: Result) -> str:
-    """What a table is called in a sentence."""
-    name = TABLE_TITLES.get(result.kind, result.title)
-    paper = result.protocol.get("protocol")
-    return f"{name} ({PROTOCOL_TITLES.get(paper, paper)} protocol)" if result.kind == "retrieval" and paper else name
-
-
 def compare_to_baselines(result: Result, views: Sequence[str]) -> list[BaselineComparison]:
     """Against the best floor, and the best of the other rows if there are any; nothing without a main figure."""
     row = find_main_row(result, views)
@@ -155,12 +91,6 @@ def compare_to_baselines(result: Result, views: Sequence[str]) -> list[BaselineC
             what = f"{format_title(result)}, {find_main_column(result, row)}"
             found.append(BaselineComparison(what, row, own, best, beside[best], floor))
     return found
-
-
-def get_reliance(motion: Result, source: str = ENCODER) -> dict[str, Any] | None:
-    """How much of R@1 above chance is lost without motion: share, low and high in percent, or why there is none."""
-    found = motion.extras.get("reliance", {}).get(source, {}).get("motion", {}).get("R@1")
-    return found if isinstance(found, dict) else None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""EVAL/results.json: what `unreel evaluate all` found out, read back and checked."""
+"""EVAL/results.json: the results of `unreel evaluate all`, read back and checked."""
 
 import json
 import math
@@ -12,12 +12,15 @@ from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import JOINT
 
 RESULTS_FILE = "results.json"
-EXPECTED_CONTAMINATION = " training videos were in pre-training"  # as the papers do, so it is said, but no alarm
+LEGACY_EXPECTED_TEXT = " training videos were in pre-training"  # in files without the field expected_contamination
 
 
 @dataclass
 class EvaluationSummary:
-    """Results by name, and everything that they share."""
+    """Results by name, and everything that they share; `expected_contamination` are the harmless ones of its sentences.
+
+    Those say that pre-training saw the training list, as it does in the papers.
+    """
 
     unreel: str
     run: str
@@ -32,16 +35,41 @@ class EvaluationSummary:
     command: str = ""
     seed: int | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    expected_contamination: list[str] | None = None
 
     @property
     def encoder_rows(self) -> list[str]:
-        """Rows of the encoder alone: its views and, where it has several, all of them joined."""
+        """Rows of the encoder: its views and, where it has several, all of them joined."""
         return [*self.encoder["views"]["names"], JOINT]
 
     @property
     def warnings(self) -> list[str]:
-        """What holds for every figure."""
+        """Warnings that apply to every figure."""
         return [*self.contamination, *self.data.get("notes", [])]
+
+    @property
+    def expected_warnings(self) -> list[str]:
+        """Those of `warnings` that are no cause for alarm."""
+        if self.expected_contamination is None:
+            return [text for text in self.warnings if LEGACY_EXPECTED_TEXT in text]
+        return [text for text in self.warnings if text in self.expected_contamination]
+
+    def describe_clips(self) -> str:
+        """Length, rate and size of the encoder's clips."""
+        clip, views = self.encoder["clip"], self.encoder["views"]
+        stride = {1: "every frame", 2: "every other frame"}.get(
+            clip["stride_frames"], f"every {clip['stride_frames']}. frame"
+        )
+        rate = f"{clip['fps']:g} a second" if clip["fps"] else stride
+        return f"{clip['num_frames']} frames ({rate}) of {views['size']} × {views['size']}"
+
+    def describe_encoder(self) -> str:
+        """The encoder in a sentence."""
+        names = self.encoder["views"]["names"]
+        return (
+            f"{self.encoder['backbone']} network, method {self.encoder['method']}, clips of {self.describe_clips()} "
+            f"pixels, {'views' if len(names) > 1 else 'view'} {' and '.join(names)}"
+        )
 
 
 def load_summary(folder: str | Path) -> EvaluationSummary:
@@ -61,10 +89,10 @@ def load_summary(folder: str | Path) -> EvaluationSummary:
     try:
         return _parse_summary(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        wrote = data.get("unreel", "unknown") if isinstance(data, dict) else "unknown"
+        version = data.get("unreel", "unknown") if isinstance(data, dict) else "unknown"
         raise RunError(
             f"{path} is not what unreel {__version__} writes ({type(error).__name__}: {error}; it was written by "
-            f"version {wrote}); evaluate again"
+            f"version {version}); evaluate again"
         ) from error
 
 

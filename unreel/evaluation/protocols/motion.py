@@ -48,7 +48,7 @@ def format_column(metric: str, sides: str) -> str:
     return f"{metric} {sides}"
 
 
-MAIN_COLUMN = format_column(RECALL_AT_1, BOTH_SIDES)
+BAR_COLUMN = format_column(RECALL_AT_1, BOTH_SIDES)  # the column that pages draw
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,6 @@ def evaluate_motion(train: VideoFeatures, test: VideoFeatures, protocol: MotionP
     reliances = {source: compute_reliances(h, chance, test.groups, protocol) for source, h in hits.items()}
     ratios = compute_variance_ratios(test)
     result = Result("motion", "Without motion or order, percent", {}, format_caption(train, test), {})
-    result.main_column = MAIN_COLUMN
     conditions = {}
     for source, by_condition in hits.items():
         for condition, columns in by_condition.items():

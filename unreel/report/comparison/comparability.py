@@ -10,7 +10,7 @@ from typing import Any
 
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import ENCODER
-from unreel.report.baseline_comparison import format_title
+from unreel.report.main_figures import format_title
 from unreel.report.results_file import EvaluationSummary
 
 ENCODER_KEYS = {"backbone", "method", "checkpoint", "weights", "views", "view", "residual", "standardize", "dimensions"}

@@ -4,25 +4,20 @@ Figures that were not measured alike never share a column: they stand in tables 
 recipe that differ in their seed alone become one row: mean and standard deviation.
 """
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from unreel.errors import InputError
 from unreel.io.text import format_path
-from unreel.report.baseline_comparison import Figure, find_encoder_rows
 from unreel.report.comparison import comparability as likeness
 from unreel.report.comparison.comparison_columns import COLUMNS_NOTE, COMPARISON_COLUMNS
-from unreel.report.html_writer import write_html
-from unreel.report.pages.evaluation_page import build_range, describe_encoder
-from unreel.report.results_file import EXPECTED_CONTAMINATION, EvaluationSummary, load_summary
+from unreel.report.comparison.comparison_rows import ComparisonEntry, ComparisonRow, build_baseline_rows, build_row
+from unreel.report.comparison.seed_groups import group_by_seed
+from unreel.report.results_file import EvaluationSummary, load_summary
 
 INTERVALS_NOTE = (
     "Intervals are 95 %, bootstrap over the test videos of one evaluation, each row by itself; that they overlap does "
@@ -30,43 +25,6 @@ INTERVALS_NOTE = (
     "deviation over n runs."
 )
 SEEDS_NOTE = "Runs that differ in their seed alone are one row, mean and deviation."
-TOLERANCE = 1e-6  # percent; figures of one floor on the same clips are the same to rounding
-
-
-@dataclass(frozen=True)
-class ComparisonCell:
-    """A figure with its interval, or the mean of n runs with their deviation."""
-
-    figure: Figure
-    num_runs: int = 1
-    std: float = 0.0
-
-    @property
-    def spread_text(self) -> str:
-        if self.num_runs > 1:
-            return f"± {self.std:.1f}, n={self.num_runs}"
-        low, high = self.figure.low, self.figure.high
-        return "" if low is None or high is None else f"{low:.0f} to {high:.0f}"
-
-
-@dataclass
-class ComparisonRow:
-    """A row of a table: an evaluation, a group of seeds, or a floor."""
-
-    name: str
-    description: str
-    cells: dict[str, ComparisonCell]
-    is_baseline: bool = False
-    members: list[str] = field(default_factory=list)
-
-
-@dataclass
-class ComparisonEntry:
-    """An evaluation, what to call it, and what its figures depend on."""
-
-    name: str
-    summary: EvaluationSummary
-    signature: likeness.Signature
 
 
 @dataclass
@@ -90,6 +48,7 @@ class Comparison:
     sections: list[ComparisonSection]
     remarks: list[str]
     contamination: list[str]
+    expected_contamination: list[str] = field(default_factory=list)
 
     def to_tables(self) -> list[Table]:
         """For the terminal."""
@@ -127,9 +86,9 @@ def compare_evaluations(folders: Sequence[str | Path], group_seeds: bool = True)
     paths = [Path(folder) for folder in folders]
     if not paths:
         raise InputError("there is nothing to compare; give the folders that `unreel evaluate all --out EVAL` wrote")
-    twice = [path for n, path in enumerate(paths) if path.resolve() in [p.resolve() for p in paths[:n]]]
-    if twice:
-        raise InputError(f"{twice[0]} is given twice; a comparison needs different evaluations")
+    repeated = [path for n, path in enumerate(paths) if path.resolve() in [p.resolve() for p in paths[:n]]]
+    if repeated:
+        raise InputError(f"{repeated[0]} is given twice; a comparison needs different evaluations")
     summaries = [load_summary(path) for path in paths]
     entries = [
         ComparisonEntry(n, s, likeness.build_signature(s)) for n, s in zip(name_folders(paths), summaries, strict=True)
@@ -139,37 +98,45 @@ def compare_evaluations(folders: Sequence[str | Path], group_seeds: bool = True)
         [merge_signatures(table) for table in tables],
         [table[0].summary.data["name"] for table in tables],
     )
-    heads = likeness.build_headings(signatures, data) if len(tables) > 1 else [""]
-    parts = [build_section(table, head, group_seeds) for table, head in zip(tables, heads, strict=True)]
-    said = [s for s in (likeness.explain_tables(signatures), *check_versions(summaries)) if s]
-    return Comparison(parts, said, collect_contamination(entries))
+    headings = likeness.build_headings(signatures, data) if len(tables) > 1 else [""]
+    sections = [build_section(table, heading, group_seeds) for table, heading in zip(tables, headings, strict=True)]
+    remarks = [s for s in (likeness.explain_tables(signatures), *check_versions(summaries)) if s]
+    contamination = collect_contamination(entries)
+    expected = {text for entry in entries for text in entry.summary.expected_warnings}
+    return Comparison(
+        sections,
+        remarks,
+        list(contamination.values()),
+        [sentence for text, sentence in contamination.items() if text in expected],
+    )
 
 
-def collect_contamination(entries: Sequence[ComparisonEntry]) -> list[str]:
-    """What pre-training saw, each sentence once, with the names of the evaluations."""
-    whose: dict[str, list[str]] = {}
+def collect_contamination(entries: Sequence[ComparisonEntry]) -> dict[str, str]:
+    """Each sentence on contamination, and the same after the names of the evaluations that have it."""
+    names: dict[str, list[str]] = {}
     for entry in entries:
-        for said in entry.summary.contamination:
-            whose.setdefault(said, []).append(entry.name)
-    return [f"{', '.join(names)}: {said}" for said, names in whose.items()]
+        for text in entry.summary.contamination:
+            names.setdefault(text, []).append(entry.name)
+    return {text: f"{', '.join(names[text])}: {text}" for text in names}
 
 
 def name_folders(paths: Sequence[Path]) -> list[str]:
-    """Names of folders, with as many folders above as it takes to tell them apart."""
-    whole = [path.resolve().parts for path in paths]
-    names = [parts[-1] for parts in whole]
-    for depth in range(2, max(map(len, whole)) + 1):
-        names = ["/".join(p[-depth:]) if names.count(n) > 1 else n for n, p in zip(names, whole, strict=True)]
+    """Names of folders, with as many parent folders as are needed to make them unique."""
+    parts = [path.resolve().parts for path in paths]
+    names = [p[-1] for p in parts]
+    for depth in range(2, max(map(len, parts)) + 1):
+        names = ["/".join(p[-depth:]) if names.count(n) > 1 else n for n, p in zip(names, parts, strict=True)]
     return names
 
 
 def check_versions(summaries: Sequence[EvaluationSummary]) -> list[str]:
-    found = sorted({s.unreel for s in summaries})
-    return [f"They were made by different versions of unreel: {', '.join(found)}."] if len(found) > 1 else []
+    """A remark where the evaluations come from several versions of unreel."""
+    versions = sorted({s.unreel for s in summaries})
+    return [f"They were made by different versions of unreel: {', '.join(versions)}."] if len(versions) > 1 else []
 
 
 def group_comparable(entries: Sequence[ComparisonEntry]) -> list[list[ComparisonEntry]]:
-    """Evaluations by table: each joins the first table with whose members it was made alike."""
+    """Evaluations by table: each joins the first table whose members were all measured in the same way."""
     tables: list[list[ComparisonEntry]] = []
     for entry in entries:
         fits = (t for t in tables if all(likeness.are_comparable(entry.signature, other.signature) for other in t))
@@ -182,7 +149,7 @@ def group_comparable(entries: Sequence[ComparisonEntry]) -> list[list[Comparison
 
 
 def merge_signatures(table: Sequence[ComparisonEntry]) -> likeness.Signature:
-    """What all of a table depends on; its members agree wherever they meet."""
+    """What the figures of a table depend on; its members agree on what they share."""
     return {name: part for entry in table for name, part in entry.signature.items()}
 
 
@@ -190,112 +157,12 @@ def build_section(table: Sequence[ComparisonEntry], heading: str, group_seeds: b
     groups = group_by_seed(table) if group_seeds else [[entry] for entry in table]
     rows = [build_row(group) for group in groups]
     notes = [SEEDS_NOTE] if any(len(group) > 1 for group in groups) else []
-    clips = {describe_encoder(e.summary).partition("clips of ")[2].partition(" pixels")[0] for e in table}
+    clips = {entry.summary.describe_clips() for entry in table}
     if len(clips) > 1:
         notes.append(
-            f"Each encoder looks at clips of its own length, rate and size ({'; '.join(sorted(clips))}), and so do "
-            "the floors beside it."
+            f"Each encoder gets clips of its own length, rate and size ({'; '.join(sorted(clips))}), and so do the "
+            "floors beside it."
         )
     videos, data = table[0].summary.videos, table[0].summary.data
-    said = f"{data['name']}: {videos['test']:,} test videos, {videos['training']:,} training videos"
-    return ComparisonSection(heading, rows + build_baseline_rows(groups, rows), notes, said)
-
-
-def group_by_seed(table: Sequence[ComparisonEntry]) -> list[list[ComparisonEntry]]:
-    """Runs of one encoder and recipe, each with a seed of its own, their names alike but for digits."""
-    found: dict[tuple[str, str], list[ComparisonEntry]] = {}
-    for entry in table:
-        recipe = json.dumps([entry.summary.encoder, entry.summary.training], sort_keys=True)
-        found.setdefault((recipe, re.sub(r"\d+", "#", entry.summary.run)), []).append(entry)
-    groups = []
-    for group in found.values():
-        seeds = {e.summary.seed for e in group}
-        groups += [group] if None not in seeds and len(seeds) == len(group) else [[entry] for entry in group]
-    return groups
-
-
-def build_row(group: Sequence[ComparisonEntry]) -> ComparisonRow:
-    """One evaluation with its intervals, or the mean over seeds."""
-    cells = {}
-    for column in COMPARISON_COLUMNS:
-        found = [f for e in group if (f := column.get_figure(e.summary, None)) is not None]
-        if len(found) == 1:
-            cells[column.title] = ComparisonCell(found[0])
-        elif found:
-            values = [f.value for f in found]
-            cells[column.title] = ComparisonCell(Figure(mean(values)), len(values), stdev(values))
-    names = [e.name for e in group]
-    name = names[0] if len(names) == 1 else merge_names([e.summary.run for e in group])
-    members = [f"{e.name} (run {e.summary.run}, {e.summary.checkpoint})" for e in group]
-    return ComparisonRow(name, describe_encoder(group[0].summary), cells, members=members)
-
-
-def merge_names(names: Sequence[str]) -> str:
-    """One name for several that are alike but for digits: * where these differ."""
-    parts = zip(*(re.split(r"(\d+)", name) for name in names), strict=True)
-    return "".join(part[0] if len(set(part)) == 1 else "*" for part in parts)
-
-
-def build_baseline_rows(
-    groups: Sequence[Sequence[ComparisonEntry]], rows: Sequence[ComparisonRow]
-) -> list[ComparisonRow]:
-    """Each floor once where it is the same beside all encoders, else once for each set of figures, saying whose."""
-    found: dict[str, list[tuple[dict[str, Figure], list[str]]]] = {}
-    for group, row in zip(groups, rows, strict=True):
-        for entry in group:
-            for name in list_baselines(entry.summary):
-                figures = {
-                    c.title: f for c in COMPARISON_COLUMNS if (f := c.get_figure(entry.summary, name)) is not None
-                }
-                kinds = found.setdefault(name, [])
-                known, whose = next((k for k in kinds if have_equal_figures(k[0], figures)), ({}, []))
-                if not whose:
-                    kinds.append((known, whose))
-                known |= {title: f for title, f in figures.items() if title not in known}
-                whose += [row.name] if row.name not in whose else []
-    made = []
-    for name, kinds in found.items():
-        for figures, whose in kinds:
-            beside = f"beside {', '.join(whose)}" if len(kinds) > 1 else ""
-            label = f"{name} ({beside})" if beside else name
-            made.append(ComparisonRow(label, "", {title: ComparisonCell(f) for title, f in figures.items()}, True))
-    return made
-
-
-def list_baselines(summary: EvaluationSummary) -> list[str]:
-    """Rows that are not the encoder's, of all tables but that of motion, whose rows are named otherwise."""
-    tables = [r for r in summary.results.values() if r.kind != "motion"]
-    return list(dict.fromkeys(n for r in tables for n in r.rows if n not in find_encoder_rows(r, summary.encoder_rows)))
-
-
-def have_equal_figures(a: dict[str, Figure], b: dict[str, Figure]) -> bool:
-    return all(abs(a[title].value - b[title].value) <= TOLERANCE for title in a.keys() & b.keys())
-
-
-def write_comparison(folders: Sequence[str | Path], out: str | Path, group_seeds: bool = True) -> Path:
-    """Write the comparison as a page that opens anywhere. Raises InputError, RunError and DiskError."""
-    out = Path(out)
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{out}: the comparison is a page, so its name must end in .html")
-    made = compare_evaluations(folders, group_seeds)
-    parts = [
-        {"part": part, "rows": [build_row_context(row, part.columns) for row in part.rows]} for part in made.sections
-    ]
-    usual = [said for said in made.contamination if EXPECTED_CONTAMINATION in said]
-    alarms = made.remarks + [said for said in made.contamination if said not in usual]
-    context = {"alarms": alarms, "usual": usual, "parts": parts, "notes": (COLUMNS_NOTE, INTERVALS_NOTE)}
-    return write_html("comparison.html", context, out)
-
-
-def build_row_context(row: ComparisonRow, columns: Sequence[str]) -> dict[str, Any]:
-    """A row as the template shows it, each figure placed on a line from 0 to 100."""
-    cells = []
-    for column in columns:
-        cell = row.cells.get(column)
-        at = None
-        if cell is not None:
-            value = cell.figure.value
-            spread = Figure(value, value - cell.std, value + cell.std) if cell.num_runs > 1 else cell.figure
-            at = build_range(spread, not row.is_baseline, row.name)
-        cells.append({"cell": cell, "mark": at})
-    return {"row": row, "cells": cells}
+    description = f"{data['name']}: {videos['test']:,} test videos, {videos['training']:,} training videos"
+    return ComparisonSection(heading, rows + build_baseline_rows(groups, rows), notes, description)

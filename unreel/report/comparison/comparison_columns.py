@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import ENCODER
-from unreel.report.baseline_comparison import Figure, find_main_row, get_figure, get_main_figure, get_reliance
+from unreel.report.main_figures import Figure, find_main_row, get_figure, get_main_figure, get_reliance
 from unreel.report.results_file import EvaluationSummary
 
 FigureGetter = Callable[[Result, str], Figure | None]

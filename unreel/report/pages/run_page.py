@@ -3,71 +3,21 @@
 It is made from what the run folder holds and does without what is missing.
 """
 
-import csv
-import json
-import math
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import safetensors
-from markupsafe import Markup
-
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import SEGMENT_S
-from unreel.errors import CheckpointError, RunError, UnreelError
+from unreel.errors import RunError
 from unreel.evaluation.result import Result
+from unreel.evaluation.run_neighbours import read_held_out
 from unreel.io.text import format_duration, format_path
-from unreel.models.encoder.checkpoint_files import (
-    CHECKPOINTS_FOLDER,
-    POINTER_FILE,
-    WEIGHTS_FILE,
-    find_checkpoint,
-    read_spec,
-)
-from unreel.report import charts, gallery
-from unreel.report.html_writer import write_html
-
-MetricRow = dict[str, float]
-
-
-@dataclass(frozen=True)
-class CurveSpec:
-    """A column worth drawing: its title, and what it says in a few words."""
-
-    column: str
-    title: str
-    caption: str
-    decimals: int = 2
-    smooth: bool = False
-    log_scale: bool = False
-
-
-MONITOR_CURVES = (
-    CurveSpec(
-        "same_video_r1", "Same-video R@1, %", "clips whose nearest comes from their own video; higher is better", 1
-    ),
-    CurveSpec(
-        "same_video_mrr",
-        "Same-video MRR",
-        "mean reciprocal rank of the own video; looks alone give a high one at step 0",
-        3,
-    ),
-    CurveSpec("effective_rank", "Effective rank", "directions the embeddings use; near 1 means collapse", 1),
-    CurveSpec("alignment", "Alignment", "squared distance of two clips of one video; lower is closer", 3),
-    CurveSpec("uniformity", "Uniformity", "how evenly embeddings fill the sphere; 0 is one point, lower is better"),
-)
-LOSS_CURVE = CurveSpec("loss", "Loss", "what training lowers; thick line: running mean", 3, smooth=True)
-TRAINING_CURVES = (
-    CurveSpec("lr", "Learning rate", "step size of the optimiser", 5),
-    CurveSpec("grad_norm", "Gradient norm", "jumps mean an unsteady run", 2, smooth=True, log_scale=True),
-    CurveSpec("clips_per_s", "Clips per second", "training speed", 1, smooth=True),
-    CurveSpec(
-        "data_wait", "Waiting for data", "share of the time; high means that decoding is too slow", 2, smooth=True
-    ),
-)
+from unreel.report import gallery
+from unreel.report.html_writer import flatten_options, write_html
+from unreel.report.pages.run_curves import LOSS_CURVE, MONITOR_CURVES, TRAINING_CURVES, draw_curves
+from unreel.report.run_files import MetricRow, check_encoder, is_result, load_csv, load_json, load_manifest
 
 
 def write_report(run: Path) -> Path:
@@ -106,7 +56,7 @@ def build_context(run: Path) -> dict[str, Any]:
         "curves": draw_curves(metrics, (LOSS_CURVE,), best) + draw_curves(monitors, MONITOR_CURVES, best),
         "engine": draw_curves(metrics, TRAINING_CURVES, None, width_inches=2.8),
         "best": best,
-        "held": bool(gallery.read_held_out(run)),
+        "held": bool(read_held_out(run)),
         "data": manifest and describe_videos(manifest),
         "bad": list_quarantine(manifest) if manifest else [],
         "options": [
@@ -117,68 +67,6 @@ def build_context(run: Path) -> dict[str, Any]:
 
 
 OPTION_GROUPS = (("options", "Method"), ("settings", "Run"), ("versions", "Versions"))
-
-
-def load_json(path: Path, notes: list[str]) -> dict[str, Any]:
-    """A JSON object; {} when there is none, and a note when it is damaged."""
-    if not path.is_file():
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        notes.append(f"{path.name} can't be read ({error})")
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def check_encoder(run: Path, notes: list[str]) -> None:
-    """A note when the checkpoint that the run points to is no encoder any more."""
-    if not (run / CHECKPOINTS_FOLDER / POINTER_FILE).is_file():
-        return
-    try:
-        folder = find_checkpoint(run)
-        read_spec(folder)
-        with safetensors.safe_open(folder / WEIGHTS_FILE, "pt"):
-            pass
-    except CheckpointError as error:
-        notes.append(str(error))
-    except (OSError, safetensors.SafetensorError) as error:
-        notes.append(f"{folder / WEIGHTS_FILE}: the encoder's weights can't be read ({error}); take another checkpoint")
-
-
-def is_result(data: dict[str, Any]) -> bool:
-    """Whether a file in evaluations/ is one that this version wrote."""
-    return {"kind", "title", "rows", "caption", "protocol"} <= data.keys() and bool(data["rows"])
-
-
-def load_csv(path: Path) -> list[MetricRow]:
-    """Rows of numbers; cells that are none are left out, and so are rows without a step."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = [{k: parse_number(v) for k, v in row.items() if k} for row in csv.DictReader(file)]
-    clean = [{k: v for k, v in row.items() if v is not None} for row in rows]
-    return [row for row in clean if "step" in row]
-
-
-def parse_number(text: Any) -> float | None:
-    if text in ("True", "False"):
-        return float(text == "True")
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
-
-
-def load_manifest(run: Path, notes: list[str]) -> Manifest | None:
-    if not (run / "manifest.parquet").is_file():
-        return None
-    try:
-        return Manifest.load(run)
-    except UnreelError as error:
-        notes.append(str(error))
-        return None
 
 
 def build_facts(
@@ -207,24 +95,6 @@ def find_collapse(monitors: list[MetricRow]) -> dict[str, Any] | None:
     """When the embeddings collapsed, and whether they still are at the end."""
     steps = [row["step"] for row in monitors if row.get("collapsed")]
     return {"first": int(steps[0]), "now": bool(monitors[-1].get("collapsed"))} if steps else None
-
-
-def draw_curves(
-    rows: list[MetricRow], specs: tuple[CurveSpec, ...], best_row: MetricRow | None, width_inches: float = 3.9
-) -> list[dict[str, Any]]:
-    """Charts of the columns that are there, over epochs where they are known, else over steps."""
-    drawn = []
-    for curve in specs:
-        points = [row for row in rows if curve.column in row]
-        axis = "epoch" if all("epoch" in row for row in points) else "step"
-        if not points:
-            continue
-        x, y = [row[axis] for row in points], [row[curve.column] for row in points]
-        mark = best_row.get(axis) if best_row and curve is not LOSS_CURVE else None
-        svg = Markup(charts.draw_curve(x, y, mark, curve.smooth, curve.log_scale, width_inches))
-        last = f"{y[-1]:.{curve.decimals}f}".replace("-", "−")
-        drawn.append({"title": curve.title, "said": curve.caption, "last": last, "axis": axis, "svg": svg})
-    return drawn
 
 
 def build_evaluation(name: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -272,12 +142,3 @@ def format_most_common(values: Any, max_values: int = 4) -> str:
 def list_quarantine(manifest: Manifest) -> list[tuple[str, str, str]]:
     """Quarantined files: path, reason, detail."""
     return [(format_path(q.path, manifest.root), q.reason, q.detail) for q in manifest.quarantine]
-
-
-def flatten_options(options: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """A nested dict as lines `outer.inner`, value."""
-    lines = []
-    for name, value in options.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        lines += flatten_options(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, text)]
-    return lines

@@ -13,7 +13,7 @@ def compare(evaluations: Sequence[str | Path], out: str | Path | None = None, gr
     their seed alone.
     """
     if out is not None:
-        from unreel.report.comparison.compare import write_comparison
+        from unreel.report.pages.comparison_page import write_comparison
 
         write_comparison(evaluations, out, group_seeds)
     return compare_evaluations(evaluations, group_seeds)

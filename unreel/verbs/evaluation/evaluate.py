@@ -62,6 +62,11 @@ def evaluate_retrieval(
 
     `train` and `test` are lists, by default DATA/train.txt and DATA/test.txt; `splits` is a folder of UCF101's or
     HMDB51's official files and a number. The result is saved in RUN/evaluations and RUN/report.html if `run` is a run.
+
+    Raises InputError for labels that can't be used, CheckpointError for an encoder that can't be loaded.
+
+    >>> evaluate_retrieval(run, videos, num_clips=2).kind
+    'retrieval'
     """
     sources = LabelSources(
         split=splits[1] if splits else 1,
@@ -84,7 +89,14 @@ def evaluate(
     feature_options: ExtractionOptions | None = None,
     on_progress: Progress | None = None,
 ) -> dict[str, Result]:
-    """Run evaluations on frozen features; saved in RUN/evaluations and RUN/report.html if `run` is a run."""
+    """Run evaluations on frozen features; saved in RUN/evaluations and RUN/report.html if `run` is a run.
+
+    Raises InputError for labels that can't be used.
+
+    >>> protocols = {"retrieval": build_retrieval(RetrievalProtocol(num_clips=2))}
+    >>> list(evaluate(unreel.load_encoder(run), run, videos, protocols, feature_options=ExtractionOptions(2)))
+    ['retrieval']
+    """
     videos = load_labelled_videos(data, sources)
     suite = run_evaluations(encoder, videos.train, videos.test, evaluations, feature_options, on_progress)
     for name, result in suite.results.items():

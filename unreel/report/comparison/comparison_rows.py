@@ -1,0 +1,107 @@
+"""The rows of a comparison: evaluations, groups of seeds, and baselines."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import mean, stdev
+
+from unreel.report.comparison import comparability as likeness
+from unreel.report.comparison.comparison_columns import COMPARISON_COLUMNS
+from unreel.report.main_figures import Figure, find_encoder_rows
+from unreel.report.results_file import EvaluationSummary
+
+TOLERANCE = 1e-6  # percent; figures of one floor on the same clips are the same to rounding
+
+
+@dataclass(frozen=True)
+class ComparisonCell:
+    """A figure with its interval, or the mean of n runs with their deviation."""
+
+    figure: Figure
+    num_runs: int = 1
+    std: float = 0.0
+
+    @property
+    def spread_text(self) -> str:
+        if self.num_runs > 1:
+            return f"± {self.std:.1f}, n={self.num_runs}"
+        low, high = self.figure.low, self.figure.high
+        return "" if low is None or high is None else f"{low:.0f} to {high:.0f}"
+
+
+@dataclass
+class ComparisonRow:
+    """A row of a table: an evaluation, a group of seeds, or a floor."""
+
+    name: str
+    description: str
+    cells: dict[str, ComparisonCell]
+    is_baseline: bool = False
+    members: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ComparisonEntry:
+    """An evaluation, what to call it, and what its figures depend on."""
+
+    name: str
+    summary: EvaluationSummary
+    signature: likeness.Signature
+
+
+def build_row(group: Sequence[ComparisonEntry]) -> ComparisonRow:
+    """One evaluation with its intervals, or the mean over seeds."""
+    cells = {}
+    for column in COMPARISON_COLUMNS:
+        found = [f for e in group if (f := column.get_figure(e.summary, None)) is not None]
+        if len(found) == 1:
+            cells[column.title] = ComparisonCell(found[0])
+        elif found:
+            values = [f.value for f in found]
+            cells[column.title] = ComparisonCell(Figure(mean(values)), len(values), stdev(values))
+    names = [e.name for e in group]
+    name = names[0] if len(names) == 1 else merge_names([e.summary.run for e in group])
+    members = [f"{e.name} (run {e.summary.run}, {e.summary.checkpoint})" for e in group]
+    return ComparisonRow(name, group[0].summary.describe_encoder(), cells, members=members)
+
+
+def build_baseline_rows(
+    groups: Sequence[Sequence[ComparisonEntry]], rows: Sequence[ComparisonRow]
+) -> list[ComparisonRow]:
+    """Each floor once where it is the same beside all encoders, else once for each set of figures, saying whose."""
+    found: dict[str, list[tuple[dict[str, Figure], list[str]]]] = {}
+    for group, row in zip(groups, rows, strict=True):
+        for entry in group:
+            for name in list_baselines(entry.summary):
+                figures = {
+                    c.title: f for c in COMPARISON_COLUMNS if (f := c.get_figure(entry.summary, name)) is not None
+                }
+                kinds = found.setdefault(name, [])
+                known, whose = next((k for k in kinds if have_equal_figures(k[0], figures)), ({}, []))
+                if not whose:
+                    kinds.append((known, whose))
+                known |= {title: f for title, f in figures.items() if title not in known}
+                whose += [row.name] if row.name not in whose else []
+    made = []
+    for name, kinds in found.items():
+        for figures, whose in kinds:
+            beside = f"beside {', '.join(whose)}" if len(kinds) > 1 else ""
+            label = f"{name} ({beside})" if beside else name
+            made.append(ComparisonRow(label, "", {title: ComparisonCell(f) for title, f in figures.items()}, True))
+    return made
+
+
+def list_baselines(summary: EvaluationSummary) -> list[str]:
+    """Rows that are not the encoder's, of all tables but that of motion, whose rows are named otherwise."""
+    tables = [r for r in summary.results.values() if r.kind != "motion"]
+    return list(dict.fromkeys(n for r in tables for n in r.rows if n not in find_encoder_rows(r, summary.encoder_rows)))
+
+
+def have_equal_figures(a: dict[str, Figure], b: dict[str, Figure]) -> bool:
+    return all(abs(a[title].value - b[title].value) <= TOLERANCE for title in a.keys() & b.keys())
+
+
+def merge_names(names: Sequence[str]) -> str:
+    """One name for several that are alike but for digits: * where these differ."""
+    parts = zip(*(re.split(r"(\d+)", name) for name in names), strict=True)
+    return "".join(part[0] if len(set(part)) == 1 else "*" for part in parts)
