@@ -170,7 +170,7 @@ def test_motion_that_is_not_shown_is_no_figure(tmp_path: Path) -> None:
     none = made(tmp_path / "a", summary(results={"motion": motion(None).to_json()}))
     assert "not defined: not above chance" in none
     wide = made(tmp_path / "b", summary(results={"motion": motion((75.0, -10.0, 200.0)).to_json()}))
-    assert ">not shown<" in wide and "the interval has 0 in it (-10 to 200)" in wide and ">75 %<" not in wide
+    assert ">not shown<" in wide and "the interval contains 0 (-10 to 200)" in wide and ">75 %<" not in wide
 
 
 def test_markup_and_odd_names_are_escaped(tmp_path: Path) -> None:
