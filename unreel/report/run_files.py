@@ -10,7 +10,13 @@ import safetensors
 
 from unreel.corpus.manifest import Manifest
 from unreel.errors import CheckpointError, UnreelError
-from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE, WEIGHTS_FILE, find_checkpoint, read_spec
+from unreel.models.encoder.checkpoint_files import (
+    CHECKPOINTS_FOLDER,
+    POINTER_FILE,
+    WEIGHTS_FILE,
+    find_checkpoint,
+    read_spec,
+)
 
 MetricRow = dict[str, float]
 

@@ -14,6 +14,7 @@ from unreel.errors import RunError
 from unreel.evaluation.result import Result
 from unreel.evaluation.run_neighbours import read_held_out
 from unreel.io.text import format_duration, format_path
+from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE
 from unreel.report import gallery
 from unreel.report.html_writer import flatten_options, write_html
 from unreel.report.pages.run_curves import LOSS_CURVE, MONITOR_CURVES, TRAINING_CURVES, draw_curves
