@@ -123,7 +123,7 @@ def query(page: Page) -> list[str]:
 
 # Where the preview has been; true once it went back.
 WITHIN = """
-const v = document.querySelector('#hits li video'), { start_s, end_s } = v.moment.moment;
+const v = document.querySelector('#hits li video'), { start_s, end_s } = v.playback.moment;
 window.seen ??= Object.assign([], { from: start_s, to: end_s });
 seen.push(v.currentTime);
 return seen.length > 3 && seen.some((s, n) => n && s < seen[n - 1] - 0.1);

@@ -320,7 +320,7 @@ def test_the_oldest_upload_leaves(client: TestClient, served: ServerState, corpu
     data = next(corpus.videos.rglob("*.mp4")).read_bytes()
     kept = [client.post("/api/queries?name=a.mp4", content=data).json()["query"] for _ in range(MAX_UPLOADS + 1)]
     assert len(list(served.uploads.folder.iterdir())) == MAX_UPLOADS
-    says(client.get(f"/api/queries/{kept[0]}/preview?start=0&end=1"), 400, "not kept any more")
+    says(client.get(f"/api/queries/{kept[0]}/preview?start=0&end=1"), 400, "has been deleted")
     assert client.get(f"/api/queries/{kept[-1]}/preview?start=0&end=1").status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""What a server holds: the index as it was opened last, what shows its videos, and what its queries need."""
+"""The state of a server: the opened index, the caches of previews and maps, uploads and the query embedder."""
 
 import contextlib
 import hashlib
@@ -26,16 +26,16 @@ log = logging.getLogger(__name__)
 
 
 class StaleIndexError(InputError):
-    """A page that was loaded before the index was read again."""
+    """The page was loaded before the index was opened again."""
 
 
 class IndexNotReadyError(InputError):
-    """No index is open; says why."""
+    """No index is open yet; the text says why."""
 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """How an index is served."""
+    """Limits and cache of a server."""
 
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
     cache_bytes: int = 2 * 10**9
@@ -48,53 +48,53 @@ FileStamps = frozenset[tuple[str, int, int]]
 
 @dataclass(frozen=True)
 class IndexSnapshot:
-    """An index that was read; `id` is another one when its rows are."""
+    """An opened index. Its `id` changes when its rows change."""
 
     id: str
     index: Index
     files: IndexedFiles
     projections: ProjectionCache
     video_names: list[str]
-    """The videos' paths without the folder that all share."""
+    """Paths of the videos without their common folder."""
     file_stamps: FileStamps
 
 
 def load_snapshot(folder: Path) -> IndexSnapshot:
-    """Raises InputError for what is no index, half of one, or of another version."""
-    stamp = read_file_stamps(folder)  # before it is read: what is written meanwhile is news
+    """Open an index. Raises InputError for one that is missing, incomplete or of another version."""
+    stamps = read_file_stamps(folder)  # before opening, so that later writes count as changes
     index = open_index(folder)
     files = IndexedFiles(index.rows.paths, load_records(folder / FILES_PARQUET))
-    known_by = f"{index.encoder_hash} {index.ann_index.description.built_of} {index.rows.paths} {index.rows.labels}"
-    id_ = hashlib.blake2b(known_by.encode("utf-8", "replace"), digest_size=8).hexdigest()
-    return IndexSnapshot(id_, index, files, ProjectionCache(index), shorten_paths(index.rows.paths), stamp)
+    identity = f"{index.encoder_hash} {index.ann_index.description.built_of} {index.rows.paths} {index.rows.labels}"
+    id_ = hashlib.blake2b(identity.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    return IndexSnapshot(id_, index, files, ProjectionCache(index), shorten_paths(index.rows.paths), stamps)
 
 
 def read_file_stamps(folder: Path) -> FileStamps:
-    """Name, time of change and size of what changes with the rows of an index, be it by a move alone."""
-    found = set()
+    """Name, time of change and size of the files that change with the rows of an index, also when videos only move."""
+    stamps = set()
     for path in (*list_parts(folder), folder / VECTORS_NPY, folder / ANN_INDEX_FILE):
         with contextlib.suppress(OSError):
-            now = path.stat()
-            found.add((path.name, now.st_mtime_ns, now.st_size))
-    return frozenset(found)
+            status = path.stat()
+            stamps.add((path.name, status.st_mtime_ns, status.st_size))
+    return frozenset(stamps)
 
 
 def get_embedding_key(snapshot: IndexSnapshot) -> tuple[Any, ...]:
-    """What a query's vector depends on."""
+    """What the vector of a query depends on, beside its file."""
     return snapshot.index.encoder_hash, snapshot.index.metadata["clips"]
 
 
 def shorten_paths(paths: list[str]) -> list[str]:
-    """Paths beneath the folder that all have in common."""
+    """Paths relative to their common folder."""
     folder = os.path.dirname(paths[0]) if len(paths) == 1 else os.path.commonpath([os.path.dirname(p) for p in paths])
     return [os.path.relpath(path, folder) for path in paths]
 
 
 class ServerState:
-    """One index, one set of caches; any number of threads ask."""
+    """One index and its caches, used by any number of threads."""
 
     def __init__(self, folder: str | Path, options: ServeOptions | None = None) -> None:
-        """Raises InputError for a folder that is no index, unless it is one that is being made just now."""
+        """Raises InputError for a folder that is no index, unless it is being indexed now."""
         self.folder, self.options = Path(folder), options or ServeOptions()
         self.lock, self.progress = threading.Lock(), IndexProgress(self.folder)
         self.snapshot: IndexSnapshot | None = None
@@ -109,42 +109,42 @@ class ServerState:
         self.uploads = UploadStore(self.options.upload_limits)
 
     def reload(self) -> IndexSnapshot:
-        """Open the index as it is now; what was open stays when that fails. Raises InputError."""
+        """Open the index again; on failure the old one stays open. Raises InputError."""
         try:
-            state = load_snapshot(self.folder)
+            snapshot = load_snapshot(self.folder)
         except UnreelError as error:
             self.problem = str(error)
             raise
         with self.lock:
-            before, self.snapshot, self.problem = self.snapshot, state, ""
-            if before is not None and self.query_embedder is not None:
-                if get_embedding_key(before) == get_embedding_key(state):
+            old, self.snapshot, self.problem = self.snapshot, snapshot, ""
+            if old is not None and self.query_embedder is not None:
+                if get_embedding_key(old) == get_embedding_key(snapshot):
                     self.query_embedder.clear_cache()
                 else:
                     self.query_embedder.close()
                     self.query_embedder = None
-        return state
+        return snapshot
 
     def get_snapshot(self, index_id: str | None = None) -> IndexSnapshot:
-        """The open index, which must be the one that a page knows. Raises NotReady, Stale."""
+        """The open index, which must have the id that the page knows. Raises IndexNotReadyError, StaleIndexError."""
         if self.snapshot is None:
             raise IndexNotReadyError(self.problem)
         if index_id is not None and index_id != self.snapshot.id:
-            raise StaleIndexError("the index was read again since this page was loaded; load the page again")
+            raise StaleIndexError("the index has changed since this page was loaded; load the page again")
         return self.snapshot
 
     def get_query_embedder(self) -> QueryEmbedder:
-        """What embeds queries, made once."""
+        """The query embedder, made at its first use."""
         with self.lock:
             if self.closed:
                 raise InputError("the server is ending")
             if self.query_embedder is None:
-                about = self.get_snapshot().index.metadata
-                self.query_embedder = QueryEmbedder(self.folder, about, self.options.allow_import)
+                metadata = self.get_snapshot().index.metadata
+                self.query_embedder = QueryEmbedder(self.folder, metadata, self.options.allow_import)
             return self.query_embedder
 
     def warm_up(self) -> None:
-        """Have the encoder loaded and the map made before somebody waits for them; says what can't be."""
+        """Load the encoder and compute the map before they are needed; logs a failure."""
         if self.snapshot is None:
             return
         try:
@@ -155,13 +155,14 @@ class ServerState:
                 log.warning("%s", error)
 
     def status(self) -> dict[str, Any]:
-        """For a page: what is served, what is in the folder by now, and what is wrong."""
-        found, state = self.progress.read_status(), self.snapshot
-        served = (
-            None if state is None else {"id": state.id, "rows": len(state.index.rows), "videos": len(state.video_names)}
-        )
-        more = not found["indexing"] and (state is None or state.file_stamps != read_file_stamps(self.folder))
-        return found | {"served": served, "problem": self.problem, "reload": more}
+        """For the page: the served index, the state of the folder, and what is wrong."""
+        progress, snapshot = self.progress.read_status(), self.snapshot
+        served = None
+        if snapshot is not None:
+            served = {"id": snapshot.id, "rows": len(snapshot.index.rows), "videos": len(snapshot.video_names)}
+        is_new = snapshot is None or snapshot.file_stamps != read_file_stamps(self.folder)
+        can_reload = is_new and not progress["indexing"]
+        return progress | {"served": served, "problem": self.problem, "reload": can_reload}
 
     def close(self) -> None:
         self.closed = True

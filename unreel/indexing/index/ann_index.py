@@ -1,4 +1,4 @@
-"""The nearest rows of many vectors: exact while that is fast, above by an inverted file that was measured on them."""
+"""Nearest-neighbour index: exact search for few vectors, IVF with measured recall for many."""
 
 import dataclasses
 import math
@@ -12,13 +12,13 @@ from unreel.indexing.index.ann_index_file import IndexDescription, read_index, w
 from unreel.indexing.index.ivf import NUM_THREADS, BuildOptions, build_ivf
 from unreel.indexing.index.vectors import hash_vectors, iterate_blocks, require_unit_norm
 
-MIN_BLAS_QUERIES = 20  # below, FAISS uses no BLAS, and readers side by side are faster with one thread each
+MIN_BLAS_QUERIES = 20  # below, FAISS uses no BLAS, and one thread for each search is faster
 
 
 class AnnIndex:
     """An index over unit vectors (N, D); scores are inner products, so cosines.
 
-    Searching changes nothing, so any number of threads may do it at once.
+    Any number of threads may search at the same time.
     """
 
     def __init__(self, index: faiss.Index, description: IndexDescription) -> None:
@@ -29,20 +29,21 @@ class AnnIndex:
 
     @classmethod
     def build(cls, vectors_ND: np.ndarray, options: BuildOptions | None = None, fingerprint: str = "") -> "AnnIndex":
-        """An index over unit vectors float32 (N, D), which may be a memory map; equal for equal seeds and threads.
+        """Build an index of unit vectors float32 (N, D), which may be a memory map; reproducible for a seed.
 
-        `built_of` is what the index is known by later, by default `fingerprint(vectors)`. Raises InputError.
+        `load` requires the same `fingerprint`, by default `hash_vectors(vectors_ND)`. Raises InputError.
         """
         options = options or BuildOptions()
         require_unit_norm(vectors_ND)
-        made = _build_flat(vectors_ND) if len(vectors_ND) < options.flat_below else build_ivf(vectors_ND, options)
-        return cls(made[0], dataclasses.replace(made[1], built_of=fingerprint or hash_vectors(vectors_ND)))
+        is_small = len(vectors_ND) < options.flat_below
+        index, description = _build_flat(vectors_ND) if is_small else build_ivf(vectors_ND, options)
+        return cls(index, dataclasses.replace(description, built_of=fingerprint or hash_vectors(vectors_ND)))
 
     def search(self, query_QD: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Scores float32 (Q, K) and rows int64 (Q, K) of the k nearest, best first, of equal ones the first row.
 
-        `allowed` is a mask bool (N,) or row numbers; K is less than k only where fewer rows are allowed. A filter that
-        leaves a share of the rows makes more cells be looked at by as much. Raises InputError.
+        `allowed` is a mask bool (N,) or row numbers; K is less than k only when fewer rows are allowed. The smaller the
+        allowed share, the more cells are searched. Raises InputError.
         """
         query_QD = self._check_query(query_QD)
         mask_N = None if allowed is None else self._to_mask(allowed)
@@ -55,17 +56,17 @@ class AnnIndex:
             return self._search_with_fallback(
                 query_QD, k, mask_N, math.ceil(self.description.nprobe * len(self) / count)
             )
-        # Few rows to be left out, a query's own, say: that costs less afterwards than for each row looked at.
+        # Few rows are excluded (e.g. a query's own): removing them afterwards is faster than a test for each row.
         score_QK, row_QK = self._search_with_fallback(query_QD, k + refused, None, self.description.nprobe)
-        left_QK = np.argsort(~mask_N[row_QK], axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(score_QK, left_QK, axis=1), np.take_along_axis(row_QK, left_QK, axis=1)
+        order_QK = np.argsort(~mask_N[row_QK], axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(score_QK, order_QK, axis=1), np.take_along_axis(row_QK, order_QK, axis=1)
 
     def _search_with_fallback(
         self, query_QD: np.ndarray, k: int, mask_N: np.ndarray | None, nprobe: int
     ) -> tuple[np.ndarray, np.ndarray]:
         score_QK, row_QK = self._search_cells(query_QD, k, mask_N, nprobe)
         short_Q = (row_QK < 0).any(axis=1)
-        if short_Q.any():  # the cells looked at held fewer than k: look at all
+        if short_Q.any():  # the searched cells hold fewer than k rows: search all cells
             score_QK[short_Q], row_QK[short_Q] = self._search_cells(
                 query_QD[short_Q], k, mask_N, self.description.nlist
             )
@@ -75,7 +76,7 @@ class AnnIndex:
     def _search_cells(
         self, query_QD: np.ndarray, k: int, mask_N: np.ndarray | None, nprobe: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        # What a search is told goes with the call, never into the index, which others are reading.
+        # Parameters belong to the call; setting them on the index would change other threads' searches.
         faiss.omp_set_num_threads(1 if len(query_QD) < MIN_BLAS_QUERIES else NUM_THREADS)
         selector = None if mask_N is None else faiss.IDSelectorBitmap(np.packbits(mask_N, bitorder="little"))
         if self.description.kind == "flat":
@@ -87,7 +88,7 @@ class AnnIndex:
         query_QD = np.ascontiguousarray(query_QD, dtype=np.float32)
         if query_QD.ndim != 2 or query_QD.shape[1] != self.description.dim:
             raise InputError(
-                f"the query has shape {query_QD.shape}, the index wants (Q, {self.description.dim}); "
+                f"the query has shape {query_QD.shape}, the index needs (Q, {self.description.dim}); "
                 "embed queries with the encoder that made the index"
             )
         if not np.isfinite(query_QD).all():
@@ -98,8 +99,7 @@ class AnnIndex:
         allowed = np.asarray(allowed)
         if allowed.dtype == bool and allowed.shape == (len(self),):
             return allowed
-        wrong = allowed.dtype == bool or (allowed.size and (allowed.min() < 0 or allowed.max() >= len(self)))
-        if wrong:
+        if allowed.dtype == bool or (allowed.size and (allowed.min() < 0 or allowed.max() >= len(self))):
             raise InputError(
                 f"the filter does not fit an index of {len(self)} rows; give a mask of them or row numbers"
             )
@@ -108,12 +108,12 @@ class AnnIndex:
         return mask_N
 
     def save(self, path: Path) -> None:
-        """One file, written aside and renamed. Raises DiskError."""
+        """Write one file, whole or not at all. Raises DiskError."""
         write_index(path, self.index, self.description)
 
     @classmethod
     def load(cls, path: Path, fingerprint: str) -> "AnnIndex":
-        """The index of the vectors known as `built_of`; InputError for another's, another version's or half of one."""
+        """Read an index. Raises InputError unless it is whole, of this version and has this fingerprint."""
         return cls(*read_index(path, fingerprint))
 
 

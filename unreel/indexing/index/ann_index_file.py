@@ -1,4 +1,4 @@
-"""An index on disk: what FAISS writes, then what it was built of as JSON, how long that is, and the version."""
+"""An index on disk: the FAISS index, its description as JSON, the length of the JSON, and the version."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ REBUILD_HINT = "build the index again from its embeddings"
 
 @dataclass(frozen=True)
 class IndexDescription:
-    """What an index is: its rows, kind and cells, the recall@10 that was measured, and what it was built of."""
+    """Rows, kind and cells of an index, the measured recall@10, and the fingerprint of its vectors (`built_of`)."""
 
     rows: int
     dim: int
@@ -33,16 +33,18 @@ class IndexDescription:
     built_of: str = ""
 
     def __str__(self) -> str:
-        what = f"{self.rows} rows of {self.dim} numbers, {self.kind}"
+        size = f"{self.rows} rows of {self.dim} numbers, {self.kind}"
         if self.kind == "flat":
-            return f"{what}: exact"
-        cells = f"{self.nprobe} of {self.nlist} cells looked at"
-        return f"{what}: {cells}; recall@10 {self.recall:.3f} on {self.num_queries} queries out of these rows"
+            return f"{size}: exact"
+        cells = f"{self.nprobe} of {self.nlist} cells searched"
+        return f"{size}: {cells}; recall@10 {self.recall:.3f} on {self.num_queries} queries out of these rows"
 
 
 def write_index(path: Path, index: faiss.Index, description: IndexDescription) -> None:
-    """Write aside, flush, rename. Raises DiskError."""
-    with disk_errors(path, "the index can't be written", errors=(OSError, RuntimeError)):  # FAISS: of a full disk
+    """Write an index, whole or not at all. Raises DiskError."""
+    with disk_errors(
+        path, "the index can't be written", errors=(OSError, RuntimeError)
+    ):  # FAISS: RuntimeError for a full disk
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             faiss.write_index(index, str(temporary))
@@ -53,15 +55,13 @@ def write_index(path: Path, index: faiss.Index, description: IndexDescription) -
 
 
 def read_index(path: Path, fingerprint: str) -> tuple[faiss.Index, IndexDescription]:
-    """The index and what it is; InputError unless it is whole, of this version and of these vectors."""
+    """An index and its description. Raises InputError unless it is whole, of this version and of this fingerprint."""
     try:
         description = _read_description(path)
     except OSError as error:
         raise InputError(f"{path}: no index to read there ({error.strerror}); {REBUILD_HINT}") from error
     if description.built_of != fingerprint:
-        raise InputError(
-            f"{path}: the index is of other embeddings ({description.rows} rows) than these; {REBUILD_HINT}"
-        )
+        raise InputError(f"{path}: the index is of other embeddings ({description.rows} rows) than these", REBUILD_HINT)
     try:
         index = faiss.read_index(str(path))
     except RuntimeError as error:

@@ -1,7 +1,7 @@
-"""An inverted file over many vectors, whose codes and cells are chosen by measuring on those very vectors.
+"""IVF: an inverted file index, whose codes and number of cells are chosen by measured recall.
 
-Spherical k-means into about sqrt(N) cells; rows kept as residuals of 8 bits a number, or 16 where 8 would cost too much
-recall. Source: Sivic, Zisserman 2003 (inverted file); Johnson, Douze, Jégou 2017 (FAISS).
+Spherical k-means into about sqrt(N) cells; rows are stored as residuals of 8 bits a number, or 16 where 8 bits lose too
+much recall. Source: Sivic, Zisserman 2003 (inverted file); Johnson, Douze, Jégou 2017 (FAISS).
 """
 
 import math
@@ -20,7 +20,7 @@ NUM_THREADS = faiss.omp_get_max_threads()
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How an index is chosen. Of rows of several `views`, recall is measured at each end of the slider too."""
+    """How an index is built. With several views, recall is also measured at each end of the slider."""
 
     flat_below: int = 20_000
     target_recall: float = 0.97
@@ -30,7 +30,7 @@ class BuildOptions:
 
 
 def build_ivf(vectors_ND: np.ndarray, options: BuildOptions) -> tuple[faiss.Index, IndexDescription]:
-    """The coarsest codes that leave half of what may be missed to the cells, then as many cells as the recall needs."""
+    """Choose the coarsest codes that lose at most half of the allowed recall, then as many cells as needed."""
     rng = np.random.default_rng(options.seed)
     nlist = 2 ** round(math.log2(math.sqrt(len(vectors_ND))))
     sample_MD = sample_rows(vectors_ND, 64 * nlist, rng)
@@ -67,10 +67,10 @@ def _make_empty_ivf(sample_MD: np.ndarray, centre_LD: np.ndarray, kind: str) -> 
 
 @dataclass
 class _RecallQueries:
-    """Rows of the vectors themselves asked for their neighbours, which exact search has found.
+    """Rows used as queries, with their exact neighbours, to measure recall.
 
-    By each of `num_weights` weightings of views, one after the other. `near_QM` are the nearest rows, the row itself
-    left in; `least_Q` is the score of the k-th nearest other: what scores as much is right, so ties are no mistakes.
+    Queries repeat for each of `num_weights` weightings of the views. `neighbour_QM` are the nearest rows, including the
+    row itself; `min_score_Q` is the score of the k-th nearest other row: rows that reach it are right, also in a tie.
     """
 
     vectors_ND: np.ndarray
@@ -93,7 +93,7 @@ class _RecallQueries:
         return cls(vectors_ND, query_QD, np.tile(row_Q, len(weights)), near_QM, score_QM[:, k], k, len(weights))
 
     def measure_recall(self, row_QK: np.ndarray) -> float:
-        """Of the weighting where it is least; K is k + 1, since the row itself is found too."""
+        """Recall for the worst weighting; K is k + 1, since the row itself is found too."""
         score_QK = np.einsum("qkd,qd->qk", self._read_rows(np.maximum(row_QK, 0)), self.query_QD)
         right_QK = (score_QK >= self.min_score_Q[:, None] - 1e-6) & (row_QK >= 0) & (row_QK != self.row_Q[:, None])
         share_Q = np.minimum(right_QK.sum(axis=1), self.k) / self.k
@@ -103,14 +103,14 @@ class _RecallQueries:
         return np.asarray(self.vectors_ND[row_QK.ravel()], dtype=np.float32).reshape(*row_QK.shape, -1)
 
     def measure_code_recall(self, index: faiss.Index) -> float:
-        """What is reached when all cells are looked at: the nearest rows ranked anew by what their codes say."""
+        """Recall when all cells are searched: the nearest rows ranked by their codes."""
         codes = [index.sa_decode(index.sa_encode(near_MD)) for near_MD in self._read_rows(self.neighbour_QM)]
         score_QM = np.einsum("qmd,qd->qm", np.stack(codes), self.query_QD)
         order_QK = np.argsort(-score_QM, axis=1)[:, : self.k + 1]
         return self.measure_recall(np.take_along_axis(self.neighbour_QM, order_QK, axis=1))
 
     def choose_nprobe(self, index: faiss.Index, nlist: int, target_recall: float) -> tuple[int, float]:
-        """The least of 1, 2, 3, 4, 6, 9, ... cells that reaches the target, else all; and the recall."""
+        """The smallest of 1, 2, 3, 4, 6, 9, ... cells that reaches the target, else all; and its recall."""
         nprobe = 1
         while True:
             params = faiss.SearchParametersIVF(nprobe=nprobe)

@@ -1,8 +1,7 @@
-"""One query of several examples, like these and unlike those, and a weight for each view of the encoder.
+"""One query vector from examples and counter-examples, with a weight for each view of the encoder.
 
-A row of an index is its views side by side, each of length 1 / sqrt(V) (`models/encoder.joined`). So an inner product
-is the mean over views of their cosines, and weighing the query's parts is the same as weighing these cosines: exact,
-and without touching the index.
+A row of an index is its views side by side, each of length 1 / sqrt(V) (`join_views`). So an inner product is the mean
+of the views' cosines, and weights on the parts of the query weight these cosines exactly; the index does not change.
 """
 
 import numpy as np
@@ -13,23 +12,23 @@ from unreel.errors import InputError
 def combine_examples(
     like_PD: np.ndarray, unlike_MD: np.ndarray | None = None, num_views: int = 1, unlike_weight: float = 0.2
 ) -> np.ndarray:
-    """One query row float32 (1, D): mean of the examples minus `unlike_weight` times the mean of the counter-examples.
+    """A query float32 (1, D): mean of the examples minus `unlike_weight` times the mean of the counter-examples.
 
-    Each view of it is then made as long as a view of a row, so that scores remain means of cosines. Raises InputError
-    where there is no example, or nothing is left of a view.
+    Each view is scaled to the length of a row's view, so that scores are means of cosines. Raises InputError when there
+    is no example, or a view becomes zero.
     Source: Rocchio 1971; Manning, Raghavan, Schütze 2008, ch. 9.1.1, whose 0.15 / 0.75 is our 0.2. The query itself
     is one of the examples here, so there is no third term.
     """
     like_PD = np.atleast_2d(like_PD)
     if not like_PD.size:
-        raise InputError("a query needs at least one example that it should be like; give a clip or mark a hit")
+        raise InputError("a query needs at least one example; give a clip or mark a hit")
     query_D = like_PD.astype(np.float64).mean(axis=0)
     if unlike_MD is not None and len(unlike_MD):
         query_D -= unlike_weight * np.atleast_2d(unlike_MD).astype(np.float64).mean(axis=0)
     parts_VD = split_views(query_D, num_views)
     length_V = np.linalg.norm(parts_VD, axis=1, keepdims=True)
     if length_V.min() < 1e-6:
-        raise InputError("the examples and counter-examples cancel out; take away some of either")
+        raise InputError("the examples and counter-examples cancel out; remove some of either")
     return (parts_VD / length_V / np.sqrt(num_views)).reshape(1, -1).astype(np.float32)
 
 
@@ -41,9 +40,9 @@ def make_slider_weights(motion: float) -> np.ndarray:
 
 
 def weight_views(query_QD: np.ndarray, weight_V: np.ndarray) -> np.ndarray:
-    """Queries float32 (Q, D) whose inner product with a row is the mean of the views' cosines by these weights.
+    """Queries float32 (Q, D) whose inner product with a row is the weighted mean of the views' cosines.
 
-    The weights (V,) are taken relative to their sum; equal ones change nothing. Raises InputError.
+    Only the ratios of the weights (V,) count; equal ones change nothing. Raises InputError.
     """
     weight_V = np.asarray(weight_V, np.float64)
     if weight_V.min() < 0 or not 0 < weight_V.sum() < np.inf:
@@ -54,7 +53,7 @@ def weight_views(query_QD: np.ndarray, weight_V: np.ndarray) -> np.ndarray:
 
 
 def split_views(rows: np.ndarray, num_views: int) -> np.ndarray:
-    """(..., D) as (..., V, D / V). Raises InputError where it can't be."""
+    """(..., D) as (..., V, D / V). Raises InputError when D is no multiple of V."""
     if rows.shape[-1] % num_views:
         raise InputError(
             f"rows of {rows.shape[-1]} numbers are not {num_views} views side by side; use their own encoder"

@@ -1,4 +1,4 @@
-"""Unit vectors float32 (N, D), in memory or on disk: a part at a time, some of them, all against a few."""
+"""Unit vectors float32 (N, D), in memory or on disk: block by block, samples, exact search."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from unreel.errors import InputError
 from unreel.io.checksums import new_digest
 
-BLOCK_ROWS = 65_536  # rows handled at a time, so that vectors may stay on disk
+BLOCK_ROWS = 65_536  # rows in memory at a time
 
 
 def hash_vectors(vectors_ND: np.ndarray) -> str:
@@ -21,7 +21,7 @@ def hash_vectors(vectors_ND: np.ndarray) -> str:
 
 
 def iterate_blocks(vectors_ND: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """First row, and float32 (n, D), of some rows at a time."""
+    """First row and vectors float32 (n, D) of each block."""
     for start in range(0, len(vectors_ND), BLOCK_ROWS):
         yield start, np.ascontiguousarray(vectors_ND[start : start + BLOCK_ROWS], dtype=np.float32)
 
@@ -52,13 +52,13 @@ def require_unit_norm(vectors_ND: np.ndarray) -> None:
 
 
 def sample_rows(vectors_ND: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Some rows without repetition, in their order."""
+    """At most `count` random rows without repetition, in their order."""
     rows = np.sort(rng.choice(len(vectors_ND), min(count, len(vectors_ND)), replace=False))
     return np.ascontiguousarray(vectors_ND[rows], dtype=np.float32)
 
 
 def search_exact(vectors_ND: np.ndarray, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows int64 (Q, K) and scores float32 (Q, K) of the k nearest, or all, by looking at every row."""
+    """Rows int64 (Q, K) and scores float32 (Q, K) of the k nearest rows (or all), by comparison with every row."""
     row_QK = np.zeros((len(query_QD), 0), np.int64)
     score_QK = np.zeros((len(query_QD), 0), np.float32)
     for start, block in iterate_blocks(vectors_ND):

@@ -1,7 +1,9 @@
-"""Posters and previews, made when they are asked for and kept on disk up to a size."""
+"""Posters and previews, made on request and cached on disk up to a size."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from unreel.io.checksums import hash_bytes
 from unreel.io.disk_cache import DiskCache
@@ -9,7 +11,7 @@ from unreel.serve.media import transcoding
 from unreel.serve.media.worker_pool import MAX_MEMORY_MB, WorkerPool
 
 CACHE_VERSION = 1
-POSTER_TIMEOUT_S, PREVIEW_TIMEOUT_S = 20.0, 120.0  # that making one may take
+POSTER_TIMEOUT_S, PREVIEW_TIMEOUT_S = 20.0, 120.0
 NUM_WORKERS = 2
 
 
@@ -19,7 +21,7 @@ def get_cache_folder() -> Path:
 
 
 class PreviewCache:
-    """What is shown of videos; `content` names their bytes, so a preview outlives a move of its video."""
+    """Posters and previews of videos by content hash, so that they stay valid when a video is moved."""
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.cache = DiskCache(folder, limit_bytes)
@@ -27,26 +29,26 @@ class PreviewCache:
 
     def get_poster(self, path: str, content_hash: str, at_s: float) -> bytes:
         """JPEG. Raises VideoError, InputError."""
-        name = _make_cache_key(content_hash, "jpg", at_s)
-        if (kept := self.cache.get(name)) is not None:
-            return kept
-        made = self.worker_pool.call(POSTER_TIMEOUT_S, transcoding.make_poster, path, at_s)
-        self.cache.put(name, made)
-        return made
+        key = _make_cache_key(content_hash, "jpg", at_s)
+        return self._get_or_make(key, POSTER_TIMEOUT_S, transcoding.make_poster, path, at_s)
 
     def get_preview(self, path: str, content_hash: str, start_s: float, end_s: float) -> bytes:
-        """mp4 (H.264) of at most `media.MOST_S` seconds. Raises VideoError, InputError."""
-        name = _make_cache_key(content_hash, "mp4", start_s, end_s)
-        if (kept := self.cache.get(name)) is not None:
-            return kept
-        made = self.worker_pool.call(PREVIEW_TIMEOUT_S, transcoding.make_preview, path, start_s, end_s)
-        self.cache.put(name, made)
-        return made
+        """mp4 (H.264) of at most `transcoding.MAX_PREVIEW_S` seconds. Raises VideoError, InputError."""
+        key = _make_cache_key(content_hash, "mp4", start_s, end_s)
+        return self._get_or_make(key, PREVIEW_TIMEOUT_S, transcoding.make_preview, path, start_s, end_s)
+
+    def _get_or_make(self, key: str, timeout_s: float, make: Callable[..., bytes], *arguments: Any) -> bytes:
+        """The cached bytes, or those that a worker process makes now."""
+        if (cached := self.cache.get(key)) is not None:
+            return cached
+        data = self.worker_pool.call(timeout_s, make, *arguments)
+        self.cache.put(key, data)
+        return data
 
     def close(self) -> None:
         self.worker_pool.close()
 
 
 def _make_cache_key(content_hash: str, suffix: str, *seconds: float) -> str:
-    what = f"{CACHE_VERSION} {content_hash} {suffix} " + " ".join(f"{s:.3f}" for s in seconds)
-    return f"{hash_bytes(what.encode())}.{suffix}"
+    text = f"{CACHE_VERSION} {content_hash} {suffix} " + " ".join(f"{s:.3f}" for s in seconds)
+    return f"{hash_bytes(text.encode())}.{suffix}"

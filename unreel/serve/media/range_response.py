@@ -1,4 +1,4 @@
-"""Bytes of an open file as a browser asks for them: all, or one range (RFC 9110, 14)."""
+"""Responses with an open file: all of it, or the requested byte range (RFC 9110, 14)."""
 
 import os
 import re
@@ -13,24 +13,24 @@ CACHE_HEADERS = {"Cache-Control": "private, max-age=3600", "Accept-Ranges": "byt
 
 
 def make_range_response(source: BinaryIO, media_type: str, range_header: str | None) -> Response:
-    """200 with all, 206 with what was asked, 416 for what is not there. Several ranges at once are answered with all.
+    """200 with the whole file, 206 with a range, or 416 for a range outside. Several ranges get the whole file.
 
-    The file is closed when it was sent.
+    The file is closed after it is sent.
     """
     size = source.seek(0, os.SEEK_END)
-    found = RANGE_PATTERN.fullmatch(range_header.strip()) if range_header else None
-    if found is None or found.groups() == ("", ""):
+    match = RANGE_PATTERN.fullmatch(range_header.strip()) if range_header else None
+    if match is None or match.groups() == ("", ""):
         return _make_stream_response(source, 0, size, media_type, 200, {})
-    first, last = _parse_range(found[1], found[2], size)
+    first, last = _parse_range(match[1], match[2], size)
     if first > last:
         source.close()
         return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
-    head = {"Content-Range": f"bytes {first}-{last}/{size}"}
-    return _make_stream_response(source, first, last + 1 - first, media_type, 206, head)
+    range_headers = {"Content-Range": f"bytes {first}-{last}/{size}"}
+    return _make_stream_response(source, first, last + 1 - first, media_type, 206, range_headers)
 
 
 def _parse_range(first: str, last: str, size: int) -> tuple[int, int]:
-    """First and last byte; "-500" are the last 500."""
+    """First and last byte; without a first one, e.g. "-500", the last 500 bytes."""
     if not first:
         return max(0, size - int(last)), size - 1 if int(last) else -1
     return int(first), min(int(last), size - 1) if last else size - 1
@@ -42,9 +42,9 @@ def _make_stream_response(
     def read() -> Iterator[bytes]:
         with source:
             source.seek(first)
-            left = count
-            while left > 0 and (block := source.read(min(CHUNK_BYTES, left))):
-                left -= len(block)
+            remaining = count
+            while remaining > 0 and (block := source.read(min(CHUNK_BYTES, remaining))):
+                remaining -= len(block)
                 yield block
 
     headers = CACHE_HEADERS | headers | {"Content-Length": str(count)}

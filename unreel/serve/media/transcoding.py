@@ -1,4 +1,4 @@
-"""Pictures and short H.264 pieces of a video, for a page. Called in processes apart (apart.py)."""
+"""Posters and short H.264 clips of a video; runs in worker processes (worker_pool.py)."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,12 +18,12 @@ from unreel.video.decoding.writer import EncodingOptions, write_timed_video
 
 POSTER_HEIGHT, JPEG_QUALITY = 240, 82
 PREVIEW_SIDE, PREVIEW_CRF, CLIP_CRF = 480, 26, 20
-MAX_PREVIEW_S = 60.0  # of a preview
+MAX_PREVIEW_S = 60.0
 MAX_SIDE = 1 << 14
 
 
 def make_poster(path: str, at_s: float) -> bytes:
-    """The frame shown at a second, as JPEG. Raises VideoError."""
+    """The frame at a time, as JPEG. Raises VideoError."""
     index, info = index_frames(path), probe(path)
     number = int(np.searchsorted(index.times_s, at_s, side="right")) - 1
     size = fit_size(info.height, info.width, POSTER_HEIGHT)
@@ -34,22 +34,22 @@ def make_poster(path: str, at_s: float) -> bytes:
 
 
 def make_preview(path: str, start_s: float, end_s: float) -> bytes:
-    """The first `MOST_S` of these seconds as a small mp4 that every browser plays. Raises VideoError, InputError."""
+    """At most MAX_PREVIEW_S seconds as a small mp4 that every browser plays. Raises VideoError, InputError."""
     return encode_span(path, start_s, min(end_s, start_s + MAX_PREVIEW_S), PREVIEW_SIDE, PREVIEW_CRF)
 
 
 def cut_clip(path: str, start_s: float, end_s: float) -> bytes:
-    """These seconds as an mp4 of the original's size. Raises VideoError, InputError."""
+    """These seconds as an mp4 with the original picture size. Raises VideoError, InputError."""
     return encode_span(path, start_s, end_s, MAX_SIDE, CLIP_CRF)
 
 
 def encode_span(path: str, start_s: float, end_s: float, max_side: int, crf: int) -> bytes:
-    """The frames shown from `start_s` to `end_s`, at their times, no side shorter than it was but the longer `side`."""
+    """Encode the frames from `start_s` to `end_s` with their time stamps, scaled so that no side exceeds `max_side`."""
     index, info = index_frames(path), probe(path)
     first, last = find_frame_range(index.times_s, start_s, end_s)
     ticks, tick = read_timestamps(path)
 
-    def timed() -> Iterator[tuple[int, np.ndarray]]:
+    def iter_timed_frames() -> Iterator[tuple[int, np.ndarray]]:
         size = fit_size(info.height, info.width, max_side)
         for number, picture in enumerate(iter_frames(path, first, last, size), start=first):
             yield int(ticks[number] - ticks[first]), picture
@@ -58,12 +58,12 @@ def encode_span(path: str, start_s: float, end_s: float, max_side: int, crf: int
     coding = EncodingOptions(tick, rate, "libx264", {"crf": str(crf), "preset": "veryfast", "g": "50"})
     with TemporaryDirectory() as folder:
         out = Path(folder) / "cut.mp4"
-        write_timed_video(out, timed(), coding)
+        write_timed_video(out, iter_timed_frames(), coding)
         return out.read_bytes()
 
 
 def find_frame_range(times_s: np.ndarray, start_s: float, end_s: float) -> tuple[int, int]:
-    """First frame and the one after the last that are on the screen between two seconds. Raises InputError."""
+    """First frame shown between two times, and the one after the last. Raises InputError."""
     if not start_s < end_s:
         raise InputError(f"from {start_s:g} s to {end_s:g} s nothing is shown; give a later end")
     first = max(0, int(np.searchsorted(times_s, start_s + 1e-6, side="right")) - 1)
@@ -72,13 +72,13 @@ def find_frame_range(times_s: np.ndarray, start_s: float, end_s: float) -> tuple
 
 
 def fit_size(height: int, width: int, max_side: int) -> tuple[int, int]:
-    """Height and width with neither above `side`... of an even number of pixels each, never enlarged."""
+    """Height and width, even numbers, neither above `max_side` and never enlarged."""
     scale = min(1.0, max_side / max(height, width))
     return max(2, round(height * scale / 2) * 2), max(2, round(width * scale / 2) * 2)
 
 
 def probe_duration_s(path: str) -> float:
-    """How long a query is; 1 for a picture. Raises VideoError, InputError for what is neither."""
+    """Duration of a query; 1 s for a picture. Raises VideoError, or InputError for a bad picture."""
     if is_image(path):
         if cv2.imread(path) is None:
             raise InputError("not a picture that can be read")
@@ -87,6 +87,6 @@ def probe_duration_s(path: str) -> float:
 
 
 def make_query_error(name: str, error: UnreelError) -> InputError:
-    """A sentence about an upload, without the path that it has here."""
-    why = str(FileFailure.from_error(error) if isinstance(error, VideoError) else error)
-    return InputError(f"{name or 'the file'}: no video to search with ({why})")
+    """An error about an upload by its own file name, without its path on the server."""
+    reason = str(FileFailure.from_error(error) if isinstance(error, VideoError) else error)
+    return InputError(f"{name or 'the file'}: no video to search with ({reason})")

@@ -1,4 +1,4 @@
-"""Queries that a browser sends: kept in a folder of this server's own, up to a size each and together."""
+"""Query files that a browser sends, stored in a folder of this server, with limits of size, time and number."""
 
 import asyncio
 import contextlib
@@ -14,27 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unreel.errors import InputError
+from unreel.indexing.search.query_encoder import IMAGE_SUFFIXES
 from unreel.io.file_lock import try_lock
 from unreel.serve.auth import CONTENT_LENGTH
 
 MAX_UPLOADS, MAX_CONCURRENT_UPLOADS = 20, 8
 FOLDER_PREFIX, STALE_AFTER_S = "unreel-queries-", 10.0
-UPLOAD_SUFFIXES = {
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".webm",
-    ".mkv",
-    ".avi",
-    ".ts",
-    ".mts",
-    ".mpg",
-    ".mpeg",
-    ".wmv",
-    ".flv",
-    ".3gp",
-}
-UPLOAD_SUFFIXES |= {".gif", ".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+UPLOAD_SUFFIXES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ts"}
+UPLOAD_SUFFIXES |= {".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
+UPLOAD_SUFFIXES |= {".gif", *IMAGE_SUFFIXES}
 
 
 class UploadTooLargeError(InputError):
@@ -51,14 +39,14 @@ class TooManyUploadsError(InputError):
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """What one query may weigh, and how long its sending may take."""
+    """Largest size of a query file, and longest time for sending it."""
 
     max_bytes: int = 200 * 2**20
     timeout_s: float = 120.0
 
 
 class UploadStore:
-    """Files by a name that cannot be guessed; the oldest leave when there are more than `KEPT`."""
+    """Query files by names that cannot be guessed. The oldest is deleted when there are more than MAX_UPLOADS."""
 
     def __init__(self, limits: UploadLimits) -> None:
         self.limits, self.lock = limits, threading.Lock()
@@ -68,7 +56,7 @@ class UploadStore:
 
     @property
     def folder(self) -> Path:
-        """Made with the first query, and locked while this server lives; those of dead ones go."""
+        """Made for the first query and locked while this server runs. Folders of ended servers are deleted."""
         with self.lock:
             if self._folder is None:
                 delete_stale_folders()
@@ -78,14 +66,14 @@ class UploadStore:
             return self._folder
 
     async def save(self, filename: str, content_length: str | None, chunks: AsyncIterator[bytes]) -> tuple[str, Path]:
-        """Write what comes; its name here and where it lies. Raises InputError, also for nothing."""
+        """Write a file as it arrives; returns its new name and its path. Raises InputError, also for an empty file."""
         if content_length and CONTENT_LENGTH.fullmatch(content_length):
             self._require_allowed_size(int(content_length))
         if self.num_active >= MAX_CONCURRENT_UPLOADS:
             raise TooManyUploadsError(f"{MAX_CONCURRENT_UPLOADS} queries are being sent at once; try again in a moment")
         name = secrets.token_urlsafe(12)
-        ending = Path(filename).suffix.lower()
-        path = self.folder / f"{name}{ending if ending in UPLOAD_SUFFIXES else ''}"
+        suffix = Path(filename).suffix.lower()
+        path = self.folder / f"{name}{suffix if suffix in UPLOAD_SUFFIXES else ''}"
         self.num_active += 1
         try:
             with path.open("xb") as file:
@@ -112,8 +100,8 @@ class UploadStore:
                     self._require_allowed_size(size)
                     write(block)
         except TimeoutError:
-            why = f"sending it took more than {self.limits.timeout_s:g} s; send a shorter piece of it"
-            raise UploadTimeoutError(why) from None
+            reason = f"sending it took more than {self.limits.timeout_s:g} s; send a shorter piece of it"
+            raise UploadTimeoutError(reason) from None
 
     def _require_allowed_size(self, size: int) -> None:
         if size > self.limits.max_bytes:
@@ -121,10 +109,10 @@ class UploadStore:
             raise UploadTooLargeError(f"a query may have {limit_mb:g} MB at most; send a shorter piece of it")
 
     def get_path(self, name: str) -> Path:
-        """Where a query lies. Raises InputError for one that has left."""
+        """The path of a query. Raises InputError for one that was deleted."""
         with self.lock:
             if name not in self.files:
-                raise InputError("that query is not kept any more; choose its file again")
+                raise InputError("that query has been deleted; choose its file again")
             self.files.move_to_end(name)
             return self.files[name]
 
@@ -141,7 +129,7 @@ class UploadStore:
 
 
 def delete_stale_folders() -> None:
-    """Remove what servers that were killed have left: folders that nobody holds the lock of."""
+    """Delete the folders of killed servers: those that no process has locked."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         with contextlib.suppress(OSError):
             held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -1,34 +1,34 @@
-// Asking the server. A refusal is an Error whose message is a sentence to be shown.
+// Requests to the server. A refusal is thrown as an Error with a message for a person.
 
 export async function get(path) {
-  return answered(await reached(path, {}));
+  return readAnswer(await fetchOrFail(path, {}));
 }
 
 export async function post(path, body) {
-  return answered(await reached(path, json(body)));
+  return readAnswer(await fetchOrFail(path, jsonOptions(body)));
 }
 
-export async function blob(path, body) {
-  const response = await reached(path, json(body));
-  if (!response.ok) await answered(response);
+export async function postForBlob(path, body) {
+  const response = await fetchOrFail(path, jsonOptions(body));
+  if (!response.ok) await readAnswer(response);
   return response.blob();
 }
 
-export async function bytes(path) {
-  const response = await reached(path, {});
-  if (!response.ok) await answered(response);
+export async function getBytes(path) {
+  const response = await fetchOrFail(path, {});
+  if (!response.ok) await readAnswer(response);
   return response.arrayBuffer();
 }
 
-export async function send(path, file) {
-  return answered(await reached(path, { method: "POST", body: file }));
+export async function sendFile(path, file) {
+  return readAnswer(await fetchOrFail(path, { method: "POST", body: file }));
 }
 
-function json(body) {
+function jsonOptions(body) {
   return { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
 }
 
-async function reached(path, options) {
+async function fetchOrFail(path, options) {
   try {
     return await fetch(path, options);
   } catch {
@@ -36,16 +36,16 @@ async function reached(path, options) {
   }
 }
 
-async function answered(response) {
-  const found = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(found.error || `the server answered ${response.status}`);
-  return found;
+async function readAnswer(response) {
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.error || `the server answered ${response.status}`);
+  return answer;
 }
 
-export function clock(seconds) {
+export function formatTime(seconds) {
   const tenths = Math.round(seconds * 10);
   const minutes = Math.floor(tenths / 600);
   return `${minutes}:${((tenths % 600) / 10).toFixed(1).padStart(4, "0")}`;
 }
 
-export const many = (count, one) => `${count.toLocaleString("en")} ${one}${count === 1 ? "" : "s"}`;
+export const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;

@@ -1,8 +1,8 @@
-// The page: what is asked when, and what is said about it.
+// The page: searches, ranking, export and progress, and the parts that start them.
 
-import { blob, get, many, post } from "./api_client.js";
-import { listenToKeys, refresh, showCards } from "./result_cards.js";
-import { Corpus } from "./map_panel.js";
+import { get, plural, post, postForBlob } from "./api_client.js";
+import { listenToKeys, refreshMarks, showCards } from "./result_cards.js";
+import { MapPanel } from "./map_panel.js";
 import { Marks } from "./annotations.js";
 import { QueryPanel } from "./query_panel.js";
 
@@ -13,38 +13,38 @@ const narrow = matchMedia("(max-width: 820px)");
 const page = {
   of: "", about: null,
   hits: [], // as shown
-  asking: 0,
+  numSearches: 0,
   say(text) { $("said").textContent = text; },
   fail(error) { $("alert-said").textContent = error.message; $("alert").hidden = false; },
-  use(hit) { query.use(hit); $("query").scrollIntoView({ block: "nearest" }); },
-  alike,
+  use(hit) { query.useHit(hit); $("query").scrollIntoView({ block: "nearest" }); },
+  showDuplicates,
 };
-const query = new QueryPanel(page, later(searchNow, 150));
-const corpus = new Corpus(page, selected);
-const marks = page.marks = new Marks(page, { change: () => refresh(page), open: rankBy });
+const query = new QueryPanel(page, debounce(searchNow, 150));
+const mapPanel = new MapPanel(page, showSelection);
+const marks = page.marks = new Marks(page, { change: () => refreshMarks(page), open: rankByConcept });
 
 // --- searching
 
-async function ask(work, said) {
-  const mine = ++page.asking;
+async function runSearch(request, describe) {
+  const number = ++page.numSearches;
   $("alert").hidden = true;
   document.body.classList.add("asking");
   try {
-    const found = await work();
-    if (mine !== page.asking) return; // a later question was asked meanwhile
-    showHits(found.hits);
-    page.say(said(found));
-    if (narrow.matches) $("results").scrollIntoView(); // they are below the query
+    const answer = await request();
+    if (number !== page.numSearches) return; // a later search was started meanwhile
+    showHits(answer.hits);
+    page.say(describe(answer));
+    if (narrow.matches) $("results").scrollIntoView(); // the results are below the query
   } catch (error) {
-    if (mine === page.asking) { page.fail(error); page.say(""); }
+    if (number === page.numSearches) { page.fail(error); page.say(""); }
   } finally {
-    if (mine === page.asking) document.body.classList.remove("asking");
+    if (number === page.numSearches) document.body.classList.remove("asking");
   }
 }
 
 function showHits(hits, before = null) {
   page.hits = hits;
-  page.before = before; // what Back goes back to
+  page.before = before; // the hits that Back shows again
   $("back").hidden = !before;
   $("welcome").hidden = true;
   showCards(page, hits);
@@ -58,107 +58,107 @@ const filters = () => ({
   before_s: $("before").value === "" ? null : Number($("before").value),
   fold: $("fold").checked,
 });
-const nothing = "nothing: the filters leave no moment";
+const NO_RESULTS = "nothing: the filters leave no moment";
 
 function searchNow() {
-  const like = query.asked();
-  if (!like) return;
-  const asked = { ...filters(), ...like, motion: Number($("motion").value), own: $("own").value };
-  page.again = searchNow;
-  return ask(() => post("/api/search", asked), ({ hits }) => (hits.length ? `${many(hits.length, "moment")} like it` : nothing));
+  const example = query.toRequest();
+  if (!example) return;
+  const body = { ...filters(), ...example, motion: Number($("motion").value), own: $("own").value };
+  page.repeat = searchNow;
+  return runSearch(() => post("/api/search", body), ({ hits }) => (hits.length ? `${plural(hits.length, "moment")} like it` : NO_RESULTS));
 }
 
-// Several examples and counter-examples: those marked.
+// Searches with the marked hits as examples and counter-examples.
 function likeMarked() {
   const { yes, no } = marks.rows();
-  page.again = likeMarked;
-  const asked = { ...filters(), like: yes, unlike: no, motion: Number($("motion").value), own: $("own").value };
-  const said = `like ${many(yes.length, "example")}${no.length ? `, unlike ${no.length}` : ""}`;
-  return ask(() => post("/api/search", asked), ({ hits }) => (hits.length ? `${many(hits.length, "moment")} ${said}` : nothing));
+  page.repeat = likeMarked;
+  const body = { ...filters(), like: yes, unlike: no, motion: Number($("motion").value), own: $("own").value };
+  const description = `like ${plural(yes.length, "example")}${no.length ? `, unlike ${no.length}` : ""}`;
+  return runSearch(() => post("/api/search", body), ({ hits }) => (hits.length ? `${plural(hits.length, "moment")} ${description}` : NO_RESULTS));
 }
 
-// A hit with the near-duplicates that stood under it.
-function alike(hit) {
+// Shows a hit with its near-duplicates.
+function showDuplicates(hit) {
   const before = page.hits;
   showHits([{ ...hit, num_alike: 0 }, ...hit.alike], before);
-  page.say(`${many(hit.num_alike, "near-duplicate")} of ${hit.name}${hit.num_alike > hit.alike.length ? `, the first ${hit.alike.length} shown` : ""}`);
+  page.say(`${plural(hit.num_alike, "near-duplicate")} of ${hit.name}${hit.num_alike > hit.alike.length ? `, the first ${hit.alike.length} shown` : ""}`);
 }
 
 function back() {
   showHits(page.before);
-  page.say(many(page.hits.length, "moment"));
+  page.say(plural(page.hits.length, "moment"));
   $("hits").firstChild?.focus();
 }
 
 function rankNow(part) {
-  page.again = () => rankNow(part);
-  const said = ({ hits, next }) => (part === "next" ? `${many(next.length, "moment")} the marks leave open: yes or no?` : `${many(hits.length, "moment")}, ranked by your marks`);
-  return ask(async () => {
-    const found = await post("/api/rank", { ...filters(), ...marks.rows() });
-    return { ...found, hits: part === "next" ? found.next : found.hits };
-  }, said);
+  page.repeat = () => rankNow(part);
+  const describe = ({ hits, next }) => (part === "next" ? `${plural(next.length, "moment")} that the concept is unsure of: yes or no?` : `${plural(hits.length, "moment")}, ranked by your marks`);
+  return runSearch(async () => {
+    const answer = await post("/api/rank", { ...filters(), ...marks.rows() });
+    return { ...answer, hits: part === "next" ? answer.next : answer.hits };
+  }, describe);
 }
 
-function rankBy(concept) {
-  page.again = () => rankBy(concept);
-  return ask(() => post("/api/rank", { ...filters(), concept }), ({ hits }) => `${many(hits.length, "moment")}, ranked by the concept ${concept}`);
+function rankByConcept(concept) {
+  page.repeat = () => rankByConcept(concept);
+  return runSearch(() => post("/api/rank", { ...filters(), concept }), ({ hits }) => `${plural(hits.length, "moment")}, ranked by the concept ${concept}`);
 }
 
-// What the map selects.
-function selected(rows) {
+// Shows the rows selected on the map.
+function showSelection(rows) {
   $("export-what").value = "map";
-  ask(() => post("/api/moments", { of: page.of, rows }), ({ hits, moments }) => `${many(moments, "moment")} selected${moments > hits.length ? `, the first ${hits.length} shown` : ""}`);
+  runSearch(() => post("/api/moments", { of: page.of, rows }), ({ hits, moments }) => `${plural(moments, "moment")} selected${moments > hits.length ? `, the first ${hits.length} shown` : ""}`);
 }
 
 // --- export
 
-function exported() {
+function exportRows() {
   const what = $("export-what").value;
-  if (what === "map") return corpus.chosen;
+  if (what === "map") return mapPanel.selectedRows;
   return (what === "yes" ? marks.hits("yes") : page.hits).flatMap((hit) => hit.rows);
 }
 
-// What the moments shown scored, by their best rows.
-function scores() {
+// Scores of the moments shown, by their best rows.
+function exportScores() {
   if ($("export-what").value !== "hits") return {};
   return Object.fromEntries(page.hits.filter((hit) => hit.score).map((hit) => [hit.rows[0], hit.score]));
 }
 
-async function save(ending, doing) {
-  const rows = exported();
+async function downloadExport(format, status) {
+  const rows = exportRows();
   if (!rows.length) return page.fail(new Error("nothing to export yet: search, mark something yes, or select on the map"));
-  page.say(doing);
+  page.say(status);
   try {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(await blob(`/api/export.${ending}`, { of: page.of, rows, scores: scores() }));
-    link.download = `${page.about.name}-selection.${ending}`;
+    link.href = URL.createObjectURL(await postForBlob(`/api/export.${format}`, { of: page.of, rows, scores: exportScores() }));
+    link.download = `${page.about.name}-selection.${format}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    page.say(`${link.download} is made`);
+    page.say(`${link.download} is saved`);
   } catch (error) { page.fail(error); page.say(""); }
 }
 
-// --- what the index does meanwhile
+// --- progress of indexing
 
-async function watch() {
+async function pollStatus() {
   try {
     const now = await get("/api/status");
-    showProgress(now, now.reload || Boolean(page.begun && now.served && now.served.id !== page.of));
-    if (page.lost) $("alert").hidden = true;
-    page.lost = false;
+    showProgress(now, now.reload || Boolean(page.isStarted && now.served && now.served.id !== page.of));
+    if (page.isOffline) $("alert").hidden = true;
+    page.isOffline = false;
   } catch (error) {
-    if (!page.lost) page.fail(error); // said once
-    page.lost = true;
+    if (!page.isOffline) page.fail(error); // shown once
+    page.isOffline = true;
   }
-  setTimeout(watch, POLL_MS);
+  setTimeout(pollStatus, POLL_MS);
 }
 
 function showProgress(now, changed) {
   $("indexing").hidden = !now.indexing && !changed;
   $("bar").hidden = !now.indexing;
   if (now.of_videos) { $("bar").max = now.of_videos; $("bar").value = now.videos; }
-  const found = `${many(now.rows, "clip")} of ${now.of_videos ? `${now.videos.toLocaleString("en")} of ${many(now.of_videos, "video")}` : many(now.videos, "video")}`;
-  $("indexing-said").textContent = now.indexing ? `Being indexed: ${found} so far.` : `The index has changed: ${found} now.`;
+  const counts = `${plural(now.rows, "clip")} of ${now.of_videos ? `${now.videos.toLocaleString("en")} of ${plural(now.of_videos, "video")}` : plural(now.videos, "video")}`;
+  $("indexing-said").textContent = now.indexing ? `Being indexed: ${counts} so far.` : `The index has changed: ${counts} now.`;
   $("reload").hidden = !changed;
 }
 
@@ -167,18 +167,18 @@ async function reload() {
   catch (error) { page.fail(error); }
 }
 
-// --- beginning
+// --- start
 
-function later(work, wait_ms) {
+function debounce(action, wait_ms) {
   let timer = 0;
-  return () => { clearTimeout(timer); timer = setTimeout(work, wait_ms); };
+  return () => { clearTimeout(timer); timer = setTimeout(action, wait_ms); };
 }
 
-function fill(about) {
+function showIndex(about) {
   Object.assign(page, { about, of: about.id });
   document.title = `${about.name} · unreel`;
   $("name").textContent = about.name;
-  $("facts").textContent = `${many(about.rows, "clip")} of ${many(about.videos.length, "video")}`;
+  $("facts").textContent = `${plural(about.rows, "clip")} of ${plural(about.videos.length, "video")}`;
   $("facts").title = about.nearest;
   $("motion-field").hidden = !about.slider;
   if (about.slider) {
@@ -190,21 +190,21 @@ function fill(about) {
   $("label-field").hidden = !names.length;
   $("label").append(...[...names].sort().map((name) => new Option(name)));
   if (!names.length) $("colour").querySelector("[value=label]").remove();
-  marks.list(about.concepts);
+  marks.showConcepts(about.concepts);
   marks.restore();
 }
 
-function wire() {
-  const again = later(() => page.again?.(), 200);
-  for (const id of ["motion", "label", "path", "own", "after", "before", "fold"]) $(id).addEventListener("input", again);
-  $("filters").open = !narrow.matches; // on a phone the moments come first
+function addListeners() {
+  const repeatSearch = debounce(() => page.repeat?.(), 200);
+  for (const id of ["motion", "label", "path", "own", "after", "before", "fold"]) $(id).addEventListener("input", repeatSearch);
+  $("filters").open = !narrow.matches; // on a phone the results come first
   $("query").onsubmit = (event) => { event.preventDefault(); searchNow(); };
   $("rank").onclick = () => rankNow("hits");
   $("like").onclick = likeMarked;
   $("back").onclick = back;
   $("next").onclick = () => rankNow("next");
-  $("export-csv").onclick = () => save("csv", "Writing the list …");
-  $("export-zip").onclick = () => save("zip", "Cutting clips …");
+  $("export-csv").onclick = () => downloadExport("csv", "Writing the list …");
+  $("export-zip").onclick = () => downloadExport("zip", "Cutting clips …");
   $("reload").onclick = reload;
   $("alert-close").onclick = () => { $("alert").hidden = true; };
   addEventListener("keydown", (event) => {
@@ -215,14 +215,14 @@ function wire() {
   listenToKeys(page);
 }
 
-async function begin() {
-  wire();
-  watch();
+async function start() {
+  addListeners();
+  pollStatus();
   try {
-    fill(await get("/api/index"));
-    await corpus.load();
+    showIndex(await get("/api/index"));
+    await mapPanel.load();
   } catch (error) { page.fail(error); }
-  page.begun = true; // also without an index: then one that is there later is offered
+  page.isStarted = true; // also without an index: one that appears later is offered
 }
 
-begin();
+start();

@@ -1,29 +1,29 @@
-// The map of the corpus: points drawn in one pass into a pixel buffer, so that tens of thousands stay smooth.
+// The canvas of the map. Points are drawn in one pass into a pixel buffer, which is fast for tens of thousands.
 
 const PALETTE = ["#4269d0", "#e2873b", "#2f9e77", "#d6455d", "#8a5cc2", "#8c6d4f", "#d96bb0", "#6f7f8f", "#a3a12c", "#2a9db5"];
 const SCALE = ["#3b2a8c", "#3f6fb5", "#2fa38a", "#9cc94b", "#f4d23c"];
-const NONE = "#9aa0a8";
+const NO_GROUP_COLOUR = "#9aa0a8";
 
-export class CorpusMap {
-  // `on` has: select(rows), click(row), hover(point number or -1, x, y)
+export class MapCanvas {
+  // `on` has: select(rows), click(row), hover(number of the point or -1, x, y)
   constructor(canvas, on) {
     Object.assign(this, { canvas, on, context: canvas.getContext("2d", { alpha: false }), tool: "lasso", points: null });
     Object.assign(this, { zoom: 1, centre: [0, 0], lasso: [], selected: null, hovered: -1 });
     new ResizeObserver(() => this.resize()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.resize());
-    this.listen();
+    this.addListeners();
   }
 
-  set(points) {
+  setPoints(points) {
     this.points = points;
     this.selected = null;
     this.bounds = boundsOf(points);
     this.paint("cluster");
     this.resize();
-    this.all();
+    this.zoomToAll();
   }
 
-  // --- colours, one 32-bit number a point
+  // --- colours: one 32-bit number for each point
 
   paint(by, names = []) {
     const { count, cluster, label, start } = this.points;
@@ -31,7 +31,7 @@ export class CorpusMap {
     this.colour = new Uint32Array(count);
     const groups = by === "time" ? timeGroups(start) : nameGroups(by === "cluster" ? cluster : label, by, names);
     this.group = groups.of;
-    const packed = groups.list.map((group) => pack(group.colour));
+    const packed = groups.list.map((group) => packColour(group.colour));
     for (let i = 0; i < count; i++) this.colour[i] = packed[this.group[i]];
     this.groups = groups.list;
     this.draw();
@@ -46,8 +46,8 @@ export class CorpusMap {
     this.ratio = ratio;
     this.image = this.context.createImageData(this.canvas.width, this.canvas.height);
     this.pixels = new Uint32Array(this.image.data.buffer);
-    this.paper = pack(getComputedStyle(this.canvas).backgroundColor);
-    this.dim = pack(getComputedStyle(this.canvas).borderTopColor);
+    this.paper = packColour(getComputedStyle(this.canvas).backgroundColor);
+    this.dim = packColour(getComputedStyle(this.canvas).borderTopColor);
     this.draw();
   }
 
@@ -59,33 +59,33 @@ export class CorpusMap {
   // --- drawing
 
   draw() {
-    if (!this.points || !this.pixels || this.waiting) return;
-    this.waiting = true;
-    requestAnimationFrame(() => { this.waiting = false; this.drawNow(); });
+    if (!this.points || !this.pixels || this.isDrawQueued) return;
+    this.isDrawQueued = true;
+    requestAnimationFrame(() => { this.isDrawQueued = false; this.drawNow(); });
   }
 
   drawNow() {
-    const begun = performance.now();
+    const start_ms = performance.now();
     this.pixels.fill(this.paper);
-    if (this.selected) { this.pass(false); this.pass(true); } else this.pass(null);
+    if (this.selected) { this.drawPoints(false); this.drawPoints(true); } else this.drawPoints(null);
     this.context.putImageData(this.image, 0, 0);
     this.drawLasso();
     if (this.hovered >= 0) this.drawRing(this.hovered);
-    this.canvas.dataset.drawMs = (performance.now() - begun).toFixed(2);
+    this.canvas.dataset.drawMs = (performance.now() - start_ms).toFixed(2);
   }
 
-  // All points (null), those that are not selected (false, dimmed) or those that are (true).
-  pass(chosen) {
+  // Draws all points (null), those not selected (false, dimmed), or the selected ones (true).
+  drawPoints(isSelected) {
     const { width, height } = this.canvas, { count, xy } = this.points, { pixels, colour, selected } = this;
     const scale = this.scale(), x0 = width / 2 - this.centre[0] * scale, y0 = height / 2 + this.centre[1] * scale;
     const radius = Math.max(1, Math.round((count > 20000 ? 1 : count > 3000 ? 1.6 : 2.6) * this.ratio * Math.min(2, Math.sqrt(this.zoom))));
-    const disc = discOf(radius, width), right = width - radius, below = height - radius;
+    const disc = discOffsets(radius, width), right = width - radius, below = height - radius;
     for (let i = 0; i < count; i++) {
-      if (chosen !== null && Boolean(selected[i]) !== chosen) continue;
+      if (isSelected !== null && Boolean(selected[i]) !== isSelected) continue;
       const x = (x0 + xy[2 * i] * scale) | 0, y = (y0 - xy[2 * i + 1] * scale) | 0;
       if (x < radius || y < radius || x >= right || y >= below) continue;
-      const at = y * width + x, ink = chosen === false ? this.dim : colour[i];
-      for (let k = 0; k < disc.length; k++) pixels[at + disc[k]] = ink;
+      const pixel = y * width + x, ink = isSelected === false ? this.dim : colour[i];
+      for (let k = 0; k < disc.length; k++) pixels[pixel + disc[k]] = ink;
     }
   }
 
@@ -103,7 +103,7 @@ export class CorpusMap {
   }
 
   drawRing(i) {
-    const [x, y] = this.at(i);
+    const [x, y] = this.toPixel(i);
     this.context.beginPath();
     this.context.arc(x, y, 6 * this.ratio, 0, 7);
     this.context.lineWidth = 2 * this.ratio;
@@ -111,17 +111,17 @@ export class CorpusMap {
     this.context.stroke();
   }
 
-  at(i) {
+  toPixel(i) {
     const scale = this.scale(), { width, height } = this.canvas, { xy } = this.points;
     return [width / 2 + (xy[2 * i] - this.centre[0]) * scale, height / 2 - (xy[2 * i + 1] - this.centre[1]) * scale];
   }
 
-  // --- choosing
+  // --- selection
 
   nearest(x, y, within) {
     let best = -1, least = within * within;
     for (let i = 0; i < this.points.count; i++) {
-      const [px, py] = this.at(i), d = (px - x) ** 2 + (py - y) ** 2;
+      const [px, py] = this.toPixel(i), d = (px - x) ** 2 + (py - y) ** 2;
       if (d < least) { least = d; best = i; }
     }
     return best;
@@ -144,14 +144,14 @@ export class CorpusMap {
     const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
     this.lasso = [];
     this.select((i) => {
-      const [x, y] = this.at(i);
-      return x >= left && x <= right && y >= top && y <= bottom && inside(x, y, area);
+      const [x, y] = this.toPixel(i);
+      return x >= left && x <= right && y >= top && y <= bottom && isInside(x, y, area);
     });
   }
 
   // --- pointer, wheel and keys
 
-  listen() {
+  addListeners() {
     const canvas = this.canvas;
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
     canvas.addEventListener("pointermove", (event) => this.move(event));
@@ -161,12 +161,12 @@ export class CorpusMap {
     canvas.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && !event.shiftKey && document.activeElement !== canvas) return; // the page scrolls
       event.preventDefault();
-      this.zoomBy(Math.exp(-event.deltaY / 300), ...this.spot(event));
+      this.zoomBy(Math.exp(-event.deltaY / 300), ...this.eventPixel(event));
     }, { passive: false });
     canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
-  spot(event) {
+  eventPixel(event) {
     const box = this.canvas.getBoundingClientRect();
     return [(event.clientX - box.left) * this.ratio, (event.clientY - box.top) * this.ratio];
   }
@@ -174,13 +174,13 @@ export class CorpusMap {
   begin(event) {
     if (!this.points || event.button) return;
     this.canvas.setPointerCapture(event.pointerId);
-    this.down = { at: this.spot(event), centre: [...this.centre], moved: false };
+    this.down = { at: this.eventPixel(event), centre: [...this.centre], moved: false };
     this.lasso = this.tool === "lasso" ? [this.down.at] : [];
   }
 
   move(event) {
     if (!this.points) return;
-    const [x, y] = this.spot(event);
+    const [x, y] = this.eventPixel(event);
     if (!this.down) return this.hover(this.nearest(x, y, 10 * this.ratio), event.offsetX, event.offsetY);
     const [dx, dy] = [x - this.down.at[0], y - this.down.at[1]];
     if (Math.hypot(dx, dy) > 4 * this.ratio) this.down.moved = true;
@@ -191,7 +191,7 @@ export class CorpusMap {
 
   end(event) {
     if (!this.down) return;
-    const { moved } = this.down, clicked = this.nearest(...this.spot(event), 10 * this.ratio);
+    const { moved } = this.down, clicked = this.nearest(...this.eventPixel(event), 10 * this.ratio);
     this.down = null;
     if (!moved) {
       this.lasso = [];
@@ -214,7 +214,7 @@ export class CorpusMap {
     this.draw();
   }
 
-  all() {
+  zoomToAll() {
     if (!this.points) return;
     Object.assign(this, { zoom: 1, centre: this.bounds.slice(0, 2) });
     this.draw();
@@ -226,23 +226,23 @@ export class CorpusMap {
     if (by) { this.centre = [this.centre[0] + by[0], this.centre[1] + by[1]]; this.draw(); }
     else if (event.key === "+" || event.key === "=") this.zoomBy(1.3);
     else if (event.key === "-") this.zoomBy(1 / 1.3);
-    else if (event.key === "0") this.all();
+    else if (event.key === "0") this.zoomToAll();
     else return;
     event.preventDefault();
   }
 }
 
-// Columns as the server packs them (maps.packed).
-export function unpacked(buffer) {
+// Reads the columns that the server packs (projections.py, pack_points).
+export function unpackPoints(buffer) {
   const count = new Uint32Array(buffer, 0, 1)[0];
-  let at = 4;
-  const column = (Kind, length) => { const made = new Kind(buffer, at, length); at += 4 * length; return made; };
+  let offset = 4;
+  const column = (Kind, length) => { const values = new Kind(buffer, offset, length); offset += 4 * length; return values; };
   const [row, video] = [column(Uint32Array, count), column(Uint32Array, count)];
   const [xy, start] = [column(Float32Array, 2 * count), column(Float32Array, count)];
   return { count, row, video, xy, start, cluster: column(Int32Array, count), label: column(Int32Array, count) };
 }
 
-// Centre, width and height of where points are.
+// Centre, width and height of the points.
 function boundsOf({ count, xy }) {
   let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity];
   for (let i = 0; i < count; i++) {
@@ -260,7 +260,7 @@ function nameGroups(numbers, by, names) {
   const list = order.map((n) => ({
     name: by === "label" ? names[n] || "no label" : n < 0 ? "none" : `cluster ${n}`,
     count: sizes.get(n),
-    colour: n < 0 ? NONE : n < PALETTE.length ? PALETTE[n] : `hsl(${(n * 137.5) % 360} 45% ${45 + (n % 3) * 9}%)`,
+    colour: n < 0 ? NO_GROUP_COLOUR : n < PALETTE.length ? PALETTE[n] : `hsl(${(n * 137.5) % 360} 45% ${45 + (n % 3) * 9}%)`,
   }));
   return { list, of: Int32Array.from(numbers, (n) => place.get(n)) };
 }
@@ -275,14 +275,14 @@ function timeGroups(start) {
   return { list, of };
 }
 
-function discOf(radius, width) {
+function discOffsets(radius, width) {
   const disc = [];
   for (let dy = -radius; dy <= radius; dy++)
     for (let dx = -radius; dx <= radius; dx++) if (dx * dx + dy * dy <= radius * radius + 0.5) disc.push(dy * width + dx);
   return Int32Array.from(disc);
 }
 
-function inside(x, y, area) {
+function isInside(x, y, area) {
   let within = false;
   for (let i = 0, j = area.length - 1; i < area.length; j = i++) {
     const [xi, yi] = area[i], [xj, yj] = area[j];
@@ -294,7 +294,7 @@ function inside(x, y, area) {
 const brush = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 
 // A CSS colour as the 32 bits of a pixel.
-function pack(colour) {
+function packColour(colour) {
   brush.fillStyle = colour;
   brush.fillRect(0, 0, 1, 1);
   return new Uint32Array(brush.getImageData(0, 0, 1, 1).data.buffer)[0];

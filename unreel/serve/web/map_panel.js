@@ -1,26 +1,26 @@
-// The map's panel: which layout and colours, what is selected, and what is said of it.
+// The panel of the map: layout, colours, legend, selection and status.
 
-import { bytes, clock, get, many, post } from "./api_client.js";
-import { open } from "./result_cards.js";
-import { CorpusMap, unpacked } from "./map_canvas.js";
+import { getBytes, formatTime, get, plural, post } from "./api_client.js";
+import { openPlayer } from "./player.js";
+import { MapCanvas, unpackPoints } from "./map_canvas.js";
 
 const $ = (id) => document.getElementById(id);
 
-export class Corpus {
+export class MapPanel {
   // `page` has: of, about, fail(error). `onSelect` gets the selected rows.
   constructor(page, onSelect) {
-    Object.assign(this, { page, onSelect, chosen: [] });
-    this.map = new CorpusMap($("map"), { select: (rows) => this.select(rows), click: (row) => this.open(row), hover: (...at) => this.tip(...at) });
+    Object.assign(this, { page, onSelect, selectedRows: [] });
+    this.map = new MapCanvas($("map"), { select: (rows) => this.select(rows), click: (row) => this.openRow(row), hover: (i, x, y) => this.showTip(i, x, y) });
     $("colour").onchange = () => this.paint();
     $("layout").onchange = () => this.load();
     $("unselect").onclick = () => this.map.select(() => false);
     $("zoom-in").onclick = () => this.map.zoomBy(1.5);
     $("zoom-out").onclick = () => this.map.zoomBy(1 / 1.5);
-    $("zoom-all").onclick = () => this.map.all();
-    for (const tool of ["lasso", "move"]) $(`tool-${tool}`).onclick = () => this.use(tool);
+    $("zoom-all").onclick = () => this.map.zoomToAll();
+    for (const tool of ["lasso", "move"]) $(`tool-${tool}`).onclick = () => this.useTool(tool);
   }
 
-  use(tool) {
+  useTool(tool) {
     this.map.tool = tool;
     for (const other of ["lasso", "move"]) $(`tool-${other}`).setAttribute("aria-pressed", String(other === tool));
   }
@@ -28,16 +28,16 @@ export class Corpus {
   async load() {
     const layout = $("layout").value, { of } = this.page;
     try {
-      let found = {};
-      while (!found.ready) {
-        found = await get(`/api/${of}/map?layout=${layout}`);
-        if (!found.ready) { $("map-said").textContent = "is being made …"; await new Promise((done) => setTimeout(done, 500)); }
+      let status = {};
+      while (!status.ready) {
+        status = await get(`/api/${of}/map?layout=${layout}`);
+        if (!status.ready) { $("map-said").textContent = "is being computed …"; await new Promise((done) => setTimeout(done, 500)); }
         if (layout !== $("layout").value) return;
       }
-      const points = unpacked(await bytes(`/api/${of}/map.bin?layout=${layout}`));
-      if (layout !== $("layout").value) return; // another one was chosen meanwhile
-      this.map.set(points);
-      Object.assign(this, { clusters: found.clusters, chosen: [] });
+      const points = unpackPoints(await getBytes(`/api/${of}/map.bin?layout=${layout}`));
+      if (layout !== $("layout").value) return; // another layout was selected meanwhile
+      this.map.setPoints(points);
+      Object.assign(this, { clusters: status.clusters, selectedRows: [] });
       this.paint();
     } catch (error) { $("map-said").textContent = error.message; }
   }
@@ -45,12 +45,12 @@ export class Corpus {
   paint() {
     if (!this.map.points) return;
     const groups = this.map.paint($("colour").value, this.page.about.labels);
-    $("legend").replaceChildren(...groups.slice(0, 40).map((group, k) => this.button(group, k)));
-    $("map").setAttribute("aria-label", `Map of ${many(this.map.points.count, "clip")}, coloured by ${$("colour").value}: ${groups.length} groups, which the buttons below select`);
-    this.say();
+    $("legend").replaceChildren(...groups.slice(0, 40).map((group, k) => this.makeLegendButton(group, k)));
+    $("map").setAttribute("aria-label", `Map of ${plural(this.map.points.count, "clip")}, coloured by ${$("colour").value}: ${groups.length} groups, which the buttons below select`);
+    this.showStatus();
   }
 
-  button(group, k) {
+  makeLegendButton(group, k) {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: group.name, onclick: () => this.map.selectGroup(k) });
     const dot = document.createElement("i");
     dot.style.background = group.colour;
@@ -59,31 +59,31 @@ export class Corpus {
     return button;
   }
 
-  say() {
+  showStatus() {
     const { rows } = this.page.about, shown = this.map.points.count;
-    const all = `${shown < rows ? `${shown.toLocaleString("en")} of ` : ""}${many(rows, "clip")}; ${this.clusters}`;
-    $("map-said").textContent = this.chosen.length ? `${many(this.chosen.length, "clip")} selected` : all;
-    $("unselect").hidden = !this.chosen.length;
+    const summary = `${shown < rows ? `${shown.toLocaleString("en")} of ` : ""}${plural(rows, "clip")}; ${this.clusters}`;
+    $("map-said").textContent = this.selectedRows.length ? `${plural(this.selectedRows.length, "clip")} selected` : summary;
+    $("unselect").hidden = !this.selectedRows.length;
   }
 
   select(rows) {
-    this.chosen = rows;
-    this.say();
+    this.selectedRows = rows;
+    this.showStatus();
     if (rows.length) this.onSelect(rows);
   }
 
-  async open(row) {
-    try { open(this.page, (await post("/api/moments", { of: this.page.of, rows: [row] })).hits[0], $("map")); }
+  async openRow(row) {
+    try { openPlayer(this.page, (await post("/api/moments", { of: this.page.of, rows: [row] })).hits[0], $("map")); }
     catch (error) { this.page.fail(error); }
   }
 
-  tip(i, x, y) {
-    const said = $("tip");
-    said.hidden = i < 0;
+  showTip(i, x, y) {
+    const tip = $("tip");
+    tip.hidden = i < 0;
     if (i < 0) return;
     const { video, start } = this.map.points;
-    said.textContent = `${this.page.about.videos[video[i]]} at ${clock(start[i])}`;
-    said.style.left = `${Math.min(x + 14, $("map").clientWidth - said.offsetWidth - 4)}px`;
-    said.style.top = `${y + 16}px`;
+    tip.textContent = `${this.page.about.videos[video[i]]} at ${formatTime(start[i])}`;
+    tip.style.left = `${Math.min(x + 14, $("map").clientWidth - tip.offsetWidth - 4)}px`;
+    tip.style.top = `${y + 16}px`;
   }
 }

@@ -1,7 +1,7 @@
-// The query: an upload, or a moment of a video of the index; two handles choose its seconds.
+// The query: an upload, or a moment of a video of the index. Two handles select its seconds.
 
-import { clock, send } from "./api_client.js";
-import { ofIndex, play, seek, show, still, stop } from "./video_playback.js";
+import { formatTime, sendFile } from "./api_client.js";
+import { indexedMoment, play, seek, showMoment, prefersReducedMotion, stop } from "./video_playback.js";
 
 const $ = (id) => document.getElementById(id);
 const video = $("query-video"), picture = $("query-picture"), from = $("from"), to = $("to"), drop = $("drop");
@@ -11,7 +11,7 @@ export class QueryPanel {
   constructor(page, onChange) {
     this.page = page;
     this.onChange = onChange;
-    this.now = null; // {query} of an upload or {video, rows} of the index, start_s, end_s, touched
+    this.selection = null; // {query} of an upload or {video, rows} of the index, start_s, end_s, touched
     $("choose").onclick = () => $("file").click();
     $("file").onchange = () => $("file").files[0] && this.upload($("file").files[0]);
     for (const handle of [from, to]) {
@@ -40,8 +40,8 @@ export class QueryPanel {
     }
     this.page.say(`Sending ${file.name} …`);
     try {
-      const { query, length_s } = await send(`/api/queries?name=${encodeURIComponent(file.name)}`, file);
-      this.now = { query, name: file.name, start_s: 0, end_s: length_s, length_s, touched: true };
+      const { query, length_s } = await sendFile(`/api/queries?name=${encodeURIComponent(file.name)}`, file);
+      this.selection = { query, name: file.name, start_s: 0, end_s: length_s, length_s, touched: true };
       this.showUpload(file);
       this.onChange();
     } catch (error) {
@@ -55,52 +55,52 @@ export class QueryPanel {
   showUpload(file) {
     if (this.address) URL.revokeObjectURL(this.address);
     this.address = URL.createObjectURL(file);
-    const { query, length_s } = this.now;
+    const { query, length_s } = this.selection;
     const isPicture = file.type.startsWith("image/") && file.type !== "image/gif";
-    this.place(isPicture);
+    this.showMedia(isPicture);
     if (isPicture) { picture.src = this.address; return; }
     const preview = (start, end) => `/api/queries/${query}/preview?start=${start.toFixed(3)}&end=${end.toFixed(3)}`;
-    show(video, { file: this.address, preview, start_s: 0, end_s: length_s }, { loop: true });
+    showMoment(video, { file: this.address, preview, start_s: 0, end_s: length_s }, { loop: true });
     this.setHandles(0, length_s);
-    this.begin();
+    this.startPlayback();
   }
 
-  // A hit becomes the query. As long as its seconds are left alone its own rows are searched with, which needs no decoding.
-  use(hit) {
-    this.now = { ...hit, touched: false, length_s: hit.end_s };
-    this.place(false);
-    show(video, ofIndex(this.page.of, hit), { loop: true, around_s: 15 });
-    const placed = video.onloadedmetadata;
+  // Makes a hit the query. Until its seconds are changed, the search uses the hit's rows and decodes nothing.
+  useHit(hit) {
+    this.selection = { ...hit, touched: false, length_s: hit.end_s };
+    this.showMedia(false);
+    showMoment(video, indexedMoment(this.page.of, hit), { loop: true, around_s: 15 });
+    const onMetadata = video.onloadedmetadata;
     video.onloadedmetadata = () => {
-      placed();
-      const end_s = video.moment.base_s + video.duration;
-      if (Number.isFinite(end_s)) this.setHandles(video.moment.base_s, Math.max(end_s, hit.end_s));
+      onMetadata();
+      const end_s = video.playback.base_s + video.duration;
+      if (Number.isFinite(end_s)) this.setHandles(video.playback.base_s, Math.max(end_s, hit.end_s));
     };
     this.setHandles(0, hit.end_s);
-    this.begin();
+    this.startPlayback();
     this.onChange();
   }
 
-  // Nothing moves by itself for who has asked for that: then there are controls.
-  begin() {
-    video.controls = still.matches;
-    if (!still.matches) play(video);
+  // With reduced motion nothing plays by itself; controls are shown instead.
+  startPlayback() {
+    video.controls = prefersReducedMotion.matches;
+    if (!prefersReducedMotion.matches) play(video);
   }
 
-  place(isPicture) {
+  showMedia(isPicture) {
     if (isPicture) stop(video);
     $("query-empty").hidden = true;
     $("choose").textContent = "choose another";
     video.hidden = isPicture;
     picture.hidden = !isPicture;
     $("moment").hidden = isPicture;
-    $("query-name").textContent = this.now.name;
+    $("query-name").textContent = this.selection.name;
   }
 
   setHandles(first_s, last_s) {
     for (const handle of [from, to]) [handle.min, handle.max] = [first_s, last_s];
-    [from.value, to.value] = [this.now.start_s, this.now.end_s];
-    this.paint();
+    [from.value, to.value] = [this.selection.start_s, this.selection.end_s];
+    this.showRange();
   }
 
   drag(handle) {
@@ -109,27 +109,27 @@ export class QueryPanel {
       if (handle === from) start_s = end_s - MIN_S; else end_s = start_s + MIN_S;
       [from.value, to.value] = [start_s, end_s];
     }
-    Object.assign(this.now, { start_s, end_s, touched: true });
-    Object.assign(video.moment.moment, { start_s, end_s });
+    Object.assign(this.selection, { start_s, end_s, touched: true });
+    Object.assign(video.playback.moment, { start_s, end_s });
     seek(video, handle === from ? start_s : Math.max(start_s, end_s - MIN_S));
-    this.paint();
+    this.showRange();
   }
 
-  paint() {
-    const { start_s, end_s } = this.now, span = from.max - from.min || 1;
+  showRange() {
+    const { start_s, end_s } = this.selection, span = from.max - from.min || 1;
     const percent = (s) => `${(100 * (s - from.min)) / span}%`;
     $("track-chosen").style.left = percent(start_s);
     $("track-chosen").style.width = `${(100 * (end_s - start_s)) / span}%`;
-    $("moment-said").textContent = `${clock(start_s)} – ${clock(end_s)}`;
+    $("moment-said").textContent = `${formatTime(start_s)} – ${formatTime(end_s)}`;
     from.setAttribute("aria-valuetext", `${start_s.toFixed(1)} seconds`);
     to.setAttribute("aria-valuetext", `${end_s.toFixed(1)} seconds`);
   }
 
-  // What to ask with, null when there is no query.
-  asked() {
-    if (!this.now) return null;
-    const { query, video: number, start_s, end_s, rows, touched } = this.now;
-    if (!touched) return { like: rows.slice(0, 1000) }; // all that is shown as the moment
+  // The query as the server takes it; null when there is none.
+  toRequest() {
+    if (!this.selection) return null;
+    const { query, video: number, start_s, end_s, rows, touched } = this.selection;
+    if (!touched) return { like: rows.slice(0, 1000) }; // all rows of the hit
     return { moment: query ? { query, start_s, end_s } : { video: number, start_s, end_s } };
   }
 }
