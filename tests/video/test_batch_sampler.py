@@ -1,4 +1,4 @@
-"""The order of instances: each once an epoch, unrelated between epochs, and it can be cut at any step."""
+"""The order of instances: each once per epoch, unrelated between epochs; it can be resumed at any step."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def test_captured_order() -> None:
     assert permute_epoch(0, 1, 8).tolist() == [5, 0, 2, 7, 3, 6, 4, 1]
 
 
-def test_an_order_holds_every_instance_once() -> None:
+def test_an_epoch_has_every_instance_once() -> None:
     for count in (1, 2, 17, 1000):
         assert sorted(permute_epoch(0, 3, count).tolist()) == list(range(count))
 
@@ -23,14 +23,14 @@ def test_orders_of_epochs_and_seeds_are_unrelated() -> None:
     assert np.abs(related).max() < 4 / np.sqrt(1000)
 
 
-def test_every_instance_lands_on_every_place_equally_often() -> None:
+def test_every_position_is_equally_likely_for_every_instance() -> None:
     orders = np.stack([permute_epoch(0, epoch, 6) for epoch in range(3000)])
     counts = np.stack([np.bincount(orders[:, place], minlength=6) for place in range(6)])
     assert chisquare(counts, axis=1).pvalue.min() > 0.001
 
 
 @pytest.mark.parametrize(("instances", "batch"), [(10, 3), (12, 4), (7, 7), (5, 8), (1, 4)])
-def test_batches_can_be_cut_at_any_step(instances: int, batch: int) -> None:
+def test_batches_can_be_resumed_at_any_step(instances: int, batch: int) -> None:
     stop = 3 * steps_per_epoch(instances, batch) + 1
     whole = list(ResumableBatchSampler(instances, batch, 2, 0, stop))
     assert len(whole) == len(ResumableBatchSampler(instances, batch, 2, 0, stop)) == stop
@@ -43,7 +43,7 @@ def test_batches_can_be_cut_at_any_step(instances: int, batch: int) -> None:
         assert [items for part in parts for items in part] == whole
 
 
-def test_batches_can_be_walked_twice() -> None:
+def test_batches_can_be_iterated_twice() -> None:
     batches = ResumableBatchSampler(10, 3, 2, 1, 8)
     assert list(batches) == list(batches)
 
@@ -61,7 +61,7 @@ def test_an_epoch_is_its_order_in_full_batches(instances: int, batch: int, steps
         assert all(type(i) is int for i in drawn)
 
 
-def test_what_an_epoch_leaves_out_comes_in_others() -> None:
+def test_instances_left_out_of_an_epoch_come_in_others() -> None:
     assert {i for items in ResumableBatchSampler(10, 4, 0, 0, 20) for _, i in items} == set(range(10))
 
 

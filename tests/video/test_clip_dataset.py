@@ -93,13 +93,15 @@ def test_one_pass_over_a_file_for_all_clips_of_an_instance(
     clips = ClipDataset(whole, ClipSpec(8), SIZE, num_clips=5, seed=0)
     for index in range(len(whole)):
         sample = clips[(0, index)]
-        chosen = clips.sample_clips(clips.get_candidates(index, index_frames(whole[index].path).times_s), 0, index)
+        clip_frames = clips.sample_clips(clips.get_candidates(index, index_frames(whole[index].path).times_s), 0, index)
         assert len(calls) == index + 1 and calls[-1][0] == whole[index].path
-        assert calls[-1][1].tolist() == sorted({int(f) for clip in chosen for f in clip})  # each frame decoded once
+        assert calls[-1][1].tolist() == sorted(
+            {int(f) for clip in clip_frames for f in clip}
+        )  # each frame decoded once
         assert sample.frames is not None and sample.frames.shape == (5, 8, *SIZE, 3)
         assert sample.frames.dtype == np.uint8
         numbers, videos = read_marks(sample.frames)
-        np.testing.assert_array_equal(numbers, np.stack(chosen))
+        np.testing.assert_array_equal(numbers, np.stack(clip_frames))
         assert (videos == index).all()
 
 
@@ -116,13 +118,13 @@ def test_workers_change_nothing(spec: ClipSpec, whole: list[Instance]) -> None:
             assert_same(one, other)
 
 
-def test_going_on_gives_the_batches_of_the_whole(whole: list[Instance]) -> None:
+def test_a_resumed_loader_gives_the_same_batches(whole: list[Instance]) -> None:
     clips = ClipDataset(whole, ClipSpec(8), SIZE, num_clips=1, seed=7)
     for one, other in zip(loaded(clips)[3:], loaded(clips, start=3), strict=True):
         assert_same(one, other)
 
 
-def test_a_batch_says_who_is_in_it(whole: list[Instance]) -> None:
+def test_a_batch_identifies_its_instances(whole: list[Instance]) -> None:
     late = [Instance(i.path, 10 + i.video, 0.04 * i.video, ENDLESS) for i in whole]
     clips = ClipDataset(late, ClipSpec(8), SIZE, num_clips=1, seed=7)
     for batch, items in zip(loaded(clips), ResumableBatchSampler(len(late), 3, 5, 0, 4), strict=True):
@@ -134,7 +136,9 @@ def test_a_batch_says_who_is_in_it(whole: list[Instance]) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_file_is_left_out_and_named(workers: int, whole: list[Instance], with_broken: list[Instance]) -> None:
+def test_a_broken_file_is_left_out_and_reported(
+    workers: int, whole: list[Instance], with_broken: list[Instance]
+) -> None:
     sound = loaded(ClipDataset(whole, ClipSpec(8), SIZE, 1, seed=7))
     failures = []
     for batch, full in zip(loaded(ClipDataset(with_broken, ClipSpec(8), SIZE, 1, seed=7), workers), sound, strict=True):
@@ -148,7 +152,7 @@ def test_a_broken_file_is_left_out_and_named(workers: int, whole: list[Instance]
     assert all(f.reason in VIDEO_ERROR_REASONS and not str(f).endswith(":") for f in failures)
 
 
-def test_a_batch_of_broken_files_is_empty_and_names_them(tmp_path: Path) -> None:
+def test_a_batch_of_broken_files_is_empty_and_reports_them(tmp_path: Path) -> None:
     nothing = [Instance(str(tmp_path / f"{k}.mp4"), k, 0.0, ENDLESS) for k in range(3)]
     (batch,) = loaded(ClipDataset(nothing, ClipSpec(8), SIZE, 2, seed=0), stop=1)
     assert len(batch.frames) == len(batch.index_B) == len(batch.video_B) == len(batch.start_s_B) == 0
@@ -156,7 +160,7 @@ def test_a_batch_of_broken_files_is_empty_and_names_them(tmp_path: Path) -> None
     assert sorted(batch.failures) == [FileFailure(i.path, "missing") for i in nothing]
 
 
-def test_broken_files_do_not_stop_a_walk_in_order(with_broken: list[Instance]) -> None:
+def test_broken_files_do_not_stop_a_sequential_loader(with_broken: list[Instance]) -> None:
     clips = ClipDataset(with_broken, ClipSpec(8), SIZE, 3)
     walks: list[list[ClipSample]] = [list(build_sequential_loader(clips, workers)) for workers in (0, 2)]
     for walk in walks:
@@ -193,7 +197,7 @@ def test_evaluation_clips_are_evenly_spread_from_the_first_frame_to_the_last(who
         (ClipSpec(8), 5, [0, 0], [0, 0]),
     ],
 )
-def test_spans_say_what_the_clips_show(
+def test_spans_are_the_seconds_that_the_clips_show(
     spec: ClipSpec, video: int, first: list[int], last: list[int], whole: list[Instance]
 ) -> None:
     sample = ClipDataset(whole, spec, SIZE, num_clips=2)[(0, video)]
@@ -201,8 +205,8 @@ def test_spans_say_what_the_clips_show(
     np.testing.assert_allclose(sample.spans_s[:, 0], np.array(first) / FPS, atol=1e-6)
     if LENGTHS[video] > 1:
         np.testing.assert_allclose(sample.spans_s[:, 1], (np.array(last) + 1) / FPS, atol=1e-6)
-    shown = read_marks(np.asarray(sample.frames)[:, spec.lead_in :])[0]
-    assert shown.min(axis=1).tolist() == first and shown.max(axis=1).tolist() == last
+    numbers = read_marks(np.asarray(sample.frames)[:, spec.lead_in :])[0]
+    assert numbers.min(axis=1).tolist() == first and numbers.max(axis=1).tolist() == last
 
 
 @pytest.mark.parametrize("seed", [None, 3])
@@ -259,21 +263,23 @@ def test_short_videos_at_random_are_looped_or_held(make: Callable[[ClipSpec], Cl
         assert (np.diff(numbers, axis=1) >= 0).all() and numbers.max() < 5 and (numbers[:, -3] == numbers[:, -1]).all()
 
 
-def test_independent_clips_are_drawn_as_ever(whole: list[Instance]) -> None:
-    """Results already published hang on these draws: never change them."""
+def test_independent_clips_are_drawn_as_in_earlier_versions(whole: list[Instance]) -> None:
+    """Published results depend on these draws: never change them."""
     clips = ClipDataset(whole, ClipSpec(8), SIZE, num_clips=2, seed=7)
     for epoch, index in np.ndindex(3, 4):
-        chosen = clips.sample_clips(clips.get_candidates(index, index_frames(whole[index].path).times_s), epoch, index)
+        clip_frames = clips.sample_clips(
+            clips.get_candidates(index, index_frames(whole[index].path).times_s), epoch, index
+        )
         u = make_generator(7, epoch, index, "start").random(2)
-        assert [int(c[0]) for c in chosen] == [int(x * (LENGTHS[index] - 7)) for x in u]
+        assert [int(c[0]) for c in clip_frames] == [int(x * (LENGTHS[index] - 7)) for x in u]
 
 
 def test_pairs_of_clips_are_drawn_at_a_distance() -> None:
     clips = ClipDataset(
         [Instance("", 0, 0.0, ENDLESS)], ClipSpec(8), SIZE, 2, 7, IntervalDistribution("increasing", 3.0)
     )
-    shown = clips.get_candidates(0, np.arange(207) / FPS)
-    starts = np.array([[c[0] for c in clips.sample_clips(shown, epoch, 0)] for epoch in range(2000)])
+    candidates = clips.get_candidates(0, np.arange(207) / FPS)
+    starts = np.array([[c[0] for c in clips.sample_clips(candidates, epoch, 0)] for epoch in range(2000)])
     for epoch in range(5):
         u = make_generator(7, epoch, 0, "interval").random(3)
         assert tuple(starts[epoch]) == sample_start_pair(200, "increasing", 3.0, u)
@@ -284,18 +290,18 @@ def test_pairs_of_clips_are_drawn_at_a_distance() -> None:
 @pytest.mark.parametrize(("num_clips", "seed"), [(1, 7), (3, 7), (2, None)])
 def test_only_two_random_clips_make_a_pair(num_clips: int, seed: int | None, whole: list[Instance]) -> None:
     times_s = index_frames(whole[0].path).times_s
-    pairs, alone = (
+    pairs, singles = (
         (clips := ClipDataset(whole, ClipSpec(8), SIZE, num_clips, seed, interval)).sample_clips(
             clips.get_candidates(0, times_s), 0, 0
         )
         for interval in (IntervalDistribution("decreasing"), IntervalDistribution())
     )
-    np.testing.assert_array_equal(pairs, alone)
+    np.testing.assert_array_equal(pairs, singles)
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """(number of the video, frames decoded) of each call of `read`, as they come."""
+    """(number of the video, frames decoded) of each call of `read_frames`."""
     calls: list[tuple[int, int]] = []
     real = clip_dataset.read_frames
 
@@ -308,7 +314,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 def assert_cache_changes_nothing(instances: list[Instance], spec: ClipSpec, cached: ClipDataset) -> None:
-    """Three epochs of every instance are those of clips that are decoded every time, to the bit."""
+    """Three epochs of every instance equal those without a cache, to the bit."""
     plain = ClipDataset(instances, spec, SIZE, 2, 7)
     for epoch, index in np.ndindex(3, len(instances)):
         one, other = plain[(epoch, index)], cached[(epoch, index)]
@@ -325,7 +331,7 @@ def assert_cache_changes_nothing(instances: list[Instance], spec: ClipSpec, cach
         (ClipSpec(8, fps=12.5, stride_frames=0), (20, 12, 15, 8, 4, 1, 25)),  # only the frames on its ticks
     ],
 )
-def test_what_is_kept_is_decoded_once(
+def test_cached_instances_are_decoded_once(
     spec: ClipSpec, frames: tuple[int, ...], whole: list[Instance], decoded: list[tuple[int, int]]
 ) -> None:
     cached = ClipDataset(whole, spec, SIZE, 2, 7, cache_mb=1)
@@ -344,25 +350,25 @@ def test_a_segment_keeps_its_own_frames(whole: list[Instance], decoded: list[tup
     assert_cache_changes_nothing(parts, ClipSpec(8), cached)
 
 
-@pytest.mark.parametrize("alone", [False, True])
-def test_what_does_not_fit_is_decoded_alone(
-    alone: bool, whole: list[Instance], decoded: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("per_process", [False, True])
+def test_instances_that_do_not_fit_are_decoded_each_time(
+    per_process: bool, whole: list[Instance], decoded: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whole instances alone are kept; a process that was not forked has an equal share of the budget."""
-    monkeypatch.setattr(frame_cache, "MB", (2 if alone else 1) * 75 * SIZE[0] * SIZE[1] * 3)
+    """Only whole instances are cached; a process that was not forked has an equal share of the budget."""
+    monkeypatch.setattr(frame_cache, "MB", (2 if per_process else 1) * 75 * SIZE[0] * SIZE[1] * 3)
     monkeypatch.setattr(frame_cache, "get_worker_info", lambda: SimpleNamespace(num_workers=2))
     cached = ClipDataset(whole, ClipSpec(8), SIZE, 1, 7, cache_mb=1)
-    if alone:
+    if per_process:
         cached = pickle.loads(pickle.dumps(cached))
     for epoch, index in np.ndindex(2, len(whole)):
         cached[(epoch, index)]
-    first = [(0, 40), (1, 24), (2, 8), (3, 8), (4, 8), (5, 1), (6, 8)]  # 75 frames: 40 + 24 + 8 + 1 are kept
+    first = [(0, 40), (1, 24), (2, 8), (3, 8), (4, 8), (5, 1), (6, 8)]  # 75 frames: 40 + 24 + 8 + 1 are cached
     assert decoded == [*first, (2, 8), (3, 8), (6, 8)]
     assert cached.cache.cached_instances == {0, 1, 4, 5} and cached.cache.used_bytes == 73 * SIZE[0] * SIZE[1] * 3
     assert_cache_changes_nothing(whole, ClipSpec(8), ClipDataset(whole, ClipSpec(8), SIZE, 2, 7, cache_mb=1))
 
 
-def test_long_instances_are_not_decoded_for_the_sake_of_one_clip(
+def test_long_instances_are_not_cached(
     whole: list[Instance], decoded: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frame_cache, "MAX_FRAMES", 30)
@@ -376,7 +382,7 @@ def test_long_instances_are_not_decoded_for_the_sake_of_one_clip(
 def test_a_clip_before_the_damage_is_read_as_without_a_cache(
     whole: list[Instance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Video 0 is damaged from frame 30 on; trying to keep it is not repeated."""
+    """Video 0 is damaged from frame 30 on; the attempt to cache it is not repeated."""
     real, whole_reads = clip_dataset.read_frames, []
 
     def damaged(path: str, frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -394,7 +400,7 @@ def test_a_clip_before_the_damage_is_read_as_without_a_cache(
     assert outcomes == {None, FileFailure(whole[0].path, "damaged", "from frame 30")}
 
 
-def test_a_file_that_goes_missing_is_named_though_it_is_kept(whole: list[Instance], tmp_path: Path) -> None:
+def test_a_cached_file_that_goes_missing_is_reported(whole: list[Instance], tmp_path: Path) -> None:
     path = tmp_path / "0.mp4"
     path.write_bytes(Path(whole[0].path).read_bytes())
     cached = ClipDataset([Instance(str(path), 0, 0.0, ENDLESS)], ClipSpec(8), SIZE, 1, 7, cache_mb=1)

@@ -14,14 +14,14 @@ from unreel.video.decoding.frame_reader import FrameReader
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def videos_by_kind(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("kinds")
     return {name: kind.make(folder) for name, kind in KINDS.items()}
 
 
 @pytest.fixture
 def readers(monkeypatch: pytest.MonkeyPatch) -> list[FrameReader]:
-    """All readers that the library opens from here on; each counts what it feeds its decoder."""
+    """All readers that the library opens from here on; each counts the packets it decodes."""
     opened: list[FrameReader] = []
     build = container.open_reader
     for module in (packet_index, probe, decoder):
@@ -29,8 +29,8 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> list[FrameReader]:
     return opened
 
 
-def sequential(path: Path) -> np.ndarray:
-    """The slow explicit twin: decode everything in a row, turn upright."""
+def decode_all(path: Path) -> np.ndarray:
+    """The slow reference: decode the whole file in sequence, turn the frames upright."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
@@ -41,11 +41,11 @@ def sequential(path: Path) -> np.ndarray:
 def _decode(packet: av.Packet) -> list[av.VideoFrame]:
     try:
         return packet.decode()
-    except av.FFmpegError:  # before the first key frame of a stream that was tuned into
+    except av.FFmpegError:  # before the first key frame of a broadcast
         return []
 
 
-def questions(num_frames: int, rng: np.random.Generator) -> Iterator[list[int]]:
+def frame_requests(num_frames: int, rng: np.random.Generator) -> Iterator[list[int]]:
     """Scattered, contiguous, repeated and descending frame numbers."""
     for _ in range(4):
         yield rng.integers(0, num_frames, 6).tolist()
@@ -57,19 +57,19 @@ def questions(num_frames: int, rng: np.random.Generator) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_exactly_the_frames_asked_for(name: str, made: dict[str, Path]) -> None:
-    path, says = made[name], KINDS[name].says
-    twin = sequential(path)
+def test_frames_are_exactly_those_of_a_sequential_decode(name: str, videos_by_kind: dict[str, Path]) -> None:
+    path, says = videos_by_kind[name], KINDS[name].says
+    twin = decode_all(path)
     assert numbers(twin) == says
-    for asked in questions(len(says), np.random.default_rng(0)):
+    for asked in frame_requests(len(says), np.random.default_rng(0)):
         got = decoder.read_frames(path, asked)
         assert got.dtype == np.uint8 and numbers(got) == [says[i] for i in asked]
         assert np.array_equal(got, twin[asked]), "a frame differs from sequential decoding"
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_index_probe_and_health(name: str, made: dict[str, Path]) -> None:
-    path, says = made[name], KINDS[name].says
+def test_index_probe_and_check(name: str, videos_by_kind: dict[str, Path]) -> None:
+    path, says = videos_by_kind[name], KINDS[name].says
     index, info = packet_index.index_frames(path), probe.probe(path)
     assert index.times_s[0] == 0 and (np.diff(index.times_s) > 0).all() and index.times_s.dtype == np.float64
     assert len(index.times_s) == info.num_frames == len(says)
@@ -83,21 +83,23 @@ def test_index_probe_and_health(name: str, made: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_decoding_begins_at_the_key_frame(name: str, made: dict[str, Path], readers: list[FrameReader]) -> None:
-    index = packet_index.index_frames(made[name])
+def test_decoding_begins_at_the_key_frame(
+    name: str, videos_by_kind: dict[str, Path], readers: list[FrameReader]
+) -> None:
+    index = packet_index.index_frames(videos_by_kind[name])
     last = max(k for k in range(len(index.key_packets)) if index.first_intact_frames[k] < index.num_frames)
     readers.clear()
-    decoder.read_frames(made[name], [int(index.first_intact_frames[last])])
+    decoder.read_frames(videos_by_kind[name], [int(index.first_intact_frames[last])])
     behind = (
         len(KINDS[name].says)
         if not len(index.packet_timestamps)
         else len(index.packet_timestamps) - index.key_packets[last]
     )
-    if "refresh" not in name:  # whose key frames become whole only some frames later
+    if "refresh" not in name:  # its key frames are intact only some frames later
         assert [reader.num_decoded_packets <= behind + 1 for reader in readers] == [True]
 
 
-def test_reading_a_window_leaves_the_rest_alone(tmp_path: Path, readers: list[FrameReader]) -> None:
+def test_reading_a_window_decodes_no_other_packets(tmp_path: Path, readers: list[FrameReader]) -> None:
     path = encode(tmp_path / "long.mp4", 300, options={"g": "30", "keyint_min": "30"})
     packet_index.index_frames(path)
     readers.clear()
@@ -113,44 +115,44 @@ def test_reading_a_window_leaves_the_rest_alone(tmp_path: Path, readers: list[Fr
     assert readers[4].num_decoded_packets >= 300
 
 
-def test_times_of_a_variable_rate(made: dict[str, Path]) -> None:
+def test_times_of_a_variable_rate(videos_by_kind: dict[str, Path]) -> None:
     for name in ("h264 mp4 variable rate", "h264 mkv variable rate"):
-        times_s = packet_index.index_frames(made[name]).times_s
+        times_s = packet_index.index_frames(videos_by_kind[name]).times_s
         assert np.allclose(times_s, (np.array(UNEVEN) - UNEVEN[0]) / 1000, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["h264 mp4", "phone 90", "gif", "hevc mp4 10 bit"])
-def test_resized(name: str, made: dict[str, Path]) -> None:
-    got = decoder.read_frames(made[name], [3, 50, 3], size=(32, 72))
+def test_resized(name: str, videos_by_kind: dict[str, Path]) -> None:
+    got = decoder.read_frames(videos_by_kind[name], [3, 50, 3], size=(32, 72))
     assert got.shape == (3, 32, 72, 3) and numbers(got) == [3, 50, 3]
 
 
-def test_grey_levels_survive_every_range(tmp_path: Path, made: dict[str, Path]) -> None:
+def test_grey_levels_survive_every_range(tmp_path: Path, videos_by_kind: dict[str, Path]) -> None:
     full = encode(tmp_path / "full.mp4", 3, pix_fmt="yuvj420p", options={"crf": "10"})
-    for path in (full, made["h264 mp4"], made["hevc mp4 10 bit"], made["mjpeg avi"]):
+    for path in (full, videos_by_kind["h264 mp4"], videos_by_kind["hevc mp4 10 bit"], videos_by_kind["mjpeg avi"]):
         assert np.abs(decoder.read_frames(path, [1])[0].astype(int) - picture(1)).mean() < 6
 
 
 @pytest.mark.parametrize("name", ["h264 mp4", "h264 mp4 open gop", "h264 ts open gop", "hevc mp4 open gop", "phone 90"])
-def test_key_frames(name: str, made: dict[str, Path]) -> None:
-    index = packet_index.index_frames(made[name])
-    keys = list(decoder.iter_keyframes(made[name], (32, 48)))
+def test_key_frames(name: str, videos_by_kind: dict[str, Path]) -> None:
+    index = packet_index.index_frames(videos_by_kind[name])
+    keys = list(decoder.iter_keyframes(videos_by_kind[name], (32, 48)))
     assert [number_of(frame) for _, frame in keys] == index.first_intact_frames.tolist()
     assert [time_s for time_s, _ in keys] == index.times_s[index.first_intact_frames].tolist()
 
 
-def test_no_frames_asked_for(made: dict[str, Path]) -> None:
-    assert decoder.read_frames(made["phone 90"], []).shape == (0, HEIGHT, WIDTH, 3)
-    assert decoder.read_frames(made["phone 90"], [], size=(5, 7)).shape == (0, 5, 7, 3)
+def test_an_empty_request(videos_by_kind: dict[str, Path]) -> None:
+    assert decoder.read_frames(videos_by_kind["phone 90"], []).shape == (0, HEIGHT, WIDTH, 3)
+    assert decoder.read_frames(videos_by_kind["phone 90"], [], size=(5, 7)).shape == (0, 5, 7, 3)
 
 
 @pytest.mark.parametrize("asked", [[60], [-1], [0, 1000]])
-def test_a_number_that_is_not_there(asked: list[int], made: dict[str, Path]) -> None:
+def test_a_frame_number_out_of_range(asked: list[int], videos_by_kind: dict[str, Path]) -> None:
     with pytest.raises(InputError, match="frames 0 to 59"):
-        decoder.read_frames(made["h264 mp4"], asked)
+        decoder.read_frames(videos_by_kind["h264 mp4"], asked)
 
 
-def test_index_is_kept_until_the_file_changes(tmp_path: Path) -> None:
+def test_the_index_is_cached_until_the_file_changes(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 10)
     assert packet_index.index_frames(path) is packet_index.index_frames(str(path))
     encode(path, 20)
@@ -165,7 +167,7 @@ def test_any_file_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def reason(path: Path) -> str:
-    """What every door says about a file that can't be used."""
+    """The reason that every function gives for a file that can't be used; it must be the same."""
     said = set()
     for look in (
         packet_index.index_frames,
@@ -226,7 +228,7 @@ def test_no_permission(tmp_path: Path) -> None:
     assert reason(path) == "unreadable"
 
 
-def test_no_permission_told_by_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permission_errors_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = encode(tmp_path / "a.mp4", 3)
 
     def refuse(*_: object) -> None:
@@ -240,9 +242,11 @@ WHOLE = ["h264 mp4", "h264 mov", "h264 mkv open gop", "h264 ts", "h264 flv", "xv
 
 
 @pytest.mark.parametrize("name", [*WHOLE, "moov in front"])
-def test_cut_short_anywhere(name: str, made: dict[str, Path], tmp_path: Path) -> None:
+def test_files_truncated_anywhere(name: str, videos_by_kind: dict[str, Path], tmp_path: Path) -> None:
     front = {"movflags": "+faststart"}
-    whole = made[name] if name in made else encode(tmp_path / "front.mp4", options=CLOSED, muxer=front)
+    whole = (
+        videos_by_kind[name] if name in videos_by_kind else encode(tmp_path / "front.mp4", options=CLOSED, muxer=front)
+    )
     data, path = whole.read_bytes(), tmp_path / f"cut{whole.suffix}"
     for share in (0.2, 0.35, 0.5, 0.7, 0.9, 0.99):
         end = int(share * len(data))
@@ -252,11 +256,11 @@ def test_cut_short_anywhere(name: str, made: dict[str, Path], tmp_path: Path) ->
     assert reason(path) == "truncated"
 
 
-def test_absurd_size(tmp_path: Path) -> None:
+def test_an_impossible_picture_size(tmp_path: Path) -> None:
     assert reason(encode(tmp_path / "wide.avi", 1, "mjpeg", size=(16, 16400), pix_fmt="yuvj420p")) == "damaged"
 
 
-def test_damage_is_told_and_stays_where_it_is(tmp_path: Path) -> None:
+def test_damage_is_reported_and_other_frames_are_read(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", 60, options={"g": "12", "keyint_min": "12", "bf": "2"}, draw=textured)
     whole, index = decoder.read_frames(path, range(60)), packet_index.index_frames(path)
     with av.open(str(path)) as container:

@@ -1,4 +1,4 @@
-"""Distances of clip pairs: the laws against numerical integration, CVRL's arithmetic, and its plotted values."""
+"""Distances of clip pairs: compared with numerical integration, CVRL's arithmetic and its plotted values."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_the_inverse_of_the_integrated_density(kind: str, power: float) -> None:
     np.testing.assert_allclose(inverse_cdf(kind, power, np.array([0.0, 1.0])), [0, 1], atol=1e-7)
 
 
-def test_the_laws_of_the_paper_by_hand() -> None:
+def test_the_distributions_of_the_paper_by_hand() -> None:
     x = np.linspace(0, 1, 11)
     np.testing.assert_allclose(pdf("decreasing", 1, x), 2 * (1 - x))
     np.testing.assert_allclose(pdf("decreasing", 0.5, x), 3 * (1 - np.sqrt(x)))
@@ -49,7 +49,7 @@ def test_the_plotted_increasing_curve_is_the_mirror_image() -> None:
     assert np.abs(pdf("increasing", 2, t / 218) / 218 - plotted)[1] > 1e-3
 
 
-def drawn(num_starts: int, kind: str, power: float, count: int = 20_000) -> np.ndarray:
+def draw_pairs(num_starts: int, kind: str, power: float, count: int = 20_000) -> np.ndarray:
     """Pairs of starts, (count, 2)."""
     u = np.random.default_rng(num_starts).random((count, 3))
     return np.array([sample_start_pair(num_starts, kind, power, row) for row in u])
@@ -57,7 +57,7 @@ def drawn(num_starts: int, kind: str, power: float, count: int = 20_000) -> np.n
 
 def test_the_numbers_of_the_released_sampler() -> None:
     """docs/methods.md, for a Kinetics clip of 250 frames."""
-    pairs = drawn(220, "decreasing", 1)
+    pairs = draw_pairs(220, "decreasing", 1)
     distance = np.abs(pairs[:, 1] - pairs[:, 0])
     exact = np.diff([2 * x - x * x for x in np.arange(221) / 220])
     assert exact @ np.arange(220) == pytest.approx(72.8, abs=0.05) and exact[0] == pytest.approx(0.0091, abs=5e-5)
@@ -74,8 +74,8 @@ def test_the_numbers_of_the_released_sampler() -> None:
 
 
 @pytest.mark.parametrize("kind", DISTRIBUTIONS)
-def test_every_place_and_either_order_has_the_same_chance(kind: str) -> None:
-    pairs = drawn(5, kind, 1.0, 4000)
+def test_every_start_and_both_orders_are_equally_likely(kind: str) -> None:
+    pairs = draw_pairs(5, kind, 1.0, 4000)
     distance = np.abs(pairs[:, 1] - pairs[:, 0])
     assert chisquare(np.bincount(distance, minlength=5), 4000 * np.diff(cdf(kind, 1, np.arange(6) / 5))).pvalue > 1e-3
     for t in range(4):
@@ -85,12 +85,12 @@ def test_every_place_and_either_order_has_the_same_chance(kind: str) -> None:
     assert abs((pairs[apart, 1] > pairs[apart, 0]).mean() - 0.5) < 0.04
 
 
-def test_a_single_place_is_taken_twice() -> None:
+def test_a_single_start_is_used_for_both_clips() -> None:
     for kind in DISTRIBUTIONS:
         assert sample_start_pair(1, kind, 2.0, np.array([0.99, 0.99, 0.99])) == (0, 0)
 
 
-def test_what_is_no_law_is_refused() -> None:
+def test_unknown_distributions_are_refused() -> None:
     for function in (pdf, cdf, inverse_cdf):
         with pytest.raises(InputError, match="unknown law of intervals 'uniforn'. Did you mean 'uniform'"):
             function("uniforn", 1.0, np.zeros(1))

@@ -1,4 +1,4 @@
-"""Which frames make a clip: rates, segments, short videos and starts, against loops that say it in other words."""
+"""Which frames make a timeline and a clip: rates, segments, short videos, compared with slow loops."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from unreel.video.sampling.clip_sampling import (
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.video.sampling.timeline import build_timeline, count_starts, get_clip_frames
 
-ROUNDING_S = 1.1e-3  # containers round stamps to a millisecond, so a frame so much after its tick is in time
+ROUNDING_S = 1.1e-3  # containers round time stamps to a millisecond: a frame this late is in time
 
 
 def at_rate(fps: float, num_frames: int = 16) -> ClipSpec:
@@ -23,7 +23,7 @@ def steady(fps: float, duration_s: float) -> np.ndarray:
 
 
 def jerky(seed: int, num_frames: int = 300) -> np.ndarray:
-    """Times of a file whose frames stay on for 5 to 200 ms."""
+    """Times of frames that last 5 to 200 ms."""
     gaps_s = np.random.default_rng(seed).uniform(0.005, 0.2, num_frames - 1)
     return np.concatenate([[0.0], np.cumsum(gaps_s)])
 
@@ -37,7 +37,7 @@ def jerky(seed: int, num_frames: int = 300) -> np.ndarray:
         {"short": "loops"},
     ],
 )
-def test_specs_that_make_no_sense_are_refused(options: dict) -> None:
+def test_impossible_specs_are_refused(options: dict) -> None:
     with pytest.raises(InputError):
         ClipSpec(**options)
 
@@ -111,7 +111,7 @@ def test_a_segment_that_begins_on_a_frame_has_it_and_ends_before_the_next() -> N
 
 
 def test_a_segment_in_which_no_frame_begins_shows_the_one_on_screen() -> None:
-    """A slide show: frames at 0, 5 and 30 s; what one sees from 10 to 20 s is the frame of 5 s."""
+    """A slide show: frames at 0, 5 and 30 s; from 10 to 20 s the frame of 5 s is on screen."""
     times_s = np.array([0.0, 5.0, 30.0, 30.04])
     assert set(build_timeline(times_s, ClipSpec(), 10.0, 20.0).tolist()) == {1}
     assert set(build_timeline(times_s, at_rate(2), 10.0, 20.0).tolist()) == {1}
@@ -144,7 +144,7 @@ def test_a_single_frame_makes_a_clip_at_any_rate() -> None:
         assert get_clip_frames(line, 0, spec).tolist() == [0] * 16
 
 
-def test_the_lead_in_stands_before_the_clip_and_takes_no_frame_from_it() -> None:
+def test_the_lead_in_comes_before_the_clip_and_takes_no_frame_from_it() -> None:
     spec, line = ClipSpec(num_frames=4, lead_in=2), np.arange(0, 100, 2)
     assert spec.total_frames == 6
     assert get_clip_frames(line, 10, spec).tolist() == [20, 22, 24, 26, 28, 30]

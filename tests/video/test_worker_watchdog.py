@@ -1,4 +1,4 @@
-"""Loader processes that die or hang on a file: it is named and left out, and everything else arrives."""
+"""Loader processes that die or hang on a file: the file is reported and left out, all others arrive."""
 
 import os
 import signal
@@ -33,74 +33,72 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def breaking(monkeypatch: pytest.MonkeyPatch, how: str, by: int = signal.SIGSEGV) -> None:
-    """Reading one file ends the process as a decoder's crash does, or never ends."""
-    real = clip_dataset.read_frames
+def break_decoder(monkeypatch: pytest.MonkeyPatch, failure: str, by: int = signal.SIGSEGV) -> None:
+    """Reading file BAD kills the loader process, as a crash of the decoder does, or never ends."""
+    read_frames = clip_dataset.read_frames
 
     def read(path: str, *rest: Any) -> np.ndarray:
-        if Path(path).stem == str(BAD) and get_worker_info() is not None:  # not this process: monitors read as well
-            os.kill(os.getpid(), by) if how == "dies" else time.sleep(600)
-        return real(path, *rest)
+        if Path(path).stem == str(BAD) and get_worker_info() is not None:  # monitors read it in the main process
+            os.kill(os.getpid(), by) if failure == "dies" else time.sleep(600)
+        return read_frames(path, *rest)
 
     monkeypatch.setattr(clip_dataset, "read_frames", read)
 
 
-def all_batches(videos: Path, limit_s: float, workers: int) -> list[Clips]:
-    found = [Instance(str(videos / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(8)]
-    clips = ClipDataset(found, ClipSpec(4), (16, 24), num_clips=1, seed=0)
+def load_batches(videos: Path, limit_s: float, workers: int) -> list[Clips]:
+    instances = [Instance(str(videos / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(8)]
+    clips = ClipDataset(instances, ClipSpec(4), (16, 24), num_clips=1, seed=0)
     return list(build_resilient_loader(clips, ResumableBatchSampler(8, 4, 0, 0, 6), workers, False, 2, Limits(limit_s)))
 
 
-@pytest.mark.parametrize(("how", "says"), [("dies", "ended the process"), ("hangs", "did not end within 1 s")])
+@pytest.mark.parametrize(("failure", "text"), [("dies", "ended the process"), ("hangs", "did not end within 1 s")])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_process_that_dies_or_hangs_costs_its_file_and_nothing_else(
-    how: str, says: str, workers: int, videos: Path, monkeypatch: pytest.MonkeyPatch
+def test_only_the_file_that_kills_or_hangs_a_process_is_lost(
+    failure: str, text: str, workers: int, videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = all_batches(videos, 60, 0)
-    breaking(monkeypatch, how)
-    found = all_batches(videos, 1, workers)
-    assert len(found) == len(whole) == 6
-    for mine, wanted in zip(found, whole, strict=True):
-        kept = wanted.index_B != BAD
-        assert mine.index_B.tolist() == wanted.index_B[kept].tolist()
-        assert np.array_equal(mine.frames.numpy(), wanted.frames[kept].numpy())
-        if not kept.all():
-            (failure,) = mine.failures
-            assert Path(failure.path).stem == str(BAD) and failure.reason == "damaged" and says in failure.detail
+    expected = load_batches(videos, 60, 0)
+    break_decoder(monkeypatch, failure)
+    batches = load_batches(videos, 1, workers)
+    assert len(batches) == len(expected) == 6
+    for batch, complete in zip(batches, expected, strict=True):
+        good = complete.index_B != BAD
+        assert batch.index_B.tolist() == complete.index_B[good].tolist()
+        assert np.array_equal(batch.frames.numpy(), complete.frames[good].numpy())
+        if not good.all():
+            (bad,) = batch.failures
+            assert Path(bad.path).stem == str(BAD) and bad.reason == "damaged" and text in bad.detail
 
 
-def test_a_death_while_a_step_is_under_way_waits_until_it_is_over(
-    videos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Torch would raise it in the middle of the step."""
-    breaking(monkeypatch, "dies")
-    found = [Instance(str(videos / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(8)]
-    clips, seen = ClipDataset(found, ClipSpec(4), (16, 24), num_clips=1, seed=0), 0
+def test_a_process_that_dies_during_a_step_does_not_interrupt_it(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default torch raises its death in the middle of the step."""
+    break_decoder(monkeypatch, "dies")
+    instances = [Instance(str(videos / f"{n}.mp4"), n, 0.0, float("inf")) for n in range(8)]
+    clips, num_rows = ClipDataset(instances, ClipSpec(4), (16, 24), num_clips=1, seed=0), 0
     for batch in build_resilient_loader(clips, ResumableBatchSampler(8, 1, 0, 0, 16), 1, False, 4, Limits(60)):
-        time.sleep(0.1)  # the step, while the process goes ahead to the bad file
-        seen += len(batch.index_B)
-    assert seen == 14 and list(clips.excluded_failures) == [BAD]
+        time.sleep(0.1)  # the step, while the loader process reads ahead to the bad file
+        num_rows += len(batch.index_B)
+    assert num_rows == 14 and list(clips.excluded_failures) == [BAD]
 
 
-def test_a_process_that_was_ended_from_outside_blames_no_file(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    breaking(monkeypatch, "dies", signal.SIGTERM)
+def test_a_process_that_is_killed_from_outside_blames_no_file(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_decoder(monkeypatch, "dies", signal.SIGTERM)
     with pytest.raises(RunError, match="ended from outside"):
-        all_batches(videos, 60, 1)
+        load_batches(videos, 60, 1)
 
 
-def test_what_is_no_files_fault_is_raised(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_raised(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("a bug of ours")
 
     monkeypatch.setattr(ClipDataset, "sample_clips", broken)
     with pytest.raises(RuntimeError, match="a bug of ours"):
-        all_batches(videos, 60, 1)
+        load_batches(videos, 60, 1)
 
 
-def test_a_run_goes_on_without_the_file(
+def test_a_run_continues_without_the_file(
     videos: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    breaking(monkeypatch, "dies")
+    break_decoder(monkeypatch, "dies")
     options = small | {"steps": 4, "workers": 1, "held_out": 0.0, "cache_mb": 0, "batch_size": 8}
     assert unreel.pretrain(videos, out=tmp_path / "run", quiet=True, **options)["step"] == 4
     lines = (tmp_path / "run" / "quarantine.csv").read_text().splitlines()
