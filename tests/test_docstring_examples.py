@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the rooms that compute with tensors run and show what is true."""
+"""The examples in docstrings run and show what is true."""
 
 import doctest
 import importlib
@@ -19,7 +19,7 @@ def modules_with_examples(room: str) -> list[ModuleType]:
 
 @pytest.mark.parametrize(
     "module",
-    [module for room in ("settings", "views", "models", "losses") for module in modules_with_examples(room)],
+    [module for room in ("io", "settings", "views", "models", "losses") for module in modules_with_examples(room)],
     ids=lambda module: module.__name__,
 )
 def test_examples(module: ModuleType) -> None:

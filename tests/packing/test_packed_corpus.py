@@ -3,6 +3,7 @@
 import errno
 import json
 import multiprocessing
+import os
 import re
 import shutil
 import threading
@@ -373,6 +374,16 @@ def test_several_processes_share_a_cache(tmp_path: Path) -> None:
         sum(size for _, size, _ in DiskCache(tmp_path / "c", 0)._list_files())
         <= 20_000 * (1 + 3 * disk_cache.SCAN_FRACTION) + 3000
     )
+
+
+def test_an_eviction_spares_what_another_process_is_writing(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 1000)
+    recent, stale = tmp_path / ".a.1.part", tmp_path / ".b.2.part"
+    for path in (recent, stale):
+        path.write_bytes(bytes(600))
+    os.utime(stale, (0, 0))
+    cache.put("cc", bytes(900))
+    assert recent.exists() and not stale.exists() and cache.get("cc") == bytes(900)
 
 
 def test_unknown_url_schemes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

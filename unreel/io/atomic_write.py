@@ -1,7 +1,13 @@
 """Files and folders that appear whole or not at all: written under a temporary name, then renamed.
 
-    with disk_errors(path), atomic_path(path) as temporary:
-        parquet.write_table(table, temporary)
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name) / "notes.txt"
+    >>> with disk_errors(path), atomic_path(path) as temporary:
+    ...     count = temporary.write_text("all of it")
+    >>> path.read_text()
+    'all of it'
+    >>> folder.cleanup()
 
 A process that is killed leaves its temporary file (.NAME.NUMBER.part) behind; `remove_leftovers` deletes such files.
 """

@@ -19,7 +19,11 @@ def new_digest(data: bytes = b"") -> "hashlib.blake2b":
 
 
 def hash_bytes(data: bytes) -> str:
-    """32 hexadecimal digits."""
+    """32 hexadecimal digits.
+
+    >>> hash_bytes(b"")
+    'cae66941d9efbd404e4d88758ea67670'
+    """
     return new_digest(data).hexdigest()
 
 

@@ -96,7 +96,12 @@ def use_limits(limits: Limits) -> Iterator[None]:
 
 
 def get_limits(path: str | Path | None = None) -> Limits:
-    """The limits of the surrounding `use_limits`, else the defaults; for a file with the seconds that its size adds."""
+    """The limits of the surrounding `use_limits`, else the defaults; for a file with the seconds that its size adds.
+
+    >>> with use_limits(Limits(file_limit_s=20.0)):
+    ...     get_limits().file_limit_s
+    20.0
+    """
     limits = _current_limits.get() or Limits()
     return limits if path is None else limits.scale_to_file(path)
 

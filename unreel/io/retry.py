@@ -16,6 +16,14 @@ def retry(work: Callable[[], T], delays_s: Iterable[float], should_retry: Callab
     """The result of `work`, called again after each delay while it raises an error that `should_retry` accepts.
 
     Raises the error of the last call, or the first one that is not accepted.
+
+        >>> answers = iter(["", "hello"])
+        >>> def ask() -> str:
+        ...     if not (answer := next(answers)):
+        ...         raise ConnectionError
+        ...     return answer
+        >>> retry(ask, delays_s=(0.01, 0.1), should_retry=lambda error: isinstance(error, OSError))
+        'hello'
     """
     for delay_s in delays_s:
         try:

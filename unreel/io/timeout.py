@@ -12,6 +12,9 @@ def call_with_timeout(call: Callable[[], T], timeout_s: float) -> T:
     """The result of `call`, or what it raises; TimeoutError when it takes longer than `timeout_s`.
 
     It runs in a thread, which can't be ended: after a timeout the thread is left behind.
+
+        >>> call_with_timeout(lambda: 1 + 1, timeout_s=60.0)
+        2
     """
     results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
