@@ -77,7 +77,7 @@ say "again; node 2 is killed after step 10"
 both killed "$out/videos/train.txt" --out "$out/disturbed" $options
 step_reached "$out/disturbed" 10
 power_off 2
-ends_by_itself killed "gone without a word"
+ends_by_itself killed "ended without a message"
 
 say "both go on; after step 25 node 2 loses its cable, then its power"
 both cut --resume "$out/disturbed"

@@ -1,9 +1,12 @@
 """unreel: a folder of unlabelled video in, a video encoder out.
 
-import unreel
-unreel.pretrain("videos", out="run")
-encoder = unreel.load_encoder("run")
-embeddings = encoder.embed("videos")
+    import unreel
+
+    unreel.pretrain("videos", out="run")
+    encoder = unreel.load_encoder("run")
+    embeddings = encoder.embed("videos")
+
+Each verb of the command line is a function here: `unreel pretrain` is `unreel.pretrain`.
 """
 
 import importlib
@@ -17,12 +20,16 @@ if TYPE_CHECKING:
     from unreel.embedding import VideoEncoder as Encoder
     from unreel.embedding import load_encoder
     from unreel.errors import UnreelError
+    from unreel.indexing.concepts.annotations import MarkedMoments
+    from unreel.indexing.concepts.concept_update import list_concepts as concepts
     from unreel.indexing.index.clip_index import open_index
     from unreel.indexing.search.query import SearchQuery
     from unreel.packing.pack import pack
+    from unreel.profiling.measure import BenchOptions
     from unreel.report.pages.run_page import write_report
     from unreel.types import Embeddings, Moment
-    from unreel.verbs.evaluation.evaluate import evaluate_retrieval
+    from unreel.verbs.evaluation.compare import compare
+    from unreel.verbs.evaluation.evaluate import evaluate, evaluate_retrieval
     from unreel.verbs.indexing.apply import apply
     from unreel.verbs.indexing.cluster import cluster
     from unreel.verbs.indexing.concept import concept
@@ -30,44 +37,57 @@ if TYPE_CHECKING:
     from unreel.verbs.indexing.export import export
     from unreel.verbs.indexing.index import index
     from unreel.verbs.indexing.search import search
+    from unreel.verbs.training.bench import bench
     from unreel.verbs.training.pretrain import pretrain
     from unreel.verbs.training.resume import resume
 
-# Resolved on first use, so that `unreel --help` and loader processes don't wait for torch.
-_MODULE_OF = {
-    "pretrain": "unreel.verbs.training.pretrain",
-    "resume": "unreel.verbs.training.resume",
-    "evaluate_retrieval": "unreel.verbs.evaluation.evaluate",
-    "embed": "unreel.verbs.indexing.embed",
-    "index": "unreel.verbs.indexing.index",
-    "open_index": "unreel.indexing.index.clip_index",
-    "search": "unreel.verbs.indexing.search",
-    "cluster": "unreel.verbs.indexing.cluster",
-    "concept": "unreel.verbs.indexing.concept",
-    "apply": "unreel.verbs.indexing.apply",
-    "export": "unreel.verbs.indexing.export",
-    "Moment": "unreel.types",
-    "SearchQuery": "unreel.indexing.search.query",
-    "write_report": "unreel.report.pages.run_page",
-    "make_set": "unreel.corpus.synthetic_motion",
-    "inspect": "unreel.corpus.inspection",
-    "pack": "unreel.packing.pack",
-    "load_encoder": "unreel.embedding",
-    "Encoder": "unreel.embedding",
-    "Embeddings": "unreel.types",
-    "UnreelError": "unreel.errors",
+# Where each public name is defined. It is imported on first use, so that `import unreel` does not wait for torch.
+_DEFINED_IN = {
+    "pretrain": "unreel.verbs.training.pretrain:pretrain",
+    "resume": "unreel.verbs.training.resume:resume",
+    "bench": "unreel.verbs.training.bench:bench",
+    "inspect": "unreel.corpus.inspection:inspect",
+    "pack": "unreel.packing.pack:pack",
+    "evaluate": "unreel.verbs.evaluation.evaluate:evaluate",
+    "evaluate_retrieval": "unreel.verbs.evaluation.evaluate:evaluate_retrieval",
+    "compare": "unreel.verbs.evaluation.compare:compare",
+    "embed": "unreel.verbs.indexing.embed:embed",
+    "index": "unreel.verbs.indexing.index:index",
+    "open_index": "unreel.indexing.index.clip_index:open_index",
+    "search": "unreel.verbs.indexing.search:search",
+    "cluster": "unreel.verbs.indexing.cluster:cluster",
+    "concept": "unreel.verbs.indexing.concept:concept",
+    "concepts": "unreel.indexing.concepts.concept_update:list_concepts",
+    "apply": "unreel.verbs.indexing.apply:apply",
+    "export": "unreel.verbs.indexing.export:export",
+    "load_encoder": "unreel.embedding:load_encoder",
+    "write_report": "unreel.report.pages.run_page:write_report",
+    "make_set": "unreel.corpus.synthetic_motion:make_set",
+    "BenchOptions": "unreel.profiling.measure:BenchOptions",
+    "Embeddings": "unreel.types:Embeddings",
+    "MarkedMoments": "unreel.indexing.concepts.annotations:MarkedMoments",
+    "Moment": "unreel.types:Moment",
+    "SearchQuery": "unreel.indexing.search.query:SearchQuery",
+    "Encoder": "unreel.embedding:VideoEncoder",
+    "UnreelError": "unreel.errors:UnreelError",
 }
 
 __all__ = [
+    "BenchOptions",
     "Embeddings",
     "Encoder",
+    "MarkedMoments",
     "Moment",
     "SearchQuery",
     "UnreelError",
     "apply",
+    "bench",
     "cluster",
+    "compare",
     "concept",
+    "concepts",
     "embed",
+    "evaluate",
     "evaluate_retrieval",
     "export",
     "index",
@@ -84,6 +104,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
+    if name not in _DEFINED_IN:
         raise AttributeError(f"module 'unreel' has no attribute '{name}'")
-    return getattr(importlib.import_module(_MODULE_OF[name]), "VideoEncoder" if name == "Encoder" else name)
+    module, _, attribute = _DEFINED_IN[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

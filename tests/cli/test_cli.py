@@ -15,7 +15,7 @@ import pytest
 from commands import refused, succeeds
 
 import unreel
-from unreel.cli import terminal
+from unreel.cli import progress_bar
 from unreel.cli.arguments import parse_args
 from unreel.cli.training.pretrain import build_pretrain_args
 from unreel.methods.registry import DEFAULT_METHOD, find_methods, load_method_module, load_preset
@@ -242,8 +242,8 @@ def test_what_takes_long_says_how_far_it_is_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for say_s, said in ((-1.0, "looking: 1 of 4\nlooking: 2 of 4\n"), (30.0, "")):
-        monkeypatch.setattr(terminal, "PROGRESS_LINE_INTERVAL_S", say_s)
-        with terminal.ProgressBar("looking") as advance:
+        monkeypatch.setattr(progress_bar, "PROGRESS_LINE_INTERVAL_S", say_s)
+        with progress_bar.ProgressBar("looking") as advance:
             advance(1, 4)
             advance(2, 4)
         assert capsys.readouterr().err == said

@@ -88,7 +88,11 @@ def get_annotations_path(index: Index, name: str) -> Path:
 
 
 def list_concepts(index: Index) -> list[str]:
-    """The names of an index's saved concepts, sorted."""
+    """The names of an index's saved concepts, sorted.
+
+    >>> list_concepts(unreel.open_index(index))
+    []
+    """
     return sorted(path.stem for path in (index.folder / CONCEPTS_FOLDER).glob("*.json"))
 
 

@@ -11,6 +11,10 @@ def compare(evaluations: Sequence[str | Path], out: str | Path | None = None, gr
 
     Figures of different protocols or data never share a table. `group_seeds` makes one row of runs that differ in
     their seed alone.
+
+    >>> comparison = compare(evaluations)
+    >>> len(comparison.sections) > 0
+    True
     """
     if out is not None:
         from unreel.report.pages.comparison_page import write_comparison

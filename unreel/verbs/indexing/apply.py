@@ -41,6 +41,12 @@ def apply(
     """Moments of a concept in a video, a folder, a list, or another index by the same encoder, without decoding.
 
     `concept` is INDEX/concepts/NAME.json; the encoder of that index is used. Raises UnreelError.
+
+    >>> marks = unreel.MarkedMoments(rows=(0, 1))
+    >>> update = unreel.concept(index, "jump", yes=marks)
+    >>> matches = apply(index / "concepts/jump.json", videos / "test.txt")
+    >>> matches.left_out
+    []
     """
     path, source = Path(concept), Path(source)
     require_probability(min_probability)

@@ -26,6 +26,10 @@ def cluster(
 
     `projection` of the map is "pca" or "tsne". Clips of different videos with at least the cosine `duplicate_cosine`
     are near-duplicates; by default those 20 times nearer than usual neighbours.
+
+    >>> report = cluster(index, out, ClusterOptions(num_clusters=2))
+    >>> (out / "report.html").exists()
+    True
     """
     index, out = index if isinstance(index, Index) else open_index(index), Path(out)
     report = build_cluster_report(index, options, projection, duplicate_cosine)

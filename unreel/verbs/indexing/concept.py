@@ -20,9 +20,11 @@ def concept(
 ) -> ConceptUpdate:
     """Add marks to a concept of an index, or replace the earlier ones, and rank all rows by it. Raises UnreelError.
 
-        update = unreel.concept("footage.index", "jump", MarkedMoments(rows=(12, 40)))
-
     The concept is saved in INDEX/concepts/NAME.json, its marks in NAME.csv.
+
+    >>> update = concept(index, "jump", yes=MarkedMoments(rows=(0, 1)), no=MarkedMoments(rows=(60,)))
+    >>> (index / "concepts/jump.json").exists()
+    True
     """
     index = index if isinstance(index, Index) else open_index(index)
     return update_concept(index, name, yes, no, discard_marks, min_probability, num_next)

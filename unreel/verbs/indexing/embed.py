@@ -29,6 +29,9 @@ def embed(
 
     `out` is a Parquet file, written at the end, or else the folder of a store, which is brought up to date and
     continues where it stopped (`update_store` does it in several processes). Raises UnreelError.
+
+    >>> embed(run, videos / "test.txt", out / "vectors.parquet", num_clips=2)
+    (8, [])
     """
     if Path(out).suffix != ".parquet":
         advance = on_progress or (lambda _done, _total: None)

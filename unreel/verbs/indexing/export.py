@@ -11,6 +11,9 @@ def export(index: str | Path | Index, to: str | Destination, table: str = "unree
 
     `table` is the name of a database's table or collection. With `replace`, a table made by unreel gets the index's
     rows in place of its own. Raises UnreelError.
+
+    >>> export(index, f"parquet:{out}") > 0
+    True
     """
     destination = to if isinstance(to, Destination) else Destination.parse(to)
     index = index if isinstance(index, Index) else open_index(index)

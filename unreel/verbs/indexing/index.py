@@ -35,6 +35,10 @@ def index(
 
     A clip is `length_s` seconds long (default: the clips the encoder was trained on), and one begins every `hop_s`
     seconds (default: half a clip). Raises UnreelError.
+
+    >>> num_rows, left_out = unreel.index(run, videos / "test.txt", out, hop_s=0.5)
+    >>> num_rows >= 8, left_out
+    (True, [])
     """
     options = StoreUpdateOptions(allow_import=allow_import)
     store = update_index(run, source, out, SlidingWindow(length_s, hop_s), options).store

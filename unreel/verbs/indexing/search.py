@@ -14,9 +14,12 @@ def search(
 ) -> list[Hit]:
     """The best hits of an index for a query, best first; by default 20. Raises UnreelError.
 
-        hits = unreel.search("footage.index", SearchQuery((Moment("walk.mp4", 12, 15),)))
-
     `encoder` is that of the index, if it has been loaded already (`load_query_encoder`).
+
+    >>> video = str(sorted(videos.glob("*/*.mp4"))[0])
+    >>> hits = search(index, SearchQuery((unreel.Moment(video, 0.0, 0.4),)))
+    >>> len(hits), hits[0].start_s >= 0
+    (20, True)
     """
     index = index if isinstance(index, Index) else open_index(index)
     if not query.positive_moments and not query.positive_rows:
