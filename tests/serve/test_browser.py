@@ -205,9 +205,11 @@ def test_a_codec_that_browsers_do_not_play(page: Page) -> None:
     page.until(lambda: page.cards(), "hits of a cluster")
     number = page.js("return fetch('/api/index').then(r => r.json()).then(a => a.videos.indexOf('old/old.avi'))")
     page.js(
-        "return import('/video_playback.js').then(p => { const v = document.querySelector('#query-video'); v.hidden = false;"
-        "return fetch('/api/index').then(r => r.json()).then(a => { p.showMoment(v, p.ofIndex(a.id, {video: arguments[0],"
-        "start_s: 0.4, end_s: 1.2}), {loop: true}); p.play(v); }); })",
+        "return import('/video_playback.js').then(p => {"
+        "const v = document.querySelector('#query-video'); v.hidden = false;"
+        "return fetch('/api/index').then(r => r.json()).then(a => {"
+        "p.showMoment(v, p.indexedMoment(a.id, {video: arguments[0], start_s: 0.4, end_s: 1.2}), {loop: true});"
+        "p.play(v); }); })",
         number,
     )
     played = "const v = document.querySelector('#query-video'); return v.videoWidth === 96 && v.currentTime > 0.1"
