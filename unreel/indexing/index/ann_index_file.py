@@ -87,13 +87,13 @@ def _read_description(path: Path) -> IndexDescription:
         begin = size - FOOTER.size - length
         try:
             file.seek(begin)
-            kept = json.loads(file.read(length))
+            fields = json.loads(file.read(length))
             file.seek(0)
-            whole = kept.pop("checksum") == _compute_checksum(file, begin)
-            description = IndexDescription(**kept)
+            is_whole = fields.pop("checksum") == _compute_checksum(file, begin)
+            description = IndexDescription(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: the index's description can't be read ({error}); {REBUILD_HINT}") from error
-    if not whole:
+    if not is_whole:
         raise InputError(f"{path}: the index is damaged, its checksum is another; {REBUILD_HINT}")
     return description
 
