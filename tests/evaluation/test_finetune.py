@@ -386,9 +386,10 @@ def test_answers_that_are_not_finite_are_no_figures(encoder: Encoder, lists: Lis
 
 def test_fine_tuning_learns(encoder: Encoder, lists: Lists) -> None:
     train, _ = lists
-    recipe = replace(QUICK, select="last", epochs=8, augment="crop", dropout=0.0, batch_size=6)
+    recipe = replace(QUICK, select="last", epochs=30, augment="crop", dropout=0.0, batch_size=6)
     found = finetune(encoder, train[:8], lists[1][:1], recipe)
-    assert found.history[-1]["train_loss"] < 0.5 * found.history[0]["train_loss"]
+    losses = [row["train_loss"] for row in found.history]
+    assert np.mean(losses[-5:]) < 0.5 * losses[0], losses
 
 
 def test_the_table(encoder: Encoder, lists: Lists) -> None:
