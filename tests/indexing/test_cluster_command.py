@@ -95,7 +95,7 @@ def test_a_copied_stretch_is_a_double(small_run: Path, motion_set: Path, tmp_pat
     assert {first["video"], first["other_video"]} == {str(one), str(tmp_path / "v" / "again.mp4")}
     assert first["start_s"] == first["other_start_s"] and float(first["score"]) > 0.9999
     page = (tmp_path / "c" / "report.html").read_text()
-    assert "again.mp4" in page[page.index("<h2>Doubled") :]
+    assert "again.mp4" in page[page.index("<h2>Duplicates") :]
 
 
 def test_the_page_plays_and_fetches_nothing(sorted_folder: Path, motion_index: Path) -> None:

@@ -97,12 +97,12 @@ def test_sentences_for_above_not_told_apart_and_below(tmp_path: Path) -> None:
     start = "Retrieval (IIC protocol), R@1, joint: 61.5 % (52.2 to 70.8)"
     assert f"{start} is above the best floor, frame difference: 32.1 % (24.2 to 41.3)." in text
     assert "top-1, k=5, joint: 40.9 % (31.3 to 50.1) is higher than the best floor, frame difference: 34.6 %" in text
-    assert "not told apart from it: their 95 % intervals overlap" in text
+    assert "but not significantly: their 95 % intervals overlap" in text
     assert "47.2 % (40.4 to 55.5) is below the best floor, frame difference: 71.9 % (66.6 to 77.7)" in text
     assert "Not everywhere: a floor does better in some tables" in text
     assert (
-        "above the best floor in 2 of 4, below the best floor in 1 of 4, not told apart from the best floor in 1"
-        in text
+        "above the best floor in 2 of 4, below the best floor in 1 of 4, not significantly different from the best "
+        "floor in 1" in text
     )
 
 
@@ -201,14 +201,14 @@ def test_the_gallery_shows_frames(tmp_path: Path) -> None:
 
 def test_cells_of_the_confusion_matrix(tmp_path: Path) -> None:
     html = made(tmp_path, summary())
-    assert 'title="jump taken for run &amp; &lt;b&gt;hide: 3 of 12 (25 %)"' in html
+    assert 'title="jump predicted as run &amp; &lt;b&gt;hide: 3 of 12 (25 %)"' in html
     assert re.search(r'style="--share: 75%">9</td>', html) and re.search(r'style="--share: 8%">1</td>', html)
     view = build_confusion_matrix({"classes": ["a", "b", "c"], "counts": [[5, 4, 1], [0, 0, 0], [3, 6, 1]]})
     assert [p.description.split(":")[0] for p in view.pairs] == [
-        "c taken for b",
-        "a taken for b",
-        "c taken for a",
-        "a taken for c",
+        "c predicted as b",
+        "a predicted as b",
+        "c predicted as a",
+        "a predicted as c",
     ]
     assert view.rows[1][1].share == 0 and sum(c.share for c in view.rows[0]) == pytest.approx(1)
     with pytest.raises(ValueError, match="as large"):
@@ -223,7 +223,7 @@ def test_a_hundred_classes_are_a_picture_and_a_list(tmp_path: Path) -> None:
     result.extras["confusion"] = {"classes": [f"class {n}" for n in range(size)], "counts": counts.tolist()}
     assert size > MAX_LABELLED_CLASSES
     html = made(tmp_path, summary(results={"linear": result.to_json()}))
-    assert html.count("<title>class") == size + 1 and html.count("class 3 taken for class 7: 5 of 14 (36 %)") == 2
+    assert html.count("<title>class") == size + 1 and html.count("class 3 predicted as class 7: 5 of 14 (36 %)") == 2
     assert is_safe(html) and 'class="heat"' not in html
 
 

@@ -172,7 +172,7 @@ def test_a_collapse_is_said_first(run: Path) -> None:
     with (run / "monitors.csv").open("a") as file:
         file.write("30,6.0,9,1.0,0.1,0.0,0.0,1.1,True\n")
     html = write_report(run).read_text(encoding="utf-8")
-    assert html.index("The embeddings collapsed") < html.index("What it holds to be alike")
+    assert html.index("The embeddings collapsed") < html.index("Nearest neighbours")
     assert "From step 30 on" in html and "don’t use this encoder" in html
     with (run / "monitors.csv").open("a") as file:
         file.write("40,8.0,9,50.0,0.5,0.1,-1.0,5.0,False\n")

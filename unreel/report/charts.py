@@ -1,4 +1,4 @@
-"""Pictures for a page that must open anywhere: frames as data URIs, curves as inline SVG in the page's own colours."""
+"""Line charts as inline SVG in the colours of the page."""
 
 import io
 import re
@@ -23,7 +23,7 @@ def draw_curve(
     log_scale: bool = False,
     width_inches: float = 3.9,
 ) -> str:
-    """A line chart as SVG markup, `inches` wide. `smooth` adds a running mean, `best_x` marks a point."""
+    """A line chart as SVG markup. `smooth` adds a running mean, `marked_x` marks the nearest point."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -44,7 +44,7 @@ def draw_curve(
 
 
 def draw_line(axes: object, x: np.ndarray, y: np.ndarray, smooth: bool) -> None:
-    """The line itself, with dots when it has few points; fainter behind its running mean when that is asked for."""
+    """The line, with dots when it has few points; fainter behind its running mean with `smooth`."""
     assert hasattr(axes, "plot")
     if smooth and len(y) >= 20:
         axes.plot(x, y, color=ACCENT, lw=0.8, alpha=0.3)

@@ -1,15 +1,15 @@
-"""Which classes are taken for which: a heat map by rows, and the most confused pairs in words."""
+"""The confusion matrix: a heat map by rows, and the most confused pairs in words."""
 
 from dataclasses import dataclass
 from typing import Any
 
-MAX_LABELLED_CLASSES = 30  # classes; with more, cells are too small for their counts
+MAX_LABELLED_CLASSES = 30  # with more classes, cells are too small for their counts
 MAX_PAIRS = 10
 
 
 @dataclass(frozen=True)
 class ConfusionCell:
-    """How many videos of the row's class were taken for the column's (number `taken`), and their share of the row."""
+    """How many videos of the row's class were predicted as the column's (number `predicted`), and their share."""
 
     count: int
     share: float
@@ -19,7 +19,7 @@ class ConfusionCell:
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """Rows are true classes, columns what they were taken for."""
+    """Rows are true classes, columns predicted ones."""
 
     classes: list[str]
     rows: list[list[ConfusionCell]]
@@ -31,7 +31,7 @@ class ConfusionMatrix:
 
 
 def build_confusion_matrix(data: dict[str, Any]) -> ConfusionMatrix:
-    """From {"classes": names, "counts": rows of counts}. Raises ValueError when these do not fit each other."""
+    """From {"classes": names, "counts": rows of counts}. Raises ValueError when their sizes differ."""
     classes, counts = list(map(str, data["classes"])), [list(map(int, row)) for row in data["counts"]]
     if [len(counts), *map(len, counts)] != [len(classes)] * (len(classes) + 1):
         raise ValueError("the confusion matrix is not as large as its list of classes")
@@ -43,5 +43,6 @@ def build_confusion_matrix(data: dict[str, Any]) -> ConfusionMatrix:
 def build_cell(classes: list[str], true: int, predicted: int, row: list[int]) -> ConfusionCell:
     count, total = row[predicted], sum(row)
     share = count / total if total else 0.0
-    what = "recognised" if true == predicted else f"taken for {classes[predicted]}"
-    return ConfusionCell(count, share, f"{classes[true]} {what}: {count} of {total} ({100 * share:.0f} %)", predicted)
+    outcome = "recognised" if true == predicted else f"predicted as {classes[predicted]}"
+    description = f"{classes[true]} {outcome}: {count} of {total} ({100 * share:.0f} %)"
+    return ConfusionCell(count, share, description, predicted)

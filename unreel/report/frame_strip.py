@@ -13,7 +13,7 @@ from unreel.video.decoding.probe import probe
 NUM_FRAMES, STRIP_WIDTH, JPEG_QUALITY = 6, 144, 78
 
 
-MAX_HEIGHT = 10 * STRIP_WIDTH  # what is beyond is squeezed
+MAX_HEIGHT = 10 * STRIP_WIDTH  # taller frames are squeezed
 
 
 ASPECT_LIMITS = (

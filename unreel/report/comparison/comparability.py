@@ -1,7 +1,7 @@
-"""Were evaluations made alike? What a figure depends on beside the encoder, and how two evaluations differ in it.
+"""Which evaluations can be compared: what a figure depends on besides the encoder, and how two evaluations differ.
 
-Clips have the length, rate and size that an encoder was trained with, so these are the encoder's; all else in a
-protocol, known here or not, has to be the same before figures may stand in one column.
+Clips have the length, rate and size that an encoder was trained with, so these belong to the encoder; everything else
+in a protocol, known here or not, must be equal before figures share a column.
 """
 
 import json
@@ -48,36 +48,36 @@ def extract_shared_protocol(result: Result) -> dict[str, Any]:
 
 
 def are_comparable(a: Signature, b: Signature) -> bool:
-    """Whether all that both of them have was measured in the same way."""
+    """Whether all results that both of them have were measured in the same way."""
     return all(a[name] == b[name] for name in a.keys() & b.keys())
 
 
 def build_headings(signatures: Sequence[Signature], data_names: Sequence[str]) -> list[str]:
-    """For each of several tables in what it differs from others; `names` tells their data sets."""
+    """For each of several tables how it differs from the others; `data_names` are their data sets."""
     places = {(name, key) for s in signatures for name, part in s.items() for key in part}
     differing = [place for place in places if len({format_value(s, *place) for s in signatures if place[0] in s}) > 1]
     differing.sort(
         key=lambda place: (PRIORITY_KEYS.index(place[1]) if place[1] in PRIORITY_KEYS else len(PRIORITY_KEYS), place)
     )
     data_differ = (DATA_KEY, "hash") in differing
-    found = []
+    headings = []
     for s, name in zip(signatures, data_names, strict=True):
         parts = [f"data {name}, hash {s[DATA_KEY]['hash'][:8]}"] if data_differ else []
         values: dict[str, list[str]] = {}
-        for title_, key in differing:
-            if title_ in s and title_ != DATA_KEY and not (data_differ and key in COUNT_KEYS):
-                name_ = f"{key.replace('_', ' ')} {format_value(s, title_, key)}"
-                values.setdefault(name_, []).append(title_)
+        for title, key in differing:
+            if title in s and title != DATA_KEY and not (data_differ and key in COUNT_KEYS):
+                difference = f"{key.replace('_', ' ')} {format_value(s, title, key)}"
+                values.setdefault(difference, []).append(title)
         parts += [f"{value} in {', '.join(titles)}" for value, titles in values.items()]
         more = f"; {len(parts) - MAX_DIFFERENCES} more" if len(parts) > MAX_DIFFERENCES else ""
-        found.append("; ".join(parts[:MAX_DIFFERENCES]) + more)
-    return found
+        headings.append("; ".join(parts[:MAX_DIFFERENCES]) + more)
+    return headings
 
 
 def format_value(signature: Signature, title: str, key: str) -> str:
     """A value in a few words."""
     if key not in signature[title]:
-        return "not said"
+        return "not stated"
     value = signature[title][key]
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -88,6 +88,6 @@ def explain_tables(signatures: Sequence[Signature]) -> str:
     if len(signatures) < 2:
         return ""
     return (
-        f"These evaluations were not made alike, so they stand in {len(signatures)} tables, each headed by what "
-        "differs. Don't compare a figure of one table with a figure of another."
+        f"These evaluations were not made alike, so they are in {len(signatures)} tables; the headings name the "
+        "differences. Don't compare figures of different tables."
     )

@@ -53,11 +53,11 @@ def build_row(group: Sequence[ComparisonEntry]) -> ComparisonRow:
     """One evaluation with its intervals, or the mean over seeds."""
     cells = {}
     for column in COMPARISON_COLUMNS:
-        found = [f for e in group if (f := column.get_figure(e.summary, None)) is not None]
-        if len(found) == 1:
-            cells[column.title] = ComparisonCell(found[0])
-        elif found:
-            values = [f.value for f in found]
+        figures = [f for e in group if (f := column.get_figure(e.summary, None)) is not None]
+        if len(figures) == 1:
+            cells[column.title] = ComparisonCell(figures[0])
+        elif figures:
+            values = [f.value for f in figures]
             cells[column.title] = ComparisonCell(Figure(mean(values)), len(values), stdev(values))
     names = [e.name for e in group]
     name = names[0] if len(names) == 1 else merge_names([e.summary.run for e in group])
@@ -68,31 +68,31 @@ def build_row(group: Sequence[ComparisonEntry]) -> ComparisonRow:
 def build_baseline_rows(
     groups: Sequence[Sequence[ComparisonEntry]], rows: Sequence[ComparisonRow]
 ) -> list[ComparisonRow]:
-    """Each floor once where it is the same beside all encoders, else once for each set of figures, saying whose."""
-    found: dict[str, list[tuple[dict[str, Figure], list[str]]]] = {}
+    """Each floor once where it is equal beside all encoders, else once for each set of figures, with the encoders."""
+    variants: dict[str, list[tuple[dict[str, Figure], list[str]]]] = {}
     for group, row in zip(groups, rows, strict=True):
         for entry in group:
             for name in list_baselines(entry.summary):
                 figures = {
                     c.title: f for c in COMPARISON_COLUMNS if (f := c.get_figure(entry.summary, name)) is not None
                 }
-                kinds = found.setdefault(name, [])
-                known, whose = next((k for k in kinds if have_equal_figures(k[0], figures)), ({}, []))
-                if not whose:
-                    kinds.append((known, whose))
+                known_variants = variants.setdefault(name, [])
+                known, encoders = next((v for v in known_variants if have_equal_figures(v[0], figures)), ({}, []))
+                if not encoders:
+                    known_variants.append((known, encoders))
                 known |= {title: f for title, f in figures.items() if title not in known}
-                whose += [row.name] if row.name not in whose else []
-    made = []
-    for name, kinds in found.items():
-        for figures, whose in kinds:
-            beside = f"beside {', '.join(whose)}" if len(kinds) > 1 else ""
-            label = f"{name} ({beside})" if beside else name
-            made.append(ComparisonRow(label, "", {title: ComparisonCell(f) for title, f in figures.items()}, True))
-    return made
+                encoders += [row.name] if row.name not in encoders else []
+    baseline_rows = []
+    for name, known_variants in variants.items():
+        for figures, encoders in known_variants:
+            label = f"{name} (beside {', '.join(encoders)})" if len(known_variants) > 1 else name
+            cells = {title: ComparisonCell(f) for title, f in figures.items()}
+            baseline_rows.append(ComparisonRow(label, "", cells, True))
+    return baseline_rows
 
 
 def list_baselines(summary: EvaluationSummary) -> list[str]:
-    """Rows that are not the encoder's, of all tables but that of motion, whose rows are named otherwise."""
+    """Rows that are not the encoder's, of all tables but the motion table, whose rows have other names."""
     tables = [r for r in summary.results.values() if r.kind != "motion"]
     return list(dict.fromkeys(n for r in tables for n in r.rows if n not in find_encoder_rows(r, summary.encoder_rows)))
 
@@ -102,6 +102,6 @@ def have_equal_figures(a: dict[str, Figure], b: dict[str, Figure]) -> bool:
 
 
 def merge_names(names: Sequence[str]) -> str:
-    """One name for several that are alike but for digits: * where these differ."""
+    """One name for several that differ in numbers only: * in place of these."""
     parts = zip(*(re.split(r"(\d+)", name) for name in names), strict=True)
     return "".join(part[0] if len(set(part)) == 1 else "*" for part in parts)
