@@ -1,7 +1,7 @@
-"""Frozen baselines that everyone has: a vision or video model of transformers in a local folder, as it is.
+"""Public models as baselines: a frozen vision or video model of transformers in a local folder.
 
-It sees the same decoded frames as the encoder, resized from there to its own size. Image models see a few frames of
-each clip, one at a time, and are averaged, so order and motion are nothing to them. Nothing touches the network.
+It gets the same decoded frames as the encoder, resized to its own size. Image models get a few frames of each clip, one
+at a time, and their features are averaged, so they know no order and no motion. Nothing is downloaded.
 """
 
 import json
@@ -50,16 +50,16 @@ IMAGE_MODELS = {
     "siglip_vision_model": "SiglipVisionModel",
     "vit": "ViTModel",
 }
-UNTRAINED_POOLER_MODELS = ("vit", "deit")  # often left to chance in what is published, so CLS is taken
+UNTRAINED_POOLER_MODELS = ("vit", "deit")  # published ones often have random pooler weights, so CLS is used
 UNUSED_WEIGHTS = ("mask_token", "num_batches_tracked")  # weights that no feature depends on
 
 
 @dataclass
 class ExternalModel:
-    """A network with what it needs to look at clips: which frames of the T, and how these become its pictures.
+    """A network, the frames of each clip that it gets, and how these are prepared.
 
     The feature is `pooler_output` of image models (CLIP: CLS after the last norm, before the projection; SigLIP: its
-    attention head; DINO: CLS; ResNet, ConvNeXt: the average over places), CLS of ViT, DeiT, TimeSformer and ViViT,
+    attention head; DINO: CLS; ResNet, ConvNeXt: the spatial average), CLS of ViT, DeiT, TimeSformer and ViViT,
     and the mean over tokens of VideoMAE and V-JEPA 2, which have no CLS.
     """
 
@@ -80,7 +80,7 @@ class ExternalModel:
         return torch.cat(parts).float().cpu().numpy()
 
     def forward_images(self, images_VTCHW: Tensor) -> Tensor:
-        """Features (V, D) of pictures that are ready."""
+        """Features (V, D) of prepared images."""
         if self.model_type in TRANSFORMER_KINDS:
             tokens_VND = self.network.call_network(images_VTCHW.transpose(1, 2)).last_hidden_state
             return tokens_VND[:, 0] if TRANSFORMER_KINDS[self.model_type].num_prefix_tokens else tokens_VND.mean(dim=1)
@@ -95,16 +95,16 @@ class ExternalModel:
 def load_external_extractor(
     folder: str | Path, spec: EncoderSpec, num_frames: int = 4, device: str | torch.device = "cpu"
 ) -> tuple[str, FeatureExtractor]:
-    """The row name of the model in a folder, and its source; `num_frames` of each clip are for image models.
+    """The row name of the model in a folder, and its extractor; image models get `num_frames` of each clip.
 
-    Video models see as many frames as they were made for, or fewer where they can and the clip is shorter. Raises
-    InputError for a folder without such a model, without all of its weights, or with pictures that do not fit it.
+    Video models get as many frames as they were built for, or fewer where they can and the clip is shorter. Raises
+    InputError for a folder without such a model, without all of its weights, or with an unfitting image size.
     """
     folder = Path(folder).resolve()
     if num_frames < 1:
         raise InputError(f"an image model needs at least 1 frame of each clip, got num_frames={num_frames}")
     kind, length = read_model_type(folder), spec.clip.num_frames
-    with silence_transformers(), torch.random.fork_rng(devices=[]):  # weights that are not used may be drawn
+    with silence_transformers(), torch.random.fork_rng(devices=[]):  # unused weights may be initialised at random
         network, size, wanted = (
             load_video_network(folder, kind, length) if kind in TRANSFORMER_KINDS else load_image_network(folder, kind)
         )
@@ -122,13 +122,13 @@ def load_external_extractor(
 
 
 def read_model_type(folder: Path) -> str:
-    """The `model_type` that a folder's config.json names. Raises InputError for one that can't be a baseline."""
+    """The `model_type` in a folder's config.json. Raises InputError for one that can't be a baseline."""
     file = folder / "config.json"
     try:
         kind = str(json.loads(file.read_text())["model_type"])
     except FileNotFoundError as error:
         raise InputError(
-            f"{folder}: no folder with a model of transformers (no config.json there); unreel downloads no weights"
+            f"{folder}: not a folder with a model of transformers (it has no config.json); unreel downloads no weights"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: not the configuration of a model of transformers ({error!r})") from error
@@ -139,16 +139,16 @@ def read_model_type(folder: Path) -> str:
 
 
 def sample_frame_indices(num_frames: int, num_samples: int) -> np.ndarray:
-    """`count` of `length` frames, each in the middle of one of `count` equal parts; int64, repeats where too few."""
+    """`num_samples` of `num_frames` frames, each the middle of one of equal parts; int64, repeated where too few."""
     return ((np.arange(num_samples) + 0.5) * num_frames / num_samples).astype(np.int64)
 
 
 def load_video_network(folder: Path, model_type: str, num_frames: int) -> tuple[nn.Module, int, int]:
-    """A video model at the size it was made for, that size, and the frames it sees."""
+    """A video model at the size it was built for, that size, and its number of frames."""
     config, about = read_network_config(folder, model_type), TRANSFORMER_KINDS[model_type]
     size, made_for = to_scalar(getattr(config, about.size_field)), int(getattr(config, about.frames_field))
     step = to_scalar(getattr(config, "tubelet_size", 1))
-    shorter = num_frames - num_frames % step  # learned places fit one length only, others any that tubelets divide
+            f"{folder}: not a folder with a model of transformers (no config.json there); unreel downloads no weights"
     count = made_for if about.has_learned_positions or shorter < step else min(made_for, shorter)
     set_clip_size(config, size, count, has_weights=True)
     network = load_pretrained(config, folder)
@@ -157,7 +157,7 @@ def load_video_network(folder: Path, model_type: str, num_frames: int) -> tuple[
 
 
 def load_image_network(folder: Path, model_type: str) -> tuple[nn.Module, int, int]:
-    """An image model, the size it was made for (224 if any), and 0: it leaves the number of frames open."""
+    """An image model, the size it was built for (224 if any), and 0, since the number of frames is free."""
     tower = VISION_TOWERS.get(model_type, model_type)
     config, make = read_network_config(folder, tower), getattr(import_transformers(), IMAGE_MODELS[tower])
     bare = {"add_pooling_layer": False} if tower in UNTRAINED_POOLER_MODELS else {}
@@ -172,7 +172,7 @@ def load_image_network(folder: Path, model_type: str) -> tuple[nn.Module, int, i
             output_loading_info=True,
             **bare,
         )
-    except Exception as error:  # the library has its own kinds of errors, which differ between versions
+    except Exception as error:  # the errors of the library differ between versions
         raise InputError(f"{folder}: the weights can't be read ({error}); they must be safetensors") from error
     missing = sorted(name for name in info["missing_keys"] if not name.endswith(UNUSED_WEIGHTS))
     if missing:
@@ -181,21 +181,23 @@ def load_image_network(folder: Path, model_type: str) -> tuple[nn.Module, int, i
 
 
 def read_network_config(folder: Path, model_type: str) -> Any:
-    """The configuration of the part that sees, without all that does not describe the network: published files carry
-    leftovers of older versions, and fields of the library itself could name code or kernels to fetch."""
+    """The configuration of the vision part, reduced to fields that describe the network.
+
+    Published files contain leftovers of older versions, and other fields could name code or kernels to download.
+    """
     auto = import_transformers().AutoConfig
     try:
         read = auto.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-        given = select_network_fields(import_transformers(), getattr(read, "vision_config", read))
+        fields = select_network_fields(import_transformers(), getattr(read, "vision_config", read))
         known = select_network_fields(import_transformers(), auto.for_model(model_type))
-        return auto.for_model(model_type, **{name: given[name] for name in known if name in given})
+        return auto.for_model(model_type, **{name: fields[name] for name in known if name in fields})
     except Exception as error:  # as above
         raise InputError(f"{folder / 'config.json'}: not the configuration of a {model_type} ({error})") from error
 
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """No progress bars and no list of unused weights (a text tower, a classifier) while a model is read."""
+    """No progress bars and no list of unused weights (a text tower, a classifier) while a model is loaded."""
     logging = import_transformers().utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""What the image processors of transformers do to a picture, without them: they need packages that unreel does not."""
+"""Image preprocessing as in transformers, without its image processors, which need packages that unreel does not."""
 
 import json
 from dataclasses import dataclass
@@ -86,37 +86,37 @@ def center_crop(images: Tensor, crop_size: tuple[int, int] | None) -> Tensor:
 
 
 def read_preprocessor(folder: Path, model_type: str, network_size: int) -> ImagePreprocessor:
-    """How a folder's model wants its pictures.
+    """How images are prepared for a folder's model.
 
-    Where the folder says nothing: shorter side to the network's own `size`, centre crop, bicubic, 1 / 255, the mean
-    and deviation of ImageNet; CLIP has its own, ViT and SigLIP 0.5 and no crop. Raises InputError.
+    Defaults: shorter side to the network's own size, centre crop, bicubic, 1 / 255, the mean and deviation of ImageNet;
+    CLIP has its own, ViT and SigLIP use 0.5 and no crop. Raises InputError.
     """
-    file, said = read_preprocessor_config(folder)
+    file, config = read_preprocessor_config(folder)
     try:
-        resize, crop = parse_sizes(said, model_type, network_size)
+        resize, crop = parse_sizes(config, model_type, network_size)
         mean, std = MODEL_STATISTICS.get(model_type, (IMAGENET_MEAN, IMAGENET_STD))
-        if not said.get("do_normalize", True):
+        if not config.get("do_normalize", True):
             mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
         else:
-            mean, std = parse_channels(said.get("image_mean", mean)), parse_channels(said.get("image_std", std))
-        factor = float(said.get("rescale_factor", 1 / 255)) if said.get("do_rescale", True) else 1.0
-        mode = RESAMPLING_MODES[int(said.get("resample", 3))]
+            mean, std = parse_channels(config.get("image_mean", mean)), parse_channels(config.get("image_std", std))
+        factor = float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0
+        mode = RESAMPLING_MODES[int(config.get("resample", 3))]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file}: not understood as the preparation of pictures ({error!r})") from error
+        raise InputError(f"{file}: not a valid image preprocessor configuration ({error!r})") from error
     return ImagePreprocessor(
-        resize, crop, factor, 1.0 if said.get("offset") else 0.0, mean, std, mode
+        resize, crop, factor, 1.0 if config.get("offset") else 0.0, mean, std, mode
     )  # ViViT's offset
 
 
 def read_preprocessor_config(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The file that says how pictures are prepared, and what it says; nothing, where there is none."""
+    """The preprocessor's file and its contents; the folder and {} where there is none."""
     file = next((folder / name for name in CONFIG_FILES if (folder / name).is_file()), folder)
     if file == folder:
         return folder, {}
     try:
-        said = json.loads(file.read_text())
-        parts = [said[name] for name in ("image_processor", "video_processor") if name in said]
-        return file, {k: v for k, v in (parts[0] if parts else said).items() if v is not None}
+        config = json.loads(file.read_text())
+        parts = [config[name] for name in ("image_processor", "video_processor") if name in config]
+        return file, {k: v for k, v in (parts[0] if parts else config).items() if v is not None}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{file}: can't be read ({error})") from error
 
@@ -124,7 +124,7 @@ def read_preprocessor_config(folder: Path) -> tuple[Path, dict[str, Any]]:
 def parse_sizes(
     config: dict[str, Any], model_type: str, network_size: int
 ) -> tuple[int | tuple[int, int] | None, tuple[int, int] | None]:
-    """To what a picture is resized (shorter side, or height and width), and what is cropped from its centre."""
+    """The size that an image is resized to (shorter side, or height and width), and the size of its centre crop."""
     size = config.get("size", network_size)
     short = size.get("shortest_edge") if isinstance(size, dict) else None if model_type in SQUASH_MODELS else size
     if model_type in CROP_PCT_MODELS and short is not None:
@@ -139,7 +139,7 @@ def parse_sizes(
 
 
 def parse_height_width(size: Any) -> tuple[int, int]:
-    """Height and width of a size that is one number or names them."""
+    """Height and width of a size given as one number or as a dict."""
     return (int(size["height"]), int(size["width"])) if isinstance(size, dict) else (int(size), int(size))
 
 
