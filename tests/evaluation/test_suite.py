@@ -26,6 +26,7 @@ from unreel.evaluation.video_features import ENCODER, FeatureKey
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
+from unreel.report.comparison import comparability
 from unreel.types import Instance
 from unreel.verbs.evaluation import evaluate_all
 from unreel.video.loading import clip_dataset
@@ -287,3 +288,11 @@ def test_data_check_tells_what_is_there(motion_set: Path) -> None:
 def test_the_python_interface_is_the_same(small_run: Path, motion_set: Path) -> None:
     result = unreel.evaluate_retrieval(small_run, motion_set, num_clips=1)
     assert result.rows["joint"]["R@1"] >= 0
+
+
+def test_each_key_of_a_protocol_belongs_to_a_group(evaluated: suite.SuiteResult) -> None:
+    """A comparison must know whether a new key describes the encoder, the result, a count or the measurement."""
+    known = comparability.ENCODER_KEYS | comparability.RESULT_KEYS | comparability.COUNT_KEYS
+    known |= comparability.MEASUREMENT_KEYS
+    for name, result in evaluated.results.items():
+        assert not result.protocol.keys() - known, name

@@ -128,7 +128,7 @@ def read_model_type(folder: Path) -> str:
         kind = str(json.loads(file.read_text())["model_type"])
     except FileNotFoundError as error:
         raise InputError(
-            f"{folder}: not a folder with a model of transformers (it has no config.json); unreel downloads no weights"
+            f"{folder}: not a folder with a model of transformers (no config.json there); unreel downloads no weights"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: not the configuration of a model of transformers ({error!r})") from error
@@ -148,7 +148,8 @@ def load_video_network(folder: Path, model_type: str, num_frames: int) -> tuple[
     config, about = read_network_config(folder, model_type), TRANSFORMER_KINDS[model_type]
     size, made_for = to_scalar(getattr(config, about.size_field)), int(getattr(config, about.frames_field))
     step = to_scalar(getattr(config, "tubelet_size", 1))
-            f"{folder}: not a folder with a model of transformers (no config.json there); unreel downloads no weights"
+    # learned positions fit one length only, others any multiple of the tubelet size
+    shorter = num_frames - num_frames % step
     count = made_for if about.has_learned_positions or shorter < step else min(made_for, shorter)
     set_clip_size(config, size, count, has_weights=True)
     network = load_pretrained(config, folder)

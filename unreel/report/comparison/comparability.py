@@ -25,6 +25,11 @@ RESULT_KEYS = {
     "save_detections",
 }  # results, or places
 COUNT_KEYS = {"queries", "gallery", "train", "test", "classes", "held_out", "validation", "labels_per_class", "steps"}
+MEASUREMENT_KEYS = {"protocol", "num_clips", "num_crops", "clip_choice", "rate", "unit", "layer", "centring", "joint"}
+MEASUREMENT_KEYS |= {"distance", "ties", "intervals", "ks", "temperature", "validation_share", "seed", "kind", "grid"}
+MEASUREMENT_KEYS |= {"train_clips", "test_clips", "epochs", "batch_size", "lrs", "weight_decays", "cs", "normalize"}
+MEASUREMENT_KEYS |= {"heads", "draws", "draw", "seeds", "classifier", "features", "blocks", "layers", "conditions", "c"}
+MEASUREMENT_KEYS |= {"probe", "reliance", "variance_ratio"}  # a test fails for a key of no group
 DATA_KEY = "data"
 PRIORITY_KEYS = ("num_clips", "num_crops", "layer", "centring", "unit", "kind", "train_clips", "test_clips")
 MAX_DIFFERENCES = 5  # differences named in a heading, those of FIRST before others
