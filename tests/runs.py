@@ -23,7 +23,8 @@ def tensors(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
 
 
 def table(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text().splitlines()))
+    with open(path, newline="") as file:  # a quoted cell may hold a line break
+        return list(csv.DictReader(file))
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:

@@ -1,6 +1,5 @@
 """The run folder: made once, its config, and the tables that grow in it."""
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,6 @@ from unreel.training.run_folder.creation import create_run
 from unreel.training.run_folder.csv_log import CsvLog
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_a_table_grows_and_is_cut_back_to_the_step_of_the_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     table = CsvLog(path, 0)
@@ -23,11 +17,11 @@ def test_a_table_grows_and_is_cut_back_to_the_step_of_the_checkpoint(tmp_path: P
         table.append_row({"step": step, "loss": step / 8, "collapsed": step > 20})
     assert path.read_text().splitlines()[:2] == ["step,loss,collapsed", "10,1.25,False"]
     again = CsvLog(path, 20)
-    assert [row["step"] for row in rows(path)] == ["10", "20"]
+    assert [row["step"] for row in table(path)] == ["10", "20"]
     again.append_row({"step": 30, "loss": 0.5, "collapsed": False})
     assert path.read_text() == "step,loss,collapsed\n10,1.25,False\n20,2.5,False\n30,0.5,False\n"
     assert CsvLog(path, 99).columns == ["step", "loss", "collapsed"]
-    assert len(rows(path)) == 3
+    assert len(table(path)) == 3
 
 
 def test_a_table_cut_back_to_nothing_keeps_one_header(tmp_path: Path) -> None:
