@@ -167,7 +167,7 @@ def test_what_is_refused(folder: Path, motion_set: Path, small: dict[str, Any], 
     refused("apply", concept, tmp_path / "nowhere", says=("nowhere",))
     refused("apply", folder / "concepts" / "b.json", motion_set, says=("no concept there", "unreel concept INDEX NAME"))
     lost = Path(shutil.copy(concept, tmp_path / "a.json"))
-    refused("apply", lost, motion_set, says=("a concept is used where its index lies",))
+    refused("apply", lost, motion_set, says=("a concept is used inside its index",))
     other = tmp_path / "run"
     unreel.pretrain(motion_set / "train.txt", out=other, quiet=True, steps=1, seed=5, **small)
     succeeds("index", other, motion_set / "test.txt", "--out", tmp_path / "j")

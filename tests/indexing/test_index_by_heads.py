@@ -73,9 +73,9 @@ def test_the_slider_weighs_clip_against_series(by_heads: Path, motion_set: Path)
     options = HitOptions(10, gap_s=-1)
     for motion, part_ND in ((0.0, first), (1.0, second)):
         score_N = part_ND @ part_ND[row]
-        hits = search(index, SearchQuery(positive_rows=(row,), motion_weight=motion, own_video_policy="keep"), options)
+        hits = search(index, SearchQuery(positive_rows=(row,), motion_weight=motion, own_video_mode="keep"), options)
         assert [hit.score for hit in hits] == pytest.approx(np.sort(score_N)[::-1][:10].tolist(), abs=1e-4)
-    assert search(index, SearchQuery((at,), own_video_policy="keep"), options)[0].score > 0.999
+    assert search(index, SearchQuery((at,), own_video_mode="keep"), options)[0].score > 0.999
 
 
 def test_features_and_heads_are_not_mixed(dual_run: Path, by_heads: Path, motion_set: Path) -> None:

@@ -212,12 +212,12 @@ def test_the_query_is_known_by_its_content_wherever_it_lies(made: Path, motion_s
     shutil.copy(video, copy)
     link.symlink_to(video.parent)
     other_ways = [copy, link / video.name, video.parent / ".." / video.parent.name / video.name]
-    expected = search(made, SearchQuery((Moment(str(video)),), own_video_policy="video"), HitOptions(5))
+    expected = search(made, SearchQuery((Moment(str(video)),), own_video_mode="video"), HitOptions(5))
     assert expected and str(video) not in {hit.path for hit in expected}
     for path in other_ways:
-        found = search(made, SearchQuery((Moment(str(path)),), own_video_policy="video"), HitOptions(5))
+        found = search(made, SearchQuery((Moment(str(path)),), own_video_mode="video"), HitOptions(5))
         assert [(hit.path, hit.start_s) for hit in found] == [(hit.path, hit.start_s) for hit in expected]
     copy.write_bytes(sorted(motion_set.rglob("*.mp4"))[-1].read_bytes())  # another video under a known name
     assert str(video) in {
-        hit.path for hit in search(made, SearchQuery((Moment(str(copy)),), own_video_policy="video"), HitOptions(99))
+        hit.path for hit in search(made, SearchQuery((Moment(str(copy)),), own_video_mode="video"), HitOptions(99))
     }

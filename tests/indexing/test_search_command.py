@@ -55,7 +55,7 @@ def test_a_clip_of_the_index_finds_itself(motion_index: Path, index: Index) -> N
 
 
 def test_json_and_csv_say_the_same_as_the_library(motion_index: Path, index: Index, video: Path) -> None:
-    expected = search(index, SearchQuery((Moment(str(video)),), own_video_policy="video"), HitOptions(5))
+    expected = search(index, SearchQuery((Moment(str(video)),), own_video_mode="video"), HitOptions(5))
     found = hits_of(motion_index, video, "--own", "video", "--count", 5)
     assert [set(hit) for hit in found] == [{"video", "start_s", "end_s", "score", "rows", "alike"}] * 5
     assert [(h["video"], tuple(h["rows"])) for h in found] == [(h.path, h.rows) for h in expected]
@@ -122,7 +122,7 @@ def test_several_examples_and_counter_examples_are_one_question(
     without = hits_of(motion_index, one, "--unlike", three, "--own", "video", "--count", 24)
     less = {hit["video"]: hit["score"] for hit in without}
     assert less[str(three)] < liked[str(three)]
-    question = SearchQuery((Moment(str(one)),), (Moment(str(three)),), own_video_policy="video")
+    question = SearchQuery((Moment(str(one)),), (Moment(str(three)),), own_video_mode="video")
     assert [h.path for h in search(index, question, HitOptions(24))] == [h["video"] for h in without]
 
 
@@ -141,7 +141,7 @@ def test_the_ends_of_the_slider_are_cosines_of_one_view(index: Index) -> None:
     parts_NVD = parts_NVD / np.linalg.norm(parts_NVD, axis=2, keepdims=True)
     for motion, view in ((0.0, 0), (1.0, 1)):
         options = HitOptions(len(index.rows), gap_s=-1)
-        found = search(index, SearchQuery(positive_rows=(5,), motion_weight=motion, own_video_policy="video"), options)
+        found = search(index, SearchQuery(positive_rows=(5,), motion_weight=motion, own_video_mode="video"), options)
         for hit in found:
             cosine = parts_NVD[hit.rows[0], view] @ parts_NVD[5, view]
             assert math.isclose(hit.score, cosine, abs_tol=1e-4)

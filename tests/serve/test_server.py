@@ -104,7 +104,7 @@ def test_a_row_is_answered_as_the_library_answers(
     hits = client.post("/api/search", json=asked).json()["hits"]
     wanted = search(
         served.get_snapshot().index,
-        SearchQuery(positive_rows=(3,), motion_weight=0.2, own_video_policy="video"),
+        SearchQuery(positive_rows=(3,), motion_weight=0.2, own_video_mode="video"),
         HitOptions(4),
     )
     assert [(h["rows"], h["start_s"], h["score"]) for h in hits] == [
@@ -120,12 +120,12 @@ def test_an_upload_is_answered_as_the_library_answers(
     assert kept["length_s"] == pytest.approx(probe.probe(path).duration_s)
     moment = {"query": kept["query"], "start_s": 0.2, "end_s": 1.2}
     hits = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()["hits"]
-    question = SearchQuery((Moment(str(path), 0.2, 1.2),), own_video_policy="clip")
+    question = SearchQuery((Moment(str(path), 0.2, 1.2),), own_video_mode="clip")
     wanted = search(served.get_snapshot().index, question, HitOptions(5))
     assert [h["rows"] for h in hits] == [list(h.rows) for h in wanted]
     whole = {"of": about["id"], "moment": moment, "count": 5, "own": "video"}
     assert str(path) not in {about_path(served, h) for h in client.post("/api/search", json=whole).json()["hits"]}
-    wanted = search(served.get_snapshot().index, replace(question, own_video_policy="keep"), HitOptions(5))
+    wanted = search(served.get_snapshot().index, replace(question, own_video_mode="keep"), HitOptions(5))
     number = served.get_snapshot().index.rows.paths.index(str(path))
     moment = {"video": number, "start_s": 0.2, "end_s": 1.2}
     asked = {"of": about["id"], "moment": moment, "count": 5, "own": "keep"}
@@ -156,7 +156,7 @@ def test_a_strip_of_pictures_is_a_query(
 def test_examples_and_counter_examples(client: TestClient, served: ServerState, about: dict[str, Any]) -> None:
     asked = {"of": about["id"], "like": [0, 5], "unlike": [9], "motion": 0.7, "own": "keep"}
     hits = client.post("/api/search", json=asked).json()["hits"]
-    question = SearchQuery(positive_rows=(0, 5), negative_rows=(9,), motion_weight=0.7, own_video_policy="keep")
+    question = SearchQuery(positive_rows=(0, 5), negative_rows=(9,), motion_weight=0.7, own_video_mode="keep")
     wanted = search(served.get_snapshot().index, question, HitOptions(24))
     assert [(h["rows"], h["score"]) for h in hits] == [(list(h.rows), round(h.score, 4)) for h in wanted]
     without = client.post("/api/search", json={**asked, "unlike": []}).json()["hits"]

@@ -49,7 +49,7 @@ def handle_search(state: ServerState, request: SearchRequest) -> dict[str, Any]:
         positive_rows=tuple(request.like),
         negative_rows=tuple(request.unlike),
         motion_weight=request.motion,
-        own_video_policy=request.own,
+        own_video_mode=request.own,
         filter=request.make_filter(),
     )
     hits = search_by_vectors(index, query, positive_PD, negative_MD, request.make_hit_options())

@@ -105,7 +105,7 @@ def build_query(options: SearchArgs) -> "SearchQuery":
         positive_moments=tuple(parse_example(text, options.from_s, options.to_s) for text in options.query),
         negative_moments=tuple(parse_example(text, 0.0, math.inf) for text in options.unlike),
         motion_weight=options.motion,
-        own_video_policy=options.own,
+        own_video_mode=options.own,
         filter=RowFilter(options.path, options.label, options.after, options.before),
     )
 

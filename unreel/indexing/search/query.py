@@ -25,7 +25,7 @@ from unreel.video.sources.source import open_source
 class SearchQuery:
     """Examples and counter-examples: moments of videos, and rows of the index.
 
-    `motion_weight` weighs appearance (0) against motion (1) where the encoder has views of both. `own_video_policy`
+    `motion_weight` weighs appearance (0) against motion (1) where the encoder has views of both. `own_video_mode`
     says what of the examples' own videos is left out: nothing ("keep"), the same moment ("clip"), or all ("video").
     """
 
@@ -34,7 +34,7 @@ class SearchQuery:
     positive_rows: tuple[int, ...] = ()
     negative_rows: tuple[int, ...] = ()
     motion_weight: float = 0.5
-    own_video_policy: str = "clip"
+    own_video_mode: str = "clip"
     filter: RowFilter = field(default_factory=RowFilter)
 
 
@@ -58,7 +58,7 @@ def search_by_vectors(
     query_1D = combine_examples(positive_PD, negative_MD, len(index.views))
     query_1D = weight_views(query_1D, compute_view_weights(index.views, query.motion_weight))
     allowed_N = query.filter.match_rows(index.rows)
-    allowed_N &= exclude_own_rows(index.rows, list_query_moments(index.rows, query), query.own_video_policy)
+    allowed_N &= exclude_own_rows(index.rows, list_query_moments(index.rows, query), query.own_video_mode)
     options = options or HitOptions()
     return search_by_vector(index.ann_index, index.rows, query_1D[0], options, allowed_N, index.get_vectors)
 

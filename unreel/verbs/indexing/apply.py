@@ -15,6 +15,7 @@ from unreel.indexing.search.results import Hit, find_moments
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.encoder_hash import hash_encoder
 from unreel.indexing.store.file_names import CONCEPTS_FOLDER, ENCODER_FOLDER, STORE_JSON
+from unreel.models.encoder.encoder import Encoder
 from unreel.training.runtime.auto_settings import choose_device
 from unreel.types import FileFailure, Instance, ProgressCallback
 from unreel.video.loading.loaders import default_num_workers
@@ -55,20 +56,10 @@ def apply(
         score_N = Concept.load(path, index.encoder_hash).score_rows(index.vectors_ND)
         moments = find_moments(index.rows, score_N, min_probability, gap_s)
         return ConceptMatches(moments, len(index.rows), len(index.rows.paths), [])
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no concept there; `unreel concept INDEX NAME` makes INDEX/{CONCEPTS_FOLDER}/NAME.json"
-        )
-    home = path.resolve().parent.parent
-    try:
-        metadata, encoder = read_index_metadata(home), load_encoder(home / ENCODER_FOLDER, allow_import)
-    except (InputError, CheckpointError) as error:
-        raise InputError(f"{path}: a concept is used inside its index, which has its encoder: {error}") from error
-    encoder.to(choose_device("auto"))
+    encoder, sampling = load_concept_encoder(path, allow_import)
     probe = Concept.load(path, hash_encoder(encoder))
     videos, failures = list_whole_videos(source)
     moments, num_clips, num_videos = [], 0, 0
-    sampling = SlidingWindow(**metadata["clips"])
     for number, vectors_KD, spans_K2 in sampling.embed_videos(encoder, videos, default_num_workers(), failures.append):
         score_K = probe.score_rows(vectors_KD)
         moments += find_moments(build_rows(videos[number], spans_K2), score_K, min_probability, gap_s)
@@ -78,6 +69,20 @@ def apply(
         raise InputError(f"{source}: no video there could be read; the first: {failures[0].path}: {failures[0]}")
     moments.sort(key=lambda hit: (-hit.score, hit.path, hit.start_s))
     return ConceptMatches(moments, num_clips, num_videos, failures)
+
+
+def load_concept_encoder(path: Path, allow_import: bool) -> tuple[Encoder, SlidingWindow]:
+    """The encoder and clip sampling of the index in which a concept lies. Raises InputError."""
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no concept there; `unreel concept INDEX NAME` makes INDEX/{CONCEPTS_FOLDER}/NAME.json"
+        )
+    folder = path.resolve().parent.parent
+    try:
+        metadata, encoder = read_index_metadata(folder), load_encoder(folder / ENCODER_FOLDER, allow_import)
+    except (InputError, CheckpointError) as error:
+        raise InputError(f"{path}: a concept is used inside its index, which has its encoder: {error}") from error
+    return encoder.to(choose_device("auto")), SlidingWindow(**metadata["clips"])
 
 
 def build_rows(video: Instance, spans_K2: np.ndarray) -> RowTable:
