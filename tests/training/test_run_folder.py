@@ -12,9 +12,9 @@ from unreel.training.run_folder.csv_log import CsvLog
 
 def test_a_table_grows_and_is_cut_back_to_the_step_of_the_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    table = CsvLog(path, 0)
+    log = CsvLog(path, 0)
     for step in (10, 20, 21, 40):
-        table.append_row({"step": step, "loss": step / 8, "collapsed": step > 20})
+        log.append_row({"step": step, "loss": step / 8, "collapsed": step > 20})
     assert path.read_text().splitlines()[:2] == ["step,loss,collapsed", "10,1.25,False"]
     again = CsvLog(path, 20)
     assert [row["step"] for row in table(path)] == ["10", "20"]
@@ -43,9 +43,9 @@ def test_a_last_row_torn_by_a_full_disk_is_dropped(torn: str, tmp_path: Path) ->
 
 
 def test_a_table_that_can_not_be_written(tmp_path: Path) -> None:
-    table = CsvLog(tmp_path / "gone" / "metrics.csv", 0)
+    log = CsvLog(tmp_path / "gone" / "metrics.csv", 0)
     with pytest.raises(DiskError, match=r"metrics\.csv"):
-        table.append_row({"step": 1, "loss": 0.5})
+        log.append_row({"step": 1, "loss": 0.5})
 
 
 def test_a_run_folder_is_made_once(tmp_path: Path) -> None:
