@@ -1,5 +1,6 @@
 """The command line in this process, or in one forked from a server that has imported torch: importing it is slow."""
 
+import atexit
 import importlib.util
 import io
 import multiprocessing
@@ -62,7 +63,7 @@ class Command:
     """
 
     def __init__(
-        self, *args: object, env: Mapping[str, str] | None = None, before: Callable[..., None] | None = None
+        self, *args: object, env: Mapping[str, str] | None = None, before: Callable[[], None] | None = None
     ) -> None:
         preload_server()
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
@@ -118,11 +119,18 @@ class Command:
         self.stderr.close()
 
 
-def in_process(*args: object, env: Mapping[str, str] | None = None) -> Done:
+def in_process(*args: object, env: Mapping[str, str] | None = None, before: Callable[[], None] | None = None) -> Done:
     """`unreel ARGS` in a process of its own, to its end."""
-    with Command(*args, env=env) as command:
+    with Command(*args, env=env, before=before) as command:
         out, err = command.communicate()
         return Done(command.wait(), out, err)
+
+
+def skip_report() -> None:
+    """For `before`: training ends without the report, which takes most of the time of a short run."""
+    from unreel.verbs.training import pretrain
+
+    pretrain.report = lambda run: Path(run)  # type: ignore[assignment]
 
 
 def preload_server() -> None:
@@ -133,7 +141,7 @@ def preload_server() -> None:
 
 
 def _run_command(
-    args: list[str], env: dict[str, str], cwd: str, ends: tuple[Any, Any], before: Callable[..., None] | None
+    args: list[str], env: dict[str, str], cwd: str, ends: tuple[Any, Any], before: Callable[[], None] | None
 ) -> None:
     for number, end in zip((1, 2), ends, strict=True):
         os.dup2(end.detach(), number)
@@ -148,5 +156,6 @@ def _run_command(
     try:
         main(args)
     finally:
+        atexit._run_exitfuncs()  # which multiprocessing leaves out
         sys.stdout.flush()
         sys.stderr.flush()

@@ -3,16 +3,15 @@
 import atexit
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch.distributed as dist
+from commands import Command
 from test_distributed import SMALL, environment
 from videos import encode
 
@@ -176,21 +175,21 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def child_of(process: "subprocess.Popen[bytes]") -> int:
+def child_of(process: Command) -> int:
     """The second process of a run of two: it has the same command, which the loader's have not."""
     return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
 
 
-def full_disk(process: "subprocess.Popen[bytes]", run: Path) -> None:
+def full_disk(process: Command, run: Path) -> None:
     (run / "metrics.csv").unlink()
     (run / "metrics.csv").symlink_to("/dev/full")
 
 
-def killed(process: "subprocess.Popen[bytes]", run: Path) -> None:
+def killed(process: Command, run: Path) -> None:
     os.kill(child_of(process), signal.SIGKILL)
 
 
-def frozen(process: "subprocess.Popen[bytes]", run: Path) -> None:
+def frozen(process: Command, run: Path) -> None:
     os.kill(child_of(process), signal.SIGSTOP)
 
 
@@ -206,17 +205,25 @@ def test_what_ends_one_of_two_ends_both_with_one_reason(harm: str, videos: Path,
     run, (does, says) = tmp_path / "run", HARM[harm]
     limit_s = 3 if harm == "frozen" else 60  # 3 is also how long a loss is looked into
     options = f"{SMALL} --steps 100000 --silence-limit-s {limit_s} --devices 2 --out {run}"
-    command = [sys.executable, "-m", "unreel", "pretrain", str(videos), *options.split()]
-    with (tmp_path / "said").open("w") as file, subprocess.Popen(command, stderr=file, env=environment()) as process:
-        comes(lambda: "step 2/" in (tmp_path / "said").read_text())
+    with Command("pretrain", videos, *options.split(), env=environment()) as process:
+        before = "".join(iter_until(process.stderr, "step 2/"))
         child = child_of(process)
         does(process, run)
         code = process.wait(120)
-    said = (tmp_path / "said").read_text()
-    if harm == "frozen":
-        os.kill(child, signal.SIGCONT)  # it finds nobody, and ends as well
+        if harm == "frozen":
+            os.kill(child, signal.SIGCONT)  # it finds nobody, and ends as well
+        said = before + process.communicate()[1]
     comes(lambda: not Path(f"/proc/{child}").exists())
-    assert code == 2 and said.count("unreel:") == 1 and says in said and "Traceback" not in said, said
+    reasons = 1 + (harm == "frozen")  # woken, the frozen one says that it finds nobody
+    assert code == 2 and said.count("unreel:") == reasons and says in said and "Traceback" not in said, said
+
+
+def iter_until(lines: Iterable[str], wanted: str) -> Iterator[str]:
+    """Lines up to the first one with a word in it."""
+    for line in lines:
+        yield line
+        if wanted in line:
+            return
 
 
 def comes(what: Callable[[], bool]) -> None:

@@ -23,6 +23,7 @@ def no_namespaces() -> str:
     return "" if made.returncode == 0 else f"this system lets nobody make one: {made.stderr.strip()}"
 
 
+@pytest.mark.slow
 def test_two_nodes_survive_a_kill_and_a_cut_cable(tmp_path: Path) -> None:
     if why := no_namespaces():
         pytest.skip(why)
