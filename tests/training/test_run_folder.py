@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from runs import table
 
 from unreel.errors import DiskError, RunError
 from unreel.training.run_folder.config import read_config
