@@ -1,4 +1,4 @@
-"""The curve of accuracy over labels as a picture."""
+"""The curve of accuracy over labels per class, as SVG."""
 
 import io
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from unreel.report import charts
 
 
 def draw_label_curve(result: Result, width_inches: float = 6.2) -> str:
-    """Lines over labels per class as SVG markup, named at their right ends, a band of one deviation around each."""
+    """Lines over labels per class as SVG markup, labelled at their right ends, with a band of one deviation."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -38,7 +38,7 @@ DASHES: list[Any] = ["-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (5, 2, 1.2, 2)), (0,
 
 
 def _draw_line(axes: Any, points: Sequence[dict[str, Any]], line_index: int, is_learned: bool) -> None:
-    """The first line in the accent colour, the others softer, each with dashes of its own."""
+    """The first line in the accent colour, the others softer, each with its own dashes."""
     x, mean, std = (np.array([p[key] for p in points]) for key in ("x", "mean", "std"))
     colour = charts.ACCENT if line_index == 0 else charts.SOFT
     axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.16 if line_index == 0 else 0.09, lw=0)
@@ -47,7 +47,7 @@ def _draw_line(axes: Any, points: Sequence[dict[str, Any]], line_index: int, is_
 
 
 def _label_ends(axes: Any, lines: dict[str, list[dict[str, Any]]], baselines: dict[str, str]) -> None:
-    """Names to the right of the last points, pushed apart where lines end near each other."""
+    """Labels to the right of the last points, moved apart where lines end near each other."""
     low, high = axes.get_ylim()
     ends = {name: points[-1]["mean"] for name, points in lines.items()}
     right = max(points[-1]["x"] for points in lines.values())
@@ -66,7 +66,7 @@ def _label_ends(axes: Any, lines: dict[str, list[dict[str, Any]]], baselines: di
 
 
 def space_labels(positions: Sequence[float], gap: float) -> list[float]:
-    """Ascending places near the wanted (ascending) ones, at least `gap` apart, each run centred on its own."""
+    """Ascending positions near the given ones, at least `gap` apart, each run centred on its mean."""
     runs: list[list[float]] = []
     for y in positions:
         runs.append([y])
@@ -84,7 +84,7 @@ def _get_run_top(run: Sequence[float], gap: float) -> float:
 
 
 def _set_ticks(axes: Any, lines: dict[str, list[dict[str, Any]]]) -> None:
-    """Labels per class on a scale of ratios, a tick at each point."""
+    """Labels per class on a logarithmic scale, with a tick at each point."""
     from matplotlib.ticker import NullLocator
 
     points = next(iter(lines.values()))

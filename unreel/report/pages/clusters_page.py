@@ -1,4 +1,4 @@
-"""OUT/report.html of `unreel cluster`: each cluster as it moves, what follows what, what is odd and what is doubled."""
+"""OUT/report.html of `unreel cluster`: previews of each cluster, transitions, outliers and duplicates."""
 
 import html
 from collections.abc import Sequence
@@ -48,12 +48,12 @@ def write_clusters_page(page: ClusterPage, path: Path) -> Path:
 
 
 def choose_colour(number: int) -> str:
-    """Neighbouring numbers differ most: each is the golden angle further round the circle of hues."""
+    """A hue for each cluster; successive numbers are a golden angle apart, so that they differ clearly."""
     return f"hsl({number * 137.508 % 360:.0f} 62% 52%)" if number >= 0 else "var(--line)"
 
 
 def draw_map(place_N2: np.ndarray, number_N: np.ndarray, titles: Sequence[str]) -> str:
-    """The map as SVG: a dot for each of at most MOST_DOTS rows, with a title that a pointer shows."""
+    """The map as SVG: a dot with a tooltip for each of at most MAX_DOTS rows."""
     shown = np.unique(np.linspace(0, len(place_N2) - 1, min(MAX_DOTS, len(place_N2))).round().astype(int))
     drawn = [
         f'<circle cx="{place_N2[n, 0] * 100:.1f}" cy="{-place_N2[n, 1] * 100:.1f}" r="0.6" '

@@ -11,7 +11,7 @@ from unreel.report.run_files import MetricRow
 
 @dataclass(frozen=True)
 class CurveSpec:
-    """A column worth drawing: its title, and what it says in a few words."""
+    """A column to draw, with its title and its meaning in a few words."""
 
     column: str
     title: str
@@ -28,7 +28,7 @@ MONITOR_CURVES = (
     CurveSpec(
         "same_video_mrr",
         "Same-video MRR",
-        "mean reciprocal rank of the own video; looks alone give a high one at step 0",
+        "mean reciprocal rank of the own video; already high at step 0, by appearance alone",
         3,
     ),
     CurveSpec("effective_rank", "Effective rank", "directions the embeddings use; near 1 means collapse", 1),
@@ -53,7 +53,7 @@ TRAINING_CURVES = (
 def draw_curves(
     rows: list[MetricRow], specs: tuple[CurveSpec, ...], best_row: MetricRow | None, width_inches: float = 3.9
 ) -> list[dict[str, Any]]:
-    """Charts of the columns that are there, over epochs where they are known, else over steps."""
+    """Charts of the columns that have values, over epochs where they are known, else over steps."""
     drawn = []
     for curve in specs:
         points = [row for row in rows if curve.column in row]

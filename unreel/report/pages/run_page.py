@@ -1,6 +1,6 @@
-"""RUN/report.html: one file that opens anywhere and tells a stranger what was trained, on what, and how it went.
+"""RUN/report.html: what was trained, on which videos, and how training went; made from the files of the run folder.
 
-It is made from what the run folder holds and does without what is missing.
+Parts whose files are missing are left out.
 """
 
 from collections import Counter
@@ -74,32 +74,32 @@ def build_facts(
     metrics: list[MetricRow], best: MetricRow | None, manifest: Manifest | None, monitors: list[MetricRow]
 ) -> list[tuple[str, str, str]]:
     """The few figures at the top: value, name, remark."""
-    found = []
+    facts = []
     if manifest:
         videos = manifest.drop_duplicates()
-        found.append((f"{len(videos):,}", "videos", f"{format_duration(sum(v.duration_s for v in videos))} of footage"))
+        facts.append((f"{len(videos):,}", "videos", f"{format_duration(sum(v.duration_s for v in videos))} of footage"))
     if metrics:
         epochs = metrics[-1].get("epoch")
         remark = f"{epochs:.0f} passes over the data" if epochs is not None and epochs >= 1 else "less than one pass"
-        found.append((f"{metrics[-1]['step']:,.0f}", "training steps", remark))
+        facts.append((f"{metrics[-1]['step']:,.0f}", "training steps", remark))
     if best and "same_video_r1" in best:
         chance = f"; chance {100 / best['num_videos']:.1f} %" if best.get("num_videos") else ""
         before = [f", untrained {row['same_video_r1']:.1f} %" for row in monitors[:1] if row.get("step") == 0]
         remark = f"at the best checkpoint, step {best['step']:.0f}{''.join(before)}{chance}"
-        found.append((f"{best['same_video_r1']:.1f} %", "same-video R@1", remark))
+        facts.append((f"{best['same_video_r1']:.1f} %", "same-video R@1", remark))
     if best and "effective_rank" in best:
-        found.append((f"{best['effective_rank']:.1f}", "effective rank", "directions the embeddings use"))
-    return found
+        facts.append((f"{best['effective_rank']:.1f}", "effective rank", "directions the embeddings use"))
+    return facts
 
 
 def find_collapse(monitors: list[MetricRow]) -> dict[str, Any] | None:
-    """When the embeddings collapsed, and whether they still are at the end."""
+    """The first step with collapsed embeddings, and whether they are still collapsed at the end."""
     steps = [row["step"] for row in monitors if row.get("collapsed")]
     return {"first": int(steps[0]), "now": bool(monitors[-1].get("collapsed"))} if steps else None
 
 
 def build_evaluation(name: str, data: dict[str, Any]) -> dict[str, Any]:
-    """A table of figures; rows that learned stand out from floors."""
+    """A table of figures; rows that learned are highlighted, floors are grey."""
     result = Result.from_json(data)
     cells = {
         row: [result.format_cell(row, c, values.get(c)) for c in result.columns] for row, values in result.rows.items()
