@@ -153,6 +153,20 @@ def test_only_words_of_gloo_are_those_of_a_lost_connection() -> None:
     assert not is_connection_loss(RuntimeError("/data/gloo/igloo.mp4: shapes do not fit"))
 
 
+def test_a_store_that_ends_after_the_report_is_no_second_reason(
+    pulses: list[Heartbeat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rank zero reports and exits, and its store with it, before the others have left their step."""
+    assert pulses[0].claim_failure_report()
+    comes(pulses[1].failure_seen.is_set)
+
+    def lost() -> list[int]:
+        raise RuntimeError("Connection reset by peer")
+
+    monkeypatch.setattr(pulses[1], "_read_beats", lost)
+    assert isinstance(pulses[1].build_loss_error(), PeerStoppedError)
+
+
 def test_what_torch_says_of_a_failed_backend_is_kept(pulses: list[Heartbeat]) -> None:
     found = failing(pulses[0], dist.DistBackendError("NCCL error: unhandled cuda error\nmore of it"))
     assert "(torch: NCCL error: unhandled cuda error). " in str(found) and GO_ON in str(found)

@@ -118,6 +118,8 @@ class Heartbeat:
 
     def build_loss_error(self, detail: str = "") -> Exception:
         """The error for a closed connection: PeerStoppedError when the peer reported, else a RunError that names it."""
+        if self.failure_seen.is_set():  # the store, too, may have ended by now
+            return PeerStoppedError()
         try:
             before = self._read_beats()
             if self.failure_seen.wait(3 * BEAT_INTERVAL_S) or not self.claim_failure_report():
