@@ -241,7 +241,7 @@ def test_rows_that_are_no_unit_vectors_are_refused(vectors: np.ndarray) -> None:
 
 def test_queries_and_filters_that_do_not_fit_are_refused(vectors: np.ndarray) -> None:
     nearest = AnnIndex.build(vectors)
-    with pytest.raises(InputError, match=r"\(1, 16\), the index wants \(Q, 32\)"):
+    with pytest.raises(InputError, match=r"\(1, 16\), the index needs \(Q, 32\)"):
         nearest.search(vectors[:1, :16], 5)
     with pytest.raises(InputError, match="not finite"):
         nearest.search(np.full((1, 32), np.nan), 5)

@@ -181,7 +181,8 @@ def test_an_export_to_qdrant_that_breaks_off_leaves_nothing(
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server with pgvector, where pgserver is installed."""
     pgserver = pytest.importorskip("pgserver")
-    folder = Path("/var/tmp") / f"unreel-pg-{tmp_path_factory.getbasetemp().parent.name}"
+    run = tmp_path_factory.getbasetemp()
+    folder = Path("/var/tmp") / f"unreel-pg-{run.parent.name}-{run.name}"
     server = pgserver.get_server(folder, cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
