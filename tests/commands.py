@@ -102,8 +102,8 @@ class Command:
         self.process.kill()
 
     def communicate(self, timeout_s: float = 240) -> tuple[str, str]:
-        """What it still says on both streams, read at the same time, until it ends."""
-        with ThreadPoolExecutor(2) as pool:
+        """What it still says on both streams, read at the same time, until it ends; closes them."""
+        with ThreadPoolExecutor(2) as pool, self.stdout, self.stderr:
             out, err = pool.map(lambda stream: stream.read(), (self.stdout, self.stderr))
         self.wait(timeout_s)
         return out, err
@@ -149,6 +149,7 @@ def _run_command(
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
+    multiprocessing.set_start_method(None, force=True)  # loader processes are forked, as in a true process
     sys.argv = [str(Path(unreel.__file__).with_name("__main__.py")), *args]
     sys.modules["__main__"].__spec__ = importlib.util.find_spec("unreel.__main__")  # so that launchers start it again
     if before is not None:

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import Command
+from slow_store import slow_down
 from videos import encode
 
 from unreel.indexing.store.embeddings_file import read_embeddings
@@ -22,27 +25,11 @@ from unreel.views.view_spec import ViewSpec
 
 VIDEOS = 14
 LAUNCHED = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_NTASKS")
-# The command with parts of two videos, slowed down so that a kill meets it at work, and telling what it embeds.
-SCRIPT = """
-import os, sys, time
-from unreel.cli import main
-from unreel.indexing.store import part_writer
-add = part_writer.PartWriter.add
-def slow(part, content, vectors, spans):
-    add(part, content, vectors, spans)
-    with open(os.environ["SEEN"], "a") as file:
-        file.write(os.path.basename(content.files[0][0]) + "\\n")
-    if os.environ.get("FAIL") == os.path.basename(content.files[0][0]):
-        raise part_writer.NonFiniteError("made to fail")
-    time.sleep(float(os.environ.get("SLOW", "0")))
-part_writer.PartWriter.add, part_writer.MAX_PART_VIDEOS = slow, 2
-main(sys.argv[1:])
-"""
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An encoder, videos with a bad one and a twin, the command, and a store made in one go."""
+    """An encoder, videos with a bad one and a twin, and a store made in one go."""
     folder = tmp_path_factory.mktemp("place")
     torch.manual_seed(0)
     for name in ("encoder", "videos"):
@@ -54,24 +41,35 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encode(folder / "videos" / f"{n:02}.mp4", 10 + n)
     (folder / "videos" / "05 bad.mp4").write_bytes(b"no video")
     (folder / "videos" / "twin.mp4").write_bytes((folder / "videos" / "03.mp4").read_bytes())
-    (folder / "command.py").write_text(SCRIPT)
-    done = start(place=folder, out=folder / "whole")
-    _, error = done.communicate(timeout=300)
+    _, error = (done := start(folder, folder / "whole")).communicate()
     assert done.returncode == 0, error
     assert len(rows(folder / "whole")) == VIDEOS + 1
     return folder
 
 
-def start(
-    place: Path, out: Path, *options: object, launcher: tuple[str, ...] = (), **env: str
-) -> "subprocess.Popen[str]":
-    ours = {k: v for k, v in os.environ.items() if k not in LAUNCHED} | {"OMP_NUM_THREADS": "1"}
-    ours |= {"SEEN": f"{out}.seen"} | env
-    begin = launcher or (sys.executable,)
-    command = [*begin, place / "command.py", "embed", place / "encoder", place / "videos", "--out", out]
-    command += ["--num-clips", 2, *options]
+def options_of(place: Path, out: Path, *options: object) -> list[str]:
+    return [str(o) for o in ("embed", place / "encoder", place / "videos", "--out", out, "--num-clips", 2, *options)]
+
+
+def environment(out: Path, changes: dict[str, str]) -> dict[str, str]:
+    ours = {k: v for k, v in os.environ.items() if k not in LAUNCHED}
+    return ours | {"OMP_NUM_THREADS": "1", "SEEN": f"{out}.seen"} | changes
+
+
+def start(place: Path, out: Path, *options: object, **env: str) -> Command:
+    return Command(*options_of(place, out, *options), env=environment(out, env), before=slow_down)
+
+
+def start_two(place: Path, out: Path, *launcher: str, **env: str) -> "subprocess.Popen[str]":
+    """With `--devices 2`, whose first process starts the other one by the command line; or by a launcher."""
+    options = options_of(place, out, *(() if launcher else ("--devices", 2)))
+    command = [sys.executable, *launcher, Path(__file__).with_name("slow_store.py"), *options]
     return subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ours
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(out, env),
     )
 
 
@@ -88,7 +86,7 @@ def rows(out: Path) -> set[tuple[object, ...]]:
     return set(found)
 
 
-def wait_for(number: int, out: Path, process: "subprocess.Popen[str]") -> None:
+def wait_for(number: int, out: Path, process: "Command | subprocess.Popen[str]") -> None:
     """Until so many videos have been embedded."""
     while len(seen(out)) < number:
         assert process.poll() is None, process.communicate()
@@ -105,7 +103,7 @@ def test_killed_on_the_way_it_goes_on_and_ends_the_same(kills: int, place: Path,
         process.kill()
         process.communicate()
     last = start(place, out)
-    said, error = last.communicate(timeout=300)
+    said, error = last.communicate()
     assert last.returncode == 0 and f"{VIDEOS + 1} rows" in said and "1 files left out" in said, error
     assert rows(out) == rows(place / "whole")
     assert len(seen(out)) <= VIDEOS + 2 * kills, "a kill costs a part, which is two videos here"
@@ -113,13 +111,38 @@ def test_killed_on_the_way_it_goes_on_and_ends_the_same(kills: int, place: Path,
     assert not list((out / "parts").glob(".*"))
 
 
-@pytest.mark.parametrize("launcher", [pytest.param("--devices", marks=pytest.mark.slow), "torchrun"])
-def test_two_processes_make_the_rows_of_one_and_each_video_once(launcher: str, place: Path, tmp_path: Path) -> None:
-    out, torchrun = tmp_path / "store", (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
-    by_option = launcher == "--devices"
-    done = start(place, out, *(("--devices", 2) if by_option else ()), launcher=() if by_option else torchrun)
-    said, error = done.communicate(timeout=300)
-    assert done.returncode == 0 and said.count("rows of") == 1, error
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher", [(), ("-m", "torch.distributed.run", "--nproc-per-node", "2")], ids=["devices", "torchrun"]
+)
+def test_two_processes_make_the_rows_of_one_and_each_video_once(
+    launcher: tuple[str, ...], place: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "store"
+    said, error = (done := start_two(place, out, *launcher)).communicate(timeout=300)
+    assert done.returncode == 0, error
+    two_made_the_rows_of_one(out, place, said)
+
+
+def test_two_that_a_launcher_started_make_the_rows_of_one(place: Path, tmp_path: Path) -> None:
+    """As torchrun starts them: without the launcher itself."""
+    out = tmp_path / "store"
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "one"}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    both = [start(place, out, **shared, RANK=rank, LOCAL_RANK=rank) for rank in "01"]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    two_made_the_rows_of_one(out, place, "".join(out for out, _ in said))
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def two_made_the_rows_of_one(out: Path, place: Path, said: str) -> None:
+    assert said.count("rows of") == 1, said
     assert rows(out) == rows(place / "whole")
     assert sorted(seen(out)) == sorted(seen(place / "whole"))
     ranks = {part.name.split("-")[3] for part in (out / "parts").iterdir()}
@@ -129,15 +152,15 @@ def test_two_processes_make_the_rows_of_one_and_each_video_once(launcher: str, p
 
 def test_the_first_of_two_killed_the_other_ends_and_one_goes_on(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "store"
-    process = start(place, out, "--devices", 2, SLOW="0.5")
+    process = start_two(place, out, SLOW="0.3")
     wait_for(3, out, process)
     process.kill()
     process.communicate(timeout=60)  # which ends once the other one and all loader processes have
     before = len(seen(out))
-    time.sleep(1)
+    time.sleep(0.6)
     assert len(seen(out)) == before < VIDEOS, "nobody works on"
     last = start(place, out)
-    _, error = last.communicate(timeout=300)
+    _, error = last.communicate()
     assert last.returncode == 0, error
     assert rows(out) == rows(place / "whole")
 
@@ -146,7 +169,7 @@ def test_the_first_of_two_killed_the_other_ends_and_one_goes_on(place: Path, tmp
 @pytest.mark.parametrize("video", ["00.mp4", "01.mp4"])
 def test_one_that_fails_ends_all_with_its_error(video: str, place: Path, tmp_path: Path) -> None:
     """The first content is the first process's, the second one the other's."""
-    done = start(place, tmp_path / "store", "--devices", 2, FAIL=video, SLOW="2")
+    done = start_two(place, tmp_path / "store", FAIL=video, SLOW="2")
     _, error = done.communicate(timeout=300)
     assert done.returncode in (2, -signal.SIGKILL), error
     assert error.count("unreel: made to fail") == 1 and "Traceback" not in error
@@ -160,7 +183,7 @@ def test_a_refusal_is_said_once(by_the_first_of_two: bool, place: Path, tmp_path
     out, options, says = tmp_path, [], "is no store"
     if by_the_first_of_two:
         out, options, says = place / "whole", ["--per", "clip"], "per video"
-    _, error = (done := start(place, out, "--devices", 2, *options)).communicate(timeout=300)
+    _, error = (done := start(place, out, "--devices", 2, *options)).communicate()
     assert done.returncode == 2 and error.count("unreel:") == 1 and says in error, error
 
 
