@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import os
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from commands import refused, succeeds
+from commands import call, in_process, refused, succeeds
 
 import unreel
 from unreel.cli import progress_bar
@@ -25,10 +26,11 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "story.py"
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
 
 
-def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*args: object) -> subprocess.CompletedProcess[str]:
+    """A true process, as a shell starts it; `call` serves all else."""
     command = [sys.executable, "-m", "unreel", *map(str, args)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=cwd, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
 
 
 def test_overview_names_every_command() -> None:
@@ -42,8 +44,8 @@ def test_overview_names_every_command() -> None:
 
 
 def test_help_shows_the_defaults_of_the_chosen_method() -> None:
-    done = run("pretrain", "--method", "iic-paper", "--help")
-    assert done.returncode == 0 and "--intra-negatives" in done.stdout and "632" in done.stdout
+    shown = succeeds("pretrain", "--method", "iic-paper", "--help").out
+    assert "--intra-negatives" in shown and "632" in shown
 
 
 @pytest.mark.parametrize("preset", list(find_methods()))
@@ -85,38 +87,32 @@ def test_inspect_prints_and_saves_and_is_zero_with_some_bad_files(motion_set: Pa
     shutil.copytree(motion_set / "drift_left", videos)
     (videos / "notes.mp4").write_text("not a video at all")
     (videos / "empty.avi").touch()
-    done = run("inspect", videos, "--out", tmp_path / "manifest")
-    assert done.returncode == 0, done.stderr
-    assert "notes.mp4" in done.stdout and "not a video" in done.stdout and "empty file" in done.stdout
+    shown = succeeds("inspect", videos, "--out", tmp_path / "manifest").out
+    assert "notes.mp4" in shown and "not a video" in shown and "empty file" in shown
     assert (tmp_path / "manifest" / "manifest.parquet").exists()
     assert "notes.mp4" in (tmp_path / "manifest" / "quarantine.csv").read_text()
 
 
+@pytest.mark.report
 def test_the_main_job_from_folder_to_report(motion_set: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    done = run("pretrain", motion_set / "train.txt", "--out", out, "--steps", 8, "--log-steps", 2, *SMALL)
-    assert done.returncode == 0, done.stderr
-    assert "clips/s" in done.stderr and "waiting for data" in done.stderr and "same-video R@1" in done.stderr
-    assert (
-        "untrained" in done.stdout
-        and done.stdout.strip().endswith("report.html")
-        and (out / "report.html").stat().st_size > 10_000
-    )
+    done = in_process("pretrain", motion_set / "train.txt", "--out", out, "--steps", 8, "--log-steps", 2, *SMALL)
+    assert done.code == 0, done.err
+    assert "clips/s" in done.err and "waiting for data" in done.err and "same-video R@1" in done.err
+    assert "untrained" in done.out and done.out.strip().endswith("report.html")
+    assert (out / "report.html").stat().st_size > 10_000
     assert list((out / "tensorboard").iterdir())
 
-    told = run("evaluate", "retrieval", out, motion_set, "--num-clips", 2, "--json")
-    assert told.returncode == 0, told.stderr
-    result = json.loads(told.stdout)
+    result = json.loads(succeeds("evaluate", "retrieval", out, motion_set, "--num-clips", 2, "--json").out)
     assert {"chance", "mean frame (pixels)", "frame difference", "untrained encoder", "joint"} <= result["rows"].keys()
     assert result["protocol"]["queries"] == 8 and result["protocol"]["gallery"] == 16
-    table = run("evaluate", "retrieval", out, motion_set, "--num-clips", 2)
-    assert table.returncode == 0 and "R@1" in table.stdout and "joint" in table.stdout and "chance" in table.stdout
+    shown = succeeds("evaluate", "retrieval", out, motion_set, "--num-clips", 2).out
+    assert "R@1" in shown and "joint" in shown and "chance" in shown
     assert "R@1" in (out / "report.html").read_text()
 
     for per, rows in (("video", 24), ("clip", 48)):
         file = tmp_path / f"{per}.parquet"
-        embedded = run("embed", out, motion_set, "--out", file, "--per", per, "--num-clips", 2)
-        assert embedded.returncode == 0 and f"{rows} rows" in embedded.stdout, embedded.stderr
+        assert f"{rows} rows" in succeeds("embed", out, motion_set, "--out", file, "--per", per, "--num-clips", 2).out
         table = pq.read_table(file)
         assert table.num_rows == rows
         times = zip(table["start_s"].to_pylist(), table["end_s"].to_pylist(), strict=True)
@@ -130,11 +126,13 @@ def test_python_mirrors_the_commands(small_run: Path, motion_set: Path) -> None:
     assert len(folder) == 24 and (folder.vectors[3] == one.vectors[0]).all()
 
 
-def test_the_example_tells_the_whole_story(tmp_path: Path) -> None:
-    command = [sys.executable, str(EXAMPLE), str(tmp_path / "v")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    assert "step 4/4" in done.stdout and "is nearest to" in done.stdout
+def test_the_example_tells_the_whole_story(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(tmp_path / "v")])
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert "step 4/4" in shown and "is nearest to" in shown
     assert len(EXAMPLE.read_text().splitlines()) <= 110
 
 
@@ -153,21 +151,21 @@ def test_no_readable_video(tmp_path: Path) -> None:
     videos.mkdir()
     for k in range(3):
         (videos / f"{k}.mp4").write_bytes(os.urandom(2000))
-    done = run("inspect", videos, "--out", tmp_path / "m")
-    assert done.returncode == 2 and "0.mp4" in done.stdout and "Traceback" not in done.stderr
+    done = call("inspect", videos, "--out", tmp_path / "m")
+    assert done.code == 2 and "0.mp4" in done.out and "Traceback" not in done.err
     refused("pretrain", videos, "--out", tmp_path / "run", says=("3", "not a video"))
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.report
 def test_too_many_bad_files(motion_set: Path, tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     shutil.copytree(motion_set / "drift_left", videos)
     for k in range(4):
         (videos / f"bad{k}.mp4").write_bytes(b"x" * 100)
     refused("pretrain", videos, "--out", tmp_path / "run", *SMALL, says=("4", "10", "--max-bad-share"))
-    allowed = run("pretrain", videos, "--out", tmp_path / "run", *SMALL, "--steps", 1, "--max-bad-share", 0.5)
-    assert allowed.returncode == 0, allowed.stderr
-    assert "4 of 10 files can't be used" in allowed.stderr
+    allowed = succeeds("pretrain", videos, "--out", tmp_path / "run", *SMALL, "--steps", 1, "--max-bad-share", 0.5)
+    assert "4 of 10 files can't be used" in allowed.err
     assert "bad0.mp4" in (tmp_path / "run" / "report.html").read_text()
 
 
@@ -219,9 +217,9 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(motion_set: Path, tmp_
     if mounted.returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
-        done = run("pretrain", motion_set, "--out", small / "run", "--steps", 2, *SMALL)
-        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-        assert "could not be written" in done.stderr and "Free some space" in done.stderr
+        done = call("pretrain", motion_set, "--out", small / "run", "--steps", 2, *SMALL)
+        assert done.code == 2 and "Traceback" not in done.err, done.err
+        assert "could not be written" in done.err and "Free some space" in done.err
         assert not list(small.rglob(".writing*"))
     finally:
         subprocess.run(["umount", str(small)], check=True)
