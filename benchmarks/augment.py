@@ -1,27 +1,28 @@
-"""The full CVRL chain on a batch of clips, ours and kornia's, in alternation: clips/s.
+"""Clips per second of CVRL's full augmentation on a batch of clips: unreel and kornia in alternation.
 
     pip install kornia
     python benchmarks/augment.py [--device cuda] [--size 112] [--num-frames 16] [--batch-size 16]
 
-Resized crop, flip, jitter of brightness, contrast, saturation and hue (chance 0.8), grey (0.2), blur and solarisation
-as CVRL's second view has them (0.1, 0.2) and as its first (blur always); one draw for all frames of a clip. Both begin
-with the same float clips on the device. kornia is needed by this file alone, and without it only ours is timed.
+Resized crop, flip, jitter of brightness, contrast, saturation and hue (probability 0.8), grey (0.2), blur and
+solarisation with the probabilities of CVRL's second view (0.1, 0.2) and of its first (blur 1, no solarisation); one
+draw for all frames of a clip. Both start from the same float clips on the device. Without kornia only unreel is timed.
 """
 
 import dataclasses
+import functools
 import statistics
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import tyro
-from timing import seconds
+from timing import measure_seconds
 from torch import Tensor
 
 from unreel.methods.registry import load_preset
 from unreel.seeding import draw_uniforms
 from unreel.views.augmentation import augment_clips
-from unreel.views.two_views import select_augmentation
+from unreel.views.two_views import ClipStream, select_augmentation
 
 WARM_UP = 2
 
@@ -39,25 +40,27 @@ class Args:
     device: str = "cpu"
 
 
-def ours(which: str, size: int) -> Callable[[Tensor, int], Tensor]:
-    """The chain of `cvrl`'s first ("clip0") or second ("clip1") view, its chance drawn as in training."""
-    how = select_augmentation(load_preset("cvrl")[0], which)
+def build_unreel_chain(stream: ClipStream, size: int) -> Callable[[Tensor, int], Tensor]:
+    """The augmentation of `cvrl`'s first ("clip0") or second ("clip1") view, with the random draws of training."""
+    augmentation = select_augmentation(load_preset("cvrl")[0], stream)
 
     def run(clips: Tensor, step: int) -> Tensor:
         rows = range(len(clips))
-        return augment_clips(clips, how, lambda op, count: draw_uniforms(0, step, rows, f"{which}/{op}", count), size)
+        return augment_clips(
+            clips, augmentation, lambda op, count: draw_uniforms(0, step, rows, f"{stream}/{op}", count), size
+        )
 
     return run
 
 
-def kornias(which: str, size: int) -> Callable[[Tensor, int], Tensor] | None:
-    """The same chances and amounts in kornia; None where it is not installed."""
+def build_kornia_chain(stream: ClipStream, size: int) -> Callable[[Tensor, int], Tensor] | None:
+    """The same probabilities and amounts in kornia; None where it is not installed."""
     try:
         import kornia.augmentation as K
     except ImportError:
         return None
     taps = 2 * max(1, size // 20) + 1
-    blur, solarize = (1.0, 0.0) if which == "clip0" else (0.1, 0.2)
+    blur, solarize = (1.0, 0.0) if stream == "clip0" else (0.1, 0.2)
     steps: list[Any] = [
         K.RandomResizedCrop((size, size), scale=(0.3, 1.0), ratio=(0.5, 2.0), align_corners=False),
         K.RandomHorizontalFlip(p=0.5),
@@ -77,24 +80,29 @@ def main(args: Args) -> None:
     torch.manual_seed(0)
     height, width = round(args.size * 8 / 7), round(args.size * 8 / 7 * 4 / 3)
     clips = torch.rand(args.batch_size, 3, args.num_frames, height, width, device=args.device)
-    print(f"{args.batch_size} clips of {args.num_frames} x {height} x {width} to {args.size}; {place(args.device)}\n")
+    sizes = f"{args.num_frames} x {height} x {width} to {args.size}"
+    print(f"{args.batch_size} clips of {sizes}; {describe_device(args.device)}\n")
     print("| view | unreel, clips/s | kornia, clips/s | ratio, median (lowest to highest) |\n|---|---|---|---|")
-    for view, which in (("first, always blurred", "clip0"), ("second, solarised", "clip1")):
-        print(row(view, args, clips, ours(which, args.size), kornias(which, args.size)), flush=True)
-    if kornias("clip0", args.size) is None:
+    views: tuple[tuple[str, ClipStream], ...] = (("first, always blurred", "clip0"), ("second, solarised", "clip1"))
+    for view, stream in views:
+        print(
+            format_row(view, args, clips, build_unreel_chain(stream, args.size), build_kornia_chain(stream, args.size)),
+            flush=True,
+        )
+    if build_kornia_chain("clip0", args.size) is None:
         print("\nkornia is not installed: pip install kornia")
 
 
-def row(view: str, args: Args, clips: Tensor, mine: Any, theirs: Any) -> str:
+def format_row(view: str, args: Args, clips: Tensor, unreel_chain: Any, kornia_chain: Any) -> str:
     """A row of the table."""
-    taken: list[list[float]] = [[], []]
+    times_s: list[list[float]] = [[], []]
     with torch.no_grad():
         for step in range(args.rounds + WARM_UP):
-            for run, kept in zip((mine, theirs), taken, strict=True):
+            for run, chain_s in zip((unreel_chain, kornia_chain), times_s, strict=True):
                 if run is not None:
                     assert run(clips[:1], step).shape[-2:] == (args.size, args.size)
-                    kept.append(seconds(lambda run=run, step=step: run(clips, step), args.device))
-    rates = [[args.batch_size / s for s in kept[WARM_UP:]] for kept in taken]
+                    chain_s.append(measure_seconds(functools.partial(run, clips, step), args.device))
+    rates = [[args.batch_size / s for s in chain_s[WARM_UP:]] for chain_s in times_s]
     if not rates[1]:
         return f"| {view} | {statistics.median(rates[0]):.1f} | | |"
     ratios = sorted(a / b for a, b in zip(*rates, strict=True))
@@ -102,7 +110,7 @@ def row(view: str, args: Args, clips: Tensor, mine: Any, theirs: Any) -> str:
     return f"| {view} | {statistics.median(rates[0]):.1f} | {statistics.median(rates[1]):.1f} | {spread} |"
 
 
-def place(device: str) -> str:
+def describe_device(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
 

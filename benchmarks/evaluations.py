@@ -2,8 +2,9 @@
 
     python benchmarks/evaluations.py DATA --out OUT --runs runs/weizmann/trio-seed{0,1,2} runs/weizmann/iic-seed{0,1,2}
 
-Each run is what `unreel evaluate all RUN DATA --out OUT/RUN` does, with `--finetune` fine-tuning as well; what is in
-OUT is not done again. Runs that differ in their seed alone are one row. `--jobs` runs so many at once.
+Each run is evaluated as by `unreel evaluate all RUN DATA --out OUT/RUN`, with `--finetune` also fine-tuned. Evaluations
+that exist in OUT are not repeated. Runs that differ only in their seed share a row. `--jobs` evaluates several runs at
+once.
 """
 
 import dataclasses
@@ -33,21 +34,21 @@ class Args:
     jobs: int = 1
 
 
-def one(args: Args, run: Path) -> Path:
-    """The evaluation of a run, done where it is not there."""
+def evaluate_run(args: Args, run: Path) -> Path:
+    """The folder of a run's evaluation, which is made unless it exists."""
     out = args.out / run.name
     if not out.exists():
-        looking = ExtractionOptions(args.num_clips)
-        evaluate_all(load_encoder_at_rate(run), run, args.data, out, feature_options=looking, finetune=args.finetune)
+        options = ExtractionOptions(args.num_clips)
+        evaluate_all(load_encoder_at_rate(run), run, args.data, out, feature_options=options, finetune=args.finetune)
         print(f"# {run.name}", flush=True)
     return out
 
 
-def markdown(part: ComparisonSection) -> str:
-    """A table of a comparison."""
-    lines = ["| " + " | ".join(["encoder", *part.columns]) + " |", "|" + "---|" * (len(part.columns) + 1)]
-    for row in part.rows:
-        cells = [row.cells.get(name) for name in part.columns]
+def format_section(section: ComparisonSection) -> str:
+    """A section of a comparison as a table in Markdown."""
+    lines = ["| " + " | ".join(["encoder", *section.columns]) + " |", "|" + "---|" * (len(section.columns) + 1)]
+    for row in section.rows:
+        cells = [row.cells.get(name) for name in section.columns]
         texts = [
             f"{cell.figure.value:.1f}" + (f" ± {cell.std:.1f}" if cell.num_runs > 1 else "") if cell else ""
             for cell in cells
@@ -59,16 +60,16 @@ def markdown(part: ComparisonSection) -> str:
 def main(args: Args) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if args.jobs == 1:
-        folders = [one(args, run) for run in args.runs]
+        folders = [evaluate_run(args, run) for run in args.runs]
     else:
         with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-            folders = list(pool.map(one, [args] * len(args.runs), args.runs))
+            folders = list(pool.map(evaluate_run, [args] * len(args.runs), args.runs))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     print(f"\n{device}, torch {torch.__version__}, Python {platform.python_version()}, {args.num_clips} clips\n")
-    found = compare_evaluations(folders)
-    for part in found.sections:
-        print(f"{part.heading or part.data_description}\n\n{markdown(part)}\n")
-    print("\n".join(found.remarks))
+    comparison = compare_evaluations(folders)
+    for section in comparison.sections:
+        print(f"{section.heading or section.data_description}\n\n{format_section(section)}\n")
+    print("\n".join(comparison.remarks))
 
 
 if __name__ == "__main__":

@@ -2,19 +2,19 @@
 
     python benchmarks/extract.py DATA [--backbone tiny] [--rounds 5]
 
-DATA is a folder of videos. All three pass the same clips; decoding and the encoder run with the processes and threads
-that the whole uses. A ratio of 1 says that the whole is as fast as the slower half by itself.
+DATA is a folder of videos. All three process the same clips with the same processes and threads. A ratio of 1 means
+that the whole is as fast as its slower half alone.
 """
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import tyro
-from timing import seconds
+from timing import measure_seconds
 
 from unreel.corpus.discovery import find_videos
 from unreel.evaluation.feature_extraction import build_encoder_extractor, extract_features
@@ -60,31 +60,33 @@ def main(args: Args) -> None:
         args.backbone, "untrained", ClipSpec(args.num_frames, fps=12.5, stride_frames=0, lead_in=1), views
     )
     encoder = Encoder(spec).to(args.device).eval()
-    who = [Instance(str(v.path), n, 0.0, float("inf")) for n, v in enumerate(find_videos(args.data)[: args.videos])]
-    clips = ClipDataset(who, spec.clip, spec.views.resize_hw, args.num_clips)
+    instances = [
+        Instance(str(v.path), n, 0.0, float("inf")) for n, v in enumerate(find_videos(args.data)[: args.videos])
+    ]
+    clips = ClipDataset(instances, spec.clip, spec.views.resize_hw, args.num_clips)
     frames = decode(clips, workers)
     source = build_encoder_extractor(encoder)
     parts: dict[str, Callable[[], object]] = {
         "decoding alone": lambda: decode(clips, workers),
         "encoder alone": lambda: [source(f, n) for n, f in enumerate(frames)],
-        "both, as in use": lambda: extract_features(who, spec, [source], args.num_clips, workers=workers),
+        "both, as in use": lambda: extract_features(instances, spec, [source], args.num_clips, workers=workers),
     }
-    taken: dict[str, list[float]] = {name: [] for name in parts}
+    times_s: dict[str, list[float]] = {name: [] for name in parts}
     for name, work in list(parts.items()) * args.rounds:
-        taken[name].append(seconds(work, args.device))
-    report(args, len(frames), workers, taken)
+        times_s[name].append(measure_seconds(work, args.device))
+    print_report(args, len(frames), workers, times_s)
 
 
-def report(args: Args, count: int, workers: int, taken: dict[str, Sequence[float]]) -> None:
+def print_report(args: Args, count: int, workers: int, times_s: Mapping[str, Sequence[float]]) -> None:
     where = f"{args.backbone}, {args.num_frames} x {args.size} x {args.size}, {args.num_clips} clips of {count} videos"
     print(
         f"{where}; {args.device}, {torch.get_num_threads()} threads, {workers} loader processes, {args.rounds} rounds\n"
     )
     print("| what | videos/s, median (lowest to highest) |\n|---|---|")
-    for name, values in taken.items():
+    for name, values in times_s.items():
         rates = sorted(count / value for value in values)
         print(f"| {name} | {statistics.median(rates):.1f} ({rates[0]:.1f} to {rates[-1]:.1f}) |")
-    decoding, encoding, whole = taken.values()
+    decoding, encoding, whole = times_s.values()
     ratios = sorted(max(d, e) / w for d, e, w in zip(decoding, encoding, whole, strict=True))
     print(f"| whole / slower half | {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |")
 

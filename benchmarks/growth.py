@@ -2,9 +2,9 @@
 
     python benchmarks/growth.py [--sizes 1000 100000 1000000] [--samplers 1000 100000 10000000]
 
-A simulated manifest (no videos: paths, sizes and times as of real files) is written and read by a fresh process for
-each size; memory is what that process grew by at most. The sampler needs no manifest and is timed alone: order of an
-epoch, first batch, and 1,000 batches in the middle of an epoch, as after a resume.
+A simulated manifest (no videos, only plausible paths, sizes and times) is written and then read in a new process for
+each size; memory is the largest growth of that process. The sampler needs no manifest and is timed alone: the order of
+an epoch, the first batch, and 1,000 batches in the middle of an epoch, as after a resume.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ class Args:
     """Instances of the sampler."""
 
 
-def simulated(num_videos: int) -> Manifest:
+def build_manifest(num_videos: int) -> Manifest:
     """Videos of 10 s in folders of 1,000."""
     videos = (
         Video(
@@ -56,21 +56,21 @@ def simulated(num_videos: int) -> Manifest:
     return Manifest("/corpus", tuple(videos))
 
 
-def write(num_videos: int, folder: str) -> dict[str, float]:
-    simulated(num_videos).save(Path(folder))
+def write_manifest(num_videos: int, folder: str) -> dict[str, float]:
+    build_manifest(num_videos).save(Path(folder))
     return {}
 
 
-def read(num_videos: int, folder: str) -> dict[str, float]:
+def read_manifest(num_videos: int, folder: str) -> dict[str, float]:
     began_s = time.perf_counter()
     manifest = Manifest.load(Path(folder))
     loaded_s = time.perf_counter()
-    found = build_instances(manifest)
-    assert len(found) == num_videos
+    instances = build_instances(manifest)
+    assert len(instances) == num_videos
     return {"manifest, s": loaded_s - began_s, "instances, s": time.perf_counter() - loaded_s}
 
 
-def sample(num_instances: int, _: str) -> dict[str, float]:
+def sample_batches(num_instances: int, _: str) -> dict[str, float]:
     began_s = time.perf_counter()
     next(iter(ResumableBatchSampler(num_instances, BATCH, 0, 0, 1)))
     first_s = time.perf_counter()
@@ -80,24 +80,24 @@ def sample(num_instances: int, _: str) -> dict[str, float]:
     return {"first batch, s": first_s - began_s, "1,000 batches later, s": time.perf_counter() - first_s}
 
 
-def apart(work: Callable[[int, str], dict[str, float]], size: int, folder: str) -> dict[str, float]:
-    """What `work` says in a process of its own, and by how many MB that process grew at most."""
+def run_in_process(work: Callable[[int, str], dict[str, float]], size: int, folder: str) -> dict[str, float]:
+    """The figures of `work` in a process of its own, with the MB by which that process grew at most."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return dict(pool.apply(measured, (work, size, folder)))
+        return dict(pool.apply(measure_memory, (work, size, folder)))
 
 
-def measured(work: Callable[[int, str], dict[str, float]], size: int, folder: str) -> dict[str, Any]:
+def measure_memory(work: Callable[[int, str], dict[str, float]], size: int, folder: str) -> dict[str, Any]:
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = work(size, folder)
+    figures = work(size, folder)
     grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
-    return found | {"memory, MB": grown_mb, "bytes each": grown_mb * 2**20 / size}
+    return figures | {"memory, MB": grown_mb, "bytes each": grown_mb * 2**20 / size}
 
 
 def print_rows(title: str, rows: list[tuple[int, dict[str, float]]]) -> None:
     names = list(rows[0][1])
     print(f"| {title} | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 1))
-    for size, found in rows:
-        print(f"| {size:,} | " + " | ".join(f"{found[name]:.3g}" for name in names) + " |")
+    for size, figures in rows:
+        print(f"| {size:,} | " + " | ".join(f"{figures[name]:.3g}" for name in names) + " |")
     print(flush=True)
 
 
@@ -105,10 +105,10 @@ def main(args: Args) -> None:
     rows = []
     for size in args.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            apart(write, size, folder)
-            rows.append((size, apart(read, size, folder)))
+            run_in_process(write_manifest, size, folder)
+            rows.append((size, run_in_process(read_manifest, size, folder)))
     print_rows("videos of the manifest", rows)
-    print_rows("instances of the sampler", [(size, apart(sample, size, "")) for size in args.samplers])
+    print_rows("instances of the sampler", [(size, run_in_process(sample_batches, size, "")) for size in args.samplers])
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python benchmarks/index.py DATA [--backbone tiny] [--rounds 5]
 
-DATA is a folder of videos. All three pass the same sliding clips with the same processes and threads. The whole looks
-at the files, hashes them, writes the parts, the vectors and the FAISS index, as the command does, into an empty folder.
-A ratio of 1 says that the whole is as fast as the slower half by itself, which takes two free cores. Processor time
-does not depend on what else the machine does: the whole's against the sum of both halves' says what is added to them.
+DATA is a folder of videos. All three process the same sliding clips with the same processes and threads. The whole is
+the command, into an empty folder: it hashes the files and writes the parts, the vectors and the FAISS index. A ratio of
+1 means that the whole is as fast as its slower half alone, which needs two free cores. Processor time does not depend
+on other work of the machine; the time of the whole over the sum of both halves shows what the command adds.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from timing import seconds
+from timing import measure_seconds
 
 from unreel.corpus.discovery import find_videos
 from unreel.embedding import load_encoder
@@ -47,20 +47,20 @@ class Args:
     size: int = 64
     num_frames: int = 8
     videos: int = 200
-    """Of them, evenly spread; none may have more clips than fit in one chunk (64)."""
+    """Number of videos, evenly spread over DATA; none may have more clips than one chunk (64)."""
     rounds: int = 5
     device: str = "cpu"
 
 
-def decode(who: list[Instance], spec: EncoderSpec, workers: int) -> list[np.ndarray]:
+def decode(instances: list[Instance], spec: EncoderSpec, workers: int) -> list[np.ndarray]:
     """All clips of every video, decoded as the whole decodes them, each file as if opened for the first time."""
     clear_caches()
-    clips = SlidingClipDataset([(video, 0) for video in who], spec.clip, spec.views.resize_hw, 0.0)
+    clips = SlidingClipDataset([(video, 0) for video in instances], spec.clip, spec.views.resize_hw, 0.0)
     return [np.asarray(s.frames) for s in build_sequential_loader(clips, workers) if s.frames is not None]
 
 
-def index(run: Path, source: Path, out: Path) -> None:
-    """`unreel index` into an empty folder."""
+def build_index(run: Path, source: Path, out: Path) -> None:
+    """Do what `unreel index` does, into an empty folder."""
     clear_caches()
     shutil.rmtree(out, ignore_errors=True)
     update_store(run, source, out, SlidingWindow(), StoreUpdateOptions())
@@ -71,48 +71,52 @@ def main(args: Args) -> None:
     torch.manual_seed(0)
     views, clip = ViewSpec(("rgb", "residual"), args.size), ClipSpec(args.num_frames, 12.5, 0, lead_in=1)
     encoder = Encoder(EncoderSpec(args.backbone, "untrained", clip, views)).to(args.device).eval()
-    found = [str(video.path.absolute()) for video in find_videos(args.data)]
-    chosen = [found[len(found) * k // args.videos] for k in range(min(args.videos, len(found)))]
-    who = [Instance(path, n, 0.0, float("inf")) for n, path in enumerate(chosen)]
+    paths = [str(video.path.absolute()) for video in find_videos(args.data)]
+    chosen = [paths[len(paths) * k // args.videos] for k in range(min(args.videos, len(paths)))]
+    instances = [Instance(path, n, 0.0, float("inf")) for n, path in enumerate(chosen)]
     _, _, workers = join_processes(1)
-    frames = decode(who, encoder.spec, workers)
-    with tempfile.TemporaryDirectory(prefix="unreel-index-") as aside:
-        run, source, out = Path(aside) / "encoder", Path(aside) / "videos.txt", Path(aside) / "index"
+    frames = decode(instances, encoder.spec, workers)
+    with tempfile.TemporaryDirectory(prefix="unreel-index-") as folder:
+        run, source, out = Path(folder) / "encoder", Path(folder) / "videos.txt", Path(folder) / "index"
         run.mkdir()
         save_encoder(encoder, run)
         source.write_text("".join(f"{path}\n" for path in chosen))
         parts: dict[str, Callable[[], object]] = {
-            "decoding alone": lambda: decode(who, encoder.spec, workers),
+            "decoding alone": lambda: decode(instances, encoder.spec, workers),
             "encoder alone": lambda: [encoder.extract_features(torch.as_tensor(f)) for f in frames],
-            "unreel index": lambda: index(run, source, out),
+            "unreel index": lambda: build_index(run, source, out),
         }
-        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
+        times_s: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
         for name, work in list(parts.items()) * args.rounds:
-            before_s = processor_s()
-            taken[name].append((seconds(work, args.device), processor_s() - before_s))
-    report(args, len(who), sum(map(len, frames)), workers, taken)
+            before_s = measure_processor_s()
+            times_s[name].append((measure_seconds(work, args.device), measure_processor_s() - before_s))
+    print_report(args, len(instances), sum(map(len, frames)), workers, times_s)
 
 
-def processor_s() -> float:
-    """Seconds that this process and its ended children have computed."""
+def measure_processor_s() -> float:
+    """Processor seconds of this process and of its children that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
-def report(args: Args, videos: int, clips: int, workers: int, taken: dict[str, list[tuple[float, float]]]) -> None:
+def print_report(
+    args: Args, videos: int, clips: int, workers: int, times_s: dict[str, list[tuple[float, float]]]
+) -> None:
     print(f"{args.backbone}, {args.num_frames} x {args.size} x {args.size}; {clips} sliding clips of {videos} videos;")
     print(f"{args.device}, {torch.get_num_threads()} threads, {workers} loader processes, {args.rounds} rounds\n")
     print("| what | clips/s, median (lowest to highest) | processor, ms a clip |\n|---|---|---|")
-    for name, values in taken.items():
-        busy = [1000 * processor / clips for _, processor in values]
-        print(f"| {name} | {spread([clips / wall for wall, _ in values], 1)} | {spread(busy, 1)} |")
-    walls, busy = ([[value[k] for value in values] for values in taken.values()] for k in (0, 1))
+    for name, values in times_s.items():
+        processor_ms = [1000 * processor / clips for _, processor in values]
+        print(
+            f"| {name} | {format_spread([clips / wall for wall, _ in values], 1)} | {format_spread(processor_ms, 1)} |"
+        )
+    walls, busy = ([[value[k] for value in values] for values in times_s.values()] for k in (0, 1))
     speed = [max(d, e) / w for d, e, w in zip(*walls, strict=True)]
     added = [w / (d + e) for d, e, w in zip(*busy, strict=True)]
-    print(f"| whole / slower half; whole / both halves | {spread(speed, 2)} | {spread(added, 2)} |")
+    print(f"| whole / slower half; whole / both halves | {format_spread(speed, 2)} | {format_spread(added, 2)} |")
 
 
-def spread(values: list[float], digits: int) -> str:
+def format_spread(values: list[float], digits: int) -> str:
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 

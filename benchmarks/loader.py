@@ -1,11 +1,11 @@
-"""Our loader against plain PyAV decoding of the very same windows in the same number of processes, in alternation.
+"""Our loader against plain PyAV decoding of the same windows in as many processes, in alternation.
 
     python benchmarks/loader.py DATA [--processes 1 2] [--num-frames 16] [--size 112] [--rounds 5]
 
-DATA is a folder of videos. Plain decoding seeks to the key frame before a window by its time, decodes up to its end on
-one thread, scales the frames of the window and throws them away: no index, no check, no batch, nothing sent between
-processes. Ours delivers batches to the training process and keeps nothing decoded. Where plain decoding returns other
-pixels than ours, which happens where a container's times mislead it, the table says how often.
+DATA is a folder of videos. Plain decoding seeks by time to the key frame before a window, decodes to the end of the
+window on one thread, scales the frames and throws them away: no index, no check, no batch, no communication between
+processes. Our loader delivers batches to the training process and caches no frames. The heading says how often plain
+decoding returns other pixels than ours, as it does where the times of a container are misleading.
 """
 
 import dataclasses
@@ -45,27 +45,28 @@ class Args:
 
 
 class Window(NamedTuple):
-    """Frames of one file: the seconds of the first one, and which of those that follow are wanted."""
+    """Frames of one file: the second of the first one, and the numbers of the wanted ones, counted from it."""
 
     path: str
     start_s: float
     wanted: tuple[int, ...]
 
 
-def windows(clips: ClipDataset, epoch: int, index: int) -> list[Window]:
+def list_windows(clips: ClipDataset, epoch: int, index: int) -> list[Window]:
     """The windows that our loader draws for an instance."""
     instance = clips.instances[index]
     times_s = index_frames(instance.path).times_s
-    chosen = clips.sample_clips(times_s, instance, epoch, index)
+    chosen = clips.sample_clips(clips.get_candidates(index, times_s), epoch, index)
     return [Window(instance.path, float(times_s[c[0]]), tuple((c - c[0]).tolist())) for c in chosen if c[-1] >= c[0]]
 
 
-def plain(window: Window, size: tuple[int, int]) -> np.ndarray:
-    """The window's frames, as one writes it in ten lines; uint8 (T, H, W, C)."""
+def decode_plain(window: Window, size: tuple[int, int]) -> np.ndarray:
+    """The frames of a window, decoded by the obvious ten lines; uint8 (T, H, W, C)."""
     frames: list[np.ndarray] = []
     with av.open(window.path) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
+        assert stream.time_base is not None
         container.seek(int(window.start_s / stream.time_base), stream=stream)
         number = 0
         for frame in container.decode(stream):
@@ -82,10 +83,10 @@ def plain(window: Window, size: tuple[int, int]) -> np.ndarray:
 def decode_all(share: list[Window], size: tuple[int, int]) -> None:
     torch.set_num_threads(1)
     for window in share:
-        plain(window, size)
+        decode_plain(window, size)
 
 
-def plain_s(work: list[Window], size: tuple[int, int], processes: int) -> float:
+def time_plain(work: list[Window], size: tuple[int, int], processes: int) -> float:
     """Seconds from before the processes start to after the last has ended."""
     began_s = time.perf_counter()
     shares = [work[k::processes] for k in range(processes)]
@@ -97,7 +98,7 @@ def plain_s(work: list[Window], size: tuple[int, int], processes: int) -> float:
     return time.perf_counter() - began_s
 
 
-def loader_s(clips: ClipDataset, batch_size: int, epoch: int, processes: int) -> float:
+def time_loader(clips: ClipDataset, batch_size: int, epoch: int, processes: int) -> float:
     """Seconds of our loader for one pass, its processes' start and end included."""
     per_epoch = len(clips) // batch_size
     began_s = time.perf_counter()
@@ -107,35 +108,41 @@ def loader_s(clips: ClipDataset, batch_size: int, epoch: int, processes: int) ->
     return time.perf_counter() - began_s
 
 
-def differing(clips: ClipDataset, size: tuple[int, int], count: int = 8) -> str:
-    """How many of some windows plain decoding gets wrong."""
-    wrong = looked = 0
+def compare_pixels(clips: ClipDataset, size: tuple[int, int], count: int = 8) -> str:
+    """A sentence on how many of the first windows plain decoding gets wrong."""
+    num_wrong = num_windows = 0
     for index in range(min(count, len(clips))):
-        ours = clips[(0, index)].frames
-        for window, mine in zip(windows(clips, 0, index), ours if ours is not None else [], strict=False):
-            looked += 1
-            wrong += not np.array_equal(plain(window, size), mine)
-    return f"{wrong} of {looked} windows differ"
+        decoded = clips[(0, index)].frames
+        for window, frames in zip(list_windows(clips, 0, index), decoded if decoded is not None else [], strict=False):
+            num_windows += 1
+            num_wrong += not np.array_equal(decode_plain(window, size), frames)
+    return f"{num_wrong} of {num_windows} windows differ"
 
 
 def main(args: Args) -> None:
-    found = [Instance(str(v.path), n, 0.0, float("inf")) for n, v in enumerate(find_videos(args.data)[: args.videos])]
-    found = found[: len(found) // args.batch_size * args.batch_size]
+    instances = [
+        Instance(str(v.path), n, 0.0, float("inf")) for n, v in enumerate(find_videos(args.data)[: args.videos])
+    ]
+    instances = instances[: len(instances) // args.batch_size * args.batch_size]
     size = round(args.size * 8 / 7), round(args.size * 8 / 7 * 4 / 3)
-    clips = ClipDataset(found, ClipSpec(args.num_frames, stride_frames=args.stride_frames), size, args.num_clips, 0)
-    work = {epoch: [w for i in range(len(found)) for w in windows(clips, epoch, i)] for epoch in range(args.rounds)}
-    what = f"{len(found)} videos of {args.data.name}, {args.num_clips} clips of {args.num_frames} frames to {size}"
-    print(f"{what}; {args.rounds} rounds; {differing(clips, size)} in plain decoding\n")
+    clips = ClipDataset(instances, ClipSpec(args.num_frames, stride_frames=args.stride_frames), size, args.num_clips, 0)
+    work = {
+        epoch: [w for i in range(len(instances)) for w in list_windows(clips, epoch, i)] for epoch in range(args.rounds)
+    }
+    setting = (
+        f"{len(instances)} videos of {args.data.name}, {args.num_clips} clips of {args.num_frames} frames to {size}"
+    )
+    print(f"{setting}; {args.rounds} rounds; {compare_pixels(clips, size)} in plain decoding\n")
     print("| processes | plain PyAV, clips/s | our loader, clips/s | ours / plain, median (lowest to highest) |")
     print("|---|---|---|---|")
     for processes in args.processes:
-        taken = [
-            (plain_s(work[epoch], size, processes), loader_s(clips, args.batch_size, epoch, processes))
+        times_s = [
+            (time_plain(work[epoch], size, processes), time_loader(clips, args.batch_size, epoch, processes))
             for epoch in range(args.rounds)
         ]
         count = len(work[0])
-        rates = [statistics.median(count / s for s in column) for column in zip(*taken, strict=True)]
-        ratios = sorted(p / o for p, o in taken)
+        rates = [statistics.median(count / s for s in column) for column in zip(*times_s, strict=True)]
+        ratios = sorted(p / o for p, o in times_s)
         spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
         print(f"| {processes} | {rates[0]:.1f} | {rates[1]:.1f} | {spread} |", flush=True)
 

@@ -1,9 +1,9 @@
-"""Memory of the loader over many draws: that of this process and its loader processes, which should stay flat.
+"""Memory of this process and its loader processes over many draws, which should stay constant.
 
     python benchmarks/memory.py FOLDER [--draws 20000] [--workers 1] [--cache-mb 0]
 
-A draw is one instance opened and a clip of it decoded. Counted is the proportional set size (PSS), so that what the
-processes share counts once.
+A draw opens one instance and decodes a clip of it. Memory is the proportional set size (PSS), in which shared memory
+counts once.
 """
 
 import dataclasses
@@ -32,30 +32,30 @@ class Args:
     cache_mb: int = 0
 
 
-def memory_mb() -> float:
+def measure_memory_mb() -> float:
     """PSS of this process and its children."""
     here = os.getpid()
     children = Path(f"/proc/{here}/task/{here}/children").read_text().split()
-    return sum(pss_kb(pid) for pid in (str(here), *children)) / 1024
+    return sum(read_pss_kb(pid) for pid in (str(here), *children)) / 1024
 
 
-def pss_kb(pid: str) -> int:
+def read_pss_kb(pid: str) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def main(args: Args) -> None:
-    found = build_instances(inspect(args.source, check="fast", shots=False))
-    clips = ClipDataset(found, ClipSpec(16), (73, 98), 1, seed=0, cache_mb=args.cache_mb)
+    instances = build_instances(inspect(args.source, check="fast", shots=False))
+    clips = ClipDataset(instances, ClipSpec(16), (73, 98), 1, seed=0, cache_mb=args.cache_mb)
     steps = args.draws // BATCH
-    print(f"{len(found)} instances, {args.workers} loader process(es), {args.cache_mb} MB of decoded frames kept\n")
+    print(f"{len(instances)} instances, {args.workers} loader process(es), {args.cache_mb} MB of decoded frames kept\n")
     print("| draws | memory, MB |")
     print("|---|---|")
     for step, _ in enumerate(
-        build_training_loader(clips, ResumableBatchSampler(len(found), BATCH, 0, 0, steps), args.workers, False), 1
+        build_training_loader(clips, ResumableBatchSampler(len(instances), BATCH, 0, 0, steps), args.workers, False), 1
     ):
         if step % max(1, steps // ROWS) == 0:
-            print(f"| {step * BATCH:,} | {memory_mb():.0f} |", flush=True)
+            print(f"| {step * BATCH:,} | {measure_memory_mb():.0f} |", flush=True)
 
 
 if __name__ == "__main__":

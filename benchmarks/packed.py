@@ -1,10 +1,10 @@
-"""How much faster the same windows come out of a packed corpus than out of the originals, in alternation.
+"""How much faster windows are decoded from a packed corpus than from the original videos, in alternation.
 
     python benchmarks/packed.py [--seconds 10] [--videos 4] [--short-sides 128 256] [--folder VIDEOS]
 
-Without --folder it makes its own: textures that move and shine, 320x240 and 1280x720, H.264 at crf 23 with a key frame
-every 250 frames (x264's default). A draw is what a loader does for one clip: find the frames, decode 16 of them at the
-piece's size, nothing remembered from before. Original and piece take turns; median, least and most of all ratios.
+Without --folder it makes videos of moving textures, 320x240 and 1280x720, H.264 at crf 23 with a key frame every 250
+frames (x264's default). A draw is what a loader does for one clip without caches: find the frames and decode 16 of them
+at the size of the piece. Originals and pieces alternate; median, minimum and maximum of all ratios.
 """
 
 import dataclasses
@@ -36,8 +36,8 @@ class Args:
     folder: Path | None = None
 
 
-def frames(height: int, width: int, count: int, seed: int) -> Iterator[np.ndarray]:
-    """A textured picture, coarse and fine, over which the camera wanders; uint8 (height, width, 3)."""
+def draw_frames(height: int, width: int, count: int, seed: int) -> Iterator[np.ndarray]:
+    """Frames of a camera that moves over a coarse and fine texture; each uint8 (height, width, 3)."""
     draws, shape = np.random.default_rng(seed), (height + height // 4, width + width // 4)
 
     def blurred(sigma: float) -> np.ndarray:
@@ -52,34 +52,34 @@ def frames(height: int, width: int, count: int, seed: int) -> Iterator[np.ndarra
         yield scene[y : y + height, x : x + width]
 
 
-def one_folder(name: str, folder: Path, short_side: int, args: Args) -> str:
+def measure_folder(name: str, folder: Path, short_side: int, args: Args) -> str:
     """A row of the table."""
     with tempfile.TemporaryDirectory() as out:
         began_s = time.perf_counter()
-        done = pack(folder, Path(out, "packed"), PackSettings(short_side=short_side), workers=args.workers)
+        corpus = pack(folder, Path(out, "packed"), PackSettings(short_side=short_side), workers=args.workers)
         took_s = time.perf_counter() - began_s
-        gain = measure_speedup(Path(out, "packed"), folder, max_pieces=8)
-    assert gain is not None
-    sizes = f"{done.bytes_before / 1e6:.1f} | {done.bytes_after / 1e6:.1f}"
-    factor = f"{gain.factor:.1f} ({gain.least:.1f} to {gain.most:.1f})"
-    return f"| {name} | {short_side} | {sizes} | {took_s / done.num_videos:.1f} | {factor} | {gain.windows} |"
+        speedup = measure_speedup(Path(out, "packed"), folder, max_pieces=8)
+    assert speedup is not None
+    sizes = f"{corpus.bytes_before / 1e6:.1f} | {corpus.bytes_after / 1e6:.1f}"
+    factor = f"{speedup.factor:.1f} ({speedup.least:.1f} to {speedup.most:.1f})"
+    return f"| {name} | {short_side} | {sizes} | {took_s / corpus.num_videos:.1f} | {factor} | {speedup.windows} |"
 
 
 def main(args: Args) -> None:
     print("| originals | short side | MB before | MB after | packing, s a video | original / piece | windows |")
     print("|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as temporary:
         folders = [args.folder] if args.folder else []
         for height, width in () if args.folder else SIZES:
-            folder = Path(made, f"{width}x{height}")
+            folder = Path(temporary, f"{width}x{height}")
             folder.mkdir()
             for n in range(args.videos):
-                moving = frames(height, width, round(25 * args.seconds), n)
+                moving = draw_frames(height, width, round(25 * args.seconds), n)
                 writer.write_video(folder / f"{n}.mp4", moving, 25, gop=250)
             folders.append(folder)
         for folder in folders:
             for short_side in args.short_sides:
-                print(one_folder(folder.name, folder, short_side, args), flush=True)
+                print(measure_folder(folder.name, folder, short_side, args), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What a second process gives on the same cores: clips per second of one process with all threads, and of two, in turn.
+"""Clips per second of one process with all threads, and of several on the same cores, in alternation.
 
     python benchmarks/processes.py VIDEOS [--rounds 3] [--steps 40] [--options --backbone tiny]
 
-Same global batch, same cores: `--devices 1` with all threads, `--devices N` with its share of them each. The figure of
-a run is the median over its log lines but the first; printed are all of them, their medians and the ratio. A ratio of 1
-is all that can be had, as no core is added: what is missing to it is what exchanging costs, or what threads did better.
+The global batch and the cores are the same: `--devices 1` uses all threads, `--devices N` divides them. The figure of a
+run is the median over its log lines except the first; all figures, their medians and the ratio are printed. As no core
+is added, the ratio is at most about 1: the rest is lost to communication, or threads use the cores better.
 """
 
 import csv
@@ -31,8 +31,8 @@ class Args:
     options: Annotated[tuple[str, ...], tyro.conf.arg(help="More options of unreel pretrain.")] = ()
 
 
-def clips_per_s(args: Args, devices: int, run: Path) -> float:
-    """The median of a run's own log lines, the first one left out."""
+def measure_clips_per_s(args: Args, devices: int, run: Path) -> float:
+    """The median over the log lines of a run except the first."""
     threads = max(1, torch.get_num_threads() // devices)
     fixed = f"--steps {args.steps} --log-steps 5 --monitor-epochs 100000 --workers 0 --checkpoint-minutes 1000"
     command = [sys.executable, "-m", "unreel", "pretrain", str(args.videos), "--out", str(run), *fixed.split()]
@@ -43,16 +43,16 @@ def clips_per_s(args: Args, devices: int, run: Path) -> float:
 
 
 def main(args: Args) -> None:
-    found: dict[int, list[float]] = {1: [], args.devices: []}
+    rates: dict[int, list[float]] = {1: [], args.devices: []}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(args.rounds):
-            for devices, figures in found.items():
-                figures.append(clips_per_s(args, devices, Path(folder) / f"{turn}-{devices}"))
+            for devices, figures in rates.items():
+                figures.append(measure_clips_per_s(args, devices, Path(folder) / f"{turn}-{devices}"))
                 print(f"{devices} processes: {figures[-1]:.1f} clips/s", flush=True)
-    for devices, figures in found.items():
+    for devices, figures in rates.items():
         each = ", ".join(f"{value:.1f}" for value in figures)
         print(f"{devices} processes: median {statistics.median(figures):.1f} clips/s ({each})")
-    ratios = [b / a for a, b in zip(*found.values(), strict=True)]
+    ratios = [b / a for a, b in zip(*rates.values(), strict=True)]
     print(f"ratio {args.devices} to 1: median {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
 
 

@@ -1,14 +1,14 @@
-"""One IIC step against the same step in the style of the released code, in alternation; end to end and the step alone.
+"""One IIC step against the same step in the style of IIC's release, in alternation: end to end and the step alone.
 
     python benchmarks/released_style.py [DATA] [--backbone tiny] [--rounds 5]
     python benchmarks/released_style.py DATA --device cuda --backbone r3d --size 112 --num-frames 16 --workers 8
 
-DATA is a folder of videos; without, synthetic ones are made. The twin below is written anew after IIC's release and
-1.9, for this measurement alone: frames are JPEG files (short side 256 at most) that PIL opens one by one, each resized
-and cropped by itself; every view takes a forward pass of its own, that of the intra-negative too, whose graph is kept
-and never used; intra-negatives are made by loops over samples and frames; K + 1 rows of memory are gathered for each
-anchor, drawn by the alias method; float32; the loss is read at every step. Network, clip, batch, K and loader processes
-are the same on both sides. Ours decodes the videos themselves and keeps no decoded frames.
+DATA is a folder of videos; without it, synthetic videos are made. The twin below is written for this measurement, in
+the style of IIC's release. Frames are JPEG files (short side at most 256) that PIL opens one by one; each is resized
+and cropped alone. Every view has its own forward pass, also the intra-negative, whose graph is built and never used.
+Intra-negatives are made by loops over samples and frames. K + 1 rows of memory, drawn by the alias method, are gathered
+for each anchor. All is float32, and the loss is read at every step. Network, clip, batch, K and loader processes are
+the same on both sides. unreel decodes the videos and caches no frames.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 import tyro
 from PIL import Image
-from timing import seconds
+from timing import measure_seconds
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -53,7 +53,7 @@ class Args:
 
     data: tyro.conf.Positional[Path | None] = None
     method: str = "iic-paper"
-    """iic-paper is the same arithmetic; iic trains on the broken clips as well."""
+    """iic-paper has the same arithmetic; iic also trains on the intra-negatives."""
     backbone: str = "tiny"
     size: int = 64
     num_frames: int = 8
@@ -83,24 +83,24 @@ class JpegClips(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         paths = sorted(os.listdir(self.folders[index]))
-        chance = random.Random(time.perf_counter_ns())
-        start = chance.randint(0, max(0, len(paths) - 1 - self.num_frames))
-        seed = chance.random()
+        rng = random.Random(time.perf_counter_ns())
+        start = rng.randint(0, max(0, len(paths) - 1 - self.num_frames))
+        seed = rng.random()
         frames = []
         for k in range(self.num_frames):
             image = Image.open(self.folders[index] / paths[min(start + k, len(paths) - 1)]).convert("RGB")
-            frames.append(self.transformed(image, random.Random(seed)))  # the same draw, frame after frame
+            frames.append(self.transform(image, random.Random(seed)))  # the same draw, frame after frame
         return torch.stack(frames, dim=1), index
 
-    def transformed(self, image: Image.Image, chance: random.Random) -> Tensor:
+    def transform(self, image: Image.Image, rng: random.Random) -> Tensor:
         image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
-        top, left = chance.randint(0, self.height - self.size), chance.randint(0, self.width - self.size)
+        top, left = rng.randint(0, self.height - self.size), rng.randint(0, self.width - self.size)
         image = image.crop((left, top, left + self.size, top + self.size))
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
 
 
 class Alias:
-    """Draws rows in constant time from two tables (here all chances are alike). Source: Walker 1977."""
+    """Draws rows in constant time from two tables (here with equal probabilities). Source: Walker 1977."""
 
     def __init__(self, num_rows: int, device: str) -> None:
         self.chance_N = torch.ones(num_rows, device=device)
@@ -113,14 +113,17 @@ class Alias:
 
 
 class Memory(nn.Module):
-    """Three banks; scores of both views against K + 1 gathered rows each, and against as many of the broken clips'."""
+    """Three banks; scores of both views against K + 1 gathered rows of the other view and of the intra-negatives."""
 
     def __init__(self, num_rows: int, width: int, num_negatives: int, device: str) -> None:
         super().__init__()
         self.k, self.temperature, self.momentum = num_negatives, 0.07, 0.5
         self.alias = Alias(num_rows, device)
         bound = (3 / width) ** 0.5
-        for name in ("one", "two", "broken"):
+        self.one: Tensor
+        self.two: Tensor
+        self.intra: Tensor
+        for name in ("one", "two", "intra"):
             self.register_buffer(name, torch.rand(num_rows, width, device=device) * 2 * bound - bound)
 
     def forward(self, a_BD: Tensor, b_BD: Tensor, n_BD: Tensor, y_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,26 +133,26 @@ class Memory(nn.Module):
         logits = []
         for anchor_BD, other in ((a_BD, self.two), (b_BD, self.one)):
             parts = []
-            for bank in (other, self.broken):
+            for bank in (other, self.intra):
                 gathered_BKD = torch.index_select(bank, 0, row_BK.view(-1)).detach().view(count, self.k + 1, -1)
                 parts.append(torch.bmm(gathered_BKD, anchor_BD.view(count, -1, 1)).squeeze(2) / self.temperature)
             logits.append(torch.cat(parts, dim=1))
         with torch.no_grad():
-            for bank, new_BD in ((self.one, a_BD), (self.two, b_BD), (self.broken, n_BD)):
-                kept_BD = torch.index_select(bank, 0, y_B) * self.momentum + new_BD * (1 - self.momentum)
-                bank.index_copy_(0, y_B, kept_BD / kept_BD.pow(2).sum(1, keepdim=True).pow(0.5))
+            for bank, new_BD in ((self.one, a_BD), (self.two, b_BD), (self.intra, n_BD)):
+                mixed_BD = torch.index_select(bank, 0, y_B) * self.momentum + new_BD * (1 - self.momentum)
+                bank.index_copy_(0, y_B, mixed_BD / mixed_BD.pow(2).sum(1, keepdim=True).pow(0.5))
         return logits[0], logits[1]
 
 
-def repeated(clips: Tensor) -> Tensor:
-    """One frame of each clip, again and again: a loop over samples and one over frames."""
+def repeat_frames(clips: Tensor) -> Tensor:
+    """One frame of each clip, repeated, by a loop over samples and one over frames."""
     out = []
     for clip in clips:
         chosen = random.Random(time.perf_counter_ns()).randrange(clip.shape[1])
-        broken = clip.clone()
+        copy = clip.clone()
         for t in range(clip.shape[1]):
-            broken[:, t] = clip[:, chosen]
-        out.append(broken)
+            copy[:, t] = clip[:, chosen]
+        out.append(copy)
     return torch.stack(out)
 
 
@@ -168,9 +171,10 @@ class Twin:
         return self.network(clips).mean(dim=(2, 3, 4))
 
     def step(self, clips: Tensor, index_B: Tensor) -> None:
+        """One step on clips (B, 3, T, size, size) of the rows index_B."""
         view1, y_B = clips.to(self.device), index_B.to(self.device)
         view2 = (view1 - torch.roll(view1, 1, 2) + 1) / 2
-        intra = repeated(view1)
+        intra = repeat_frames(view1)
         a_BD, b_BD, n_BD = self.embed(view1), self.embed(view2), self.embed(intra)
         logits = self.memory(a_BD, b_BD, n_BD, y_B)
         target = torch.zeros(len(y_B), dtype=torch.int64, device=self.device)
@@ -181,7 +185,7 @@ class Twin:
         self.losses.append(loss.item())
 
 
-def extract(paths: list[str], out: Path, short_side: int = 256) -> list[Path]:
+def extract_jpegs(paths: list[str], out: Path, short_side: int = 256) -> list[Path]:
     """A folder of JPEG files for each video, the short side at most 256."""
     folders = []
     for number, path in enumerate(paths):
@@ -201,41 +205,51 @@ def extract(paths: list[str], out: Path, short_side: int = 256) -> list[Path]:
 # The measurement.
 
 
-def endless(loader: DataLoader[Any]) -> Iterator[Any]:
+def repeat_forever(loader: DataLoader[Any]) -> Iterator[Any]:
     while True:
         yield from loader
 
 
-def twin_loop(args: Args, twin: Twin, clips: JpegClips) -> float:
+def time_twin_loop(args: Args, twin: Twin, clips: JpegClips) -> float:
     """Mean seconds of a step of the twin with its loader."""
     loader = DataLoader(clips, args.batch_size, shuffle=True, num_workers=args.workers, drop_last=True)
-    stream = endless(loader)
+    stream = repeat_forever(loader)
     for _ in range(WARM_UP):
         twin.step(*next(stream))
-    return seconds(lambda: [twin.step(*next(stream)) for _ in range(args.steps)], args.device) / args.steps
+
+    def run_steps() -> None:
+        for _ in range(args.steps):
+            twin.step(*next(stream))
+
+    return measure_seconds(run_steps, args.device) / args.steps
 
 
-def our_steps(args: Args, trainer: TrainingSetup, batch: Any) -> float:
+def time_our_steps(args: Args, trainer: TrainingSetup, batch: Any) -> float:
     """Mean seconds of our step on a decoded batch in the host's memory."""
     log = MetricLogger(trainer.job, quiet=True)
     with closing(log):
 
-        def some(count: int) -> None:
+        def run_steps(count: int) -> None:
             for step in range(count):
                 train_step(trainer, move_clips(batch, trainer.fabric), step, log)
             log.read_back()
 
-        some(WARM_UP)
-        return seconds(lambda: some(args.steps), args.device) / args.steps
+        run_steps(WARM_UP)
+        return measure_seconds(lambda: run_steps(args.steps), args.device) / args.steps
 
 
-def twin_steps(args: Args, twin: Twin, batch: tuple[Tensor, Tensor]) -> float:
+def time_twin_steps(args: Args, twin: Twin, batch: tuple[Tensor, Tensor]) -> float:
     for _ in range(WARM_UP):
         twin.step(*batch)
-    return seconds(lambda: [twin.step(*batch) for _ in range(args.steps)], args.device) / args.steps
+
+    def run_steps() -> None:
+        for _ in range(args.steps):
+            twin.step(*batch)
+
+    return measure_seconds(run_steps, args.device) / args.steps
 
 
-def our_job(args: Args, data: Path, aside: Path) -> TrainingJob:
+def build_our_job(args: Args, data: Path, folder: Path) -> TrainingJob:
     config = build_run_config(
         args.method,
         {
@@ -244,47 +258,50 @@ def our_job(args: Args, data: Path, aside: Path) -> TrainingJob:
             **{"held_out": 0.0, "log_steps": 10, "fps": 0.0, "stride_frames": 1, "segment_s": 10**6},
         },
     )
-    run = aside / "run"
+    run = folder / "run"
     run.mkdir()
     return build_training_job(run, inspect(data, check="fast", shots=False), resolve_config(config))
 
 
 def main(args: Args) -> None:
     with tempfile.TemporaryDirectory() as name:
-        aside = Path(name)
-        data = args.data or aside / "videos"
+        folder = Path(name)
+        data = args.data or folder / "videos"
         if args.data is None:
             make_set(data, classes=8, videos=max(1, args.videos // 8))
-        job = our_job(args, data, aside)
+        job = build_our_job(args, data, folder)
         trainer = setup_training(job)
-        folders = extract([i.path for i in job.instances], args.frames or aside / "frames")
+        folders = extract_jpegs([i.path for i in job.instances], args.frames or folder / "frames")
         clips, twin = JpegClips(folders, args.num_frames, args.size), Twin(args, len(folders))
         batch = next(iter(DataLoader(clips, args.batch_size, shuffle=True)))
-        mine, *_ = time_decoding(job, num_rounds=1)
+        decoded, *_ = time_decoding(job, num_rounds=1)
         pairs: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
-            "the step alone": (lambda: twin_steps(args, twin, batch), lambda: our_steps(args, trainer, mine)),
+            "the step alone": (
+                lambda: time_twin_steps(args, twin, batch),
+                lambda: time_our_steps(args, trainer, decoded),
+            ),
             "end to end": (
-                lambda: twin_loop(args, twin, clips),
+                lambda: time_twin_loop(args, twin, clips),
                 lambda: time_loop(trainer, args.steps).step_s,
             ),
         }
-        report(args, len(folders), {what: alternated(args.rounds, *pair) for what, pair in pairs.items()})
+        print_report(args, len(folders), {what: alternate(args.rounds, *pair) for what, pair in pairs.items()})
 
 
-def alternated(rounds: int, theirs: Callable[[], float], ours: Callable[[], float]) -> list[tuple[float, float]]:
-    return [(theirs(), ours()) for _ in range(rounds)]
+def alternate(rounds: int, time_twin: Callable[[], float], time_ours: Callable[[], float]) -> list[tuple[float, float]]:
+    return [(time_twin(), time_ours()) for _ in range(rounds)]
 
 
-def report(args: Args, videos: int, taken: dict[str, list[tuple[float, float]]]) -> None:
+def print_report(args: Args, videos: int, times_s: dict[str, list[tuple[float, float]]]) -> None:
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     what = f"{args.method}, {args.backbone}, {args.num_frames} x {args.size} x {args.size}, batch {args.batch_size}"
     print(f"{what}, K {args.num_negatives}; {videos} videos, {args.workers} loader processes; {where}\n")
     print("| what | released style, ms | unreel, ms | ratio, median (lowest to highest) |\n|---|---|---|---|")
-    for name, pairs in taken.items():
-        theirs, ours = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
+    for name, pairs in times_s.items():
+        twin_ms, unreel_ms = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
         ratios = sorted(a / b for a, b in pairs)
         spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        print(f"| {name} | {theirs:.0f} | {ours:.0f} | {spread} |")
+        print(f"| {name} | {twin_ms:.0f} | {unreel_ms:.0f} | {spread} |")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""People who search a running `unreel serve` at once, over an index of made rows: p50, p95 and errors.
+"""Latency and errors of a running `unreel serve` over an index of artificial rows, for one person and for many.
 
     python benchmarks/serve.py INDEX FAKE [--rows 100000] [--people 20] [--pause-s 0]
 
-FAKE becomes an index of rows made of INDEX's as `nearest.py` makes them, 50 clips a video that does not exist; it is
-kept for another run. Each person asks for 24 hits like a drawn row, at a drawn place of the slider, and asks
-again after a pause. What is timed is the whole request, as a browser on this machine would wait for it.
+FAKE becomes an index of rows that are made from those of INDEX as in `nearest.py`, 50 clips for each video, none of
+which exists; it is kept for the next run. Each person asks for 24 hits like a random row, at a random place of the
+slider, and asks again after a pause. The whole request is timed, as a browser on this machine waits for it.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import tyro
-from nearest import neighbour_distances, perturbed, turned
+from nearest import make_rows, measure_neighbour_distances, rotate_views
 
 from unreel.corpus.file_tracker import FileRecord, save_records
 from unreel.embedding import load_encoder
@@ -38,7 +38,7 @@ CLIPS, PART = 50, 100_000
 
 @dataclasses.dataclass
 class Args:
-    """What to make, and who asks."""
+    """What to make, and how many people ask."""
 
     index: tyro.conf.Positional[Path]
     fake: tyro.conf.Positional[Path]
@@ -52,18 +52,19 @@ class Args:
 
 
 def make_index(args: Args) -> None:
-    """An index of made rows, beside it the encoder of the real one."""
+    """Write an index of artificial rows, with the encoder of the real one."""
     rng = np.random.default_rng(args.seed)
-    found, encoder = read_embeddings(args.index), load_encoder(args.index / ENCODER_FOLDER)
+    embeddings, encoder = read_embeddings(args.index), load_encoder(args.index / ENCODER_FOLDER)
     views = len(dict.fromkeys(encoder.spec.views.names))
-    distances, real_ND = neighbour_distances(found, rng), turned(found.vectors, args.dim, views, rng)
+    distances = measure_neighbour_distances(embeddings, rng)
+    real_ND = rotate_views(embeddings.vectors, args.dim, views, rng)
     (args.fake / PARTS_FOLDER).mkdir(parents=True)
     shutil.copy(args.index / STORE_JSON, args.fake / STORE_JSON)
     shutil.copytree(args.index / ENCODER_FOLDER, args.fake / ENCODER_FOLDER)
     for part, first in enumerate(range(0, args.rows, PART)):
         number_N = np.arange(first, min(first + PART, args.rows))
         paths = [f"/made/{n:07d}.mp4" for n in number_N // CLIPS]
-        vectors_ND = perturbed(real_ND, distances, len(number_N), views, rng)
+        vectors_ND = make_rows(real_ND, distances, len(number_N), views, rng)
         start_s = (number_N % CLIPS) * 0.32
         rows = Embeddings(vectors_ND, paths, start_s, start_s + 0.64, ["made"] * len(paths), paths)
         write_embeddings(rows, args.fake / PARTS_FOLDER / f"{part:05d}.parquet", describe_encoder(encoder))
@@ -74,68 +75,68 @@ def make_index(args: Args) -> None:
 
 
 class Person(threading.Thread):
-    """Asks over one connection; keeps the milliseconds of each answer and what was no answer."""
+    """Asks over one connection; keeps the milliseconds of each answer, and the errors."""
 
-    def __init__(self, args: Args, place: str, of: str, number: int) -> None:
+    def __init__(self, args: Args, address: str, index_id: str, number: int) -> None:
         super().__init__()
-        self.args, self.of, self.rng = args, of, np.random.default_rng((args.seed, number))
-        self.connection = http.client.HTTPConnection(place, timeout=120)
-        self.taken_ms: list[float] = []
+        self.args, self.index_id, self.rng = args, index_id, np.random.default_rng((args.seed, number))
+        self.connection = http.client.HTTPConnection(address, timeout=120)
+        self.latencies_ms: list[float] = []
         self.errors: list[str] = []
 
     def run(self) -> None:
         for _ in range(self.args.questions):
-            asked = {"of": self.of, "like": [int(self.rng.integers(self.args.rows))], "motion": self.rng.random()}
+            query = {"of": self.index_id, "like": [int(self.rng.integers(self.args.rows))], "motion": self.rng.random()}
             began_s = time.perf_counter()
-            self.connection.request("POST", "/api/search", json.dumps(asked), {"Content-Type": "application/json"})
+            self.connection.request("POST", "/api/search", json.dumps(query), {"Content-Type": "application/json"})
             answer = self.connection.getresponse()
             text = answer.read()
-            self.taken_ms.append(1000 * (time.perf_counter() - began_s))
+            self.latencies_ms.append(1000 * (time.perf_counter() - began_s))
             if answer.status != 200 or len(json.loads(text)["hits"]) != 24:
                 self.errors.append(f"{answer.status} {text[:100]!r}")
             time.sleep(self.args.pause_s)
         self.connection.close()
 
 
-def ask(args: Args, place: str, of: str, people: int) -> None:
-    asking = [Person(args, place, of, number) for number in range(people)]
+def run_people(args: Args, address: str, index_id: str, people: int) -> None:
+    threads = [Person(args, address, index_id, number) for number in range(people)]
     began_s = time.perf_counter()
-    for person in asking:
+    for person in threads:
         person.start()
-    for person in asking:
+    for person in threads:
         person.join()
-    taken_ms = np.array([ms for person in asking for ms in person.taken_ms])
-    errors = [error for person in asking for error in person.errors]
-    p50, p95 = np.percentile(taken_ms, (50, 95))
-    rate = len(taken_ms) / (time.perf_counter() - began_s)
-    who = f"| {args.rows:,} | {people} | {args.pause_s:g}"
-    print(f"{who} | {p50:.1f} | {p95:.1f} | {rate:.0f} | {len(errors)} |", flush=True)
+    latencies_ms = np.array([ms for person in threads for ms in person.latencies_ms])
+    errors = [error for person in threads for error in person.errors]
+    p50, p95 = np.percentile(latencies_ms, (50, 95))
+    rate = len(latencies_ms) / (time.perf_counter() - began_s)
+    setting = f"| {args.rows:,} | {people} | {args.pause_s:g}"
+    print(f"{setting} | {p50:.1f} | {p95:.1f} | {rate:.0f} | {len(errors)} |", flush=True)
     if errors:
         print(errors[0])
 
 
 @contextlib.contextmanager
-def running(index: Path) -> Iterator[str]:
-    """Host and port of an `unreel serve` that has read the index and made its map, so as to time neither."""
+def run_server(index: Path) -> Iterator[str]:
+    """Host and port of an `unreel serve` that has already read the index and made its map."""
     began_s = time.perf_counter()
     command = [sys.executable, "-m", "unreel", "serve", str(index), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        found = re.search(r"http://([^/]+)/", server.stdout.readline())
-        assert found, "the server did not begin"
+        match = re.search(r"http://([^/]+)/", server.stdout.readline())
+        assert match, "the server did not start"
         print(f"served after {time.perf_counter() - began_s:.1f} s")
         try:
-            while not about(found[1], f"/api/{about(found[1], '/api/index')['id']}/map")["ready"]:
+            while not get_json(match[1], f"/api/{get_json(match[1], '/api/index')['id']}/map")["ready"]:
                 time.sleep(1)
             print(f"map made after {time.perf_counter() - began_s:.1f} s\n")
-            yield found[1]
+            yield match[1]
         finally:
             server.terminate()
 
 
-def about(place: str, path: str) -> dict[str, Any]:
-    """What a running server says."""
-    with contextlib.closing(http.client.HTTPConnection(place, timeout=120)) as connection:
+def get_json(address: str, path: str) -> dict[str, Any]:
+    """The answer of a running server to a GET request."""
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=120)) as connection:
         connection.request("GET", path)
         return dict(json.loads(connection.getresponse().read()))
 
@@ -143,12 +144,12 @@ def about(place: str, path: str) -> dict[str, Any]:
 def main(args: Args) -> None:
     if not (args.fake / FILES_PARQUET).exists():
         make_index(args)
-    with running(args.fake) as place:
-        of = about(place, "/api/index")["id"]
+    with run_server(args.fake) as address:
+        index_id = get_json(address, "/api/index")["id"]
         print("| rows | people at once | pause, s | p50, ms | p95, ms | answers/s | errors |")
         print("|---|---|---|---|---|---|---|")
         for people in (1, args.people):
-            ask(args, place, of, people)
+            run_people(args, address, index_id, people)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""What a process holds of weights, gradients and AdamW's averages with `--shard on`: counted, nothing is allocated.
+"""Memory of weights, gradients and AdamW's averages in a process with `--shard on`: counted, nothing is allocated.
 
 python benchmarks/shards.py [--processes 2] [--networks r3d18 r3d152:width=2]
 """
 
 import dataclasses
+from typing import Any
 
 import torch
 import tyro
@@ -33,13 +34,13 @@ def main(args: Args) -> None:
         backbone, _, width = name.partition(":width=")
         with torch.device("meta"):
             network = build_backbone(backbone, **({"width": int(width)} if width else {}))
-        found = [sum(p.numel() for p in block.parameters()) for block in iter_blocks(network)]
+        block_sizes = [sum(p.numel() for p in block.parameters()) for block in iter_blocks(network)]
         shard_weights(network, mesh)
-        weights = list(network.parameters())
-        held = sum(weight.to_local().numel() for weight in weights)
-        everything = sum(weight.numel() for weight in weights)
-        size = " | ".join(f"{COPIES * BYTES * count / 1e9:.3f}" for count in (everything, held))
-        print(f"| {name} | {everything:,} | {size} | {len(found)} | {max(found):,} |")
+        weights: list[Any] = list(network.parameters())  # DTensors, cut by shard_weights
+        num_local = sum(weight.to_local().numel() for weight in weights)
+        num_all = sum(weight.numel() for weight in weights)
+        size = " | ".join(f"{COPIES * BYTES * count / 1e9:.3f}" for count in (num_all, num_local))
+        print(f"| {name} | {num_all:,} | {size} | {len(block_sizes)} | {max(block_sizes):,} |")
     torch.distributed.destroy_process_group()
 
 

@@ -1,10 +1,10 @@
-"""What a training step of each method costs beside the bare network on the same clips, in alternation.
+"""Time of a training step of each method against the bare network on the same clips, in alternation.
 
     python benchmarks/step.py --backbone tiny --size 64 --num-frames 8 [--methods trio iic cvrl]
 
-The step is views, network, loss, memory or teacher, optimiser; no decoding. The bare network passes as many clips
-forward and backward as the method trains on, and as many forward alone as its teacher (or a memory) sees; how many
-calls of the network that takes is counted. A ratio of 0.9 says that the method costs 11 % on top of its network.
+The step is views, network, loss, memory or teacher, and optimiser, without decoding. The bare network processes as many
+clips forward and backward as the method trains on, and as many forward only as its teacher or memory sees; the calls of
+the network in a step are counted. A ratio of 0.9 means that the method costs 11 % on top of its network.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import tyro
-from timing import seconds
+from timing import measure_seconds
 
 from unreel.methods.registry import find_methods, load_method_module, load_preset
 from unreel.models.registry import build_backbone
@@ -38,18 +38,18 @@ def count_passes(method: torch.nn.Module, step: Callable[[], None]) -> list[tupl
     """(clips, with gradient?) of each call of the network, the teacher's copy included, in one step."""
     calls: list[tuple[int, bool]] = []
 
-    def note(module: torch.nn.Module, given: Any, result: Any) -> None:
-        calls.append((len(given[0]), torch.is_grad_enabled()))
+    def record_call(module: torch.nn.Module, inputs: Any, result: Any) -> None:
+        calls.append((len(inputs[0]), torch.is_grad_enabled()))
 
     networks = [module for name, module in method.named_modules() if name.split(".")[-1] == "backbone"]
-    hooks = [network.register_forward_hook(note) for network in networks]
+    hooks = [network.register_forward_hook(record_call) for network in networks]
     step()
     for hook in hooks:
         hook.remove()
     return calls
 
 
-def one_method(name: str, args: Args) -> str:
+def measure_method(name: str, args: Args) -> str:
     """A row of the table."""
     config, settings = load_preset(name)
     if settings.num_frames == 1:  # trained on frames, with a network that has no time
@@ -89,9 +89,11 @@ def one_method(name: str, args: Args) -> str:
             with torch.no_grad():
                 bare(random[:seen]) if seen else None
 
-    taken = [(seconds(network, args.device), seconds(step, args.device)) for _ in range(args.rounds + 2)][2:]
-    ratios = sorted(alone / whole for alone, whole in taken)
-    step_ms = 1000 * statistics.median(whole for _, whole in taken)
+    times_s = [
+        (measure_seconds(network, args.device), measure_seconds(step, args.device)) for _ in range(args.rounds + 2)
+    ][2:]
+    ratios = sorted(alone / whole for alone, whole in times_s)
+    step_ms = 1000 * statistics.median(whole for _, whole in times_s)
     per_instance = f"{trained / args.batch_size:g} + {seen / args.batch_size:g}"
     spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     return f"| `{name}` | {per_instance} | {len(calls)} | {step_ms:.0f} | {spread} |"
@@ -103,7 +105,7 @@ def main(args: Args) -> None:
     print("| method | clips of an instance, trained on + seen | network calls | step, ms | bare network / step |")
     print("|---|---|---|---|---|")
     for name in args.methods or sorted(find_methods()):
-        print(one_method(name, args), flush=True)
+        print(measure_method(name, args), flush=True)
 
 
 if __name__ == "__main__":

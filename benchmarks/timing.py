@@ -1,4 +1,4 @@
-"""What the benchmarks share: seconds of a piece of work, the device's queue emptied."""
+"""Wall time of a piece of work, for all benchmarks."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 
 
-def seconds(work: Callable[[], object], device: str) -> float:
+def measure_seconds(work: Callable[[], object], device: str) -> float:
+    """Seconds of `work`, until the device has finished it."""
     began_s = time.perf_counter()
     work()
     if device == "cuda":

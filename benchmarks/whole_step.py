@@ -3,9 +3,9 @@
     python benchmarks/whole_step.py FOLDER [--methods trio iic] [--workers 0] [--threads 1]
     python benchmarks/whole_step.py PACKED --device cuda --backbone r3d --size 112 --num-frames 16 --batch-size 64
 
-The loop is the one that `unreel pretrain` runs, its loader going on meanwhile; it is timed after the first epoch, when
-what can be kept decoded is. The bare network passes as many clips forward and backward as the method trains on, and as
-many forward alone as its teacher or memory sees. Loop and network take turns of `--steps` steps.
+The loop is that of `unreel pretrain`, with its loader running; it is timed after the first epoch, when the frame cache
+is full. The bare network processes as many clips forward and backward as the method trains on, and as many forward only
+as its teacher or memory sees. Loop and network alternate after every `--steps` steps.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import tyro
-from timing import seconds
+from timing import measure_seconds
 
 from unreel.models.registry import build_backbone
 from unreel.profiling.measure import count_network_calls, count_step_flops, time_decoding
@@ -51,8 +51,8 @@ class Args:
     rounds: int = 5
 
 
-def bare_network(trainer: TrainingSetup, passes: list[tuple[int, bool]]) -> Callable[[], None]:
-    """The network forward and backward on as many clips as a step trains on, and forward alone on those it sees."""
+def build_bare_network(trainer: TrainingSetup, passes: list[tuple[int, bool]]) -> Callable[[], None]:
+    """The network forward and backward on as many clips as a step trains on, and forward only on those it sees."""
     job, fabric = trainer.job, trainer.fabric
     settings, backbone = job.settings, job.settings.backbone
     network: Any = fabric.setup_module(build_backbone(backbone))
@@ -69,17 +69,17 @@ def bare_network(trainer: TrainingSetup, passes: list[tuple[int, bool]]) -> Call
     return run
 
 
-def one_method(name: str, args: Args, aside: Path) -> str:
+def measure_method(name: str, args: Args, folder: Path) -> str:
     """A row of the table."""
-    asked = {f.name: getattr(args, f.name) for f in dataclasses.fields(args)}
-    options = {n: asked[n] for n in asked if n not in ("source", "methods", "steps", "rounds")}
+    values = {f.name: getattr(args, f.name) for f in dataclasses.fields(args)}
+    options = {n: values[n] for n in values if n not in ("source", "methods", "steps", "rounds")}
     config = resolve_bench_config(build_run_config(name, options))
     torch.set_num_threads(config.settings.threads)
-    manifest, _ = select_videos(args.source, aside, 500)
-    job = build_bench_job(aside / name, manifest, config)
+    manifest, _ = select_videos(args.source, folder, 500)
+    job = build_bench_job(folder / name, manifest, config)
     trainer = setup_training(job)
     batch, *_ = time_decoding(job, 1)
-    network = bare_network(trainer, count_network_calls(trainer, batch))
+    network = build_bare_network(trainer, count_network_calls(trainer, batch))
     log, stream, waited_s, step = MetricLogger(job, quiet=True), iterate_batches(job, trainer.fabric), 0.0, 0
 
     def loop(steps: int) -> None:
@@ -91,39 +91,39 @@ def one_method(name: str, args: Args, aside: Path) -> str:
             train_step(trainer, clips, step, log)
             step += 1
 
-    device, taken = trainer.fabric.device.type, []
+    device, times_s = trainer.fabric.device.type, []
     with closing(log), closing(stream):
         loop(job.steps_per_epoch + 2)
         network()
         waited_s, began = 0.0, step
         for _ in range(args.rounds):
-            alone_s = seconds(lambda: [network() for _ in range(args.steps)], device)
-            taken.append((alone_s / args.steps, seconds(lambda: loop(args.steps), device) / args.steps))
-    ratios = sorted(alone / whole for alone, whole in taken)
-    alone_s, whole_s = (statistics.median(column) for column in zip(*taken, strict=True))
+            alone_s = measure_seconds(lambda: [network() for _ in range(args.steps)], device)
+            times_s.append((alone_s / args.steps, measure_seconds(lambda: loop(args.steps), device) / args.steps))
+    ratios = sorted(alone / whole for alone, whole in times_s)
+    alone_s, whole_s = (statistics.median(column) for column in zip(*times_s, strict=True))
     share = waited_s / (step - began) / whole_s
     spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     row = f"| `{name}` | {1000 * alone_s:.0f} | {1000 * whole_s:.0f} | {share:.0%} | {spread} |"
-    return row + (on_gpu(trainer, batch, (alone_s, whole_s)) if device == "cuda" else "")
+    return row + (format_gpu_columns(trainer, batch, (alone_s, whole_s)) if device == "cuda" else "")
 
 
-def on_gpu(trainer: TrainingSetup, batch: Clips, taken_s: tuple[float, float]) -> str:
-    """Share of the published peak that network and loop reach, memory for each clip, and the batch that would fit."""
-    most, all_of_it = torch.cuda.max_memory_allocated(), torch.cuda.get_device_properties(0).total_memory
-    each, flops = most / len(batch.index_B), count_step_flops(trainer, batch)
-    reached = " | ".join("unknown" if (m := flops.compute_mfu(s)) is None else f"{m:.0%}" for s in taken_s)
-    return f" {reached} | {each / 2**20:.0f} | {int(all_of_it / each)} |"
+def format_gpu_columns(trainer: TrainingSetup, batch: Clips, step_times_s: tuple[float, float]) -> str:
+    """MFU of network and loop, memory for each instance, and the number of instances that fit."""
+    peak_bytes, total_bytes = torch.cuda.max_memory_allocated(), torch.cuda.get_device_properties(0).total_memory
+    instance_bytes, flops = peak_bytes / len(batch.index_B), count_step_flops(trainer, batch)
+    reached = " | ".join("unknown" if (m := flops.compute_mfu(s)) is None else f"{m:.0%}" for s in step_times_s)
+    return f" {reached} | {instance_bytes / 2**20:.0f} | {int(total_bytes / instance_bytes)} |"
 
 
 def main(args: Args) -> None:
-    with tempfile.TemporaryDirectory() as aside:
+    with tempfile.TemporaryDirectory() as folder:
         gpu = torch.cuda.is_available() and args.device != "cpu"
         more = " MFU of the network | MFU of the step | MB an instance | instances that fit |" if gpu else ""
         print(f"{args.backbone}, {torch.cuda.get_device_name() if gpu else 'CPU'}, batch {args.batch_size}\n")
         print("| method | bare network, ms | whole step, ms | waiting for data | network / step |" + more)
         print("|---|---|---|---|---|" + "---|" * 4 * gpu)
         for name in args.methods:
-            print(one_method(name, args, Path(aside)), flush=True)
+            print(measure_method(name, args, Path(folder)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job, in the commands that a person would type. usage: demo.sh OUT [FOLDER OF VIDEOS]
+# The main task, in the commands that a person types. usage: demo.sh OUT [FOLDER OF VIDEOS]
 set -eu
 out=$1
 videos=${2:-}

@@ -1,7 +1,7 @@
 """An index in LightlyStudio: `unreel export INDEX --to lightly:FOLDER`, then `python lightlystudio.py FOLDER VIDEOS`.
 
-LightlyStudio (pip install lightly-studio) reads the videos itself and takes embeddings from an object that it asks for
-them by path. Tried with 1.2.0.
+LightlyStudio (pip install lightly-studio) reads the videos and asks an object for the embedding of each path. Tried
+with 1.2.0.
 """
 
 import csv
@@ -13,8 +13,8 @@ import numpy as np
 from lightly_studio_serve.embedder import VideoPathEmbedder
 
 
-class Embedded(VideoPathEmbedder):
-    """The rows of embeddings.csv by path."""
+class IndexEmbedder(VideoPathEmbedder):
+    """Embeddings by path, from embeddings.csv."""
 
     def __init__(self, folder: Path) -> None:
         with (folder / "embeddings.csv").open(newline="", encoding="utf-8") as file:
@@ -30,9 +30,9 @@ class Embedded(VideoPathEmbedder):
         return ls.EmbeddingResult(embeddings=vectors_PD, kept_indices=known)
 
 
-def load(folder: Path, videos: Path) -> ls.VideoDataset:
-    """A dataset of the videos with their embeddings, and each clip as an event."""
-    ls.register_default_embedder(embedder=Embedded(folder))
+def load_dataset(folder: Path, videos: Path) -> ls.VideoDataset:
+    """A dataset of the videos with their embeddings; each clip is an event."""
+    ls.register_default_embedder(embedder=IndexEmbedder(folder))
     dataset = ls.VideoDataset.create()
     dataset.add_videos_from_path(path=str(videos.absolute()), embed_frames=False)
     dataset.add_annotations_from_activitynet(folder / "events.json")
@@ -40,5 +40,5 @@ def load(folder: Path, videos: Path) -> ls.VideoDataset:
 
 
 if __name__ == "__main__":
-    load(Path(sys.argv[1]), Path(sys.argv[2]))
+    load_dataset(Path(sys.argv[1]), Path(sys.argv[2]))
     ls.start_gui()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A cluster of two nodes on one Linux machine: one is killed, one loses its cable, and the run ends as if nothing had
-# happened. Each node is a network namespace with an address of its own. usage: rehearsal.sh OUT (as root)
+# A cluster of two nodes on one Linux machine: one is killed, one loses its cable, and the run ends with the same weights
+# as without. Each node is a network namespace with an address of its own. usage: rehearsal.sh OUT (as root)
 set -eu
 out=${1:?usage: rehearsal.sh OUT}
 bin=${BIN:-$(dirname "$(command -v unreel || echo .venv/bin/unreel)")}
@@ -10,31 +10,31 @@ command -v ip >/dev/null || { echo "rehearsal: there is no ip command; install i
 
 say() { printf '%s  %s\n' "$(date +%T)" "$*"; }
 fail() { say "FAILED: $*"; exit 1; }
-space() { echo "unreel-$$-$1"; }
-inside() { node=$1; shift; ip netns exec "$(space "$node")" "$@"; }
-power_off() { ip netns pids "$(space "$1")" | xargs -r kill -9; }
+namespace() { echo "unreel-$$-$1"; }
+run_inside() { node=$1; shift; ip netns exec "$(namespace "$node")" "$@"; }
+power_off() { ip netns pids "$(namespace "$1")" | xargs -r kill -9; }
 clean_up() {
   for node in 1 2; do
     power_off $node 2>/dev/null || true
-    ip netns del "$(space $node)" 2>/dev/null || true
+    ip netns del "$(namespace $node)" 2>/dev/null || true
   done
 }
 trap clean_up EXIT
 trap 'exit 1' INT TERM
 
-for node in 1 2; do ip netns add "$(space $node)"; done
-ip link add net0 netns "$(space 1)" type veth peer name net0 netns "$(space 2)"
+for node in 1 2; do ip netns add "$(namespace $node)"; done
+ip link add net0 netns "$(namespace 1)" type veth peer name net0 netns "$(namespace 2)"
 for node in 1 2; do
-  inside $node ip addr add 10.77.0.$node/24 dev net0
-  inside $node ip link set lo up
-  inside $node ip link set net0 up
+  run_inside $node ip addr add 10.77.0.$node/24 dev net0
+  run_inside $node ip link set lo up
+  run_inside $node ip link set net0 up
 done
 
 # node N LOG ARGUMENTS...: one node's torchrun in the background; the first one is where they meet.
 node() {
   number=$1 log=$2; shift 2
   [ "$number" = 1 ] && host=true || host=false
-  inside "$number" env GLOO_SOCKET_IFNAME=net0 OMP_NUM_THREADS=1 "$bin/torchrun" --nnodes 2 --nproc-per-node 1 \
+  run_inside "$number" env GLOO_SOCKET_IFNAME=net0 OMP_NUM_THREADS=1 "$bin/torchrun" --nnodes 2 --nproc-per-node 1 \
     --rdzv-backend c10d --rdzv-endpoint 10.77.0.1:29500 --rdzv-id "$log" --rdzv-conf is_host=$host \
     --local-addr 10.77.0."$number" -m unreel pretrain "$@" >"$out/$log.node$number.log" 2>&1 &
 }
@@ -82,10 +82,10 @@ ends_by_itself killed "ended without a message"
 say "both go on; after step 25 node 2 loses its cable, then its power"
 both cut --resume "$out/disturbed"
 step_reached "$out/disturbed" 25
-inside 2 ip link set net0 down
+run_inside 2 ip link set net0 down
 power_off 2
 ends_by_itself cut "nothing was heard of process 1"
-inside 2 ip link set net0 up
+run_inside 2 ip link set net0 up
 
 say "both go on to the end"
 both last --resume "$out/disturbed"

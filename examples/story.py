@@ -1,4 +1,4 @@
-"""The whole story in one file: videos in, an encoder out, and its nearest neighbours.
+"""The whole story in one file: from videos to an encoder and its nearest neighbours.
 
     python examples/story.py OUT
 
@@ -28,12 +28,13 @@ from unreel.video.loading.loaders import build_training_loader
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler, steps_per_epoch
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.video.sampling.timeline import build_timeline, get_clip_frames
+from unreel.views.two_views import TwoViewRecipe
 
 EPOCHS, BATCH_SIZE, SEED = 2, 8, 0
 
 
-def look_at_one_video(path: str) -> None:
-    """File -> clip times -> decoded window. Which frames to take is arithmetic; only `read` decodes."""
+def decode_one_clip(path: str) -> None:
+    """File -> clip times -> decoded window. Which frames to take is arithmetic; only `read_frames` decodes."""
     info = probe(path)
     times_s = index_frames(path).times_s
     spec = ClipSpec(num_frames=8, fps=12.5, stride_frames=0)
@@ -41,23 +42,23 @@ def look_at_one_video(path: str) -> None:
     print(f"{Path(path).name}: {info.codec}, {info.num_frames} frames at {info.fps:g} fps; a clip is {frames.shape}")
 
 
-def build(found: list[Instance]) -> tuple[Encoder, trio.Method, object]:
-    """The encoder (what is kept), the method around it (what is dropped), and the recipe that makes its views."""
+def build_method(instances: list[Instance]) -> tuple[Encoder, trio.Method, TwoViewRecipe]:
+    """The encoder, the method that trains it and is dropped afterwards, and the recipe that makes the views."""
     config, _ = trio.trio()
     views = config.view_spec(size=48)
     clip = ClipSpec(num_frames=8, fps=12.5, stride_frames=0, lead_in=views.lead_in)
     torch.manual_seed(SEED)
     backbone = build_backbone("tiny")
     encoder = Encoder(EncoderSpec("tiny", "trio", clip, views), backbone)
-    return encoder, trio.Method(backbone, found, config, SEED), config.recipe(views, SEED)
+    return encoder, trio.Method(backbone, instances, config, SEED), config.recipe(views, SEED)
 
 
-def train(encoder: Encoder, method: trio.Method, recipe: object, found: list[Instance]) -> None:
-    """Batch on the device -> `recipe(clips)` -> `method(views)` -> step. All chance is f(seed, epoch, index)."""
+def train(encoder: Encoder, method: trio.Method, recipe: TwoViewRecipe, instances: list[Instance]) -> None:
+    """Batch on the device -> `recipe(clips)` -> `method(views)` -> step. Every draw is f(seed, epoch, index)."""
     spec = encoder.spec
-    dataset = ClipDataset(found, spec.clip, spec.views.resize_hw, recipe.num_clips, SEED, recipe.interval)
-    steps = EPOCHS * steps_per_epoch(len(found), BATCH_SIZE)
-    order = ResumableBatchSampler(len(found), BATCH_SIZE, SEED, start_step=0, stop_step=steps)
+    dataset = ClipDataset(instances, spec.clip, spec.views.resize_hw, recipe.num_clips, SEED, recipe.interval)
+    steps = EPOCHS * steps_per_epoch(len(instances), BATCH_SIZE)
+    order = ResumableBatchSampler(len(instances), BATCH_SIZE, SEED, start_step=0, stop_step=steps)
     optimizer = torch.optim.AdamW(method.parameters(), lr=2e-3)
     method.train()
     for step, clips in enumerate(build_training_loader(dataset, order, workers=0, pin_memory=False)):
@@ -69,23 +70,24 @@ def train(encoder: Encoder, method: trio.Method, recipe: object, found: list[Ins
         print(f"step {step + 1}/{steps}  loss {output.loss.item():.3f}")
 
 
-def nearest(encoder: Encoder, found: list[Instance]) -> None:
-    """Embeddings are unit-length rows, so that a product is a cosine."""
-    embeddings = embed_instances(encoder, found, num_clips=2)
+def print_neighbours(encoder: Encoder, instances: list[Instance]) -> None:
+    """Embeddings are rows of unit length, so a dot product is a cosine."""
+    embeddings = embed_instances(encoder, instances, num_clips=2)
     cosine_NN = embeddings.vectors @ embeddings.vectors.T
     np.fill_diagonal(cosine_NN, -1)
-    for n in range(0, len(found), 5):
-        hit = int(cosine_NN[n].argmax())
-        print(f"{Path(found[n].path).name} is nearest to {Path(found[hit].path).name} ({cosine_NN[n, hit]:.3f})")
+    names = [Path(instance.path).name for instance in instances]
+    for n in range(0, len(instances), 5):
+        nearest = int(cosine_NN[n].argmax())
+        print(f"{names[n]} is nearest to {names[nearest]} ({cosine_NN[n, nearest]:.3f})")
 
 
 def main(out: Path) -> None:
     make_set(out, classes=4, videos=5, frames=24, size=(48, 64))
-    found = build_instances(inspect(out))
-    look_at_one_video(found[0].path)
-    encoder, method, recipe = build(found)
-    train(encoder, method, recipe, found)
-    nearest(encoder, found)
+    instances = build_instances(inspect(out))
+    decode_one_clip(instances[0].path)
+    encoder, method, recipe = build_method(instances)
+    train(encoder, method, recipe, instances)
+    print_neighbours(encoder, instances)
 
 
 if __name__ == "__main__":
