@@ -5,8 +5,8 @@
 OLD and NEW are folders in which `python -m unreel` runs. Nothing of the package is imported here: both are only given
 commands, so names inside may change, while commands, options, answers and files may not. A command is run by both at
 the same time, each in a folder of its own. Then everything is compared: weights to the bit, every column of Parquet and
-CSV, every value of JSON, pages, shards by their bytes. In the end both get copies of what OLD made (a run, a packed corpus, a store, an index with a concept, an evaluation, a run that was stopped) and have
-to make the same of these.
+CSV, every value of JSON, pages, shards by their bytes. In the end both get copies of what OLD made (a run, a packed
+corpus, a store, an index with a concept, an evaluation, a run that was stopped) and have to make the same of these.
 
 Times, hosts and the like are left out, by the lists LEFT_OUT and PACE_IN_PAGES alone. Sentences may be worded
 otherwise: texts for people are compared by their numbers, unless `--words` asks for every letter. NEW may have more
