@@ -2,7 +2,7 @@
 
 UnreelError              one readable line: what, which value, where, what to do; the CLI prints it alone
   InputError             a folder, list or option that can't be used
-  VideoError             one file that can't be used, with a `reason` from VIDEO_ERROR_REASONS; goes to the quarantine list
+  VideoError             one file that can't be used, with a `reason` from VIDEO_ERROR_REASONS; it is quarantined
   RunError               a run folder that exists, is missing or belongs to something else
   CheckpointError        weights or their description that do not fit, or are damaged
     NeedsImportError     a network that is code outside unreel, loaded without --allow-import

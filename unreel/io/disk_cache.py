@@ -39,7 +39,7 @@ class DiskCache:
         return data
 
     def put(self, name: str, data: bytes) -> None:
-        """Keep a file. When the disk is full the file is not kept, with one warning: the caller has its bytes anyway."""
+        """Keep a file. When the disk is full it is not kept, with one warning: the caller has its bytes anyway."""
         if len(data) > self.limit_bytes:
             return
         try:

@@ -155,6 +155,4 @@ _LAYOUT_READERS = {
         annotations.read_diving48,
     ),
 }
-LAYOUTS = {"auto": "recognised by its lists"} | {
-    name: reader.description for name, reader in _LAYOUT_READERS.items()
-}
+LAYOUTS = {"auto": "recognised by its lists"} | {name: reader.description for name, reader in _LAYOUT_READERS.items()}
