@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from unreel.evaluation.standard_suite import ExtractionOptions
+from unreel.evaluation.feature_protocol import ExtractionOptions
 from unreel.report.comparison.compare import ComparisonSection, compare_evaluations
 from unreel.verbs.evaluation.evaluate import load_encoder_at_rate
 from unreel.verbs.evaluation.evaluate_all import evaluate_all

@@ -24,9 +24,9 @@ import torch
 import tyro
 
 import unreel
+from unreel.evaluation.feature_protocol import ExtractionOptions
 from unreel.evaluation.labelled_videos import load_labelled_videos
-from unreel.evaluation.protocols.retrieval import RetrievalProtocol
-from unreel.evaluation.standard_suite import ExtractionOptions, build_retrieval
+from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retrieval
 from unreel.evaluation.suite import run_evaluations
 from unreel.models.registry import TWIN_2D_SUFFIX
 from unreel.verbs.indexing.inflate import inflate

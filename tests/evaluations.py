@@ -9,10 +9,10 @@ import numpy as np
 
 from unreel.evaluation import suite
 from unreel.evaluation.feature_extraction import Progress
+from unreel.evaluation.feature_protocol import ExtractionOptions
 from unreel.evaluation.metrics.cosine_ranking import QueryGallery
-from unreel.evaluation.protocols.retrieval import RetrievalProtocol, score_queries
+from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retrieval, score_queries
 from unreel.evaluation.result import Result
-from unreel.evaluation.standard_suite import ExtractionOptions, build_retrieval
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Instance
 

@@ -18,10 +18,11 @@ from unreel.errors import InputError
 from unreel.evaluation import suite
 from unreel.evaluation.contamination import find_contamination
 from unreel.evaluation.feature_extraction import extract_features
+from unreel.evaluation.feature_protocol import ExtractionOptions
 from unreel.evaluation.finetuning.recipes import RECIPE_PRESETS
 from unreel.evaluation.labelled_videos import LabelledVideos, hash_videos, load_labelled_videos
+from unreel.evaluation.protocol_registry import build_standard_suite
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_query_gallery
-from unreel.evaluation.standard_suite import ExtractionOptions, build_standard_suite
 from unreel.evaluation.video_features import ENCODER, FeatureKey
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder

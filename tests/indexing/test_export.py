@@ -21,7 +21,7 @@ from vectors import clips, grouped
 from unreel.errors import InputError
 from unreel.indexing.export import databases
 from unreel.indexing.export.databases import to_pgvector
-from unreel.indexing.export.destination import DATABASE_LIBRARIES
+from unreel.indexing.export.destination import DATABASES
 from unreel.indexing.export.row_batches import iterate_batches
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index, open_index
@@ -228,7 +228,7 @@ def test_a_table_follows_its_index(
     kind: str, two_states: tuple[Path, Path], small_run: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """`unreel index --to` again after files came and went: what is read there is what the index has."""
-    pytest.importorskip(DATABASE_LIBRARIES[kind][0])
+    pytest.importorskip(DATABASES[kind].module)
     place = request.getfixturevalue("postgres") if kind == "pgvector" else str(tmp_path / "db")
     footage = tmp_path / "footage"
     for state in two_states:
@@ -272,7 +272,7 @@ def test_a_table_of_something_else_is_not_replaced(
     kind: str, other: str, index: Index, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """One of other columns, and one that we made of narrower vectors."""
-    library = pytest.importorskip(DATABASE_LIBRARIES[kind][0])
+    library = pytest.importorskip(DATABASES[kind].module)
     place = request.getfixturevalue("postgres") if kind == "pgvector" else str(tmp_path / "db")
     table = f"other_{other}"
     if other == "width":

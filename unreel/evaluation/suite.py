@@ -20,11 +20,11 @@ from unreel.evaluation.feature_extraction import (
     extract_features,
     offset_progress,
 )
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions
 from unreel.evaluation.leakage import check_train_test, collect_leakage_warnings
 from unreel.evaluation.protocol_description import describe_clips
 from unreel.evaluation.protocols.motion import build_perturbed_extractor
 from unreel.evaluation.result import Result
-from unreel.evaluation.standard_suite import Evaluation, ExtractionOptions
 from unreel.evaluation.video_features import ENCODER, INTACT, FeatureKey, VideoFeatures
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Instance
@@ -97,7 +97,7 @@ def run_evaluations(
     warnings = collect_leakage_warnings(features[1].instances, features[0].instances)
     for name, evaluation in evaluations.items():
         start_s = time.monotonic()
-        result = evaluation.run(*features, encoder.spec)
+        result = evaluation.run(*features, encoder)
         result.protocol = shared | result.protocol
         result.warnings = list(dict.fromkeys([*result.warnings, *warnings]))
         suite.results[name], suite.seconds[name] = result, time.monotonic() - start_s

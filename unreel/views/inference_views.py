@@ -7,10 +7,7 @@ Training (views/two_views.py) and use must agree in everything but chance, so bo
 from torch import Tensor
 
 from unreel.views.geometric import uniform_crops
-from unreel.views.optical_flow import compute_flow_view
-from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD, normalize
-from unreel.views.residual_frames import compute_residual
-from unreel.views.view_spec import ViewSpec
+from unreel.views.view_spec import VIEWS, ViewSpec
 
 
 def to_float_clips(frames: Tensor) -> Tensor:
@@ -20,13 +17,7 @@ def to_float_clips(frames: Tensor) -> Tensor:
 
 def make_view(name: str, clips: Tensor, spec: ViewSpec) -> Tensor:
     """One view (B, 3, T, H, W) of float clips (B, 3, lead_in + T, H, W) in [0, 1]."""
-    if name == "residual":
-        difference = compute_residual(clips, spec.residual)
-        return normalize(difference, (0.0, 0.0, 0.0), IMAGENET_STD) if spec.standardize else difference
-    if name.startswith("flow"):
-        return compute_flow_view(clips, "u" if name == "flow-u" else "v", lead_in=spec.lead_in > 0)
-    rgb = clips[:, :, spec.lead_in :]
-    return normalize(rgb, IMAGENET_MEAN, IMAGENET_STD) if spec.standardize else rgb
+    return VIEWS[name].make(clips, spec)
 
 
 def make_inference_views(frames: Tensor, spec: ViewSpec, num_crops: int = 1) -> dict[str, Tensor]:

@@ -1,12 +1,13 @@
 """Intra-negatives: copies of a clip whose time is destroyed and whose appearance stays the same to the pixel.
 
 Each is a pure function of clips (B, C, T, H, W) and uniforms u (B, n) in [0, 1), one row per clip, so the result for a
-clip depends on its own row alone. INTRA_NEGATIVES gives the number of uniforms.
+clip depends on its own row alone. A new one is a function and a line of INTRA_NEGATIVES; then it is a choice of
+--intra-negatives.
 """
 
 from collections.abc import Callable
 from itertools import combinations
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -149,3 +150,7 @@ INTRA_NEGATIVES = {
     "shuffle-frames": IntraNegative(shuffle_frames, count_frame_uniforms),
     "rotate": IntraNegative(rotate_frames, count_one_uniform),
 }
+if TYPE_CHECKING:
+    IntraNegativeName = str
+else:
+    IntraNegativeName = Literal[(*INTRA_NEGATIVES, "none")]  # the choices of --intra-negatives

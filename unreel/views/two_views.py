@@ -19,10 +19,10 @@ from unreel.types import Clips, Views
 from unreel.video.sampling.pair_sampling import IntervalDistribution, IntervalKind
 from unreel.views.augmentation import AUGMENTATIONS, Augmentation, augment_clips
 from unreel.views.inference_views import make_view, to_float_clips
-from unreel.views.intra_negatives import INTRA_NEGATIVES, shuffle_segments
+from unreel.views.intra_negatives import INTRA_NEGATIVES, IntraNegativeName, shuffle_segments
 from unreel.views.random_apply import apply_where
 from unreel.views.residual_frames import ResidualSpec
-from unreel.views.view_spec import VIEW_NAMES, ViewName, ViewSpec
+from unreel.views.view_spec import VIEWS, ViewName, ViewSpec
 
 ClipStream = Literal["clip0", "clip1", "again"]
 """Name of the random stream of a clip; it seeds the draws, so it never changes."""
@@ -60,15 +60,15 @@ class TwoViewOptions:
     """One draw for all frames of a clip; off, every frame has its own (an ablation: the picture shakes)."""
     time_reversal: float = 0.0
     """Probability that all clips of an instance run backwards."""
-    intra_negatives: Literal["repeat", "shuffle", "shuffle-frames", "rotate", "none"] = "none"
+    intra_negatives: IntraNegativeName = "none"
     """Copy of view 1 as a negative: one frame repeated, two of four chunks swapped, all frames permuted, or the picture
     rotated; none makes no copy."""
 
     def __post_init__(self) -> None:
         names: dict[str, Iterable[str]] = {
             "pairs": (*get_args(IntervalKind), "one-clip", "same-moment"),
-            "first_view": VIEW_NAMES,
-            "second_view": VIEW_NAMES,
+            "first_view": VIEWS,
+            "second_view": VIEWS,
             "augment": AUGMENTATIONS,
             "intra_negatives": (*INTRA_NEGATIVES, "none"),
         }

@@ -1,13 +1,18 @@
-"""Which views an encoder is trained and used with; the checkpoint keeps it."""
+"""The views that there are, and which of them an encoder is trained and used with; the checkpoint keeps the latter.
 
+A new view is a function of clips and a line of VIEWS; then it is a choice of --first-view and --second-view.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from torch import Tensor
 
 from unreel.errors import InputError, unknown_name_error
-from unreel.views.residual_frames import ResidualSpec
-
-ViewName = Literal["rgb", "residual", "flow-u", "flow-v"]
-VIEW_NAMES = get_args(ViewName)
+from unreel.views.optical_flow import compute_flow_view
+from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD, normalize
+from unreel.views.residual_frames import ResidualSpec, compute_residual
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,8 @@ class ViewSpec:
 
     def __post_init__(self) -> None:
         for name in self.names:
-            if name not in VIEW_NAMES:
-                raise unknown_name_error("view", name, VIEW_NAMES)
+            if name not in VIEWS:
+                raise unknown_name_error("view", name, VIEWS)
         if self.size < 16:
             raise InputError(f"clips must be at least 16 pixels a side, got size={self.size}")
         if self.standardize and self.residual.rescale and "residual" in self.names:
@@ -46,5 +51,51 @@ class ViewSpec:
     @property
     def lead_in(self) -> int:
         """Frames read before the clip, for views that look one frame back."""
-        looks_back = [n for n in self.names if n != "rgb"]
-        return int(bool(looks_back) and self.residual.boundary == "lead-in")
+        looks_back = any(VIEWS[name].looks_back for name in self.names)
+        return int(looks_back and self.residual.boundary == "lead-in")
+
+
+class View(NamedTuple):
+    """A view: a function that makes (B, 3, T, H, W) of float clips (B, 3, lead_in + T, H, W) in [0, 1].
+
+    `looks_back`: it uses the frame before each frame, so it wants a lead-in. `shows_motion`: which end of the search
+    slider it belongs to, motion or appearance.
+    """
+
+    make: Callable[[Tensor, ViewSpec], Tensor]
+    looks_back: bool
+    shows_motion: bool
+
+
+def make_rgb_view(clips: Tensor, spec: ViewSpec) -> Tensor:
+    """The frames of the clip themselves."""
+    rgb = clips[:, :, spec.lead_in :]
+    return normalize(rgb, IMAGENET_MEAN, IMAGENET_STD) if spec.standardize else rgb
+
+
+def make_residual_view(clips: Tensor, spec: ViewSpec) -> Tensor:
+    """What changed since the frame before."""
+    difference = compute_residual(clips, spec.residual)
+    return normalize(difference, (0.0, 0.0, 0.0), IMAGENET_STD) if spec.standardize else difference
+
+
+def make_flow_u_view(clips: Tensor, spec: ViewSpec) -> Tensor:
+    """Horizontal optical flow."""
+    return compute_flow_view(clips, "u", lead_in=spec.lead_in > 0)
+
+
+def make_flow_v_view(clips: Tensor, spec: ViewSpec) -> Tensor:
+    """Vertical optical flow."""
+    return compute_flow_view(clips, "v", lead_in=spec.lead_in > 0)
+
+
+VIEWS = {
+    "rgb": View(make_rgb_view, looks_back=False, shows_motion=False),
+    "residual": View(make_residual_view, looks_back=True, shows_motion=True),
+    "flow-u": View(make_flow_u_view, looks_back=True, shows_motion=True),
+    "flow-v": View(make_flow_v_view, looks_back=True, shows_motion=True),
+}
+if TYPE_CHECKING:
+    ViewName = str
+else:
+    ViewName = Literal[tuple(VIEWS)]  # the choices of --first-view and --second-view

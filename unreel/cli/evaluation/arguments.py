@@ -1,4 +1,4 @@
-"""The options of `unreel evaluate WHAT`, one dataclass for each evaluation."""
+"""The options of `unreel evaluate WHAT`; those of one protocol alone stand in its file."""
 
 import dataclasses
 from pathlib import Path
@@ -53,70 +53,11 @@ class FeatureArgs(EncoderArgs):
     """Show pixels, colours, frame difference and the untrained network as further rows."""
 
 
-@dataclasses.dataclass
-class RetrievalArgs(FeatureArgs):
-    """Nearest-neighbour retrieval: test videos are the queries, training videos the gallery."""
-
-    protocol: Literal["iic", "dualvar"] = "iic"
-    """iic: max-pooled map, not centred; dualvar: averaged map, centred."""
-    layer: Literal["conv5", "pooled", "map"] | None = None
-    """Layer of the features, instead of the protocol's."""
-    centring: Literal["none", "gallery", "own"] | None = None
-    """Subtract nothing, the gallery's mean, or each side's own mean (as DualVar's release; it uses the test set)."""
-    unit: Literal["video", "clip"] = "video"
-    """Rank whole videos, or single clips."""
-
-
-@dataclasses.dataclass
-class KnnArgs(FeatureArgs):
-    """Classification by the votes of the k nearest training videos."""
-
-    ks: tuple[int, ...] = (1, 5, 10, 20)
-    """Numbers of neighbours that vote, one column each."""
-    temperature: float = 0.07
-    """A vote has the weight exp(cosine / temperature)."""
-    layer: Literal["pooled", "conv5"] = "pooled"
-    """Layer of the features."""
-
-
-@dataclasses.dataclass
-class LinearArgs(FeatureArgs):
-    """A linear classifier on frozen features; its values are chosen on held-out groups of the training videos."""
-
-    kind: Literal["auto", "logistic", "sgd", "cvrl"] = "auto"
-    """Logistic regression (for small data), SGD with a grid of rates and decays, or CVRL's fixed rate."""
-    seed: int = 0
-    """Seed of the held-out groups and of the order of batches."""
-
-
-@dataclasses.dataclass
-class AttentiveArgs(FeatureArgs):
-    """A classifier that learns where and when to attend in the last feature map."""
-
-    seed: int = 0
-    """Seed of the held-out groups, of the weights and of the order of batches."""
-
-
-@dataclasses.dataclass
-class FewLabelsArgs(FeatureArgs):
-    """A linear classifier with few labelled videos of each class, mean over draws."""
-
-    ks: tuple[int, ...] = (1, 5, 10)
-    """Numbers of labelled videos of each class, one column each."""
-    shares: tuple[float, ...] = ()
-    """Shares of the training videos of each class, as further columns; 0.01 is 1 percent."""
-    draws: int = 5
-    """Random draws of the labelled videos."""
-    finetune: bool = False
-    """Train the whole network on each draw, beside the same network from scratch: ten minutes or more on a CPU."""
-
-
-@dataclasses.dataclass
-class MotionArgs(FeatureArgs):
-    """What an encoder still finds when motion, or the order of frames, is removed from the clips."""
-
-    layer: Literal["pooled", "conv5"] = "pooled"
-    """Layer of the features."""
+def make_feature_args(options: type) -> type[FeatureArgs]:
+    """The arguments of an evaluation on features: those that all of them have, then the fields of `options`."""
+    args = dataclasses.make_dataclass(options.__name__, [], bases=(options, FeatureArgs))
+    args.__doc__ = options.__doc__
+    return args
 
 
 @dataclasses.dataclass

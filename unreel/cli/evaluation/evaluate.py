@@ -12,34 +12,26 @@ from rich.console import Console
 from unreel.cli.arguments import parse_args
 from unreel.cli.evaluation.arguments import (
     AllArgs,
-    AttentiveArgs,
     DetectionArgs,
     EncoderArgs,
     FeatureArgs,
-    FewLabelsArgs,
     FinetuneArgs,
-    KnnArgs,
-    LinearArgs,
-    MotionArgs,
-    RetrievalArgs,
+    make_feature_args,
 )
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import unknown_name_error
+from unreel.evaluation.protocol_registry import build_evaluations, list_protocols, load_protocol
 from unreel.io.limits import use_limits
 
 if TYPE_CHECKING:
     from unreel.evaluation.result import Result
 
 Progress = Callable[[int, int], None]
+Evaluate = Callable[[str, Any, Progress], "dict[str, Result]"]
 EVALUATE_USAGE = """usage: unreel evaluate WHAT RUN DATA [OPTIONS]    (unreel evaluate WHAT --help lists its options)
 
-  retrieval    nearest-neighbour retrieval: R@k and mAP, in the protocol of IIC or of DualVar
-  knn          classification by the votes of the nearest training videos
-  linear       a linear classifier on frozen features
-  attentive    a classifier that learns where and when to attend in the last feature map
-  few-labels   a linear classifier with 1, 5 and 10 labelled videos of each class
-  motion       retrieval and a linear classifier on clips that are frozen, shuffled or reversed
+{protocols}
   finetune     the whole network trained on the labels, beside the same network from scratch
   detection    action detection: who does what where, with boxes in AVA's format
   all          all evaluations on frozen features in one pass, with a report: --out EVAL
@@ -50,12 +42,11 @@ Diving48 as downloaded; `unreel data check DATA` lists what is missing."""
 
 def evaluate_command(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        print(EVALUATE_USAGE)
+        lines = [f"  {entry.name:<12} {entry.summary}" for entry in list_protocols().values()]
+        print(EVALUATE_USAGE.format(protocols="\n".join(lines)))
         return 0
     name = argv[0]
-    if name not in EVALUATIONS:
-        raise unknown_name_error("evaluation", name, EVALUATIONS)
-    args_type, run = EVALUATIONS[name]
+    args_type, run = find_evaluation(name)
     args = parse_args(args_type, argv[1:], f"evaluate {name}")
     with use_limits(args.limits), ProgressBar("evaluating") as advance:
         results = run(name, args, advance)
@@ -63,6 +54,16 @@ def evaluate_command(argv: list[str]) -> int:
     if name == "all" and not args.json:
         print(f"\nreport: {args.out / 'report.html'}")
     return 0
+
+
+def find_evaluation(name: str) -> tuple[Any, Evaluate]:
+    """The arguments and the function of an evaluation. Raises InputError."""
+    known = list_protocols()
+    if name in known:
+        return make_feature_args(load_protocol(name).options), evaluate_features
+    if name not in OTHER_EVALUATIONS:
+        raise unknown_name_error("evaluation", name, (*known, *OTHER_EVALUATIONS))
+    return OTHER_EVALUATIONS[name]
 
 
 def print_results(results: "dict[str, Result]", as_json: bool) -> None:
@@ -98,24 +99,24 @@ def build_feature_options(args: FeatureArgs) -> Any:
     )
 
 
-def list_own_options(args: FeatureArgs) -> dict[str, Any]:
-    """The options of one evaluation, without those that all evaluations on features share."""
-    shared = {field.name for field in dataclasses.fields(FeatureArgs)} | {"finetune"}
+def get_protocol_options(args: FeatureArgs) -> dict[str, Any]:
+    """The options of one protocol, without those that all evaluations on features share."""
+    shared = {field.name for field in dataclasses.fields(FeatureArgs)}
     return {field.name: getattr(args, field.name) for field in dataclasses.fields(args) if field.name not in shared}
 
 
 def evaluate_features(name: str, args: FeatureArgs, on_progress: Progress) -> "dict[str, Result]":
     from unreel.verbs.evaluation.evaluate import evaluate
-    from unreel.verbs.evaluation.feature_evaluations import build_evaluations
 
+    if getattr(args, "finetune", False):
+        return evaluate_few_labels(args, on_progress)
     encoder, options = load_evaluated_encoder(args), build_feature_options(args)
-    evaluations = build_evaluations(name, encoder, options, **list_own_options(args))
+    evaluations = build_evaluations(name, options, **get_protocol_options(args))
     return evaluate(encoder, args.run, args.data, evaluations, build_label_sources(args), options, on_progress)
 
 
-def evaluate_few_labels(name: str, args: FewLabelsArgs, on_progress: Progress) -> "dict[str, Result]":
-    if not args.finetune:
-        return evaluate_features(name, args, on_progress)
+def evaluate_few_labels(args: Any, on_progress: Progress) -> "dict[str, Result]":
+    """Few labels with --finetune: the whole network is trained on each draw."""
     from unreel.evaluation.protocols.label_sampling import DrawPlan
     from unreel.verbs.evaluation.evaluate_finetune import evaluate_few_label_finetuning, require_one_network
 
@@ -172,13 +173,7 @@ def evaluate_everything(name: str, args: AllArgs, on_progress: Progress) -> "dic
     )
 
 
-EVALUATIONS: dict[str, tuple[Any, Callable[[str, Any, Progress], "dict[str, Result]"]]] = {
-    "retrieval": (RetrievalArgs, evaluate_features),
-    "knn": (KnnArgs, evaluate_features),
-    "linear": (LinearArgs, evaluate_features),
-    "attentive": (AttentiveArgs, evaluate_features),
-    "few-labels": (FewLabelsArgs, evaluate_few_labels),
-    "motion": (MotionArgs, evaluate_features),
+OTHER_EVALUATIONS: dict[str, tuple[Any, Evaluate]] = {
     "finetune": (FinetuneArgs, evaluate_finetune),
     "detection": (DetectionArgs, evaluate_detection),
     "all": (AllArgs, evaluate_everything),

@@ -1,6 +1,7 @@
 """`unreel export`: an index for other programs."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -12,13 +13,7 @@ from unreel.cli.arguments import parse_args
 class ExportArgs:
     """Write the rows of an index for another program: as files, or as a table of a vector database.
 
-    --to parquet:FILE      one Parquet file: path, start_s, end_s, label, embedding, content_hash
-    --to numpy:FOLDER      vectors.npy and rows.csv
-    --to fiftyone:FOLDER   a FiftyOneTemporalDetectionDataset with a clip per row, embeddings beside it
-    --to lightly:FOLDER    for LightlyStudio: a CSV of embeddings, a row per video, and an event per clip (ActivityNet)
-    --to lancedb:PATH      a LanceDB table, in a folder or at an address (pip install lancedb)
-    --to qdrant:URL        a Qdrant collection, on a server or in a folder (pip install qdrant-client)
-    --to pgvector:DSN      a PostgreSQL table with pgvector, e.g. pgvector:postgresql://me@host/db (pip install psycopg)
+    {kinds}
 
     It only makes copies; nothing that exists is changed. `unreel index --to` keeps a table up to date.
     """
@@ -32,8 +27,10 @@ class ExportArgs:
 
 
 def export_command(args: list[str]) -> int:
+    from unreel.indexing.export.destination import Destination, format_kinds
+
+    ExportArgs.__doc__ = inspect.cleandoc(ExportArgs.__doc__ or "").replace("{kinds}", format_kinds())
     options = parse_args(ExportArgs, args, "export")
-    from unreel.indexing.export.destination import Destination
     from unreel.verbs.indexing.export import export
 
     destination = Destination.parse(options.to)

@@ -9,7 +9,7 @@ import numpy as np
 
 from unreel.evaluation.metrics.bootstrap import sample_counts
 
-MIN_WITHIN_VARIANCE = 1e-12  # of clips at unit length; less is rounding
+MIN_WITHIN_VARIANCE = 1e-6**2  # of clips at unit length; less is rounding
 TAIL_PROBABILITY = 0.025  # of the draws, beyond each end of a 95 % interval
 
 

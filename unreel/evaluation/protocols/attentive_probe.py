@@ -15,12 +15,14 @@ from torch.nn import functional as F
 
 from unreel.errors import InputError
 from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
 from unreel.evaluation.probes.attentive_pooling import AttentiveProbe, MapTokenizer, average_attentive_softmax
 from unreel.evaluation.probes.grid_search import GridSearch, Hyperparameters, Scorer, build_grid, run_grid_search
 from unreel.evaluation.probes.sample_batches import WARMUP, SampleBatches
 from unreel.evaluation.protocol_description import protocol_to_json
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import ENCODER, FeatureKey, VideoFeatures, find_layer_rows
+from unreel.models.encoder.encoder import Encoder
 from unreel.settings.optimisation import OptimisationSettings
 from unreel.training.lr_schedule import compute_lr, set_lr
 
@@ -122,3 +124,30 @@ def evaluate_attentive(
         "heads": math.gcd(protocol.heads, channels),
     }
     return result
+
+
+@dataclass
+class AttentiveOptions:
+    """A classifier that learns where and when to attend in the last feature map."""
+
+    seed: int = 0
+    """Seed of the held-out groups, of the weights and of the order of batches."""
+
+
+def _build(options: AttentiveOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:
+    protocol = AttentiveProtocol(seed=options.seed)
+
+    def run(train: VideoFeatures, test: VideoFeatures, encoder: Encoder) -> Result:
+        channels = int(encoder.backbone.num_features)  # type: ignore[arg-type]
+        return evaluate_attentive(train, test, channels, protocol)
+
+    return {"attentive": Evaluation(run, (MAP_LAYER,), "networks")}
+
+
+PROTOCOL = FeatureProtocol(
+    name="attentive",
+    order=4,
+    summary="a classifier that learns where and when to attend in the last feature map",
+    options=AttentiveOptions,
+    build=_build,
+)

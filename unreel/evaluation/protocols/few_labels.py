@@ -8,11 +8,13 @@ videos and the curve are in label_sampling.py. Source: evaluation with 1 % and 1
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from unreel.errors import InputError
 from unreel.evaluation.feature_extraction import Progress
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
 from unreel.evaluation.finetuning.recipes import Recipe
 from unreel.evaluation.leakage import collect_warnings
 from unreel.evaluation.metrics.accuracy import list_classes
@@ -125,3 +127,33 @@ def finetune_few_labels(
     result.caption += f"; recipe {recipe.name}, all layers, no validation, last epoch"
     result.warnings = last.warnings + collect_warnings(last.known_instances, train, ()) + result.warnings
     return result
+
+
+@dataclass
+class FewLabelsOptions:
+    """A linear classifier with few labelled videos of each class, mean over draws."""
+
+    ks: tuple[int, ...] = (1, 5, 10)
+    """Numbers of labelled videos of each class, one column each."""
+    shares: tuple[float, ...] = ()
+    """Shares of the training videos of each class, as further columns; 0.01 is 1 percent."""
+    draws: int = 5
+    """Random draws of the labelled videos."""
+    finetune: bool = False
+    """Train the whole network on each draw, beside the same network from scratch: ten minutes or more on a CPU."""
+
+
+def _build(options: FewLabelsOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:
+    """On frozen features; the command calls `finetune_few_labels` for `finetune`."""
+    plan = DrawPlan(options.ks, options.shares, options.draws)
+    return {"few-labels": Evaluation(lambda train, test, encoder: evaluate_few_labels(train, test, plan))}
+
+
+PROTOCOL = FeatureProtocol(
+    name="few-labels",
+    order=5,
+    summary="a linear classifier with 1, 5 and 10 labelled videos of each class",
+    options=FewLabelsOptions,
+    build=_build,
+    in_suite=(FewLabelsOptions(),),
+)

@@ -6,12 +6,14 @@ Where we deviate: k is small, since a folder of videos holds hundreds of them an
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from unreel.errors import InputError, unknown_name_error
 from unreel.evaluation.baselines.chance import compute_guess_rows
 from unreel.evaluation.baselines.descriptions import describe_classifier_baselines
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
 from unreel.evaluation.metrics.accuracy import INTERVALS_NOTE, encode_labels, is_in_top_k, list_classes, summarize_row
 from unreel.evaluation.metrics.cosine_ranking import QueryGallery, find_nearest
 from unreel.evaluation.probes.grid_search import format_not_tuned
@@ -114,3 +116,30 @@ def _format_caption(train: VideoFeatures, test: VideoFeatures, protocol: KnnProt
         f"exp(cosine / {protocol.temperature:g}), {len(set(train.labels))} classes; layer {protocol.layer}, mean over "
         f"clips; per class: mean over classes of their accuracy, its k {choice}; {INTERVALS_NOTE}"
     )
+
+
+@dataclass
+class KnnOptions:
+    """Classification by the votes of the k nearest training videos."""
+
+    ks: tuple[int, ...] = (1, 5, 10, 20)
+    """Numbers of neighbours that vote, one column each."""
+    temperature: float = 0.07
+    """A vote has the weight exp(cosine / temperature)."""
+    layer: Literal["pooled", "conv5"] = "pooled"
+    """Layer of the features."""
+
+
+def _build(options: KnnOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:
+    protocol = KnnProtocol(options.ks, options.temperature, options.layer)
+    return {"knn": Evaluation(lambda train, test, encoder: evaluate_knn(train, test, protocol), (protocol.layer,))}
+
+
+PROTOCOL = FeatureProtocol(
+    name="knn",
+    order=2,
+    summary="classification by the votes of the nearest training videos",
+    options=KnnOptions,
+    build=_build,
+    in_suite=(KnnOptions(),),
+)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from unreel.errors import InputError, unknown_name_error
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
 from unreel.evaluation.probes.grid_search import GridSearch, Hyperparameters, Scorer, build_grid, run_grid_search
 from unreel.evaluation.probes.parallel_linear import (
     average_linear_softmax,
@@ -30,7 +31,7 @@ from unreel.evaluation.probes.sample_batches import SampleBatches
 from unreel.evaluation.protocol_description import protocol_to_json
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import VideoFeatures, find_layer_rows, get_clip_vectors
-from unreel.models.encoder.encoder import FEATURE_LAYERS
+from unreel.models.encoder.encoder import FEATURE_LAYERS, Encoder
 
 ProbeKind = Literal["auto", "logistic", "sgd", "cvrl"]
 CVRL_LR, CVRL_BATCH = 32.0, 1024
@@ -136,3 +137,32 @@ def choose_kind(shapes: Sequence[tuple[int, ...]]) -> str:
     """One kind for all rows of a table, and for all encoders on the same clips, so that they can be compared."""
     clips = max(videos * views for videos, views, _ in shapes)
     return "logistic" if clips <= MAX_LOGISTIC_CLIPS else "sgd"
+
+
+@dataclass
+class LinearOptions:
+    """A linear classifier on frozen features; its values are chosen on held-out groups of the training videos."""
+
+    kind: ProbeKind = "auto"
+    """Logistic regression (for small data), SGD with a grid of rates and decays, or CVRL's fixed rate."""
+    seed: int = 0
+    """Seed of the held-out groups and of the order of batches."""
+
+
+def _build(options: LinearOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:
+    protocol = LinearProtocol(kind=options.kind, seed=options.seed)
+
+    def run(train: VideoFeatures, test: VideoFeatures, encoder: Encoder) -> Result:
+        return evaluate_linear(train, test, protocol)
+
+    return {"linear": Evaluation(run, (protocol.layer,), "networks")}
+
+
+PROTOCOL = FeatureProtocol(
+    name="linear",
+    order=3,
+    summary="a linear classifier on frozen features",
+    options=LinearOptions,
+    build=_build,
+    in_suite=(LinearOptions(),),
+)

@@ -8,7 +8,7 @@ training clips, so the figure shows how far the features move.
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from unreel.errors import InputError, unknown_name_error
 from unreel.evaluation.baselines.chance import CHANCE
 from unreel.evaluation.baselines.descriptions import describe_baseline
 from unreel.evaluation.feature_extraction import FeatureExtractor
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
 from unreel.evaluation.leakage import check_train_test, collect_warnings
 from unreel.evaluation.metrics.bootstrap import bootstrap_interval
 from unreel.evaluation.metrics.cosine_ranking import QueryGallery, rank_first_correct
@@ -30,6 +31,7 @@ from unreel.evaluation.probes.logistic_regression import fit_linear_probe
 from unreel.evaluation.protocol_description import describe_failures
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import ENCODER, INTACT, JOINT, FeatureKey, VideoFeatures
+from unreel.models.encoder.encoder import Encoder
 from unreel.views.perturb import PERTURBATIONS
 
 RECALL_AT_1, PROBE_ACCURACY, BOTH_SIDES, QUERY_ONLY = "R@1", "probe", "both", "query only"
@@ -285,3 +287,30 @@ def describe_protocol(
         "variance_ratio": "between / within videos, clips at unit length, the mean's share of within taken off",
         "left_out": describe_failures({"training": train.failures, "test": test.failures}),
     }
+
+
+@dataclass
+class MotionOptions:
+    """What an encoder still finds when motion, or the order of frames, is removed from the clips."""
+
+    layer: Literal["pooled", "conv5"] = "pooled"
+    """Layer of the features."""
+
+
+def _build(options: MotionOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:
+    protocol = MotionProtocol(options.layer)
+
+    def run(train: VideoFeatures, test: VideoFeatures, encoder: Encoder) -> Result:
+        return evaluate_motion(train, test, protocol)
+
+    return {"motion": Evaluation(run, (protocol.layer,), "networks", tuple(PERTURBATIONS))}
+
+
+PROTOCOL = FeatureProtocol(
+    name="motion",
+    order=6,
+    summary="retrieval and a linear classifier on clips that are frozen, shuffled or reversed",
+    options=MotionOptions,
+    build=_build,
+    in_suite=(MotionOptions(),),
+)

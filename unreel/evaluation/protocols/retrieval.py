@@ -23,6 +23,7 @@ import numpy as np
 from unreel.errors import InputError, unknown_name_error
 from unreel.evaluation.baselines.chance import CHANCE, compute_chance_recall
 from unreel.evaluation.baselines.descriptions import describe_baseline, is_baseline
+from unreel.evaluation.feature_protocol import ClipScope, Evaluation, ExtractionOptions, FeatureProtocol
 from unreel.evaluation.leakage import collect_warnings
 from unreel.evaluation.metrics.bootstrap import bootstrap_intervals
 from unreel.evaluation.metrics.cosine_ranking import (
@@ -229,3 +230,42 @@ def describe_protocol(
         "ties": "the video that stands first in the gallery",
         "intervals": "95 %, percentile bootstrap over query videos, 1,000 draws; over groups apart",
     }
+
+
+@dataclass
+class RetrievalOptions:
+    """Nearest-neighbour retrieval: test videos are the queries, training videos the gallery."""
+
+    protocol: Literal["iic", "dualvar"] = "iic"
+    """iic: max-pooled map, not centred; dualvar: averaged map, centred."""
+    layer: Literal["conv5", "pooled", "map"] | None = None
+    """Layer of the features, instead of the protocol's."""
+    centring: Literal["none", "gallery", "own"] | None = None
+    """Subtract nothing, the gallery's mean, or each side's own mean (as DualVar's release; it uses the test set)."""
+    unit: Literal["video", "clip"] = "video"
+    """Rank whole videos, or single clips."""
+
+
+def build_retrieval(protocol: RetrievalProtocol) -> Evaluation:
+    """Retrieval under one protocol, for `run_evaluations`."""
+    scope: ClipScope = "all" if protocol.unit == "clip" else "none"
+    return Evaluation(
+        lambda train, test, encoder: evaluate_retrieval(train, test, encoder.spec, protocol), (protocol.layer,), scope
+    )
+
+
+def _build(options: RetrievalOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:
+    changes = {"layer": options.layer, "centring": options.centring, "unit": options.unit}
+    clips = {"num_clips": extraction.num_clips, "num_crops": extraction.num_crops}
+    name = "retrieval" if options.protocol == "iic" else f"retrieval-{options.protocol}"
+    return {name: build_retrieval(build_retrieval_protocol(options.protocol, **changes, **clips))}
+
+
+PROTOCOL = FeatureProtocol(
+    name="retrieval",
+    order=1,
+    summary="nearest-neighbour retrieval: R@k and mAP, in the protocol of IIC or of DualVar",
+    options=RetrievalOptions,
+    build=_build,
+    in_suite=(RetrievalOptions("iic"), RetrievalOptions("dualvar")),
+)

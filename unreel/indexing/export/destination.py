@@ -1,8 +1,12 @@
-"""Where an index is exported to: KIND:PLACE, e.g. parquet:rows.parquet or qdrant:http://localhost:6333."""
+"""Where an index is exported to: KIND:PLACE, e.g. parquet:rows.parquet or qdrant:http://localhost:6333.
+
+A new kind is a function and a line of EXPORTERS, which the help of `unreel export` shows.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from unreel.errors import InputError, unknown_name_error
 from unreel.indexing.export.databases import import_optional, to_lancedb, to_pgvector, to_qdrant
@@ -10,22 +14,68 @@ from unreel.indexing.export.files import to_numpy, to_parquet
 from unreel.indexing.export.labelling_tools import to_fiftyone, to_lightly
 from unreel.indexing.index.clip_index import Index
 
-FILE_EXPORTERS: dict[str, Callable[[Index, Path], None]] = {
-    "parquet": to_parquet,
-    "numpy": to_numpy,
-    "fiftyone": to_fiftyone,
-    "lightly": to_lightly,
+
+class FileExporter(NamedTuple):
+    """Writes an index to a new file or folder; `place` and `summary` are for the help."""
+
+    write: Callable[[Index, Path], None]
+    place: str
+    summary: str
+
+
+class DatabaseExporter(NamedTuple):
+    """Writes an index to a table at an address, given its name and whether to replace it; needs a package's module."""
+
+    write: Callable[[Index, str, str, bool], None]
+    place: str
+    summary: str
+    module: str
+    package: str
+
+
+EXPORTERS: dict[str, FileExporter | DatabaseExporter] = {
+    "parquet": FileExporter(
+        to_parquet, "FILE", "one Parquet file: path, start_s, end_s, label, embedding, content_hash"
+    ),
+    "numpy": FileExporter(to_numpy, "FOLDER", "vectors.npy and rows.csv"),
+    "fiftyone": FileExporter(
+        to_fiftyone, "FOLDER", "a FiftyOneTemporalDetectionDataset with a clip per row, embeddings beside it"
+    ),
+    "lightly": FileExporter(
+        to_lightly,
+        "FOLDER",
+        "for LightlyStudio: a CSV of embeddings, a row per video, and an event per clip (ActivityNet)",
+    ),
+    "lancedb": DatabaseExporter(
+        to_lancedb,
+        "PATH",
+        "a LanceDB table, in a folder or at an address (pip install lancedb)",
+        "lancedb",
+        "lancedb",
+    ),
+    "qdrant": DatabaseExporter(
+        to_qdrant,
+        "URL",
+        "a Qdrant collection, on a server or in a folder (pip install qdrant-client)",
+        "qdrant_client",
+        "qdrant-client",
+    ),
+    "pgvector": DatabaseExporter(
+        to_pgvector,
+        "DSN",
+        "a PostgreSQL table with pgvector, e.g. pgvector:postgresql://me@host/db (pip install psycopg)",
+        "psycopg",
+        "psycopg[binary]",
+    ),
 }
-DATABASE_EXPORTERS: dict[str, Callable[[Index, str, str, bool], None]] = {
-    "lancedb": to_lancedb,
-    "qdrant": to_qdrant,
-    "pgvector": to_pgvector,
-}
-DATABASE_LIBRARIES = {  # module and package
-    "lancedb": ("lancedb", "lancedb"),
-    "qdrant": ("qdrant_client", "qdrant-client"),
-    "pgvector": ("psycopg", "psycopg[binary]"),
-}
+DATABASES = {kind: exporter for kind, exporter in EXPORTERS.items() if isinstance(exporter, DatabaseExporter)}
+
+
+def format_kinds() -> str:
+    """The lines of the help, one for each kind."""
+    options = {f"--to {kind}:{exporter.place}": exporter.summary for kind, exporter in EXPORTERS.items()}
+    width = max(map(len, options))
+    return "\n".join(f"{option:<{width}}   {summary}" for option, summary in options.items())
 
 
 @dataclass(frozen=True)
@@ -36,7 +86,7 @@ class Destination:
     place: str
 
     @classmethod
-    def parse(cls, text: str, kinds: Iterable[str] = (*FILE_EXPORTERS, *DATABASE_EXPORTERS)) -> "Destination":
+    def parse(cls, text: str, kinds: Iterable[str] = tuple(EXPORTERS)) -> "Destination":
         """Read KIND:PLACE. Raises InputError."""
         kind, _, place = text.partition(":")
         if kind not in kinds:
@@ -49,20 +99,21 @@ class Destination:
     def parse_database(cls, text: str) -> "Destination":
         """Read a database's KIND:PLACE, and check that its library is installed. Raises InputError."""
         kind, _, _ = text.partition(":")
-        if kind in FILE_EXPORTERS:
+        if isinstance(EXPORTERS.get(kind), FileExporter):
             raise InputError(
                 f"--to {kind}: a file is written once; use `unreel export INDEX --to {kind}:PLACE` afterwards"
             )
-        destination = cls.parse(text, DATABASE_EXPORTERS)
-        import_optional(*DATABASE_LIBRARIES[kind])
+        destination = cls.parse(text, DATABASES)
+        import_optional(DATABASES[kind].module, DATABASES[kind].package)
         return destination
 
     def write(self, index: Index, table: str, replace: bool) -> None:
         """Export the index. `table` and `replace` are for databases only. Raises UnreelError."""
-        if self.kind in DATABASE_EXPORTERS:
-            DATABASE_EXPORTERS[self.kind](index, self.place, table, replace)
+        exporter = EXPORTERS[self.kind]
+        if isinstance(exporter, DatabaseExporter):
+            exporter.write(index, self.place, table, replace)
         elif replace:
-            known = ", ".join(DATABASE_EXPORTERS)
+            known = ", ".join(DATABASES)
             raise InputError(f"'{self.kind}:{self.place}': only tables of a database are replaced ({known})")
         else:
-            FILE_EXPORTERS[self.kind](index, Path(self.place))
+            exporter.write(index, Path(self.place))

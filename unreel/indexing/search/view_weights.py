@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from unreel.indexing.index.query_vector import make_slider_weights
+from unreel.views.view_spec import VIEWS
 
-SLIDER_END = {"rgb": 0, "residual": 1, "flow-u": 1, "flow-v": 1, "clip": 0, "series": 1}  # of each view or head
+SLIDER_END = {name: int(view.shows_motion) for name, view in VIEWS.items()} | {"clip": 0, "series": 1}  # or of a head
 
 
 def compute_view_weights(views: Sequence[str], motion_weight: float) -> np.ndarray:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from unreel.embedding import load_encoder
 from unreel.evaluation.feature_extraction import Progress
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions
 from unreel.evaluation.labelled_videos import LabelSources, load_labelled_videos
-from unreel.evaluation.protocols.retrieval import RetrievalProtocol
+from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retrieval
 from unreel.evaluation.result import Result
-from unreel.evaluation.standard_suite import Evaluation, ExtractionOptions, build_retrieval
 from unreel.evaluation.suite import run_evaluations
 from unreel.models.encoder.encoder import Encoder
 from unreel.training.runtime.auto_settings import choose_device

@@ -8,11 +8,12 @@ from typing import Any
 from unreel.errors import UnreelError
 from unreel.evaluation.contamination import find_contamination, find_run_folder
 from unreel.evaluation.feature_extraction import Progress
+from unreel.evaluation.feature_protocol import ExtractionOptions
 from unreel.evaluation.finetuning.recipes import build_recipe
 from unreel.evaluation.labelled_videos import LabelledVideos, LabelSources, hash_videos, load_labelled_videos
+from unreel.evaluation.protocol_registry import build_standard_suite
 from unreel.evaluation.protocols.finetune import evaluate_finetune
 from unreel.evaluation.result import Result
-from unreel.evaluation.standard_suite import ExtractionOptions, build_standard_suite
 from unreel.evaluation.suite import SuiteResult, run_evaluations
 from unreel.io.atomic_write import atomic_folder, atomic_write_text, disk_errors
 from unreel.io.output_path import require_new_path, require_writable_path

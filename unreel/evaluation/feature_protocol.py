@@ -1,0 +1,64 @@
+"""What a file of protocols/ offers as `PROTOCOL`: an evaluation on frozen features, its options and its help."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+from unreel.errors import InputError
+from unreel.evaluation.result import Result
+from unreel.evaluation.video_features import VideoFeatures
+from unreel.models.encoder.encoder import Encoder
+
+Options = TypeVar("Options")
+ClipScope = Literal["none", "networks", "all"]
+
+
+@dataclass(frozen=True)
+class ExtractionOptions:
+    """Clips and crops of each video, and what stands beside the encoder: trivial baselines, folders of frozen models.
+
+    `rate` names the frame rate in words where it is not the one that the encoder was trained with.
+    """
+
+    num_clips: int = 10
+    num_crops: int = 1
+    trivial_baselines: bool = True
+    baseline_folders: tuple[Path, ...] = ()
+    workers: int = 0
+    rate: str = "the encoder's own"
+
+    def __post_init__(self) -> None:
+        if self.num_clips < 1 or self.num_crops not in (1, 3):
+            raise InputError(
+                f"a video needs 1 clip or more and 1 or 3 crops, got num_clips={self.num_clips}, "
+                f"num_crops={self.num_crops}"
+            )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A function of features; the layers it needs, the sources whose single clips it needs, and perturbations."""
+
+    run: Callable[[VideoFeatures, VideoFeatures, Encoder], Result]
+    layers: tuple[str, ...] = ("pooled",)
+    clip_scope: ClipScope = "none"
+    conditions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FeatureProtocol(Generic[Options]):
+    """A protocol as `unreel evaluate NAME` runs it; protocol_registry.py finds it by its file.
+
+    `name`, `order` and `summary` are literals, since the help reads them without importing the file: `order` is the
+    place in the help and in reports, `summary` the line of the help. The fields of the dataclass `options` are the
+    flags, their docstrings the help. `build` gives the evaluations by the names of their results. `in_suite` has the
+    options that `unreel evaluate all` runs the protocol with; nothing leaves it out.
+    """
+
+    name: str
+    order: int
+    summary: str
+    options: type[Options]
+    build: Callable[[Options, ExtractionOptions], dict[str, Evaluation]]
+    in_suite: tuple[Options, ...] = ()

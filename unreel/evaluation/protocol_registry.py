@@ -1,0 +1,69 @@
+"""Evaluations on frozen features, found by file: every file of protocols/ that sets `PROTOCOL` to a FeatureProtocol."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unreel.errors import unknown_name_error
+from unreel.evaluation import protocols
+
+if TYPE_CHECKING:  # the help of `unreel evaluate` needs no torch
+    from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
+
+
+@dataclass(frozen=True)
+class ProtocolEntry:
+    """What the help says of a protocol, and the module that has it."""
+
+    module: str
+    name: str
+    order: int
+    summary: str
+
+
+def list_protocols() -> dict[str, ProtocolEntry]:
+    """All protocols by name, in the order of the help; reads their files but imports none."""
+    files = (file for folder in protocols.__path__ for file in Path(folder).glob("*.py"))
+    entries = [entry for file in files for entry in _read_entries(file)]
+    return {entry.name: entry for entry in sorted(entries, key=lambda entry: (entry.order, entry.name))}
+
+
+def _read_entries(file: Path) -> Iterator[ProtocolEntry]:
+    """The entry of a file that sets PROTOCOL; none for other files."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="PROTOCOL")], value=ast.Call(keywords=keywords)):
+                named = {k.arg: ast.literal_eval(k.value) for k in keywords if k.arg in ("name", "order", "summary")}
+                yield ProtocolEntry(f"{protocols.__name__}.{file.stem}", **named)
+
+
+def load_protocol(name: str) -> "FeatureProtocol[Any]":
+    """A protocol by its name; imports its file. Raises InputError that lists the known names."""
+    entries = list_protocols()
+    if name not in entries:
+        raise unknown_name_error("evaluation", name, entries)
+    protocol: FeatureProtocol[Any] = importlib.import_module(entries[name].module).PROTOCOL
+    return protocol
+
+
+def build_evaluations(name: str, feature_options: "ExtractionOptions", **options: Any) -> "dict[str, Evaluation]":
+    """The evaluations of protocol `name` with these options, by the name of their result. Raises InputError.
+
+    >>> from unreel.evaluation.feature_protocol import ExtractionOptions
+    >>> list(build_evaluations("retrieval", ExtractionOptions(), protocol="dualvar"))
+    ['retrieval-dualvar']
+    """
+    protocol = load_protocol(name)
+    return protocol.build(protocol.options(**options), feature_options)
+
+
+def build_standard_suite(feature_options: "ExtractionOptions") -> "dict[str, Evaluation]":
+    """What `unreel evaluate all` runs, in the order of its report."""
+    suite: dict[str, Evaluation] = {}
+    for protocol in map(load_protocol, list_protocols()):
+        for options in protocol.in_suite:
+            suite |= protocol.build(options, feature_options)
+    return suite
