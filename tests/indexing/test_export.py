@@ -21,7 +21,7 @@ from vectors import clips, grouped
 from unreel.errors import InputError
 from unreel.indexing.export import databases
 from unreel.indexing.export.databases import to_pgvector
-from unreel.indexing.export.destination import DATABASES
+from unreel.indexing.export.destination import DATABASES, EXPORTERS
 from unreel.indexing.export.row_batches import iterate_batches
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index, open_index
@@ -344,3 +344,9 @@ def test_a_library_that_is_missing_is_named(
     monkeypatch.setattr(databases, "importlib", SimpleNamespace(import_module=missing))
     refused("export", motion_index, "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))
     refused("index", "run", "folder", "--out", "i", "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))
+
+
+def test_the_help_shows_every_kind_of_export() -> None:
+    help_text = " ".join(succeeds("export", "--help").out.split())
+    for kind, exporter in EXPORTERS.items():
+        assert f"--to {kind}:{exporter.place} {exporter.summary}" in help_text

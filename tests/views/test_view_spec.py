@@ -1,6 +1,7 @@
 """Views of clips, and that training and use see the same."""
 
 import dataclasses
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import torch
 from unreel.errors import InputError
 from unreel.types import Clips
 from unreel.views.inference_views import make_inference_views, make_view
+from unreel.views.intra_negatives import INTRA_NEGATIVES
 from unreel.views.residual_frames import ResidualSpec, compute_residual
 from unreel.views.two_views import TwoViewOptions
-from unreel.views.view_spec import ViewSpec
+from unreel.views.view_spec import VIEWS, View, ViewSpec
 
 B, T = 3, 8
 SPEC = ViewSpec(("rgb", "residual"), size=32)
@@ -58,3 +60,21 @@ def test_standardised_residual_frames_are_not_rescaled() -> None:
     with pytest.raises(InputError, match="set the residual's rescale to off"):
         ViewSpec(("rgb", "residual"), standardize=True)
     assert ViewSpec(("rgb", "flow-u"), standardize=True).lead_in == 1
+
+
+def test_a_line_of_the_table_is_a_whole_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    inverse = View(lambda clips, spec: 1 - clips[:, :, spec.lead_in :], looks_back=False, shows_motion=False)
+    monkeypatch.setitem(VIEWS, "inverse", inverse)
+    spec = ViewSpec(("rgb", "inverse"), size=32)
+    assert spec.lead_in == 0
+    batch = clips(1, spec)
+    used = make_inference_views(batch.frames[:, 0], spec)
+    assert torch.allclose(used["inverse"], 1 - used["rgb"])
+    trained = TwoViewOptions("one-clip", second_view="inverse").recipe(spec, seed=0)(batch).tensors
+    assert torch.allclose(trained["view2"], 1 - trained["view1"])
+
+
+def test_the_tables_are_the_choices_of_the_flags() -> None:
+    types = get_type_hints(TwoViewOptions)
+    assert get_args(types["first_view"]) == get_args(types["second_view"]) == tuple(VIEWS)
+    assert get_args(types["intra_negatives"]) == (*INTRA_NEGATIVES, "none")
