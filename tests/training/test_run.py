@@ -84,12 +84,12 @@ def test_neither_the_clock_nor_the_language_of_the_machine_matters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A run that goes on where the clock has been set back by decades and no language is known."""
-    options = small | {"steps": 6, "log_steps": 1, "held_out": 0.3}
+    options = small | {"steps": 3, "log_steps": 1, "held_out": 0.3}
     videos = tmp_path / folder
     shutil.copytree(motion_set, videos)
     whole, cut = tmp_path / "whole", tmp_path / run
     unreel.pretrain(videos, out=whole, quiet=True, **options)
-    stop_after(monkeypatch, 3, save=True)
+    stop_after(monkeypatch, 1, save=True)
     unreel.pretrain(videos, out=cut, quiet=True, **options)
     monkeypatch.undo()
     env = {n: v for n, v in os.environ.items() if n not in ("LANG", "PYTHONUTF8")} | {"LC_ALL": "C"} | python
