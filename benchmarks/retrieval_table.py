@@ -29,7 +29,7 @@ from unreel.evaluation.labelled_videos import load_labelled_videos
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retrieval
 from unreel.evaluation.suite import run_evaluations
 from unreel.models.registry import TWIN_2D_SUFFIX
-from unreel.verbs.indexing.inflate import inflate
+from unreel.verbs.training.inflate import inflate
 
 BASELINES = ("chance", "mean frame (pixels)", "colour histogram", "frame difference", "untrained encoder")
 

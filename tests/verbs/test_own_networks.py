@@ -28,7 +28,7 @@ from unreel.training.dry_run import dry_run
 from unreel.training.job import build_training_job, select_backbone_options
 from unreel.training.run_folder.config import RunConfig, build_run_config
 from unreel.training.runtime.auto_settings import resolve_auto
-from unreel.verbs.indexing.inflate import inflate
+from unreel.verbs.training.inflate import inflate
 from unreel.video.loading import clip_dataset
 
 RUN = "--size 32 --batch-size 4 --workers 0 --threads 1 --device cpu --quiet".split()

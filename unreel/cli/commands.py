@@ -36,7 +36,7 @@ COMMANDS = {
     "methods": "unreel.cli.training.methods:methods_command",
     "evaluate": "unreel.cli.evaluation.evaluate:evaluate_command",
     "compare": "unreel.cli.evaluation.compare:compare_command",
-    "data": "unreel.cli.data.check:data_command",
+    "data": "unreel.cli.data.check_labelled_set:data_command",
     "embed": "unreel.cli.indexing.embed:embed_command",
     "index": "unreel.cli.indexing.index:index_command",
     "search": "unreel.cli.indexing.search:search_command",
@@ -47,7 +47,7 @@ COMMANDS = {
     "export": "unreel.cli.indexing.export:export_command",
     "bench": "unreel.cli.training.bench:bench_command",
     "report": "unreel.cli.training.report:report_command",
-    "inflate": "unreel.cli.indexing.inflate:inflate_command",
+    "inflate": "unreel.cli.training.inflate:inflate_command",
     "synth": "unreel.cli.data.synth:synth_command",
 }
 

@@ -24,7 +24,7 @@ class InflateArgs:
 
 def inflate_command(args: list[str]) -> int:
     options = parse_args(InflateArgs, args, "inflate")
-    from unreel.verbs.indexing.inflate import inflate
+    from unreel.verbs.training.inflate import inflate
 
     encoder = inflate(options.source, options.out, options.backbone, options.num_frames)
     print(f"{options.out}: {encoder.spec.backbone}, clips of {encoder.spec.clip.num_frames} frames")
