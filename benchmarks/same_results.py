@@ -9,7 +9,7 @@ CSV, every value of JSON, pages, shards by their bytes. In the end both get copi
 corpus, a store, an index with a concept, an evaluation, a run that was stopped) and have to make the same of these.
 
 Times, hosts and the like are left out, by the lists LEFT_OUT and PACE_IN_PAGES alone. Sentences may be worded
-otherwise: texts for people are compared by their numbers, unless `--words` asks for every letter. NEW may have more
+otherwise: texts for people are compared by the numbers in them, in any order, unless `--words` asks for every letter. NEW may have more
 options and more keys in JSON. Exit code 1 if anything else differs.
 """
 
@@ -31,6 +31,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -434,11 +435,9 @@ def compare_texts(old: str | bytes, new: str | bytes, where: str) -> str:
 
 
 def compare_numbers(old: list[str], new: list[str], where: str) -> str:
-    """The numbers of two texts."""
-    for n, (one, other) in enumerate(zip(old, new, strict=False)):
-        if one != other:
-            return f"{where}: number {n} is {one} | {other}"
-    return "" if len(old) == len(new) else f"{where}: {len(old)} numbers | {len(new)}"
+    """The numbers of two texts, in any order."""
+    gone, added = Counter(old) - Counter(new), Counter(new) - Counter(old)
+    return f"{where}: numbers {short(list(gone))} | {short(list(added))}" if gone or added else ""
 
 
 def short(value: Value) -> str:
