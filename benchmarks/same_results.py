@@ -9,8 +9,8 @@ CSV, every value of JSON, pages, shards by their bytes. In the end both get copi
 corpus, a store, an index with a concept, an evaluation, a run that was stopped) and have to make the same of these.
 
 Times, hosts and the like are left out, by the lists LEFT_OUT and PACE_IN_PAGES alone. Sentences may be worded
-otherwise: texts for people are compared by the numbers in them, in any order, unless `--words` asks for every letter. NEW may have more
-options and more keys in JSON. Exit code 1 if anything else differs.
+otherwise: texts for people are compared by their numbers, in any order, unless `--words` asks for every letter. NEW may
+have more options and more keys in JSON. Exit code 1 if anything else differs.
 """
 
 import csv
