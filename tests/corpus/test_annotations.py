@@ -69,7 +69,7 @@ def test_something_something(tmp_path: Path, prefix: str, lists: str) -> None:
         (f"{videos}/12.webm", "Folding something", ""),
     ]
     assert rows(dataset.test, tmp_path) == [(f"{videos}/3.webm", "Folding something", "")]
-    assert any("4.webm" in remark and "1 video below" in remark for remark in validate_labelled_set(tmp_path).remarks)
+    assert any("4.webm" in note and "1 video below" in note for note in validate_labelled_set(tmp_path).notes)
 
 
 def test_something_something_refuses_what_does_not_fit(tmp_path: Path) -> None:

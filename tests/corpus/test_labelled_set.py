@@ -26,7 +26,7 @@ def test_a_layout_is_found_by_itself_and_by_name(tmp_path: Path, layout: str) ->
         report.format_lines()
     )
     assert report.counts["train"][0] == len(dataset.train) and report.counts["test"][0] == len(dataset.test)
-    assert set(dataset.notes) <= set(report.remarks)
+    assert set(dataset.notes) <= set(report.notes)
 
 
 @pytest.mark.parametrize("layout", [name for name in MAKERS if name != "folders"])

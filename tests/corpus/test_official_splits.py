@@ -37,7 +37,7 @@ def test_hmdb51(tmp_path: Path, videos: str) -> None:
     assert dataset.notes == ["1 video on neither side of this split, as its lists say"]
     assert any(
         "2 groups in both lists, training and test: #20_Rhythm, Film" in r
-        for r in validate_labelled_set(tmp_path).remarks
+        for r in validate_labelled_set(tmp_path).notes
     )
 
 

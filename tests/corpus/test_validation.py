@@ -44,7 +44,7 @@ def test_a_class_that_only_the_test_list_has_is_reported(tmp_path: Path) -> None
     own_lists(tmp_path)
     write(tmp_path / "train.txt", "run/run0.mp4\n")
     note = "1 class only in the test list, so 1 test video can't be classified correctly: walk"
-    assert load_labelled_set(tmp_path).notes == [note] and note in validate_labelled_set(tmp_path).remarks
+    assert load_labelled_set(tmp_path).notes == [note] and note in validate_labelled_set(tmp_path).notes
 
 
 def test_videos_without_a_class_are_refused(tmp_path: Path) -> None:

@@ -282,13 +282,13 @@ def test_shuffles_belong_to_the_pictures_not_to_the_place_in_a_list() -> None:
 def test_reliance_by_hand() -> None:
     intact, without = np.array([1, 1, 1, 1, 1, 1, 1, 0.0]), np.array([1, 1, 1, 0, 0, 0, 1, 1.0])
     found = compute_reliance(intact, without, np.full(8, 0.25))
-    assert found.share == pytest.approx(100 * (7 - 5) / (7 - 2)) and found.why == ""
+    assert found.share == pytest.approx(100 * (7 - 5) / (7 - 2)) and found.undefined_reason == ""
     assert compute_reliance(intact, intact, np.full(8, 0.25)) == Reliance(0.0, 0.0, 0.0)
     for nothing in (
         compute_reliance(without * 0, without, np.full(8, 0.25)),
         compute_reliance(intact[:1] * 0, intact[:1], intact[:1]),
     ):
-        assert nothing.share is None and nothing.low is None and nothing.high is None and nothing.why
+        assert nothing.share is None and nothing.low is None and nothing.high is None and nothing.undefined_reason
 
 
 def test_reliance_is_an_explicit_loop_over_resampled_videos() -> None:

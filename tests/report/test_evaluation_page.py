@@ -113,11 +113,11 @@ def of(*joints: tuple[float, float, float]) -> list[Any]:
 def test_the_answer_never_outvotes_a_loss() -> None:
     above, open_, below = (70.0, 60.0, 80.0), (40.0, 30.0, 50.0), (10.0, 5.0, 15.0)
     expected = {"yes": of(above, above), "part": of(above, open_), "no": of(below, open_), "open": of(open_, open_)}
-    for tone, found in expected.items():
-        assert draw_conclusion(found).tone == tone
+    for level, found in expected.items():
+        assert draw_conclusion(found).level == level
     mixed = draw_conclusion(of(above, above, above, below))
-    assert mixed.tone == "part" and "a floor does better" in mixed.headline
-    assert draw_conclusion([]).tone == "open"
+    assert mixed.level == "part" and "a floor does better" in mixed.headline
+    assert draw_conclusion([]).level == "open"
 
 
 def test_a_frozen_model_that_is_better_is_said() -> None:
@@ -129,7 +129,7 @@ def test_a_frozen_model_that_is_better_is_said() -> None:
         1
     ].sentence
     assert (
-        draw_conclusion(found).tone == "yes"
+        draw_conclusion(found).level == "yes"
         and "A frozen model from elsewhere does better in 1" in draw_conclusion(found).explanation
     )
 

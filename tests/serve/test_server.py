@@ -46,7 +46,7 @@ from unreel.serve.media.uploads import (
     UploadStore,
     UploadTimeoutError,
 )
-from unreel.serve.media.worker_pool import WorkerPool
+from unreel.serve.media.warm_workers import WarmWorkerPool
 from unreel.serve.server import open_socket
 from unreel.serve.state import ServeOptions, ServerState
 from unreel.types import Moment
@@ -430,7 +430,7 @@ def test_a_preview_is_made_once(client: TestClient, served: ServerState, about: 
 
 
 def test_a_crash_or_a_hang_costs_one_answer() -> None:
-    apart = WorkerPool(1, gc.enable)  # nothing of this module, which takes long to import
+    apart = WarmWorkerPool(1, gc.enable)  # nothing of this module, which takes long to import
     try:
         with pytest.raises(InputError, match="crashed"):
             apart.call(60, os.abort)

@@ -76,7 +76,7 @@ def is_locked(folder: Path) -> bool:
     try:
         with (folder / LOCK_FILE).open("rb") as file:
             query = struct.pack(STRUCT_FLOCK, fcntl.F_RDLCK, 0, 0, 0, 0)
-            answer = fcntl.fcntl(file, fcntl.F_GETLK, query)
+            result = fcntl.fcntl(file, fcntl.F_GETLK, query)
     except OSError:
         return False
-    return bool(struct.unpack(STRUCT_FLOCK, answer)[0] != fcntl.F_UNLCK)
+    return bool(struct.unpack(STRUCT_FLOCK, result)[0] != fcntl.F_UNLCK)

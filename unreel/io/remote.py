@@ -57,12 +57,12 @@ def call_with_retries(call: Callable[[], T], name: str, timeout_s: float) -> T:
 
     Raises PERMANENT_ERRORS and InputError at once, else OSError after the last try.
     """
-    lasting = (*PERMANENT_ERRORS, InputError)
+    permanent = (*PERMANENT_ERRORS, InputError)
     try:
         return retry(
-            lambda: call_with_timeout(call, timeout_s), RETRY_DELAYS_S, lambda error: not isinstance(error, lasting)
+            lambda: call_with_timeout(call, timeout_s), RETRY_DELAYS_S, lambda error: not isinstance(error, permanent)
         )
-    except lasting:
+    except permanent:
         raise
     except Exception as error:  # every file system has its own errors
         reason = str(error) or type(error).__name__

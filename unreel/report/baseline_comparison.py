@@ -25,44 +25,45 @@ Verdict = Literal["above", "open", "below"]
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """The encoder's figure in a table, the best one beside it (the rival), and which of them is higher."""
+    """The encoder's figure in a table, the best baseline, and which of them is higher."""
 
     title: str
     row: str
     encoder_figure: Figure
-    rival_row: str
-    rival_figure: Figure
-    is_trivial: bool  # the rival is a floor; else a model from elsewhere, or the network from scratch
+    best_baseline_row: str
+    best_baseline_figure: Figure
+    is_trivial: bool  # the best baseline is a floor; else a model from elsewhere, or the network from scratch
 
     @property
     def verdict(self) -> Verdict:
-        return decide_verdict(self.encoder_figure, self.rival_figure)
+        return decide_verdict(self.encoder_figure, self.best_baseline_figure)
 
     @property
     def sentence(self) -> str:
         """The comparison in words."""
-        own, rival = self.encoder_figure, self.rival_figure
-        name = f"the best floor, {self.rival_row}:" if self.is_trivial else f"{describe_rival(self.rival_row)}:"
+        own, best = self.encoder_figure, self.best_baseline_figure
+        row = self.best_baseline_row
+        name = f"the best floor, {row}:" if self.is_trivial else f"{describe_baseline_row(row)}:"
         start = f"{self.title}: {own} ({self.row})" if own.low is None else f"{self.title}, {self.row}: {own}"
         if self.verdict == "above":
-            return f"{start} is above {name} {rival}."
+            return f"{start} is above {name} {best}."
         if self.verdict == "below":
-            return f"{start} is below {name} {rival}{', which needs no training' if self.is_trivial else ''}."
-        relation = "higher than" if own.value > rival.value else "lower than"
-        relation = "equal to" if own.value == rival.value else relation
+            return f"{start} is below {name} {best}{', which needs no training' if self.is_trivial else ''}."
+        relation = "higher than" if own.value > best.value else "lower than"
+        relation = "equal to" if own.value == best.value else relation
         reason = "their 95 % intervals overlap" if own.low is not None else "the table has no interval for it"
-        return f"{start} is {relation} {name} {rival}, but not significantly: {reason}."
+        return f"{start} is {relation} {name} {best}, but not significantly: {reason}."
 
 
-def describe_rival(row: str) -> str:
+def describe_baseline_row(row: str) -> str:
     return "the same network from scratch" if row == SCRATCH_ROW else f"{row}, a frozen model from elsewhere"
 
 
-def decide_verdict(encoder_figure: Figure, rival_figure: Figure) -> Verdict:
+def decide_verdict(encoder_figure: Figure, best_baseline_figure: Figure) -> Verdict:
     """ "above" or "below" when the intervals do not overlap, else "open"; "open" for an encoder without interval."""
     if encoder_figure.low is None or encoder_figure.high is None:
         return "open"
-    low, high = rival_figure.interval
+    low, high = best_baseline_figure.interval
     return "above" if encoder_figure.low > high else "below" if encoder_figure.high < low else "open"
 
 
@@ -75,19 +76,19 @@ def compare_to_baselines(result: Result, views: Sequence[str]) -> list[BaselineC
     own_rows, comparisons = find_encoder_rows(result, views), []
     for is_trivial in (True, False):
         names = [name for name in result.rows if name not in own_rows and (name in TRIVIAL_ROWS) is is_trivial]
-        rivals = {name: figure for name in names if (figure := get_main_figure(result, name))}
-        if rivals:
-            best = max(rivals, key=lambda name: rivals[name].value)
+        baselines = {name: figure for name in names if (figure := get_main_figure(result, name))}
+        if baselines:
+            best = max(baselines, key=lambda name: baselines[name].value)
             title = f"{format_title(result)}, {find_main_column(result, row)}"
-            comparisons.append(BaselineComparison(title, row, own, best, rivals[best], is_trivial))
+            comparisons.append(BaselineComparison(title, row, own, best, baselines[best], is_trivial))
     return comparisons
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """Is the encoder worth using on these videos? A tone (for the colour), a headline, and a sentence."""
+    """Is the encoder worth using on these videos? A level, a headline, and a sentence."""
 
-    tone: Literal["yes", "part", "open", "no"]
+    level: Literal["yes", "part", "open", "no"]
     headline: str
     explanation: str
 
@@ -95,21 +96,22 @@ class Conclusion:
 def draw_conclusion(comparisons: Sequence[BaselineComparison]) -> Conclusion:
     """From the tables on frozen features, each against its best floor; a loss is never outvoted."""
     verdicts = [c.verdict for c in comparisons if c.is_trivial]
-    above, below, number = verdicts.count("above"), verdicts.count("below"), len(verdicts)
+    number = len(verdicts)
+    num_above, num_open, num_below = (verdicts.count(verdict) for verdict in ("above", "open", "below"))
     if not number:
         return Conclusion("open", "Not known", "No table compares the encoder with a floor.")
     tables = "the one table" if number == 1 else f"all {number} tables"
-    relations = (("above", above), ("below", below), ("not significantly different from", verdicts.count("open")))
+    relations = (("above", num_above), ("below", num_below), ("not significantly different from", num_open))
     counts = ", ".join(f"{relation} the best floor in {n} of {number}" for relation, n in relations if n)
     better = mention_better_models(comparisons)
-    if above == number:
+    if num_above == number:
         text = f"The encoder is above the best floor in {tables}, and their 95 % intervals do not overlap.{better}"
         return Conclusion("yes", "Yes: it is above every floor", text)
-    if below and not above:
+    if num_below and not num_above:
         text = f"A floor, which needs no training, does better. The encoder is {counts}.{better}"
         return Conclusion("no", "No: a floor does better", text)
-    if above:
-        start = "Not everywhere: a floor does better" if below else "In part: above the floors"
+    if num_above:
+        start = "Not everywhere: a floor does better" if num_below else "In part: above the floors"
         return Conclusion("part", f"{start} in some tables", f"The encoder is {counts}.{better}")
     text = f"The encoder does not differ significantly from the best floor in {tables}; more test videos may show more."
     return Conclusion("open", "Not shown: no table shows a difference from a floor", text + better)
@@ -117,6 +119,6 @@ def draw_conclusion(comparisons: Sequence[BaselineComparison]) -> Conclusion:
 
 def mention_better_models(comparisons: Sequence[BaselineComparison]) -> str:
     """A sentence when a frozen model from elsewhere does better."""
-    better = [c.rival_row for c in comparisons if not c.is_trivial and c.verdict == "below"]
+    better = [c.best_baseline_row for c in comparisons if not c.is_trivial and c.verdict == "below"]
     names = ", ".join(dict.fromkeys(better))
     return f" A frozen model from elsewhere does better in {len(better)} of the tables: {names}." if better else ""

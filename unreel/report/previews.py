@@ -23,7 +23,7 @@ GAP, BACKGROUND_GREY = 2, 128
 
 
 def read_moment(moment: Moment) -> np.ndarray | None:
-    """Frames evenly spread over a moment, whole pictures with grey beside them, uint8 (FRAMES, HEIGHT, WIDTH, 3).
+    """Frames evenly spread over a moment, whole pictures with grey beside them, uint8 (NUM_FRAMES, HEIGHT, WIDTH, 3).
 
     None when the file can't be read any more.
     """
@@ -33,15 +33,15 @@ def read_moment(moment: Moment) -> np.ndarray | None:
         if not len(inside):
             return None
         spread = inside[np.linspace(0, len(inside) - 1, NUM_FRAMES).round().astype(int)]
-        wanted, where = np.unique(spread, return_inverse=True)
+        frame_numbers, position = np.unique(spread, return_inverse=True)
         info = probe(moment.path)
-        shown = read_frames(moment.path, wanted, fit_size(info.height, info.width))
+        pictures = read_frames(moment.path, frame_numbers, fit_size(info.height, info.width))
     except (VideoError, OSError):
         return None
-    framed = np.full((len(shown), HEIGHT, WIDTH, 3), BACKGROUND_GREY, np.uint8)
-    top, left = (HEIGHT - shown.shape[1]) // 2, (WIDTH - shown.shape[2]) // 2
-    framed[:, top : top + shown.shape[1], left : left + shown.shape[2]] = shown
-    return framed[where]
+    framed = np.full((len(pictures), HEIGHT, WIDTH, 3), BACKGROUND_GREY, np.uint8)
+    top, left = (HEIGHT - pictures.shape[1]) // 2, (WIDTH - pictures.shape[2]) // 2
+    framed[:, top : top + pictures.shape[1], left : left + pictures.shape[2]] = pictures
+    return framed[position]
 
 
 def fit_size(height: int, width: int) -> tuple[int, int]:
@@ -57,33 +57,33 @@ def build_contact_sheet(clips: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def build_preview(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Moments side by side at the same time, once through; FRAMES pictures uint8 (H, W, 3)."""
+    """Moments side by side at the same time, once through; NUM_FRAMES pictures uint8 (H, W, 3)."""
     return [tile_images([frames[k] for frames in clips], min(PREVIEWS_PER_ROW, len(clips))) for k in range(NUM_FRAMES)]
 
 
 def tile_images(images: Sequence[np.ndarray], num_columns: int) -> np.ndarray:
-    """Pictures of one size in rows of `across`, a gap between them."""
+    """Pictures of one size in rows of `num_columns`, with a gap between them."""
     down = -(-len(images) // num_columns)
-    board = np.full((down * (HEIGHT + GAP) - GAP, num_columns * (WIDTH + GAP) - GAP, 3), BACKGROUND_GREY, np.uint8)
+    canvas = np.full((down * (HEIGHT + GAP) - GAP, num_columns * (WIDTH + GAP) - GAP, 3), BACKGROUND_GREY, np.uint8)
     for n, picture in enumerate(images):
         top, left = n // num_columns * (HEIGHT + GAP), n % num_columns * (WIDTH + GAP)
-        board[top : top + HEIGHT, left : left + WIDTH] = picture
-    return board
+        canvas[top : top + HEIGHT, left : left + WIDTH] = picture
+    return canvas
 
 
 def write_previews(moments: Sequence[Moment], stem: Path) -> int:
     """STEM.jpg, the contact sheet, and STEM.mp4, the preview, of those that can be read; how many. Raises DiskError."""
-    found = map_jobs(read_moment, moments, (), 1, lambda moment: get_limits(moment.path))
-    shown = [frames for _, frames in found if isinstance(frames, np.ndarray)]
-    if shown:
-        good, data = cv2.imencode(".jpg", build_contact_sheet(shown)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
-        assert good
+    results = map_jobs(read_moment, moments, (), 1, lambda moment: get_limits(moment.path))
+    clips = [frames for _, frames in results if isinstance(frames, np.ndarray)]
+    if clips:
+        is_encoded, data = cv2.imencode(".jpg", build_contact_sheet(clips)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
+        assert is_encoded
         try:
             stem.with_suffix(".jpg").write_bytes(data.tobytes())
         except OSError as error:
             raise DiskError(f"{stem.with_suffix('.jpg')}: can't be written ({error.strerror})") from error
-        write_video(stem.with_suffix(".mp4"), build_preview(shown), PREVIEW_FPS, crf=30, gop=NUM_FRAMES)
-    return len(shown)
+        write_video(stem.with_suffix(".mp4"), build_preview(clips), PREVIEW_FPS, crf=30, gop=NUM_FRAMES)
+    return len(clips)
 
 
 def encode_data_uri(path: Path) -> str:

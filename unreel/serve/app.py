@@ -106,14 +106,14 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
     def reload() -> dict[str, Any]:
         return {"id": state.reload().id}
 
-    @app.get("/api/{of}/map")
-    def map_status(of: str, layout: str = "pca") -> dict[str, Any]:
-        projection = state.get_snapshot(of).projections.get(layout)
+    @app.get("/api/{index_id}/map")
+    def map_status(index_id: str, layout: str = "pca") -> dict[str, Any]:
+        projection = state.get_snapshot(index_id).projections.get(layout)
         return {"ready": False} if projection is None else {"ready": True, "clusters": projection.description}
 
-    @app.get("/api/{of}/map.bin")
-    def map_points(of: str, layout: str = "pca") -> Response:
-        snapshot = state.get_snapshot(of)
+    @app.get("/api/{index_id}/map.bin")
+    def map_points(index_id: str, layout: str = "pca") -> Response:
+        snapshot = state.get_snapshot(index_id)
         projection = snapshot.projections.get(layout)
         if projection is None:
             return make_error_response(404, "the map is being made; ask again in a moment")
@@ -121,22 +121,22 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
 
 
 def _add_video_routes(app: FastAPI, state: ServerState) -> None:
-    @app.get("/api/{of}/videos/{number}/file")
-    def video(of: str, number: int, request: Request) -> Response:
-        files = state.get_snapshot(of).files
+    @app.get("/api/{index_id}/videos/{number}/file")
+    def video(index_id: str, number: int, request: Request) -> Response:
+        files = state.get_snapshot(index_id).files
         source = files.open(number)
         media_type = mimetypes.guess_type(files.paths[number])[0] or "application/octet-stream"
         return make_range_response(source, media_type, request.headers.get("range"))
 
-    @app.get("/api/{of}/videos/{number}/poster")
-    def poster(of: str, number: int, at: Seconds) -> Response:
-        files = state.get_snapshot(of).files
+    @app.get("/api/{index_id}/videos/{number}/poster")
+    def poster(index_id: str, number: int, at: Seconds) -> Response:
+        files = state.get_snapshot(index_id).files
         data = state.previews.get_poster(files.resolve_path(number), files.get_record(number).content_hash, at)
         return make_range_response(io.BytesIO(data), "image/jpeg", None)
 
-    @app.get("/api/{of}/videos/{number}/preview")
-    def preview(of: str, number: int, start: Seconds, end: Seconds, request: Request) -> Response:
-        files = state.get_snapshot(of).files
+    @app.get("/api/{index_id}/videos/{number}/preview")
+    def preview(index_id: str, number: int, start: Seconds, end: Seconds, request: Request) -> Response:
+        files = state.get_snapshot(index_id).files
         content_hash = files.get_record(number).content_hash
         data = state.previews.get_preview(files.resolve_path(number), content_hash, start, end)
         return make_range_response(io.BytesIO(data), "video/mp4", request.headers.get("range"))
@@ -159,9 +159,9 @@ def _add_search_routes(app: FastAPI, state: ServerState) -> None:
     def save(body: SaveConceptRequest) -> dict[str, Any]:
         return handlers.handle_save_concept(state, body)
 
-    @app.get("/api/{of}/concepts/{name}")
-    def marks(of: str, name: str) -> dict[str, Any]:
-        return handlers.handle_annotations(state, of, name)
+    @app.get("/api/{index_id}/concepts/{name}")
+    def marks(index_id: str, name: str) -> dict[str, Any]:
+        return handlers.handle_annotations(state, index_id, name)
 
     @app.post("/api/export.csv")
     def csv(body: SelectionRequest) -> Response:

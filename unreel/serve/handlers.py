@@ -36,7 +36,7 @@ NUM_SUGGESTIONS = 8
 
 def handle_search(state: ServerState, request: SearchRequest) -> dict[str, Any]:
     """The best hits of a query. Raises UnreelError."""
-    snapshot = state.get_snapshot(request.of)
+    snapshot = state.get_snapshot(request.index_id)
     index, moments = snapshot.index, list[Moment]()
     if request.moment is not None:
         moments.append(resolve_moment(state, snapshot, request.moment))
@@ -95,7 +95,7 @@ def hit_to_json(snapshot: IndexSnapshot, hit: Hit) -> dict[str, Any]:
 
 def handle_rank(state: ServerState, request: RankRequest) -> dict[str, Any]:
     """Hits by the probability of a concept, and for marks also rows to mark next. Raises UnreelError."""
-    snapshot = state.get_snapshot(request.of)
+    snapshot = state.get_snapshot(request.index_id)
     index = snapshot.index
     concept, marks = make_concept(snapshot, request)
     score_N, allowed_N = concept.score_rows(index.vectors_ND), request.make_filter().match_rows(index.rows)
@@ -140,7 +140,7 @@ def handle_annotations(state: ServerState, index_id: str, name: str) -> dict[str
 
 def handle_save_concept(state: ServerState, request: SaveConceptRequest) -> dict[str, Any]:
     """Save marks as a concept of the index. Raises UnreelError."""
-    index = state.get_snapshot(request.of).index
+    index = state.get_snapshot(request.index_id).index
     yes, no = MarkedMoments(tuple(request.yes)), MarkedMoments(tuple(request.no))
     added = request.name in list_concepts(index) and not request.forget
     update_concept(index, request.name, yes, no, discard_marks=request.forget, num_next=0)
@@ -149,7 +149,7 @@ def handle_save_concept(state: ServerState, request: SaveConceptRequest) -> dict
 
 def handle_moments(state: ServerState, request: SelectionRequest, max_hits: int = 60) -> dict[str, Any]:
     """Selected rows as moments, in the order of the videos. Raises InputError."""
-    snapshot = state.get_snapshot(request.of)
+    snapshot = state.get_snapshot(request.index_id)
     hits = select_moments(snapshot, request.rows)
     return {"hits": [hit_to_json(snapshot, hit) for hit in hits[:max_hits]], "moments": len(hits)}
 

@@ -67,7 +67,7 @@ class ProjectionCache:
         return self.index.folder / f".map-{layout}.npz"
 
     def _cache_key(self) -> str:
-        return f"1 {self.index.encoder_hash} {self.index.ann_index.description.built_of}"
+        return f"1 {self.index.encoder_hash} {self.index.ann_index.description.vectors_fingerprint}"
 
     def _load(self, layout: str) -> Projection | None:
         """The cached map; None for a file that is missing, damaged or of other rows."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unreel.serve.media.worker_pool import MAX_MEMORY_MB, WorkerPool
+from unreel.serve.media.warm_workers import MAX_MEMORY_MB, WarmWorkerPool
 from unreel.types import Moment
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class QueryEmbedder:
     """One process with the encoder of an index, and two that decode: a slow file does not delay other queries."""
 
     def __init__(self, folder: Path, metadata: dict[str, Any], allow_import: bool) -> None:
-        self.encoder_pool = WorkerPool(1, functools.partial(configure_worker, folder, metadata, allow_import))
-        self.reader_pool = WorkerPool(NUM_READERS, max_memory_mb=MAX_MEMORY_MB)
+        self.encoder_pool = WarmWorkerPool(1, functools.partial(configure_worker, folder, metadata, allow_import))
+        self.reader_pool = WarmWorkerPool(NUM_READERS, max_memory_mb=MAX_MEMORY_MB)
         self.lock = threading.Lock()
         self.cache: OrderedDict[tuple[str, float, float], np.ndarray] = OrderedDict()
         self.spec: EncoderSpec | None = None

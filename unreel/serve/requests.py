@@ -11,16 +11,16 @@ from unreel.indexing.search.results import HitOptions
 
 MAX_ROWS = 200_000
 DUPLICATE_THRESHOLD = 0.98  # cosine above which hits are near-duplicates
-NEVER = 2.0  # a cosine that no two rows have
+NO_FOLDING = 2.0  # a cosine that no two rows have
 RowNumber = Annotated[int, Field(ge=0, lt=2**31)]
 RowNumbers = list[RowNumber]
 
 
 class IndexRequest(BaseModel):
-    """`of` is the id of the index that the page has loaded."""
+    """A request about the index that the page has loaded; in JSON its id is `of`."""
 
     model_config = ConfigDict(allow_inf_nan=False, extra="forbid")
-    of: str
+    index_id: str = Field(alias="of")
 
 
 class MomentRequest(BaseModel):
@@ -49,7 +49,7 @@ class FilteredRequest(IndexRequest):
         return RowFilter(patterns, tuple(self.labels), self.after_s, before_s)
 
     def make_hit_options(self) -> HitOptions:
-        return HitOptions(self.count, duplicate_threshold=DUPLICATE_THRESHOLD if self.fold else NEVER)
+        return HitOptions(self.count, duplicate_threshold=DUPLICATE_THRESHOLD if self.fold else NO_FOLDING)
 
 
 class SearchRequest(FilteredRequest):

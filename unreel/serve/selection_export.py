@@ -39,13 +39,13 @@ def escape_formula(label: str) -> str:
 
 
 def export_csv(state: ServerState, request: SelectionRequest) -> str:
-    snapshot = state.get_snapshot(request.of)
+    snapshot = state.get_snapshot(request.index_id)
     return hits_to_csv(snapshot, select_moments(snapshot, request.rows, request.scores))
 
 
 def export_zip(state: ServerState, request: SelectionRequest) -> BinaryIO:
     """A zip in an unnamed temporary file. Its selection.csv says which clips can't be cut. Raises InputError."""
-    snapshot = state.get_snapshot(request.of)
+    snapshot = state.get_snapshot(request.index_id)
     hits = select_moments(snapshot, request.rows, request.scores)
     if len(hits) > MAX_CLIPS:
         raise InputError(f"{len(hits)} moments are selected, a zip takes {MAX_CLIPS}; select fewer, or export CSV")

@@ -64,7 +64,9 @@ def load_snapshot(folder: Path) -> IndexSnapshot:
     stamps = read_file_stamps(folder)  # before opening, so that later writes count as changes
     index = open_index(folder)
     files = IndexedFiles(index.rows.paths, load_records(folder / FILES_PARQUET))
-    identity = f"{index.encoder_hash} {index.ann_index.description.built_of} {index.rows.paths} {index.rows.labels}"
+    identity = (
+        f"{index.encoder_hash} {index.ann_index.description.vectors_fingerprint} {index.rows.paths} {index.rows.labels}"
+    )
     id_ = hashlib.blake2b(identity.encode("utf-8", "replace"), digest_size=8).hexdigest()
     return IndexSnapshot(id_, index, files, ProjectionCache(index), shorten_paths(index.rows.paths), stamps)
 

@@ -94,8 +94,8 @@ def print_update(options: ConceptArgs, update: "ConceptUpdate") -> None:
     num_yes, num_no, num_lost = len(update.marks.positives), len(update.marks.negatives), update.num_lost_marks
     lost = f", {num_lost} earlier marks forgotten, whose moments are no longer indexed" if num_lost else ""
     few = min(num_yes, num_no) < MIN_RELIABLE_MARKS
-    caution = "; with so few marks, probabilities are a first guess" if few else ""
-    counts = f"{num_yes} yes and {num_no} no{lost}; {len(update.moments)} moments in all{caution}"
+    warning = "; with so few marks, probabilities are a first guess" if few else ""
+    counts = f"{num_yes} yes and {num_no} no{lost}; {len(update.moments)} moments in all{warning}"
     print(f"\n{options.index / 'concepts' / options.name}.json: {counts}")
 
 

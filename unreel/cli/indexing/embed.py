@@ -77,6 +77,8 @@ def print_store_summary(out: Path, summary: "StoreSummary") -> None:
     """Print what a store holds now; of several processes only rank 0 prints."""
     if summary.rank != 0:
         return
-    news = f"{summary.num_embedded} contents newly embedded" if summary.num_embedded else "nothing had to be embedded"
+    update_text = (
+        f"{summary.num_embedded} contents newly embedded" if summary.num_embedded else "nothing had to be embedded"
+    )
     left_out = f"; {len(summary.left_out)} files left out, see {out / 'left_out.csv'}" if summary.left_out else ""
-    print(f"{out}: {summary.num_rows} rows of {summary.num_videos} videos, {news}{left_out}")
+    print(f"{out}: {summary.num_rows} rows of {summary.num_videos} videos, {update_text}{left_out}")

@@ -143,5 +143,5 @@ def format_fold_count(hit: "Hit") -> str:
 
 
 def search_hit_to_json(hit: "Hit") -> dict[str, Any]:
-    alike = [search_hit_to_json(other) for other in hit.duplicates]
-    return hit_to_json(hit, "score", 6) | {"rows": list(hit.rows), "alike": alike}
+    duplicates = [search_hit_to_json(other) for other in hit.duplicates]
+    return hit_to_json(hit, "score", 6) | {"rows": list(hit.rows), "alike": duplicates}

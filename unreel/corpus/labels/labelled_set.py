@@ -73,7 +73,7 @@ def validate_labelled_set(
         return _validate(layout, request)
     report, pieces = read_packed_lists(data, lambda pieces: _validate(layout, pieces.relocate_request(request)))
     problems = [Problem(*map(pieces.restore_paths, problem)) for problem in report.problems]
-    return replace(report, root=Path(data), problems=problems, remarks=[*map(pieces.restore_paths, report.remarks)])
+    return replace(report, root=Path(data), problems=problems, notes=[*map(pieces.restore_paths, report.notes)])
 
 
 def _make_request(

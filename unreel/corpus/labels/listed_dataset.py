@@ -50,7 +50,7 @@ class ListedDataset:
     """The videos of each part as the lists give them; one that is not found keeps the path of the list.
 
     `sources` are the lists, `classes` the class names that `classes_source` gives. Missing videos and empty classes
-    are problems, or only remarks where the data set allows them.
+    are problems, or only notes where the data set allows them.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Comparing the lists of a labelled data set with the files on the disk: problems, remarks and the usable videos."""
+"""Comparing the lists of a labelled data set with the files on the disk: problems, notes and the usable videos."""
 
 import os
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Problem(NamedTuple):
     """Why the data set can't be used, and what to do about it."""
 
     description: str
-    remedy: str
+    fix: str
 
 
 @dataclass
@@ -30,15 +30,15 @@ class ValidationReport:
     root: Path
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     num_missing: int = 0
 
     @property
     def is_valid(self) -> bool:
         return not self.problems
 
-    def add_problem(self, description: str, remedy: str) -> None:
-        self.problems.append(Problem(description, remedy))
+    def add_problem(self, description: str, fix: str) -> None:
+        self.problems.append(Problem(description, fix))
 
     def format_lines(self) -> list[str]:
         """Lines for the terminal; the last one says "complete" or what to do."""
@@ -48,16 +48,16 @@ class ValidationReport:
             if num_videos
         ]
         problems = [f"  problem: {problem.description}" for problem in self.problems]
-        remarks = [f"  note: {remark}" for remark in self.remarks]
-        remedies = "; ".join(dict.fromkeys(problem.remedy for problem in self.problems))
+        notes = [f"  note: {note}" for note in self.notes]
+        fixes = "; ".join(dict.fromkeys(problem.fix for problem in self.problems))
         gaps = f", except {format_count(self.num_missing, 'missing video')} left out" if self.num_missing else ""
-        verdict = f"to do: {remedies}" if remedies else f"complete{gaps}"
-        return [f"{self.name} in {self.root}", *counts, *problems, *remarks, verdict]
+        verdict = f"to do: {fixes}" if fixes else f"complete{gaps}"
+        return [f"{self.name} in {self.root}", *counts, *problems, *notes, verdict]
 
 
 def check_files(dataset: ListedDataset) -> tuple[SubsetEntries, ValidationReport]:
     """The usable videos of each part, each file once, and a report on them."""
-    report = ValidationReport(dataset.name, dataset.root, remarks=list(dataset.notes))
+    report = ValidationReport(dataset.name, dataset.root, notes=list(dataset.notes))
     realpath = _make_realpath()
     entries: SubsetEntries = {}
     for subset in SUBSETS:
@@ -72,30 +72,30 @@ def check_files(dataset: ListedDataset) -> tuple[SubsetEntries, ValidationReport
     _report_unlabelled(entries, report)
     _report_overlap(entries, realpath, report)
     _report_empty_classes(dataset, entries, report)
-    report.remarks += _describe_unshared_classes(entries)
+    report.notes += _describe_unshared_classes(entries)
     return entries, report
 
 
 def require_valid(dataset: ListedDataset) -> tuple[SubsetEntries, list[str]]:
-    """The usable videos of each part and the remarks. Raises InputError with the first problem and its remedy."""
+    """The usable videos of each part and the notes. Raises InputError with the first problem and its fix."""
     entries, report = check_files(dataset)
     if report.problems:
         first, num_more = report.problems[0], len(report.problems) - 1
         more = f" ({format_count(num_more, 'more problem')})" if num_more else ""
-        raise InputError(f"{first.description}. To do: {first.remedy}{more}")
-    return entries, report.remarks
+        raise InputError(f"{first.description}. To do: {first.fix}{more}")
+    return entries, report.notes
 
 
 def validate(dataset: ListedDataset) -> ValidationReport:
-    """The report of `check_files`, with further remarks: groups on both sides, and videos that are in no list."""
+    """The report of `check_files`, with further notes: groups on both sides, and videos that are in no list."""
     entries, report = check_files(dataset)
-    report.remarks += _describe_shared_groups(entries)
+    report.notes += _describe_shared_groups(entries)
     realpath = _make_realpath()
     listed = {realpath(entry.path) for part in dataset.entries.values() for entry in part}
     unlisted = [path for path in walk_videos(dataset.root) if path.is_file() and realpath(path) not in listed]
     if unlisted:
         count = format_count(len(unlisted), "video")
-        report.remarks.append(f"{count} below {dataset.root} in no list: {preview_items(unlisted)}")
+        report.notes.append(f"{count} below {dataset.root} in no list: {preview_items(unlisted)}")
     return report
 
 
@@ -110,7 +110,7 @@ def _keep_existing(dataset: ListedDataset, subset: str, report: ValidationReport
     description = f"{source}: {format_count(len(missing), 'video')} listed but not found: {preview_items(missing)}"
     if existing and dataset.allows_missing_videos:
         report.num_missing += len(missing)
-        report.remarks.append(f"{description}; left out, {len(existing)} of {len(entries)} are there")
+        report.notes.append(f"{description}; left out, {len(existing)} of {len(entries)} are there")
     else:
         report.add_problem(description, "add the missing videos or take them out of the lists")
     return existing
@@ -144,17 +144,17 @@ def _drop_repeats(
         report.add_problem(description, "give each video one class")
     elif len(entries) > len(first):
         count = format_count(len(entries) - len(first), "repeated line")
-        report.remarks.append(f"{source}: {count}; each file counts once")
+        report.notes.append(f"{source}: {count}; each file counts once")
     return list(first.values())
 
 
 def _report_unlabelled(entries: SubsetEntries, report: ValidationReport) -> None:
-    remedy = "put each class in a folder of its own, or write lists with the columns path,label"
+    fix = "put each class in a folder of its own, or write lists with the columns path,label"
     for subset, part in entries.items():
         unlabelled = [entry.path for entry in part if not entry.label]
         if unlabelled:
             count, names = format_count(len(unlabelled), "video"), preview_items(unlabelled)
-            report.add_problem(f"{count} of the {SUBSET_TITLES[subset]} list without a class: {names}", remedy)
+            report.add_problem(f"{count} of the {SUBSET_TITLES[subset]} list without a class: {names}", fix)
 
 
 def _report_overlap(entries: SubsetEntries, realpath: Callable[[Path], str], report: ValidationReport) -> None:
@@ -175,23 +175,23 @@ def _report_empty_classes(dataset: ListedDataset, entries: SubsetEntries, report
     count, names = format_count(len(empty), "class"), preview_items(empty, 5)
     description = f"{dataset.classes_source}: {count} without a video: {names}"
     if dataset.allows_empty_classes:
-        report.remarks.append(description)
+        report.notes.append(description)
     else:
         report.add_problem(description, "add videos of these classes, or take the classes out")
 
 
 def _describe_unshared_classes(entries: SubsetEntries) -> list[str]:
-    """Remarks on classes that one side lacks: those without training videos can't be predicted."""
+    """Notes on classes that one side lacks: those without training videos can't be predicted."""
     train, test = ({entry.label for entry in entries[subset]} for subset in ("train", "test"))
-    remarks = []
+    notes = []
     if train and test - train:
         num_videos = format_count(sum(entry.label not in train for entry in entries["test"]), "test video")
         count, names = format_count(len(test - train), "class"), preview_items(sorted(test - train), 5)
-        remarks.append(f"{count} only in the test list, so {num_videos} can't be classified correctly: {names}")
+        notes.append(f"{count} only in the test list, so {num_videos} can't be classified correctly: {names}")
     if test and train - test:
         count, names = format_count(len(train - test), "class"), preview_items(sorted(train - test), 5)
-        remarks.append(f"{count} only in the training list: {names}")
-    return remarks
+        notes.append(f"{count} only in the training list: {names}")
+    return notes
 
 
 def _describe_shared_groups(entries: SubsetEntries) -> list[str]:

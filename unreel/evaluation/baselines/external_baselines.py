@@ -105,10 +105,10 @@ def load_external_extractor(
         raise InputError(f"an image model needs at least 1 frame of each clip, got num_frames={num_frames}")
     kind, length = read_model_type(folder), spec.clip.num_frames
     with silence_transformers(), torch.random.fork_rng(devices=[]):  # unused weights may be initialised at random
-        network, size, wanted = (
+        network, size, required_frames = (
             load_video_network(folder, kind, length) if kind in TRANSFORMER_KINDS else load_image_network(folder, kind)
         )
-    frames = sample_frame_indices(length, wanted or num_frames)
+    frames = sample_frame_indices(length, required_frames or num_frames)
     preparation = read_preprocessor(folder, VISION_TOWERS.get(kind, kind), size)
     name = f"frozen {folder.name} ({kind})"
     model = ExternalModel(
@@ -134,7 +134,9 @@ def read_model_type(folder: Path) -> str:
         raise InputError(f"{file}: not the configuration of a model of transformers ({error!r})") from error
     known = sorted({*TRANSFORMER_KINDS, *IMAGE_MODELS, *VISION_TOWERS})
     if kind not in known:
-        raise InputError(f"{folder}: '{kind}' is no vision or video model that unreel knows. Known: {', '.join(known)}")
+        raise InputError(
+            f"{folder}: '{kind}' is not a vision or video model that unreel knows. Known: {', '.join(known)}"
+        )
     return kind
 
 
@@ -146,11 +148,11 @@ def sample_frame_indices(num_frames: int, num_samples: int) -> np.ndarray:
 def load_video_network(folder: Path, model_type: str, num_frames: int) -> tuple[nn.Module, int, int]:
     """A video model at the size it was built for, that size, and its number of frames."""
     config, about = read_network_config(folder, model_type), TRANSFORMER_KINDS[model_type]
-    size, made_for = to_scalar(getattr(config, about.size_field)), int(getattr(config, about.frames_field))
+    size, pretrained_length = to_scalar(getattr(config, about.size_field)), int(getattr(config, about.frames_field))
     step = to_scalar(getattr(config, "tubelet_size", 1))
     # learned positions fit one length only, others any multiple of the tubelet size
     shorter = num_frames - num_frames % step
-    count = made_for if about.has_learned_positions or shorter < step else min(made_for, shorter)
+    count = pretrained_length if about.has_learned_positions or shorter < step else min(pretrained_length, shorter)
     set_clip_size(config, size, count, has_weights=True)
     network = load_pretrained(config, folder)
     encoder = network.encoder if model_type == "vjepa2" else network  # the rest of it predicts masked tokens

@@ -157,9 +157,9 @@ def summarize_epoch(job: FinetuneJob, losses: Sequence[float]) -> EpochMetrics:
     rows, logits_NVC = predict_logits(job, job.validation_clips, "validation", workers)
     truth_N = job.encode_labels(job.validation[n] for n in rows)
     log_p_NVC = F.log_softmax(torch.from_numpy(logits_NVC), dim=2).numpy()
-    right_N = average_clips(logits_NVC, job.recipe.average).argmax(axis=1) == truth_N
+    is_correct_N = average_clips(logits_NVC, job.recipe.average).argmax(axis=1) == truth_N
     row["validation_loss"] = float(-log_p_NVC[np.arange(len(rows)), :, truth_N].mean())
-    return row | {"validation_top1": 100.0 * float(right_N.mean())}
+    return row | {"validation_top1": 100.0 * float(is_correct_N.mean())}
 
 
 def is_best(history: Sequence[EpochMetrics], recipe: Recipe) -> bool:

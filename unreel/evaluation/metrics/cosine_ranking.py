@@ -31,11 +31,6 @@ class QueryGallery:
             yield start, np.concatenate([query @ part.T for part in parts], axis=1).astype(np.float32)
 
 
-def cosine_similarity(query_QD: np.ndarray, gallery_ND: np.ndarray) -> np.ndarray:
-    """Cosine similarity, float32 (Q, N), computed in float64 so that equal vectors tie at any position."""
-    return np.concatenate([score_QN for _, score_QN in QueryGallery(query_QD, gallery_ND).iterate_scores()])
-
-
 def _l2_normalize(vectors: np.ndarray, mean_D: np.ndarray | float) -> np.ndarray:
     vectors = vectors.astype(np.float64) - mean_D
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -76,9 +71,9 @@ def compute_average_precisions(
     precisions = []
     for start, score_QN in vectors.iterate_scores():
         order_QN = np.argsort(-score_QN, axis=1, kind="stable")
-        right_QN = gallery[order_QN] == np.asarray(query_labels[start : start + len(score_QN)])[:, None]
-        precision_QN = right_QN.cumsum(axis=1) / rank_N
-        precisions.append((precision_QN * right_QN).sum(axis=1) / np.maximum(right_QN.sum(axis=1), 1))
+        is_correct_QN = gallery[order_QN] == np.asarray(query_labels[start : start + len(score_QN)])[:, None]
+        precision_QN = is_correct_QN.cumsum(axis=1) / rank_N
+        precisions.append((precision_QN * is_correct_QN).sum(axis=1) / np.maximum(is_correct_QN.sum(axis=1), 1))
     return np.concatenate(precisions)
 
 

@@ -27,15 +27,15 @@ def match_boxes(boxes_N4: np.ndarray, true_M4: np.ndarray, min_iou: float) -> np
     and no earlier box was right there. If that one is taken the box is wrong, even if another overlaps enough: so the
     official evaluation has it.
     """
-    right = np.zeros(len(boxes_N4), dtype=bool)
+    is_correct = np.zeros(len(boxes_N4), dtype=bool)
     if not len(true_M4):
-        return right
-    overlap_NM, taken = iou(boxes_N4, true_M4), set()
+        return is_correct
+    overlap_NM, matched = iou(boxes_N4, true_M4), set()
     for n, m in enumerate(overlap_NM.argmax(axis=1)):
-        if overlap_NM[n, m] >= min_iou and m not in taken:
-            right[n] = True
-            taken.add(m)
-    return right
+        if overlap_NM[n, m] >= min_iou and m not in matched:
+            is_correct[n] = True
+            matched.add(m)
+    return is_correct
 
 
 def compute_frame_map(
@@ -71,8 +71,8 @@ def compute_frame_map(
         if key not in dropped:
             for action in np.unique(detections.actions[rows]).tolist():
                 chosen = rows[detections.actions[rows] == action]
-                right = match_boxes(detections.boxes[chosen], _select_boxes(truth.get(key), action), min_iou)
-                matches[action].append((detections.scores[chosen], right))
+                is_correct = match_boxes(detections.boxes[chosen], _select_boxes(truth.get(key), action), min_iou)
+                matches[action].append((detections.scores[chosen], is_correct))
     by_action = {action: _pool_average_precision(matches[action], total) for action, total in totals.items() if total}
     if not by_action:
         raise InputError("no box of the ground truth shows any of the actions; there is nothing to be found")
@@ -101,5 +101,5 @@ def _select_boxes(keyframe: Keyframe | None, action: int) -> np.ndarray:
 def _pool_average_precision(matches: list[tuple[np.ndarray, np.ndarray]], num_positives: int) -> float:
     if not matches:
         return 0.0
-    scores, right = (np.concatenate(part) for part in zip(*matches, strict=True))
-    return average_precision(scores, right, num_positives)
+    scores, is_correct = (np.concatenate(part) for part in zip(*matches, strict=True))
+    return average_precision(scores, is_correct, num_positives)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,15 +29,15 @@ def compute_probe_chance(train_labels: Sequence[str], test_labels: Sequence[str]
 
 @dataclass(frozen=True)
 class Reliance:
-    """Percent of the figure above chance that is lost, with its 95 % interval; all None, and `why`, if undefined."""
+    """Percent of the figure above chance that is lost, with its 95 % interval; None and a reason if undefined."""
 
     share: float | None = None
     low: float | None = None
     high: float | None = None
-    why: str = ""
+    undefined_reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"share": self.share, "low": self.low, "high": self.high, "why": self.undefined_reason}
 
 
 def compute_reliance(
@@ -58,7 +58,9 @@ def compute_reliance(
     draws_R2 = sample_counts(len(parts_Q2), groups, seed, draws) @ parts_Q2
     if (draws_R2[:, 1] <= 0).mean() >= TAIL_PROBABILITY:
         figures = f"{100 * np.mean(intact_Q):.1f}, chance {100 * np.mean(chance_Q):.1f}"
-        return Reliance(why=f"intact clips are not above chance by more than the bootstrap error ({figures})")
+        return Reliance(
+            undefined_reason=f"intact clips are not above chance by more than the bootstrap error ({figures})"
+        )
     lost, above = parts_Q2.sum(axis=0)
     low, high = np.percentile(
         compute_ratios(draws_R2), (100 * TAIL_PROBABILITY, 100 * (1 - TAIL_PROBABILITY)), method="inverted_cdf"

@@ -111,9 +111,9 @@ def _select_test_keyframes(
     keyframes = [proposals.get(k.key, Keyframe(*k.key, np.zeros((0, 4)), [])) for k in truth]
     others = [k for k in proposals.values() if k.key not in known]
     keyframes += [k for k in others if k.video in videos]
-    foreign = sorted({k.video for k in others} - videos)
-    warning = f"{path}: boxes of {len(foreign)} videos that are not in the test list are ignored, the first is "
-    return keyframes, [f"{warning}{foreign[0]}."] if foreign else []
+    unknown_videos = sorted({k.video for k in others} - videos)
+    warning = f"{path}: boxes of {len(unknown_videos)} videos that are not in the test list are ignored, the first is "
+    return keyframes, [f"{warning}{unknown_videos[0]}."] if unknown_videos else []
 
 
 def _require_boxes(train_features: BoxFeatures, test_features: BoxFeatures) -> None:

@@ -52,8 +52,8 @@ def evaluate_few_labels(
 
     def accuracy(name: str, rows: np.ndarray, seed: int) -> float:
         train_ND, test_QD = scaled[name]
-        answers = classify_logistic(train_ND[rows], [train.labels[n] for n in rows], test_QD)
-        return 100.0 * float(np.mean(answers == truth))
+        predictions = classify_logistic(train_ND[rows], [train.labels[n] for n in rows], test_QD)
+        return 100.0 * float(np.mean(predictions == truth))
 
     accuracies = measure_accuracies(plan, train.instances, list(keys), accuracy)
     result = build_curve_result(train.instances, test.instances, plan, accuracies)

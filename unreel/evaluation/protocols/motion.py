@@ -232,8 +232,8 @@ def compose_sentences(
         for metric, reliance in scores.items():
             column, condition = format_column(metric, BOTH_SIDES), CUE_CONDITIONS[cue]
             names = format_row_name(source, INTACT), format_row_name(source, condition), CHANCE
-            intact, without, chance = (rows[name][column] for name in names)
-            sentences.append(compose_reliance_sentence(cue, metric, (intact, without, chance), reliance))
+            intact, perturbed, chance = (rows[name][column] for name in names)
+            sentences.append(compose_reliance_sentence(cue, metric, (intact, perturbed, chance), reliance))
     for name, views in ratios.items():
         ratio = list(views.values())[-1]
         if ratio is not None:
@@ -242,14 +242,14 @@ def compose_sentences(
 
 
 def compose_reliance_sentence(cue: str, metric: str, figures: tuple[float, float, float], reliance: Reliance) -> str:
-    """One reliance in words; `figures` are those of intact clips, of clips without the cue, and of chance."""
-    intact, without, chance = figures
+    """One reliance in words; `figures` are those of intact clips, of clips without the cue, of chance."""
+    intact, perturbed, chance = figures
     if reliance.share is None or reliance.low is None or reliance.high is None:
-        return f"How much of {metric} relies on {cue} is not defined: {reliance.why}."
+        return f"How much of {metric} relies on {cue} is not defined: {reliance.undefined_reason}."
     start = {"motion": "Frozen to one frame", "order": "With its frames in random order"}[cue]
-    change = "stays at" if intact == without else f"{'falls' if without < intact else 'rises'} from {intact:.1f} to"
+    change = "stays at" if intact == perturbed else f"{'falls' if perturbed < intact else 'rises'} from {intact:.1f} to"
     interval = f"{reliance.low:.0f} to {reliance.high:.0f}"
-    outcome = f"{start}, {metric} {change} {without:.1f} (chance {chance:.1f})"
+    outcome = f"{start}, {metric} {change} {perturbed:.1f} (chance {chance:.1f})"
     if reliance.low <= 0.0 <= reliance.high:
         return f"{outcome}: no significant loss (share {reliance.share:.0f} %, {interval})."
     if reliance.share < 0.0:

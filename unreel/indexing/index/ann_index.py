@@ -37,7 +37,7 @@ class AnnIndex:
         require_unit_norm(vectors_ND)
         is_small = len(vectors_ND) < options.flat_below
         index, description = _build_flat(vectors_ND) if is_small else build_ivf(vectors_ND, options)
-        return cls(index, dataclasses.replace(description, built_of=fingerprint or hash_vectors(vectors_ND)))
+        return cls(index, dataclasses.replace(description, vectors_fingerprint=fingerprint or hash_vectors(vectors_ND)))
 
     def search(self, query_QD: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Scores float32 (Q, K) and rows int64 (Q, K) of the k nearest, best first, of equal ones the first row.

@@ -6,7 +6,7 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import faiss
 
@@ -21,7 +21,7 @@ REBUILD_HINT = "build the index again from its embeddings"
 
 @dataclass(frozen=True)
 class IndexDescription:
-    """Rows, kind and cells of an index, the measured recall@10, and the fingerprint of its vectors (`built_of`)."""
+    """Rows, kind and cells of an index, the measured recall@10, and the fingerprint of its vectors."""
 
     rows: int
     dim: int
@@ -30,7 +30,7 @@ class IndexDescription:
     nprobe: int = 1
     recall: float = 1.0
     num_queries: int = 0
-    built_of: str = ""
+    vectors_fingerprint: str = ""  # `built_of` in JSON
 
     def __str__(self) -> str:
         size = f"{self.rows} rows of {self.dim} numbers, {self.kind}"
@@ -50,7 +50,7 @@ def write_index(path: Path, index: faiss.Index, description: IndexDescription) -
             faiss.write_index(index, str(temporary))
             with temporary.open("r+b") as file:
                 checksum = _compute_checksum(file, temporary.stat().st_size)
-                text = json.dumps({**dataclasses.asdict(description), "checksum": checksum}).encode()
+                text = json.dumps({**_to_json(description), "checksum": checksum}).encode()
                 file.write(text + FOOTER.pack(len(text), MAGIC + VERSION))
 
 
@@ -60,7 +60,7 @@ def read_index(path: Path, fingerprint: str) -> tuple[faiss.Index, IndexDescript
         description = _read_description(path)
     except OSError as error:
         raise InputError(f"{path}: no index to read there ({error.strerror}); {REBUILD_HINT}") from error
-    if description.built_of != fingerprint:
+    if description.vectors_fingerprint != fingerprint:
         raise InputError(f"{path}: the index is of other embeddings ({description.rows} rows) than these", REBUILD_HINT)
     try:
         index = faiss.read_index(str(path))
@@ -90,12 +90,18 @@ def _read_description(path: Path) -> IndexDescription:
             fields = json.loads(file.read(length))
             file.seek(0)
             is_whole = fields.pop("checksum") == _compute_checksum(file, begin)
-            description = IndexDescription(**fields)
+            description = IndexDescription(vectors_fingerprint=fields.pop("built_of", ""), **fields)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: the index's description can't be read ({error}); {REBUILD_HINT}") from error
     if not is_whole:
         raise InputError(f"{path}: the index is damaged, its checksum is another; {REBUILD_HINT}")
     return description
+
+
+def _to_json(description: IndexDescription) -> dict[str, Any]:
+    """Its fields; the key of the fingerprint is that of earlier versions."""
+    fields = dataclasses.asdict(description)
+    return fields | {"built_of": fields.pop("vectors_fingerprint")}
 
 
 def _compute_checksum(file: BinaryIO, length: int) -> str:

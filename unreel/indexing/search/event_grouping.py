@@ -68,8 +68,8 @@ def _find_run_starts(rows: RowTable, row_K: np.ndarray, gap_s: float) -> np.ndar
     path_K, start_K, end_K = rows.path_N[row_K], rows.start_s[row_K], rows.end_s[row_K]
     new_K = np.ones(len(row_K), bool)
     if gap_s >= 0 and len(row_K):
-        apart_K = start_K[1:] - _running_max_end(path_K, end_K)[:-1] > gap_s
-        new_K[1:] = apart_K | (path_K[1:] != path_K[:-1])
+        has_gap_K = start_K[1:] - _running_max_end(path_K, end_K)[:-1] > gap_s
+        new_K[1:] = has_gap_K | (path_K[1:] != path_K[:-1])
     return new_K
 
 

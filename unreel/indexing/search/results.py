@@ -94,13 +94,13 @@ def _search_until_enough(
     options: HitOptions,
     read_vectors: VectorReader,
 ) -> list[Hit]:
-    typical = float(baseline_score_N.mean())
+    baseline_score = float(baseline_score_N.mean())
     first = k = FIRST_ROWS_PER_HIT * options.num_hits
     while True:
         score_K, row_K = fetch_nearest(k)
-        hits = group_hits(rows, row_K, score_K, typical, options, read_vectors)
+        hits = group_hits(rows, row_K, score_K, baseline_score, options, read_vectors)
         seen_all = len(row_K) < k or k >= len(rows)
-        if len(hits) >= options.num_hits or seen_all or (k >= MAX_GROWTH * first and score_K[-1] < typical):
+        if len(hits) >= options.num_hits or seen_all or (k >= MAX_GROWTH * first and score_K[-1] < baseline_score):
             return hits
         k = min(GROWTH_FACTOR * k, len(rows))
 

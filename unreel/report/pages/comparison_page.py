@@ -23,9 +23,9 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path, group_seeds
         {"section": section, "rows": [build_row_context(row, section.columns) for row in section.rows]}
         for section in comparison.sections
     ]
-    alarms = [text for text in comparison.contamination if text not in comparison.expected_contamination]
+    warnings = [text for text in comparison.contamination if text not in comparison.expected_contamination]
     context = {
-        "alarms": comparison.remarks + alarms,
+        "warnings": comparison.remarks + warnings,
         "expected": comparison.expected_contamination,
         "sections": sections,
         "notes": (COLUMNS_NOTE, INTERVALS_NOTE),

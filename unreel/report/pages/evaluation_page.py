@@ -59,7 +59,7 @@ def build_context(summary: EvaluationSummary) -> dict[str, Any]:
         "summary": summary,
         "about": summary.describe_encoder(),
         "answer": draw_conclusion(frozen),
-        "standings": [build_standing(comparison) for comparison in frozen + trained],
+        "comparisons": [build_comparison_context(comparison) for comparison in frozen + trained],
         "facts": build_facts(summary, motion),
         "alarms": [text for text in summary.warnings if text not in summary.expected_warnings],
         "warnings": summary.expected_warnings + collect_table_warnings(summary),
@@ -83,9 +83,9 @@ def collect_table_warnings(summary: EvaluationSummary) -> list[str]:
     return [f"{', '.join(names)}: {text}" for text, names in tables.items() if names]
 
 
-def build_standing(comparison: BaselineComparison) -> dict[str, Any]:
+def build_comparison_context(comparison: BaselineComparison) -> dict[str, Any]:
     marks = [
-        build_range(comparison.rival_figure, False, comparison.rival_row),
+        build_range(comparison.best_baseline_figure, False, comparison.best_baseline_row),
         build_range(comparison.encoder_figure, True, comparison.row),
     ]
     return {"what": comparison.title, "verdict": comparison.verdict, "sentence": comparison.sentence, "marks": marks}
@@ -97,7 +97,7 @@ def build_facts(summary: EvaluationSummary, motion: Result | None) -> list[tuple
     for result in summary.results.values():
         for c in compare_to_baselines(result, summary.encoder_rows):
             if c.is_trivial and (result.kind in FROZEN_KINDS[1:] or result.protocol.get("protocol") == "iic"):
-                remark = f"best floor {c.rival_figure.value:.1f} %, {c.rival_row}"
+                remark = f"best floor {c.best_baseline_figure.value:.1f} %, {c.best_baseline_row}"
                 facts.append((f"{c.encoder_figure.value:.1f} %", c.title, remark))
     return facts + ([format_reliance(reliance)] if motion and (reliance := get_reliance(motion)) else [])
 

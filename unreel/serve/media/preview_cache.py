@@ -8,7 +8,7 @@ from typing import Any
 from unreel.io.checksums import hash_bytes
 from unreel.io.disk_cache import DiskCache
 from unreel.serve.media import transcoding
-from unreel.serve.media.worker_pool import MAX_MEMORY_MB, WorkerPool
+from unreel.serve.media.warm_workers import MAX_MEMORY_MB, WarmWorkerPool
 
 CACHE_VERSION = 1
 POSTER_TIMEOUT_S, PREVIEW_TIMEOUT_S = 20.0, 120.0
@@ -25,7 +25,7 @@ class PreviewCache:
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.cache = DiskCache(folder, limit_bytes)
-        self.worker_pool = WorkerPool(NUM_WORKERS, max_memory_mb=MAX_MEMORY_MB)
+        self.worker_pool = WarmWorkerPool(NUM_WORKERS, max_memory_mb=MAX_MEMORY_MB)
 
     def get_poster(self, path: str, content_hash: str, at_s: float) -> bytes:
         """JPEG. Raises VideoError, InputError."""

@@ -1,4 +1,4 @@
-"""Posters and short H.264 clips of a video; runs in worker processes (worker_pool.py)."""
+"""Posters and short H.264 clips of a video; runs in worker processes (warm_workers.py)."""
 
 from collections.abc import Iterator
 from fractions import Fraction

@@ -48,5 +48,5 @@ def run_eager(settings: RuntimeSettings) -> AbstractContextManager[None]:
     """Run networks without compilation: occasional work with other shapes is not worth compiling."""
     if settings.compile != "on":
         return nullcontext()
-    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
-    return stance
+    eager_mode: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return eager_mode

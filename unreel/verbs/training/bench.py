@@ -12,7 +12,7 @@ from unreel.methods.registry import DEFAULT_METHOD
 from unreel.profiling.ab_compare import Comparison, compare_in_turns, parse_changes
 from unreel.profiling.bottleneck import Advice, find_bottleneck
 from unreel.profiling.measure import BenchOptions, ReportStage, measure_job, time_loop
-from unreel.profiling.packing_speedup import measure_packing
+from unreel.profiling.packing_estimate import measure_packing
 from unreel.profiling.step_timings import LoopTiming, StepTimings
 from unreel.profiling.videos import select_videos
 from unreel.training.dry_run import validate_config

@@ -12,7 +12,7 @@ from unreel.io.atomic_write import atomic_path, disk_errors
 
 # With AVX-512, x264's look-ahead reads uninitialised memory when the width is not a multiple of 64, so the same frames
 # gave different bytes. This option makes the result the same on every processor and costs no measurable time.
-SAME_EVERYWHERE = "cpu-independent=1"
+X264_REPRODUCIBLE = "cpu-independent=1"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class EncodingOptions:
         """The options, and for x264 the one that makes its output the same on every processor."""
         if self.codec != "libx264":
             return self.options
-        params = filter(None, (self.options.get("x264-params"), SAME_EVERYWHERE))
+        params = filter(None, (self.options.get("x264-params"), X264_REPRODUCIBLE))
         return self.options | {"x264-params": ":".join(params)}
 
 

@@ -18,7 +18,7 @@ FAILURE_TEXTS = {
 Result = TypeVar("Result")
 
 
-class WorkerPool:
+class WarmWorkerPool:
     """`num_workers` processes that each do one call at a time; `initialize` is called when one starts.
 
     With `max_memory_mb` a call may take that much memory, beside what its process had before. Processes are spawned,
