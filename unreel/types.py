@@ -50,11 +50,15 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, order=True)
 class FileFailure:
-    """A file that can't be used, its `reason` (one of VIDEO_ERROR_REASONS), and the decoder's message as `detail`."""
+    """A file that can't be used, its `reason` (one of VIDEO_ERROR_REASONS), and the decoder's message as `detail`.
+
+    `exceeded_limits` tells that a limit of time or memory stopped the reading, so that another try may succeed.
+    """
 
     path: str
     reason: str
     detail: str = ""
+    exceeded_limits: bool = field(default=False, compare=False)
 
     @classmethod
     def from_error(cls, error: VideoError) -> "FileFailure":

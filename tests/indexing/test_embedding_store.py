@@ -22,7 +22,7 @@ from unreel.errors import DiskError, InputError, NonFiniteError, RunError
 from unreel.indexing.store import embeddings_file, part_writer, parts, update
 from unreel.indexing.store.clip_sampling import EvenSampling
 from unreel.indexing.store.embeddings_file import list_parts, read_embeddings, read_metadata
-from unreel.indexing.store.skipped_videos import is_permanent, record_skipped
+from unreel.indexing.store.skipped_videos import is_permanent, read_skipped, record_skipped, write_skipped
 from unreel.indexing.store.update import update_store
 from unreel.io import retry
 from unreel.models.encoder.checkpoint_files import save_encoder
@@ -286,15 +286,35 @@ def test_a_known_file_that_can_not_be_read_just_now_stays(
 
 
 def test_a_busy_machine_is_no_lasting_reason() -> None:
-    for passing in (
-        "missing",
-        "unreadable: Stale file handle",
+    for reason in ("missing", "unreadable"):
+        assert not is_permanent(FileFailure("", reason))
+    assert not is_permanent(FileFailure("", "damaged", "reading it took too long", exceeded_limits=True))
+    for reason, detail in (("damaged", "frame 3: Invalid data"), ("not a video", ""), ("damaged", "2 MB of memory")):
+        assert is_permanent(FileFailure("", reason, detail))
+
+
+def test_the_lists_tell_what_exceeded_its_limits(tmp_path: Path) -> None:
+    failures = {
+        "slow": FileFailure("a.mp4", "damaged", "in other words", exceeded_limits=True),
+        "bad": FileFailure("b.mp4", "damaged", "the decoder said: 2 MB of memory"),
+    }
+    for hash_, failure in failures.items():
+        record_skipped(tmp_path, "x", hash_, failure)
+    assert [is_permanent(failure) for failure in read_skipped(tmp_path).values()] == [False, True]
+    write_skipped(tmp_path, failures.items())
+    assert [is_permanent(failure) for failure in read_skipped(tmp_path).values()] == [False, True]
+    assert (tmp_path / "left_out.csv").read_text().splitlines()[1] == "a.mp4,slow,damaged: in other words,yes"
+
+
+def test_lists_of_earlier_versions_tell_by_their_texts_what_exceeded_its_limits(tmp_path: Path) -> None:
+    slow, large = (
         "damaged: reading it did not end within 300 s",
         "damaged: reading it takes more than 4096 MB of memory",
-    ):
-        assert not is_permanent(FileFailure.parse("", passing))
-    for lasting in ("damaged: frame 3: Invalid data", "not a video"):
-        assert is_permanent(FileFailure.parse("", lasting))
+    )
+    (tmp_path / "left_out.csv").write_text(f"path,content_hash,reason\na.mp4,a,{slow}\nb.mp4,b,{large}\n")
+    (tmp_path / ".left_out-x.csv").write_text(f"c,{slow}\nd,damaged: frame 3\n")
+    found = {hash_: is_permanent(failure) for hash_, failure in read_skipped(tmp_path).items()}
+    assert found == {"a": False, "b": False, "c": False, "d": True}
 
 
 # --- what is left out

@@ -2,6 +2,7 @@
 
 import csv
 import faulthandler
+import importlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,14 @@ from damaged import KINDS, damaged, make
 from videos import encode
 
 import unreel
+from unreel.corpus import inspection
 from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.embedding import load_encoder
 from unreel.errors import InputError, VideoError
 from unreel.io.limits import FailureKind, Limits, WorkerFailure, get_limits, use_limits
 from unreel.io.worker_pool import map_jobs, run_isolated
+from unreel.report import gallery
 from unreel.video.decoding import packet_index, probe
 from unreel.video.loading import clip_dataset, loaders
 
@@ -221,6 +225,7 @@ def test_embedding_and_evaluation_go_on_without_the_file(
     for sample, wanted in zip(samples, whole, strict=True):
         if sample.index == 3:
             assert sample.frames is None and sample.failure == unreel.types.FileFailure(str(six / BAD), "damaged", says)
+            assert sample.failure.exceeded_limits == (act != "crash")
         else:
             np.testing.assert_array_equal(np.asarray(sample.frames), np.asarray(wanted.frames))
 
@@ -414,3 +419,59 @@ def test_an_error_that_can_not_be_pickled_is_told_by_its_text() -> None:
 
     with pytest.raises(RuntimeError, match=r"OddError: a\.mp4: odd"):
         answers({3: fails}, 1)
+
+
+# The limit of a run.
+
+
+class Seen(Exception):
+    """Ends a command at the place that was looked at."""
+
+
+def test_the_limit_of_a_run_holds_in_inspection_loaders_monitors_and_report(
+    motion_set: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: dict[str, set[Limits]] = {name: set() for name in ("inspection", "gallery", "loaders")}
+
+    def watch(name: str, module: ModuleType, function: str, find: Callable[..., Limits]) -> None:
+        real = getattr(module, function)
+
+        def watched(*args: Any) -> Any:
+            limits[name].add(find(*args))
+            return real(*args)
+
+        monkeypatch.setattr(module, function, watched)
+
+    for name, module in (("inspection", inspection), ("gallery", gallery)):
+        watch(name, module, "map_jobs", lambda _work, jobs, _arguments, _workers, get: get(jobs[0]))
+    watch("loaders", loaders, "_iterate_resilient", lambda _dataset, _workers, limits, _make: limits)
+    with use_limits(Limits(5.0, 2000)):
+        unreel.pretrain(motion_set / "train.txt", tmp_path / "run", quiet=True, steps=2, file_limit_s=77.0, **small)
+    assert limits == {name: {Limits(77.0, 2000)} for name in limits}
+    assert get_limits() == Limits()
+
+
+def test_the_limit_of_a_run_holds_when_it_is_resumed(small_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise Seen(get_limits())
+
+    module = importlib.import_module("unreel.verbs.training.resume")
+    config = module.read_config(small_run)
+    config["settings"]["file_limit_s"] = 77.0
+    monkeypatch.setattr(module, "read_config", lambda _run: config)
+    monkeypatch.setattr(module, "train_and_report", stop)
+    with pytest.raises(Seen) as seen:
+        unreel.resume(small_run)
+    assert seen.value.args == (Limits(77.0),)
+
+
+def test_the_limit_of_a_benchmark_holds_in_its_inspection(
+    motion_set: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_work: object, jobs: list[Any], _arguments: object, _workers: int, get: Callable[..., Limits]) -> None:
+        raise Seen(get(jobs[0]))
+
+    monkeypatch.setattr(inspection, "map_jobs", stop)
+    with pytest.raises(Seen) as seen:
+        unreel.bench(motion_set / "train.txt", file_limit_s=77.0, **small)
+    assert seen.value.args == (Limits(77.0),)

@@ -66,7 +66,7 @@ def inspect(
     )
     for entry, result in results:
         if isinstance(result, WorkerFailure):
-            result = FileFailure(absolute_path(entry.path), "damaged", result.detail)
+            result = FileFailure(absolute_path(entry.path), "damaged", result.detail, result.exceeded_limits)
         if isinstance(result, Video):
             videos.append(result)
         else:

@@ -94,7 +94,8 @@ class Manifest:
         rows = (row for part in table.to_batches(BATCH_ROWS) for row in part.to_pylist())
         videos = [Video(**row | {"shot_changes_s": tuple(row["shot_changes_s"])}) for row in rows]
         lines = io.StringIO(quarantine_csv.decode("utf-8"), newline="")
-        return cls(root, tuple(videos), tuple(FileFailure(**row) for row in csv.DictReader(lines)))
+        quarantine = [FileFailure(row["path"], row["reason"], row["detail"]) for row in csv.DictReader(lines)]
+        return cls(root, tuple(videos), tuple(quarantine))
 
 
 _ARROW_TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}

@@ -36,12 +36,17 @@ def atomic_path(path: Path, sync: bool = True) -> Iterator[Path]:
     temporary = _build_temporary_path(path)
     try:
         yield temporary
-        if sync:
-            sync_path(temporary)
-        temporary.replace(path)
+        move_into_place(temporary, path, sync)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def move_into_place(temporary: Path, path: Path, sync: bool = True) -> None:
+    """Give a finished temporary file its name, as `atomic_path` does at its end. Raises OSError."""
+    if sync:
+        sync_path(temporary)
+    temporary.replace(path)
 
 
 @contextlib.contextmanager

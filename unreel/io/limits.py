@@ -13,7 +13,6 @@ from pathlib import Path
 from unreel.errors import InputError
 
 EXTRA_S_PER_MB = 2
-TIMEOUT_TEXT, MEMORY_TEXT = " did not end within ", " MB of memory"
 CRASH_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
 
@@ -34,10 +33,10 @@ class WorkerFailure:
     kind: FailureKind
     detail: str
 
-
-def is_overload(detail: str) -> bool:
-    """Whether a `detail` that was read back from a list is of a timeout or of memory, so that another try may do."""
-    return TIMEOUT_TEXT in detail or MEMORY_TEXT in detail
+    @property
+    def exceeded_limits(self) -> bool:
+        """Whether it took too much time or memory, which may differ at another try."""
+        return self.kind in (FailureKind.TIMEOUT, FailureKind.MEMORY)
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,12 @@ class Limits:
         return self  # the file is missing, or is a piece of a packed corpus, which is small
 
     def build_memory_failure(self) -> WorkerFailure:
-        return WorkerFailure(FailureKind.MEMORY, f"reading it takes more than {self.file_memory_mb}{MEMORY_TEXT}")
+        return WorkerFailure(FailureKind.MEMORY, f"reading it takes more than {self.file_memory_mb} MB of memory")
 
     def build_exit_failure(self, exit_code: int | None) -> WorkerFailure:
         """Why a process ended before it answered, by its exit code."""
         if exit_code == -signal.SIGALRM:
-            return WorkerFailure(FailureKind.TIMEOUT, f"reading it{TIMEOUT_TEXT}{self.file_limit_s:g} s")
+            return WorkerFailure(FailureKind.TIMEOUT, f"reading it did not end within {self.file_limit_s:g} s")
         if exit_code is None or exit_code >= 0:
             return WorkerFailure(FailureKind.KILLED, f"exit code {exit_code}")
         name = signal.Signals(-exit_code).name

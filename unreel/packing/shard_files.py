@@ -5,12 +5,11 @@ A finished shard stays as it is when a killed packing continues. A partial one i
 
 import itertools
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unreel.corpus.manifest import Manifest
-from unreel.io.atomic_write import atomic_write_bytes
+from unreel.io.atomic_write import atomic_write_bytes, move_into_place
 from unreel.io.limits import Limits, WorkerFailure
 from unreel.io.worker_pool import map_jobs
 from unreel.packing.jobs import Row, build_failure_row, has_piece, iter_jobs, run_job
@@ -71,7 +70,7 @@ def finish_shard(shard: TarWriter, shard_rows: Sequence[Row], out: Path, shard_n
     rows = [row | {"shard": name} if has_piece(row) else row for row in shard_rows]
     atomic_write_bytes(out / WORK_FOLDER / f"{name}.rows", json.dumps(rows).encode())
     if shard.rows:
-        os.replace(shard.temporary_path, out / name)
+        move_into_place(shard.temporary_path, out / name)
     for row in shard_rows:
         for suffix in (PIECE_SUFFIX, ".json"):
             (out / WORK_FOLDER / f"{row['key']}{suffix}").unlink(missing_ok=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unreel.io.atomic_write import sync_path
 from unreel.video.sources.paths import PIECE_SUFFIX
 
 TAR_BLOCK_BYTES = 512
@@ -45,6 +44,5 @@ class TarWriter:
         self.tar_file.addfile(header, io.BytesIO(data))
 
     def close(self) -> None:
-        """Complete the shard and flush it to the disk, still at its temporary path."""
+        """Complete the shard, still at its temporary path."""
         self.tar_file.close()
-        sync_path(self.temporary_path)

@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from unreel.errors import DiskError, VideoError
+from unreel.errors import VideoError
+from unreel.io.atomic_write import atomic_write_bytes, disk_errors
 from unreel.io.limits import get_limits
 from unreel.io.worker_pool import map_jobs
 from unreel.types import Moment
@@ -78,10 +79,9 @@ def write_previews(moments: Sequence[Moment], stem: Path) -> int:
     if clips:
         is_encoded, data = cv2.imencode(".jpg", build_contact_sheet(clips)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
         assert is_encoded
-        try:
-            stem.with_suffix(".jpg").write_bytes(data.tobytes())
-        except OSError as error:
-            raise DiskError(f"{stem.with_suffix('.jpg')}: can't be written ({error.strerror})") from error
+        sheet = stem.with_suffix(".jpg")
+        with disk_errors(sheet):
+            atomic_write_bytes(sheet, data.tobytes(), sync=False)
         write_video(stem.with_suffix(".mp4"), build_preview(clips), PREVIEW_FPS, crf=30, gop=NUM_FRAMES)
     return len(clips)
 

@@ -40,8 +40,9 @@ class DataSettings:
     batches_ahead: int = 2
     """Batches that each loader process prepares ahead; memory holds no more than these and the batch in use."""
     file_limit_s: float = 300.0
-    """Seconds that a loader process may spend on one video, plus 2 for each megabyte of the file; after that the
-    process is stopped and the video is left out. The same happens to a video that needs more than 4 GB of memory."""
+    """Seconds that a process may spend on reading one video, plus 2 for each megabyte of the file; after that the
+    process is stopped and the video is left out, in inspection, training, monitors and the report. The same happens to
+    a video that needs more memory than `unreel.io.limits.use_limits` allows: 4096 MB unless a script sets it."""
     cache_mb: int = -1
     """Memory for decoded frames of short videos, shared by all loader processes; -1 chooses: what the videos need, at
     most a quarter of the free memory; 0 decodes every time."""

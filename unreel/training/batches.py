@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unreel.io.limits import Limits
+from unreel.io.limits import Limits, get_limits
+from unreel.settings import DataSettings
 from unreel.training.job import TrainingJob
 from unreel.training.metrics import MetricLogger
 from unreel.training.runtime.distributed import SINGLE_PROCESS
@@ -19,6 +20,11 @@ from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+def build_training_limits(settings: DataSettings) -> Limits:
+    """The limits of a run for each file: the seconds of its settings, the memory of the surrounding `use_limits`."""
+    return dataclasses.replace(get_limits(), file_limit_s=settings.file_limit_s)
 
 
 def build_clip_dataset(job: TrainingJob, cache_mb: int) -> ClipDataset:
@@ -55,7 +61,7 @@ def iterate_batches(
     )
     dataset.exclude_files(bad_files.values())
     pin = fabric.device.type == "cuda"
-    limits = Limits(settings.file_limit_s)
+    limits = build_training_limits(settings)
     for clips in build_resilient_loader(dataset, sampler, workers, pin, settings.batches_ahead, limits):
         num_known = len(bad_files)
         yield move_clips(clips, fabric)

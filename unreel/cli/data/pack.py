@@ -12,6 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
+from unreel.io.limits import use_limits
 from unreel.io.text import format_count
 from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings
 
@@ -59,7 +60,8 @@ def pack_command(args: list[str]) -> int:
     print(f"  size      {before_mb:,.1f} MB before, {after_mb:,.1f} MB after ({ratio:.2f} of it)")
     print(f"  quality   {describe_quality(result, pack_args.settings.psnr_db)}")
     if pack_args.gain:
-        print_speedup(pack_args.out)
+        with use_limits(pack_args.limits):
+            print_speedup(pack_args.out)
     return 0
 
 

@@ -68,13 +68,7 @@ def evaluate_detection(
     train, truth = data.drop_excluded(data.train), data.drop_excluded(data.test)
     test, warnings = _select_test_keyframes(truth, data, protocol)
     encoders = {ENCODER: encoder, UNTRAINED_ENCODER: build_untrained_encoder(encoder, protocol.seed)}
-    total = len(train) + len(test)
-
-    def extract(keyframes: Sequence[Keyframe], offset: int) -> BoxFeatures:
-        return extract_box_features(encoders, data, keyframes, workers, offset_progress(progress, offset, total))
-
-    train_features, test_features = extract(train, 0), extract(test, len(train))
-    _require_boxes(train_features, test_features)
+    train_features, test_features = _extract_features(encoders, data, (train, test), workers, progress)
     unreadable = {k.key for k, _ in test_features.failures}
     truth = [k for k in truth if k.key not in unreadable]
     column, rows, per_class = f"mAP@{protocol.least_iou:g}", {}, {}
@@ -114,6 +108,24 @@ def _select_test_keyframes(
     unknown_videos = sorted({k.video for k in others} - videos)
     warning = f"{path}: boxes of {len(unknown_videos)} videos that are not in the test list are ignored, the first is "
     return keyframes, [f"{warning}{unknown_videos[0]}."] if unknown_videos else []
+
+
+def _extract_features(
+    encoders: dict[str, Encoder],
+    data: DetectionSet,
+    lists: tuple[Sequence[Keyframe], Sequence[Keyframe]],
+    workers: int,
+    progress: Progress | None,
+) -> tuple[BoxFeatures, BoxFeatures]:
+    """Features of the training boxes and of the test boxes. Raises InputError when either has none."""
+    (train, test), total = lists, sum(map(len, lists))
+
+    def extract(keyframes: Sequence[Keyframe], offset: int) -> BoxFeatures:
+        return extract_box_features(encoders, data, keyframes, workers, offset_progress(progress, offset, total))
+
+    train_features, test_features = extract(train, 0), extract(test, len(train))
+    _require_boxes(train_features, test_features)
+    return train_features, test_features
 
 
 def _require_boxes(train_features: BoxFeatures, test_features: BoxFeatures) -> None:

@@ -22,7 +22,7 @@ class RunQuarantine:
         if self.path.exists():
             with open(self.path, newline="") as file:
                 self.failures = {
-                    row["path"]: FileFailure(*(row[name] for name in COLUMNS)) for row in csv.DictReader(file)
+                    row["path"]: FileFailure(row["path"], row["reason"], row["detail"]) for row in csv.DictReader(file)
                 }
 
     def add(self, failures: list[FileFailure]) -> list[FileFailure]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from unreel.corpus.manifest import Manifest
 from unreel.errors import InputError
+from unreel.io.limits import use_limits
 from unreel.methods.registry import DEFAULT_METHOD
 from unreel.profiling.ab_compare import Comparison, compare_in_turns, parse_changes
 from unreel.profiling.bottleneck import Advice, find_bottleneck
@@ -15,6 +16,7 @@ from unreel.profiling.measure import BenchOptions, ReportStage, measure_job, tim
 from unreel.profiling.packing_estimate import measure_packing
 from unreel.profiling.step_timings import LoopTiming, StepTimings
 from unreel.profiling.videos import select_videos
+from unreel.training.batches import build_training_limits
 from unreel.training.dry_run import validate_config
 from unreel.training.job import TrainingJob, build_training_job
 from unreel.training.run_folder.config import RunConfig, build_run_config
@@ -83,7 +85,8 @@ def bench_config(
     run_configs = [resolve_bench_config(run_config)]
     if changes:
         run_configs.append(resolve_bench_config(run_config.replace(**changes)))
-    with tempfile.TemporaryDirectory(prefix="unreel-bench-") as name:
+    limits = build_training_limits(run_config.settings)
+    with use_limits(limits), tempfile.TemporaryDirectory(prefix="unreel-bench-") as name:
         temporary = Path(name)
         report_stage("videos")
         manifest, data = select_videos(source, temporary, bench_options.max_videos)

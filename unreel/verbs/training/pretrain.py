@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.io.atomic_write import atomic_write_text
+from unreel.io.limits import use_limits
 from unreel.methods.registry import DEFAULT_METHOD
+from unreel.training.batches import build_training_limits
 from unreel.training.dry_run import dry_run, validate_config
 from unreel.training.job import TrainingJob, build_training_job
 from unreel.training.loop import train
@@ -76,7 +78,8 @@ def start_run(
     """A new run: inspect, write the folder, train, report. Of several processes rank 0 does all but training."""
     run_config = resolve_config(run_config)
     validate_config(run_config)
-    with run_processes(run_config.settings, out) as (fabric, group):
+    limits = build_training_limits(run_config.settings)
+    with use_limits(limits), run_processes(run_config.settings, out) as (fabric, group):
         jobs: list[TrainingJob] = []  # of rank 0; a job can't be sent to other processes
         group.on_rank_zero(
             lambda: jobs.append(prepare_run(source, out, run_config, root, group.world_size, on_progress))

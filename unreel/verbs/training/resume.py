@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from unreel.corpus.manifest import Manifest
+from unreel.io.limits import use_limits
 from unreel.models.encoder.checkpoint_files import read_spec
+from unreel.training.batches import build_training_limits
 from unreel.training.job import build_training_job
 from unreel.training.run_folder.checkpoint_index import find_last_checkpoint, has_checkpoint, rewind_to_step
 from unreel.training.run_folder.config import RunConfig, adapt_settings, read_config, require_trusted_imports
@@ -47,7 +49,8 @@ def resume(
     settings = run_config.settings
     settings = adapt_settings(settings, devices or settings.devices, settings.shard if shard == "as-before" else shard)
     run_config = dataclasses.replace(run_config, settings=settings)
-    with run_processes(settings, run) as (fabric, group), lock_run(run, group):
+    limits = build_training_limits(settings)
+    with use_limits(limits), run_processes(settings, run) as (fabric, group), lock_run(run, group):
         if step is not None:
             group.on_rank_zero(lambda: rewind_to_step(run, step))
         is_begun = has_checkpoint(run)  # a run that was stopped before its first checkpoint starts again: same seed

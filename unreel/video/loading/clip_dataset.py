@@ -105,7 +105,8 @@ class ClipDataset(Dataset[ClipSample]):
         except MemoryError:
             limits = self.watchdog.limits if self.watchdog else None
             detail = limits.build_memory_failure().detail if limits else "reading it takes more memory than there is"
-            return ClipSample(index, epoch, None, failure=FileFailure(self.instances[index].path, "damaged", detail))
+            failure = FileFailure(self.instances[index].path, "damaged", detail, exceeded_limits=True)
+            return ClipSample(index, epoch, None, failure=failure)
 
     def load_sample(self, epoch: int, index: int) -> ClipSample:
         """Decode the clips of an instance; the sample has a failure instead when the file can't be read."""

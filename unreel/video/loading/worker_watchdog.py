@@ -59,7 +59,8 @@ class WorkerWatchdog:
                     continue
                 failure = self._get_limits(index).build_exit_failure(code)
                 if failure.kind is not FailureKind.KILLED:
-                    return FileFailure(self.instances[index].path, "damaged", failure.detail)
+                    path = self.instances[index].path
+                    return FileFailure(path, "damaged", failure.detail, failure.exceeded_limits)
                 raise RunError(
                     f"a loader process was ended from outside (exit code {code}); if memory is short, lower "
                     "--workers or --cache-mb. Continue with --resume"
