@@ -428,6 +428,7 @@ class Seen(Exception):
     """Ends a command at the place that was looked at."""
 
 
+@pytest.mark.report
 def test_the_limit_of_a_run_holds_in_inspection_loaders_monitors_and_report(
     motion_set: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
