@@ -13,10 +13,9 @@ from pathlib import Path
 from unreel.corpus.discovery import map_videos_by_name
 from unreel.corpus.labels.boxes import Keyframe, KeyframeKey, drop_unknown_actions, read_boxes, read_exclusions
 from unreel.corpus.labels.label_map import read_label_map
-from unreel.corpus.labels.packed_lists import read_packed_lists
+from unreel.corpus.labels.packed_lists import read_data_lists
 from unreel.errors import InputError
 from unreel.types import Instance
-from unreel.video.sources.paths import is_packed_corpus
 
 LIST_PATTERNS = {"training": ("train.csv", "ava_train_v*.csv"), "test": ("test.csv", "val.csv", "ava_val_v*.csv")}
 LABEL_MAP_PATTERNS = ("labels.csv", "label_map.csv", "*for_activitynet*.pbtxt*", "*.pbtxt*")
@@ -46,8 +45,18 @@ class DetectionSet:
     def load(cls, folder: str | Path, clock_s: float = 0.0) -> "DetectionSet":
         """Read the lists of a folder. Raises InputError for a missing list, and for a row that can't be used."""
         folder = Path(folder)
-        if is_packed_corpus(folder):
-            return cls._load_packed(folder, clock_s)
+        original, mapping = read_data_lists(
+            folder, lambda mapping: cls._read(mapping.tree if mapping else folder, clock_s)
+        )
+        if mapping is None:
+            return original
+        pieces = {name: mapping.find_piece_starts(path) for name, path in original.video_paths.items()}
+        warnings = [*map(mapping.restore_paths, original.warnings), *mapping.describe_differences()]
+        return replace(original, folder=folder, video_paths={}, warnings=warnings, pieces=pieces)
+
+    @classmethod
+    def _read(cls, folder: Path, clock_s: float) -> "DetectionSet":
+        """The lists of a folder of originals."""
         lists = {title: read_boxes(_find_list(folder, title)) for title in LIST_PATTERNS}
         _check_disjoint(folder, lists["training"], lists["test"])
         label_map = _find_newest(folder, LABEL_MAP_PATTERNS)
@@ -61,13 +70,6 @@ class DetectionSet:
         excluded = {key for path in sorted(folder.glob(EXCLUSION_PATTERN)) for key in read_exclusions(path)}
         paths = map_videos_by_name(folder / "videos" if (folder / "videos").is_dir() else folder)
         return cls(folder, lists["training"], lists["test"], names, paths, excluded, clock_s, warnings)
-
-    @classmethod
-    def _load_packed(cls, folder: Path, clock_s: float) -> "DetectionSet":
-        original, mapping = read_packed_lists(folder, lambda mapping: cls.load(mapping.tree, clock_s))
-        pieces = {name: mapping.find_piece_starts(path) for name, path in original.video_paths.items()}
-        warnings = [*map(mapping.restore_paths, original.warnings), *mapping.describe_differences()]
-        return replace(original, folder=folder, video_paths={}, warnings=warnings, pieces=pieces)
 
     def drop_excluded(self, keyframes: Sequence[Keyframe]) -> list[Keyframe]:
         """The keyframes that are not excluded."""

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from unreel.corpus.labels.layouts import read_layout
 from unreel.corpus.labels.listed_dataset import SUBSETS, DatasetRequest
-from unreel.corpus.labels.packed_lists import read_packed_lists
+from unreel.corpus.labels.packed_lists import PieceMapping, read_data_lists
 from unreel.corpus.labels.validation import Problem, ValidationReport, require_valid, validate
 from unreel.corpus.lists import VideoEntry
 from unreel.errors import InputError
-from unreel.video.sources.paths import is_packed_corpus
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ def load_labelled_set(
     ('lists', 16, 8)
     """
     request = _make_request(data, split, train, test, splits, seed)
-    if not is_packed_corpus(data):
-        return _load(layout, request)
-    dataset, pieces = read_packed_lists(data, lambda pieces: _load(layout, pieces.relocate_request(request)))
+    dataset, pieces = read_data_lists(data, lambda pieces: _load(layout, _relocate(request, pieces)))
+    if pieces is None:
+        return dataset
     entries = {subset: pieces.map_to_pieces(getattr(dataset, subset)) for subset in SUBSETS}
     notes = [*map(pieces.restore_paths, dataset.notes), *pieces.describe_differences()]
     return LabelledSet(dataset.name, Path(data), entries["train"], entries["validation"], entries["test"], notes)
@@ -69,9 +68,9 @@ def validate_labelled_set(
     The parameters are those of `load_labelled_set`. Lists that can't be read are a problem of the report, no error.
     """
     request = _make_request(data, split, train, test, splits, seed)
-    if not is_packed_corpus(data):
-        return _validate(layout, request)
-    report, pieces = read_packed_lists(data, lambda pieces: _validate(layout, pieces.relocate_request(request)))
+    report, pieces = read_data_lists(data, lambda pieces: _validate(layout, _relocate(request, pieces)))
+    if pieces is None:
+        return report
     problems = [Problem(*map(pieces.restore_paths, problem)) for problem in report.problems]
     return replace(report, root=Path(data), problems=problems, notes=[*map(pieces.restore_paths, report.notes)])
 
@@ -81,6 +80,10 @@ def _make_request(
 ) -> DatasetRequest:
     paths = [None if path is None else Path(path) for path in (train, test, splits)]
     return DatasetRequest(Path(data), split, paths[0], paths[1], paths[2], seed)
+
+
+def _relocate(request: DatasetRequest, pieces: PieceMapping | None) -> DatasetRequest:
+    return request if pieces is None else pieces.relocate_request(request)
 
 
 def _load(layout: str, request: DatasetRequest) -> LabelledSet:

@@ -17,21 +17,24 @@ from unreel.corpus.lists import VideoEntry
 from unreel.errors import DiskError, InputError
 from unreel.io.text import format_count
 from unreel.video.sources.packed_corpus import PackedCorpus, open_packed_corpus, read_corpus_file
-from unreel.video.sources.paths import LISTS_FOLDER
+from unreel.video.sources.paths import LISTS_FOLDER, is_packed_corpus
 
 T = TypeVar("T")
 
 
-def read_packed_lists(source: Path, read_lists: Callable[["PieceMapping"], T]) -> tuple[T, "PieceMapping"]:
-    """The result of `read_lists`, called while the tree of the originals exists, and the mapping to their pieces.
+def read_data_lists(source: str | Path, read: Callable[["PieceMapping | None"], T]) -> tuple[T, "PieceMapping | None"]:
+    """The result of `read`, and for a packed corpus the mapping of originals to pieces, which `read` gets too.
 
-    Raises InputError for lists that can't be used, DiskError when the tree can't be written.
+    For a packed corpus the tree of the originals exists while `read` is called. Raises InputError for lists that can't
+    be used, DiskError when the tree can't be written.
     """
+    if not is_packed_corpus(source):
+        return read(None), None
     corpus = open_packed_corpus(source)
     with placeholder_tree(corpus) as tree:
         pieces = PieceMapping(corpus, tree)
         try:
-            return read_lists(pieces), pieces
+            return read(pieces), pieces
         except InputError as error:
             raise InputError(pieces.restore_paths(str(error))) from error
 
