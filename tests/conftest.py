@@ -12,18 +12,22 @@ from unreel.indexing.index.clip_index import Index, open_index
 
 # The slowest files, slowest first: a worker takes whole files, and must not be left with one of these at the end.
 LONGEST_FILES = [
-    "training/test_run.py",
-    "training/test_distributed.py",
-    "training/test_fsdp.py",
     "evaluation/test_suite.py",
+    "training/test_fsdp.py",
+    "training/test_distributed.py",
+    "training/test_run.py",
     "training/test_heartbeat.py",
-    "cli/test_cli.py",
-    "video/test_worker_watchdog.py",
-    "indexing/test_store_in_processes.py",
-    "verbs/test_own_networks.py",
+    "serve/test_browser.py",
+    "verbs/test_public_examples.py",
+    "packing/test_packed_corpus_in_use.py",
+    "report/test_run_page.py",
     "io/test_damaged_files.py",
-    "packing/test_pack.py",
-    "video/test_decoder.py",
+    "verbs/test_own_networks.py",
+    "training/test_train_step.py",
+    "serve/test_server.py",
+    "training/test_kills.py",
+    "indexing/test_store_in_processes.py",
+    "indexing/test_export.py",
 ]
 SMALL = {"backbone": "tiny", "size": 32, "num_frames": 8, "batch_size": 4, "workers": 0, "device": "cpu", "threads": 1}
 
