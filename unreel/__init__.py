@@ -20,11 +20,18 @@ if TYPE_CHECKING:
     from unreel.embedding import VideoEncoder as Encoder
     from unreel.embedding import load_encoder
     from unreel.errors import UnreelError
+    from unreel.evaluation.feature_protocol import ExtractionOptions
+    from unreel.evaluation.labelled_videos import LabelSources
+    from unreel.indexing.clustering.clusters import ClusterOptions
     from unreel.indexing.concepts.annotations import MarkedMoments
     from unreel.indexing.concepts.concept_update import list_concepts as concepts
     from unreel.indexing.index.clip_index import open_index
+    from unreel.indexing.index.row_filter import RowFilter
     from unreel.indexing.search.query import SearchQuery
+    from unreel.indexing.search.results import HitOptions
+    from unreel.io.limits import Limits
     from unreel.packing.pack import pack
+    from unreel.packing.pack_settings import PackSettings
     from unreel.profiling.measure import BenchOptions
     from unreel.report.pages.run_page import write_report
     from unreel.types import Embeddings, Moment
@@ -64,20 +71,34 @@ _DEFINED_IN = {
     "write_report": "unreel.report.pages.run_page:write_report",
     "make_set": "unreel.corpus.synthetic_motion:make_set",
     "BenchOptions": "unreel.profiling.measure:BenchOptions",
+    "ClusterOptions": "unreel.indexing.clustering.clusters:ClusterOptions",
     "Embeddings": "unreel.types:Embeddings",
+    "Encoder": "unreel.embedding:VideoEncoder",
+    "ExtractionOptions": "unreel.evaluation.feature_protocol:ExtractionOptions",
+    "HitOptions": "unreel.indexing.search.results:HitOptions",
+    "LabelSources": "unreel.evaluation.labelled_videos:LabelSources",
+    "Limits": "unreel.io.limits:Limits",
     "MarkedMoments": "unreel.indexing.concepts.annotations:MarkedMoments",
     "Moment": "unreel.types:Moment",
+    "PackSettings": "unreel.packing.pack_settings:PackSettings",
+    "RowFilter": "unreel.indexing.index.row_filter:RowFilter",
     "SearchQuery": "unreel.indexing.search.query:SearchQuery",
-    "Encoder": "unreel.embedding:VideoEncoder",
     "UnreelError": "unreel.errors:UnreelError",
 }
 
 __all__ = [
     "BenchOptions",
+    "ClusterOptions",
     "Embeddings",
     "Encoder",
+    "ExtractionOptions",
+    "HitOptions",
+    "LabelSources",
+    "Limits",
     "MarkedMoments",
     "Moment",
+    "PackSettings",
+    "RowFilter",
     "SearchQuery",
     "UnreelError",
     "apply",

@@ -22,13 +22,39 @@ from unreel.video.loading.loaders import build_sequential_loader
 
 
 class VideoEncoder(Encoder):
-    """An encoder that opens videos by itself; what `unreel.load_encoder` returns."""
+    """An encoder that opens videos by itself; what `unreel.load_encoder` returns.
+
+    Args:
+        spec: the network's name and options, and the clips and views that it was trained for.
+        backbone: the network; by default a new one by the spec, with random weights.
+
+    Raises:
+        InputError: the spec names an unknown network or view.
+
+    >>> encoder = unreel.load_encoder(run)
+    >>> encoder.embed(videos / "test.txt", num_clips=1).vectors.shape[0]
+    8
+    """
 
     def embed(self, source: str | Path | Sequence[str | Path], num_clips: int = 10, per: str = "video") -> Embeddings:
-        """Embed a video, a folder, a list file or several videos: one unit-length row per video, or per clip.
+        """Embed videos: one unit-length row per video, or per clip; the views are joined with equal weight.
 
-        The views are joined, each with equal weight. Raises VideoError for a single file that can't be used;
-        files of a folder that can't be used are left out (see `unreel inspect`).
+        Args:
+            source: a video, a folder, a list file or several of them. Files of a folder that can't be used are left out
+                (see `unreel inspect`).
+            num_clips: evenly spread clips per video.
+            per: one row for each "video" (the mean of its clips) or for each "clip".
+
+        Returns:
+            Vectors float32 (N, D) with the path and the seconds of each row.
+
+        Raises:
+            InputError: there is no video, or an option can't be used.
+            VideoError: a single file can't be used.
+
+        >>> embeddings = unreel.load_encoder(run).embed(videos / "test.txt", num_clips=2, per="clip")
+        >>> len(embeddings), bool(np.allclose(np.linalg.norm(embeddings.vectors, axis=1), 1, atol=1e-5))
+        (16, True)
         """
         paths = [Path(source)] if isinstance(source, str | Path) else [Path(s) for s in source]
         instances: list[Instance] = []
@@ -41,12 +67,20 @@ class VideoEncoder(Encoder):
 
 
 def load_encoder(path: str | Path, allow_import: bool = False) -> VideoEncoder:
-    """The encoder in a run folder (its best checkpoint, else the last) or in a checkpoint folder.
+    """Load the encoder in a run folder (its best checkpoint, else the last) or in a checkpoint folder.
 
-    Needs nothing but the folder. A network of your own is imported, and so run as code, only with `allow_import`.
-    Raises CheckpointError.
+    Args:
+        path: the folder; nothing else is needed.
+        allow_import: import, and so run, the code of your own that the checkpoint names as its network.
 
-    >>> encoder = load_encoder(run)
+    Returns:
+        The encoder on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is damaged.
+        NeedsImportError: the network is code outside unreel, and `allow_import` is not set.
+
+    >>> encoder = unreel.load_encoder(run)
     >>> encoder.embed(videos / "test.txt").vectors.shape[0]
     8
     """

@@ -28,7 +28,17 @@ VIDEO_ERROR_REASONS = (
 
 
 class UnreelError(Exception):
-    """Base of all errors that the user can fix."""
+    """Base of all errors that the user can fix.
+
+    Raises:
+        UnreelError: every public function raises a subclass of it, with one readable line.
+
+    >>> try:
+    ...     unreel.open_index("nowhere")
+    ... except unreel.UnreelError as error:
+    ...     print(error)
+    nowhere: no index there; make one with `unreel index RUN FOLDER --out nowhere`
+    """
 
 
 class InputError(UnreelError):

@@ -41,7 +41,16 @@ class Instance:
 
 @dataclass(frozen=True)
 class Moment:
-    """An interval of a video file, in seconds; by default the whole file."""
+    """An interval of a video file; by default the whole file.
+
+    Args:
+        path: the file.
+        start_s: where it begins, in seconds.
+        end_s: where it ends, in seconds; infinity is the end of the file.
+
+    >>> unreel.Moment("jump.mp4", 2.0, 3.5)
+    Moment(path='jump.mp4', start_s=2.0, end_s=3.5)
+    """
 
     path: str
     start_s: float = 0.0
@@ -149,9 +158,19 @@ class StepOutput:
 
 @dataclass
 class Embeddings:
-    """Vectors, float32 (N, D), one row per video or per clip, and the path and seconds of each.
+    """Vectors of videos or clips, one row each, with the path and the seconds of each row.
 
-    `content_hashes` of the files are given for rows of a store only.
+    Args:
+        vectors: float32 (N, D).
+        paths: file of each row.
+        start_s: where each row begins in its file, in seconds, float64 (N,).
+        end_s: where each row ends, in seconds, float64 (N,).
+        labels: label of each row, "" where there is none.
+        content_hashes: hash of each row's file; for rows of a store only.
+
+    >>> embeddings = unreel.load_encoder(run).embed(videos / "test.txt", num_clips=2)
+    >>> len(embeddings), embeddings.vectors.dtype
+    (8, dtype('float32'))
     """
 
     vectors: np.ndarray
@@ -162,4 +181,5 @@ class Embeddings:
     content_hashes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
+        """The number of rows, N."""
         return len(self.paths)

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+import unreel
 from unreel.corpus import discovery, inspection, segments, synthetic_motion
 from unreel.corpus.labels import labelled_set
 from unreel.packing import pack, piece_spans
@@ -15,5 +16,6 @@ MODULES = [discovery, inspection, segments, synthetic_motion, labelled_set, pack
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_examples(module: ModuleType, motion_set: Path, tmp_path: Path) -> None:
-    result = doctest.testmod(module, extraglobs={"videos": motion_set, "out": tmp_path / "out"})
+    names = {"unreel": unreel, "videos": motion_set, "out": tmp_path / "out"}
+    result = doctest.testmod(module, extraglobs=names)
     assert result.attempted and not result.failed

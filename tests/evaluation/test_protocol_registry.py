@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from commands import refused, succeeds
 
+from unreel.errors import InputError
 from unreel.evaluation import protocols
 from unreel.evaluation.feature_protocol import ExtractionOptions, FeatureProtocol
-from unreel.evaluation.protocol_registry import build_standard_suite, list_protocols, load_protocol
+from unreel.evaluation.protocol_registry import build_evaluations, build_standard_suite, list_protocols, load_protocol
 
 TOY = '''
 from dataclasses import dataclass
@@ -90,3 +91,9 @@ def test_every_protocol_is_a_command_with_its_own_options(name: str) -> None:
 def test_the_suite_keeps_its_order() -> None:
     names = ["retrieval", "retrieval-dualvar", "knn", "linear", "few-labels", "motion"]
     assert list(build_standard_suite(ExtractionOptions())) == names
+
+
+@pytest.mark.parametrize(("name", "options"), [("retrieval", {"layr": "map"}), ("retrival", {})])
+def test_a_wrong_name_is_answered_with_the_nearest(name: str, options: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="Did you mean '(layer|retrieval)'"):
+        build_evaluations(name, ExtractionOptions(), **options)

@@ -14,7 +14,9 @@ SIGNATURES = {
     "concept": "index, name, yes, no=..., discard_marks=False, min_probability=0.5, num_next=10",
     "concepts": "index",
     "embed": "run, source, out, per='video', num_clips=10, on_progress=None, allow_import=False",
-    "evaluate": "encoder, run, data, evaluations, sources=None, feature_options=None, on_progress=None",
+    "evaluate": (
+        "encoder, run, data, evaluations, sources=None, feature_options=None, on_progress=None, num_clips=10, **options"
+    ),
     "evaluate_retrieval": (
         "run, data, train=None, test=None, splits=None, num_clips=10, on_progress=None, allow_import=False"
     ),
@@ -32,7 +34,16 @@ SIGNATURES = {
     "search": "index, query, options=None, encoder=None",
     "write_report": "run",
 }
-OTHERS = {"BenchOptions", "Embeddings", "Encoder", "MarkedMoments", "Moment", "SearchQuery", "UnreelError"}
+OPTIONS = {
+    "BenchOptions",
+    "ClusterOptions",
+    "ExtractionOptions",
+    "HitOptions",
+    "LabelSources",
+    "Limits",
+    "PackSettings",
+}
+VALUES = {"Embeddings", "Encoder", "MarkedMoments", "Moment", "RowFilter", "SearchQuery", "UnreelError"}
 
 
 def describe_parameter(parameter: inspect.Parameter) -> str:
@@ -53,7 +64,7 @@ def test_the_functions_and_their_parameters() -> None:
     functions = {name: getattr(unreel, name) for name in unreel.__all__}
     found = {name: describe_signature(value) for name, value in functions.items() if inspect.isfunction(value)}
     assert found == SIGNATURES
-    assert set(unreel.__all__) - set(found) == OTHERS
+    assert set(unreel.__all__) - set(found) == OPTIONS | VALUES
 
 
 def test_names_that_are_not_public_are_refused_and_all_are_listed() -> None:

@@ -41,15 +41,28 @@ def inspect(
 ) -> Manifest:
     """Probe, decode and hash every video of a folder or list; one that can't be used is quarantined with the reason.
 
-    `check` is what to decode: "full" every frame, "fast" the start, middle and end, "auto" every frame of videos of up
-    to 60 s and the start, middle and end of longer ones. With `shots`, the shot changes of videos longer than 15 s are
-    detected (see segments.py). `workers` processes read the files; a file that crashes its process or exceeds the
-    limits is quarantined as damaged. Relative paths of a list are relative to `root`.
+    A packed corpus has its own manifest: "full" compares every piece with its checksum; otherwise only the length of
+    the shards on this disk is checked.
 
-    A packed corpus has its own manifest. "full" compares every piece with its checksum; otherwise only the length of
-    the shards on this disk is checked. Raises InputError if there is no video.
+    Args:
+        source: a video, a folder, a list of videos or a packed corpus.
+        root: folder that the paths of a list are relative to; by default the folder of the list.
+        min_frames: videos with fewer frames are quarantined as too short.
+        check: what to decode: "full" every frame; "fast" the start, middle and end; "auto" every frame of videos of up
+            to 60 s, and the start, middle and end of longer ones.
+        shots: detect the shot changes of videos longer than 15 s (see segments.py).
+        on_progress: called with the files done and their total.
+        workers: processes that read the files; by default one per core, at most 8.
+        limits: seconds and megabytes for one file. A file that exceeds them, or crashes its process, is quarantined as
+            damaged.
 
-    >>> manifest = inspect(videos)
+    Returns:
+        The usable videos and the quarantined files, in the order they were found.
+
+    Raises:
+        InputError: there is no video.
+
+    >>> manifest = unreel.inspect(videos)
     >>> len(manifest.videos), manifest.quarantine
     (24, ())
     """

@@ -54,12 +54,23 @@ def make_set(
     out: Path, classes: int = 8, videos: int = 40, seed: int = 0, frames: int = 48, size: tuple[int, int] = (96, 128),
     fps: float = 25.0, test_share: float = 0.3, on_progress: Callable[[int, int], None] | None = None,
 ) -> None:  # fmt: skip
-    """Write `videos` H.264 files of each of the first `classes` MOTIONS, train.txt, test.txt and synth.json.
+    """Write synthetic videos whose classes differ by motion alone, with train.txt, test.txt and synth.json.
 
-    `size` is (height, width); `on_progress` gets (done, total). Raises InputError for settings that can't be used, and
-    for a folder that holds anything but this set, complete or not.
+    Args:
+        out: folder to write.
+        classes: number of classes, the first ones of MOTIONS.
+        videos: H.264 files of each class.
+        seed: seed of all random draws.
+        frames: frames of each video.
+        size: (height, width) in pixels.
+        fps: frames per second.
+        test_share: share (0 to 1) of the videos in test.txt.
+        on_progress: called with the videos done and their total.
 
-    >>> make_set(out, classes=2, videos=3, frames=8, size=(32, 48))
+    Raises:
+        InputError: a setting can't be used, or the folder holds anything but this set, complete or not.
+
+    >>> unreel.make_set(out, classes=2, videos=3, frames=8, size=(32, 48))
     >>> sorted(path.name for path in out.iterdir())
     ['drift_left', 'drift_up', 'synth.json', 'test.txt', 'train.txt']
     """

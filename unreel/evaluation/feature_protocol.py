@@ -16,9 +16,21 @@ ClipScope = Literal["none", "networks", "all"]
 
 @dataclass(frozen=True)
 class ExtractionOptions:
-    """Clips and crops of each video, and what stands beside the encoder: trivial baselines, folders of frozen models.
+    """Clips and crops of each video, and what stands beside the encoder.
 
-    `rate` names the frame rate in words where it is not the one that the encoder was trained with.
+    Args:
+        num_clips: evenly spread clips per video.
+        num_crops: crops of each clip: 1 is the centre; 3 are left, centre and right.
+        trivial_baselines: add pixels, colours, frame difference and the untrained network as rows.
+        baseline_folders: folders of frozen models of transformers to add as rows.
+        workers: processes that decode; 0 means this process.
+        rate: the frame rate in words, where it is not the one that the encoder was trained with.
+
+    Raises:
+        InputError: there is less than 1 clip, or another number of crops than 1 or 3.
+
+    >>> unreel.ExtractionOptions(num_clips=2).num_crops
+    1
     """
 
     num_clips: int = 10

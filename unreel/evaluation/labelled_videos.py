@@ -14,7 +14,20 @@ from unreel.video.sources.source import open_source
 
 @dataclass(frozen=True)
 class LabelSources:
-    """Where labels and lists come from: a layout with its split, or lists; see `corpus/labels/labelled_set.py`."""
+    """Where labels and lists come from.
+
+    Args:
+        layout: layout of the data, or "auto"; see `unreel data check --help`.
+        split: number of the official split.
+        train: list of training videos, in place of the data's own.
+        test: list of test videos, in place of the data's own.
+        splits: folder of UCF101's or HMDB51's official split files.
+
+    >>> sources = unreel.LabelSources(train=videos / "train.txt", test=videos / "test.txt")
+    >>> encoder, clips = unreel.load_encoder(run), unreel.ExtractionOptions(num_clips=1)
+    >>> list(unreel.evaluate(encoder, run, videos, "knn", sources, clips))
+    ['knn']
+    """
 
     layout: str = "auto"
     split: int = 1

@@ -3,7 +3,7 @@
 import ast
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,10 @@ def build_evaluations(name: str, feature_options: "ExtractionOptions", **options
     ['retrieval-dualvar']
     """
     protocol = load_protocol(name)
+    known = [field.name for field in fields(protocol.options)]
+    for option in options:
+        if option not in known:
+            raise unknown_name_error(f"option of {name}", option, known)
     return protocol.build(protocol.options(**options), feature_options)
 
 

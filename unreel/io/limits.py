@@ -41,7 +41,16 @@ class WorkerFailure:
 
 @dataclass(frozen=True)
 class Limits:
-    """What reading one file may take."""
+    """What reading one file may take.
+
+    Raises:
+        InputError: a limit is not positive.
+
+    Example:
+        >>> import unreel
+        >>> unreel.Limits(file_limit_s=60).file_memory_mb
+        4096
+    """
 
     file_limit_s: float = 300.0
     """Seconds that a process may spend on one file, and 2 more for each megabyte of it; then the file is left out."""

@@ -57,10 +57,25 @@ def pack(
 ) -> PackResult:
     """Pack the videos of a folder or list into OUT, or continue an interrupted packing; the originals do not change.
 
-    A video, or a piece of one, that crashes its worker process or exceeds the limits is quarantined. Raises
-    InputError when nothing can be packed or OUT holds something else, DiskError when OUT can't be written.
+    Args:
+        source: a folder or a list of videos.
+        out: folder of the packed corpus.
+        settings: size, quality and length of the pieces.
+        root: folder that the paths of a list are relative to.
+        workers: processes that encode.
+        on_inspect: called with the files inspected and their total.
+        on_progress: called with the pieces encoded and their total.
+        limits: seconds and megabytes for one piece. A piece that exceeds them, or crashes its worker process, is
+            quarantined.
 
-    >>> result = pack(videos, out, PackSettings(short_side=32))
+    Returns:
+        Counts of pieces, videos and shards, and bytes before and after.
+
+    Raises:
+        InputError: nothing can be packed, or OUT holds something else.
+        DiskError: OUT can't be written.
+
+    >>> result = unreel.pack(videos, out, unreel.PackSettings(short_side=32))
     >>> result.num_pieces, result.num_videos
     (24, 24)
     """

@@ -11,7 +11,15 @@ _BOUNDS = {"gop": (1, 600), "crf": (1, 51), "psnr_db": (0, 60), "segment_s": (1,
 
 @dataclass(frozen=True)
 class PackSettings:
-    """Size, quality and length of the pieces."""
+    """Size, quality and length of the pieces.
+
+    Raises:
+        InputError: `pack` refuses a value outside its bounds.
+
+    Example:
+        >>> unreel.PackSettings(short_side=64).psnr_db
+        38.0
+    """
 
     short_side: int = 128
     """Pixels of the shorter side; smaller videos keep their size."""

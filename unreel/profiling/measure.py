@@ -30,7 +30,19 @@ ReportStage = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class BenchOptions:
-    """How much to measure: timed steps or rounds, steps of the real loop, and videos, evenly spread over the source."""
+    """How much to measure.
+
+    Args:
+        num_rounds: timed steps, or rounds of a comparison.
+        loop_steps: steps of the real training loop.
+        max_videos: videos, evenly spread over the source.
+
+    Raises:
+        InputError: a number is too small.
+
+    >>> unreel.BenchOptions(num_rounds=1).loop_steps
+    20
+    """
 
     num_rounds: int = 5
     loop_steps: int = 20

@@ -15,11 +15,24 @@ NO_CLUSTER = -1  # of rows that HDBSCAN puts in no cluster
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """k-means with `num_clusters` (0: chosen by rule), or HDBSCAN with clusters of at least `min_cluster_size` rows.
+    """The clustering method and its numbers.
 
     Of more than `max_rows` rows, that many randomly drawn ones are clustered, since HDBSCAN takes N squared time. Each
-    other row joins the cluster of its nearest centre, or with HDBSCAN of its nearest drawn row. HDBSCAN works in
-    `num_dims` principal directions, since density means little in hundreds of dimensions.
+    other row joins the cluster of its nearest centre, or with HDBSCAN of its nearest drawn row.
+
+    Args:
+        method: "kmeans" or "hdbscan".
+        num_clusters: clusters of k-means; 0 means chosen by rule.
+        min_cluster_size: rows of the smallest cluster of HDBSCAN.
+        max_rows: rows to cluster.
+        num_dims: principal directions that HDBSCAN works in, since density means little in hundreds of dimensions.
+        seed: seed of all random draws.
+
+    Raises:
+        InputError: the method is unknown, or a number is too small.
+
+    >>> unreel.ClusterOptions(num_clusters=8).method
+    'kmeans'
     """
 
     method: str = "kmeans"

@@ -31,7 +31,15 @@ class Annotations:
 
 @dataclass(frozen=True)
 class MarkedMoments:
-    """What a person marks: rows of the index, and moments of its videos."""
+    """What a person marks: rows of the index, and moments of its videos.
+
+    Args:
+        rows: numbers of rows of the index.
+        moments: intervals of videos of the index, in seconds; the clips whose middle lies inside are marked.
+
+    >>> unreel.MarkedMoments(rows=(0, 7)).rows
+    (0, 7)
+    """
 
     rows: tuple[int, ...] = ()
     moments: tuple[Moment, ...] = ()

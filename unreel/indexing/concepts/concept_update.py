@@ -88,9 +88,15 @@ def get_annotations_path(index: Index, name: str) -> Path:
 
 
 def list_concepts(index: Index) -> list[str]:
-    """The names of an index's saved concepts, sorted.
+    """List the names of an index's saved concepts, sorted.
 
-    >>> list_concepts(unreel.open_index(index))
+    Args:
+        index: an opened index.
+
+    Returns:
+        The names; none if there is no concept yet.
+
+    >>> unreel.concepts(unreel.open_index(index))
     []
     """
     return sorted(path.stem for path in (index.folder / CONCEPTS_FOLDER).glob("*.json"))

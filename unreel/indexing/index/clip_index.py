@@ -58,9 +58,18 @@ class Index:
 
 
 def open_index(folder: str | Path) -> Index:
-    """Open the index in a folder. Raises InputError for one that is missing, incomplete or older than its rows.
+    """Open the index in a folder.
 
-    >>> opened = open_index(index)
+    Args:
+        folder: folder that `unreel index` wrote.
+
+    Returns:
+        The index: rows with path and seconds, and their unit vectors float32 (N, D) as a memory map.
+
+    Raises:
+        InputError: the index is missing, incomplete or older than its rows.
+
+    >>> opened = unreel.open_index(index)
     >>> opened.vectors_ND.shape[0] == len(opened.rows)
     True
     """

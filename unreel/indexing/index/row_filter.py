@@ -18,8 +18,15 @@ OWN_VIDEO_MODES = ("keep", "clip", "video")
 class RowFilter:
     """Conditions on a hit. An empty list allows all.
 
-    `path_patterns`: its path matches one of them (`*`, `?`, `[...]`; `*` also matches "/"). `labels`: it has one of
-    them. `from_s`, `to_s`: it overlaps these seconds of its video.
+    Args:
+        path_patterns: its path matches one of them (`*`, `?`, `[...]`; `*` also matches "/").
+        labels: it has one of them.
+        from_s: its clip ends after this second of the video.
+        to_s: its clip begins before this second of the video.
+
+    >>> query = unreel.SearchQuery(positive_rows=(0,), filter=unreel.RowFilter(labels=("drift_up",)))
+    >>> all("drift_up" in hit.path for hit in unreel.search(index, query))
+    True
     """
 
     path_patterns: tuple[str, ...] = ()

@@ -23,10 +23,21 @@ from unreel.video.sources.source import open_source
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """Examples and counter-examples: moments of videos, and rows of the index.
+    """Examples and counter-examples of a search: moments of videos, and rows of the index.
 
-    `motion_weight` weighs appearance (0) against motion (1) where the encoder has views of both. `own_video_mode`
-    says what of the examples' own videos is left out: nothing ("keep"), the same moment ("clip"), or all ("video").
+    Args:
+        positive_moments: examples, as moments of any video, or whole pictures.
+        negative_moments: counter-examples.
+        positive_rows: examples, as numbers of rows of the index.
+        negative_rows: counter-examples.
+        motion_weight: weight of motion (1) against appearance (0), where the encoder has views of both.
+        own_video_mode: what of the examples' own videos is left out: nothing ("keep"), the same moment ("clip"), or all
+            ("video").
+        filter: conditions on the hits: path, label and seconds.
+
+    >>> query = unreel.SearchQuery(positive_rows=(3,), own_video_mode="video")
+    >>> len(unreel.search(index, query, unreel.HitOptions(num_hits=5)))
+    5
     """
 
     positive_moments: tuple[Moment, ...] = ()

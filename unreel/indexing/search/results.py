@@ -29,13 +29,24 @@ class Hit(Moment):
 class HitOptions:
     """How rows become hits.
 
-    Clips of a video at most `gap_s` apart form one event (below 0: every clip is its own), as far as their scores reach
-    `peak_height` of the way from a typical row's score to the event's best; 0.5 is the width at half height of a peak.
-    Without this limit a small corpus, whose rows are all among the nearest, would answer with whole videos. Rows beside
-    an event form another event if they have a peak of their own, else they are its flank.
+    Clips of a video at most `gap_s` apart form one event, as far as their scores reach `peak_height` of the way from a
+    typical row's score to the event's best. Without this limit a small corpus, whose rows are all among the nearest,
+    would answer with whole videos. Rows beside an event form another event if they have a peak of their own, else they
+    are its flank. A hit is also folded when it shows the same seconds of another file with the same bytes.
 
-    A hit is folded under a better one when the cosine of their best rows is at least `duplicate_threshold` (above 1:
-    never), or when it shows the same seconds of another file with the same bytes.
+    Args:
+        num_hits: the largest number of hits.
+        gap_s: seconds between clips of one event; below 0 every clip is its own event.
+        peak_height: from 0 to 1; 0.5 is the width at half height of a peak.
+        duplicate_threshold: a hit is folded under a better one when the cosine of their best rows is at least this;
+            above 1 never.
+
+    Raises:
+        InputError: `peak_height` is not between 0 and 1.
+
+    >>> hits = unreel.search(index, unreel.SearchQuery(positive_rows=(0,)), unreel.HitOptions(num_hits=3))
+    >>> len(hits)
+    3
     """
 
     num_hits: int = 20

@@ -22,9 +22,19 @@ from unreel.report.run_files import MetricRow, check_encoder, is_result, load_cs
 
 
 def write_report(run: Path) -> Path:
-    """Write RUN/report.html, whole or not at all, and return its path. Raises RunError and DiskError.
+    """Write RUN/report.html, whole or not at all.
 
-    >>> write_report(run).name
+    Args:
+        run: folder of the run.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: the folder does not exist.
+        DiskError: the page can't be written.
+
+    >>> unreel.write_report(run).name
     'report.html'
     """
     run = Path(run)

@@ -7,12 +7,21 @@ from unreel.report.comparison.compare import Comparison, compare_evaluations
 
 
 def compare(evaluations: Sequence[str | Path], out: str | Path | None = None, group_seeds: bool = True) -> Comparison:
-    """Compare folders that `unreel evaluate all` wrote; with `out` (.html) also as a page. Raises UnreelError.
+    """Compare evaluations in tables; figures of different protocols or data never share a table.
 
-    Figures of different protocols or data never share a table. `group_seeds` makes one row of runs that differ in
-    their seed alone.
+    Args:
+        evaluations: folders that `unreel evaluate all` wrote.
+        out: file (.html) to write the comparison to as well.
+        group_seeds: show runs that differ in their seed alone as one row, with mean and deviation.
 
-    >>> comparison = compare(evaluations)
+    Returns:
+        The comparison: one section for each table, with notes.
+
+    Raises:
+        InputError: a folder is no evaluation.
+        DiskError: `out` can't be written.
+
+    >>> comparison = unreel.compare(evaluations)
     >>> len(comparison.sections) > 0
     True
     """

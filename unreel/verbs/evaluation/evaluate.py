@@ -3,11 +3,14 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from unreel.embedding import load_encoder
+from unreel.errors import InputError
 from unreel.evaluation.feature_extraction import Progress
 from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions
 from unreel.evaluation.labelled_videos import LabelSources, load_labelled_videos
+from unreel.evaluation.protocol_registry import build_evaluations
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retrieval
 from unreel.evaluation.result import Result
 from unreel.evaluation.suite import run_evaluations
@@ -60,13 +63,28 @@ def evaluate_retrieval(
 ) -> Result:
     """Retrieval of labelled test videos among training videos, beside trivial baselines.
 
-    `train` and `test` are lists, by default DATA/train.txt and DATA/test.txt; `splits` is a folder of UCF101's or
-    HMDB51's official files and a number. The result is saved in RUN/evaluations and RUN/report.html if `run` is a run.
+    The result is saved in RUN/evaluations and RUN/report.html if `run` is a run.
 
-    Raises InputError for labels that can't be used, CheckpointError for an encoder that can't be loaded.
+    Args:
+        run: a run folder or one of its checkpoints.
+        data: folder of labelled videos, in a layout that `unreel data check` knows.
+        train: list of training (gallery) videos; by default DATA/train.txt.
+        test: list of test (query) videos; by default DATA/test.txt.
+        splits: folder of UCF101's or HMDB51's official split files, and the number of the split.
+        num_clips: evenly spread clips per video.
+        on_progress: called with the videos done and their total.
+        allow_import: import, and so run, the code of your own that the checkpoint names as its network.
 
-    >>> evaluate_retrieval(run, videos, num_clips=2).kind
-    'retrieval'
+    Returns:
+        A table of figures in percent: row name to column name to figure.
+
+    Raises:
+        InputError: the labels can't be used.
+        CheckpointError: the encoder can't be loaded.
+
+    >>> result = unreel.evaluate_retrieval(run, videos, num_clips=2)
+    >>> 0 <= result.rows["joint"]["R@1"] <= 100
+    True
     """
     sources = LabelSources(
         split=splits[1] if splits else 1,
@@ -82,21 +100,45 @@ def evaluate_retrieval(
 
 def evaluate(
     encoder: Encoder,
-    run: Path,
-    data: Path,
-    evaluations: Mapping[str, Evaluation],
+    run: str | Path,
+    data: str | Path,
+    evaluations: str | Mapping[str, Evaluation],
     sources: LabelSources | None = None,
     feature_options: ExtractionOptions | None = None,
     on_progress: Progress | None = None,
+    num_clips: int = 10,
+    **options: Any,
 ) -> dict[str, Result]:
     """Run evaluations on frozen features; saved in RUN/evaluations and RUN/report.html if `run` is a run.
 
-    Raises InputError for labels that can't be used.
+    Args:
+        encoder: the encoder to evaluate.
+        run: the run folder, or checkpoint, that the encoder is from.
+        data: folder of labelled videos, in a layout that `unreel data check` knows.
+        evaluations: name of a protocol as in `unreel evaluate NAME`, e.g. "retrieval", or evaluations by name.
+        sources: the layout of the labels, and lists in place of the data's own.
+        feature_options: clips and crops of each video, and the baselines; by default 10 clips and 1 crop.
+        on_progress: called with the videos done and their total.
+        num_clips: evenly spread clips per video, if `feature_options` is not given.
+        options: options of the protocol, e.g. layer="pooled"; only with a name.
 
-    >>> protocols = {"retrieval": build_retrieval(RetrievalProtocol(num_clips=2))}
-    >>> list(evaluate(unreel.load_encoder(run), run, videos, protocols, feature_options=ExtractionOptions(2)))
+    Returns:
+        Results by name. Each is a table of figures: row name to column name to figure.
+
+    Raises:
+        InputError: the labels can't be used, or the protocol or an option is unknown.
+
+    >>> results = unreel.evaluate(unreel.load_encoder(run), run, videos, "retrieval", num_clips=2)
+    >>> list(results)
     ['retrieval']
     """
+    run, data = Path(run), Path(data)
+    if isinstance(evaluations, str):
+        feature_options = feature_options or build_extraction_options(num_clips)
+        evaluations = build_evaluations(evaluations, feature_options, **options)
+    elif options:
+        raise InputError(f"option {', '.join(options)}: name the protocol, e.g. 'retrieval', to give it options")
+    feature_options = feature_options or ExtractionOptions(num_clips)
     videos = load_labelled_videos(data, sources)
     suite = run_evaluations(encoder, videos.train, videos.test, evaluations, feature_options, on_progress)
     for name, result in suite.results.items():

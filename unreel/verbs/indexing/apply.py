@@ -39,15 +39,28 @@ def apply(
     on_progress: ProgressCallback = lambda _done, _total: None,
     allow_import: bool = False,
 ) -> ConceptMatches:
-    """Moments of a concept in a video, a folder, a list, or another index by the same encoder, without decoding.
+    """Find moments of a concept in a video, a folder, a list, or another index by the same encoder.
 
-    `concept` is INDEX/concepts/NAME.json; the encoder of that index is used. Raises UnreelError.
+    An index is searched without decoding.
 
-    >>> marks = unreel.MarkedMoments(rows=(0, 1))
-    >>> update = unreel.concept(index, "jump", yes=marks)
-    >>> matches = apply(index / "concepts/jump.json", videos / "test.txt")
-    >>> matches.left_out
-    []
+    Args:
+        concept: INDEX/concepts/NAME.json; the encoder of that index is used.
+        source: a video, a folder, a list of videos or an index.
+        min_probability: least probability (0 to 1) of a clip in a moment.
+        gap_s: clips of a video at most this many seconds apart form one moment.
+        on_progress: called with the videos done and their total.
+        allow_import: import, and so run, the code of your own that the index names as its network.
+
+    Returns:
+        The moments, best first, the number of clips and videos searched, and the files left out.
+
+    Raises:
+        InputError: the concept or `source` can't be used, or no video could be read.
+
+    >>> update = unreel.concept(index, "jump", yes=unreel.MarkedMoments(rows=(0, 1)))
+    >>> matches = unreel.apply(index / "concepts/jump.json", videos / "test.txt")
+    >>> matches.num_videos, matches.left_out
+    (8, [])
     """
     path, source = Path(concept), Path(source)
     require_probability(min_probability)

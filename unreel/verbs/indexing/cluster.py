@@ -22,14 +22,27 @@ def cluster(
     duplicate_cosine: float | None = None,
     on_progress: ProgressCallback = lambda _done, _total: None,
 ) -> ClusterReport:
-    """Cluster an index into the folder `out`: tables, contact sheets, previews and report.html. Raises UnreelError.
+    """Cluster an index into the folder `out`: tables, contact sheets, previews and report.html.
 
-    `projection` of the map is "pca" or "tsne". Clips of different videos with at least the cosine `duplicate_cosine`
-    are near-duplicates; by default those 20 times nearer than usual neighbours.
+    Args:
+        index: folder of an index, or an opened one.
+        out: folder to write; made if missing.
+        options: clustering method and number of clusters; by default k-means with a number chosen by rule.
+        projection: how rows are placed on the map, "pca" or "tsne".
+        duplicate_cosine: clips of different videos with at least this cosine are near-duplicates; by default those 20
+            times nearer than usual neighbours.
+        on_progress: called with the clusters drawn and their total.
 
-    >>> report = cluster(index, out, ClusterOptions(num_clusters=2))
-    >>> (out / "report.html").exists()
-    True
+    Returns:
+        Of each of the N rows: its cluster, map position (N, 2) and outlier score (N,); and the near-duplicates.
+
+    Raises:
+        InputError: the index or an option can't be used.
+        DiskError: `out` can't be written.
+
+    >>> report = unreel.cluster(index, out, unreel.ClusterOptions(num_clusters=2))
+    >>> report.xy_N2.shape[1], (out / "report.html").exists()
+    (2, True)
     """
     index, out = index if isinstance(index, Index) else open_index(index), Path(out)
     report = build_cluster_report(index, options, projection, duplicate_cosine)

@@ -18,11 +18,30 @@ def concept(
     min_probability: float = 0.5,
     num_next: int = 10,
 ) -> ConceptUpdate:
-    """Add marks to a concept of an index, or replace the earlier ones, and rank all rows by it. Raises UnreelError.
+    """Add marks to a concept of an index, or replace the earlier ones, and rank all rows by it.
 
     The concept is saved in INDEX/concepts/NAME.json, its marks in NAME.csv.
 
-    >>> update = concept(index, "jump", yes=MarkedMoments(rows=(0, 1)), no=MarkedMoments(rows=(60,)))
+    Args:
+        index: folder of an index, or an opened one.
+        name: name of the concept: letters, digits, dashes, dots and underscores.
+        yes: rows and moments that show the concept.
+        no: rows and moments that do not.
+        discard_marks: forget the earlier marks.
+        min_probability: least probability (0 to 1) of a row in a moment.
+        num_next: number of rows to suggest for marking next.
+
+    Returns:
+        The concept, the probability (N,) of every row, the best moments, and rows to mark next.
+
+    Raises:
+        InputError: the index, the name or a mark can't be used.
+        DiskError: the index can't be written.
+
+    >>> yes, no = unreel.MarkedMoments(rows=(0, 1)), unreel.MarkedMoments(rows=(60,))
+    >>> update = unreel.concept(index, "jump", yes, no)
+    >>> update.score_N.shape == (len(unreel.open_index(index).rows),)
+    True
     >>> (index / "concepts/jump.json").exists()
     True
     """

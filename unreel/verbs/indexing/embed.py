@@ -25,12 +25,27 @@ def embed(
     on_progress: ProgressCallback | None = None,
     allow_import: bool = False,
 ) -> tuple[int, list[FileFailure]]:
-    """Embed a video, a folder or a list; returns the number of rows, and the files left out.
+    """Embed videos into a file: one unit-length vector for each video or clip.
 
-    `out` is a Parquet file, written at the end, or else the folder of a store, which is brought up to date and
-    continues where it stopped (`update_store` does it in several processes). Raises UnreelError.
+    Args:
+        run: a run folder, or one of its checkpoints.
+        source: a video, a folder, a list of videos or a packed corpus.
+        out: a Parquet file, written at the end; or the folder of a store, which is brought up to date and continues
+            where it stopped.
+        per: one row for each "video" or for each "clip".
+        num_clips: evenly spread clips per video.
+        on_progress: called with the videos done and their total.
+        allow_import: import, and so run, the code of your own that the checkpoint names as its network.
 
-    >>> embed(run, videos / "test.txt", out / "vectors.parquet", num_clips=2)
+    Returns:
+        The number of rows, and the files left out with their reasons.
+
+    Raises:
+        InputError: an option can't be used, or no video could be embedded.
+        CheckpointError: the encoder can't be loaded.
+        DiskError: `out` can't be written.
+
+    >>> unreel.embed(run, videos / "test.txt", out / "vectors.parquet", num_clips=2)
     (8, [])
     """
     if Path(out).suffix != ".parquet":

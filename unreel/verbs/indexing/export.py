@@ -7,12 +7,22 @@ from unreel.indexing.index.clip_index import Index, open_index
 
 
 def export(index: str | Path | Index, to: str | Destination, table: str = "unreel", replace: bool = False) -> int:
-    """Write an index to KIND:PLACE, e.g. "parquet:rows.parquet" or "qdrant:http://localhost:6333"; returns its rows.
+    """Write an index for another program.
 
-    `table` is the name of a database's table or collection. With `replace`, a table made by unreel gets the index's
-    rows in place of its own. Raises UnreelError.
+    Args:
+        index: folder of an index, or an opened one.
+        to: KIND:PLACE, e.g. "parquet:rows.parquet" or "qdrant:http://localhost:6333".
+        table: name of the database's table or collection.
+        replace: put the index's rows in place of those of a table that unreel made.
 
-    >>> export(index, f"parquet:{out}") > 0
+    Returns:
+        The number of rows written.
+
+    Raises:
+        InputError: the index or the destination can't be used.
+        DiskError: the file can't be written.
+
+    >>> unreel.export(index, f"parquet:{out}") == len(unreel.open_index(index).rows)
     True
     """
     destination = to if isinstance(to, Destination) else Destination.parse(to)

@@ -31,10 +31,23 @@ def index(
     hop_s: float = 0.0,
     allow_import: bool = False,
 ) -> tuple[int, list[FileFailure]]:
-    """Make an index of every moment of the videos, or bring it up to date; returns rows and files left out, as `embed`.
+    """Make an index of every moment of the videos, or bring it up to date.
 
-    A clip is `length_s` seconds long (default: the clips the encoder was trained on), and one begins every `hop_s`
-    seconds (default: half a clip). Raises UnreelError.
+    Args:
+        run: a run folder, or one of its checkpoints.
+        source: a video, a folder, a list of videos or a packed corpus.
+        out: folder of the index.
+        length_s: seconds of a clip; 0 means the length that the encoder was trained on.
+        hop_s: seconds from the start of one clip to the next; 0 means half a clip.
+        allow_import: import, and so run, the code of your own that the checkpoint names as its network.
+
+    Returns:
+        The number of rows, and the files left out with their reasons.
+
+    Raises:
+        InputError: videos or options can't be used, or `out` holds something else.
+        CheckpointError: the encoder can't be loaded.
+        DiskError: `out` can't be written.
 
     >>> num_rows, left_out = unreel.index(run, videos / "test.txt", out, hop_s=0.5)
     >>> num_rows >= 8, left_out

@@ -12,12 +12,23 @@ from unreel.models.encoder.encoder import Encoder
 def search(
     index: str | Path | Index, query: SearchQuery, options: HitOptions | None = None, encoder: Encoder | None = None
 ) -> list[Hit]:
-    """The best hits of an index for a query, best first; by default 20. Raises UnreelError.
+    """Find the best hits of an index for a query, best first.
 
-    `encoder` is that of the index, if it has been loaded already (`load_query_encoder`).
+    Args:
+        index: folder of an index, or an opened one.
+        query: examples and counter-examples, and conditions on the hits.
+        options: number of hits (default 20), and how clips become hits.
+        encoder: the encoder of the index, if it is loaded already.
+
+    Returns:
+        Moments in seconds with their score and rows, best first.
+
+    Raises:
+        InputError: the index, an example or an option can't be used.
+        NeedsImportError: the encoder of the index is code outside unreel, and `encoder` is not given.
 
     >>> video = str(sorted(videos.glob("*/*.mp4"))[0])
-    >>> hits = search(index, SearchQuery((unreel.Moment(video, 0.0, 0.4),)))
+    >>> hits = unreel.search(index, unreel.SearchQuery((unreel.Moment(video, 0.0, 0.4),)))
     >>> len(hits), hits[0].start_s >= 0
     (20, True)
     """

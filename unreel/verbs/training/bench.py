@@ -54,15 +54,17 @@ def bench(
     """Measure where the time of training goes on this machine and these videos; nothing is kept.
 
     Args:
-        source: videos as in `pretrain`; synthetic ones without.
+        source: videos as in `pretrain`; synthetic ones if not given.
         method: name of a method or preset.
         against: fields with other values, e.g. "batch_size=32,workers=2"; the loop then runs with both in alternation.
         bench_options: how many steps and videos to measure.
         options: fields of the method's Config or of Settings.
 
-    Returns timings in seconds with advice, or the comparison if `against` is given.
+    Returns:
+        Timings in seconds with advice, or the comparison if `against` is given.
 
-    Raises InputError for options or videos that can't be used, and for more than one process.
+    Raises:
+        InputError: options or videos can't be used, or there is more than one process.
 
     >>> few = unreel.BenchOptions(num_rounds=1, loop_steps=1, max_videos=4)
     >>> result = unreel.bench(videos, bench_options=few, batch_size=2, size=32, workers=0)

@@ -54,10 +54,14 @@ def pretrain(
         quiet: print nothing while training.
         options: fields of the method's Config or of Settings, e.g. epochs=10, batch_size=32.
 
-    Returns the last state: step, best_step, best_mrr, interrupted, rank.
+    Returns:
+        The last state: step, best_step, best_mrr, interrupted, rank.
 
-    Raises InputError for videos or options that can't be used, RunError when `out` is not empty, NonFiniteError when
-    the loss diverges, DiskError when the disk is full.
+    Raises:
+        InputError: videos or options can't be used.
+        RunError: `out` is not empty.
+        NonFiniteError: the loss diverges.
+        DiskError: the disk is full.
 
     >>> outcome = unreel.pretrain(videos, out, steps=2, batch_size=4, size=32, workers=0, quiet=True)
     >>> outcome["step"]

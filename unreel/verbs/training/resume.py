@@ -34,10 +34,12 @@ def resume(
         shard: spread the weights over the processes (FSDP), or keep all of them in each.
         step: go on from the checkpoint of this step instead of the last one.
 
-    Returns the last state: step, best_step, best_mrr, interrupted, rank.
+    Returns:
+        The last state: step, best_step, best_mrr, interrupted, rank.
 
-    Raises RunError for a folder that is not a run or names foreign code without `allow_import`, CheckpointError for a
-    damaged or missing checkpoint.
+    Raises:
+        RunError: the folder is not a run, or names foreign code and `allow_import` is not set.
+        CheckpointError: a checkpoint is damaged or missing.
 
     >>> unreel.resume(run, quiet=True)["interrupted"]
     False
