@@ -97,7 +97,7 @@ def test_tokens_are_the_positions_of_all_views() -> None:
     got = MapTokenizer(2, 6)(flat)
     assert got.tolist() == [[[0, 3], [1, 4], [2, 5], [100, 103], [101, 104], [102, 105]]]
     assert MapTokenizer(2, 6)(flat[:, :6]).tolist() == [[[0, 3], [1, 4], [2, 5]]]
-    with pytest.raises(InputError, match="6 numbers can't have 4 channels"):
+    with pytest.raises(InputError, match="dimension 6 can't have 4 channels"):
         MapTokenizer(4, 6)
     with pytest.raises(InputError, match="4 heads do not divide 6 channels; use 2"):
         AttentivePooling(6, 4)

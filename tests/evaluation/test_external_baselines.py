@@ -324,7 +324,7 @@ def test_folders_that_are_no_model(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"config.json: not the configuration of a vit"):
         load_external_extractor(tmp_path, SPEC)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(InputError, match="'bert' is no vision or video model that unreel knows. Known: clip, "):
+    with pytest.raises(InputError, match="'bert' is not a vision or video model that unreel knows. Known: clip, "):
         load_external_extractor(tmp_path, SPEC)
 
 

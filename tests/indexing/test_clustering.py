@@ -73,7 +73,7 @@ def test_clusters_that_cannot_be_are_refused() -> None:
         ClusterOptions("kmean")
     with pytest.raises(InputError, match="at least 2 rows each, got 0 and 1"):
         ClusterOptions(min_cluster_size=1)
-    with pytest.raises(InputError, match="1 rows are nothing to cluster"):
+    with pytest.raises(InputError, match="at least 2 rows, got 1"):
         cluster_vectors(grouped(1))
     with pytest.raises(InputError, match="8 rows can't form 9 clusters"):
         cluster_vectors(grouped(8), ClusterOptions(num_clusters=9))

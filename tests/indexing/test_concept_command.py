@@ -155,7 +155,7 @@ def test_what_is_refused(folder: Path, motion_set: Path, small: dict[str, Any], 
     path = open_index(folder).rows.get_path(0)
     refused("concept", folder, "a", "--yes", f"{path}@90-91", says=("no clip from 90 s to 91 s",))
     for name in ("../a", "a/b", ".a", "-", "a b", "a\0b", "视" * 34, "a" * 101, "", "a\n"):
-        refused("concept", folder, "--yes", 3, "--", name, says=("no name for a concept", "at most 100 bytes"))
+        refused("concept", folder, "--yes", 3, "--", name, says=("not a name for a concept", "at most 100 bytes"))
     learned(folder, "视" * 33, "--yes", 3)
     learned(folder, "2nd_hop-v1.3", "--yes", 3)
     refused("concept", folder, "a", "--yes", "9" * 23, says=(f"row {'9' * 23}", "mark hits of this index"))

@@ -392,7 +392,7 @@ def test_folders_that_are_no_store(encoder: Path, videos: Path, tmp_path: Path, 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letters.txt").write_text("")
     (tmp_path / "file").write_text("")
-    refused("embed", encoder, videos, "--out", tmp_path / "mine", says=("letters.txt", "is no store"))
+    refused("embed", encoder, videos, "--out", tmp_path / "mine", says=("letters.txt", "is not a store"))
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["letters.txt"]
     refused("embed", encoder, videos, "--out", tmp_path / "file", says=("is a file",))
     refused("embed", encoder, videos, "--out", tmp_path / "file" / "below", says=("can't be made",))

@@ -313,15 +313,16 @@ def test_a_broken_replacement_leaves_the_rows_of_before_in_postgres(
 
 def test_where_an_index_can_go_is_known_before_it_is_made(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
     asked = ("index", small_run, motion_set, "--out", tmp_path / "i", "--to")
-    refused(*asked, "quadrant:x", says=("unknown form 'quadrant'", "Did you mean 'qdrant'"))
-    refused(*asked, "qdrant:", says=("says no place", "qdrant:PLACE"))
-    refused(*asked, f"numpy:{tmp_path / 'n'}", says=("written once", "unreel export INDEX --to numpy:PLACE"))
+    refused(*asked, "quadrant:x", says=("unknown export format 'quadrant'", "Did you mean 'qdrant'"))
+    refused(*asked, "qdrant:", says=("has no place", "qdrant:URL"))
+    refused(*asked, f"numpy:{tmp_path / 'n'}", says=("written once", "unreel export INDEX --to numpy:FOLDER"))
     assert not list(tmp_path.iterdir())
 
 
 def test_what_is_refused(motion_index: Path, tmp_path: Path) -> None:
-    refused("export", motion_index, "--to", "parquett:x", says=("unknown form 'parquett'", "Did you mean 'parquet'"))
-    refused("export", motion_index, "--to", "numpy", says=("says no place", "numpy:PLACE"))
+    says = ("unknown export format 'parquett'", "Did you mean 'parquet'")
+    refused("export", motion_index, "--to", "parquett:x", says=says)
+    refused("export", motion_index, "--to", "numpy", says=("has no place", "numpy:FOLDER"))
     (tmp_path / "there").mkdir()
     for kind in ("parquet", "numpy", "fiftyone", "lightly"):
         refused("export", motion_index, "--to", f"{kind}:{tmp_path / 'there'}", says=("exists already",))

@@ -86,7 +86,7 @@ def test_what_makes_no_query_is_refused() -> None:
         combine_examples(row[:0])
     with pytest.raises(InputError, match="cancel out"):
         combine_examples(row, row, unlike_weight=1.0)
-    with pytest.raises(InputError, match="32 numbers are not 3 views"):
+    with pytest.raises(InputError, match="dimension 32 can't be split into 3 views"):
         weight_views(row, np.ones(3))
     with pytest.raises(InputError, match="not all 0, got 0, 0"):
         weight_views(row, np.zeros(2))

@@ -186,9 +186,9 @@ def test_what_is_no_query(motion_index: Path, video: Path, tmp_path: Path) -> No
     refused("search", motion_index, tmp_path / "broken.png", says=("broken.png", "no picture"))
     refused("search", motion_index, tmp_path, says=(str(tmp_path), "a folder; name a video in it"))
     refused("search", motion_index, tmp_path / "nowhere.mp4", says=("nowhere.mp4: no such file",))
-    refused("search", motion_index, f"{video}@0.5-0.5", says=("from 0.5 s to 0.5 s nothing is shown",))
-    refused("search", motion_index, video, "--from", 0.6, "--to", 0.2, says=("from 0.6 s to 0.2 s",))
-    refused("search", motion_index, f"{video}@99-100", says=("nothing begins at 99 s",))
+    refused("search", motion_index, f"{video}@0.5-0.5", says=("must end after its start, got 0.5 s to 0.5 s",))
+    refused("search", motion_index, video, "--from", 0.6, "--to", 0.2, says=("got 0.6 s to 0.2 s",))
+    refused("search", motion_index, f"{video}@99-100", says=("99 s is after its end",))
     refused("search", motion_index, video, "--from", -1, says=("-1",))
     refused("search", motion_index, video, "--from", "nan", says=("nan",))
     refused("search", motion_index, video, "--motion", 1.5, says=("between 0 and 1",))
@@ -203,7 +203,7 @@ def test_marks_that_do_not_fit_the_index(index: Index) -> None:
         search(index, SearchQuery(positive_rows=(10000,)))
     with pytest.raises(InputError, match="nothing to search with"):
         search(index, SearchQuery(filter=RowFilter()))
-    with pytest.raises(InputError, match="no name for a concept"):
+    with pytest.raises(InputError, match="not a name for a concept"):
         learn_concept(index, "../up", Annotations((1,)))
 
 

@@ -180,7 +180,7 @@ def test_one_that_fails_ends_all_with_its_error(video: str, place: Path, tmp_pat
 def test_a_refusal_is_said_once(by_the_first_of_two: bool, place: Path, tmp_path: Path) -> None:
     """Before others are started, where that can be."""
     (tmp_path / "mine.txt").write_text("")
-    out, options, says = tmp_path, [], "is no store"
+    out, options, says = tmp_path, [], "is not a store"
     if by_the_first_of_two:
         out, options, says = place / "whole", ["--per", "clip"], "per video"
     _, error = (done := start(place, out, "--devices", 2, *options)).communicate()

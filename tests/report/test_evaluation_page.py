@@ -236,8 +236,8 @@ def test_a_hundred_classes_are_a_picture_and_a_list(tmp_path: Path) -> None:
         (json.dumps(summary(results={})), "no results"),
         (json.dumps(summary(videos={"test": 3})), "training"),
         (json.dumps(summary(results={"knn": {"kind": "knn"}})), "is not what"),
-        (json.dumps(summary()).replace("61.5", "NaN"), "NaN is no figure"),
-        (json.dumps(summary()).replace("61.5", '"61.5"'), "a figure is no number"),
+        (json.dumps(summary()).replace("61.5", "NaN"), "NaN is not a figure"),
+        (json.dumps(summary()).replace("61.5", '"61.5"'), "a figure is not a number"),
         (json.dumps(summary()).replace('"counts": [[9, 3]', '"counts": [[9]'), "can't be shown"),
     ],
 )

@@ -219,7 +219,7 @@ def test_marks_rank_everything_and_become_a_concept(
         assert [h["rows"] for h in again["hits"]] == [h["rows"] for h in found["hits"]]
         says(client.post("/api/rank", json={"of": about["id"], "concept": "../store"}), 400, "no concept")
         for name in ("../../x", "a\0b", "字" * 100, "", ".hidden"):
-            says(client.post("/api/concepts", json={**marks, "name": name}), 400, "no name")
+            says(client.post("/api/concepts", json={**marks, "name": name}), 400, "not a name")
         says(client.post("/api/rank", json={"of": about["id"], "no": no}), 400, "marked yes")
 
 
@@ -234,8 +234,8 @@ def test_marks_rank_everything_and_become_a_concept(
         ({"like": [0], "motion": 7}, 400, "between 0 and 1"),
         ({"like": [0], "count": 10**6}, 422, "count"),
         ({"like": [0], "labels": ["nobody"]}, 400, "unknown label"),
-        ({"moment": {"video": 0, "start_s": 1.0, "end_s": 1.0}}, 400, "nothing is shown"),
-        ({"moment": {"video": 0, "start_s": 90.0, "end_s": 91.0}}, 400, "ends at"),
+        ({"moment": {"video": 0, "start_s": 1.0, "end_s": 1.0}}, 400, "must end after its start"),
+        ({"moment": {"video": 0, "start_s": 90.0, "end_s": 91.0}}, 400, "is after its end"),
         ({"moment": {"video": 99, "start_s": 0.0, "end_s": 1.0}}, 410, "not in the index"),
         ({"moment": {"query": "gone", "end_s": 1.0}}, 400, "choose its file again"),
         ({"moment": {"query": "x", "video": 1, "end_s": 1.0}}, 400, "one of them"),
@@ -401,7 +401,7 @@ def test_a_preview_shows_the_frames_of_its_seconds_in_h264(
     assert poster.headers["content-type"] == "image/jpeg" and poster.content[:2] == b"\xff\xd8"
     (tmp_path / "poster.jpg").write_bytes(poster.content)
     assert numbers(file_picture(tmp_path / "poster.jpg")) == [12]
-    says(client.get(f"/api/{about['id']}/videos/{number}/preview?start=1&end=1"), 400, "nothing is shown")
+    says(client.get(f"/api/{about['id']}/videos/{number}/preview?start=1&end=1"), 400, "must end after its start")
 
 
 @pytest.mark.parametrize("codec, name", [("libx265", "new.mp4"), ("mpeg4", "old.avi"), ("libvpx-vp9", "web.webm")])
@@ -518,7 +518,7 @@ def test_a_cut_clip_is_as_long_as_its_moment_a_preview_is_not(
 def test_other_pages_and_other_names_are_refused(client: TestClient) -> None:
     says(client.get("/", headers={"host": "evil.example"}), 403, "evil.example")
     says(client.get("/", headers={"host": "testserver"}), 403, "testserver")
-    says(client.get("/", headers={"origin": "http://[::1"}), 400, "no valid address")
+    says(client.get("/", headers={"origin": "http://[::1"}), 400, "not a valid address")
     says(client.post("/api/reload", headers={"content-length": "9" * 5000}), 411)
     for origin in ("http://evil.example", "null", "http://127.0.0.1.evil.example"):
         says(client.post("/api/reload", headers={"origin": origin}), 403, "another page")

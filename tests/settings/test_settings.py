@@ -81,8 +81,8 @@ def test_a_range_is_checked_by_the_group_and_by_the_whole(group: Any, values: di
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"shard": "on", "compile": "on"}, "compile on does not go with shard on; leave --compile at auto"),
-        ({"shard": "on", "read_back": "each-log"}, "read_back each-log does not go with shard on"),
+        ({"shard": "on", "compile": "on"}, "compile on can't be used with shard on; leave --compile at auto"),
+        ({"shard": "on", "read_back": "each-log"}, "read_back each-log can't be used with shard on"),
         ({"fused": "on", "optimizer": "lars"}, "fused updates exist for sgd and adamw, not for lars"),
         ({"read_back": "each-log", "fused": "off"}, "--read-back each-log needs an optimiser"),
     ],

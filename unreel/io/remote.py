@@ -27,7 +27,8 @@ def read_bytes(url: str, start_byte: int | None = None, end_byte: int | None = N
             if len(data) < (size := _get_size_bytes(files, path)):
                 raise OSError(f"{len(data)} of {size} bytes came")
         elif len(data) > end_byte - start_byte:
-            raise OSError(f"{len(data)} bytes came instead of {end_byte - start_byte}: it gives no parts of files")
+            sizes = f"{len(data)} bytes came instead of {end_byte - start_byte}"
+            raise OSError(f"the server does not support range requests ({sizes})")
         elif len(data) < end_byte - start_byte and _get_size_bytes(files, path) >= end_byte:
             raise OSError(f"{len(data)} of {end_byte - start_byte} bytes came")
         return data

@@ -16,17 +16,17 @@ from unreel.losses.similarity import compute_dot_products
 
 
 class KeyQueue(nn.Module):
-    """K keys of D numbers, first in first out, and the instance of each; at first random unit vectors of nobody (-1).
+    """K keys (K, D), first in first out, and the instance of each; at first random unit vectors with instance -1, none.
 
     Args:
         size: number of keys K.
-        num_features: numbers per key D.
+        num_features: dimension D of a key.
         seed: of the random keys at the start.
 
     >>> from unreel.types import Instance
     >>> queue, mask = KeyQueue(4, 2, seed=0), NegativeMask([Instance("a.mp4", 0, 0.0, 1.0)], near_s=0)
     >>> queue.enqueue(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
-    >>> queue.score_keys(torch.tensor([[1.0, 0.0]]), mask, torch.tensor([0]))[0, 0]  # its own key is no negative
+    >>> queue.score_keys(torch.tensor([[1.0, 0.0]]), mask, torch.tensor([0]))[0, 0]  # not its own key
     tensor(-inf)
     """
 

@@ -46,7 +46,7 @@ class NegativeMask(nn.Module):
 
         Args:
             index_B: rows of the anchors in the run, (B,).
-            candidates: rows of the candidates, (K,) or (B, K); -1 is nobody, who may.
+            candidates: rows of the candidates, (K,) or (B, K); -1: no instance, always allowed.
         """
         own_B1 = index_B[:, None]
         candidates_BK = candidates.expand(len(index_B), -1)

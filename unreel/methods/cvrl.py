@@ -43,7 +43,7 @@ class Config(TwoViewOptions):
     head_layers: int = 3
     """Hidden layers of the head, each as wide as the features, with batch norm; the last layer gives 128."""
     exclude_neighbours_s: float = 0.0
-    """Segments of the same recording that begin within this many seconds are no negatives."""
+    """Segments of the same recording that begin within this many seconds are not used as negatives."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
         require_two_instances(settings, num_instances)

@@ -77,7 +77,7 @@ class Config(TwoViewOptions):
     teacher_momentum: float = 0.99
     """Share of the old teacher that remains after each step; 0.999 in the release."""
     exclude_neighbours_s: float = 0.0
-    """Segments of the same recording that begin within this many seconds are no negatives."""
+    """Segments of the same recording that begin within this many seconds are not used as negatives."""
 
     def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> TwoViewRecipe:
         """Makes the shuffled clip only if it is ranked."""

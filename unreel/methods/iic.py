@@ -58,7 +58,7 @@ class Config(TwoViewOptions):
     exclude_self: bool = True
     """Never draw the anchor's own instance as a negative (the release does for 10 % of the anchors of UCF101)."""
     exclude_neighbours_s: float = 0.0
-    """Segments of the same recording that begin within this many seconds are no negatives."""
+    """Segments of the same recording that begin within this many seconds are not used as negatives."""
     positives: Literal["memory", "batch"] = "memory"
     """The positive is the row of the other view in memory (an epoch old, random at first), or the other view of this
     batch with gradient. In the second case the other instances of the batch are negatives too; else the positive would

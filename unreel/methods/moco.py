@@ -11,9 +11,9 @@ the key from the query with a small predictor.
 Source: He et al. 2020 (MoCo), algorithm 1; Chen et al. 2020 (v2: the MLP head); Chen, Xie, He 2021 (v3: symmetric,
 predictor, keys of the batch). Where we deviate: shuffled batch norm, which prevents a query from recognising its key by
 shared statistics, is replaced by a teacher that uses running statistics (Cai et al. 2021, EMAN); older keys of the same
-instance, many if the footage is small, are no negatives; m begins at 0 and rises to its value within 1 / (1 - m)
-steps (Tarvainen & Valpola 2017). `moco-v3` keeps v2's head of two layers without batch norm, its temperature and its
-teacher with running statistics, and does not scale the loss by 2 tau.
+instance, many if the footage is small, are not used as negatives; m begins at 0 and rises to its value within
+1 / (1 - m) steps (Tarvainen & Valpola 2017). `moco-v3` keeps v2's head of two layers without batch norm, its
+temperature and its teacher with running statistics, and does not scale the loss by 2 tau.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ class Config(TwoViewOptions):
     temperature: float = 0.1
     """tau."""
     exclude_neighbours_s: float = 0.0
-    """Segments of the same recording that begin within this many seconds are no negatives."""
+    """Segments of the same recording that begin within this many seconds are not used as negatives."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
         require_two_instances(settings, num_instances)

@@ -33,7 +33,7 @@ def load_method_module(preset: str) -> ModuleType:
         raise InputError(f"method '{preset}' can't be imported ({error}); name it package.module:preset") from error
     if not hasattr(module, "PRESETS"):
         raise InputError(
-            f"'{preset}' is no method: the file of a method must define PRESETS, as unreel/methods/simclr.py does"
+            f"'{preset}' is not a method: the file of a method must define PRESETS, as unreel/methods/simclr.py does"
         )
     return module
 

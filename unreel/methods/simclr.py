@@ -36,7 +36,7 @@ class Config(TwoViewOptions):
     temperature: float = 0.1
     """tau."""
     exclude_neighbours_s: float = 0.0
-    """Segments of the same recording that begin within this many seconds are no negatives."""
+    """Segments of the same recording that begin within this many seconds are not used as negatives."""
 
     def check(self, settings: Settings, num_instances: int) -> None:
         require_two_instances(settings, num_instances)

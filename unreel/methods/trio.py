@@ -52,7 +52,7 @@ class Config(TwoViewOptions):
     head: Literal["none", "mlp"] = "none"
     """Compare pooled features, or a two-layer projection of them to 128 that is dropped afterwards."""
     exclude_neighbours_s: float = 0.0
-    """Segments of the same recording that begin within this many seconds are no negatives."""
+    """Segments of the same recording that begin within this many seconds are not used as negatives."""
 
     def recipe(self, spec: ViewSpec, seed: int, segments: int = 0) -> TwoViewRecipe:
         """Makes a shuffled clip only if it is ranked."""

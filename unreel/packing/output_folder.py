@@ -24,7 +24,7 @@ def check_output(plan: PackPlan, out: Path) -> None:
         return
     record = next((path for path in (out / PACK_FILE, out / WORK_FOLDER / PLAN_FILE) if path.is_file()), None)
     if record is None:
-        raise InputError(f"{out} exists already and is no packed corpus; nothing was changed. Choose another folder")
+        raise InputError(f"{out} exists already and is not a packed corpus; nothing was changed. Choose another folder")
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
         settings, source, fingerprint = content["settings"], content["source"], content["files"]

@@ -97,7 +97,7 @@ def load_summary(folder: str | Path) -> EvaluationSummary:
 
 
 def _reject_constant(name: str) -> float:
-    raise ValueError(f"{name} is no figure")
+    raise ValueError(f"{name} is not a figure")
 
 
 def _parse_summary(data: dict[str, Any]) -> EvaluationSummary:
@@ -106,9 +106,9 @@ def _parse_summary(data: dict[str, Any]) -> EvaluationSummary:
     summary = EvaluationSummary(**known)
     texts = [summary.unreel, summary.run, summary.checkpoint, summary.command, summary.data["name"]]
     texts += [summary.data["hash"], *summary.warnings, *summary.encoder_rows, summary.encoder["method"]]
-    _require(all(isinstance(text, str) for text in texts), "a name or a sentence is no text")
-    _require(all(isinstance(summary.videos[side], int) for side in ("training", "test")), "'videos' are no counts")
-    _require(all(map(is_number, summary.seconds.values())), "'seconds' are no numbers")
+    _require(all(isinstance(text, str) for text in texts), "a name or a sentence is not a text")
+    _require(all(isinstance(summary.videos[side], int) for side in ("training", "test")), "'videos' are not counts")
+    _require(all(map(is_number, summary.seconds.values())), "'seconds' are not numbers")
     _require(bool(summary.results), "there are no results")
     return summary
 
@@ -116,12 +116,12 @@ def _parse_summary(data: dict[str, Any]) -> EvaluationSummary:
 def _parse_result(data: dict[str, Any]) -> Result:
     result = Result.from_json(data)
     texts = [result.kind, result.title, result.caption, *result.warnings, *result.floors.values()]
-    _require(all(isinstance(text, str) for text in texts), "a title or a sentence is no text")
-    _require(all(is_number(v) for row in result.rows.values() for v in row.values()), "a figure is no number")
+    _require(all(isinstance(text, str) for text in texts), "a title or a sentence is not a text")
+    _require(all(is_number(v) for row in result.rows.values() for v in row.values()), "a figure is not a number")
     ends = [end for row in result.intervals.values() for pair in row.values() for end in pair]
     _require(all(map(is_number, ends)), "an interval has no numbers")
     _require(
-        isinstance(result.protocol, dict) and isinstance(result.extras, dict), "'protocol' or 'extras' is no table"
+        isinstance(result.protocol, dict) and isinstance(result.extras, dict), "'protocol' or 'extras' is not a table"
     )
     return result
 

@@ -46,7 +46,7 @@ class AuthMiddleware:
             host = request.url.hostname or ""
             origin = urlsplit(request.headers.get("origin", "")).netloc
         except ValueError:
-            return make_error_response(400, "the Host or Origin of this request is no valid address")
+            return make_error_response(400, "the Host or Origin of this request is not a valid address")
         if not self.token and host not in LOOPBACK_HOSTS:
             return make_error_response(403, f"this server answers as 127.0.0.1 or localhost, not as '{host}'")
         if request.headers.get("origin") and origin != request.headers.get("host"):

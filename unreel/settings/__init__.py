@@ -41,9 +41,9 @@ class Settings(RuntimeSettings, OptimisationSettings, DataSettings, NetworkSetti
         """Sharding, the update rule and the kernels of the optimiser exclude each other in part."""
         for name in ("channels_last", "compile", "fused"):
             if self.shard == "on" and getattr(self, name) == "on":
-                raise InputError(f"{name} on does not go with shard on; leave --{name.replace('_', '-')} at auto")
+                raise InputError(f"{name} on can't be used with shard on; leave --{name.replace('_', '-')} at auto")
         if self.shard == "on" and self.read_back == "each-log":
-            raise InputError("read_back each-log does not go with shard on; leave --read-back at auto")
+            raise InputError("read_back each-log can't be used with shard on; leave --read-back at auto")
         if self.fused == "on" and self.optimizer == "lars":
             raise InputError("fused updates exist for sgd and adamw, not for lars; leave --fused at auto")
         if self.read_back == "each-log" and self.fused == "off" and self.optimizer != "lars":

@@ -34,7 +34,7 @@ class OptimisationSettings:
     warmup: float = 0.0
     """Share of the run over which the rate rises from 0."""
     seed: int = 0
-    """The only source of chance: same seed, same run, whatever the number of workers."""
+    """Random seed: same seed, same run, whatever the number of workers."""
 
     def __post_init__(self) -> None:
         check_ranges(self, epochs=(1, float("inf")), steps=(0, float("inf")), seed=(0, 2**62))

@@ -35,12 +35,12 @@ def precision_recall_curve(
     """Precision and recall, float64 (K,), of the rows at or above each of K different scores, highest first."""
     scores, positive = np.asarray(scores, dtype=np.float64), np.asarray(is_positive, dtype=bool)
     if scores.shape != positive.shape or scores.ndim != 1:
-        raise InputError(f"each row needs a score and a truth, got {scores.shape} and {positive.shape}")
+        raise InputError(f"scores and labels must be vectors of one length, got {scores.shape} and {positive.shape}")
     if not np.isfinite(scores).all():
-        raise InputError("a score is not finite; it has no place in a ranking")
+        raise InputError("all scores must be finite")
     total = int(positive.sum()) if num_positives is None else num_positives
-    if total < max(1, int(positive.sum())):
-        raise InputError(f"average precision needs a positive, and all of them counted: got num_positives={total}")
+    if total < (least := max(1, int(positive.sum()))):
+        raise InputError(f"average precision needs num_positives of at least {least} here, got {total}")
     order = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.diff(scores[order], append=-np.inf))
     hits = np.cumsum(positive[order])[last]

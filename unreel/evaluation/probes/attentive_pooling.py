@@ -63,7 +63,7 @@ class MapTokenizer:
     def __init__(self, channels: int, view_width: int) -> None:
         """`view_width` is the length of one view's flattened map: D of a row with one view."""
         if channels < 1 or view_width % channels:
-            raise InputError(f"maps of {view_width} numbers can't have {channels} channels; give the last layer's")
+            raise InputError(f"maps of dimension {view_width} can't have {channels} channels; give the last layer's")
         self.channels, self.view_width = channels, view_width
 
     def __call__(self, maps_BD: np.ndarray) -> Tensor:

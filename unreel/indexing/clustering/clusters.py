@@ -68,7 +68,7 @@ def cluster_vectors(vectors_ND: np.ndarray, options: ClusterOptions | None = Non
     """Cluster unit vectors (N, D), reproducibly for a seed and number of threads. Raises InputError."""
     options = options or ClusterOptions()
     if len(vectors_ND) < 2:
-        raise InputError(f"{len(vectors_ND)} rows are nothing to cluster; embed more clips")
+        raise InputError(f"clustering needs at least 2 rows, got {len(vectors_ND)}; embed more clips")
     run = _run_kmeans if options.method == "kmeans" else _run_hdbscan
     cluster_N, description = run(vectors_ND, options)
     return Clusters(_renumber_by_size(cluster_N), description)

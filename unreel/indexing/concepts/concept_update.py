@@ -107,7 +107,7 @@ def require_concept_name(name: str) -> None:
     if not re.fullmatch(r"\w[\w.-]*", name) or len(name.encode()) > MAX_NAME_BYTES:
         shown = ascii(name[:40])[1:-1] + ("..." if len(name) > 40 else "")
         raise InputError(
-            f"'{shown}' is no name for a concept; use letters, digits, dashes, dots and underscores, at most "
+            f"'{shown}' is not a name for a concept; use letters, digits, dashes, dots and underscores, at most "
             f"{MAX_NAME_BYTES} bytes, and begin with a letter or digit"
         )
 

@@ -90,19 +90,18 @@ class Destination:
         """Read KIND:PLACE. Raises InputError."""
         kind, _, place = text.partition(":")
         if kind not in kinds:
-            raise unknown_name_error("form", kind, kinds)
+            raise unknown_name_error("export format", kind, kinds)
         if not place:
-            raise InputError(f"'{text}' says no place; write {kind}:PLACE, where the rows shall go")
+            raise InputError(f"'{text}' has no place; write {kind}:{EXPORTERS[kind].place}")
         return cls(kind, place)
 
     @classmethod
     def parse_database(cls, text: str) -> "Destination":
         """Read a database's KIND:PLACE, and check that its library is installed. Raises InputError."""
         kind, _, _ = text.partition(":")
-        if isinstance(EXPORTERS.get(kind), FileExporter):
-            raise InputError(
-                f"--to {kind}: a file is written once; use `unreel export INDEX --to {kind}:PLACE` afterwards"
-            )
+        if isinstance(exporter := EXPORTERS.get(kind), FileExporter):
+            command = f"unreel export INDEX --to {kind}:{exporter.place}"
+            raise InputError(f"--to {kind}: a file is written once; use `{command}` afterwards")
         destination = cls.parse(text, DATABASES)
         import_optional(DATABASES[kind].module, DATABASES[kind].package)
         return destination

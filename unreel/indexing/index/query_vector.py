@@ -56,6 +56,6 @@ def split_views(rows: np.ndarray, num_views: int) -> np.ndarray:
     """(..., D) as (..., V, D / V). Raises InputError when D is no multiple of V."""
     if rows.shape[-1] % num_views:
         raise InputError(
-            f"rows of {rows.shape[-1]} numbers are not {num_views} views side by side; use their own encoder"
+            f"rows of dimension {rows.shape[-1]} can't be split into {num_views} views; use their own encoder"
         )
     return rows.reshape(*rows.shape[:-1], num_views, -1)

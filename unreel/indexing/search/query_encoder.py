@@ -51,7 +51,7 @@ def read_example_clips(example: Moment, spec: EncoderSpec) -> np.ndarray:
     """The clips of an example, as an encoder takes them, uint8 (V, T, H, W, C). Raises InputError."""
     if not example.start_s < example.end_s:
         raise ExampleError(
-            example.path, f"from {example.start_s:g} s to {example.end_s:g} s nothing is shown; give a later end"
+            example.path, f"a moment must end after its start, got {example.start_s:g} s to {example.end_s:g} s"
         )
     if is_image(example.path):
         return read_strip_clip(example.path, spec)[None]
@@ -78,7 +78,7 @@ def read_moment_clips(example: Moment, spec: EncoderSpec) -> np.ndarray:
         raise ExampleError(example.path, f"no video to search with ({FileFailure.from_error(error)})") from error
     if example.start_s >= info.duration_s:
         raise ExampleError(
-            example.path, f"it ends at {info.duration_s:g} s, so nothing begins at {example.start_s:g} s"
+            example.path, f"the video is {info.duration_s:g} s long; {example.start_s:g} s is after its end"
         )
     instance = Instance(str(example.path), 0, *compute_clip_span(example, info, spec.clip))
     sample = ClipDataset([instance], spec.clip, spec.views.resize_hw, NUM_CLIPS)[(0, 0)]

@@ -32,12 +32,12 @@ def open_store(folder: Path, metadata: dict[str, Any]) -> None:
     stored = read_store_json(folder)
     if stored["encoder_hash"] != metadata["encoder_hash"]:
         raise InputError(
-            f"{folder}: its vectors are of another encoder ({stored['encoder_hash'][:12]}, this one is "
+            f"{folder} holds vectors of another encoder ({stored['encoder_hash'][:12]}, this one is "
             f"{metadata['encoder_hash'][:12]}). Name the checkpoint that made them, or choose another --out"
         )
     if stored["clips"] != metadata["clips"]:
         raise InputError(
-            f"{folder}: its clips were chosen by {format_clip_sampling(stored['clips'])}, these would be by "
+            f"{folder} holds clips made with {format_clip_sampling(stored['clips'])}; this command asks for "
             f"{format_clip_sampling(metadata['clips'])}. Give the same options, or choose another --out"
         )
 
@@ -51,7 +51,7 @@ def require_store_folder(folder: Path) -> None:
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     if names - STORE_ENTRIES:
         raise InputError(
-            f"{folder} holds other things ({min(names - STORE_ENTRIES)}) and is no store; choose another --out"
+            f"{folder} holds other files ({min(names - STORE_ENTRIES)}) and is not a store; choose another --out"
         )
     if (folder / PARTS_FOLDER).exists() and any((folder / PARTS_FOLDER).iterdir()):
         raise InputError(f"{folder}: half a store, its {STORE_JSON} is missing. Put it back, or choose another --out")

@@ -43,7 +43,7 @@ class ClusterPage:
 
 
 def write_clusters_page(page: ClusterPage, path: Path) -> Path:
-    """Raises DiskError."""
+    """Write the page of the clusters, whole or not at all. Raises DiskError."""
     return write_html("clusters.html", {"page": page, "map": Markup(page.map_svg), "colour": choose_colour}, path)
 
 

@@ -65,7 +65,7 @@ def encode_span(path: str, start_s: float, end_s: float, max_side: int, crf: int
 def find_frame_range(times_s: np.ndarray, start_s: float, end_s: float) -> tuple[int, int]:
     """First frame shown between two times, and the one after the last. Raises InputError."""
     if not start_s < end_s:
-        raise InputError(f"from {start_s:g} s to {end_s:g} s nothing is shown; give a later end")
+        raise InputError(f"a moment must end after its start, got {start_s:g} s to {end_s:g} s")
     first = max(0, int(np.searchsorted(times_s, start_s + 1e-6, side="right")) - 1)
     last = int(np.searchsorted(times_s, end_s - 1e-6))
     return first, max(last, first + 1)

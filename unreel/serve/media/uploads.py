@@ -79,7 +79,7 @@ class UploadStore:
             with path.open("xb") as file:
                 await self._write_chunks(file.write, chunks)
             if not path.stat().st_size:
-                raise InputError("an empty file is no query; choose a video or a picture")
+                raise InputError("an empty file is not a query; choose a video or a picture")
         except BaseException:
             path.unlink(missing_ok=True)
             raise

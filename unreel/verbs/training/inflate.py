@@ -46,6 +46,6 @@ def read_image_spec(source: Path) -> EncoderSpec:
     if not spec.backbone.endswith(TWIN_2D_SUFFIX):
         raise InputError(
             f"{source}: its network {spec.backbone} spans frames already; only a run of a network X-2d can be inflated "
-            "(--method simclr-frames makes one)"
+            "(e.g. `unreel pretrain --method simclr-frames --backbone tiny-2d`)"
         )
     return spec
