@@ -56,11 +56,13 @@ def get_rank_offset(num_rows: int) -> int:
 
 
 def get_world_size() -> int:
+    """The number of processes that train together, 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 @torch.no_grad()
 def concat_ranks(x: Tensor) -> Tensor:
+    """Rows of all processes in the order of their ranks, without gradient; (B, ...) to (N, ...)."""
     parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(get_world_size())]
     dist.all_gather(parts, x.contiguous())
     return torch.cat(parts)

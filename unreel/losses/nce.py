@@ -35,7 +35,8 @@ def nce_loss(scores_BK: Tensor, temperature: float, log_z: Tensor, num_rows: int
 def estimate_nce_log_z(scores_BK: Tensor, temperature: float, num_rows: int) -> Tensor:
     """log of the constant Z of `nce_loss`, from the scores of the first batch: mean of exp(s / temperature) times rows.
 
-    Computed in logarithms, since exp of the released, unnormalised scores overflows. Scalar without gradient.
+    Computed in logarithms, since exp of the released, unnormalised scores overflows. Scores (B, K) to a scalar without
+    gradient; -inf marks no sample.
 
     >>> f"{estimate_nce_log_z(torch.zeros(4, 8), 0.07, num_rows=100).exp():.0f}"
     '100'

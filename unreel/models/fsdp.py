@@ -44,12 +44,12 @@ def is_dtensor(value: Any) -> TypeGuard["DTensor"]:
 
 
 def gather_full_tensor(tensor: Tensor) -> Tensor:
-    """The whole tensor; every process must call this, in the same order."""
+    """The whole tensor, in its full shape; every process must call this, in the same order."""
     return tensor.full_tensor() if is_dtensor(tensor) else tensor
 
 
 def to_local_shard(tensor: Tensor) -> Tensor:
-    """The shard of a tensor in this process; changing it in place changes the tensor."""
+    """The shard of a tensor in this process, a part of its first axis; changing it in place changes the tensor."""
     return tensor.to_local() if is_dtensor(tensor) else tensor
 
 

@@ -44,7 +44,10 @@ def inflate(weights_2d: dict[str, Tensor], network: nn.Module) -> None:
 
 
 def inflate_tensor(weight: Tensor, target_tensor: Tensor, name: str, target_name: str) -> Tensor:
-    """One tensor; if the target is a 3D kernel, repeated along time and divided by the length of the kernel."""
+    """One tensor in the shape of its target; a 2D kernel is repeated along time and divided by the kernel's length.
+
+    (O, I, h, w) or (O, I, 1, h, w) to (O, I, t, h, w). Raises InputError for one that does not fit.
+    """
     flat = weight.unsqueeze(2) if weight.ndim == 4 and target_tensor.ndim == 5 else weight
     flat = flat.to(target_tensor)  # before the division, so that half precision loses nothing
     if target_tensor.ndim == 5 and flat.ndim == 5 and flat.shape[2] == 1:

@@ -72,6 +72,7 @@ def convert_sync_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def make_sync_batch_norm(batch_norm: _BatchNorm) -> SyncBatchNorm:
+    """A synchronised batch norm that shares the weights and statistics of `batch_norm`."""
     new = SyncBatchNorm(
         batch_norm.num_features, batch_norm.eps, batch_norm.momentum, batch_norm.affine, batch_norm.track_running_stats
     )

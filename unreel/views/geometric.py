@@ -18,7 +18,7 @@ NUM_UNIFORMS = {"random_crop": 2, "random_resized_crop": 2 * CROP_ATTEMPTS + 2, 
 
 
 def crop_windows(clips: Tensor, top_B: Tensor, left_B: Tensor, size: int) -> Tensor:
-    """The (size, size) window of each clip whose corner is (top, left); (B, C, T, size, size)."""
+    """The window of each clip (B, C, T, H, W) with its corner at pixel (top, left); (B, C, T, size, size)."""
     windows = clips.unfold(3, size, 1).unfold(4, size, 1)
     return windows[
         torch.arange(len(clips), device=clips.device), :, :, to_device_of(top_B, clips), to_device_of(left_B, clips)
@@ -26,14 +26,14 @@ def crop_windows(clips: Tensor, top_B: Tensor, left_B: Tensor, size: int) -> Ten
 
 
 def check_crop_fits(clips: Tensor, size: int) -> None:
-    """Raises InputError when the frames are smaller than the crop."""
+    """Raises InputError when the frames of clips (B, C, T, H, W) are smaller than the crop of `size` pixels."""
     height, width = clips.shape[3:]
     if size > min(height, width):
         raise InputError(f"a crop of {size} x {size} does not fit frames of {height} x {width}; resize them larger")
 
 
 def random_crop(clips: Tensor, u_B2: Tensor, size: int) -> Tensor:
-    """A (size, size) window of the frame, uniform over all positions. Raises InputError.
+    """A window of the frame, uniform over all positions; (B, C, T, H, W) to (B, C, T, size, size). Raises InputError.
 
     >>> random_crop(torch.zeros(2, 3, 8, 36, 48), torch.rand(2, 2), size=32).shape
     torch.Size([2, 3, 8, 32, 32])
@@ -45,7 +45,10 @@ def random_crop(clips: Tensor, u_B2: Tensor, size: int) -> Tensor:
 
 
 def center_crop(clips: Tensor, size: int) -> Tensor:
-    """The middle (size, size) of the frame; rounds towards the top left. Raises InputError."""
+    """The middle of the frame, rounded towards the top left; (B, C, T, H, W) to (B, C, T, size, size).
+
+    Raises InputError.
+    """
     check_crop_fits(clips, size)
     top, left = (clips.shape[3] - size) // 2, (clips.shape[4] - size) // 2
     return clips[:, :, :, top : top + size, left : left + size]
@@ -79,9 +82,10 @@ def random_resized_crop(
     area: tuple[float, float] = (0.3, 1.0),
     aspect: tuple[float, float] = (0.5, 2.0),
 ) -> Tensor:
-    """A random box of the frame, resized to (size, size) by bilinear interpolation, not antialiased; 22 uniforms.
+    """A random box of the frame, resized to (B, C, T, size, size) by bilinear interpolation, not antialiased.
 
-    Source: tensorflow/models video_ssl.
+    `u` are uniforms (B, 22); `area` is a share of the frame, `aspect` width / height. Source: tensorflow/models
+    video_ssl.
 
     >>> random_resized_crop(torch.zeros(2, 3, 8, 36, 48), torch.rand(2, 22), size=32).shape
     torch.Size([2, 3, 8, 32, 32])
@@ -125,7 +129,9 @@ def build_axis_grid(start_B: Tensor, length_B: Tensor, num_in: int, num_out: int
 
 
 def horizontal_flip(clips: Tensor, u_B1: Tensor, p: float = 0.5) -> Tensor:
-    """Mirror left and right with probability p. Leave it out where the direction of motion matters.
+    """Mirror clips (B, C, T, H, W) left and right with probability p; `u_B1` are uniforms (B, 1).
+
+    Leave it out where the direction of motion matters.
 
     >>> horizontal_flip(torch.tensor([0.0, 1.0]).view(1, 1, 1, 1, 2), torch.tensor([[0.2]]), p=0.5).flatten()
     tensor([1., 0.])

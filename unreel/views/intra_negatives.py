@@ -47,7 +47,8 @@ def repeat_frame(clips: Tensor, u_B1: Tensor) -> Tensor:
 def shuffle_chunks(clips: Tensor, u_B1: Tensor, num_chunks: int = NUM_CHUNKS) -> Tensor:
     """Cut time into equal chunks and swap two of them, a pair drawn uniformly; never the identity.
 
-    Frames keep their order inside a chunk. Raises InputError when T is not a multiple of `num_chunks`.
+    Clips (B, C, T, H, W) keep their shape; `u_B1` are uniforms (B, 1). Frames keep their order inside a
+    chunk. Raises InputError when T is not a multiple of `num_chunks`.
     Source: BestJuly/IIC, released "shuffle".
 
     >>> clips = torch.arange(8.0).view(1, 1, 8, 1, 1)

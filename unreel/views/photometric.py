@@ -51,7 +51,8 @@ def color_jitter(
 def apply_color_operations(clips: Tensor, op_B: Tensor, amounts: list[Tensor]) -> Tensor:
     """One colour operation per clip (0 brightness, 1 contrast, 2 saturation, 3 hue), clipped to [0, 1].
 
-    Each is a 3x3 matrix and an offset, so different operations on different clips are one batched product.
+    Clips (B, 3, T, H, W) keep their shape; `op_B` is int64 (B,), `amounts` has four tensors (B,). Each operation is a
+    3x3 matrix and an offset, so different operations on different clips are one batched product.
     """
     eye, grey_3 = torch.eye(3).to(amounts[0]), constant_like(LUMA_WEIGHTS, amounts[0])
     b, c, s = (a[:, None, None] for a in amounts[:3])
@@ -73,7 +74,7 @@ def build_hue_matrix(turn_B: Tensor) -> Tensor:
 
 
 def grayscale(clips: Tensor, u_B1: Tensor, p: float = 0.2) -> Tensor:
-    """With probability p, three equal channels of luma."""
+    """With probability p, three equal channels of luma; clips (B, 3, T, H, W), uniforms (B, 1)."""
     grey_3 = constant_like(LUMA_WEIGHTS, clips)[:, None, None, None]
     return apply_where(
         clips, u_B1[:, 0] < p, lambda chosen, _: (chosen * grey_3).sum(1, keepdim=True).expand_as(chosen)
@@ -81,7 +82,7 @@ def grayscale(clips: Tensor, u_B1: Tensor, p: float = 0.2) -> Tensor:
 
 
 def solarize(clips: Tensor, u_B1: Tensor, p: float = 0.2, threshold: float = 0.5) -> Tensor:
-    """With probability p, invert values at or above the threshold.
+    """With probability p, invert values at or above the threshold; clips (B, C, T, H, W), uniforms (B, 1).
 
     >>> solarize(torch.tensor([0.25, 0.75]).view(1, 1, 1, 1, 2), torch.zeros(1, 1), p=1.0).flatten()
     tensor([0.2500, 0.2500])
@@ -112,7 +113,10 @@ def build_gaussian_kernels(sigma_B: Tensor, radius: int) -> Tensor:
 
 
 def convolve_frames(clips: Tensor, kernel_BK: Tensor) -> Tensor:
-    """Every frame of clip b convolved with kernel b, vertically and horizontally; borders are reflected."""
+    """Every frame of clip b convolved with kernel b (K taps), vertically and horizontally; borders are reflected.
+
+    Clips (B, C, T, H, W) and kernels (B, K) to (B, C, T, H, W).
+    """
     radius = kernel_BK.shape[1] // 2
     per_frame = kernel_BK.repeat_interleave(clips.shape[1] * clips.shape[2], dim=0)[:, None]
     planes = F.pad(clips.flatten(1, 2), (radius,) * 4, mode="reflect").flatten(0, 1)[None]
@@ -122,7 +126,7 @@ def convolve_frames(clips: Tensor, kernel_BK: Tensor) -> Tensor:
 
 
 def normalize(clips: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """(x - mean) / std for each channel.
+    """(x - mean) / std for each channel of clips (B, C, T, H, W); `mean` and `std` have C numbers.
 
     >>> normalize(torch.full((1, 3, 1, 1, 1), 0.5), (0.5, 0.0, 1.0), (1.0, 0.5, 0.5)).flatten()
     tensor([ 0.,  1., -1.])

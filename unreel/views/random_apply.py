@@ -20,24 +20,24 @@ def uniform_to_index(u_B: Tensor, count: Tensor | int) -> Tensor:
 
 
 def uniform_to_range(u_B: Tensor, low: float, high: float) -> Tensor:
-    """Uniform over [low, high)."""
+    """Uniforms (B,) in [0, 1) spread over [low, high)."""
     return low + (high - low) * u_B
 
 
 def to_device_of(x: Tensor, reference: Tensor) -> Tensor:
-    """`x` on the device of `reference`, without waiting for a GPU."""
+    """`x`, of any shape, on the device of `reference`, without waiting for a GPU."""
     return x.to(reference.device, non_blocking=reference.is_cuda)
 
 
 def constant_like(values: Sequence[float], reference: Tensor) -> Tensor:
-    """A few numbers with the type and device of `reference`."""
+    """A few numbers (n,) with the type and device of `reference`."""
     return to_device_of(torch.tensor(values, dtype=reference.dtype), reference)
 
 
 def apply_where(clips: Tensor, mask_B: Tensor, operation: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """The clips with `operation(chosen clips, their rows)` in place of those that `mask_B` chooses; the rest is free.
 
-    The rows are on the device of `mask_B`.
+    Clips (B, ...) and mask bool (B,) to (B, ...); the rows, int64 (n,), are on the device of `mask_B`.
 
     >>> clips = torch.arange(3.0).view(3, 1)
     >>> apply_where(clips, torch.tensor([True, False, True]), lambda chosen, rows: -chosen).flatten().tolist()

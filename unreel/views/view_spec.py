@@ -68,24 +68,24 @@ class View(NamedTuple):
 
 
 def make_rgb_view(clips: Tensor, spec: ViewSpec) -> Tensor:
-    """The frames of the clip themselves."""
+    """The frames of the clip themselves; (B, 3, lead_in + T, H, W) to (B, 3, T, H, W)."""
     rgb = clips[:, :, spec.lead_in :]
     return normalize(rgb, IMAGENET_MEAN, IMAGENET_STD) if spec.standardize else rgb
 
 
 def make_residual_view(clips: Tensor, spec: ViewSpec) -> Tensor:
-    """What changed since the frame before."""
+    """What changed since the frame before; (B, 3, lead_in + T, H, W) to (B, 3, T, H, W)."""
     difference = compute_residual(clips, spec.residual)
     return normalize(difference, (0.0, 0.0, 0.0), IMAGENET_STD) if spec.standardize else difference
 
 
 def make_flow_u_view(clips: Tensor, spec: ViewSpec) -> Tensor:
-    """Horizontal optical flow."""
+    """Horizontal optical flow; (B, 3, lead_in + T, H, W) to (B, 3, T, H, W)."""
     return compute_flow_view(clips, "u", lead_in=spec.lead_in > 0)
 
 
 def make_flow_v_view(clips: Tensor, spec: ViewSpec) -> Tensor:
-    """Vertical optical flow."""
+    """Vertical optical flow; (B, 3, lead_in + T, H, W) to (B, 3, T, H, W)."""
     return compute_flow_view(clips, "v", lead_in=spec.lead_in > 0)
 
 
