@@ -40,10 +40,10 @@ class SearchQuery:
     5
     """
 
-    positive_moments: tuple[Moment, ...] = ()
-    negative_moments: tuple[Moment, ...] = ()
-    positive_rows: tuple[int, ...] = ()
-    negative_rows: tuple[int, ...] = ()
+    positive_moments: Sequence[Moment] = ()
+    negative_moments: Sequence[Moment] = ()
+    positive_rows: Sequence[int] = ()
+    negative_rows: Sequence[int] = ()
     motion_weight: float = 0.5
     own_video_mode: str = "clip"
     filter: RowFilter = field(default_factory=RowFilter)
