@@ -26,7 +26,7 @@ class SearchQuery:
     """Examples and counter-examples of a search: moments of videos, and rows of the index.
 
     Args:
-        positive_moments: examples, as moments of any video, or whole pictures.
+        positive_moments: examples: moments of any video, in seconds, or pictures.
         negative_moments: counter-examples.
         positive_rows: examples, as numbers of rows of the index.
         negative_rows: counter-examples.
