@@ -9,8 +9,9 @@ CSV, every value of JSON, pages, shards by their bytes. In the end both get copi
 corpus, a store, an index with a concept, an evaluation, a run that was stopped) and have to make the same of these.
 
 Times, hosts and the like are left out, by the lists LEFT_OUT and PACE_IN_PAGES alone. Sentences may be worded
-otherwise: texts for people are compared by their numbers, in any order, unless `--words` asks for every letter. NEW may
-have more options and more keys in JSON. Exit code 1 if anything else differs.
+otherwise: what is printed, pages, and the places in SENTENCES are compared by their numbers, in any order, unless
+`--words` asks for every letter; all else, names of videos, labels, choices and types too, to the letter. NEW may have
+more options and more keys in JSON. Exit code 1 if anything else differs.
 """
 
 import csv
@@ -52,6 +53,7 @@ LEFT_OUT = {
     "*/tensorboard/*: train/data_wait": "pace",
     "*/results.json: seconds": "time taken",
 }
+SENTENCES = ("*: title", "*: caption", "*: warnings: *", "*: notes: *", "*: said: *", "*: floors: *", "*: reason: *")
 PACE_IN_PAGES = (
     r"<figure>\s*<figcaption><span>Clips per second.*?</figure>",
     r"<figure>\s*<figcaption><span>Waiting for data.*?</figure>",
@@ -145,7 +147,13 @@ class Side:
             return value.replace(str(self.work), "{work}").replace(str(self.checkout), "{checkout}")
         if isinstance(value, dict):
             return {self.plain(key): self.plain(inner) for key, inner in value.items()}
+        if isinstance(value, Prose):
+            return Prose(self.plain(line) for line in value)
         return [self.plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+class Prose(list[str]):
+    """Lines for people, whose words may be mended while their numbers may not change."""
 
 
 @dataclasses.dataclass
@@ -234,7 +242,12 @@ def parse_printed(text: str) -> Value:
     try:
         return json.loads(text)
     except ValueError:
-        return [line.rstrip() for line in text.splitlines()]
+        return Prose(line.rstrip() for line in text.splitlines())
+
+
+def parse_lines(text: str) -> Value:
+    """What is for programs to read, to the letter."""
+    return text.splitlines()
 
 
 def parse_options(text: str) -> Value:
@@ -294,7 +307,7 @@ def read_page(path: Path) -> Value:
     text = path.read_text(encoding="utf-8")
     for pattern in PACE_IN_PAGES:
         text = re.sub(pattern, "", text, flags=re.DOTALL)
-    return text.splitlines()
+    return Prose(text.splitlines())
 
 
 def read_any(path: Path) -> Value:
@@ -361,8 +374,8 @@ def find_difference(old: Value, new: Value, where: str = "") -> str:
         return f"{where}: {short(old)} | {short(new)}"
     if isinstance(old, dict):
         return compare_mappings(old, new, where)
-    if not to_the_letter and is_text(old) and is_text(new):
-        return find_difference("\n".join(old), "\n".join(new), where)
+    if isinstance(old, Prose) and not to_the_letter:
+        return compare_numbers(find_numbers("\n".join(old)), find_numbers("\n".join(new)), where)
     if isinstance(old, list):
         return compare_lists(old, new, where)
     if isinstance(old, np.ndarray):
@@ -376,8 +389,8 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 to_the_letter = False
 
 
-def is_text(value: Value) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(line, str) for line in value)
+def is_sentence(where: str) -> bool:
+    return not to_the_letter and any(fnmatch.fnmatchcase(where, pattern) for pattern in SENTENCES)
 
 
 def find_numbers(text: str) -> list[str]:
@@ -425,7 +438,7 @@ def compare_texts(old: str | bytes, new: str | bytes, where: str) -> str:
     """Texts that differ are shown from a little before their first difference."""
     if old == new:
         return ""
-    if isinstance(old, str) and isinstance(new, str) and not to_the_letter:
+    if isinstance(old, str) and isinstance(new, str) and is_sentence(where):
         return compare_numbers(find_numbers(old), find_numbers(new), where)
     at = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     if isinstance(old, bytes):
@@ -595,12 +608,13 @@ def search_items() -> Iterator[Item]:
     yield Item("search a moment", "search {work}/index {first} --from 0.3 --to 1.2 --motion 0 --own keep --json")
     both = "{first}@0.2-1 {last} --unlike {last}@0-0.7 --fold 0.99 --gap-s -1 --count 5 --own video --after 0.2"
     yield Item("search, several examples", f"search {{work}}/index {both} --json")
-    yield Item("search a picture", "search {work}/index {shared}/picture.png --motion 1 --csv")
+    yield Item("search a picture", "search {work}/index {shared}/picture.png --motion 1 --csv", read=parse_lines)
     yield Item("concept", "concept {work}/index swing --yes 0 1 2 --no 40 41 --json", ("index/concepts",))
     again = "concept {work}/index swing --yes {first}@0.5-1.5 --no 60 --above 0.6"
     yield Item("concept, more marks", again, ("index/concepts",))
     yield Item("apply", "apply {work}/index/concepts/swing.json {shared}/more --json")
-    yield Item("apply to an index", "apply {work}/index/concepts/swing.json {work}/index --csv")
+    applied = "apply {work}/index/concepts/swing.json {work}/index --csv"
+    yield Item("apply to an index", applied, read=parse_lines)
 
 
 def sorting_items() -> Iterator[Item]:

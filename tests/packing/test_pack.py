@@ -288,7 +288,7 @@ def test_another_corpus_or_other_settings_are_refused(videos: Path, corpus: Path
     for source, out, settings, message in (
         (videos, corpus, PackSettings(short_side=64, segment_s=1.8, shard_mb=0.03), "short-side 48"),
         (other, corpus, SETTINGS, "holds the packed videos of"),
-        (other, tmp_path / "full", SETTINGS, "no packed corpus"),
+        (other, tmp_path / "full", SETTINGS, "not a packed corpus"),
         (other, other / "out", SETTINGS, "must not change"),
         (other, Path("s3://bucket/out"), SETTINGS, "into a local folder"),
         (corpus, tmp_path / "twice", SETTINGS, "already packed"),
