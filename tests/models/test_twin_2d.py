@@ -2,29 +2,11 @@
 
 import pytest
 import torch
+from networks import PROBED, with_statistics
 from torch import nn
 
 from unreel.models.registry import BACKBONES, build_backbone
 from unreel.models.twin_2d import make_2d_conv, make_2d_twin
-
-PROBED = {
-    "tiny": 48,
-    "r21d": 64,
-    "r3d50": 48,
-    "s3d": 112,
-}  # frames, enough that the middle of the map sees no end of the clip
-
-
-def with_statistics(name: str) -> nn.Module:
-    """A network whose batch norm does something, in double precision."""
-    torch.manual_seed(3)
-    network = build_backbone(name).double()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm3d):
-            nn.init.uniform_(module.running_mean, -0.1, 0.1)
-            nn.init.uniform_(module.running_var, 0.5, 2.0)
-            nn.init.uniform_(module.weight, 0.5, 2.0)
-    return network.eval()
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from networks import resnet_state
 from torch import Tensor, nn
 
 from unreel.errors import InputError
@@ -13,38 +14,6 @@ from unreel.models.inflate import inflate, read_2d_weights
 from unreel.models.registry import build_backbone
 from unreel.models.twin_2d import make_2d_twin
 from unreel.models.weight_matching import match_names, select_trunk
-
-
-def resnet_state(depths: tuple[int, ...] = (3, 4, 6, 3), basic: bool = False) -> dict[str, Tensor]:
-    """Names, shapes and order of torchvision's resnet50 and its kin, each tensor with a value of its own."""
-    state: dict[str, Tensor] = {}
-
-    def conv(name: str, out: int, num_in: int, k: int) -> None:
-        state[f"{name}.weight"] = torch.full((out, num_in, k, k), float(len(state)))
-
-    def norm(name: str, width: int) -> None:
-        for part in ("weight", "bias", "running_mean", "running_var"):
-            state[f"{name}.{part}"] = torch.full((width,), float(len(state)))
-        state[f"{name}.num_batches_tracked"] = torch.tensor(7)
-
-    conv("conv1", 64, 3, 7)
-    norm("bn1", 64)
-    num_in = 64
-    for stage, depth in enumerate(depths, 1):
-        mid = 32 * 2**stage
-        end = mid if basic else 4 * mid
-        for b in range(depth):
-            block = f"layer{stage}.{b}"
-            bottleneck = ((mid, num_in, 1), (mid, mid, 3), (end, mid, 1))
-            for place, (out, into, k) in enumerate(((mid, num_in, 3), (mid, mid, 3)) if basic else bottleneck, 1):
-                conv(f"{block}.conv{place}", out, into, k)
-                norm(f"{block}.bn{place}", out)
-            if num_in != end:
-                conv(f"{block}.downsample.0", end, num_in, 1)
-                norm(f"{block}.downsample.1", end)
-            num_in = end
-    state |= {"fc.weight": torch.zeros(1000, num_in), "fc.bias": torch.zeros(1000)}
-    return state
 
 
 @pytest.mark.parametrize(
