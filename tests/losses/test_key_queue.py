@@ -4,36 +4,11 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from instances import INSTANCES, dot, may, rows
 
 from unreel.errors import InputError
 from unreel.losses.key_queue import KeyQueue
 from unreel.losses.negative_mask import NegativeMask
-from unreel.types import Instance
-
-# Two recordings; starts in seconds. In recording 0 instances 0, 1 and 2 are 4 s apart from one to the next.
-STARTS = [(0, 0.0), (0, 4.0), (0, 8.0), (1, 0.0), (1, 4.0), (1, 100.0)]
-
-
-INSTANCES = [Instance(f"{v}.mp4", v, s, s + 4) for v, s in STARTS]
-
-
-def rows(seed: int, count: int = 4, width: int = 5) -> Tensor:
-    made = torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return F.normalize(made, dim=1)
-
-
-def dot(x: Tensor, y: Tensor) -> float:
-    return sum(float(p) * float(q) for p, q in zip(x, y, strict=True))
-
-
-def may(i: int, j: int, near_s: float) -> bool:
-    if i == j:
-        return False
-    if j == -1:
-        return True
-    return not (near_s and STARTS[i][0] == STARTS[j][0] and abs(STARTS[i][1] - STARTS[j][1]) < near_s)
 
 
 def test_the_queue_begins_with_unit_vectors_of_nobody() -> None:
