@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 import torch
@@ -147,10 +147,11 @@ def test_a_file_that_the_run_knows_to_be_bad_is_not_opened(
     job = build(motion_set / "train.txt", tmp_path / "run", "simclr", small | {"workers": workers, "steps": 100})
     known, told = job.instances[0].path, job.instances[1].path
     (job.run_folder / "quarantine.csv").write_text(f"path,reason,detail\n{known},damaged,it hangs\n")
-    opened = (tmp_path / "opened").open("a+")
+    opened = tmp_path / "opened"
 
     def noted(path: str) -> Any:
-        print(path, file=opened, flush=True)
+        with opened.open("a") as file:
+            print(path, file=file)
         return index_frames(path)
 
     monkeypatch.setattr(clip_dataset, "index_frames", noted)
@@ -158,21 +159,17 @@ def test_a_file_that_the_run_knows_to_be_bad_is_not_opened(
     stream = iterate_batches(job, build_fabric(job.settings), log)
     failed = [bad for _ in range(2 * job.steps_per_epoch) for bad in next(stream).failures]
     assert failed and set(failed) == {FileFailure(known, "damaged", "it hangs")}
-    assert known not in opened_in(opened) and told in opened_in(opened)
+    paths = opened.read_text().splitlines()
+    assert known not in paths and told in paths
     if workers == 0:
         log.quarantine.add([FileFailure(told, "damaged", "frame 3")])
         next(stream)
-        opened.truncate(0)
+        opened.write_text("")
         failed = [bad for _ in range(2 * job.steps_per_epoch) for bad in next(stream).failures]
-        assert FileFailure(told, "damaged", "frame 3") in failed and told not in opened_in(opened)
+        assert FileFailure(told, "damaged", "frame 3") in failed
+        assert told not in opened.read_text().splitlines()
     stream.close()
     log.close()
-    opened.close()
-
-
-def opened_in(file: IO[str]) -> list[str]:
-    file.seek(0)
-    return file.read().split("\n")
 
 
 # What is not finite.
