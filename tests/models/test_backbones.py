@@ -8,6 +8,7 @@ import torch
 
 from unreel.errors import InputError
 from unreel.models.backbones.r21d import count_mid_channels
+from unreel.models.backbones.tiny import TemporalDepthwiseConv3d
 from unreel.models.heads import MLP
 from unreel.models.registry import BACKBONES, build_backbone, is_import_path
 
@@ -221,3 +222,22 @@ def test_projection_is_two_linears_with_a_relu() -> None:
     expected = (x @ first.weight.T + first.bias).clamp(min=0) @ second.weight.T + second.bias
     assert torch.allclose(head(x), expected, atol=1e-6)
     assert sum(p.numel() for p in MLP(512).parameters()) == 512 * 512 + 512 + 512 * 128 + 128
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_a_depthwise_convolution_over_time_is_pytorchs_own(stride: int, layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    ours = TemporalDepthwiseConv3d(4, 3, stride)
+    plain = torch.nn.Conv3d(4, 4, (3, 1, 1), (stride, 1, 1), (1, 0, 0), groups=4, bias=False)
+    plain.load_state_dict(ours.state_dict())
+    ours = ours.to(memory_format=layout)
+    results = []
+    for conv in (ours, plain):
+        torch.manual_seed(1)
+        x = torch.randn(2, 4, 5, 6, 7).contiguous(memory_format=layout).requires_grad_()
+        y = conv(x)
+        (y * torch.randn(y.shape)).sum().backward()
+        results.append((y.detach(), x.grad, conv.weight.grad))
+    for mine, its in zip(*results, strict=True):
+        torch.testing.assert_close(mine, its)

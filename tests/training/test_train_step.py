@@ -30,7 +30,7 @@ from unreel.training.nan_guard import NanGuard
 from unreel.training.optimizers import LARS, align_optimizer_state, build_optimizer
 from unreel.training.run_folder.config import build_run_config
 from unreel.training.runtime import auto_settings, network_setup
-from unreel.training.runtime.auto_settings import resolve_config, resolve_switches
+from unreel.training.runtime.auto_settings import resolve_auto, resolve_config, resolve_switches
 from unreel.training.runtime.fabric import build_fabric
 from unreel.training.runtime.network_setup import apply_channels_last, compile_backbones
 from unreel.training.train_step import TrainingSetup, setup_training, train_step
@@ -311,6 +311,21 @@ def test_auto_is_on_for_cuda_and_off_elsewhere_but_for_fused_updates(monkeypatch
     assert resolve_switches(Settings(backbone="mine.Network", compile="on"), "cuda").compile == "on"
     kept = resolve_switches(Settings(channels_last="off", compile="off", read_back="each-step"), "cuda")
     assert [getattr(kept, n) for n in names] == ["off", "off", "on", "each-step"]
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"backbone": "auto"}, "on"),
+        ({"backbone": "tiny"}, "on"),
+        ({"backbone": "tiny", "channels_last": "off"}, "off"),
+        ({"backbone": "tiny", "precision": "bf16-mixed"}, "off"),
+        ({"backbone": "tiny", "shard": "on", "devices": 2}, "off"),
+        ({"backbone": "mine.tiny"}, "off"),
+    ],
+)
+def test_on_a_cpu_the_measured_networks_run_channels_last(options: dict[str, Any], wanted: str) -> None:
+    assert resolve_auto(Settings(device="cpu", **options)).channels_last == wanted
 
 
 def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,8 @@ class RuntimeSettings(DistributedSettings):
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """Arithmetic; auto means bf16-mixed on CUDA, 32-true elsewhere."""
     channels_last: Switch = "auto"
-    """Lay the network's memory out for a GPU's convolutions; auto means on CUDA."""
+    """Lay the network's memory out with channels last, for faster convolutions; auto means on CUDA, and on a CPU in
+    float32 for the networks that were measured to be faster so (docs/performance.md)."""
     compile: Switch = "auto"
     """Compile the network (torch.compile): a minute at the start, then fewer kernels; auto means on CUDA, for unreel's
     own networks, if Triton and a C compiler are installed."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from unreel.errors import InputError
+from unreel.models.memory_layout import CHANNELS_LAST_ON_CPU
 from unreel.models.registry import is_builtin_backbone
 from unreel.settings import Settings
 from unreel.settings.runtime import DeviceName
@@ -49,27 +50,23 @@ def resolve_auto(settings: Settings) -> Settings:
         precision = "bf16-mixed" if device == "cuda" else "32-true"
     num_sharing = 1 if is_launched() else settings.devices  # a launcher has divided the cores already
     threads = settings.threads or max(1, torch.get_num_threads() // num_sharing)  # kept in the run: sums depend on it
-    return dataclasses.replace(
-        resolve_switches(settings, device),
-        threads=threads,
-        device=device,
-        backbone=backbone,
-        size=size,
-        num_frames=num_frames,
-        precision=precision,
-    )
+    values: dict[str, Any] = {"threads": threads, "device": device, "backbone": backbone, "precision": precision}
+    return resolve_switches(dataclasses.replace(settings, size=size, num_frames=num_frames, **values), device)
 
 
 def resolve_switches(settings: Settings, device: DeviceName) -> Settings:
     """Turn each speed switch on or off: "auto" means on for CUDA, and off elsewhere but for `fused`, on for a CPU too.
 
-    A network from elsewhere is compiled only with --compile on.
+    On a CPU, float32 and the networks of `memory_layout.CHANNELS_LAST_ON_CPU` are laid out with channels last. A
+    network from elsewhere is compiled only with --compile on.
     """
     auto_devices = dict.fromkeys(("channels_last", "compile"), ("cuda",)) | {"fused": ("cuda", "cpu")}
     switches: dict[str, Any] = {}
     for name, devices in auto_devices.items():
         requested = getattr(settings, name)
         switches[name] = ("on" if device in devices else "off") if requested == "auto" else requested
+    if settings.channels_last == "auto" and device == "cpu" and settings.precision != "bf16-mixed":
+        switches["channels_last"] = "on" if settings.backbone in CHANNELS_LAST_ON_CPU else "off"
     if settings.compile == "auto" and not (is_builtin_backbone(settings.backbone) and can_compile()):
         switches["compile"] = "off"
     if settings.shard == "on":  # none of these is tested with sharding; Settings refuses an explicit "on"

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
+from unreel.models.memory_layout import move_to_channels_last
 from unreel.models.sync_batch_norm import convert_sync_batch_norm
 from unreel.settings import RuntimeSettings
 
@@ -17,9 +18,7 @@ def find_backbones(method: nn.Module) -> list[nn.Module]:
 def apply_channels_last(method: nn.Module, settings: RuntimeSettings) -> None:
     """Put the weights of 3D convolutions in channels-last order where that is switched on; their values stay."""
     if settings.channels_last == "on":
-        for weight in method.parameters():
-            if weight.ndim == 5:
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
+        move_to_channels_last(method)
 
 
 def set_clips_at_once(method: nn.Module, settings: RuntimeSettings) -> None:
