@@ -1,7 +1,7 @@
 """Inspecting a corpus: every file is probed, decoded and hashed once; files that can't be used get a reason."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Literal
@@ -69,9 +69,23 @@ def inspect(
     if is_packed_corpus(source):
         return load_packed_manifest(source, check == "full", on_progress)
     entries = find_videos(Path(source), root)
-    base = Path(source) if Path(source).is_dir() else Path(root or Path(source).parent)
-    videos: list[Video] = []
-    quarantine: list[FileFailure] = []
+    results = []
+    for result in inspect_files(entries, min_frames, check, shots, workers, limits):
+        results.append(result)
+        if on_progress:
+            on_progress(len(results), len(entries))
+    return collect_manifest(find_base_folder(source, root), results)
+
+
+def inspect_files(
+    entries: Sequence[VideoEntry],
+    min_frames: int = 2,
+    check: CheckDepth = "auto",
+    shots: bool = True,
+    workers: int | None = None,
+    limits: Limits | None = None,
+) -> Iterator[Video | FileFailure]:
+    """A row of the manifest or a failure for each file, in order, as soon as it is known; arguments as in `inspect`."""
     workers = workers or min(8, os.cpu_count() or 1)
     file_limits = limits or get_limits()
     results = map_jobs(
@@ -80,13 +94,19 @@ def inspect(
     for entry, result in results:
         if isinstance(result, WorkerFailure):
             result = FileFailure(absolute_path(entry.path), "damaged", result.detail, result.exceeded_limits)
-        if isinstance(result, Video):
-            videos.append(result)
-        else:
-            quarantine.append(result)
-        if on_progress:
-            on_progress(len(videos) + len(quarantine), len(entries))
-    return Manifest(os.path.abspath(base), _mark_duplicates(videos), tuple(quarantine))
+        yield result
+
+
+def find_base_folder(source: str | Path, root: Path | None = None) -> str:
+    """The absolute path of the folder that the paths of a source are shown relative to."""
+    return os.path.abspath(source if Path(source).is_dir() else Path(root or Path(source).parent))
+
+
+def collect_manifest(base: str, results: Sequence[Video | FileFailure]) -> Manifest:
+    """The manifest of inspected files, with duplicates marked."""
+    videos = [result for result in results if isinstance(result, Video)]
+    failures = tuple(result for result in results if isinstance(result, FileFailure))
+    return Manifest(base, _mark_duplicates(videos), failures)
 
 
 def load_packed_manifest(

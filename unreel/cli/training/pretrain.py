@@ -1,6 +1,7 @@
 """`unreel pretrain`."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -37,10 +38,12 @@ def pretrain_command(argv: list[str]) -> int:
     if any(arg.split("=")[0] == "--resume" for arg in argv):
         return resume_command(argv)
     args = parse_method_args(build_pretrain_args, argv, "pretrain")
+    from unreel.corpus.inspection import inspect
     from unreel.verbs.training.pretrain import start_run
 
     with ProgressBar("inspecting") as advance:
-        outcome = start_run(args.source, args.out, get_run_config(args), args.root, args.quiet, advance)
+        inspect_source = partial(inspect, root=args.root, on_progress=advance)
+        outcome = start_run(args.source, args.out, get_run_config(args), inspect_source, args.quiet)
     return report_outcome(args.out, outcome)
 
 

@@ -67,27 +67,27 @@ def pretrain(
     >>> outcome["step"]
     2
     """
-    run_config = build_run_config(method, options)
-    return start_run(Path(source), Path(out), run_config, Path(root) if root else None, quiet)
+    run_config, root = build_run_config(method, options), Path(root) if root else None
+    return start_run(Path(source), Path(out), run_config, lambda path: inspect(path, root), quiet)
 
 
 def start_run(
     source: Path,
     out: Path,
     run_config: RunConfig,
-    root: Path | None = None,
+    inspect_source: Callable[[Path], Manifest] = inspect,
     quiet: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> RunOutcome:
-    """A new run: inspect, write the folder, train, report. Of several processes rank 0 does all but training."""
+    """A new run: inspect, write the folder, train, report. Of several processes rank 0 does all but training.
+
+    `inspect_source` gives the manifest of the source, by its path without links; it is called on rank 0 only.
+    """
     run_config = resolve_config(run_config)
     validate_config(run_config)
     limits = build_training_limits(run_config.settings)
     with use_limits(limits), run_processes(run_config.settings, out) as (fabric, group):
         jobs: list[TrainingJob] = []  # of rank 0; a job can't be sent to other processes
-        group.on_rank_zero(
-            lambda: jobs.append(prepare_run(source, out, run_config, root, group.world_size, on_progress))
-        )
+        group.on_rank_zero(lambda: jobs.append(prepare_run(source, out, run_config, inspect_source, group.world_size)))
         with lock_run(out, group):
             job = jobs[0] if jobs else load_training_job(out)
             return train_and_report(job, False, quiet, fabric, group)
@@ -97,14 +97,13 @@ def prepare_run(
     source: Path,
     out: Path,
     run_config: RunConfig,
-    root: Path | None,
+    inspect_source: Callable[[Path], Manifest],
     world_size: int,
-    on_progress: Callable[[int, int], None] | None,
 ) -> TrainingJob:
     """Inspect the videos, build the job, try it on one clip, then make the run folder. Raises before it is made."""
     require_new_folder(out)
     source = Path(real_path(source))
-    manifest = inspect(source, root, on_progress=on_progress)
+    manifest = inspect_source(source)
     job = build_training_job(out, manifest, run_config)
     require_enough_instances(len(job.instances), world_size)
     dry_run(job)
