@@ -5,7 +5,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from unreel.cli.commands import COMMANDS
+from unreel.evaluation.protocol_registry import list_protocols
+
 HEAVY = ("torch", "numpy", "rich", "tyro", "pyarrow", "av", "cv2", "matplotlib", "jinja2", "lightning_fabric")
+SHOW_METHODS = ("pretrain", "bench")  # their help has the options of a method, which stand in the method's file
+HELP = """
+import contextlib, io, json, sys
+from unreel.cli import main
+
+imported = {}
+for command in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        main([*command.split(), "--help"])
+    imported[command] = [out.getvalue(), sorted(sys.modules)]
+print(json.dumps(imported))
+"""
 UNUSED_IN_TRAINING = ("torchmetrics", "transformers", "scipy", "sklearn", "pandas", "lightning", "faiss", "fastapi")
 
 
@@ -22,6 +39,30 @@ def test_the_package_and_the_overview_import_nothing_heavy() -> None:
     assert not imported & set(HEAVY)
     own = {name for name in imported if name.split(".")[0] == "unreel"}
     assert own == {"unreel", "unreel.cli", "unreel.cli.commands", "unreel.cli.entry_point", "unreel.errors"}
+
+
+def list_commands_with_help() -> list[str]:
+    """Every command whose help has to be quick, with the kinds of `evaluate` and `data`."""
+    kinds = [f"evaluate {name}" for name in (*list_protocols(), "finetune", "detection", "all")]
+    return [name for name in COMMANDS if name not in SHOW_METHODS] + [*kinds, "data check"]
+
+
+@pytest.fixture(scope="module")
+def help_by_command() -> dict[str, tuple[str, set[str]]]:
+    """For each command its help, and what one process that showed it and those before had imported by then."""
+    process = [sys.executable, "-c", HELP, json.dumps(list_commands_with_help())]
+    done = subprocess.run(process, capture_output=True, text=True, check=True)
+    answers = json.loads(done.stdout)
+    return {command: (text, set(modules)) for command, (text, modules) in answers.items()}
+
+
+@pytest.mark.parametrize("command", list_commands_with_help())
+def test_the_help_of_a_command_imports_nothing_heavy(
+    command: str, help_by_command: dict[str, tuple[str, set[str]]]
+) -> None:
+    text, imported = help_by_command[command]
+    assert f"unreel {command}" in text
+    assert not imported & ({*HEAVY} - {"rich", "tyro"})
 
 
 def test_a_training_process_imports_what_it_uses(motion_set: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from unreel.corpus.manifest import Manifest
 from unreel.errors import DiskError, RunError
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol
 from unreel.evaluation.run_neighbours import find_neighbours
+from unreel.io.limits import Limits, get_limits, use_limits
 from unreel.models.encoder.checkpoint_files import save_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
@@ -22,6 +23,7 @@ from unreel.report.frame_strip import NUM_FRAMES, crop_to_aspect, read_strip
 from unreel.report.pages import run_page as report
 from unreel.report.pages.run_page import write_report
 from unreel.types import FileFailure, Instance
+from unreel.verbs.training import report as report_verb
 from unreel.video.decoding.writer import write_video
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
@@ -219,3 +221,18 @@ def test_no_run_and_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(DiskError, match="No space left"):
         write_report(tmp_path)
     assert (tmp_path / "report.html").read_text() == "old"
+
+
+def test_the_report_command_reads_files_under_the_limits_of_the_run(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = json.loads((small_run / "config.json").read_text())
+    config["settings"]["file_limit_s"] = 7.0
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    seen: list[float] = []
+    monkeypatch.setattr(report, "write_report", lambda run: seen.append(get_limits().file_limit_s) or run)
+    with use_limits(Limits(file_memory_mb=123)):
+        assert report_verb.report(tmp_path) == tmp_path
+        assert report_verb.read_run_limits(config) == Limits(7.0, 123)
+        assert report_verb.read_run_limits({}) == Limits(file_memory_mb=123), "a run of another version"
+    assert seen == [7.0]

@@ -16,9 +16,10 @@ if TYPE_CHECKING:  # the help of `unreel evaluate` needs no torch
 
 @dataclass(frozen=True)
 class ProtocolEntry:
-    """What the help says of a protocol, and the module that has it."""
+    """What the help says of a protocol, the module that has it, and where its options are: "MODULE:CLASS"."""
 
     module: str
+    options: str
     name: str
     order: int
     summary: str
@@ -33,20 +34,41 @@ def list_protocols() -> dict[str, ProtocolEntry]:
 
 def _read_entries(file: Path) -> Iterator[ProtocolEntry]:
     """The entry of a file that sets PROTOCOL; none for other files."""
+    module, imported_from = f"{protocols.__name__}.{file.stem}", dict[str, str]()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         match node:
+            case ast.ImportFrom(module=str(source), names=names):
+                imported_from |= {alias.name: source for alias in names}
             case ast.Assign(targets=[ast.Name(id="PROTOCOL")], value=ast.Call(keywords=keywords)):
                 named = {k.arg: ast.literal_eval(k.value) for k in keywords if k.arg in ("name", "order", "summary")}
-                yield ProtocolEntry(f"{protocols.__name__}.{file.stem}", **named)
+                options = next(ast.unparse(k.value) for k in keywords if k.arg == "options")
+                yield ProtocolEntry(module, f"{imported_from.get(options, module)}:{options}", **named)
+
+
+def load_protocol_options(name: str) -> type:
+    """The dataclass of a protocol's options; imports the file that defines it, which may need no torch.
+
+    Raises InputError that lists the known names.
+
+    >>> load_protocol_options("knn").__name__
+    'KnnOptions'
+    """
+    module, _, options = _find_entry(name).options.partition(":")
+    options_type: type = getattr(importlib.import_module(module), options)
+    return options_type
 
 
 def load_protocol(name: str) -> "FeatureProtocol[Any]":
     """A protocol by its name; imports its file. Raises InputError that lists the known names."""
+    protocol: FeatureProtocol[Any] = importlib.import_module(_find_entry(name).module).PROTOCOL
+    return protocol
+
+
+def _find_entry(name: str) -> ProtocolEntry:
     entries = list_protocols()
     if name not in entries:
         raise unknown_name_error("evaluation", name, entries)
-    protocol: FeatureProtocol[Any] = importlib.import_module(entries[name].module).PROTOCOL
-    return protocol
+    return entries[name]
 
 
 def build_evaluations(name: str, feature_options: "ExtractionOptions", **options: Any) -> "dict[str, Evaluation]":

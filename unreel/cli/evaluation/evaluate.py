@@ -21,7 +21,7 @@ from unreel.cli.evaluation.arguments import (
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import unknown_name_error
-from unreel.evaluation.protocol_registry import build_evaluations, list_protocols, load_protocol
+from unreel.evaluation.protocol_registry import build_evaluations, list_protocols, load_protocol_options
 from unreel.io.limits import use_limits
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def find_evaluation(name: str) -> tuple[Any, Evaluate]:
     """The arguments and the function of an evaluation. Raises InputError."""
     known = list_protocols()
     if name in known:
-        return make_feature_args(load_protocol(name).options), evaluate_features
+        return make_feature_args(load_protocol_options(name)), evaluate_features
     if name not in OTHER_EVALUATIONS:
         raise unknown_name_error("evaluation", name, (*known, *OTHER_EVALUATIONS))
     return OTHER_EVALUATIONS[name]

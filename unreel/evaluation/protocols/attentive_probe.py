@@ -20,6 +20,7 @@ from unreel.evaluation.probes.attentive_pooling import AttentiveProbe, MapTokeni
 from unreel.evaluation.probes.grid_search import GridSearch, Hyperparameters, Scorer, build_grid, run_grid_search
 from unreel.evaluation.probes.sample_batches import WARMUP, SampleBatches
 from unreel.evaluation.protocol_description import protocol_to_json
+from unreel.evaluation.protocols.options import AttentiveOptions
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import ENCODER, FeatureKey, VideoFeatures, find_layer_rows
 from unreel.models.encoder.encoder import Encoder
@@ -124,14 +125,6 @@ def evaluate_attentive(
         "heads": math.gcd(protocol.heads, channels),
     }
     return result
-
-
-@dataclass
-class AttentiveOptions:
-    """A classifier that learns where and when to attend in the last feature map."""
-
-    seed: int = 0
-    """Seed of the held-out groups, of the weights and of the order of batches."""
 
 
 def _build(options: AttentiveOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:

@@ -8,7 +8,6 @@ videos and the curve are in label_sampling.py. Source: evaluation with 1 % and 1
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from unreel.evaluation.probes.logistic_regression import fit_in_span, fit_standa
 from unreel.evaluation.protocol_description import describe_failures
 from unreel.evaluation.protocols.finetune import FINETUNED_ROW, SCRATCH_ROW, FinetuneOutcome, finetune
 from unreel.evaluation.protocols.label_sampling import DrawPlan, build_curve_result, measure_accuracies
+from unreel.evaluation.protocols.options import FewLabelsOptions
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import ENCODER, JOINT, FeatureKey, VideoFeatures
 from unreel.models.encoder.encoder import Encoder
@@ -127,20 +127,6 @@ def finetune_few_labels(
     result.caption += f"; recipe {recipe.name}, all layers, no validation, last epoch"
     result.warnings = last.warnings + collect_warnings(last.known_instances, train, ()) + result.warnings
     return result
-
-
-@dataclass
-class FewLabelsOptions:
-    """A linear classifier with few labelled videos of each class, mean over draws."""
-
-    ks: tuple[int, ...] = (1, 5, 10)
-    """Numbers of labelled videos of each class, one column each."""
-    shares: tuple[float, ...] = ()
-    """Shares of the training videos of each class, as further columns; 0.01 is 1 percent."""
-    draws: int = 5
-    """Random draws of the labelled videos."""
-    finetune: bool = False
-    """Train the whole network on each draw, beside the same network from scratch: ten minutes or more on a CPU."""
 
 
 def _build(options: FewLabelsOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:

@@ -6,7 +6,6 @@ Where we deviate: k is small, since a folder of videos holds hundreds of them an
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from unreel.evaluation.metrics.cosine_ranking import QueryGallery, find_nearest
 from unreel.evaluation.probes.grid_search import format_not_tuned
 from unreel.evaluation.probes.knn_votes import count_votes
 from unreel.evaluation.protocol_description import count_videos, protocol_to_json
+from unreel.evaluation.protocols.options import KnnOptions
 from unreel.evaluation.result import Intervals, Result
 from unreel.evaluation.validation_split import hold_out_groups
 from unreel.evaluation.video_features import VideoFeatures, find_layer_rows
@@ -116,18 +116,6 @@ def _format_caption(train: VideoFeatures, test: VideoFeatures, protocol: KnnProt
         f"exp(cosine / {protocol.temperature:g}), {len(set(train.labels))} classes; layer {protocol.layer}, mean over "
         f"clips; per class: mean over classes of their accuracy, its k {choice}; {INTERVALS_NOTE}"
     )
-
-
-@dataclass
-class KnnOptions:
-    """Classification by the votes of the k nearest training videos."""
-
-    ks: tuple[int, ...] = (1, 5, 10, 20)
-    """Numbers of neighbours that vote, one column each."""
-    temperature: float = 0.07
-    """A vote has the weight exp(cosine / temperature)."""
-    layer: Literal["pooled", "conv5"] = "pooled"
-    """Layer of the features."""
 
 
 def _build(options: KnnOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:

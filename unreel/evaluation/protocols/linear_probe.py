@@ -13,7 +13,7 @@ cvrl      linear evaluation of Qian et al. 2021 (CVRL): L2-normalised pooled fea
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -29,11 +29,11 @@ from unreel.evaluation.probes.parallel_linear import (
 )
 from unreel.evaluation.probes.sample_batches import SampleBatches
 from unreel.evaluation.protocol_description import protocol_to_json
+from unreel.evaluation.protocols.options import LinearOptions, ProbeKind
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import VideoFeatures, find_layer_rows, get_clip_vectors
 from unreel.models.encoder.encoder import FEATURE_LAYERS, Encoder
 
-ProbeKind = Literal["auto", "logistic", "sgd", "cvrl"]
 CVRL_LR, CVRL_BATCH = 32.0, 1024
 MAX_LOGISTIC_CLIPS = 2000  # up to so many clips lbfgs takes seconds; not by width, so that all encoders get one kind
 KIND_DESCRIPTIONS = {
@@ -137,16 +137,6 @@ def choose_kind(shapes: Sequence[tuple[int, ...]]) -> str:
     """One kind for all rows of a table, and for all encoders on the same clips, so that they can be compared."""
     clips = max(videos * views for videos, views, _ in shapes)
     return "logistic" if clips <= MAX_LOGISTIC_CLIPS else "sgd"
-
-
-@dataclass
-class LinearOptions:
-    """A linear classifier on frozen features; its values are chosen on held-out groups of the training videos."""
-
-    kind: ProbeKind = "auto"
-    """Logistic regression (for small data), SGD with a grid of rates and decays, or CVRL's fixed rate."""
-    seed: int = 0
-    """Seed of the held-out groups and of the order of batches."""
 
 
 def _build(options: LinearOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:

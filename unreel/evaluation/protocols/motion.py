@@ -8,7 +8,7 @@ training clips, so the figure shows how far the features move.
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from unreel.evaluation.metrics.motion_reliance import (
 )
 from unreel.evaluation.probes.logistic_regression import fit_linear_probe
 from unreel.evaluation.protocol_description import describe_failures
+from unreel.evaluation.protocols.options import MotionOptions
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import ENCODER, INTACT, JOINT, FeatureKey, VideoFeatures
 from unreel.models.encoder.encoder import Encoder
@@ -287,14 +288,6 @@ def describe_protocol(
         "variance_ratio": "between / within videos, clips at unit length, the mean's share of within taken off",
         "left_out": describe_failures({"training": train.failures, "test": test.failures}),
     }
-
-
-@dataclass
-class MotionOptions:
-    """What an encoder still finds when motion, or the order of frames, is removed from the clips."""
-
-    layer: Literal["pooled", "conv5"] = "pooled"
-    """Layer of the features."""
 
 
 def _build(options: MotionOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:

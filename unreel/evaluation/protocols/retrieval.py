@@ -16,7 +16,7 @@ the mean over queries of the average precision, uses the whole ranking.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -33,14 +33,13 @@ from unreel.evaluation.metrics.cosine_ranking import (
     rank_first_correct,
 )
 from unreel.evaluation.protocol_description import describe_clips
+from unreel.evaluation.protocols.options import Centring, RankingUnit, RetrievalOptions
 from unreel.evaluation.result import Intervals, Result
 from unreel.evaluation.video_features import ENCODER, JOINT, FeatureKey, VideoFeatures
 from unreel.models.encoder.encoder import FEATURE_LAYERS
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 
-Centring = Literal["none", "gallery", "own"]
-RankingUnit = Literal["video", "clip"]
 CROP_COUNTS = (1, 3)
 
 
@@ -230,20 +229,6 @@ def describe_protocol(
         "ties": "the video that stands first in the gallery",
         "intervals": "95 %, percentile bootstrap over query videos, 1,000 draws; over groups apart",
     }
-
-
-@dataclass
-class RetrievalOptions:
-    """Nearest-neighbour retrieval: test videos are the queries, training videos the gallery."""
-
-    protocol: Literal["iic", "dualvar"] = "iic"
-    """iic: max-pooled map, not centred; dualvar: averaged map, centred."""
-    layer: Literal["conv5", "pooled", "map"] | None = None
-    """Layer of the features, instead of the protocol's."""
-    centring: Literal["none", "gallery", "own"] | None = None
-    """Subtract nothing, the gallery's mean, or each side's own mean (as DualVar's release; it uses the test set)."""
-    unit: Literal["video", "clip"] = "video"
-    """Rank whole videos, or single clips."""
 
 
 def build_retrieval(protocol: RetrievalProtocol) -> Evaluation:

@@ -3,30 +3,33 @@
 A new kind is a function and a line of EXPORTERS, which the help of `unreel export` shows.
 """
 
+import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from unreel.errors import InputError, unknown_name_error
-from unreel.indexing.export.databases import import_optional, to_lancedb, to_pgvector, to_qdrant
-from unreel.indexing.export.files import to_numpy, to_parquet
-from unreel.indexing.export.labelling_tools import to_fiftyone, to_lightly
-from unreel.indexing.index.clip_index import Index
+
+if TYPE_CHECKING:  # the help of `unreel export` needs neither torch nor pyarrow
+    from unreel.indexing.index.clip_index import Index
 
 
 class FileExporter(NamedTuple):
-    """Writes an index to a new file or folder; `place` and `summary` are for the help."""
+    """Writes an index to a new file or folder by `function(index, path)`; `place` and `summary` are for the help.
 
-    write: Callable[[Index, Path], None]
+    `function` is "FILE:NAME" of this folder, which is imported only to write.
+    """
+
+    function: str
     place: str
     summary: str
 
 
 class DatabaseExporter(NamedTuple):
-    """Writes an index to a table at an address, given its name and whether to replace it; needs a package's module."""
+    """Writes an index to a table by `function(index, address, table, replace)`; needs a package's module."""
 
-    write: Callable[[Index, str, str, bool], None]
+    function: str
     place: str
     summary: str
     module: str
@@ -35,33 +38,35 @@ class DatabaseExporter(NamedTuple):
 
 EXPORTERS: dict[str, FileExporter | DatabaseExporter] = {
     "parquet": FileExporter(
-        to_parquet, "FILE", "one Parquet file: path, start_s, end_s, label, embedding, content_hash"
+        "files:to_parquet", "FILE", "one Parquet file: path, start_s, end_s, label, embedding, content_hash"
     ),
-    "numpy": FileExporter(to_numpy, "FOLDER", "vectors.npy and rows.csv"),
+    "numpy": FileExporter("files:to_numpy", "FOLDER", "vectors.npy and rows.csv"),
     "fiftyone": FileExporter(
-        to_fiftyone, "FOLDER", "a FiftyOneTemporalDetectionDataset with a clip per row, embeddings beside it"
+        "labelling_tools:to_fiftyone",
+        "FOLDER",
+        "a FiftyOneTemporalDetectionDataset with a clip per row, embeddings beside it",
     ),
     "lightly": FileExporter(
-        to_lightly,
+        "labelling_tools:to_lightly",
         "FOLDER",
         "for LightlyStudio: a CSV of embeddings, a row per video, and an event per clip (ActivityNet)",
     ),
     "lancedb": DatabaseExporter(
-        to_lancedb,
+        "databases:to_lancedb",
         "PATH",
         "a LanceDB table, in a folder or at an address (pip install lancedb)",
         "lancedb",
         "lancedb",
     ),
     "qdrant": DatabaseExporter(
-        to_qdrant,
+        "databases:to_qdrant",
         "URL",
         "a Qdrant collection, on a server or in a folder (pip install qdrant-client)",
         "qdrant_client",
         "qdrant-client",
     ),
     "pgvector": DatabaseExporter(
-        to_pgvector,
+        "databases:to_pgvector",
         "DSN",
         "a PostgreSQL table with pgvector, e.g. pgvector:postgresql://me@host/db (pip install psycopg)",
         "psycopg",
@@ -69,6 +74,13 @@ EXPORTERS: dict[str, FileExporter | DatabaseExporter] = {
     ),
 }
 DATABASES = {kind: exporter for kind, exporter in EXPORTERS.items() if isinstance(exporter, DatabaseExporter)}
+
+
+def _load_function(name: str) -> Callable[..., None]:
+    """The function "FILE:NAME" of this folder."""
+    file, _, function = name.partition(":")
+    write: Callable[..., None] = getattr(importlib.import_module(f"{__package__}.{file}"), function)
+    return write
 
 
 def format_kinds() -> str:
@@ -103,16 +115,18 @@ class Destination:
             command = f"unreel export INDEX --to {kind}:{exporter.place}"
             raise InputError(f"--to {kind}: a file is written once; use `{command}` afterwards")
         destination = cls.parse(text, DATABASES)
+        from unreel.indexing.export.databases import import_optional
+
         import_optional(DATABASES[kind].module, DATABASES[kind].package)
         return destination
 
-    def write(self, index: Index, table: str, replace: bool) -> None:
+    def write(self, index: "Index", table: str, replace: bool) -> None:
         """Export the index. `table` and `replace` are for databases only. Raises UnreelError."""
         exporter = EXPORTERS[self.kind]
         if isinstance(exporter, DatabaseExporter):
-            exporter.write(index, self.place, table, replace)
+            _load_function(exporter.function)(index, self.place, table, replace)
         elif replace:
             known = ", ".join(DATABASES)
             raise InputError(f"'{self.kind}:{self.place}': only tables of a database are replaced ({known})")
         else:
-            exporter.write(index, Path(self.place))
+            _load_function(exporter.function)(index, Path(self.place))
