@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from unreel.errors import InputError
+from unreel.models.backbones.r3d import TemporalConv3d
 from unreel.models.backbones.r21d import count_mid_channels
-from unreel.models.backbones.tiny import TemporalDepthwiseConv3d
 from unreel.models.heads import MLP
 from unreel.models.registry import BACKBONES, build_backbone, is_import_path
 
@@ -225,11 +225,12 @@ def test_projection_is_two_linears_with_a_relu() -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
-def test_a_depthwise_convolution_over_time_is_pytorchs_own(stride: int, layout: torch.memory_format) -> None:
+def test_a_convolution_over_time_is_pytorchs_own(stride: int, groups: int, layout: torch.memory_format) -> None:
     torch.manual_seed(0)
-    ours = TemporalDepthwiseConv3d(4, 3, stride)
-    plain = torch.nn.Conv3d(4, 4, (3, 1, 1), (stride, 1, 1), (1, 0, 0), groups=4, bias=False)
+    ours = TemporalConv3d(4, 8, 3, stride, groups)
+    plain = torch.nn.Conv3d(4, 8, (3, 1, 1), (stride, 1, 1), (1, 0, 0), groups=groups, bias=False)
     plain.load_state_dict(ours.state_dict())
     ours = ours.to(memory_format=layout)
     results = []
@@ -241,3 +242,12 @@ def test_a_depthwise_convolution_over_time_is_pytorchs_own(stride: int, layout: 
         results.append((y.detach(), x.grad, conv.weight.grad))
     for mine, its in zip(*results, strict=True):
         torch.testing.assert_close(mine, its)
+
+
+@pytest.mark.parametrize("name", SHALLOW)
+def test_convolutions_over_time_run_as_2d_ones(name: str) -> None:
+    """None is a plain 3D convolution, which a CPU computes slowly; a twin that sees frames alone has none."""
+    over_time = [m for m in on_meta(name).modules() if isinstance(m, torch.nn.Conv3d) and m.kernel_size[0] > 1]
+    flat = [m for m in over_time if m.kernel_size[1:] == (1, 1)]
+    assert bool(flat) == (name in ("tiny", "r3d50", "r21d", "r21d18", "s3d"))
+    assert all(isinstance(m, TemporalConv3d) for m in flat)

@@ -8,6 +8,7 @@ has two blocks a stage and is in r3d18.py. 14.361792 M parameters.
 
 from collections.abc import Callable, Sequence
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Triple = tuple[int, int, int]
@@ -15,8 +16,29 @@ ConvFactory = Callable[[int, int, Triple, Triple], nn.Module]
 BlockFactory = Callable[[int, int, Triple, ConvFactory], nn.Module]
 
 
+class TemporalConv3d(nn.Conv3d):
+    """A kx1x1 convolution, which a CPU computes as a faster 2D one over (T, H * W) (docs/performance.md).
+
+    Weight (num_out, num_in / groups, k, 1, 1), no bias; the padding keeps T up to the stride.
+    """
+
+    def __init__(self, num_in: int, num_out: int, num_frames: int, stride: int = 1, groups: int = 1) -> None:
+        padding = (num_frames // 2, 0, 0)
+        super().__init__(num_in, num_out, (num_frames, 1, 1), (stride, 1, 1), padding, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, num_in, T, H, W) to (B, num_out, T / stride, H, W)."""
+        if x.device.type != "cpu":
+            return super().forward(x)
+        stride, padding = (self.stride[0], 1), (int(self.padding[0]), 0)
+        plane = F.conv2d(x.flatten(3), self.weight.flatten(3), None, stride, padding, 1, self.groups)
+        return plane.unflatten(3, x.shape[3:])
+
+
 def build_conv3d(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
     """A plain 3D convolution with padding that keeps the size up to the stride; no bias, since batch norm follows."""
+    if kernel[0] > 1 and kernel[1:] == stride[1:] == (1, 1):
+        return TemporalConv3d(num_in, num_out, kernel[0], stride[0])
     return nn.Conv3d(
         num_in, num_out, kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2, kernel[2] // 2), bias=False
     )

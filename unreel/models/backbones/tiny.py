@@ -17,37 +17,17 @@ training at 8 frames (one seed, 192 clips, so a point or two is noise); paramete
 Source: our own; the depthwise half is after Tran et al. 2019 (CSN).
 """
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from unreel.models.backbones.r3d import ResNet3D, Triple, build_conv3d
-
-
-class TemporalDepthwiseConv3d(nn.Conv3d):
-    """A kx1x1 convolution of each channel alone, which a CPU computes as a faster 2D one over (T, H * W).
-
-    A CPU's 3D depthwise kernels are slow (docs/performance.md); elsewhere it is PyTorch's own. Weight (C, 1, k, 1, 1).
-    """
-
-    def __init__(self, num_channels: int, num_frames: int, stride: int = 1) -> None:
-        kernel, padding = (num_frames, 1, 1), (num_frames // 2, 0, 0)
-        super().__init__(num_channels, num_channels, kernel, (stride, 1, 1), padding, groups=num_channels, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) to (B, C, T / stride, H, W)."""
-        if x.device.type != "cpu":
-            return super().forward(x)
-        stride, padding = (self.stride[0], 1), (int(self.padding[0]), 0)
-        plane = F.conv2d(x.flatten(3), self.weight.flatten(3), None, stride, padding, 1, self.groups)
-        return plane.unflatten(3, x.shape[3:])
+from unreel.models.backbones.r3d import ResNet3D, TemporalConv3d, Triple, build_conv3d
 
 
 def build_channel_separated_conv(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
     """A 3x3x3 convolution as 1x3x3 over all channels, then 3x1x1 in each channel; stem and shortcuts stay plain."""
     if kernel != (3, 3, 3):
         return build_conv3d(num_in, num_out, kernel, stride)
-    space = nn.Conv3d(num_in, num_out, (1, 3, 3), (1, *stride[1:]), padding=(0, 1, 1), bias=False)
-    return nn.Sequential(space, TemporalDepthwiseConv3d(num_out, 3, stride[0]))
+    space = build_conv3d(num_in, num_out, (1, 3, 3), (1, *stride[1:]))
+    return nn.Sequential(space, TemporalConv3d(num_out, num_out, 3, stride[0], groups=num_out))
 
 
 def build(in_channels: int = 3) -> nn.Module:
