@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from unreel.types import Embeddings, Moment
     from unreel.verbs.evaluation.compare import compare
     from unreel.verbs.evaluation.evaluate import evaluate, evaluate_retrieval
+    from unreel.verbs.exploration.explore import explore
     from unreel.verbs.indexing.apply import apply
     from unreel.verbs.indexing.cluster import cluster
     from unreel.verbs.indexing.concept import concept
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 # Where each public name is defined. It is imported on first use, so that `import unreel` does not wait for torch.
 _DEFINED_IN = {
+    "explore": "unreel.verbs.exploration.explore:explore",
     "pretrain": "unreel.verbs.training.pretrain:pretrain",
     "resume": "unreel.verbs.training.resume:resume",
     "bench": "unreel.verbs.training.bench:bench",
@@ -110,6 +112,7 @@ __all__ = [
     "embed",
     "evaluate",
     "evaluate_retrieval",
+    "explore",
     "export",
     "index",
     "inspect",

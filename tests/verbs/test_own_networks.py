@@ -541,7 +541,7 @@ def test_every_refusal_is_one_line_before_a_run_is_made(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("unreel.verbs.training.pretrain.inspect", lambda *_args, **_more: inspected)
+    monkeypatch.setattr("unreel.corpus.inspection.inspect", lambda *_args, **_more: inspected)
     given = [word for n, v in options.items() for word in ([f"--{n}"] if v is True else [f"--{n}", v])]
     refused("pretrain", motion_set, "--out", tmp_path / "run", "--method", method, *TINY, *given, says=(says,))
     assert list(tmp_path.iterdir()) == []

@@ -20,6 +20,7 @@ SIGNATURES = {
     "evaluate_retrieval": (
         "run, data, train=None, test=None, splits=None, num_clips=10, on_progress=None, allow_import=False"
     ),
+    "explore": "source, out=None, method='trio', retrain=False, quiet=False, allow_import=False, **options",
     "export": "index, to, table='unreel', replace=False",
     "index": "run, source, out, length_s=0.0, hop_s=0.0, allow_import=False",
     "inspect": (

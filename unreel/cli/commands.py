@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the encoder into embeddings and search.
 
+  unreel explore FOLDER                        all in one: inspect, train, index, open the page; call it again to go on
   unreel inspect FOLDER                        list the videos of a folder, and the files that can't be used
   unreel pack FOLDER OUT                       rewrite videos once into small pieces that are cheap to train from
   unreel pretrain FOLDER --out RUN             train an encoder; RUN/report.html shows the result
@@ -30,6 +31,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
 unreel COMMAND --help lists the options of a command."""
 
 COMMANDS = {
+    "explore": "unreel.cli.exploration.explore:explore_command",
     "inspect": "unreel.cli.data.inspect:inspect_command",
     "pack": "unreel.cli.data.pack:pack_command",
     "pretrain": "unreel.cli.training.pretrain:pretrain_command",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,13 +40,7 @@ class ServeArgs:
 
 def serve_command(args: list[str]) -> int:
     options = parse_args(ServeArgs, args, "serve")
-    try:
-        from unreel.serve.server import serve
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("unreel"):
-            raise
-        raise InputError(f"the page needs {error.name}, which is not installed: pip install 'unreel[serve]'") from error
-    logging.basicConfig(level=logging.WARNING, format="unreel: %(message)s")
+    serve = load_serve()
 
     def report_start(url: str, problem: str) -> None:
         if problem:
@@ -54,6 +49,18 @@ def serve_command(args: list[str]) -> int:
 
     serve(options.index, options.host, options.port, options.token, build_serve_options(options), report_start)
     return 0
+
+
+def load_serve() -> Callable[..., None]:
+    """The function that serves, with its warnings on the terminal. Raises InputError when a package is missing."""
+    try:
+        from unreel.serve.server import serve
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("unreel"):
+            raise
+        raise InputError(f"the page needs {error.name}, which is not installed: pip install 'unreel[serve]'") from error
+    logging.basicConfig(level=logging.WARNING, format="unreel: %(message)s")
+    return serve
 
 
 def build_serve_options(options: ServeArgs) -> "ServeOptions":

@@ -29,12 +29,19 @@ def catch_stop_signals() -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def explain_interruption(run_folder: Path) -> Iterator[None]:
-    """SIGTERM ends like Ctrl-C, and both say how to go on. The training loop handles them itself."""
+def end_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does; outside the main thread, signals are left alone."""
     with contextlib.ExitStack() as handlers:
-        with contextlib.suppress(ValueError):  # not the main thread: leave signals alone
+        with contextlib.suppress(ValueError):
             before = signal.signal(signal.SIGTERM, signal.default_int_handler)
             handlers.callback(signal.signal, signal.SIGTERM, before)
+        yield
+
+
+@contextlib.contextmanager
+def explain_interruption(run_folder: Path) -> Iterator[None]:
+    """SIGTERM ends like Ctrl-C, and both say how to go on. The training loop handles them itself."""
+    with end_like_ctrl_c():
         try:
             yield
         except KeyboardInterrupt as stop:

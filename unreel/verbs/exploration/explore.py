@@ -1,0 +1,119 @@
+"""From a folder of videos to an index that the page can show, in one call that can be repeated."""
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unreel.corpus.discovery import find_videos
+from unreel.corpus.manifest import Manifest
+from unreel.errors import InputError
+from unreel.io.limits import use_limits
+from unreel.methods.registry import DEFAULT_METHOD
+from unreel.training.batches import build_training_limits
+from unreel.training.dry_run import validate_config
+from unreel.training.run_folder.config import build_run_config
+from unreel.training.runtime.auto_settings import resolve_config
+from unreel.training.runtime.launch import is_launched
+from unreel.training.runtime.signals import end_like_ctrl_c
+from unreel.types import FileFailure
+from unreel.verbs.exploration.exploration_folder import default_folder, open_exploration
+from unreel.verbs.exploration.narration import Narration
+from unreel.verbs.exploration.stages import ExploreRequest, index_videos, inspect_videos, train_encoder
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What an exploration has made: its folder, the run with the encoder, the index, and the videos.
+
+    `num_rows` moments are in the index; `left_out` are the files that could not be embedded.
+    """
+
+    folder: Path
+    run: Path
+    index: Path
+    manifest: Manifest
+    num_rows: int
+    left_out: list[FileFailure]
+
+
+def explore(
+    source: str | Path,
+    out: str | Path | None = None,
+    method: str = DEFAULT_METHOD,
+    retrain: bool = False,
+    quiet: bool = False,
+    allow_import: bool = False,
+    **options: Any,
+) -> Exploration:
+    """Inspect videos, train an encoder on them and index their moments; called again, go on and take in new files.
+
+    The page over the result is `unreel serve INDEX`; the command `unreel explore` opens it.
+
+    Args:
+        source: a folder of videos, a text file of paths, a CSV or a packed corpus.
+        out: folder for everything that is made; by default NAME.unreel in the working directory.
+        method: name of a method or preset, or package.module:preset.
+        retrain: train a new encoder although there is one, e.g. when many videos are new; the old one stays.
+        quiet: print nothing.
+        allow_import: import, and so run, code of your own that the run names as its network or method.
+        options: fields of the method's Config or of Settings, e.g. minutes=30.
+
+    Returns:
+        Where the run and the index lie, the manifest of the videos, and the number of rows.
+
+    Raises:
+        InputError: there are fewer than two videos, an option can't be used, or `out` is of other videos.
+        RunError: another process works in `out`.
+        DiskError: `out` can't be written.
+
+    >>> small = dict(batch_size=4, size=32, workers=0, held_out=0)
+    >>> exploration = unreel.explore(videos / "test.txt", out, steps=2, quiet=True, **small)
+    >>> len(exploration.manifest.videos), exploration.index.name
+    (8, 'index')
+    """
+    request = ExploreRequest(Path(source), build_run_config(method, options), retrain, bool(options), allow_import)
+    return run_stages(request, Path(out) if out is not None else None, Narration(quiet=quiet))
+
+
+def run_stages(request: ExploreRequest, out: Path | None, narration: Narration) -> Exploration:
+    """`explore` with its sentences and progress bars. Raises UnreelError, and KeyboardInterrupt with how to go on."""
+    require_single_process(request)
+    validate_config(resolve_config(request.run_config))
+    path, entries = out or default_folder(request.source), find_videos(request.real_source)
+    limits = build_training_limits(request.run_config.settings)
+    with explain_stop(request, out), use_limits(limits), open_exploration(path, request.real_source) as folder:
+        narration.tell(
+            f"{request.source}: everything that is made lies in {path}. Ctrl-C stops; the same command goes on."
+        )
+        manifest = inspect_videos(folder, request, entries, narration)
+        train_encoder(folder, request, manifest, narration)
+        store = index_videos(folder, request, manifest, narration)
+        return Exploration(path, folder.run, folder.index, manifest, store.num_rows, store.left_out)
+
+
+def require_single_process(request: ExploreRequest) -> None:
+    """Raise InputError where several processes would work on one folder."""
+    if is_launched() or request.run_config.settings.devices > 1:
+        raise InputError(
+            "explore works in one process; for several, use unreel pretrain --devices and unreel index --devices"
+        )
+
+
+@contextlib.contextmanager
+def explain_stop(request: ExploreRequest, out: Path | None) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end with the command that goes on."""
+    with end_like_ctrl_c():
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            command = format_command(request.source, out)
+            raise KeyboardInterrupt(f"stopped; what is done is kept. Go on with: {command}") from stop
+
+
+def format_command(source: Path, out: Path | None) -> str:
+    """The command that goes on with an exploration."""
+    words = ["unreel", "explore", str(source), *(["--out", str(out)] if out else [])]
+    return shlex.join(words)

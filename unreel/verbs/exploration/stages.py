@@ -1,0 +1,179 @@
+"""The stages of an exploration: inspect, train, index. Each says what it does, and leaves alone what is done."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unreel.corpus.inspection import require_usable
+from unreel.corpus.lists import VideoEntry
+from unreel.corpus.manifest import Manifest
+from unreel.corpus.manifest_summary import group_by_reason
+from unreel.corpus.segments import LONG_VIDEO_SEGMENTS, build_instances
+from unreel.errors import InputError
+from unreel.indexing.store.clip_sampling import SlidingWindow
+from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions
+from unreel.io.text import format_count, format_duration, format_path
+from unreel.settings import Settings
+from unreel.training.run_folder.config import RunConfig
+from unreel.types import FileFailure
+from unreel.verbs.exploration.exploration_folder import ExplorationFolder
+from unreel.verbs.exploration.inspection_log import inspect_changes
+from unreel.verbs.exploration.kept_concepts import keep_concepts
+from unreel.verbs.exploration.narration import Narration
+from unreel.verbs.indexing.index import update_index
+from unreel.verbs.training.pretrain import start_run
+from unreel.verbs.training.resume import resume
+from unreel.video.sources.paths import real_path
+
+MAX_NAMED_FILES = 3
+
+
+@dataclass(frozen=True)
+class ExploreRequest:
+    """What an exploration is asked for. `names_options` tells that options of training were given, not left out."""
+
+    source: Path
+    run_config: RunConfig
+    retrain: bool = False
+    names_options: bool = False
+    allow_import: bool = False
+
+    @property
+    def real_source(self) -> Path:
+        """The source without links, so that each file has one spelling."""
+        return Path(real_path(self.source))
+
+    @property
+    def training_options(self) -> dict[str, Any]:
+        """The options of training as they are kept in explore.json."""
+        config = self.run_config
+        parts = {"options": dataclasses.asdict(config.options), "settings": dataclasses.asdict(config.settings)}
+        options: dict[str, Any] = json.loads(json.dumps({"method": config.method} | parts))
+        return options
+
+
+def inspect_videos(
+    folder: ExplorationFolder, request: ExploreRequest, entries: Sequence[VideoEntry], narration: Narration
+) -> Manifest:
+    """Stage 1: the manifest of the source. Raises InputError when no file can be used."""
+
+    def on_start(total: int, num_new: int) -> None:
+        new = "" if num_new == total else f", {num_new:,} of them new or changed" if num_new else ", none of them new"
+        narration.begin(1, "inspect", format_count(total, "file") + new)
+
+    with narration.measure("inspecting") as advance:
+        manifest = inspect_changes(request.real_source, entries, folder.log_path, on_start, advance)
+    manifest.save(folder.path)
+    usable = f"{format_count(len(manifest.videos), 'video')} can be used{narration.format_elapsed()}"
+    narration.detail(f"{usable}: {folder.manifest_path}")
+    if manifest.quarantine:
+        narration.detail(describe_bad_files(manifest.quarantine))
+        for failure in manifest.quarantine[:MAX_NAMED_FILES]:
+            narration.detail(f"  {format_path(failure.path, manifest.root)}: {format_path(str(failure))}")
+        narration.detail(f"their list: {folder.quarantine_path}")
+    require_usable(manifest, max_bad_share=1)
+    return manifest
+
+
+def describe_bad_files(failures: tuple[FileFailure, ...]) -> str:
+    """`3 files can't be used: 2 damaged, 1 not a video`"""
+    reasons = ", ".join(f"{len(files):,} {reason}" for reason, files in group_by_reason(failures).items())
+    return f"{format_count(len(failures), 'file')} can't be used: {reasons}"
+
+
+def train_encoder(folder: ExplorationFolder, request: ExploreRequest, manifest: Manifest, narration: Narration) -> None:
+    """Stage 2: train an encoder, go on with its training, or leave it as it is. KeyboardInterrupt when it is stopped.
+
+    The run begins with usable files alone, so that its own quarantine has those that fail in training.
+    """
+    is_as_requested = folder.requests.get(folder.run.name) == request.training_options
+    if folder.is_trained and not request.retrain:
+        narration.begin(2, "train", f"done before, {folder.run}")
+        advise_retraining(folder, request, manifest, narration)
+    elif folder.has_run and not folder.is_trained and (is_as_requested or not request.retrain):
+        narration.begin(2, "train", f"go on with {folder.run}")
+        if request.names_options and not is_as_requested:
+            narration.detail("with the options it was begun with; with --retrain, a new run takes those given now")
+        outcome = resume(folder.run, narration.quiet, request.allow_import)
+        finish_training(folder, folder.run, outcome["interrupted"], narration)
+    else:
+        require_two_instances(manifest, request)
+        run = folder.find_next_run()
+        folder.requests[run.name] = request.training_options
+        folder.save()
+        narration.begin(2, "train", f"an encoder on {format_count(len(manifest.drop_duplicates()), 'video')}, {run}")
+        narration.detail(describe_budget(request.run_config.settings))
+        usable = dataclasses.replace(manifest, quarantine=())
+        outcome = start_run(request.source, run, request.run_config, lambda _source: usable, narration.quiet)
+        finish_training(folder, run, outcome["interrupted"], narration)
+
+
+def finish_training(folder: ExplorationFolder, run: Path, was_interrupted: bool, narration: Narration) -> None:
+    """Note that a run is trained to its end. Raises KeyboardInterrupt for one that was stopped before."""
+    if was_interrupted:
+        raise KeyboardInterrupt
+    folder.finished.append(run.name)
+    folder.save()
+    narration.detail(f"trained{narration.format_elapsed()}; its report: {run / 'report.html'}")
+
+
+def advise_retraining(
+    folder: ExplorationFolder, request: ExploreRequest, manifest: Manifest, narration: Narration
+) -> None:
+    """Say when the encoder has not seen some videos, or was trained with other options than those given."""
+    trained_on = {video.content_hash for video in Manifest.load(folder.run).videos}
+    num_new = len({video.content_hash for video in manifest.videos} - trained_on)
+    if num_new:
+        narration.detail(
+            f"it has not seen {format_count(num_new, 'new video')}; with --retrain, a new encoder is trained on all"
+        )
+    if request.names_options and folder.requests.get(folder.run.name) != request.training_options:
+        narration.detail("it was trained with other options; with --retrain, a new encoder is trained with those given")
+
+
+def require_two_instances(manifest: Manifest, request: ExploreRequest) -> None:
+    """Raise InputError where there is nothing to compare with."""
+    segment_s = request.run_config.settings.segment_s
+    if len(build_instances(manifest, segment_s)) >= 2:
+        return
+    num_files = len(manifest.videos)
+    found = f"one video of {format_duration(manifest.videos[0].duration_s)} can be used"
+    if num_files > 1:
+        found = f"{num_files:,} files can be used, all with the same content"
+    raise InputError(
+        f"{request.source}: {found}. Training compares videos with each other, so it needs two, or one "
+        f"recording of more than {format_duration(LONG_VIDEO_SEGMENTS * segment_s)}: add some and run the same command "
+        "again. Without training, an encoder that was trained on other videos can index it: "
+        f"unreel index RUN {request.source} --out INDEX"
+    )
+
+
+def describe_budget(settings: Settings) -> str:
+    """How long the training will take, as far as the settings say it."""
+    if settings.steps:
+        return format_count(settings.steps, "step")
+    return format_count(settings.epochs, "epoch")
+
+
+def index_videos(
+    folder: ExplorationFolder, request: ExploreRequest, manifest: Manifest, narration: Narration
+) -> StoreSummary:
+    """Stage 3: bring the index up to date, and take the concepts of an earlier encoder's index along."""
+    narration.begin(3, "index", f"the moments of {format_count(len(manifest.videos), 'video')}, {folder.index}")
+    options = StoreUpdateOptions(1, request.allow_import, narration.measure)
+    store = update_index(folder.run, request.real_source, folder.index, SlidingWindow(), options).store
+    moments = f"{format_count(store.num_rows, 'moment')} of {format_count(store.num_videos, 'video')}"
+    new = f", {store.num_embedded or 'none'} of them new"
+    narration.detail(f"{moments}{new * (store.num_embedded < store.num_videos)}{narration.format_elapsed()}")
+    quarantined = {failure.path for failure in manifest.quarantine}
+    further = [failure for failure in store.left_out if failure.path not in quarantined]
+    for failure in further[:MAX_NAMED_FILES]:
+        narration.detail(f"left out: {format_path(failure.path, manifest.root)}: {format_path(str(failure))}")
+    if len(further) > MAX_NAMED_FILES:
+        narration.detail(f"... and {len(further) - MAX_NAMED_FILES:,} more, see {folder.index / 'left_out.csv'}")
+    if folder.number > 1:
+        keep_concepts(folder.get_numbered("index", folder.number - 1), folder.index, narration)
+    return store
