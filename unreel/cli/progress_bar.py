@@ -1,21 +1,25 @@
-"""The progress bar of a command."""
+"""The progress of a command: how far it is, and how long the rest takes."""
 
 import time
 from collections.abc import Callable
 
-from rich.progress import Progress
+from rich.progress import Progress, TextColumn
 
 from unreel.cli.terminal import stderr_console
+from unreel.io.text import fit_parts, format_time_left
 
 PROGRESS_LINE_INTERVAL_S = 30.0
 
 
 class ProgressBar:
-    """A bar on a terminal for `advance(completed, total)` calls; elsewhere a line every 30 seconds."""
+    """One line on a terminal of any width for `advance(completed, total)` calls; elsewhere a line every 30 seconds."""
 
     def __init__(self, label: str) -> None:
         self.label, self.last_line_s = label, time.monotonic()
-        self.bar = Progress(console=stderr_console, transient=True, disable=not stderr_console.is_terminal)
+        self.began: tuple[float, int] | None = None  # the first call: when, and what was done by then
+        self.is_live = stderr_console.is_terminal and not stderr_console.is_dumb_terminal
+        text = TextColumn("{task.description}", markup=False)
+        self.bar = Progress(text, console=stderr_console, transient=True, disable=not self.is_live)
         self.task_id = self.bar.add_task(label, total=None)
 
     def __enter__(self) -> Callable[[int, int], None]:
@@ -23,10 +27,15 @@ class ProgressBar:
         return self.advance
 
     def advance(self, completed: int, total: int) -> None:
-        self.bar.update(self.task_id, completed=completed, total=total)
-        if not stderr_console.is_terminal and time.monotonic() - self.last_line_s > PROGRESS_LINE_INTERVAL_S:
-            stderr_console.print(f"{self.label}: {completed} of {total}")
-            self.last_line_s = time.monotonic()
+        now_s = time.monotonic()
+        began_s, done_before = self.began = self.began or (now_s, completed)
+        item_s = (now_s - began_s) / (completed - done_before) if completed > done_before else None
+        left = format_time_left(None if item_s is None else item_s * (total - completed))
+        line = fit_parts([left, f"{self.label} {completed} of {total}"], stderr_console.width)
+        self.bar.update(self.task_id, completed=completed, total=total, description=line)
+        if not self.is_live and now_s - self.last_line_s > PROGRESS_LINE_INTERVAL_S:
+            stderr_console.print(f"{self.label}: {completed} of {total}, {left}", markup=False)
+            self.last_line_s = now_s
         if completed >= total:
             self.bar.stop()
 

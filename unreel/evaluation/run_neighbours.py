@@ -15,7 +15,7 @@ from unreel.embedding import encode, join_views, load_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Instance
 
-NUM_QUERIES, NUM_HITS, MAX_VIDEOS = 8, 5, 300
+NUM_QUERIES, NUM_HITS, MAX_VIDEOS, NUM_CLIPS = 8, 5, 300, 3
 EMBED_BUDGET_S, MIN_VIDEOS = 120.0, 40  # embedding stops after so long, once there are enough videos to choose from
 Item = TypeVar("Item")
 
@@ -45,6 +45,11 @@ def find_run_neighbours(run: Path, manifest: Manifest, segment_s: float) -> RunN
     return RunNeighbours(find_neighbours(videos, vectors_ND, len(queries)), len(videos), bool(held_out))
 
 
+def count_embedded_clips(num_instances: int) -> int:
+    """Clips that `find_run_neighbours` embeds for a run of so many instances."""
+    return NUM_CLIPS * min(num_instances, NUM_QUERIES + MAX_VIDEOS)
+
+
 def read_held_out(run: Path) -> set[str]:
     """Paths of the videos that training held out."""
     path = run / "held_out.txt"
@@ -54,7 +59,7 @@ def read_held_out(run: Path) -> set[str]:
 def embed_videos(encoder: Encoder, videos: Sequence[Instance]) -> tuple[list[Instance], np.ndarray]:
     """As many of the videos as the time budget allows, and their unit-length vectors (N, D)."""
     start_s, embedded, rows = time.monotonic(), [], []
-    for item in encode(encoder, videos, num_clips=3):
+    for item in encode(encoder, videos, num_clips=NUM_CLIPS):
         embedded.append(videos[item.index])
         rows.append(join_views({name: v.mean(axis=0, keepdims=True) for name, v in item.features.items()})[0])
         if time.monotonic() - start_s > EMBED_BUDGET_S and len(embedded) >= MIN_VIDEOS:

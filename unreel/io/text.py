@@ -1,7 +1,7 @@
 """Counts, durations, paths and lists as short text for people."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def format_path(path: str, root: str = "") -> str:
@@ -31,3 +31,22 @@ def preview_items(items: Iterable[object], max_items: int = 3) -> str:
     """The first items, and dots if there are more."""
     names = [str(item) for item in items]
     return ", ".join(names[:max_items]) + (" ..." if len(names) > max_items else "")
+
+
+def fit_parts(parts: Sequence[str], width: int) -> str:
+    """As many of the parts as fit on a line of so many characters, the first of them in any case, cut if it must be.
+
+    >>> fit_parts(["12.4 min left", "step 120/6000", "loss 2.310"], 30)
+    '12.4 min left  step 120/6000'
+    """
+    line = parts[0][:width]
+    for part in filter(None, parts[1:]):
+        if len(line) + 2 + len(part) > width:
+            break
+        line += f"  {part}"
+    return line
+
+
+def format_time_left(seconds: float | None) -> str:
+    """`12.4 min left`; `time left: unknown` before anything is known."""
+    return "time left: unknown" if seconds is None else f"{format_duration(seconds)} left"

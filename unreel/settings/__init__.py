@@ -66,7 +66,7 @@ def make_single_machine_settings(**changes: Any) -> Settings:
         num_frames=0,
         fps=12.5,
         stride_frames=0,
-        epochs=200,
+        epochs=None,
         optimizer="adamw",
         lr=2e-3,
         weight_decay=0.01,

@@ -1,5 +1,6 @@
 """Settings of the optimisation: length of the run, update rule, learning rate, seed."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +12,13 @@ from unreel.settings.ranges import check_positive, check_ranges
 class OptimisationSettings:
     """How long and with which update rule the weights are trained."""
 
-    epochs: int = 240
-    """Passes over the instances."""
+    minutes: float | None = None
+    """Minutes that the whole command may take, from inspection to report: the first steps are measured and done again,
+    then the number of steps is fixed. With neither --minutes, --steps nor --epochs, the corpus decides."""
     steps: int = 0
-    """Optimiser steps in all; 0 means --epochs decides."""
+    """Optimiser steps in all; 0 means --minutes or --epochs decides."""
+    epochs: int | None = 240
+    """Passes over the instances; None means the corpus decides: 6,000 steps, or 10 passes if that is more."""
     optimizer: Literal["sgd", "adamw", "lars"] = "sgd"
     """Update rule; lars is for batches of a thousand and more, with --no-decay-all and a learning rate of its own."""
     lr: float = 0.01
@@ -37,8 +41,27 @@ class OptimisationSettings:
     """Random seed: same seed, same run, whatever the number of workers."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, epochs=(1, float("inf")), steps=(0, float("inf")), seed=(0, 2**62))
+        check_ranges(self, steps=(0, float("inf")), seed=(0, 2**62))
+        if self.epochs is not None:
+            check_ranges(self, epochs=(1, float("inf")))
+        if self.minutes is not None:
+            check_positive(self, "minutes")
         check_ranges(self, momentum=(0, 1), weight_decay=(0, float("inf")), drop_factor=(0, 1), warmup=(0, 1))
         check_positive(self, "lr")
         if not all(0 <= drop <= 1 for drop in self.drops):
             raise InputError(f"drops are shares of the run, between 0 and 1, got {self.drops}")
+
+    @property
+    def is_length_open(self) -> bool:
+        """Whether the number of steps is still to be found: from the minutes, or from the corpus."""
+        return not self.steps and (self.minutes is not None or self.epochs is None)
+
+
+def require_one_length(named: Collection[str]) -> None:
+    """Raise InputError when --minutes stands beside --steps or --epochs; `named` are those that a person gave.
+
+    --steps beside --epochs is allowed, and wins.
+    """
+    others = [f"--{name}" for name in named if name in ("steps", "epochs")]
+    if "minutes" in named and others:
+        raise InputError(f"--minutes and {others[0]} both say how long to train; give one of them")

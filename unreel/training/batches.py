@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -10,13 +10,13 @@ from unreel.io.limits import Limits, get_limits
 from unreel.settings import DataSettings
 from unreel.training.job import TrainingJob
 from unreel.training.metrics import MetricLogger
-from unreel.training.runtime.distributed import SINGLE_PROCESS
+from unreel.training.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from unreel.training.runtime.launch import count_processes
 from unreel.types import Clips
-from unreel.video.loading.cache_budget import plan_cache_budget
+from unreel.video.loading.cache_budget import CacheBudget, plan_cache_budget
 from unreel.video.loading.clip_dataset import ClipDataset
 from unreel.video.loading.loaders import build_resilient_loader, count_batches_in_memory, default_num_workers
-from unreel.video.sampling.batch_sampler import ResumableBatchSampler
+from unreel.video.sampling.batch_sampler import BatchOrder, ResumableBatchSampler
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -34,35 +34,51 @@ def build_clip_dataset(job: TrainingJob, cache_mb: int) -> ClipDataset:
     return ClipDataset(job.instances, *sampling, cache_mb, settings.draws_per_video)
 
 
+class LoadingPlan(NamedTuple):
+    """Loader processes, and frames kept in memory, of one of the training processes."""
+
+    workers: int
+    cache: CacheBudget
+
+
+def plan_loading(job: TrainingJob) -> LoadingPlan:
+    """Choose the number of loader processes and the memory for decoded frames."""
+    settings, spec = job.settings, job.encoder.spec
+    cache = plan_cache_budget(settings.cache_mb, job.instances, spec.clip, spec.views.resize_hw)
+    local_processes = count_processes(settings).per_machine  # they share the machine's memory and cores
+    workers = max(1, default_num_workers() // local_processes) if settings.workers < 0 else settings.workers
+    return LoadingPlan(workers, cache._replace(budget_mb=cache.budget_mb // local_processes))
+
+
+def build_order(job: TrainingJob, first_step: int, stop_step: int, group: ProcessGroup) -> ResumableBatchSampler:
+    """The instances of this process's share of each batch, in the seed's order."""
+    sizes = (len(job.instances), job.videos_per_step, job.settings.seed)
+    return ResumableBatchSampler(*sizes, first_step, stop_step, (group.rank, group.world_size))
+
+
 def iterate_batches(
-    job: TrainingJob, fabric: "Fabric", logger: MetricLogger | None = None
+    job: TrainingJob,
+    fabric: "Fabric",
+    logger: MetricLogger | None = None,
+    order: BatchOrder | None = None,
+    loading: LoadingPlan | None = None,
 ) -> Generator[Clips, None, None]:
-    """This process's share of the decoded batches, from the next step to the last, in the seed's order.
+    """This process's share of the decoded batches, from the next step to the last, or in another `order`.
 
     Files that the run knows to be bad are not opened, so a file that hangs costs its time limit only once, also in a
     resumed run. Loader processes that start later also skip the files that other processes report.
     """
-    settings, spec = job.settings, job.encoder.spec
-    cache = plan_cache_budget(settings.cache_mb, job.instances, spec.clip, spec.views.resize_hw)
-    local_processes = count_processes(settings).per_machine  # they share the machine's memory and cores
-    dataset = build_clip_dataset(job, cache.budget_mb // local_processes)
-    workers = max(1, default_num_workers() // local_processes) if settings.workers < 0 else settings.workers
+    settings, (workers, cache) = job.settings, loading or plan_loading(job)
+    dataset = build_clip_dataset(job, cache.budget_mb)
     group, bad_files = (logger.group, logger.quarantine.failures) if logger else (SINGLE_PROCESS, {})
-    if logger:
+    if logger and order is None:
         lines = (describe_loader(workers, settings.batches_ahead), cache.explanation, describe_small_batch(job))
         logger.progress.print_message("; ".join(filter(None, lines)))
-    sampler = ResumableBatchSampler(
-        len(job.instances),
-        job.videos_per_step,
-        settings.seed,
-        job.state.step,
-        job.total_steps,
-        (group.rank, group.world_size),
-    )
+    order = order or build_order(job, job.state.step, job.total_steps, group)
     dataset.exclude_files(bad_files.values())
     pin = fabric.device.type == "cuda"
     limits = build_training_limits(settings)
-    for clips in build_resilient_loader(dataset, sampler, workers, pin, settings.batches_ahead, limits):
+    for clips in build_resilient_loader(dataset, order, workers, pin, settings.batches_ahead, limits):
         num_known = len(bad_files)
         yield move_clips(clips, fabric)
         if len(bad_files) > num_known:

@@ -37,6 +37,9 @@ class Recipe(Protocol):
     def __call__(self, clips: Clips) -> Views: ...
 
 
+ENDLESS_STEPS = 10**9  # steps of a run whose length is not fixed yet, and so of its schedule
+
+
 @dataclass
 class TrainingJob:
     """Everything a run trains with."""
@@ -67,13 +70,28 @@ class TrainingJob:
 
     @property
     def total_steps(self) -> int:
-        return self.settings.steps or self.settings.epochs * self.steps_per_epoch
+        """Steps of the run; `ENDLESS_STEPS` until `run_length` has found their number."""
+        if self.settings.is_length_open:
+            return ENDLESS_STEPS
+        return self.settings.steps or (self.settings.epochs or 0) * self.steps_per_epoch
+
+    def fix_steps(self, num_steps: int) -> None:
+        """Set the number of steps of a run whose length was open."""
+        self.run_config = self.run_config.replace(steps=num_steps)
 
     @property
     def monitor_interval_steps(self) -> int:
-        """Steps between monitors: whole epochs, about ten times over the run."""
-        epochs = self.settings.monitor_epochs or max(1, round(self.total_steps / self.steps_per_epoch / 10))
+        return self.compute_monitor_interval(self.total_steps)
+
+    def compute_monitor_interval(self, total_steps: int) -> int:
+        """Steps between monitors in a run of so many steps: whole epochs, about ten times over the run."""
+        epochs = self.settings.monitor_epochs or max(1, round(total_steps / self.steps_per_epoch / 10))
         return epochs * self.steps_per_epoch
+
+    @property
+    def monitor_instances(self) -> list[Instance]:
+        """What the monitors are measured on: held-out videos, or of the training ones where none are held out."""
+        return self.held_out or self.instances[:200]
 
     @property
     def is_finished(self) -> bool:

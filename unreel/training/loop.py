@@ -15,6 +15,7 @@ from unreel.training.job import TrainingJob
 from unreel.training.metrics import MetricLogger
 from unreel.training.monitors import evaluate_monitors
 from unreel.training.run_folder.checkpoint import collect_training_state, load_checkpoint, save_checkpoint
+from unreel.training.run_length.length_choice import CommandClock, fix_length
 from unreel.training.runtime.distributed import ProcessGroup
 from unreel.training.runtime.fabric import is_sharded
 from unreel.training.runtime.network_setup import run_eager
@@ -25,14 +26,19 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def train(job: TrainingJob, resume: bool, quiet: bool, fabric: "Fabric", group: ProcessGroup) -> None:
-    """Train to the last step, or to Ctrl-C; `job.state` tells how far it came."""
+def train(
+    job: TrainingJob, resume: bool, quiet: bool, fabric: "Fabric", group: ProcessGroup, clock: CommandClock
+) -> None:
+    """Train to the last step, or to Ctrl-C; `job.state` tells how far it came. `clock` is for a run of some minutes."""
     setup = setup_training(job, fabric)
     if resume:  # after setup, so that the optimiser's state goes to the device of the weights
         job.state = load_checkpoint(job.run_folder, job.method, setup.optimizer)
-    logger = MetricLogger(job, quiet, group)
+    logger = MetricLogger(job, quiet, group, resume)
     if not resume:
+        began_s = time.monotonic()
         monitor_and_save(setup, logger)
+        if job.settings.is_length_open:
+            fix_length(setup, logger, clock, monitor_s=time.monotonic() - began_s)
     saved_at_s = time.monotonic()
     with catch_stop_signals() as caught, closing(logger), logger.progress:
         for step, clips in logger.progress.iterate_timed(iterate_batches(job, fabric, logger), job.state.step):
@@ -56,7 +62,7 @@ def monitor_and_save(setup: TrainingSetup, logger: MetricLogger) -> None:
     logger.read_back()  # weights that are not finite must not be measured
     encoder = gather_encoder(job, logger.group)
     with run_eager(job.settings):
-        monitors = logger.group.on_rank_zero(lambda: evaluate_monitors(encoder, job.held_out or job.instances[:200]))
+        monitors = logger.group.on_rank_zero(lambda: evaluate_monitors(encoder, job.monitor_instances))
     if monitors is not None:
         logger.log_monitors(state.step, monitors)
         is_eligible = 4 * state.step >= 3 * job.total_steps and not monitors.has_collapsed

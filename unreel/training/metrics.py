@@ -28,20 +28,25 @@ class PendingStep:
 
 
 class MetricFiles:
-    """The growing files of a run, cut back to the step from which it resumes."""
+    """The growing files of a run, cut back to the last step of which they are to tell."""
 
-    def __init__(self, run_folder: Path, step: int) -> None:
+    def __init__(self, run_folder: Path, last_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.train_csv = CsvLog(run_folder / "metrics.csv", step)
-        self.monitor_csv = CsvLog(run_folder / "monitors.csv", step)
-        self.tensorboard = SummaryWriter(str(run_folder / "tensorboard"), purge_step=step + 1)
+        self.train_csv = CsvLog(run_folder / "metrics.csv", last_step)
+        self.monitor_csv = CsvLog(run_folder / "monitors.csv", last_step)
+        self.tensorboard = SummaryWriter(str(run_folder / "tensorboard"), purge_step=last_step + 1)
 
 
 class MetricLogger:
-    """Collects values on the device, reads those of several steps back at once, and writes their means."""
+    """Collects values on the device, reads those of several steps back at once, and writes their means.
 
-    def __init__(self, job: TrainingJob, quiet: bool, group: ProcessGroup = SINGLE_PROCESS) -> None:
+    A run that does not `resume` begins its files anew: one that was stopped before its first checkpoint may have some.
+    """
+
+    def __init__(
+        self, job: TrainingJob, quiet: bool, group: ProcessGroup = SINGLE_PROCESS, resume: bool = True
+    ) -> None:
         step = job.state.step
         self.job, self.group, self.pending_steps = job, group, list[PendingStep]()
         self.nan_guard = NanGuard(job.run_folder, job.instances, job.settings.read_back == "each-log")
@@ -49,7 +54,7 @@ class MetricLogger:
         self.quarantine = RunQuarantine(
             job.run_folder, job.num_files, job.settings.max_bad_share, is_writer=group.is_rank_zero
         )
-        self.files = MetricFiles(job.run_folder, step) if group.is_rank_zero else None
+        self.files = MetricFiles(job.run_folder, step if resume else -1) if group.is_rank_zero else None
         if self.quarantine.failures:
             num_bad = len(self.quarantine.failures)
             self.progress.print_message(

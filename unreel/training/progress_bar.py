@@ -1,42 +1,48 @@
-"""The terminal output of a run: a bar with rate and time left, and a log line every few steps."""
+"""The terminal output of a run: time left, steps, loss and rate on one line, or a log line every few steps."""
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 
+from unreel.io.text import fit_parts, format_time_left
 from unreel.training.monitors import MonitorMetrics
 
 Item = TypeVar("Item")
+MIN_PACE_STEPS, MAX_PACE_STEPS = 10, 1000  # the last steps, and the pauses between them, that tell the time left
+BAR_WIDTH, MIN_BAR_TERMINAL = 24, 80  # characters; on a narrower terminal the bar makes room for the time left
 
 
 class TrainingProgress:
-    """A bar on a terminal, plain lines elsewhere, nothing when quiet; also measures the time spent waiting for data."""
+    """One line on a terminal, plain lines elsewhere, nothing when quiet; also measures the waiting for data."""
 
     def __init__(self, total_steps: int, steps_done: int, quiet: bool) -> None:
         self.total_steps = total_steps
+        self.planned_step_s: float | None = None
         self.console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
-        columns = (TextColumn("pre-training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}"))
-        self.bar = Bar(
-            *columns,
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-        )
-        self.task_id = self.bar.add_task("steps", total=total_steps, completed=steps_done, status="")
-        self.data_wait_s = 0.0
+        self.is_live = self.console.is_terminal and not self.console.is_dumb_terminal
+        columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
+        if self.console.width >= MIN_BAR_TERMINAL:
+            columns.insert(0, BarColumn(BAR_WIDTH))
+        self.bar = Progress(*columns, console=self.console, transient=True)
+        self.task_id = self.bar.add_task("", total=total_steps, completed=steps_done)
+        self.status: list[str] = []
+        self.step_ends_s: deque[float] = deque(maxlen=MAX_PACE_STEPS + 1)
         self._reset_interval()
 
+    def set_length(self, total_steps: int, planned_step_s: float) -> None:
+        """The number of steps of a run that has just found it, and the expected seconds of each."""
+        self.total_steps, self.planned_step_s = total_steps, planned_step_s
+
     def __enter__(self) -> "TrainingProgress":
-        if self.console.is_terminal:
+        if self.is_live:
             self.bar.start()
         self._reset_interval()
+        self.step_ends_s.append(time.perf_counter())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,7 +65,22 @@ class TrainingProgress:
             self.data_wait_s += time.perf_counter() - began_s
             yield step, item
             step += 1
-            self.bar.update(self.task_id, completed=step)
+            self._update_line(step)
+
+    def estimate_left_s(self, steps_done: int) -> float | None:
+        """Seconds to the last step, from the last steps and what came between them; None before there are a few."""
+        num_steps, step_s = len(self.step_ends_s) - 1, self.planned_step_s
+        if num_steps >= MIN_PACE_STEPS:
+            step_s = (self.step_ends_s[-1] - self.step_ends_s[0]) / num_steps
+        return None if step_s is None else step_s * (self.total_steps - steps_done)
+
+    def _update_line(self, steps_done: int) -> None:
+        """Count a step, and write the terminal's line again, as much of it as fits."""
+        self.step_ends_s.append(time.perf_counter())
+        left = format_time_left(self.estimate_left_s(steps_done))
+        width = self.console.width - (BAR_WIDTH + 1 if self.console.width >= MIN_BAR_TERMINAL else 0)
+        line = fit_parts([left, f"step {steps_done}/{self.total_steps}", *self.status], width)
+        self.bar.update(self.task_id, completed=steps_done, total=self.total_steps, description=line)
 
     def accumulate_step(
         self, values: dict[str, float], num_clips: int, steps_done: int, interval_steps: int
@@ -81,11 +102,12 @@ class TrainingProgress:
         self.console.print(text, markup=False)
 
     def print_step(self, steps_done: int, row: dict[str, Any]) -> None:
-        """Print one log line."""
-        status = f"loss {row['loss']:.3f}  {row['clips_per_s']:.0f} clips/s  waiting for data {row['data_wait']:.0%}"
-        self.bar.update(self.task_id, status=status)
-        if not self.console.is_terminal:
-            self.console.print(f"step {steps_done}/{self.total_steps}  epoch {row['epoch']:.1f}  {status}")
+        """Print one log line; on a terminal, its figures go into the line that is there."""
+        epoch, waiting = f"epoch {row['epoch']:.1f}", f"waiting for data {row['data_wait']:.0%}"
+        self.status = [f"loss {row['loss']:.3f}", f"{row['clips_per_s']:.0f} clips/s", epoch, waiting]
+        if not self.is_live:
+            left = format_time_left(self.estimate_left_s(steps_done))
+            self.console.print("  ".join([f"step {steps_done}/{self.total_steps}", *self.status, left]), markup=False)
 
     def print_monitors(self, steps_done: int, monitors: MonitorMetrics) -> None:
         """Print one line with the label-free figures, and a warning when the embeddings have collapsed."""

@@ -53,13 +53,18 @@ def setup_training(job: TrainingJob, fabric: "Fabric | None" = None) -> Training
 
 def train_step(setup: TrainingSetup, clips: Clips, step: int, logger: MetricLogger) -> None:
     """Train on one batch and log it; a batch with too few videos to contrast is skipped."""
-    job = setup.job
-    clips, num_videos = equalize_ranks(clips, logger, job.settings.draws_per_video)
-    if num_videos < min(2, job.videos_per_step, len(job.instances)):
+    usable = select_usable_rows(setup.job, clips, logger)
+    if usable is None:
         return
-    output, grad_norm = update_weights(setup, clips, step, logger.nan_guard, logger.group)
+    output, grad_norm = update_weights(setup, usable, step, logger.nan_guard, logger.group)
     lr = setup.optimizer.param_groups[0]["lr"]
-    logger.log_step(step + 1, output, grad_norm, lr, list_instance_rows(job, clips))
+    logger.log_step(step + 1, output, grad_norm, lr, list_instance_rows(setup.job, usable))
+
+
+def select_usable_rows(job: TrainingJob, clips: Clips, logger: MetricLogger) -> Clips | None:
+    """As many rows of a batch as every process has; None when they are too few videos to contrast."""
+    clips, num_videos = equalize_ranks(clips, logger, job.settings.draws_per_video)
+    return None if num_videos < min(2, job.videos_per_step, len(job.instances)) else clips
 
 
 def update_weights(

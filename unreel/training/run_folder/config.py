@@ -10,10 +10,12 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import torch
 
 from unreel.errors import RunError, unknown_name_error
+from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.methods.registry import load_method_module, load_preset
 from unreel.models.registry import is_import_path
 from unreel.settings import Settings
+from unreel.settings.optimisation import require_one_length
 from unreel.video.sources.paths import normalize_path
 from unreel.views.residual_frames import ResidualSpec
 
@@ -79,6 +81,7 @@ def build_run_config(method: str, changes: dict[str, Any]) -> RunConfig:
     for name in changes:
         if name not in known:
             raise unknown_name_error("option", name, known)
+    require_one_length([name for name, value in changes.items() if value])
     return RunConfig(method, options, settings).replace(**changes)
 
 
@@ -98,6 +101,14 @@ def read_config(run_folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise RunError(f"{run_folder / CONFIG_FILE} can't be read ({error})") from error
     return config
+
+
+def save_steps(run_folder: Path, num_steps: int) -> None:
+    """Write the number of steps of a run into its config.json, whole or not at all. Raises DiskError."""
+    config, path = read_config(run_folder), run_folder / CONFIG_FILE
+    config["settings"]["steps"] = num_steps
+    with disk_errors(path, advice=f"free some space, then: unreel pretrain --resume {run_folder}"):
+        atomic_write_text(path, json.dumps(config, indent=2) + "\n")
 
 
 def require_trusted_imports(run_folder: Path, config: dict[str, Any], allow_import: bool) -> None:

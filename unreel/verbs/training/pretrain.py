@@ -1,11 +1,13 @@
 """Train an encoder on unlabelled videos, from a folder of videos to a run folder with a report."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
+from unreel.evaluation.run_neighbours import count_embedded_clips
 from unreel.io.atomic_write import atomic_write_text
 from unreel.io.limits import use_limits
 from unreel.methods.registry import DEFAULT_METHOD
@@ -15,6 +17,7 @@ from unreel.training.job import TrainingJob, build_training_job
 from unreel.training.loop import train
 from unreel.training.run_folder.config import RunConfig, build_run_config, read_config
 from unreel.training.run_folder.creation import create_run, require_new_folder
+from unreel.training.run_length.length_choice import CommandClock
 from unreel.training.runtime.auto_settings import resolve_config
 from unreel.training.runtime.distributed import ProcessGroup, leave_process_group
 from unreel.training.runtime.launch import require_enough_instances
@@ -52,7 +55,7 @@ def pretrain(
         method: name of a method or preset (`unreel methods` lists them), or package.module:preset.
         root: folder that the paths of a list are relative to.
         quiet: print nothing while training.
-        options: fields of the method's Config or of Settings, e.g. epochs=10, batch_size=32.
+        options: fields of the method's Config or of Settings, e.g. minutes=30, batch_size=32.
 
     Returns:
         The last state: step, best_step, best_mrr, interrupted, rank.
@@ -82,6 +85,7 @@ def start_run(
 
     `inspect_source` gives the manifest of the source, by its path without links; it is called on rank 0 only.
     """
+    began_s = time.monotonic()
     run_config = resolve_config(run_config)
     validate_config(run_config)
     limits = build_training_limits(run_config.settings)
@@ -90,7 +94,7 @@ def start_run(
         group.on_rank_zero(lambda: jobs.append(prepare_run(source, out, run_config, inspect_source, group.world_size)))
         with lock_run(out, group):
             job = jobs[0] if jobs else load_training_job(out)
-            return train_and_report(job, False, quiet, fabric, group)
+            return train_and_report(job, False, quiet, fabric, group, began_s)
 
 
 def prepare_run(
@@ -123,9 +127,12 @@ def write_data_files(folder: Path, manifest: Manifest, job: TrainingJob) -> None
     atomic_write_text(folder / "held_out.txt", "".join(f"{path}\n" for path in paths))
 
 
-def train_and_report(job: TrainingJob, resume: bool, quiet: bool, fabric: "Fabric", group: ProcessGroup) -> RunOutcome:
-    """Train, then write the report, unless training was stopped early."""
-    train(job, resume, quiet, fabric, group)
+def train_and_report(
+    job: TrainingJob, resume: bool, quiet: bool, fabric: "Fabric", group: ProcessGroup, began_s: float
+) -> RunOutcome:
+    """Train, then write the report, unless training was stopped early. `began_s`: when the command began."""
+    clock = CommandClock(began_s, count_embedded_clips(len(job.instances) + len(job.held_out)))
+    train(job, resume, quiet, fabric, group, clock)
     interrupted = not job.is_finished
     if not interrupted:
         group.on_rank_zero(lambda: report(job.run_folder))

@@ -1,6 +1,7 @@
 """Go on with a run that was stopped."""
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +45,7 @@ def resume(
     >>> unreel.resume(run, quiet=True)["interrupted"]
     False
     """
-    run = Path(run)
+    run, began_s = Path(run), time.monotonic()
     config = read_config(run)
     require_trusted_imports(run, config, allow_import)
     run_config = RunConfig.from_json(config)
@@ -55,8 +56,9 @@ def resume(
     with use_limits(limits), run_processes(settings, run) as (fabric, group), lock_run(run, group):
         if step is not None:
             group.on_rank_zero(lambda: rewind_to_step(run, step))
-        is_begun = has_checkpoint(run)  # a run that was stopped before its first checkpoint starts again: same seed
+        # A run that was stopped before its first checkpoint, or while its pace was measured, starts again: same seed.
+        is_begun = has_checkpoint(run) and not settings.is_length_open
         options = read_spec(find_last_checkpoint(run)).options if is_begun else None
         job = build_training_job(run, Manifest.load(run), run_config, options)
         require_enough_instances(len(job.instances), group.world_size)
-        return train_and_report(job, is_begun, quiet, fabric, group)
+        return train_and_report(job, is_begun, quiet, fabric, group, began_s)

@@ -21,10 +21,13 @@ MIN_CORPUS_SHARE = 0.05  # below this share of the corpus a cache does not pay o
 
 
 class CacheBudget(NamedTuple):
-    """Megabytes for decoded frames, and a sentence that explains them; "" where the cache is off."""
+    """Megabytes for decoded frames, a sentence that explains them, "" where the cache is off, and the share of the
+    instances that are decoded only once.
+    """
 
     budget_mb: int
     explanation: str
+    kept_share: float = 0.0
 
 
 def plan_cache_budget(
@@ -46,8 +49,9 @@ def plan_cache_budget(
         return CacheBudget(0, f"no decoded frames are kept: {need}, and {max_mb:.0f} MB may be used (--cache-mb)")
     if max_mb >= needed_mb * 1.1:  # the estimate may be too low
         cached = "all of them are kept" if share == 1 else f"the {share:.0%} that are short enough are kept"
-        return CacheBudget(int(min(max_mb, needed_mb * 1.5 + 16)), f"{need}: {cached}, and decoded once")
-    return CacheBudget(int(max_mb), f"{need}: the first {max_mb:.0f} MB are kept and decoded once (--cache-mb)")
+        return CacheBudget(int(min(max_mb, needed_mb * 1.5 + 16)), f"{need}: {cached}, and decoded once", share)
+    explanation = f"{need}: the first {max_mb:.0f} MB are kept and decoded once (--cache-mb)"
+    return CacheBudget(int(max_mb), explanation, share * min(1.0, max_mb / needed_mb))
 
 
 def estimate_decoded_mb(instances: Sequence[Instance], spec: ClipSpec, size: tuple[int, int]) -> tuple[float, float]:

@@ -15,13 +15,13 @@ from unreel.io.worker_process import initialize_worker
 from unreel.types import Clips
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample
 from unreel.video.loading.worker_watchdog import WorkerWatchdog
-from unreel.video.sampling.batch_sampler import ResumableBatchSampler
+from unreel.video.sampling.batch_sampler import BatchOrder
 
 T = TypeVar("T")
 
 
 def build_training_loader(
-    dataset: ClipDataset, batch_sampler: ResumableBatchSampler, workers: int, pin_memory: bool, prefetch_factor: int = 2
+    dataset: ClipDataset, batch_sampler: BatchOrder, workers: int, pin_memory: bool, prefetch_factor: int = 2
 ) -> Iterable[Clips]:
     """Batches of `Clips` in the order of the sampler; each worker prepares `prefetch_factor` of them ahead."""
     return DataLoader(
@@ -37,7 +37,7 @@ def build_training_loader(
 
 def build_resilient_loader(
     dataset: ClipDataset,
-    batch_sampler: ResumableBatchSampler,
+    batch_sampler: BatchOrder,
     workers: int,
     pin_memory: bool,
     prefetch_factor: int = 2,

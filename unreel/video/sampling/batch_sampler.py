@@ -1,6 +1,7 @@
 """The order in which instances are visited: a permutation for each epoch, cut into batches; resumable at any step."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -15,6 +16,16 @@ def permute_epoch(seed: int, epoch: int, num_instances: int) -> np.ndarray:
 def steps_per_epoch(num_instances: int, batch_size: int) -> int:
     """Number of full batches in an epoch; 1 when there are fewer instances than a batch holds."""
     return max(1, num_instances // batch_size)
+
+
+class BatchOrder(Protocol):
+    """The (epoch, index) pairs of each batch, and the same order without its first batches."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]: ...
+
+    def skip_steps(self, num_steps: int) -> "BatchOrder": ...
 
 
 class ResumableBatchSampler:

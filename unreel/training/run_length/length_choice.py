@@ -1,0 +1,107 @@
+"""Fixes the number of steps of a run, once: measures, plans, writes it into config.json, and says how long it takes."""
+
+import time
+from dataclasses import dataclass
+
+from unreel.io.text import format_count, format_duration
+from unreel.training.job import TrainingJob
+from unreel.training.metrics import MetricLogger
+from unreel.training.run_folder.config import save_steps
+from unreel.training.run_length.default_length import choose_default_steps
+from unreel.training.run_length.rehearsal import measure_pace
+from unreel.training.run_length.time_plan import Pace, RunCosts, estimate_report_s
+from unreel.training.train_step import TrainingSetup
+
+REHEARSAL_SHARE = 0.05  # of the minutes, which measuring may take
+MAX_REHEARSAL_S = 60.0  # where no minutes are named
+
+
+@dataclass(frozen=True)
+class CommandClock:
+    """When the command began (`time.monotonic`), and how many clips its report embeds after training."""
+
+    began_s: float
+    report_clips: int
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.began_s
+
+
+def fix_length(setup: TrainingSetup, logger: MetricLogger, clock: CommandClock, monitor_s: float) -> None:
+    """Set the number of steps of a run at step 0 whose length is open; `monitor_s` is what monitors took there.
+
+    Rank 0 plans and writes; all processes take its number.
+    """
+    job, minutes = setup.job, setup.job.settings.minutes
+    logger.progress.print_message("measuring the pace on the first batches; the run then begins anew with them")
+    max_s = MAX_REHEARSAL_S if minutes is None else REHEARSAL_SHARE * 60 * minutes
+    pace, restore_s = measure_pace(setup, logger, max_s)
+    costs = estimate_costs(job, pace, monitor_s, restore_s, clock.report_clips)
+
+    def plan_and_save() -> int:
+        num_steps = plan_steps(job, costs, clock)
+        save_steps(job.run_folder, num_steps)
+        return num_steps
+
+    num_steps = logger.group.on_rank_zero(plan_and_save)
+    job.fix_steps(num_steps)
+    logger.progress.set_length(num_steps, costs.predict_s(num_steps) / num_steps)
+    logger.progress.print_message(describe_length(num_steps, minutes, costs, clock.elapsed_s()))
+
+
+def estimate_costs(job: TrainingJob, pace: Pace, monitor_s: float, checkpoint_s: float, report_clips: int) -> RunCosts:
+    """The costs of a run's parts; to write a checkpoint takes about as long as to read it."""
+    monitor_clips = 2 * len(job.monitor_instances)
+    return RunCosts(
+        pace=pace,
+        steps_per_epoch=job.steps_per_epoch,
+        monitor_s=monitor_s,
+        checkpoint_s=checkpoint_s,
+        report_s=estimate_report_s(monitor_s, monitor_clips, report_clips),
+        checkpoint_interval_s=60 * job.settings.checkpoint_minutes,
+        compute_monitor_interval=job.compute_monitor_interval,
+    )
+
+
+def plan_steps(job: TrainingJob, costs: RunCosts, clock: CommandClock) -> int:
+    """Steps that fit into the rest of the minutes, at least one; where none are named, what the corpus needs."""
+    if job.settings.minutes is None:
+        return choose_default_steps(job.steps_per_epoch)
+    return max(1, costs.fit_steps(60 * job.settings.minutes - clock.elapsed_s()))
+
+
+def describe_length(num_steps: int, minutes: float | None, costs: RunCosts, elapsed_s: float) -> str:
+    """What a person is told before training starts: how many steps, why, and how long they take."""
+    passes = num_steps / costs.steps_per_epoch
+    steps = f"{format_count(num_steps, 'step')} ({passes:.3g} passes over the videos) at {describe_pace(costs.pace)}"
+    total_s = costs.predict_s(num_steps)
+    if minutes is None:
+        return (
+            f"no length was named, so the run gets what a corpus of this size needs: {steps}, about "
+            f"{format_duration(total_s)} on this machine with monitors and report; --minutes, --steps or --epochs name "
+            "another length"
+        )
+    passed, others = format_duration(elapsed_s), format_duration(total_s - costs.predict_loop_s(num_steps))
+    plan = f"{minutes:g} minutes: {steps}; {passed} have passed, {others} are for monitors and report"
+    return plan if passes >= 1 else f"{plan}\n{describe_shortage(num_steps, minutes, costs, elapsed_s)}"
+
+
+def describe_pace(pace: Pace) -> str:
+    """Seconds of a step; those of the first pass too where they are more."""
+    text = f"{format_duration(pace.later_pass_s)} a step"
+    if pace.first_pass_s < 1.1 * pace.later_pass_s:
+        return text
+    return f"{text}, {format_duration(pace.first_pass_s)} in the first pass"
+
+
+def describe_shortage(num_steps: int, minutes: float, costs: RunCosts, elapsed_s: float) -> str:
+    """The warning for minutes that hold less than one pass over the videos: what happens, and what is needed."""
+    steps = (costs.steps_per_epoch, choose_default_steps(costs.steps_per_epoch))
+    one_pass, enough = (format_duration(elapsed_s + costs.predict_s(n)) for n in steps)
+    total_s = elapsed_s + costs.predict_s(num_steps)
+    late = f", and even that takes {format_duration(total_s)}" if total_s > 1.02 * 60 * minutes else ""
+    return (
+        f"warning: {minutes:g} minutes are too short for one pass over the videos: the run has {num_steps:,} of its "
+        f"{format_count(costs.steps_per_epoch, 'step')}{late}. One pass takes {one_pass} in all, what a corpus of this "
+        f"size needs {enough}"
+    )
