@@ -44,7 +44,7 @@ def parse_source(docstring: str) -> str:
 
 def list_common_options() -> dict[str, Any]:
     """Settings that the presets share unless they change them, and that matter for a comparison."""
-    names = ("fps", "batch_size", "epochs", "optimizer", "lr", "weight_decay", "schedule", "warmup")
+    names = ("fps", "batch_size", "optimizer", "lr", "weight_decay", "schedule", "warmup")
     return {name: getattr(make_single_machine_settings(), name) for name in names}
 
 
