@@ -273,6 +273,17 @@ def test_the_command_trains_alike_in_two_processes(one_and_two: tuple[Path, Path
         assert (one_and_two[1] / name).exists(), name
 
 
+def test_two_processes_measure_their_pace_together(
+    videos: Path, one_and_two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Minutes without room for a step: both processes take the one step that rank 0 plans, from where they began."""
+    run, options = tmp_path / "run", SMALL.replace("--steps 5", "--minutes 0.0001").split()
+    done = unreel("pretrain", videos, "--out", run, "--devices", 2, *options)
+    assert done.code == 0 and done.err.count("warning: 0.0001 minutes are too short") == 1, done.err
+    (row,) = metrics(run)
+    assert row["step"] == 1 and row["loss"] == pytest.approx(metrics(one_and_two[0])[0]["loss"], rel=1e-2)
+
+
 def test_stopped_in_two_processes_and_ended_in_one(
     videos: Path, one_and_two: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -58,7 +58,8 @@ def rehearse(setup: TrainingSetup, logger: MetricLogger, max_s: float) -> Pace:
     """Train on the first batches, then on the same again, and time the steps; see `RehearsalPlan`."""
     job, loading, group = setup.job, plan_loading(setup.job), logger.group
     num_ahead = loading.workers * job.settings.batches_ahead
-    plan = RehearsalPlan(job.steps_per_epoch, num_ahead, loading.cache.kept_share)
+    own_plan = RehearsalPlan(job.steps_per_epoch, num_ahead, loading.cache.kept_share)
+    plan = group.on_rank_zero(lambda: own_plan)  # the memory that is free may differ
     order = RepeatedBatches(list(build_order(job, 0, plan.num_distinct, group)), plan.num_steps)
     guard = NanGuard(job.run_folder, job.instances, logger.nan_guard.is_deferred)
     step_seconds: list[float] = []
