@@ -59,6 +59,7 @@ from unreel.training.job import TrainingJob, build_encoder_spec
 from unreel.training.loop import train
 from unreel.training.run_folder.checkpoint_index import format_step, has_checkpoint
 from unreel.training.run_folder.config import CONFIG_FILE, RunConfig, build_run_config
+from unreel.training.run_length.length_choice import CommandClock
 from unreel.training.runtime.auto_settings import resolve_config
 from unreel.training.runtime.processes import lock_run, run_processes
 from unreel.verbs.training.inflate import inflate
@@ -209,7 +210,8 @@ def train_row(run: Path, data: Path, config: RunConfig) -> Path:
             job = prepare_run(data / "train.txt", run, config, lambda _: inspect_once(data), group.world_size)
         keep_encoders(job)
         with lock_run(run, group):
-            train(job, has_checkpoint(run), True, fabric, group)
+            clock = CommandClock(time.monotonic(), report_clips=0)  # unused: the number of steps is fixed
+            train(job, has_checkpoint(run), True, fabric, group, clock)
     add_minutes(run, (time.process_time() - start_s) / 60)
     if not job.is_finished:
         raise KeyboardInterrupt
