@@ -204,7 +204,8 @@ def test_options_that_can_not_be_used_are_refused_before_anything_is_made(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         refused(*arguments, "--port", taken.getsockname()[1], says=("can't listen", "--port"))
     for minutes in ("0", "-1", "nan", "inf"):
-        refused(*arguments, "--no-open", "--minutes", minutes, says=("--minutes must be above 0",))
+        refused(*arguments, "--no-open", "--minutes", minutes, says=("minutes must be above 0",))
+    refused(*arguments, "--no-open", "--minutes", 3, *TRAINING, says=("--minutes and --steps both",))
     refused(*arguments, "--no-open", "--", "--devices", 2, says=("one process",))
     refused(*arguments, "--no-open", "--", "--method", "nothing", says=("nothing",))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")

@@ -8,6 +8,7 @@ from tyro.conf import OmitArgPrefixes
 
 from unreel.cli.arguments import argument_help, parse_args, read_option
 from unreel.methods.registry import DEFAULT_METHOD, find_methods, load_preset
+from unreel.settings.optimisation import require_one_length
 from unreel.training.run_folder.config import RunConfig
 
 METHOD_OPTION = "--method"
@@ -36,6 +37,11 @@ def make_method_field(method: str) -> Any:
     """The field of --method, for `make_args_class`."""
     choices = f"{', '.join(find_methods())}, or package.module:preset."
     return ("method", Annotated[str, argument_help(choices)], method)
+
+
+def check_length_options(args: list[str]) -> None:
+    """Raise InputError when --minutes is given beside --steps or --epochs."""
+    require_one_length([name for name in ("minutes", "steps", "epochs") if read_option(args, f"--{name}", "0") != "0"])
 
 
 def get_run_config(args: Any) -> RunConfig:

@@ -1,20 +1,21 @@
 """The options of training that `unreel explore` takes: those of `unreel pretrain`, after two dashes."""
 
-import math
-
-from unreel.cli.method_options import get_run_config, make_args_class, make_method_field, parse_method_args
-from unreel.errors import InputError
+from unreel.cli.method_options import (
+    check_length_options,
+    get_run_config,
+    make_args_class,
+    make_method_field,
+    parse_method_args,
+)
 from unreel.training.run_folder.config import RunConfig
 
 
 def build_training_config(argv: list[str], minutes: float | None) -> RunConfig:
-    """The method and settings of training. Raises InputError for minutes that are no length of time."""
+    """The method and settings of training. Raises InputError for values that can't be used."""
+    argv = argv if minutes is None else ["--minutes", str(minutes), *argv]
     run_config = get_run_config(parse_method_args(build_training_args, argv, "explore FOLDER --"))
-    if minutes is None:
-        return run_config
-    if not 0 < minutes < math.inf:
-        raise InputError(f"--minutes must be above 0 and finite, got {minutes:g}")
-    return run_config.replace(minutes=minutes)
+    check_length_options(argv)
+    return run_config
 
 
 def build_training_args(method: str) -> type:

@@ -9,11 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from unreel.cli.arguments import argument_help, parse_args, read_option
-from unreel.cli.method_options import get_run_config, make_args_class, make_method_field, parse_method_args
+from unreel.cli.arguments import argument_help, parse_args
+from unreel.cli.method_options import (
+    check_length_options,
+    get_run_config,
+    make_args_class,
+    make_method_field,
+    parse_method_args,
+)
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
-from unreel.settings.optimisation import require_one_length
 
 if TYPE_CHECKING:
     from unreel.verbs.training.pretrain import RunOutcome
@@ -39,7 +44,7 @@ def pretrain_command(argv: list[str]) -> int:
     if any(arg.split("=")[0] == "--resume" for arg in argv):
         return resume_command(argv)
     args = parse_method_args(build_pretrain_args, argv, "pretrain")
-    require_one_length([name for name in ("minutes", "steps", "epochs") if read_option(argv, f"--{name}", "0") != "0"])
+    check_length_options(argv)
     from unreel.corpus.inspection import inspect
     from unreel.verbs.training.pretrain import start_run
 

@@ -152,10 +152,14 @@ def require_two_instances(manifest: Manifest, request: ExploreRequest) -> None:
 
 
 def describe_budget(settings: Settings) -> str:
-    """How long the training will take, as far as the settings say it."""
+    """How long the training is to take, in the words of its settings; the training itself says the time."""
+    if settings.minutes is not None:
+        return f"this takes {format_duration(60 * settings.minutes)} with its report"
     if settings.steps:
-        return format_count(settings.steps, "step")
-    return format_count(settings.epochs, "epoch")
+        return f"this takes {format_count(settings.steps, 'step')}"
+    if settings.epochs:
+        return f"this takes {format_count(settings.epochs, 'epoch')}"
+    return "this takes as long as these videos need; --minutes M sets a limit"
 
 
 def index_videos(
