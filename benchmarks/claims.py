@@ -71,7 +71,7 @@ ROWS = (
     *("iic:intra_negatives=shuffle", "trio:intra_negatives=none", "trio:rank_weight=0.5", "dual-moco"),
     *("dual-moco:shuffle_rank=false", "cmc", "iic-paper", "iic-paper:intra_negatives=shuffle", "iic-v2", "simclr"),
     *("simclr-frames:backbone=tiny-2d,num_frames=1", "moco", "byol", "vicreg", "cvrl:interval_power=0.5"),
-    *("cvrl:interval_power=2", "cvrl:pairs=mirror,interval_power=0.5"),
+    *("cvrl:interval_power=2", "cvrl:pairs=mirror,interval_power=0.5", "trio:second_view=rgb"),
 )
 """What is trained, in this order, METHOD or METHOD:FIELD=VALUE,...: first the claims that most papers make."""
 PIXEL_FLOORS = (build_mean_frame_extractor, build_histogram_extractor, build_difference_extractor)
@@ -80,6 +80,7 @@ BUDGET: dict[str, Any] = {
     **{"optimizer": "adamw", "lr": 0.002, "weight_decay": 0.01, "schedule": "cosine", "warmup": 0.05},
     **{"threads": 1, "workers": 0, "device": "cpu", "monitor_epochs": 10**6, "checkpoint_minutes": 1.0},
 }
+TITLES = {"jhmdb": "JHMDB", "weizmann": "Weizmann"}  # sets of a folder, whose videos are the same for all seeds
 KEPT_STEPS = (200, 800)  # steps whose encoders are kept beside the last, for studies of monitors
 SCORES_FILE, ENCODERS_FOLDER, VIDEOS_PER_CLASS = "scores.npz", "encoders", 40
 CSV_HEADER = ("set", "steps", "row", "seed", "layer", "features", MAIN_COLUMN, MEAN_PRECISION, "test_videos", "minutes")
@@ -94,6 +95,8 @@ class Args:
     """Folder of the runs and tables; an existing one is continued."""
     jhmdb: Path | None = None
     """Labelled videos with train.txt and test.txt."""
+    weizmann: Path | None = None
+    """The same: another set."""
     synthetic: bool = False
     """Train on the synthetic motion set too."""
     classes: tuple[int, ...] = (8,)
@@ -122,9 +125,10 @@ class Task(NamedTuple):
 
 def list_sets(args: Args) -> list[str]:
     """The names of the sets of videos. Raises InputError for none."""
-    sets = (["jhmdb"] if args.jhmdb else []) + [f"synth{n}" for n in args.classes if args.synthetic]
+    sets = [name for name in TITLES if getattr(args, name)]
+    sets += [f"synth{n}" for n in args.classes if args.synthetic]
     if not sets:
-        raise InputError("there is nothing to train on; give --jhmdb FOLDER, --synthetic, or both")
+        raise InputError("there is nothing to train on; give --jhmdb FOLDER, --weizmann FOLDER or --synthetic")
     return sets
 
 
@@ -142,7 +146,7 @@ def plan_tasks(sets: Sequence[str], rows: Sequence[str], seeds: Sequence[int]) -
 
 def is_drawn_by_seed(set_name: str) -> bool:
     """Whether each seed has test videos of its own."""
-    return set_name != "jhmdb"
+    return set_name not in TITLES
 
 
 def get_folder(args: Args, task: Task) -> Path:
@@ -155,8 +159,8 @@ def get_folder(args: Args, task: Task) -> Path:
 def get_data(args: Args, task: Task) -> Path:
     """The videos of a task; a synthetic set is made unless it exists."""
     if not is_drawn_by_seed(task.set_name):
-        assert args.jhmdb is not None
-        return args.jhmdb
+        folder: Path = getattr(args, task.set_name)
+        return folder
     data = args.out / "videos" / task.set_name / f"seed{task.seed}"
     if not (data / "train.txt").exists():
         unreel.make_set(data, int(task.set_name.removeprefix("synth")), VIDEOS_PER_CLASS, task.seed)
@@ -349,7 +353,7 @@ def write_tables(args: Args, tasks: Sequence[Task]) -> str:
     parts = [describe_budget(args)]
     for name in list_sets(args):
         scores = collect_scores(args, name, rows)
-        parts.append(format_set(title_set(args, name), scores, rows, same_videos=not is_drawn_by_seed(name)))
+        parts.append(format_set(title_set(name), scores, rows, same_videos=not is_drawn_by_seed(name)))
     text = "\n\n".join(parts) + "\n"
     atomic_write_text(args.out / "claims.md", text)
     if args.docs:
@@ -366,13 +370,13 @@ def replace_marked(page: str, text: str) -> str:
     return f"{before}{begin}\n\n{text}\n{end}{after}"
 
 
-def title_set(args: Args, name: str) -> str:
-    return "JHMDB" if name == "jhmdb" else f"Synthetic motion set, {name.removeprefix('synth')} classes"
+def title_set(name: str) -> str:
+    return TITLES.get(name) or f"Synthetic motion set, {name.removeprefix('synth')} classes"
 
 
 def describe_budget(args: Args) -> str:
     """The command, the budget and the machine, in words."""
-    sets = " --jhmdb JHMDB" if args.jhmdb else ""
+    sets = "".join(f" --{name} {title.upper()}" for name, title in TITLES.items() if getattr(args, name))
     if args.synthetic:
         sets += " --synthetic" + (f" --classes {' '.join(map(str, args.classes))}" if args.classes != (8,) else "")
     seeds = " ".join(map(str, args.seeds))

@@ -36,6 +36,13 @@ LAYERS, MAIN_LAYER, MAIN_COLUMN, MEAN_PRECISION = ("pooled", "conv5"), "pooled",
 VIEWS = ("rgb", "residual", JOINT)
 
 
+METHODS = (
+    *("trio", "iic", "iic-paper", "iic-v2", "cvrl", "dual", "dual-moco"),
+    *("simclr", "moco", "byol", "vicreg", "cmc"),
+)
+"""Rows that are compared with the floors."""
+
+
 class Claim(NamedTuple):
     """Row `above` is above row `below`, in the words of who says so."""
 
@@ -81,11 +88,17 @@ CLAIMS = (
     Claim("Dual: shuffle-rank helps (queue)", "dual-moco", "dual-moco:shuffle_rank=false"),
     Claim("Dual: shuffle-rank helps (in trio)", "trio:rank_weight=0.5", "trio"),
     Claim("IIC: intra-negatives help (in trio)", "trio", "trio:intra_negatives=none"),
+    Claim("trio: residual frames as second view help", "trio", "trio:second_view=rgb"),
+    Claim(
+        "trio above IIC, both without intra-negatives (it has no memory)",
+        "trio:intra_negatives=none",
+        "iic:intra_negatives=none",
+    ),
     *(Claim(f"trio above {name}", "trio", name) for name in ("iic", "iic-v2", "cvrl", "dual", "dual-moco")),
     *(Claim(f"trio above the baseline {name}", "trio", name) for name in ("simclr", "moco", "byol", "vicreg", "cmc")),
     *(
         Claim(f"{row} above the floor '{floor}'", row, floor)
-        for row in ("trio", "iic", "iic-v2", "cvrl", "dual", "dual-moco", "simclr", "moco", "byol", "vicreg", "cmc")
+        for row in METHODS
         for floor in (FRAME_DIFFERENCE, UNTRAINED_ENCODER)
     ),
 )

@@ -141,6 +141,14 @@ def test_every_row_has_the_same_budget(row: str) -> None:
         assert getattr(settings, name) == own.get(name, value)
 
 
+def test_the_sets_are_those_that_are_named() -> None:
+    args = Args(Path("out"), weizmann=Path("w"), synthetic=True, classes=(8, 14))
+    assert claims.list_sets(args) == ["weizmann", "synth8", "synth14"]
+    assert "claims.py OUT --weizmann WEIZMANN --synthetic --classes 8 14 --steps" in claims.describe_budget(args)
+    assert [claims.is_drawn_by_seed(name) for name in claims.list_sets(args)] == [False, True, True]
+    assert claims.get_data(args, Task("weizmann", "trio", 0)) == Path("w")
+
+
 def test_only_the_marked_part_of_a_page_is_replaced() -> None:
     page = f"before\n{claims.MARKS[0]}\nold\n{claims.MARKS[1]}\nafter\n"
     replaced = claims.replace_marked(page, "new")
