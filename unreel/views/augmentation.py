@@ -32,6 +32,8 @@ AUGMENTATIONS = {
     "color": Augmentation(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey=0.2, blur=0.5),
     # Source: tensorflow/models video_ssl; its blur and solarisation are the option `asymmetric`.
     "cvrl": Augmentation(resized_crop=True, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8, grey=0.2),
+    # Ours: CVRL's crop with IICv2's jitter, half as strong in colour as CVRL's, and neither grey nor blur.
+    "resized-color": Augmentation(resized_crop=True, jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8),
     # Source: lzhangbj/DualVar: jitter with probability 0.8 inside another choice with probability 0.8.
     "dual": Augmentation(plain=0.2, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.64, blur=0.5),
 }

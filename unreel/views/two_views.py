@@ -49,9 +49,10 @@ class TwoViewOptions:
     checkpoint."""
     standardize: bool = False
     """Subtract ImageNet's mean from RGB and divide by its deviation; raw residual frames are divided by it."""
-    augment: Literal["crop", "color", "cvrl", "dual"] = "crop"
-    """crop: random crop alone. color: crop, colour jitter, grey and blur (IICv2). cvrl: resized crop, strong jitter and
-    grey (CVRL). dual: crop, strong jitter and blur, but only the crop for a fifth of the first views (DualVar)."""
+    augment: Literal["crop", "color", "resized-color", "cvrl", "dual"] = "crop"
+    """crop: random crop alone. color: crop, colour jitter, grey and blur (IICv2). resized-color: resized crop and
+    colour jitter. cvrl: resized crop, strong jitter and grey (CVRL). dual: crop, strong jitter and blur, but only the
+    crop for a fifth of the first views (DualVar)."""
     flip: bool = False
     """Mirror half of the clips left to right. Leave it off where direction matters."""
     asymmetric: bool = False
@@ -165,7 +166,14 @@ class TwoViewRecipe:
 
     def _augment_clips(self, frames: Tensor, clips: Clips, stream: ClipStream) -> Tensor:
         """Float clips (B, C, T, size, size) of uint8 frames (B, T, H, W, C)."""
-        augmentation, batch = select_augmentation(self.options, stream), to_float_clips(frames)
+        return self._apply_augmentation(
+            to_float_clips(frames), select_augmentation(self.options, stream), clips, stream
+        )
+
+    def _apply_augmentation(
+        self, batch: Tensor, augmentation: Augmentation, clips: Clips, stream: ClipStream
+    ) -> Tensor:
+        """Float clips (B, C, T, size, size) of float clips (B, C, T, H, W), drawn once per clip or once per frame."""
         num_clips, num_frames = batch.shape[0], batch.shape[2]
         repeats = 1 if self.options.consistent else num_frames
         plain_B1 = self._draw_uniforms(clips, f"{stream}/plain", 1) < augmentation.plain if augmentation.plain else None
