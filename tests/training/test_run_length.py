@@ -199,7 +199,7 @@ def test_a_budget_without_room_for_a_pass_trains_for_a_step_and_says_what_it_nee
     options = brief | {"quiet": False, "minutes": 1e-6}
     assert unreel.pretrain(motion_set / "train.txt", out=tmp_path / "run", **options)["step"] == 1
     said = capsys.readouterr().err
-    assert "warning: 1e-06 minutes are too short for one pass over the videos: the run has 1 of its 4 steps" in said
+    assert "warning: 1e-06 minutes are too short for a step with monitors and report: the run has one step" in said
     assert "One pass takes" in said and steps_of(tmp_path / "run") == 1
 
 
@@ -212,7 +212,12 @@ def test_what_is_told_before_a_run_of_minutes() -> None:
     short = describe_length(20, 1.0, made, 12.0).splitlines()[1]
     assert short.startswith("warning: 1 minutes are too short") and "20 of its 40 steps." in short
     assert short.endswith("One pass takes 55 s in all, what a corpus of this size needs 11.3 min")
-    assert "even that takes" not in short and "even that takes 45 s" in describe_length(20, 0.7, made, 12.0)
+    late = describe_length(1, 0.1, made, 12.0).splitlines()[1]
+    assert (
+        "0.1 minutes are too short for a step with monitors and report: the run has one step and takes 35.5 s" in late
+    )
+    assert describe_length(1, 0.6, costs(steps_per_epoch=1), 12.0).count("warning") == 0, "one step is a whole pass"
+    assert describe_length(1, 0.5, costs(steps_per_epoch=1), 12.0).count("warning") == 1
 
 
 # What a person may say.

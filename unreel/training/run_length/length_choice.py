@@ -12,6 +12,7 @@ from unreel.training.run_length.rehearsal import measure_pace
 from unreel.training.run_length.time_plan import Pace, RunCosts, estimate_report_s
 from unreel.training.train_step import TrainingSetup
 
+TOLERANCE = 0.02  # of the minutes, which is not worth a warning
 REHEARSAL_SHARE = 0.05  # of the minutes, which measuring may take
 MAX_REHEARSAL_S = 60.0  # where no minutes are named
 
@@ -83,7 +84,10 @@ def describe_length(num_steps: int, minutes: float | None, costs: RunCosts, elap
         )
     passed, others = format_duration(elapsed_s), format_duration(total_s - costs.predict_loop_s(num_steps))
     plan = f"{minutes:g} minutes: {steps}; {passed} have passed, {others} are for monitors and report"
-    return plan if passes >= 1 else f"{plan}\n{describe_shortage(num_steps, minutes, costs, elapsed_s)}"
+    is_late = num_steps == 1 and elapsed_s + total_s > (1 + TOLERANCE) * 60 * minutes
+    if passes >= 1 and not is_late:
+        return plan
+    return f"{plan}\n{describe_shortage(num_steps, minutes, is_late, costs, elapsed_s)}"
 
 
 def describe_pace(pace: Pace) -> str:
@@ -94,14 +98,14 @@ def describe_pace(pace: Pace) -> str:
     return f"{text}, {format_duration(pace.first_pass_s)} in the first pass"
 
 
-def describe_shortage(num_steps: int, minutes: float, costs: RunCosts, elapsed_s: float) -> str:
-    """The warning for minutes that hold less than one pass over the videos: what happens, and what is needed."""
-    steps = (costs.steps_per_epoch, choose_default_steps(costs.steps_per_epoch))
-    one_pass, enough = (format_duration(elapsed_s + costs.predict_s(n)) for n in steps)
-    total_s = elapsed_s + costs.predict_s(num_steps)
-    late = f", and even that takes {format_duration(total_s)}" if total_s > 1.02 * 60 * minutes else ""
-    return (
-        f"warning: {minutes:g} minutes are too short for one pass over the videos: the run has {num_steps:,} of its "
-        f"{format_count(costs.steps_per_epoch, 'step')}{late}. One pass takes {one_pass} in all, what a corpus of this "
-        f"size needs {enough}"
+def describe_shortage(num_steps: int, minutes: float, is_late: bool, costs: RunCosts, elapsed_s: float) -> str:
+    """The warning for minutes that hold no step, or less than one pass: what happens, and what is needed."""
+    own, one_pass, enough = (
+        format_duration(elapsed_s + costs.predict_s(n))
+        for n in (num_steps, costs.steps_per_epoch, choose_default_steps(costs.steps_per_epoch))
     )
+    what = f"one pass over the videos: the run has {num_steps:,} of its {format_count(costs.steps_per_epoch, 'step')}"
+    if is_late:
+        what = f"a step with monitors and report: the run has one step and takes {own}"
+    needed = f"One pass takes {one_pass} in all, what a corpus of this size needs {enough}"
+    return f"warning: {minutes:g} minutes are too short for {what}. {needed}"
