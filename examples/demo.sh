@@ -5,18 +5,16 @@ out=$1
 videos=${2:-}
 unreel() { printf '\n$ unreel %s\n' "$*"; "$BIN/unreel" "$@"; }
 
+if [ -n "$videos" ]; then
+  unreel explore "$videos" # in NAME.unreel; goes on when it is called again
+  exit
+fi
 if [ -e "$out" ]; then
   echo "$out exists already; remove it first: rm -r $out" >&2
   exit 2
 fi
 mkdir -p "$out"
-if [ -n "$videos" ]; then
-  unreel inspect "$videos" --out "$out/manifest"
-  unreel pretrain "$videos" --out "$out/run" --steps 300
-else
-  unreel synth "$out/videos"
-  unreel inspect "$out/videos" --out "$out/manifest"
-  unreel pretrain "$out/videos/train.txt" --out "$out/run" --steps 300
-  unreel evaluate retrieval "$out/run" "$out/videos"
-  printf '\nreport: %s\n' "$out/run/report.html"
-fi
+unreel synth "$out/videos"
+unreel explore "$out/videos/train.txt" --out "$out/explored" --no-open -- --steps 300
+unreel evaluate retrieval "$out/explored/run" "$out/videos"
+printf '\nreport: %s\npage:   unreel serve %s\n' "$out/explored/run/report.html" "$out/explored/index"
