@@ -168,6 +168,8 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_kept(
     motion_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "KEPT_STEPS", (1,))
+    for name, value in {"size": 32, "num_frames": 4, "batch_size": 4}.items():
+        monkeypatch.setitem(claims.BUDGET, name, value)
     args = Args(tmp_path / "whole", jhmdb=motion_set, steps=2, seeds=(0,), only=("trio", "simclr"), num_clips=1)
     assert claims.main(args) == 0
 
