@@ -9,7 +9,8 @@ import torch
 from unreel.corpus.synthetic_motion import MOTIONS, render_video
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
-from unreel.training.monitors import compute_monitors, evaluate_monitors
+from unreel.training.label_free.moments import MomentReader
+from unreel.training.monitors import MonitorMetrics, compute_monitors, evaluate_monitors
 from unreel.types import Instance
 from unreel.video.decoding.writer import write_video
 from unreel.video.sampling.clip_spec import ClipSpec
@@ -107,9 +108,13 @@ def tiny_encoder(seed: int = 0) -> Encoder:
     return Encoder(EncoderSpec("tiny", clip=ClipSpec(8, lead_in=1), views=ViewSpec(size=32)))
 
 
+def evaluate(encoder: Encoder, videos: list[Instance]) -> MonitorMetrics | None:
+    return evaluate_monitors(encoder, MomentReader(videos, encoder.spec))
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_an_untrained_network_is_not_taken_for_a_collapsed_one(seed: int, synthetic: list[Instance]) -> None:
-    found = evaluate_monitors(tiny_encoder(seed), synthetic)
+    found = evaluate(tiny_encoder(seed), synthetic)
     assert found is not None and found.num_videos == 8 and not found.has_collapsed
     assert all(math.isfinite(v) for v in vars(found).values())
 
@@ -121,13 +126,13 @@ def test_a_network_that_ignores_its_input_is_collapsed(synthetic: list[Instance]
             weight.data.zero_()
         else:
             weight.data.fill_(0.5)
-    found = evaluate_monitors(encoder, synthetic)
+    found = evaluate(encoder, synthetic)
     assert found is not None and found.has_collapsed and found.same_video_r1 == 0
 
 
 def test_videos_of_one_clip_are_not_measured(synthetic: list[Instance]) -> None:
     short = [Instance(v.path, v.video, 0.0, 8 / 25) for v in synthetic]
-    assert evaluate_monitors(tiny_encoder(), short) is None
-    assert evaluate_monitors(tiny_encoder(), [synthetic[0], *short[1:]]) is None
-    found = evaluate_monitors(tiny_encoder(), [synthetic[0], *short[2:], synthetic[1]])
+    assert evaluate(tiny_encoder(), short) is None
+    assert evaluate(tiny_encoder(), [synthetic[0], *short[1:]]) is None
+    found = evaluate(tiny_encoder(), [synthetic[0], *short[2:], synthetic[1]])
     assert found is not None and found.num_videos == 2

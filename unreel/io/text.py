@@ -50,3 +50,8 @@ def fit_parts(parts: Sequence[str], width: int) -> str:
 def format_time_left(seconds: float | None) -> str:
     """`12.4 min left`; `time left: unknown` before anything is known."""
     return "time left: unknown" if seconds is None else f"{format_duration(seconds)} left"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

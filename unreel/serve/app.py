@@ -26,7 +26,7 @@ from unreel.serve.media.range_response import make_range_response
 from unreel.serve.media.uploads import TooManyUploadsError, UploadTimeoutError, UploadTooLargeError
 from unreel.serve.projections import pack_points
 from unreel.serve.requests import RankRequest, SaveConceptRequest, SearchRequest, SelectionRequest
-from unreel.serve.state import IndexNotReadyError, ServerState, StaleIndexError
+from unreel.serve.state import IndexNotReadyError, ServerState, StaleIndexError, describe_verdict
 
 log = logging.getLogger(__name__)
 WEB_FOLDER = Path(__file__).parent / "web"
@@ -99,6 +99,7 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
             "slider": find_slider_ends(index.views),
             "nearest": str(index.ann_index.description),
             "concepts": list_concepts(index),
+            "verdict": describe_verdict(state.folder),
             "upload_bytes": state.options.upload_limits.max_bytes,
         }
 

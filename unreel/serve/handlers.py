@@ -53,7 +53,12 @@ def handle_search(state: ServerState, request: SearchRequest) -> dict[str, Any]:
         filter=request.make_filter(),
     )
     hits = search_by_vectors(index, query, positive_PD, negative_MD, request.make_hit_options())
-    return {"hits": [hit_to_json(snapshot, hit) for hit in hits]}
+    return {"hits": add_ranks([hit_to_json(snapshot, hit) for hit in hits])}
+
+
+def add_ranks(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same hits with their ranks, from 1."""
+    return [hit | {"rank": rank} for rank, hit in enumerate(hits, start=1)]
 
 
 def embed_moment(state: ServerState, moment: Moment) -> np.ndarray:
@@ -87,6 +92,7 @@ def hit_to_json(snapshot: IndexSnapshot, hit: Hit) -> dict[str, Any]:
         "start_s": round(hit.start_s, 3),
         "end_s": round(hit.end_s, 3),
         "score": round(hit.score, 4) if math.isfinite(hit.score) else 0.0,
+        "likeness": hit.likeness,
         "rows": list(hit.rows),
         "num_alike": len(hit.duplicates),
         "alike": [hit_to_json(snapshot, other) for other in hit.duplicates[:MAX_DUPLICATES_SHOWN]],

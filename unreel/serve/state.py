@@ -11,6 +11,7 @@ from typing import Any
 
 from unreel.corpus.file_tracker import load_records
 from unreel.errors import InputError, UnreelError
+from unreel.evaluation.verdict.verdict_file import read_verdict
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.store.embeddings_file import list_parts
 from unreel.indexing.store.file_names import ANN_INDEX_FILE, FILES_PARQUET, VECTORS_NPY
@@ -79,6 +80,14 @@ def read_file_stamps(folder: Path) -> FileStamps:
             status = path.stat()
             stamps.add((path.name, status.st_mtime_ns, status.st_size))
     return frozenset(stamps)
+
+
+def describe_verdict(folder: Path) -> dict[str, str] | None:
+    """What the page shows of the verdict about the encoder of an index; None where there is none."""
+    verdict = read_verdict(folder)
+    if verdict is None:
+        return None
+    return {"level": verdict.level, "headline": verdict.headline, "explanation": verdict.explanation}
 
 
 def get_embedding_key(snapshot: IndexSnapshot) -> tuple[Any, ...]:

@@ -1,13 +1,14 @@
 """A training job: the settings, network, method, recipe and instances of one run."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from unreel.corpus.held_out import split_held_out
+from unreel.corpus.held_out import MAX_HELD_OUT, split_held_out
 from unreel.corpus.inspection import require_usable
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
@@ -17,6 +18,7 @@ from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.inflate import inflate, read_2d_weights
 from unreel.models.registry import TRANSFORMERS_PREFIX, is_import_path
 from unreel.settings import Settings
+from unreel.training.label_free.moments import MomentReader
 from unreel.training.run_folder.config import RunConfig
 from unreel.training.run_folder.run_state import RunState
 from unreel.types import Clips, Instance, Views
@@ -55,6 +57,11 @@ class TrainingJob:
     full_encoder: Encoder | None = None  # with sharded weights: the copy of rank 0 for monitors and checkpoints
     state: RunState = field(default_factory=RunState)
 
+    @cached_property
+    def monitored(self) -> MomentReader:
+        """The moments that the monitors measure, decoded once for all of them."""
+        return MomentReader(self.monitor_instances, self.encoder.spec)
+
     @property
     def settings(self) -> Settings:
         return self.run_config.settings
@@ -91,7 +98,7 @@ class TrainingJob:
     @property
     def monitor_instances(self) -> list[Instance]:
         """What the monitors are measured on: held-out videos, or of the training ones where none are held out."""
-        return self.held_out or self.instances[:200]
+        return self.held_out or self.instances[:MAX_HELD_OUT]
 
     @property
     def is_finished(self) -> bool:

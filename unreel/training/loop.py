@@ -13,7 +13,7 @@ from unreel.models.fsdp import gather_state
 from unreel.training.batches import iterate_batches
 from unreel.training.job import TrainingJob
 from unreel.training.metrics import MetricLogger
-from unreel.training.monitors import evaluate_monitors
+from unreel.training.monitors import evaluate_monitors, rate_checkpoint
 from unreel.training.run_folder.checkpoint import collect_training_state, load_checkpoint, save_checkpoint
 from unreel.training.run_length.length_choice import CommandClock, fix_length
 from unreel.training.runtime.distributed import ProcessGroup
@@ -62,12 +62,12 @@ def monitor_and_save(setup: TrainingSetup, logger: MetricLogger) -> None:
     logger.read_back()  # weights that are not finite must not be measured
     encoder = gather_encoder(job, logger.group)
     with run_eager(job.settings):
-        monitors = logger.group.on_rank_zero(lambda: evaluate_monitors(encoder, job.monitor_instances))
+        monitors = logger.group.on_rank_zero(lambda: evaluate_monitors(encoder, job.monitored))
     if monitors is not None:
         logger.log_monitors(state.step, monitors)
-        is_eligible = 4 * state.step >= 3 * job.total_steps and not monitors.has_collapsed
-        if is_eligible and monitors.same_video_mrr >= state.best_mrr:
-            state.best_mrr, state.best_step = monitors.same_video_mrr, state.step
+        rating = rate_checkpoint(monitors, state.step, job.total_steps)
+        if rating is not None and (state.best_step is None or rating >= state.best_rating):
+            state.best_step, state.best_rating, state.best_mrr = state.step, rating, monitors.same_video_mrr
     write_checkpoint(setup, logger)
 
 

@@ -1,32 +1,51 @@
 """Label-free figures on held-out videos: does the encoder learn, has it collapsed, which checkpoint is best.
 
-Two clips of each held-out video, its first and its last, are embedded as in use (joint views, unit length):
+The moments of each held-out video are embedded as in use (joint views, unit length). From its first and last:
 
     same-video R@1, MRR    does a clip find the other clip of its own video among those of all videos? (percent, 0 to 1)
     alignment              mean squared distance of the two clips of a video (0 to 4, lower is closer)
     uniformity             log mean exp(-2 d^2) over pairs of videos (0 when all are one point, lower is better)
     effective rank         exp of the entropy of the singular values of the centred embeddings (1 to D)
 
+A colour histogram finds the other clip better than any encoder, so a high same-video figure is no success. These are
+tests of another kind (label_free/scores.py), percent of comparisons won, 50 by guessing:
+
+    moment                 the same moment in other looks, against other moments of the same video
+    order                  a moment played, against its frozen, shuffled and reversed copies
+    far clip               the other end of the video in other looks, against that of other videos
+
 Source: Wang & Isola 2020 (alignment, uniformity); Garrido 2023 (RankMe; ours centres first, since features after a
-ReLU share a large mean). The best checkpoint is, of those in the last quarter of the run that have not collapsed, the
-one with the highest same-video MRR, the later one on a tie. Earlier checkpoints are excluded because appearance alone
-finds the other clip: an untrained network does that best of all (step 0 is measured to show it).
+ReLU share a large mean).
 """
 
 import csv
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from unreel.embedding import encode, join_views
+from unreel.embedding import join_views
 from unreel.errors import NonFiniteError
 from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE
 from unreel.models.encoder.encoder import Encoder
-from unreel.types import Instance
+from unreel.training.label_free.moments import MAX_TESTED_VIDEOS, VideoMoments
+from unreel.training.label_free.scores import (
+    CLIPS_PER_VIDEO,
+    FAR_CLIP,
+    MOMENT,
+    ORDER,
+    Embed,
+    MomentVectors,
+    embed_moments,
+    score_tests,
+)
 
+# The field of MonitorMetrics that chooses the checkpoint of a run, with a minus where low is good. Empty means the last
+# checkpoint: no monitor has been shown to rank checkpoints as labels do (benchmarks/monitor_study.py).
+CHECKPOINT_MONITOR = ""
 # Below either, the embeddings hardly distinguish videos.
 MIN_EFFECTIVE_RANK, MIN_SPREAD = 2.0, 1e-5
 
@@ -42,11 +61,27 @@ class MonitorMetrics:
     uniformity: float
     effective_rank: float
     spread: float
+    moment: float = float("nan")
+    order: float = float("nan")
+    far_clip: float = float("nan")
 
     @property
     def has_collapsed(self) -> bool:
         """True when the embeddings are a point or a line."""
         return self.spread < MIN_SPREAD or (self.num_videos > 4 and self.effective_rank < MIN_EFFECTIVE_RANK)
+
+
+def rate_checkpoint(monitors: MonitorMetrics, step: int, total_steps: int) -> float | None:
+    """The rating of a checkpoint: the best of a run is the one with the highest, and of equal ones the last.
+
+    None for one that is never chosen: collapsed, before the last quarter of the run, or not measurable.
+    """
+    if monitors.has_collapsed or 4 * step < 3 * total_steps:
+        return None
+    if not CHECKPOINT_MONITOR:
+        return 0.0
+    sign, value = -1 if CHECKPOINT_MONITOR.startswith("-") else 1, getattr(monitors, CHECKPOINT_MONITOR.strip("-"))
+    return None if np.isnan(value) else sign * float(value)
 
 
 def read_untrained_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
@@ -60,18 +95,46 @@ def read_untrained_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]
     return [("untrained", rows[0]), (f"trained, step {best['step']}", best)]
 
 
-def evaluate_monitors(encoder: Encoder, videos: Sequence[Instance]) -> MonitorMetrics | None:
+def build_embed(encoder: Encoder) -> Embed:
+    """Unit vectors of clips by an encoder, all views joined."""
+
+    def embed(clips: np.ndarray) -> np.ndarray:
+        parts = encoder.extract_parts(torch.from_numpy(clips))
+        return join_views({name: rows.float().cpu().numpy() for name, rows in parts.items()})
+
+    return embed
+
+
+def evaluate_monitors(encoder: Encoder, videos: Iterable[VideoMoments]) -> MonitorMetrics | None:
     """Monitors of an encoder; None when fewer than two videos are long enough for two different clips.
 
     Raises NonFiniteError when the embeddings are not finite.
     """
-    pairs = []
-    for item in encode(encoder, videos, num_clips=2):
-        if not np.array_equal(item.spans_s[0], item.spans_s[1]):
-            pairs.append(join_views(item.features))
-    if not all(np.isfinite(pair).all() for pair in pairs):
+    embed = build_embed(encoder)
+    ends, tested = list[np.ndarray](), list[MomentVectors]()
+    for moments in videos:
+        if moments.is_tested:
+            tested += embed_moments(moments, encoder.spec, [embed])
+        ends.append(tested[-1].plain_KD[[0, -1]] if moments.is_tested else embed(moments.clips[[0, -1]]))
+    if not all(np.isfinite(pair_2D).all() for pair_2D in ends):
         raise NonFiniteError("the embeddings are not finite: the run has diverged; start again with a lower --lr")
-    return compute_monitors(np.stack(pairs).astype(np.float64)) if len(pairs) > 1 else None
+    if len(ends) < 2:
+        return None
+    metrics = compute_monitors(np.stack(ends).astype(np.float64))
+    scores = {name: compute_mean(values_N) for name, values_N in score_tests(tested).items()}
+    return replace(metrics, moment=scores[MOMENT], order=scores[ORDER], far_clip=scores[FAR_CLIP])
+
+
+def count_monitor_clips(num_videos: int) -> int:
+    """How many clips the monitors embed of so many videos, at most."""
+    num_tested = min(num_videos, MAX_TESTED_VIDEOS)
+    return CLIPS_PER_VIDEO * num_tested + 2 * (num_videos - num_tested)
+
+
+def compute_mean(values_N: np.ndarray) -> float:
+    """Mean of the values that are not NaN; NaN where there are none."""
+    measured = values_N[~np.isnan(values_N)]
+    return float(measured.mean()) if len(measured) else float("nan")
 
 
 def compute_monitors(z_NVD: np.ndarray) -> MonitorMetrics:

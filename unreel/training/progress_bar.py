@@ -1,5 +1,6 @@
 """The terminal output of a run: time left, steps, loss and rate on one line, or a log line every few steps."""
 
+import math
 import sys
 import time
 from collections import deque
@@ -111,9 +112,11 @@ class TrainingProgress:
 
     def print_monitors(self, steps_done: int, monitors: MonitorMetrics) -> None:
         """Print one line with the label-free figures, and a warning when the embeddings have collapsed."""
+        tests = {"moment": monitors.moment, "order": monitors.order, "far clip": monitors.far_clip}
+        figures = "  ".join(f"{name} {value:.1f}" for name, value in tests.items() if not math.isnan(value))
+        figures = f"{figures} (guessing 50)  " if figures else ""
         self.console.print(
-            f"step {steps_done}  same-video R@1 {monitors.same_video_r1:.1f} %  MRR {monitors.same_video_mrr:.3f}  "
-            f"alignment {monitors.alignment:.3f}  uniformity {monitors.uniformity:.2f}  "
+            f"step {steps_done}  {figures}same-video R@1 {monitors.same_video_r1:.1f} %  "
             f"rank {monitors.effective_rank:.1f}"
         )
         if monitors.has_collapsed:

@@ -73,10 +73,21 @@ def print_results(results: "dict[str, Result]", as_json: bool) -> None:
         print(json.dumps(plain if len(plain) > 1 else next(iter(plain.values())), indent=2))
     for result in [] if as_json else results.values():
         Console().print(result.to_table())
-        for sentence in result.extras.get("said", []):
+        for sentence in [*result.extras.get("said", []), *compose_verdicts(result)]:
             print(sentence)
     for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
         stderr_console.print(escape_markup(f"note: {warning}"))
+
+
+def compose_verdicts(result: "Result") -> list[str]:
+    """Does the encoder beat what needs no training? The verdict of a table, else its main figure by the best floor."""
+    from unreel.evaluation.verdict.labelled import read_labelled_verdict
+    from unreel.report.baseline_comparison import compare_to_baselines
+
+    if verdict := read_labelled_verdict(result.extras):
+        return [verdict.sentence]
+    own_rows = [row for row in result.rows if row not in result.floors]
+    return [comparison.sentence for comparison in compare_to_baselines(result, own_rows) if comparison.is_trivial]
 
 
 def build_label_sources(args: EncoderArgs) -> Any:

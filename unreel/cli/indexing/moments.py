@@ -42,9 +42,12 @@ def print_hits_csv(hits: "Iterable[Hit]", score_name: str) -> None:
     writer.writerows([*format_moment(hit), f"{hit.score:.4f}"] for hit in hits)
 
 
-def format_hit_rows(hits: "Sequence[Hit]", names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Rows of a table: score, start, end, name."""
+def format_hit_rows(
+    hits: "Sequence[Hit]", names: Sequence[str], values: Sequence[str] | None = None
+) -> list[tuple[str, ...]]:
+    """Rows of a table: value (by default the score), start, end, name."""
+    values = [f"{hit.score:.3f}" for hit in hits] if values is None else values
     return [
-        (f"{hit.score:.3f}", format_clock(hit.start_s), format_clock(hit.end_s), name)
-        for hit, name in zip(hits, names, strict=True)
+        (value, format_clock(hit.start_s), format_clock(hit.end_s), name)
+        for value, hit, name in zip(values, hits, names, strict=True)
     ]

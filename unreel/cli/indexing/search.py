@@ -24,6 +24,7 @@ from unreel.io.limits import Limits, use_limits
 from unreel.io.text import format_path
 
 if TYPE_CHECKING:
+    from unreel.evaluation.verdict.decision import Verdict
     from unreel.indexing.search.query import SearchQuery
     from unreel.indexing.search.results import Hit
     from unreel.types import Moment
@@ -126,6 +127,8 @@ def parse_example(text: str, from_s: float, to_s: float) -> "Moment":
 
 
 def print_hits(hits: "list[Hit]", options: SearchArgs) -> None:
+    from unreel.evaluation.verdict.verdict_file import read_verdict
+
     if options.json:
         json.dump([search_hit_to_json(hit) for hit in hits], sys.stdout, indent=2)
         print()
@@ -134,8 +137,20 @@ def print_hits(hits: "list[Hit]", options: SearchArgs) -> None:
     elif not hits:
         print("no hits: the filters leave nothing")
     else:
-        names = [format_path(hit.path) + format_fold_count(hit) for hit in hits]
-        print_table(("score", "from", "to", "video"), format_hit_rows(hits, names))
+        print_hit_table(hits, read_verdict(options.index))
+
+
+def print_hit_table(hits: "list[Hit]", verdict: "Verdict | None") -> None:
+    """Hits with their likeness; with their ranks only if the encoder is no better than what needs no training."""
+    names = [format_path(hit.path) + format_fold_count(hit) for hit in hits]
+    if verdict is not None and verdict.level == "not better":
+        title, values = "rank", [str(n) for n in range(1, len(hits) + 1)]
+        note = f"Ranks without scores, since scores of this encoder would mislead. {verdict.sentence}"
+    else:
+        title, values = "likeness", ["" if hit.likeness is None else f"{hit.likeness:.2f}" for hit in hits]
+        note = "Likeness: 0 is a typical moment of the index, 1 the query itself."
+    print_table((title, "from", "to", "video"), format_hit_rows(hits, names, values))
+    print(f"\n{note}")
 
 
 def format_fold_count(hit: "Hit") -> str:

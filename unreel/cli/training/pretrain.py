@@ -23,6 +23,15 @@ from unreel.cli.terminal import escape_markup, stderr_console
 if TYPE_CHECKING:
     from unreel.verbs.training.pretrain import RunOutcome
 
+MONITOR_COLUMNS = {
+    "moment": "moment",
+    "order": "order",
+    "far clip": "far_clip",
+    "alignment": "alignment",
+    "uniformity": "uniformity",
+    "effective rank": "effective_rank",
+}
+
 
 @dataclasses.dataclass
 class ResumeArgs:
@@ -89,6 +98,7 @@ def report_outcome(run_folder: Path, outcome: "RunOutcome") -> int:
         stderr_console.print(escape_markup(f"A report so far: unreel report {run_folder}"))
         return code
     print_monitors(run_folder)
+    print_verdict(run_folder)
     print(f"\nreport: {run_folder / 'report.html'}")
     return code
 
@@ -100,10 +110,22 @@ def print_monitors(run_folder: Path) -> None:
     held_out = (run_folder / "held_out.txt").read_text().strip()
     videos = "On held-out videos" if held_out else "On the training videos (too few to hold some out)"
     table = Table(title=f"{videos}, without labels", title_justify="left")
-    for name in ("", "same-video R@1", "MRR", "alignment", "uniformity", "effective rank"):
+    for name in ("", *MONITOR_COLUMNS):
         table.add_column(name, justify="right" if name else "left")
     for name, row in read_untrained_and_best(run_folder):
-        values = (row[n] for n in ("same_video_r1", "same_video_mrr", "alignment", "uniformity", "effective_rank"))
-        table.add_row(name, *(f"{float(value):.3g}" for value in values))
+        table.add_row(name, *(f"{float(row.get(column, 'nan')):.3g}" for column in MONITOR_COLUMNS.values()))
     if table.row_count:
         Console().print(table)
+
+
+def print_verdict(run_folder: Path) -> None:
+    """Does the encoder beat what needs no training? The tests without labels beside the floors, and the verdict."""
+    from unreel.evaluation.verdict.verdict_file import read_verdict
+
+    verdict = read_verdict(run_folder)
+    if verdict is None:
+        return
+    for test, figures in verdict.list_tests().items():
+        print(f"{test[0].upper()}{test[1:]} (guessing: 50 %):")
+        print("  " + ", ".join(f"{source} {figure:.1f}" for source, figure in figures.items()))
+    print("\n".join(filter(None, (verdict.same_video_sentence, f"\n{verdict.sentence}"))))

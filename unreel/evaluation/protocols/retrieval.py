@@ -35,6 +35,7 @@ from unreel.evaluation.metrics.cosine_ranking import (
 from unreel.evaluation.protocol_description import describe_clips
 from unreel.evaluation.protocols.options import Centring, RankingUnit, RetrievalOptions
 from unreel.evaluation.result import Intervals, Result
+from unreel.evaluation.verdict.labelled import judge_with_labels
 from unreel.evaluation.video_features import ENCODER, JOINT, FeatureKey, VideoFeatures
 from unreel.models.encoder.encoder import FEATURE_LAYERS
 from unreel.models.encoder.spec import EncoderSpec
@@ -93,6 +94,7 @@ def evaluate_retrieval(
     result = Result("retrieval", "Retrieval, percent", {}, format_caption(description), description)
     result.main_column = format_recall(1)
     over_groups: dict[str, Intervals] = {}
+    hits: dict[str, np.ndarray] = {}
     gallery_size = len(gallery.instances)
     for name, (key, columns) in gallery.list_table_rows(protocol.layer).items():
         vectors, num_rows = build_query_gallery(gallery, query, key, columns, protocol)
@@ -102,12 +104,14 @@ def evaluate_retrieval(
             result.rows[CHANCE] = compute_chance(*labels, protocol.ks)
         scores = score_queries(vectors, labels, protocol.ks)
         result.rows[name] = {column: float(values_Q.mean()) for column, values_Q in scores.items()}
+        hits[name] = scores[result.main_column].reshape(len(query.instances), num_rows).mean(axis=1)
         videos = repeat_each([str(n) for n in range(len(query.instances))], num_rows)
         result.intervals[name] = bootstrap_intervals(scores, videos)
         if any(query.groups):
             over_groups[name] = bootstrap_intervals(scores, repeat_each(query.groups, num_rows))
     result.floors = {n: describe_baseline(n) for n in result.rows if is_baseline(n, gallery)}
-    result.extras = {"neighbours": find_example_neighbours(gallery, query, protocol)}
+    verdict = judge_with_labels(result.main_column, hits, list(result.floors), query.groups)
+    result.extras = {"neighbours": find_example_neighbours(gallery, query, protocol), "verdict": verdict.to_json()}
     result.warnings = collect_warnings(
         query.instances, gallery.instances, protocol.ks, gallery_size
     ) + collect_protocol_warnings(protocol)

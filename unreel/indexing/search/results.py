@@ -1,7 +1,7 @@
 """From scored rows to hits: neighbouring clips of one event become one hit, near-duplicates fold under the best."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,11 +18,31 @@ VectorReader = Callable[[np.ndarray], np.ndarray]  # row numbers (n,) to their v
 
 @dataclass(frozen=True, kw_only=True)
 class Hit(Moment):
-    """A moment found, with its best score, its rows (best first) and the near-duplicates folded under it."""
+    """A moment found, with its best score, its rows (best first) and the near-duplicates folded under it.
+
+    `typical_score` is the mean score of rows evenly spread over the index, for the same query; None where the score is
+    no cosine.
+    """
 
     score: float
     rows: tuple[int, ...]
     duplicates: tuple["Hit", ...] = ()
+    typical_score: float | None = None
+
+    @property
+    def likeness(self) -> float | None:
+        """The score on a scale where 0 is a typical moment of the index and 1 is the query itself.
+
+        Cosines of an encoder lie close together, often all above 0.9, and say little by themselves.
+
+        >>> Hit("jump.mp4", score=0.99, rows=(3,), typical_score=0.96).likeness
+        0.75
+        """
+        if self.typical_score is None:
+            return None
+        if self.typical_score >= 1:  # all moments are alike
+            return 0.0
+        return round(min(1.0, max(0.0, (self.score - self.typical_score) / (1 - self.typical_score))), 6)
 
 
 @dataclass(frozen=True)
@@ -77,7 +97,14 @@ def search_by_vector(
         score_QK, row_QK = ann_index.search(query_D.reshape(1, -1), k, allowed_N)
         return score_QK[0], row_QK[0]
 
-    return _search_until_enough(fetch_nearest, read_vectors(_spread_rows(rows)) @ query_D, rows, options, read_vectors)
+    baseline_N = read_vectors(_spread_rows(rows)) @ query_D
+    hits = _search_until_enough(fetch_nearest, baseline_N, rows, options, read_vectors)
+    return [_add_typical_score(hit, float(baseline_N.mean())) for hit in hits]
+
+
+def _add_typical_score(hit: Hit, typical_score: float) -> Hit:
+    duplicates = tuple(_add_typical_score(other, typical_score) for other in hit.duplicates)
+    return replace(hit, duplicates=duplicates, typical_score=typical_score)
 
 
 def search_by_score(

@@ -12,6 +12,7 @@ ENCODER_FOLDER = "encoder"
 VECTORS_NPY = "vectors.npy"
 ANN_INDEX_FILE = "nearest.faiss"
 CONCEPTS_FOLDER = "concepts"
+VERDICT_JSON = "verdict.json"
 
 STORE_ENTRIES = {
     STORE_JSON,
@@ -23,4 +24,5 @@ STORE_ENTRIES = {
     VECTORS_NPY,
     ANN_INDEX_FILE,
     CONCEPTS_FOLDER,
+    VERDICT_JSON,
 }

@@ -11,6 +11,7 @@ import jinja2
 
 from unreel.errors import RunError
 from unreel.evaluation.result import Result
+from unreel.evaluation.verdict.labelled import read_labelled_verdict
 from unreel.report.baseline_comparison import BaselineComparison, compare_to_baselines, draw_conclusion
 from unreel.report.gallery import Gallery, build_retrieval_gallery, find_common_folder
 from unreel.report.html_writer import flatten_options, write_html
@@ -26,6 +27,7 @@ from unreel.report.results_file import (
     is_number,
     load_summary,
 )
+from unreel.report.verdict_box import build_verdict_box
 
 FROZEN_KINDS = ("retrieval", "knn", "linear")  # the tables that decide: nothing of the encoder is trained further
 STAGE_TITLES = {"features": "decoding and feature extraction, all conditions"}
@@ -58,6 +60,7 @@ def build_context(summary: EvaluationSummary) -> dict[str, Any]:
     return {
         "summary": summary,
         "about": summary.describe_encoder(),
+        "verdict": find_verdict(summary),
         "answer": draw_conclusion(frozen),
         "comparisons": [build_comparison_context(comparison) for comparison in frozen + trained],
         "facts": build_facts(summary, motion),
@@ -71,6 +74,12 @@ def build_context(summary: EvaluationSummary) -> dict[str, Any]:
         "encoder": flatten_options(summary.encoder),
         "command": build_command(summary),
     }
+
+
+def find_verdict(summary: EvaluationSummary) -> dict[str, Any] | None:
+    """The verdict of the first table that has one; None for results of older versions."""
+    verdicts = [read_labelled_verdict(result.extras) for result in summary.results.values()]
+    return next((build_verdict_box(verdict) for verdict in verdicts if verdict), None)
 
 
 def collect_table_warnings(summary: EvaluationSummary) -> list[str]:

@@ -22,15 +22,16 @@ class CurveSpec:
 
 
 MONITOR_CURVES = (
+    CurveSpec("moment", "Moment, %", "a moment in other looks is found among moments of its video; guessing 50", 1),
+    CurveSpec("order", "Order, %", "a moment is told from frozen, shuffled, reversed copies; guessing 50", 1),
+    CurveSpec("far_clip", "Far clip, %", "the other end of a video is found in other looks; guessing 50", 1),
     CurveSpec(
-        "same_video_r1", "Same-video R@1, %", "clips whose nearest comes from their own video; higher is better", 1
+        "same_video_r1",
+        "Same-video R@1, %",
+        "clips whose nearest is of their own video; colours alone do this, so high is no success",
+        1,
     ),
-    CurveSpec(
-        "same_video_mrr",
-        "Same-video MRR",
-        "mean reciprocal rank of the own video; already high at step 0, by appearance alone",
-        3,
-    ),
+    CurveSpec("same_video_mrr", "Same-video MRR", "mean reciprocal rank of the own video; no success either", 3),
     CurveSpec("effective_rank", "Effective rank", "directions the embeddings use; near 1 means collapse", 1),
     CurveSpec("alignment", "Alignment", "squared distance of two clips of one video; lower is closer", 3),
     CurveSpec("uniformity", "Uniformity", "how evenly embeddings fill the sphere; 0 is one point, lower is better"),

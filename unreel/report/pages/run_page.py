@@ -13,12 +13,16 @@ from unreel.corpus.segments import SEGMENT_S
 from unreel.errors import RunError
 from unreel.evaluation.result import Result
 from unreel.evaluation.run_neighbours import read_held_out
+from unreel.evaluation.verdict.decision import Verdict
+from unreel.evaluation.verdict.labelled import read_labelled_verdict
+from unreel.evaluation.verdict.verdict_file import read_verdict
 from unreel.io.text import format_duration, format_path
-from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE
+from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE, find_checkpoint
 from unreel.report import gallery
 from unreel.report.html_writer import flatten_options, write_html
 from unreel.report.pages.run_curves import LOSS_CURVE, MONITOR_CURVES, TRAINING_CURVES, draw_curves
 from unreel.report.run_files import MetricRow, check_encoder, is_result, load_csv, load_json, load_manifest
+from unreel.report.verdict_box import build_verdict_box
 
 
 def write_report(run: Path) -> Path:
@@ -60,7 +64,8 @@ def build_context(run: Path) -> dict[str, Any]:
         "name": run.resolve().name,
         "config": config,
         "lead": settings,
-        "facts": build_facts(metrics, best, manifest, monitors),
+        "facts": build_facts(metrics, best, manifest),
+        "verdicts": [build_verdict_box(verdict) for verdict in list_verdicts(run, [d for _, d in evaluations])],
         "collapsed": find_collapse(monitors),
         "gallery": gallery.build_gallery(run, manifest, [d for _, d in evaluations], segment_s),
         "evaluations": [build_evaluation(name, data) for name, data in reversed(evaluations)],
@@ -80,8 +85,16 @@ def build_context(run: Path) -> dict[str, Any]:
 OPTION_GROUPS = (("options", "Method"), ("settings", "Run"), ("versions", "Versions"))
 
 
+def list_verdicts(run: Path, evaluations: list[dict[str, Any]]) -> list[Verdict]:
+    """The verdict of the last evaluation with labels, and the one without labels about the same checkpoint."""
+    checkpoint = find_checkpoint(run).name if (run / CHECKPOINTS_FOLDER / POINTER_FILE).is_file() else ""
+    labelled = [read_labelled_verdict(data.get("extras") or {}) for data in evaluations]
+    found = [*[verdict for verdict in labelled if verdict][-1:], read_verdict(run, checkpoint)]
+    return [verdict for verdict in found if verdict]
+
+
 def build_facts(
-    metrics: list[MetricRow], best: MetricRow | None, manifest: Manifest | None, monitors: list[MetricRow]
+    metrics: list[MetricRow], best: MetricRow | None, manifest: Manifest | None
 ) -> list[tuple[str, str, str]]:
     """The few figures at the top: value, name, remark."""
     facts = []
@@ -92,11 +105,6 @@ def build_facts(
         epochs = metrics[-1].get("epoch")
         remark = f"{epochs:.0f} passes over the data" if epochs is not None and epochs >= 1 else "less than one pass"
         facts.append((f"{metrics[-1]['step']:,.0f}", "training steps", remark))
-    if best and "same_video_r1" in best:
-        chance = f"; chance {100 / best['num_videos']:.1f} %" if best.get("num_videos") else ""
-        before = [f", untrained {row['same_video_r1']:.1f} %" for row in monitors[:1] if row.get("step") == 0]
-        remark = f"at the best checkpoint, step {best['step']:.0f}{''.join(before)}{chance}"
-        facts.append((f"{best['same_video_r1']:.1f} %", "same-video R@1", remark))
     if best and "effective_rank" in best:
         facts.append((f"{best['effective_rank']:.1f}", "effective rank", "directions the embeddings use"))
     return facts

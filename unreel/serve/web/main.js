@@ -174,12 +174,23 @@ function debounce(action, wait_ms) {
   return () => { clearTimeout(timer); timer = setTimeout(action, wait_ms); };
 }
 
+// Does the encoder of this index beat what needs no training?
+function showVerdict(verdict) {
+  $("verdict").hidden = !verdict;
+  if (!verdict) return;
+  $("verdict").dataset.level = verdict.level;
+  $("verdict").title = verdict.explanation;
+  $("verdict-headline").textContent = `${verdict.headline}.`;
+  $("verdict-said").textContent = verdict.level === "better" ? "" : verdict.explanation;
+}
+
 function showIndex(about) {
   Object.assign(page, { about, of: about.id });
   document.title = `${about.name} · unreel`;
   $("name").textContent = about.name;
   $("facts").textContent = `${plural(about.rows, "clip")} of ${plural(about.videos.length, "video")}`;
   $("facts").title = about.nearest;
+  showVerdict(about.verdict);
   $("motion-field").hidden = !about.slider;
   if (about.slider) {
     const [left, right] = about.slider;

@@ -71,9 +71,17 @@ function makeCaption(page, hit) {
     folded.setAttribute("aria-label", `Show the ${plural(hit.num_alike, "near-duplicate")} of ${hit.name} at ${formatTime(hit.start_s)}`);
     rest.append(" ", folded);
   }
-  const score = Object.assign(document.createElement("span"), { className: "score", textContent: hit.score ? hit.score.toFixed(3) : "" });
+  const score = Object.assign(document.createElement("span"), { className: "score", ...describeScore(page, hit) });
   paragraph.append(name, rest, score);
   return paragraph;
+}
+
+// The likeness of a search hit, or the probability of a concept. Scores of an encoder that is no better than what needs
+// no training would mislead, so its hits have their rank.
+function describeScore(page, hit) {
+  if (hit.likeness === null) return { textContent: hit.score ? hit.score.toFixed(3) : "" };
+  if (page.about.verdict?.level === "not better") return { textContent: hit.rank ? `${hit.rank}.` : "", title: "Rank; this encoder gives no meaningful score" };
+  return { textContent: hit.likeness.toFixed(2), title: "Likeness: 0 is a typical moment of the index, 1 the query itself" };
 }
 
 function makeButtons(page, hit) {

@@ -6,19 +6,24 @@ from typing import Any
 
 @dataclass
 class RunState:
-    """Steps done, and the best checkpoint so far; its fields are the keys of training.json."""
+    """Steps done, and the best checkpoint so far with its rating (`rate_checkpoint`) and its same-video MRR.
+
+    The fields are the keys of training.json.
+    """
 
     step: int = 0
     best_step: int | None = None
     best_mrr: float = -1.0
+    best_rating: float = 0.0
 
     def forget_best(self) -> None:
         """The best checkpoint no longer exists."""
-        self.best_step, self.best_mrr = None, -1.0
+        self.best_step, self.best_mrr, self.best_rating = None, -1.0, 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "RunState":
-        return cls(int(data["step"]), data.get("best_step"), float(data.get("best_mrr", -1.0)))
+        best = float(data.get("best_mrr", -1.0)), float(data.get("best_rating", 0.0))
+        return cls(int(data["step"]), data.get("best_step"), *best)

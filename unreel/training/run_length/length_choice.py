@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from unreel.io.text import format_count, format_duration
 from unreel.training.job import TrainingJob
 from unreel.training.metrics import MetricLogger
+from unreel.training.monitors import count_monitor_clips
 from unreel.training.run_folder.config import save_steps
 from unreel.training.run_length.default_length import choose_default_steps
 from unreel.training.run_length.rehearsal import measure_pace
@@ -52,7 +53,7 @@ def fix_length(setup: TrainingSetup, logger: MetricLogger, clock: CommandClock, 
 
 def estimate_costs(job: TrainingJob, pace: Pace, monitor_s: float, checkpoint_s: float, report_clips: int) -> RunCosts:
     """The costs of a run's parts; to write a checkpoint takes about as long as to read it."""
-    monitor_clips = 2 * len(job.monitor_instances)
+    monitor_clips = count_monitor_clips(len(job.monitor_instances))
     return RunCosts(
         pace=pace,
         steps_per_epoch=job.steps_per_epoch,

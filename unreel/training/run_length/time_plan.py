@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 REPORT_START_S = 5.0  # charts, frames and templates of a report, whatever the number of videos
-MAX_REPORT_S = 150.0  # it stops to embed videos after two minutes
+MAX_REPORT_S = 270.0  # the gallery and the verdict stop to embed videos after two minutes each
 
 
 @dataclass(frozen=True)

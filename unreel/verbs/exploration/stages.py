@@ -13,6 +13,7 @@ from unreel.corpus.manifest import Manifest
 from unreel.corpus.manifest_summary import group_by_reason
 from unreel.corpus.segments import LONG_VIDEO_SEGMENTS, build_instances
 from unreel.errors import InputError
+from unreel.evaluation.verdict.verdict_file import read_verdict
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions
 from unreel.io.text import format_count, format_duration, format_path
@@ -118,6 +119,8 @@ def finish_training(folder: ExplorationFolder, run: Path, was_interrupted: bool,
     folder.finished.append(run.name)
     folder.save()
     narration.detail(f"trained{narration.format_elapsed()}; its report: {run / 'report.html'}")
+    if verdict := read_verdict(run):
+        narration.detail(verdict.sentence)
 
 
 def advise_retraining(

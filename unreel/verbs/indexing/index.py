@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from unreel.evaluation.verdict.verdict_file import copy_verdict
 from unreel.indexing.export.destination import Destination
 from unreel.indexing.index.build_index import refresh_index
 from unreel.indexing.store.clip_sampling import SlidingWindow
@@ -73,5 +74,6 @@ def update_index(
         return IndexUpdate(store)
     with lock_store(Path(out)):
         description = refresh_index(Path(out), clip_sampling.load_encoder(checkpoint, options.allow_import))
+        copy_verdict(Path(checkpoint), Path(out))
     num_exported = export(out, export_to, table, replace=True) if export_to else 0
     return IndexUpdate(store, description, num_exported)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.evaluation.run_neighbours import count_embedded_clips
+from unreel.evaluation.verdict.label_free import count_judged_clips
 from unreel.io.atomic_write import atomic_write_text
 from unreel.io.limits import use_limits
 from unreel.methods.registry import DEFAULT_METHOD
@@ -131,7 +132,9 @@ def train_and_report(
     job: TrainingJob, resume: bool, quiet: bool, fabric: "Fabric", group: ProcessGroup, began_s: float
 ) -> RunOutcome:
     """Train, then write the report, unless training was stopped early. `began_s`: when the command began."""
-    clock = CommandClock(began_s, count_embedded_clips(len(job.instances) + len(job.held_out)))
+    num_training, num_held_out = len(job.instances), len(job.held_out)
+    report_clips = count_embedded_clips(num_training + num_held_out) + count_judged_clips(num_held_out, num_training)
+    clock = CommandClock(began_s, report_clips)
     train(job, resume, quiet, fabric, group, clock)
     interrupted = not job.is_finished
     if not interrupted:

@@ -11,14 +11,17 @@ from unreel.training.run_folder.config import read_config
 def report(run: str | Path) -> Path:
     """Write RUN/report.html from the files of the run folder, under the run's limit for a file; returns its path.
 
-    Raises RunError when the folder is not a run.
+    First judges the encoder, if RUN/verdict.json has no verdict about its checkpoint. Raises RunError when the folder
+    is not a run.
 
     >>> unreel.verbs.training.report.report(run).name
     'report.html'
     """
     from unreel.report.pages.run_page import write_report  # its templates and charts take time to import
+    from unreel.verbs.training.verdict import update_verdict
 
     with use_limits(read_run_limits(read_config(Path(run)))):
+        update_verdict(Path(run))
         return write_report(Path(run))
 
 

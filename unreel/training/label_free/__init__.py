@@ -1,0 +1,1 @@
+"""What a run measures of its encoder without labels: clips of held-out videos, changed copies of them, tests."""
