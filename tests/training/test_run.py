@@ -17,6 +17,7 @@ from runs import Stop, assert_equal_runs, stop_after, table, tensors
 
 import unreel
 from unreel.cli.training.pretrain import report_outcome
+from unreel.corpus import inspection
 from unreel.errors import CheckpointError, InputError, NonFiniteError, RunError
 from unreel.methods import iic
 from unreel.methods.registry import DEFAULT_METHOD
@@ -105,7 +106,7 @@ def hold_at(name: str) -> None:
         print("here", flush=True)
         time.sleep(600)
 
-    rooms = {"evaluate_monitors": loop, "write_report": run_page}
+    rooms = {"inspect": inspection, "evaluate_monitors": loop, "write_report": run_page}
     setattr(rooms.get(name, pretrain), name, wait)
 
 
