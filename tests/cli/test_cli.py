@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import io
 import json
 import os
 import runpy
@@ -9,11 +10,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 from commands import call, in_process, refused, succeeds
+from rich.console import Console
 
 import unreel
 from unreel.cli import progress_bar
@@ -239,9 +244,26 @@ def test_evaluation_lists(small_run: Path, motion_set: Path, tmp_path: Path) -> 
 def test_what_takes_long_says_how_far_it_is_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for say_s, said in ((-1.0, "looking: 1 of 4\nlooking: 2 of 4\n"), (30.0, "")):
+    lines = "looking: 1 of 4, time left: unknown\nlooking: 2 of 4, 20 s left\n"
+    for say_s, said in ((-1.0, lines), (30.0, "")):
         monkeypatch.setattr(progress_bar, "PROGRESS_LINE_INTERVAL_S", say_s)
+        ticks = count(0.0, 10.0)
+        monkeypatch.setattr(progress_bar, "time", SimpleNamespace(monotonic=partial(next, ticks)))
         with progress_bar.ProgressBar("looking") as advance:
             advance(1, 4)
             advance(2, 4)
         assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("width", [9, 20, 60])
+def test_the_time_left_is_seen_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console(file=io.StringIO(), width=width, force_terminal=True)
+    monkeypatch.setattr(progress_bar, "stderr_console", console)
+    ticks = count(0.0, 10.0)
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(monotonic=partial(next, ticks)))
+    with progress_bar.ProgressBar("looking") as advance:
+        advance(1, 4)
+        advance(2, 4)
+        (task,) = advance.__self__.bar.tasks  # type: ignore[attr-defined]
+    assert task.description == ("20 s left  looking 2 of 4" if width == 60 else "20 s left")

@@ -49,7 +49,7 @@ def fit_parts(parts: Sequence[str], width: int) -> str:
 
 def format_time_left(seconds: float | None) -> str:
     """`12.4 min left`; `time left: unknown` before anything is known."""
-    return "time left: unknown" if seconds is None else f"{format_duration(seconds)} left"
+    return "time left: unknown" if seconds is None else f"{format_duration(round(seconds))} left"
 
 
 def join_words(words: Sequence[str]) -> str:
