@@ -52,6 +52,9 @@ GREY: Op = ("grey", 1, lambda x, u: photometric.grayscale(x, u, p=0.2))
 SOLARIZE: Op = ("solarize", 1, lambda x, u: photometric.solarize(x, u, p=0.2, threshold=0.5))
 
 
+STILL: Op = ("still", 3, lambda x, u: photometric.blend_still_frame(x, u, p=0.7, max_weight=0.6))
+
+
 def jitter(*amounts: float, p: float) -> Op:
     return "jitter", 6, lambda x, u: photometric.color_jitter(x, u, *amounts, p=p)
 
@@ -77,6 +80,7 @@ CASES: list[tuple[TwoViewOptions, list[Op], list[Op]]] = [
         [RESIZED_CROP, FLIP, STRONG, GREY, blur(0.1), SOLARIZE],
     ),
     (TwoViewOptions(augment="dual"), *[[RANDOM_CROP, jitter(0.8, 0.8, 0.8, 0.2, p=0.64), blur(0.5)]] * 2),
+    (TwoViewOptions(augment="blend"), *[[RESIZED_CROP, jitter(0.4, 0.4, 0.4, 0.1, p=0.8), STILL]] * 2),
 ]
 
 

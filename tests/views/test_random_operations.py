@@ -30,6 +30,7 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "grayscale": partial(photometric.grayscale, p=0.5),
     "gaussian_blur": partial(photometric.gaussian_blur, sigma=(0.5, 2.0), p=0.5),
     "solarize": partial(photometric.solarize, p=0.5),
+    "blend_still_frame": partial(photometric.blend_still_frame, p=0.5),
 }
 
 

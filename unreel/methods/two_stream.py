@@ -1,10 +1,10 @@
 """two-stream: looks and motion, each learned by a contrast of its own, in one network. The default.
 
-Idea. A clip enters the network twice: as RGB frames, and as residual frames whose colours were changed. In the first
-stream two clips of a video, an interval apart, find each other by what they show (CVRL); in the second by how it moves,
-also against intra-negatives, copies whose frames are in another order (IIC). `trio` contrasts RGB frames with residual
-frames, so that both keep only what they have in common, which is motion; here each stream keeps its own. In use the
-features of both stand side by side.
+Idea. A clip enters the network twice: as RGB frames, and as residual frames whose colours and amplitude were changed.
+In the first stream two clips of a video, an interval apart, find each other by what they show (CVRL); in the second by
+how it moves, also against intra-negatives, copies whose frames are in another order (IIC). `trio` contrasts RGB frames
+with residual frames, so that both keep only what they have in common, which is motion; here each stream keeps its own.
+In use the features of both stand side by side.
 
     L = NTXent(r, r') + NTXent(m, m') + intra
     NTXent(z, z') = -log softmax of z_i . z_i' / tau among the other clips of the batch, averaged over both directions
@@ -13,8 +13,8 @@ features of both stand side by side.
 r and m are the features of the two streams, of unit length. All clips of a step share one pass, so batch norm sees
 both streams.
 
-Source: our own; its parts are from Tao 2020 (IIC) and Qian 2021 (CVRL). Two streams: Simonyan and Zisserman 2014.
-docs/results.md shows what each part gives, docs/log.md what was tried.
+Source: our own; its parts are from Tao 2020 (IIC) and Qian 2021 (CVRL). Two streams: Simonyan and Zisserman 2014. The
+still frame that is blended into the motion stream: Wang et al. 2021. docs/log.md has what was tried.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,9 +57,7 @@ class Config(TwoViewOptions):
 
 def two_stream() -> tuple[Config, Settings]:
     """RGB and residual frames, each contrasted with itself; interval sampling, intra-negatives of motion."""
-    config = Config(
-        pairs="decreasing", second_view="residual", augment="resized-color", intra_negatives="shuffle-frames"
-    )
+    config = Config(pairs="decreasing", second_view="residual", augment="blend", intra_negatives="shuffle-frames")
     return config, make_single_machine_settings()
 
 

@@ -12,7 +12,7 @@ from unreel.views import geometric, photometric
 class Augmentation:
     """Probabilities of the operations on a clip, in their order; 0 leaves one out. `plain` is that of the crop alone.
 
-    Jitter is brightness, contrast, saturation and hue (see photometric.color_jitter).
+    Jitter is brightness, contrast, saturation and hue (see photometric.color_jitter); `still` blends in a still frame.
     """
 
     plain: float = 0.0
@@ -23,6 +23,7 @@ class Augmentation:
     grey: float = 0.0
     blur: float = 0.0
     solarize: float = 0.0
+    still: float = 0.0
 
 
 AUGMENTATIONS = {
@@ -32,8 +33,8 @@ AUGMENTATIONS = {
     "color": Augmentation(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey=0.2, blur=0.5),
     # Source: tensorflow/models video_ssl; its blur and solarisation are the option `asymmetric`.
     "cvrl": Augmentation(resized_crop=True, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8, grey=0.2),
-    # Ours: CVRL's crop with IICv2's jitter, half as strong in colour as CVRL's, and neither grey nor blur.
-    "resized-color": Augmentation(resized_crop=True, jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8),
+    # Ours: CVRL's crop, IICv2's jitter, and a still frame of the clip blended in (Wang et al. 2021).
+    "blend": Augmentation(resized_crop=True, jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, still=0.7),
     # Source: lzhangbj/DualVar: jitter with probability 0.8 inside another choice with probability 0.8.
     "dual": Augmentation(plain=0.2, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.64, blur=0.5),
 }
@@ -59,4 +60,7 @@ def augment_clips(
         clips = photometric.gaussian_blur(clips, draw_uniforms("blur", 2), p=augmentation.blur)
     if augmentation.solarize:
         clips = photometric.solarize(clips, draw_uniforms("solarize", 1), augmentation.solarize)
+    if augmentation.still:
+        u = draw_uniforms("still", photometric.NUM_UNIFORMS["blend_still_frame"])
+        clips = photometric.blend_still_frame(clips, u, augmentation.still)
     return clips

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unreel.views.random_apply import apply_where, constant_like, to_device_of, uniform_to_index, uniform_to_range
 
-NUM_UNIFORMS = {"color_jitter": 6, "grayscale": 1, "gaussian_blur": 2, "solarize": 1}
+NUM_UNIFORMS = {"color_jitter": 6, "grayscale": 1, "gaussian_blur": 2, "solarize": 1, "blend_still_frame": 3}
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 RGB_TO_YIQ = (LUMA_WEIGHTS, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
 JITTER_ORDERS = tuple(permutations(range(4)))
@@ -88,6 +88,27 @@ def solarize(clips: Tensor, u_B1: Tensor, p: float = 0.2, threshold: float = 0.5
     tensor([0.2500, 0.2500])
     """
     return apply_where(clips, u_B1[:, 0] < p, lambda chosen, _: torch.where(chosen < threshold, chosen, 1 - chosen))
+
+
+def blend_still_frame(clips: Tensor, u_B3: Tensor, p: float = 0.7, max_weight: float = 0.6) -> Tensor:
+    """With probability p, blend one frame of the clip, at a weight uniform up to `max_weight`, into all its frames.
+
+    What stands still gains contrast over what moves: residual frames keep their directions and lose amplitude. Columns
+    of u (B, 3): whether to apply, weight, frame. Source: Wang et al. 2021 (adding the background, at a fixed weight).
+
+    >>> clip = torch.tensor([0.0, 1.0]).view(1, 1, 2, 1, 1)
+    >>> blend_still_frame(clip, torch.tensor([[0.0, 0.5, 0.9]]), p=1.0, max_weight=0.6).flatten()
+    tensor([0.3000, 1.0000])
+    """
+
+    def blend(chosen: Tensor, rows: Tensor) -> Tensor:
+        u = u_B3[rows.to(u_B3.device)]
+        frame_N = to_device_of(uniform_to_index(u[:, 2], chosen.shape[2]), chosen)
+        still = chosen[torch.arange(len(chosen), device=chosen.device), :, frame_N][:, :, None]
+        weight = to_device_of(uniform_to_range(u[:, 1], 0.0, max_weight), chosen).to(chosen.dtype).view(-1, 1, 1, 1, 1)
+        return torch.lerp(chosen, still.expand_as(chosen), weight)
+
+    return apply_where(clips, u_B3[:, 0] < p, blend)
 
 
 def gaussian_blur(clips: Tensor, u_B2: Tensor, sigma: tuple[float, float] = (0.1, 2.0), p: float = 0.5) -> Tensor:

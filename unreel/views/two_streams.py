@@ -22,7 +22,7 @@ class TwoStreamRecipe(TwoViewRecipe):
     "intra" is the intra-negative of "motion1", made after its augmentation.
 
     >>> from unreel.views.two_views import TwoViewOptions
-    >>> options = TwoViewOptions(second_view="residual", augment="color", intra_negatives="shuffle-frames")
+    >>> options = TwoViewOptions(second_view="residual", augment="blend", intra_negatives="shuffle-frames")
     >>> recipe = TwoStreamRecipe(options.view_spec(size=32), 0, options)
     >>> frames, rows = torch.zeros(4, 2, 9, *recipe.spec.resize_hw, 3, dtype=torch.uint8), torch.arange(4)
     >>> list(recipe(Clips(frames, rows, rows, torch.zeros(4), epoch=0)).tensors)
