@@ -34,7 +34,7 @@ def dry_run(job: TrainingJob) -> None:
     size = f"{spec.clip.num_frames} frames of {spec.views.size} x {spec.views.size}"
     try:
         with torch.inference_mode():
-            view = job.recipe(clips).tensors["view1"]
+            view = next(iter(job.recipe(clips).tensors.values()))
             no_time = backbone(view).shape[2] == 1 and exceeds_temporal_stride(backbone, view, spec.backbone)
     except RuntimeError as error:
         if is_builtin_backbone(spec.backbone):
