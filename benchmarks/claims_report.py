@@ -4,7 +4,7 @@ A claim says that row A is above row B. Its figure is the mean over seeds and te
 A - B on the same video with the same seed, in points. Its interval is a 95 % percentile bootstrap over both: test
 videos are drawn (whole groups of one recording where they are known; the same ones for all seeds where the seeds share
 their videos), and seeds are drawn, their deviations stretched by sqrt(n / (n - 1)), because n drawn seeds vary too
-little by this factor. With one seed the interval covers test videos only.
+little by this factor. With one seed the interval covers test videos only, and the verdict says so.
 
 The rule, fixed before the runs: the figure is R@1 of the `pooled` feature, all views side by side; a claim is
 
@@ -265,7 +265,8 @@ def format_claims(by_seed: Sequence[SeedScores], same_videos: bool) -> str:
         if main := compared[MAIN_LAYER, MAIN_COLUMN]:
             others = [str(c[0]) if c else "" for key, c in compared.items() if key != (MAIN_LAYER, MAIN_COLUMN)]
             rows = " − ".join(row if row in FLOORS else f"`{row}`" for row in (claim.above, claim.below))
-            table.append([claim.sentence, rows, str(main[0]), f"**{main[0].verdict}**", *others, str(main[1])])
+            verdict = f"**{main[0].verdict}**" + (", one seed" if main[1] == 1 else "")
+            table.append([claim.sentence, rows, str(main[0]), verdict, *others, str(main[1])])
     return format_table(header, table)
 
 

@@ -114,7 +114,10 @@ def test_the_tables_show_figures_and_verdicts() -> None:
     assert "| `simclr` | 15.0 ± 0.0 |  | 15.0 ± 0.0 |" in text and "`moco`" not in text
     assert "| untrained encoder | 10.0 ± 0.0 | 11.0 ± 0.0 | 12.0 ± 0.0 |" in text
     assert "| frame difference |  |  | 1.0 ± 0.0 |" in text
-    assert "| trio above the baseline simclr | `trio` − `simclr` | +15.0 (+15.0 to +15.0) | **seen** |" in text
+    sentence = "| trio above the baseline simclr | `trio` − `simclr` | +15.0 (+15.0 to +15.0) | **seen**"
+    assert f"{sentence} |" in text
+    alone = claims_report.format_set("A set", [seed], ["trio"], same_videos=True)
+    assert f"{sentence}, one seed |" in alone
 
 
 def test_the_plan_is_seed_by_seed_and_each_row_comes_on_all_sets_at_once() -> None:
