@@ -57,6 +57,10 @@ def inspected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def read_files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
@@ -64,7 +68,14 @@ def read_files(folder: Path) -> dict[str, bytes]:
 def test_the_first_call_makes_everything_and_the_next_one_nothing(videos: Path, inspected: list[str]) -> None:
     out = videos.parent / "out"
     shown = succeeds("explore", videos, "--out", out, "--no-open", *TRAINING).out
-    for part in ("7 files", "6 videos can be used", "1 file can't be used: 1 not a video", "notes.mp4", "3 steps"):
+    for part in (
+        "7 files",
+        "6 videos can be used",
+        "1 of 7 files can't be used, see",
+        "1 file can't be used: 1 not a video",
+        "notes.mp4",
+        "3 steps",
+    ):
         assert part in shown, part
     for name in ("manifest.parquet", "quarantine.csv", "run", "run/report.html", "index"):
         assert str(out / name) in shown, name
@@ -81,7 +92,7 @@ def test_the_first_call_makes_everything_and_the_next_one_nothing(videos: Path, 
 
 
 def test_new_files_are_taken_in_and_a_new_encoder_is_trained_on_request(
-    videos: Path, motion_set: Path, inspected: list[str]
+    videos: Path, motion_set: Path, inspected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = videos.parent / "out"
     succeeds("explore", videos, "--out", out, "--no-open", *TRAINING)
@@ -95,7 +106,12 @@ def test_new_files_are_taken_in_and_a_new_encoder_is_trained_on_request(
     assert str(videos / "new.mp4") in unreel.open_index(out / "index").rows.paths
 
     before = {name: read_files(out / name) for name in ("run", "index")}
-    shown = succeeds("explore", videos, "--out", out, "--no-open", "--retrain", *TRAINING).out
+    arguments = ("explore", videos, "--out", out, "--no-open", "--retrain", *TRAINING)
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "update_index", stop)
+        assert call(*arguments).code == 130
+    shown = succeeds(*arguments).out  # it goes on, and does not train a third encoder
+    assert not (out / "run-3").exists() and "done before" in shown
     assert len(Manifest.load(out / "run-2").videos) == 7 and "the concept 'looming' was learned again" in shown
     index = unreel.open_index(out / "index-2")
     assert len(index.rows.paths) == 7 and unreel.concepts(index) == ["looming"]
@@ -124,7 +140,7 @@ def test_inspection_goes_on_where_it_stopped(
     with (out / "inspected.jsonl").open("a") as file:
         file.write('{"path": "half a li')  # of a process that was killed
     inspected.clear()
-    monkeypatch.setattr(stages, "update_index", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(stages, "update_index", stop)
     done = call(*arguments, *TRAINING)
     assert done.code == 130 and "unreel explore" in done.err and (out / "run" / "config.json").exists()
     assert sorted(first + inspected) == sorted(path.name for path in videos.iterdir())
@@ -156,7 +172,7 @@ def test_a_second_call_beside_is_refused_and_a_stopped_one_can_be_replaced(motio
         refused(*arguments, says=(str(out), "another unreel explores in it", f"process {first.pid}"))
         first.send_signal(signal.SIGTERM)
         said = first.communicate()[1]
-    assert first.returncode == 130 and f"Go on with: unreel explore {source} --out {out}" in said
+    assert first.returncode == 130 and f"Go on with: unreel explore {source} --out {out} --no-open -- " in said
     succeeds(*arguments, "--retrain", *TRAINING)  # with other options: a new run, and the old one stays
     assert (out / "run" / "config.json").exists() and (out / "run-2" / "config.json").exists()
     assert unreel.open_index(out / "index-2").folder == out / "index-2"

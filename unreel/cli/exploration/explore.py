@@ -1,6 +1,7 @@
 """`unreel explore`: from a folder of videos to a page in the browser."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -48,7 +49,8 @@ def explore_command(argv: list[str]) -> int:
 
     run_config = build_training_config(training_argv, options.minutes)
     names_options = bool(training_argv) or options.minutes is not None
-    request = ExploreRequest(options.source, run_config, options.retrain, names_options, options.allow_import)
+    command = shlex.join(["unreel", "explore", *argv])
+    request = ExploreRequest(options.source, run_config, options.retrain, names_options, options.allow_import, command)
     exploration = run_stages(request, options.out, Narration(print_line, ProgressBar))
     if options.open:
         open_page(exploration.index, options.port, options.allow_import)

@@ -35,12 +35,16 @@ def default_folder(source: Path) -> Path:
 
 @dataclass
 class ExplorationFolder:
-    """The state of an exploration. `requests` has the options of each run by its name; `finished` runs are trained."""
+    """The state of an exploration: the options of each run by its name, and the names of runs by what is done.
+
+    `trained` runs have ended, `indexed` ones have a complete index too.
+    """
 
     path: Path
     source: str
     requests: dict[str, Any] = field(default_factory=dict)
-    finished: list[str] = field(default_factory=list)
+    trained: list[str] = field(default_factory=list)
+    indexed: list[str] = field(default_factory=list)
 
     @property
     def log_path(self) -> Path:
@@ -77,7 +81,12 @@ class ExplorationFolder:
     @property
     def is_trained(self) -> bool:
         """Whether the latest run has been trained to its end."""
-        return self.has_run and self.run.name in self.finished
+        return self.has_run and self.run.name in self.trained
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the latest run has been trained and indexed, so that a new one may be asked for."""
+        return self.is_trained and self.run.name in self.indexed
 
     def get_numbered(self, name: str, number: int) -> Path:
         """DIR/run, DIR/run-2, ..."""
@@ -89,7 +98,7 @@ class ExplorationFolder:
 
     def save(self) -> None:
         """Write explore.json. Raises DiskError."""
-        state = {"source": self.source, "requests": self.requests, "finished": self.finished}
+        state = {name: getattr(self, name) for name in ("source", "requests", "trained", "indexed")}
         with disk_errors(self.path / STATE_FILE, advice=f"free some space, or {OTHER_PLACE}"):
             atomic_write_text(self.path / STATE_FILE, json.dumps(state, indent=2) + "\n")
 
@@ -130,7 +139,8 @@ def read_exploration(path: Path, source: str) -> ExplorationFolder:
         return ExplorationFolder(path, source)
     try:
         state = json.loads((path / STATE_FILE).read_text())
-        folder = ExplorationFolder(path, str(state["source"]), dict(state["requests"]), list(state["finished"]))
+        runs = (list(state[name]) for name in ("trained", "indexed"))
+        folder = ExplorationFolder(path, str(state["source"]), dict(state["requests"]), *runs)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path / STATE_FILE}: not what unreel wrote ({error}); {OTHER_PLACE}") from error
     if folder.source != source:

@@ -1,7 +1,6 @@
 """From a folder of videos to an index that the page can show, in one call that can be repeated."""
 
 import contextlib
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from unreel.corpus.discovery import find_videos
 from unreel.corpus.manifest import Manifest
 from unreel.errors import InputError
 from unreel.io.limits import use_limits
+from unreel.io.text import format_count
 from unreel.methods.registry import DEFAULT_METHOD
 from unreel.training.batches import build_training_limits
 from unreel.training.dry_run import validate_config
@@ -19,7 +19,7 @@ from unreel.training.runtime.auto_settings import resolve_config
 from unreel.training.runtime.launch import is_launched
 from unreel.training.runtime.signals import end_like_ctrl_c
 from unreel.types import FileFailure
-from unreel.verbs.exploration.exploration_folder import default_folder, open_exploration
+from unreel.verbs.exploration.exploration_folder import ExplorationFolder, default_folder, open_exploration
 from unreel.verbs.exploration.narration import Narration
 from unreel.verbs.exploration.stages import ExploreRequest, index_videos, inspect_videos, train_encoder
 
@@ -84,14 +84,23 @@ def run_stages(request: ExploreRequest, out: Path | None, narration: Narration) 
     validate_config(resolve_config(request.run_config))
     path, entries = out or default_folder(request.source), find_videos(request.real_source)
     limits = build_training_limits(request.run_config.settings)
-    with explain_stop(request, out), use_limits(limits), open_exploration(path, request.real_source) as folder:
+    with explain_stop(request), use_limits(limits), open_exploration(path, request.real_source) as folder:
         narration.tell(
             f"{request.source}: everything that is made lies in {path}. Ctrl-C stops; the same command goes on."
         )
         manifest = inspect_videos(folder, request, entries, narration)
         train_encoder(folder, request, manifest, narration)
         store = index_videos(folder, request, manifest, narration)
+        narration.tell(f"\n{summarize(folder, manifest, store.num_rows)}")
         return Exploration(path, folder.run, folder.index, manifest, store.num_rows, store.left_out)
+
+
+def summarize(folder: ExplorationFolder, manifest: Manifest, num_moments: int) -> str:
+    """One line with the result of all stages, since that of the first has long left the screen."""
+    num_bad, num_files = len(manifest.quarantine), len(manifest.quarantine) + len(manifest.videos)
+    left_out = f"; {num_bad:,} of {num_files:,} files can't be used, see {folder.quarantine_path}" if num_bad else ""
+    found = f"{format_count(num_moments, 'moment')} of {format_count(len(manifest.videos), 'video')}"
+    return f"{folder.path} is complete: {found}{left_out}"
 
 
 def require_single_process(request: ExploreRequest) -> None:
@@ -103,17 +112,10 @@ def require_single_process(request: ExploreRequest) -> None:
 
 
 @contextlib.contextmanager
-def explain_stop(request: ExploreRequest, out: Path | None) -> Iterator[None]:
+def explain_stop(request: ExploreRequest) -> Iterator[None]:
     """Ctrl-C and SIGTERM end with the command that goes on."""
     with end_like_ctrl_c():
         try:
             yield
         except KeyboardInterrupt as stop:
-            command = format_command(request.source, out)
-            raise KeyboardInterrupt(f"stopped; what is done is kept. Go on with: {command}") from stop
-
-
-def format_command(source: Path, out: Path | None) -> str:
-    """The command that goes on with an exploration."""
-    words = ["unreel", "explore", str(source), *(["--out", str(out)] if out else [])]
-    return shlex.join(words)
+            raise KeyboardInterrupt(f"stopped; what is done is kept. Go on with: {request.command}") from stop

@@ -34,13 +34,17 @@ MAX_NAMED_FILES = 3
 
 @dataclass(frozen=True)
 class ExploreRequest:
-    """What an exploration is asked for. `names_options` tells that options of training were given, not left out."""
+    """What an exploration is asked for.
+
+    `names_options` tells that options of training were given, not left out. `command` goes on with a stopped one.
+    """
 
     source: Path
     run_config: RunConfig
     retrain: bool = False
     names_options: bool = False
     allow_import: bool = False
+    command: str = "the same call"
 
     @property
     def real_source(self) -> Path:
@@ -91,10 +95,11 @@ def train_encoder(folder: ExplorationFolder, request: ExploreRequest, manifest: 
     The run begins with usable files alone, so that its own quarantine has those that fail in training.
     """
     is_as_requested = folder.requests.get(folder.run.name) == request.training_options
-    if folder.is_trained and not request.retrain:
-        narration.begin(2, "train", f"done before, {folder.run}")
+    begins_anew = request.retrain and (folder.is_complete or not is_as_requested)
+    if folder.is_trained and not begins_anew:
+        narration.begin(2, "train", f"done before, in {folder.run}")
         advise_retraining(folder, request, manifest, narration)
-    elif folder.has_run and not folder.is_trained and (is_as_requested or not request.retrain):
+    elif folder.has_run and not begins_anew:
         narration.begin(2, "train", f"go on with {folder.run}")
         if request.names_options and not is_as_requested:
             narration.detail("with the options it was begun with; with --retrain, a new run takes those given now")
@@ -105,7 +110,7 @@ def train_encoder(folder: ExplorationFolder, request: ExploreRequest, manifest: 
         run = folder.find_next_run()
         folder.requests[run.name] = request.training_options
         folder.save()
-        narration.begin(2, "train", f"an encoder on {format_count(len(manifest.drop_duplicates()), 'video')}, {run}")
+        narration.begin(2, "train", f"an encoder on {format_count(len(manifest.drop_duplicates()), 'video')}, in {run}")
         narration.detail(describe_budget(request.run_config.settings))
         usable = dataclasses.replace(manifest, quarantine=())
         outcome = start_run(request.source, run, request.run_config, lambda _source: usable, narration.quiet)
@@ -116,7 +121,7 @@ def finish_training(folder: ExplorationFolder, run: Path, was_interrupted: bool,
     """Note that a run is trained to its end. Raises KeyboardInterrupt for one that was stopped before."""
     if was_interrupted:
         raise KeyboardInterrupt
-    folder.finished.append(run.name)
+    folder.trained.append(run.name)
     folder.save()
     narration.detail(f"trained{narration.format_elapsed()}; its report: {run / 'report.html'}")
     if verdict := read_verdict(run):
@@ -169,7 +174,7 @@ def index_videos(
     folder: ExplorationFolder, request: ExploreRequest, manifest: Manifest, narration: Narration
 ) -> StoreSummary:
     """Stage 3: bring the index up to date, and take the concepts of an earlier encoder's index along."""
-    narration.begin(3, "index", f"the moments of {format_count(len(manifest.videos), 'video')}, {folder.index}")
+    narration.begin(3, "index", f"the moments of {format_count(len(manifest.videos), 'video')}, in {folder.index}")
     options = StoreUpdateOptions(1, request.allow_import, narration.measure)
     store = update_index(folder.run, request.real_source, folder.index, SlidingWindow(), options).store
     moments = f"{format_count(store.num_rows, 'moment')} of {format_count(store.num_videos, 'video')}"
@@ -183,4 +188,7 @@ def index_videos(
         narration.detail(f"... and {len(further) - MAX_NAMED_FILES:,} more, see {folder.index / 'left_out.csv'}")
     if folder.number > 1:
         keep_concepts(folder.get_numbered("index", folder.number - 1), folder.index, narration)
+    if not folder.is_complete:
+        folder.indexed.append(folder.run.name)
+        folder.save()
     return store
