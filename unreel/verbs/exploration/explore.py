@@ -21,7 +21,7 @@ from unreel.training.runtime.signals import end_like_ctrl_c
 from unreel.types import FileFailure
 from unreel.verbs.exploration.exploration_folder import ExplorationFolder, default_folder, open_exploration
 from unreel.verbs.exploration.narration import Narration
-from unreel.verbs.exploration.stages import ExploreRequest, index_videos, inspect_videos, train_encoder
+from unreel.verbs.exploration.stages import ExploreRequest, index_videos, inspect_videos, tell_verdict, train_encoder
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def run_stages(request: ExploreRequest, out: Path | None, narration: Narration) 
         )
         manifest = inspect_videos(folder, request, entries, narration)
         train_encoder(folder, request, manifest, narration)
+        tell_verdict(folder.run, narration)
         store = index_videos(folder, request, manifest, narration)
         narration.tell(f"\n{summarize(folder, manifest, store.num_rows)}")
         return Exploration(path, folder.run, folder.index, manifest, store.num_rows, store.left_out)

@@ -39,9 +39,9 @@ class Narration:
         self.tell(f"        {text}")
 
     def format_elapsed(self) -> str:
-        """The time since the stage began, e.g. "in 12 s"; "" where it is not worth telling."""
+        """The time since the stage began, e.g. " (12 s)"; "" where it is not worth telling."""
         elapsed_s = self.clock() - self.stage_start_s
-        return f" in {format_duration(elapsed_s)}" if elapsed_s >= 1 else ""
+        return f" ({format_duration(elapsed_s)})" if elapsed_s >= 1 else ""
 
     @contextlib.contextmanager
     def measure(self, label: str) -> Iterator[ProgressCallback]:

@@ -72,8 +72,8 @@ def inspect_videos(
     with narration.measure("inspecting") as advance:
         manifest = inspect_changes(request.real_source, entries, folder.log_path, on_start, advance)
     manifest.save(folder.path)
-    usable = f"{format_count(len(manifest.videos), 'video')} can be used{narration.format_elapsed()}"
-    narration.detail(f"{usable}: {folder.manifest_path}")
+    usable = f"{format_count(len(manifest.videos), 'video')} can be used: {folder.manifest_path}"
+    narration.detail(usable + narration.format_elapsed())
     if manifest.quarantine:
         narration.detail(describe_bad_files(manifest.quarantine))
         for failure in manifest.quarantine[:MAX_NAMED_FILES]:
@@ -123,9 +123,17 @@ def finish_training(folder: ExplorationFolder, run: Path, was_interrupted: bool,
         raise KeyboardInterrupt
     folder.trained.append(run.name)
     folder.save()
-    narration.detail(f"trained{narration.format_elapsed()}; its report: {run / 'report.html'}")
-    if verdict := read_verdict(run):
-        narration.detail(verdict.sentence)
+    narration.detail(f"trained; report: {run / 'report.html'}{narration.format_elapsed()}")
+
+
+def tell_verdict(run: Path, narration: Narration) -> None:
+    """Say whether the encoder of a run is better than what needs no training, and if not, which option helps."""
+    verdict = read_verdict(run)
+    if verdict is None:
+        return
+    narration.detail(verdict.sentence)
+    if verdict.level != "better":
+        narration.detail("With --retrain --minutes M, a new encoder is trained for M minutes, and this one stays.")
 
 
 def advise_retraining(
