@@ -3,8 +3,8 @@
     python benchmarks/layouts.py [--networks tiny r21d] [--rounds 3]
 
 A convolution whose kernel is flat, over frames alone (kx1x1) or over the picture alone (1xkxk, 1x1x1), can be computed
-as a 2D one with the same weights. Processor time on one thread, so that other work on the machine matters little; ratios
-are medians over rounds of (plain 3D, contiguous) / variant.
+as a 2D one with the same weights. Processor time on one thread, so that other work on the machine matters little;
+ratios are medians over rounds of (plain 3D, contiguous) / variant.
 """
 
 import dataclasses
@@ -123,7 +123,7 @@ def measure_processor_seconds(run: Callable[[bool], None], backward: bool) -> fl
 def main(args: Args) -> None:
     torch.set_num_threads(args.threads)
     print(
-        "| network | flat convolutions | layout | forward and backward, ms | times as fast | forward, ms | times as fast |"
+        "| network | flat kernels | layout | forward and backward, ms | times as fast | forward, ms | times as fast |"
     )
     print("|---|---|---|---|---|---|---|")
     for name in args.networks:

@@ -101,8 +101,8 @@ def views_in_float64(recipe: Callable[[Clips], Views], clips: Clips) -> Views:
     gradient.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for module in (two_views, two_streams):
-            patch.setattr(module, "to_float_clips", lambda frames: frames.permute(0, 4, 1, 2, 3).double().div_(255))
+        for module, name in ((two_views, "frames_to_clips"), (two_streams, "to_float_clips")):
+            patch.setattr(module, name, lambda frames: frames.permute(0, 4, 1, 2, 3).double().div_(255))
         views = recipe(clips)
     assert all(tensor.dtype == torch.float64 for tensor in views.tensors.values())
     return views

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unreel.errors import InputError
-from unreel.models.backbones.r3d import TemporalConv3d
+from unreel.models.backbones.r3d import SpatialConv3d, TemporalConv3d
 from unreel.models.backbones.r21d import count_mid_channels
 from unreel.models.heads import MLP
 from unreel.models.registry import BACKBONES, build_backbone, is_import_path
@@ -224,20 +224,26 @@ def test_projection_is_two_linears_with_a_relu() -> None:
     assert sum(p.numel() for p in MLP(512).parameters()) == 512 * 512 + 512 + 512 * 128 + 128
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("groups", [1, 4])
+CPU_CONVS = [
+    (TemporalConv3d(4, 8, 3, 1), torch.nn.Conv3d(4, 8, (3, 1, 1), 1, (1, 0, 0), bias=False)),
+    (TemporalConv3d(4, 8, 3, 2, groups=4), torch.nn.Conv3d(4, 8, (3, 1, 1), (2, 1, 1), (1, 0, 0), 1, 4, False)),
+    (SpatialConv3d(4, 8, 3, 2), torch.nn.Conv3d(4, 8, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)),
+    (SpatialConv3d(4, 8, 1), torch.nn.Conv3d(4, 8, 1, bias=False)),
+]
+
+
+@pytest.mark.parametrize(("ours", "plain"), CPU_CONVS)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
-def test_a_convolution_over_time_is_pytorchs_own(stride: int, groups: int, layout: torch.memory_format) -> None:
-    torch.manual_seed(0)
-    ours = TemporalConv3d(4, 8, 3, stride, groups)
-    plain = torch.nn.Conv3d(4, 8, (3, 1, 1), (stride, 1, 1), (1, 0, 0), groups=groups, bias=False)
+def test_a_convolution_written_for_a_cpu_is_pytorchs_own(
+    ours: torch.nn.Conv3d, plain: torch.nn.Conv3d, layout: torch.memory_format
+) -> None:
     plain.load_state_dict(ours.state_dict())
-    ours = ours.to(memory_format=layout)
     results = []
-    for conv in (ours, plain):
+    for conv in (ours.to(memory_format=layout), plain):
         torch.manual_seed(1)
         x = torch.randn(2, 4, 5, 6, 7).contiguous(memory_format=layout).requires_grad_()
         y = conv(x)
+        conv.zero_grad()
         (y * torch.randn(y.shape)).sum().backward()
         results.append((y.detach(), x.grad, conv.weight.grad))
     for mine, its in zip(*results, strict=True):

@@ -15,6 +15,7 @@ from unreel.corpus.inspection import inspect
 from unreel.errors import InputError
 from unreel.methods.registry import load_preset
 from unreel.models.registry import build_backbone
+from unreel.profiling import flops
 from unreel.profiling.ab_compare import Comparison, compare_in_turns, parse_changes, parse_value
 from unreel.profiling.bottleneck import find_bottleneck
 from unreel.profiling.flops import count_flops, find_peak
@@ -122,7 +123,8 @@ def test_json_has_its_schema_and_the_parts_sum_to_no_more_than_the_step(motion_s
     assert found["collate"]["seconds"] > 0
     assert found["pack"]["least"] <= found["pack"]["factor"] <= found["pack"]["most"] and found["pack"]["pieces"] == 3
     assert found["pack"]["seconds_per_video"] > 0
-    assert found["flops"]["forward"] > 0 and found["loop"]["mfu"] is None and found["step"]["mfu"] is None
+    assert found["flops"]["forward"] > 0 and found["loop"]["mfu"] > 0 and found["step"]["mfu"] > 0
+    assert "float32 matrix product measured here" in found["flops"]["peak_source"]
     assert found["network_calls"] == [{"clips": 12, "gradient": True}]
     assert found["bottleneck"].keys() == {"bottleneck", "sentence"} and found["bottleneck"]["sentence"].endswith(".")
     assert (found["settings"]["method"], found["batch_size"], found["data"]["videos"]) == ("iic", 4, 16)
@@ -136,7 +138,12 @@ def test_made_videos_stand_in_and_the_table_is_for_people(monkeypatch: pytest.Mo
     assert done.code == 0, done.err
     for part in STEP_PARTS.values():
         assert part in done.out
-    assert "GFLOP a step" in done.out and "no MFU" in done.out and "bottleneck: " in done.out
+    assert (
+        "GFLOP a step" in done.out
+        and "MFU" in done.out
+        and "matrix product measured here" in done.out
+        and "bottleneck: " in done.out
+    )
 
 
 def test_few_of_many_videos_are_looked_at(motion_set: Path, small: dict[str, Any]) -> None:
@@ -280,9 +287,26 @@ def test_published_peaks(name: str, precision: str, tf32: bool, tflops: float | 
 
 
 def test_mfu_is_arithmetic_over_time_over_peak() -> None:
-    flops = FlopCount(forward=10**12, backward=2 * 10**12, peak_per_s=60e12, peak_source="made")
-    assert flops.compute_mfu(0.1) == pytest.approx(0.5)
+    counted = FlopCount(forward=10**12, backward=2 * 10**12, peak_per_s=60e12, peak_source="made")
+    assert counted.compute_mfu(0.1) == pytest.approx(0.5)
     assert FlopCount(10**12, 10**12).compute_mfu(0.1) is None
+
+
+def test_the_peak_of_a_cpu_is_its_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of 100 x 100 matrices are 2 MFLOP; the fastest of four takes 10 ms."""
+    seconds = iter([0.04, 0.01, 0.03, 0.02])
+    done = []
+    monkeypatch.setattr(flops, "measure_seconds", lambda work: done.append(work()) or next(seconds))
+    peak = flops.measure_cpu_peak(size=100, rounds=2)
+    assert peak.flops_per_s == pytest.approx(2e6 / 0.01)
+    assert f"with {torch.get_num_threads()} thread" in peak.source
+    assert [tuple(product.shape) for product in done] == [(100, 100)] * 2 + [(1, 100, 100, 1)] * 2
+
+
+def test_a_cpu_is_not_told_to_use_a_gpus_switches() -> None:
+    slow = FlopCount(10**11, 2 * 10**11, 30e12, "made")  # 10 % of its peak
+    settings = {"device": "cpu", "workers": 1, "channels_last": "off", "compile": "off"}
+    assert find_bottleneck(made(flops=slow, settings=settings)).bottleneck == "network"
 
 
 # The sentence.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from runs import assert_equal_runs, stop_after, tensors
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -326,6 +328,37 @@ def test_auto_is_on_for_cuda_and_off_elsewhere_but_for_fused_updates(monkeypatch
 )
 def test_on_a_cpu_the_measured_networks_run_channels_last(options: dict[str, Any], wanted: str) -> None:
     assert resolve_auto(Settings(device="cpu", **options)).channels_last == wanted
+
+
+def test_on_a_cpu_bf16_is_never_automatic_and_refused_with_channels_last() -> None:
+    assert resolve_auto(Settings(device="cpu")).precision == "32-true"
+    with pytest.raises(InputError, match="reads memory that was never written"):
+        resolve_auto(Settings(device="cpu", precision="bf16-mixed", channels_last="on"))
+
+
+def poison_heap() -> None:
+    """Leave NaN in freed memory of many sizes, which a kernel that reads what it never wrote will find."""
+    kept = [torch.full((k * 1024,), math.nan) for k in (1, 4, 16, 24, 31, 31, 16, 8) * 40]
+    kept += [torch.full((k * 256,), math.nan, dtype=torch.bfloat16) for k in (1, 2, 4, 8, 16, 32) * 60]
+    kept += [torch.full((megabytes * 2**18,), math.nan) for megabytes in (1, 2, 4, 8, 16) * 2]
+    del kept
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-2d"])
+@pytest.mark.parametrize(("precision", "channels_last"), [("32-true", "on"), ("32-true", "off"), ("bf16-mixed", "off")])
+def test_no_gradient_reads_memory_that_was_never_written(name: str, precision: Any, channels_last: Any) -> None:
+    """Clips lie channels last in any case, as crops of decoded frames do."""
+    torch.manual_seed(0)
+    settings = resolve_auto(Settings(device="cpu", backbone=name, precision=precision, channels_last=channels_last))
+    network = build_backbone(name)
+    apply_channels_last(network, settings)
+    clips = torch.rand(16, 8, 64, 64, 3).permute(0, 4, 1, 2, 3)
+    poison_heap()
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16-mixed"):
+        z_BD = F.normalize(network(clips).float().mean((2, 3, 4)), dim=1)
+    poison_heap()
+    (z_BD @ z_BD.T / 0.07).logsumexp(1).mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
 def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def find_bottleneck(timings: StepTimings) -> Advice:
             name, ADVICE_TEMPLATES[name].format(share=share, batch=timings.batch_size, twice=2 * timings.batch_size)
         )
     mfu = timings.flops.compute_mfu(timings.step_s)
-    if mfu is not None and mfu < LOW_MFU:
+    if timings.settings.get("device") != "cpu" and mfu is not None and mfu < LOW_MFU:
         return Advice("kernels", describe_idle_gpu(timings, mfu))
     return Advice("network", describe_network_bound(timings))
 

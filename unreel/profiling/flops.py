@@ -1,13 +1,16 @@
 """FLOPs of a training step and the peak FLOP/s of a device, from which model FLOPs utilisation (MFU) follows.
 
 MFU is the share of the device's published peak that the network's own arithmetic reaches; recomputed or wasted work
-is not counted. Source: Chowdhery et al. 2022 (PaLM), appendix B.
+is not counted. A CPU has no published peak: the fastest float32 matrix product measured on it stands in.
+Source: Chowdhery et al. 2022 (PaLM), appendix B.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 
@@ -35,22 +38,45 @@ DEVICE_PEAKS: dict[str, DevicePeak] = {
 }
 
 
-class PublishedPeak(NamedTuple):
-    """A peak in FLOP/s, and where it was published."""
+class DeviceRate(NamedTuple):
+    """A peak in FLOP/s, and where it was published or how it was measured."""
 
     flops_per_s: float
     source: str
 
 
-def find_peak(device_name: str, precision: str, allow_tf32: bool) -> PublishedPeak | None:
+def find_peak(device_name: str, precision: str, allow_tf32: bool) -> DeviceRate | None:
     """The published peak of a device for the run's precision; None if it is not in the table, as for every CPU."""
     parts = device_name.replace("-", " ").split()
     for name, peak in DEVICE_PEAKS.items():
         if all(part in parts for part in name.split()):
             kind = "bf16" if precision.startswith("bf16") else "tf32" if allow_tf32 and peak.tf32 else "fp32"
             tflops: float | None = getattr(peak, kind)
-            return PublishedPeak(tflops * 1e12, f"{kind}, {DATASHEET_SOURCE.format(name=name)}") if tflops else None
+            return DeviceRate(tflops * 1e12, f"{kind}, {DATASHEET_SOURCE.format(name=name)}") if tflops else None
     return None
+
+
+def measure_cpu_peak(size: int = 1024, rounds: int = 5) -> DeviceRate:
+    """FLOP/s of the fastest float32 product of two `size` x `size` matrices with torch's present number of threads.
+
+    As a matrix product and as a 1x1 convolution: torch gives them to different libraries, and which is faster depends
+    on the processor.
+    """
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    products: list[Callable[[], object]] = [lambda: a @ b, lambda: F.conv2d(a[None, :, :, None], b[:, :, None, None])]
+    with torch.inference_mode():
+        fastest_s = min(measure_seconds(product) for product in products for _ in range(rounds))
+    threads = torch.get_num_threads()
+    rate, plural = 2 * size**3 / fastest_s, "s" if threads > 1 else ""
+    source = f"a float32 matrix product measured here, {rate / 1e9:.0f} GFLOP/s with {threads} thread{plural}"
+    return DeviceRate(rate, source)
+
+
+def measure_seconds(work: Callable[[], object]) -> float:
+    """Wall seconds of one call on the CPU."""
+    began_s = time.perf_counter()
+    work()
+    return time.perf_counter() - began_s
 
 
 class StepFlops(NamedTuple):

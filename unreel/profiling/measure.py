@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from unreel.errors import InputError
-from unreel.profiling.flops import count_flops, find_peak
+from unreel.profiling.flops import count_flops, find_peak, measure_cpu_peak
 from unreel.profiling.step_timer import StepTimer, StepTiming, record_network_calls, time_step
 from unreel.profiling.step_timings import FlopCount, LoopTiming, StepTimings
 from unreel.training.batches import build_clip_dataset, iterate_batches, move_clips
@@ -131,7 +131,8 @@ def count_step_flops(setup: TrainingSetup, clips: Clips) -> FlopCount:
         counted = count_flops(lambda: method(views).loss)
     optimizer.zero_grad(set_to_none=True)
     name = torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else ""
-    peak = find_peak(name, job.settings.precision, torch.backends.cudnn.allow_tf32)
+    on_cpu = fabric.device.type == "cpu"
+    peak = measure_cpu_peak() if on_cpu else find_peak(name, job.settings.precision, torch.backends.cudnn.allow_tf32)
     if peak is None:
         return FlopCount(counted.forward, counted.backward)
     return FlopCount(counted.forward, counted.backward, peak.flops_per_s, peak.source)

@@ -21,7 +21,7 @@ class LoopTiming:
 
 @dataclass
 class FlopCount:
-    """FLOPs of one step's network and heads, and the device's published peak in FLOP/s (0 if unknown)."""
+    """FLOPs of one step's network and heads, and the device's peak in FLOP/s, published or of a CPU measured (or 0)."""
 
     forward: int = 0
     backward: int = 0

@@ -56,7 +56,9 @@ def build_comparison_table(comparison: Comparison) -> Table:
 def describe_flops(timings: StepTimings) -> str:
     """FLOPs of a step, and MFU where the peak is known."""
     total = timings.flops.forward + timings.flops.backward
-    rate = f"{total / 1e9:.1f} GFLOP a step, {total / timings.step_s / 1e12:.2f} TFLOP/s in a step"
+    per_s = total / timings.step_s
+    speed = f"{per_s / 1e12:.2f} TFLOP/s" if per_s >= 1e12 else f"{per_s / 1e9:.0f} GFLOP/s"
+    rate = f"{total / 1e9:.1f} GFLOP a step, {speed} in a step"
     step, loop = timings.flops.compute_mfu(timings.step_s), timings.flops.compute_mfu(timings.loop.step_s)
     if step is None or loop is None:
         return f"{rate}; no MFU, the device's peak is {timings.flops.peak_source}"

@@ -40,15 +40,29 @@ AUGMENTATIONS = {
 }
 
 
+def scale_to_unit(clips: Tensor) -> Tensor:
+    """uint8 clips as float in [0, 1]; float ones as they are.
+
+    >>> import torch
+    >>> scale_to_unit(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    tensor([0.0000, 0.2000, 1.0000])
+    """
+    return clips if clips.is_floating_point() else clips.float().div_(255)
+
+
 def augment_clips(
     clips: Tensor, augmentation: Augmentation, draw_uniforms: Callable[[str, int], Tensor], size: int
 ) -> Tensor:
-    """Clips (B, C, T, size, size) after all operations; `draw_uniforms(stream, n)` gives uniforms (B, n)."""
+    """Clips (B, C, T, size, size) in [0, 1] after all operations; `draw_uniforms(stream, n)` gives uniforms (B, n).
+
+    Clips come as float in [0, 1] or as uint8; the latter are cut out before they become float, which is cheaper.
+    """
     if augmentation.resized_crop:
         u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_resized_crop"])
-        clips = geometric.random_resized_crop(clips, u, size)
+        clips = geometric.random_resized_crop(scale_to_unit(clips.contiguous()), u, size)
     else:
-        clips = geometric.random_crop(clips, draw_uniforms("crop", geometric.NUM_UNIFORMS["random_crop"]), size)
+        u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_crop"])
+        clips = scale_to_unit(geometric.random_crop(clips, u, size))
     if augmentation.flip:
         clips = geometric.horizontal_flip(clips, draw_uniforms("flip", 1), augmentation.flip)
     if augmentation.jitter_p:

@@ -19,6 +19,12 @@ NUM_UNIFORMS = {"random_crop": 2, "random_resized_crop": 2 * CROP_ATTEMPTS + 2, 
 
 def crop_windows(clips: Tensor, top_B: Tensor, left_B: Tensor, size: int) -> Tensor:
     """The window of each clip (B, C, T, H, W) with its corner at pixel (top, left); (B, C, T, size, size)."""
+    if clips.device.type == "cpu":  # whole rows are copied, where indexing goes pixel by pixel
+        corners = zip(top_B.tolist(), left_B.tolist(), strict=True)
+        cuts = [c[:, :, y : y + size, x : x + size] for c, (y, x) in zip(clips, corners, strict=True)]
+        if clips.stride(1) != 1:
+            return torch.stack(cuts)
+        return torch.stack([cut.permute(1, 2, 3, 0) for cut in cuts]).permute(0, 4, 1, 2, 3)  # stays channels last
     windows = clips.unfold(3, size, 1).unfold(4, size, 1)
     return windows[
         torch.arange(len(clips), device=clips.device), :, :, to_device_of(top_B, clips), to_device_of(left_B, clips)

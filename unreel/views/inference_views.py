@@ -6,13 +6,19 @@ Training (views/two_views.py) and use must agree in everything but chance, so bo
 
 from torch import Tensor
 
+from unreel.views.augmentation import scale_to_unit
 from unreel.views.geometric import uniform_crops
 from unreel.views.view_spec import VIEWS, ViewSpec
 
 
 def to_float_clips(frames: Tensor) -> Tensor:
-    """uint8 (B, T, H, W, C) to float (B, C, T, H, W) in [0, 1]: the only place that permutes the axes."""
-    return frames.permute(0, 4, 1, 2, 3).float().div_(255)
+    """uint8 (B, T, H, W, C) to float (B, C, T, H, W) in [0, 1]; the memory stays channels last."""
+    return scale_to_unit(frames_to_clips(frames))
+
+
+def frames_to_clips(frames: Tensor) -> Tensor:
+    """(B, T, H, W, C) as (B, C, T, H, W), without a copy: the only place that permutes the axes."""
+    return frames.permute(0, 4, 1, 2, 3)
 
 
 def make_view(name: str, clips: Tensor, spec: ViewSpec) -> Tensor:
@@ -32,5 +38,5 @@ def make_inference_views(frames: Tensor, spec: ViewSpec, num_crops: int = 1) -> 
     >>> {name: tuple(view.shape) for name, view in views.items()}
     {'rgb': (6, 3, 8, 32, 32), 'residual': (6, 3, 8, 32, 32)}
     """
-    clips = uniform_crops(to_float_clips(frames), spec.size, num_crops)
+    clips = scale_to_unit(uniform_crops(frames_to_clips(frames), spec.size, num_crops))
     return {name: make_view(name, clips, spec) for name in dict.fromkeys(spec.names)}

@@ -51,4 +51,4 @@ def compute_residual(clips: Tensor, spec: ResidualSpec) -> Tensor:
     else:
         difference = torch.diff(clips, dim=2, prepend=clips[:, :, :1])
     difference = -difference if spec.sign == "backward" else difference
-    return (difference + 1) / 2 if spec.rescale else difference
+    return difference.add_(1).div_(2) if spec.rescale else difference

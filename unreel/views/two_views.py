@@ -18,7 +18,7 @@ from unreel.seeding import draw_uniforms
 from unreel.types import Clips, Views
 from unreel.video.sampling.pair_sampling import IntervalDistribution, IntervalKind
 from unreel.views.augmentation import AUGMENTATIONS, Augmentation, augment_clips
-from unreel.views.inference_views import make_view, to_float_clips
+from unreel.views.inference_views import frames_to_clips, make_view
 from unreel.views.intra_negatives import INTRA_NEGATIVES, IntraNegativeName, shuffle_segments
 from unreel.views.random_apply import apply_where
 from unreel.views.residual_frames import ResidualSpec
@@ -167,13 +167,13 @@ class TwoViewRecipe:
     def _augment_clips(self, frames: Tensor, clips: Clips, stream: ClipStream) -> Tensor:
         """Float clips (B, C, T, size, size) of uint8 frames (B, T, H, W, C)."""
         return self._apply_augmentation(
-            to_float_clips(frames), select_augmentation(self.options, stream), clips, stream
+            frames_to_clips(frames), select_augmentation(self.options, stream), clips, stream
         )
 
     def _apply_augmentation(
         self, batch: Tensor, augmentation: Augmentation, clips: Clips, stream: ClipStream
     ) -> Tensor:
-        """Float clips (B, C, T, size, size) of float clips (B, C, T, H, W), drawn once per clip or once per frame."""
+        """Float clips (B, C, T, size, size) of clips (B, C, T, H, W), float or uint8, drawn per clip or per frame."""
         num_clips, num_frames = batch.shape[0], batch.shape[2]
         repeats = 1 if self.options.consistent else num_frames
         plain_B1 = self._draw_uniforms(clips, f"{stream}/plain", 1) < augmentation.plain if augmentation.plain else None

@@ -7,7 +7,7 @@ which has two blocks a stage and is in r21d18.py. 14.365303 M parameters.
 
 from torch import nn
 
-from unreel.models.backbones.r3d import ResNet3D, Triple, build_conv3d
+from unreel.models.backbones.r3d import ResNet3D, Triple, build_flat_conv3d
 
 
 def count_mid_channels(num_in: int, num_out: int, kernel: Triple) -> int:
@@ -23,10 +23,10 @@ def build_factorised_conv(
     (kt, kh, kw), (st, sh, sw) = kernel, stride
     mid_channels = count_mid_channels(num_in, num_out, kernel) if mid_channels is None else mid_channels
     return nn.Sequential(
-        build_conv3d(num_in, mid_channels, (1, kh, kw), (1, sh, sw)),
+        build_flat_conv3d(num_in, mid_channels, (1, kh, kw), (1, sh, sw)),
         nn.BatchNorm3d(mid_channels),
         nn.ReLU(inplace=True),
-        build_conv3d(mid_channels, num_out, (kt, 1, 1), (st, 1, 1)),
+        build_flat_conv3d(mid_channels, num_out, (kt, 1, 1), (st, 1, 1)),
     )
 
 

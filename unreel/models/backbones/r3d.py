@@ -35,6 +35,32 @@ class TemporalConv3d(nn.Conv3d):
         return plane.unflatten(3, x.shape[3:])
 
 
+class SpatialConv3d(nn.Conv3d):
+    """A 1xkxk convolution, which a CPU computes as a 2D one on every frame: faster in R(2+1)D and S3D, not in `tiny`.
+
+    Weight (num_out, num_in, 1, k, k), no bias; the padding keeps H and W up to the stride; T has none.
+    """
+
+    def __init__(self, num_in: int, num_out: int, size: int, stride: int = 1) -> None:
+        padding = (0, size // 2, size // 2)
+        super().__init__(num_in, num_out, (1, size, size), (1, stride, stride), padding, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, num_in, T, H, W) to (B, num_out, T, H / stride, W / stride)."""
+        if x.device.type != "cpu":
+            return super().forward(x)
+        frames, padding = x.transpose(1, 2).flatten(0, 1), (int(self.padding[1]), int(self.padding[2]))
+        flat = F.conv2d(frames, self.weight.squeeze(2), None, self.stride[1:], padding)
+        return flat.unflatten(0, (len(x), x.shape[2])).transpose(1, 2)
+
+
+def build_flat_conv3d(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
+    """A convolution over frames or over the picture alone; a CPU computes both as 2D ones."""
+    if kernel[0] == stride[0] == 1:
+        return SpatialConv3d(num_in, num_out, kernel[1], stride[1])
+    return build_conv3d(num_in, num_out, kernel, stride)
+
+
 def build_conv3d(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
     """A plain 3D convolution with padding that keeps the size up to the stride; no bias, since batch norm follows."""
     if kernel[0] > 1 and kernel[1:] == stride[1:] == (1, 1):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from unreel.models.backbones.r3d import Triple, build_conv3d, build_shortcut, init_he_normal
+from unreel.models.backbones.r3d import Triple, build_conv3d, build_flat_conv3d, build_shortcut, init_he_normal
 
 TEMPORAL_KERNELS = (1, 1, 3, 3)
 
@@ -23,11 +23,14 @@ class Bottleneck(nn.Module):
         super().__init__()
         num_out = 4 * num_mid
         once = (1, 1, 1)
-        self.conv1, self.bn1 = build_conv3d(num_in, num_mid, (temporal_kernel, 1, 1), once), nn.BatchNorm3d(num_mid)
-        self.conv2, self.bn2 = build_conv3d(num_mid, num_mid, (1, 3, 3), stride), nn.BatchNorm3d(num_mid)
-        self.conv3, self.bn3 = build_conv3d(num_mid, num_out, (1, 1, 1), once), nn.BatchNorm3d(num_out)
+        self.conv1, self.bn1 = (
+            build_flat_conv3d(num_in, num_mid, (temporal_kernel, 1, 1), once),
+            nn.BatchNorm3d(num_mid),
+        )
+        self.conv2, self.bn2 = build_flat_conv3d(num_mid, num_mid, (1, 3, 3), stride), nn.BatchNorm3d(num_mid)
+        self.conv3, self.bn3 = build_flat_conv3d(num_mid, num_out, (1, 1, 1), once), nn.BatchNorm3d(num_out)
         self.relu = nn.ReLU(inplace=True)
-        self.shortcut = build_shortcut(num_in, num_out, stride)
+        self.shortcut = build_shortcut(num_in, num_out, stride, build_flat_conv3d)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in, T, H, W) to (B, 4 num_mid, T, H / stride, W / stride)."""

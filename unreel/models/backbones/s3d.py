@@ -9,7 +9,7 @@ Source: Xie et al. 2018. 7.910048 M parameters.
 import torch
 from torch import Tensor, nn
 
-from unreel.models.backbones.r3d import build_conv3d
+from unreel.models.backbones.r3d import build_flat_conv3d
 
 # One row per Inception block: widths of the 1x1x1 branch, of the two 3x3x3 branches (inner, outer), of the pooled one.
 STAGE_WIDTHS = (
@@ -31,7 +31,7 @@ def build_conv_unit(
 ) -> nn.Module:
     """Convolution, batch norm, ReLU. torchvision's batch norm averages over 1000 steps; ours over PyTorch's 10, since
     a run may be shorter than 1000 steps."""
-    conv = build_conv3d(num_in, num_out, kernel, stride)
+    conv = build_flat_conv3d(num_in, num_out, kernel, stride)
     return nn.Sequential(conv, nn.BatchNorm3d(num_out, eps=1e-3), nn.ReLU(inplace=True))
 
 

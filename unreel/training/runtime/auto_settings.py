@@ -50,8 +50,20 @@ def resolve_auto(settings: Settings) -> Settings:
         precision = "bf16-mixed" if device == "cuda" else "32-true"
     num_sharing = 1 if is_launched() else settings.devices  # a launcher has divided the cores already
     threads = settings.threads or max(1, torch.get_num_threads() // num_sharing)  # kept in the run: sums depend on it
+    if device == "cpu":
+        refuse_unsafe_layout(settings)
     values: dict[str, Any] = {"threads": threads, "device": device, "backbone": backbone, "precision": precision}
     return resolve_switches(dataclasses.replace(settings, size=size, num_frames=num_frames, **values), device)
+
+
+def refuse_unsafe_layout(settings: Settings) -> None:
+    """Raise InputError for bf16 with channels last on a CPU, which spoils gradients in silence."""
+    if settings.precision == "bf16-mixed" and settings.channels_last == "on":
+        raise InputError(
+            "--precision bf16-mixed with --channels-last on gives NaN or infinite weight gradients on a CPU: the "
+            "weight gradient of a depthwise Conv3d in bf16 reads memory that was never written. Leave --channels-last "
+            "at auto, or use --precision 32-true"
+        )
 
 
 def resolve_switches(settings: Settings, device: DeviceName) -> Settings:
