@@ -37,7 +37,7 @@ VIEWS = ("rgb", "residual", JOINT)
 
 
 METHODS = (
-    *("trio", "iic", "iic-paper", "iic-v2", "cvrl", "dual", "dual-moco"),
+    *("two-stream", "trio", "iic", "iic-paper", "iic-v2", "cvrl", "dual", "dual-moco"),
     *("simclr", "moco", "byol", "vicreg", "cmc"),
 )
 """Rows that are compared with the floors."""
@@ -94,6 +94,9 @@ CLAIMS = (
         "trio:intra_negatives=none",
         "iic:intra_negatives=none",
     ),
+    Claim("two-stream above trio", "two-stream", "trio"),
+    Claim("two-stream: changed colours and amplitude help", "two-stream", "two-stream:augment=crop"),
+    Claim("two-stream: intra-negatives help", "two-stream", "two-stream:intra_negatives=none"),
     *(Claim(f"trio above {name}", "trio", name) for name in ("iic", "iic-v2", "cvrl", "dual", "dual-moco")),
     *(Claim(f"trio above the baseline {name}", "trio", name) for name in ("simclr", "moco", "byol", "vicreg", "cmc")),
     *(
