@@ -1,7 +1,7 @@
 """From scored rows to hits: neighbouring clips of one event become one hit, near-duplicates fold under the best."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Hit(Moment):
     score: float
     rows: tuple[int, ...]
     duplicates: tuple["Hit", ...] = ()
-    typical_score: float | None = None
+    typical_score: float | None = field(default=None, compare=False)
 
     @property
     def likeness(self) -> float | None:
