@@ -14,6 +14,8 @@ from unreel.corpus.manifest import Manifest
 from unreel.errors import DiskError, RunError
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol
 from unreel.evaluation.run_neighbours import find_neighbours
+from unreel.evaluation.verdict.decision import FloorComparison, Verdict
+from unreel.evaluation.verdict.verdict_file import write_verdict
 from unreel.io.limits import Limits, get_limits, use_limits
 from unreel.models.encoder.checkpoint_files import save_encoder
 from unreel.models.encoder.encoder import Encoder
@@ -236,3 +238,21 @@ def test_the_report_command_reads_files_under_the_limits_of_the_run(
         assert report_verb.read_run_limits(config) == Limits(7.0, 123)
         assert report_verb.read_run_limits({}) == Limits(file_memory_mb=123), "a run of another version"
     assert seen == [7.0]
+
+
+def test_the_verdict_stands_at_the_top_and_same_video_retrieval_does_not(run: Path) -> None:
+    loss = FloorComparison("telling order", "frame difference", 60.0, 70.0, -15.0, -5.0)
+    verdict = Verdict((loss,), "9 videos", {"encoder": 41.0, "colour histogram": 99.0})
+    write_verdict(run, verdict, "step-00000020")
+    html = write_report(run).read_text()
+    place = [
+        html.index(text) for text in ("Not better than subtracting frames.", 'class="facts"', "Nearest neighbours")
+    ]
+    assert place == sorted(place)
+    assert "Same-video R@1 is 41.0 %, and 99.0 % for a colour histogram" in html
+    facts = html[place[1] : html.index("</dl>", place[1])]
+    assert "same-video" not in facts and "training steps" in facts
+    assert "Ranks without scores" in html and "The figure is the cosine" not in html
+    write_verdict(run, verdict, "step-00000010")
+    html = write_report(run).read_text()
+    assert "subtracting frames" not in html and "The figure is the cosine" in html, "it is about another checkpoint"

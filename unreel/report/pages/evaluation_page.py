@@ -11,6 +11,7 @@ import jinja2
 
 from unreel.errors import RunError
 from unreel.evaluation.result import Result
+from unreel.evaluation.verdict.decision import Verdict
 from unreel.evaluation.verdict.labelled import read_labelled_verdict
 from unreel.report.baseline_comparison import BaselineComparison, compare_to_baselines, draw_conclusion
 from unreel.report.gallery import Gallery, build_retrieval_gallery, find_common_folder
@@ -57,10 +58,12 @@ def build_context(summary: EvaluationSummary) -> dict[str, Any]:
         for is_frozen in (True, False)
     )
     motion = next((r for r in summary.results.values() if r.kind == "motion"), None)
+    verdict = find_verdict(summary)
     return {
         "summary": summary,
         "about": summary.describe_encoder(),
-        "verdict": find_verdict(summary),
+        "verdict": verdict and build_verdict_box(verdict),
+        "ranks_only": verdict is not None and verdict.level == "not better",
         "answer": draw_conclusion(frozen),
         "comparisons": [build_comparison_context(comparison) for comparison in frozen + trained],
         "facts": build_facts(summary, motion),
@@ -76,10 +79,10 @@ def build_context(summary: EvaluationSummary) -> dict[str, Any]:
     }
 
 
-def find_verdict(summary: EvaluationSummary) -> dict[str, Any] | None:
+def find_verdict(summary: EvaluationSummary) -> Verdict | None:
     """The verdict of the first table that has one; None for results of older versions."""
     verdicts = [read_labelled_verdict(result.extras) for result in summary.results.values()]
-    return next((build_verdict_box(verdict) for verdict in verdicts if verdict), None)
+    return next((verdict for verdict in verdicts if verdict), None)
 
 
 def collect_table_warnings(summary: EvaluationSummary) -> list[str]:

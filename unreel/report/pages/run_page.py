@@ -17,7 +17,7 @@ from unreel.evaluation.verdict.decision import Verdict
 from unreel.evaluation.verdict.labelled import read_labelled_verdict
 from unreel.evaluation.verdict.verdict_file import read_verdict
 from unreel.io.text import format_duration, format_path
-from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE, find_checkpoint
+from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE
 from unreel.report import gallery
 from unreel.report.html_writer import flatten_options, write_html
 from unreel.report.pages.run_curves import LOSS_CURVE, MONITOR_CURVES, TRAINING_CURVES, draw_curves
@@ -60,12 +60,15 @@ def build_context(run: Path) -> dict[str, Any]:
     settings = config.get("settings") or {}
     segment_s = settings.get("segment_s") or SEGMENT_S
     best = next((row for row in monitors if row.get("step") == pointer.get("best_step")), None)
+    checkpoint = str(pointer.get("best") or pointer.get("last") or "")
+    verdicts = list_verdicts(run, checkpoint, [d for _, d in evaluations])
     return {
         "name": run.resolve().name,
         "config": config,
         "lead": settings,
         "facts": build_facts(metrics, best, manifest),
-        "verdicts": [build_verdict_box(verdict) for verdict in list_verdicts(run, [d for _, d in evaluations])],
+        "verdicts": [build_verdict_box(verdict) for verdict in verdicts],
+        "ranks_only": any(verdict.level == "not better" for verdict in verdicts),
         "collapsed": find_collapse(monitors),
         "gallery": gallery.build_gallery(run, manifest, [d for _, d in evaluations], segment_s),
         "evaluations": [build_evaluation(name, data) for name, data in reversed(evaluations)],
@@ -85,9 +88,8 @@ def build_context(run: Path) -> dict[str, Any]:
 OPTION_GROUPS = (("options", "Method"), ("settings", "Run"), ("versions", "Versions"))
 
 
-def list_verdicts(run: Path, evaluations: list[dict[str, Any]]) -> list[Verdict]:
-    """The verdict of the last evaluation with labels, and the one without labels about the same checkpoint."""
-    checkpoint = find_checkpoint(run).name if (run / CHECKPOINTS_FOLDER / POINTER_FILE).is_file() else ""
+def list_verdicts(run: Path, checkpoint: str, evaluations: list[dict[str, Any]]) -> list[Verdict]:
+    """The verdict of the last evaluation with labels, and the one without labels about this checkpoint."""
     labelled = [read_labelled_verdict(data.get("extras") or {}) for data in evaluations]
     found = [*[verdict for verdict in labelled if verdict][-1:], read_verdict(run, checkpoint)]
     return [verdict for verdict in found if verdict]
