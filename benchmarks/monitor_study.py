@@ -170,6 +170,10 @@ def read_column(rows: Sequence[dict[str, str]], name: str) -> np.ndarray:
     return -values if name in LOW_IS_GOOD else values
 
 
+def format_cell(value: float) -> str:
+    return "too few" if np.isnan(value) else f"{value:+.2f}"
+
+
 def write_table(rows: Sequence[dict[str, str]]) -> str:
     """The table in Markdown: monitors by set, for R@1 within the training list and of the test list."""
     names = sorted({row["set"] for row in rows})
@@ -186,7 +190,7 @@ def write_table(rows: Sequence[dict[str, str]]) -> str:
                 found.append(compute_spearman(read_column(of_set, monitor), read_column(of_set, target)))
             cells += [*found, float(np.mean(found))]
         sign = "−" if monitor in LOW_IS_GOOD else ""
-        lines.append(f"| {sign}{monitor.replace('_', ' ')} | " + " | ".join(f"{cell:+.2f}" for cell in cells) + " |")
+        lines.append(f"| {sign}{monitor.replace('_', ' ')} | " + " | ".join(format_cell(cell) for cell in cells) + " |")
     counts = ", ".join(f"{name} {sum(row['set'] == name for row in rows)}" for name in names)
     return "\n".join(
         [*lines, "", f"Checkpoints: {counts}. A monitor that chooses needs {MIN_SPEARMAN} (mean, choose)."]
