@@ -18,7 +18,7 @@ from unreel.cli.indexing.moments import (
     print_hits_csv,
     refuse_json_and_csv,
 )
-from unreel.cli.terminal import print_table
+from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.errors import InputError
 from unreel.io.limits import Limits, use_limits
 from unreel.io.text import format_path
@@ -150,7 +150,7 @@ def print_hit_table(hits: "list[Hit]", verdict: "Verdict | None") -> None:
         title, values = "likeness", ["" if hit.likeness is None else f"{hit.likeness:.2f}" for hit in hits]
         note = "Likeness: 0 is a typical moment of the index, 1 the query itself."
     print_table((title, "from", "to", "video"), format_hit_rows(hits, names, values))
-    print(f"\n{note}")
+    stderr_console.print(escape_markup(note))
 
 
 def format_fold_count(hit: "Hit") -> str:
