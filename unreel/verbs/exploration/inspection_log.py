@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -61,29 +62,28 @@ def inspect_changes(
     source: Path,
     entries: Sequence[VideoEntry],
     log_path: Path,
-    on_start: Callable[[int, int], None] = lambda _total, _new: None,
-    on_progress: ProgressCallback = lambda _done, _total: None,
+    begin: Callable[[int, int], AbstractContextManager[ProgressCallback]],
 ) -> Manifest:
     """The manifest of a source; of its `entries` only files that are new or have changed are inspected.
 
-    `on_start` gets the number of files and how many of them are to be inspected. A packed corpus has a manifest of its
-    own. Raises DiskError when the log can't be written.
+    `begin` gets the number of files and how many of them are to be inspected, and gives what shows the progress. A
+    packed corpus has a manifest of its own. Raises DiskError when the log can't be written.
     """
     if is_packed_corpus(source):
         manifest = load_packed_manifest(source)
-        on_start(len(manifest.videos) + len(manifest.quarantine), 0)
-        return manifest
+        with begin(len(manifest.videos) + len(manifest.quarantine), 0):
+            return manifest
     paths = [absolute_path(entry.path) for entry in entries]
     stamps = list(map(read_stamp, paths))
     known = read_log(log_path)
     changed = [n for n, path in enumerate(paths) if path not in known or not known[path].is_current(stamps[n])]
-    on_start(len(entries), len(changed))
-    with disk_errors(log_path), open_log(log_path, known, paths) as log:
+    with open_log(log_path, known, paths) as log, begin(len(entries), len(changed)) as on_progress:
         results = inspect_files([entries[n] for n in changed])
         for done, (n, result) in enumerate(zip(changed, results, strict=True), start=1):
             known[paths[n]] = InspectedFile(stamps[n] or (0, 0), result)
-            log.write(known[paths[n]].to_json(paths[n]))
-            log.flush()
+            with disk_errors(log_path):
+                log.write(known[paths[n]].to_json(paths[n]))
+                log.flush()
             on_progress(done, len(changed))
     return collect_manifest(find_base_folder(source), relabel_results(entries, [known[path] for path in paths]))
 
@@ -123,8 +123,13 @@ def read_log(path: Path) -> dict[str, InspectedFile]:
 
 @contextlib.contextmanager
 def open_log(path: Path, known: dict[str, InspectedFile], paths: Sequence[str]) -> Iterator[TextIO]:
-    """The log to append to, rewritten first with one line for each file that the source still names."""
+    """The log to append to, rewritten first with one line for each file that the source still names.
+
+    Raises DiskError.
+    """
     lines = (known[name].to_json(name) for name in paths if name in known)
-    atomic_write_text(path, "".join(lines), sync=False)
-    with path.open("a", encoding="utf-8") as file:
+    with disk_errors(path):
+        atomic_write_text(path, "".join(lines), sync=False)
+        file = path.open("a", encoding="utf-8")
+    with file:
         yield file

@@ -1,8 +1,9 @@
 """The stages of an exploration: inspect, train, index. Each says what it does, and leaves alone what is done."""
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions
 from unreel.io.text import format_count, format_duration, format_path
 from unreel.settings import Settings
 from unreel.training.run_folder.config import RunConfig
-from unreel.types import FileFailure
+from unreel.types import FileFailure, ProgressCallback
 from unreel.verbs.exploration.exploration_folder import ExplorationFolder
 from unreel.verbs.exploration.inspection_log import inspect_changes
 from unreel.verbs.exploration.kept_concepts import keep_concepts
@@ -65,12 +66,14 @@ def inspect_videos(
 ) -> Manifest:
     """Stage 1: the manifest of the source. Raises InputError when no file can be used."""
 
-    def on_start(total: int, num_new: int) -> None:
+    @contextlib.contextmanager
+    def begin(total: int, num_new: int) -> Iterator[ProgressCallback]:
         new = "" if num_new == total else f", {num_new:,} of them new or changed" if num_new else ", none of them new"
         narration.begin(1, "inspect", format_count(total, "file") + new)
+        with narration.measure("inspecting") as advance:
+            yield advance
 
-    with narration.measure("inspecting") as advance:
-        manifest = inspect_changes(request.real_source, entries, folder.log_path, on_start, advance)
+    manifest = inspect_changes(request.real_source, entries, folder.log_path, begin)
     manifest.save(folder.path)
     usable = f"{format_count(len(manifest.videos), 'video')} can be used: {folder.manifest_path}"
     narration.detail(usable + narration.format_elapsed())
