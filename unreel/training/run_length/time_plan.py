@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-REPORT_START_S = 5.0  # charts, frames and templates of a report, whatever the number of videos
+REPORT_START_S = 10.0  # what a report takes beside embedding: charts, frames, floors of the verdict (docs/log.md)
 MAX_REPORT_S = 270.0  # the gallery and the verdict stop to embed videos after two minutes each
 
 
