@@ -17,6 +17,7 @@ import unreel
 from unreel.cli.exploration import page
 from unreel.corpus.manifest import Manifest
 from unreel.verbs.exploration import inspection_log, stages
+from unreel.verbs.exploration.exploration_folder import default_folder
 from unreel.verbs.exploration.narration import Narration
 
 SETTINGS = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
@@ -227,6 +228,13 @@ def test_options_that_can_not_be_used_are_refused_before_anything_is_made(
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     refused(*arguments, "--no-open", says=("one process",))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_default_folder_has_the_name_of_the_source(motion_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(motion_set / "loom_in")
+    assert default_folder(Path()) == Path("loom_in.unreel") == default_folder(Path("../loom_in/"))
+    assert default_folder(Path("../train.txt")) == Path("train.unreel")
+    assert default_folder(Path("s3://bucket/corpus")) == Path("corpus.unreel")
 
 
 def test_the_default_port_gives_way_when_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,8 @@ OTHER_PLACE = "choose another place with --out"
 
 def default_folder(source: Path) -> Path:
     """NAME.unreel in the working directory, since footage often lies where nothing can be written."""
-    name = Path(absolute_path(source)).resolve().name
-    return Path(f"{name}{FOLDER_SUFFIX}")
+    path = Path(absolute_path(source)).resolve()
+    return Path(f"{path.stem if path.is_file() else path.name}{FOLDER_SUFFIX}")
 
 
 @dataclass

@@ -71,7 +71,8 @@ def inspect_changes(
     """
     if is_packed_corpus(source):
         manifest = load_packed_manifest(source)
-        with begin(len(manifest.videos) + len(manifest.quarantine), 0):
+        num_files = len(manifest.videos) + len(manifest.quarantine)
+        with begin(num_files, num_files):
             return manifest
     paths = [absolute_path(entry.path) for entry in entries]
     stamps = list(map(read_stamp, paths))

@@ -135,7 +135,7 @@ def tell_verdict(run: Path, narration: Narration) -> None:
     if verdict is None:
         return
     narration.detail(verdict.sentence)
-    if verdict.level != "better":
+    if verdict.comparisons and verdict.level != "better":
         narration.detail("With --retrain --minutes M, a new encoder is trained for M minutes, and this one stays.")
 
 
