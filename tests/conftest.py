@@ -19,6 +19,7 @@ LONGEST_FILES = [
     "training/test_heartbeat.py",
     "serve/test_browser.py",
     "verbs/test_public_examples.py",
+    "verbs/test_explore.py",
     "packing/test_packed_corpus_in_use.py",
     "report/test_run_page.py",
     "io/test_damaged_files.py",

@@ -15,6 +15,8 @@ from runs import assert_equal_runs, stop_after
 
 import unreel
 from unreel.cli.exploration import page
+from unreel.cli.exploration.explore import split_options
+from unreel.cli.exploration.training_options import build_training_config
 from unreel.corpus.manifest import Manifest
 from unreel.verbs.exploration import inspection_log, stages
 from unreel.verbs.exploration.exploration_folder import default_folder
@@ -228,6 +230,13 @@ def test_options_that_can_not_be_used_are_refused_before_anything_is_made(
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     refused(*arguments, "--no-open", says=("one process",))
     assert not (tmp_path / "out").exists()
+
+
+def test_options_after_two_dashes_are_those_of_pretrain() -> None:
+    own, training = split_options(["videos", "--minutes", "3", "--", "--method", "cvrl", "--batch-size", "8"])
+    assert own == ["videos", "--minutes", "3"]
+    config = build_training_config(training, minutes=3)
+    assert (config.method, config.settings.batch_size, config.settings.minutes) == ("cvrl", 8, 3)
 
 
 def test_the_default_folder_has_the_name_of_the_source(motion_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
