@@ -11,6 +11,7 @@ from unreel.errors import InputError
 from unreel.seeding import draw_uniforms
 from unreel.types import Clips
 from unreel.video.sampling.pair_sampling import IntervalDistribution
+from unreel.views.inference_views import make_inference_views
 from unreel.views.intra_negatives import INTRA_NEGATIVES
 from unreel.views.residual_frames import ResidualSpec
 from unreel.views.two_views import TwoViewOptions, TwoViewRecipe
@@ -157,3 +158,17 @@ def test_what_the_options_say_to_the_others() -> None:
 def test_options_that_make_no_sense_are_refused(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         TwoViewOptions(**options)
+
+
+def test_views_of_decoded_frames_lie_channels_last() -> None:
+    """So a network on a CPU gets its layout without a copy (docs/performance.md)."""
+    options = TwoViewOptions(second_view="residual", intra_negatives="shuffle-frames")
+    recipe = options.recipe(options.view_spec(size=32), seed=0)
+    frames = torch.randint(0, 256, (4, recipe.num_clips, 9, *recipe.spec.resize_hw, 3), dtype=torch.uint8)
+    rows = torch.arange(4)
+    views = recipe(Clips(frames, rows, rows, torch.zeros(4), epoch=0, draw_B=rows)).tensors
+    used = make_inference_views(frames[:, 0], recipe.spec)
+    assert len(views) == 3 and len(used) == 2
+    assert all(view.stride(1) == 1 and view.stride(4) == 3 for view in (*views.values(), *used.values()))
+    joint = torch.cat(list(views.values()))
+    assert joint.is_contiguous(memory_format=torch.channels_last_3d)
