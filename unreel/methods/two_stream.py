@@ -1,4 +1,4 @@
-"""two-stream: looks and motion, each learned by a contrast of its own, in one network. The default.
+"""two-stream: looks and motion, each learned by a contrast of its own, in one network.
 
 Idea. A clip enters the network twice: as RGB frames, and as residual frames whose colours and amplitude were changed.
 In the first stream two clips of a video, an interval apart, find each other by what they show (CVRL); in the second by
