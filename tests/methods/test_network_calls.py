@@ -13,6 +13,7 @@ B = 4
 # Calls with gradient, calls without (teacher or memory), clips of an instance with gradient, without.
 WORK = {
     "trio": (1, 0, 3, 0),
+    "two-stream": (1, 0, 5, 0),
     "iic": (1, 0, 3, 0),
     "iic-paper": (2, 1, 2, 1),  # each view alone, as released; the broken clips only refresh memory
     "iic-v2": (2, 1, 2, 1),

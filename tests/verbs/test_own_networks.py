@@ -504,6 +504,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("trio", {"held-out": 1}, "held_out must be below 1"),
     ("trio", {"interval-power": 0}, "interval_power must be above 0"),
     ("trio", {"num-frames": 1, "rank-weight": 0}, "clips of 1 frame have no time"),
+    ("two-stream", {"pairs": "one-clip"}, "set --pairs same-moment"),
+    ("two-stream", {"temperature": 0}, "temperature must lie between"),
     ("iic", {"memory-momentum": 2}, "memory_momentum must lie between"),
     ("iic", {"num-negatives": 0}, "num_negatives must lie between"),
     ("iic-paper", {"second-view": "rgb"}, "--pairs independent"),

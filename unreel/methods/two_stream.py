@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unreel.errors import InputError
 from unreel.losses.infonce import symmetric_infonce
 from unreel.losses.negative_mask import NegativeMask
 from unreel.methods.checks import require_temporal_clips, require_two_instances
@@ -52,6 +53,10 @@ class Config(TwoViewOptions):
     def check(self, settings: Settings, num_instances: int) -> None:
         require_two_instances(settings, num_instances)
         require_temporal_clips(self, settings)
+        if self.pairs == "one-clip":
+            raise InputError(
+                "--pairs one-clip gives a stream the same clip twice, which teaches nothing; set --pairs same-moment"
+            )
         check_ranges(self, temperature=(1e-6, 1e6), exclude_neighbours_s=(0, 1e9))
 
 
