@@ -101,11 +101,11 @@ def test_killed_on_the_way_it_goes_on_and_ends_the_same(kills: int, place: Path,
         number = len(seen(out)) + (chance.randint(1, 3) if kill < 3 else 1)
         while len(seen(out)) < number and process.poll() is None:
             time.sleep(0.02)
-        if process.poll() == 0 and kill > 2:
-            break  # late kills find little left to do: it may end before
-        time.sleep(chance.random() * 0.2)
-        process.kill()
-        process.communicate()
+        if kill < 3 or process.poll() is None:  # late kills find little left to do: it may end before
+            time.sleep(chance.random() * 0.2)
+            process.kill()
+        said, error = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), said + error
     last = start(place, out)
     said, error = last.communicate()
     assert last.returncode == 0 and f"{VIDEOS + 1} rows" in said and "1 files left out" in said, error
