@@ -21,6 +21,7 @@ def compare(own: float, other: float, low: float, high: float, floor: str = "fra
         (compare(60, 40, 10, 30), "better"),
         (compare(60, 58, -3, 7), "not shown"),
         (compare(60, 59, 0, 2), "not shown"),
+        (compare(60, 59, 0.04, 2), "not shown"),  # printed as +0.0 to +2.0
         (compare(60, 60, -3, 3), "not better"),
         (compare(40, 60, -30, -10), "not better"),
         (compare(59, 60, -5, 3), "not better"),

@@ -188,6 +188,7 @@ def test_where_nothing_is_named_the_corpus_decides_and_the_run_says_how_long(
     said = capsys.readouterr().err
     assert "no length was named, so the run gets what a corpus of this size needs: 6 steps (1.5 passes" in said
     assert "on this machine with monitors and report; --minutes, --steps or --epochs name another length" in said
+    assert said.index("step 6/6") < said.index("the encoder is now judged"), "no silence while the report is written"
     assert said.index("no length was named") < said.index("step 1/6") and said.count(" left\n") == 6
     assert steps_of(tmp_path / "run") == 6
 
@@ -211,7 +212,8 @@ def test_what_is_told_before_a_run_of_minutes() -> None:
     )
     short = describe_length(20, 1.0, made, 12.0).splitlines()[1]
     assert short.startswith("warning: 1 minutes are too short") and "20 of its 40 steps." in short
-    assert short.endswith("One pass takes 55 s in all, what a corpus of this size needs 11.3 min")
+    assert short.endswith("One pass takes 55 s in all; without --minutes, a run on these videos takes 11.3 min")
+    assert "40 steps (1 pass over the videos)" in describe_length(40, 8.0, made, 12.0)
     late = describe_length(1, 0.1, made, 12.0).splitlines()[1]
     assert (
         "0.1 minutes are too short for a step with monitors and report: the run has one step and takes 35.5 s" in late

@@ -18,6 +18,7 @@ from unreel.cli.exploration import page
 from unreel.cli.exploration.explore import split_options
 from unreel.cli.exploration.training_options import build_training_config
 from unreel.corpus.manifest import Manifest
+from unreel.errors import InputError
 from unreel.verbs.exploration import inspection_log, stages
 from unreel.verbs.exploration.exploration_folder import default_folder
 from unreel.verbs.exploration.narration import Narration
@@ -237,6 +238,8 @@ def test_options_after_two_dashes_are_those_of_pretrain() -> None:
     assert own == ["videos", "--minutes", "3"]
     config = build_training_config(training, minutes=3)
     assert (config.method, config.settings.batch_size, config.settings.minutes) == ("cvrl", 8, 3)
+    with pytest.raises(InputError, match="before and after the two dashes"):
+        build_training_config(["--minutes=4"], minutes=3)
 
 
 def test_the_default_folder_has_the_name_of_the_source(motion_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:

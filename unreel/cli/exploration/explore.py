@@ -24,7 +24,7 @@ class ExploreArgs:
     source: Positional[Path]
     """A folder, a text file of paths, a CSV, or a packed corpus."""
     minutes: float | None = None
-    """Minutes of training; by default as long as `unreel pretrain` takes by default."""
+    """Minutes that training may take with its report; by default as long as these videos need (6,000 steps or more)."""
     out: Path | None = None
     """Folder for everything that is made; by default NAME.unreel in the working directory."""
     retrain: bool = False

@@ -1,5 +1,6 @@
 """The options of training that `unreel explore` takes: those of `unreel pretrain`, after two dashes."""
 
+from unreel.cli.arguments import read_option
 from unreel.cli.method_options import (
     check_length_options,
     get_run_config,
@@ -7,11 +8,14 @@ from unreel.cli.method_options import (
     make_method_field,
     parse_method_args,
 )
+from unreel.errors import InputError
 from unreel.training.run_folder.config import RunConfig
 
 
 def build_training_config(argv: list[str], minutes: float | None) -> RunConfig:
     """The method and settings of training. Raises InputError for values that can't be used."""
+    if minutes is not None and read_option(argv, "--minutes", ""):
+        raise InputError("--minutes stands before and after the two dashes; give it once")
     argv = argv if minutes is None else ["--minutes", str(minutes), *argv]
     run_config = get_run_config(parse_method_args(build_training_args, argv, "explore FOLDER --"))
     check_length_options(argv)

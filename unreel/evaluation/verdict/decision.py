@@ -37,10 +37,10 @@ class FloorComparison:
 
     @property
     def level(self) -> Level:
-        """ "not better" for a figure at or below the floor's, "better" if the interval lies above 0."""
+        """ "not better" for a figure at or below the floor's, "better" if the interval, as printed, lies above 0."""
         if self.encoder_figure <= self.floor_figure:
             return "not better"
-        return "better" if self.low > 0 else "not shown"
+        return "better" if round(self.low, 1) > 0 else "not shown"
 
     @property
     def margin(self) -> float:

@@ -75,7 +75,8 @@ def plan_steps(job: TrainingJob, costs: RunCosts, clock: CommandClock) -> int:
 def describe_length(num_steps: int, minutes: float | None, costs: RunCosts, elapsed_s: float) -> str:
     """What a person is told before training starts: how many steps, why, and how long they take."""
     passes = num_steps / costs.steps_per_epoch
-    steps = f"{format_count(num_steps, 'step')} ({passes:.3g} passes over the videos) at {describe_pace(costs.pace)}"
+    times = f"{passes:.3g} {'pass' if passes == 1 else 'passes'} over the videos"
+    steps = f"{format_count(num_steps, 'step')} ({times}) at {describe_pace(costs.pace)}"
     total_s = costs.predict_s(num_steps)
     if minutes is None:
         return (
@@ -108,5 +109,5 @@ def describe_shortage(num_steps: int, minutes: float, is_late: bool, costs: RunC
     what = f"one pass over the videos: the run has {num_steps:,} of its {format_count(costs.steps_per_epoch, 'step')}"
     if is_late:
         what = f"a step with monitors and report: the run has one step and takes {own}"
-    needed = f"One pass takes {one_pass} in all, what a corpus of this size needs {enough}"
+    needed = f"One pass takes {one_pass} in all; without --minutes, a run on these videos takes {enough}"
     return f"warning: {minutes:g} minutes are too short for {what}. {needed}"

@@ -173,7 +173,7 @@ def require_two_instances(manifest: Manifest, request: ExploreRequest) -> None:
 def describe_budget(settings: Settings) -> str:
     """How long the training is to take, in the words of its settings; the training itself says the time."""
     if settings.minutes is not None:
-        return f"this takes {format_duration(60 * settings.minutes)} with its report"
+        return f"this is to take {format_duration(60 * settings.minutes)}, with its report"
     if settings.steps:
         return f"this takes {format_count(settings.steps, 'step')}"
     if settings.epochs:

@@ -16,6 +16,7 @@ from unreel.training.batches import build_training_limits
 from unreel.training.dry_run import dry_run, validate_config
 from unreel.training.job import TrainingJob, build_training_job
 from unreel.training.loop import train
+from unreel.training.progress_bar import TrainingProgress
 from unreel.training.run_folder.config import RunConfig, build_run_config, read_config
 from unreel.training.run_folder.creation import create_run, require_new_folder
 from unreel.training.run_length.length_choice import CommandClock
@@ -138,6 +139,8 @@ def train_and_report(
     train(job, resume, quiet, fabric, group, clock)
     interrupted = not job.is_finished
     if not interrupted:
+        progress = TrainingProgress(job.total_steps, job.state.step, quiet or not group.is_rank_zero)
+        progress.print_message("the encoder is now judged and the report written; this can take some minutes")
         group.on_rank_zero(lambda: report(job.run_folder))
     leave_process_group(group)
     state = job.state
