@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from unreel.cli.exploration.training_options import build_training_config
 from unreel.corpus.manifest import Manifest
 from unreel.errors import InputError
 from unreel.verbs.exploration import inspection_log, stages
-from unreel.verbs.exploration.exploration_folder import default_folder
+from unreel.verbs.exploration.exploration_folder import ExplorationFolder, default_folder
 from unreel.verbs.exploration.narration import Narration
 
 SETTINGS = "--backbone tiny --size 32 --num-frames 8 --batch-size 4 --workers 0 --threads 1 --device cpu".split()
@@ -266,6 +267,20 @@ def test_a_browser_is_opened_where_there_is_a_screen(has_screen: bool, monkeypat
     monkeypatch.setenv("DISPLAY", ":0") if has_screen else monkeypatch.delenv("DISPLAY", raising=False)
     page.open_browser("http://here")
     assert opened == ["http://here"] * has_screen
+
+
+def test_only_an_index_that_was_there_has_new_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three videos one is a double, which is not embedded; in a first index all of them are new."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").touch()
+    folder, said = ExplorationFolder(tmp_path, "videos", trained=["run"]), list[str]()
+    store = SimpleNamespace(num_rows=9, num_videos=3, num_embedded=2, left_out=[])
+    monkeypatch.setattr(stages, "update_index", lambda *_: SimpleNamespace(store=store))
+    request: Any = SimpleNamespace(allow_import=False, real_source=Path("videos"))
+    manifest: Any = SimpleNamespace(videos=["a", "b", "c"], quarantine=(), root="")
+    for _ in range(2):
+        stages.index_videos(folder, request, manifest, Narration(said.append))
+    assert [line.strip() for line in said[1::2]] == ["9 moments of 3 videos", "9 moments of 3 videos, 2 of them new"]
 
 
 def test_a_long_stage_says_once_how_long_the_rest_takes() -> None:

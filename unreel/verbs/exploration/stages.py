@@ -190,7 +190,8 @@ def index_videos(
     store = update_index(folder.run, request.real_source, folder.index, SlidingWindow(), options).store
     moments = f"{format_count(store.num_rows, 'moment')} of {format_count(store.num_videos, 'video')}"
     new = f", {store.num_embedded or 'none'} of them new"
-    narration.detail(f"{moments}{new * (store.num_embedded < store.num_videos)}{narration.format_elapsed()}")
+    is_update = folder.is_complete and store.num_embedded < store.num_videos  # at first all are new, but for doubles
+    narration.detail(f"{moments}{new * is_update}{narration.format_elapsed()}")
     quarantined = {failure.path for failure in manifest.quarantine}
     further = [failure for failure in store.left_out if failure.path not in quarantined]
     for failure in further[:MAX_NAMED_FILES]:
