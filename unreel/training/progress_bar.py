@@ -115,9 +115,6 @@ class TrainingProgress:
         tests = {"moment": monitors.moment, "order": monitors.order, "far clip": monitors.far_clip}
         figures = "  ".join(f"{name} {value:.1f}" for name, value in tests.items() if not math.isnan(value))
         figures = f"tests without labels, 50 % by guessing: {figures}  " if figures else ""
-        self.console.print(
-            f"step {steps_done}  {figures}same-video R@1 {monitors.same_video_r1:.1f} %  "
-            f"effective rank {monitors.effective_rank:.1f}"
-        )
+        self.console.print(f"step {steps_done}  {figures}effective rank {monitors.effective_rank:.1f}")
         if monitors.has_collapsed:
             self.console.print("[bold red]collapsed[/]: the embeddings hardly differ between videos; see the report")
