@@ -38,11 +38,10 @@ def open_page(index: Path, port: int | None, allow_import: bool) -> None:
         open_browser(url)
 
     serve, options = load_serve(), ServeOptions(allow_import=allow_import)
-    try:
-        with end_like_ctrl_c():
-            serve(index, HOST, choose_port(port), options=options, on_start=report_start)
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(f"the page is closed; open it again with: unreel serve {index}") from stop
+    with contextlib.suppress(KeyboardInterrupt), end_like_ctrl_c():
+        serve(index, HOST, choose_port(port), options=options, on_start=report_start)
+    # The server may end without passing the signal on, so both ways are told alike.
+    raise KeyboardInterrupt(f"the page is closed; open it again with: unreel serve {index}")
 
 
 def choose_port(port: int | None) -> int:
