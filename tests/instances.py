@@ -1,4 +1,6 @@
-"""Instances of two recordings, unit vectors for them, and who may be whose negative, in plain loops."""
+"""Instances of two recordings, unit vectors for them, who may be whose negative, and NT-Xent, in plain loops."""
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -26,3 +28,14 @@ def may(i: int, j: int, near_s: float) -> bool:
     if j == -1:
         return True
     return not (near_s and STARTS[i][0] == STARTS[j][0] and abs(STARTS[i][1] - STARTS[j][1]) < near_s)
+
+
+def explicit_nt_xent(a: Tensor, b: Tensor, tau: float) -> float:
+    """SimCLR's equation 1, word for word."""
+    clips, total = torch.cat([a, b]), 0.0
+    count = len(clips)
+    for i in range(count):
+        partner = (i + len(a)) % count
+        below = sum(math.exp(dot(clips[i], clips[k]) / tau) for k in range(count) if k != i)
+        total -= math.log(math.exp(dot(clips[i], clips[partner]) / tau) / below)
+    return total / count

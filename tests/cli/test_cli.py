@@ -242,14 +242,18 @@ def test_evaluation_lists(small_run: Path, motion_set: Path, tmp_path: Path) -> 
     refused("evaluate", "retrieval", small_run, videos, says=("both",))
 
 
+def tick_every_10_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at the progress bar's clock comes 10 s after the one before."""
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(monotonic=partial(next, count(0.0, 10.0))))
+
+
 def test_what_takes_long_says_how_far_it_is_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = "looking: 1 of 4, time left: unknown\nlooking: 2 of 4, 20 s left\n"
     for say_s, said in ((-1.0, lines), (30.0, "")):
         monkeypatch.setattr(progress_bar, "PROGRESS_LINE_INTERVAL_S", say_s)
-        ticks = count(0.0, 10.0)
-        monkeypatch.setattr(progress_bar, "time", SimpleNamespace(monotonic=partial(next, ticks)))
+        tick_every_10_s(monkeypatch)
         with progress_bar.ProgressBar("looking") as advance:
             advance(1, 4)
             advance(2, 4)
@@ -261,8 +265,7 @@ def test_the_time_left_is_seen_at_any_width(width: int, monkeypatch: pytest.Monk
     monkeypatch.setenv("TERM", "xterm")
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
     monkeypatch.setattr(progress_bar, "stderr_console", console)
-    ticks = count(0.0, 10.0)
-    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(monotonic=partial(next, ticks)))
+    tick_every_10_s(monkeypatch)
     with progress_bar.ProgressBar("looking") as advance:
         advance(1, 4)
         advance(2, 4)

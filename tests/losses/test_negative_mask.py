@@ -2,23 +2,9 @@
 
 import pytest
 import torch
+from instances import INSTANCES, may
 
 from unreel.losses.negative_mask import NegativeMask
-from unreel.types import Instance
-
-# Two recordings; starts in seconds. In recording 0 instances 0, 1 and 2 are 4 s apart from one to the next.
-STARTS = [(0, 0.0), (0, 4.0), (0, 8.0), (1, 0.0), (1, 4.0), (1, 100.0)]
-
-
-INSTANCES = [Instance(f"{v}.mp4", v, s, s + 4) for v, s in STARTS]
-
-
-def may(i: int, j: int, near_s: float) -> bool:
-    if i == j:
-        return False
-    if j == -1:
-        return True
-    return not (near_s and STARTS[i][0] == STARTS[j][0] and abs(STARTS[i][1] - STARTS[j][1]) < near_s)
 
 
 @pytest.mark.parametrize("near_s", [0, 4.0, 4.5, 9.0])

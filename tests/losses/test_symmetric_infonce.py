@@ -4,35 +4,15 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
+from instances import explicit_nt_xent, rows
 from torch import Tensor
 
 from unreel.losses.infonce import infonce_loss, infonce_with_intra_negatives, symmetric_infonce, top1_accuracy
 
 
-def rows(seed: int, count: int = 4, width: int = 5) -> Tensor:
-    made = torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return F.normalize(made, dim=1)
-
-
-def dot(x: Tensor, y: Tensor) -> float:
-    return sum(float(p) * float(q) for p, q in zip(x, y, strict=True))
-
-
 def nt_xent(a: Tensor, b: Tensor, tau: float) -> Tensor:
     """Both directions with nobody left out and no broken clips."""
     return symmetric_infonce(a, b, None, torch.ones(len(a), len(a), dtype=torch.bool), tau)[0]
-
-
-def explicit_nt_xent(a: Tensor, b: Tensor, tau: float) -> float:
-    """SimCLR's equation 1, word for word."""
-    clips, total = torch.cat([a, b]), 0.0
-    count = len(clips)
-    for i in range(count):
-        partner = (i + len(a)) % count
-        below = sum(math.exp(dot(clips[i], clips[k]) / tau) for k in range(count) if k != i)
-        total -= math.log(math.exp(dot(clips[i], clips[partner]) / tau) / below)
-    return total / count
 
 
 @pytest.mark.parametrize("tau", [0.07, 0.5])
