@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unreel.corpus.file_tracker import load_records, refresh_files, save_records
-from unreel.errors import DiskError, InputError
+from unreel.errors import InputError
 from unreel.indexing.store.clip_sampling import ClipSampling
 from unreel.indexing.store.embedding_store import FORMAT_VERSION, open_store, require_store_folder
 from unreel.indexing.store.embeddings_file import list_parts
@@ -27,6 +27,7 @@ from unreel.indexing.store.processes import (
     watch_parent_process,
 )
 from unreel.indexing.store.skipped_videos import is_permanent, read_skipped, write_skipped
+from unreel.io.atomic_write import disk_errors
 from unreel.io.file_lock import lock_folder
 from unreel.training.runtime.distributed import leave_process_group
 from unreel.training.runtime.heartbeat import report_failure_once
@@ -108,10 +109,8 @@ def update_store(
 def lock_store(out: Path) -> Iterator[None]:
     """Make the folder of a store if needed, and let no other command write there meanwhile."""
     require_store_folder(out)
-    try:
+    with disk_errors(out, "the folder can't be made", "choose another place"):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DiskError(f"{out}: the folder can't be made ({error.strerror})") from error
     with lock_folder(out, "writes"):
         yield
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE
-from unreel.errors import DiskError, InputError
+from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_write_text, disk_errors, remove_leftovers
 from unreel.io.file_lock import LOCK_FILE, lock_folder
 from unreel.training.run_folder.config import CONFIG_FILE
@@ -111,10 +111,8 @@ def open_exploration(path: Path, source: Path) -> Iterator[ExplorationFolder]:
     it, DiskError when it can't be written.
     """
     require_exploration_folder(path)
-    try:
+    with disk_errors(path, "the folder can't be made", OTHER_PLACE):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DiskError(f"{path}: the folder can't be made ({error.strerror}); {OTHER_PLACE}") from error
     with lock_folder(path, "explores"):
         remove_leftovers(path)
         folder = read_exploration(path, absolute_path(source))
