@@ -5,6 +5,7 @@ which only the top left is white. The number survives lossy coding and scaling, 
 turned, mirrored or broken.
 """
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +17,14 @@ import numpy as np
 from unreel.video.decoding.writer import EncodingOptions
 
 WIDTH, HEIGHT = 96, 64
+
+
+def copy_six(motion_set: Path, folder: Path) -> Path:
+    """A new folder with six videos of the set, to be spoiled."""
+    folder.mkdir()
+    for path in sorted(motion_set.glob("*/*.mp4"))[::4]:
+        shutil.copy(path, folder)
+    return folder
 
 
 def picture(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import refused, succeeds
+from videos import copy_six
 
 import unreel
 from unreel.embedding import load_encoder
@@ -42,11 +43,7 @@ def index(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def footage(motion_set: Path, tmp_path: Path) -> Path:
     """Six videos to be moved and deleted."""
-    folder = tmp_path / "footage"
-    folder.mkdir()
-    for path in sorted(motion_set.rglob("*.mp4"))[::4]:
-        shutil.copy(path, folder)
-    return folder
+    return copy_six(motion_set, tmp_path / "footage")
 
 
 def test_row_n_has_vector_n(made: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from commands import Command, call, refused, skip_report, succeeds
 from runs import assert_equal_runs, stop_after
+from videos import copy_six
 
 import unreel
 from unreel.cli.exploration import page
@@ -31,10 +32,7 @@ TRAINING = ["--", "--steps", 3, "--log-steps", 1, "--held-out", 0, *SETTINGS]
 @pytest.fixture
 def videos(motion_set: Path, tmp_path: Path) -> Path:
     """Six videos, and a file that is none."""
-    folder = tmp_path / "videos"
-    folder.mkdir()
-    for path in sorted(motion_set.glob("*/*.mp4"))[::4]:
-        shutil.copy(path, folder)
+    folder = copy_six(motion_set, tmp_path / "videos")
     (folder / "notes.mp4").write_text("not a video")
     return folder
 
