@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 demo: $(READY)
-	@BIN="$(BIN)" sh examples/demo.sh $(DEMO) "$(VIDEOS)"
+	@BIN="$(BIN)" sh examples/demo.sh $(DEMO) "$(VIDEOS)" "$(MINUTES)"
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -5,13 +5,14 @@
 FOLDER has labelled videos with train.txt and test.txt; training uses the files of train.txt and no labels. The
 synthetic set is made with the seed of the run, so that its spread includes that of the data; `--classes 8 14` adds the
 set with mirrored and reversed twins. Every row has one network, one optimiser and `--steps` steps of 16. Rows are
-evaluated at the last step by retrieval (nothing centred), both layers, each view and all views side by side.
+evaluated at the last step by retrieval (nothing centred), both layers, each view and all views with equal weight.
 
 The order is seed by seed, so that partial tables are of use. The same command goes on after a kill: finished rows are
 kept, a begun one resumes. OUT/SET-STEPS/ROW-seedS is a run; its encoders/ has the encoders of steps 200, 800 and the
-last. OUT/claims.csv has one line for each row, seed, layer and view, OUT/claims.md the tables; `--docs FILE` also puts
-them between the lines `<!-- claims -->` and `<!-- end of claims -->` of FILE. The rule of the verdicts is in
-claims_report.py.
+last. With `--scores FOLDER` the figures of each test video lie in files small enough for a repository, and what is
+there is not done again: all rows, sets and seeds take some two days of a core. OUT/claims.csv has one line for each
+row, seed, layer and view, OUT/claims.md the tables; `--docs FILE` also puts them between the lines
+`<!-- claims -->` and `<!-- end of claims -->` of FILE. The rule of the verdicts is in claims_report.py.
 """
 
 import csv
@@ -48,7 +49,7 @@ from unreel.evaluation.feature_extraction import build_encoder_extractor, extrac
 from unreel.evaluation.labelled_videos import load_labelled_videos
 from unreel.evaluation.metrics.cosine_ranking import QueryGallery
 from unreel.evaluation.protocols.retrieval import compute_chance, score_queries
-from unreel.evaluation.video_features import VideoFeatures
+from unreel.evaluation.video_features import JOINT, VideoFeatures, scale_views
 from unreel.io.atomic_write import atomic_folder, atomic_write_bytes, atomic_write_text
 from unreel.io.file_lock import lock_folder
 from unreel.io.limits import use_limits
@@ -112,6 +113,9 @@ class Args:
     """Runs at once, each on one thread."""
     num_clips: int = 10
     """Clips of each video in retrieval."""
+    scores: Path | None = None
+    """Folder that keeps the figures of every test video of finished rows (some kB each), so that another machine, on
+    another day, adds what is missing; OUT by default."""
     docs: Path | None = None
     """Markdown file that gets the tables between its marks."""
 
@@ -155,6 +159,12 @@ def get_folder(args: Args, task: Task) -> Path:
     if task.row == FLOOR_ROW:
         return args.out / "floors" / f"{task.set_name}-seed{task.seed}"
     return args.out / f"{task.set_name}-{args.steps}" / folder_name(task.row, task.seed)
+
+
+def get_scores_path(args: Args, task: Task) -> Path:
+    """The file with the figures of a finished task: in its folder, or in a folder of the same name in `--scores`."""
+    folder = get_folder(args, task)
+    return folder / SCORES_FILE if args.scores is None else args.scores / f"{folder.relative_to(args.out)}.npz"
 
 
 def get_data(args: Args, task: Task) -> Path:
@@ -259,7 +269,7 @@ def score_encoder(encoder: VideoEncoder, data: Path, num_clips: int, with_floors
     arrays: dict[str, np.ndarray] = {"groups": np.array(query.groups)}
     for layer in LAYERS:
         for name, scores in score_layer(gallery, query, layer):
-            arrays |= {f"{layer}/{name}/{column}": scores[column] for column in (MAIN_COLUMN, MEAN_PRECISION)}
+            arrays |= {f"{layer}/{name}/{c}": scores[c].astype(np.float32) for c in (MAIN_COLUMN, MEAN_PRECISION)}
         if with_floors:
             chance = compute_chance(query.labels, gallery.labels, (1,))[MAIN_COLUMN]
             arrays[f"{layer}/{CHANCE}/{MAIN_COLUMN}"] = np.full(len(query.labels), chance)
@@ -271,8 +281,10 @@ def score_layer(
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Each row of the retrieval table at one layer, with the figures of its test videos."""
     for name, (key, columns) in gallery.list_table_rows(layer).items():
-        vectors = QueryGallery(query.vectors[key][:, columns], gallery.vectors[key][:, columns])
-        yield name, score_queries(vectors, (query.labels, gallery.labels), (1,))
+        rows = query.vectors[key][:, columns], gallery.vectors[key][:, columns]
+        if name == JOINT:
+            rows = tuple(scale_views(part, gallery.columns[key].values()) for part in rows)
+        yield name, score_queries(QueryGallery(*rows), (query.labels, gallery.labels), (1,))
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -282,40 +294,42 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     atomic_write_bytes(path, buffer.getvalue())
 
 
-def read_scores(folder: Path) -> RunScores | None:
+def read_scores(path: Path) -> RunScores | None:
     """What a finished task wrote; None before."""
-    if not (folder / SCORES_FILE).exists():
+    if not path.exists():
         return None
     values: dict[str, dict[str, dict[str, np.ndarray]]] = {}
-    with np.load(folder / SCORES_FILE) as arrays:
+    with np.load(path) as arrays:
         for name in arrays.files:
-            if name != "groups":
+            if "/" in name:
                 layer, features, column = name.split("/")
-                values.setdefault(layer, {}).setdefault(features, {})[column] = arrays[name]
-        groups = [str(group) for group in arrays["groups"]]
-    minutes = folder / "minutes.txt"
-    return RunScores(values, groups, float(minutes.read_text()) if minutes.exists() else 0.0)
+                values.setdefault(layer, {}).setdefault(features, {})[column] = arrays[name].astype(np.float64)
+        return RunScores(values, [str(group) for group in arrays["groups"]], float(arrays["minutes"]))
 
 
 def run_task(args: Args, task: Task) -> str:
     """Do a task unless it is done; returns what there is to say of it: figures, or why it failed."""
-    folder = get_folder(args, task)
-    if read_scores(folder) is None:
-        data = get_data(args, task)
+    path = get_scores_path(args, task)
+    if read_scores(path) is None:
         try:
-            if task.row == FLOOR_ROW:
-                torch.set_num_threads(BUDGET["threads"])
-                arrays = score_encoder(build_untrained(task.seed), data, args.num_clips, True)
-            else:
-                last = train_row(folder, data, build_config(task.row, args.steps, task.seed))
-                arrays = score_encoder(load_row_encoder(last, folder), data, args.num_clips, False)
+            write_arrays(path, measure_task(args, task))
         except UnreelError as error:
             return f"FAILED {task}: {error}"
-        write_arrays(folder / SCORES_FILE, arrays)
-    scores = read_scores(folder)
+    scores = read_scores(path)
     assert scores is not None
     figures = ", ".join(f"{n} {v[MAIN_COLUMN].mean():.1f}" for n, v in scores.values["pooled"].items())
     return f"{task.set_name} seed {task.seed} {task.row}: {figures} ({scores.minutes:.1f} min)"
+
+
+def measure_task(args: Args, task: Task) -> dict[str, np.ndarray]:
+    """Train a row, unless it is the floors, and score it: what `read_scores` reads. Raises UnreelError."""
+    folder, data = get_folder(args, task), get_data(args, task)
+    if task.row == FLOOR_ROW:
+        torch.set_num_threads(BUDGET["threads"])
+        return {"minutes": np.array(0.0)} | score_encoder(build_untrained(task.seed), data, args.num_clips, True)
+    last = train_row(folder, data, build_config(task.row, args.steps, task.seed))
+    minutes = np.array(float((folder / "minutes.txt").read_text()))
+    return {"minutes": minutes} | score_encoder(load_row_encoder(last, folder), data, args.num_clips, False)
 
 
 def run_tasks(args: Args, tasks: Sequence[Task]) -> Iterator[str]:
@@ -330,14 +344,14 @@ def run_tasks(args: Args, tasks: Sequence[Task]) -> Iterator[str]:
 def collect_scores(args: Args, set_name: str, rows: Sequence[str]) -> list[SeedScores]:
     """The finished rows of each seed, and its floors."""
     tasks = [[Task(set_name, row, seed) for row in (FLOOR_ROW, *rows)] for seed in args.seeds]
-    found = [{task.row: read_scores(get_folder(args, task)) for task in of_seed} for of_seed in tasks]
+    found = [{task.row: read_scores(get_scores_path(args, task)) for task in of_seed} for of_seed in tasks]
     return [{row: scores for row, scores in of_seed.items() if scores is not None} for of_seed in found]
 
 
 def list_csv_rows(args: Args, tasks: Sequence[Task]) -> Iterator[tuple[object, ...]]:
     """One line for each finished task, layer and row of features."""
     for task in tasks:
-        if scores := read_scores(get_folder(args, task)):
+        if scores := read_scores(get_scores_path(args, task)):
             for layer, by_features in scores.values.items():
                 for features, columns in by_features.items():
                     means = [f"{columns[c].mean():.4f}" if c in columns else "" for c in (MAIN_COLUMN, MEAN_PRECISION)]

@@ -4,8 +4,9 @@
 
 RUN is a run folder, all of whose checkpoints are measured, or a single checkpoint in one. DATA are labelled sets with
 train.txt and test.txt; a run belongs to the set that most of its training videos are from. The monitors see the
-held-out videos of the run and no labels. R@1 (protocol iic, all views joined) is measured twice: within the training
-list, whose recordings are split in two (to choose by), and of the test list among the training list (to report).
+held-out videos of the run and no labels. R@1 (default protocol, all views joined) is measured twice: within the
+training list, whose recordings are split in two (to choose by), and of the test list among the training list (to
+report).
 
 Each checkpoint adds a line to the CSV as soon as it is measured, and one that has a line is not measured again, so the
 study can be interrupted and extended.
@@ -104,7 +105,7 @@ class RunReader:
 
 def measure_r1(encoder: Encoder, videos: LabelledVideos, num_clips: int) -> tuple[float, float]:
     """R@1 within the training list, its recordings split in two, and of the test list among the training list."""
-    extractor = build_encoder_extractor(encoder, layers=("conv5",))
+    extractor = build_encoder_extractor(encoder, layers=("pooled",))
     train, test = (
         extract_features(part, encoder.spec, [extractor], num_clips, workers=1) for part in (videos.train, videos.test)
     )

@@ -26,7 +26,7 @@ import tyro
 import unreel
 from unreel.evaluation.feature_protocol import ExtractionOptions
 from unreel.evaluation.labelled_videos import load_labelled_videos
-from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retrieval
+from unreel.evaluation.protocols.retrieval import build_retrieval, build_retrieval_protocol
 from unreel.evaluation.suite import run_evaluations
 from unreel.models.registry import TWIN_2D_SUFFIX
 from unreel.verbs.training.inflate import inflate
@@ -81,7 +81,7 @@ def evaluate_run(run: Path, data: Path, num_clips: int, baselines: bool) -> dict
     if encoder.spec.backbone.endswith(TWIN_2D_SUFFIX):
         inflated = run / "inflated"
         encoder = unreel.load_encoder(inflated) if inflated.exists() else inflate(run, inflated)
-    evaluations = {"retrieval": build_retrieval(RetrievalProtocol(num_clips=num_clips))}
+    evaluations = {"retrieval": build_retrieval(build_retrieval_protocol("iic", num_clips=num_clips))}
     outcome = run_evaluations(
         encoder, labelled.train, labelled.test, evaluations, ExtractionOptions(num_clips, trivial_baselines=baselines)
     )

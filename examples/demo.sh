@@ -1,12 +1,13 @@
 #!/bin/sh
-# The main task, in the commands that a person types. usage: demo.sh OUT [FOLDER OF VIDEOS]
+# The main task, in the commands that a person types. usage: demo.sh OUT [FOLDER OF VIDEOS [MINUTES]]
 set -eu
 out=$1
 videos=${2:-}
+minutes=${3:-}
 unreel() { printf '\n$ unreel %s\n' "$*"; "$BIN/unreel" "$@"; }
 
 if [ -n "$videos" ]; then
-  unreel explore "$videos" # in NAME.unreel; goes on when it is called again
+  unreel explore "$videos" ${minutes:+--minutes "$minutes"} # in NAME.unreel; goes on when it is called again
   exit
 fi
 if [ -e "$out" ]; then

@@ -1,8 +1,10 @@
 """The claims of the papers: intervals and verdicts against cases known by hand, the plan, a small run."""
 
 import csv
+import dataclasses
 import math
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -204,3 +206,11 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_kept(
     monkeypatch.setattr(claims, "train_row", None)  # nothing is trained again
     monkeypatch.setattr(claims, "score_encoder", None)
     assert claims.main(args) == 0
+
+    kept = dataclasses.replace(args, scores=tmp_path / "kept", out=tmp_path / "elsewhere")  # another day
+    for task in claims.plan_tasks(["jhmdb"], ["trio", "simclr"], [0]):
+        path = claims.get_scores_path(kept, task)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(claims.get_scores_path(args, task), path)
+    assert claims.main(kept) == 0
+    assert (kept.out / "claims.csv").read_text() == (args.out / "claims.csv").read_text()

@@ -89,7 +89,7 @@ def test_every_protocol_is_a_command_with_its_own_options(name: str) -> None:
 
 
 def test_the_suite_keeps_its_order() -> None:
-    names = ["retrieval", "retrieval-dualvar", "knn", "linear", "few-labels", "motion"]
+    names = ["retrieval", "retrieval-iic", "retrieval-dualvar", "knn", "linear", "few-labels", "motion"]
     assert list(build_standard_suite(ExtractionOptions())) == names
 
 

@@ -13,7 +13,7 @@ import torch
 from evaluations import recall_at_k, retrieve
 from rich.console import Console
 
-from unreel.embedding import encode
+from unreel.embedding import encode, pool_clips
 from unreel.errors import InputError, NonFiniteError
 from unreel.evaluation import leakage
 from unreel.evaluation.baselines import trivial_baselines
@@ -40,7 +40,7 @@ from unreel.views.view_spec import ViewSpec
 
 KS = (1, 2, 5, 20, 50)
 Lists = tuple[list[Instance], list[Instance]]
-PROTOCOL = RetrievalProtocol(num_clips=3, ks=(1, 5, 20))
+PROTOCOL = build_retrieval_protocol("iic", num_clips=3, ks=(1, 5, 20))
 
 
 def slow_recall(
@@ -340,13 +340,32 @@ def test_the_protocols_of_the_literature_differ_in_layer_and_centring(videos: Li
             assert result.rows["joint"][f"R@{k}"] == pytest.approx(wanted)
         assert any("each answer then depends on" in w for w in result.warnings) == (centring == "own")
         assert "layer pooled" in result.caption and result.protocol["centring"] == centring
-    with pytest.raises(InputError, match="dualvar, iic"):
+    with pytest.raises(InputError, match="dualvar, iic, unreel"):
         build_retrieval_protocol("vcop")
+
+
+@pytest.mark.parametrize("centring", ["none", "gallery"])
+def test_the_default_compares_what_embed_and_index_compare(videos: Lists, encoder: Encoder, centring: str) -> None:
+    """Each view of unit length, after centring, by hand; without centring they are the rows of `embed`."""
+    train, test = videos
+    protocol = build_retrieval_protocol("unreel", num_clips=3, ks=(1, 2, 5), centring=centring)
+    result = retrieve(encoder, train, test, protocol)
+    parts = [[pool_clips(item, "video")[0][0] for item in encode(encoder, part, 3)] for part in videos]
+    gallery, query = (np.stack(rows).astype(np.float64) for rows in parts)
+    if centring == "gallery":
+        views = [[item.features for item in encode(encoder, part, 3)] for part in videos]
+        means = [np.stack([[v.mean(0) for v in item.values()] for item in part]).astype(np.float64) for part in views]
+        centred = [rows_NVD - means[0].mean(0) for rows_NVD in means]
+        gallery, query = ((c / np.linalg.norm(c, axis=2, keepdims=True)).reshape(len(c), -1) for c in centred)
+    labels = [i.label for i in test], [i.label for i in train]
+    for k in protocol.ks:
+        assert result.rows["joint"][f"R@{k}"] == pytest.approx(slow_recall(query, gallery, *labels, k))
+    assert result.protocol["layer"] == "pooled" and "unit length" in result.protocol["joint"]
 
 
 def test_clips_can_ask_by_themselves(videos: Lists, encoder: Encoder) -> None:
     train, test = videos
-    protocol = RetrievalProtocol(layer="pooled", unit="clip", num_clips=3, ks=(1, 4))
+    protocol = build_retrieval_protocol("iic", layer="pooled", unit="clip", num_clips=3, ks=(1, 4))
     result = retrieve(encoder, train, test, protocol)
     assert set(result.floors) == set(result.rows) - {"rgb", "residual", "joint"} and len(result.floors) == 5
     made = []

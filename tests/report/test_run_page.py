@@ -116,7 +116,7 @@ def test_a_whole_run_with_an_evaluation(run: Path, folder: Path, encoder: Encode
     assert is_offline(html)
     assert "&lt;script&gt;alert(1)" in html and "my &lt;em&gt;run" in html
     assert "&lt;img src=x" in html and "said &lt;i&gt;nothing" in html and "&lt;u&gt;forward" in html
-    for said in ("untrained encoder", "layer conv5", "4 queries against 5 gallery", "step 20", "Same-video R@1", "✗"):
+    for said in ("untrained encoder", "layer pooled", "4 queries against 5 gallery", "step 20", "Same-video R@1", "✗"):
         assert said in html
     assert html.count("<svg") == 1 + 5 + 4
     assert html.count('class="query"') == 4 and html.count('class="strip"') == 4 + 4 * 5

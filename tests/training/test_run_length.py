@@ -292,9 +292,12 @@ def test_the_time_left_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     for step in range(1, 20):
         progress._update_line(step)
     progress.print_step(20, ROW)
+    progress.report_s = 120.0
+    progress.print_step(20, ROW)
     figures = "loss 2.345  120 clips/s  epoch 3.0  waiting for data 4%"
     assert out.getvalue().splitlines() == [
         f"step 1/1000  {figures}  time left: unknown",
         f"step 5/500  {figures}  49.5 min left",
         f"step 20/500  {figures}  16 min left",
+        f"step 20/500  {figures}  18 min left",
     ]

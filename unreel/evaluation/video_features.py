@@ -1,5 +1,6 @@
 """Features of labelled videos: one array for each source, layer and condition."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -73,6 +74,16 @@ class VideoFeatures:
         views = self.columns[key]
         rows |= {name: (key, columns) for name, columns in views.items()}
         return rows | ({JOINT: (key, slice(None))} if len(views) > 1 else {})
+
+
+def scale_views(rows_ND: np.ndarray, views: Iterable[slice]) -> np.ndarray:
+    """Rows (N, D) whose views, side by side, each have unit length; zeros stay zeros.
+
+    >>> scale_views(np.array([[3.0, 4.0, 0.5]]), [slice(0, 2), slice(2, 3)]).tolist()
+    [[0.6, 0.8, 1.0]]
+    """
+    parts = [rows_ND[:, columns].astype(np.float64) for columns in views]
+    return np.concatenate([p / np.maximum(np.linalg.norm(p, axis=1, keepdims=True), 1e-12) for p in parts], axis=1)
 
 
 def find_layer_rows(train: VideoFeatures, test: VideoFeatures, layer: str) -> dict[str, tuple[FeatureKey, slice]]:

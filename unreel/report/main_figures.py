@@ -19,7 +19,7 @@ TABLE_TITLES = {
     "few-labels": "Few labels",
     "motion": "Motion",
 }
-PROTOCOL_TITLES = {"iic": "IIC", "dualvar": "DualVar"}
+PROTOCOL_TITLES = {"unreel": "unreel's", "iic": "IIC", "dualvar": "DualVar"}
 ENCODER_ROWS = (JOINT, FINETUNED_ROW, ENCODER)
 
 

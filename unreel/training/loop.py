@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from unreel.io.text import format_count
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.fsdp import gather_state
 from unreel.training.batches import iterate_batches
@@ -15,7 +16,7 @@ from unreel.training.job import TrainingJob
 from unreel.training.metrics import MetricLogger
 from unreel.training.monitors import evaluate_monitors, rate_checkpoint
 from unreel.training.run_folder.checkpoint import collect_training_state, load_checkpoint, save_checkpoint
-from unreel.training.run_length.length_choice import CommandClock, fix_length
+from unreel.training.run_length.length_choice import CommandClock, fix_length, predict_report_s
 from unreel.training.runtime.distributed import ProcessGroup
 from unreel.training.runtime.fabric import is_sharded
 from unreel.training.runtime.network_setup import run_eager
@@ -34,11 +35,15 @@ def train(
     if resume:  # after setup, so that the optimiser's state goes to the device of the weights
         job.state = load_checkpoint(job.run_folder, job.method, setup.optimizer)
     logger = MetricLogger(job, quiet, group, resume)
+    if resume and job.is_finished:
+        logger.progress.print_message(f"all {format_count(job.total_steps, 'step')} of this run are done already")
     if not resume:
         began_s = time.monotonic()
         monitor_and_save(setup, logger)
+        monitor_s = time.monotonic() - began_s
+        logger.progress.report_s = predict_report_s(job, monitor_s, clock.report_clips)
         if job.settings.is_length_open:
-            fix_length(setup, logger, clock, monitor_s=time.monotonic() - began_s)
+            fix_length(setup, logger, clock, monitor_s)
     saved_at_s = time.monotonic()
     with catch_stop_signals() as caught, closing(logger), logger.progress:
         for step, clips in logger.progress.iterate_timed(iterate_batches(job, fabric, logger), job.state.step):

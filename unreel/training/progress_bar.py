@@ -24,6 +24,7 @@ class TrainingProgress:
     def __init__(self, total_steps: int, steps_done: int, quiet: bool) -> None:
         self.total_steps = total_steps
         self.planned_step_s: float | None = None
+        self.report_s = 0.0
         self.console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
         self.is_live = self.console.is_terminal and not self.console.is_dumb_terminal
         columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
@@ -69,11 +70,14 @@ class TrainingProgress:
             self._update_line(step)
 
     def estimate_left_s(self, steps_done: int) -> float | None:
-        """Seconds to the last step, from the last steps and what came between them; None before there are a few."""
+        """Seconds to the end of the command: pace of the last steps and what came between them, and the report.
+
+        None before there are a few steps.
+        """
         num_steps, step_s = len(self.step_ends_s) - 1, self.planned_step_s
         if num_steps >= MIN_PACE_STEPS:
             step_s = (self.step_ends_s[-1] - self.step_ends_s[0]) / num_steps
-        return None if step_s is None else step_s * (self.total_steps - steps_done)
+        return None if step_s is None else step_s * (self.total_steps - steps_done) + self.report_s
 
     def _update_line(self, steps_done: int) -> None:
         """Count a step, and write the terminal's line again, as much of it as fits."""

@@ -16,8 +16,9 @@ ProbeKind = Literal["auto", "logistic", "sgd", "cvrl"]
 class RetrievalOptions:
     """Nearest-neighbour retrieval: test videos are the queries, training videos the gallery."""
 
-    protocol: Literal["iic", "dualvar"] = "iic"
-    """iic: max-pooled map, not centred; dualvar: averaged map, centred."""
+    protocol: Literal["unreel", "iic", "dualvar"] = "unreel"
+    """unreel: averaged map, each view of unit length, not centred, as in `embed` and `index`; iic: max-pooled map, not
+    centred; dualvar: averaged map, centred."""
     layer: Literal["conv5", "pooled", "map"] | None = None
     """Layer of the features, instead of the protocol's."""
     centring: Literal["none", "gallery", "own"] | None = None

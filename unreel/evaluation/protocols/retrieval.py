@@ -1,7 +1,8 @@
 """Nearest-neighbour retrieval: do the nearest training videos of a test video show its class?
 
-Two protocols of the literature, which must not be mixed in one table:
+Three protocols, which must not be mixed in one table: ours and two of the literature.
 
+    unreel   last map averaged (512 numbers), each view of unit length, not centred: what `embed` and `index` compare
     iic      last map max-pooled and flattened (9216 numbers), nothing centred. Tao, Wang and Yamasaki 2020
              (BestJuly/IIC, retrieval script). The release drops the last partial batch of queries and of the gallery;
              here every video counts
@@ -9,7 +10,7 @@ Two protocols of the literature, which must not be mixed in one table:
              queries with their own mean, so that each answer depends on the whole test set; by default both sides are
              centred with the gallery's mean, `--centring own` does what the release does
 
-Both: 10 clips per video, centre crop, mean over clips, cosine, R@k = any of the k nearest has the query's class. mAP,
+All: 10 clips per video, centre crop, mean over clips, cosine, R@k = any of the k nearest has the query's class. mAP,
 the mean over queries of the average precision, uses the whole ranking.
 """
 
@@ -36,7 +37,7 @@ from unreel.evaluation.protocol_description import describe_clips
 from unreel.evaluation.protocols.options import Centring, RankingUnit, RetrievalOptions
 from unreel.evaluation.result import Intervals, Result
 from unreel.evaluation.verdict.labelled import judge_with_labels
-from unreel.evaluation.video_features import ENCODER, JOINT, FeatureKey, VideoFeatures
+from unreel.evaluation.video_features import ENCODER, JOINT, FeatureKey, VideoFeatures, scale_views
 from unreel.models.encoder.encoder import FEATURE_LAYERS
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
@@ -46,14 +47,16 @@ CROP_COUNTS = (1, 3)
 
 @dataclass(frozen=True)
 class RetrievalProtocol:
-    """Layer, centring, clips and crops per video, what is ranked, and the k of R@k.
+    """Layer, centring, joined views, clips and crops per video, what is ranked, and the k of R@k.
 
-    `num_examples` queries keep their nearest neighbours for the report.
+    Views are joined as they are, or with equal weight, each of unit length. `num_examples` queries keep their nearest
+    neighbours for the report.
     """
 
-    name: str = "iic"
-    layer: str = "conv5"
+    name: str = "unreel"
+    layer: str = "pooled"
     centring: Centring = "none"
+    equal_views: bool = True
     num_clips: int = 10
     num_crops: int = 1
     unit: RankingUnit = "video"
@@ -75,8 +78,12 @@ class RetrievalProtocol:
 
 
 def build_retrieval_protocol(name: str, **changes: Any) -> RetrievalProtocol:
-    """A protocol of the literature with some values changed (None leaves a value). Raises InputError."""
-    known = {"iic": RetrievalProtocol(), "dualvar": RetrievalProtocol("dualvar", "pooled", "gallery")}
+    """A protocol by its name with some values changed (None leaves a value). Raises InputError."""
+    known = {
+        "unreel": RetrievalProtocol(),
+        "iic": RetrievalProtocol("iic", "conv5", equal_views=False),
+        "dualvar": RetrievalProtocol("dualvar", "pooled", "gallery", equal_views=False),
+    }
     if name not in known:
         raise unknown_name_error("retrieval protocol", name, known)
     return dataclasses.replace(known[name], **{n: v for n, v in changes.items() if v is not None})
@@ -141,16 +148,24 @@ def repeat_each(values: Sequence[str], num_repeats: int) -> list[str]:
 def build_query_gallery(
     gallery: VideoFeatures, query: VideoFeatures, key: FeatureKey, columns: slice, protocol: RetrievalProtocol
 ) -> tuple[QueryGallery, int]:
-    """The vectors to compare, centred as the protocol says, and how many rows each video has; no copies."""
+    """The vectors to compare, centred and joined as the protocol says, and how many rows each video has.
+
+    Copies are made of views with equal weight alone.
+    """
     parts, num_rows = [part.vectors[key] for part in (query, gallery)], 1
     if protocol.unit == "clip":
         num_rows = gallery.clip_vectors[key].shape[1]
         parts = [part.clip_vectors[key].reshape(-1, part.clip_vectors[key].shape[2]) for part in (query, gallery)]
     query_QD, gallery_ND = (rows[:, columns] for rows in parts)
-    if protocol.centring == "none":
-        return QueryGallery(query_QD, gallery_ND), num_rows
-    mean_D = gallery_ND.mean(axis=0, dtype=np.float64)
-    query_mean_D = query_QD.mean(axis=0, dtype=np.float64) if protocol.centring == "own" else mean_D
+    query_mean_D: np.ndarray | float = 0.0
+    mean_D: np.ndarray | float = 0.0
+    if protocol.centring != "none":
+        mean_D = gallery_ND.mean(axis=0, dtype=np.float64)
+        query_mean_D = query_QD.mean(axis=0, dtype=np.float64) if protocol.centring == "own" else mean_D
+    views = list(gallery.columns[key].values())
+    if protocol.equal_views and len(views) > 1 and query_QD.shape[1] == views[-1].stop:  # all views
+        query_QD = scale_views(query_QD - query_mean_D, views)
+        return QueryGallery(query_QD, scale_views(gallery_ND - mean_D, views)), num_rows
     return QueryGallery(query_QD, gallery_ND, query_mean_D, mean_D), num_rows
 
 
@@ -226,7 +241,7 @@ def describe_protocol(
         "layer": protocol.layer,
         "centring": protocol.centring,
         "dimensions": widths,
-        "joint": "raw features of the views side by side, then the mean over clips",
+        "joint": f"{'means over clips of unit length' if protocol.equal_views else 'raw features'}, side by side",
         "distance": "cosine",
         "queries": len(query.instances),
         "gallery": len(gallery.instances),
@@ -246,15 +261,15 @@ def build_retrieval(protocol: RetrievalProtocol) -> Evaluation:
 def _build(options: RetrievalOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:
     changes = {"layer": options.layer, "centring": options.centring, "unit": options.unit}
     clips = {"num_clips": extraction.num_clips, "num_crops": extraction.num_crops}
-    name = "retrieval" if options.protocol == "iic" else f"retrieval-{options.protocol}"
+    name = "retrieval" if options.protocol == "unreel" else f"retrieval-{options.protocol}"
     return {name: build_retrieval(build_retrieval_protocol(options.protocol, **changes, **clips))}
 
 
 PROTOCOL = FeatureProtocol(
     name="retrieval",
     order=1,
-    summary="nearest-neighbour retrieval: R@k and mAP, in the protocol of IIC or of DualVar",
+    summary="nearest-neighbour retrieval: R@k and mAP, in our protocol or that of IIC or DualVar",
     options=RetrievalOptions,
     build=_build,
-    in_suite=(RetrievalOptions("iic"), RetrievalOptions("dualvar")),
+    in_suite=(RetrievalOptions(), RetrievalOptions("iic"), RetrievalOptions("dualvar")),
 )

@@ -41,6 +41,8 @@ def _get_reliance_figure(result: Result, source: str = ENCODER) -> Figure | None
 
 
 COMPARISON_COLUMNS = (
+    ComparisonColumn("R@1", "retrieval", protocol="unreel"),
+    ComparisonColumn("mAP", "retrieval", _build_getter("mAP"), "unreel"),
     ComparisonColumn("R@1, IIC", "retrieval", protocol="iic"),
     ComparisonColumn("R@1, DualVar", "retrieval", protocol="dualvar"),
     ComparisonColumn("mAP, IIC", "retrieval", _build_getter("mAP"), "iic"),

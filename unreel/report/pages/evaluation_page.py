@@ -106,9 +106,9 @@ def build_comparison_context(comparison: BaselineComparison) -> dict[str, Any]:
 def build_facts(summary: EvaluationSummary, motion: Result | None) -> list[tuple[str, str, str]]:
     """Key figures: value, name, and the best floor beside it."""
     facts = []
-    for result in summary.results.values():
+    for name, result in summary.results.items():
         for c in compare_to_baselines(result, summary.encoder_rows):
-            if c.is_trivial and (result.kind in FROZEN_KINDS[1:] or result.protocol.get("protocol") == "iic"):
+            if c.is_trivial and (result.kind in FROZEN_KINDS[1:] or name == "retrieval"):
                 remark = f"best floor {c.best_baseline_figure.value:.1f} %, {c.best_baseline_row}"
                 facts.append((f"{c.encoder_figure.value:.1f} %", c.title, remark))
     return facts + ([format_reliance(reliance)] if motion and (reliance := get_reliance(motion)) else [])

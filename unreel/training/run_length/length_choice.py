@@ -47,22 +47,26 @@ def fix_length(setup: TrainingSetup, logger: MetricLogger, clock: CommandClock, 
 
     num_steps = logger.group.on_rank_zero(plan_and_save)
     job.fix_steps(num_steps)
-    logger.progress.set_length(num_steps, costs.predict_s(num_steps) / num_steps)
+    logger.progress.set_length(num_steps, (costs.predict_s(num_steps) - costs.report_s) / num_steps)
     logger.progress.print_message(describe_length(num_steps, minutes, costs, clock.elapsed_s()))
 
 
 def estimate_costs(job: TrainingJob, pace: Pace, monitor_s: float, checkpoint_s: float, report_clips: int) -> RunCosts:
     """The costs of a run's parts; to write a checkpoint takes about as long as to read it."""
-    monitor_clips = count_monitor_clips(len(job.monitor_instances))
     return RunCosts(
         pace=pace,
         steps_per_epoch=job.steps_per_epoch,
         monitor_s=monitor_s,
         checkpoint_s=checkpoint_s,
-        report_s=estimate_report_s(monitor_s, monitor_clips, report_clips),
+        report_s=predict_report_s(job, monitor_s, report_clips),
         checkpoint_interval_s=60 * job.settings.checkpoint_minutes,
         compute_monitor_interval=job.compute_monitor_interval,
     )
+
+
+def predict_report_s(job: TrainingJob, monitor_s: float, report_clips: int) -> float:
+    """Seconds from the last step to the end of the command, from those of the monitors at step 0."""
+    return estimate_report_s(monitor_s, count_monitor_clips(len(job.monitor_instances)), report_clips)
 
 
 def plan_steps(job: TrainingJob, costs: RunCosts, clock: CommandClock) -> int:
