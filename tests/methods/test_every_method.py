@@ -36,6 +36,7 @@ REFERENCE = {
     "iic-v2": 14.779,
     "moco": 1.727118,
     "moco-v3": 2.771874,
+    "motion": 1.768793,
     "simclr": 2.086623,
     "simclr-frames": 2.226451,
     "trio": 4.007175,

@@ -12,6 +12,7 @@ from unreel.types import Clips, Instance
 B = 4
 # Calls with gradient, calls without (teacher or memory), clips of an instance with gradient, without.
 WORK = {
+    "motion": (1, 0, 2, 0),
     "trio": (1, 0, 3, 0),
     "two-stream": (1, 0, 5, 0),
     "iic": (1, 0, 3, 0),

@@ -8,7 +8,7 @@ import unreel
 
 SIGNATURES = {
     "apply": "concept, source, min_probability=0.5, gap_s=0.5, on_progress=..., allow_import=False",
-    "bench": "source=None, method='trio', against='', bench_options=..., **options",
+    "bench": "source=None, method='motion', against='', bench_options=..., **options",
     "cluster": "index, out, options=None, projection='pca', duplicate_cosine=None, on_progress=...",
     "compare": "evaluations, out=None, group_seeds=True",
     "concept": "index, name, yes, no=..., discard_marks=False, min_probability=0.5, num_next=10",
@@ -20,7 +20,7 @@ SIGNATURES = {
     "evaluate_retrieval": (
         "run, data, train=None, test=None, splits=None, num_clips=10, on_progress=None, allow_import=False"
     ),
-    "explore": "source, out=None, method='trio', retrain=False, quiet=False, allow_import=False, **options",
+    "explore": "source, out=None, method='motion', retrain=False, quiet=False, allow_import=False, **options",
     "export": "index, to, table='unreel', replace=False",
     "index": "run, source, out, length_s=0.0, hop_s=0.0, allow_import=False",
     "inspect": (
@@ -30,7 +30,7 @@ SIGNATURES = {
     "make_set": "out, classes=8, videos=40, seed=0, frames=48, size=..., fps=25.0, test_share=0.3, on_progress=None",
     "open_index": "folder",
     "pack": "source, out, settings=None, root=None, workers=1, on_inspect=None, on_progress=None, limits=...",
-    "pretrain": "source, out, method='trio', root=None, quiet=False, **options",
+    "pretrain": "source, out, method='motion', root=None, quiet=False, **options",
     "resume": "run, quiet=False, allow_import=False, devices=0, shard='as-before', step=None",
     "search": "index, query, options=None, encoder=None",
     "write_report": "run",

@@ -9,7 +9,7 @@ import unreel.methods
 from unreel.errors import InputError, unknown_name_error
 from unreel.settings import Settings
 
-DEFAULT_METHOD = "trio"
+DEFAULT_METHOD = "motion"
 NOT_METHODS = {"registry", "checks", "catalogue"}
 
 
