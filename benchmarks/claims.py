@@ -67,13 +67,13 @@ from unreel.verbs.training.inflate import inflate
 from unreel.verbs.training.pretrain import load_training_job, prepare_run
 
 ROWS = (
-    *("two-stream", "trio", "iic", "iic:intra_negatives=none", "cvrl", "cvrl:pairs=uniform", "cvrl:pairs=increasing"),
+    *("motion", "trio", "iic", "iic:intra_negatives=none", "cvrl", "cvrl:pairs=uniform", "cvrl:pairs=increasing"),
     *("cvrl:consistent=false", "dual", "dual:shuffle_rank=false", "iic:intra_negatives=repeat"),
     *("iic:intra_negatives=shuffle", "trio:intra_negatives=none", "trio:rank_weight=0.5", "dual-moco"),
     *("dual-moco:shuffle_rank=false", "cmc", "iic-paper", "iic-paper:intra_negatives=shuffle", "iic-v2", "simclr"),
     *("simclr-frames:backbone=tiny-2d,num_frames=1", "moco", "byol", "vicreg", "cvrl:interval_power=0.5"),
     *("cvrl:interval_power=2", "cvrl:pairs=mirror,interval_power=0.5", "trio:second_view=rgb"),
-    *("two-stream:augment=crop", "two-stream:intra_negatives=none"),
+    *("motion:augment=crop", "motion:intra_negatives=shuffle-frames", "trio:augment=blend"),
 )
 """What is trained, in this order, METHOD or METHOD:FIELD=VALUE,...: first the claims that most papers make."""
 PIXEL_FLOORS = (build_mean_frame_extractor, build_histogram_extractor, build_difference_extractor)

@@ -37,7 +37,7 @@ VIEWS = ("rgb", "residual", JOINT)
 
 
 METHODS = (
-    *("two-stream", "trio", "iic", "iic-paper", "iic-v2", "cvrl", "dual", "dual-moco"),
+    *("motion", "trio", "iic", "iic-paper", "iic-v2", "cvrl", "dual", "dual-moco"),
     *("simclr", "moco", "byol", "vicreg", "cmc"),
 )
 """Rows that are compared with the floors."""
@@ -94,9 +94,10 @@ CLAIMS = (
         "trio:intra_negatives=none",
         "iic:intra_negatives=none",
     ),
-    Claim("two-stream above trio", "two-stream", "trio"),
-    Claim("two-stream: changed colours and amplitude help", "two-stream", "two-stream:augment=crop"),
-    Claim("two-stream: intra-negatives help", "two-stream", "two-stream:intra_negatives=none"),
+    Claim("motion above trio", "motion", "trio"),
+    Claim("motion above trio with its augmentation", "motion", "trio:augment=blend"),
+    Claim("motion: changed crop, colours and amplitude help", "motion", "motion:augment=crop"),
+    Claim("motion: intra-negatives help", "motion:intra_negatives=shuffle-frames", "motion"),
     *(Claim(f"trio above {name}", "trio", name) for name in ("iic", "iic-v2", "cvrl", "dual", "dual-moco")),
     *(Claim(f"trio above the baseline {name}", "trio", name) for name in ("simclr", "moco", "byol", "vicreg", "cmc")),
     *(

@@ -81,7 +81,8 @@ def small_run(motion_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     import unreel
 
     out = tmp_path_factory.mktemp("runs") / "run"
-    unreel.pretrain(motion_set / "train.txt", out=out, quiet=True, steps=8, monitor_epochs=1, log_steps=2, **SMALL)
+    options = SMALL | {"steps": 8, "monitor_epochs": 1, "log_steps": 2}
+    unreel.pretrain(motion_set / "train.txt", out=out, quiet=True, method="trio", **options)  # with two views
     return out
 
 

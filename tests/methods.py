@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from unreel.methods.registry import load_method_module, load_preset
 from unreel.types import Clips, Instance, Views
-from unreel.views import two_streams, two_views
+from unreel.views import two_views
 
 N, B = 9, 4
 INDEX_B = torch.tensor([7, 0, 3, 8])  # 7 and 8 begin 10 s apart in one recording, 0 and 3 in two others
@@ -101,8 +101,8 @@ def views_in_float64(recipe: Callable[[Clips], Views], clips: Clips) -> Views:
     gradient.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((two_views, "frames_to_clips"), (two_streams, "to_float_clips")):
-            patch.setattr(module, name, lambda frames: frames.permute(0, 4, 1, 2, 3).double().div_(255))
+        to_float64 = lambda frames: frames.permute(0, 4, 1, 2, 3).double().div_(255)  # noqa: E731
+        patch.setattr(two_views, "frames_to_clips", to_float64)
         views = recipe(clips)
     assert all(tensor.dtype == torch.float64 for tensor in views.tensors.values())
     return views

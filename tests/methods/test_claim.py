@@ -44,7 +44,7 @@ def test_trained_beats_untrained_and_intra_negatives_beat_none(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("method", ["motion", "trio", "two-stream"])
+@pytest.mark.parametrize("method", ["motion", "trio"])
 def test_a_method_beats_its_own_random_start(method: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     unreel.make_set(data, seed=0)

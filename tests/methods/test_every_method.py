@@ -40,7 +40,6 @@ REFERENCE = {
     "simclr": 2.086623,
     "simclr-frames": 2.226451,
     "trio": 4.007175,
-    "two-stream": 5.398143,
     "vicreg": 30.59058,
 }
 

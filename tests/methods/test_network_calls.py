@@ -14,7 +14,6 @@ B = 4
 WORK = {
     "motion": (1, 0, 2, 0),
     "trio": (1, 0, 3, 0),
-    "two-stream": (1, 0, 5, 0),
     "iic": (1, 0, 3, 0),
     "iic-paper": (2, 1, 2, 1),  # each view alone, as released; the broken clips only refresh memory
     "iic-v2": (2, 1, 2, 1),

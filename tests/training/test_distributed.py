@@ -226,7 +226,10 @@ def test_the_first_process_works_for_all_or_ends_all() -> None:
 # --- the command
 
 LAUNCHED = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_NTASKS")
-SMALL = "--steps 5 --batch-size 8 --num-frames 4 --size 32 --log-steps 1 --workers 0 --held-out 0 --lr 1e-4 --threads 1"
+SMALL = (
+    "--method trio --steps 5 --batch-size 8 --num-frames 4 --size 32 --log-steps 1 --workers 0 --held-out 0 --lr 1e-4 "
+    "--threads 1"
+)
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def evaluate_retrieval(
         CheckpointError: the encoder can't be loaded.
 
     >>> result = unreel.evaluate_retrieval(run, videos, num_clips=2)
-    >>> 0 <= result.rows["joint"]["R@1"] <= 100
+    >>> 0 <= result.rows["residual"]["R@1"] <= 100
     True
     """
     sources = LabelSources(
