@@ -528,18 +528,3 @@ def test_files_are_counted_in_the_order_of_their_rows() -> None:
         table = pa.table({"path": paths, "label": [""] * 12, "content_hash": [f"{k} {path}" for path in paths]})
         counted = parts._count_rows_by_file(table)
         assert [path for path, _, _ in counted] == list(dict.fromkeys(paths)) and set(counted.values()) == {2}
-
-
-@pytest.mark.parametrize(
-    ("cores", "workers", "device", "threads"), [(8, 3, "cpu", 4), (4, 3, "cpu", 1), (2, 5, "cpu", 1), (4, 3, "cuda", 4)]
-)
-def test_torch_leaves_a_core_to_each_loader_process_and_takes_it_back(
-    cores: int, workers: int, device: str, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(update.os, "cpu_count", lambda: cores)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    with update.reserve_loader_cores(workers, torch.device(device)):
-        assert (asked or [4])[-1] == threads
-    assert asked[-1] == 4

@@ -19,7 +19,7 @@ from unreel.training.job import build_training_job
 from unreel.training.run_folder.config import build_run_config
 from unreel.training.runtime.auto_settings import resolve_config
 from unreel.types import Instance
-from unreel.video.loading import clip_dataset
+from unreel.video.loading import clip_dataset, loaders
 from unreel.video.loading.clip_dataset import ClipDataset
 from unreel.video.loading.loaders import build_training_loader, count_batches_in_memory
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
@@ -180,3 +180,19 @@ def test_a_batch_that_can_not_be_filled_is_reported(
         options = small | {"steps": 1, "batch_size": batch, "num_frames": 4, "held_out": 0.0}
         unreel.pretrain(motion_set / "train.txt", out=tmp_path / str(batch), **options)
         assert ("not 64: there are" in " ".join(capsys.readouterr().err.split())) == is_reported
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "threads"), [(8, 3, 4), (4, 3, 2), (4, 1, 3), (2, 1, 1), (2, 5, 1), (4, 0, 4)]
+)
+def test_torch_leaves_a_core_to_each_loader_process_and_takes_it_back(
+    cores: int, workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(loaders.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setattr(loaders, "_iterate_resilient", lambda *_: iter("ab"))
+    samples: Any = loaders.build_sequential_loader(ClipDataset([], ClipSpec(8), SIZE, 1), workers)
+    assert next(samples) == "a" and chosen == [threads]
+    assert list(samples) == ["b"] and chosen == [threads, 4]

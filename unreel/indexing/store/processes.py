@@ -1,8 +1,7 @@
 """The processes that fill a store together: their device, their loaders, and what ends them."""
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -30,18 +29,6 @@ def join_processes(devices: int) -> tuple[ProcessGroup, torch.device, int]:
     fabric = build_fabric(settings)
     group = join_process_group(fabric, settings.silence_limit_s, "the same command goes on")
     return group, fabric.device, num_workers
-
-
-@contextlib.contextmanager
-def reserve_loader_cores(num_workers: int, device: torch.device) -> Iterator[None]:
-    """On a CPU, leave one core to each loader process: torch's threads spin while one of them has no core."""
-    num_threads = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(max(1, min(num_threads, (os.cpu_count() or 1) - num_workers)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
 
 
 def no_progress_bar(_label: str) -> AbstractContextManager[ProgressCallback]:

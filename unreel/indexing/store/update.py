@@ -23,7 +23,6 @@ from unreel.indexing.store.processes import (
     ProgressBarFactory,
     join_processes,
     no_progress_bar,
-    reserve_loader_cores,
     watch_parent_process,
 )
 from unreel.indexing.store.skipped_videos import is_permanent, read_skipped, write_skipped
@@ -97,7 +96,7 @@ def update_store(
         share = plan.missing_contents[group.rank :: group.world_size]
         label = f"embedding, 1 of {group.world_size} shares" if group.world_size > 1 else "embedding"
         writer = PartWriter(out, f"{plan.update_id}-{group.rank:05d}", metadata)
-        with progress_bar(label) as advance, reserve_loader_cores(num_workers, device):
+        with progress_bar(label) as advance:
             embed_contents(writer, share, encoder, clip_sampling, num_workers, advance)
         group.all_gather(True)  # rank 0 waits for all
         summary = group.on_rank_zero(lambda: summarize_update(out, plan))

@@ -1,5 +1,6 @@
 """Data loaders over clips: batches for training, samples in order for evaluation; both survive files that crash."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -59,7 +60,7 @@ def build_sequential_loader(
     """Every instance once, in order, as single samples, because videos may differ in their number of clips.
 
     A file that crashes a loader process or exceeds the limits becomes a sample with a failure. Use 0 workers only for
-    tests and debugging: a crash then ends this process.
+    tests and debugging: a crash then ends this process. Meanwhile torch leaves a core to each loader process here.
     """
 
     def make_loader(num_done: int) -> Iterable[ClipSample]:
@@ -73,7 +74,23 @@ def build_sequential_loader(
             prefetch_factor=4 if workers else None,
         )
 
-    return _iterate_resilient(dataset, workers, limits or get_limits(), make_loader)
+    with reserve_loader_cores(workers):
+        yield from _iterate_resilient(dataset, workers, limits or get_limits(), make_loader)
+
+
+@contextlib.contextmanager
+def reserve_loader_cores(num_workers: int) -> Iterator[None]:
+    """In the block torch leaves a core to each loader process, but keeps half of all cores, at least one.
+
+    Threads that wait for each other spin, so one thread without a core makes a network several times slower. Loader
+    processes that are ahead do not, so where there are many, they need less than a core each.
+    """
+    num_threads, num_cores = torch.get_num_threads(), os.cpu_count() or 1
+    torch.set_num_threads(max(1, min(num_threads, max(num_cores // 2, num_cores - num_workers))))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def move_to_shared_memory(sample: ClipSample) -> ClipSample:
