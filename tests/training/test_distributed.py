@@ -226,10 +226,8 @@ def test_the_first_process_works_for_all_or_ends_all() -> None:
 # --- the command
 
 LAUNCHED = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_NTASKS")
-SMALL = (
-    "--method trio --steps 5 --batch-size 8 --num-frames 4 --size 32 --log-steps 1 --workers 0 --held-out 0 --lr 1e-4 "
-    "--threads 1"
-)
+SMALL = "--steps 5 --batch-size 8 --num-frames 4 --size 32 --log-steps 1 --workers 0 --held-out 0 --lr 1e-4 --threads 1"
+TRIO = f"--method trio {SMALL}"
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +257,7 @@ def one_and_two(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """The same run in one process and in two."""
     folder = tmp_path_factory.mktemp("runs")
     for count in (1, 2):
-        done = unreel("pretrain", videos, "--out", folder / str(count), "--devices", count, *SMALL.split())
+        done = unreel("pretrain", videos, "--out", folder / str(count), "--devices", count, *TRIO.split())
         assert done.code == 0, done.err
         assert done.err.count("step 5/5") == 1 and done.out.count("report:") == 1, "one process speaks"
         assert "Warning" not in done.err
@@ -280,7 +278,7 @@ def test_two_processes_measure_their_pace_together(
     videos: Path, one_and_two: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Minutes without room for a step: both processes take the one step that rank 0 plans, from where they began."""
-    run, options = tmp_path / "run", SMALL.replace("--steps 5", "--minutes 0.0001").split()
+    run, options = tmp_path / "run", TRIO.replace("--steps 5", "--minutes 0.0001").split()
     done = unreel("pretrain", videos, "--out", run, "--devices", 2, *options)
     assert done.code == 0 and done.err.count("warning: 0.0001 minutes are too short") == 1, done.err
     (row,) = metrics(run)
@@ -292,7 +290,7 @@ def test_stopped_in_two_processes_and_ended_in_one(
 ) -> None:
     """SIGTERM to one of them: all stop after the same step; the run goes on in any number of processes."""
     run = tmp_path / "run"
-    with Command("pretrain", videos, "--out", run, "--devices", "2", *SMALL.split(), env=environment()) as process:
+    with Command("pretrain", videos, "--out", run, "--devices", "2", *TRIO.split(), env=environment()) as process:
         for line in process.stderr:
             if line.startswith("step 2/5"):
                 process.send_signal(signal.SIGTERM)

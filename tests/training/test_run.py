@@ -20,7 +20,6 @@ from unreel.cli.training.pretrain import report_outcome
 from unreel.corpus import inspection
 from unreel.errors import CheckpointError, InputError, NonFiniteError, RunError
 from unreel.methods import iic
-from unreel.methods.registry import DEFAULT_METHOD
 from unreel.report.pages import run_page
 from unreel.training import loop
 from unreel.training.train_step import TrainingSetup
@@ -268,7 +267,7 @@ def test_best_checkpoint_is_named_and_loadable(small_run: Path) -> None:
     assert len(monitors) > len(trained)
     wanted = max(int(row["step"]) for row in trained if row["collapsed"] == "False")
     assert index["best_step"] == wanted and (small_run / "checkpoints" / index["best"]).is_dir()
-    assert unreel.load_encoder(small_run).spec.method == DEFAULT_METHOD
+    assert unreel.load_encoder(small_run).spec.method == "trio"
 
 
 def test_a_wrong_choice_is_refused_in_python_too(motion_set: Path, tmp_path: Path) -> None:
