@@ -100,9 +100,12 @@ def views_in_float64(recipe: Callable[[Clips], Views], clips: Clips) -> Views:
     tensor in another way, on some processors. Batch norm enlarges that beyond any tolerance that still finds a missing
     gradient.
     """
+
+    def to_float64_clips(frames: Tensor) -> Tensor:
+        return frames.permute(0, 4, 1, 2, 3).double().div_(255)
+
     with pytest.MonkeyPatch.context() as patch:
-        to_float64 = lambda frames: frames.permute(0, 4, 1, 2, 3).double().div_(255)  # noqa: E731
-        patch.setattr(two_views, "frames_to_clips", to_float64)
+        patch.setattr(two_views, "frames_to_clips", to_float64_clips)
         views = recipe(clips)
     assert all(tensor.dtype == torch.float64 for tensor in views.tensors.values())
     return views

@@ -163,7 +163,7 @@ def build_query_gallery(
         mean_D = gallery_ND.mean(axis=0, dtype=np.float64)
         query_mean_D = query_QD.mean(axis=0, dtype=np.float64) if protocol.centring == "own" else mean_D
     views = list(gallery.columns[key].values())
-    if protocol.equal_views and len(views) > 1 and query_QD.shape[1] == views[-1].stop:  # all views
+    if protocol.equal_views and columns == slice(None) and len(views) > 1:
         query_QD = scale_views(query_QD - query_mean_D, views)
         return QueryGallery(query_QD, scale_views(gallery_ND - mean_D, views)), num_rows
     return QueryGallery(query_QD, gallery_ND, query_mean_D, mean_D), num_rows

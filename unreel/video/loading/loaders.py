@@ -74,8 +74,12 @@ def build_sequential_loader(
             prefetch_factor=4 if workers else None,
         )
 
-    with reserve_loader_cores(workers):
-        yield from _iterate_resilient(dataset, workers, limits or get_limits(), make_loader)
+    return _leave_cores(_iterate_resilient(dataset, workers, limits or get_limits(), make_loader), workers)
+
+
+def _leave_cores(samples: Iterator[ClipSample], num_workers: int) -> Iterator[ClipSample]:
+    with reserve_loader_cores(num_workers):
+        yield from samples
 
 
 @contextlib.contextmanager
