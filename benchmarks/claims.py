@@ -78,7 +78,7 @@ ROWS = (
 """What is trained, in this order, METHOD or METHOD:FIELD=VALUE,...: first the claims that most papers make."""
 PIXEL_FLOORS = (build_mean_frame_extractor, build_histogram_extractor, build_difference_extractor)
 BUDGET: dict[str, Any] = {
-    **{"backbone": "tiny", "size": 64, "num_frames": 8, "fps": 12.5, "stride_frames": 0, "batch_size": 16},
+    **{"backbone": "tiny", "size": 48, "num_frames": 8, "fps": 12.5, "stride_frames": 0, "batch_size": 16},
     **{"optimizer": "adamw", "lr": 0.002, "weight_decay": 0.01, "schedule": "cosine", "warmup": 0.05},
     **{"threads": 1, "workers": 0, "device": "cpu", "monitor_epochs": 10**6, "checkpoint_minutes": 1.0},
 }
