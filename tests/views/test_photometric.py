@@ -65,7 +65,7 @@ def as_pixels(clip: torch.Tensor) -> Clip:
 def test_each_operation_against_its_twin(op: int, amount: float) -> None:
     clips = random_clips(op, 2, 3, 3, 4, 4)
     amounts = [torch.full((2,), amount, dtype=torch.float64)] * 4
-    out = apply_color_operations(clips, torch.full((2,), op), amounts)
+    out = apply_color_operations(clips, torch.full((2, 1), op), amounts)
     for b in range(2):
         assert np.allclose(as_pixels(out[b]), slow(op, as_pixels(clips[b]), amount), atol=1e-9)
 
@@ -92,18 +92,18 @@ def test_contrast_uses_the_mean_of_the_clip_not_of_each_frame() -> None:
     """A dark and a bright frame: contrast 0 makes both the clip's mean grey, where a mean per frame would keep two."""
     clips = torch.tensor([0.2, 0.6]).view(1, 1, 2, 1, 1).expand(1, 3, 2, 4, 4)
     amounts = [torch.ones(1), torch.zeros(1), torch.ones(1), torch.zeros(1)]
-    assert torch.allclose(apply_color_operations(clips, torch.tensor([1]), amounts), torch.tensor(0.4), atol=1e-6)
+    assert torch.allclose(apply_color_operations(clips, torch.tensor([[1]]), amounts), torch.tensor(0.4), atol=1e-6)
 
 
 def test_hue_keeps_grey_and_luma() -> None:
     clips = 0.4 + 0.2 * random_clips(0, 2, 3, 2, 4, 4)
     amounts = [torch.full((2,), 0.15, dtype=torch.float64)] * 4
-    out = apply_color_operations(clips, torch.tensor([3, 3]), amounts)
+    out = apply_color_operations(clips, torch.tensor([[3], [3]]), amounts)
     weights = torch.tensor([R, G, B], dtype=torch.float64).view(3, 1, 1, 1)
     assert not torch.allclose(out, clips, atol=1e-2)
     assert torch.allclose((out * weights).sum(1), (clips * weights).sum(1), atol=1e-9)
     grey = clips[:, :1].expand(-1, 3, -1, -1, -1)
-    assert torch.allclose(apply_color_operations(grey, torch.tensor([3, 3]), amounts), grey, atol=1e-5)
+    assert torch.allclose(apply_color_operations(grey, torch.tensor([[3], [3]]), amounts), grey, atol=1e-5)
 
 
 def test_values_are_clipped_after_each_operation() -> None:

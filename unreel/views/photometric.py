@@ -41,27 +41,32 @@ def color_jitter(
         u_N = u[rows].to(chosen.dtype)
         amounts = [uniform_to_range(u_N[:, k + 1], *ranges[k]) for k in range(4)]
         orders_P4 = torch.tensor(JITTER_ORDERS, device=u.device)
-        for op_N in orders_P4[uniform_to_index(u_N[:, 5], len(JITTER_ORDERS))].T:
-            chosen = apply_color_operations(chosen, op_N, amounts)
-        return chosen
+        order_N4 = orders_P4[uniform_to_index(u_N[:, 5], len(JITTER_ORDERS))]
+        return apply_color_operations(chosen, order_N4, amounts)
 
     return apply_where(clips, u[:, 0] < p, jitter)
 
 
-def apply_color_operations(clips: Tensor, op_B: Tensor, amounts: list[Tensor]) -> Tensor:
-    """One colour operation per clip (0 brightness, 1 contrast, 2 saturation, 3 hue), clipped to [0, 1].
+def apply_color_operations(clips: Tensor, order_BK: Tensor, amounts: list[Tensor]) -> Tensor:
+    """K colour operations per clip (0 brightness, 1 contrast, 2 saturation, 3 hue), clipped to [0, 1] after each.
 
-    Clips (B, 3, T, H, W) keep their shape; `op_B` is int64 (B,), `amounts` has four tensors (B,). Each operation is a
-    3x3 matrix and an offset, so different operations on different clips are one batched product.
+    Clips (B, 3, T, H, W) keep their shape; `order_BK` is int64 (B, K), `amounts` has four tensors (B,). Each operation
+    is a 3x3 matrix and an offset, so different operations on different clips are one batched product. Two buffers serve
+    in turn, since on a CPU fresh memory costs more than the product.
     """
     eye, grey_3 = torch.eye(3).to(amounts[0]), constant_like(LUMA_WEIGHTS, amounts[0])
     b, c, s = (a[:, None, None] for a in amounts[:3])
     matrices = (b * eye, c * eye.expand(len(clips), 3, 3), s * eye + (1 - s) * grey_3, build_hue_matrix(amounts[3]))
-    matrix_B33 = torch.stack(matrices, dim=1)[torch.arange(len(clips), device=op_B.device), op_B]
-    grey_B = clips.mean(dim=(2, 3, 4)) @ to_device_of(grey_3, clips)
-    offset_B = torch.where(to_device_of(op_B == 1, clips), to_device_of(1 - amounts[1], clips) * grey_B, 0)
-    flat = torch.baddbmm(offset_B[:, None, None].expand(-1, 3, 1), to_device_of(matrix_B33, clips), clips.flatten(2))
-    return flat.clamp_(0, 1).view(clips.shape)
+    rows_B1 = torch.arange(len(clips), device=order_BK.device)[:, None]
+    matrix_BK33 = to_device_of(torch.stack(matrices, dim=1)[rows_B1, order_BK], clips)
+    grey_share_BK = to_device_of(torch.where(order_BK == 1, 1 - amounts[1][:, None], 0), clips)
+    grey_31, flat = to_device_of(grey_3, clips)[:, None], clips.flatten(2)
+    buffers = torch.empty_like(flat), torch.empty_like(flat)
+    for k in range(order_BK.shape[1]):
+        offset_B11 = (grey_share_BK[:, k, None] * (flat.mean(dim=2) @ grey_31))[:, None]
+        torch.baddbmm(offset_B11.expand(-1, 3, 1), matrix_BK33[:, k], flat, out=buffers[k % 2])
+        flat = buffers[k % 2].clamp_(0, 1)
+    return flat.view(clips.shape)
 
 
 def build_hue_matrix(turn_B: Tensor) -> Tensor:
