@@ -6,7 +6,8 @@ RUN is a run folder, all of whose checkpoints are measured, or a single checkpoi
 train.txt and test.txt; a run belongs to the set that most of its training videos are from. The monitors see the
 held-out videos of the run and no labels. R@1 (default protocol, all views joined) is measured twice: within the
 training list, whose recordings are split in two (to choose by), and of the test list among the training list (to
-report).
+report). Both verdicts are taken too: without labels on the run's own videos, and with labels on the test list; a second
+table counts how often they agree.
 
 Each checkpoint adds a line to the CSV as soon as it is measured, and one that has a line is not measured again, so the
 study can be interrupted and extended.
@@ -14,8 +15,10 @@ study can be interrupted and extended.
 
 import csv
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -26,12 +29,16 @@ from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
 from unreel.embedding import load_encoder
 from unreel.errors import InputError
+from unreel.evaluation.baselines.trivial_baselines import build_baseline_extractors
 from unreel.evaluation.contamination import find_run_folder
-from unreel.evaluation.feature_extraction import build_encoder_extractor, extract_features
+from unreel.evaluation.feature_extraction import FeatureExtractor, build_encoder_extractor, extract_features
 from unreel.evaluation.labelled_videos import LabelledVideos, load_labelled_videos
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, evaluate_retrieval
+from unreel.evaluation.result import Result
 from unreel.evaluation.validation_split import choose_validation_groups
-from unreel.evaluation.video_features import VideoFeatures
+from unreel.evaluation.verdict.decision import Level, Verdict
+from unreel.evaluation.verdict.label_free import judge_without_labels
+from unreel.evaluation.video_features import JOINT, VideoFeatures
 from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, SPEC_FILE
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
@@ -43,7 +50,8 @@ from unreel.training.run_folder.config import read_config
 MONITORS = ("moment", "order", "far_clip", "same_video_r1", "same_video_mrr", "effective_rank", "spread")
 LOW_IS_GOOD = ("alignment", "uniformity")
 DERIVED = ("mean of the three tests", "steps")
-COLUMNS = ("checkpoint", "set", "method", "step", *MONITORS, *LOW_IS_GOOD, "r1_validation", "r1_test")
+R1_COLUMNS, VERDICT_COLUMNS = ("r1_validation", "r1_test"), ("verdict", "verdict_with_labels")
+COLUMNS = ("checkpoint", "set", "method", "step", *MONITORS, *LOW_IS_GOOD, *R1_COLUMNS, *VERDICT_COLUMNS)
 MIN_SPEARMAN = 0.5  # the least that a monitor must reach to choose checkpoints
 
 
@@ -60,11 +68,33 @@ class Args:
 
 @dataclasses.dataclass(frozen=True)
 class StudySet:
-    """A labelled set and the paths of its training list."""
+    """A labelled set, the paths of its training list, and the features of the floors by network, clips and views."""
 
     name: str
     videos: LabelledVideos
     paths: frozenset[str]
+    floors: dict[tuple[object, ...], tuple[VideoFeatures, VideoFeatures]] = dataclasses.field(default_factory=dict)
+
+    def extract(self, encoder: Encoder, num_clips: int) -> tuple[VideoFeatures, VideoFeatures]:
+        """Features of the training and the test list by an encoder and by the floors, which are extracted once."""
+        spec = encoder.spec
+        key = (spec.backbone, spec.clip, spec.views)
+        if key not in self.floors:
+            self.floors[key] = self._extract(build_baseline_extractors(encoder, ("pooled",)), spec, num_clips)
+        own = self._extract([build_encoder_extractor(encoder, layers=("pooled",))], spec, num_clips)
+        for features, floors in zip(own, self.floors[key], strict=True):
+            features.vectors |= floors.vectors
+            features.columns |= floors.columns
+        return own
+
+    def _extract(
+        self, extractors: Sequence[FeatureExtractor], spec: EncoderSpec, num_clips: int
+    ) -> tuple[VideoFeatures, VideoFeatures]:
+        train, test = (
+            extract_features(part, spec, extractors, num_clips, workers=1)
+            for part in (self.videos.train, self.videos.test)
+        )
+        return train, test
 
 
 def load_sets(folders: Sequence[Path]) -> list[StudySet]:
@@ -94,30 +124,30 @@ class RunReader:
         self.run, self.manifest = run, Manifest.load(run)
         self.config = read_config(run)
         self.readers: dict[EncoderSpec, MomentReader] = {}
-
-    def read_moments(self, encoder: Encoder) -> MomentReader:
         settings = self.config["settings"]
         instances = build_instances(self.manifest, settings["segment_s"])
-        training, held_out = split_held_out(instances, settings["held_out"], settings["seed"])
-        videos = held_out or training[:MAX_HELD_OUT]
+        self.training, self.held_out = split_held_out(instances, settings["held_out"], settings["seed"])
+
+    def read_moments(self, encoder: Encoder) -> MomentReader:
+        videos = self.held_out or self.training[:MAX_HELD_OUT]
         return self.readers.setdefault(encoder.spec, MomentReader(videos, encoder.spec))
 
 
-def measure_r1(encoder: Encoder, videos: LabelledVideos, num_clips: int) -> tuple[float, float]:
-    """R@1 within the training list, its recordings split in two, and of the test list among the training list."""
-    extractor = build_encoder_extractor(encoder, layers=("pooled",))
-    train, test = (
-        extract_features(part, encoder.spec, [extractor], num_clips, workers=1) for part in (videos.train, videos.test)
-    )
+def measure_r1(encoder: Encoder, study_set: StudySet, num_clips: int) -> tuple[float, float, str]:
+    """R@1 within the training list, its recordings split in two, and of the test list among the training list; and the
+    level of the verdict with labels on the test list."""
+    train, test = study_set.extract(encoder, num_clips)
     is_query_N = choose_validation_groups(train.instances, share=0.5)
-    inside = compute_r1(train.select_videos(~is_query_N), train.select_videos(is_query_N), encoder.spec, num_clips)
-    return inside, compute_r1(train, test, encoder.spec, num_clips)
+    halves = train.select_videos(~is_query_N), train.select_videos(is_query_N)
+    protocol = RetrievalProtocol(num_clips=num_clips, num_examples=0)
+    inside, result = (evaluate_retrieval(*pair, encoder.spec, protocol) for pair in (halves, (train, test)))
+    verdict = Verdict.from_json(result.extras["verdict"])
+    return get_r1(inside, encoder.spec), get_r1(result, encoder.spec), verdict.level
 
 
-def compute_r1(gallery: VideoFeatures, query: VideoFeatures, spec: EncoderSpec, num_clips: int) -> float:
+def get_r1(result: Result, spec: EncoderSpec) -> float:
     """R@1 of all views joined, else of the only view, in percent."""
-    rows = evaluate_retrieval(gallery, query, spec, RetrievalProtocol(num_clips=num_clips, num_examples=0)).rows
-    return rows.get("joint", rows[spec.views.names[0]])["R@1"]
+    return result.rows.get(JOINT, result.rows[spec.views.names[0]])["R@1"]
 
 
 def measure_checkpoint(
@@ -128,10 +158,12 @@ def measure_checkpoint(
     monitors = evaluate_monitors(encoder, reader.read_moments(encoder))
     if monitors is None:
         raise InputError(f"{checkpoint}: fewer than two held-out videos are long enough for two clips")
-    inside, test = measure_r1(encoder, study_set.videos, num_clips)
+    inside, test, labelled_level = measure_r1(encoder, study_set, num_clips)
+    level = judge_without_labels(encoder, reader.held_out, reader.training).level
     values = {name: getattr(monitors, name) for name in (*MONITORS, *LOW_IS_GOOD)}
     about = {"checkpoint": str(checkpoint), "set": study_set.name, "method": reader.config["method"]}
-    return {**about, "step": parse_step(checkpoint), **values, "r1_validation": inside, "r1_test": test}
+    found = dict(zip((*R1_COLUMNS, *VERDICT_COLUMNS), (inside, test, level, labelled_level), strict=True))
+    return {**about, "step": parse_step(checkpoint), **values, **found}
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -198,6 +230,16 @@ def write_table(rows: Sequence[dict[str, str]]) -> str:
     )
 
 
+def write_agreement(rows: Sequence[dict[str, str]]) -> str:
+    """How often each verdict without labels met each verdict with labels, in Markdown."""
+    levels = get_args(Level)
+    counts = Counter((row["verdict"], row["verdict_with_labels"]) for row in rows)
+    lines = [f"| without labels | {' | '.join(f'with labels: {level}' for level in levels)} |", "|---|---|---|---|"]
+    return "\n".join(
+        [*lines, *(f"| {own} | {' | '.join(str(counts[own, level]) for level in levels)} |" for own in levels)]
+    )
+
+
 def main(args: Args) -> None:
     torch.set_num_threads(args.threads)
     sets = load_sets(args.sets)
@@ -212,7 +254,8 @@ def main(args: Args) -> None:
         for checkpoint in todo:
             append_row(args.out, measure_checkpoint(checkpoint, reader, study_set, args.num_clips))
             print(f"{checkpoint}: measured", flush=True)
-    print(write_table(read_rows(args.out)))
+    rows = read_rows(args.out)
+    print(f"{write_table(rows)}\n\n{write_agreement(rows)}")
 
 
 if __name__ == "__main__":

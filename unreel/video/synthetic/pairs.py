@@ -1,0 +1,31 @@
+"""Pairs of synthetic clips: the same motion twice in different looks, and the same looks with another motion.
+
+Motions 2k and 2k + 1 share two looks, in opposite order: the second clip of one looks like the first of the other. So
+what a pair has in common is its motion, and looks lead to the neighbour instead.
+"""
+
+import numpy as np
+
+from unreel.seeding import make_generator
+from unreel.video.synthetic.motion import draw_motion
+from unreel.video.synthetic.properties import SyntheticProperties
+from unreel.video.synthetic.render import render_clip
+from unreel.video.synthetic.scene import draw_look, draw_shot
+
+
+def draw_pair(
+    seed: int, epoch: int, index: int, times_s: np.ndarray, size: tuple[int, int], properties: SyntheticProperties
+) -> np.ndarray:
+    """The two clips of motion `index`, uint8 (2, T, H, W, 3) at `times_s`: a function of its arguments.
+
+    >>> draw_pair(0, 0, 3, np.arange(9) / 12.5, (36, 48), SyntheticProperties()).shape
+    (2, 9, 36, 48, 3)
+    """
+    motion = draw_motion(make_generator(seed, epoch, index, "synthetic motion"), properties)
+    clips = []
+    for k in range(2):
+        number = 2 * (index // 2) + (index + k) % 2
+        rng = make_generator(seed, epoch, index, f"synthetic shot {k}")
+        look = draw_look(make_generator(seed, epoch, number, "synthetic look"), rng, motion.is_limb, properties)
+        clips.append(render_clip(motion, look, draw_shot(rng, properties), times_s, size, rng))
+    return np.stack(clips)

@@ -1,0 +1,82 @@
+"""What differs between the two clips of a pair: pictures, camera, light, and where and when the motion is seen."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from unreel.video.synthetic.motion import Wave
+from unreel.video.synthetic.properties import SyntheticProperties
+from unreel.video.synthetic.textures import draw_outline, draw_texture
+
+SPRITE_SIDE = 32  # pixels of the picture of a part
+BACKGROUND_SIDE = 80
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """The picture of a part, uint8 (P, P, 4) each: colours times opacity, and 255 minus opacity."""
+
+    colours: np.ndarray
+    rest: np.ndarray
+
+
+@dataclass(frozen=True)
+class Look:
+    """Pictures: the background, uint8 (P, P, 4), and one of each part."""
+
+    background: np.ndarray
+    sprites: tuple[Sprite, ...]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """How a motion is filmed: shift, scale and mean time of the motion; pan, zoom and shake of the camera, drift of the
+    background; light and its change."""
+
+    shift: tuple[float, float]
+    scale: float
+    pace: float
+    delay_s: float
+    pan: tuple[float, float]
+    zoom: float
+    shake: float
+    drift: tuple[float, float]
+    light: float
+    flicker: Wave
+
+
+def draw_look(
+    rng: np.random.Generator, shape_rng: np.random.Generator, is_limb: tuple[bool, ...], on: SyntheticProperties
+) -> Look:
+    """A background and a picture for each part, limbs slender. Textures come from `rng` in order, so two motions with
+    equal generators have them in common; outlines come from `shape_rng`."""
+    background, sprites = draw_texture(rng, BACKGROUND_SIDE, on.texture), []
+    for slender in is_limb:
+        texture = draw_texture(rng, SPRITE_SIDE, on.texture)
+        opacity = draw_outline(shape_rng, SPRITE_SIDE, slender)[..., None]
+        sprites.append(Sprite(_to_picture(texture * opacity), _to_picture((1 - opacity).repeat(3, axis=2))))
+    return Look(_to_picture(background), tuple(sprites))
+
+
+def _to_picture(colours: np.ndarray) -> np.ndarray:
+    """uint8 (P, P, 4) of float (P, P, 3) in [0, 1]."""
+    return cv2.cvtColor(np.rint(colours * 255).astype(np.uint8), cv2.COLOR_RGB2RGBA)
+
+
+def draw_shot(rng: np.random.Generator, on: SyntheticProperties) -> Shot:
+    """Half of the cameras stand still."""
+    moves = on.camera and rng.random() < 0.5
+    flicker = rng.uniform(0.05, 0.3) * (on.light and rng.random() < 0.25)
+    return Shot(
+        shift=(rng.normal(0, 0.08), rng.normal(0, 0.08)),
+        scale=float(np.exp(rng.normal(0, 0.15))),
+        pace=float(np.exp(rng.normal(0, 0.1))),
+        delay_s=rng.uniform(-0.15, 0.15),
+        pan=(moves * rng.normal(0, 0.25), moves * rng.normal(0, 0.12)),
+        zoom=moves * rng.normal(0, 0.15),
+        shake=moves * rng.uniform(0, 0.012),
+        drift=tuple(rng.normal(0, 0.15, 2) * (on.background and rng.random() < 0.15)),
+        light=rng.uniform(0.6, 1.15),
+        flicker=Wave(flicker, rng.uniform(1, 12), rng.uniform(0, 6)),
+    )
