@@ -1,6 +1,7 @@
 """The verdict: levels from figures, words, files; with labels and without."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,41 @@ def test_levels(comparison: FloorComparison, level: str) -> None:
     assert Verdict((comparison,), "90 test videos").level == level
 
 
-def test_a_loss_is_never_outvoted() -> None:
+def test_one_test_with_several_floors() -> None:
     good, open_, bad = compare(60, 40, 10, 30), compare(60, 58, -3, 7), compare(60, 61, -4, 2, "colour histogram")
     assert Verdict((good, open_), "").level == "not shown"
     assert Verdict((good, bad, open_), "").level == "not better"
     assert Verdict((good, good), "").level == "better"
     assert Verdict((), "").level == "not shown" and "too few videos" in Verdict((), "3 videos").sentence
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "level"),
+    [
+        ("++", "better"),
+        ("+++", "better"),
+        ("++o", "better"),
+        ("++-", "better"),
+        ("++!", "not better"),  # a proven loss is never outvoted
+        ("+oo", "not shown"),
+        ("+o-", "not shown"),
+        ("+o", "not shown"),
+        ("ooo", "not shown"),
+        ("+--", "not better"),
+        ("+-", "not better"),
+        ("o--", "not better"),
+    ],
+)
+def test_most_tests_must_be_won(outcomes: str, level: str) -> None:
+    kinds = {"+": (60, 40, 10, 30), "o": (60, 58, -3, 7), "-": (60, 61, -4, 2), "!": (40, 60, -30, -10)}
+    comparisons = tuple(replace(compare(*kinds[kind]), test=f"test {n}") for n, kind in enumerate(outcomes))
+    verdict = Verdict(comparisons, "90 videos")
+    assert verdict.level == level
+    assert (verdict.undecided is not None) == (level == "better" and outcomes.strip("+") != "")
+    assert ("Not shown in one test: test 2: 60.0 %" in verdict.sentence) == (verdict.undecided is not None)
+    closest = {"better": 20, "not shown": 2}.get(level)
+    if closest and "-" not in outcomes:
+        assert verdict.closest is not None and verdict.closest.margin == closest
 
 
 def test_words() -> None:

@@ -46,10 +46,25 @@ class FloorComparison:
     def margin(self) -> float:
         return self.encoder_figure - self.floor_figure
 
+    @property
+    def figures(self) -> str:
+        """The test, both figures, and their difference with its interval."""
+        interval = f"difference {self.margin:+.1f} points, 95 % interval {self.low:+.1f} to {self.high:+.1f}"
+        return f"{self.test}: {self.encoder_figure:.1f} %, {self.floor} {self.floor_figure:.1f} % ({interval})"
+
+    @property
+    def is_proven_loss(self) -> bool:
+        """Whether the whole interval, as printed, lies below 0."""
+        return round(self.high, 1) < 0
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an encoder is better than every floor in every test, not better than one, or neither is shown.
+    """Whether an encoder is better than what needs no training, not better than one such floor, or neither is shown.
+
+    A test is won if the encoder is better than every floor in it. More than half of the tests must be won, and no floor
+    may be proven better in any: a single test can say little of some videos (one moment of a film in which people walk
+    all along is like the next), but a proven loss is never outvoted.
 
     `basis` says what was measured, e.g. "73 held-out videos, without labels". For a verdict without labels
     `same_video_r1` has the same-video R@1 of the encoder and of the floors in percent. Looks suffice for it, so it
@@ -62,15 +77,34 @@ class Verdict:
 
     @property
     def level(self) -> Level:
-        """The worst level of all comparisons: a loss is never outvoted."""
-        levels = {comparison.level for comparison in self.comparisons} or {"not shown"}
-        return next(level for level in ("not better", "not shown", "better") if level in levels)
+        """By the rule of the class; a figure at or below a floor in half of the tests or more is "not better"."""
+        levels = list(self._rate_tests().values())
+        if any(comparison.is_proven_loss for comparison in self.comparisons):
+            return "not better"
+        if 2 * levels.count("better") > len(levels):
+            return "better"
+        return "not better" if 2 * levels.count("not better") >= max(1, len(levels)) else "not shown"
+
+    def _rate_tests(self) -> dict[str, Level]:
+        """The worst level of each test."""
+        worst: dict[str, Level] = {}
+        for level in ("better", "not shown", "not better"):
+            worst |= {c.test: level for c in self.comparisons if c.level == level}
+        return worst
 
     @property
     def closest(self) -> FloorComparison | None:
-        """The comparison that decides: of those with the verdict's level, the one with the smallest margin."""
-        own = [comparison for comparison in self.comparisons if comparison.level == self.level]
+        """The comparison that decides: the smallest margin, in the tests that are won where the verdict is "better"."""
+        ratings = self._rate_tests()
+        own = [c for c in self.comparisons if self.level != "better" or ratings[c.test] == "better"]
         return min(own, key=lambda comparison: comparison.margin, default=None)
+
+    @property
+    def undecided(self) -> FloorComparison | None:
+        """Where the verdict is "better": the smallest margin in a test that is not won; None if all are."""
+        ratings = self._rate_tests()
+        others = [c for c in self.comparisons if self.level == "better" and ratings[c.test] != "better"]
+        return min(others, key=lambda comparison: comparison.margin, default=None)
 
     @property
     def headline(self) -> str:
@@ -85,16 +119,15 @@ class Verdict:
     @property
     def explanation(self) -> str:
         """One or two sentences: the figures that decide, what they were measured on, and what to do."""
-        closest = self.closest
+        closest, undecided = self.closest, self.undecided
         if closest is None:
             return f"There are too few videos to compare this encoder with what needs no training ({self.basis})."
-        figures = f"{closest.test}: {closest.encoder_figure:.1f} %, {closest.floor} {closest.floor_figure:.1f} %"
-        interval = f"difference {closest.margin:+.1f} points, 95 % interval {closest.low:+.1f} to {closest.high:+.1f}"
         if self.level == "better":
             floors = join_words([FLOOR_PHRASES.get(name, name) for name in self._list_floors()])
-            return f"It beats {floors} on {self.basis}. The closest: {figures} ({interval})."
-        shown = "" if self.level == "not better" else " The interval contains 0."
-        return f"{figures[0].upper()}{figures[1:]} ({interval}), on {self.basis}.{shown} What helps: {ADVICE}."
+            text = f"It beats {floors} on {self.basis}. The closest: {closest.figures}."
+            return text + (f" Not shown in one test: {undecided.figures}." if undecided else "")
+        text = f"{closest.figures[0].upper()}{closest.figures[1:]}, on {self.basis}."
+        return f"{text}{'' if closest.is_proven_loss else ' The interval contains 0.'} What helps: {ADVICE}."
 
     @property
     def sentence(self) -> str:
