@@ -12,11 +12,13 @@ from unreel.views import geometric, photometric
 class Augmentation:
     """Probabilities of the operations on a clip, in their order; 0 leaves one out. `plain` is that of the crop alone.
 
-    Jitter is brightness, contrast, saturation and hue (see photometric.color_jitter); `still` blends in a still frame.
+    Jitter is brightness, contrast, saturation and hue (see photometric.color_jitter); `still` blends in a still frame;
+    `moving` lets the box of a resized crop move, as a camera does.
     """
 
     plain: float = 0.0
     resized_crop: bool = False
+    moving: float = 0.0
     flip: float = 0.0
     jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     jitter_p: float = 0.0
@@ -35,6 +37,8 @@ AUGMENTATIONS = {
     "cvrl": Augmentation(resized_crop=True, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8, grey=0.2),
     # Ours: CVRL's crop, IICv2's jitter, and a still frame of the clip blended in (Wang et al. 2021).
     "blend": Augmentation(resized_crop=True, jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, still=0.7),
+    # Ours: the same before a moving camera.
+    "camera": Augmentation(resized_crop=True, moving=0.5, jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, still=0.7),
     # Source: lzhangbj/DualVar: jitter with probability 0.8 inside another choice with probability 0.8.
     "dual": Augmentation(plain=0.2, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.64, blur=0.5),
 }
@@ -59,7 +63,12 @@ def augment_clips(
     """
     if augmentation.resized_crop:
         u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_resized_crop"])
-        clips = geometric.random_resized_crop(scale_to_unit(clips.contiguous()), u, size)
+        clips = scale_to_unit(clips.contiguous())
+        if augmentation.moving:
+            u_move = draw_uniforms("move", geometric.NUM_UNIFORMS["move_crop"])
+            clips = geometric.random_moving_crop(clips, u, u_move, size, augmentation.moving)
+        else:
+            clips = geometric.random_resized_crop(clips, u, size)
     else:
         u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_crop"])
         clips = scale_to_unit(geometric.random_crop(clips, u, size))

@@ -6,6 +6,8 @@ Every random operation is a pure function `op(clips, u, ...)` of float clips (B,
 Source: Tao et al. 2020 (IIC), Qian et al. 2021 (CVRL).
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,8 +15,8 @@ from torch import Tensor
 from unreel.errors import InputError
 from unreel.views.random_apply import apply_where, to_device_of, uniform_to_index, uniform_to_range
 
-CROP_ATTEMPTS = 10
-NUM_UNIFORMS = {"random_crop": 2, "random_resized_crop": 2 * CROP_ATTEMPTS + 2, "horizontal_flip": 1}
+CROP_ATTEMPTS, CROP_AREA, CROP_ASPECT = 10, (0.3, 1.0), (0.5, 2.0)  # of a resized crop
+NUM_UNIFORMS = {"random_crop": 2, "random_resized_crop": 2 * CROP_ATTEMPTS + 2, "horizontal_flip": 1, "move_crop": 4}
 
 
 def crop_windows(clips: Tensor, top_B: Tensor, left_B: Tensor, size: int) -> Tensor:
@@ -85,8 +87,8 @@ def random_resized_crop(
     clips: Tensor,
     u: Tensor,
     size: int,
-    area: tuple[float, float] = (0.3, 1.0),
-    aspect: tuple[float, float] = (0.5, 2.0),
+    area: tuple[float, float] = CROP_AREA,
+    aspect: tuple[float, float] = CROP_ASPECT,
 ) -> Tensor:
     """A random box of the frame, resized to (B, C, T, size, size) by bilinear interpolation, not antialiased.
 
@@ -96,19 +98,61 @@ def random_resized_crop(
     >>> random_resized_crop(torch.zeros(2, 3, 8, 36, 48), torch.rand(2, 22), size=32).shape
     torch.Size([2, 3, 8, 32, 32])
     """
-    height, width = clips.shape[3:]
-    top_B, left_B, height_B, width_B = (x.to(clips.dtype) for x in sample_crop_boxes(u, height, width, area, aspect))
-    y_BS = to_device_of(build_axis_grid(top_B, height_B, height, size), clips)
-    x_BS = to_device_of(build_axis_grid(left_B, width_B, width, size), clips)
+    box_B4 = sample_crop_boxes(u, clips.shape[3], clips.shape[4], area, aspect).to(clips.dtype)
+    return resize_boxes(clips.flatten(1, 2), box_B4, size).view(*clips.shape[:3], size, size)
+
+
+def random_moving_crop(
+    clips: Tensor, u: Tensor, u_B4: Tensor, size: int, p: float = 0.5, shift: float = 0.25, zoom: float = 0.12
+) -> Tensor:
+    """`random_resized_crop` whose box, with probability p, moves at constant speed through the clip, as a camera does.
+
+    Its last place is drawn around the first: the centre within `shift` of the box, the sides within `zoom`, all
+    uniform, and inside the frame. Columns of `u_B4`: whether to move, zoom, down, right. Source: our own; Huang et al.
+    2021 (MoSI) move a box over a still frame.
+
+    >>> random_moving_crop(torch.zeros(2, 3, 8, 36, 48), torch.rand(2, 22), torch.rand(2, 4), size=32).shape
+    torch.Size([2, 3, 8, 32, 32])
+    """
+    num_frames = clips.shape[2]
+
+    def move(chosen: Tensor, rows: Tensor) -> Tensor:
+        first_N4 = sample_crop_boxes(u[rows], chosen.shape[3], chosen.shape[4]).to(chosen.dtype)
+        last_N4 = move_boxes(first_N4, u_B4[rows].to(chosen.dtype), chosen.shape[3:], shift, zoom)
+        way_T1 = torch.linspace(0, 1, num_frames, dtype=chosen.dtype, device=first_N4.device)[:, None]
+        box_NT4 = torch.lerp(first_N4[:, None], last_N4[:, None], way_T1)
+        frames = resize_boxes(chosen.transpose(1, 2).flatten(0, 1), box_NT4.flatten(0, 1), size)
+        return frames.unflatten(0, (-1, num_frames)).transpose(1, 2)
+
+    return apply_where(random_resized_crop(clips, u, size), u_B4[:, 0] < p, lambda _, rows: move(clips[rows], rows))
+
+
+def move_boxes(box_B4: Tensor, u_B4: Tensor, frame: Sequence[int], shift: float, zoom: float) -> Tensor:
+    """Where boxes (B, 4: top, left, height, width) of a frame (height, width) end; see `random_moving_crop`."""
+    limit_2 = torch.tensor(frame, dtype=box_B4.dtype, device=box_B4.device)
+    place_B2, side_B2 = box_B4[:, :2], box_B4[:, 2:]
+    end_B2 = torch.minimum(side_B2 * (1 + uniform_to_range(u_B4[:, 1:2], -zoom, zoom)), limit_2)
+    centre_B2 = place_B2 + side_B2 / 2 + uniform_to_range(u_B4[:, 2:], -shift, shift) * side_B2
+    return torch.cat([torch.minimum((centre_B2 - end_B2 / 2).clamp(min=0), limit_2 - end_B2), end_B2], dim=1)
+
+
+def resize_boxes(frames: Tensor, box_B4: Tensor, size: int) -> Tensor:
+    """The box (top, left, height, width; pixels) of each of frames (B, C, H, W), resized: (B, C, size, size)."""
+    height, width = frames.shape[2:]
+    y_BS = to_device_of(build_axis_grid(box_B4[:, 0], box_B4[:, 2], height, size), frames)
+    x_BS = to_device_of(build_axis_grid(box_B4[:, 1], box_B4[:, 3], width, size), frames)
     grid = torch.stack([x_BS[:, None].expand(-1, size, -1), y_BS[:, :, None].expand(-1, -1, size)], dim=3)
-    out = F.grid_sample(clips.flatten(1, 2), grid, mode="bilinear", align_corners=False)
-    return out.view(*clips.shape[:3], size, size)
+    return F.grid_sample(frames, grid, mode="bilinear", align_corners=False)
 
 
 def sample_crop_boxes(
-    u: Tensor, height: int, width: int, area: tuple[float, float], aspect: tuple[float, float]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Top, left, height, width, each (B,): area fraction and aspect (w / h) uniform, the first of ten that fits.
+    u: Tensor,
+    height: int,
+    width: int,
+    area: tuple[float, float] = CROP_AREA,
+    aspect: tuple[float, float] = CROP_ASPECT,
+) -> Tensor:
+    """Top, left, height, width, int64 (B, 4): area fraction and aspect (w / h) uniform, the first of ten that fits.
 
     The whole frame when none fits (in 0.01 % of clips at the defaults; the released sampler tries 100 times).
     """
@@ -120,7 +164,8 @@ def sample_crop_boxes(
     any_fits_B = fits_BA.any(dim=1)
     h_B = torch.where(any_fits_B, h_BA.gather(1, first_B1)[:, 0], height)
     w_B = torch.where(any_fits_B, w_BA.gather(1, first_B1)[:, 0], width)
-    return uniform_to_index(u[:, -2], height - h_B + 1), uniform_to_index(u[:, -1], width - w_B + 1), h_B, w_B
+    top_B, left_B = uniform_to_index(u[:, -2], height - h_B + 1), uniform_to_index(u[:, -1], width - w_B + 1)
+    return torch.stack([top_B, left_B, h_B, w_B], dim=1)
 
 
 def build_axis_grid(start_B: Tensor, length_B: Tensor, num_in: int, num_out: int) -> Tensor:

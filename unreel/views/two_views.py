@@ -49,10 +49,11 @@ class TwoViewOptions:
     checkpoint."""
     standardize: bool = False
     """Subtract ImageNet's mean from RGB and divide by its deviation; raw residual frames are divided by it."""
-    augment: Literal["crop", "color", "blend", "cvrl", "dual"] = "crop"
+    augment: Literal["crop", "color", "blend", "camera", "cvrl", "dual"] = "crop"
     """crop: random crop alone. color: crop, colour jitter, grey and blur (IICv2). blend: resized crop, colour jitter,
-    and a still frame of the clip blended into it. cvrl: resized crop, strong jitter and grey (CVRL). dual: crop, strong
-    jitter and blur, but only the crop for a fifth of the first views (DualVar)."""
+    and a still frame of the clip blended into it. camera: blend, and half of the crops pan and zoom during the clip, as
+    a camera does. cvrl: resized crop, strong jitter and grey (CVRL). dual: crop, strong jitter and blur, but only the
+    crop for a fifth of the first views (DualVar)."""
     flip: bool = False
     """Mirror half of the clips left to right. Leave it off where direction matters."""
     asymmetric: bool = False
