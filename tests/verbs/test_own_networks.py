@@ -326,13 +326,23 @@ def test_init_begins_with_the_inflated_weights(small_run: Path, motion_set: Path
     assert torch.allclose(first.sum(dim=2, keepdim=True), wanted, atol=1e-6)
     out = ("--out", tmp_path / "run")
     for init, says in (
-        (small_run, "spans frames already"),
         (tmp_path / "no.pth", "no such file or run"),
         (".", "neither a"),
     ):
         refused("pretrain", motion_set, *out, *TINY, "--init", init, says=(says,))
-    refused("pretrain", motion_set, *out, *RUN, "--backbone", "c3d", "--init", file, says=("not the same network",))
+    for init in (file, small_run):
+        refused("pretrain", motion_set, *out, *RUN, "--backbone", "c3d", "--init", init, says=("not the same network",))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_warm_start_has_the_weights_of_another_method(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
+    config = build_run_config("motion", {"size": 32, "num_frames": 8, "backbone": "tiny", "init": str(small_run)})
+    begun = build_training_job(tmp_path, manifest_of(motion_set), config).encoder.backbone.state_dict()
+    other = load_encoder(small_run)
+    assert other.spec.method != "motion"
+    assert [n for n, tensor in other.backbone.state_dict().items() if not torch.equal(tensor, begun[n])] == []
+    run = tmp_path / "run"
+    succeeds("pretrain", motion_set, "--out", run, "--method", "motion", *RUN, "--steps", 1, "--init", small_run)
 
 
 def torchvision_like(network: nn.Module) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Inflation: the weights of a 2D image network for a 3D video network.
+"""The weights that training begins with: those of another run, or of a 2D image network, inflated.
 
 A 2D kernel is repeated along time and divided by its length, so on a clip of one repeated frame every convolution gives
 the same as the 2D one gives on the frame (except at the ends of the clip, where zeros are padded).
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.models.encoder.checkpoint_files import WEIGHTS_FILE, find_checkpoint
+from unreel.models.encoder.checkpoint_files import WEIGHTS_FILE, find_checkpoint, load_network, read_encoder, read_spec
+from unreel.models.encoder.encoder import Encoder
 from unreel.models.registry import build_backbone
 from unreel.models.weight_matching import match_names, select_trunk
 
@@ -41,6 +42,19 @@ def inflate(weights_2d: dict[str, Tensor], network: nn.Module) -> None:
         for target, name in match_names(source, target_state).items()
     }
     network.load_state_dict(state | new)
+
+
+def load_initial_weights(encoder: Encoder, source: str | Path) -> None:
+    """Begin with the weights of another run of the same network, whatever its method and views; else inflate 2D ones.
+
+    Raises InputError and CheckpointError for weights that do not fit.
+    """
+    path = Path(source)
+    if path.is_dir() and read_spec(find_checkpoint(path)).backbone == encoder.spec.backbone:
+        weights = read_encoder(path, Encoder, allow_import=True).backbone.state_dict()
+        load_network(encoder, weights, find_checkpoint(path))
+    else:
+        inflate(read_2d_weights(path), encoder.backbone)
 
 
 def inflate_tensor(weight: Tensor, target_tensor: Tensor, name: str, target_name: str) -> Tensor:

@@ -15,8 +15,9 @@ class NetworkSettings:
     width: int = 1
     """Width factor of r3d50, r3d101 and r3d152."""
     init: str = ""
-    """Begin with these 2D weights, inflated along time: a file (.safetensors, .pth; weights of ImageNet need
-    --standardize and --no-rescale), or a run of an X-2d network."""
+    """Begin with these weights: a run or checkpoint of the same network (a warm start); or 2D weights, inflated along
+    time: a file (.safetensors, .pth; those of ImageNet need --standardize and --no-rescale), or a run of an X-2d
+    network."""
 
     def __post_init__(self) -> None:
         check_ranges(self, width=(1, 64))

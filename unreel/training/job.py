@@ -15,7 +15,7 @@ from unreel.corpus.segments import build_instances
 from unreel.methods.registry import load_method_module
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
-from unreel.models.inflate import inflate, read_2d_weights
+from unreel.models.inflate import load_initial_weights
 from unreel.models.registry import TRANSFORMERS_PREFIX, is_import_path
 from unreel.settings import Settings
 from unreel.training.label_free.moments import MomentReader
@@ -119,7 +119,7 @@ def build_training_job(
     torch.manual_seed(settings.seed)  # for the initial weights, the only use of torch's global random state
     encoder = Encoder(spec)
     if settings.init and backbone_options is None:
-        inflate(read_2d_weights(settings.init), encoder.backbone)
+        load_initial_weights(encoder, settings.init)
     require_usable(manifest, settings.max_bad_share)
     instances = build_instances(manifest, settings.segment_s)
     training, held_out = split_held_out(instances, settings.held_out, settings.seed)

@@ -45,12 +45,18 @@ def read_encoder(path: str | Path, kind: type[E], allow_import: bool = False) ->
 
 def load_weights(encoder: Encoder, weights: dict[str, Tensor], folder: Path) -> None:
     """Put the weights, and those of the heads in the folder, into the encoder. Raises CheckpointError."""
+    load_network(encoder, weights, folder)
     try:
-        encoder.backbone.load_state_dict(weights)
         if encoder.heads is not None:
             encoder.heads.load_state_dict(safetensors.torch.load_file(folder / HEADS_FILE))
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{folder}: the encoder's heads can't be read ({error}); use another") from error
+
+
+def load_network(encoder: Encoder, weights: dict[str, Tensor], folder: Path) -> None:
+    """Put the weights of the network, read from the folder, into the encoder; all must fit. Raises CheckpointError."""
+    try:
+        encoder.backbone.load_state_dict(weights)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         name = encoder.spec.backbone
