@@ -67,3 +67,12 @@ def test_instances_left_out_of_an_epoch_come_in_others() -> None:
 
 def test_another_seed_is_another_order() -> None:
     assert list(ResumableBatchSampler(50, 10, 0, 0, 5)) != list(ResumableBatchSampler(50, 10, 1, 0, 5))
+
+
+def test_neighbours_stay_together() -> None:
+    order = permute_epoch(0, 3, 11, together=2)
+    assert sorted(order) == list(range(11)) and order[-1] == 10
+    assert (order[1:10:2] == order[0:10:2] + 1).all() and (order[0:10:2] % 2 == 0).all()
+    assert order[:10:2].tolist() != sorted(order[:10:2])
+    whole = list(ResumableBatchSampler(12, 4, 0, 0, 6, together=2))
+    assert list(ResumableBatchSampler(12, 4, 0, 0, 6, together=2).skip_steps(2)) == whole[2:]

@@ -6,7 +6,15 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from unreel.errors import InputError
 from unreel.seeding import make_generator
+from unreel.types import Instance
+from unreel.video.decoding.decoder import iter_frames, read_frames
+from unreel.video.decoding.packet_index import index_frames
+from unreel.video.decoding.probe import probe
+from unreel.video.loading.synthetic_clips import SyntheticClipDataset
+from unreel.video.sampling.clip_spec import ClipSpec
+from unreel.video.synthetic.drawn_video import list_videos, parse_address
 from unreel.video.synthetic.motion import Link, Thing, Wave, compute_poses, draw_motion
 from unreel.video.synthetic.pairs import draw_pair
 from unreel.video.synthetic.properties import SyntheticProperties
@@ -107,7 +115,10 @@ def test_a_property_can_be_switched_off(off: str, is_absent: object) -> None:
 
 def test_shots_without_camera_background_and_light_stand_still() -> None:
     shots = [draw_shot(make_generator(0, 0, k, "shot"), ALL_OFF) for k in range(40)]
-    assert all(s.pan == (0, 0) and s.zoom == s.shake == 0 and s.drift == (0, 0) for s in shots)
+    assert all(
+        s.pan == (0, 0) and s.zoom == s.shake[0].amplitude == s.shake[1].amplitude == 0 and s.drift == (0, 0)
+        for s in shots
+    )
     assert all(s.flicker.amplitude == 0 for s in shots)
     moving = [draw_shot(make_generator(0, 0, k, "shot"), ALL_ON) for k in range(200)]
     assert 0.4 < np.mean([s.pan != (0, 0) for s in moving]) < 0.6
@@ -168,3 +179,35 @@ def test_inverse_maps() -> None:
     maps = np.random.default_rng(0).normal(size=(6, 2, 3))
     identity = np.tile(np.eye(2, 3), (6, 1, 1))
     assert np.allclose(compose(maps, invert(maps)), identity) and np.allclose(compose(invert(maps), maps), identity)
+
+
+def test_a_frame_of_a_drawn_video_does_not_depend_on_what_else_is_read() -> None:
+    path = "synthetic://all#7"
+    whole = read_frames(path, range(50), SIZE)
+    assert np.array_equal(read_frames(path, [31, 4, 31], SIZE), whole[[31, 4, 31]])
+    assert np.array_equal(np.stack(list(iter_frames(path, 10, 13, SIZE))), whole[10:13])
+    info, index = probe(path), index_frames(path)
+    assert (info.num_frames, info.duration_s, index.num_frames) == (50, 2.0, 50)
+    assert read_frames(path, [0]).shape == (1, info.height, info.width, 3)
+    assert not np.array_equal(whole, read_frames("synthetic://all#8", range(50), SIZE))
+
+
+def test_addresses() -> None:
+    assert parse_address("synthetic:/no-camera") == (replace(ALL_ON, camera=False), 0)  # as `Path` writes it
+    for address, says in (
+        ("synthetic://no-colour", "'no-colour'"),
+        ("synthetic://camera", "no-camera"),
+        ("synthetic://all#x", "#NUMBER"),
+        ("synthetic://all#99999999999", "below"),
+    ):
+        with pytest.raises(InputError, match=says):
+            parse_address(address)
+
+
+def test_the_dataset_draws_pairs_anew_in_every_epoch() -> None:
+    instances = [Instance(path, n, 0.0, 2.0) for n, path in enumerate(list_videos("synthetic://all", 4))]
+    dataset = SyntheticClipDataset(instances, ClipSpec(8, 12.5, 0, 1), SIZE, 2, seed=3)
+    batch = dataset.collate([dataset[0, n] for n in range(4)])
+    assert batch.frames.shape == (4, 2, 9, *SIZE, 3) and not batch.failures
+    assert np.array_equal(batch.frames[2].numpy(), draw_pair(3, 0, 2, TIMES_S - 0.5 / 12.5, SIZE, ALL_ON))
+    assert not np.array_equal(batch.frames[2], dataset[1, 2].frames)

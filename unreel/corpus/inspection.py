@@ -21,11 +21,13 @@ from unreel.io.worker_pool import map_jobs
 from unreel.types import FileFailure
 from unreel.video.decoding.probe import check_decodable, probe
 from unreel.video.sources.packed_corpus import open_packed_corpus, read_corpus_file
-from unreel.video.sources.paths import INDEX_FILE, absolute_path, is_packed_corpus
+from unreel.video.sources.paths import INDEX_FILE, absolute_path, is_packed_corpus, is_synthetic, normalize_path
 from unreel.video.sources.piece_check import find_damaged_pieces
 from unreel.video.sources.source import open_source
+from unreel.video.synthetic.drawn_video import list_videos, parse_address
 
 CheckDepth = Literal["auto", "full", "fast"]
+NUM_SYNTHETIC_VIDEOS = 4096  # of an epoch; training draws other motions in each
 FULL_CHECK_S = 60.0  # "auto" decodes every frame of videos up to this length
 
 
@@ -45,7 +47,7 @@ def inspect(
     the shards on this disk is checked.
 
     Args:
-        source: a video, a folder, a list of videos or a packed corpus.
+        source: a video, a folder, a list of videos, a packed corpus, or synthetic://all for drawn videos.
         root: folder that the paths of a list are relative to; by default the folder of the list.
         min_frames: videos with fewer frames are quarantined as too short.
         check: what to decode: "full" every frame; "fast" the start, middle and end; "auto" every frame of videos of up
@@ -66,6 +68,8 @@ def inspect(
     >>> len(manifest.videos), manifest.quarantine
     (24, ())
     """
+    if is_synthetic(source):
+        return list_synthetic_videos(source)
     if is_packed_corpus(source):
         return load_packed_manifest(source, check == "full", on_progress)
     entries = find_videos(Path(source), root)
@@ -107,6 +111,17 @@ def collect_manifest(base: str, results: Sequence[Video | FileFailure]) -> Manif
     videos = [result for result in results if isinstance(result, Video)]
     failures = tuple(result for result in results if isinstance(result, FileFailure))
     return Manifest(base, _mark_duplicates(videos), failures)
+
+
+def list_synthetic_videos(source: str | Path) -> Manifest:
+    """The manifest of synthetic videos, none of which is drawn for it. Raises InputError for an unknown property."""
+    parse_address(str(source))
+    columns = {field.name for field in fields(Video)}
+    videos = []
+    for path in list_videos(str(source), NUM_SYNTHETIC_VIDEOS):
+        info = {name: value for name, value in vars(probe(path)).items() if name in columns}
+        videos.append(Video(path=path, **info, content_hash=open_source(path).hash_content()))
+    return Manifest(normalize_path(source), tuple(videos))
 
 
 def load_packed_manifest(

@@ -16,6 +16,7 @@ from unreel.types import Clips
 from unreel.video.loading.cache_budget import CacheBudget, plan_cache_budget
 from unreel.video.loading.clip_dataset import ClipDataset
 from unreel.video.loading.loaders import build_resilient_loader, count_batches_in_memory, default_num_workers
+from unreel.video.loading.synthetic_clips import SyntheticClipDataset
 from unreel.video.sampling.batch_sampler import BatchOrder, ResumableBatchSampler
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def build_clip_dataset(job: TrainingJob, cache_mb: int) -> ClipDataset:
     """The clips of every instance, as this run draws them."""
     spec, recipe, settings = job.encoder.spec, job.recipe, job.settings
     sampling = (spec.clip, spec.views.resize_hw, recipe.num_clips, settings.seed, recipe.interval)
-    return ClipDataset(job.instances, *sampling, cache_mb, settings.draws_per_video)
+    dataset = SyntheticClipDataset if job.is_synthetic else ClipDataset
+    return dataset(job.instances, *sampling, 0 if job.is_synthetic else cache_mb, settings.draws_per_video)
 
 
 class LoadingPlan(NamedTuple):
@@ -53,7 +55,8 @@ def plan_loading(job: TrainingJob) -> LoadingPlan:
 def build_order(job: TrainingJob, first_step: int, stop_step: int, group: ProcessGroup) -> ResumableBatchSampler:
     """The instances of this process's share of each batch, in the seed's order."""
     sizes = (len(job.instances), job.videos_per_step, job.settings.seed)
-    return ResumableBatchSampler(*sizes, first_step, stop_step, (group.rank, group.world_size))
+    together = 2 if job.is_synthetic else 1  # motions that share their looks are each other's hardest negatives
+    return ResumableBatchSampler(*sizes, first_step, stop_step, (group.rank, group.world_size), together)
 
 
 def iterate_batches(

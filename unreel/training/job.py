@@ -25,6 +25,7 @@ from unreel.types import Clips, Instance, Views
 from unreel.video.sampling.batch_sampler import steps_per_epoch
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.video.sampling.pair_sampling import IntervalDistribution
+from unreel.video.sources.paths import is_synthetic
 
 
 class Recipe(Protocol):
@@ -65,6 +66,11 @@ class TrainingJob:
     @property
     def settings(self) -> Settings:
         return self.run_config.settings
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether training draws its clips instead of decoding files."""
+        return is_synthetic(self.instances[0].path)
 
     @property
     def steps_per_epoch(self) -> int:

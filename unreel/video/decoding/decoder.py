@@ -16,6 +16,8 @@ from unreel.errors import InputError, VideoError
 from unreel.video.decoding.container import open_reader
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.rgb_conversion import convert_to_rgb
+from unreel.video.sources.paths import is_synthetic
+from unreel.video.synthetic.drawn_video import draw_frames
 
 
 def read_frames(
@@ -32,6 +34,8 @@ def read_frames(
     index, numbers = index_frames(path), np.asarray(frame_numbers, dtype=np.int64)
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < index.num_frames:
         raise InputError(f"{path} has frames 0 to {index.num_frames - 1}, asked for {numbers.min()} to {numbers.max()}")
+    if is_synthetic(path):
+        return draw_frames(str(path), numbers, size)
     unique_numbers, rows = np.unique(numbers, return_inverse=True)
     with closing(open_reader(path, index)) as reader:
         scaler = Scaler()
@@ -45,6 +49,9 @@ def read_frames(
 
 def iter_frames(path: str | Path, start_frame: int, stop_frame: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
     """Decode frames `start_frame` to `stop_frame` - 1, one at a time, each as `read_frames` does. Raises VideoError."""
+    if is_synthetic(path):
+        yield from draw_frames(str(path), np.arange(start_frame, stop_frame), size)
+        return
     index, scaler = index_frames(path), Scaler()
     with closing(open_reader(path, index)) as reader:
         for i in range(start_frame, stop_frame):

@@ -24,8 +24,10 @@ from unreel.video.decoding.frame_index import (
 )
 from unreel.video.decoding.frame_reader import describe_error, get_timestamp, iter_packets
 from unreel.video.decoding.mp4_index import parse_mp4_index
+from unreel.video.sources.paths import is_synthetic
 from unreel.video.sources.piece_reader import clear_recent_pieces
 from unreel.video.sources.source import open_source
+from unreel.video.synthetic.drawn_video import FPS, NUM_FRAMES
 
 # Beyond these a header is damaged: frames, frames per second, seconds of a file (a week), mean seconds of a frame.
 MAX_FRAMES, MAX_FPS = 2**24, 1e5
@@ -53,6 +55,9 @@ def clear_caches() -> None:
 @lru_cache(maxsize=2048)
 def build_frame_index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
     """`index_frames`, cached by path, version and size of the file."""
+    if is_synthetic(path):
+        none = np.zeros(0, dtype=np.int64)
+        return FrameIndex(np.arange(NUM_FRAMES) / FPS, np.arange(NUM_FRAMES), none, none, none, none)
     data = open_source(path).read_packed()
     if data is not None and (index := parse_mp4_index(data)) is not None:
         return index

@@ -11,7 +11,9 @@ from unreel.video.decoding.container import open_container, open_reader
 from unreel.video.decoding.frame_reader import MAX_DECODE_AHEAD_FRAMES
 from unreel.video.decoding.packet_index import MAX_FPS, MAX_MEAN_FRAME_S, index_frames
 from unreel.video.decoding.rgb_conversion import read_rotation, swap_if_rotated
+from unreel.video.sources.paths import is_synthetic
 from unreel.video.sources.source import open_source
+from unreel.video.synthetic.drawn_video import FPS, NUM_FRAMES, SIZE
 
 CHECK_WINDOW_FRAMES = 8
 
@@ -45,6 +47,8 @@ def probe(path: str | Path) -> VideoInfo:
     ('h264', 48, 32, 25.0, 0.8)
     """
     index = index_frames(path)
+    if is_synthetic(path):
+        return VideoInfo("drawn", SIZE[1], SIZE[0], FPS, NUM_FRAMES, NUM_FRAMES / FPS, 0, False, 0)
     with closing(open_reader(path, index)) as reader:
         frame, stream = reader.read_frame(0), reader.stream
         rotation, header_fps, fps = read_rotation(frame), stream.average_rate, index.fps

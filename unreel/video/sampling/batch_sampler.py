@@ -8,9 +8,14 @@ import numpy as np
 from unreel.seeding import make_generator
 
 
-def permute_epoch(seed: int, epoch: int, num_instances: int) -> np.ndarray:
-    """A permutation of the instances for this epoch; int64 (num_instances,)."""
-    return make_generator(seed, epoch, 0, "order").permutation(num_instances)
+def permute_epoch(seed: int, epoch: int, num_instances: int, together: int = 1) -> np.ndarray:
+    """A permutation of the instances for this epoch, int64 (num_instances,); so many neighbours stay side by side.
+
+    Instances beyond the last full group come last.
+    """
+    groups = make_generator(seed, epoch, 0, "order").permutation(num_instances // together)
+    members = (groups[:, None] * together + np.arange(together)).ravel()
+    return np.concatenate([members, np.arange(len(members), num_instances)])
 
 
 def steps_per_epoch(num_instances: int, batch_size: int) -> int:
@@ -32,6 +37,7 @@ class ResumableBatchSampler:
     """Batches of (epoch, index) from `start_step` to `stop_step`, the same for any number of workers.
 
     With several processes, `shard` is (rank, number of processes): each takes its share of the same global batch.
+    `together` neighbours stay side by side in the order.
 
     >>> list(ResumableBatchSampler(5, batch_size=2, seed=0, start_step=0, stop_step=2))
     [[(0, 0), (0, 1)], [(0, 2), (0, 4)]]
@@ -45,15 +51,22 @@ class ResumableBatchSampler:
         start_step: int,
         stop_step: int,
         shard: tuple[int, int] = (0, 1),
+        together: int = 1,
     ) -> None:
-        self.num_instances, self.batch_size, self.seed = num_instances, batch_size, seed
+        self.num_instances, self.batch_size, self.seed, self.together = num_instances, batch_size, seed, together
         self.start_step, self.stop_step, (self.shard_index, self.num_shards) = start_step, stop_step, shard
 
     def skip_steps(self, num_steps: int) -> "ResumableBatchSampler":
         """The same sampler without its first steps."""
         shard = (self.shard_index, self.num_shards)
         return ResumableBatchSampler(
-            self.num_instances, self.batch_size, self.seed, self.start_step + num_steps, self.stop_step, shard
+            self.num_instances,
+            self.batch_size,
+            self.seed,
+            self.start_step + num_steps,
+            self.stop_step,
+            shard,
+            self.together,
         )
 
     def __len__(self) -> int:
@@ -66,6 +79,6 @@ class ResumableBatchSampler:
         for step in range(self.start_step, self.stop_step):
             epoch, k = divmod(step, per_epoch)
             if epoch != order_epoch:
-                order, order_epoch = permute_epoch(self.seed, epoch, self.num_instances), epoch
+                order, order_epoch = permute_epoch(self.seed, epoch, self.num_instances, self.together), epoch
             first = k * self.batch_size + self.shard_index * share
             yield [(epoch, int(i)) for i in order[first : first + share]]

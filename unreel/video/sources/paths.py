@@ -1,4 +1,6 @@
-"""What a path names: a file, a folder, a URL, a packed corpus, or a piece of one (CORPUS/00003.tar#KEY.mp4)."""
+"""What a path names: a file, a folder, a URL, a packed corpus, a piece of one (CORPUS/00003.tar#KEY.mp4), or a drawn
+video (synthetic://all#12).
+"""
 
 import os
 import re
@@ -6,6 +8,7 @@ from pathlib import Path
 
 PACK_FILE, INDEX_FILE, LISTS_FOLDER, WORK_FOLDER = "pack.json", "index.parquet", "lists", ".packing"
 PIECE_SUFFIX = ".mp4"
+SYNTHETIC_SCHEME = "synthetic"
 _PIECE_PATTERN = re.compile(r"(?P<root>.*?)/?(?P<shard>[^/]+\.tar)#(?P<key>[^/#.]+)\.mp4", re.DOTALL)
 _URL_PATTERN = re.compile(r"(?P<scheme>[a-z][a-z0-9+]+):/+(?P<rest>[^/].*)", re.DOTALL)
 
@@ -39,6 +42,15 @@ def is_remote(path: str | Path) -> bool:
     return "://" in normalize_path(path)
 
 
+def is_synthetic(path: str | Path) -> bool:
+    """Whether a path names synthetic videos, or one of them.
+
+    >>> is_synthetic("synthetic://all"), is_synthetic("synthetic.mp4")
+    (True, False)
+    """
+    return str(path).startswith(f"{SYNTHETIC_SCHEME}:/")
+
+
 def is_piece(path: str | Path) -> bool:
     """Whether a path is spelled like the address of a piece."""
     return ".tar#" in str(path) and _PIECE_PATTERN.fullmatch(str(path)) is not None
@@ -47,7 +59,7 @@ def is_piece(path: str | Path) -> bool:
 def is_packed_corpus(source: str | Path) -> bool:
     """Whether a folder holds a packed corpus; a URL always does, unless it is the address of a piece."""
     if is_remote(source):
-        return not is_piece(source)
+        return not is_piece(source) and not is_synthetic(source)
     return all(os.path.isfile(os.path.join(normalize_path(source), name)) for name in (PACK_FILE, INDEX_FILE))
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from unreel.errors import InputError, VideoError
-from unreel.io.checksums import hash_file
+from unreel.io.checksums import hash_bytes, hash_file
 from unreel.video.sources.integrity import find_truncation
 from unreel.video.sources.packed_corpus import open_packed_corpus
-from unreel.video.sources.paths import is_piece, normalize_path, split_piece_path
+from unreel.video.sources.paths import is_piece, is_synthetic, normalize_path, split_piece_path
 from unreel.video.sources.piece_reader import locate_piece, read_piece
 
 
@@ -134,6 +134,29 @@ class PackedPiece:
         return _Original(*(corpus.get_value(row, name) for name in names))
 
 
+@dataclass(frozen=True)
+class SyntheticVideo:
+    """A video that is drawn when its frames are asked for; its path says all about it."""
+
+    path: str
+    is_packed = False
+
+    def check(self) -> FileVersion:
+        return FileVersion("drawn", 0)
+
+    def read_packed(self) -> bytes | None:
+        return None
+
+    def get_content_stat(self) -> ContentStat:
+        return ContentStat(0, 0)
+
+    def hash_content(self) -> str:
+        return hash_bytes(normalize_path(self.path).encode())
+
+    def is_deleted(self) -> bool:
+        return False
+
+
 class _Original(NamedTuple):
     """The video that a piece was packed from, where the piece begins in it, and whether it is all of it."""
 
@@ -149,4 +172,6 @@ def open_source(path: str | Path) -> VideoSource:
     >>> open_source(video).is_packed, open_source("corpus/00003.tar#000042.mp4").is_packed
     (False, True)
     """
+    if is_synthetic(path):
+        return SyntheticVideo(str(path))
     return PackedPiece(str(path)) if is_piece(path) else LocalFile(str(path))

@@ -27,5 +27,5 @@ def draw_pair(
         number = 2 * (index // 2) + (index + k) % 2
         rng = make_generator(seed, epoch, index, f"synthetic shot {k}")
         look = draw_look(make_generator(seed, epoch, number, "synthetic look"), rng, motion.is_limb, properties)
-        clips.append(render_clip(motion, look, draw_shot(rng, properties), times_s, size, rng))
+        clips.append(render_clip(motion, look, draw_shot(rng, properties), times_s, size))
     return np.stack(clips)

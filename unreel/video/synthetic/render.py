@@ -15,14 +15,12 @@ FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 OPAQUE = (255, 255, 255, 255)  # what an absent part leaves of what is behind it
 
 
-def render_clip(
-    motion: Motion, look: Look, shot: Shot, times_s: np.ndarray, size: tuple[int, int], rng: np.random.Generator
-) -> np.ndarray:
+def render_clip(motion: Motion, look: Look, shot: Shot, times_s: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """uint8 (T, H, W, 3): the frames at `times_s`, of which 0 is the middle of the motion; `size` is (H, W).
 
-    `rng` gives the camera's shake. Parts are drawn from behind to the front.
+    Parts are drawn from behind to the front.
     """
-    camera_T23 = compute_camera(shot, times_s, size, rng)
+    camera_T23 = compute_camera(shot, times_s, size)
     t_T = times_s * shot.pace + shot.delay_s
     frames = draw_backgrounds(look.background, camera_T23, shot, times_s, size)
     poses = [pose_T23 for thing in motion.things for pose_T23 in compute_poses(thing, t_T)]
@@ -35,11 +33,11 @@ def render_clip(
     return video
 
 
-def compute_camera(shot: Shot, times_s: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def compute_camera(shot: Shot, times_s: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps (T, 2, 3) from the scene to the frame, both in pixels: a zoom about the middle, a pan and the shake."""
     height, width = size
     zoom_T = np.exp(shot.zoom * times_s)
-    shake_T2 = rng.normal(0, 1, (len(times_s), 2)) * shot.shake
+    shake_T2 = np.stack([wave.at(times_s) for wave in shot.shake], axis=1)
     maps = np.zeros((len(times_s), 2, 3))
     maps[:, 0, 0] = maps[:, 1, 1] = zoom_T
     maps[:, :, 2] = np.outer(1 - zoom_T, (width / 2, height / 2)) + (np.outer(times_s, shot.pan) + shake_T2) * height

@@ -40,7 +40,7 @@ class Shot:
     delay_s: float
     pan: tuple[float, float]
     zoom: float
-    shake: float
+    shake: tuple[Wave, Wave]
     drift: tuple[float, float]
     light: float
     flicker: Wave
@@ -75,8 +75,13 @@ def draw_shot(rng: np.random.Generator, on: SyntheticProperties) -> Shot:
         delay_s=rng.uniform(-0.15, 0.15),
         pan=(moves * rng.normal(0, 0.25), moves * rng.normal(0, 0.12)),
         zoom=moves * rng.normal(0, 0.15),
-        shake=moves * rng.uniform(0, 0.012),
+        shake=(_draw_shake(rng, moves), _draw_shake(rng, moves)),
         drift=tuple(rng.normal(0, 0.15, 2) * (on.background and rng.random() < 0.15)),
         light=rng.uniform(0.6, 1.15),
         flicker=Wave(flicker, rng.uniform(1, 12), rng.uniform(0, 6)),
     )
+
+
+def _draw_shake(rng: np.random.Generator, moves: bool) -> Wave:
+    """A wave of 3 to 10 Hz."""
+    return Wave(moves * rng.uniform(0, 0.015), rng.uniform(20, 60), rng.uniform(0, 2 * np.pi))
