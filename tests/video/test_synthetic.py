@@ -19,7 +19,7 @@ from unreel.video.synthetic.motion import Link, Thing, Wave, compute_poses, draw
 from unreel.video.synthetic.pairs import draw_pair
 from unreel.video.synthetic.properties import SyntheticProperties
 from unreel.video.synthetic.render import compose, invert, paste_part
-from unreel.video.synthetic.scene import SPRITE_SIDE, Sprite, draw_look, draw_shot
+from unreel.video.synthetic.scene import SPRITE_SIDE, draw_look, draw_shot
 
 TIMES_S, SIZE, ALL_ON = (np.arange(9) - 4) / 12.5, (48, 64), SyntheticProperties()
 ALL_OFF = SyntheticProperties(*[False] * len(fields(SyntheticProperties)))
@@ -128,7 +128,7 @@ def test_no_texture_is_repeated_and_neighbours_share_theirs() -> None:
     def draw(number: int, parts: tuple[bool, ...]) -> list[bytes]:
         rng = make_generator(0, 0, number, "synthetic look")
         look = draw_look(rng, np.random.default_rng(number), parts, ALL_ON)
-        return [look.background.tobytes(), *(sprite.colours.tobytes() for sprite in look.sprites)]
+        return [look.background.tobytes(), *(sprite.tobytes() for sprite in look.sprites)]
 
     pictures = [picture for number in range(60) for picture in draw(number, (False, True, True))]
     assert len(set(pictures)) == len(pictures)
@@ -160,19 +160,20 @@ def test_clips_move_unless_everything_is_off() -> None:
 def test_pasting_against_the_explicit_twin() -> None:
     """A part pasted without turning, at full pixels: colours over what opacity leaves, elsewhere nothing changes."""
     rng = np.random.default_rng(0)
-    opacity = rng.integers(0, 256, (SPRITE_SIDE, SPRITE_SIDE, 1)).repeat(4, axis=2)
-    colours = rng.integers(0, 256, (SPRITE_SIDE, SPRITE_SIDE, 4)) * opacity // 255
-    sprite = Sprite(colours.astype(np.uint8), (255 - opacity).astype(np.uint8))
+    opacity = rng.integers(0, 256, (SPRITE_SIDE, SPRITE_SIDE, 1))
+    colours = rng.integers(0, 256, (SPRITE_SIDE, SPRITE_SIDE, 3)) * opacity // 255
+    sprite = np.concatenate([colours, 255 - opacity], axis=2).astype(np.uint8)
     frame = rng.integers(0, 256, (60, 80, 4)).astype(np.uint8)
     pose_123 = np.array([[[SPRITE_SIDE / 2, 0, 40.0 - 0.5], [0, SPRITE_SIDE / 2, 30.0 - 0.5]]])
     pasted = frame.copy()
     paste_part([pasted], sprite, pose_123)
     y0, x0 = 30 - SPRITE_SIDE // 2, 40 - SPRITE_SIDE // 2
-    expected = frame.astype(float)
+    expected = frame.astype(float)[..., :3]
     window = expected[y0 : y0 + SPRITE_SIDE, x0 : x0 + SPRITE_SIDE]
     window[:] = window * (255 - opacity) / 255 + colours
-    assert np.abs(pasted - expected).max() <= 1.0  # one rounding of each of two steps
-    assert np.array_equal(pasted[:y0], frame[:y0]) and np.array_equal(pasted[:, :x0], frame[:, :x0])
+    assert np.abs(pasted[..., :3] - expected).max() <= 1.0  # one rounding of each of two steps
+    for edge in (np.s_[:y0], np.s_[:, :x0]):
+        assert np.array_equal(pasted[edge][..., :3], frame[edge][..., :3])
 
 
 def test_inverse_maps() -> None:

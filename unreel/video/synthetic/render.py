@@ -1,18 +1,17 @@
 """Draws the frames of a motion in a look by a shot.
 
-Pictures have four channels of uint8, of which the last is unused in frames: OpenCV is fastest so. A part is its colours
-times its opacity, and what its opacity leaves of what is behind it.
+Pictures have four channels of uint8 (see `Look`), of which the last means nothing in frames: OpenCV is fastest so.
 """
 
 import cv2
 import numpy as np
 
 from unreel.video.synthetic.motion import Motion, compute_poses
-from unreel.video.synthetic.scene import Look, Shot, Sprite
+from unreel.video.synthetic.scene import Look, Shot
 
 MAX_REACH_HEIGHTS = 1.2  # a part that grows beyond is not drawn
 FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-OPAQUE = (255, 255, 255, 255)  # what an absent part leaves of what is behind it
+ABSENT = (0, 0, 0, 255)  # a picture beyond its edges: it hides nothing
 
 
 def render_clip(motion: Motion, look: Look, shot: Shot, times_s: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -85,10 +84,10 @@ def draw_backgrounds(
     return frames if num_different > 1 else [frames[0].copy() for _ in maps_T23]
 
 
-def paste_part(frames: list[np.ndarray], sprite: Sprite, pose_T23: np.ndarray) -> None:
+def paste_part(frames: list[np.ndarray], sprite: np.ndarray, pose_T23: np.ndarray) -> None:
     """Lay a part over each frame (H, W, 4), in place, within the box that it covers; poses are (T, 2, 3)."""
     height, width = frames[0].shape[:2]
-    half = len(sprite.colours) / 2
+    half = len(sprite) / 2
     reach_T2 = np.abs(pose_T23[:, :, :2]).sum(axis=2)
     low_T2 = np.floor(pose_T23[:, :, 2] - reach_T2).clip(0).astype(int)
     high_T2 = np.minimum(np.ceil(pose_T23[:, :, 2] + reach_T2).astype(int) + 1, (width, height))
@@ -101,6 +100,7 @@ def paste_part(frames: list[np.ndarray], sprite: Sprite, pose_T23: np.ndarray) -
     for t in np.flatnonzero(is_drawn_T).tolist():
         x0, y0, x1, y1 = boxes[t]
         box, window = (x1 - x0, y1 - y0), frames[t][y0:y1, x0:x1]
-        rest = cv2.warpAffine(sprite.rest, maps_T23[t], box, flags=FLAGS, borderValue=OPAQUE)
+        part = cv2.warpAffine(sprite, maps_T23[t], box, flags=FLAGS, borderValue=ABSENT)
+        rest = cv2.cvtColor(cv2.extractChannel(part, 3), cv2.COLOR_GRAY2RGBA)
         cv2.multiply(window, rest, dst=window, scale=1 / 255)
-        cv2.add(window, cv2.warpAffine(sprite.colours, maps_T23[t], box, flags=FLAGS), dst=window)
+        cv2.add(window, part, dst=window)

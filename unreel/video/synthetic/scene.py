@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from unreel.video.synthetic.motion import Wave
@@ -14,19 +13,12 @@ BACKGROUND_SIDE = 80
 
 
 @dataclass(frozen=True)
-class Sprite:
-    """The picture of a part, uint8 (P, P, 4) each: colours times opacity, and 255 minus opacity."""
-
-    colours: np.ndarray
-    rest: np.ndarray
-
-
-@dataclass(frozen=True)
 class Look:
-    """Pictures: the background, uint8 (P, P, 4), and one of each part."""
+    """Pictures, uint8 (P, P, 4) each: the background, and of each part its colours times its opacity and, in the last
+    channel, what its opacity leaves of what is behind it."""
 
     background: np.ndarray
-    sprites: tuple[Sprite, ...]
+    sprites: tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -55,13 +47,13 @@ def draw_look(
     for slender in is_limb:
         texture = draw_texture(rng, SPRITE_SIDE, on.texture)
         opacity = draw_outline(shape_rng, SPRITE_SIDE, slender)[..., None]
-        sprites.append(Sprite(_to_picture(texture * opacity), _to_picture((1 - opacity).repeat(3, axis=2))))
-    return Look(_to_picture(background), tuple(sprites))
+        sprites.append(_to_picture(texture * opacity, 1 - opacity))
+    return Look(_to_picture(background, np.zeros_like(background[..., :1])), tuple(sprites))
 
 
-def _to_picture(colours: np.ndarray) -> np.ndarray:
-    """uint8 (P, P, 4) of float (P, P, 3) in [0, 1]."""
-    return cv2.cvtColor(np.rint(colours * 255).astype(np.uint8), cv2.COLOR_RGB2RGBA)
+def _to_picture(colours_PP3: np.ndarray, rest_PP1: np.ndarray) -> np.ndarray:
+    """uint8 (P, P, 4) of floats in [0, 1]."""
+    return np.rint(np.concatenate([colours_PP3, rest_PP1], axis=2) * 255).astype(np.uint8)
 
 
 def draw_shot(rng: np.random.Generator, on: SyntheticProperties) -> Shot:
