@@ -23,6 +23,9 @@ from unreel.cli.terminal import escape_markup, stderr_console
 if TYPE_CHECKING:
     from unreel.verbs.training.pretrain import RunOutcome
 
+SOURCE_HELP = (
+    "A folder of videos, a text file of paths, or a CSV; synthetic://all for clips that are drawn while the run trains."
+)
 MONITOR_COLUMNS = {
     "moment": "moment",
     "order": "order",
@@ -74,7 +77,7 @@ def resume_command(argv: list[str]) -> int:
 def build_pretrain_args(method: str) -> Any:
     """The options of `unreel pretrain` for one method, with its preset's values as defaults."""
     fields: list[Any] = [
-        ("source", Annotated[Positional[Path], argument_help("A folder of videos, a text file of paths, or a CSV.")]),
+        ("source", Annotated[Positional[Path], argument_help(SOURCE_HELP)]),
         ("out", Annotated[Path, argument_help("Folder of the run; must not exist yet.")]),
         make_method_field(method),
         ("root", Annotated[Path | None, argument_help("Folder that the paths of a list are relative to.")], None),

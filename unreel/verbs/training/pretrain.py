@@ -52,7 +52,8 @@ def pretrain(
     """Train an encoder on unlabelled videos; the run folder `out` then holds the encoder, the curves and a report.
 
     Args:
-        source: a folder of videos, a text file of paths, a CSV or a packed corpus.
+        source: a folder of videos, a text file of paths, a CSV or a packed corpus; or synthetic://all, clips that are
+            drawn while the run trains, and e.g. synthetic://no-camera,no-light without these.
         out: folder of the run; must not exist yet, or be empty.
         method: name of a method or preset (`unreel methods` lists them), or package.module:preset.
         root: folder that the paths of a list are relative to.
