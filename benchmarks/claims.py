@@ -8,8 +8,8 @@ set with mirrored and reversed twins. Every row has one network, one optimiser a
 evaluated at the last step by retrieval (nothing centred), both layers, each view and all views with equal weight.
 
 The order is seed by seed, so that partial tables are of use. The same command goes on after a kill: finished rows are
-kept, a begun one resumes. OUT/SET-STEPS/ROW-seedS is a run; its encoders/ has the encoders of steps 200, 800 and the
-last. With `--scores FOLDER` the figures of each test video lie in files small enough for a repository, and what is
+kept, a begun one resumes. OUT/SET-STEPS/ROW-seedS is a run; its encoders/ has the encoders of some early steps and
+the last. With `--scores FOLDER` the figures of each test video lie in files small enough for a repository, and what is
 there is not done again: all rows, sets and seeds take some two days of a core. OUT/claims.csv has one line for each
 row, seed, layer and view, OUT/claims.md the tables; `--docs FILE` also puts them between the lines
 `<!-- claims -->` and `<!-- end of claims -->` of FILE. The rule of the verdicts is in claims_report.py.
@@ -83,7 +83,7 @@ BUDGET: dict[str, Any] = {
     **{"threads": 1, "workers": 0, "device": "cpu", "monitor_epochs": 10**6, "checkpoint_minutes": 1.0},
 }
 TITLES = {"jhmdb": "JHMDB", "weizmann": "Weizmann"}  # sets of a folder, whose videos are the same for all seeds
-KEPT_STEPS = (200, 800)  # steps whose encoders are kept beside the last, for studies of monitors
+KEPT_STEPS = (100, 200, 400, 800)  # steps whose encoders are kept beside the last, for studies of monitors
 SCORES_FILE, ENCODERS_FOLDER, VIDEOS_PER_CLASS = "scores.npz", "encoders", 40
 CSV_HEADER = ("set", "steps", "row", "seed", "layer", "features", MAIN_COLUMN, MEAN_PRECISION, "test_videos", "minutes")
 MARKS = ("<!-- claims -->", "<!-- end of claims -->")

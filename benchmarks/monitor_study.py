@@ -2,12 +2,12 @@
 
     python benchmarks/monitor_study.py RUN [RUN ...] --sets DATA [DATA ...] --out study.csv
 
-RUN is a run folder, all of whose checkpoints are measured, or a single checkpoint in one. DATA are labelled sets with
-train.txt and test.txt; a run belongs to the set that most of its training videos are from. The monitors see the
-held-out videos of the run and no labels. R@1 (default protocol, all views joined) is measured twice: within the
-training list, whose recordings are split in two (to choose by), and of the test list among the training list (to
-report). Both verdicts are taken too: without labels on the run's own videos, and with labels on the test list; a second
-table counts how often they agree.
+RUN is a run folder, all of whose checkpoints are measured (those of `encoders/` where claims.py kept some), or a single
+checkpoint in one. DATA are labelled sets with train.txt and test.txt; a run belongs to the set that most of its
+training videos are from. The monitors see the held-out videos of the run and no labels. R@1 (default protocol, all
+views joined) is measured twice: within the training list, whose recordings are split in two (to choose by), and of the
+test list among the training list (to report). Both verdicts are taken too: without labels on the run's own videos, and
+with labels on the test list; a second table counts how often they agree.
 
 Each checkpoint adds a line to the CSV as soon as it is measured, and one that has a line is not measured again, so the
 study can be interrupted and extended.
@@ -30,7 +30,6 @@ from unreel.corpus.segments import build_instances
 from unreel.embedding import load_encoder
 from unreel.errors import InputError
 from unreel.evaluation.baselines.trivial_baselines import build_baseline_extractors
-from unreel.evaluation.contamination import find_run_folder
 from unreel.evaluation.feature_extraction import FeatureExtractor, build_encoder_extractor, extract_features
 from unreel.evaluation.labelled_videos import LabelledVideos, load_labelled_videos
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, evaluate_retrieval
@@ -45,7 +44,7 @@ from unreel.models.encoder.spec import EncoderSpec
 from unreel.training.label_free.moments import MomentReader
 from unreel.training.monitors import evaluate_monitors
 from unreel.training.run_folder.checkpoint_index import list_checkpoints, parse_step
-from unreel.training.run_folder.config import read_config
+from unreel.training.run_folder.config import CONFIG_FILE, read_config
 
 MONITORS = ("moment", "order", "far_clip", "same_video_r1", "same_video_mrr", "effective_rank", "spread")
 LOW_IS_GOOD = ("alignment", "uniformity")
@@ -114,7 +113,18 @@ def find_set(run: Path, manifest: Manifest, sets: Sequence[StudySet]) -> StudySe
 
 
 def list_study_checkpoints(path: Path) -> list[Path]:
-    return [path] if (path / SPEC_FILE).exists() else list_checkpoints(path / CHECKPOINTS_FOLDER)
+    if (path / SPEC_FILE).exists():
+        return [path]
+    kept = sorted((path / "encoders").glob("step-*"))
+    return kept or list_checkpoints(path / CHECKPOINTS_FOLDER)
+
+
+def find_run(checkpoint: Path) -> Path:
+    """The run that a checkpoint lies in. Raises InputError for none."""
+    for folder in checkpoint.parents[:2]:
+        if (folder / CONFIG_FILE).is_file():
+            return folder
+    raise InputError(f"{checkpoint}: it lies in no run")
 
 
 class RunReader:
@@ -249,7 +259,7 @@ def main(args: Args) -> None:
         todo = [c for c in list_study_checkpoints(path.resolve()) if str(c) not in done]
         if not todo:
             continue
-        reader = RunReader(find_run_folder(todo[0]))
+        reader = RunReader(find_run(todo[0]))
         study_set = find_set(path, reader.manifest, sets)
         for checkpoint in todo:
             append_row(args.out, measure_checkpoint(checkpoint, reader, study_set, args.num_clips))

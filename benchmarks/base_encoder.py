@@ -1,0 +1,141 @@
+"""Make the encoder that comes with the package from a run on synthetic clips: its files, and a card with its figures.
+
+    unreel pretrain synthetic://all --out RUN --augment crop --steps 8000 --seed 0 --threads 1 --workers 0 --device cpu
+    python benchmarks/base_encoder.py RUN --sets JHMDB WEIZMANN
+
+The figures are zero-shot: retrieval (default protocol) of the test list of each set, of which the run has seen nothing.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import shutil
+from pathlib import Path
+
+import torch
+import tyro
+
+from unreel.embedding import load_encoder
+from unreel.errors import InputError
+from unreel.evaluation.baselines.trivial_baselines import build_baseline_extractors
+from unreel.evaluation.feature_extraction import build_encoder_extractor, extract_features
+from unreel.evaluation.labelled_videos import load_labelled_videos
+from unreel.evaluation.protocols.retrieval import RetrievalProtocol, evaluate_retrieval
+from unreel.evaluation.result import Result
+from unreel.io.atomic_write import atomic_folder
+from unreel.io.checksums import write_checksums
+from unreel.models.encoder.checkpoint_files import BASE_ENCODERS, SPEC_FILE, WEIGHTS_FILE, find_checkpoint
+from unreel.models.encoder.encoder import Encoder
+from unreel.training.run_folder.config import read_config
+from unreel.video.sources.paths import is_synthetic
+
+CARD_FILE = "README.md"
+CARD = """# {name}: an encoder trained on synthetic clips alone
+
+`unreel.load_encoder("{name}")`, or `{name}` wherever a command takes a run. {network}, {parameters:.2f} M parameters;
+clips of {frames} frames of {size} x {size} pixels at {fps:g} frames per second, seen as {views} frames.
+
+**Data.** Drawn clips (docs/methods.md, "Synthetic clips"). It has seen no real video, so no footage of others and no
+faces. Its weights have the licence of unreel.
+
+**Recipe.** {date}, {steps} steps of {batch}, seed {seed}:
+
+    unreel pretrain {source} --out RUN --method {method} {options}--steps {steps} --seed {seed} \\
+        --threads 1 --workers 0 --device cpu
+    python benchmarks/base_encoder.py RUN --sets {sets}
+
+**Figures**, zero-shot: retrieval of the test videos among the training videos ({num_clips} clips, protocol `unreel`),
+R@1 with its 95 % interval and mAP in percent.
+
+{table}
+
+**What it can't do.** It tells motions apart, not things, places or people: where looks tell the class, an image model
+or a colour histogram is better. It has never seen water, crowds or faces move. Training on your own footage
+(`--init {name}`) helps.
+
+SHA-256 of {weights_file}: `{sha}`
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """Which run, and what to measure it on."""
+
+    run: tyro.conf.Positional[Path]
+    sets: tuple[Path, ...]
+    """Labelled sets with train.txt and test.txt."""
+    name: str = "base"
+    num_clips: int = 10
+    threads: int = 1
+
+
+def evaluate(encoder: Encoder, data: Path, num_clips: int) -> Result:
+    """Retrieval of the test list of a set, with all floors."""
+    videos = load_labelled_videos(data)
+    extractors = [build_encoder_extractor(encoder, layers=("pooled",))]
+    extractors += build_baseline_extractors(encoder, ("pooled",))
+    train, test = (
+        extract_features(part, encoder.spec, extractors, num_clips, workers=1) for part in (videos.train, videos.test)
+    )
+    return evaluate_retrieval(train, test, encoder.spec, RetrievalProtocol(num_clips=num_clips, num_examples=0))
+
+
+def write_table(results: dict[str, Result]) -> str:
+    """A row for each floor and the encoder, a column for each set."""
+    names = list(dict.fromkeys(name for result in results.values() for name in result.rows))
+    lines = [f"| features | {' | '.join(results)} |", "|---" * (1 + len(results)) + "|"]
+    for name in names:
+        cells = []
+        for result in results.values():
+            row, (low, high) = result.rows[name], result.intervals.get(name, {}).get("R@1", (0.0, 0.0))
+            interval = f" [{low:.0f}, {high:.0f}], {row['mAP']:.1f}" if "mAP" in row else ""
+            cells.append(f"{row['R@1']:.1f}{interval}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write_card(args: Args, encoder: Encoder, folder: Path) -> str:
+    """The model card. Raises InputError for a run that has seen files."""
+    config = read_config(args.run)
+    if not is_synthetic(config["source"]):
+        raise InputError(f"{args.run}: it was trained on {config['source']}, not on synthetic clips")
+    settings, spec = config["settings"], encoder.spec
+    results = {data.resolve().name: evaluate(encoder, data, args.num_clips) for data in args.sets}
+    return CARD.format(
+        name=args.name,
+        network=spec.backbone,
+        parameters=sum(p.numel() for p in encoder.backbone.parameters()) / 1e6,
+        frames=spec.clip.num_frames,
+        size=spec.views.size,
+        fps=spec.clip.fps,
+        views=" and ".join(dict.fromkeys(spec.views.names)),
+        date=datetime.date.today(),
+        steps=settings["steps"],
+        batch=settings["batch_size"],
+        seed=settings["seed"],
+        source=config["source"],
+        method=config["method"],
+        options=f"--augment {config['options']['augment']} " if "augment" in config["options"] else "",
+        sets=" ".join(data.resolve().name.upper() for data in args.sets),
+        num_clips=args.num_clips,
+        table=write_table(results),
+        weights_file=WEIGHTS_FILE,
+        sha=hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest(),
+    )
+
+
+def main(args: Args) -> None:
+    torch.set_num_threads(args.threads)
+    checkpoint, encoder = find_checkpoint(args.run), load_encoder(args.run)
+    BASE_ENCODERS.mkdir(exist_ok=True)
+    card = write_card(args, encoder, checkpoint)
+    with atomic_folder(BASE_ENCODERS / args.name, overwrite=True) as folder:
+        for name in (WEIGHTS_FILE, SPEC_FILE):
+            shutil.copyfile(checkpoint / name, folder / name)
+        write_checksums(folder, (WEIGHTS_FILE,))
+        (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    print(card)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__))
