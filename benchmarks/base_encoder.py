@@ -11,6 +11,7 @@ import datetime
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -24,8 +25,11 @@ from unreel.evaluation.protocols.retrieval import RetrievalProtocol, evaluate_re
 from unreel.evaluation.result import Result
 from unreel.io.atomic_write import atomic_folder
 from unreel.io.checksums import write_checksums
+from unreel.methods.registry import load_preset
 from unreel.models.encoder.checkpoint_files import BASE_ENCODERS, SPEC_FILE, WEIGHTS_FILE, find_checkpoint
 from unreel.models.encoder.encoder import Encoder
+from unreel.settings.network import NO_WEIGHTS
+from unreel.training.run_folder.checkpoint_index import format_step
 from unreel.training.run_folder.config import read_config
 from unreel.video.sources.paths import is_synthetic
 
@@ -87,19 +91,30 @@ def write_table(results: dict[str, Result]) -> str:
     for name in names:
         cells = []
         for result in results.values():
-            row, (low, high) = result.rows[name], result.intervals.get(name, {}).get("R@1", (0.0, 0.0))
-            interval = f" [{low:.0f}, {high:.0f}], {row['mAP']:.1f}" if "mAP" in row else ""
-            cells.append(f"{row['R@1']:.1f}{interval}")
+            cell = f"{result.rows[name]['R@1']:.1f}"
+            if name in result.intervals:
+                low, high = result.intervals[name]["R@1"]
+                cell += f" [{low:.0f}, {high:.0f}], {result.rows[name]['mAP']:.1f}"
+            cells.append(cell)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def list_changed_options(config: dict[str, Any]) -> str:
+    """The options of a run's method that differ from its preset, as flags; with a blank after each."""
+    preset = dataclasses.asdict(load_preset(config["method"])[0])
+    changed = {name: value for name, value in config["options"].items() if preset[name] != value}
+    return "".join(f"--{name.replace('_', '-')} {value} " for name, value in changed.items())
+
+
 def write_card(args: Args, encoder: Encoder, folder: Path) -> str:
-    """The model card. Raises InputError for a run that has seen files."""
+    """The model card. Raises InputError for a run that has seen files, or whose last encoder this is not."""
     config = read_config(args.run)
-    if not is_synthetic(config["source"]):
-        raise InputError(f"{args.run}: it was trained on {config['source']}, not on synthetic clips")
     settings, spec = config["settings"], encoder.spec
+    if not is_synthetic(config["source"]) or settings["init"] != NO_WEIGHTS:
+        raise InputError(f"{args.run}: it was trained on {config['source']} and began with {settings['init']}")
+    if folder.name != format_step(settings["steps"]):
+        raise InputError(f"{folder}: this is not the last of {settings['steps']} steps")
     results = {data.resolve().name: evaluate(encoder, data, args.num_clips) for data in args.sets}
     return CARD.format(
         name=args.name,
@@ -115,7 +130,7 @@ def write_card(args: Args, encoder: Encoder, folder: Path) -> str:
         seed=settings["seed"],
         source=config["source"],
         method=config["method"],
-        options=f"--augment {config['options']['augment']} " if "augment" in config["options"] else "",
+        options=list_changed_options(config),
         sets=" ".join(data.resolve().name.upper() for data in args.sets),
         num_clips=args.num_clips,
         table=write_table(results),

@@ -77,7 +77,7 @@ class StudySet:
     def extract(self, encoder: Encoder, num_clips: int) -> tuple[VideoFeatures, VideoFeatures]:
         """Features of the training and the test list by an encoder and by the floors, which are extracted once."""
         spec = encoder.spec
-        key = (spec.backbone, spec.clip, spec.views)
+        key = (spec.backbone, str(spec.options), spec.clip, spec.views)
         if key not in self.floors:
             self.floors[key] = self._extract(build_baseline_extractors(encoder, ("pooled",)), spec, num_clips)
         own = self._extract([build_encoder_extractor(encoder, layers=("pooled",))], spec, num_clips)
@@ -177,7 +177,12 @@ def measure_checkpoint(
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    """The rows so far. Raises InputError for a table of an earlier version."""
+    reader = csv.DictReader(path.read_text().splitlines() if path.exists() else [])
+    rows = list(reader)
+    if rows and tuple(reader.fieldnames or ()) != COLUMNS:
+        raise InputError(f"{path}: its columns are not those of this study; give another --out")
+    return rows
 
 
 def append_row(path: Path, row: dict[str, str | float]) -> None:

@@ -67,10 +67,11 @@ class VideoEncoder(Encoder):
 
 
 def load_encoder(path: str | Path, allow_import: bool = False) -> VideoEncoder:
-    """Load the encoder in a run folder (its best checkpoint, else the last) or in a checkpoint folder.
+    """Load the encoder in a run folder (its best checkpoint, else the last) or in a checkpoint folder, or "base".
 
     Args:
-        path: the folder; nothing else is needed.
+        path: the folder; nothing else is needed. Or the name of an encoder that comes with the package: "base" was
+            trained on synthetic clips alone.
         allow_import: import, and so run, the code of your own that the checkpoint names as its network.
 
     Returns:

@@ -70,13 +70,21 @@ def test_most_tests_must_be_won(outcomes: str, level: str) -> None:
         assert verdict.closest is not None and verdict.closest.margin == closest
 
 
+def test_a_proven_loss_is_the_one_that_is_named() -> None:
+    won = [replace(compare(60, 40, 10, 30), test=f"test {n}") for n in range(2)]
+    larger, proven = compare(60, 65, -12, 2, "colour histogram"), compare(60, 63, -4, -1)
+    verdict = Verdict((*won, larger, proven), "90 videos")
+    assert verdict.level == "not better" and verdict.closest == proven
+    assert "subtracting frames" in verdict.headline and "contains 0" not in verdict.sentence
+
+
 def test_words() -> None:
     worst = compare(40, 60, -30, -10)
     bad = Verdict((compare(50, 52, -4, 1, "colour histogram"), worst), "90 test videos with labels")
     assert bad.sentence.startswith("Not better than subtracting frames. R@1, joint: 40.0 %, frame difference 60.0 %")
     assert "--minutes" in bad.sentence and "90 test videos with labels" in bad.sentence
     unclear = Verdict((compare(60, 58, -3, 7, "untrained encoder"), compare(60, 40, 10, 30)), "90 videos")
-    assert unclear.headline == "Not shown to be better than the network before training"
+    assert unclear.headline == "Not shown to be better than the network with random weights"
     good = Verdict((compare(60, 40, 10, 30), compare(60, 20, 30, 50, "colour histogram")), "90 videos")
     assert good.headline == "Better than what needs no training"
     assert "subtracting frames and comparing colours" in good.sentence and "--minutes" not in good.sentence

@@ -13,6 +13,7 @@ import pytest
 import torch
 from commands import call, refused, succeeds
 from runs import assert_equal_runs, stop_after, tensors
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import unreel
@@ -20,8 +21,10 @@ from unreel.corpus.inspection import inspect as inspect_videos
 from unreel.corpus.manifest import Manifest
 from unreel.embedding import load_encoder
 from unreel.errors import InputError, RunError, VideoError
+from unreel.evaluation.contamination import list_seen_videos
 from unreel.methods.registry import find_methods, load_preset
 from unreel.models.backbones import r3d50
+from unreel.models.encoder.checkpoint_files import BASE_ENCODERS
 from unreel.models.registry import build_backbone
 from unreel.settings import Settings
 from unreel.training.dry_run import dry_run
@@ -576,3 +579,40 @@ def test_every_method_fits_the_job_and_refuses_a_single_video(
     one = dataclasses.replace(inspected, videos=inspected.videos[:1])
     with pytest.raises(InputError, match="at least 2"):
         build_training_job(tmp_path, one, config)
+
+
+def test_words_of_init_are_no_folders(motion_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "base").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = build_run_config("trio", {"backbone": "tiny", "size": 32, "num_frames": 8, "init": "base"})
+    begun = build_training_job(tmp_path, manifest_of(motion_set), config).encoder.backbone.state_dict()
+    weights = load_file(BASE_ENCODERS / "base" / "encoder.safetensors")
+    assert all(tensor.equal(begun[name]) for name, tensor in weights.items())
+    assert build_run_config("trio", {"init": ""}).settings.init == "none"
+    assert resolve_auto(build_run_config("trio", {"init": "a/run"}).settings).init == str(tmp_path / "a" / "run")
+
+
+def test_a_run_has_seen_the_videos_of_the_run_it_began_with(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
+    run, few = tmp_path / "run", tmp_path / "few.txt"
+    few.write_text("".join(f"{motion_set / line}\n" for line in (motion_set / "test.txt").read_text().split()[:4]))
+    succeeds("pretrain", few, "--out", run, "--method", "motion", *RUN, "--steps", 1, "--init", small_run)
+    assert len(list_seen_videos(run)) == 4 + len(list_seen_videos(small_run))
+    config = json.loads((run / "config.json").read_text())
+    assert config["settings"]["init"] == str(small_run)
+    config["settings"]["init"] = str(tmp_path / "gone")
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="gone, which names no videos"):
+        list_seen_videos(run)
+
+
+def test_auto_is_base_where_it_fits(motion_set: Path, tmp_path: Path) -> None:
+    for options, init in (
+        ({"backbone": "tiny"}, "base"),
+        ({"backbone": "r3d"}, "none"),
+        ({"backbone": "r3d50", "width": 2}, "none"),
+    ):
+        settings = build_run_config("trio", options | {"init": "auto", "device": "cpu"}).settings
+        assert resolve_auto(settings).init == init
+    loud = [option for option in TINY if option != "--quiet"]
+    done = succeeds("pretrain", motion_set, "--out", tmp_path / "run", *loud, "--steps", 1, "--init", "auto")
+    assert "begins with base, an encoder that was trained on synthetic clips" in " ".join((done.out + done.err).split())

@@ -1,4 +1,4 @@
-"""Training on drawn clips, by the command: the same for any number of workers, resumable, read by what reads files."""
+"""Training on drawn clips, by the command: the same for any number of workers, read by what reads files."""
 
 import json
 from pathlib import Path
@@ -22,6 +22,13 @@ def test_a_run_on_drawn_clips(tmp_path: Path) -> None:
     assert json.loads((alone / "config.json").read_text())["source"] == DRAWN
     embeddings = load_encoder(alone).embed("synthetic://all#3", num_clips=2)
     assert embeddings.vectors.shape == (1, 128)
+
+
+def test_what_drawn_clips_are_not_for(tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "run")
+    refused("pretrain", DRAWN, *out, *RUN, "--method", "iic-paper", says=("remembers each video", "--method motion"))
+    refused("pack", DRAWN, tmp_path / "packed", says=("nothing to pack",))
+    assert not (tmp_path / "run").exists()
 
 
 def test_unknown_properties_are_refused(tmp_path: Path) -> None:

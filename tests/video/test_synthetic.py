@@ -2,16 +2,18 @@
 
 import math
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from unreel.corpus.discovery import find_videos
 from unreel.errors import InputError
 from unreel.seeding import make_generator
 from unreel.types import Instance
-from unreel.video.decoding.decoder import iter_frames, read_frames
+from unreel.video.decoding.decoder import iter_frames, iter_keyframes, read_frames
 from unreel.video.decoding.packet_index import index_frames
-from unreel.video.decoding.probe import probe
+from unreel.video.decoding.probe import check_decodable, probe
 from unreel.video.loading.synthetic_clips import SyntheticClipDataset
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.video.synthetic.drawn_video import list_videos, parse_address
@@ -193,10 +195,33 @@ def test_a_frame_of_a_drawn_video_does_not_depend_on_what_else_is_read() -> None
     assert not np.array_equal(whole, read_frames("synthetic://all#8", range(50), SIZE))
 
 
+def test_reading_nothing_and_too_far() -> None:
+    path = "synthetic://all#7"
+    assert read_frames(path, [], SIZE).shape == (0, *SIZE, 3) and not list(iter_frames(path, 5, 5, SIZE))
+    for numbers in ([50], [-1, 3]):
+        with pytest.raises(InputError, match="frames 0 to 49"):
+            read_frames(path, numbers, SIZE)
+    assert [time_s for time_s, _ in iter_keyframes(path, SIZE)] == [0.0]
+    check_decodable(path, all_frames=True)
+    assert [str(entry.path) for entry in find_videos(Path(path))] == [str(Path(path))]
+
+
+def test_clips_at_a_stride_and_single_clips() -> None:
+    instances = [Instance(path, n, 0.0, 2.0) for n, path in enumerate(list_videos("synthetic://all", 5))]
+    every_other = SyntheticClipDataset(instances, ClipSpec(8, 0, 2), SIZE, 1, seed=3, num_draws=2)
+    sample = every_other[0, 1]
+    assert sample.frames is not None and sample.frames.shape == (2, 8, *SIZE, 3)
+    assert np.array_equal(sample.frames[0], draw_pair(3, 0, 1, (np.arange(8) - 4) * 0.08, SIZE, ALL_ON)[0])
+    assert [every_other.get_rng_index(n, 1) for n in range(3)] == [6, 7, 8]  # even numbers stay even
+    with pytest.raises(InputError, match="3 clips at once"):
+        SyntheticClipDataset(instances, ClipSpec(8), SIZE, 3, seed=3)
+
+
 def test_addresses() -> None:
     assert parse_address("synthetic:/no-camera") == (replace(ALL_ON, camera=False), 0)  # as `Path` writes it
     for address, says in (
         ("synthetic://no-colour", "'no-colour'"),
+        ("synthetic://all,no-colour", "'no-colour'"),
         ("synthetic://camera", "no-camera"),
         ("synthetic://all#x", "#NUMBER"),
         ("synthetic://all#99999999999", "below"),

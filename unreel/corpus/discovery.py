@@ -22,9 +22,11 @@ from unreel.corpus.lists import (
 )
 from unreel.errors import InputError
 from unreel.video.sources.packed_corpus import PackedCorpus, open_packed_corpus
-from unreel.video.sources.paths import PIECE_SUFFIX, WORK_FOLDER, is_packed_corpus
+from unreel.video.sources.paths import PIECE_SUFFIX, WORK_FOLDER, is_packed_corpus, is_synthetic
 from unreel.video.sources.source import open_source
+from unreel.video.synthetic.drawn_video import list_videos
 
+NUM_SYNTHETIC_VIDEOS = 4096  # drawn videos of synthetic://all
 _UCF101_NAME = re.compile(r"v_(?P<name>.+)_g(?P<group>\d+)_c\d+")
 _HMDB51_NAME = re.compile(r"(?P<name>.+)_[fhul]_[nc]m_np\d+_(?:ba|fr|le|ri)_(?:bad|med|goo)_\d+")
 
@@ -39,6 +41,8 @@ def find_videos(source: Path, root: Path | None = None) -> list[VideoEntry]:
     >>> len(find_videos(videos)), find_videos(videos)[0].label
     (24, 'drift_left')
     """
+    if is_synthetic(source):
+        return [VideoEntry(Path(path)) for path in list_videos(str(source), NUM_SYNTHETIC_VIDEOS)]
     source = Path(source)
     if open_source(source).is_packed:
         return [VideoEntry(source)]

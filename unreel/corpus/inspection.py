@@ -24,10 +24,9 @@ from unreel.video.sources.packed_corpus import open_packed_corpus, read_corpus_f
 from unreel.video.sources.paths import INDEX_FILE, absolute_path, is_packed_corpus, is_synthetic, normalize_path
 from unreel.video.sources.piece_check import find_damaged_pieces
 from unreel.video.sources.source import open_source
-from unreel.video.synthetic.drawn_video import list_videos, parse_address
+from unreel.video.synthetic.drawn_video import parse_address
 
 CheckDepth = Literal["auto", "full", "fast"]
-NUM_SYNTHETIC_VIDEOS = 4096  # of an epoch; training draws other motions in each
 FULL_CHECK_S = 60.0  # "auto" decodes every frame of videos up to this length
 
 
@@ -118,7 +117,8 @@ def list_synthetic_videos(source: str | Path) -> Manifest:
     parse_address(str(source))
     columns = {field.name for field in fields(Video)}
     videos = []
-    for path in list_videos(str(source), NUM_SYNTHETIC_VIDEOS):
+    for entry in find_videos(Path(source)):
+        path = normalize_path(entry.path)
         info = {name: value for name, value in vars(probe(path)).items() if name in columns}
         videos.append(Video(path=path, **info, content_hash=open_source(path).hash_content()))
     return Manifest(normalize_path(source), tuple(videos))

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unreel.corpus.manifest import MANIFEST_FILE, Manifest
-from unreel.errors import UnreelError
+from unreel.errors import InputError, UnreelError
 from unreel.evaluation.labelled_videos import LabelledVideos
 from unreel.evaluation.leakage import find_duplicates
-from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER
-from unreel.training.run_folder.config import CONFIG_FILE
+from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, is_base_encoder
+from unreel.settings.network import INIT_WORDS, NO_WEIGHTS
+from unreel.training.run_folder.config import CONFIG_FILE, read_config
 from unreel.types import Instance
 
 
@@ -27,15 +28,14 @@ def find_run_folder(path: Path) -> Path:
 
 
 def find_contamination(run_folder: Path, videos: LabelledVideos) -> list[Contamination]:
-    """A sentence for each list with videos that were in pre-training, by path or by content."""
-    run_folder = find_run_folder(run_folder)
-    if not (run_folder / MANIFEST_FILE).is_file():
-        return [Contamination(f"whether pre-training saw these videos is not known: {run_folder} has no manifest")]
+    """A sentence for each list with videos that were in pre-training, by path or by content.
+
+    A run that began with the weights of another has seen the videos of both.
+    """
     try:
-        manifest = Manifest.load(run_folder)
+        seen = list_seen_videos(run_folder)
     except UnreelError as error:
         return [Contamination(f"whether pre-training saw these videos is not known: {error}")]
-    seen = [Instance(v.path, n, 0.0, float("inf")) for n, v in enumerate(manifest.videos)]
     sentences = []
     for name, instances, meaning in (
         ("test", videos.test, "seen without labels; figures on videos it has not seen may be lower"),
@@ -45,3 +45,27 @@ def find_contamination(run_folder: Path, videos: LabelledVideos) -> list[Contami
             text = f"{len(shared)} of {len(instances)} {name} videos were in pre-training ({meaning})"
             sentences.append(Contamination(text, is_expected=name == "training"))
     return sentences
+
+
+def list_seen_videos(run_folder: Path) -> list[Instance]:
+    """The videos that a run has seen, and those of the run that it began with. Raises UnreelError if not known."""
+    if is_base_encoder(run_folder):
+        return []  # it has seen synthetic clips alone
+    run_folder = find_run_folder(run_folder)
+    if not (run_folder / MANIFEST_FILE).is_file():
+        raise InputError(f"{run_folder} has no manifest")
+    seen = [Instance(v.path, n, 0.0, float("inf")) for n, v in enumerate(Manifest.load(run_folder).videos)]
+    init = read_initial_weights(run_folder)
+    if init in INIT_WORDS:
+        return seen
+    if not Path(init).is_dir():
+        raise InputError(f"the run began with {init}, which names no videos")
+    return seen + list_seen_videos(Path(init))
+
+
+def read_initial_weights(run_folder: Path) -> str:
+    """The setting `init` of a run; "none" for one of an earlier version, which had none, and where it can't be read."""
+    try:
+        return str(read_config(run_folder)["settings"].get("init") or NO_WEIGHTS)
+    except (UnreelError, KeyError, TypeError, AttributeError):
+        return NO_WEIGHTS

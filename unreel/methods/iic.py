@@ -72,6 +72,11 @@ class Config(TwoViewOptions):
     batch_norm: Literal["separate", "joint"] = "separate"
     """One forward pass per view, each with its own batch statistics, or one pass of all views with shared ones."""
 
+    @property
+    def remembers_instances(self) -> bool:
+        """Whether a clip is compared with what its instance was an epoch ago."""
+        return "memory" in (self.positives, self.intra_source)
+
     def check(self, settings: Settings, num_instances: int) -> None:
         if self.positives == "batch" or num_instances < 2:  # with memory a batch of one has negatives
             require_two_instances(settings, num_instances)

@@ -13,10 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.models.encoder.checkpoint_files import WEIGHTS_FILE, find_checkpoint, load_network, read_encoder, read_spec
+from unreel.models.encoder.checkpoint_files import (
+    BASE_ENCODERS,
+    WEIGHTS_FILE,
+    find_checkpoint,
+    load_network,
+    read_encoder,
+    read_spec,
+)
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.registry import build_backbone
 from unreel.models.weight_matching import match_names, select_trunk
+from unreel.settings.network import AUTO_WEIGHTS, BASE_WEIGHTS, INIT_WORDS, NO_WEIGHTS
+from unreel.video.sources.paths import absolute_path
 
 BATCH_COUNTER = "num_batches_tracked"
 
@@ -44,12 +53,27 @@ def inflate(weights_2d: dict[str, Tensor], network: nn.Module) -> None:
     network.load_state_dict(state | new)
 
 
-def load_initial_weights(encoder: Encoder, source: str | Path) -> None:
+def choose_initial_weights(init: str, backbone: str, options: dict[str, Any]) -> str:
+    """The setting `init` for a network, without "auto", which is "base" where that fits; paths become absolute.
+
+    >>> choose_initial_weights("auto", "tiny", {}), choose_initial_weights("auto", "r3d", {})
+    ('base', 'none')
+    """
+    if init == AUTO_WEIGHTS:
+        spec = read_spec(BASE_ENCODERS / BASE_WEIGHTS)
+        return BASE_WEIGHTS if (spec.backbone, spec.options) == (backbone, options) else NO_WEIGHTS
+    return init if init in INIT_WORDS else absolute_path(init)
+
+
+def load_initial_weights(encoder: Encoder, init: str) -> None:
     """Begin with the weights of another run of the same network, whatever its method and views; else inflate 2D ones.
 
     Raises InputError and CheckpointError for weights that do not fit.
     """
-    path = Path(source)
+    init = choose_initial_weights(init, encoder.spec.backbone, encoder.spec.options)
+    if init == NO_WEIGHTS:
+        return
+    path = BASE_ENCODERS / init if init == BASE_WEIGHTS else Path(init)
     if path.is_dir() and read_spec(find_checkpoint(path)).backbone == encoder.spec.backbone:
         weights = read_encoder(path, Encoder, allow_import=True).backbone.state_dict()
         load_network(encoder, weights, find_checkpoint(path))

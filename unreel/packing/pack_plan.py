@@ -10,7 +10,7 @@ from unreel.corpus.discovery import find_videos
 from unreel.errors import InputError
 from unreel.io.checksums import new_digest
 from unreel.packing.pack_settings import PackSettings
-from unreel.video.sources.paths import is_packed_corpus, is_remote
+from unreel.video.sources.paths import is_packed_corpus, is_remote, is_synthetic
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class PackPlan:
 
 def compute_fingerprint(source: Path, root: Path | None) -> str:
     """A hash of the path, size, modification time, label and group of every video to pack."""
+    if is_synthetic(source):
+        raise InputError(f"{source}: drawn videos are no files, so there is nothing to pack")
     if is_remote(source) or is_packed_corpus(source):
         raise InputError(f"{source}: already packed, or remote; give a local folder or list of the original videos")
     digest = new_digest()

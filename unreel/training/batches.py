@@ -8,6 +8,7 @@ import torch
 
 from unreel.io.limits import Limits, get_limits
 from unreel.settings import DataSettings
+from unreel.settings.network import AUTO_WEIGHTS, BASE_WEIGHTS, NO_WEIGHTS
 from unreel.training.job import TrainingJob
 from unreel.training.metrics import MetricLogger
 from unreel.training.runtime.distributed import SINGLE_PROCESS, ProcessGroup
@@ -33,7 +34,7 @@ def build_clip_dataset(job: TrainingJob, cache_mb: int) -> ClipDataset:
     spec, recipe, settings = job.encoder.spec, job.recipe, job.settings
     sampling = (spec.clip, spec.views.resize_hw, recipe.num_clips, settings.seed, recipe.interval)
     dataset = SyntheticClipDataset if job.is_synthetic else ClipDataset
-    return dataset(job.instances, *sampling, 0 if job.is_synthetic else cache_mb, settings.draws_per_video)
+    return dataset(job.instances, *sampling, cache_mb, settings.draws_per_video)
 
 
 class LoadingPlan(NamedTuple):
@@ -46,7 +47,8 @@ class LoadingPlan(NamedTuple):
 def plan_loading(job: TrainingJob) -> LoadingPlan:
     """Choose the number of loader processes and the memory for decoded frames."""
     settings, spec = job.settings, job.encoder.spec
-    cache = plan_cache_budget(settings.cache_mb, job.instances, spec.clip, spec.views.resize_hw)
+    cache_mb = 0 if job.is_synthetic else settings.cache_mb  # a drawn clip is never seen again
+    cache = plan_cache_budget(cache_mb, job.instances, spec.clip, spec.views.resize_hw)
     local_processes = count_processes(settings).per_machine  # they share the machine's memory and cores
     workers = max(1, default_num_workers() // local_processes) if settings.workers < 0 else settings.workers
     return LoadingPlan(workers, cache._replace(budget_mb=cache.budget_mb // local_processes))
@@ -75,7 +77,8 @@ def iterate_batches(
     dataset = build_clip_dataset(job, cache.budget_mb)
     group, bad_files = (logger.group, logger.quarantine.failures) if logger else (SINGLE_PROCESS, {})
     if logger and order is None:
-        lines = (describe_loader(workers, settings.batches_ahead), cache.explanation, describe_small_batch(job))
+        loader = describe_loader(workers, settings.batches_ahead)
+        lines = (describe_start(job), loader, cache.explanation, describe_small_batch(job))
         logger.progress.print_message("; ".join(filter(None, lines)))
     order = order or build_order(job, job.state.step, job.total_steps, group)
     dataset.exclude_files(bad_files.values())
@@ -86,6 +89,15 @@ def iterate_batches(
         yield move_clips(clips, fabric)
         if len(bad_files) > num_known:
             dataset.exclude_files(bad_files.values())
+
+
+def describe_start(job: TrainingJob) -> str:
+    """What the weights of a new run are, unless they are random."""
+    init = job.settings.init
+    if init in (NO_WEIGHTS, AUTO_WEIGHTS) or job.state.step:
+        return ""
+    whence = ", an encoder that was trained on synthetic clips; --init none begins with random weights"
+    return f"begins with {init}{whence if init == BASE_WEIGHTS else ''}"
 
 
 def describe_loader(num_workers: int, batches_ahead: int) -> str:

@@ -7,6 +7,7 @@ from torch import nn
 
 from unreel.errors import InputError
 from unreel.models.registry import find_builder, is_builtin_backbone
+from unreel.settings.network import INIT_WORDS
 from unreel.training.job import TrainingJob
 from unreel.training.run_folder.config import RunConfig
 from unreel.types import Clips
@@ -20,7 +21,7 @@ def validate_config(run_config: RunConfig) -> None:
     run_config.options.check(settings, num_instances=UNKNOWN_NUM_INSTANCES)
     run_config.options.view_spec(settings.size)
     find_builder(settings.backbone)
-    if settings.init and not Path(settings.init).exists():
+    if settings.init not in INIT_WORDS and not Path(settings.init).exists():
         raise InputError(f"--init {settings.init}: no such file or run")
 
 

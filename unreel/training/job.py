@@ -12,6 +12,7 @@ from unreel.corpus.held_out import MAX_HELD_OUT, split_held_out
 from unreel.corpus.inspection import require_usable
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
+from unreel.errors import InputError
 from unreel.methods.registry import load_method_module
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
@@ -124,10 +125,15 @@ def build_training_job(
     method_class = load_method_module(run_config.method).Method
     torch.manual_seed(settings.seed)  # for the initial weights, the only use of torch's global random state
     encoder = Encoder(spec)
-    if settings.init and backbone_options is None:
+    if backbone_options is None:
         load_initial_weights(encoder, settings.init)
     require_usable(manifest, settings.max_bad_share)
     instances = build_instances(manifest, settings.segment_s)
+    if is_synthetic(instances[0].path) and getattr(options, "remembers_instances", False):
+        raise InputError(
+            f"--method {run_config.method} remembers each video from epoch to epoch, and synthetic clips show another "
+            "motion each time; choose a method that compares within the batch, e.g. --method motion"
+        )
     training, held_out = split_held_out(instances, settings.held_out, settings.seed)
     options.check(settings, len(training))
     return TrainingJob(
@@ -153,7 +159,7 @@ def build_encoder_spec(run_config: RunConfig, backbone_options: dict[str, Any] |
 
 def select_backbone_options(settings: Settings) -> dict[str, Any]:
     """What a network is built with beside its name; kept in the checkpoint."""
-    options: dict[str, Any] = {"width": settings.width} if settings.width != 1 else {}
+    options: dict[str, Any] = dict(settings.network_options)
     if settings.backbone.startswith(TRANSFORMERS_PREFIX) or is_import_path(settings.backbone):
         options |= {"size": settings.size, "num_frames": settings.num_frames}
     return options

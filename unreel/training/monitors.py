@@ -84,15 +84,15 @@ def rate_checkpoint(monitors: MonitorMetrics, step: int, total_steps: int) -> fl
     return None if np.isnan(value) else sign * float(value)
 
 
-def read_untrained_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
-    """Rows of monitors.csv to compare: the untrained network, and the best (else the last) checkpoint."""
+def read_first_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
+    """Rows of monitors.csv to compare: before training, and the best (else the last) checkpoint."""
     table, pointer = run_folder / "monitors.csv", run_folder / CHECKPOINTS_FOLDER / POINTER_FILE
     rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
     if not rows:
         return []
     best_step = json.loads(pointer.read_text())["best_step"]
     best = next((row for row in rows if int(row["step"]) == best_step), rows[-1])
-    return [("untrained", rows[0]), (f"trained, step {best['step']}", best)]
+    return [("before training", rows[0]), (f"trained, step {best['step']}", best)]
 
 
 def build_embed(encoder: Encoder) -> Embed:

@@ -86,6 +86,8 @@ class TwoViewOptions:
                 f"both views are {self.first_view} of one clip with one augmentation, so they are the same tensor; "
                 "set --pairs independent or another --second-view"
             )
+        if AUGMENTATIONS[self.augment].moving and not self.consistent:
+            raise InputError(f"--augment {self.augment} moves the crop through the clip; with --no-consistent it can't")
         if self.pairs == "one-clip" and self.asymmetric:
             raise InputError(
                 "asymmetric views need an augmentation each, and --pairs one-clip has one for both; "

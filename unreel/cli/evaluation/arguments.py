@@ -15,7 +15,7 @@ class EncoderArgs:
     """An encoder, labelled videos, and the clips of each video."""
 
     run: Positional[Path]
-    """A run, or one of its checkpoints."""
+    """A run, one of its checkpoints, or base, the encoder that comes with unreel."""
     data: Positional[Path]
     """Labelled videos, in any layout that `unreel data check` knows."""
     layout: str = "auto"
@@ -99,7 +99,7 @@ class DetectionArgs:
     """Action detection: a linear layer on box features, frame mAP at IoU 0.5 as AVA measures it."""
 
     run: Positional[Path]
-    """A run, or one of its checkpoints."""
+    """A run, one of its checkpoints, or base, the encoder that comes with unreel."""
     data: Positional[Path]
     """Videos with train.csv and test.csv in AVA's format."""
     finetune: bool = False

@@ -21,7 +21,7 @@ class EmbedArgs:
     """Write one unit-length vector for each video or clip, with its seconds, as Parquet."""
 
     run: Positional[Path]
-    """A run, or one of its checkpoints."""
+    """A run, one of its checkpoints, or base, the encoder that comes with unreel."""
     source: Positional[Path]
     """A video, a folder, a text file of paths, or a CSV."""
     out: Path

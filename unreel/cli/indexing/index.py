@@ -17,7 +17,7 @@ class IndexArgs:
     """Index videos for search: vectors of clips that slide over every video, in a folder that is kept up to date."""
 
     run: Positional[Path]
-    """A run, or one of its checkpoints."""
+    """A run, one of its checkpoints, or base, the encoder that comes with unreel."""
     source: Positional[Path]
     """A video, a folder, a text file of paths, or a CSV."""
     out: Path

@@ -108,14 +108,14 @@ def report_outcome(run_folder: Path, outcome: "RunOutcome") -> int:
 
 def print_monitors(run_folder: Path) -> None:
     """The label-free monitors before training and at the best checkpoint, side by side."""
-    from unreel.training.monitors import read_untrained_and_best
+    from unreel.training.monitors import read_first_and_best
 
     held_out = (run_folder / "held_out.txt").read_text().strip()
     videos = "On held-out videos" if held_out else "On the training videos (too few to hold some out)"
     table = Table(title=f"{videos}, without labels", title_justify="left")
     for name in ("", *MONITOR_COLUMNS):
         table.add_column(name, justify="right" if name else "left")
-    for name, row in read_untrained_and_best(run_folder):
+    for name, row in read_first_and_best(run_folder):
         table.add_row(name, *(f"{float(row.get(column, 'nan')):.3g}" for column in MONITOR_COLUMNS.values()))
     if table.row_count:
         Console().print(table)

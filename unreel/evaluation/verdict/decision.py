@@ -20,7 +20,7 @@ FLOOR_PHRASES = {
     "frame difference": "subtracting frames",
     "colour histogram": "comparing colours",
     "mean frame (pixels)": "comparing pixels",
-    "untrained encoder": "the network before training",
+    "untrained encoder": "the network with random weights",
 }
 
 
@@ -94,10 +94,12 @@ class Verdict:
 
     @property
     def closest(self) -> FloorComparison | None:
-        """The comparison that decides: the smallest margin, in the tests that are won where the verdict is "better"."""
+        """The comparison to name: the largest proven loss; else the smallest margin, of the tests that are won where
+        the verdict is "better"."""
         ratings = self._rate_tests()
         own = [c for c in self.comparisons if self.level != "better" or ratings[c.test] == "better"]
-        return min(own, key=lambda comparison: comparison.margin, default=None)
+        proven = [c for c in own if c.is_proven_loss]
+        return min(proven or own, key=lambda comparison: comparison.margin, default=None)
 
     @property
     def undecided(self) -> FloorComparison | None:

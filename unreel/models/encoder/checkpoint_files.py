@@ -15,7 +15,7 @@ from unreel.models.registry import is_import_path
 
 CHECKPOINTS_FOLDER, POINTER_FILE = "checkpoints", "index.json"  # the pointer names the last and the best checkpoint
 WEIGHTS_FILE, HEADS_FILE, SPEC_FILE = "encoder.safetensors", "heads.safetensors", "encoder.json"
-
+BASE_ENCODERS = Path(__file__).parents[1] / "base_encoders"  # that come with the package, each a checkpoint
 
 E = TypeVar("E", bound=Encoder)
 
@@ -71,14 +71,28 @@ def read_spec(folder: Path) -> EncoderSpec:
         raise CheckpointError(f"{folder}: the encoder's {SPEC_FILE} can't be read ({error})") from error
 
 
+def is_base_encoder(path: Path) -> bool:
+    """Whether a path is the name of an encoder that comes with the package; a file or folder of this name goes before.
+
+    >>> is_base_encoder(Path("base")), is_base_encoder(Path("runs/base"))
+    (True, False)
+    """
+    return len(path.parts) == 1 and not path.exists() and (BASE_ENCODERS / path / SPEC_FILE).is_file()
+
+
 def find_checkpoint(path: Path) -> Path:
-    """The folder of the encoder: `path` itself, or the best (else last) checkpoint of a run folder."""
+    """The folder of the encoder: `path` itself, the best (else last) checkpoint of a run folder, or that of an encoder
+    of the package by its name. Raises CheckpointError."""
     if (path / SPEC_FILE).exists():
         return path
+    if is_base_encoder(path):
+        return BASE_ENCODERS / path
     pointer = path / CHECKPOINTS_FOLDER / POINTER_FILE
     if not pointer.exists():
+        known = ", ".join(sorted(spec.parent.name for spec in BASE_ENCODERS.glob(f"*/{SPEC_FILE}")))
         raise CheckpointError(
-            f"{path}: neither a run nor a checkpoint of unreel (no {SPEC_FILE}, no {pointer.name} there)"
+            f"{path}: neither a run nor a checkpoint of unreel (no {SPEC_FILE}, no {pointer.name} there), nor the name "
+            f"of an encoder that comes with it ({known})"
         )
     try:
         names = json.loads(pointer.read_text())

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from unreel.errors import InputError
+from unreel.models.inflate import choose_initial_weights
 from unreel.models.memory_layout import CHANNELS_LAST_ON_CPU
 from unreel.models.registry import is_builtin_backbone
 from unreel.settings import Settings
@@ -53,6 +54,7 @@ def resolve_auto(settings: Settings) -> Settings:
     if device == "cpu":
         refuse_unsafe_layout(settings)
     values: dict[str, Any] = {"threads": threads, "device": device, "backbone": backbone, "precision": precision}
+    values["init"] = choose_initial_weights(settings.init, backbone, dict(settings.network_options))
     return resolve_switches(dataclasses.replace(settings, size=size, num_frames=num_frames, **values), device)
 
 

@@ -66,7 +66,7 @@ def evaluate_retrieval(
     The result is saved in RUN/evaluations and RUN/report.html if `run` is a run.
 
     Args:
-        run: a run folder or one of its checkpoints.
+        run: a run folder, one of its checkpoints, or "base", the encoder that comes with unreel.
         data: folder of labelled videos, in a layout that `unreel data check` knows.
         train: list of training (gallery) videos; by default DATA/train.txt.
         test: list of test (query) videos; by default DATA/test.txt.

@@ -28,7 +28,7 @@ def embed(
     """Embed videos into a file: one unit-length vector for each video or clip.
 
     Args:
-        run: a run folder, or one of its checkpoints.
+        run: a run folder, one of its checkpoints, or "base", the encoder that comes with unreel.
         source: a video, a folder, a list of videos or a packed corpus.
         out: a Parquet file, written at the end; or the folder of a store, which is brought up to date and continues
             where it stopped.

@@ -35,7 +35,7 @@ def index(
     """Make an index of every moment of the videos, or bring it up to date.
 
     Args:
-        run: a run folder, or one of its checkpoints.
+        run: a run folder, one of its checkpoints, or "base", the encoder that comes with unreel.
         source: a video, a folder, a list of videos or a packed corpus.
         out: folder of the index.
         length_s: seconds of a clip; 0 means the length that the encoder was trained on.

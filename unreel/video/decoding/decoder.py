@@ -63,6 +63,9 @@ def iter_keyframes(path: str | Path, size: tuple[int, int]) -> Iterator[tuple[fl
 
     Raises VideoError when the file can't be used; key frames that can't be decoded alone are left out.
     """
+    if is_synthetic(path):
+        yield 0.0, draw_frames(str(path), np.zeros(1, dtype=np.int64), size)[0]
+        return
     index, scaler = index_frames(path), Scaler()
     with closing(open_reader(path, index)) as reader:
         for i, frame in reader.decode_keyframes():

@@ -17,7 +17,6 @@ from unreel.video.synthetic.render import render_clip
 from unreel.video.synthetic.scene import draw_look, draw_shot
 
 NUM_FRAMES, FPS, SIZE = 50, 25.0, (96, 128)
-VIDEO_SEED = 2**31  # no run has this seed, so no clip of a training shows the motion of a video
 ALL, NO, LAST_NUMBER = "all", "no-", 2**31
 
 
@@ -31,7 +30,9 @@ def parse_address(address: str) -> tuple[SyntheticProperties, int]:
     names, _, number = normalize_path(address).removeprefix(f"{SYNTHETIC_SCHEME}://").partition("#")
     known = [field.name for field in fields(SyntheticProperties)]
     properties = SyntheticProperties()
-    for name in names.split(",") if names != ALL else ():
+    for name in names.split(","):
+        if name == ALL:
+            continue
         if name.removeprefix(NO) not in known or not name.startswith(NO):
             raise unknown_name_error(f"part of {address}", name, [ALL, *(NO + property for property in known)])
         properties = replace(properties, **{name.removeprefix(NO): False})
@@ -53,7 +54,11 @@ def list_videos(address: str, count: int) -> list[str]:
 def draw_frames(address: str, frame_numbers: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
     """Frames of a video by number, uint8 (len(frame_numbers), H, W, 3)."""
     properties, number = parse_address(address)
-    rng = make_generator(VIDEO_SEED, 0, number, "synthetic video")
+    if not len(frame_numbers):
+        return np.zeros((0, *(size or SIZE), 3), np.uint8)
+    if not 0 <= min(frame_numbers) <= max(frame_numbers) < NUM_FRAMES:
+        raise InputError(f"{address} has frames 0 to {NUM_FRAMES - 1}")
+    rng = make_generator(0, 0, number, "synthetic video")  # a purpose of its own: no training shows this motion
     motion = draw_motion(rng, properties)
     look, shot = draw_look(rng, rng, motion.is_limb, properties), draw_shot(rng, properties)
     unique_numbers, rows = np.unique(frame_numbers, return_inverse=True)

@@ -1,7 +1,7 @@
 """How the things of a synthetic clip move: drawn once for a pair, evaluated at any time.
 
-Lengths are shares of the frame's height, times are seconds, angles are radians, clockwise. A thing is a body with up to
-two limbs; a limb has one or two links, each of which swings on what it hangs on.
+Lengths are shares of the frame's height, x to the right and y down; times are seconds, angles radians, clockwise. A
+thing is a body with up to two limbs; a limb has one or two links, each of which swings on what it hangs on.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,12 @@ class Link:
 
 @dataclass(frozen=True)
 class Thing:
-    """A body that moves, and the limbs on it, each a chain of links."""
+    """A body that moves, and the limbs on it, each a chain of links.
+
+    place, velocity, acceleration: of the centre at time 0. across: its path to and fro, a line or an orbit. angle,
+    spin, swing: how it is turned, its turn per second, its swing. size, growth, pulse: half its length, log size per
+    second, and the share by which it swells and shrinks. shear: how far it leans, to and fro.
+    """
 
     place: tuple[float, float]
     velocity: tuple[float, float]
@@ -77,7 +82,7 @@ def draw_motion(rng: np.random.Generator, properties: SyntheticProperties) -> Mo
 
 
 def _draw_thing(rng: np.random.Generator, on: SyntheticProperties) -> Thing:
-    """A thing; at least one of path, turn, pulse or limbs moves it more often than not."""
+    """A thing and its motion; each kind of motion is there with a probability of its own."""
     tempo = 2.0 ** rng.uniform(-TEMPO_OCTAVES, TEMPO_OCTAVES) if on.tempo else 1.0
     rate = 2 * np.pi * tempo * rng.uniform(0.8, 2.2)
     heading = rng.uniform(0, 2 * np.pi)

@@ -12,18 +12,26 @@ from unreel.video.synthetic.properties import SyntheticProperties
 from unreel.video.synthetic.render import render_clip
 from unreel.video.synthetic.scene import draw_look, draw_shot
 
+MAX_CLIPS = 2
+
 
 def draw_pair(
-    seed: int, epoch: int, index: int, times_s: np.ndarray, size: tuple[int, int], properties: SyntheticProperties
+    seed: int,
+    epoch: int,
+    index: int,
+    times_s: np.ndarray,
+    size: tuple[int, int],
+    properties: SyntheticProperties,
+    num_clips: int = MAX_CLIPS,
 ) -> np.ndarray:
-    """The two clips of motion `index`, uint8 (2, T, H, W, 3) at `times_s`: a function of its arguments.
+    """The clips of motion `index`, uint8 (num_clips, T, H, W, 3) at `times_s`: a function of its arguments.
 
     >>> draw_pair(0, 0, 3, np.arange(9) / 12.5, (36, 48), SyntheticProperties()).shape
     (2, 9, 36, 48, 3)
     """
     motion = draw_motion(make_generator(seed, epoch, index, "synthetic motion"), properties)
     clips = []
-    for k in range(2):
+    for k in range(num_clips):
         number = 2 * (index // 2) + (index + k) % 2
         rng = make_generator(seed, epoch, index, f"synthetic shot {k}")
         look = draw_look(make_generator(seed, epoch, number, "synthetic look"), rng, motion.is_limb, properties)

@@ -1,4 +1,4 @@
-"""What a drawn clip may show. Each property can be switched off, to see what it adds."""
+"""What a drawn clip may show. Each property can be switched off, to see what it adds; later draws then change too."""
 
 from dataclasses import dataclass
 
@@ -18,11 +18,11 @@ class SyntheticProperties:
     scaling: bool = True
     """Things that grow, shrink or pulse."""
     deformation: bool = True
-    """Things that shear or stretch to and fro."""
+    """Things that shear to and fro."""
     periodic: bool = True
     """Paths to and fro, and round and round."""
     tempo: bool = True
-    """Speeds over two octaves; off, one tempo for all."""
+    """Speeds and rates that differ by up to two octaves more from thing to thing."""
     camera: bool = True
     """A camera that pans, zooms and shakes."""
     background: bool = True

@@ -23,8 +23,12 @@ class Look:
 
 @dataclass(frozen=True)
 class Shot:
-    """How a motion is filmed: shift, scale and mean time of the motion; pan, zoom and shake of the camera, drift of the
-    background; light and its change."""
+    """How a motion is filmed.
+
+    shift (heights of the frame), scale, pace and delay_s: where, how large, how fast and how late the motion is seen.
+    pan (heights per second), zoom (log scale per second), shake (heights): the camera. drift (heights per second): the
+    background's own motion. light and flicker: brightness, and its change as a share.
+    """
 
     shift: tuple[float, float]
     scale: float

@@ -1,4 +1,4 @@
-"""Textures and outlines of synthetic clips; no two are alike, for each comes from a generator of its own."""
+"""Textures and outlines of synthetic clips, drawn from a generator: no two looks are alike."""
 
 import cv2
 import numpy as np
