@@ -1,26 +1,33 @@
-"""Training on drawn clips, by the command: the same for any number of workers, read by what reads files."""
+"""Training on drawn clips, by the command: the same for any number of workers, resumable, read by what reads files."""
 
 import json
 from pathlib import Path
 
-from commands import refused, succeeds
-from safetensors.torch import load_file
+import pytest
+from commands import call, refused, succeeds
+from runs import assert_equal_runs, stop_after
 
 from unreel.embedding import load_encoder
 
 DRAWN = "synthetic://no-camera"
-RUN = "--size 32 --batch-size 4 --num-frames 8 --threads 1 --device cpu --quiet --steps 2 --backbone tiny".split()
+RUN = [
+    *"--size 32 --batch-size 4 --num-frames 8 --threads 1 --device cpu --quiet --backbone tiny".split(),
+    *"--steps 3 --log-steps 1 --held-out 0.002".split(),
+]
 
 
-def test_a_run_on_drawn_clips(tmp_path: Path) -> None:
-    alone, helped = tmp_path / "alone", tmp_path / "helped"
-    for run, workers in ((alone, 0), (helped, 1)):
-        succeeds("pretrain", DRAWN, "--out", run, *RUN, "--workers", workers)
-    last = Path("checkpoints", "step-00000002", "encoder.safetensors")
-    ours, theirs = load_file(alone / last), load_file(helped / last)
-    assert all(ours[name].equal(theirs[name]) for name in ours)
-    assert json.loads((alone / "config.json").read_text())["source"] == DRAWN
-    embeddings = load_encoder(alone).embed("synthetic://all#3", num_clips=2)
+def test_a_run_on_drawn_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a loader process or without one, in one go or stopped and resumed from another folder."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    succeeds("pretrain", DRAWN, "--out", whole, *RUN, "--workers", 0)
+    stop_after(monkeypatch, 1, save=True)
+    assert call("pretrain", DRAWN, "--out", cut, *RUN, "--workers", 1).code == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    succeeds("pretrain", "--resume", cut)
+    assert_equal_runs(whole, cut)
+    assert json.loads((whole / "config.json").read_text())["source"] == DRAWN
+    embeddings = load_encoder(whole).embed("synthetic://all#3", num_clips=2)
     assert embeddings.vectors.shape == (1, 128)
 
 
