@@ -3,7 +3,8 @@
 Idea. Residual frames show what changes from one frame to the next. Two clips of a video, an interval apart (CVRL), are
 cut out at other places and sizes, their colours and contrast changed, and a still frame of the clip blended in, which
 scales the residual frames: how strong an edge is tells nothing either. What is left to find the other clip by is how
-things move. A step has two passes for each video where `trio` has three, so equal minutes give more steps.
+things move. A step has two passes for each video where `trio` has three, so equal minutes give more steps. The network
+`tiny` begins with the encoder that comes with unreel (`--init none`: with random weights, as other methods do).
 
     z = normalise(f(view))
     L = -log softmax of z_i . z_i' / tau among the other clips of the batch, averaged over both directions
@@ -25,6 +26,7 @@ from unreel.losses.negative_mask import NegativeMask
 from unreel.methods.checks import require_temporal_clips, require_two_instances
 from unreel.models.pooling import pool_views
 from unreel.settings import Settings, make_single_machine_settings
+from unreel.settings.network import AUTO_WEIGHTS
 from unreel.settings.ranges import check_ranges
 from unreel.types import Instance, StepOutput, Views
 from unreel.views.two_views import TwoViewOptions
@@ -48,7 +50,7 @@ class Config(TwoViewOptions):
 def motion() -> tuple[Config, Settings]:
     """Residual frames of two clips an interval apart, contrasted within the batch."""
     config = Config(pairs="decreasing", first_view="residual", second_view="residual", augment="blend")
-    return config, make_single_machine_settings()
+    return config, make_single_machine_settings(init=AUTO_WEIGHTS)
 
 
 PRESETS: dict[str, Callable[[], tuple[Config, Settings]]] = {"motion": motion}
