@@ -92,7 +92,7 @@ def read_first_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
         return []
     best_step = json.loads(pointer.read_text())["best_step"]
     best = next((row for row in rows if int(row["step"]) == best_step), rows[-1])
-    return [("before training", rows[0]), (f"trained, step {best['step']}", best)]
+    return [("at step 0", rows[0]), (f"trained, step {best['step']}", best)]
 
 
 def build_embed(encoder: Encoder) -> Embed:

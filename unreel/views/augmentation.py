@@ -65,7 +65,7 @@ def augment_clips(
         u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_resized_crop"])
         clips = scale_to_unit(clips.contiguous())
         if augmentation.moving:
-            u_move = draw_uniforms("move", geometric.NUM_UNIFORMS["move_crop"])
+            u_move = draw_uniforms("move", geometric.NUM_MOVE_UNIFORMS)
             clips = geometric.random_moving_crop(clips, u, u_move, size, augmentation.moving)
         else:
             clips = geometric.random_resized_crop(clips, u, size)

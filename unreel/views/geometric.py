@@ -16,7 +16,8 @@ from unreel.errors import InputError
 from unreel.views.random_apply import apply_where, to_device_of, uniform_to_index, uniform_to_range
 
 CROP_ATTEMPTS, CROP_AREA, CROP_ASPECT = 10, (0.3, 1.0), (0.5, 2.0)  # of a resized crop
-NUM_UNIFORMS = {"random_crop": 2, "random_resized_crop": 2 * CROP_ATTEMPTS + 2, "horizontal_flip": 1, "move_crop": 4}
+NUM_UNIFORMS = {"random_crop": 2, "random_resized_crop": 2 * CROP_ATTEMPTS + 2, "horizontal_flip": 1}
+NUM_MOVE_UNIFORMS = 4  # that a moving crop takes beside those of a resized crop
 
 
 def crop_windows(clips: Tensor, top_B: Tensor, left_B: Tensor, size: int) -> Tensor:
