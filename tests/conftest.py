@@ -39,9 +39,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Tests share two cores; small tensors are faster on one thread anyway."""
+    """Tests share two cores; small tensors are faster on one thread anyway, and two round in another way. Set before
+    each test, since some train with other numbers.
+    """
     torch.set_num_threads(1)
 
 

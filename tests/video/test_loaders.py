@@ -188,11 +188,21 @@ def test_a_batch_that_can_not_be_filled_is_reported(
 def test_torch_leaves_a_core_to_each_loader_process_and_takes_it_back(
     cores: int, workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen: list[int] = []
+    chosen = [4]
     monkeypatch.setattr(loaders.os, "cpu_count", lambda: cores)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: chosen[-1])
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
     monkeypatch.setattr(loaders, "_iterate_resilient", lambda *_: iter("ab"))
     samples: Any = loaders.build_sequential_loader(ClipDataset([], ClipSpec(8), SIZE, 1), workers)
-    assert next(samples) == "a" and chosen == [threads]
-    assert list(samples) == ["b"] and chosen == [threads, 4]
+    assert next(samples) == "a" and chosen == [4, threads]
+    assert list(samples) == ["b"] and chosen == [4, threads, 4]
+
+
+def test_a_loop_that_ends_late_does_not_undo_what_was_set_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = [4]
+    monkeypatch.setattr(loaders.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: chosen[-1])
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    with loaders.reserve_loader_cores(2):
+        torch.set_num_threads(1)
+    assert chosen[-1] == 1

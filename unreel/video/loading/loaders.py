@@ -87,14 +87,17 @@ def reserve_loader_cores(num_workers: int) -> Iterator[None]:
     """In the block torch leaves a core to each loader process, but keeps half of all cores, at least one.
 
     Threads that wait for each other spin, so one thread without a core makes a network several times slower. Loader
-    processes that are ahead do not, so where there are many, they need less than a core each.
+    processes that are ahead do not, so where there are many, they need less than a core each. A number that was set
+    since stays: an abandoned loop may end late.
     """
     num_threads, num_cores = torch.get_num_threads(), os.cpu_count() or 1
-    torch.set_num_threads(max(1, min(num_threads, max(num_cores // 2, num_cores - num_workers))))
+    num_left = max(1, min(num_threads, max(num_cores // 2, num_cores - num_workers)))
+    torch.set_num_threads(num_left)
     try:
         yield
     finally:
-        torch.set_num_threads(num_threads)
+        if torch.get_num_threads() == num_left:
+            torch.set_num_threads(num_threads)
 
 
 def move_to_shared_memory(sample: ClipSample) -> ClipSample:
