@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from runs import assert_equal_runs, stop_after, tensors
 from torch import nn
+from torch.utils import deterministic as torch_deterministic
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -35,7 +36,7 @@ from unreel.training.runtime import auto_settings, network_setup
 from unreel.training.runtime.auto_settings import resolve_auto, resolve_config, resolve_switches
 from unreel.training.runtime.fabric import build_fabric
 from unreel.training.runtime.network_setup import apply_channels_last, compile_backbones
-from unreel.training.train_step import TrainingSetup, setup_training, train_step
+from unreel.training.train_step import TrainingSetup, setup_training, train_step, update_weights
 from unreel.types import FileFailure
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading import clip_dataset
@@ -359,6 +360,22 @@ def test_no_gradient_reads_memory_that_was_never_written(name: str, precision: A
     poison_heap()
     (z_BD @ z_BD.T / 0.07).logsumexp(1).mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("preset", ["motion", "iic", "cvrl", "dual-moco"])
+def test_a_step_is_the_same_to_the_bit_when_new_memory_is_filled_with_nan(
+    preset: str, motion_set: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch can fill what it allocates; training does not let it, and reads nothing that it did not write."""
+    weights = []
+    for fill in (False, True):
+        setup = setup_training(build(motion_set / "train.txt", tmp_path / str(fill), preset, small))
+        assert not torch_deterministic.fill_uninitialized_memory  # as training sets it
+        monkeypatch.setattr(torch_deterministic, "fill_uninitialized_memory", fill)
+        batch, *_ = time_decoding(setup.job, 1)
+        update_weights(setup, batch, 0, NanGuard(tmp_path, setup.job.instances, is_deferred=False))
+        weights.append(torch.cat([p.detach().flatten() for p in setup.job.method.parameters()]))
+    assert torch.equal(*weights) and weights[0].isfinite().all()
 
 
 def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from unreel.types import FileFailure, Instance
 from unreel.video.loading.sliding_clips import CHUNK_CLIPS, SlidingClipDataset
 from unreel.video.sampling.clip_spec import MAX_FPS, ClipSpec
 
-VIDEOS_PER_GROUP = 64  # all first chunks of a group are read before its other chunks
+VIDEOS_PER_GROUP = 256  # all first chunks of a group are read before its other chunks
 
 
 class VideoVectors(NamedTuple):
@@ -131,9 +131,11 @@ class SlidingWindow:
                 on_failure(failure)
 
         def encode_chunks(chunks: list[tuple[int, int]]) -> Iterator[InstanceFeatures]:
+            if not chunks:  # the start and the end of loader processes cost as much as several videos
+                return
             jobs = [(videos[video], chunk) for video, chunk in chunks]
             clips = SlidingClipDataset(jobs, self.make_clip_spec(encoder), encoder.spec.views.resize_hw, self.hop_s)
-            return encode_clips(encoder, clips, workers=workers, on_failure=report_once)
+            yield from encode_clips(encoder, clips, workers=workers, on_failure=report_once)
 
         for first in range(0, len(videos), VIDEOS_PER_GROUP):
             group = range(first, min(first + VIDEOS_PER_GROUP, len(videos)))

@@ -49,14 +49,15 @@ class Encoder(nn.Module):
         The crops of a clip, evenly spread along the longer side of the frame, are consecutive rows.
         """
         device = next(self.backbone.parameters()).device
-        self.backbone.eval()
+        if self.backbone.training:  # walking through all modules takes as long as the sums of a clip
+            self.backbone.eval()
         views = make_inference_views(frames.to(device), self.spec.views, num_crops)
         maps = self._compute_maps(views)
         return {layer: {name: pool_layer(m, layer) for name, m in maps.items()} for layer in layers}
 
     def _compute_maps(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
         """The last map of each view; on a CPU from one call: with few clips, a call costs as much as its sums."""
-        if next(iter(views.values())).device.type != "cpu":
+        if len(views) == 1 or next(iter(views.values())).device.type != "cpu":
             return {name: self.backbone(view) for name, view in views.items()}
         maps = self.backbone(torch.cat(list(views.values())))
         return dict(zip(views, maps.chunk(len(views)), strict=True))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from unreel.video.loading.worker_watchdog import WorkerWatchdog
 from unreel.video.sampling.batch_sampler import BatchOrder
 
 T = TypeVar("T")
+MAX_PIPED_BYTES = select.PIPE_BUF // 2  # a message below PIPE_BUF bytes is written at once; it is this and some names
 
 
 def build_training_loader(
@@ -102,11 +104,13 @@ def reserve_loader_cores(num_workers: int) -> Iterator[None]:
 
 def move_to_shared_memory(sample: ClipSample) -> ClipSample:
     """Make tensors of the arrays: they travel in shared memory. A process that dies while it writes an array into the
-    pipe would leave half a message, and the reader would wait for the other half.
+    pipe would leave half a message, and the reader would wait for the other half. A few numbers are written whole or
+    not at all, and each tensor costs a millisecond on both sides.
     """
     if sample.frames is None or sample.spans_s is None:
         return sample
-    return replace(sample, frames=torch.from_numpy(sample.frames), spans_s=torch.from_numpy(sample.spans_s))
+    spans_s = sample.spans_s if sample.spans_s.nbytes <= MAX_PIPED_BYTES else torch.from_numpy(sample.spans_s)
+    return replace(sample, frames=torch.from_numpy(sample.frames), spans_s=spans_s)
 
 
 def _iterate_resilient(
