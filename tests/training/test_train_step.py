@@ -370,7 +370,7 @@ def test_a_step_is_the_same_to_the_bit_when_new_memory_is_filled_with_nan(
     weights = []
     for fill in (False, True):
         setup = setup_training(build(motion_set / "train.txt", tmp_path / str(fill), preset, small))
-        assert not torch_deterministic.fill_uninitialized_memory  # as training sets it  # type: ignore[attr-defined]
+        assert not torch_deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
         monkeypatch.setattr(torch_deterministic, "fill_uninitialized_memory", fill)
         batch, *_ = time_decoding(setup.job, 1)
         update_weights(setup, batch, 0, NanGuard(tmp_path, setup.job.instances, is_deferred=False))
