@@ -8,6 +8,9 @@ from unreel.embedding import join_views
 from unreel.errors import InputError
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.query_vector import combine_examples, make_slider_weights, weight_views
+from unreel.indexing.search.query import combine_all
+from unreel.indexing.search.query_encoder import ExampleVectors
+from unreel.types import Moment
 
 
 def two_views(count: int, seed: int) -> dict[str, np.ndarray]:
@@ -64,6 +67,30 @@ def test_each_view_of_several_examples_weighs_as_much() -> None:
     query_QD = combine_examples(join_views(two_views(5, 3)), join_views(two_views(2, 4)), num_views=2)
     assert query_QD.shape == (1, 24) and query_QD.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(query_QD.reshape(2, 12), axis=1), np.sqrt([0.5, 0.5]), rtol=1e-6)
+
+
+def test_each_clip_of_a_long_example_in_turn_stands_for_it() -> None:
+    long_KD, short_1D, unlike_2D = grouped(3, seed=1), grouped(1, seed=2), grouped(2, seed=3)
+    moments = tuple(Moment("film.mp4", float(k), k + 1.0) for k in range(3))
+    long, short = ExampleVectors(long_KD, moments), ExampleVectors(short_1D, (Moment("clip.mp4"),))
+    unlike = ExampleVectors(unlike_2D, moments[:2])
+    combined = combine_all([short, long], [unlike], num_views=2)
+    assert combined.moments == moments
+    for k in range(3):
+        both = np.stack([short_1D[0], long_KD[k]])
+        np.testing.assert_array_equal(
+            combined.vectors_QD[k], combine_examples(both, unlike_2D.mean(axis=0), num_views=2)[0]
+        )
+    one = combine_all([short, short], [], num_views=2)
+    assert one.moments == ()
+    np.testing.assert_array_equal(one.vectors_QD, combine_examples(np.concatenate([short_1D] * 2), None, num_views=2))
+
+
+def test_an_example_has_gaps_where_its_clips_do_not_touch() -> None:
+    def made_of(*starts: float) -> ExampleVectors:
+        return ExampleVectors(grouped(len(starts)), tuple(Moment("film.mp4", s, s + 1.0) for s in starts))
+
+    assert not made_of(0).has_gaps and not made_of(0, 0.5, 1.5).has_gaps and made_of(0, 0.5, 1.6).has_gaps
 
 
 def test_one_example_is_itself() -> None:

@@ -199,6 +199,32 @@ def test_hits_by_a_score_are_those_of_a_search_that_scores_the_same() -> None:
         assert len(expected) == 5 and [hit.rows for hit in found] == [hit.rows for hit in expected]
 
 
+@pytest.mark.parametrize("allowed_N", [None, np.arange(270) % 3 > 0])
+@pytest.mark.parametrize("num_hits", [4, 60])
+def test_a_row_is_as_good_as_its_likeness_to_the_nearest_of_several_vectors(
+    num_hits: int, allowed_N: np.ndarray | None
+) -> None:
+    """Against a loop over all rows; one of the vectors is like everything, so its cosines are high and mean little."""
+    rows, vectors = clips(9, 30), grouped(270, noise=0.5)
+    queries = np.stack([*grouped(3, seed=3), unit(vectors.mean(axis=0))])
+    moments = [Moment("film.mp4", float(q), q + 1.0) for q in range(4)]
+    typical_Q = [np.mean([vectors[round(n)] @ q for n in np.floor(np.linspace(0, 269, 256))]) for q in queries]
+    best = {}
+    for n in np.arange(270) if allowed_N is None else np.flatnonzero(allowed_N):
+        likeness_Q = [(vectors[n] @ q - t) / (1 - t) for q, t in zip(queries, typical_Q, strict=True)]
+        best[int(n)] = max(likeness_Q), int(np.argmax(likeness_Q))
+    options = HitOptions(num_hits, gap_s=-1)
+    found = search_by_vector(
+        AnnIndex.build(vectors), rows, queries, options, allowed_N, lambda r: vectors[r], query_moments=moments
+    )
+    assert [hit.rows[0] for hit in found] == sorted(best, key=lambda n: -best[n][0])[:num_hits]
+    for hit in found:
+        likeness, q = best[hit.rows[0]]
+        assert hit.query_moment == moments[q] and hit.likeness == pytest.approx(max(0, likeness), abs=1e-5)
+        assert hit.score == pytest.approx(float(vectors[hit.rows[0]] @ queries[q]), abs=1e-5)
+    assert num_hits == 4 or len({hit.query_moment for hit in found}) > 1
+
+
 @pytest.mark.parametrize("height", [-0.1, 1.01, math.nan])
 def test_no_event_is_higher_than_its_best(height: float) -> None:
     with pytest.raises(InputError, match="between 0 and 1"):

@@ -23,13 +23,13 @@ from unreel.indexing.concepts.concept_update import learn_concept
 from unreel.indexing.index.clip_index import Index, load_query_encoder, open_index
 from unreel.indexing.index.row_filter import RowFilter
 from unreel.indexing.search.query import SearchQuery
-from unreel.indexing.search.query_encoder import compute_clip_span
+from unreel.indexing.search.query_encoder import compute_clip_span, count_clips
 from unreel.indexing.search.results import HitOptions
 from unreel.types import Moment
 from unreel.verbs.indexing.search import search
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.packet_index import index_frames
-from unreel.video.decoding.probe import probe
+from unreel.video.decoding.probe import VideoInfo, probe
 from unreel.video.sampling.clip_sampling import compute_sliding_starts, sample_uniform_clips
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.video.sampling.timeline import build_timeline, compute_spans, get_clip_frames, list_candidate_frames
@@ -124,6 +124,42 @@ def test_several_examples_and_counter_examples_are_one_question(
     assert less[str(three)] < liked[str(three)]
     question = SearchQuery((Moment(str(one)),), (Moment(str(three)),), own_video_mode="video")
     assert [h.path for h in search(index, question, HitOptions(24))] == [h["video"] for h in without]
+
+
+def test_hits_of_a_long_example_say_which_part_of_it_they_are_like(
+    motion_index: Path, motion_set: Path, tmp_path: Path
+) -> None:
+    """A film that shows one video of the index, then another: each is found by its own part, not by their mean."""
+    one, two = sorted(motion_set.rglob("*.mp4"))[2:22:19]
+    shown = np.concatenate([read_frames(path, np.arange(24)) for path in (one, two)])
+    film = encode(tmp_path / "film.mp4", 48, size=shown.shape[1:3], draw=lambda n, _width, _height: shown[n])
+    found = hits_of(motion_index, film, "--count", 2)
+    assert {hit["video"] for hit in found} == {str(one), str(two)} and min(hit["score"] for hit in found) > 0.95
+    turn_s = 24 / 25
+    for hit in found:
+        middle_s = (hit["query_start_s"] + hit["query_end_s"]) / 2
+        assert (middle_s < turn_s) == (hit["video"] == str(one)), hit
+    printed = succeeds("search", motion_index, film, "--count", 2)
+    assert "of the query" in printed.out.splitlines()[0] and "choose the part" not in printed.err
+    short = succeeds("search", motion_index, f"{film}@0-0.3", "--count", 2)
+    assert "of the query" not in short.out
+
+
+def test_a_film_is_compared_by_some_clips_and_the_part_is_asked_for(motion_index: Path, tmp_path: Path) -> None:
+    film = encode(tmp_path / "film.mp4", 300, pts=range(300), time_base=Fraction(1, 5), size=(48, 64))
+    asked = succeeds("search", motion_index, film, "--count", 2, "--json")
+    assert "The example has 6" in asked.err and "32 clips" in asked.err and "--from and --to" in asked.err
+    assert all(0 <= hit["query_start_s"] < hit["query_end_s"] <= 60 for hit in json.loads(asked.out))
+    part = succeeds("search", motion_index, film, "--count", 2, "--from", 10, "--to", 12)
+    assert "choose the part" not in part.err
+
+
+@pytest.mark.parametrize("length_s, count", [(0.5, 0), (1.28, 0), (1.29, 4), (1.6, 4), (1.61, 5), (9.0, 28), (999, 32)])
+def test_a_long_example_is_divided_into_clips_that_overlap_by_half(length_s: float, count: int) -> None:
+    info = VideoInfo("h264", 64, 48, 25.0, round(25 * length_s), length_s, 0, False, 0)
+    clip = ClipSpec(8, fps=12.5, stride_frames=0)
+    assert count_clips(Moment("film.mp4"), info, clip) == count
+    assert count_clips(Moment("film.mp4", 0.0, 0.5), info, clip) == 0
 
 
 @pytest.mark.parametrize("own, there", [("keep", True), ("clip", True), ("video", False)])

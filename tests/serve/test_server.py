@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,24 @@ def test_an_upload_is_answered_as_the_library_answers(
     moment = {"video": number, "start_s": 0.2, "end_s": 1.2}
     asked = {"of": about["id"], "moment": moment, "count": 5, "own": "keep"}
     assert [h["rows"] for h in client.post("/api/search", json=asked).json()["hits"]] == [list(h.rows) for h in wanted]
+
+
+def test_hits_of_a_long_query_say_which_part_of_it_they_are_like(
+    client: TestClient, served: ServerState, about: dict[str, Any], tmp_path: Path
+) -> None:
+    film = encode(tmp_path / "film.mp4", 300, pts=range(300), time_base=Fraction(1, 5), size=(48, 64))
+    kept = client.post("/api/queries?name=film.mp4", content=film.read_bytes()).json()
+    moment = {"query": kept["query"], "start_s": 0.0, "end_s": kept["length_s"]}
+    answer = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()
+    wanted = search(served.get_snapshot().index, SearchQuery((Moment(str(film)),)), HitOptions(5))
+    assert [h["rows"] for h in answer["hits"]] == [list(h.rows) for h in wanted]
+    for hit, expected in zip(answer["hits"], wanted, strict=True):
+        part = expected.query_moment
+        assert part is not None and hit["like_s"] == [round(part.start_s, 3), round(part.end_s, 3)]
+    assert "32 clips" in answer["note"] and "choose the part" in answer["note"]
+    moment["end_s"] = 0.5
+    answer = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()
+    assert answer["note"] == "" and {hit["like_s"] for hit in answer["hits"]} == {None}
 
 
 def about_path(served: ServerState, hit: dict[str, Any]) -> str:

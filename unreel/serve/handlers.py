@@ -16,8 +16,8 @@ from unreel.indexing.concepts.concept_update import (
     update_concept,
 )
 from unreel.indexing.concepts.suggestions import suggest_rows
-from unreel.indexing.search.query import SearchQuery, collect_query_vectors, search_by_vectors
-from unreel.indexing.search.query_encoder import ExampleError
+from unreel.indexing.search.query import SearchQuery, collect_examples, search_by_vectors
+from unreel.indexing.search.query_encoder import ExampleError, ExampleVectors
 from unreel.indexing.search.results import Hit, HitOptions, merge_rows, row_to_hit, search_by_score
 from unreel.serve.requests import (
     MomentRequest,
@@ -40,9 +40,9 @@ def handle_search(state: ServerState, request: SearchRequest) -> dict[str, Any]:
     index, moments = snapshot.index, list[Moment]()
     if request.moment is not None:
         moments.append(resolve_moment(state, snapshot, request.moment))
-    positive_PD, negative_MD = (collect_query_vectors(index, None, rows, ()) for rows in (request.like, request.unlike))
-    positive_PD = np.concatenate([positive_PD, *(embed_moment(state, moment) for moment in moments)])
-    if not len(positive_PD):
+    positives, negatives = (collect_examples(index, None, rows, ()) for rows in (request.like, request.unlike))
+    positives += [embed_moment(state, moment) for moment in moments]
+    if not positives:
         raise InputError("nothing to search with; drop a video, or use a moment of one")
     query = SearchQuery(
         positive_moments=tuple(moments),
@@ -52,8 +52,8 @@ def handle_search(state: ServerState, request: SearchRequest) -> dict[str, Any]:
         own_video_mode=request.own,
         filter=request.make_filter(),
     )
-    hits = search_by_vectors(index, query, positive_PD, negative_MD, request.make_hit_options())
-    return {"hits": add_ranks([hit_to_json(snapshot, hit) for hit in hits])}
+    hits, note = search_by_vectors(index, query, positives, negatives, request.make_hit_options())
+    return {"hits": add_ranks([hit_to_json(snapshot, hit) for hit in hits]), "note": note}
 
 
 def add_ranks(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -61,8 +61,8 @@ def add_ranks(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [hit | {"rank": rank} for rank, hit in enumerate(hits, start=1)]
 
 
-def embed_moment(state: ServerState, moment: Moment) -> np.ndarray:
-    """The unit vector (1, D) of an example. Raises InputError, which does not name the path of an upload."""
+def embed_moment(state: ServerState, moment: Moment) -> ExampleVectors:
+    """The vectors of an example. Raises InputError, which does not name the path of an upload."""
     try:
         return state.get_query_embedder().embed(moment)
     except ExampleError as error:
@@ -93,6 +93,9 @@ def hit_to_json(snapshot: IndexSnapshot, hit: Hit) -> dict[str, Any]:
         "end_s": round(hit.end_s, 3),
         "score": round(hit.score, 4) if math.isfinite(hit.score) else 0.0,
         "likeness": hit.likeness,
+        "like_s": [round(s, 3) for s in (hit.query_moment.start_s, hit.query_moment.end_s)]
+        if hit.query_moment
+        else None,
         "rows": list(hit.rows),
         "num_alike": len(hit.duplicates),
         "alike": [hit_to_json(snapshot, other) for other in hit.duplicates[:MAX_DUPLICATES_SHOWN]],

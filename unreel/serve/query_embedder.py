@@ -6,12 +6,11 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from unreel.serve.media.warm_workers import MAX_MEMORY_MB, WarmWorkerPool
 from unreel.types import Moment
 
 if TYPE_CHECKING:
+    from unreel.indexing.search.query_encoder import ExampleClips, ExampleVectors
     from unreel.models.encoder.encoder import Encoder
     from unreel.models.encoder.spec import EncoderSpec
 
@@ -28,11 +27,11 @@ class QueryEmbedder:
         self.encoder_pool = WarmWorkerPool(1, functools.partial(configure_worker, folder, metadata, allow_import))
         self.reader_pool = WarmWorkerPool(NUM_READERS, max_memory_mb=MAX_MEMORY_MB)
         self.lock = threading.Lock()
-        self.cache: OrderedDict[tuple[str, float, float], np.ndarray] = OrderedDict()
+        self.cache: OrderedDict[tuple[str, float, float], ExampleVectors] = OrderedDict()
         self.spec: EncoderSpec | None = None
 
-    def embed(self, moment: Moment) -> np.ndarray:
-        """Unit vector float32 (1, D) of a moment. Raises InputError when its file can't be used."""
+    def embed(self, moment: Moment) -> "ExampleVectors":
+        """The vectors of a moment. Raises InputError when its file can't be used."""
         key = (moment.path, round(moment.start_s, 3), round(moment.end_s, 3))
         with self.lock:
             if key in self.cache:
@@ -40,12 +39,12 @@ class QueryEmbedder:
                 return self.cache[key]
         self.load_encoder()
         clips = self.reader_pool.call(CALL_TIMEOUT_S, read_clips, moment, self.spec)
-        vector_1D = self.encoder_pool.call(CALL_TIMEOUT_S, embed_in_worker, clips)
+        vectors = self.encoder_pool.call(CALL_TIMEOUT_S, embed_in_worker, clips)
         with self.lock:
-            self.cache[key] = vector_1D
+            self.cache[key] = vectors
             while len(self.cache) > CACHE_SIZE:
                 self.cache.popitem(last=False)
-        return vector_1D
+        return vectors
 
     def clear_cache(self) -> None:
         """Forget all vectors: files may have changed."""
@@ -62,7 +61,7 @@ class QueryEmbedder:
         self.reader_pool.close()
 
 
-def read_clips(moment: Moment, spec: "EncoderSpec") -> np.ndarray:
+def read_clips(moment: Moment, spec: "EncoderSpec") -> "ExampleClips":
     from unreel.indexing.search.query_encoder import read_example_clips
 
     return read_example_clips(moment, spec)
@@ -88,7 +87,7 @@ def load_worker_encoder() -> "EncoderSpec":
     return _encoder.spec
 
 
-def embed_in_worker(clips: np.ndarray) -> np.ndarray:
+def embed_in_worker(clips: "ExampleClips") -> "ExampleVectors":
     from unreel.indexing.search.query_encoder import embed_clips
 
     load_worker_encoder()

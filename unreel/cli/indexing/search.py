@@ -21,7 +21,7 @@ from unreel.cli.indexing.moments import (
 from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.errors import InputError
 from unreel.io.limits import Limits, use_limits
-from unreel.io.text import format_path
+from unreel.io.text import format_clock, format_path
 
 if TYPE_CHECKING:
     from unreel.evaluation.verdict.decision import Verdict
@@ -76,14 +76,16 @@ def search_command(args: list[str]) -> int:
     check_search_args(options)
     from unreel.indexing.index.clip_index import load_query_encoder, open_index
     from unreel.indexing.search.results import HitOptions
-    from unreel.verbs.indexing.search import search
+    from unreel.verbs.indexing.search import answer_query
 
     index, query = open_index(options.index), build_query(options)
     hit_options = HitOptions(options.count, options.gap_s, duplicate_threshold=options.fold)
     encoder = load_query_encoder(index.folder, index.metadata, options.allow_import)
     with use_limits(options.limits):
-        hits = search(index, query, hit_options, encoder)
-    print_hits(hits, options)
+        answer = answer_query(index, query, hit_options, encoder)
+    print_hits(answer.hits, options)
+    if answer.note:
+        stderr_console.print(escape_markup(f"{answer.note} Give --from and --to, or VIDEO@START-END."))
     return 0
 
 
@@ -149,8 +151,20 @@ def print_hit_table(hits: "list[Hit]", verdict: "Verdict | None") -> None:
     else:
         title, values = "likeness", ["" if hit.likeness is None else f"{hit.likeness:.2f}" for hit in hits]
         note = "Likeness: 0 is a typical moment of the index, 1 the query itself."
-    print_table((title, "from", "to", "video"), format_hit_rows(hits, names, values))
+    header, rows = [title, "from", "to", "video"], format_hit_rows(hits, names, values)
+    if any(hit.query_moment for hit in hits):
+        header.append("of the query")
+        rows = [(*row, format_query_moment(hit)) for row, hit in zip(rows, hits, strict=True)]
+    print_table(header, rows)
     stderr_console.print(escape_markup(note))
+
+
+def format_query_moment(hit: "Hit") -> str:
+    return (
+        f"{format_clock(hit.query_moment.start_s)} to {format_clock(hit.query_moment.end_s)}"
+        if hit.query_moment
+        else ""
+    )
 
 
 def format_fold_count(hit: "Hit") -> str:
@@ -159,4 +173,6 @@ def format_fold_count(hit: "Hit") -> str:
 
 def search_hit_to_json(hit: "Hit") -> dict[str, Any]:
     duplicates = [search_hit_to_json(other) for other in hit.duplicates]
-    return hit_to_json(hit, "score", 6) | {"rows": list(hit.rows), "alike": duplicates}
+    moment = hit.query_moment
+    answers = {"query_start_s": round(moment.start_s, 3), "query_end_s": round(moment.end_s, 3)} if moment else {}
+    return hit_to_json(hit, "score", 6) | answers | {"rows": list(hit.rows), "alike": duplicates}

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,9 +13,10 @@ from unreel.indexing.index.clip_index import Index
 from unreel.indexing.index.query_vector import combine_examples, weight_views
 from unreel.indexing.index.row_filter import ExampleMoment, RowFilter, exclude_own_rows
 from unreel.indexing.index.row_table import RowTable
-from unreel.indexing.search.query_encoder import embed_examples
+from unreel.indexing.search.query_encoder import ExampleVectors, embed_examples
 from unreel.indexing.search.results import Hit, HitOptions, search_by_vector
 from unreel.indexing.search.view_weights import compute_view_weights
+from unreel.io.text import format_duration
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Moment
 from unreel.video.sources.paths import absolute_path
@@ -49,44 +51,90 @@ class SearchQuery:
     filter: RowFilter = field(default_factory=RowFilter)
 
 
+class SearchAnswer(NamedTuple):
+    """Hits, best first, and what there is to say of the examples."""
+
+    hits: list[Hit]
+    note: str = ""
+
+
 def search_by_examples(
     index: Index, query: SearchQuery, options: HitOptions | None = None, encoder: Encoder | None = None
-) -> list[Hit]:
+) -> SearchAnswer:
     """The best hits for a query, best first. Moments need the encoder of the index. Raises UnreelError."""
-    positive_PD = collect_query_vectors(index, encoder, query.positive_rows, query.positive_moments)
-    negative_MD = collect_query_vectors(index, encoder, query.negative_rows, query.negative_moments)
-    return search_by_vectors(index, query, positive_PD, negative_MD, options)
+    positives = collect_examples(index, encoder, query.positive_rows, query.positive_moments)
+    negatives = collect_examples(index, encoder, query.negative_rows, query.negative_moments)
+    return search_by_vectors(index, query, positives, negatives, options)
 
 
 def search_by_vectors(
     index: Index,
     query: SearchQuery,
-    positive_PD: np.ndarray,
-    negative_MD: np.ndarray,
+    positives: Sequence[ExampleVectors],
+    negatives: Sequence[ExampleVectors],
     options: HitOptions | None = None,
-) -> list[Hit]:
-    """`search_by_examples` when the vectors of all examples (P, D) and counter-examples (M, D) are known."""
-    query_1D = combine_examples(positive_PD, negative_MD, len(index.views))
-    query_1D = weight_views(query_1D, compute_view_weights(index.views, query.motion_weight))
+) -> SearchAnswer:
+    """`search_by_examples` when the vectors of all examples and counter-examples are known."""
+    combined = combine_all(positives, negatives, len(index.views))
+    query_QD = weight_views(combined.vectors_QD, compute_view_weights(index.views, query.motion_weight))
     allowed_N = query.filter.match_rows(index.rows)
     allowed_N &= exclude_own_rows(index.rows, list_query_moments(index.rows, query), query.own_video_mode)
     options = options or HitOptions()
-    return search_by_vector(index.ann_index, index.rows, query_1D[0], options, allowed_N, index.get_vectors)
+    hits = search_by_vector(
+        index.ann_index, index.rows, query_QD, options, allowed_N, index.get_vectors, combined.moments
+    )
+    return SearchAnswer(hits, " ".join(describe_gaps(example) for example in positives if example.has_gaps))
 
 
-def collect_query_vectors(
+class QueryVectors(NamedTuple):
+    """Vectors float32 (Q, D) of a query, and the moment that each stands for; one vector stands for all examples."""
+
+    vectors_QD: np.ndarray
+    moments: tuple[Moment, ...] = ()
+
+
+def combine_all(
+    positives: Sequence[ExampleVectors], negatives: Sequence[ExampleVectors], num_views: int
+) -> QueryVectors:
+    """One vector of all examples and counter-examples; where an example is long, one for each of its clips, in which
+    the clip stands for it. Raises InputError."""
+    means = [example.mean_D for example in positives]
+    unlike_MD = np.stack([example.mean_D for example in negatives]) if negatives else None
+    like = [  # the clip and its example, and the examples with the clip in place of its example
+        (moment, [*means[:n], vector_D, *means[n + 1 :]])
+        for n, example in enumerate(positives)
+        if len(example.moments) > 1
+        for moment, vector_D in zip(example.moments, example.vectors_KD, strict=True)
+    ]
+    if not like:
+        return QueryVectors(combine_examples(np.array(means), unlike_MD, num_views))
+    vectors = [combine_examples(np.stack(vectors), unlike_MD, num_views) for _, vectors in like]
+    return QueryVectors(np.concatenate(vectors), tuple(moment for moment, _ in like))
+
+
+def describe_gaps(example: ExampleVectors) -> str:
+    """What to say of an example that is longer than its clips together."""
+    first, last, clip_s = example.moments[0], example.moments[-1], example.moments[0].end_s - example.moments[0].start_s
+    return (
+        f"The example has {format_duration(last.end_s - first.start_s)}, of which {len(example.moments)} clips of "
+        f"{format_duration(clip_s)} were compared: choose the part that you mean."
+    )
+
+
+def collect_examples(
     index: Index, encoder: Encoder | None, rows: Sequence[int], moments: Sequence[Moment]
-) -> np.ndarray:
-    """Vectors (P, D) of rows and of moments. Raises InputError for a row that the index does not have."""
+) -> list[ExampleVectors]:
+    """Vectors of moments and of rows. Raises InputError for a row that the index does not have."""
     unknown = [row for row in rows if not 0 <= row < len(index.rows)]
     if unknown:
         problem = f"row {unknown[0]} is not in the index, which has {len(index.rows)} rows"
         raise InputError(problem, "it has been indexed again since; search again")
-    vectors = [index.get_vectors(np.array(rows, np.int64))]
+    vectors_PD = index.get_vectors(np.array(rows, np.int64))
+    examples = [ExampleVectors(v[None], (index.rows.get_moment(n),)) for n, v in zip(rows, vectors_PD, strict=True)]
     if moments:
         assert encoder is not None
-        vectors.append(embed_examples(encoder, moments))
-    return np.concatenate(vectors)
+        examples += embed_examples(encoder, moments)
+    return examples
 
 
 def list_query_moments(rows: RowTable, query: SearchQuery) -> list[Moment]:

@@ -1,7 +1,15 @@
-"""Vectors of examples: a video, a moment of one, a picture, or a strip of pictures side by side."""
+"""Vectors of examples: a video, a moment of one, a picture, or a strip of pictures side by side.
 
+A moment of up to two clips is one vector, the mean of clips spread over it. A longer one shows several things, so each
+of its clips is a vector; of a very long one some clips, evenly spread.
+"""
+
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,7 +27,9 @@ from unreel.video.loading.clip_dataset import ClipDataset
 from unreel.video.sampling.clip_spec import ClipSpec
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-NUM_CLIPS = 5  # of an example, evenly spread
+NUM_CLIPS = 5  # of a short example, evenly spread
+MAX_CLIPS_AVERAGED = 2  # the longest example that is one vector, in clips
+MAX_CLIPS = 32  # of a long example
 MAX_STRIP_FRAMES = 256  # pictures in a strip
 
 
@@ -34,27 +44,54 @@ class ExampleError(InputError):
         return ExampleError, (self.path, self.reason)
 
 
-def embed_examples(encoder: Encoder, examples: Sequence[Moment]) -> np.ndarray:
-    """Unit vectors float32 (P, D) of examples. Raises InputError for one that can't be used."""
-    return np.concatenate([embed_example(encoder, example) for example in examples])
+class ExampleClips(NamedTuple):
+    """Clips of an example, uint8 (V, T, H, W, C), and the moment that each shows: one for each clip of a long example,
+    else one for all."""
+
+    frames: np.ndarray
+    moments: tuple[Moment, ...]
 
 
-def embed_example(encoder: Encoder, example: Moment) -> np.ndarray:
-    """The unit vector (1, D) of an example. Another process reads the file, since a bad one may crash the decoder."""
+@dataclass(frozen=True)
+class ExampleVectors:
+    """Unit vectors float32 (K, D) of an example, and the moment that each stands for; K is 1 for a short example."""
+
+    vectors_KD: np.ndarray
+    moments: tuple[Moment, ...]
+
+    @property
+    def mean_D(self) -> np.ndarray:
+        """The example as one vector."""
+        mean_D: np.ndarray = self.vectors_KD.mean(axis=0)
+        return mean_D
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether parts of the example are in none of its clips."""
+        return any(later.start_s > earlier.end_s for earlier, later in pairwise(self.moments))
+
+
+def embed_examples(encoder: Encoder, examples: Sequence[Moment]) -> list[ExampleVectors]:
+    """The vectors of examples. Raises InputError for one that can't be used."""
+    return [embed_example(encoder, example) for example in examples]
+
+
+def embed_example(encoder: Encoder, example: Moment) -> ExampleVectors:
+    """The vectors of an example. Another process reads the file, since a bad one may crash the decoder."""
     clips = run_isolated(read_example_clips, example, encoder.spec, limits=get_limits(example.path))
     if isinstance(clips, WorkerFailure):
         raise ExampleError(example.path, f"nothing to search with ({clips.detail})")
     return embed_clips(encoder, clips)
 
 
-def read_example_clips(example: Moment, spec: EncoderSpec) -> np.ndarray:
-    """The clips of an example, as an encoder takes them, uint8 (V, T, H, W, C). Raises InputError."""
+def read_example_clips(example: Moment, spec: EncoderSpec) -> ExampleClips:
+    """The clips of an example, as an encoder takes them. Raises InputError."""
     if not example.start_s < example.end_s:
         raise ExampleError(
             example.path, f"a moment must end after its start, got {example.start_s:g} s to {example.end_s:g} s"
         )
     if is_image(example.path):
-        return read_strip_clip(example.path, spec)[None]
+        return ExampleClips(read_strip_clip(example.path, spec)[None], (example,))
     return read_moment_clips(example, spec)
 
 
@@ -62,14 +99,16 @@ def is_image(path: str) -> bool:
     return Path(path).suffix.lower() in IMAGE_SUFFIXES
 
 
-def embed_clips(encoder: Encoder, clips: np.ndarray) -> np.ndarray:
-    """The unit vector float32 (1, D) of clips (V, T, H, W, C), by the mean of their features."""
-    views = encoder.extract_parts(torch.from_numpy(clips))
-    return join_views({name: rows.float().cpu().numpy().mean(axis=0, keepdims=True) for name, rows in views.items()})
+def embed_clips(encoder: Encoder, clips: ExampleClips) -> ExampleVectors:
+    """The vectors of an example; where all clips have one moment, that of the mean of their features."""
+    views = {n: rows.float().cpu().numpy() for n, rows in encoder.extract_parts(torch.from_numpy(clips.frames)).items()}
+    if len(clips.moments) == 1:
+        views = {name: rows_VD.mean(axis=0, keepdims=True) for name, rows_VD in views.items()}
+    return ExampleVectors(join_views(views), clips.moments)
 
 
-def read_moment_clips(example: Moment, spec: EncoderSpec) -> np.ndarray:
-    """Clips evenly spread over a moment of a video, uint8 (V, T, H, W, C). Raises InputError."""
+def read_moment_clips(example: Moment, spec: EncoderSpec) -> ExampleClips:
+    """Clips evenly spread over a moment of a video. Raises InputError."""
     if not example.start_s >= 0:
         raise ExampleError(example.path, f"a moment begins at 0 s or later, got {example.start_s:g} s")
     try:
@@ -80,11 +119,23 @@ def read_moment_clips(example: Moment, spec: EncoderSpec) -> np.ndarray:
         raise ExampleError(
             example.path, f"the video is {info.duration_s:g} s long; {example.start_s:g} s is after its end"
         )
-    instance = Instance(str(example.path), 0, *compute_clip_span(example, info, spec.clip))
-    sample = ClipDataset([instance], spec.clip, spec.views.resize_hw, NUM_CLIPS)[(0, 0)]
-    if sample.frames is None:
+    span_s, num_clips = compute_clip_span(example, info, spec.clip), count_clips(example, info, spec.clip)
+    instance = Instance(str(example.path), 0, *span_s)
+    sample = ClipDataset([instance], spec.clip, spec.views.resize_hw, num_clips or NUM_CLIPS)[(0, 0)]
+    if sample.frames is None or sample.spans_s is None:
         raise ExampleError(example.path, f"no video to search with ({sample.failure or ''})")
-    return np.asarray(sample.frames)
+    if not num_clips:
+        return ExampleClips(np.asarray(sample.frames), (example,))
+    moments = [Moment(example.path, start_s, end_s) for start_s, end_s in np.asarray(sample.spans_s).tolist()]
+    return ExampleClips(np.asarray(sample.frames), tuple(moments))
+
+
+def count_clips(moment: Moment, info: VideoInfo, clip: ClipSpec) -> int:
+    """The number of clips that a long moment is divided into, half of each in the next; 0 for a short one."""
+    clip_s, length_s = clip.duration_s(info.fps), min(moment.end_s, info.duration_s) - moment.start_s
+    if length_s <= MAX_CLIPS_AVERAGED * clip_s:
+        return 0
+    return min(MAX_CLIPS, math.ceil(2 * (length_s - clip_s) / clip_s - 1e-6) + 1)
 
 
 def compute_clip_span(moment: Moment, info: VideoInfo, clip: ClipSpec) -> tuple[float, float]:

@@ -1,7 +1,8 @@
 """From scored rows to hits: neighbouring clips of one event become one hit, near-duplicates fold under the best."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from unreel.types import Moment
 
 NUM_BASELINE_ROWS = 256  # evenly spread rows whose mean score is that of a typical row
 FIRST_ROWS_PER_HIT, GROWTH_FACTOR, MAX_GROWTH = 50, 4, 16  # rows fetched for each hit; how the number grows
+FloatOrArray: TypeAlias = Any  # a float or an array of them
 VectorReader = Callable[[np.ndarray], np.ndarray]  # row numbers (n,) to their vectors (n, D)
 
 
@@ -21,13 +23,14 @@ class Hit(Moment):
     """A moment found, with its best score, its rows (best first) and the near-duplicates folded under it.
 
     `typical_score` is the mean score of rows evenly spread over the index, for the same query; None where the score is
-    no cosine.
+    no cosine. `query_moment` is the clip of a long query that the hit is like.
     """
 
     score: float
     rows: tuple[int, ...]
     duplicates: tuple["Hit", ...] = ()
     typical_score: float | None = field(default=None, compare=False)
+    query_moment: Moment | None = field(default=None, compare=False)
 
     @property
     def likeness(self) -> float | None:
@@ -40,9 +43,7 @@ class Hit(Moment):
         """
         if self.typical_score is None:
             return None
-        if self.typical_score >= 1:  # all moments are alike
-            return 0.0
-        return round(min(1.0, max(0.0, (self.score - self.typical_score) / (1 - self.typical_score))), 6)
+        return round(min(1.0, max(0.0, float(compute_likeness(self.score, self.typical_score)))), 6)
 
 
 @dataclass(frozen=True)
@@ -79,32 +80,71 @@ class HitOptions:
             raise InputError(f"peak_height lies between 0 and 1, got {self.peak_height:g}")
 
 
+def compute_likeness(score: FloatOrArray, typical_score: FloatOrArray) -> FloatOrArray:
+    """Scores on a scale where 0 is a typical score and 1 that of the query itself; 0 where all rows are alike."""
+    above = 1 - np.asarray(typical_score)
+    likeness: FloatOrArray = np.where(above > 0, (score - typical_score) / np.where(above > 0, above, 1), 0.0)
+    return likeness
+
+
 def search_by_vector(
     ann_index: AnnIndex,
     rows: RowTable,
-    query_D: np.ndarray,
+    query_QD: np.ndarray,
     options: HitOptions,
     allowed_N: np.ndarray | None,
     read_vectors: VectorReader,
+    query_moments: Sequence[Moment] = (),
 ) -> list[Hit]:
-    """The `num_hits` best hits for a query (D,), best first.
+    """The `num_hits` best hits for a query (D,), best first; or for a query of several vectors (Q, D), with the moment
+    of each. A row is then as good as its likeness to the vector that it is most like.
 
     Fetches 50 rows for each hit, then more, until there are enough hits, or 16 times as many rows were fetched and the
     last scores below a typical row. An event consists of fetched rows only.
     """
+    query_QD = np.atleast_2d(query_QD)
+    score_NQ = read_vectors(_spread_rows(rows)) @ query_QD.T
+    typical_Q = score_NQ.mean(axis=0)
 
     def fetch_nearest(k: int) -> tuple[np.ndarray, np.ndarray]:
-        score_QK, row_QK = ann_index.search(query_D.reshape(1, -1), k, allowed_N)
-        return score_QK[0], row_QK[0]
+        score_QK, row_QK = ann_index.search(query_QD, k, allowed_N)
+        if len(query_QD) == 1:
+            return score_QK[0], row_QK[0]
+        # The k best rows are among the k nearest of each vector: whatever is nearer to a row's best vector is better.
+        return _keep_best_of_each_row(compute_likeness(score_QK, typical_Q[:, None]).ravel(), row_QK.ravel(), k)
 
-    baseline_N = read_vectors(_spread_rows(rows)) @ query_D
+    baseline_N = score_NQ[:, 0] if len(query_QD) == 1 else compute_likeness(score_NQ, typical_Q).max(axis=1)
     hits = _search_until_enough(fetch_nearest, baseline_N, rows, options, read_vectors)
-    return [_add_typical_score(hit, float(baseline_N.mean())) for hit in hits]
+    return [_compare_with_query(hit, query_QD, typical_Q, query_moments, read_vectors) for hit in hits]
 
 
-def _add_typical_score(hit: Hit, typical_score: float) -> Hit:
-    duplicates = tuple(_add_typical_score(other, typical_score) for other in hit.duplicates)
-    return replace(hit, duplicates=duplicates, typical_score=typical_score)
+def _keep_best_of_each_row(score_K: np.ndarray, row_K: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` best rows, best first, each once with its best score."""
+    order_K = np.lexsort((row_K, -score_K))
+    _, first_K = np.unique(row_K[order_K], return_index=True)
+    best_K = order_K[np.sort(first_K)[:k]]
+    return score_K[best_K], row_K[best_K]
+
+
+def _compare_with_query(
+    hit: Hit, query_QD: np.ndarray, typical_Q: np.ndarray, query_moments: Sequence[Moment], read_vectors: VectorReader
+) -> Hit:
+    """The hit with the score of a typical row; for a query of several vectors with the cosine and the moment of the one
+    that it is most like."""
+    duplicates = tuple(
+        _compare_with_query(other, query_QD, typical_Q, query_moments, read_vectors) for other in hit.duplicates
+    )
+    if len(query_QD) == 1:
+        return replace(hit, duplicates=duplicates, typical_score=float(typical_Q[0]))
+    score_Q = (read_vectors(np.array(hit.rows[:1])) @ query_QD.T)[0]
+    q = int(np.argmax(compute_likeness(score_Q, typical_Q)))
+    return replace(
+        hit,
+        score=float(score_Q[q]),
+        duplicates=duplicates,
+        typical_score=float(typical_Q[q]),
+        query_moment=query_moments[q],
+    )
 
 
 def search_by_score(

@@ -65,7 +65,7 @@ function searchNow() {
   if (!example) return;
   const body = { ...filters(), ...example, motion: Number($("motion").value), own: $("own").value };
   page.repeat = searchNow;
-  return runSearch(() => post("/api/search", body), ({ hits }) => (hits.length ? `${plural(hits.length, "moment")} like it` : NO_RESULTS));
+  return runSearch(() => post("/api/search", body), ({ hits, note }) => (hits.length ? `${plural(hits.length, "moment")} like it${note && `. ${note}`}` : NO_RESULTS));
 }
 
 // Searches with the marked hits as examples and counter-examples.

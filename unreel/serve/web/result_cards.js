@@ -65,6 +65,7 @@ function makeCaption(page, hit) {
   const name = Object.assign(document.createElement("b"), { textContent: hit.name, title: hit.name });
   const span = `${formatTime(hit.start_s)} – ${formatTime(hit.end_s)}`;
   const rest = Object.assign(document.createElement("span"), { textContent: span });
+  if (hit.like_s) rest.title = `Like ${hit.like_s.map(formatTime).join(" – ")} of the query`;
   if (hit.num_alike) {
     const text = `${hit.num_alike} alike`;
     const folded = Object.assign(document.createElement("button"), { type: "button", className: "alike", tabIndex: -1, textContent: text, onclick: () => page.showDuplicates(hit) });

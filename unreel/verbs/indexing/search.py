@@ -4,7 +4,7 @@ from pathlib import Path
 
 from unreel.errors import InputError
 from unreel.indexing.index.clip_index import Index, load_query_encoder, open_index
-from unreel.indexing.search.query import SearchQuery, search_by_examples
+from unreel.indexing.search.query import SearchAnswer, SearchQuery, search_by_examples
 from unreel.indexing.search.results import Hit, HitOptions
 from unreel.models.encoder.encoder import Encoder
 
@@ -32,6 +32,13 @@ def search(
     >>> len(hits), hits[0].start_s >= 0
     (20, True)
     """
+    return answer_query(index, query, options, encoder).hits
+
+
+def answer_query(
+    index: str | Path | Index, query: SearchQuery, options: HitOptions | None = None, encoder: Encoder | None = None
+) -> SearchAnswer:
+    """`search` with what there is to say of the examples."""
     index = index if isinstance(index, Index) else open_index(index)
     if not query.positive_moments and not query.positive_rows:
         raise InputError("nothing to search with; name a video, or mark a hit")
