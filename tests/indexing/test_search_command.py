@@ -57,7 +57,9 @@ def test_a_clip_of_the_index_finds_itself(motion_index: Path, index: Index) -> N
 def test_json_and_csv_say_the_same_as_the_library(motion_index: Path, index: Index, video: Path) -> None:
     expected = search(index, SearchQuery((Moment(str(video)),), own_video_mode="video"), HitOptions(5))
     found = hits_of(motion_index, video, "--own", "video", "--count", 5)
-    assert [set(hit) for hit in found] == [{"video", "start_s", "end_s", "score", "rows", "alike"}] * 5
+    assert [set(hit) for hit in found] == [
+        {"video", "start_s", "end_s", "score", "likeness", "percentile", "rows", "alike"}
+    ] * 5
     assert [(h["video"], tuple(h["rows"])) for h in found] == [(h.path, h.rows) for h in expected]
     np.testing.assert_allclose([h["score"] for h in found], [h.score for h in expected], atol=1e-5)
     text = succeeds("search", motion_index, video, "--own", "video", "--count", 5, "--csv").out

@@ -1,5 +1,6 @@
 """What an index knows of its encoder's verdict, and how the scores of hits are shown."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.search.results import Hit, HitOptions, search_by_vector
 from unreel.serve.state import describe_verdict
+from unreel.types import Moment
 
 LOSS = FloorComparison("moment", "frame difference", 60.0, 70.0, -15.0, -5.0)
 BAD, GOOD = (Verdict((loss,), "90 videos") for loss in (LOSS, FloorComparison("moment", "x", 90.0, 70.0, 15.0, 25.0)))
@@ -57,6 +59,16 @@ def test_hits_are_shown_with_their_likeness(verdict: Verdict | None, capsys: pyt
     printed = capsys.readouterr()
     assert [line.split()[0] for line in printed.out.splitlines()] == ["likeness", "1.00", "0.75"]
     assert "0 is a typical moment" in printed.err
+
+
+def test_hits_are_shown_with_their_percentiles_and_the_part_of_the_query(capsys: pytest.CaptureFixture[str]) -> None:
+    part = Moment("film.mp4", 61.0, 61.6)
+    print_hit_table([dataclasses.replace(HITS[0], percentile=93.4, query_moment=part), HITS[1]], GOOD)
+    printed = capsys.readouterr()
+    header, first, second = printed.out.splitlines()
+    assert header.split("  ")[:2] == ["likeness", "closer than"] and header.endswith("of the query")
+    assert first.split() == ["1.00", "93", "%", "0:00.0", "0:01.0", "0.mp4", "1:01.0", "to", "1:01.6"]
+    assert second.split() == ["0.75", "0:00.0", "0:01.0", "1.mp4"] and "nearest neighbour" in printed.err
 
 
 def test_hits_of_an_encoder_below_its_floors_have_ranks_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from unreel.errors import DiskError, UnreelError
 from unreel.indexing.concepts.concept_update import list_concepts
-from unreel.indexing.search.view_weights import find_slider_ends
+from unreel.indexing.index.view_weights import find_slider_ends
 from unreel.serve import handlers, selection_export
 from unreel.serve.auth import AuthMiddleware, make_error_response
 from unreel.serve.media import transcoding

@@ -93,6 +93,7 @@ def hit_to_json(snapshot: IndexSnapshot, hit: Hit) -> dict[str, Any]:
         "end_s": round(hit.end_s, 3),
         "score": round(hit.score, 4) if math.isfinite(hit.score) else 0.0,
         "likeness": hit.likeness,
+        "percentile": hit.percentile,
         "like_s": [round(s, 3) for s in (hit.query_moment.start_s, hit.query_moment.end_s)]
         if hit.query_moment
         else None,

@@ -152,11 +152,19 @@ def print_hit_table(hits: "list[Hit]", verdict: "Verdict | None") -> None:
         title, values = "likeness", ["" if hit.likeness is None else f"{hit.likeness:.2f}" for hit in hits]
         note = "Likeness: 0 is a typical moment of the index, 1 the query itself."
     header, rows = [title, "from", "to", "video"], format_hit_rows(hits, names, values)
+    if title == "likeness" and any(hit.percentile is not None for hit in hits):
+        header.insert(1, "closer than")
+        rows = [(row[0], format_percentile(hit), *row[1:]) for row, hit in zip(rows, hits, strict=True)]
+        note += " Closer than: the share of the moments whose nearest neighbour in another video is less like them."
     if any(hit.query_moment for hit in hits):
         header.append("of the query")
         rows = [(*row, format_query_moment(hit)) for row, hit in zip(rows, hits, strict=True)]
     print_table(header, rows)
     stderr_console.print(escape_markup(note))
+
+
+def format_percentile(hit: "Hit") -> str:
+    return "" if hit.percentile is None else f"{hit.percentile:.0f} %"
 
 
 def format_query_moment(hit: "Hit") -> str:
@@ -175,4 +183,5 @@ def search_hit_to_json(hit: "Hit") -> dict[str, Any]:
     duplicates = [search_hit_to_json(other) for other in hit.duplicates]
     moment = hit.query_moment
     answers = {"query_start_s": round(moment.start_s, 3), "query_end_s": round(moment.end_s, 3)} if moment else {}
-    return hit_to_json(hit, "score", 6) | answers | {"rows": list(hit.rows), "alike": duplicates}
+    scale = {"likeness": hit.likeness, "percentile": hit.percentile}
+    return hit_to_json(hit, "score", 6) | scale | answers | {"rows": list(hit.rows), "alike": duplicates}

@@ -10,10 +10,11 @@ from unreel.errors import CheckpointError, InputError
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import REINDEX_HINT, load_vectors, read_rows
 from unreel.indexing.index.ivf import BuildOptions
+from unreel.indexing.index.score_scale import load_scale, measure_scale
 from unreel.indexing.index.vectors import write_npy
 from unreel.indexing.store.embeddings_file import read_parts
 from unreel.indexing.store.encoder_hash import hash_encoder
-from unreel.indexing.store.file_names import ANN_INDEX_FILE, ENCODER_FOLDER, VECTORS_NPY
+from unreel.indexing.store.file_names import ANN_INDEX_FILE, ENCODER_FOLDER, SCALE_JSON, VECTORS_NPY
 from unreel.io.atomic_write import atomic_folder, atomic_path, disk_errors
 from unreel.models.encoder.checkpoint_files import read_spec, save_encoder
 from unreel.models.encoder.encoder import Encoder
@@ -23,14 +24,17 @@ def refresh_index(folder: Path, encoder: Encoder) -> str:
     """Build the index of a store, unless it is up to date; returns its description. Raises DiskError."""
     rows, fingerprint = read_rows(folder)
     save_index_encoder(folder, encoder)
-    path = folder / ANN_INDEX_FILE
+    path, views = folder / ANN_INDEX_FILE, encoder.spec.part_names
     with contextlib.suppress(InputError):
         ann_index = AnnIndex.load(path, fingerprint)
-        load_vectors(folder, len(rows))
+        vectors_ND = load_vectors(folder, len(rows))
+        if load_scale(folder / SCALE_JSON, fingerprint) is None:  # an index of an earlier version
+            measure_scale(vectors_ND, rows, views, fingerprint).save(folder / SCALE_JSON)
         return str(ann_index.description)
     path.unlink(missing_ok=True)
     vectors_ND = write_vectors(folder, len(rows))
-    ann_index = AnnIndex.build(vectors_ND, BuildOptions(num_views=len(encoder.spec.part_names)), fingerprint)
+    ann_index = AnnIndex.build(vectors_ND, BuildOptions(num_views=len(views)), fingerprint)
+    measure_scale(vectors_ND, rows, views, fingerprint).save(folder / SCALE_JSON)
     ann_index.save(path)
     return str(ann_index.description)
 

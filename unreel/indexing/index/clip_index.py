@@ -4,8 +4,9 @@
           encoder/             a copy of the encoder, so that a query needs no run
           vectors.npy          all vectors in the order of the parts, read as a memory map
           nearest.faiss        the nearest-neighbour index over them (ann_index.py)
+          scale.json           how like rows are to their nearest neighbours (score_scale.py)
 
-build_index.py makes the last three from the rows, again whenever the rows have changed.
+build_index.py makes the last four from the rows, again whenever the rows have changed.
 """
 
 from dataclasses import dataclass, replace
@@ -19,11 +20,12 @@ from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError, InputError, NeedsImportError
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.row_table import RowTable
+from unreel.indexing.index.score_scale import ScoreScale, load_scale
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.embedding_store import read_store_json
 from unreel.indexing.store.embeddings_file import CONTENT_HASH, list_parquet_files, read_table
 from unreel.indexing.store.encoder_hash import hash_encoder
-from unreel.indexing.store.file_names import ANN_INDEX_FILE, ENCODER_FOLDER, VECTORS_NPY
+from unreel.indexing.store.file_names import ANN_INDEX_FILE, ENCODER_FOLDER, SCALE_JSON, VECTORS_NPY
 from unreel.io.checksums import new_digest
 from unreel.io.file_lock import is_locked
 from unreel.models.encoder.encoder import Encoder
@@ -42,6 +44,7 @@ class Index:
     rows: RowTable
     vectors_ND: np.ndarray
     ann_index: AnnIndex
+    scale: ScoreScale | None = None
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -81,7 +84,7 @@ def open_index(folder: str | Path) -> Index:
         ann_index = AnnIndex.load(folder / ANN_INDEX_FILE, fingerprint)
     except InputError as error:
         raise InputError(error.problem, WAIT_HINT if is_locked(folder) else REINDEX_HINT) from error
-    return Index(folder, metadata, rows, vectors_ND, ann_index)
+    return Index(folder, metadata, rows, vectors_ND, ann_index, load_scale(folder / SCALE_JSON, fingerprint))
 
 
 def load_vectors(folder: Path, num_rows: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,9 +13,10 @@ from unreel.indexing.index.clip_index import Index
 from unreel.indexing.index.query_vector import combine_examples, weight_views
 from unreel.indexing.index.row_filter import ExampleMoment, RowFilter, exclude_own_rows
 from unreel.indexing.index.row_table import RowTable
+from unreel.indexing.index.score_scale import ScoreScale
+from unreel.indexing.index.view_weights import compute_view_weights
 from unreel.indexing.search.query_encoder import ExampleVectors, embed_examples
 from unreel.indexing.search.results import Hit, HitOptions, search_by_vector
-from unreel.indexing.search.view_weights import compute_view_weights
 from unreel.io.text import format_duration
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Moment
@@ -83,7 +84,16 @@ def search_by_vectors(
     hits = search_by_vector(
         index.ann_index, index.rows, query_QD, options, allowed_N, index.get_vectors, combined.moments
     )
+    hits = [add_percentile(hit, index.scale, query.motion_weight) for hit in hits]
     return SearchAnswer(hits, " ".join(describe_gaps(example) for example in positives if example.has_gaps))
+
+
+def add_percentile(hit: Hit, scale: ScoreScale | None, motion_weight: float) -> Hit:
+    """The hit and its duplicates with their percentiles, where the index has a scale."""
+    if scale is None or not scale.likeness or hit.likeness is None:
+        return hit
+    duplicates = tuple(add_percentile(other, scale, motion_weight) for other in hit.duplicates)
+    return replace(hit, duplicates=duplicates, percentile=scale.compute_percentile(hit.likeness, motion_weight))
 
 
 class QueryVectors(NamedTuple):

@@ -2,19 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from unreel.errors import InputError
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.row_table import RowTable
+from unreel.indexing.index.score_scale import compute_likeness, spread_rows
 from unreel.indexing.search.event_grouping import Events, group_events
 from unreel.types import Moment
 
-NUM_BASELINE_ROWS = 256  # evenly spread rows whose mean score is that of a typical row
 FIRST_ROWS_PER_HIT, GROWTH_FACTOR, MAX_GROWTH = 50, 4, 16  # rows fetched for each hit; how the number grows
-FloatOrArray: TypeAlias = Any  # a float or an array of them
 VectorReader = Callable[[np.ndarray], np.ndarray]  # row numbers (n,) to their vectors (n, D)
 
 
@@ -23,13 +21,15 @@ class Hit(Moment):
     """A moment found, with its best score, its rows (best first) and the near-duplicates folded under it.
 
     `typical_score` is the mean score of rows evenly spread over the index, for the same query; None where the score is
-    no cosine. `query_moment` is the clip of a long query that the hit is like.
+    no cosine. `percentile` is the percentage of the index's rows that are less like their nearest neighbour in another
+    video (score_scale.py). `query_moment` is the clip of a long query that the hit is like.
     """
 
     score: float
     rows: tuple[int, ...]
     duplicates: tuple["Hit", ...] = ()
     typical_score: float | None = field(default=None, compare=False)
+    percentile: float | None = field(default=None, compare=False)
     query_moment: Moment | None = field(default=None, compare=False)
 
     @property
@@ -80,13 +80,6 @@ class HitOptions:
             raise InputError(f"peak_height lies between 0 and 1, got {self.peak_height:g}")
 
 
-def compute_likeness(score: FloatOrArray, typical_score: FloatOrArray) -> FloatOrArray:
-    """Scores on a scale where 0 is a typical score and 1 that of the query itself; 0 where all rows are alike."""
-    above = 1 - np.asarray(typical_score)
-    likeness: FloatOrArray = np.where(above > 0, (score - typical_score) / np.where(above > 0, above, 1), 0.0)
-    return likeness
-
-
 def search_by_vector(
     ann_index: AnnIndex,
     rows: RowTable,
@@ -103,7 +96,7 @@ def search_by_vector(
     last scores below a typical row. An event consists of fetched rows only.
     """
     query_QD = np.atleast_2d(query_QD)
-    score_NQ = read_vectors(_spread_rows(rows)) @ query_QD.T
+    score_NQ = read_vectors(spread_rows(rows)) @ query_QD.T
     typical_Q = score_NQ.mean(axis=0)
 
     def fetch_nearest(k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -158,11 +151,7 @@ def search_by_score(
     def fetch_nearest(k: int) -> tuple[np.ndarray, np.ndarray]:
         return score_N[ranked_N[:k]], ranked_N[:k]
 
-    return _search_until_enough(fetch_nearest, score_N[_spread_rows(rows)], rows, options, read_vectors)
-
-
-def _spread_rows(rows: RowTable) -> np.ndarray:
-    return np.linspace(0, len(rows) - 1, NUM_BASELINE_ROWS).astype(np.int64)
+    return _search_until_enough(fetch_nearest, score_N[spread_rows(rows)], rows, options, read_vectors)
 
 
 def _search_until_enough(

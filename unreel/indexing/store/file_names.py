@@ -13,6 +13,7 @@ VECTORS_NPY = "vectors.npy"
 ANN_INDEX_FILE = "nearest.faiss"
 CONCEPTS_FOLDER = "concepts"
 VERDICT_JSON = "verdict.json"
+SCALE_JSON = "scale.json"
 
 STORE_ENTRIES = {
     STORE_JSON,
@@ -25,4 +26,5 @@ STORE_ENTRIES = {
     ANN_INDEX_FILE,
     CONCEPTS_FOLDER,
     VERDICT_JSON,
+    SCALE_JSON,
 }

@@ -77,12 +77,15 @@ function makeCaption(page, hit) {
   return paragraph;
 }
 
-// The likeness of a search hit, or the probability of a concept. Scores of an encoder that is no better than what needs
+// What the likeness of a search hit is worth, or the probability of a concept. Scores of an encoder that is no better than what needs
 // no training would mislead, so its hits have their rank.
 function describeScore(page, hit) {
   if (hit.likeness === null) return { textContent: hit.score ? hit.score.toFixed(3) : "" };
   if (page.about.verdict?.level === "not better") return { textContent: hit.rank ? `${hit.rank}.` : "", title: "Rank; this encoder gives no meaningful score" };
-  return { textContent: hit.likeness.toFixed(2), title: "Likeness: 0 is a typical moment of the index, 1 the query itself" };
+  const likeness = `Likeness ${hit.likeness.toFixed(2)}: 0 is a typical moment of the index, 1 the query itself`;
+  if (hit.percentile === null) return { textContent: hit.likeness.toFixed(2), title: likeness };
+  const share = `${Math.round(hit.percentile)} %`;
+  return { textContent: share, title: `Closer than the nearest neighbours, in other videos, of ${share} of the moments here. ${likeness}` };
 }
 
 function makeButtons(page, hit) {

@@ -1,0 +1,111 @@
+"""What a likeness is worth in an index: the nearest neighbours in other videos, against a loop over all rows."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import refused, succeeds
+from vectors import clips, grouped
+
+from unreel.indexing.index.clip_index import Index, open_index
+from unreel.indexing.index.row_filter import RowFilter
+from unreel.indexing.index.score_scale import ScoreScale, find_best_score, load_scale, measure_scale, spread_rows
+from unreel.indexing.index.vectors import BLOCK_ROWS
+from unreel.indexing.search.query import SearchQuery
+from unreel.indexing.search.results import HitOptions
+from unreel.verbs.indexing.search import search
+
+
+@pytest.mark.parametrize("hashes", [None, ["a", "b", "a", "c", "d", "e", "f", "g"]])
+def test_the_scale_is_that_of_a_loop(hashes: list[str] | None) -> None:
+    """Fewer rows than it looks at, so all are measured; files with the same bytes are one video."""
+    vectors_ND, rows = grouped(80), clips(8, 10, hashes=hashes)
+    scale = measure_scale(vectors_ND, rows, ("residual",), "f")
+    typical = spread_rows(rows)
+    expected = []
+    for n in range(80):
+        others = [m for m in range(80) if rows.content_N[m] != rows.content_N[n]]
+        mean = np.mean([vectors_ND[m] @ vectors_ND[n] for m in typical])
+        expected.append((max(vectors_ND[m] @ vectors_ND[n] for m in others) - mean) / (1 - mean))
+    assert list(scale.likeness) == ["0.5"]
+    np.testing.assert_allclose(scale.likeness["0.5"], sorted(expected), atol=2e-5)
+
+
+def test_each_end_of_the_slider_has_a_scale_of_its_own() -> None:
+    """Appearance is the same everywhere, so every row has a twin; motion is not."""
+    rng = np.random.default_rng(0)
+    motion_ND = rng.standard_normal((60, 8))
+    motion_ND /= np.linalg.norm(motion_ND, axis=1, keepdims=True)
+    vectors_ND = np.concatenate([np.eye(8)[np.arange(60) % 8], motion_ND], axis=1).astype(np.float32) / np.sqrt(2)
+    scale = measure_scale(vectors_ND, clips(6, 10), ("rgb", "residual"), "f")
+    assert scale.likeness["0"] == [1.0] * 60 and max(scale.likeness["1"]) < 0.99
+    assert scale.compute_percentile(0.995, motion_weight=0.1) == 0
+    assert scale.compute_percentile(0.995, motion_weight=0.9) == 100
+
+
+def test_rows_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors_ND, rows, row_Q = grouped(90), clips(9, 10), np.array([0, 31, 89])
+    whole = find_best_score(vectors_ND, rows, vectors_ND[row_Q], row_Q)
+    monkeypatch.setattr("unreel.indexing.index.vectors.BLOCK_ROWS", 7)
+    assert BLOCK_ROWS > 90
+    np.testing.assert_allclose(find_best_score(vectors_ND, rows, vectors_ND[row_Q], row_Q), whole, rtol=1e-6)
+
+
+def test_hits_have_the_percentile_of_their_likeness(index: Index) -> None:
+    assert index.scale is not None
+    measured = index.scale.likeness["0.5"]
+    assert len(measured) == min(256, len(index.rows)) and measured == sorted(measured)
+    hits = search(index, SearchQuery(positive_rows=(5,), own_video_mode="video"), HitOptions(10, gap_s=-1))
+    for hit in hits:
+        assert hit.likeness is not None
+        below = sum(value < hit.likeness for value in measured)
+        assert hit.percentile == pytest.approx(100 * below / len(measured))
+    assert len({hit.percentile for hit in hits}) > 2
+
+
+def test_half_of_the_nearest_neighbours_are_in_the_upper_half(index: Index) -> None:
+    """A percentile is what it says: that of the best hit of a row in another video, over all rows, is uniform."""
+    best = []
+    for row in range(0, len(index.rows), 3):
+        mine = index.rows.get_path(row)
+        others = RowFilter(path_patterns=tuple(path for path in index.rows.paths if path != mine))
+        query = SearchQuery(positive_rows=(row,), own_video_mode="video", filter=others)
+        best.append(search(index, query, HitOptions(1))[0].percentile)
+    assert 40 < np.mean([value for value in best if value is not None]) < 60
+
+
+def test_an_index_of_one_video_has_no_scale_and_says_nothing(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
+    video = sorted(motion_set.rglob("*.mp4"))[0]
+    succeeds("index", small_run, video, "--out", tmp_path / "index", "--hop-s", 0.1)
+    assert open_index(tmp_path / "index").scale == ScoreScale(open_index(tmp_path / "index").scale.fingerprint, {})  # type: ignore[union-attr]
+    (hit,) = json.loads(succeeds("search", tmp_path / "index", video, "--own", "keep", "--json").out)
+    assert hit["percentile"] is None and hit["likeness"] is not None
+
+
+def test_an_older_index_is_searched_and_gets_its_scale_when_it_is_indexed_again(
+    small_run: Path, motion_set: Path, motion_index: Path, tmp_path: Path
+) -> None:
+    old = Path(shutil.copytree(motion_index, tmp_path / "index"))
+    (old / "scale.json").unlink()
+    video = sorted(motion_set.rglob("*.mp4"))[0]
+
+    def find_percentiles() -> list[float | None]:
+        return [hit["percentile"] for hit in json.loads(succeeds("search", old, video, "--json").out)]
+
+    assert set(find_percentiles()) == {None}
+    succeeds("index", small_run, motion_set, "--out", old, "--hop-s", 0.2)
+    assert (old / "scale.json").read_text() == (motion_index / "scale.json").read_text()
+    assert None not in find_percentiles()
+
+
+def test_the_scale_of_other_rows_is_not_used_and_a_damaged_one_is_named(motion_index: Path, tmp_path: Path) -> None:
+    path = tmp_path / "scale.json"
+    ScoreScale("f", {"0.5": [0.1, 0.9]}).save(path)
+    assert load_scale(path, "f") == ScoreScale("f", {"0.5": [0.1, 0.9]}) and load_scale(path, "g") is None
+    assert load_scale(tmp_path / "none.json", "f") is None
+    index = Path(shutil.copytree(motion_index, tmp_path / "index"))
+    for text in ("{", json.dumps({"fingerprint": "f"}), "[1]"):
+        (index / "scale.json").write_text(text)
+        refused("search", index, sorted(index.glob("*.json"))[0], says=("scale.json: can't be read", "unreel index"))

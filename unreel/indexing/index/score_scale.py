@@ -1,0 +1,102 @@
+"""What the likeness of a hit is worth in one index: how like its rows are to their nearest neighbours in other videos.
+
+Cosines of an encoder lie close together, and how close differs from index to index: the nearest neighbours of a
+moment have a likeness of 0.85 in one and of 0.95 in another. So a hit is compared with them. The scale is measured
+when the index is built, on some of its rows, and kept beside it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from unreel.errors import InputError
+from unreel.indexing.index.query_vector import weight_views
+from unreel.indexing.index.row_table import RowTable
+from unreel.indexing.index.vectors import iterate_blocks
+from unreel.indexing.index.view_weights import compute_view_weights, find_slider_ends
+from unreel.io.atomic_write import atomic_write_text
+
+NUM_ROWS = 256  # whose nearest neighbours are looked for
+NUM_TYPICAL_ROWS = 256  # evenly spread rows whose mean score is that of a typical row
+SLIDER_POSITIONS = (0.0, 0.5, 1.0)
+FloatOrArray: TypeAlias = Any  # a float or an array of them
+
+
+@dataclass(frozen=True)
+class ScoreScale:
+    """The likeness of rows to their nearest neighbours in other videos, ascending, for positions of the slider.
+
+    It belongs to the rows with this fingerprint.
+    """
+
+    fingerprint: str
+    likeness: dict[str, list[float]]
+
+    def compute_percentile(self, likeness: float, motion_weight: float) -> float:
+        """The percentage of rows that are less like their nearest neighbour in another video.
+
+        >>> ScoreScale("", {"0.5": [0.2, 0.4, 0.6, 0.8]}).compute_percentile(0.5, motion_weight=0.4)
+        50.0
+        """
+        position = min(self.likeness, key=lambda text: abs(float(text) - motion_weight))
+        measured = self.likeness[position]
+        return 100.0 * float(np.searchsorted(measured, likeness)) / len(measured)
+
+    def save(self, path: Path) -> None:
+        """Raises DiskError."""
+        atomic_write_text(path, json.dumps(asdict(self)) + "\n")
+
+
+def load_scale(path: Path, fingerprint: str) -> ScoreScale | None:
+    """The scale of the rows with this fingerprint; None where there is none. Raises InputError for a damaged file."""
+    try:
+        scale = ScoreScale(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: can't be read ({error})", "delete it and run `unreel index` again") from error
+    return scale if scale.fingerprint == fingerprint else None
+
+
+def measure_scale(vectors_ND: np.ndarray, rows: RowTable, views: Sequence[str], fingerprint: str) -> ScoreScale:
+    """The scale of an index; without measurements where all rows have one content, e.g. an index of one video."""
+    positions = SLIDER_POSITIONS if find_slider_ends(views) else (0.5,)
+    if len(rows.content_hashes) < 2:
+        return ScoreScale(fingerprint, {})
+    rng = np.random.default_rng(0)
+    row_Q = np.sort(rng.choice(len(rows), min(NUM_ROWS, len(rows)), replace=False))
+    query_QD = np.asarray(vectors_ND[row_Q], np.float32)
+    measured = {}
+    for position in positions:
+        weighted_QD = weight_views(query_QD, compute_view_weights(views, position))
+        typical_Q = (np.asarray(vectors_ND[spread_rows(rows)], np.float32) @ weighted_QD.T).mean(axis=0)
+        best_Q = find_best_score(vectors_ND, rows, weighted_QD, row_Q)
+        measured[f"{position:g}"] = np.sort(compute_likeness(best_Q, typical_Q)).round(5).tolist()
+    return ScoreScale(fingerprint, measured)
+
+
+def find_best_score(vectors_ND: np.ndarray, rows: RowTable, query_QD: np.ndarray, row_Q: np.ndarray) -> np.ndarray:
+    """The score (Q,) of the nearest row of another content, for queries made from rows."""
+    best_Q = np.full(len(row_Q), -np.inf)
+    for start, block in iterate_blocks(vectors_ND):
+        score_NQ = block @ query_QD.T
+        content_N = rows.content_N[start : start + len(block)]
+        score_NQ[content_N[:, None] == rows.content_N[row_Q][None]] = -np.inf
+        best_Q = np.maximum(best_Q, score_NQ.max(axis=0))
+    return best_Q
+
+
+def compute_likeness(score: FloatOrArray, typical_score: FloatOrArray) -> FloatOrArray:
+    """Scores on a scale where 0 is a typical score and 1 that of the query itself; 0 where all rows are alike."""
+    above = 1 - np.asarray(typical_score)
+    likeness: FloatOrArray = np.where(above > 0, (score - typical_score) / np.where(above > 0, above, 1), 0.0)
+    return likeness
+
+
+def spread_rows(rows: RowTable) -> np.ndarray:
+    """The numbers of rows whose mean score is that of a typical row."""
+    return np.linspace(0, len(rows) - 1, NUM_TYPICAL_ROWS).astype(np.int64)
