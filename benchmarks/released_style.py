@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from unreel.corpus.inspection import inspect
-from unreel.corpus.synthetic_motion import make_set
+from unreel.corpus.motion_set.make_set import make_set
 from unreel.models.registry import build_backbone
 from unreel.profiling.measure import time_decoding, time_loop
 from unreel.training.batches import move_clips

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from unreel.corpus.inspection import inspect
+from unreel.corpus.motion_set.make_set import make_set
 from unreel.corpus.segments import build_instances
-from unreel.corpus.synthetic_motion import make_set
 from unreel.embedding import embed_instances
 from unreel.methods import trio
 from unreel.models.encoder.encoder import Encoder

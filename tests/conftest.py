@@ -7,7 +7,7 @@ import torch
 from commands import succeeds
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from unreel.corpus.synthetic_motion import make_set
+from unreel.corpus.motion_set.make_set import make_set
 from unreel.indexing.index.clip_index import Index, open_index
 
 # The slowest files, slowest first: a worker takes whole files, and must not be left with one of these at the end.

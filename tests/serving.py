@@ -8,7 +8,7 @@ from pathlib import Path
 from commands import succeeds
 from videos import encode
 
-from unreel.corpus.synthetic_motion import make_set
+from unreel.corpus.motion_set.make_set import make_set
 
 
 @dataclass

@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from unreel.corpus.inspection import inspect
-    from unreel.corpus.synthetic_motion import make_set
+    from unreel.corpus.motion_set.make_set import make_set
     from unreel.embedding import VideoEncoder as Encoder
     from unreel.embedding import load_encoder
     from unreel.errors import UnreelError
@@ -71,7 +71,7 @@ _DEFINED_IN = {
     "export": "unreel.verbs.indexing.export:export",
     "load_encoder": "unreel.embedding:load_encoder",
     "write_report": "unreel.report.pages.run_page:write_report",
-    "make_set": "unreel.corpus.synthetic_motion:make_set",
+    "make_set": "unreel.corpus.motion_set.make_set:make_set",
     "BenchOptions": "unreel.profiling.measure:BenchOptions",
     "ClusterOptions": "unreel.indexing.clustering.clusters:ClusterOptions",
     "Embeddings": "unreel.types:Embeddings",

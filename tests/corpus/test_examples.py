@@ -7,11 +7,12 @@ from types import ModuleType
 import pytest
 
 import unreel
-from unreel.corpus import discovery, inspection, segments, synthetic_motion
+from unreel.corpus import discovery, inspection, segments
 from unreel.corpus.labels import labelled_set
+from unreel.corpus.motion_set import make_set
 from unreel.packing import pack, piece_spans
 
-MODULES = [discovery, inspection, segments, synthetic_motion, labelled_set, pack, piece_spans]
+MODULES = [discovery, inspection, segments, make_set, labelled_set, pack, piece_spans]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

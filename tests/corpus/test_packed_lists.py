@@ -9,8 +9,8 @@ from videos import encode, encode_sound
 
 from unreel.corpus.labels.detection_set import DetectionSet
 from unreel.corpus.labels.labelled_set import load_labelled_set, validate_labelled_set
-from unreel.corpus.labels.synthetic_boxes import make_box_set
 from unreel.corpus.lists import VideoEntry
+from unreel.corpus.motion_set.boxes import make_box_set
 from unreel.errors import InputError
 from unreel.packing.pack import pack
 from unreel.packing.pack_settings import PackSettings

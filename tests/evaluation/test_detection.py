@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from unreel.corpus.labels.boxes import Keyframe, read_detections, write_boxes
 from unreel.corpus.labels.detection_set import DetectionSet
-from unreel.corpus.labels.synthetic_boxes import make_box_set
+from unreel.corpus.motion_set.boxes import make_box_set
 from unreel.errors import InputError, NonFiniteError
 from unreel.evaluation.metrics.frame_map import compute_frame_map
 from unreel.evaluation.protocols.box_features import extract_box_features, extract_roi_features

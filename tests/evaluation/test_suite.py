@@ -263,7 +263,7 @@ def test_detection_is_a_command(small_run: Path, tmp_path: Path) -> None:
 
 
 def unreel_boxes(out: Path) -> None:
-    from unreel.corpus.labels.synthetic_boxes import make_box_set
+    from unreel.corpus.motion_set.boxes import make_box_set
 
     make_box_set(out, 6, seed=0, seconds=2)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unreel.corpus.synthetic_motion import MOTIONS, render_video
+from unreel.corpus.motion_set.make_set import MOTIONS, render_video
 from unreel.evaluation.baselines.untrained_encoder import build_untrained_encoder
 from unreel.evaluation.verdict.label_free import (
     MIN_JUDGED,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unreel.corpus.synthetic_motion import MOTIONS, render_video
+from unreel.corpus.motion_set.make_set import MOTIONS, render_video
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.training.label_free.moments import MomentReader

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from unreel.corpus.discovery import find_videos
 from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
-from unreel.corpus.synthetic_motion import make_set
+from unreel.corpus.motion_set.make_set import make_set
 from unreel.errors import InputError
 from unreel.video.sources.paths import is_packed_corpus, real_path
 

@@ -52,8 +52,8 @@ def handle_search(state: ServerState, request: SearchRequest) -> dict[str, Any]:
         own_video_mode=request.own,
         filter=request.make_filter(),
     )
-    hits, note = search_by_vectors(index, query, positives, negatives, request.make_hit_options())
-    return {"hits": add_ranks([hit_to_json(snapshot, hit) for hit in hits]), "note": note}
+    answer = search_by_vectors(index, query, positives, negatives, request.make_hit_options())
+    return {"hits": add_ranks([hit_to_json(snapshot, hit) for hit in answer.hits]), "note": answer.note}
 
 
 def add_ranks(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:

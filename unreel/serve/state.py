@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unreel.corpus.file_changes import describe_missing, find_missing
 from unreel.corpus.file_tracker import load_records
 from unreel.errors import InputError, UnreelError
 from unreel.evaluation.verdict.verdict_file import read_verdict
@@ -110,6 +111,7 @@ class ServerState:
         self.lock, self.progress = threading.Lock(), IndexProgress(self.folder)
         self.snapshot: IndexSnapshot | None = None
         self.query_embedder: QueryEmbedder | None = None
+        self.missing_videos: tuple[IndexSnapshot | None, str] = (None, "")
         self.problem, self.closed = "", False
         try:
             self.reload()
@@ -173,7 +175,18 @@ class ServerState:
             served = {"id": snapshot.id, "rows": len(snapshot.index.rows), "videos": len(snapshot.video_names)}
         is_new = snapshot is None or snapshot.file_stamps != read_file_stamps(self.folder)
         can_reload = is_new and not progress["indexing"]
-        return progress | {"served": served, "problem": self.problem, "reload": can_reload}
+        missing = self.describe_missing_videos()
+        return progress | {"served": served, "problem": self.problem, "reload": can_reload, "missing": missing}
+
+    def describe_missing_videos(self) -> str:
+        """What to say of videos of the open index that are gone; looked at once for each opening. "" for none."""
+        snapshot = self.snapshot
+        if snapshot is None:
+            return ""
+        if self.missing_videos[0] is not snapshot:
+            paths = snapshot.index.rows.paths
+            self.missing_videos = snapshot, describe_missing(len(find_missing(paths)), len(paths), "videos")
+        return self.missing_videos[1]
 
     def close(self) -> None:
         self.closed = True

@@ -25,7 +25,7 @@ class SynthArgs:
 
 def synth_command(args: list[str]) -> int:
     synth_args: SynthArgs = parse_args(SynthArgs, args, "synth")
-    from unreel.corpus.synthetic_motion import make_set
+    from unreel.corpus.motion_set.make_set import make_set
 
     with ProgressBar("making videos") as advance:
         make_set(synth_args.out, synth_args.classes, synth_args.videos, synth_args.seed, on_progress=advance)

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
-from unreel.cli.terminal import print_table
+from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.errors import InputError
 from unreel.io.limits import Limits, use_limits
 
@@ -41,6 +41,7 @@ def cluster_command(args: list[str]) -> int:
     options = parse_args(ClusterArgs, args, "cluster")
     if not 0 <= options.doubled <= 1:
         raise InputError(f"--doubled is a cosine between 0 and 1, got {options.doubled:g}")
+    from unreel.corpus.file_changes import describe_missing, find_missing
     from unreel.indexing.clustering.clusters import ClusterOptions
     from unreel.verbs.indexing.cluster import cluster
 
@@ -56,5 +57,8 @@ def cluster_command(args: list[str]) -> int:
     print_table(("cluster", "clips", "videos", "share"), rows)
     num_pairs = len(report.duplicates)
     print(f"{report.clusters.description}; {num_pairs} pairs of videos hold clips that look the same to the encoder")
+    missing = find_missing(report.index.rows.paths)
+    if missing:
+        stderr_console.print(escape_markup(describe_missing(len(missing), len(report.index.rows.paths), "videos")))
     print(f"{out / 'report.html'}: what they look like; segments.csv, transitions.csv, odd.csv, doubles.csv beside it")
     return 0

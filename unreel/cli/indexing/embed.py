@@ -82,3 +82,5 @@ def print_store_summary(out: Path, summary: "StoreSummary") -> None:
     )
     left_out = f"; {len(summary.left_out)} files left out, see {out / 'left_out.csv'}" if summary.left_out else ""
     print(f"{out}: {summary.num_rows} rows of {summary.num_videos} videos, {update_text}{left_out}")
+    if changes := str(summary.changes):
+        print(f"{out}: {changes}")

@@ -24,8 +24,10 @@ from unreel.io.limits import Limits, use_limits
 from unreel.io.text import format_clock, format_path
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from unreel.evaluation.verdict.decision import Verdict
-    from unreel.indexing.search.query import SearchQuery
+    from unreel.indexing.search.query import SearchAnswer, SearchQuery
     from unreel.indexing.search.results import Hit
     from unreel.types import Moment
 
@@ -83,7 +85,7 @@ def search_command(args: list[str]) -> int:
     encoder = load_query_encoder(index.folder, index.metadata, options.allow_import)
     with use_limits(options.limits):
         answer = answer_query(index, query, hit_options, encoder)
-    print_hits(answer.hits, options)
+    print_hits(answer, options)
     if answer.note:
         stderr_console.print(escape_markup(f"{answer.note} Give --from and --to, or VIDEO@START-END."))
     return 0
@@ -128,23 +130,31 @@ def parse_example(text: str, from_s: float, to_s: float) -> "Moment":
     return Moment(text, from_s, to_s)
 
 
-def print_hits(hits: "list[Hit]", options: SearchArgs) -> None:
+def print_hits(answer: "SearchAnswer", options: SearchArgs) -> None:
+    from unreel.corpus.file_changes import describe_missing
     from unreel.evaluation.verdict.verdict_file import read_verdict
 
+    hits = answer.hits
     if options.json:
-        json.dump([search_hit_to_json(hit) for hit in hits], sys.stdout, indent=2)
+        found = [search_hit_to_json(hit) | ({"missing": True} if hit.path in answer.missing else {}) for hit in hits]
+        json.dump(found, sys.stdout, indent=2)
         print()
     elif options.csv:
         print_hits_csv(hits, "score")
     elif not hits:
         print("no hits: the filters leave nothing")
     else:
-        print_hit_table(hits, read_verdict(options.index))
+        print_hit_table(hits, read_verdict(options.index), answer.missing)
+    if answer.missing:
+        num_gone = sum(hit.path in answer.missing for hit in hits)
+        stderr_console.print(escape_markup(describe_missing(num_gone, len(hits), "hits")))
 
 
-def print_hit_table(hits: "list[Hit]", verdict: "Verdict | None") -> None:
+def print_hit_table(hits: "list[Hit]", verdict: "Verdict | None", missing: "Container[str]" = ()) -> None:
     """Hits with their likeness; with their ranks only if the encoder is no better than what needs no training."""
-    names = [format_path(hit.path) + format_fold_count(hit) for hit in hits]
+    names = [
+        format_path(hit.path) + format_fold_count(hit) + ("  (gone)" if hit.path in missing else "") for hit in hits
+    ]
     if verdict is not None and verdict.level == "not better":
         title, values = "rank", [str(n) for n in range(1, len(hits) + 1)]
         note = f"Ranks without scores, since scores of this encoder would mislead. {verdict.sentence}"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unreel.corpus.file_changes import find_missing
 from unreel.errors import InputError
 from unreel.indexing.index.clip_index import Index
 from unreel.indexing.index.query_vector import combine_examples, weight_views
@@ -53,10 +54,11 @@ class SearchQuery:
 
 
 class SearchAnswer(NamedTuple):
-    """Hits, best first, and what there is to say of the examples."""
+    """Hits, best first, what there is to say of the examples, and the paths of hits whose files are gone."""
 
     hits: list[Hit]
     note: str = ""
+    missing: frozenset[str] = frozenset()
 
 
 def search_by_examples(
@@ -85,7 +87,8 @@ def search_by_vectors(
         index.ann_index, index.rows, query_QD, options, allowed_N, index.get_vectors, combined.moments
     )
     hits = [add_percentile(hit, index.scale, query.motion_weight) for hit in hits]
-    return SearchAnswer(hits, " ".join(describe_gaps(example) for example in positives if example.has_gaps))
+    note = " ".join(describe_gaps(example) for example in positives if example.has_gaps)
+    return SearchAnswer(hits, note, frozenset(find_missing({hit.path for hit in hits})))
 
 
 def add_percentile(hit: Hit, scale: ScoreScale | None, motion_weight: float) -> Hit:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unreel.corpus.file_changes import FileChanges, compute_file_changes
 from unreel.corpus.file_tracker import load_records, refresh_files, save_records
 from unreel.errors import InputError
 from unreel.indexing.store.clip_sampling import ClipSampling
@@ -44,12 +45,16 @@ class StoreUpdateOptions:
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """What a store holds after an update, `num_embedded` contents of it new. `rank` is that of this process."""
+    """What a store holds after an update, `num_embedded` contents of it new, and what became of its files.
+
+    `rank` is that of this process.
+    """
 
     num_rows: int
     num_videos: int
     num_embedded: int
     left_out: list[FileFailure]
+    changes: FileChanges = FileChanges()  # noqa: RUF009  # frozen
     rank: int = 0
 
 
@@ -61,6 +66,7 @@ class UpdatePlan:
     update_id: str
     missing_contents: list[Content]
     unreadable_files: list[FileFailure]
+    changes: FileChanges
 
 
 def update_store(
@@ -119,13 +125,15 @@ def plan_update(out: Path, metadata: dict[str, Any], source: str | Path, on_prog
     open_store(out, metadata)
     path = out / FILES_PARQUET
     records = load_records(path) if path.exists() or list_parts(out) else {}
+    before = dict(records)
     unreadable = refresh_files(records, source, lambda files: save_records(files, path), on_progress)
     contents = group_by_content(records)
     embedded = reconcile_parts(out, contents)
     failures = {hash_: failure for hash_, failure in read_skipped(out).items() if is_permanent(failure)}
     write_left_out_files(out, contents, failures, unreadable)
     missing = [content for hash_, content in contents.items() if hash_ not in embedded and hash_ not in failures]
-    return UpdatePlan(metadata, f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}", missing, unreadable)
+    update_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    return UpdatePlan(metadata, update_id, missing, unreadable, compute_file_changes(before, records))
 
 
 def write_left_out_files(
@@ -153,4 +161,4 @@ def summarize_update(out: Path, plan: UpdatePlan) -> StoreSummary:
         raise InputError(f"{out}: no video could be embedded; the first: {left_out[0].path}: {left_out[0]}")
     num_embedded = sum(content.content_hash in num_rows for content in plan.missing_contents)
     num_videos = sum(len(contents[hash_].files) for hash_ in num_rows)
-    return StoreSummary(sum(num_rows.values()), num_videos, num_embedded, left_out)
+    return StoreSummary(sum(num_rows.values()), num_videos, num_embedded, left_out, plan.changes)

@@ -160,6 +160,8 @@ function showProgress(now, changed) {
   const counts = `${plural(now.rows, "clip")} of ${now.of_videos ? `${now.videos.toLocaleString("en")} of ${plural(now.of_videos, "video")}` : plural(now.videos, "video")}`;
   $("indexing-said").textContent = now.indexing ? `Being indexed: ${counts} so far.` : `The index has changed: ${counts} now.`;
   $("reload").hidden = !changed;
+  $("missing").hidden = !now.missing;
+  $("missing").textContent = now.missing;
 }
 
 async function reload() {

@@ -1,6 +1,6 @@
 """Synthetic videos with boxes: one to three textured objects on a textured background, each with its own motion.
 
-As in `synthetic_motion`, random draws come from streams that do not see the motions, a single frame hardly tells them,
+As in `make_set`, random draws come from streams that do not see the motions, a single frame hardly tells them,
 and train and test share no texture. Objects stay still, shake, nod or circle; each may pulse as well, so a box can have
 two actions. The folder looks like AVA: `videos/`, `train.csv`, `test.csv` with a keyframe each second, `labels.csv`.
 """
@@ -13,8 +13,15 @@ from typing import Any
 import numpy as np
 
 from unreel.corpus.labels.boxes import Keyframe, write_boxes
-from unreel.corpus.synthetic_scene import Scene, SceneObject, draw_camera_jitter, draw_scene, paste_object, render_scene
-from unreel.corpus.synthetic_set import assign_split, check_settings, claim_folder, write_settings
+from unreel.corpus.motion_set.scene import (
+    Scene,
+    SceneObject,
+    draw_camera_jitter,
+    draw_scene,
+    paste_object,
+    render_scene,
+)
+from unreel.corpus.motion_set.set_folder import assign_split, check_settings, claim_folder, write_settings
 from unreel.seeding import make_generator
 from unreel.video.decoding.writer import write_video
 

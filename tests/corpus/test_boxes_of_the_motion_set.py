@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unreel.corpus.labels import synthetic_boxes
 from unreel.corpus.labels.detection_set import DetectionSet
-from unreel.corpus.labels.synthetic_boxes import ACTIONS, make_box_set
+from unreel.corpus.motion_set import boxes
+from unreel.corpus.motion_set.boxes import ACTIONS, make_box_set
 from unreel.errors import InputError
 from unreel.video.decoding.decoder import read_frames
 from unreel.video.decoding.probe import probe
@@ -36,15 +36,15 @@ def test_the_synthetic_set_reads_as_a_detection_set(box_set: Path, tmp_path: Pat
         assert file.read_bytes() == (tmp_path / "same" / file.relative_to(box_set)).read_bytes(), file
 
 
-def alone(index: int, path: int, pulses: bool, monkeypatch: pytest.MonkeyPatch) -> synthetic_boxes.BoxScene:
+def alone(index: int, path: int, pulses: bool, monkeypatch: pytest.MonkeyPatch) -> boxes.BoxScene:
     """A video whose objects all do the same."""
 
     class Chosen:
         integers, random = (lambda *_: path), (lambda _: 0.0 if pulses else 1.0)
 
-    usual = synthetic_boxes.make_generator
-    monkeypatch.setattr(synthetic_boxes, "make_generator", lambda *at: Chosen() if at[3] == "action" else usual(*at))
-    return synthetic_boxes.draw_box_scene(0, index, "train", 40, (96, 128), 12.5)
+    usual = boxes.make_generator
+    monkeypatch.setattr(boxes, "make_generator", lambda *at: Chosen() if at[3] == "action" else usual(*at))
+    return boxes.draw_box_scene(0, index, "train", 40, (96, 128), 12.5)
 
 
 MOVES: dict[str, Callable[[np.ndarray], list[bool]]] = {
@@ -72,13 +72,13 @@ def test_objects_move_as_their_actions_say(path: int, pulses: bool, monkeypatch:
 def test_boxes_enclose_their_objects() -> None:
     """With an object and without it, the frame differs in its box and nowhere else."""
     for index in range(5):
-        drawn = synthetic_boxes.draw_box_scene(1, index, "train", 26, (96, 128), 12.5)
+        drawn = boxes.draw_box_scene(1, index, "train", 26, (96, 128), 12.5)
         for k, thing in enumerate(drawn.scene.objects):
             with_it = replace(drawn, scene=replace(drawn.scene, objects=[thing]), poses=[drawn.poses[k]])
             bare = replace(drawn, scene=replace(drawn.scene, objects=[]), poses=[])
-            pair = (synthetic_boxes.render_box_scene(shown)[12].astype(int) for shown in (with_it, bare))
+            pair = (boxes.render_box_scene(shown)[12].astype(int) for shown in (with_it, bare))
             changed = np.abs(np.subtract(*pair)).max(axis=2)
-            (keyframe,) = synthetic_boxes.list_keyframes("x", with_it, 12.5)
+            (keyframe,) = boxes.list_keyframes("x", with_it, 12.5)
             x1, y1, x2, y2 = np.rint(keyframe.boxes[0] * [128, 96, 128, 96]).astype(int)
             inside = changed[y1:y2, x1:x2]
             assert (inside > 20).mean() > 0.3
@@ -89,7 +89,7 @@ def test_boxes_enclose_their_objects() -> None:
 
 def test_actions_are_drawn_as_often_as_stated() -> None:
     at_s = np.zeros(1)
-    sets = [synthetic_boxes._draw_object_motion(0, n, 0, at_s, (96, 128))[1] for n in range(3000)]
+    sets = [boxes._draw_object_motion(0, n, 0, at_s, (96, 128))[1] for n in range(3000)]
     share = {a: np.mean([a in labels for labels in sets]) for a in ACTIONS}
     expected = {1: 0.25 * 0.7, 2: 0.25, 3: 0.25, 4: 0.25, 5: 0.3}
     assert all(abs(share[a] - expected[a]) < 4 * np.sqrt(0.25 / 3000) for a in ACTIONS), share
@@ -112,6 +112,6 @@ def test_another_set_is_left_alone(box_set: Path) -> None:
 
 
 def test_files_show_the_rendered_videos(box_set: Path) -> None:
-    drawn = synthetic_boxes.draw_box_scene(3, 0, "train", 38, (64, 96), 12.5)
+    drawn = boxes.draw_box_scene(3, 0, "train", 38, (64, 96), 12.5)
     decoded = read_frames(box_set / "videos" / "boxes_0000.mp4", range(38))
-    assert np.abs(decoded.astype(int) - synthetic_boxes.render_box_scene(drawn)).mean() < 12
+    assert np.abs(decoded.astype(int) - boxes.render_box_scene(drawn)).mean() < 12

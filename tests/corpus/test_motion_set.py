@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from unreel.corpus import synthetic_motion, synthetic_scene
-from unreel.corpus.synthetic_motion import MOTIONS, make_set, render_video
-from unreel.corpus.synthetic_scene import draw_scene, draw_texture
-from unreel.corpus.synthetic_set import assign_split
+from unreel.corpus.motion_set import make_set as motion_set_module
+from unreel.corpus.motion_set import scene as scene_module
+from unreel.corpus.motion_set.make_set import MOTIONS, make_set, render_video
+from unreel.corpus.motion_set.scene import draw_scene, draw_texture
+from unreel.corpus.motion_set.set_folder import assign_split
 from unreel.errors import InputError
 from unreel.video.decoding.decoder import read_frames
 
@@ -97,8 +98,8 @@ def test_a_scene_depends_on_seed_index_and_split_only() -> None:
 def test_a_frame_has_the_same_distribution_of_poses_in_every_class(motion: str) -> None:
     poses = np.concatenate(
         [
-            synthetic_motion.compute_poses(draw_scene(0, i, size=(32, 32)), motion, 0, i, 24)[
-                synthetic_scene.NUM_STILL_OBJECTS :, 7
+            motion_set_module.compute_poses(draw_scene(0, i, size=(32, 32)), motion, 0, i, 24)[
+                scene_module.NUM_STILL_OBJECTS :, 7
             ]
             for i in range(60)
         ]
@@ -112,8 +113,8 @@ def test_a_frame_has_the_same_distribution_of_poses_in_every_class(motion: str) 
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_every_window_of_eight_frames_moves(motion: str) -> None:
     for index in range(10):
-        poses = synthetic_motion.compute_poses(draw_scene(0, index), motion, 0, index, 48)[
-            synthetic_scene.NUM_STILL_OBJECTS :
+        poses = motion_set_module.compute_poses(draw_scene(0, index), motion, 0, index, 48)[
+            scene_module.NUM_STILL_OBJECTS :
         ]
         poses *= [1, 1, 20, 30]  # the rim of a thing: pixels a radian, pixels a unit of size
         for start in range(41):
@@ -182,9 +183,7 @@ def flow_on_movers(motion: str, index: int) -> np.ndarray:
     return np.array(
         [
             [within(field, pose) for field, pose in zip(fields, poses, strict=False)]
-            for poses in synthetic_motion.compute_poses(scene, motion, 3, index, 17)[
-                synthetic_scene.NUM_STILL_OBJECTS :
-            ]
+            for poses in motion_set_module.compute_poses(scene, motion, 3, index, 17)[scene_module.NUM_STILL_OBJECTS :]
         ]
     )
 
@@ -193,8 +192,8 @@ def within(field: np.ndarray, pose: np.ndarray) -> list[float]:
     reach = int(
         0.3
         * 96
-        * synthetic_scene.DIAMETER_RANGE[0]
-        * (synthetic_scene.DIAMETER_RANGE[1] / synthetic_scene.DIAMETER_RANGE[0]) ** pose[3]
+        * scene_module.DIAMETER_RANGE[0]
+        * (scene_module.DIAMETER_RANGE[1] / scene_module.DIAMETER_RANGE[0]) ** pose[3]
     )
     y, x = (part.ravel() for part in np.mgrid[-reach : reach + 1, -reach : reach + 1])
     u, v = field[(int(pose[1]) + y) % 96, (int(pose[0]) + x) % 128].T
@@ -223,7 +222,7 @@ def test_swinging_motions_change_their_sign(motion: str) -> None:
 @pytest.mark.parametrize(("motion", "way"), [("orbit_clockwise", 1), ("orbit_counterclockwise", -1)])
 def test_orbits_turn_in_their_direction(motion: str, way: int) -> None:
     for index in range(6):
-        x, y = np.moveaxis(synthetic_motion.compute_poses(draw_scene(3, index), motion, 3, index, 17)[-1, :, :2], 1, 0)
+        x, y = np.moveaxis(motion_set_module.compute_poses(draw_scene(3, index), motion, 3, index, 17)[-1, :, :2], 1, 0)
         u, v = np.diff(x), np.diff(y)
         assert (way * (u[:-1] * v[1:] - v[:-1] * u[1:]) > 0).all()  # down is positive: clockwise turns right into down
 

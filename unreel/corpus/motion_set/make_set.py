@@ -4,7 +4,7 @@ All random draws (look, place, size, angle, speed, phase, jitter) come from stre
 uniform on a torus, angles on the circle, log sizes on an interval, and every motion leaves these distributions as they
 are. So a single frame does not tell the class. Any 8 frames show the motion; only looming restarts now and then.
 
-Train and test share no texture (see `synthetic_scene`); `synth.json` lists the textures of each video.
+Train and test share no texture (see `scene.py`); `synth.json` lists the textures of each video.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from unreel.corpus.synthetic_scene import (
+from unreel.corpus.motion_set.scene import (
     NUM_OBJECTS,
     NUM_STILL_OBJECTS,
     Scene,
@@ -21,7 +21,7 @@ from unreel.corpus.synthetic_scene import (
     draw_scene,
     render_scene,
 )
-from unreel.corpus.synthetic_set import assign_split, check_settings, claim_folder, write_settings
+from unreel.corpus.motion_set.set_folder import assign_split, check_settings, claim_folder, write_settings
 from unreel.errors import unknown_name_error
 from unreel.seeding import make_generator
 from unreel.video.decoding.writer import write_video
