@@ -4,11 +4,12 @@
 
 DATA has train.txt, which is indexed, and test.txt, each whole video of which is an example, as `unreel search INDEX
 VIDEO` would take it. A hit is a moment of a training video; it is right if the label is that of the example. ENCODER is
-a run, a checkpoint or `base`.
+a run, a checkpoint or `base`. The second table says what the percentile of a hit is worth (`closer than`).
 """
 
 import dataclasses
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,28 +30,51 @@ class Args:
     threads: int = 1
 
 
-def measure_precision(encoder: Path, data: Path, count: int, folder: Path) -> str:
-    """A row of the table."""
+BANDS = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 100.1)  # of percentiles
+
+
+def measure_precision(encoder: Path, data: Path, count: int, folder: Path) -> tuple[str, str]:
+    """A row of each table."""
     out = folder / data.resolve().name
     unreel.index(encoder, data / "train.txt", out)
     index, query_encoder = unreel.open_index(out), unreel.load_encoder(encoder)
     videos = load_labelled_videos(data)
     label_by_path = {video.path: video.label for video in videos.train}
-    right_QK = []
+    right_QK, percentile_QK = [], []
     for video in videos.test:
         query = unreel.SearchQuery((unreel.Moment(video.path),))
         hits = unreel.search(index, query, unreel.HitOptions(count), query_encoder)
         right_QK.append([label_by_path[hit.path] == video.label for hit in hits])
-    share_K = 100 * np.array(right_QK).mean(axis=0)
-    return f"| {out.name} | {len(right_QK)} | {share_K[0]:.1f} | {share_K.mean():.1f} |"
+        percentile_QK.append([hit.percentile for hit in hits])
+    right, percentile = 100 * np.array(right_QK), np.array(percentile_QK, dtype=np.float64)
+    cells = [f"{out.name}", f"{len(right)}", f"{right[:, 0].mean():.1f}", f"{right.mean():.1f}"]
+    return format_row(cells), format_row([out.name, *list_bands(right, percentile)])
+
+
+def list_bands(right: np.ndarray, percentile: np.ndarray) -> list[str]:
+    """The share of right hits in each band of percentiles, with their number."""
+    cells = []
+    for low, high in pairwise(BANDS):
+        chosen = right[(percentile >= low) & (percentile < high)]
+        cells.append(f"{chosen.mean():.1f} ({len(chosen)})" if len(chosen) else "none")
+    return cells
+
+
+def format_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main(args: Args) -> None:
     torch.set_num_threads(args.threads)
-    print(f"| set | examples | P@1 | P@{args.count} |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for data in args.data:
-            print(measure_precision(args.encoder, data, args.count, Path(folder)), flush=True)
+        rows = [measure_precision(args.encoder, data, args.count, Path(folder)) for data in args.data]
+    bands = [f"closer than {low:.0f} to {min(high, 100):.0f} %" for low, high in pairwise(BANDS)]
+    for header, lines in zip(
+        (["set", "examples", "P@1", f"P@{args.count}"], ["set, % right (hits)", *bands]),
+        zip(*rows, strict=True),
+        strict=True,
+    ):
+        print("\n".join([format_row(header), format_row(["---"] * len(header)), *lines, ""]))
 
 
 if __name__ == "__main__":

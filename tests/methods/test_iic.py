@@ -124,7 +124,7 @@ def test_neighbours_in_time_can_be_kept_out() -> None:
     index = batch.index_B.tolist()
     spared = {(a, b) for i, a in enumerate(index) for j, b in enumerate(index) if i != j and not drawn.allowed_BN[i, j]}
     assert spared == {(7, 8), (8, 7)}
-    inter, _ = method.score_candidates(*[torch.eye(B, 6).double()] * 2, method.get_bank("view2"), None, drawn)
+    inter, _ = method.score_candidates(*[torch.eye(B, 6).double()] * 2, "view2", None, drawn)
     assert torch.isinf(inter).sum() == 2 + (~drawn.allowed_BK).sum()
 
 

@@ -48,7 +48,8 @@ class Config(TwoViewOptions):
     loss: Literal["softmax", "nce"] = "softmax"
     """Cross-entropy over the candidates, or binary noise-contrastive estimation."""
     num_negatives: int = 1024
-    """K, the negatives drawn from memory for each anchor."""
+    """K, the negatives drawn from memory for each anchor; 0 for those of the batch alone. Where positives are of the
+    batch, rows of memory are recognised by their age: the network only has to drift on."""
     temperature: float = 0.07
     """tau."""
     memory_momentum: float = 0.5
@@ -81,7 +82,7 @@ class Config(TwoViewOptions):
         if self.positives == "batch" or num_instances < 2:  # with memory a batch of one has negatives
             require_two_instances(settings, num_instances)
         require_temporal_clips(self, settings)
-        check_ranges(self, num_negatives=(1, 10**7), temperature=(1e-6, 1e6))
+        check_ranges(self, num_negatives=(int(self.remembers_instances), 10**7), temperature=(1e-6, 1e6))
         check_ranges(self, memory_momentum=(0, 1), exclude_neighbours_s=(0, 1e9))
 
 
@@ -182,6 +183,7 @@ class Method(nn.Module):
         self.head = MLP(features, features, 128) if config.head == "mlp" else nn.Identity()
         width = 128 if config.head == "mlp" else features
         names = ["view1", "view2"] + (["intra"] if config.intra_negatives != "none" else [])
+        names = names if config.num_negatives else []
         self.banks = nn.ModuleDict({n: MemoryBank(self.num_rows, width, seed + k) for k, n in enumerate(names)})
         self.negative_mask = NegativeMask(instances, config.exclude_neighbours_s)
         self.register_buffer("nce_log_z", torch.full((2, 2), torch.inf))  # unknown before the first batch
@@ -198,7 +200,7 @@ class Method(nn.Module):
         """Each view against its candidates; the sum of the two losses, as in the release."""
         directions = (("view1", "view2"), ("view2", "view1"))
         scores = [
-            self.score_candidates(z[anchor], z[other], self.get_bank(other), z.get("intra"), negatives)
+            self.score_candidates(z[anchor], z[other], other, z.get("intra"), negatives)
             for anchor, other in directions
         ]
         loss = self.compute_view_loss(*scores[0], 0) + self.compute_view_loss(*scores[1], 1)
@@ -257,15 +259,20 @@ class Method(nn.Module):
         return NegativeRows(own_B1, others_BK, allowed_BK, allowed_BN)
 
     def score_candidates(
-        self, a_BD: Tensor, other_BD: Tensor, bank: MemoryBank, intra_BD: Tensor | None, negatives: NegativeRows
+        self, a_BD: Tensor, other_BD: Tensor, other: str, intra_BD: Tensor | None, negatives: NegativeRows
     ) -> tuple[Tensor, Tensor]:
-        """Scores of anchors with the positive (column 0) and other instances, and with intra-negatives; (B, K) each."""
+        """Scores of anchors with the positive (column 0) and other instances, and with intra-negatives; (B, K) each.
+
+        `other` is the name of the other view.
+        """
         if self.config.positives == "memory":
-            positive = bank.score_rows(a_BD, negatives.own_B1)
+            inter_BK = self.get_bank(other).score_rows(a_BD, negatives.own_B1)
         else:
-            positive = score_pairs(a_BD, other_BD, negatives.allowed_BN, include_same_view=False)
-        others = bank.score_rows(a_BD, negatives.others_BK).masked_fill(~negatives.allowed_BK, -torch.inf)
-        inter_BK = torch.cat([positive, others], dim=1).float()
+            inter_BK = score_pairs(a_BD, other_BD, negatives.allowed_BN, include_same_view=False)
+        if self.config.num_negatives:
+            others_BK = self.get_bank(other).score_rows(a_BD, negatives.others_BK)
+            inter_BK = torch.cat([inter_BK, others_BK.masked_fill(~negatives.allowed_BK, -torch.inf)], dim=1)
+        inter_BK = inter_BK.float()
         if intra_BD is None:
             return inter_BK, inter_BK[:, :0]
         if self.config.intra_source == "batch":
