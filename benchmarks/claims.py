@@ -73,6 +73,7 @@ ROWS = (
     *("dual-moco:shuffle_rank=false", "cmc", "iic-paper", "iic-paper:intra_negatives=shuffle", "iic-v2", "simclr"),
     *("simclr-frames:backbone=tiny-2d,num_frames=1", "moco", "byol", "vicreg", "cvrl:interval_power=0.5"),
     *("cvrl:interval_power=2", "cvrl:pairs=mirror,interval_power=0.5", "trio:second_view=rgb"),
+    *("iic:num_negatives=1024", "iic:num_negatives=1024,intra_negatives=none", "moco:queue_size=128"),
     *("motion:augment=crop", "motion:intra_negatives=shuffle-frames", "trio:augment=blend"),
 )
 """What is trained, in this order, METHOD or METHOD:FIELD=VALUE,...: first the claims that most papers make."""

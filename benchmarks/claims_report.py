@@ -90,10 +90,22 @@ CLAIMS = (
     Claim("IIC: intra-negatives help (in trio)", "trio", "trio:intra_negatives=none"),
     Claim("trio: residual frames as second view help", "trio", "trio:second_view=rgb"),
     Claim(
-        "trio above IIC, both without intra-negatives (it has no memory)",
+        "trio above IIC, both without intra-negatives",
         "trio:intra_negatives=none",
         "iic:intra_negatives=none",
     ),
+    Claim("IIC, ours: negatives of the batch above older ones of memory", "iic", "iic:num_negatives=1024"),
+    Claim(
+        "IIC, ours: negatives of the batch above older ones of memory, without intra-negatives",
+        "iic:intra_negatives=none",
+        "iic:num_negatives=1024,intra_negatives=none",
+    ),
+    Claim(
+        "IIC: intra-negatives help (ours, beside older negatives of memory)",
+        "iic:num_negatives=1024",
+        "iic:num_negatives=1024,intra_negatives=none",
+    ),
+    Claim("MoCo: a queue of 8 batches above one of 64", "moco:queue_size=128", "moco"),
     Claim("motion above trio", "motion", "trio"),
     Claim("motion above trio with its augmentation", "motion", "trio:augment=blend"),
     Claim("motion: changed crop, colours and amplitude help", "motion", "motion:augment=crop"),

@@ -12,6 +12,7 @@ from unreel.errors import InputError
 from unreel.methods import iic
 from unreel.methods.registry import load_method_module
 from unreel.models.registry import build_backbone
+from unreel.training.runtime.auto_settings import resolve_auto
 from unreel.types import Views
 
 PAPER = iic.iic_paper()[0]
@@ -80,6 +81,32 @@ def test_loss_equals_its_explicit_twin(
     assert found == pytest.approx(wanted, rel=1e-5)  # scores are compared in float32
 
 
+@pytest.mark.parametrize("intra", ["shuffle-frames", "none"])
+def test_ours_has_the_negatives_of_the_batch_alone_and_remembers_nothing(intra: str) -> None:
+    method, batch = build(dataclasses.replace(OURS, intra_negatives=intra)), views(intra=intra != "none")
+    output = method(batch)
+    assert not method.banks and not method.config.remembers_instances
+    z = {n: [unit(v) for v in alone(method.backbone, clips)] for n, clips in batch.tensors.items()}
+    total, tau = 0.0, method.config.temperature
+    for anchor, other in (("view1", "view2"), ("view2", "view1")):
+        for b in range(B):
+            a = z[anchor][b]
+            scores = [a @ z[other][b]] + [a @ z[other][j] for j in range(B) if j != b]
+            total += cross_entropy(scores, tau) / B
+            if intra != "none":
+                total += cross_entropy([scores[0], *(a @ z["intra"][j] for j in range(B))], tau) / B
+    assert float(output.loss.detach()) == pytest.approx(total, rel=1e-5)
+    method.after_step()
+    assert float(method(batch).loss.detach()) == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize("changed", [{"positives": "memory"}, {"intra_source": "memory"}])
+def test_without_negatives_of_memory_nothing_comes_from_it(changed: dict[str, str]) -> None:
+    settings = resolve_auto(iic.iic()[1])
+    with pytest.raises(InputError, match="num_negatives must lie between 1"):
+        dataclasses.replace(OURS, **changed).check(settings, N)
+
+
 def test_paper_loss_of_zero_features_is_chance() -> None:
     method = build(PAPER, count=40)
     with torch.no_grad():
@@ -110,10 +137,11 @@ def test_own_index_is_never_a_negative_unless_the_release_is_followed() -> None:
 
 def test_neighbours_in_time_can_be_kept_out() -> None:
     batch = views()
-    method = build(dataclasses.replace(OURS, exclude_neighbours_s=15.0))
+    config = dataclasses.replace(OURS, num_negatives=1024)
+    method = build(dataclasses.replace(config, exclude_neighbours_s=15.0))
     drawn = method.draw_negatives(batch)
     others, kept = drawn.others_BK, drawn.allowed_BK
-    assert float(method(batch).loss.detach()) != float(build(OURS)(batch).loss.detach())
+    assert float(method(batch).loss.detach()) != float(build(config)(batch).loss.detach())
     for b, (row, keep) in enumerate(zip(others.tolist(), kept.tolist(), strict=True)):
         mine = instances()[int(batch.index_B[b])]
         for j, k in zip(row, keep, strict=True):

@@ -520,7 +520,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("motion", {"pairs": "one-clip"}, "both views are residual of one clip"),
     ("motion", {"temperature": 0}, "temperature must lie between"),
     ("iic", {"memory-momentum": 2}, "memory_momentum must lie between"),
-    ("iic", {"num-negatives": 0}, "num_negatives must lie between"),
+    ("iic-paper", {"num-negatives": 0}, "num_negatives must lie between"),
     ("iic-paper", {"second-view": "rgb"}, "--pairs independent"),
     ("iic-v2", {"rescale": True}, "standardised residual frames are the raw difference"),
     ("cmc", {"temperature": -1}, "temperature must lie between"),

@@ -48,8 +48,9 @@ class Config(TwoViewOptions):
     loss: Literal["softmax", "nce"] = "softmax"
     """Cross-entropy over the candidates, or binary noise-contrastive estimation."""
     num_negatives: int = 1024
-    """K, the negatives drawn from memory for each anchor; 0 for those of the batch alone. Where positives are of the
-    batch, rows of memory are recognised by their age: the network only has to drift on."""
+    """K, the negatives drawn from memory for each anchor; 0 for those of the batch alone. Where positives are of this
+    batch, rows of memory differ from them by their age too, so a network that only changes from step to step tells
+    them apart (docs/results.md)."""
     temperature: float = 0.07
     """tau."""
     memory_momentum: float = 0.5
@@ -89,15 +90,16 @@ class Config(TwoViewOptions):
 def iic() -> tuple[Config, Settings]:
     """Inter-intra contrast without the pitfalls of the release.
 
-    Two clips of an instance are drawn independently, so that position and time are no shortcut; the other view and the
-    intra-negatives are those of the batch, with gradient, instead of rows an epoch old; all views share one set of
-    batch statistics; and the intra-negatives, few beside the other instances, have a softmax of their own. Results are
-    in docs/results.md.
+    Two clips of an instance are drawn independently, so that position and time are no shortcut; the other view, the
+    other instances and the intra-negatives are those of the batch, with gradient, instead of rows an epoch old; all
+    views share one set of batch statistics; and the intra-negatives have a softmax of their own. Results are in
+    docs/results.md.
     """
     config = Config(
         pairs="independent",
         second_view="residual",
         intra_negatives="shuffle-frames",
+        num_negatives=0,
         positives="batch",
         intra_source="batch",
         intra_softmax="own",
@@ -200,8 +202,7 @@ class Method(nn.Module):
         """Each view against its candidates; the sum of the two losses, as in the release."""
         directions = (("view1", "view2"), ("view2", "view1"))
         scores = [
-            self.score_candidates(z[anchor], z[other], other, z.get("intra"), negatives)
-            for anchor, other in directions
+            self.score_candidates(z[anchor], z[other], other, z.get("intra"), negatives) for anchor, other in directions
         ]
         loss = self.compute_view_loss(*scores[0], 0) + self.compute_view_loss(*scores[1], 1)
         top1_inter = top1_accuracy(*(inter_BK for inter_BK, _ in scores))
