@@ -59,7 +59,7 @@ from unreel.training.batches import build_training_limits
 from unreel.training.job import TrainingJob, build_encoder_spec
 from unreel.training.loop import train
 from unreel.training.run_folder.checkpoint_index import format_step, has_checkpoint
-from unreel.training.run_folder.config import CONFIG_FILE, RunConfig, build_run_config
+from unreel.training.run_folder.config import CONFIG_FILE, RunConfig, build_run_config, read_config
 from unreel.training.run_length.length_choice import CommandClock
 from unreel.training.runtime.auto_settings import resolve_config
 from unreel.training.runtime.processes import lock_run, run_processes
@@ -117,6 +117,8 @@ class Args:
     scores: Path | None = None
     """Folder that keeps the figures of every test video of finished rows (some kB each), so that another machine, on
     another day, adds what is missing; OUT by default."""
+    show: bool = False
+    """Train nothing, write the tables of what is done."""
     docs: Path | None = None
     """Markdown file that gets the tables between its marks."""
 
@@ -305,19 +307,30 @@ def read_scores(path: Path) -> RunScores | None:
             if "/" in name:
                 layer, features, column = name.split("/")
                 values.setdefault(layer, {}).setdefault(features, {})[column] = arrays[name].astype(np.float64)
-        return RunScores(values, [str(group) for group in arrays["groups"]], float(arrays["minutes"]))
+        groups = [str(group) for group in arrays["groups"]]
+        return RunScores(values, groups, float(arrays["minutes"]), str(arrays["options"]))
+
+
+def describe_options(args: Args, task: Task) -> str:
+    """The method of a row and all its options as JSON; "" for the floors."""
+    if task.row == FLOOR_ROW:
+        return ""
+    config = build_config(task.row, args.steps, task.seed)
+    return json.dumps({"method": config.method, "options": dataclasses.asdict(config.options)}, sort_keys=True)
 
 
 def run_task(args: Args, task: Task) -> str:
     """Do a task unless it is done; returns what there is to say of it: figures, or why it failed."""
     path = get_scores_path(args, task)
-    if read_scores(path) is None:
-        try:
+    try:
+        if read_scores(path) is None:
             write_arrays(path, measure_task(args, task))
-        except UnreelError as error:
-            return f"FAILED {task}: {error}"
-    scores = read_scores(path)
-    assert scores is not None
+        scores = read_scores(path)
+        assert scores is not None
+        if scores.options != describe_options(args, task):
+            raise InputError(f"{path}: of other options than '{task.row}' has now; move it away with its run")
+    except UnreelError as error:
+        return f"FAILED {task}: {error}"
     figures = ", ".join(f"{n} {v[MAIN_COLUMN].mean():.1f}" for n, v in scores.values["pooled"].items())
     return f"{task.set_name} seed {task.seed} {task.row}: {figures} ({scores.minutes:.1f} min)"
 
@@ -327,10 +340,14 @@ def measure_task(args: Args, task: Task) -> dict[str, np.ndarray]:
     folder, data = get_folder(args, task), get_data(args, task)
     if task.row == FLOOR_ROW:
         torch.set_num_threads(BUDGET["threads"])
-        return {"minutes": np.array(0.0)} | score_encoder(build_untrained(task.seed), data, args.num_clips, True)
+        return {"minutes": np.array(0.0), "options": np.array("")} | score_encoder(
+            build_untrained(task.seed), data, args.num_clips, True
+        )
     last = train_row(folder, data, build_config(task.row, args.steps, task.seed))
-    minutes = np.array(float((folder / "minutes.txt").read_text()))
-    return {"minutes": minutes} | score_encoder(load_row_encoder(last, folder), data, args.num_clips, False)
+    config = read_config(folder)
+    options = json.dumps({"method": config["method"], "options": config["options"]}, sort_keys=True)
+    about = {"minutes": np.array(float((folder / "minutes.txt").read_text())), "options": np.array(options)}
+    return about | score_encoder(load_row_encoder(last, folder), data, args.num_clips, False)
 
 
 def run_tasks(args: Args, tasks: Sequence[Task]) -> Iterator[str]:
@@ -365,9 +382,10 @@ def write_tables(args: Args, tasks: Sequence[Task]) -> str:
     lines = io.StringIO()
     csv.writer(lines, lineterminator="\n").writerows([CSV_HEADER, *list_csv_rows(args, tasks)])
     atomic_write_text(args.out / "claims.csv", lines.getvalue())
-    rows = list_rows(args.only)
     parts = [describe_budget(args)]
     for name in list_sets(args):
+        done = {task.row for task in tasks if task.set_name == name and get_scores_path(args, task).exists()}
+        rows = [row for row in list_rows(args.only) if row in done]
         scores = collect_scores(args, name, rows)
         parts.append(format_set(title_set(name), scores, rows, same_videos=not is_drawn_by_seed(name)))
     text = "\n\n".join(parts) + "\n"
@@ -396,7 +414,7 @@ def describe_budget(args: Args) -> str:
     if args.synthetic:
         sets += " --synthetic" + (f" --classes {' '.join(map(str, args.classes))}" if args.classes != (8,) else "")
     seeds = " ".join(map(str, args.seeds))
-    command = f"python benchmarks/claims.py OUT{sets} --steps {args.steps} --seeds {seeds}"
+    command = f"python benchmarks/claims.py OUT{sets} --steps {args.steps} --seeds {seeds}{' --show' * args.show}"
     budget = ", ".join(f"{name}={json.dumps(value)}" for name, value in BUDGET.items())
     return (
         f"    {command}\n\nEvery row: {args.steps} steps, {budget}; the last step; retrieval with {args.num_clips} "
@@ -418,6 +436,8 @@ def main(args: Args) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     failed = False
     with lock_folder(args.out, "measures claims"):
+        if args.show:
+            tasks = [task for task in tasks if get_scores_path(args, task).exists()]
         for done, line in enumerate(run_tasks(args, tasks), start=1):
             print(f"[{done}/{len(tasks)}] {datetime.datetime.now():%H:%M} {line}", flush=True)
             failed |= line.startswith("FAILED")

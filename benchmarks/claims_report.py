@@ -125,12 +125,13 @@ class RunScores:
     """Percent for each test video: layer -> features -> column ("R@1", "mAP") -> (Q,); and the group of each video.
 
     Features are the names of the retrieval table: views, joint, floors. The views of the floors are those of the
-    untrained network. `minutes` is the processor time of training.
+    untrained network. `minutes` is the processor time of training, `options` those of the method, as JSON.
     """
 
     values: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]
     groups: Sequence[str]
     minutes: float = float("nan")
+    options: str = ""
 
     def find_all_views(self, layer: str) -> str:
         """The name of the features of all views side by side, which is that of the view where there is one."""

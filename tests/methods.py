@@ -23,6 +23,11 @@ EARLIER_B = torch.tensor([8, 1, 3, 5])  # shares 8 and 3 with INDEX_B; 1 is a ne
 NEAR_S = 15.0
 
 
+# Of each method the presets that differ in what they keep or compute: memory, heads, queues, teachers, predictors.
+DIFFERENT_PRESETS = ["byol", "cvrl", "dual", "dual-moco", "iic-paper", "iic-v2", "moco-v3", "motion"]
+DIFFERENT_PRESETS += ["simclr", "trio", "vicreg"]
+
+
 def instances(count: int = N) -> list[Instance]:
     """Three segments of 10 s of each recording."""
     return [Instance(f"v{i // 3}.mp4", i // 3, 10.0 * (i % 3), 10.0 * (i % 3) + 10) for i in range(count)]

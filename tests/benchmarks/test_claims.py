@@ -214,3 +214,12 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_kept(
         shutil.copy(claims.get_scores_path(args, task), path)
     assert claims.main(kept) == 0
     assert (kept.out / "claims.csv").read_text() == (args.out / "claims.csv").read_text()
+    page = tmp_path / "page.md"
+    page.write_text("\n".join(claims.MARKS))
+    some = dataclasses.replace(kept, show=True, seeds=(0, 1), only=(), docs=page)  # rows and seeds that are not done
+    assert claims.main(some) == 0
+    assert "`trio`" in page.read_text() and "`cvrl`" not in page.read_text() and "--show" in page.read_text()
+
+    path = claims.get_scores_path(kept, Task("jhmdb", "trio", 0))
+    shutil.copy(claims.get_scores_path(args, Task("jhmdb", "simclr", 0)), path)
+    assert claims.run_task(kept, Task("jhmdb", "trio", 0)).startswith(f"FAILED {Task('jhmdb', 'trio', 0)}: {path}: of")

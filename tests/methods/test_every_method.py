@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from methods import B, job
+from methods import DIFFERENT_PRESETS, B, job
 from torch import Tensor
 
 from unreel.errors import InputError
@@ -129,6 +129,11 @@ def test_thirty_steps_on_one_batch_lower_the_loss(preset: str) -> None:
             losses.append(float(output.loss.detach()))
         method.after_step()
     assert losses[-1] < losses[0]
+
+
+def test_tests_in_several_processes_have_a_preset_of_each_method() -> None:
+    found = find_methods()
+    assert {found[preset] for preset in DIFFERENT_PRESETS} == set(found.values())
 
 
 @pytest.mark.parametrize("preset", PRESETS)

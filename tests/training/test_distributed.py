@@ -12,14 +12,13 @@ import pytest
 import torch
 import torch.distributed as dist
 from commands import Command, Done, in_process, skip_report
-from methods import Conv, instances, job, views_in_float64
+from methods import DIFFERENT_PRESETS, Conv, instances, job, views_in_float64
 from processes import run_on
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from videos import encode
 
 from unreel.errors import InputError, UnreelError
-from unreel.methods.registry import find_methods
 from unreel.models.sync_batch_norm import SyncBatchNorm, convert_sync_batch_norm
 from unreel.settings import Settings
 from unreel.training.batches import equalize_ranks
@@ -30,7 +29,7 @@ from unreel.types import Clips, FileFailure
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
 STEPS, BATCH = 6, 8
-PRESETS = sorted(find_methods())
+PRESETS = DIFFERENT_PRESETS
 # Every method on two processes; on four, one of each kind: memory bank, batch, queue and teacher, predictor.
 ON_FOUR = ["byol", "cvrl", "dual-moco", "iic-paper", "trio"]
 

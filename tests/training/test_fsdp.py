@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 import torch.distributed as dist
-from methods import instances, job, views_in_float64
+from methods import DIFFERENT_PRESETS, instances, job, views_in_float64
 from processes import run_on
 from test_distributed import SMALL, clips_of, metrics, unreel
 from torch import Tensor, nn
@@ -20,7 +20,6 @@ from videos import encode
 
 from unreel.embedding import load_encoder
 from unreel.errors import InputError
-from unreel.methods.registry import find_methods
 from unreel.models.fsdp import (
     count_local_bytes,
     gather_full_tensor,
@@ -35,7 +34,7 @@ from unreel.settings import Settings
 from unreel.training.optimizers import LARS
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
-PRESETS = sorted(find_methods())
+PRESETS = DIFFERENT_PRESETS
 STEPS, BATCH = 3, 8
 OPTIMIZERS: dict[str, Any] = {
     "adamw": lambda weights: torch.optim.AdamW(weights, lr=1e-3),
