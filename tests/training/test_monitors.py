@@ -1,5 +1,6 @@
 """Label-free monitors against explicit loops; what counts as a collapse."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ from unreel.corpus.motion_set.make_set import MOTIONS, render_video
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.training.label_free.moments import MomentReader
-from unreel.training.monitors import MonitorMetrics, compute_monitors, evaluate_monitors
+from unreel.training.monitors import MonitorMetrics, compute_monitors, evaluate_monitors, rate_checkpoint
 from unreel.types import Instance
 from unreel.video.decoding.writer import write_video
 from unreel.video.sampling.clip_spec import ClipSpec
@@ -136,3 +137,13 @@ def test_videos_of_one_clip_are_not_measured(synthetic: list[Instance]) -> None:
     assert evaluate(tiny_encoder(), [synthetic[0], *short[1:]]) is None
     found = evaluate(tiny_encoder(), [synthetic[0], *short[2:], synthetic[1]])
     assert found is not None and found.num_videos == 2
+
+
+def test_the_checkpoint_that_passes_most_tests_is_the_best() -> None:
+    healthy = dataclasses.replace(compute_monitors(random_pairs(40, 64, 0.1)), moment=70.0, order=80.0, far_clip=60.0)
+    assert rate_checkpoint(healthy, 80, 100) == pytest.approx(70)
+    assert rate_checkpoint(dataclasses.replace(healthy, far_clip=63.0), 80, 100) == pytest.approx(71)
+    assert rate_checkpoint(dataclasses.replace(healthy, same_video_mrr=1.0, spread=0.9), 80, 100) == pytest.approx(70)
+    assert rate_checkpoint(healthy, 74, 100) is None, "before the last quarter"
+    assert rate_checkpoint(dataclasses.replace(healthy, spread=0.0), 80, 100) is None, "collapsed"
+    assert rate_checkpoint(dataclasses.replace(healthy, order=math.nan), 80, 100) == -1, "chosen, if nothing better is"
