@@ -90,7 +90,7 @@ def test_an_example_has_gaps_where_its_clips_do_not_touch() -> None:
     def made_of(*starts: float) -> ExampleVectors:
         return ExampleVectors(grouped(len(starts)), tuple(Moment("film.mp4", s, s + 1.0) for s in starts))
 
-    assert not made_of(0).has_gaps and not made_of(0, 0.5, 1.5).has_gaps and made_of(0, 0.5, 1.6).has_gaps
+    assert not made_of(0).has_gaps and not made_of(0, 0.5, 1.5, 2.6).has_gaps and made_of(0, 0.5, 1.8).has_gaps
 
 
 def test_one_example_is_itself() -> None:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import refused, succeeds
+from commands import succeeds
 from vectors import clips, grouped
 
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.index.row_filter import RowFilter
 from unreel.indexing.index.score_scale import ScoreScale, find_best_score, load_scale, measure_scale, spread_rows
 from unreel.indexing.index.vectors import BLOCK_ROWS
-from unreel.indexing.search.query import SearchQuery
-from unreel.indexing.search.results import HitOptions
+from unreel.indexing.search.query import SearchQuery, add_percentile, count_looks
+from unreel.indexing.search.results import Hit, HitOptions
+from unreel.types import Moment
 from unreel.verbs.indexing.search import search
 
 
@@ -41,8 +42,10 @@ def test_each_end_of_the_slider_has_a_scale_of_its_own() -> None:
     vectors_ND = np.concatenate([np.eye(8)[np.arange(60) % 8], motion_ND], axis=1).astype(np.float32) / np.sqrt(2)
     scale = measure_scale(vectors_ND, clips(6, 10), ("rgb", "residual"), "f")
     assert scale.likeness["0"] == [1.0] * 60 and max(scale.likeness["1"]) < 0.99
-    assert scale.compute_percentile(0.995, motion_weight=0.1) == 0
-    assert scale.compute_percentile(0.995, motion_weight=0.9) == 100
+    assert scale.compute_percentile(0.995, motion_weight=0) == 0
+    assert scale.compute_percentile(0.995, motion_weight=1) == 100
+    between = [scale.compute_percentile(0.995, motion_weight=weight) for weight in (0, 0.2, 0.4, 0.6, 0.8, 1)]
+    assert between == sorted(between) and between[1] == pytest.approx(0.4 * scale.compute_percentile(0.995, 0.5))
 
 
 def test_rows_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +64,7 @@ def test_hits_have_the_percentile_of_their_likeness(index: Index) -> None:
     for hit in hits:
         assert hit.likeness is not None
         below = sum(value < hit.likeness for value in measured)
-        assert hit.percentile == pytest.approx(100 * below / len(measured))
+        assert hit.percentile == pytest.approx(100 * below / len(measured), abs=0.05)
     assert len({hit.percentile for hit in hits}) > 2
 
 
@@ -100,12 +103,54 @@ def test_an_older_index_is_searched_and_gets_its_scale_when_it_is_indexed_again(
     assert None not in find_percentiles()
 
 
-def test_the_scale_of_other_rows_is_not_used_and_a_damaged_one_is_named(motion_index: Path, tmp_path: Path) -> None:
+DAMAGED = ["{", "[1]", '{"fingerprint": "F"}', '{"fingerprint": 1, "likeness": {}}']
+WRONG = ("[1]", '"x"', '{"0.5": []}', '{"a": [1]}', '{"0.5": ["a"]}', '{"0.5": [2, 1]}', '{"9": [1]}')
+DAMAGED += [f'{{"fingerprint": "F", "likeness": {text}}}' for text in WRONG]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_scale_that_is_damaged_is_as_if_it_were_not_there(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "scale.json"
+    path.write_text(text.replace("F", "f"))
+    assert load_scale(path, "f") is None
+
+
+def test_the_scale_of_other_rows_is_not_used(tmp_path: Path) -> None:
     path = tmp_path / "scale.json"
     ScoreScale("f", {"0.5": [0.1, 0.9]}).save(path)
     assert load_scale(path, "f") == ScoreScale("f", {"0.5": [0.1, 0.9]}) and load_scale(path, "g") is None
     assert load_scale(tmp_path / "none.json", "f") is None
-    index = Path(shutil.copytree(motion_index, tmp_path / "index"))
-    for text in ("{", json.dumps({"fingerprint": "f"}), "[1]"):
-        (index / "scale.json").write_text(text)
-        refused("search", index, sorted(index.glob("*.json"))[0], says=("scale.json: can't be read", "unreel index"))
+
+
+def test_a_damaged_scale_is_measured_again_and_nothing_else_is(
+    small_run: Path, motion_set: Path, motion_index: Path, tmp_path: Path
+) -> None:
+    index, video = Path(shutil.copytree(motion_index, tmp_path / "index")), sorted(motion_set.rglob("*.mp4"))[0]
+    (index / "scale.json").write_text("{")
+    built = (index / "nearest.faiss").stat().st_mtime_ns
+    assert json.loads(succeeds("search", index, video, "--json").out)[0]["percentile"] is None
+    succeeds("index", small_run, motion_set, "--out", index, "--hop-s", 0.2)
+    assert (index / "nearest.faiss").stat().st_mtime_ns == built
+    assert (index / "scale.json").read_text() == (motion_index / "scale.json").read_text()
+
+
+def test_the_best_of_several_clips_has_more_chances() -> None:
+    """Uniform percentiles of single clips: that of the best of four is uniform too."""
+    scale = ScoreScale("f", {"0.5": np.linspace(0, 1, 1001)[1:].tolist()})
+    rng, found = np.random.default_rng(0), []
+    for best in rng.random((4000, 4)).max(axis=1):
+        hit = Hit("a.mp4", score=float(best), rows=(0,), typical_score=0.0)
+        percentile = add_percentile(hit, scale, 0.5, looks=4.0).percentile
+        assert percentile is not None
+        found.append(percentile)
+    assert np.mean(found) == pytest.approx(50, abs=2) and np.quantile(found, 0.9) == pytest.approx(90, abs=2)
+
+
+def test_looks_are_counted_by_the_seconds_that_clips_cover() -> None:
+    def made_of(*starts: float, path: str = "film.mp4") -> list[Moment]:
+        return [Moment(path, start, start + 1.0) for start in starts]
+
+    assert count_looks([]) == 1 and count_looks(made_of(3)) == 1
+    assert count_looks(made_of(0, 0.5, 1, 1.5, 2)) == pytest.approx(3)
+    assert count_looks(made_of(0, 10, 20, 30)) == pytest.approx(4)
+    assert count_looks(made_of(0, 0.5) + made_of(0, 0.5, path="other.mp4")) == pytest.approx(3)

@@ -1,87 +1,116 @@
 """What became of the files of a store since it was last brought up to date: told by their contents, not their names."""
 
 import os
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from unreel.corpus.file_tracker import FileRecords
 from unreel.io.text import format_count, format_path, preview_items
 from unreel.video.sources.source import open_source
 
 MAX_NAMED = 3  # names of files in a sentence
+PathPair = tuple[str, str]  # an old and a new path
 
 
 @dataclass(frozen=True)
 class FileChanges:
-    """Paths, sorted. A moved file is (old path, new path): its content was known and its old path is gone.
+    """Paths, sorted.
 
-    `copies` are new files whose content another file has too; `changed` have other contents under a known path.
+    Args:
+        added: new files.
+        moved: old and new path of files whose content was known and whose old path has it no more.
+        moves: the same in short: a folder that was moved or renamed as a whole stands once.
+        copies: new files whose content another file has too.
+        changed: known paths with another content.
+        deleted: files that are gone.
+        dropped: files that are there, but that the source does not name any more.
     """
 
     added: tuple[str, ...] = ()
-    moved: tuple[tuple[str, str], ...] = ()
+    moved: tuple[PathPair, ...] = ()
+    moves: tuple[PathPair, ...] = ()
     copies: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """A sentence without its full stop; "" where nothing has changed.
 
-        >>> print(FileChanges(moved=(("/v/a/1.mp4", "/v/b/1.mp4"),), deleted=("/v/2.mp4",)))
-        1 file moved or renamed (/v/a is now /v/b), 1 file deleted (/v/2.mp4)
+        >>> pair = ("/v/a/1.mp4", "/v/b/1.mp4")
+        >>> print(FileChanges(moved=(pair,), moves=(pair,), deleted=("/v/2.mp4",)))
+        1 file was moved or renamed (/v/a/1.mp4 is now /v/b/1.mp4), 1 file was deleted (/v/2.mp4)
         """
-        moved = f"{format_count(len(self.moved), 'file')} moved or renamed ({describe_moves(self.moved)})"
-        parts = [moved] if self.moved else []
-        for paths, what in (
-            (self.added, "new"),
-            (self.copies, "a copy of another"),
-            (self.changed, "changed"),
-            (self.deleted, "deleted"),
+        moves = [f"{format_path(old)} is now {format_path(new)}" for old, new in self.moves]
+        parts = [say_of(self.moved, ("was moved or renamed", "were moved or renamed"), moves)]
+        parts.append(say_of(self.added, ("is new", "are new"), ()))
+        for paths, words in (
+            (self.copies, ("is a copy of another", "are copies of others")),
+            (self.changed, ("was changed", "were changed")),
+            (self.deleted, ("was deleted", "were deleted")),
+            (self.dropped, ("is no longer named by the source", "are no longer named by the source")),
         ):
-            text = what.replace("a copy of another", "copies of others") if len(paths) > 1 else what
-            names = "" if what == "new" else f" ({preview_items(map(format_path, paths), MAX_NAMED)})"
-            parts += [f"{format_count(len(paths), 'file')} {text}{names}"] if paths else []
-        return ", ".join(parts)
+            parts.append(say_of(paths, words, [format_path(path) for path in paths]))
+        return ", ".join(filter(None, parts))
+
+
+def say_of(files: Sequence[object], words: tuple[str, str], names: Sequence[str]) -> str:
+    """`2 files were deleted (a.mp4, b.mp4)`; "" for none."""
+    if not files:
+        return ""
+    text = f"{format_count(len(files), 'file')} {words[len(files) > 1]}"
+    return f"{text} ({preview_items(names, MAX_NAMED)})" if names else text
 
 
 def compute_file_changes(before: FileRecords, after: FileRecords) -> FileChanges:
     """The changes from one set of records to another; of a first set, which is all new, the copies alone."""
-    changed = [path for path in before.keys() & after.keys() if before[path].content_hash != after[path].content_hash]
-    old, new = _group_paths(before, after), _group_paths(after, before)
-    contents_before = {record.content_hash for record in before.values()}
+    old, new = _group_by_content(before, after), _group_by_content(after, before)
     num_files = Counter(record.content_hash for record in after.values())
-    moved: list[tuple[str, str]] = []
-    added, copies, deleted = list[str](), list[str](), list[str]()
+    moved: list[PathPair] = []
+    added, copies, changed, gone = list[str](), list[str](), set[str](), list[str]()
     for content, paths in new.items():
         pairs, rest = _match_names(old.pop(content, []), paths)
         moved += pairs
-        deleted += rest.gone
-        known = content in contents_before or num_files[content] > len(rest.new)
+        gone += rest.gone
+        has_holder = num_files[content] > len(rest.new)
         for path in rest.new:
-            (copies if known else added).append(path)
-            known = True  # the first of several equal new files is new, the others are its copies
-    deleted += [path for paths in old.values() for path in paths]
-    lists = added if before else [], copies, changed, deleted
-    added_paths, copied_paths, *rest_paths = (tuple(sorted(paths)) for paths in lists)
-    return FileChanges(added_paths, tuple(sorted(moved)), copied_paths, *rest_paths)
+            if path in before:
+                changed.add(path)
+                continue
+            (copies if has_holder else added).append(path)
+            has_holder = True  # the first of several equal new files is new, the others are its copies
+    gone += [path for paths in old.values() for path in paths]
+    changed |= {path for path in gone if path in after}
+    deleted = find_missing(path for path in gone if path not in after)
+    dropped = [path for path in gone if path not in after and path not in deleted]
+    moves = {_find_moved_folder(pair, sorted(before), sorted(after)) for pair in moved} if moved else set()
+    return FileChanges(
+        tuple(sorted(added)) if before else (),
+        tuple(sorted(moved)),
+        tuple(sorted(moves)),
+        *(tuple(sorted(paths)) for paths in (copies, changed, deleted, dropped)),
+    )
 
 
-@dataclass(frozen=True)
-class _Unmatched:
+class _Unmatched(NamedTuple):
     gone: list[str]
     new: list[str]
 
 
-def _group_paths(records: FileRecords, others: FileRecords) -> dict[str, list[str]]:
-    """The paths that the other records do not have, by content."""
+def _group_by_content(records: FileRecords, others: FileRecords) -> dict[str, list[str]]:
+    """The paths that have another content, or none, in the other records, by content."""
     paths: dict[str, list[str]] = {}
-    for path in sorted(records.keys() - others.keys()):
-        paths.setdefault(records[path].content_hash, []).append(path)
+    for path in sorted(records):
+        content = records[path].content_hash
+        if path not in others or others[path].content_hash != content:
+            paths.setdefault(content, []).append(path)
     return paths
 
 
-def _match_names(gone: list[str], new: list[str]) -> tuple[list[tuple[str, str]], _Unmatched]:
+def _match_names(gone: list[str], new: list[str]) -> tuple[list[PathPair], _Unmatched]:
     """Pairs of old and new paths of one content, those of the same file name first, and what is left of both."""
     gone, new, pairs = list(gone), list(new), []
     for same_name in (True, False):
@@ -94,19 +123,27 @@ def _match_names(gone: list[str], new: list[str]) -> tuple[list[tuple[str, str]]
     return pairs, _Unmatched(gone, new)
 
 
-def describe_moves(moved: Iterable[tuple[str, str]]) -> str:
-    """Moved files by the folder that was moved or renamed, else by their names."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for old, new in moved:
-        while os.path.basename(old) == os.path.basename(new) and old != new:
-            old, new = os.path.dirname(old), os.path.dirname(new)
-        counts[old, new] += 1
-    return preview_items((f"{format_path(old)} is now {format_path(new)}" for (old, new), _ in counts.most_common()), 3)
+def _find_moved_folder(pair: PathPair, before: list[str], after: list[str]) -> PathPair:
+    """The topmost folder that was moved as a whole and holds this file, else the file: nothing is left below the old
+    folder, and nothing was below the new one. Paths of all files, sorted."""
+    best, (old, new) = pair, pair
+    while os.path.basename(old) == os.path.basename(new) and old != new:
+        old, new = os.path.dirname(old), os.path.dirname(new)
+        if not _has_files_below(old, after) and not _has_files_below(new, before):
+            best = old, new
+    return best
+
+
+def _has_files_below(folder: str, sorted_paths: list[str]) -> bool:
+    prefix = os.path.join(folder, "")
+    n = bisect_left(sorted_paths, prefix)
+    return n < len(sorted_paths) and sorted_paths[n].startswith(prefix)
 
 
 def find_missing(paths: Iterable[str]) -> set[str]:
-    """The paths of files that are not there: deleted, moved, or on a disk that is not mounted."""
-    return {path for path in paths if open_source(path).is_deleted()}
+    """The paths of videos whose file, or whose packed corpus on this machine, is not there: deleted, moved, or on a
+    disk that is not mounted."""
+    return {path for path in paths if open_source(path).is_missing()}
 
 
 def describe_missing(num_missing: int, num_files: int, what: str) -> str:
@@ -115,12 +152,12 @@ def describe_missing(num_missing: int, num_files: int, what: str) -> str:
     >>> describe_missing(0, 9, "videos")
     ''
     >>> describe_missing(2, 9, "videos")
-    '2 of 9 videos are gone; `unreel index` finds those that were moved, and forgets those that were deleted.'
+    '2 of 9 videos are gone; `unreel index` finds what was moved, and forgets what was deleted below its folder.'
     """
     if not num_missing:
         return ""
     verb = "is" if num_missing == 1 else "are"
     return (
-        f"{num_missing} of {num_files} {what} {verb} gone; `unreel index` finds those that were moved, and forgets "
-        "those that were deleted."
+        f"{num_missing} of {num_files} {what} {verb} gone; `unreel index` finds what was moved, and forgets what was "
+        "deleted below its folder."
     )

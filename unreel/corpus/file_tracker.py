@@ -4,7 +4,8 @@ A file is identified by its path, and counts as unchanged while its size and mod
 identified by a hash, so a moved or renamed file is the same content under another path, and two equal files are one.
 
 A *source* (folder, list, file, packed corpus) only speaks for the files it names; another source adds to the records.
-A file is removed when the source that added it no longer names it, or when it lay below this source and is deleted.
+A file is removed when the source that added it no longer names it, when it lay below this source and is deleted, or
+when it is not there and its content has come under another path, as when the whole source was moved.
 """
 
 import contextlib
@@ -60,7 +61,7 @@ def refresh_files(
     Raises InputError when the source names no video, or when none of the recorded files that it names exists any more.
     """
     entries = find_videos(Path(source))
-    source_path, saved_s = absolute_path(source), time.monotonic()
+    source_path, saved_s, known = absolute_path(source), time.monotonic(), set(records)
     failures: list[FileFailure] = []
     seen: set[str] = set()
     with contextlib.closing(_check_files(entries, source_path, records)) as results:
@@ -84,6 +85,10 @@ def refresh_files(
         )
     for path in list(_find_removed(records, seen, source_path, entries)):
         del records[path]
+    arrived = {records[path].content_hash for path in seen - known}
+    for path in [path for path, record in records.items() if path in known and record.content_hash in arrived]:
+        if path not in seen and open_source(path).is_missing():
+            del records[path]
     save(records)
     return failures
 

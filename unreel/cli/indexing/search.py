@@ -136,8 +136,7 @@ def print_hits(answer: "SearchAnswer", options: SearchArgs) -> None:
 
     hits = answer.hits
     if options.json:
-        found = [search_hit_to_json(hit) | ({"missing": True} if hit.path in answer.missing else {}) for hit in hits]
-        json.dump(found, sys.stdout, indent=2)
+        json.dump([search_hit_to_json(hit, answer.missing) for hit in hits], sys.stdout, indent=2)
         print()
     elif options.csv:
         print_hits_csv(hits, "score")
@@ -168,7 +167,8 @@ def print_hit_table(hits: "list[Hit]", verdict: "Verdict | None", missing: "Cont
         note += " Closer than: the share of the moments whose nearest neighbour in another video is less like them."
     if any(hit.query_moment for hit in hits):
         header.append("of the query")
-        rows = [(*row, format_query_moment(hit)) for row, hit in zip(rows, hits, strict=True)]
+        with_name = len({hit.query_moment.path for hit in hits if hit.query_moment}) > 1
+        rows = [(*row, format_query_moment(hit, with_name)) for row, hit in zip(rows, hits, strict=True)]
     print_table(header, rows)
     stderr_console.print(escape_markup(note))
 
@@ -177,21 +177,23 @@ def format_percentile(hit: "Hit") -> str:
     return "" if hit.percentile is None else f"{hit.percentile:.0f} %"
 
 
-def format_query_moment(hit: "Hit") -> str:
-    return (
-        f"{format_clock(hit.query_moment.start_s)} to {format_clock(hit.query_moment.end_s)}"
-        if hit.query_moment
-        else ""
-    )
+def format_query_moment(hit: "Hit", with_name: bool) -> str:
+    moment = hit.query_moment
+    if moment is None:
+        return ""
+    name = f"{format_path(Path(moment.path).name)} " if with_name else ""
+    return f"{name}{format_clock(moment.start_s)} to {format_clock(moment.end_s)}"
 
 
 def format_fold_count(hit: "Hit") -> str:
     return f"  (and {len(hit.duplicates)} alike)" if hit.duplicates else ""
 
 
-def search_hit_to_json(hit: "Hit") -> dict[str, Any]:
-    duplicates = [search_hit_to_json(other) for other in hit.duplicates]
+def search_hit_to_json(hit: "Hit", missing: "Container[str]") -> dict[str, Any]:
     moment = hit.query_moment
-    answers = {"query_start_s": round(moment.start_s, 3), "query_end_s": round(moment.end_s, 3)} if moment else {}
-    scale = {"likeness": hit.likeness, "percentile": hit.percentile}
-    return hit_to_json(hit, "score", 6) | scale | answers | {"rows": list(hit.rows), "alike": duplicates}
+    found = hit_to_json(hit, "score", 6) | {"likeness": hit.likeness, "percentile": hit.percentile}
+    if moment:
+        found |= {"query_video": moment.path}
+        found |= {"query_start_s": round(moment.start_s, 3), "query_end_s": round(moment.end_s, 3)}
+    found |= {"rows": list(hit.rows), "alike": [search_hit_to_json(other, missing) for other in hit.duplicates]}
+    return found | ({"missing": True} if hit.path in missing else {})

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from unreel.errors import InputError
 from unreel.indexing.index.query_vector import weight_views
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.vectors import iterate_blocks
@@ -39,12 +38,12 @@ class ScoreScale:
     def compute_percentile(self, likeness: float, motion_weight: float) -> float:
         """The percentage of rows that are less like their nearest neighbour in another video.
 
-        >>> ScoreScale("", {"0.5": [0.2, 0.4, 0.6, 0.8]}).compute_percentile(0.5, motion_weight=0.4)
-        50.0
+        >>> ScoreScale("", {"0": [0.2, 0.4, 0.6, 0.8], "1": [0.1, 0.2]}).compute_percentile(0.5, motion_weight=0.5)
+        75.0
         """
-        position = min(self.likeness, key=lambda text: abs(float(text) - motion_weight))
-        measured = self.likeness[position]
-        return 100.0 * float(np.searchsorted(measured, likeness)) / len(measured)
+        positions = sorted(self.likeness, key=float)
+        shares = [np.searchsorted(self.likeness[p], likeness) / len(self.likeness[p]) for p in positions]
+        return 100.0 * float(np.interp(motion_weight, [float(p) for p in positions], shares))
 
     def save(self, path: Path) -> None:
         """Raises DiskError."""
@@ -52,14 +51,16 @@ class ScoreScale:
 
 
 def load_scale(path: Path, fingerprint: str) -> ScoreScale | None:
-    """The scale of the rows with this fingerprint; None where there is none. Raises InputError for a damaged file."""
+    """The scale of the rows with this fingerprint; None where there is none that can be used."""
     try:
         scale = ScoreScale(**json.loads(path.read_text()))
-    except FileNotFoundError:
+        usable = scale.fingerprint == fingerprint and all(
+            values and 0 <= float(position) <= 1 and values == sorted(map(float, values))
+            for position, values in scale.likeness.items()
+        )
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: can't be read ({error})", "delete it and run `unreel index` again") from error
-    return scale if scale.fingerprint == fingerprint else None
+    return scale if usable else None
 
 
 def measure_scale(vectors_ND: np.ndarray, rows: RowTable, views: Sequence[str], fingerprint: str) -> ScoreScale:

@@ -1,5 +1,6 @@
 """A query of an index, and the search for its hits."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -54,7 +55,8 @@ class SearchQuery:
 
 
 class SearchAnswer(NamedTuple):
-    """Hits, best first, what there is to say of the examples, and the paths of hits whose files are gone."""
+    """Hits, best first, what there is to say of the examples, and the paths of hits and of what is folded under them
+    whose files are gone."""
 
     hits: list[Hit]
     note: str = ""
@@ -86,17 +88,36 @@ def search_by_vectors(
     hits = search_by_vector(
         index.ann_index, index.rows, query_QD, options, allowed_N, index.get_vectors, combined.moments
     )
-    hits = [add_percentile(hit, index.scale, query.motion_weight) for hit in hits]
-    note = " ".join(describe_gaps(example) for example in positives if example.has_gaps)
-    return SearchAnswer(hits, note, frozenset(find_missing({hit.path for hit in hits})))
+    looks = count_looks(combined.moments)
+    hits = [add_percentile(hit, index.scale, query.motion_weight, looks) for hit in hits]
+    note = " ".join(describe_gaps(example) for example in (*positives, *negatives) if example.has_gaps)
+    paths = {shown.path for hit in hits for shown in (hit, *hit.duplicates)}
+    return SearchAnswer(hits, note, frozenset(find_missing(paths)))
 
 
-def add_percentile(hit: Hit, scale: ScoreScale | None, motion_weight: float) -> Hit:
-    """The hit and its duplicates with their percentiles, where the index has a scale."""
+def add_percentile(hit: Hit, scale: ScoreScale | None, motion_weight: float, looks: float) -> Hit:
+    """The hit and its duplicates with their percentiles, where the index has a scale.
+
+    The scale is that of one clip. The best of several has a better chance, as if each took a look of its own.
+    """
     if scale is None or not scale.likeness or hit.likeness is None:
         return hit
-    duplicates = tuple(add_percentile(other, scale, motion_weight) for other in hit.duplicates)
-    return replace(hit, duplicates=duplicates, percentile=scale.compute_percentile(hit.likeness, motion_weight))
+    duplicates = tuple(add_percentile(other, scale, motion_weight, looks) for other in hit.duplicates)
+    share = scale.compute_percentile(hit.likeness, motion_weight) / 100
+    return replace(hit, duplicates=duplicates, percentile=round(100 * share**looks, 1))
+
+
+def count_looks(moments: Sequence[Moment]) -> float:
+    """How many clips side by side cover as many seconds as these, which may overlap; 1 for a short example."""
+    if not moments:
+        return 1.0
+    covered_s, clip_s = 0.0, moments[0].end_s - moments[0].start_s
+    end_by_path: dict[str, float] = {}
+    for moment in moments:
+        end_s = end_by_path.get(moment.path, -math.inf)
+        covered_s += moment.end_s - max(moment.start_s, end_s)
+        end_by_path[moment.path] = moment.end_s
+    return max(1.0, covered_s / clip_s) if clip_s > 0 else 1.0
 
 
 class QueryVectors(NamedTuple):
@@ -129,8 +150,8 @@ def describe_gaps(example: ExampleVectors) -> str:
     """What to say of an example that is longer than its clips together."""
     first, last, clip_s = example.moments[0], example.moments[-1], example.moments[0].end_s - example.moments[0].start_s
     return (
-        f"The example has {format_duration(last.end_s - first.start_s)}, of which {len(example.moments)} clips of "
-        f"{format_duration(clip_s)} were compared: choose the part that you mean."
+        f"{os.path.basename(first.path)}: of its {format_duration(last.end_s - first.start_s)}, {len(example.moments)} "
+        f"clips of {format_duration(clip_s)} were compared; choose the part that you mean."
     )
 
 

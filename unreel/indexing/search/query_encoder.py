@@ -68,7 +68,8 @@ class ExampleVectors:
     @property
     def has_gaps(self) -> bool:
         """Whether parts of the example are in none of its clips."""
-        return any(later.start_s > earlier.end_s for earlier, later in pairwise(self.moments))
+        tolerance_s = (self.moments[0].end_s - self.moments[0].start_s) / 4  # a clip ends with its last frame
+        return any(later.start_s > earlier.end_s + tolerance_s for earlier, later in pairwise(self.moments))
 
 
 def embed_examples(encoder: Encoder, examples: Sequence[Moment]) -> list[ExampleVectors]:
@@ -133,7 +134,7 @@ def read_moment_clips(example: Moment, spec: EncoderSpec) -> ExampleClips:
 def count_clips(moment: Moment, info: VideoInfo, clip: ClipSpec) -> int:
     """The number of clips that a long moment is divided into, half of each in the next; 0 for a short one."""
     clip_s, length_s = clip.duration_s(info.fps), min(moment.end_s, info.duration_s) - moment.start_s
-    if length_s <= MAX_CLIPS_AVERAGED * clip_s:
+    if length_s <= MAX_CLIPS_AVERAGED * clip_s + 0.5 / info.fps:
         return 0
     return min(MAX_CLIPS, math.ceil(2 * (length_s - clip_s) / clip_s - 1e-6) + 1)
 

@@ -20,7 +20,8 @@ from unreel.video.loading.worker_watchdog import WorkerWatchdog
 from unreel.video.sampling.batch_sampler import BatchOrder
 
 T = TypeVar("T")
-MAX_PIPED_BYTES = select.PIPE_BUF // 2  # a message below PIPE_BUF bytes is written at once; it is this and some names
+# A message of at most PIPE_BUF bytes is written at once; beside this it holds the handle of a tensor, some 600 bytes.
+MAX_PIPED_BYTES = max(0, select.PIPE_BUF - 2048)
 
 
 def build_training_loader(

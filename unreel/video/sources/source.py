@@ -16,7 +16,7 @@ from unreel.errors import InputError, VideoError
 from unreel.io.checksums import hash_bytes, hash_file
 from unreel.video.sources.integrity import find_truncation
 from unreel.video.sources.packed_corpus import open_packed_corpus
-from unreel.video.sources.paths import is_piece, is_synthetic, normalize_path, split_piece_path
+from unreel.video.sources.paths import is_piece, is_remote, is_synthetic, normalize_path, split_piece_path
 from unreel.video.sources.piece_reader import locate_piece, read_piece
 
 
@@ -58,6 +58,12 @@ class VideoSource(Protocol):
     def is_deleted(self) -> bool:
         """Whether the file is not on this disk any more; a piece stays as long as its index names it."""
 
+    def is_missing(self) -> bool:
+        """Whether nothing can be read there: deleted, a link to nothing, or a shard that is not on this disk.
+
+        Nothing is asked of other machines.
+        """
+
 
 @dataclass(frozen=True)
 class LocalFile:
@@ -96,6 +102,9 @@ class LocalFile:
     def is_deleted(self) -> bool:
         return not os.path.lexists(self.path)
 
+    def is_missing(self) -> bool:
+        return not os.path.exists(self.path)
+
 
 @dataclass(frozen=True)
 class PackedPiece:
@@ -122,6 +131,10 @@ class PackedPiece:
 
     def is_deleted(self) -> bool:
         return False
+
+    def is_missing(self) -> bool:
+        root, shard, _ = split_piece_path(self.path)
+        return not is_remote(root) and not os.path.exists(os.path.join(root, shard))
 
     def _read_original(self) -> "_Original":
         root, _, key = split_piece_path(self.path)
@@ -154,6 +167,9 @@ class SyntheticVideo:
         return hash_bytes(normalize_path(self.path).encode())
 
     def is_deleted(self) -> bool:
+        return False
+
+    def is_missing(self) -> bool:
         return False
 
 
