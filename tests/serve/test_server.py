@@ -200,7 +200,7 @@ def test_filters_leave_what_fits(client: TestClient, about: dict[str, Any]) -> N
     asked = {"of": about["id"], "like": [0], "path": "old", "own": "keep"}
     assert {h["name"] for h in client.post("/api/search", json=asked).json()["hits"]} == {"old/old.avi"}
     for path in ("[old", "*", "o?d"):  # as it stands, no pattern
-        assert client.post("/api/search", json={**asked, "path": path}).json() == {"hits": []}
+        assert client.post("/api/search", json={**asked, "path": path}).json() == {"hits": [], "note": ""}
     asked = {"of": about["id"], "like": [0], "own": "keep", "after_s": 1.0, "before_s": 1.2, "count": 200}
     found = client.post("/api/search", json=asked).json()["hits"]
     assert found and all(h["end_s"] > 1.0 and h["start_s"] < 1.2 for h in found)

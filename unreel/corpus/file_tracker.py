@@ -85,7 +85,7 @@ def refresh_files(
         )
     for path in list(_find_removed(records, seen, source_path, entries)):
         del records[path]
-    arrived = {records[path].content_hash for path in seen - known}
+    arrived = {records[path].content_hash for path in seen - known if path in records}
     for path in [path for path, record in records.items() if path in known and record.content_hash in arrived]:
         if path not in seen and open_source(path).is_missing():
             del records[path]
