@@ -86,7 +86,8 @@ def compute_file_changes(before: FileRecords, after: FileRecords) -> FileChanges
     changed |= {path for path in gone if path in after}
     deleted = find_missing(path for path in gone if path not in after)
     dropped = [path for path in gone if path not in after and path not in deleted]
-    moves = {_find_moved_folder(pair, sorted(before), sorted(after)) for pair in moved} if moved else set()
+    paths_before, paths_after = sorted(before), sorted(after)
+    moves = {_find_moved_folder(pair, paths_before, paths_after) for pair in moved}
     return FileChanges(
         tuple(sorted(added)) if before else (),
         tuple(sorted(moved)),
