@@ -8,7 +8,7 @@ from unreel.embedding import join_views
 from unreel.errors import InputError
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.query_vector import combine_examples, make_slider_weights, weight_views
-from unreel.indexing.search.query import combine_all
+from unreel.indexing.search.query import build_query_vectors
 from unreel.indexing.search.query_encoder import ExampleVectors
 from unreel.types import Moment
 
@@ -74,14 +74,14 @@ def test_each_clip_of_a_long_example_in_turn_stands_for_it() -> None:
     moments = tuple(Moment("film.mp4", float(k), k + 1.0) for k in range(3))
     long, short = ExampleVectors(long_KD, moments), ExampleVectors(short_1D, (Moment("clip.mp4"),))
     unlike = ExampleVectors(unlike_2D, moments[:2])
-    combined = combine_all([short, long], [unlike], num_views=2)
+    combined = build_query_vectors([short, long], [unlike], num_views=2)
     assert combined.moments == moments
     for k in range(3):
         both = np.stack([short_1D[0], long_KD[k]])
         np.testing.assert_array_equal(
             combined.vectors_QD[k], combine_examples(both, unlike_2D.mean(axis=0), num_views=2)[0]
         )
-    one = combine_all([short, short], [], num_views=2)
+    one = build_query_vectors([short, short], [], num_views=2)
     assert one.moments == ()
     np.testing.assert_array_equal(one.vectors_QD, combine_examples(np.concatenate([short_1D] * 2), None, num_views=2))
 

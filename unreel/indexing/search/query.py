@@ -80,7 +80,7 @@ def search_by_vectors(
     options: HitOptions | None = None,
 ) -> SearchAnswer:
     """`search_by_examples` when the vectors of all examples and counter-examples are known."""
-    combined = combine_all(positives, negatives, len(index.views))
+    combined = build_query_vectors(positives, negatives, len(index.views))
     query_QD = weight_views(combined.vectors_QD, compute_view_weights(index.views, query.motion_weight))
     allowed_N = query.filter.match_rows(index.rows)
     allowed_N &= exclude_own_rows(index.rows, list_query_moments(index.rows, query), query.own_video_mode)
@@ -127,7 +127,7 @@ class QueryVectors(NamedTuple):
     moments: tuple[Moment, ...] = ()
 
 
-def combine_all(
+def build_query_vectors(
     positives: Sequence[ExampleVectors], negatives: Sequence[ExampleVectors], num_views: int
 ) -> QueryVectors:
     """One vector of all examples and counter-examples; where an example is long, one for each of its clips, in which
