@@ -56,3 +56,12 @@ def test_it_is_taken_where_a_run_is(motion_set: Path, tmp_path: Path) -> None:
     refused(
         "embed", "bases", motion_set, "--out", tmp_path / "x.parquet", says=("bases: neither", "comes with it (base)")
     )
+
+
+def test_features_in_the_middle_of_a_training_are_those_of_the_end() -> None:
+    encoder = unreel.load_encoder("base")
+    frames = torch.randint(0, 255, (2, encoder.spec.clip.total_frames, *encoder.spec.views.resize_hw, 3)).byte()
+    wanted = encoder.extract_parts(frames)
+    encoder.train()
+    found = encoder.extract_parts(frames)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted) and not encoder.backbone.training

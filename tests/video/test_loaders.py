@@ -1,5 +1,7 @@
 """The loader's work, counted: batches in memory, opened files, decoded frames, bytes sent to the device."""
 
+import pickle
+import select
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,3 +208,12 @@ def test_a_loop_that_ends_late_does_not_undo_what_was_set_since(monkeypatch: pyt
     with loaders.reserve_loader_cores(2):
         torch.set_num_threads(1)
     assert chosen[-1] == 1
+
+
+def test_only_what_a_pipe_writes_at_once_is_piped() -> None:
+    """A process that dies in the middle of a longer message would leave half of it."""
+    frames = np.zeros((1, 1, 2, 2, 3), np.uint8)
+    for num_clips, is_tensor in ((10, False), (10_000, True)):
+        moved = loaders.move_to_shared_memory(clip_dataset.ClipSample(0, 0, frames, np.zeros((num_clips, 2))))
+        assert isinstance(moved.frames, torch.Tensor) and isinstance(moved.spans_s, torch.Tensor) == is_tensor
+        assert is_tensor or len(pickle.dumps(moved.spans_s)) < select.PIPE_BUF - 1024
