@@ -22,6 +22,7 @@ from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.ivf import BuildOptions
 from unreel.indexing.index.vectors import iterate_blocks, search_exact
 from unreel.indexing.store.embeddings_file import read_embeddings
+from unreel.models.encoder.row_parts import RowParts
 from unreel.types import Embeddings
 
 
@@ -108,8 +109,9 @@ def main(args: Args) -> None:
         f"{len(real_ND)} real embeddings of {embeddings.vectors.shape[1]} numbers, neighbours "
         f"{np.median(distances):.3f} apart (median)"
     )
+    parts = RowParts.make_equal([f"view{n}" for n in range(args.views)], [args.dim // args.views] * args.views)
     before_mb, began_s = read_memory_mb(), time.perf_counter()
-    nearest = AnnIndex.build(vectors_ND, BuildOptions(num_views=args.views, seed=args.seed))
+    nearest = AnnIndex.build(vectors_ND, BuildOptions(parts=parts, seed=args.seed))
     print(
         f"built in {time.perf_counter() - began_s:.0f} s, {faiss.omp_get_max_threads()} threads: {nearest.description}"
     )

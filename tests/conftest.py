@@ -1,6 +1,13 @@
 """Real videos on disk, made once for all tests."""
 
-from pathlib import Path
+import os
+
+# Three workers share two cores. Threads of BLAS that spin while they wait keep the cores from the others: a linear probe
+# took four times as long. To be set before NumPy and torch are imported; commands in processes of their own inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from pathlib import Path  # noqa: E402
 
 import pytest
 import torch

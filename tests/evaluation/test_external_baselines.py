@@ -12,16 +12,17 @@ import torch
 from PIL import Image
 
 from unreel.errors import InputError
-from unreel.evaluation.baselines.external_baselines import load_external_extractor, sample_frame_indices
-from unreel.evaluation.baselines.image_preprocessing import (
+from unreel.evaluation.baselines.external_baselines import load_external_extractor
+from unreel.evaluation.video_features import FeatureKey
+from unreel.models.encoder.spec import EncoderSpec
+from unreel.models.frozen.frozen_model import sample_frame_indices
+from unreel.models.frozen.image_preprocessing import (
     HALF_STATISTICS,
     ImagePreprocessor,
     center_crop,
     read_preprocessor,
     resize_images,
 )
-from unreel.evaluation.video_features import FeatureKey
-from unreel.models.encoder.spec import EncoderSpec
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.perturb import PERTURBATIONS
 from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD
@@ -181,7 +182,7 @@ def test_image_models_know_no_order(tmp_path: Path) -> None:
 def test_clips_are_taken_in_parts_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, source = load_external_extractor(saved(model_of("dinov2"), tmp_path / "m", **SETTINGS), SPEC)
     whole = source(random_clips(), 0)[FeatureKey(name, "pooled")]["rgb"]
-    monkeypatch.setattr("unreel.evaluation.baselines.external_baselines.IMAGES_PER_BATCH", 5)
+    monkeypatch.setattr("unreel.models.frozen.frozen_model.IMAGES_PER_BATCH", 5)
     np.testing.assert_allclose(source(random_clips(), 0)[FeatureKey(name, "pooled")]["rgb"], whole, atol=1e-5)
 
 

@@ -12,8 +12,9 @@ from unreel.errors import DiskError, InputError
 from unreel.indexing.index import ann_index_file
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.ivf import BuildOptions
-from unreel.indexing.index.query_vector import make_slider_weights, weight_views
+from unreel.indexing.index.query_vector import weight_parts
 from unreel.indexing.index.vectors import hash_vectors
+from unreel.models.encoder.row_parts import RowParts
 
 INVERTED = BuildOptions(flat_below=100)
 
@@ -148,11 +149,12 @@ def test_fewer_rows_than_asked_for(vectors: np.ndarray, inverted: AnnIndex) -> N
 
 def test_recall_holds_at_both_ends_of_the_slider() -> None:
     vectors_ND = np.concatenate([grouped(3000, 16, seed=1), grouped(3000, 16, 5, seed=2)], axis=1) / np.sqrt(2)
-    nearest = AnnIndex.build(vectors_ND, dataclasses.replace(INVERTED, num_views=2, target_recall=0.9))
+    parts = RowParts.make_equal(("rgb", "residual"), (16, 16))
+    nearest = AnnIndex.build(vectors_ND, dataclasses.replace(INVERTED, parts=parts, target_recall=0.9))
     assert nearest.description.num_queries == 3 * 256
     rng = np.random.default_rng(5)
     for weight in (0.0, 0.5, 1.0):
-        query_QD = weight_views(vectors_ND[rng.choice(3000, 40)], make_slider_weights(weight))
+        query_QD = weight_parts(vectors_ND[rng.choice(3000, 40)], weight, parts)
         assert share_found(vectors_ND, nearest, query_QD, 10, np.ones(3000, bool)) >= 0.8
 
 

@@ -13,10 +13,10 @@ import unreel
 from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError
 from unreel.indexing.index.clip_index import load_query_encoder, open_index
-from unreel.indexing.index.view_weights import find_slider_ends
 from unreel.indexing.search.query import SearchQuery
 from unreel.indexing.search.results import HitOptions
 from unreel.models.encoder.checkpoint_files import find_checkpoint
+from unreel.models.encoder.view_weights import find_slider_ends
 from unreel.training.run_folder.trained_heads import load_encoder_with_heads
 from unreel.types import Moment
 from unreel.verbs.indexing.search import search

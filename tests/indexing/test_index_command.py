@@ -22,6 +22,7 @@ from unreel.indexing.search.query import SearchQuery
 from unreel.indexing.search.results import HitOptions
 from unreel.indexing.store.embeddings_file import read_embeddings
 from unreel.indexing.store.file_names import ANN_INDEX_FILE, VECTORS_NPY
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Moment
 from unreel.verbs.indexing.search import search
 
@@ -151,7 +152,8 @@ def test_a_disk_that_is_full_is_told(made: Path, tmp_path: Path) -> None:
         free = os.statvfs(disk)
         (disk / "filler").write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - 8192)))
         with pytest.raises(DiskError, match="vectors.npy: can't be written .*No space left"):
-            write_vectors(disk / "index", len(open_index(made).rows))
+            opened = open_index(made)
+            write_vectors(disk / "index", opened.rows, EncoderSpec.from_json(opened.metadata["encoder"]))
         assert not list((disk / "index").glob(".vectors*"))
     finally:
         subprocess.run(["umount", str(disk)], check=True)

@@ -7,10 +7,14 @@ from vectors import grouped, unit
 from unreel.embedding import join_views
 from unreel.errors import InputError
 from unreel.indexing.index.ann_index import AnnIndex
-from unreel.indexing.index.query_vector import combine_examples, make_slider_weights, weight_views
+from unreel.indexing.index.query_vector import combine_examples, weight_parts
 from unreel.indexing.search.query import build_query_vectors
 from unreel.indexing.search.query_encoder import ExampleVectors
+from unreel.models.encoder.row_parts import RowParts
 from unreel.types import Moment
+
+TWO = RowParts.make_equal(("rgb", "residual"), (12, 12))
+HALVES = RowParts.make_equal(("rgb", "residual"), (16, 16))
 
 
 def two_views(count: int, seed: int) -> dict[str, np.ndarray]:
@@ -25,7 +29,7 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 1.0])
 def test_the_slider_weighs_the_cosines_of_the_views(weight: float) -> None:
     gallery, query = two_views(20, 1), two_views(1, 2)
-    score_QN = weight_views(join_views(query), make_slider_weights(weight)) @ join_views(gallery).T
+    score_QN = weight_parts(join_views(query), weight, TWO) @ join_views(gallery).T
     for n in range(20):
         appearance = cosine(query["rgb"][0], gallery["rgb"][n])
         motion = cosine(query["residual"][0], gallery["residual"][n])
@@ -37,17 +41,13 @@ def test_the_slider_needs_no_new_index() -> None:
     nearest = AnnIndex.build(join_views(gallery).astype(np.float32))
     for weight, view in ((0.0, "rgb"), (1.0, "residual")):
         by_view = sorted(range(500), key=lambda n: -cosine(query[view][0], gallery[view][n]))
-        assert (
-            nearest.search(weight_views(join_views(query), make_slider_weights(weight)), 10)[1][0].tolist()
-            == by_view[:10]
-        )
+        assert nearest.search(weight_parts(join_views(query), weight, TWO), 10)[1][0].tolist() == by_view[:10]
 
 
 def test_equal_weights_change_nothing() -> None:
     query_QD = join_views(two_views(3, 2)).astype(np.float32)
-    np.testing.assert_allclose(weight_views(query_QD, make_slider_weights(0.5)), query_QD, rtol=1e-6)
-    np.testing.assert_allclose(weight_views(query_QD, np.array([7.0, 7.0])), query_QD, rtol=1e-6)
-    np.testing.assert_allclose(weight_views(query_QD, np.array([1.0])), query_QD, rtol=1e-6)
+    np.testing.assert_allclose(weight_parts(query_QD, 0.5, TWO), query_QD, rtol=1e-6)
+    np.testing.assert_allclose(weight_parts(query_QD, 0.3, RowParts.make_equal(("rgb",), (24,))), query_QD, rtol=1e-6)
 
 
 def test_examples_rank_by_likeness_less_a_share_of_unlikeness() -> None:
@@ -64,7 +64,7 @@ def test_examples_rank_by_likeness_less_a_share_of_unlikeness() -> None:
 
 def test_each_view_of_several_examples_weighs_as_much() -> None:
     """Examples that differ in motion leave a short mean of motion; it counts as much as that of appearance."""
-    query_QD = combine_examples(join_views(two_views(5, 3)), join_views(two_views(2, 4)), num_views=2)
+    query_QD = combine_examples(join_views(two_views(5, 3)), join_views(two_views(2, 4)), parts=TWO)
     assert query_QD.shape == (1, 24) and query_QD.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(query_QD.reshape(2, 12), axis=1), np.sqrt([0.5, 0.5]), rtol=1e-6)
 
@@ -74,16 +74,16 @@ def test_each_clip_of_a_long_example_in_turn_stands_for_it() -> None:
     moments = tuple(Moment("film.mp4", float(k), k + 1.0) for k in range(3))
     long, short = ExampleVectors(long_KD, moments), ExampleVectors(short_1D, (Moment("clip.mp4"),))
     unlike = ExampleVectors(unlike_2D, moments[:2])
-    combined = build_query_vectors([short, long], [unlike], num_views=2)
+    combined = build_query_vectors([short, long], [unlike], parts=HALVES)
     assert combined.moments == moments
     for k in range(3):
         both = np.stack([short_1D[0], long_KD[k]])
         np.testing.assert_array_equal(
-            combined.vectors_QD[k], combine_examples(both, unlike_2D.mean(axis=0), num_views=2)[0]
+            combined.vectors_QD[k], combine_examples(both, unlike_2D.mean(axis=0), parts=HALVES)[0]
         )
-    one = build_query_vectors([short, short], [], num_views=2)
+    one = build_query_vectors([short, short], [], parts=HALVES)
     assert one.moments == ()
-    np.testing.assert_array_equal(one.vectors_QD, combine_examples(np.concatenate([short_1D] * 2), None, num_views=2))
+    np.testing.assert_array_equal(one.vectors_QD, combine_examples(np.concatenate([short_1D] * 2), None, parts=HALVES))
 
 
 def test_an_example_has_gaps_where_its_clips_do_not_touch() -> None:
@@ -95,7 +95,7 @@ def test_an_example_has_gaps_where_its_clips_do_not_touch() -> None:
 
 def test_one_example_is_itself() -> None:
     row = join_views(two_views(1, 5)).astype(np.float32)
-    np.testing.assert_allclose(combine_examples(row, num_views=2), row, rtol=1e-5)
+    np.testing.assert_allclose(combine_examples(row, parts=TWO), row, rtol=1e-5)
     np.testing.assert_allclose(combine_examples(row[0]), row, rtol=1e-5)
 
 
@@ -113,11 +113,8 @@ def test_what_makes_no_query_is_refused() -> None:
         combine_examples(row[:0])
     with pytest.raises(InputError, match="cancel out"):
         combine_examples(row, row, unlike_weight=1.0)
-    with pytest.raises(InputError, match="dimension 32 can't be split into 3 views"):
-        weight_views(row, np.ones(3))
-    with pytest.raises(InputError, match="not all 0, got 0, 0"):
-        weight_views(row, np.zeros(2))
-    with pytest.raises(InputError, match="0 or more and not all 0, got -1, 2"):
-        weight_views(row, np.array([-1.0, 2.0]))
-    with pytest.raises(InputError, match="between 0 and 1, got 1.5"):
-        make_slider_weights(1.5)
+    with pytest.raises(InputError, match="dimension 32 are not made of parts of 12, 12"):
+        weight_parts(row, 0.5, TWO)
+    for motion in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="the weight of motion is between 0 and 1, got"):
+            weight_parts(row, motion, RowParts.make_equal(("rgb", "residual"), (16, 16)))

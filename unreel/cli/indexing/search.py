@@ -48,8 +48,9 @@ class SearchArgs:
     """Counter-examples, given like the query."""
     count: int = 20
     """Number of hits."""
-    motion: float = 0.5
-    """Weight of motion (1) against appearance (0), or of series against clip, for an index that has both."""
+    motion: float | None = None
+    """Weight of motion (1) against appearance (0), or of series against clip, for an index that has both; None means
+    the weight that the index found when it was made, or 0.5."""
     own: Literal["keep", "clip", "video"] = "clip"
     """Leave out nothing of the query's own video (keep), the moment itself (clip), or all of it (video)."""
     fold: float = 2.0

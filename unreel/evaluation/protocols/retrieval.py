@@ -22,6 +22,7 @@ from typing import Any, get_args
 import numpy as np
 
 from unreel.errors import InputError, unknown_name_error
+from unreel.evaluation.appearance import describe_carrier
 from unreel.evaluation.baselines.chance import CHANCE, compute_chance_recall
 from unreel.evaluation.baselines.descriptions import describe_baseline, is_baseline
 from unreel.evaluation.feature_protocol import ClipScope, Evaluation, ExtractionOptions, FeatureProtocol
@@ -36,7 +37,7 @@ from unreel.evaluation.metrics.cosine_ranking import (
 from unreel.evaluation.protocol_description import describe_clips
 from unreel.evaluation.protocols.options import Centring, RankingUnit, RetrievalOptions
 from unreel.evaluation.result import Intervals, Result
-from unreel.evaluation.verdict.labelled import judge_with_labels
+from unreel.evaluation.verdict.labelled import choose_own_row, judge_with_labels
 from unreel.evaluation.video_features import ENCODER, JOINT, FeatureKey, VideoFeatures, scale_views
 from unreel.models.encoder.encoder import FEATURE_LAYERS
 from unreel.models.encoder.spec import EncoderSpec
@@ -118,7 +119,10 @@ def evaluate_retrieval(
             over_groups[name] = bootstrap_intervals(scores, repeat_each(query.groups, num_rows))
     result.floors = {n: describe_baseline(n) for n in result.rows if is_baseline(n, gallery)}
     verdict = judge_with_labels(result.main_column, hits, list(result.floors), query.groups)
+    carrier = describe_carrier(result.main_column, hits, choose_own_row(hits, list(result.floors)), query.groups)
     result.extras = {"neighbours": find_example_neighbours(gallery, query, protocol), "verdict": verdict.to_json()}
+    if carrier:
+        result.extras["said"] = [carrier]
     result.warnings = collect_warnings(
         query.instances, gallery.instances, protocol.ks, gallery_size
     ) + collect_protocol_warnings(protocol)

@@ -1,10 +1,11 @@
 """The verdict with labels: R@1 of the encoder against every baseline, on the same test videos."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from unreel.evaluation.appearance import DESCRIPTIONS
 from unreel.evaluation.baselines.chance import CHANCE
 from unreel.evaluation.verdict.decision import Verdict, compare_with_floors
 from unreel.evaluation.video_features import ENCODER, JOINT
@@ -19,12 +20,17 @@ def judge_with_labels(
 
     The encoder's row is all views joined, else its first view, not the row with the best figure.
     """
-    own_rows = [row for row in scores if row not in baselines]
-    own = next((row for row in (JOINT, ENCODER) if row in own_rows), own_rows[0] if own_rows else "")
+    own = choose_own_row(scores, baselines)
     floors = {row: scores[row] for row in baselines if row != CHANCE and row in scores}
     num_videos = len(scores[own]) if own else 0
     comparisons = compare_with_floors(f"{column}, {own}", scores[own], floors, groups) if own and floors else []
     return Verdict(tuple(comparisons), f"{format_count(num_videos, 'test video')} with labels")
+
+
+def choose_own_row(rows: Iterable[str], baselines: Sequence[str]) -> str:
+    """The row that stands for the encoder: all views joined, else its first view, not the one with the best figure."""
+    own_rows = [row for row in rows if row not in (*baselines, *DESCRIPTIONS)]
+    return next((row for row in (JOINT, ENCODER) if row in own_rows), own_rows[0] if own_rows else "")
 
 
 def read_labelled_verdict(extras: dict[str, Any]) -> Verdict | None:

@@ -10,44 +10,79 @@ from unreel.errors import CheckpointError, InputError
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import REINDEX_HINT, load_vectors, read_rows
 from unreel.indexing.index.ivf import BuildOptions
+from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import load_scale, measure_scale
 from unreel.indexing.index.vectors import write_npy
 from unreel.indexing.store.embeddings_file import read_parts
 from unreel.indexing.store.encoder_hash import hash_encoder
-from unreel.indexing.store.file_names import ANN_INDEX_FILE, ENCODER_FOLDER, SCALE_JSON, VECTORS_NPY
+from unreel.indexing.store.file_names import (
+    ANN_INDEX_FILE,
+    ENCODER_FOLDER,
+    PART_WEIGHTS_JSON,
+    SCALE_JSON,
+    VECTORS_NPY,
+)
 from unreel.io.atomic_write import atomic_folder, atomic_path, disk_errors
 from unreel.models.encoder.checkpoint_files import read_spec, save_encoder
 from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.row_parts import RowParts, load_parts, measure_weights
+from unreel.models.encoder.spec import EncoderSpec
+
+NUM_WEIGHED_ROWS = 2048  # rows on which the weights of parts are measured
 
 
 def refresh_index(folder: Path, encoder: Encoder) -> str:
     """Build the index of a store, unless it is up to date; returns its description. Raises DiskError."""
     rows, fingerprint = read_rows(folder)
     save_index_encoder(folder, encoder)
-    path, views = folder / ANN_INDEX_FILE, encoder.spec.part_names
+    path = folder / ANN_INDEX_FILE
     with contextlib.suppress(InputError):
         ann_index = AnnIndex.load(path, fingerprint)
         vectors_ND = load_vectors(folder, len(rows))
+        parts = load_parts(folder / PART_WEIGHTS_JSON, encoder.spec, vectors_ND.shape[1])
         if load_scale(folder / SCALE_JSON, fingerprint) is None:  # an index of an earlier version
-            measure_scale(vectors_ND, rows, views, fingerprint).save(folder / SCALE_JSON)
+            measure_scale(vectors_ND, rows, parts, fingerprint).save(folder / SCALE_JSON)
         return str(ann_index.description)
     path.unlink(missing_ok=True)
-    vectors_ND = write_vectors(folder, len(rows))
-    ann_index = AnnIndex.build(vectors_ND, BuildOptions(num_views=len(views)), fingerprint)
-    measure_scale(vectors_ND, rows, views, fingerprint).save(folder / SCALE_JSON)
+    vectors_ND, parts = write_vectors(folder, rows, encoder.spec)
+    ann_index = AnnIndex.build(vectors_ND, BuildOptions(parts=parts), fingerprint)
+    measure_scale(vectors_ND, rows, parts, fingerprint).save(folder / SCALE_JSON)
     ann_index.save(path)
     return str(ann_index.description)
 
 
-def write_vectors(folder: Path, num_rows: int) -> np.ndarray:
-    """Write the vectors of all parts to one file, one part in memory at a time; returns a memory map, float32 (N, D).
-
-    Raises DiskError.
+def write_vectors(folder: Path, rows: RowTable, spec: EncoderSpec) -> tuple[np.ndarray, RowParts]:
+    """Write the vectors of all parts to one file, one part in memory at a time; returns a memory map, float32 (N, D),
+    and how its rows are made up. Raises DiskError.
     """
     path = folder / VECTORS_NPY
-    with disk_errors(path, advice=f"free some space and {REINDEX_HINT}"), atomic_path(path) as temporary:
-        write_npy(temporary, num_rows, (part.vectors for part in read_parts(folder)))
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def write(parts: RowParts | None) -> np.ndarray:
+        blocks = (block.vectors if parts is None else parts.set_lengths(block.vectors) for block in read_parts(folder))
+        with disk_errors(path, advice=f"free some space and {REINDEX_HINT}"), atomic_path(path) as temporary:
+            write_npy(temporary, len(rows), blocks)
+        vectors_ND: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return vectors_ND
+
+    vectors_ND = write(None)
+    parts = choose_parts(folder / PART_WEIGHTS_JSON, vectors_ND, rows, spec)
+    return (write(parts) if parts.has_appearance else vectors_ND), parts
+
+
+def choose_parts(path: Path, vectors_ND: np.ndarray, rows: RowTable, spec: EncoderSpec) -> RowParts:
+    """The weights that the index has, else new ones, measured on its rows and written. Raises DiskError."""
+    with contextlib.suppress(InputError):
+        return load_parts(path, spec, vectors_ND.shape[1])
+    parts = measure_parts(vectors_ND, rows, spec)
+    parts.save(path)
+    return parts
+
+
+def measure_parts(vectors_ND: np.ndarray, rows: RowTable, spec: EncoderSpec) -> RowParts:
+    """How rows made by an encoder are made up, with weights measured on some of them."""
+    equal = RowParts.make_equal(spec.part_names, spec.compute_part_widths(vectors_ND.shape[1]))
+    row_n = np.sort(np.random.default_rng(0).choice(len(rows), min(NUM_WEIGHED_ROWS, len(rows)), replace=False))
+    return measure_weights(equal, equal.split(np.asarray(vectors_ND[row_n], np.float32)), rows.content_N[row_n])
 
 
 def save_index_encoder(folder: Path, encoder: Encoder) -> None:

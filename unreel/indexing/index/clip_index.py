@@ -5,8 +5,9 @@
           vectors.npy          all vectors in the order of the parts, read as a memory map
           nearest.faiss        the nearest-neighbour index over them (ann_index.py)
           scale.json           how like rows are to their nearest neighbours (score_scale.py)
+          part_weights.json    how motion and appearance weigh in a row, where it has both (row_parts.py)
 
-build_index.py makes the last four from the rows, again whenever the rows have changed.
+build_index.py makes the last five from the rows, again whenever the rows have changed.
 """
 
 from dataclasses import dataclass, replace
@@ -25,10 +26,17 @@ from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.embedding_store import read_store_json
 from unreel.indexing.store.embeddings_file import CONTENT_HASH, list_parquet_files, read_table
 from unreel.indexing.store.encoder_hash import hash_encoder
-from unreel.indexing.store.file_names import ANN_INDEX_FILE, ENCODER_FOLDER, SCALE_JSON, VECTORS_NPY
+from unreel.indexing.store.file_names import (
+    ANN_INDEX_FILE,
+    ENCODER_FOLDER,
+    PART_WEIGHTS_JSON,
+    SCALE_JSON,
+    VECTORS_NPY,
+)
 from unreel.io.checksums import new_digest
 from unreel.io.file_lock import is_locked
 from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.row_parts import RowParts, load_parts
 from unreel.models.encoder.spec import EncoderSpec
 
 REINDEX_HINT = "run `unreel index` again, which continues where it stopped"
@@ -37,19 +45,20 @@ WAIT_HINT = "it is being indexed just now; ask again when that is done"
 
 @dataclass(frozen=True)
 class Index:
-    """An opened index: row n of `rows` has the unit vector `vectors_ND[n]`, its views side by side."""
+    """An opened index: row n of `rows` has the unit vector `vectors_ND[n]`, its parts side by side."""
 
     folder: Path
     metadata: dict[str, Any]
     rows: RowTable
     vectors_ND: np.ndarray
     ann_index: AnnIndex
+    parts: RowParts
     scale: ScoreScale | None = None
 
     @property
     def views(self) -> tuple[str, ...]:
-        """Names of the parts of a vector, in order: the encoder's views, or its heads."""
-        return EncoderSpec.from_json(self.metadata["encoder"]).part_names
+        """Names of the parts of a vector, in order: the encoder's views, or its heads; and appearance."""
+        return self.parts.names
 
     @property
     def encoder_hash(self) -> str:
@@ -82,9 +91,16 @@ def open_index(folder: str | Path) -> Index:
     try:
         vectors_ND = load_vectors(folder, len(rows))
         ann_index = AnnIndex.load(folder / ANN_INDEX_FILE, fingerprint)
+        parts = read_parts_of_index(folder, metadata, vectors_ND.shape[1])
     except InputError as error:
         raise InputError(error.problem, WAIT_HINT if is_locked(folder) else REINDEX_HINT) from error
-    return Index(folder, metadata, rows, vectors_ND, ann_index, load_scale(folder / SCALE_JSON, fingerprint))
+    return Index(folder, metadata, rows, vectors_ND, ann_index, parts, load_scale(folder / SCALE_JSON, fingerprint))
+
+
+def read_parts_of_index(folder: Path, metadata: dict[str, Any], num_columns: int) -> RowParts:
+    """How the rows of an index are made up. Raises InputError."""
+    spec = EncoderSpec.from_json(metadata["encoder"])
+    return load_parts(folder / PART_WEIGHTS_JSON, spec, num_columns)
 
 
 def load_vectors(folder: Path, num_rows: int) -> np.ndarray:

@@ -11,8 +11,9 @@ import faiss
 import numpy as np
 
 from unreel.indexing.index.ann_index_file import IndexDescription
-from unreel.indexing.index.query_vector import weight_views
+from unreel.indexing.index.query_vector import keep_part
 from unreel.indexing.index.vectors import iterate_blocks, sample_rows, search_exact
+from unreel.models.encoder.row_parts import RowParts
 
 QUANTIZER_TYPES = {"IVF-SQ8": faiss.ScalarQuantizer.QT_8bit, "IVF-SQfp16": faiss.ScalarQuantizer.QT_fp16}
 NUM_THREADS = faiss.omp_get_max_threads()
@@ -24,7 +25,7 @@ class BuildOptions:
 
     flat_below: int = 20_000
     target_recall: float = 0.97
-    num_views: int = 1
+    parts: RowParts | None = None
     num_queries: int = 256
     seed: int = 0
 
@@ -86,11 +87,11 @@ class _RecallQueries:
         k = min(10, len(vectors_ND) - 1)
         row_Q = np.sort(rng.choice(len(vectors_ND), min(options.num_queries, len(vectors_ND)), replace=False))
         plain_QD = np.asarray(vectors_ND[row_Q], dtype=np.float32)
-        ends = np.eye(options.num_views) if options.num_views > 1 else np.zeros((0, 1))
-        weights = [np.full(options.num_views, 1.0), *ends]
-        query_QD = np.concatenate([weight_views(plain_QD, weight_V) for weight_V in weights])
+        parts = options.parts if options.parts and len(options.parts.names) > 1 else None
+        alone = [keep_part(plain_QD, parts, number) for number in range(len(parts.names))] if parts else []
+        query_QD = np.concatenate([plain_QD, *alone])
         near_QM, score_QM = search_exact(vectors_ND, query_QD, 10 * k)
-        return cls(vectors_ND, query_QD, np.tile(row_Q, len(weights)), near_QM, score_QM[:, k], k, len(weights))
+        return cls(vectors_ND, query_QD, np.tile(row_Q, 1 + len(alone)), near_QM, score_QM[:, k], k, 1 + len(alone))
 
     def measure_recall(self, row_QK: np.ndarray) -> float:
         """Recall for the worst weighting; K is k + 1, since the row itself is found too."""

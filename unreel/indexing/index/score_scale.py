@@ -6,18 +6,18 @@ when the index is built, on some of its rows, and kept beside it.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from unreel.indexing.index.query_vector import weight_views
+from unreel.indexing.index.query_vector import weight_parts
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.vectors import iterate_blocks
-from unreel.indexing.index.view_weights import compute_view_weights, find_slider_ends
 from unreel.io.atomic_write import atomic_write_text
+from unreel.models.encoder.row_parts import RowParts
+from unreel.models.encoder.view_weights import find_slider_ends
 
 NUM_ROWS = 256  # whose nearest neighbours are looked for
 NUM_TYPICAL_ROWS = 256  # evenly spread rows whose mean score is that of a typical row
@@ -63,9 +63,9 @@ def load_scale(path: Path, fingerprint: str) -> ScoreScale | None:
     return scale if usable else None
 
 
-def measure_scale(vectors_ND: np.ndarray, rows: RowTable, views: Sequence[str], fingerprint: str) -> ScoreScale:
+def measure_scale(vectors_ND: np.ndarray, rows: RowTable, parts: RowParts, fingerprint: str) -> ScoreScale:
     """The scale of an index; without measurements where all rows have one content, e.g. an index of one video."""
-    positions = SLIDER_POSITIONS if find_slider_ends(views) else (0.5,)
+    positions = SLIDER_POSITIONS if find_slider_ends(parts.names) else (0.5,)
     if len(rows.content_hashes) < 2:
         return ScoreScale(fingerprint, {})
     rng = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def measure_scale(vectors_ND: np.ndarray, rows: RowTable, views: Sequence[str], 
     query_QD = np.asarray(vectors_ND[row_Q], np.float32)
     measured = {}
     for position in positions:
-        weighted_QD = weight_views(query_QD, compute_view_weights(views, position))
+        weighted_QD = weight_parts(query_QD, position, parts)
         typical_Q = (np.asarray(vectors_ND[spread_rows(rows)], np.float32) @ weighted_QD.T).mean(axis=0)
         best_Q = find_best_score(vectors_ND, rows, weighted_QD, row_Q)
         measured[f"{position:g}"] = np.sort(compute_likeness(best_Q, typical_Q)).round(5).tolist()

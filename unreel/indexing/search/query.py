@@ -12,15 +12,15 @@ import numpy as np
 from unreel.corpus.file_changes import find_missing
 from unreel.errors import InputError
 from unreel.indexing.index.clip_index import Index
-from unreel.indexing.index.query_vector import combine_examples, weight_views
+from unreel.indexing.index.query_vector import combine_examples, weight_parts
 from unreel.indexing.index.row_filter import ExampleMoment, RowFilter, exclude_own_rows
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import ScoreScale
-from unreel.indexing.index.view_weights import compute_view_weights
 from unreel.indexing.search.query_encoder import ExampleVectors, embed_examples
 from unreel.indexing.search.results import Hit, HitOptions, search_by_vector
 from unreel.io.text import format_duration
 from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.row_parts import RowParts
 from unreel.types import Moment
 from unreel.video.sources.paths import absolute_path
 from unreel.video.sources.source import open_source
@@ -35,7 +35,7 @@ class SearchQuery:
         negative_moments: counter-examples.
         positive_rows: examples, as numbers of rows of the index.
         negative_rows: counter-examples.
-        motion_weight: weight of motion (1) against appearance (0), where the encoder has views of both.
+        motion_weight: weight of motion (1) against appearance (0), where rows have both; by default that of the index.
         own_video_mode: what of the examples' own videos is left out: nothing ("keep"), the same moment ("clip"), or all
             ("video").
         filter: conditions on the hits: path, label and seconds.
@@ -49,7 +49,7 @@ class SearchQuery:
     negative_moments: Sequence[Moment] = ()
     positive_rows: Sequence[int] = ()
     negative_rows: Sequence[int] = ()
-    motion_weight: float = 0.5
+    motion_weight: float | None = None
     own_video_mode: str = "clip"
     filter: RowFilter = field(default_factory=RowFilter)
 
@@ -80,8 +80,9 @@ def search_by_vectors(
     options: HitOptions | None = None,
 ) -> SearchAnswer:
     """`search_by_examples` when the vectors of all examples and counter-examples are known."""
-    combined = build_query_vectors(positives, negatives, len(index.views))
-    query_QD = weight_views(combined.vectors_QD, compute_view_weights(index.views, query.motion_weight))
+    motion_weight = index.parts.motion_weight if query.motion_weight is None else query.motion_weight
+    combined = build_query_vectors(positives, negatives, index.parts)
+    query_QD = weight_parts(combined.vectors_QD, motion_weight, index.parts)
     allowed_N = query.filter.match_rows(index.rows)
     allowed_N &= exclude_own_rows(index.rows, list_query_moments(index.rows, query), query.own_video_mode)
     options = options or HitOptions()
@@ -89,7 +90,7 @@ def search_by_vectors(
         index.ann_index, index.rows, query_QD, options, allowed_N, index.get_vectors, combined.moments
     )
     looks = count_looks(combined.moments)
-    hits = [add_percentile(hit, index.scale, query.motion_weight, looks) for hit in hits]
+    hits = [add_percentile(hit, index.scale, motion_weight, looks) for hit in hits]
     note = " ".join(describe_gaps(example) for example in (*positives, *negatives) if example.has_gaps)
     paths = {shown.path for hit in hits for shown in (hit, *hit.duplicates)}
     return SearchAnswer(hits, note, frozenset(find_missing(paths)))
@@ -128,21 +129,21 @@ class QueryVectors(NamedTuple):
 
 
 def build_query_vectors(
-    positives: Sequence[ExampleVectors], negatives: Sequence[ExampleVectors], num_views: int
+    positives: Sequence[ExampleVectors], negatives: Sequence[ExampleVectors], parts: RowParts
 ) -> QueryVectors:
     """One vector of all examples and counter-examples; where an example is long, one for each of its clips, in which
     the clip stands for it. Raises InputError."""
-    means = [example.mean_D for example in positives]
-    unlike_MD = np.stack([example.mean_D for example in negatives]) if negatives else None
+    means = [parts.set_lengths(example.mean_D) for example in positives]
+    unlike_MD = np.stack([parts.set_lengths(example.mean_D) for example in negatives]) if negatives else None
     like = [  # the clip and its example, and the examples with the clip in place of its example
         (moment, [*means[:n], vector_D, *means[n + 1 :]])
         for n, example in enumerate(positives)
         if len(example.moments) > 1
-        for moment, vector_D in zip(example.moments, example.vectors_KD, strict=True)
+        for moment, vector_D in zip(example.moments, parts.set_lengths(example.vectors_KD), strict=True)
     ]
     if not like:
-        return QueryVectors(combine_examples(np.array(means), unlike_MD, num_views))
-    vectors = [combine_examples(np.stack(vectors), unlike_MD, num_views) for _, vectors in like]
+        return QueryVectors(combine_examples(np.array(means), unlike_MD, parts))
+    vectors = [combine_examples(np.stack(vectors), unlike_MD, parts) for _, vectors in like]
     return QueryVectors(np.concatenate(vectors), tuple(moment for moment, _ in like))
 
 

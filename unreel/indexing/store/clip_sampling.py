@@ -17,6 +17,7 @@ from unreel.embedding import (
     pool_clips,
 )
 from unreel.errors import InputError
+from unreel.models.encoder.appearance import attach_appearance
 from unreel.models.encoder.encoder import Encoder
 from unreel.training.run_folder.trained_heads import load_encoder_with_heads
 from unreel.types import FileFailure, Instance
@@ -32,6 +33,13 @@ class VideoVectors(NamedTuple):
     video_index: int
     vectors_KD: np.ndarray
     spans_K2: np.ndarray
+
+
+def add_appearance(encoder: Encoder, model: str) -> Encoder:
+    """The encoder with a frozen image model beside it, if one is named. Raises InputError."""
+    if model:
+        attach_appearance(encoder, model)
+    return encoder
 
 
 class ClipSampling(Protocol):
@@ -52,19 +60,24 @@ class ClipSampling(Protocol):
 
 @dataclass(frozen=True)
 class EvenSampling:
-    """`num_clips` clips evenly spread over a video; one row for their mean, or one for each."""
+    """`num_clips` clips evenly spread over a video; one row for their mean, or one for each.
+
+    `appearance` names a frozen image model whose features stand beside the encoder's.
+    """
 
     per: Literal["video", "clip"] = "video"
     num_clips: int = 10
+    appearance: str = ""
 
     def __post_init__(self) -> None:
         check_embed_options(self.per, self.num_clips)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("appearance", "")}
 
     def load_encoder(self, run: str | Path, allow_import: bool) -> Encoder:
-        return load_encoder(run, allow_import)
+        """Raises CheckpointError, and InputError for an image model that can't be loaded."""
+        return add_appearance(load_encoder(run, allow_import), self.appearance)
 
     def embed_videos(
         self,
@@ -81,12 +94,14 @@ class EvenSampling:
 class SlidingWindow:
     """Clips of `length_s` seconds, one every `hop_s` seconds; 0 means the encoder's clip length, and half a clip.
 
-    `by` says what the rows are: the encoder's features, or the outputs of the heads it was trained with.
+    `by` says what the rows are: the encoder's features, or the outputs of the heads it was trained with. `appearance`
+    names a frozen image model whose features stand beside them.
     """
 
     length_s: float = 0.0
     hop_s: float = 0.0
     by: Literal["features", "heads"] = "features"
+    appearance: str = ""
 
     @staticmethod
     def is_json(clips: dict[str, Any]) -> bool:
@@ -99,12 +114,15 @@ class SlidingWindow:
                 raise InputError(f"{name} must be a number of seconds, or 0 for the default, got {value}")
 
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("by", "features")}
+        defaults = {"by": "features", "appearance": ""}
+        return {name: value for name, value in asdict(self).items() if defaults.get(name) != value}
 
     def load_encoder(self, run: str | Path, allow_import: bool) -> Encoder:
-        """Raises CheckpointError, also for an encoder without heads."""
-        encoder = load_encoder(run, allow_import)
-        return encoder if self.by == "features" else load_encoder_with_heads(encoder, run)
+        """Raises CheckpointError, also for an encoder without heads, and InputError for an image model that can't be
+        loaded."""
+        features = load_encoder(run, allow_import)
+        encoder = features if self.by == "features" else load_encoder_with_heads(features, run)
+        return add_appearance(encoder, self.appearance)
 
     def make_clip_spec(self, encoder: Encoder) -> ClipSpec:
         """The encoder's clips at the frame rate that makes them `length_s` long. Raises InputError."""

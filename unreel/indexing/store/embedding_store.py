@@ -30,6 +30,11 @@ def open_store(folder: Path, metadata: dict[str, Any]) -> None:
         atomic_write_text(folder / STORE_JSON, json.dumps(metadata, indent=2) + "\n")
         return
     stored = read_store_json(folder)
+    if (own := stored["clips"].get("appearance", "")) != (asked := metadata["clips"].get("appearance", "")):
+        raise InputError(
+            f"{folder} holds rows {f'with the image model {own}' if own else 'without an image model'}; this command "
+            f"asks for {asked or 'none'}. Give the same --appearance, or choose another --out"
+        )
     if stored["encoder_hash"] != metadata["encoder_hash"]:
         raise InputError(
             f"{folder} holds vectors of another encoder ({stored['encoder_hash'][:12]}, this one is "

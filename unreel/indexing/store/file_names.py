@@ -14,6 +14,7 @@ ANN_INDEX_FILE = "nearest.faiss"
 CONCEPTS_FOLDER = "concepts"
 VERDICT_JSON = "verdict.json"
 SCALE_JSON = "scale.json"
+PART_WEIGHTS_JSON = "part_weights.json"
 
 STORE_ENTRIES = {
     STORE_JSON,
@@ -27,4 +28,5 @@ STORE_ENTRIES = {
     CONCEPTS_FOLDER,
     VERDICT_JSON,
     SCALE_JSON,
+    PART_WEIGHTS_JSON,
 }

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unreel.errors import CheckpointError, NeedsImportError
 from unreel.io.checksums import verify_checksums
+from unreel.models.encoder.appearance import restore_appearance
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.registry import is_import_path
@@ -40,6 +41,8 @@ def read_encoder(path: str | Path, kind: type[E], allow_import: bool = False) ->
         raise CheckpointError(f"{folder}: the encoder can't be read ({error}); use another checkpoint") from error
     encoder = kind(spec)
     load_weights(encoder, weights, folder)
+    if spec.appearance is not None:
+        restore_appearance(encoder, spec.appearance, folder)
     return encoder.eval()
 
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.models.encoder.spec import EncoderSpec
+from unreel.models.encoder.spec import APPEARANCE, EncoderSpec
+from unreel.models.frozen.frozen_model import FrozenModel
 from unreel.models.heads import HeadDict
 from unreel.models.registry import build_backbone
 from unreel.views.inference_views import make_inference_views
@@ -33,6 +34,7 @@ class Encoder(nn.Module):
         known = getattr(self.backbone, "rebuild_options", {})  # of an external network, so that a checkpoint suffices
         self.spec = dataclasses.replace(spec, options=spec.options | known)
         self.heads = HeadDict(spec.heads) if spec.heads else None
+        self.appearance: FrozenModel | None = None  # see appearance.py
 
     def extract_features(self, frames: Tensor, layer: str = "pooled") -> dict[str, Tensor]:
         """Features (B, D) of each view of uint8 clips (B, lead_in + T, H, W, C); batch norm as at the end of training.
@@ -65,12 +67,12 @@ class Encoder(nn.Module):
     @torch.inference_mode()
     def extract_parts(self, frames: Tensor) -> dict[str, Tensor]:
         """The parts of a row of an index, named by `EncoderSpec.part_names`: the pooled features of each view, or the
-        output of each head, averaged over views."""
-        views = self.extract_features(frames)
-        if self.heads is None:
-            return views
-        outputs = [self.heads(features_BD) for features_BD in views.values()]
-        return {name: torch.stack([output[name] for output in outputs]).mean(dim=0) for name in self.heads}
+        output of each head, averaged over views; then those of the frozen image model, if there is one."""
+        parts = self.extract_features(frames)
+        if self.heads is not None:
+            outputs = [self.heads(features_BD) for features_BD in parts.values()]
+            parts = {name: torch.stack([output[name] for output in outputs]).mean(dim=0) for name in self.heads}
+        return parts if self.appearance is None else parts | {APPEARANCE: self.appearance.extract_features(frames)}
 
 
 def pool_layer(map_BDTHW: Tensor, layer: str) -> Tensor:

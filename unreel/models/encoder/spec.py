@@ -9,6 +9,17 @@ from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.residual_frames import ResidualSpec
 from unreel.views.view_spec import ViewSpec
 
+APPEARANCE = "appearance"  # the part of a row that a frozen image model makes
+
+
+@dataclass(frozen=True)
+class AppearanceSpec:
+    """A frozen image model beside the encoder: its name or folder, its number of features, and which weights it had."""
+
+    model: str
+    num_features: int
+    weights_hash: str
+
 
 @dataclass(frozen=True)
 class EncoderSpec:
@@ -20,14 +31,28 @@ class EncoderSpec:
     views: ViewSpec = field(default_factory=ViewSpec)
     options: dict[str, Any] = field(default_factory=dict, hash=False)  # the backbone's own, e.g. {"width": 2}
     heads: tuple[HeadSpec, ...] = ()  # for an index made with heads; most encoders have none
+    appearance: AppearanceSpec | None = None  # for an index or a store of both; no run has one
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        """The parts of a row of an index, side by side: the heads if there are any, else the views."""
-        return tuple(head.name for head in self.heads) or tuple(dict.fromkeys(self.views.names))
+        """The parts of a row of an index, side by side: the heads if there are any, else the views; then appearance."""
+        own = tuple(head.name for head in self.heads) or tuple(dict.fromkeys(self.views.names))
+        return own if self.appearance is None else (*own, APPEARANCE)
+
+    def compute_part_widths(self, num_columns: int) -> tuple[int, ...]:
+        """The numbers of each part in rows of `num_columns`: the encoder's own are of equal width.
+
+        >>> EncoderSpec("tiny", appearance=AppearanceSpec("a-model", 4, "")).compute_part_widths(12)
+        (4, 4, 4)
+        """
+        if self.appearance is None:
+            return (num_columns // len(self.part_names),) * len(self.part_names)
+        num_own, width = len(self.part_names) - 1, self.appearance.num_features
+        return (*[(num_columns - width) // num_own] * num_own, width)
 
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "heads" or value}
+        optional = ("heads", "appearance")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in optional or value}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "EncoderSpec":
@@ -36,4 +61,6 @@ class EncoderSpec:
         views["residual"] = ResidualSpec(**views["residual"])
         options = dict(data.get("options", {}))  # files of 0.1 have none
         heads = tuple(HeadSpec(**head) for head in data.get("heads", ()))
-        return cls(data["backbone"], data["method"], ClipSpec(**data["clip"]), ViewSpec(**views), options, heads)
+        appearance = AppearanceSpec(**data["appearance"]) if data.get("appearance") else None
+        clip, views_spec = ClipSpec(**data["clip"]), ViewSpec(**views)
+        return cls(data["backbone"], data["method"], clip, views_spec, options, heads, appearance)

@@ -196,6 +196,7 @@ function showIndex(about) {
   $("motion-field").hidden = !about.slider;
   if (about.slider) {
     const [left, right] = about.slider;
+    $("motion").value = about.motion;
     $("ends").replaceChildren(...about.slider.map((end) => Object.assign(document.createElement("span"), { textContent: end })));
     $("motion").setAttribute("aria-label", `${left} at the left, ${right} at the right`);
   }

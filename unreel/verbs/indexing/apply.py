@@ -9,13 +9,14 @@ from unreel.embedding import list_whole_videos, load_encoder
 from unreel.errors import CheckpointError, InputError
 from unreel.indexing.concepts.concept import Concept
 from unreel.indexing.concepts.concept_update import require_probability
-from unreel.indexing.index.clip_index import open_index, read_index_metadata
+from unreel.indexing.index.clip_index import open_index, read_index_metadata, read_parts_of_index
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.search.results import Hit, find_moments
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.encoder_hash import hash_encoder
 from unreel.indexing.store.file_names import CONCEPTS_FOLDER, ENCODER_FOLDER, STORE_JSON
 from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.row_parts import RowParts
 from unreel.training.runtime.auto_settings import choose_device
 from unreel.types import FileFailure, Instance, ProgressCallback
 from unreel.video.loading.loaders import default_num_workers
@@ -66,15 +67,20 @@ def apply(
     require_probability(min_probability)
     if (source / STORE_JSON).is_file():
         index = open_index(source)
-        score_N = Concept.load(path, index.encoder_hash).score_rows(index.vectors_ND)
+        saved, vectors_ND = Concept.load(path, index.encoder_hash), index.vectors_ND
+        if index.parts.has_appearance:  # its parts may weigh otherwise than in the index of the concept
+            vectors_ND = load_concept_parts(path, vectors_ND.shape[1]).set_lengths(np.asarray(vectors_ND))
+        score_N = saved.score_rows(vectors_ND)
         moments = find_moments(index.rows, score_N, min_probability, gap_s)
         return ConceptMatches(moments, len(index.rows), len(index.rows.paths), [])
     encoder, sampling = load_concept_encoder(path, allow_import)
     probe = Concept.load(path, hash_encoder(encoder))
+    parts: RowParts | None = None
     videos, failures = list_whole_videos(source)
     moments, num_clips, num_videos = [], 0, 0
     for number, vectors_KD, spans_K2 in sampling.embed_videos(encoder, videos, default_num_workers(), failures.append):
-        score_K = probe.score_rows(vectors_KD)
+        parts = parts or load_concept_parts(path, vectors_KD.shape[1])
+        score_K = probe.score_rows(parts.set_lengths(vectors_KD))
         moments += find_moments(build_rows(videos[number], spans_K2), score_K, min_probability, gap_s)
         num_clips, num_videos = num_clips + len(score_K), num_videos + 1
         on_progress(num_videos, len(videos))
@@ -96,6 +102,15 @@ def load_concept_encoder(path: Path, allow_import: bool) -> tuple[Encoder, Slidi
     except (InputError, CheckpointError) as error:
         raise InputError(f"{path}: a concept is used inside its index, which has its encoder: {error}") from error
     return encoder.to(choose_device("auto")), SlidingWindow(**metadata["clips"])
+
+
+def load_concept_parts(path: Path, num_columns: int) -> RowParts:
+    """How the rows are made up of the index in which a concept lies. Raises InputError."""
+    folder = path.resolve().parent.parent
+    try:
+        return read_parts_of_index(folder, read_index_metadata(folder), num_columns)
+    except InputError as error:
+        raise InputError(f"{path}: a concept is used inside its index, which weighs its parts: {error}") from error
 
 
 def build_rows(video: Instance, spans_K2: np.ndarray) -> RowTable:

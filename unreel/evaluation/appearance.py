@@ -1,0 +1,77 @@
+"""The rows `appearance` and `both` of a table: a frozen image model, and its features beside the encoder's.
+
+`both` is what an index compares that was made with `--appearance`: the parts side by side, weighted by what the
+training videos show without labels (models/encoder/row_parts.py).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from unreel.evaluation.baselines.external_baselines import build_frozen_extractor
+from unreel.evaluation.feature_extraction import FeatureExtractor
+from unreel.evaluation.metrics.bootstrap import bootstrap_interval
+from unreel.evaluation.video_features import ENCODER, FeatureKey, VideoFeatures
+from unreel.models.encoder.appearance import load_appearance
+from unreel.models.encoder.row_parts import RowParts, measure_weights, scale_parts
+from unreel.models.encoder.spec import APPEARANCE, EncoderSpec
+
+BOTH = "both"
+LAYER = "pooled"
+DESCRIPTIONS = {
+    APPEARANCE: "a frozen image model, one frame of each clip",
+    BOTH: "the encoder and the image model side by side, weighted without labels",
+}
+
+
+def build_appearance_extractor(model: str, spec: EncoderSpec, device: str | torch.device) -> FeatureExtractor:
+    """Features of the image model by its name or folder, on clips of the encoder. Raises InputError."""
+    return build_frozen_extractor(load_appearance(spec, model).to(device), APPEARANCE)
+
+
+def add_both(train: VideoFeatures, test: VideoFeatures) -> RowParts | None:
+    """Add the features of both to training and test videos, with the weights of the training videos; returns the parts.
+
+    None, and nothing is added, where either has no features of the encoder's last layer or of the image model.
+    """
+    keys = FeatureKey(ENCODER, LAYER), FeatureKey(APPEARANCE, LAYER)
+    if any(key not in features.vectors for key in keys for features in (train, test)):
+        return None
+    names = [*train.columns[keys[0]], APPEARANCE]
+    columns = [*train.columns[keys[0]].values(), slice(None)]
+
+    def split(vectors: Mapping[FeatureKey, np.ndarray]) -> list[np.ndarray]:
+        sources = [keys[0]] * (len(names) - 1) + [keys[1]]
+        return [vectors[key][..., column] for key, column in zip(sources, columns, strict=True)]
+
+    parts_of_train = split(train.vectors)
+    equal = RowParts.make_equal(names, [part.shape[1] for part in parts_of_train])
+    weighted = measure_weights(equal, parts_of_train, np.arange(len(train.instances)))
+    for features in (train, test):
+        key, lengths = FeatureKey(BOTH, LAYER), np.sqrt(weighted.weight_P)
+        features.vectors[key] = scale_parts(split(features.vectors), lengths)
+        features.columns[key] = {BOTH: slice(0, features.vectors[key].shape[1])}
+        if all(k in features.clip_vectors for k in keys):
+            features.clip_vectors[key] = scale_parts(split(features.clip_vectors), lengths)
+    return weighted
+
+
+def describe_carrier(column: str, scores: Mapping[str, np.ndarray], own: str, groups: Sequence[str]) -> str:
+    """Which of motion and looks tells the classes of these videos, from the scores (Q,) of test videos in percent by
+    row; `own` is the encoder's row. "" without an image model."""
+    if own not in scores or APPEARANCE not in scores or BOTH not in scores:
+        return ""
+    motion_Q, looks_Q = scores[own], scores[APPEARANCE]
+    low, high = bootstrap_interval(looks_Q - motion_Q, groups if any(groups) else None)
+    figures = ", ".join(f"{name} {scores[row].mean():.1f} %" for name, row in (("looks", APPEARANCE), ("motion", own)))
+    if round(low, 1) > 0:
+        headline = "Looks carry these videos"
+    elif round(high, 1) < 0:
+        headline = "Motion carries these videos"
+    else:
+        headline = "Neither looks nor motion is shown to carry these videos alone"
+    return (
+        f"{headline}: {column} by {figures}, both {scores[BOTH].mean():.1f} % (looks minus motion "
+        f"{(looks_Q - motion_Q).mean():+.1f} points, 95 % interval {low:+.1f} to {high:+.1f})."
+    )

@@ -1,0 +1,50 @@
+"""A frozen image model beside an encoder, so that rows hold both how things move and what they look like."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from unreel.errors import CheckpointError, InputError
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.spec import AppearanceSpec, EncoderSpec
+from unreel.models.frozen.catalogue import NAMED_MODELS, hash_weights, load_frozen_model
+from unreel.models.frozen.frozen_model import FrozenModel
+
+IMAGES_PER_CLIP = 1  # the middle frame; the clips beside it have others
+
+
+def attach_appearance(encoder: Encoder, model: str) -> None:
+    """Put a frozen image model, by its name or folder, beside an encoder. Raises InputError."""
+    frozen = load_appearance(encoder.spec, model)
+    clip, (height, width) = encoder.spec.clip, encoder.spec.views.resize_hw
+    probe = torch.zeros(1, clip.total_frames, height, width, 3, dtype=torch.uint8)
+    about = AppearanceSpec(resolve_model(model), frozen.extract_features(probe).shape[1], hash_weights(frozen))
+    encoder.spec, encoder.appearance = dataclasses.replace(encoder.spec, appearance=about), frozen
+
+
+def restore_appearance(encoder: Encoder, about: AppearanceSpec, folder: Path) -> None:
+    """Put the image model beside an encoder that it was beside when the encoder was saved in `folder`.
+
+    Raises CheckpointError when it is not on this machine, or its weights are others.
+    """
+    try:
+        frozen = load_appearance(encoder.spec, about.model)
+    except InputError as error:
+        raise CheckpointError(f"{folder}: its rows need the image model {about.model}: {error}") from error
+    if (found := hash_weights(frozen)) != about.weights_hash:
+        raise CheckpointError(
+            f"{folder}: its rows were made with other weights of {about.model} ({about.weights_hash[:12]}, these are "
+            f"{found[:12]}); put those back, or index again into another folder"
+        )
+    encoder.appearance = frozen
+
+
+def load_appearance(spec: EncoderSpec, model: str) -> FrozenModel:
+    """A frozen image model for the clips of an encoder. Raises InputError."""
+    return load_frozen_model(model, spec.clip, spec.views.resize_hw, IMAGES_PER_CLIP)
+
+
+def resolve_model(model: str) -> str:
+    """A name as it is, the folder of a model as an absolute path."""
+    return model if model in NAMED_MODELS and not Path(model).is_dir() else str(Path(model).resolve())

@@ -1,0 +1,142 @@
+"""How the rows of an index are made up: parts side by side, each of a length that says how much it counts.
+
+Part p of a row has length sqrt(weight of p), and the weights add up to 1. So an inner product of two rows is the
+weighted mean of the cosines of their parts, for a search as for clusters and outliers. Views and heads of an encoder
+weigh the same. Where a frozen image model stands beside them, weights are measured when the index is built, without
+labels, and kept, since a change would make saved concepts mean something else:
+
+    weight of p  =  share of p / spread of p, scaled to a sum of 1
+
+The spread is the standard deviation of the part's cosines between different contents: cosines of an image model
+differ little, and would not be heard beside those of a motion encoder. The share of appearance follows from the mean c
+of its cosines between different contents: where everything looks alike, as before a fixed camera, looks tell little.
+
+    share of appearance  =  2 (1 - c)^2 / (2 (1 - c)^2 + c^2),    share of motion  =  the rest
+
+The 2 and the squares are fitted to two points: on the training lists of JHMDB (c 0.46) and Weizmann (c 0.86) shares of
+0.7 and 0.1 are best (docs/results.md).
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unreel.errors import InputError
+from unreel.io.atomic_write import atomic_write_text
+from unreel.models.encoder.spec import APPEARANCE, EncoderSpec
+from unreel.models.encoder.view_weights import compute_view_weights
+
+MIN_CONTENTS = 5  # with fewer, all parts weigh the same
+SHARE_LIMITS = (0.05, 0.95)  # of motion: neither part is left out
+DEFAULT_MOTION_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class RowParts:
+    """Names and widths of the parts of a row, the spread of each, and the share of motion in their default weights."""
+
+    names: tuple[str, ...]
+    widths: tuple[int, ...]
+    spreads: tuple[float, ...]
+    motion_weight: float = DEFAULT_MOTION_WEIGHT
+
+    @classmethod
+    def make_equal(cls, names: Sequence[str], widths: Sequence[int]) -> "RowParts":
+        """Parts that weigh the same."""
+        return cls(tuple(names), tuple(widths), (1.0,) * len(names))
+
+    @property
+    def has_appearance(self) -> bool:
+        """Whether weights were measured, so that rows of a store have other lengths than those of the index."""
+        return APPEARANCE in self.names
+
+    @property
+    def weight_P(self) -> np.ndarray:
+        """The weights of the parts in an inner product of two rows, (P,)."""
+        if not self.has_appearance:
+            return np.full(len(self.names), 1 / len(self.names))
+        return self.weigh(self.motion_weight)
+
+    def weigh(self, motion_weight: float) -> np.ndarray:
+        """The weights (P,) of the parts for a position of the slider, 1 in all. Raises InputError."""
+        weight_P = compute_view_weights(self.names, motion_weight) / np.array(self.spreads)
+        scaled_P: np.ndarray = weight_P / weight_P.sum()
+        return scaled_P
+
+    def split(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The parts of rows (..., D). Raises InputError when D is another number."""
+        return split_parts(rows, self.widths)
+
+    def set_lengths(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (..., D) of a store or of a query with the lengths that the parts have in this index, float32."""
+        if not self.has_appearance:
+            return rows
+        return scale_parts(self.split(rows), np.sqrt(self.weight_P))
+
+    def save(self, path: Path) -> None:
+        """Raises DiskError."""
+        atomic_write_text(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+
+def split_parts(rows: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
+    """Rows (..., D) as parts side by side. Raises InputError when the widths do not add up to D."""
+    if rows.shape[-1] != sum(widths):
+        raise InputError(
+            f"rows of dimension {rows.shape[-1]} are not made of parts of {', '.join(map(str, widths))}; use the "
+            "encoder of the index"
+        )
+    return np.split(rows, np.cumsum(widths)[:-1].tolist(), axis=-1)
+
+
+def scale_parts(parts: Sequence[np.ndarray], length_P: np.ndarray) -> np.ndarray:
+    """Rows float32 (..., D) of parts that have these lengths; a part of zeros stays zero."""
+    scaled = []
+    for part, length in zip(parts, length_P, strict=True):
+        part = part.astype(np.float64)
+        scaled.append(part * (length / np.maximum(np.linalg.norm(part, axis=-1, keepdims=True), 1e-12)))
+    return np.concatenate(scaled, axis=-1).astype(np.float32)
+
+
+def measure_weights(equal: RowParts, parts: Sequence[np.ndarray], content_n: np.ndarray) -> RowParts:
+    """The same parts with the spreads and the share of motion that some rows have: each part (n, width) of any length,
+    and the number of each row's content. Without an image model, or with few contents, the parts weigh the same."""
+    if not equal.has_appearance or len(np.unique(content_n)) < MIN_CONTENTS:
+        return equal
+    is_other_nn = content_n[:, None] != content_n[None]
+    unit = [scale_parts([part], np.ones(1)) for part in parts]
+    cosines = [(part_nw @ part_nw.T)[is_other_nn] for part_nw in unit]
+    spreads = tuple(max(float(cosine.std()), 1e-3) for cosine in cosines)
+    motion_weight = compute_motion_share(float(cosines[equal.names.index(APPEARANCE)].mean()))
+    return dataclasses.replace(equal, spreads=spreads, motion_weight=motion_weight)
+
+
+def compute_motion_share(likeness: float) -> float:
+    """The share of motion where the appearance of different contents has this mean cosine.
+
+    >>> round(compute_motion_share(0.46), 2), round(compute_motion_share(0.86), 2)
+    (0.27, 0.95)
+    """
+    looks, motion = 2 * (1 - likeness) ** 2, max(likeness, 0.0) ** 2
+    return float(np.clip(motion / (looks + motion), *SHARE_LIMITS))
+
+
+def load_parts(path: Path, spec: EncoderSpec, num_columns: int) -> RowParts:
+    """The parts of an index; read from a file where weights were measured. Raises InputError."""
+    equal = RowParts.make_equal(spec.part_names, spec.compute_part_widths(num_columns))
+    if not equal.has_appearance:
+        return equal
+    try:
+        data = json.loads(path.read_text())
+        parts = dataclasses.replace(
+            equal, spreads=tuple(map(float, data["spreads"])), motion_weight=float(data["motion_weight"])
+        )
+        is_whole = len(parts.spreads) == len(parts.names) and min(parts.spreads) > 0 and parts.weight_P.min() > 0
+    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
+        raise InputError(f"{path}: half an index, the weights of its parts can't be read ({error})") from error
+    if not is_whole:
+        raise InputError(f"{path}: half an index, its weights do not fit the parts {', '.join(parts.names)}")
+    return parts

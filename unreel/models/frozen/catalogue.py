@@ -1,0 +1,40 @@
+"""The frozen models that can be named: a folder with a model of transformers, or a model that pip brings."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from unreel.errors import InputError
+from unreel.models.frozen import efficientnet
+from unreel.models.frozen.frozen_model import FrozenModel
+from unreel.models.frozen.transformers_models import load_transformers_model
+from unreel.video.sampling.clip_spec import ClipSpec
+
+NAMED_MODELS: dict[str, Callable[[ClipSpec, int], FrozenModel]] = {efficientnet.NAME: efficientnet.load_efficientnet}
+
+
+def load_frozen_model(model: str | Path, clip: ClipSpec, frame_hw: tuple[int, int], num_images: int) -> FrozenModel:
+    """A model by its name or folder, tried on one clip of frames of `frame_hw`; image models get `num_images` frames of
+    each clip. Raises InputError, also for an unfitting image size."""
+    if num_images < 1:
+        raise InputError(f"an image model needs at least 1 frame of each clip, got num_frames={num_images}")
+    if str(model) in NAMED_MODELS and not Path(model).is_dir():
+        frozen = NAMED_MODELS[str(model)](clip, num_images)
+    else:
+        frozen = load_transformers_model(Path(model).resolve(), clip, num_images)
+    try:
+        frozen.extract_features(torch.zeros(1, clip.total_frames, *frame_hw, 3, dtype=torch.uint8))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{model}: the model fails on a clip prepared as {frozen.preprocessor}: {error}") from error
+    return frozen
+
+
+def hash_weights(model: FrozenModel) -> str:
+    """SHA-256 of all weights, in hex; the same on any device."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,49 @@
+"""A frozen model: clips of decoded frames in, one vector for each clip out.
+
+It gets the same decoded frames as the encoder, resized to its own size. Image models get a few frames of each clip, one
+at a time, and their features are averaged, so they know no order and no motion. Nothing is downloaded.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unreel.models.frozen.image_preprocessing import ImagePreprocessor
+
+IMAGES_PER_BATCH = 64
+
+
+class FrozenModel(nn.Module):
+    """A network, the frames of each clip that it gets, how these are prepared, and how features come out of it.
+
+    `compute_features` takes the network and prepared pictures (V, T, 3, h, w) and returns features (V, D).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        preprocessor: ImagePreprocessor,
+        frame_indices: np.ndarray,
+        compute_features: Callable[[nn.Module, Tensor], Tensor],
+    ) -> None:
+        super().__init__()
+        self.name, self.network, self.preprocessor = name, network, preprocessor
+        self.frame_indices, self.compute_features = frame_indices, compute_features
+        self.eval()
+
+    @torch.inference_mode()
+    def extract_features(self, clips: Tensor) -> Tensor:
+        """float32 (V, D) of uint8 clips (V, lead_in + T, H, W, C); `frame_indices` count from the lead-in."""
+        device = next(self.network.parameters()).device
+        chosen = clips[:, torch.from_numpy(self.frame_indices)]
+        at_once = max(1, IMAGES_PER_BATCH // len(self.frame_indices))
+        parts = [self.preprocessor(part.to(device)) for part in chosen.split(at_once)]
+        return torch.cat([self.compute_features(self.network, part) for part in parts]).float()
+
+
+def sample_frame_indices(num_frames: int, num_samples: int) -> np.ndarray:
+    """`num_samples` of `num_frames` frames, each the middle of one of equal parts; int64, repeated where too few."""
+    return ((np.arange(num_samples) + 0.5) * num_frames / num_samples).astype(np.int64)
