@@ -2,12 +2,12 @@
 
 import os
 
-# Three workers share two cores. Threads of BLAS that spin while they wait keep the cores from the others: a linear probe
-# took four times as long. To be set before NumPy and torch are imported; commands in processes of their own inherit it.
+# Three workers share two cores. Threads of BLAS that spin while they wait keep the cores from the others: a linear
+# probe took four times as long. Set before NumPy and torch are imported; commands in processes of their own inherit it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
 import pytest
 import torch

@@ -182,7 +182,7 @@ def test_image_models_know_no_order(tmp_path: Path) -> None:
 def test_clips_are_taken_in_parts_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, source = load_external_extractor(saved(model_of("dinov2"), tmp_path / "m", **SETTINGS), SPEC)
     whole = source(random_clips(), 0)[FeatureKey(name, "pooled")]["rgb"]
-    monkeypatch.setattr("unreel.models.frozen.frozen_model.IMAGES_PER_BATCH", 5)
+    monkeypatch.setattr("unreel.models.frozen.frozen_model.IMAGES_PER_BATCH_ON_CPU", 8)
     np.testing.assert_allclose(source(random_clips(), 0)[FeatureKey(name, "pooled")]["rgb"], whole, atol=1e-5)
 
 

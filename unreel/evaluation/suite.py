@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from unreel.errors import InputError
-from unreel.evaluation.appearance import add_both, build_appearance_extractor
+from unreel.evaluation.baselines.appearance import add_both, build_appearance_extractor
 from unreel.evaluation.baselines.external_baselines import load_external_extractor
 from unreel.evaluation.baselines.trivial_baselines import build_baseline_extractors
 from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from unreel.evaluation.baselines.appearance import DESCRIPTIONS
 from unreel.evaluation.baselines.descriptions import TRIVIAL_ROWS
 from unreel.evaluation.protocols.finetune import SCRATCH_ROW
 from unreel.evaluation.result import Result
@@ -75,7 +76,11 @@ def compare_to_baselines(result: Result, views: Sequence[str]) -> list[BaselineC
         return []
     own_rows, comparisons = find_encoder_rows(result, views), []
     for is_trivial in (True, False):
-        names = [name for name in result.rows if name not in own_rows and (name in TRIVIAL_ROWS) is is_trivial]
+        names = [
+            name
+            for name in result.rows
+            if name not in (*own_rows, *DESCRIPTIONS) and (name in TRIVIAL_ROWS) is is_trivial
+        ]
         baselines = {name: figure for name in names if (figure := get_main_figure(result, name))}
         if baselines:
             best = max(baselines, key=lambda name: baselines[name].value)

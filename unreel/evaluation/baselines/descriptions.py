@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from unreel.evaluation.baselines import appearance
 from unreel.evaluation.baselines.chance import CHANCE, GUESS_DESCRIPTIONS, RANKING_CHANCE_DESCRIPTION
 from unreel.evaluation.baselines.trivial_baselines import PIXEL_DESCRIPTIONS
 from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_DESCRIPTION, UNTRAINED_ENCODER
@@ -16,17 +17,14 @@ CLASSIFIER_DESCRIPTIONS = RANKING_DESCRIPTIONS | GUESS_DESCRIPTIONS
 TRIVIAL_ROWS = frozenset(CLASSIFIER_DESCRIPTIONS)
 
 
-BESIDE_THE_ENCODER = ("appearance", "both")  # rows of evaluation/appearance.py: not what an encoder has to beat
-
-
 def is_baseline(row: str, features: VideoFeatures) -> bool:
     """Whether a row did not learn from the user's videos: every row that is not the encoder's own."""
-    return row == CHANCE or (row not in BESIDE_THE_ENCODER and any(key.source == row for key in features.vectors))
+    return row == CHANCE or any(key.source == row for key in features.vectors)
 
 
 def describe_baseline(row: str) -> str:
     """What a baseline is; a row that is none of ours is a frozen model, named by its row."""
-    return RANKING_DESCRIPTIONS.get(row, "a model from elsewhere, frozen")
+    return (RANKING_DESCRIPTIONS | appearance.DESCRIPTIONS).get(row, "a model from elsewhere, frozen")
 
 
 def describe_classifier_baselines(rows: Iterable[str]) -> dict[str, str]:

@@ -22,7 +22,6 @@ from typing import Any, get_args
 import numpy as np
 
 from unreel.errors import InputError, unknown_name_error
-from unreel.evaluation.appearance import describe_carrier
 from unreel.evaluation.baselines.chance import CHANCE, compute_chance_recall
 from unreel.evaluation.baselines.descriptions import describe_baseline, is_baseline
 from unreel.evaluation.feature_protocol import ClipScope, Evaluation, ExtractionOptions, FeatureProtocol
@@ -37,6 +36,7 @@ from unreel.evaluation.metrics.cosine_ranking import (
 from unreel.evaluation.protocol_description import describe_clips
 from unreel.evaluation.protocols.options import Centring, RankingUnit, RetrievalOptions
 from unreel.evaluation.result import Intervals, Result
+from unreel.evaluation.verdict.carrier import describe_carrier
 from unreel.evaluation.verdict.labelled import choose_own_row, judge_with_labels
 from unreel.evaluation.video_features import ENCODER, JOINT, FeatureKey, VideoFeatures, scale_views
 from unreel.models.encoder.encoder import FEATURE_LAYERS

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from unreel.evaluation.appearance import DESCRIPTIONS
+from unreel.evaluation.baselines.appearance import DESCRIPTIONS
 from unreel.evaluation.baselines.chance import CHANCE
 from unreel.evaluation.verdict.decision import Verdict, compare_with_floors
 from unreel.evaluation.video_features import ENCODER, JOINT
@@ -16,12 +16,12 @@ def judge_with_labels(
     column: str, scores: Mapping[str, np.ndarray], baselines: Sequence[str], groups: Sequence[str]
 ) -> Verdict:
     """Verdict by one column of a table: scores (Q,) in percent of Q test videos by row, the names of the rows that are
-    baselines, and the groups of the videos.
+    baselines, and the groups of the videos. An image model beside the encoder is not what it has to beat.
 
     The encoder's row is all views joined, else its first view, not the row with the best figure.
     """
     own = choose_own_row(scores, baselines)
-    floors = {row: scores[row] for row in baselines if row != CHANCE and row in scores}
+    floors = {row: scores[row] for row in baselines if row not in (CHANCE, *DESCRIPTIONS) and row in scores}
     num_videos = len(scores[own]) if own else 0
     comparisons = compare_with_floors(f"{column}, {own}", scores[own], floors, groups) if own and floors else []
     return Verdict(tuple(comparisons), f"{format_count(num_videos, 'test video')} with labels")

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from unreel.models.frozen.image_preprocessing import ImagePreprocessor
+from unreel.models.memory_layout import keep_freed_memory
 
 IMAGES_PER_BATCH = 64
+IMAGES_PER_BATCH_ON_CPU = 4  # maps of more pictures are larger than the C library keeps
 
 
 class FrozenModel(nn.Module):
@@ -33,13 +35,15 @@ class FrozenModel(nn.Module):
         self.name, self.network, self.preprocessor = name, network, preprocessor
         self.frame_indices, self.compute_features = frame_indices, compute_features
         self.eval()
+        keep_freed_memory()
 
     @torch.inference_mode()
     def extract_features(self, clips: Tensor) -> Tensor:
         """float32 (V, D) of uint8 clips (V, lead_in + T, H, W, C); `frame_indices` count from the lead-in."""
         device = next(self.network.parameters()).device
         chosen = clips[:, torch.from_numpy(self.frame_indices)]
-        at_once = max(1, IMAGES_PER_BATCH // len(self.frame_indices))
+        num_images = IMAGES_PER_BATCH_ON_CPU if device.type == "cpu" else IMAGES_PER_BATCH
+        at_once = max(1, num_images // len(self.frame_indices))
         parts = [self.preprocessor(part.to(device)) for part in chosen.split(at_once)]
         return torch.cat([self.compute_features(self.network, part) for part in parts]).float()
 

@@ -45,6 +45,7 @@ def build_table(name: str, result: Result, summary: EvaluationSummary) -> dict[s
         "main": find_main_column(result, row) if row and result.kind != "knn" else "the chosen k",
         "chosen": bool(get_chosen_k(result)),
         "caption": format_sentence(result.caption),
+        "said": extras.get("said", []),
         "warnings": [w for w in result.warnings if w not in summary.warnings],
         "confusion": build_confusion_matrix(confusion) if confusion else None,
         "confusion_row": row,

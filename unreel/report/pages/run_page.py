@@ -127,7 +127,7 @@ def build_evaluation(name: str, data: dict[str, Any]) -> dict[str, Any]:
     widths = {row: min(100.0, max(0.0, values.get(result.columns[0], 0.0))) for row, values in result.rows.items()}
     table = [(row, row not in result.floors, cells[row], widths[row]) for row in result.rows]
     lines = flatten_options({key: value for key, value in result.protocol.items() if key != "left_out"})
-    return {"name": name, "result": result, "table": table, "lines": lines}
+    return {"name": name, "result": result, "table": table, "lines": lines, "said": result.extras.get("said", [])}
 
 
 def describe_videos(manifest: Manifest) -> list[tuple[str, str]]:

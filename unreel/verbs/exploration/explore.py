@@ -12,6 +12,7 @@ from unreel.errors import InputError
 from unreel.io.limits import use_limits
 from unreel.io.text import format_count
 from unreel.methods.registry import DEFAULT_METHOD
+from unreel.models.frozen.catalogue import load_frozen_model
 from unreel.training.batches import build_training_limits
 from unreel.training.dry_run import validate_config
 from unreel.training.run_folder.config import build_run_config
@@ -22,6 +23,9 @@ from unreel.types import FileFailure
 from unreel.verbs.exploration.exploration_folder import ExplorationFolder, default_folder, open_exploration
 from unreel.verbs.exploration.narration import Narration
 from unreel.verbs.exploration.stages import ExploreRequest, index_videos, inspect_videos, tell_verdict, train_encoder
+from unreel.video.sampling.clip_spec import ClipSpec
+
+PROBE_SIZE = 64  # pixels of a clip that an image model is tried with
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ def explore(
     retrain: bool = False,
     quiet: bool = False,
     allow_import: bool = False,
+    appearance: str | None = None,
     **options: Any,
 ) -> Exploration:
     """Inspect videos, train an encoder on them and index their moments; called again, go on and take in new files.
@@ -59,6 +64,8 @@ def explore(
         retrain: train a new encoder although there is one, e.g. when many videos are new; the old one stays.
         quiet: print nothing.
         allow_import: import, and so run, code of your own that the run names as its network or method.
+        appearance: an image model whose features stand beside the encoder's in the index: "efficientnet-lite0", or the
+            folder of a model of transformers; None leaves it as it is.
         options: fields of the method's Config or of Settings, e.g. minutes=30.
 
     Returns:
@@ -74,13 +81,15 @@ def explore(
     >>> len(exploration.manifest.videos), exploration.index.name
     (8, 'index')
     """
-    request = ExploreRequest(Path(source), build_run_config(method, options), retrain, bool(options), allow_import)
+    config = build_run_config(method, options)
+    request = ExploreRequest(Path(source), config, retrain, bool(options), allow_import, appearance=appearance)
     return run_stages(request, Path(out) if out is not None else None, Narration(quiet=quiet))
 
 
 def run_stages(request: ExploreRequest, out: Path | None, narration: Narration) -> Exploration:
     """`explore` with its sentences and progress bars. Raises UnreelError, and KeyboardInterrupt with how to go on."""
     require_single_process(request)
+    require_appearance(request)
     validate_config(resolve_config(request.run_config))
     path, entries = out or default_folder(request.source), find_videos(request.real_source)
     limits = build_training_limits(request.run_config.settings)
@@ -102,6 +111,12 @@ def summarize(folder: ExplorationFolder, manifest: Manifest, num_moments: int) -
     left_out = f"; {num_bad:,} of {num_files:,} files can't be used, see {folder.quarantine_path}" if num_bad else ""
     found = f"{format_count(num_moments, 'moment')} of {format_count(len(manifest.videos), 'video')}"
     return f"{folder.path} is complete: {found}{left_out}"
+
+
+def require_appearance(request: ExploreRequest) -> None:
+    """Raise InputError for an image model that can't be loaded: before hours of training, not after."""
+    if request.appearance:
+        load_frozen_model(request.appearance, ClipSpec(), (PROBE_SIZE, PROBE_SIZE), num_images=1)
 
 
 def require_single_process(request: ExploreRequest) -> None:

@@ -16,6 +16,8 @@ from unreel.corpus.segments import LONG_VIDEO_SEGMENTS, build_instances
 from unreel.errors import InputError
 from unreel.evaluation.verdict.verdict_file import read_verdict
 from unreel.indexing.store.clip_sampling import SlidingWindow
+from unreel.indexing.store.embedding_store import read_store_json
+from unreel.indexing.store.file_names import STORE_JSON
 from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions
 from unreel.io.text import format_count, format_duration, format_path
 from unreel.settings import Settings
@@ -38,6 +40,7 @@ class ExploreRequest:
     """What an exploration is asked for.
 
     `names_options` tells that options of training were given, not left out. `command` goes on with a stopped one.
+    `appearance` names an image model beside the encoder; None means that of the index that is there, or none.
     """
 
     source: Path
@@ -46,6 +49,7 @@ class ExploreRequest:
     names_options: bool = False
     allow_import: bool = False
     command: str = "the same call"
+    appearance: str | None = None
 
     @property
     def real_source(self) -> Path:
@@ -181,13 +185,27 @@ def describe_budget(settings: Settings) -> str:
     return "this takes as long as these videos need; --minutes M sets a limit"
 
 
+def choose_appearance(folder: ExplorationFolder, request: ExploreRequest) -> str:
+    """The image model that is asked for, else that of the index there is or of the one before it, else none ("")."""
+    if request.appearance is not None:
+        return request.appearance
+    for number in (folder.number, folder.number - 1):
+        store = folder.get_numbered("index", number)
+        if number > 0 and (store / STORE_JSON).exists():
+            return str(read_store_json(store)["clips"].get("appearance", ""))
+    return ""
+
+
 def index_videos(
     folder: ExplorationFolder, request: ExploreRequest, manifest: Manifest, narration: Narration
 ) -> StoreSummary:
     """Stage 3: bring the index up to date, and take the concepts of an earlier encoder's index along."""
     narration.begin(3, "index", f"the moments of {format_count(len(manifest.videos), 'video')}, in {folder.index}")
+    sampling = SlidingWindow(appearance=choose_appearance(folder, request))
+    if sampling.appearance:
+        narration.detail(f"with the looks that {sampling.appearance} sees beside the motion, which takes longer")
     options = StoreUpdateOptions(1, request.allow_import, narration.measure)
-    store = update_index(folder.run, request.real_source, folder.index, SlidingWindow(), options).store
+    store = update_index(folder.run, request.real_source, folder.index, sampling, options).store
     moments = f"{format_count(store.num_rows, 'moment')} of {format_count(store.num_videos, 'video')}"
     new = f", {store.num_embedded or 'none'} of them new"
     is_update = folder.is_complete and store.num_embedded < store.num_videos  # at first all are new, but for doubles

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
-from unreel.embedding import embed_instances, list_whole_videos, load_encoder
+from unreel.embedding import embed_instances, list_whole_videos
 from unreel.errors import InputError
 from unreel.indexing.store.clip_sampling import EvenSampling
 from unreel.indexing.store.embeddings_file import write_embeddings
@@ -24,6 +24,7 @@ def embed(
     num_clips: int = 10,
     on_progress: ProgressCallback | None = None,
     allow_import: bool = False,
+    appearance: str = "",
 ) -> tuple[int, list[FileFailure]]:
     """Embed videos into a file: one unit-length vector for each video or clip.
 
@@ -36,6 +37,8 @@ def embed(
         num_clips: evenly spread clips per video.
         on_progress: called with the videos done and their total.
         allow_import: import, and so run, the code of your own that the checkpoint names as its network.
+        appearance: an image model whose features stand beside the encoder's: "efficientnet-lite0", or the folder of a
+            model of transformers.
 
     Returns:
         The number of rows, and the files left out with their reasons.
@@ -48,12 +51,13 @@ def embed(
     >>> unreel.embed(run, videos / "test.txt", out / "vectors.parquet", num_clips=2)
     (8, [])
     """
+    sampling = EvenSampling(per, num_clips, appearance)
     if Path(out).suffix != ".parquet":
         advance = on_progress or (lambda _done, _total: None)
         options = StoreUpdateOptions(allow_import=allow_import, progress_bar=lambda _label: nullcontext(advance))
-        summary = update_store(run, source, out, EvenSampling(per, num_clips), options)
+        summary = update_store(run, source, out, sampling, options)
         return summary.num_rows, summary.left_out
-    encoder = load_encoder(run, allow_import).to(choose_device("auto"))
+    encoder = sampling.load_encoder(run, allow_import).to(choose_device("auto"))
     require_writable_path(Path(out))
     videos, failures = list_whole_videos(Path(source))
     embeddings = embed_instances(encoder, videos, num_clips, per, default_num_workers(), failures.append, on_progress)

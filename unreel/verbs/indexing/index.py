@@ -31,6 +31,7 @@ def index(
     length_s: float = 0.0,
     hop_s: float = 0.0,
     allow_import: bool = False,
+    appearance: str = "",
 ) -> tuple[int, list[FileFailure]]:
     """Make an index of every moment of the videos, or bring it up to date.
 
@@ -41,6 +42,8 @@ def index(
         length_s: seconds of a clip; 0 means the length that the encoder was trained on.
         hop_s: seconds from the start of one clip to the next; 0 means half a clip.
         allow_import: import, and so run, the code of your own that the checkpoint names as its network.
+        appearance: an image model whose features stand beside the encoder's, so that hits are alike in looks too:
+            "efficientnet-lite0", or the folder of a model of transformers.
 
     Returns:
         The number of rows, and the files left out with their reasons.
@@ -55,7 +58,8 @@ def index(
     (True, [])
     """
     options = StoreUpdateOptions(allow_import=allow_import)
-    store = update_index(run, source, out, SlidingWindow(length_s, hop_s), options).store
+    sampling = SlidingWindow(length_s, hop_s, appearance=appearance)
+    store = update_index(run, source, out, sampling, options).store
     return store.num_rows, store.left_out
 
 

@@ -4,14 +4,13 @@
 training videos show without labels (models/encoder/row_parts.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from unreel.evaluation.baselines.external_baselines import build_frozen_extractor
 from unreel.evaluation.feature_extraction import FeatureExtractor
-from unreel.evaluation.metrics.bootstrap import bootstrap_interval
 from unreel.evaluation.video_features import ENCODER, FeatureKey, VideoFeatures
 from unreel.models.encoder.appearance import load_appearance
 from unreel.models.encoder.row_parts import RowParts, measure_weights, scale_parts
@@ -55,23 +54,3 @@ def add_both(train: VideoFeatures, test: VideoFeatures) -> RowParts | None:
         if all(k in features.clip_vectors for k in keys):
             features.clip_vectors[key] = scale_parts(split(features.clip_vectors), lengths)
     return weighted
-
-
-def describe_carrier(column: str, scores: Mapping[str, np.ndarray], own: str, groups: Sequence[str]) -> str:
-    """Which of motion and looks tells the classes of these videos, from the scores (Q,) of test videos in percent by
-    row; `own` is the encoder's row. "" without an image model."""
-    if own not in scores or APPEARANCE not in scores or BOTH not in scores:
-        return ""
-    motion_Q, looks_Q = scores[own], scores[APPEARANCE]
-    low, high = bootstrap_interval(looks_Q - motion_Q, groups if any(groups) else None)
-    figures = ", ".join(f"{name} {scores[row].mean():.1f} %" for name, row in (("looks", APPEARANCE), ("motion", own)))
-    if round(low, 1) > 0:
-        headline = "Looks carry these videos"
-    elif round(high, 1) < 0:
-        headline = "Motion carries these videos"
-    else:
-        headline = "Neither looks nor motion is shown to carry these videos alone"
-    return (
-        f"{headline}: {column} by {figures}, both {scores[BOTH].mean():.1f} % (looks minus motion "
-        f"{(looks_Q - motion_Q).mean():+.1f} points, 95 % interval {low:+.1f} to {high:+.1f})."
-    )
