@@ -18,6 +18,7 @@ import tyro
 
 import unreel
 from unreel.evaluation.labelled_videos import load_labelled_videos
+from unreel.indexing.index.clip_index import load_query_encoder
 
 
 @dataclasses.dataclass
@@ -27,23 +28,26 @@ class Args:
     encoder: tyro.conf.Positional[Path]
     data: tyro.conf.Positional[tuple[Path, ...]]
     count: int = 10
+    appearance: str = ""
+    """An image model beside the encoder, as of `unreel index --appearance`."""
     threads: int = 1
 
 
 BANDS = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 100.1)  # of percentiles
 
 
-def measure_precision(encoder: Path, data: Path, count: int, folder: Path) -> tuple[str, str]:
+def measure_precision(args: Args, data: Path, folder: Path) -> tuple[str, str]:
     """A row of each table."""
     out = folder / data.resolve().name
-    unreel.index(encoder, data / "train.txt", out)
-    index, query_encoder = unreel.open_index(out), unreel.load_encoder(encoder)
+    unreel.index(args.encoder, data / "train.txt", out, appearance=args.appearance)
+    index = unreel.open_index(out)
+    query_encoder = load_query_encoder(out, index.metadata)
     videos = load_labelled_videos(data)
     label_by_path = {video.path: video.label for video in videos.train}
     right_QK, percentile_QK = [], []
     for video in videos.test:
         query = unreel.SearchQuery((unreel.Moment(video.path),))
-        hits = unreel.search(index, query, unreel.HitOptions(count), query_encoder)
+        hits = unreel.search(index, query, unreel.HitOptions(args.count), query_encoder)
         right_QK.append([label_by_path[hit.path] == video.label for hit in hits])
         percentile_QK.append([hit.percentile for hit in hits])
     right, percentile = 100 * np.array(right_QK), np.array(percentile_QK, dtype=np.float64)
@@ -67,7 +71,7 @@ def format_row(cells: list[str]) -> str:
 def main(args: Args) -> None:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [measure_precision(args.encoder, data, args.count, Path(folder)) for data in args.data]
+        rows = [measure_precision(args, data, Path(folder)) for data in args.data]
     bands = [f"closer than {low:.0f} to {min(high, 100):.0f} %" for low, high in pairwise(BANDS)]
     for header, lines in zip(
         (["set", "examples", "P@1", f"P@{args.count}"], ["set, % right (hits)", *bands]),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from unreel.errors import CheckpointError, InputError
+from unreel.errors import InputError
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import AppearanceSpec, EncoderSpec
 from unreel.models.frozen.catalogue import NAMED_MODELS, hash_weights, load_frozen_model
@@ -26,14 +26,14 @@ def attach_appearance(encoder: Encoder, model: str) -> None:
 def restore_appearance(encoder: Encoder, about: AppearanceSpec, folder: Path) -> None:
     """Put the image model beside an encoder that it was beside when the encoder was saved in `folder`.
 
-    Raises CheckpointError when it is not on this machine, or its weights are others.
+    Raises InputError when it is not on this machine, or its weights are others.
     """
     try:
         frozen = load_appearance(encoder.spec, about.model)
     except InputError as error:
-        raise CheckpointError(f"{folder}: its rows need the image model {about.model}: {error}") from error
+        raise InputError(f"{folder}: its rows need the image model {about.model}: {error}") from error
     if (found := hash_weights(frozen)) != about.weights_hash:
-        raise CheckpointError(
+        raise InputError(
             f"{folder}: its rows were made with other weights of {about.model} ({about.weights_hash[:12]}, these are "
             f"{found[:12]}); put those back, or index again into another folder"
         )

@@ -25,7 +25,8 @@ def read_encoder(path: str | Path, kind: type[E], allow_import: bool = False) ->
     """The encoder, as an instance of `kind`, in a run folder (its best checkpoint, else the last) or in a checkpoint.
 
     Weights are read from safetensors, so they can hold no code, and all of them must fit. A network of your own is
-    imported, and so run as code, only with `allow_import`. Raises CheckpointError.
+    imported, and so run as code, only with `allow_import`. Raises CheckpointError, and InputError where the image model
+    beside the encoder is not on this machine.
     """
     folder = find_checkpoint(Path(path))
     spec = read_spec(folder)

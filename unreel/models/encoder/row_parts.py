@@ -31,6 +31,7 @@ from unreel.models.encoder.spec import APPEARANCE, EncoderSpec
 from unreel.models.encoder.view_weights import compute_view_weights
 
 MIN_CONTENTS = 5  # with fewer, all parts weigh the same
+MIN_SPREAD = 0.01  # a part whose cosines differ less tells nothing, and is not to drown the others
 SHARE_LIMITS = (0.05, 0.95)  # of motion: neither part is left out
 DEFAULT_MOTION_WEIGHT = 0.5
 
@@ -109,7 +110,7 @@ def measure_weights(equal: RowParts, parts: Sequence[np.ndarray], content_n: np.
     is_other_nn = content_n[:, None] != content_n[None]
     unit = [scale_parts([part], np.ones(1)) for part in parts]
     cosines = [(part_nw @ part_nw.T)[is_other_nn] for part_nw in unit]
-    spreads = tuple(max(float(cosine.std()), 1e-3) for cosine in cosines)
+    spreads = tuple(max(float(cosine.std()), MIN_SPREAD) for cosine in cosines)
     motion_weight = compute_motion_share(float(cosines[equal.names.index(APPEARANCE)].mean()))
     return dataclasses.replace(equal, spreads=spreads, motion_weight=motion_weight)
 

@@ -1,0 +1,210 @@
+"""An index of motion and looks: how its rows weigh both, against sums by hand; and what is refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import refused, succeeds
+from image_models import save_image_model
+
+import unreel
+from unreel.errors import InputError
+from unreel.indexing.index.clip_index import Index, open_index
+from unreel.indexing.search.query import SearchQuery
+from unreel.indexing.search.results import HitOptions
+from unreel.indexing.store.embeddings_file import read_embeddings
+from unreel.models.encoder.row_parts import MIN_SPREAD, RowParts, compute_motion_share, measure_weights
+from unreel.models.encoder.view_weights import find_slider_ends
+from unreel.types import Moment
+from unreel.verbs.indexing.search import search
+
+NAMES = ("rgb", "residual", "appearance")
+
+
+@pytest.fixture(scope="module")
+def image_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_image_model(tmp_path_factory.mktemp("models") / "resnet")
+
+
+@pytest.fixture(scope="module")
+def made(small_run: Path, motion_set: Path, image_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("looks") / "index"
+    succeeds("index", small_run, motion_set, "--out", out, "--hop-s", 0.3, "--appearance", image_model)
+    return out
+
+
+@pytest.fixture(scope="module")
+def index(made: Path) -> Index:
+    return open_index(made)
+
+
+def split(row_D: np.ndarray) -> list[np.ndarray]:
+    return [row_D[:128], row_D[128:256], row_D[256:]]
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    return float(one @ other / np.sqrt(one @ one) / np.sqrt(other @ other))
+
+
+def test_an_inner_product_is_the_weighted_mean_of_cosines(index: Index, made: Path) -> None:
+    raw_ND, weight_P = read_embeddings(made).vectors, index.parts.weight_P
+    assert (
+        index.views == NAMES and raw_ND.shape[1] == 2 * 128 + 16 and find_slider_ends(NAMES) == ("appearance", "motion")
+    )
+    assert weight_P.sum() == pytest.approx(1) and weight_P[0] == weight_P[1] > weight_P[2]
+    for n, m in ((0, 5), (3, 40), (7, 7), (20, 41)):
+        parts = zip(split(raw_ND[n]), split(raw_ND[m]), strict=True)
+        expected = sum(weight * cosine(*pair) for weight, pair in zip(weight_P, parts, strict=True))
+        assert float(index.vectors_ND[n] @ index.vectors_ND[m]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_weights_are_those_of_a_loop(index: Index, made: Path) -> None:
+    raw_ND, content_N = read_embeddings(made).vectors, index.rows.content_N
+    cosines: list[list[float]] = [[], [], []]
+    for n in range(len(raw_ND)):
+        for m in range(len(raw_ND)):
+            if content_N[n] != content_N[m]:
+                for part, pair in zip(cosines, zip(split(raw_ND[n]), split(raw_ND[m]), strict=True), strict=True):
+                    part.append(cosine(*pair))
+    np.testing.assert_allclose(index.parts.spreads, [max(np.std(part), MIN_SPREAD) for part in cosines], rtol=1e-3)
+    looks = 2 * (1 - np.mean(cosines[2])) ** 2
+    motion = np.clip(np.mean(cosines[2]) ** 2 / (looks + np.mean(cosines[2]) ** 2), 0.05, 0.95)
+    assert index.parts.motion_weight == pytest.approx(motion, abs=1e-3)
+    shares = np.array([motion / 2, motion / 2, 1 - motion]) / index.parts.spreads
+    np.testing.assert_allclose(index.parts.weight_P, shares / shares.sum(), rtol=1e-6)
+
+
+def test_looks_count_less_the_more_alike_everything_looks() -> None:
+    shares = [compute_motion_share(likeness) for likeness in (-0.2, 0.0, 0.3, 0.46, 0.6, 0.86, 1.0)]
+    assert shares == sorted(shares) and shares[0] == 0.05 and shares[-1] == 0.95
+    assert compute_motion_share(0.46) == pytest.approx(0.46**2 / (2 * 0.54**2 + 0.46**2))
+
+
+def test_few_contents_measure_nothing() -> None:
+    equal = RowParts.make_equal(("residual", "appearance"), (4, 3))
+    parts = [np.random.default_rng(0).standard_normal((8, width)) for width in (4, 3)]
+    assert measure_weights(equal, parts, np.arange(8) // 2) is equal
+    assert measure_weights(equal, parts, np.arange(8)) != equal
+    alone = RowParts.make_equal(("rgb", "residual"), (4, 3))
+    assert measure_weights(alone, parts, np.arange(8)) is alone
+
+
+@pytest.mark.parametrize("motion", [0.0, 0.3, 1.0, None])
+def test_the_slider_weighs_the_image_model_against_the_encoder(index: Index, made: Path, motion: float | None) -> None:
+    raw_ND, spreads = read_embeddings(made).vectors, np.array(index.parts.spreads)
+    position = index.parts.motion_weight if motion is None else motion
+    weight_P = np.array([position / 2, position / 2, 1 - position]) / spreads
+    expected = []
+    for n in range(len(raw_ND)):
+        cosines = [cosine(*pair) for pair in zip(split(raw_ND[5]), split(raw_ND[n]), strict=True)]
+        expected.append(float(weight_P / weight_P.sum() @ cosines))
+    options = HitOptions(num_hits=len(raw_ND), gap_s=-1)
+    hits = search(index, SearchQuery(positive_rows=(5,), motion_weight=motion, own_video_mode="keep"), options)
+    score_by_row = {hit.rows[0]: hit.score for hit in hits}
+    assert len(score_by_row) == len(raw_ND)
+    np.testing.assert_allclose([score_by_row[n] for n in range(len(raw_ND))], expected, atol=2e-5)
+
+
+def test_the_moment_of_a_row_finds_the_row(index: Index) -> None:
+    for row in (0, 9):
+        moment = index.rows.get_moment(row)
+        best = search(index, SearchQuery((moment,), own_video_mode="keep"), HitOptions(1, gap_s=-1))[0]
+        assert best.rows[0] == row and best.score > 0.999
+    mixed = SearchQuery((index.rows.get_moment(0),), positive_rows=(0,), own_video_mode="keep")
+    assert search(index, mixed, HitOptions(1, gap_s=-1))[0].score > 0.999
+
+
+def test_a_concept_says_of_new_footage_what_it_says_in_its_index(made: Path, motion_set: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "index"))
+    update = unreel.concept(folder, "here", unreel.MarkedMoments(rows=(0, 1)), unreel.MarkedMoments(rows=(40,)))
+    rows = open_index(folder).rows
+    video = rows.get_path(0)
+    inside = [float(update.score_N[n]) for n in range(len(rows)) if rows.get_path(n) == video]
+    matches = unreel.apply(folder / "concepts/here.json", video, min_probability=0.0, gap_s=-1.0)
+    np.testing.assert_allclose(sorted(hit.score for hit in matches.moments), sorted(inside), atol=1e-4)
+    again = unreel.apply(folder / "concepts/here.json", folder, min_probability=0.0, gap_s=-1.0)
+    np.testing.assert_allclose(sorted(h.score for h in again.moments), sorted(map(float, update.score_N)), atol=1e-6)
+
+
+def test_new_rows_keep_the_weights(
+    small_run: Path, motion_set: Path, image_model: Path, made: Path, tmp_path: Path
+) -> None:
+    out, options = tmp_path / "index", ("--hop-s", 0.3, "--appearance", image_model)
+    succeeds("index", small_run, motion_set / "test.txt", "--out", out, *options)
+    before, kept = open_index(out), (out / "part_weights.json").read_bytes()
+    succeeds("index", small_run, motion_set, "--out", out, *options)
+    after = open_index(out)
+    assert len(after.rows) > len(before.rows) and (out / "part_weights.json").read_bytes() == kept
+    assert before.parts == after.parts != open_index(made).parts
+
+
+def spoil_weights(folder: Path) -> None:
+    (folder / "part_weights.json").write_text('{"spreads": [1.0], "motion_weight": 0.5}')
+
+
+def lose_weights(folder: Path) -> None:
+    (folder / "part_weights.json").unlink()
+
+
+@pytest.mark.parametrize("spoil", [spoil_weights, lose_weights])
+def test_an_index_without_its_weights_is_half_an_index(
+    made: Path, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "index"))
+    spoil(folder)
+    with pytest.raises(InputError, match=r"part_weights.json: half an index.*run `unreel index` again"):
+        open_index(folder)
+
+
+def test_another_image_model_is_refused(
+    small_run: Path, motion_set: Path, motion_index: Path, made: Path, tmp_path: Path
+) -> None:
+    other = save_image_model(tmp_path / "other", seed=1)
+    base = ("index", small_run, motion_set, "--hop-s", 0.3)
+    refused(*base, "--out", made, says=("holds rows with the image model", "asks for none", "--appearance"))
+    refused(*base, "--out", made, "--appearance", other, says=("holds rows with the image model", str(other)))
+    refused(*base[:3], "--hop-s", 0.2, "--out", motion_index, "--appearance", other, says=("without an image model",))
+    out = tmp_path / "new"
+    refused(*base, "--out", out, "--appearance", "efficientnet-lite9", says=("no config.json there",))
+    assert not out.exists()
+
+
+def test_a_model_that_has_gone_or_changed_is_said(
+    small_run: Path, motion_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, out = save_image_model(tmp_path / "model"), tmp_path / "index"
+    monkeypatch.chdir(tmp_path)  # a relative path is kept as an absolute one
+    succeeds("index", small_run, motion_set / "test.txt", "--out", out, "--appearance", "model")
+    assert json.loads((out / "store.json").read_text())["encoder"]["appearance"]["model"] == str(model.resolve())
+    video = next(motion_set.rglob("*.mp4"))
+    monkeypatch.chdir("/")
+    succeeds("search", out, video)
+    save_image_model(model, seed=5)
+    refused("search", out, video, says=("other weights of", str(model)))
+    shutil.rmtree(model)
+    refused("search", out, video, says=("need the image model", str(model), "no config.json there"))
+
+
+def test_embeddings_have_both(small_run: Path, motion_set: Path, image_model: Path, tmp_path: Path) -> None:
+    options = ("--num-clips", 2, "--appearance", image_model)
+    succeeds("embed", small_run, motion_set / "test.txt", "--out", tmp_path / "one.parquet", *options)
+    succeeds("embed", small_run, motion_set / "test.txt", "--out", tmp_path / "store", *options)
+    file, store = read_embeddings(tmp_path / "one.parquet"), read_embeddings(tmp_path / "store")
+    assert file.vectors.shape == (8, 2 * 128 + 16)
+    order, store_order = np.argsort(file.paths), np.argsort(store.paths)
+    np.testing.assert_array_equal(file.vectors[order], store.vectors[store_order])
+    for part in split(file.vectors[0]):
+        assert np.linalg.norm(part) == pytest.approx(np.sqrt(1 / 3), abs=1e-5)
+
+
+def test_a_moment_is_a_moment_without_looks_too(motion_index: Path) -> None:
+    """Nothing changes for an index of an encoder alone."""
+    opened = open_index(motion_index)
+    assert opened.parts == RowParts.make_equal(("rgb", "residual"), (128, 128))
+    assert not (motion_index / "part_weights.json").exists() or opened.parts.motion_weight == 0.5
+    assert opened.parts.set_lengths(opened.vectors_ND) is opened.vectors_ND
+    assert isinstance(opened.rows.get_moment(0), Moment)
