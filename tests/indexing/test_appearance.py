@@ -74,6 +74,7 @@ def test_weights_are_those_of_a_loop(index: Index, made: Path) -> None:
     looks = 2 * (1 - np.mean(cosines[2])) ** 2
     motion = np.clip(np.mean(cosines[2]) ** 2 / (looks + np.mean(cosines[2]) ** 2), 0.05, 0.95)
     assert index.parts.motion_weight == pytest.approx(motion, abs=1e-3)
+    motion = index.parts.motion_weight
     shares = np.array([motion / 2, motion / 2, 1 - motion]) / index.parts.spreads
     np.testing.assert_allclose(index.parts.weight_P, shares / shares.sum(), rtol=1e-6)
 
@@ -81,7 +82,7 @@ def test_weights_are_those_of_a_loop(index: Index, made: Path) -> None:
 def test_looks_count_less_the_more_alike_everything_looks() -> None:
     shares = [compute_motion_share(likeness) for likeness in (-0.2, 0.0, 0.3, 0.46, 0.6, 0.86, 1.0)]
     assert shares == sorted(shares) and shares[0] == 0.05 and shares[-1] == 0.95
-    assert compute_motion_share(0.46) == pytest.approx(0.46**2 / (2 * 0.54**2 + 0.46**2))
+    assert compute_motion_share(0.46) == pytest.approx(0.46**2 / (2 * 0.54**2 + 0.46**2), abs=1e-4)
 
 
 def test_few_contents_measure_nothing() -> None:
@@ -208,3 +209,8 @@ def test_a_moment_is_a_moment_without_looks_too(motion_index: Path) -> None:
     assert not (motion_index / "part_weights.json").exists() or opened.parts.motion_weight == 0.5
     assert opened.parts.set_lengths(opened.vectors_ND) is opened.vectors_ND
     assert isinstance(opened.rows.get_moment(0), Moment)
+
+
+def test_the_scale_knows_the_default_weight(index: Index) -> None:
+    assert index.scale is not None
+    assert sorted(map(float, index.scale.likeness)) == sorted({0, 0.5, 1, index.parts.motion_weight})

@@ -19,6 +19,7 @@ from unreel.indexing.clustering.cluster_report import ClusterReport, build_clust
 from unreel.indexing.clustering.clusters import ClusterOptions, Clusters
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index, open_index
+from unreel.models.encoder.row_parts import RowParts
 from unreel.report.pages.clusters_page import describe_transitions, draw_map
 from unreel.report.previews import (
     HEIGHT,
@@ -52,7 +53,8 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def made_up(videos: int = 6, per_video: int = 20) -> Index:
     vectors_ND, rows = grouped(videos * per_video, groups=4, noise=0.3), clips(videos, per_video)
-    return Index(Path("i"), {"encoder_hash": "e"}, rows, vectors_ND, AnnIndex.build(vectors_ND))
+    parts = RowParts.make_equal(("rgb",), (vectors_ND.shape[1],))
+    return Index(Path("i"), {"encoder_hash": "e"}, rows, vectors_ND, AnnIndex.build(vectors_ND), parts)
 
 
 def test_segments_are_all_rows_with_their_seconds(sorted_folder: Path, motion_index: Path) -> None:

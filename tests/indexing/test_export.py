@@ -26,6 +26,7 @@ from unreel.indexing.export.row_batches import iterate_batches
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.store.embeddings_file import read_embeddings, read_metadata
+from unreel.models.encoder.row_parts import RowParts
 from unreel.verbs.indexing.export import export
 
 
@@ -150,7 +151,8 @@ def test_qdrant_is_handed_no_more_than_its_server_takes(tmp_path: Path, monkeypa
     """32 MB of JSON a call; rows of the widest network, two views of 2048 numbers each."""
     qdrant = pytest.importorskip("qdrant_client")
     vectors_ND, rows = grouped(600, 4096), clips(6, 100)
-    index = Index(tmp_path, {}, rows, vectors_ND, AnnIndex.build(vectors_ND))
+    parts = RowParts.make_equal(("rgb",), (vectors_ND.shape[1],))
+    index = Index(tmp_path, {}, rows, vectors_ND, AnnIndex.build(vectors_ND), parts)
     monkeypatch.setattr("unreel.indexing.export.row_batches.BATCH_ROWS", 4096)
     handed: list[int] = []
 
@@ -277,7 +279,8 @@ def test_a_table_of_something_else_is_not_replaced(
     table = f"other_{other}"
     if other == "width":
         vectors_ND = grouped(30, 8)
-        narrow = Index(tmp_path, {}, clips(3, 10), vectors_ND, AnnIndex.build(vectors_ND))
+        parts = RowParts.make_equal(("rgb",), (vectors_ND.shape[1],))
+        narrow = Index(tmp_path, {}, clips(3, 10), vectors_ND, AnnIndex.build(vectors_ND), parts)
         export(narrow, f"{kind}:{place}", table)
         assert export(narrow, f"{kind}:{place}", table, replace=True) == 30
     elif kind == "lancedb":

@@ -274,7 +274,7 @@ def test_only_an_index_that_was_there_has_new_videos(tmp_path: Path, monkeypatch
     folder, said = ExplorationFolder(tmp_path, "videos", trained=["run"]), list[str]()
     store = SimpleNamespace(num_rows=9, num_videos=3, num_embedded=2, left_out=[])
     monkeypatch.setattr(stages, "update_index", lambda *_: SimpleNamespace(store=store))
-    request: Any = SimpleNamespace(allow_import=False, real_source=Path("videos"))
+    request: Any = SimpleNamespace(allow_import=False, real_source=Path("videos"), appearance="")
     manifest: Any = SimpleNamespace(videos=["a", "b", "c"], quarantine=(), root="")
     for _ in range(2):
         stages.index_videos(folder, request, manifest, Narration(said.append))

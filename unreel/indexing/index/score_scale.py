@@ -65,7 +65,7 @@ def load_scale(path: Path, fingerprint: str) -> ScoreScale | None:
 
 def measure_scale(vectors_ND: np.ndarray, rows: RowTable, parts: RowParts, fingerprint: str) -> ScoreScale:
     """The scale of an index; without measurements where all rows have one content, e.g. an index of one video."""
-    positions = SLIDER_POSITIONS if find_slider_ends(parts.names) else (0.5,)
+    positions = sorted({*SLIDER_POSITIONS, parts.motion_weight}) if find_slider_ends(parts.names) else [0.5]
     if len(rows.content_hashes) < 2:
         return ScoreScale(fingerprint, {})
     rng = np.random.default_rng(0)

@@ -122,7 +122,7 @@ def compute_motion_share(likeness: float) -> float:
     (0.27, 0.95)
     """
     looks, motion = 2 * (1 - likeness) ** 2, max(likeness, 0.0) ** 2
-    return float(np.clip(motion / (looks + motion), *SHARE_LIMITS))
+    return round(float(np.clip(motion / (looks + motion), *SHARE_LIMITS)), 4)
 
 
 def load_parts(path: Path, spec: EncoderSpec, num_columns: int) -> RowParts:
