@@ -134,9 +134,10 @@ def skip_report() -> None:
 
 
 def preload_server() -> None:
-    """What the server of forked processes imports, once; without effect after its start."""
+    """What the server of forked processes imports, once; without effect after its start. Importing torch._dynamo takes
+    three seconds, and whatever builds an optimiser does."""
     multiprocessing.set_forkserver_preload(
-        ["torch", "torch.distributed", "unreel.verbs.training.pretrain", "unreel.cli.entry_point"]
+        ["torch", "torch.distributed", "torch._dynamo", "unreel.verbs.training.pretrain", "unreel.cli.entry_point"]
     )
 
 
