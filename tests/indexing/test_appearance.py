@@ -72,7 +72,7 @@ def test_weights_are_those_of_a_loop(index: Index, made: Path) -> None:
                     part.append(cosine(*pair))
     np.testing.assert_allclose(index.parts.spreads, [max(np.std(part), MIN_SPREAD) for part in cosines], rtol=1e-3)
     looks = 2 * (1 - np.mean(cosines[2])) ** 2
-    motion = np.clip(np.mean(cosines[2]) ** 2 / (looks + np.mean(cosines[2]) ** 2), 0.05, 0.95)
+    motion = np.clip(np.mean(cosines[2]) ** 2 / (looks + np.mean(cosines[2]) ** 2), 0.1, 0.9)
     assert index.parts.motion_weight == pytest.approx(motion, abs=1e-3)
     motion = index.parts.motion_weight
     shares = np.array([motion / 2, motion / 2, 1 - motion]) / index.parts.spreads
@@ -81,7 +81,7 @@ def test_weights_are_those_of_a_loop(index: Index, made: Path) -> None:
 
 def test_looks_count_less_the_more_alike_everything_looks() -> None:
     shares = [compute_motion_share(likeness) for likeness in (-0.2, 0.0, 0.3, 0.46, 0.6, 0.86, 1.0)]
-    assert shares == sorted(shares) and shares[0] == 0.05 and shares[-1] == 0.95
+    assert shares == sorted(shares) and shares[0] == 0.1 and shares[-1] == 0.9
     assert compute_motion_share(0.46) == pytest.approx(0.46**2 / (2 * 0.54**2 + 0.46**2), abs=1e-4)
 
 

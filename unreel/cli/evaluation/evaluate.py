@@ -81,11 +81,14 @@ def print_results(results: "dict[str, Result]", as_json: bool) -> None:
 
 def compose_verdicts(result: "Result") -> list[str]:
     """Does the encoder beat what needs no training? The verdict of a table, else its main figure by the best floor."""
+    from unreel.evaluation.baselines.chance import CHANCE
+    from unreel.evaluation.baselines.descriptions import TRIVIAL_ROWS
     from unreel.evaluation.verdict.labelled import read_labelled_verdict
     from unreel.report.baseline_comparison import compare_to_baselines
 
     if verdict := read_labelled_verdict(result.extras):
-        return [verdict.sentence]
+        has_floors = not TRIVIAL_ROWS.isdisjoint(result.rows.keys() - {CHANCE})  # --no-floors: nothing to compare with
+        return [verdict.sentence] if verdict.comparisons or has_floors else []
     own_rows = [row for row in result.rows if row not in result.floors]
     return [comparison.sentence for comparison in compare_to_baselines(result, own_rows) if comparison.is_trivial]
 
