@@ -13,16 +13,16 @@ SIGNATURES = {
     "compare": "evaluations, out=None, group_seeds=True",
     "concept": "index, name, yes, no=..., discard_marks=False, min_probability=0.5, num_next=10",
     "concepts": "index",
-    "embed": "run, source, out, per='video', num_clips=10, on_progress=None, allow_import=False",
+    "embed": "run, source, out, per='video', num_clips=10, on_progress=None, allow_import=False, appearance=''",
     "evaluate": (
         "encoder, run, data, evaluations, sources=None, feature_options=None, on_progress=None, num_clips=10, **options"
     ),
     "evaluate_retrieval": (
         "run, data, train=None, test=None, splits=None, num_clips=10, on_progress=None, allow_import=False"
     ),
-    "explore": "source, out=None, method='motion', retrain=False, quiet=False, allow_import=False, **options",
+    "explore": "source, out=None, method='motion', retrain=False, quiet=False, allow_import=False, appearance=None, **options",
     "export": "index, to, table='unreel', replace=False",
-    "index": "run, source, out, length_s=0.0, hop_s=0.0, allow_import=False",
+    "index": "run, source, out, length_s=0.0, hop_s=0.0, allow_import=False, appearance=''",
     "inspect": (
         "source, root=None, min_frames=2, check='auto', shots=True, on_progress=None, workers=None, limits=None"
     ),
