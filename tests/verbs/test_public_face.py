@@ -20,7 +20,9 @@ SIGNATURES = {
     "evaluate_retrieval": (
         "run, data, train=None, test=None, splits=None, num_clips=10, on_progress=None, allow_import=False"
     ),
-    "explore": "source, out=None, method='motion', retrain=False, quiet=False, allow_import=False, appearance=None, **options",
+    "explore": (
+        "source, out=None, method='motion', retrain=False, quiet=False, allow_import=False, appearance=None, **options"
+    ),
     "export": "index, to, table='unreel', replace=False",
     "index": "run, source, out, length_s=0.0, hop_s=0.0, allow_import=False, appearance=''",
     "inspect": (
