@@ -214,3 +214,14 @@ def test_a_moment_is_a_moment_without_looks_too(motion_index: Path) -> None:
 def test_the_scale_knows_the_default_weight(index: Index) -> None:
     assert index.scale is not None
     assert sorted(map(float, index.scale.likeness)) == sorted({0, 0.5, 1, index.parts.motion_weight})
+
+
+def test_an_index_of_few_videos_measures_its_weights_when_it_has_more(
+    small_run: Path, motion_set: Path, image_model: Path, tmp_path: Path
+) -> None:
+    out, options = tmp_path / "index", ("--hop-s", 0.3, "--appearance", image_model)
+    succeeds("index", small_run, next(motion_set.rglob("*.mp4")), "--out", out, *options)
+    few = open_index(out).parts
+    assert not few.is_measured and few.motion_weight == 0.5
+    succeeds("index", small_run, motion_set / "test.txt", "--out", out, *options)
+    assert open_index(out).parts.is_measured

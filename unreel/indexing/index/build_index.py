@@ -70,9 +70,12 @@ def write_vectors(folder: Path, rows: RowTable, spec: EncoderSpec) -> tuple[np.n
 
 
 def choose_parts(path: Path, vectors_ND: np.ndarray, rows: RowTable, spec: EncoderSpec) -> RowParts:
-    """The weights that the index has, else new ones, measured on its rows and written. Raises DiskError."""
+    """The weights that the index has; where it has none, or had too few contents to measure any, new ones, measured on
+    its rows and written. Raises DiskError."""
     with contextlib.suppress(InputError):
-        return load_parts(path, spec, vectors_ND.shape[1])
+        kept = load_parts(path, spec, vectors_ND.shape[1])
+        if kept.is_measured or not kept.has_appearance:
+            return kept
     parts = measure_parts(vectors_ND, rows, spec)
     parts.save(path)
     return parts

@@ -56,6 +56,11 @@ class RowParts:
         return APPEARANCE in self.names
 
     @property
+    def is_measured(self) -> bool:
+        """Whether the weights come from enough contents, so that they are kept."""
+        return set(self.spreads) != {1.0}
+
+    @property
     def weight_P(self) -> np.ndarray:
         """The weights of the parts in an inner product of two rows, (P,)."""
         if not self.has_appearance:
