@@ -1,5 +1,6 @@
 """The rows `appearance` and `both` of an evaluation, against sums by hand; EfficientNet-lite0 from its packages."""
 
+import json
 import os
 import pickle
 import sys
@@ -100,7 +101,25 @@ def test_the_command_prints_it_and_the_report_has_it(small_run: Path, motion_set
     done = succeeds("evaluate", "retrieval", small_run, motion_set, "--num-clips", 2, "--appearance", image_model)
     assert "looks minus motion" in done.out and "appearance" in done.out
     assert "looks minus motion" in (small_run / "report.html").read_text()
-    refused("evaluate", "retrieval", small_run, motion_set, "--appearance", "nothing", says=("no config.json there",))
+    refused(
+        "evaluate",
+        "retrieval",
+        small_run,
+        motion_set,
+        "--appearance",
+        "nothing",
+        says=("by name (efficientnet-lite0)",),
+    )
+
+
+def test_a_classifier_is_judged_by_the_encoder(small_run: Path, motion_set: Path, image_model: Path) -> None:
+    """Not by the rows beside it, the image model's or a baseline's."""
+    options = ("--num-clips", 2, "--appearance", image_model, "--baseline", image_model)
+    done = succeeds("evaluate", "knn", small_run, motion_set, *options)
+    (said,) = [line for line in done.out.splitlines() if line.startswith("Nearest neighbours vote")]
+    assert ", joint: " in said and "the best floor" in said
+    knn = json.loads(succeeds("evaluate", "knn", small_run, motion_set, *options, "--json").out)
+    assert {"appearance", "both"} <= knn["floors"].keys()
 
 
 # EfficientNet-lite0

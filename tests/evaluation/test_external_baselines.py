@@ -314,9 +314,12 @@ def test_fields_of_the_library_and_of_older_versions_are_left_alone(kind: str, t
 
 
 def test_folders_that_are_no_model(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(InputError, match="no config.json there"):
-            load_external_extractor(folder, SPEC)
+    with pytest.raises(InputError, match="no config.json there"):
+        load_external_extractor(tmp_path, SPEC)
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "absent", tmp_path / "file"):
+        with pytest.raises(InputError, match=r"neither a folder with a model.*by name \(efficientnet-lite0\)"):
+            load_external_extractor(path, SPEC)
     for text in ("{", "[]", "{}"):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(InputError, match=r"config.json: not the configuration of a model"):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from commands import Command, call, refused, skip_report, succeeds
+from image_models import save_image_model
 from runs import assert_equal_runs, stop_after
 from videos import copy_six
 
@@ -92,6 +93,23 @@ def test_the_first_call_makes_everything_and_the_next_one_nothing(videos: Path, 
     assert not inspected and "none of them new" in shown and "done before" in shown
     assert "--retrain" not in shown
     assert all({**read_files(out / name), "lock": b""} == {**files, "lock": b""} for name, files in before.items())
+
+
+def test_an_index_with_looks_stays_one(videos: Path, tmp_path: Path) -> None:
+    """The next call need not name the image model, and another one is refused with what to do."""
+    out, model = videos.parent / "out", save_image_model(tmp_path / "model")
+    shown = succeeds("explore", videos, "--out", out, "--no-open", "--appearance", model, *TRAINING).out
+    assert f"with the looks that {model} sees" in shown
+    shutil.copy(videos / "loom_in_0000.mp4", videos / "again.mp4")
+    succeeds("explore", videos, "--out", out, "--no-open")
+    opened = unreel.open_index(out / "index")
+    assert opened.views[-1] == "appearance" and len(opened.rows.paths) == 7
+    other = save_image_model(tmp_path / "other", seed=1)
+    for appearance in ("", other):
+        done = call("explore", videos, "--out", out, "--no-open", "--appearance", appearance)
+        assert done.code == 2 and "delete that folder, with its concepts" in done.err, done
+    shown = succeeds("explore", videos, "--out", out, "--no-open", "--retrain", *TRAINING).out
+    assert str(out / "index-2") in shown and unreel.open_index(out / "index-2").views[-1] == "appearance"
 
 
 def test_new_files_are_taken_in_and_a_new_encoder_is_trained_on_request(

@@ -85,11 +85,12 @@ def compose_verdicts(result: "Result") -> list[str]:
     from unreel.evaluation.baselines.descriptions import TRIVIAL_ROWS
     from unreel.evaluation.verdict.labelled import read_labelled_verdict
     from unreel.report.baseline_comparison import compare_to_baselines
+    from unreel.views.view_spec import VIEWS
 
     if verdict := read_labelled_verdict(result.extras):
         has_floors = not TRIVIAL_ROWS.isdisjoint(result.rows.keys() - {CHANCE})  # --no-floors: nothing to compare with
         return [verdict.sentence] if verdict.comparisons or has_floors else []
-    own_rows = [row for row in result.rows if row not in result.floors]
+    own_rows = [row for row in result.rows if row in VIEWS]  # others may be of models from elsewhere
     return [comparison.sentence for comparison in compare_to_baselines(result, own_rows) if comparison.is_trivial]
 
 

@@ -88,7 +88,8 @@ def search_command(args: list[str]) -> int:
         answer = answer_query(index, query, hit_options, encoder)
     print_hits(answer, options)
     if answer.note:
-        stderr_console.print(escape_markup(f"{answer.note} Give --from and --to, or VIDEO@START-END."))
+        advice = " Give --from and --to, or VIDEO@START-END." if answer.has_gaps else ""
+        stderr_console.print(escape_markup(f"{answer.note}{advice}"))
     return 0
 
 

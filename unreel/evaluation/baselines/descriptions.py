@@ -29,4 +29,5 @@ def describe_baseline(row: str) -> str:
 
 def describe_classifier_baselines(rows: Iterable[str]) -> dict[str, str]:
     """The rows of a classifier's table that did not learn, with one sentence on each."""
-    return {name: CLASSIFIER_DESCRIPTIONS[name] for name in rows if name in CLASSIFIER_DESCRIPTIONS}
+    known = CLASSIFIER_DESCRIPTIONS | appearance.DESCRIPTIONS
+    return {name: known[name] for name in rows if name in known}

@@ -21,6 +21,7 @@ from unreel.indexing.search.results import Hit, HitOptions, search_by_vector
 from unreel.io.text import format_duration
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.row_parts import RowParts
+from unreel.models.encoder.view_weights import find_slider_ends
 from unreel.types import Moment
 from unreel.video.sources.paths import absolute_path
 from unreel.video.sources.source import open_source
@@ -35,7 +36,8 @@ class SearchQuery:
         negative_moments: counter-examples.
         positive_rows: examples, as numbers of rows of the index.
         negative_rows: counter-examples.
-        motion_weight: weight of motion (1) against appearance (0), where rows have both; by default that of the index.
+        motion_weight: weight of motion (1) against appearance (0), where rows have both; by default that of the index,
+            and 0 where no example moves.
         own_video_mode: what of the examples' own videos is left out: nothing ("keep"), the same moment ("clip"), or all
             ("video").
         filter: conditions on the hits: path, label and seconds.
@@ -55,12 +57,13 @@ class SearchQuery:
 
 
 class SearchAnswer(NamedTuple):
-    """Hits, best first, what there is to say of the examples, and the paths of hits and of what is folded under them
-    whose files are gone."""
+    """Hits, best first, what there is to say of the examples, the paths of hits and of what is folded under them whose
+    files are gone, and whether parts of an example were not compared."""
 
     hits: list[Hit]
     note: str = ""
     missing: frozenset[str] = frozenset()
+    has_gaps: bool = False
 
 
 def search_by_examples(
@@ -80,7 +83,7 @@ def search_by_vectors(
     options: HitOptions | None = None,
 ) -> SearchAnswer:
     """`search_by_examples` when the vectors of all examples and counter-examples are known."""
-    motion_weight = index.parts.motion_weight if query.motion_weight is None else query.motion_weight
+    motion_weight = choose_motion_weight(index, query, positives)
     combined = build_query_vectors(positives, negatives, index.parts)
     query_QD = weight_parts(combined.vectors_QD, motion_weight, index.parts)
     allowed_N = query.filter.match_rows(index.rows)
@@ -91,9 +94,27 @@ def search_by_vectors(
     )
     looks = count_looks(combined.moments)
     hits = [add_percentile(hit, index.scale, motion_weight, looks) for hit in hits]
-    note = " ".join(describe_gaps(example) for example in (*positives, *negatives) if example.has_gaps)
+    gaps = [example for example in (*positives, *negatives) if example.has_gaps]
+    notes = [describe_still(example, motion_weight) for example in positives if example.is_still]
     paths = {shown.path for hit in hits for shown in (hit, *hit.duplicates)}
-    return SearchAnswer(hits, note, frozenset(find_missing(paths)))
+    note = " ".join([*notes, *map(describe_gaps, gaps)])
+    return SearchAnswer(hits, note, frozenset(find_missing(paths)), bool(gaps))
+
+
+def choose_motion_weight(index: Index, query: SearchQuery, positives: Sequence[ExampleVectors]) -> float:
+    """The weight that the query asks for, else that of the index; of looks alone where no example moves."""
+    if query.motion_weight is not None:
+        return query.motion_weight
+    has_looks = find_slider_ends(index.views) == ("appearance", "motion")
+    return 0.0 if has_looks and all(example.is_still for example in positives) else index.parts.motion_weight
+
+
+def describe_still(example: ExampleVectors, motion_weight: float) -> str:
+    """What to say of an example in which nothing moves."""
+    name = os.path.basename(example.moments[0].path)
+    if motion_weight == 0:
+        return f"{name}: nothing moves in it, so looks alone were compared."
+    return f"{name}: nothing moves in it, and motion was compared, so the hits say little; give a moment of a video."
 
 
 def add_percentile(hit: Hit, scale: ScoreScale | None, motion_weight: float, looks: float) -> Hit:

@@ -54,10 +54,14 @@ class ExampleClips(NamedTuple):
 
 @dataclass(frozen=True)
 class ExampleVectors:
-    """Unit vectors float32 (K, D) of an example, and the moment that each stands for; K is 1 for a short example."""
+    """Unit vectors float32 (K, D) of an example, and the moment that each stands for; K is 1 for a short example.
+
+    `is_still` tells that all its frames are equal, as those of a single picture.
+    """
 
     vectors_KD: np.ndarray
     moments: tuple[Moment, ...]
+    is_still: bool = False
 
     @property
     def mean_D(self) -> np.ndarray:
@@ -105,7 +109,8 @@ def embed_clips(encoder: Encoder, clips: ExampleClips) -> ExampleVectors:
     views = {n: rows.float().cpu().numpy() for n, rows in encoder.extract_parts(torch.from_numpy(clips.frames)).items()}
     if len(clips.moments) == 1:
         views = {name: rows_VD.mean(axis=0, keepdims=True) for name, rows_VD in views.items()}
-    return ExampleVectors(join_views(views), clips.moments)
+    is_still = bool((clips.frames[:, 1:] == clips.frames[:, :1]).all())
+    return ExampleVectors(join_views(views), clips.moments, is_still)
 
 
 def read_moment_clips(example: Moment, spec: EncoderSpec) -> ExampleClips:

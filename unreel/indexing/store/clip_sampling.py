@@ -62,7 +62,7 @@ class ClipSampling(Protocol):
 class EvenSampling:
     """`num_clips` clips evenly spread over a video; one row for their mean, or one for each.
 
-    `appearance` names a frozen image model whose features stand beside the encoder's.
+    `appearance` names a frozen image model to put beside the encoder, whose description then has it.
     """
 
     per: Literal["video", "clip"] = "video"
@@ -73,7 +73,7 @@ class EvenSampling:
         check_embed_options(self.per, self.num_clips)
 
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("appearance", "")}
+        return {name: value for name, value in asdict(self).items() if name != "appearance"}
 
     def load_encoder(self, run: str | Path, allow_import: bool) -> Encoder:
         """Raises CheckpointError, and InputError for an image model that can't be loaded."""
@@ -95,7 +95,7 @@ class SlidingWindow:
     """Clips of `length_s` seconds, one every `hop_s` seconds; 0 means the encoder's clip length, and half a clip.
 
     `by` says what the rows are: the encoder's features, or the outputs of the heads it was trained with. `appearance`
-    names a frozen image model whose features stand beside them.
+    names a frozen image model to put beside the encoder, whose description then has it.
     """
 
     length_s: float = 0.0
@@ -114,8 +114,8 @@ class SlidingWindow:
                 raise InputError(f"{name} must be a number of seconds, or 0 for the default, got {value}")
 
     def to_json(self) -> dict[str, Any]:
-        defaults = {"by": "features", "appearance": ""}
-        return {name: value for name, value in asdict(self).items() if defaults.get(name) != value}
+        fields = {name: value for name, value in asdict(self).items() if name != "appearance"}
+        return {name: value for name, value in fields.items() if (name, value) != ("by", "features")}
 
     def load_encoder(self, run: str | Path, allow_import: bool) -> Encoder:
         """Raises CheckpointError, also for an encoder without heads, and InputError for an image model that can't be

@@ -30,11 +30,7 @@ def open_store(folder: Path, metadata: dict[str, Any]) -> None:
         atomic_write_text(folder / STORE_JSON, json.dumps(metadata, indent=2) + "\n")
         return
     stored = read_store_json(folder)
-    if (own := stored["clips"].get("appearance", "")) != (asked := metadata["clips"].get("appearance", "")):
-        raise InputError(
-            f"{folder} holds rows {f'with the image model {own}' if own else 'without an image model'}; this command "
-            f"asks for {asked or 'none'}. Give the same --appearance, or choose another --out"
-        )
+    require_same_appearance(folder, stored, metadata)
     if stored["encoder_hash"] != metadata["encoder_hash"]:
         raise InputError(
             f"{folder} holds vectors of another encoder ({stored['encoder_hash'][:12]}, this one is "
@@ -45,6 +41,26 @@ def open_store(folder: Path, metadata: dict[str, Any]) -> None:
             f"{folder} holds clips made with {format_clip_sampling(stored['clips'])}; this command asks for "
             f"{format_clip_sampling(metadata['clips'])}. Give the same options, or choose another --out"
         )
+
+
+def get_appearance(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What a store.json says of the image model beside the encoder (`AppearanceSpec` as JSON); {} for none."""
+    return dict(metadata.get("encoder", {}).get("appearance") or {})
+
+
+def require_same_appearance(folder: Path, stored: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Raise InputError for rows that were made beside another image model, other weights of it, or none."""
+    own, asked = get_appearance(stored), get_appearance(metadata)
+    if own == asked:
+        return
+    made = f"with the image model {own['model']}" if own else "without an image model"
+    if own.get("model") == asked.get("model"):
+        wanted = (
+            f"with other weights of it ({own['weights_hash'][:12]}, now {asked['weights_hash'][:12]}). Put those back"
+        )
+    else:
+        wanted = f"with {asked['model'] if asked else 'none'}. Give the same --appearance"
+    raise InputError(f"{folder} holds rows made {made}; this command would make them {wanted}, or choose another --out")
 
 
 def require_store_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ from unreel.models.encoder.spec import AppearanceSpec, EncoderSpec
 from unreel.models.frozen.catalogue import NAMED_MODELS, hash_weights, load_frozen_model
 from unreel.models.frozen.frozen_model import FrozenModel
 
+PUT_BACK = "put it back, or index again into another folder"
 IMAGES_PER_CLIP = 1  # the middle frame; the clips beside it have others
 
 
@@ -31,18 +32,22 @@ def restore_appearance(encoder: Encoder, about: AppearanceSpec, folder: Path) ->
     try:
         frozen = load_appearance(encoder.spec, about.model)
     except InputError as error:
-        raise InputError(f"{folder}: its rows need the image model {about.model}: {error}") from error
+        raise InputError(f"{folder}: its rows need an image model that can't be loaded: {error}", PUT_BACK) from error
     if (found := hash_weights(frozen)) != about.weights_hash:
         raise InputError(
             f"{folder}: its rows were made with other weights of {about.model} ({about.weights_hash[:12]}, these are "
-            f"{found[:12]}); put those back, or index again into another folder"
+            f"{found[:12]})",
+            PUT_BACK,
         )
     encoder.appearance = frozen
 
 
 def load_appearance(spec: EncoderSpec, model: str) -> FrozenModel:
-    """A frozen image model for the clips of an encoder. Raises InputError."""
-    return load_frozen_model(model, spec.clip, spec.views.resize_hw, IMAGES_PER_CLIP)
+    """A frozen image model for the clips of an encoder. Raises InputError, also for a video model."""
+    frozen = load_frozen_model(model, spec.clip, spec.views.resize_hw, IMAGES_PER_CLIP)
+    if len(frozen.frame_indices) > IMAGES_PER_CLIP:
+        raise InputError(f"{model}: a video model, which sees motion too; looks need an image model")
+    return frozen
 
 
 def resolve_model(model: str) -> str:

@@ -127,7 +127,7 @@ def compute_motion_share(likeness: float) -> float:
     (0.27, 0.9)
     """
     looks, motion = 2 * (1 - likeness) ** 2, max(likeness, 0.0) ** 2
-    return round(float(np.clip(motion / (looks + motion), *SHARE_LIMITS)), 4)
+    return round(float(np.clip(motion / (looks + motion), *SHARE_LIMITS)), 2)
 
 
 def load_parts(path: Path, spec: EncoderSpec, num_columns: int) -> RowParts:
@@ -140,7 +140,9 @@ def load_parts(path: Path, spec: EncoderSpec, num_columns: int) -> RowParts:
         parts = dataclasses.replace(
             equal, spreads=tuple(map(float, data["spreads"])), motion_weight=float(data["motion_weight"])
         )
-        is_whole = len(parts.spreads) == len(parts.names) and min(parts.spreads) > 0 and parts.weight_P.min() > 0
+        same_parts = (data["names"], data["widths"]) == (list(parts.names), list(parts.widths))
+        is_whole = same_parts and len(parts.spreads) == len(parts.names)
+        is_whole = is_whole and min(parts.spreads) > 0 and parts.weight_P.min() > 0
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise InputError(f"{path}: half an index, the weights of its parts can't be read ({error})") from error
     if not is_whole:

@@ -20,10 +20,15 @@ def load_frozen_model(model: str | Path, clip: ClipSpec, frame_hw: tuple[int, in
     each clip. Raises InputError, also for an unfitting image size."""
     if num_images < 1:
         raise InputError(f"an image model needs at least 1 frame of each clip, got num_frames={num_images}")
-    if str(model) in NAMED_MODELS and not Path(model).is_dir():
+    if Path(model).is_dir():
+        frozen = load_transformers_model(Path(model).resolve(), clip, num_images)
+    elif str(model) in NAMED_MODELS:
         frozen = NAMED_MODELS[str(model)](clip, num_images)
     else:
-        frozen = load_transformers_model(Path(model).resolve(), clip, num_images)
+        raise InputError(
+            f"{model}: neither a folder with a model of transformers nor a model that unreel knows by name "
+            f"({', '.join(NAMED_MODELS)}); unreel downloads no weights"
+        )
     try:
         frozen.extract_features(torch.zeros(1, clip.total_frames, *frame_hw, 3, dtype=torch.uint8))
     except (RuntimeError, ValueError) as error:

@@ -60,10 +60,13 @@ const filters = () => ({
 });
 const NO_RESULTS = "nothing: the filters leave no moment";
 
+// The share of motion once the slider was moved; until then the index decides.
+const chosenMotion = () => (page.movedSlider ? Number($("motion").value) : null);
+
 function searchNow() {
   const example = query.toRequest();
   if (!example) return;
-  const body = { ...filters(), ...example, motion: Number($("motion").value), own: $("own").value };
+  const body = { ...filters(), ...example, motion: chosenMotion(), own: $("own").value };
   page.repeat = searchNow;
   return runSearch(() => post("/api/search", body), ({ hits, note }) => (hits.length ? `${plural(hits.length, "moment")} like it${note && `. ${note}`}` : NO_RESULTS));
 }
@@ -72,7 +75,7 @@ function searchNow() {
 function likeMarked() {
   const { yes, no } = marks.rows();
   page.repeat = likeMarked;
-  const body = { ...filters(), like: yes, unlike: no, motion: Number($("motion").value), own: $("own").value };
+  const body = { ...filters(), like: yes, unlike: no, motion: chosenMotion(), own: $("own").value };
   const description = `like ${plural(yes.length, "example")}${no.length ? `, unlike ${no.length}` : ""}`;
   return runSearch(() => post("/api/search", body), ({ hits }) => (hits.length ? `${plural(hits.length, "moment")} ${description}` : NO_RESULTS));
 }
@@ -211,6 +214,7 @@ function showIndex(about) {
 function addListeners() {
   const repeatSearch = debounce(() => page.repeat?.(), 200);
   for (const id of ["motion", "label", "path", "own", "after", "before", "fold"]) $(id).addEventListener("input", repeatSearch);
+  $("motion").addEventListener("input", () => { page.movedSlider = true; });
   $("filters").open = !narrow.matches; // on a phone the results come first
   $("query").onsubmit = (event) => { event.preventDefault(); searchNow(); };
   $("rank").onclick = () => rankNow("hits");

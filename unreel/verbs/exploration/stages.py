@@ -16,10 +16,11 @@ from unreel.corpus.segments import LONG_VIDEO_SEGMENTS, build_instances
 from unreel.errors import InputError
 from unreel.evaluation.verdict.verdict_file import read_verdict
 from unreel.indexing.store.clip_sampling import SlidingWindow
-from unreel.indexing.store.embedding_store import read_store_json
+from unreel.indexing.store.embedding_store import get_appearance, read_store_json
 from unreel.indexing.store.file_names import STORE_JSON
 from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions
 from unreel.io.text import format_count, format_duration, format_path
+from unreel.models.encoder.appearance import resolve_model
 from unreel.settings import Settings
 from unreel.training.run_folder.config import RunConfig
 from unreel.types import FileFailure, ProgressCallback
@@ -186,14 +187,31 @@ def describe_budget(settings: Settings) -> str:
 
 
 def choose_appearance(folder: ExplorationFolder, request: ExploreRequest) -> str:
-    """The image model that is asked for, else that of the index there is or of the one before it, else none ("")."""
+    """The image model that is asked for, else that of the index there is or of the one before it, else none ("").
+
+    Raises InputError where the index there is has another.
+    """
     if request.appearance is not None:
+        require_appearance_of_index(folder.index, request.appearance)
         return request.appearance
     for number in (folder.number, folder.number - 1):
         store = folder.get_numbered("index", number)
         if number > 0 and (store / STORE_JSON).exists():
-            return str(read_store_json(store)["clips"].get("appearance", ""))
+            return str(get_appearance(read_store_json(store)).get("model", ""))
     return ""
+
+
+def require_appearance_of_index(index: Path, model: str) -> None:
+    """Raise InputError where an index has another image model than the one asked for, "" for none."""
+    if not (index / STORE_JSON).exists():
+        return
+    own = str(get_appearance(read_store_json(index)).get("model", ""))
+    if own != (resolve_model(model) if model else ""):
+        made = f"with the image model {own}" if own else "without an image model"
+        raise InputError(
+            f"{index} was made {made}. Ask for the same; or delete that folder, with its concepts, and the same command "
+            "makes it anew"
+        )
 
 
 def index_videos(
