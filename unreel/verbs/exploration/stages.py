@@ -209,8 +209,8 @@ def require_appearance_of_index(index: Path, model: str) -> None:
     if own != (resolve_model(model) if model else ""):
         made = f"with the image model {own}" if own else "without an image model"
         raise InputError(
-            f"{index} was made {made}. Ask for the same; or delete that folder, with its concepts, and the same command "
-            "makes it anew"
+            f"{index} was made {made}. Ask for the same; or delete that folder, with its concepts, and the same "
+            "command makes it anew"
         )
 
 
