@@ -145,7 +145,8 @@ def test_hits_of_a_long_query_say_which_part_of_it_they_are_like(
     for hit, expected in zip(answer["hits"], wanted, strict=True):
         part = expected.query_moment
         assert part is not None and hit["like_s"] == [round(part.start_s, 3), round(part.end_s, 3)]
-    assert "32 clips" in answer["note"] and "choose the part" in answer["note"]
+    assert answer["note"].startswith("the query: of its") and "32 clips" in answer["note"]
+    assert "choose the part" in answer["note"]
     moment["end_s"] = 0.5
     answer = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()
     assert answer["note"] == "" and {hit["like_s"] for hit in answer["hits"]} == {None}
@@ -169,6 +170,11 @@ def test_a_strip_of_pictures_is_a_query(
         served.get_snapshot().index, SearchQuery((Moment(str(tmp_path / f"strip.{ending}")),)), HitOptions(5)
     )
     assert [h["rows"] for h in hits] == [list(h.rows) for h in wanted]
+    cv2.imwrite(str(tmp_path / f"one.{ending}"), strip[:, :64, ::-1])
+    kept = client.post(f"/api/queries?name=one.{ending}", content=(tmp_path / f"one.{ending}").read_bytes()).json()
+    moment = {"query": kept["query"], "start_s": 0.0, "end_s": kept["length_s"]}
+    answer = client.post("/api/search", json={"of": about["id"], "moment": moment, "count": 5}).json()
+    assert answer["note"].startswith("the query: nothing moves in it, so looks alone")
     says(client.post(f"/api/queries?name=torn.{ending}", content=b"no picture"), 400, f"torn.{ending}", "picture")
 
 

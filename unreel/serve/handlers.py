@@ -1,6 +1,7 @@
 """Answers to the requests of the page, as JSON."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,23 @@ def handle_search(state: ServerState, request: SearchRequest) -> dict[str, Any]:
         filter=request.make_filter(),
     )
     answer = search_by_vectors(index, query, positives, negatives, request.make_hit_options())
-    return {"hits": add_ranks([hit_to_json(snapshot, hit) for hit in answer.hits]), "note": answer.note}
+    return {
+        "hits": add_ranks([hit_to_json(snapshot, hit) for hit in answer.hits]),
+        "note": hide_upload_names(state, moments, answer.note),
+    }
 
 
 def add_ranks(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same hits with their ranks, from 1."""
     return [hit | {"rank": rank} for rank, hit in enumerate(hits, start=1)]
+
+
+def hide_upload_names(state: ServerState, moments: Sequence[Moment], note: str) -> str:
+    """A sentence that says `the query` where it has the random name of an upload."""
+    for path in (Path(moment.path) for moment in moments):
+        if path.parent == state.uploads.folder:
+            note = note.replace(path.name, "the query")
+    return note
 
 
 def embed_moment(state: ServerState, moment: Moment) -> ExampleVectors:
