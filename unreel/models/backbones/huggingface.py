@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,9 +165,18 @@ def build_untrained(config: Any) -> Any:
 
 
 def load_pretrained(config: Any, folder: Path) -> Any:
-    """A network with the weights of a local folder, in float32; no weight may be missing."""
+    """A video network with the weights of a local folder; no weight may be missing. Raises InputError."""
+    make, options = import_transformers().AutoModel, make_pooler_options(config)
+    return read_network(make, config, folder, lambda name: name.startswith("predictor."), **options)
+
+
+def read_network(make: Any, config: Any, folder: Path, is_unused: Callable[[str], bool], **options: Any) -> Any:
+    """A network of a class of transformers with the weights of a local folder, in float32.
+
+    No weight may be missing but those that no feature depends on. Raises InputError.
+    """
     try:
-        network, info = import_transformers().AutoModel.from_pretrained(
+        network, info = make.from_pretrained(
             str(folder),
             config=config,
             local_files_only=True,
@@ -174,11 +184,11 @@ def load_pretrained(config: Any, folder: Path) -> Any:
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
-            **make_pooler_options(config),
+            **options,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # the errors of the library differ between versions
         raise InputError(f"{folder}: the weights can't be read ({error}); they must be safetensors") from error
-    missing = sorted(n for n in info["missing_keys"] if not n.startswith("predictor."))
+    missing = sorted(name for name in info["missing_keys"] if not is_unused(name))
     if missing:
         raise InputError(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
     return network

@@ -21,6 +21,7 @@ from unreel.models.backbones.huggingface import (
     config_to_json,
     import_transformers,
     load_pretrained,
+    read_network,
     select_network_fields,
     set_clip_size,
     to_scalar,
@@ -139,22 +140,7 @@ def load_image_network(folder: Path, model_type: str) -> tuple[nn.Module, int, i
     tower = VISION_TOWERS.get(model_type, model_type)
     config, make = read_network_config(folder, tower), getattr(import_transformers(), IMAGE_MODELS[tower])
     bare = {"add_pooling_layer": False} if tower in UNTRAINED_POOLER_MODELS else {}
-    try:
-        network, info = make.from_pretrained(
-            str(folder),
-            config=config,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **bare,
-        )
-    except Exception as error:  # the errors of the library differ between versions
-        raise InputError(f"{folder}: the weights can't be read ({error}); they must be safetensors") from error
-    missing = sorted(name for name in info["missing_keys"] if not name.endswith(UNUSED_WEIGHTS))
-    if missing:
-        raise InputError(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
+    network = read_network(make, config, folder, lambda name: name.endswith(UNUSED_WEIGHTS), **bare)
     return network, to_scalar(getattr(config, "image_size", None) or 224), 0
 
 
@@ -169,7 +155,7 @@ def read_network_config(folder: Path, model_type: str) -> Any:
         fields = select_network_fields(import_transformers(), getattr(read, "vision_config", read))
         known = select_network_fields(import_transformers(), auto.for_model(model_type))
         return auto.for_model(model_type, **{name: fields[name] for name in known if name in fields})
-    except Exception as error:  # as above
+    except Exception as error:  # the errors of the library differ between versions
         raise InputError(f"{folder / 'config.json'}: not the configuration of a {model_type} ({error})") from error
 
 
