@@ -109,10 +109,9 @@ def load_evaluated_encoder(args: EncoderArgs) -> Any:
 def build_feature_options(args: FeatureArgs) -> Any:
     from unreel.verbs.evaluation.evaluate import build_extraction_options
 
-    options = build_extraction_options(
-        args.num_clips, args.num_crops, args.floors, args.baseline, args.fps, args.stride_frames
+    return build_extraction_options(
+        args.num_clips, args.num_crops, args.floors, args.baseline, args.fps, args.stride_frames, args.appearance
     )
-    return dataclasses.replace(options, appearance=args.appearance)
 
 
 def get_protocol_options(args: FeatureArgs) -> dict[str, Any]:

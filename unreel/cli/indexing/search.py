@@ -50,7 +50,7 @@ class SearchArgs:
     """Number of hits."""
     motion: float | None = None
     """Weight of motion (1) against appearance (0), or of series against clip, for an index that has both; None means
-    the weight that the index found when it was made, or 0.5."""
+    the weight that the index found when it was made, or 0.5; and 0 for a query in which nothing moves."""
     own: Literal["keep", "clip", "video"] = "clip"
     """Leave out nothing of the query's own video (keep), the moment itself (clip), or all of it (video)."""
     fold: float = 2.0

@@ -55,37 +55,39 @@ def write_vectors(folder: Path, rows: RowTable, spec: EncoderSpec) -> tuple[np.n
     """Write the vectors of all parts to one file, one part in memory at a time; returns a memory map, float32 (N, D),
     and how its rows are made up. Raises DiskError.
     """
-    path = folder / VECTORS_NPY
-
-    def write(parts: RowParts | None) -> np.ndarray:
-        blocks = (block.vectors if parts is None else parts.set_lengths(block.vectors) for block in read_parts(folder))
-        with disk_errors(path, advice=f"free some space and {REINDEX_HINT}"), atomic_path(path) as temporary:
-            write_npy(temporary, len(rows), blocks)
-        vectors_ND: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        return vectors_ND
-
-    vectors_ND = write(None)
-    parts = choose_parts(folder / PART_WEIGHTS_JSON, vectors_ND, rows, spec)
-    return (write(parts) if parts.has_appearance else vectors_ND), parts
+    path, row_parts = folder / VECTORS_NPY, choose_row_parts(folder, rows, spec)
+    blocks = (row_parts.set_lengths(block.vectors) for block in read_parts(folder))
+    with disk_errors(path, advice=f"free some space and {REINDEX_HINT}"), atomic_path(path) as temporary:
+        write_npy(temporary, len(rows), blocks)
+    return np.load(path, mmap_mode="r", allow_pickle=False), row_parts
 
 
-def choose_parts(path: Path, vectors_ND: np.ndarray, rows: RowTable, spec: EncoderSpec) -> RowParts:
-    """The weights that the index has; where it has none, or had too few contents to measure any, new ones, measured on
-    its rows and written. Raises DiskError."""
+def choose_row_parts(folder: Path, rows: RowTable, spec: EncoderSpec) -> RowParts:
+    """How the rows of a store are made up. With an image model by the weights that the index has; where it has none, or
+    had too few contents to measure any, by new ones, measured on some of its rows and written. Raises DiskError."""
+    num_columns = next(read_parts(folder)).vectors.shape[1]
+    equal = RowParts.make_equal(spec.part_names, spec.compute_part_widths(num_columns))
+    if not equal.has_appearance:
+        return equal
+    path = folder / PART_WEIGHTS_JSON
     with contextlib.suppress(InputError):
-        kept = load_parts(path, spec, vectors_ND.shape[1])
-        if kept.is_measured or not kept.has_appearance:
+        kept = load_parts(path, spec, num_columns)
+        if kept.is_measured:
             return kept
-    parts = measure_parts(vectors_ND, rows, spec)
-    parts.save(path)
-    return parts
-
-
-def measure_parts(vectors_ND: np.ndarray, rows: RowTable, spec: EncoderSpec) -> RowParts:
-    """How rows made by an encoder are made up, with weights measured on some of them."""
-    equal = RowParts.make_equal(spec.part_names, spec.compute_part_widths(vectors_ND.shape[1]))
     row_n = np.sort(np.random.default_rng(0).choice(len(rows), min(NUM_WEIGHED_ROWS, len(rows)), replace=False))
-    return measure_weights(equal, equal.split(np.asarray(vectors_ND[row_n], np.float32)), rows.content_N[row_n])
+    measured = measure_weights(equal, equal.split(read_store_rows(folder, row_n)), rows.content_N[row_n])
+    measured.save(path)
+    return measured
+
+
+def read_store_rows(folder: Path, row_n: np.ndarray) -> np.ndarray:
+    """Some rows of a store by ascending number, float32 (n, D), one part in memory at a time."""
+    chosen, first = [], 0
+    for block in read_parts(folder):
+        inside_n = row_n[(row_n >= first) & (row_n < first + len(block.vectors))]
+        chosen.append(block.vectors[inside_n - first])
+        first += len(block.vectors)
+    return np.concatenate(chosen)
 
 
 def save_index_encoder(folder: Path, encoder: Encoder) -> None:

@@ -1,10 +1,10 @@
 """The hash of an encoder, so that vectors of two encoders are never mixed."""
 
-import hashlib
 import json
 from typing import Any
 
 from unreel.models.encoder.encoder import Encoder
+from unreel.models.frozen.frozen_model import hash_tensors
 
 
 def describe_encoder(encoder: Encoder) -> dict[str, Any]:
@@ -14,9 +14,6 @@ def describe_encoder(encoder: Encoder) -> dict[str, Any]:
 
 def hash_encoder(encoder: Encoder) -> str:
     """SHA-256 of spec and weights, in hex; the same on any device."""
-    digest = hashlib.sha256(json.dumps(encoder.spec.to_json(), sort_keys=True).encode())
     heads = {} if encoder.heads is None else {f"heads.{n}": t for n, t in encoder.heads.state_dict().items()}
-    for name, tensor in sorted((encoder.backbone.state_dict() | heads).items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    spec = json.dumps(encoder.spec.to_json(), sort_keys=True).encode()
+    return hash_tensors(encoder.backbone.state_dict() | heads, spec)

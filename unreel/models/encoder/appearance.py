@@ -3,13 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-import torch
-
 from unreel.errors import InputError
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import AppearanceSpec, EncoderSpec
-from unreel.models.frozen.catalogue import NAMED_MODELS, hash_weights, load_frozen_model
-from unreel.models.frozen.frozen_model import FrozenModel
+from unreel.models.frozen.catalogue import NAMED_MODELS, load_frozen_model
+from unreel.models.frozen.frozen_model import FrozenModel, hash_tensors
 
 PUT_BACK = "put it back, or index again into another folder"
 IMAGES_PER_CLIP = 1  # the middle frame; the clips beside it have others
@@ -18,9 +16,7 @@ IMAGES_PER_CLIP = 1  # the middle frame; the clips beside it have others
 def attach_appearance(encoder: Encoder, model: str) -> None:
     """Put a frozen image model, by its name or folder, beside an encoder. Raises InputError."""
     frozen = load_appearance(encoder.spec, model)
-    clip, (height, width) = encoder.spec.clip, encoder.spec.views.resize_hw
-    probe = torch.zeros(1, clip.total_frames, height, width, 3, dtype=torch.uint8)
-    about = AppearanceSpec(resolve_model(model), frozen.extract_features(probe).shape[1], hash_weights(frozen))
+    about = AppearanceSpec(resolve_model(model), frozen.num_features, hash_tensors(frozen.network.state_dict()))
     encoder.spec, encoder.appearance = dataclasses.replace(encoder.spec, appearance=about), frozen
 
 
@@ -33,7 +29,7 @@ def restore_appearance(encoder: Encoder, about: AppearanceSpec, folder: Path) ->
         frozen = load_appearance(encoder.spec, about.model)
     except InputError as error:
         raise InputError(f"{folder}: its rows need an image model that can't be loaded: {error}", PUT_BACK) from error
-    if (found := hash_weights(frozen)) != about.weights_hash:
+    if (found := hash_tensors(frozen.network.state_dict())) != about.weights_hash:
         raise InputError(
             f"{folder}: its rows were made with other weights of {about.model} ({about.weights_hash[:12]}, these are "
             f"{found[:12]})",

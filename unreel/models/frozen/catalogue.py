@@ -1,6 +1,5 @@
 """The frozen models that can be named: a folder with a model of transformers, or a model that pip brings."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,16 +29,8 @@ def load_frozen_model(model: str | Path, clip: ClipSpec, frame_hw: tuple[int, in
             f"({', '.join(NAMED_MODELS)}); unreel downloads no weights"
         )
     try:
-        frozen.extract_features(torch.zeros(1, clip.total_frames, *frame_hw, 3, dtype=torch.uint8))
+        probe = torch.zeros(1, clip.total_frames, *frame_hw, 3, dtype=torch.uint8)
+        frozen.num_features = frozen.extract_features(probe).shape[1]
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{model}: the model fails on a clip prepared as {frozen.preprocessor}: {error}") from error
     return frozen
-
-
-def hash_weights(model: FrozenModel) -> str:
-    """SHA-256 of all weights, in hex; the same on any device."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -4,7 +4,8 @@ It gets the same decoded frames as the encoder, resized to its own size. Image m
 at a time, and their features are averaged, so they know no order and no motion. Nothing is downloaded.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ class FrozenModel(nn.Module):
         super().__init__()
         self.name, self.network, self.preprocessor = name, network, preprocessor
         self.frame_indices, self.compute_features = frame_indices, compute_features
+        self.num_features = 0  # known once it was tried (catalogue.py)
         self.eval()
         keep_freed_memory()
 
@@ -46,6 +48,15 @@ class FrozenModel(nn.Module):
         at_once = max(1, num_images // len(self.frame_indices))
         parts = [self.preprocessor(part.to(device)) for part in chosen.split(at_once)]
         return torch.cat([self.compute_features(self.network, part) for part in parts]).float()
+
+
+def hash_tensors(tensors: Mapping[str, Tensor], start: bytes = b"") -> str:
+    """SHA-256 of `start` and of named tensors, in hex; the same on any device and in any order."""
+    digest = hashlib.sha256(start)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def sample_frame_indices(num_frames: int, num_samples: int) -> np.ndarray:

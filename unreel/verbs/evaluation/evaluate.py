@@ -39,6 +39,7 @@ def build_extraction_options(
     baseline_folders: tuple[Path, ...] = (),
     fps: float | None = None,
     stride_frames: int | None = None,
+    appearance: str = "",
 ) -> ExtractionOptions:
     """How clips are extracted, with the usual number of loader processes; names a frame rate that is not the encoder's.
 
@@ -47,7 +48,9 @@ def build_extraction_options(
     """
     rates = {"fps": fps, "stride_frames": stride_frames}
     rate = ", ".join(f"{name} {value:g}" for name, value in rates.items() if value is not None)
-    options = ExtractionOptions(num_clips, num_crops, trivial_baselines, baseline_folders, default_num_workers())
+    options = ExtractionOptions(
+        num_clips, num_crops, trivial_baselines, baseline_folders, default_num_workers(), appearance=appearance
+    )
     return dataclasses.replace(options, rate=rate) if rate else options
 
 
