@@ -1,11 +1,16 @@
 """Real videos on disk, made once for all tests."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 # Three workers share two cores. Threads of BLAS that spin while they wait keep the cores from the others: a linear
 # probe took four times as long. Set before NumPy and torch are imported; commands in processes of their own inherit it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# What is kept between commands (indexes of files that had to be decoded) is kept apart from the developer's own.
+os.environ["UNREEL_CACHE"] = tempfile.mkdtemp(prefix="unreel-cache-")
 
 from pathlib import Path
 
@@ -16,6 +21,8 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from unreel.corpus.motion_set.make_set import make_set
 from unreel.indexing.index.clip_index import Index, open_index
+
+atexit.register(shutil.rmtree, os.environ["UNREEL_CACHE"], ignore_errors=True)
 
 # The slowest files, slowest first: a worker takes whole files, and must not be left with one of these at the end.
 LONGEST_FILES = [

@@ -75,8 +75,13 @@ def encode(
     draw: Callable[[int, int, int], np.ndarray] = picture,
     format: str | None = None,
     audio: bool = False,
+    edit: Callable[[int, av.Packet], av.Packet | None] = lambda n, packet: packet,
+    first: int = 0,
 ) -> Path:
-    """Write a frame-coded video; `pts` in `time_base` units, 0, 1, 2, ... by default."""
+    """Write a frame-coded video; `pts` in `time_base` units, 0, 1, 2, ... by default.
+
+    Its frames say `first` and on; `edit` changes packet n, or drops it by giving None.
+    """
     height, width = size
     with av.open(str(path), "w", format=format, options=muxer or {}) as container:
         rate = 1 / time_base if pts is None else Fraction(25)
@@ -86,11 +91,14 @@ def encode(
         stream.codec_context.time_base = time_base
         stream.codec_context.thread_count = 1
         sound = container.add_stream("aac", rate=8000, layout="mono") if audio else None
+        packets = []
         for number in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(draw(number, width, height), format="rgb24").reformat(format=pix_fmt)
+            rgb = draw(first + number, width, height)
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=pix_fmt)
             frame.pts, frame.time_base = (number if pts is None else pts[number]), time_base
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        container.mux([new for n, old in enumerate(packets) if (new := edit(n, old)) is not None])
         if sound is not None:
             for k in range(int(num_frames * float(time_base) * 8000 / 1024) + 1):
                 samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")

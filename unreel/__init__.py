@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from unreel.verbs.training.bench import bench
     from unreel.verbs.training.pretrain import pretrain
     from unreel.verbs.training.resume import resume
+    from unreel.video.decoding.decoder import open_video
 
 # Where each public name is defined. It is imported on first use, so that `import unreel` does not wait for torch.
 _DEFINED_IN = {
@@ -63,6 +64,7 @@ _DEFINED_IN = {
     "embed": "unreel.verbs.indexing.embed:embed",
     "index": "unreel.verbs.indexing.index:index",
     "open_index": "unreel.indexing.index.clip_index:open_index",
+    "open_video": "unreel.video.decoding.decoder:open_video",
     "search": "unreel.verbs.indexing.search:search",
     "cluster": "unreel.verbs.indexing.cluster:cluster",
     "concept": "unreel.verbs.indexing.concept:concept",
@@ -119,6 +121,7 @@ __all__ = [
     "load_encoder",
     "make_set",
     "open_index",
+    "open_video",
     "pack",
     "pretrain",
     "resume",

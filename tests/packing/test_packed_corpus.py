@@ -229,7 +229,7 @@ def test_a_remote_that_fails_twice_and_then_answers(corpus: Path) -> None:
     index = packed_corpus.open_packed_corpus(remote_path)
     assert len(index) == 12 and [call[0] for call in Shaky.calls] == ["pack.json"] * 3 + ["index.parquet"]
     for troubles in (["down", "down"], ["short", "down", "short"], ["damaged"], ["damaged", "down"]):
-        shutil.rmtree(disk_cache.open_piece_cache().folder, ignore_errors=True)
+        shutil.rmtree(disk_cache.open_disk_cache().folder, ignore_errors=True)
         packet_index.clear_caches()
         Shaky.calls, Shaky.troubles = [], list(troubles)
         assert read_numbers(remote_path, 3) == RIGHT[3] and not Shaky.troubles
@@ -278,10 +278,10 @@ def test_wrong_bytes_are_neither_used_nor_cached(corpus: Path) -> None:
     Shaky.troubles = ["damaged"] * 99
     with pytest.raises(VideoError, match="damaged"):
         read_numbers(remote_path, 2)
-    assert not disk_cache.open_piece_cache()._list_files()
+    assert not disk_cache.open_disk_cache()._list_files()
     Shaky.troubles = []
     assert read_numbers(remote_path, 2) == RIGHT[2]
-    ((_, _, cached_path),) = disk_cache.open_piece_cache()._list_files()
+    ((_, _, cached_path),) = disk_cache.open_disk_cache()._list_files()
     Path(cached_path).write_bytes(Path(cached_path).read_bytes()[:-1] + b"x")
     packet_index.clear_caches()
     Shaky.calls = []
@@ -303,7 +303,7 @@ def test_a_remote_shard_that_is_cut_or_gone(corpus: Path) -> None:
 
 
 def test_a_cache_without_space(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    remote_path, old = f"shaky:/{corpus}", disk_cache.open_piece_cache()
+    remote_path, old = f"shaky:/{corpus}", disk_cache.open_disk_cache()
     packed_corpus.open_packed_corpus(remote_path)
 
     def full(*_: object) -> None:
@@ -326,8 +326,8 @@ def test_a_cache_that_can_not_be_made(corpus: Path, tmp_path: Path, monkeypatch:
 def test_settings_of_the_cache(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNREEL_CACHE_GB", "0.001")
     assert (
-        disk_cache.open_piece_cache().limit_bytes == 1_000_000
-        and disk_cache.open_piece_cache().folder == tmp_path / "cache"
+        disk_cache.open_disk_cache().limit_bytes == 1_000_000
+        and disk_cache.open_disk_cache().folder == tmp_path / "cache"
     )
     monkeypatch.setenv("UNREEL_CACHE_GB", "much")
     with pytest.raises(InputError, match="UNREEL_CACHE_GB is a number"):

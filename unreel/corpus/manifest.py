@@ -24,7 +24,8 @@ class Video:
     """A usable file: its properties, its label and group, and the times at which its shots change.
 
     `path` is absolute. `duplicate_of` is the path of an earlier file with the same bytes, "" if there is none. A piece
-    of a packed corpus has its original as `recording`, in which it starts at `offset_s`.
+    of a packed corpus has its original as `recording`, in which it starts at `offset_s`. `cut_off` says what is missing
+    at the end of a file that is used up to there.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Video:
     shot_changes_s: tuple[float, ...] = ()
     recording: str = ""
     offset_s: float = 0.0
+    cut_off: str = ""
 
 
 @dataclass(frozen=True)

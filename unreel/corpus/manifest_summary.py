@@ -20,7 +20,7 @@ def summarize_manifest(manifest: Manifest) -> str:
     lines = [format_path(manifest.root), f"  {counts}", ""]
     if videos:
         lines += [f"  {name:<12}{value}" for name, value in _list_facts(videos) if value]
-    lines += _format_duplicates(manifest) + _format_quarantine(manifest)
+    lines += _format_duplicates(manifest) + _format_cut_off(manifest) + _format_quarantine(manifest)
     return "\n".join(lines).rstrip()
 
 
@@ -80,6 +80,15 @@ def _format_duplicates(manifest: Manifest) -> list[str]:
     )
     root = manifest.root
     names = [f"{format_path(v.path, root)} = {format_path(v.duplicate_of, root)}" for v in duplicates]
+    return ["", title, *_preview_names(names, "manifest.parquet")]
+
+
+def _format_cut_off(manifest: Manifest) -> list[str]:
+    cut = [video for video in manifest.videos if video.cut_off]
+    if not cut:
+        return []
+    title = f"  cut off: {format_count(len(cut), 'file')}, used up to the cut"
+    names = [f"{format_path(v.path, manifest.root)}  ({v.cut_off})" for v in cut]
     return ["", title, *_preview_names(names, "manifest.parquet")]
 
 

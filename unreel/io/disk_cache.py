@@ -107,7 +107,7 @@ class DiskCache:
         self.has_warned = True
 
 
-def open_piece_cache() -> DiskCache:
+def open_disk_cache() -> DiskCache:
     """The cache that the environment variables describe. Raises InputError when UNREEL_CACHE_GB is not a number."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return _open_cache(

@@ -1,6 +1,7 @@
 """Open a video file: its container and video stream. Files that are no video are refused with the reason."""
 
 import io
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from unreel.video.decoding.frame_reader import FrameReader, describe_error
 from unreel.video.sources.source import open_source
 
 MAX_SIDE, MAX_PIXELS = 16384, 2**27  # larger pictures would use up all memory
+PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 NON_VIDEO_FORMATS = ("image2", "tty", "hls", "dash", "concat")
 
 
@@ -38,22 +40,50 @@ def open_container(path: str) -> tuple[Any, av.VideoStream]:
 
 
 def find_video_stream(path: str, container: Any) -> av.VideoStream:
-    """The first stream of moving pictures (not cover art), set to decode on one thread. Raises VideoError."""
+    """The stream that a player shows, set to decode on one thread. Raises VideoError."""
     demuxer = container.format.name
     if demuxer.endswith("_pipe") or demuxer.split(",")[0] in NON_VIDEO_FORMATS:
         raise VideoError(path, "not a video", f"a picture, text or playlist ({demuxer})")
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    streams = list_moving_streams(container)
     if not streams:
         raise VideoError(path, "no video stream")
-    context = streams[0].codec_context
-    if context is None:
+    stream = max(streams, key=rank_stream)
+    if stream.codec_context is None:
         raise VideoError(path, "unreadable", "no decoder for its codec")
+    context = stream.codec_context
     width, height = context.width, context.height
     if not 0 < min(width, height) <= max(width, height) <= MAX_SIDE or width * height > MAX_PIXELS:
         raise VideoError(path, "damaged", f"a picture size of {width} x {height}")
     context.thread_count = 1
     context.options = {"max_pixels": str(MAX_PIXELS)}  # the picture size may change inside a stream
-    return streams[0]
+    return stream
+
+
+def list_moving_streams(container: Any) -> list[av.VideoStream]:
+    """The video streams without cover art and thumbnails of chapters."""
+    return [stream for stream in container.streams.video if not stream.disposition & PICTURES]
+
+
+def rank_stream(stream: av.VideoStream) -> tuple[bool, bool, bool, int]:
+    """What a player looks at: more than one picture, a decoder, marked as default, size; the first of equals.
+
+    0 pictures means that the container does not say how many.
+    """
+    context = stream.codec_context
+    size = context.width * context.height if context else 0
+    return stream.frames != 1, context is not None, bool(stream.disposition & Disposition.default), size
+
+
+def find_clock_start(container: Any, stream: av.VideoStream) -> Fraction | None:
+    """The second at which the first picture or sound begins, by the header; None where it does not say.
+
+    AVI has no stamps: those of its pictures are counted, and begin later only where pictures are reordered.
+    """
+    if container.format.name == "avi":
+        return None
+    played = [stream, *container.streams.audio]
+    starts = [s.start_time * s.time_base for s in played if s.start_time is not None and s.time_base]
+    return min(starts, default=None)
 
 
 def classify_error(error: Exception, default_reason: str) -> str:

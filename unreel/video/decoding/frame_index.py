@@ -2,20 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+
+from unreel.video.decoding.frame_times import NO_TIMESTAMP, compute_times, find_clock_restarts
+
+MAX_JITTER_S = 0.4  # a clock that steps back by more begins again; containers guess decoding times by some frames
 
 
 @dataclass(frozen=True, eq=False)
 class FrameIndex:
     """L frames in the order they are shown, P packets in file order, K key packets that decoding can begin with.
 
-    times_s              float64 (L,), ascending, 0 for frame 0
+    times_s              float64 (L,), ascending, seconds on the file's clock, which begins with its earliest stream
     frame_packets        int64 (L,), the packet of each frame
-    packet_timestamps    int64 (P,), the container's time stamps; empty when the file can't be seeked by them
-    key_packets          int64 (K,)
+    packet_timestamps    int64 (P,), the container's time stamps, NO_TIMESTAMP where there is none of a packet's own
+    key_packets          int64 (K,), the first packet among them
     key_packet_bytes     int64 (K,), sizes of the key packets
     first_intact_frames  int64 (K,), ascending: the first frame that is intact when decoding begins at the key packet
+    damaged_packets      int64, packets whose decoding raises an error, where the file was decoded for the index
+    cut_off              what is missing at the end of the file, in words; "" for nothing
     """
 
     times_s: np.ndarray
@@ -24,6 +31,8 @@ class FrameIndex:
     key_packets: np.ndarray
     key_packet_bytes: np.ndarray
     first_intact_frames: np.ndarray
+    damaged_packets: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    cut_off: str = ""
 
     @property
     def num_frames(self) -> int:
@@ -32,7 +41,8 @@ class FrameIndex:
     @property
     def fps(self) -> float:
         """Mean frames per second; 25 for a single frame."""
-        return (len(self.times_s) - 1) / float(self.times_s[-1]) if self.times_s[-1] > 0 else 25.0
+        length_s = float(self.times_s[-1] - self.times_s[0])
+        return (len(self.times_s) - 1) / length_s if length_s > 0 else 25.0
 
     def is_variable(self, tick_s: float) -> bool:
         """Whether durations of frames differ by more than a tenth and more than rounding to ticks explains."""
@@ -42,70 +52,105 @@ class FrameIndex:
 
 @dataclass
 class PacketTable:
-    """P packets as demuxed: time stamp (pts, else dts), size, which are key packets, which are never shown.
+    """P packets as demuxed: time stamp (pts, else dts), dts, size, which are key packets, which are never shown.
 
-    `is_reordered` is set when the decoder returns frames in another order than that of the time stamps.
+    `start` is the first stamp of the file's clock in ticks of `tick_s`, `frame_s` a frame's duration by the header.
+    `has_other_order` is set when frames come in another order, or number, than the stamps of their packets,
+    `begins_at_key` when what comes before the first key packet is not shown, `is_broken_off` when the last packets
+    of the file are incomplete.
     """
 
+    tick_s: float
+    frame_s: float
+    start: float
     timestamps: list[int | None] = field(default_factory=list)
+    decode_timestamps: list[int | None] = field(default_factory=list)
     sizes_bytes: list[int] = field(default_factory=list)
     key_packets: list[int] = field(default_factory=list)
     is_hidden: list[bool] = field(default_factory=list)
-    is_reordered: bool = False
+    has_other_order: bool = False
+    begins_at_key: bool = False
+    is_broken_off: bool = False
 
     @property
-    def can_seek(self) -> bool:
-        """Whether every packet has a time stamp of its own."""
-        return None not in self.timestamps and len(set(self.timestamps)) == len(self.timestamps)
+    def first_packet(self) -> int:
+        """Where a decoder begins that reads the whole file."""
+        return self.key_packets[0] if self.begins_at_key else 0
+
+    def drop_last(self) -> None:
+        """Forget the last packet, unless it is the only one."""
+        if len(self.timestamps) > 1:
+            for column in (self.timestamps, self.decode_timestamps, self.sizes_bytes, self.is_hidden):
+                del column[-1]
+            self.key_packets = [key for key in self.key_packets if key < len(self.timestamps)]
+
+    @cached_property
+    def restarts(self) -> np.ndarray:
+        """How often the clock has stepped back up to each packet, int64 (P,)."""
+        return find_clock_restarts(self.decode_timestamps, MAX_JITTER_S / self.tick_s if self.tick_s else 0.0)
 
     @property
-    def has_leading_frames(self) -> bool:
-        """Whether packets after the first key packet are shown before it, so that their references may be missing."""
-        start, timestamps = self.key_packets[0], self.filled_timestamps
-        return self.can_seek and min(timestamps[start:]) < timestamps[start]
+    def can_sort(self) -> bool:
+        """Whether the order of frames is that of the time stamps: each packet has its own, on one clock."""
+        has_stamps = None not in self.timestamps and len(set(self.timestamps)) == len(self.timestamps)
+        return has_stamps and not self.has_other_order and not self.restarts.any()
 
     @property
-    def filled_timestamps(self) -> list[int]:
-        """The time stamps, 0 where one is missing."""
-        return [timestamp or 0 for timestamp in self.timestamps]
+    def may_begin_broken(self) -> bool:
+        """Whether the first frames may not come out of the decoder: their references are missing."""
+        start = self.key_packets[0]
+        stamps = [stamp or 0 for stamp in self.timestamps[self.first_packet :]]
+        return start > self.first_packet or min(stamps) < stamps[0]
+
+    @cached_property
+    def own_timestamps(self) -> np.ndarray:
+        """The time stamps, NO_TIMESTAMP where there is none or several packets have it; int64 (P,)."""
+        stamps = np.array([NO_TIMESTAMP if stamp is None else stamp for stamp in self.timestamps], dtype=np.int64)
+        _, inverse, counts = np.unique(stamps, return_inverse=True, return_counts=True)
+        return np.where(counts[inverse] == 1, stamps, NO_TIMESTAMP)
 
 
 def sort_by_timestamp(packets: PacketTable) -> np.ndarray:
-    """Packets by ascending time stamp, without those that are never shown or come before the first key packet."""
+    """Packets by ascending time stamp, without those that are never shown."""
     visible = np.flatnonzero(~np.asarray(packets.is_hidden, dtype=bool))
-    visible = visible[visible >= packets.key_packets[0]]
-    return visible[np.argsort(np.asarray(packets.filled_timestamps, dtype=np.int64)[visible], kind="stable")]
+    visible = visible[visible >= packets.first_packet]
+    return visible[np.argsort(np.asarray(packets.timestamps, dtype=np.int64)[visible], kind="stable")]
 
 
-def build_index(
-    packets: PacketTable, frame_packets: Sequence[int] | np.ndarray, tick_s: float, fps: float
-) -> FrameIndex:
-    """The index of a file. `tick_s` is the unit of the time stamps, `fps` the rate to assume where there are none."""
+def build_index(packets: PacketTable, frame_packets: Sequence[int] | np.ndarray) -> FrameIndex:
+    """The index of a file whose frames, in the order they are shown, are in these packets."""
     frame_packets = np.asarray(frame_packets, dtype=np.int64)
-    if not packets.can_seek:
-        return build_sequential_index(packets, frame_packets, fps)
-    timestamps, keys = np.asarray(packets.timestamps, dtype=np.int64), np.asarray(packets.key_packets, dtype=np.int64)
-    sorted_timestamps = np.sort(timestamps[frame_packets])
-    frame_by_packet = {packet: i for i, packet in enumerate(frame_packets.tolist())}
-    first = np.array(
-        [frame_by_packet.get(k, np.searchsorted(sorted_timestamps, timestamps[k])) for k in keys.tolist()], np.int64
+    stamps = np.array([NO_TIMESTAMP if stamp is None else stamp for stamp in packets.timestamps], dtype=np.int64)
+    times_s = compute_times(
+        stamps[frame_packets], packets.restarts[frame_packets], packets.start, packets.tick_s, packets.frame_s
     )
-    first[0] = 0
+    keys, first = find_starts(packets, frame_packets)
+    sizes_bytes = np.asarray(packets.sizes_bytes, dtype=np.int64)[keys]
+    return FrameIndex(times_s, frame_packets, packets.own_timestamps, keys, sizes_bytes, first)
+
+
+def find_starts(packets: PacketTable, frame_packets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Packets that decoding can begin with, int64 (K,), and the first frame that is intact then, int64 (K,).
+
+    The first packet of a whole decode is always one. A key packet needs a stamp of its own to be found by, and must be
+    that of a frame (not its second field) or one that is never shown.
+    """
+    frame_by_packet = np.full(len(packets.timestamps), -1, dtype=np.int64)
+    frame_by_packet[frame_packets] = np.arange(len(frame_packets))
+    start = packets.first_packet
+    keys = np.array([key for key in packets.key_packets if key > start], dtype=np.int64)
+    can_begin = (frame_by_packet[keys] >= 0) | np.asarray(packets.is_hidden, dtype=bool)[keys]
+    keys = keys[can_begin & (packets.own_timestamps[keys] != NO_TIMESTAMP)]
+    frames_before = np.maximum.accumulate(frame_by_packet)[keys - 1] + 1
+    first = np.where(frame_by_packet[keys] >= 0, frame_by_packet[keys], frames_before)
+    keys, first = np.concatenate([[start], keys]), np.concatenate([[0], first])
     ascending = first == np.maximum.accumulate(first)
-    keys, first = keys[ascending], first[ascending]
-    return FrameIndex(
-        (sorted_timestamps - sorted_timestamps[0]) * tick_s,
-        frame_packets,
-        timestamps,
-        keys,
-        np.asarray(packets.sizes_bytes)[keys],
-        first,
-    )
+    return keys[ascending], first[ascending]
 
 
-def build_sequential_index(packets: PacketTable, frame_packets: np.ndarray, fps: float) -> FrameIndex:
-    """The index of a file that can only be decoded in sequence from its first key packet."""
-    keys, none = np.array(packets.key_packets[:1], dtype=np.int64), np.empty(0, dtype=np.int64)
-    return FrameIndex(
-        np.arange(len(frame_packets)) / fps, frame_packets, none, keys, np.asarray(packets.sizes_bytes)[keys], keys * 0
-    )
+def build_sequential_index(packets: PacketTable) -> FrameIndex:
+    """The index of a file that is decoded once from its first packet, each packet taken for a frame."""
+    numbers, none = np.arange(len(packets.timestamps)), np.empty(0, dtype=np.int64)
+    start = np.array([packets.first_packet])
+    size_bytes = np.asarray(packets.sizes_bytes)[start]
+    return FrameIndex(numbers * packets.frame_s, numbers, none, start, size_bytes, start)

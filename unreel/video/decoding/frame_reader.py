@@ -12,6 +12,7 @@ import numpy as np
 
 from unreel.errors import VideoError
 from unreel.video.decoding.frame_index import FrameIndex
+from unreel.video.decoding.frame_times import NO_TIMESTAMP
 
 MAX_DECODE_AHEAD_FRAMES = 8  # up to here decoding on costs no more than a seek to the next key frame
 
@@ -23,7 +24,7 @@ class FrameReader:
     """An open file and a position in it; returns frames by number, fastest when the numbers ascend.
 
     `open_container` returns (container, stream), `decode_error` is what decoding raises on bad data;
-    `num_decoded_packets` counts what was sent to the decoder.
+    `num_decoded_packets` counts what was sent to the decoder, `damaged_packets` lists what raised an error there.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class FrameReader:
     ) -> None:
         self.path, self.index, self.open_container, self.decode_error = path, index, open_container, decode_error
         self.packet_by_timestamp = {stamp: n for n, stamp in enumerate(index.packet_timestamps.tolist())}
+        self.packet_by_timestamp.pop(NO_TIMESTAMP, None)
         self.frame_by_packet = {n: i for i, n in enumerate(index.frame_packets.tolist())}
         self.decoded_frames: Iterator[tuple[int, Frame]] = iter(())
         self.position, self.error_detail, self.num_decoded_packets = -1, "", 0
+        self.known_damage, self.damaged_packets = set(index.damaged_packets.tolist()), list[int]()
         self.container, self.stream = open_container(path)
         self.is_at_start = True
 
@@ -51,20 +54,15 @@ class FrameReader:
         Raises VideoError when the frame is damaged or missing from wherever decoding begins.
         """
         key = max(0, int(np.searchsorted(self.index.first_intact_frames, frame_number, side="right")) - 1)
-        if (
-            self.position < 0
-            or frame_number <= self.position
-            or self.index.first_intact_frames[key] > self.position + max_ahead_frames
-        ):
-            self._restart(key)
-        back = 1
-        while (frame := self._advance_to(frame_number)) is None:
-            if key == 0:
-                detail = self.error_detail or "does not come out of the decoder"
-                raise VideoError(self.path, "damaged", f"frame {frame_number}: {detail}")
-            key, back = max(0, key - back), back * 2
-            self._restart(key)
-        return frame
+        is_near = self.index.first_intact_frames[key] <= self.position + max_ahead_frames
+        if 0 <= self.position < frame_number and is_near and (frame := self._advance_to(frame_number)) is not None:
+            return frame
+        for start in list_earlier_starts(key):
+            self._restart(start)
+            if (frame := self._advance_to(frame_number)) is not None:
+                return frame
+        detail = self.error_detail or "does not come out of the decoder"
+        raise VideoError(self.path, "damaged", f"frame {frame_number}: {detail}")
 
     def _restart(self, key_index: int) -> None:
         self.decoded_frames, self.position, self.error_detail = self.decode_from(key_index), -1, ""
@@ -78,14 +76,21 @@ class FrameReader:
         return None
 
     def decode_from(self, key_index: int) -> Iterator[tuple[int, Frame]]:
-        """(number, frame) from the first intact frame after a key packet on; notes errors and continues."""
-        first = int(self.index.first_intact_frames[key_index])
+        """(number, frame) from the first intact frame after a key packet on; notes errors and continues.
+
+        A picture that the decoder holds back at a later key packet is an error too: it waits for a recovery (intra
+        refresh), and what it gives then is not quite what a decode from the start gives.
+        """
+        first, has_begun = int(self.index.first_intact_frames[key_index]), key_index == 0
         for n, packet in self._iter_packets_from(key_index):
             # Frames shown before the first intact one refer to pictures that this decode has not seen.
-            may_fail = packet is not None and self.frame_by_packet.get(n, -1) < first
+            may_fail = packet is not None and self.frame_by_packet.get(n, -1) < first and n not in self.known_damage
             for number, frame in self._decode_packet(n, packet, may_fail):
                 i = self.frame_by_packet.get(number, -1)
                 if i >= first:
+                    if not has_begun and i > first:
+                        self.error_detail = self.error_detail or "decoding can't begin at its key packet"
+                    has_begun = True
                     if frame.is_corrupt:
                         self.error_detail = self.error_detail or "the decoder found errors in the picture"
                     yield i, frame
@@ -114,6 +119,7 @@ class FrameReader:
             return [(-1 if frame.pts is None else frame.pts, frame) for frame in frames]
         except self.decode_error as error:
             if not may_fail:
+                self.damaged_packets.append(packet_number)
                 self.error_detail = self.error_detail or f"{describe_error(error)} at packet {packet_number}"
             return []
 
@@ -160,6 +166,19 @@ class FrameReader:
             if n >= key_packet:
                 return packet if n == key_packet and packet.size == size_bytes else None
         return None
+
+
+def list_earlier_starts(key_index: int) -> list[int]:
+    """A key packet and those to try when it fails: the one before, then twice as far back each time, at last the first.
+
+    >>> list_earlier_starts(9)
+    [9, 8, 6, 2, 0]
+    """
+    starts, back = [key_index], 1
+    while starts[-1] > 0:
+        starts.append(max(0, starts[-1] - back))
+        back *= 2
+    return starts
 
 
 def iter_packets(container: Any, stream: Any) -> Iterator[Packet]:

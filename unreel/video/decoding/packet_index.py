@@ -1,12 +1,15 @@
 """Build the `FrameIndex` of a file by demuxing it once, in most cases without decoding.
 
 Containers are unreliable: time stamps that only count packets (AVI), pictures that are stored and never shown (edit
-lists, VP8), frames that can't be decoded after a seek (open GOP).
+lists, VP8), frames that can't be decoded after a seek (open GOP), key flags that are wrong, two packets for one frame.
+Where the packets alone do not tell which frames come out, the file is decoded once from its start, and the answer kept
+on the disk (index_cache.py).
 """
 
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import av
 import numpy as np
 
 from unreel.errors import VideoError
-from unreel.video.decoding.container import classify_error, open_container, open_reader
+from unreel.video.decoding.container import classify_error, find_clock_start, open_container, open_reader
 from unreel.video.decoding.frame_index import (
     FrameIndex,
     PacketTable,
@@ -23,7 +26,11 @@ from unreel.video.decoding.frame_index import (
     sort_by_timestamp,
 )
 from unreel.video.decoding.frame_reader import describe_error, get_timestamp, iter_packets
+from unreel.video.decoding.index_cache import load_index, save_index
 from unreel.video.decoding.mp4_index import parse_mp4_index
+from unreel.video.decoding.picture_types import PictureInspector
+from unreel.video.decoding.rgb_conversion import hash_picture
+from unreel.video.sources.integrity import Truncation, find_truncation
 from unreel.video.sources.paths import is_synthetic
 from unreel.video.sources.piece_reader import clear_recent_pieces
 from unreel.video.sources.source import open_source
@@ -31,13 +38,15 @@ from unreel.video.synthetic.drawn_video import FPS, NUM_FRAMES
 
 # Beyond these a header is damaged: frames, frames per second, seconds of a file (a week), mean seconds of a frame.
 MAX_FRAMES, MAX_FPS = 2**24, 1e5
-MAX_DURATION_S, MAX_MEAN_FRAME_S = 7 * 86_400.0, 60.0
+MAX_DURATION_S, MAX_MEAN_FRAME_S, LONG_FRAME_S = 7 * 86_400.0, 86_400.0, 60.0
+MAX_COMPARED_KEYS = 256
+MAX_MISSING_FRAMES = 0.75  # an end that is nearer than this to the stated one is that end
 
 
 def index_frames(path: str | Path) -> FrameIndex:
     """Find all frames of a file by demuxing it once; the result is cached until the file changes.
 
-    Raises VideoError when the file can't be used.
+    A file that was cut off has the frames before the cut; `cut_off` says so. Raises VideoError when it can't be used.
 
     >>> index = index_frames(video)
     >>> index.num_frames, index.times_s[:3].tolist()
@@ -53,65 +62,221 @@ def clear_caches() -> None:
 
 
 @lru_cache(maxsize=2048)
-def build_frame_index(path: str, _version: str, _size_bytes: int) -> FrameIndex:
+def build_frame_index(path: str, version: str, size_bytes: int) -> FrameIndex:
     """`index_frames`, cached by path, version and size of the file."""
     if is_synthetic(path):
         none = np.zeros(0, dtype=np.int64)
         return FrameIndex(np.arange(NUM_FRAMES) / FPS, np.arange(NUM_FRAMES), none, none, none, none)
     data = open_source(path).read_packed()
-    if data is not None and (index := parse_mp4_index(data)) is not None:
-        return index
+    if data is not None:
+        return parse_mp4_index(data) or _index_by_packets(path, version, size_bytes, None)
+    truncation = _find_truncation(path, size_bytes)
+    try:
+        return _index_by_packets(path, version, size_bytes, truncation)
+    except VideoError as error:
+        if truncation and error.reason in ("not a video", "no video stream", "damaged", "no frames"):
+            raise VideoError(path, "truncated", truncation.detail) from error
+        raise
+
+
+def _find_truncation(path: str, size_bytes: int) -> Truncation | None:
+    """What is missing at the end of a file by its own sizes. Raises VideoError: unreadable."""
+    try:
+        return find_truncation(path, size_bytes)
+    except OSError as error:
+        raise VideoError(path, "unreadable", error.strerror or str(error)) from error
+
+
+def _index_by_packets(path: str, version: str, size_bytes: int, truncation: Truncation | None) -> FrameIndex:
+    """The index of a file, from its packets, or where these do not tell, from decoding it once. Raises VideoError."""
     container, stream = open_container(path)
     with closing(container):
-        packets = demux_packets(path, container, stream)
-        tick_s, fps = float(stream.time_base or 0), float(stream.average_rate or stream.guessed_rate or 25)
-    order = sort_by_timestamp(packets)
-    if packets.is_reordered or not packets.can_seek:
-        order = np.array(find_decoding_order(path, packets, None))
-    elif packets.has_leading_frames and (decoded := find_decoding_order(path, packets, 1)):
-        order = order[order.tolist().index(decoded[0]) :]
-    if not len(order):
-        raise VideoError(path, "no frames")
-    return validate_times(path, build_index(packets, order, tick_s, fps))
+        inspector = PictureInspector(stream.codec_context)
+        packets = demux_packets(path, container, stream, inspector, truncation is not None)
+        is_cut = truncation and (
+            truncation.is_certain or packets.is_broken_off or _ends_early(packets, container, stream)
+        )
+        cut_off = truncation.detail if truncation and is_cut else ""
+        if cut_off and inspector.codec == "gif":
+            packets.drop_last()  # a decoder takes half a picture without a word
+    if packets.can_sort and inspector.keys_can_be_trusted:
+        order = _find_first_frames(path, packets, sort_by_timestamp(packets))
+        if not len(order):
+            raise VideoError(path, "no frames")
+        return validate_times(path, _cut_index(path, build_index(packets, order), cut_off))
+    if (index := load_index(path, version, size_bytes)) is None:
+        index = _cut_index(path, _decode_for_index(path, packets, inspector.keys_can_be_trusted), cut_off)
+        save_index(path, version, size_bytes, index)
+    return validate_times(path, index)
+
+
+def _cut_index(path: str, index: FrameIndex, cut_off: str) -> FrameIndex:
+    """The index of a file that was cut off, without the last frames that can't be decoded. Raises VideoError."""
+    if not cut_off:
+        return index
+    last_key = len(index.key_packets) - 1
+    count = int(index.first_intact_frames[last_key])
+    with closing(open_reader(path, index)) as reader:
+        for i, frame in reader.decode_from(last_key):
+            if frame.is_corrupt or reader.error_detail:
+                break
+            count = i + 1
+    if not count:
+        raise VideoError(path, "truncated", cut_off)
+    return replace(index, times_s=index.times_s[:count], frame_packets=index.frame_packets[:count], cut_off=cut_off)
 
 
 def validate_times(path: str, index: FrameIndex) -> FrameIndex:
-    """Return the index. Raises VideoError for impossible times: a damaged header, a jump of the clock."""
+    """Return the index. Raises VideoError for impossible times: a damaged header, a jump of the clock.
+
+    A time lapse may show a frame for hours; where frames are short and yet last long in the mean, the clock jumps.
+    """
     count, length_s = index.num_frames, float(index.times_s[-1])
-    if not 0 <= length_s <= MAX_DURATION_S or (count > 1 and length_s / (count - 1) > MAX_MEAN_FRAME_S):
+    steps_s = np.diff(index.times_s)
+    mean_s, median_s = (float(steps_s.mean()), float(np.median(steps_s))) if count > 1 else (0.0, 0.0)
+    jumps = mean_s > LONG_FRAME_S and mean_s > 10 * median_s
+    if not 0 <= length_s <= MAX_DURATION_S or mean_s > MAX_MEAN_FRAME_S or jumps:
         raise VideoError(path, "damaged", f"{count} frames that last {length_s:.6g} s")
     if not 0 < index.fps <= MAX_FPS:
         raise VideoError(path, "damaged", f"{index.fps:.6g} frames a second")
     return index
 
 
-def demux_packets(path: str, container: Any, stream: av.VideoStream) -> PacketTable:
-    """Collect time stamp, size and kind of every packet in one pass. Raises VideoError: damaged, no frames."""
-    packets, codec = PacketTable(), stream.codec_context.name
+def demux_packets(
+    path: str, container: Any, stream: av.VideoStream, inspector: PictureInspector, is_truncated: bool
+) -> PacketTable:
+    """Collect time stamps, size and kind of every packet in one pass. Raises VideoError: damaged, no frames."""
+    packets = _start_table(container, stream)
     try:
         for n, packet in enumerate(iter_packets(container, stream)):
             if n == MAX_FRAMES:
                 raise VideoError(path, "damaged", f"more than {MAX_FRAMES} frames")
-            packets.timestamps.append(get_timestamp(packet))
-            packets.sizes_bytes.append(packet.size)
-            if packet.is_keyframe:
-                packets.key_packets.append(n)
-            # VP8 has packets that are only references for others; bit 4 is set for those that are shown.
-            packets.is_hidden.append(packet.is_discard or (codec == "vp8" and not bytes(packet)[0] & 0x10))
-            # A packed bitstream (AVI) has a P and a B picture in one chunk, and an empty one in the next.
-            packets.is_reordered |= codec == "mpeg4" and bytes(packet).count(b"\0\0\1\xb6") > 1
+            if is_truncated and packet.is_corrupt:
+                packets.is_broken_off = True
+                break
+            inspector.look(packet)
+            _add_packet(packets, packet, inspector)
     except av.FFmpegError as error:
-        raise VideoError(path, classify_error(error, "damaged"), describe_error(error)) from error
+        packets.is_broken_off = True
+        if not is_truncated:
+            raise VideoError(path, classify_error(error, "damaged"), describe_error(error)) from error
     if not packets.timestamps:
         raise VideoError(path, "no frames")
-    packets.key_packets = packets.key_packets or [0]
-    # H.264 with B pictures in AVI: the time stamps only count packets.
-    is_sorted = packets.filled_timestamps == sorted(packets.filled_timestamps)
-    packets.is_reordered |= codec in ("h264", "hevc") and bool(stream.codec_context.has_b_frames) and is_sorted
+    packets.key_packets, packets.begins_at_key = packets.key_packets or [0], inspector.needs_key_first
+    # Containers without offsets between decoding and showing (AVI, mp4 without ctts): the stamps only count packets.
+    stamps = [stamp or 0 for stamp in packets.timestamps]
+    packets.has_other_order = (
+        inspector.has_lone_fields
+        or inspector.has_empty_pictures
+        or inspector.has_packed_pictures
+        or (inspector.has_b_pictures and stamps == sorted(stamps))
+    )
     return packets
 
 
-def find_decoding_order(path: str, packets: PacketTable, limit: int | None) -> list[int]:
-    """Packet numbers of the first `limit` frames (None: of all), in the order in which the decoder returns them."""
-    with closing(open_reader(path, build_sequential_index(packets, np.arange(len(packets.timestamps)), 1.0))) as reader:
-        return [n for n, _ in islice(reader.decode_from(0), limit)]
+def _start_table(container: Any, stream: av.VideoStream) -> PacketTable:
+    tick_s = float(stream.time_base or 0)
+    rate = float(stream.average_rate or stream.guessed_rate or 25)
+    start_s = find_clock_start(container, stream)
+    start = float(start_s / stream.time_base) if start_s is not None and stream.time_base else np.inf
+    return PacketTable(tick_s, 1 / rate, start)
+
+
+def _add_packet(packets: PacketTable, packet: av.Packet, inspector: PictureInspector) -> None:
+    if inspector.is_key(packet):
+        packets.key_packets.append(len(packets.timestamps))
+    packets.timestamps.append(get_timestamp(packet))
+    packets.decode_timestamps.append(packet.dts)
+    packets.sizes_bytes.append(packet.size)
+    # VP8 has packets that are only references for others; bit 4 is set for those that are shown.
+    packets.is_hidden.append(packet.is_discard or (inspector.codec == "vp8" and not bytes(packet)[0] & 0x10))
+
+
+def _describe_cut(truncation: Truncation | None, packets: PacketTable, container: Any, stream: av.VideoStream) -> str:
+    """What is missing, where frames are missing and not only a size is wrong; else ""."""
+    if truncation is None:
+        return ""
+    is_cut = truncation.is_certain or packets.is_broken_off or _ends_early(packets, container, stream)
+    return truncation.detail if is_cut else ""
+
+
+def _ends_early(packets: PacketTable, container: Any, stream: av.VideoStream) -> bool:
+    """Whether the last frame ends before the time that the header states, by more than a frame."""
+    stamps = [stamp for stamp in packets.timestamps if stamp is not None]
+    if stream.duration is not None:
+        stated_s = float(((stream.start_time or 0) + stream.duration) * (stream.time_base or 0))
+    elif container.duration is not None:
+        stated_s = ((container.start_time or 0) + container.duration) / av.time_base
+    else:
+        return True
+    end_s = (max(stamps) * packets.tick_s if stamps else 0.0) + packets.frame_s
+    return stated_s - end_s > MAX_MISSING_FRAMES * packets.frame_s
+
+
+def _find_first_frames(path: str, packets: PacketTable, order: np.ndarray) -> np.ndarray:
+    """`order` without what the decoder does not give at the start, where the first packets may be undecodable.
+
+    The file is decoded up to its second key packet; from there on all frames come out.
+    """
+    if not packets.may_begin_broken:
+        return order
+    last = packets.key_packets[1] if len(packets.key_packets) > 1 else len(packets.timestamps)
+    position_by_packet = {packet: i for i, packet in enumerate(order.tolist())}
+    decoded: list[int] = []
+    for n, _ in _decode_in_sequence(path, packets, []):
+        if n >= last and n in position_by_packet:
+            return np.concatenate([np.array(decoded, dtype=np.int64), order[position_by_packet[n] :]])
+        decoded.append(n)
+    return np.array(decoded, dtype=np.int64)
+
+
+def _decode_for_index(path: str, packets: PacketTable, keys_can_be_trusted: bool) -> FrameIndex:
+    """The index of a file that is decoded from start to end. Raises VideoError: no frames."""
+    damaged: list[int] = []
+    order: list[int] = []
+    hash_by_packet: dict[int, int] = {}
+    keys = set() if keys_can_be_trusted else set(packets.key_packets)
+    for n, frame in _decode_in_sequence(path, packets, damaged):
+        order.append(n)
+        if n in keys:
+            hash_by_packet[n] = hash_picture(path, frame)
+    if not order:
+        raise VideoError(path, "no frames")
+    index = build_index(packets, order)
+    if hash_by_packet and len(index.key_packets) > 1:
+        packets.key_packets = _find_true_keys(path, index, hash_by_packet)
+        index = build_index(packets, order)
+    return replace(index, damaged_packets=np.array(damaged, dtype=np.int64))
+
+
+def _decode_in_sequence(path: str, packets: PacketTable, damaged: list[int]) -> Iterator[tuple[int, Any]]:
+    """(packet, frame) of all frames in the order they are shown; `damaged` receives the packets with errors.
+
+    Where the file may begin with pictures whose references are missing, what comes before the first frame without
+    errors is left out.
+    """
+    with closing(open_reader(path, build_sequential_index(packets))) as reader:
+        is_broken = packets.may_begin_broken
+        for n, frame in reader.decode_from(0):
+            if is_broken:
+                is_broken = frame.is_corrupt
+                reader.damaged_packets.clear()
+            if not is_broken:
+                yield n, frame
+        damaged += reader.damaged_packets
+
+
+def _find_true_keys(path: str, index: FrameIndex, hash_by_packet: dict[int, int]) -> list[int]:
+    """The key packets whose picture is the same when a fresh decoder begins with it, and in sequence.
+
+    At most MAX_COMPARED_KEYS are tried, evenly over the file; a decoder of these codecs may remember earlier pictures.
+    """
+    tried = np.linspace(0, len(index.key_packets) - 1, MAX_COMPARED_KEYS).astype(int)
+    keys = []
+    for k in np.unique(tried):
+        with closing(open_reader(path, index)) as reader:
+            _, frame = next(reader.decode_from(int(k)), (0, None))
+        key = int(index.key_packets[k])
+        if frame is not None and hash_picture(path, frame) == hash_by_packet.get(key):
+            keys.append(key)
+    return keys or [0]

@@ -9,8 +9,9 @@ import numpy as np
 
 from unreel.video.decoding.container import open_container, open_reader
 from unreel.video.decoding.frame_reader import MAX_DECODE_AHEAD_FRAMES
+from unreel.video.decoding.frame_times import NO_TIMESTAMP
 from unreel.video.decoding.packet_index import MAX_FPS, MAX_MEAN_FRAME_S, index_frames
-from unreel.video.decoding.rgb_conversion import read_rotation, swap_if_rotated
+from unreel.video.decoding.rgb_conversion import read_orientation, swap_if_transposed
 from unreel.video.sources.paths import is_synthetic
 from unreel.video.sources.source import open_source
 from unreel.video.synthetic.drawn_video import FPS, NUM_FRAMES, SIZE
@@ -22,8 +23,8 @@ CHECK_WINDOW_FRAMES = 8
 class VideoInfo:
     """Properties of a video file.
 
-    Width and height are those of the upright picture, after the clockwise `rotation` (0, 90, 180 or 270 degrees) that
-    players apply.
+    Width and height are those of the picture as players show it, after the clockwise `rotation` (0, 90, 180 or 270
+    degrees). `cut_off` says what is missing at the end of a file that was cut off.
     """
 
     codec: str
@@ -35,6 +36,7 @@ class VideoInfo:
     rotation: int
     variable_fps: bool
     size_bytes: int
+    cut_off: str = ""
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -51,8 +53,8 @@ def probe(path: str | Path) -> VideoInfo:
         return VideoInfo("drawn", SIZE[1], SIZE[0], FPS, NUM_FRAMES, NUM_FRAMES / FPS, 0, False, 0)
     with closing(open_reader(path, index)) as reader:
         frame, stream = reader.read_frame(0), reader.stream
-        rotation, header_fps, fps = read_rotation(frame), stream.average_rate, index.fps
-        height, width = swap_if_rotated(frame.height, frame.width, rotation)
+        orientation, header_fps, fps = read_orientation(frame), stream.average_rate, index.fps
+        height, width = swap_if_transposed(frame.height, frame.width, orientation)
         # Time stamps are often rounded to milliseconds: the header is more exact where the two agree.
         is_single = index.num_frames == 1 and 1 / MAX_MEAN_FRAME_S <= (header_fps or 0) <= MAX_FPS
         if header_fps and (is_single or abs(header_fps / fps - 1) < 0.01):
@@ -64,22 +66,27 @@ def probe(path: str | Path) -> VideoInfo:
             fps=fps,
             num_frames=index.num_frames,
             duration_s=float(index.times_s[-1]) + 1 / fps,
-            rotation=rotation,
+            rotation=orientation.rotation,
             variable_fps=index.is_variable(float(stream.time_base or 0)),
             size_bytes=open_source(path).check().size_bytes,
+            cut_off=index.cut_off,
         )
 
 
 def read_timestamps(path: str | Path) -> tuple[np.ndarray, Fraction]:
-    """Times of all frames in ticks, int64 (L,) ascending from 0, and the seconds of a tick; both exact."""
+    """Times of all frames in ticks, int64 (L,) ascending from 0, and the seconds of a tick.
+
+    They are exact where the container's own stamps are used as they are; otherwise to a microsecond.
+    """
     index = index_frames(path)
     container, stream = open_container(str(path))
     with closing(container):
-        tick, rate = stream.time_base, stream.average_rate or stream.guessed_rate or Fraction(25)
-    if not len(index.packet_timestamps) or tick is None:
-        return np.arange(index.num_frames), 1 / Fraction(rate)
-    ticks = np.sort(index.packet_timestamps[index.frame_packets])
-    return ticks - ticks[0], Fraction(tick)
+        tick = stream.time_base
+    if len(index.packet_timestamps) and tick:
+        ticks = index.packet_timestamps[index.frame_packets]
+        if ticks[0] != NO_TIMESTAMP and np.allclose((ticks - ticks[0]) * float(tick), index.times_s - index.times_s[0]):
+            return ticks - ticks[0], Fraction(tick)
+    return np.round((index.times_s - index.times_s[0]) * 1e6).astype(np.int64), Fraction(1, 1_000_000)
 
 
 def check_decodable(path: str | Path, all_frames: bool) -> None:

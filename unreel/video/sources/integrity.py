@@ -1,61 +1,95 @@
-"""Whether a video file is whole, by the sizes that its container states; nothing is decoded."""
+"""Whether a video file is whole, by the sizes that its container states; nothing is decoded.
+
+Some writers state sizes that are too large, so what is missing by them may be missing nothing (packet_index.py).
+"""
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from unreel.video.sources.iso_boxes import BOX_HEADER_BYTES, parse_box_header
+from unreel.video.sources.iso_boxes import BOX_HEADER_BYTES, is_box_type, parse_box_header
 
 ASF_MAGIC = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-ISO_BOX_TYPES = frozenset(b"ftyp moov mdat wide free skip pnot styp moof mfra sidx uuid meta".split())
+MEDIA_BOXES = frozenset((b"moov", b"moof", b"mdat"))
+GIF_EXTENSION, GIF_IMAGE = b"!", b","
 
 
-def find_truncation(path: str | Path, size_bytes: int) -> str:
-    """What is missing at the end of a file, in words; "" for nothing, or when its format states no size."""
+class Truncation(NamedTuple):
+    """What is missing at the end of a file, in words; `is_certain` unless only a size field says so."""
+
+    detail: str
+    is_certain: bool
+
+
+def find_truncation(path: str | Path, size_bytes: int) -> Truncation | None:
+    """What is missing at the end of a file; None for nothing, or when its format states no size."""
     with open(path, "rb") as file:
-        head = file.read(189)
-        if head[4:8] in ISO_BOX_TYPES:
-            return _check_iso(file, size_bytes)
-        if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-            return _check_riff(file, size_bytes)
-        if head[:4] == b"\x1aE\xdf\xa3":
-            return _check_matroska(file, size_bytes)
-        if head[:6] in (b"GIF87a", b"GIF89a"):
-            return _check_gif(file, size_bytes)
-        if head[:1] == head[188:] == b"G" and size_bytes % 188:
-            return "the last transport packet is incomplete"
-        return _check_size_header(head + file.read(4096), size_bytes)
+        for check, is_certain in ((_check_structure, True), (_check_sizes, False)):
+            if detail := check(file, size_bytes):
+                return Truncation(detail, is_certain)
+    return None
+
+
+def _check_structure(file: BinaryIO, size_bytes: int) -> str:
+    """Formats whose pieces show that the last one is incomplete: transport streams, GIF."""
+    file.seek(0)
+    head = file.read(189)
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return _check_gif(file, size_bytes)
+    if head[:1] == head[188:] == b"G" and (rest := size_bytes % 188) > 3:
+        file.seek(size_bytes - rest)
+        return "the last transport packet is incomplete" if file.read(1) == b"G" else ""
+    return ""
+
+
+def _check_sizes(file: BinaryIO, size_bytes: int) -> str:
+    """Formats whose headers state sizes."""
+    file.seek(0)
+    head = file.read(189)
+    if is_box_type(head[4:8]) and (names := _list_top_boxes(file, size_bytes)) and _is_iso(names):
+        return _check_iso(names, size_bytes)
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return _check_riff(file, size_bytes)
+    if head[:4] == b"\x1aE\xdf\xa3":
+        return _check_matroska(file, size_bytes)
+    return _check_size_header(head + file.read(4096), size_bytes)
 
 
 def _describe_overrun(name: str, end_byte: int, size_bytes: int) -> str:
     return f"{name} should end at byte {end_byte}, the file ends at {size_bytes}" if end_byte > size_bytes else ""
 
 
-def _check_iso(file: BinaryIO, size_bytes: int) -> str:
+def _check_iso(boxes: Sequence[tuple[bytes, int]], size_bytes: int) -> str:
     """A still picture (HEIC, AVIF) has a `meta` box and no `moov`; it is not truncated."""
-    names = set()
-    for name, end in _iter_top_boxes(file, size_bytes):
-        if end > size_bytes:
-            return _describe_overrun(name.decode(), end, size_bytes)
-        names.add(name)
-    return "" if names & {b"moov", b"meta"} else "no moov box"
+    name, end_byte = boxes[-1]
+    if end_byte > size_bytes:
+        return _describe_overrun(name.decode("latin-1"), end_byte, size_bytes)
+    return "" if {name for name, _ in boxes} & {b"moov", b"meta"} else "no moov box"
 
 
-def _iter_top_boxes(file: BinaryIO, size_bytes: int) -> Iterator[tuple[bytes, int]]:
-    """Type and end byte of the top-level boxes of an ISO file (mp4, mov), up to the first unknown type."""
+def _is_iso(boxes: Sequence[tuple[bytes, int]]) -> bool:
+    """Whether the file begins as ISO files do, or has the boxes that hold their pictures."""
+    names = {name for name, _ in boxes}
+    return boxes[0][0] in (b"ftyp", b"styp") or bool(names & MEDIA_BOXES)
+
+
+def _list_top_boxes(file: BinaryIO, size_bytes: int) -> list[tuple[bytes, int]]:
+    """Type and end byte of the top-level boxes of an ISO file (mp4, mov), up to what is no box, or the file's end."""
+    boxes: list[tuple[bytes, int]] = []
     start_byte = 0
     while start_byte + 8 <= size_bytes:
         file.seek(start_byte)
         name, length, header_bytes = parse_box_header(file.read(BOX_HEADER_BYTES))
         if length == 0 and header_bytes == 8:
             length = size_bytes - start_byte
-        if name not in ISO_BOX_TYPES or length < 8:
-            return
-        yield name, start_byte + length
+        if not is_box_type(name) or length < 8:
+            break
         start_byte += length
+        boxes.append((name, start_byte))
+    return boxes
 
 
 def _check_riff(file: BinaryIO, size_bytes: int) -> str:
@@ -106,6 +140,33 @@ def _check_size_header(head: bytes, size_bytes: int) -> str:
 
 
 def _check_gif(file: BinaryIO, size_bytes: int) -> str:
-    """A GIF ends with a semicolon, sometimes followed by padding."""
-    file.seek(max(0, size_bytes - 64))
-    return "" if file.read().rstrip(b"\0\r\n ").endswith(b";") else "no end mark"
+    """Whether the last picture is whole. What follows the pictures, end mark or not, does not matter."""
+    file.seek(6)
+    _, _, flags, _, _ = struct.unpack("<HHBBB", file.read(7).ljust(7, b"\0"))
+    _skip_palette(file, flags)
+    while mark := file.read(1):
+        if mark == GIF_EXTENSION:
+            file.seek(1, os.SEEK_CUR)
+        elif mark == GIF_IMAGE:
+            _skip_palette(file, file.read(9).ljust(9, b"\0")[8])
+            file.seek(1, os.SEEK_CUR)
+        else:
+            return ""
+        if not _skip_sub_blocks(file, size_bytes):
+            return "the last picture is incomplete" if mark == GIF_IMAGE else ""
+    return ""
+
+
+def _skip_palette(file: BinaryIO, flags: int) -> None:
+    if flags & 0x80:
+        file.seek(3 << (flags & 7) + 1, os.SEEK_CUR)
+
+
+def _skip_sub_blocks(file: BinaryIO, size_bytes: int) -> bool:
+    """Skip a chain of blocks with their length in front; False when the file ends inside."""
+    while length := file.read(1):
+        if length == b"\0":
+            return True
+        if file.seek(length[0], os.SEEK_CUR) > size_bytes:
+            return False
+    return False

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from unreel.errors import InputError
 from unreel.io import remote
-from unreel.io.disk_cache import open_piece_cache
+from unreel.io.disk_cache import open_disk_cache
 from unreel.video.sources.paths import INDEX_FILE, PACK_FILE, PIECE_SUFFIX, absolute_path, is_remote
 
 LAYOUT_VERSION = 1  # of the files of a packed corpus
@@ -69,7 +69,7 @@ def open_packed_corpus(source: str | Path) -> PackedCorpus:
     """Read the index and description of a packed corpus; cached until the index changes. Raises InputError."""
     root = absolute_path(source).rstrip("/")
     if is_remote(root):
-        open_piece_cache()  # so that a wrong setting is reported now, not at the first piece
+        open_disk_cache()  # so that a wrong setting is reported now, not at the first piece
         return _load_packed_corpus(root, 0)
     try:
         return _load_packed_corpus(root, os.stat(os.path.join(root, INDEX_FILE)).st_mtime_ns)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from unreel.errors import InputError, UnreelError, VideoError
 from unreel.io import remote
 from unreel.io.checksums import hash_bytes
-from unreel.io.disk_cache import open_piece_cache
+from unreel.io.disk_cache import open_disk_cache
 from unreel.video.sources.packed_corpus import open_packed_corpus
 from unreel.video.sources.paths import INDEX_FILE, is_remote, normalize_path, split_piece_path
 
@@ -87,7 +87,7 @@ def _load_local(piece: PieceLocation) -> bytes:
 
 def _load_remote(piece: PieceLocation) -> bytes:
     """From the cache on this disk, else by one range request; damaged data is fetched once more."""
-    cache = open_piece_cache()
+    cache = open_disk_cache()
     cached = cache.get(piece.checksum)
     if cached is not None and hash_bytes(cached) == piece.checksum:
         return cached

@@ -14,7 +14,6 @@ from typing import NamedTuple, Protocol
 
 from unreel.errors import InputError, VideoError
 from unreel.io.checksums import hash_bytes, hash_file
-from unreel.video.sources.integrity import find_truncation
 from unreel.video.sources.packed_corpus import open_packed_corpus
 from unreel.video.sources.paths import is_piece, is_remote, is_synthetic, normalize_path, split_piece_path
 from unreel.video.sources.piece_reader import locate_piece, read_piece
@@ -44,7 +43,7 @@ class VideoSource(Protocol):
     def is_packed(self) -> bool: ...
 
     def check(self) -> FileVersion:
-        """Make sure that the file is whole. Raises VideoError: missing, unreadable, empty file, truncated, damaged."""
+        """Make sure that there is a file. Raises VideoError: missing, unreadable, empty file, truncated, damaged."""
 
     def read_packed(self) -> bytes | None:
         """The bytes of a piece, an mp4 file; None for a file on this disk, which is opened by its path."""
@@ -79,8 +78,6 @@ class LocalFile:
                 raise VideoError(self.path, "unreadable", "not a regular file")
             if status.st_size == 0:
                 raise VideoError(self.path, "empty file")
-            if detail := find_truncation(self.path, status.st_size):
-                raise VideoError(self.path, "truncated", detail)
             return FileVersion(str(status.st_mtime_ns), status.st_size)
         except FileNotFoundError as error:
             raise VideoError(self.path, "missing") from error

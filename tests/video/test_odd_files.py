@@ -1,0 +1,61 @@
+"""Files whose flags, stamps, sizes or streams are not what they seem: each frame is that of a plain decode."""
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from odd_videos import ODD_KINDS
+from videos import HEIGHT, WIDTH, numbers
+
+import unreel
+
+FFMPEG = shutil.which("ffmpeg")
+
+
+@pytest.fixture(scope="module")
+def odd_videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("odd")
+    return {name: kind.make(folder) for name, kind in ODD_KINDS.items()}
+
+
+@pytest.mark.parametrize("name", ODD_KINDS)
+def test_frames_in_a_row_and_alone(name: str, odd_videos: dict[str, Path]) -> None:
+    says = ODD_KINDS[name].says
+    with unreel.open_video(odd_videos[name]) as video:
+        in_a_row = video.frames(range(len(video)))
+        assert numbers(in_a_row) == says
+        for i in random.Random(0).sample(range(len(says)), len(says)):
+            assert np.array_equal(video.frames([i])[0], in_a_row[i]), i
+        assert (video.height, video.width) == video.frames([0]).shape[1:3]
+
+
+@pytest.mark.parametrize("name", [name for name, kind in ODD_KINDS.items() if kind.start_s is not None])
+def test_seconds_are_those_of_the_clock(name: str, odd_videos: dict[str, Path]) -> None:
+    kind = ODD_KINDS[name]
+    with unreel.open_video(odd_videos[name]) as video:
+        expected_s = kind.start_s + np.arange(len(kind.says)) * kind.step_s
+        assert np.allclose(video.seconds, expected_s, atol=0.002 if "fields" not in name else 0.021)
+        assert video.numbers_at(video.seconds).tolist() == list(range(len(video)))
+        assert video.numbers_at([-1.0, 1e6]).tolist() == [0, len(video) - 1]
+
+
+@pytest.mark.skipif(FFMPEG is None, reason="needs the command ffmpeg")
+@pytest.mark.parametrize("name", [name for name, kind in ODD_KINDS.items() if kind.ffmpeg_agrees])
+def test_a_second_reader_gives_the_same_frames(name: str, odd_videos: dict[str, Path]) -> None:
+    with unreel.open_video(odd_videos[name]) as video:
+        ours, shape = video.frames(range(len(video))), (video.height, video.width)
+    command = [str(FFMPEG), "-v", "quiet", "-flags", "-output_corrupt", "-i", str(odd_videos[name])]
+    command += ["-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+    theirs = np.frombuffer(raw, np.uint8).reshape(-1, *shape, 3)
+    assert numbers(theirs) == numbers(ours)
+
+
+def test_all_pictures_have_the_size_that_is_stated(odd_videos: dict[str, Path]) -> None:
+    for name, path in odd_videos.items():
+        if "h263" not in name:
+            with unreel.open_video(path) as video:
+                assert (video.height, video.width) == (HEIGHT, WIDTH), name
