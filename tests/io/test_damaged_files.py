@@ -102,7 +102,7 @@ def test_slow_motion_and_a_slide_every_ten_minutes_are_no_damage_and_a_jump_is(t
     with pytest.raises(VideoError, match="5 frames that last 360000 s"):
         probe.probe(tmp_path / "slower.mkv")
     encode(tmp_path / "jump.mkv", 20, time_base=Fraction(1, 25), pts=[*range(10), *range(900_000, 900_010)])
-    with pytest.raises(VideoError, match="20 frames that last 36000 s"):
+    with pytest.raises(VideoError, match="20 frames that last 36000.4 s"):
         probe.probe(tmp_path / "jump.mkv")
 
 

@@ -83,29 +83,43 @@ class PacketTable:
             for column in (self.timestamps, self.decode_timestamps, self.sizes_bytes, self.is_hidden):
                 del column[-1]
             self.key_packets = [key for key in self.key_packets if key < len(self.timestamps)]
+            for name in ("restarts", "has_own_stamps", "filled_timestamps", "own_timestamps"):
+                self.__dict__.pop(name, None)
 
     @cached_property
     def restarts(self) -> np.ndarray:
         """How often the clock has stepped back up to each packet, int64 (P,)."""
+        if None not in self.decode_timestamps and self.decode_timestamps == sorted(self.decode_timestamps):  # type: ignore[type-var]
+            return np.zeros(len(self.timestamps), dtype=np.int64)
         return find_clock_restarts(self.decode_timestamps, MAX_JITTER_S / self.tick_s if self.tick_s else 0.0)
+
+    @cached_property
+    def has_own_stamps(self) -> bool:
+        """Whether every packet has a time stamp that no other has."""
+        return None not in self.timestamps and len(set(self.timestamps)) == len(self.timestamps)
 
     @property
     def can_sort(self) -> bool:
         """Whether the order of frames is that of the time stamps: each packet has its own, on one clock."""
-        has_stamps = None not in self.timestamps and len(set(self.timestamps)) == len(self.timestamps)
-        return has_stamps and not self.has_other_order and not self.restarts.any()
+        return self.has_own_stamps and not self.has_other_order and not self.restarts.any()
 
     @property
     def may_begin_broken(self) -> bool:
         """Whether the first frames may not come out of the decoder: their references are missing."""
-        start = self.key_packets[0]
-        stamps = [stamp or 0 for stamp in self.timestamps[self.first_packet :]]
-        return start > self.first_packet or min(stamps) < stamps[0]
+        stamps = self.filled_timestamps[self.first_packet :]
+        return self.key_packets[0] > self.first_packet or bool((stamps < stamps[0]).any())
+
+    @cached_property
+    def filled_timestamps(self) -> np.ndarray:
+        """The time stamps, NO_TIMESTAMP where one is missing; int64 (P,)."""
+        return np.array([NO_TIMESTAMP if stamp is None else stamp for stamp in self.timestamps], dtype=np.int64)
 
     @cached_property
     def own_timestamps(self) -> np.ndarray:
         """The time stamps, NO_TIMESTAMP where there is none or several packets have it; int64 (P,)."""
-        stamps = np.array([NO_TIMESTAMP if stamp is None else stamp for stamp in self.timestamps], dtype=np.int64)
+        stamps = self.filled_timestamps
+        if self.has_own_stamps:
+            return stamps
         _, inverse, counts = np.unique(stamps, return_inverse=True, return_counts=True)
         return np.where(counts[inverse] == 1, stamps, NO_TIMESTAMP)
 
@@ -120,10 +134,8 @@ def sort_by_timestamp(packets: PacketTable) -> np.ndarray:
 def build_index(packets: PacketTable, frame_packets: Sequence[int] | np.ndarray) -> FrameIndex:
     """The index of a file whose frames, in the order they are shown, are in these packets."""
     frame_packets = np.asarray(frame_packets, dtype=np.int64)
-    stamps = np.array([NO_TIMESTAMP if stamp is None else stamp for stamp in packets.timestamps], dtype=np.int64)
-    times_s = compute_times(
-        stamps[frame_packets], packets.restarts[frame_packets], packets.start, packets.tick_s, packets.frame_s
-    )
+    stamps, restarts = packets.filled_timestamps[frame_packets], packets.restarts[frame_packets]
+    times_s = compute_times(stamps, restarts, packets.start, packets.tick_s, packets.frame_s)
     keys, first = find_starts(packets, frame_packets)
     sizes_bytes = np.asarray(packets.sizes_bytes, dtype=np.int64)[keys]
     return FrameIndex(times_s, frame_packets, packets.own_timestamps, keys, sizes_bytes, first)
