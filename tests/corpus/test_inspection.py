@@ -66,6 +66,18 @@ def test_unusable_files_are_quarantined_with_a_reason(tmp_path: Path) -> None:
     assert [bad.path for bad in manifest.quarantine] == sorted(str(tmp_path / name) for name in BROKEN)
 
 
+def test_what_was_cut_off_is_used_and_said(tmp_path: Path) -> None:
+    data = encode(tmp_path / "cut.mp4", 60, options={"g": "12"}, muxer={"movflags": "+faststart"}).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 4 // 5])
+    encode(tmp_path / "good.mp4", 20)
+    manifest = inspect(tmp_path)
+    cut, good = manifest.videos
+    assert 10 < cut.num_frames < 60 and cut.cut_off.startswith("mdat should end at byte") and not good.cut_off
+    assert "cut off: 1 file, used up to the cut\n    cut.mp4  (mdat should end" in summarize_manifest(manifest)
+    manifest.save(tmp_path)
+    assert Manifest.load(tmp_path) == manifest
+
+
 def test_properties_of_a_video(tmp_path: Path) -> None:
     for folder in ("run", "walk"):
         (tmp_path / folder).mkdir()

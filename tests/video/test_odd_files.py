@@ -11,6 +11,9 @@ from odd_videos import ODD_KINDS
 from videos import HEIGHT, WIDTH, numbers
 
 import unreel
+from unreel.io.disk_cache import open_disk_cache
+from unreel.video.decoding import container, decoder, packet_index
+from unreel.video.decoding.frame_reader import FrameReader
 
 FFMPEG = shutil.which("ffmpeg")
 
@@ -59,3 +62,42 @@ def test_all_pictures_have_the_size_that_is_stated(odd_videos: dict[str, Path]) 
         if "h263" not in name:
             with unreel.open_video(path) as video:
                 assert (video.height, video.width) == (HEIGHT, WIDTH), name
+
+
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> list[FrameReader]:
+    """All readers that are opened from here on; each counts the packets it decodes."""
+    opened: list[FrameReader] = []
+    build = container.open_reader
+    for module in (packet_index, decoder):
+        monkeypatch.setattr(module, "open_reader", lambda path, index: opened.append(build(path, index)) or opened[-1])
+    return opened
+
+
+@pytest.mark.parametrize("name", ["fields ts", "fields apart mp4", "qtrle mov all key", "picture not coded"])
+def test_a_file_is_decoded_once_and_then_read_from_its_key_frames(
+    name: str, odd_videos: dict[str, Path], readers: list[FrameReader]
+) -> None:
+    packet_index.clear_caches()
+    index = packet_index.index_frames(odd_videos[name])  # remembered by an earlier test, or now
+    readers.clear()
+    packet_index.clear_caches()
+    again = packet_index.index_frames(odd_videos[name])
+    assert not readers, "it was decoded again"
+    assert np.array_equal(index.times_s, again.times_s) and np.array_equal(index.key_packets, again.key_packets)
+    with unreel.open_video(odd_videos[name]) as video:
+        video.frames([len(video) - 1])
+    behind = len(index.packet_timestamps) - index.key_packets[-1]
+    assert len(index.key_packets) > 1 and readers[0].num_decoded_packets <= behind + 1
+
+
+def test_what_is_remembered_and_damaged_is_made_again(odd_videos: dict[str, Path], readers: list[FrameReader]) -> None:
+    path = odd_videos["fields ts"]
+    packet_index.clear_caches()
+    index = packet_index.index_frames(path)
+    for _, _, file in open_disk_cache()._list_files():
+        Path(file).write_bytes(b"PK rubbish")
+    packet_index.clear_caches()
+    readers.clear()
+    again = packet_index.index_frames(path)
+    assert readers and np.array_equal(index.frame_packets, again.frame_packets)

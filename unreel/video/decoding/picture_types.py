@@ -11,12 +11,14 @@ from typing import Any
 import av
 from av.video.frame import PictureType
 
-REFUSING_CODECS = frozenset({"h264", "hevc", "vvc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "ffv1"})
+REFUSING_CODECS = frozenset({"h264", "hevc", "vvc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video"})
 """Their decoders give no picture when they begin at one that needs others."""
 TYPED_CODECS = frozenset(
-    ("mpeg4 h263 h263p h263i flv1 msmpeg4v1 msmpeg4v2 msmpeg4v3 wmv1 wmv2 wmv3 vc1 rv10 rv20 theora vp3 vp4").split()
+    (
+        "mpeg4 h263 h263p h263i flv1 msmpeg4v1 msmpeg4v2 msmpeg4v3 wmv1 wmv2 wmv3 vc1 rv10 rv20 theora vp3 vp4 ffv1"
+    ).split()
 )
-"""Their decoders begin at any picture without an error, but tell its type rightly."""
+"""Their decoders may begin at any picture without an error, but tell its type rightly."""
 EMPTY_PICTURE_BYTES = 16  # a picture that repeats the one before it (not coded) is no larger; it may give no frame
 HEADER_BYTES = 64  # enough for a parameter set's first half, or the header of a slice
 HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
@@ -85,7 +87,7 @@ class PictureInspector:
             return False
         finally:
             self.context.flush_buffers()
-        return bool(frames) and all(frame.pict_type == PictureType.I for frame in frames)
+        return bool(frames) and all(frame.pict_type == PictureType.I and frame.key_frame for frame in frames)
 
 
 def read_mpeg4_type(data: bytes) -> PictureType | None:
