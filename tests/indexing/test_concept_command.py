@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from unreel.errors import InputError
 from unreel.indexing.concepts import annotations
 from unreel.indexing.concepts.annotations import (
     Annotations,
+    MarkedMoments,
     find_rows_in_moments,
     load_annotations,
     merge_annotations,
     save_annotations,
 )
 from unreel.indexing.concepts.concept import Concept
+from unreel.indexing.concepts.concept_update import update_concept
 from unreel.indexing.index.clip_index import open_index
 from unreel.types import Moment
 
@@ -41,6 +44,36 @@ def test_marks_add_up_and_the_new_one_counts(folder: Path) -> None:
     assert learned(folder, "spin", "--yes", 3, 4, "--no", 20)["marks"] == {"yes": [3, 4], "no": [20], "lost": 0}
     assert learned(folder, "spin", "--no", 4, 30)["marks"] == {"yes": [3], "no": [4, 20, 30], "lost": 0}
     assert learned(folder, "spin", "--yes", 8, "--forget")["marks"] == {"yes": [8], "no": [], "lost": 0}
+
+
+def test_marks_of_many_at_once_are_all_kept(folder: Path) -> None:
+    index = open_index(folder)
+
+    def mark(row: int) -> None:
+        update_concept(index, "spin", MarkedMoments((row,)), MarkedMoments((row + 20,)), num_next=0)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(mark, range(8)))
+    marks, _ = load_annotations(folder / "concepts" / "spin.csv", index.rows)
+    assert marks.positives == tuple(range(8)) and marks.negatives == tuple(range(20, 28))
+    assert Concept.load(folder / "concepts" / "spin.json", index.encoder_hash).num_yes == 8
+
+
+def test_marks_for_an_index_that_was_deleted_do_not_make_it_again(folder: Path) -> None:
+    index = open_index(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(InputError, match="no index there any more; nothing was saved"):
+        update_concept(index, "spin", MarkedMoments((1,)), MarkedMoments((2,)))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("content", [b"", bytes(300), b"a,b\n1,2\n"])
+def test_marks_without_their_header_are_damaged_and_not_none(content: bytes, folder: Path) -> None:
+    learned(folder, "spin", "--yes", 3, "--no", 20)
+    (folder / "concepts" / "spin.csv").write_bytes(content)
+    refused("concept", folder, "spin", "--yes", 4, says=("spin.csv", "the marks can't be read", "--forget"))
+    assert (folder / "concepts" / "spin.csv").read_bytes() == content
+    assert learned(folder, "spin", "--yes", 4, "--forget")["marks"]["yes"] == [4]
 
 
 def test_what_is_printed_is_what_the_probe_says(folder: Path) -> None:

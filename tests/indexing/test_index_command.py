@@ -17,7 +17,7 @@ import unreel
 from unreel.embedding import load_encoder
 from unreel.errors import DiskError, InputError
 from unreel.indexing.index.build_index import refresh_index, write_vectors
-from unreel.indexing.index.clip_index import load_query_encoder, open_index
+from unreel.indexing.index.clip_index import load_query_encoder, open_index, read_rows
 from unreel.indexing.search.query import SearchQuery
 from unreel.indexing.search.results import HitOptions
 from unreel.indexing.store.embeddings_file import read_embeddings
@@ -88,20 +88,53 @@ def test_it_follows_its_files(small_run: Path, footage: Path, motion_set: Path, 
     assert len(last.ann_index) == len(last.rows)
 
 
-def test_an_index_beside_new_rows_is_refused_until_it_is_brought_up_to_date(
+def test_an_index_beside_new_rows_has_the_old_ones_until_it_is_brought_up_to_date(
     index: Path, small_run: Path, motion_set: Path
 ) -> None:
+    """So an update that a full disk or a kill has ended takes nothing away; what is new is said to be missing."""
     from unreel.indexing.store.clip_sampling import SlidingWindow
     from unreel.indexing.store.update import update_store
 
-    copy = Path(shutil.copytree(motion_set, index.parent / "other"))
+    copy, before = Path(shutil.copytree(motion_set, index.parent / "other")), open_index(index)
     one = sorted(copy.rglob("*.mp4"))[0]
     one.write_bytes(one.read_bytes() + b"\0\0\0\x08free")  # other bytes, the same pictures
     update_store(small_run, one, index, SlidingWindow())
-    refused("search", index, one, says=("half an index", "run `unreel index` again"))
+    done = run_in_process("search", index, one)
+    assert (
+        done.returncode == 0
+        and "warning: " in done.stderr
+        and "1 new parts are not in the index yet; run" in done.stderr
+    )
+    write_vectors(index, read_rows(index)[0], EncoderSpec.from_json(before.metadata["encoder"]))  # and no further
+    with pytest.warns(RuntimeWarning, match="1 new parts are not in the index yet"):
+        opened = open_index(index)
+    assert opened.rows.paths == before.rows.paths and np.array_equal(opened.vectors_ND, before.vectors_ND)
     refresh_index(index, load_encoder(small_run))
     assert str(one) in succeeds("search", index, one, "--own", "keep", "--count", 3).out
     assert str(one) in open_index(index).rows.paths
+
+
+def run_in_process(*args: object) -> subprocess.CompletedProcess:
+    """In a process of its own, where a warning is printed and is no error."""
+    command = [sys.executable, "-m", "unreel", *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done
+
+
+@pytest.mark.parametrize("harm", ["noise", "one bit", "int8", "other width", "nan"])
+def test_other_vectors_than_those_indexed_are_refused(harm: str, index: Path) -> None:
+    path = index / VECTORS_NPY
+    vectors = np.load(path)
+    changed = {
+        "noise": np.random.default_rng(0).standard_normal(vectors.shape).astype(np.float32),
+        "one bit": (vectors.view(np.uint32) ^ np.eye(*vectors.shape, dtype=np.uint32)).view(np.float32),
+        "int8": vectors.astype(np.int8),
+        "other width": vectors[:, :-1],
+        "nan": np.where(np.arange(vectors.size).reshape(vectors.shape) == 3, np.nan, vectors),
+    }[harm]
+    np.save(path, changed)
+    with pytest.raises(InputError, match=r"vectors\.npy: (half an index|damaged, or of another).*run `unreel index`"):
+        open_index(index)
 
 
 @pytest.mark.parametrize("name", [VECTORS_NPY, ANN_INDEX_FILE])

@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import warnings
 from collections.abc import Sequence
 
 from unreel.cli.commands import COMMANDS, OVERVIEW, load_command
@@ -25,6 +26,7 @@ REPORTED_DISK_ERRORS = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 when it worked, 2 after an error that a person can mend, 130 after Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
+    warnings.formatwarning = format_warning
     try:
         sys.exit(run_command(args))
     except PeerStoppedError as stop:
@@ -49,6 +51,14 @@ def print_error(text: str, style: str = "bold red") -> None:
 
     prefix = f"[{style}]unreel:[/]" if style else "unreel:"
     stderr_console.print(f"{prefix} {escape_markup(text)}")
+
+
+def format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of unreel as a line like others; one of a library with its kind."""
+    kind = "" if category is RuntimeWarning else f"{category.__name__}: "
+    return f"unreel: warning: {kind}{message}\n"
 
 
 def run_command(args: list[str]) -> int:

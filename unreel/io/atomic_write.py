@@ -90,7 +90,7 @@ def atomic_write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence
     """Write a table with a header; odd file names keep their bytes. Raises DiskError."""
     with (
         disk_errors(path),
-        atomic_path(path, sync=False) as temporary,
+        atomic_path(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")

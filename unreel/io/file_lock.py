@@ -69,6 +69,27 @@ def lock_folder(folder: Path, activity: str = "trains") -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def wait_for_lock(path: Path, timeout_s: float = 60.0) -> Iterator[None]:
+    """Hold the lock of a file, which is made if needed, after whoever holds it; between threads and processes.
+
+    For a change that takes a moment: read, change, write. Raises DiskError when the folder is missing or can't be
+    written, RunError after `timeout_s`.
+    """
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise DiskError(f"{path}: can't be written ({error.strerror})") from error
+    with file:
+        try:
+            is_free = try_lock(file, inherited=True, timeout_s=timeout_s)
+        except OSError:  # a file system without locks
+            is_free = True
+        if not is_free:
+            raise RunError(f"{path}: another unreel has held this lock for {timeout_s:g} s; end it and try again")
+        yield
+
+
 def is_locked(folder: Path) -> bool:
     """Whether another process holds the lock of `lock_folder`, without taking it. Linux only, False elsewhere."""
     if not sys.platform.startswith("linux"):

@@ -66,7 +66,10 @@ def load_annotations(path: Path, rows: RowTable) -> tuple[Annotations, int]:
         return Annotations(()), 0
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            marks = [(_make_keys(line), ("no", "yes").index(line["mark"])) for line in csv.DictReader(file)]
+            lines = csv.DictReader(file)
+            if not set(COLUMNS[:4]) <= set(lines.fieldnames or ()):
+                raise ValueError(f"its first line is not {','.join(COLUMNS)}")
+            marks = [(_make_keys(line), ("no", "yes").index(line["mark"])) for line in lines]
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: the marks can't be read ({error}); correct it, or begin with --forget") from error
     row_by_key = _find_rows_by_key(rows, [key for keys, _ in marks for key in keys])

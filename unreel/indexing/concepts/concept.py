@@ -45,7 +45,7 @@ class Concept:
     def save(self, path: Path) -> None:
         """Write JSON, whole or not at all. Raises DiskError."""
         with disk_errors(path, "the concept can't be written"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             atomic_write_text(path, json.dumps({"unreel_concept": FORMAT_VERSION, **dataclasses.asdict(self)}) + "\n")
 
     @classmethod

@@ -1,6 +1,8 @@
 """Concepts of an index: their names and files, and an update from new marks."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from unreel.indexing.concepts.suggestions import suggest_rows
 from unreel.indexing.index.clip_index import Index
 from unreel.indexing.search.results import Hit, find_moments, row_to_hit
 from unreel.indexing.store.file_names import CONCEPTS_FOLDER
+from unreel.io.atomic_write import disk_errors
+from unreel.io.file_lock import LOCK_FILE, wait_for_lock
 
 MAX_NAME_BYTES = 100  # file systems allow 255, and endings need some
 
@@ -54,15 +58,16 @@ def update_concept(
     """
     require_concept_name(name)
     require_probability(min_probability)
-    old, num_lost = Annotations(()), 0
-    if not discard_marks:
-        old, num_lost = load_annotations(get_annotations_path(index, name), index.rows)
     new = Annotations(*(m.rows + find_rows_in_moments(index.rows, m.moments) for m in (positive, negative)))
     both = sorted(set(new.positives) & set(new.negatives))
     if both:
         raise InputError(f"row {both[0]} is marked yes and no at once; remove one mark")
-    marks = merge_annotations(old, new)
-    concept = learn_concept(index, name, marks)
+    with lock_concepts(index):
+        old, num_lost = Annotations(()), 0
+        if not discard_marks:
+            old, num_lost = load_annotations(get_annotations_path(index, name), index.rows)
+        marks = merge_annotations(old, new)
+        concept = _save_concept(index, name, marks)
     score_N = concept.score_rows(index.vectors_ND)
     row_n = suggest_rows(concept, index.vectors_ND, marks, num_next)
     to_mark_next = [row_to_hit(index.rows, int(row), float(score_N[row])) for row in row_n]
@@ -71,11 +76,32 @@ def update_concept(
 
 
 def learn_concept(index: Index, name: str, marks: Annotations) -> Concept:
-    """Train a concept on marked rows and save both in the index. Raises UnreelError."""
+    """Train a concept on marked rows and save both in the index, in place of its earlier marks. Raises UnreelError."""
     require_concept_name(name)
+    with lock_concepts(index):
+        return _save_concept(index, name, marks)
+
+
+@contextlib.contextmanager
+def lock_concepts(index: Index) -> Iterator[None]:
+    """Let one thread of one process alone change the concepts of an index, so that no mark of another is lost.
+
+    Raises InputError when the index was deleted meanwhile, DiskError.
+    """
+    folder = index.folder / CONCEPTS_FOLDER
+    if not index.folder.is_dir():
+        raise InputError(f"{index.folder}: no index there any more", "nothing was saved; index the footage again")
+    with disk_errors(folder, "the concepts can't be written"):
+        folder.mkdir(exist_ok=True)
+    with wait_for_lock(folder / LOCK_FILE):
+        yield
+
+
+def _save_concept(index: Index, name: str, marks: Annotations) -> Concept:
+    """The marks first: the concept is made from them, and can be made again."""
     concept = fit_concept(name, index.vectors_ND, marks, index.encoder_hash)
-    concept.save(get_concept_path(index, name))
     save_annotations(get_annotations_path(index, name), index.rows, marks)
+    concept.save(get_concept_path(index, name))
     return concept
 
 

@@ -28,16 +28,29 @@ class AnnIndex:
         return self.description.rows
 
     @classmethod
-    def build(cls, vectors_ND: np.ndarray, options: BuildOptions | None = None, fingerprint: str = "") -> "AnnIndex":
+    def build(
+        cls,
+        vectors_ND: np.ndarray,
+        options: BuildOptions | None = None,
+        fingerprint: str = "",
+        parts: tuple[str, ...] = (),
+    ) -> "AnnIndex":
         """Build an index of unit vectors float32 (N, D), which may be a memory map; reproducible for a seed.
 
-        `load` requires the same `fingerprint`, by default `hash_vectors(vectors_ND)`. Raises InputError.
+        `load` requires the same `fingerprint`, by default `hash_vectors(vectors_ND)`; `parts` are the names of the
+        files that the rows come from. Raises InputError.
         """
         options = options or BuildOptions()
         require_unit_norm(vectors_ND)
         is_small = len(vectors_ND) < options.flat_below
         index, description = _build_flat(vectors_ND) if is_small else build_ivf(vectors_ND, options)
-        return cls(index, dataclasses.replace(description, vectors_fingerprint=fingerprint or hash_vectors(vectors_ND)))
+        vectors_hash = hash_vectors(vectors_ND)
+        return cls(
+            index,
+            dataclasses.replace(
+                description, vectors_fingerprint=fingerprint or vectors_hash, vectors_hash=vectors_hash, parts=parts
+            ),
+        )
 
     def search(self, query_QD: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Scores float32 (Q, K) and rows int64 (Q, K) of the k nearest, best first, of equal ones the first row.

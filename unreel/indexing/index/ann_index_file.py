@@ -21,7 +21,9 @@ REBUILD_HINT = "build the index again from its embeddings"
 
 @dataclass(frozen=True)
 class IndexDescription:
-    """Rows, kind and cells of an index, the measured recall@10, and the fingerprint of its vectors."""
+    """Rows, kind and cells of an index, the measured recall@10, the fingerprint of its vectors, the hash of the file
+    that holds them, and the names of the store's parts that it was built of; "" and () for one of an earlier version.
+    """
 
     rows: int
     dim: int
@@ -31,6 +33,8 @@ class IndexDescription:
     recall: float = 1.0
     num_queries: int = 0
     vectors_fingerprint: str = ""  # `built_of` in JSON
+    vectors_hash: str = ""
+    parts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         size = f"{self.rows} rows of {self.dim} numbers, {self.kind}"
@@ -56,10 +60,7 @@ def write_index(path: Path, index: faiss.Index, description: IndexDescription) -
 
 def read_index(path: Path, fingerprint: str) -> tuple[faiss.Index, IndexDescription]:
     """An index and its description. Raises InputError unless it is whole, of this version and of this fingerprint."""
-    try:
-        description = _read_description(path)
-    except OSError as error:
-        raise InputError(f"{path}: no index to read there ({error.strerror}); {REBUILD_HINT}") from error
+    description = read_description(path)
     if description.vectors_fingerprint != fingerprint:
         raise InputError(f"{path}: the index is of other embeddings ({description.rows} rows) than these", REBUILD_HINT)
     try:
@@ -71,8 +72,13 @@ def read_index(path: Path, fingerprint: str) -> tuple[faiss.Index, IndexDescript
     return index, description
 
 
-def _read_description(path: Path) -> IndexDescription:
-    with path.open("rb") as file:
+def read_description(path: Path) -> IndexDescription:
+    """The description of an index. Raises InputError unless the file is whole and of this version."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: no index to read there ({error.strerror}); {REBUILD_HINT}") from error
+    with file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - FOOTER.size))
         tail = file.read()
@@ -90,7 +96,8 @@ def _read_description(path: Path) -> IndexDescription:
             fields = json.loads(file.read(length))
             file.seek(0)
             is_whole = fields.pop("checksum") == _compute_checksum(file, begin)
-            description = IndexDescription(vectors_fingerprint=fields.pop("built_of", ""), **fields)
+            parts = tuple(map(str, fields.pop("parts", ())))
+            description = IndexDescription(vectors_fingerprint=fields.pop("built_of", ""), parts=parts, **fields)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: the index's description can't be read ({error}); {REBUILD_HINT}") from error
     if not is_whole:

@@ -13,7 +13,7 @@ from unreel.indexing.index.ivf import BuildOptions
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import load_scale, measure_scale
 from unreel.indexing.index.vectors import write_npy
-from unreel.indexing.store.embeddings_file import read_parts
+from unreel.indexing.store.embeddings_file import list_parts, read_parts
 from unreel.indexing.store.encoder_hash import hash_encoder
 from unreel.indexing.store.file_names import (
     ANN_INDEX_FILE,
@@ -35,19 +35,19 @@ def refresh_index(folder: Path, encoder: Encoder) -> str:
     """Build the index of a store, unless it is up to date; returns its description. Raises DiskError."""
     rows, fingerprint = read_rows(folder)
     save_index_encoder(folder, encoder)
-    path = folder / ANN_INDEX_FILE
+    path, part_names = folder / ANN_INDEX_FILE, tuple(part.name for part in list_parts(folder))
     with contextlib.suppress(InputError):
         ann_index = AnnIndex.load(path, fingerprint)
-        vectors_ND = load_vectors(folder, len(rows))
+        vectors_ND = load_vectors(folder, ann_index)
         parts = load_parts(folder / PART_WEIGHTS_JSON, encoder.spec, vectors_ND.shape[1])
         if load_scale(folder / SCALE_JSON, fingerprint) is None:  # an index of an earlier version
             measure_scale(vectors_ND, rows, parts, fingerprint).save(folder / SCALE_JSON)
         return str(ann_index.description)
-    path.unlink(missing_ok=True)
+    # The old index stays until the new one is whole: rows are added at the end, so it fits the new vectors too.
     vectors_ND, parts = write_vectors(folder, rows, encoder.spec)
-    ann_index = AnnIndex.build(vectors_ND, BuildOptions(parts=parts), fingerprint)
-    measure_scale(vectors_ND, rows, parts, fingerprint).save(folder / SCALE_JSON)
+    ann_index = AnnIndex.build(vectors_ND, BuildOptions(parts=parts), fingerprint, part_names)
     ann_index.save(path)
+    measure_scale(vectors_ND, rows, parts, fingerprint).save(folder / SCALE_JSON)
     return str(ann_index.description)
 
 

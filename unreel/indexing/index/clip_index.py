@@ -10,6 +10,7 @@
 build_index.py makes the last five from the rows, again whenever the rows have changed.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ import pyarrow as pa
 from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError, InputError, NeedsImportError
 from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.ann_index_file import read_description
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import ScoreScale, load_scale
+from unreel.indexing.index.vectors import hash_vectors
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.embedding_store import read_store_json
 from unreel.indexing.store.embeddings_file import CONTENT_HASH, list_parquet_files, read_table
@@ -79,7 +82,8 @@ def open_index(folder: str | Path) -> Index:
         The index: rows with path and seconds, and their unit vectors float32 (N, D) as a memory map.
 
     Raises:
-        InputError: the index is missing, incomplete or older than its rows.
+        InputError: the index is missing, incomplete or of other rows. Rows of an update that did not reach it are left
+            out, with a warning.
 
     >>> opened = unreel.open_index(index)
     >>> opened.vectors_ND.shape[0] == len(opened.rows)
@@ -87,13 +91,18 @@ def open_index(folder: str | Path) -> Index:
     """
     folder = Path(folder)
     metadata = read_index_metadata(folder)
-    rows, fingerprint = read_rows(folder)
     try:
-        vectors_ND = load_vectors(folder, len(rows))
+        covered = read_description(folder / ANN_INDEX_FILE).parts
+        rows, fingerprint = read_rows(folder, covered)
         ann_index = AnnIndex.load(folder / ANN_INDEX_FILE, fingerprint)
+        vectors_ND = load_vectors(folder, ann_index)
         parts = read_parts_of_index(folder, metadata, vectors_ND.shape[1])
     except InputError as error:
         raise InputError(error.problem, WAIT_HINT if is_locked(folder) else REINDEX_HINT) from error
+    num_new = len(list_parquet_files(folder)) - len(covered)
+    if covered and num_new:
+        hint = "they are being indexed just now" if is_locked(folder) else REINDEX_HINT
+        warnings.warn(f"{folder}: {num_new} new parts are not in the index yet; {hint}", RuntimeWarning, stacklevel=2)
     return Index(folder, metadata, rows, vectors_ND, ann_index, parts, load_scale(folder / SCALE_JSON, fingerprint))
 
 
@@ -103,16 +112,23 @@ def read_parts_of_index(folder: Path, metadata: dict[str, Any], num_columns: int
     return load_parts(folder / PART_WEIGHTS_JSON, spec, num_columns)
 
 
-def load_vectors(folder: Path, num_rows: int) -> np.ndarray:
-    """The vectors of an index as a memory map, float32 (N, D). Raises InputError unless there are `num_rows`."""
+def load_vectors(folder: Path, ann_index: AnnIndex) -> np.ndarray:
+    """The vectors that an index was built of, as a memory map, float32 (N, D). Raises InputError for others.
+
+    The file may have more rows at its end: those of an update that did not reach the index.
+    """
     path = folder / VECTORS_NPY
     try:
         vectors_ND: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: half an index, its vectors can't be read ({error})", REINDEX_HINT) from error
-    if vectors_ND.ndim != 2 or len(vectors_ND) != num_rows:
-        problem = f"{path}: half an index, {num_rows} rows but vectors of shape {vectors_ND.shape}"
-        raise InputError(problem, REINDEX_HINT)
+    num_rows, dim = ann_index.description.rows, ann_index.description.dim
+    if vectors_ND.dtype != np.float32 or vectors_ND.shape[1:] != (dim,) or len(vectors_ND) < num_rows:
+        found = f"{vectors_ND.dtype} vectors of shape {vectors_ND.shape}"
+        raise InputError(f"{path}: half an index, {num_rows} rows of {dim} numbers but {found}", REINDEX_HINT)
+    vectors_ND = vectors_ND[:num_rows]
+    if ann_index.description.vectors_hash not in ("", hash_vectors(vectors_ND)):
+        raise InputError(f"{path}: damaged, or of another index: its checksum differs", REINDEX_HINT)
     return vectors_ND
 
 
@@ -131,10 +147,15 @@ def read_index_metadata(folder: Path) -> dict[str, Any]:
     return metadata
 
 
-def read_rows(folder: Path) -> tuple[RowTable, str]:
-    """The rows of the parts, and their fingerprint: of contents and seconds, not of where the files lie."""
+def read_rows(folder: Path, part_names: tuple[str, ...] = ()) -> tuple[RowTable, str]:
+    """The rows of all parts, or of those named, and their fingerprint: of contents and seconds, not of where the files
+    lie.
+    """
     columns = ("path", "label", CONTENT_HASH, "start_s", "end_s")
-    table = pa.concat_tables([read_table(part, columns) for part in list_parquet_files(folder)])
+    parts = [part for part in list_parquet_files(folder) if not part_names or part.name in part_names]
+    if not parts:
+        raise InputError(f"{folder}: the parts that its index was built of are gone", REINDEX_HINT)
+    table = pa.concat_tables([read_table(part, columns) for part in parts])
     start_s, end_s = table["start_s"].to_numpy(), table["end_s"].to_numpy()
     rows = RowTable.from_columns(table["path"], table["label"], table[CONTENT_HASH], start_s, end_s)
     digest = new_digest(" ".join(rows.content_hashes).encode())
