@@ -10,7 +10,11 @@ Each verb of the command line is a function here: `unreel pretrain` is `unreel.p
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# The most pixels of a picture that OpenCV opens, as many as a frame of a video may have; it reads this when it loads.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
 
 __version__ = "0.1.0"
 

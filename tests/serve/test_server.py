@@ -10,10 +10,12 @@ import os
 import resource
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -28,7 +30,7 @@ from serving import Corpus, copied, make_corpus, swapped_for_link
 from starlette.testclient import TestClient
 from videos import encode, numbers
 
-from unreel.errors import InputError
+from unreel.errors import InputError, VideoError
 from unreel.indexing.concepts.annotations import Annotations
 from unreel.indexing.concepts.concept import fit_concept
 from unreel.indexing.search.query import SearchQuery
@@ -537,6 +539,50 @@ def test_a_cut_clip_is_as_long_as_its_moment_a_preview_is_not(
         assert probe.probe(str(tmp_path / "cut.mp4")).duration_s == pytest.approx(length_s, abs=0.05)
 
 
+def test_errors_show_no_folder_of_the_server_and_a_full_disk_is_told(
+    client: TestClient, served: ServerState, about: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object) -> None:
+        raise VideoError("/secret/folder/a.mp4", "damaged", "half of it")
+
+    async def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(served.previews, "get_preview", damaged)
+    answer = client.get(f"/api/{about['id']}/videos/0/preview?start=0&end=1")
+    says(answer, 400, "a.mp4: damaged (half of it)")
+    assert "secret" not in answer.text
+    monkeypatch.setattr(served.uploads, "save", full)
+    says(client.post("/api/queries?name=a.mp4", content=b"x"), 507, "disk is full")
+
+
+def test_uploads_go_on_where_the_temporary_folder_was_cleared(
+    client: TestClient, served: ServerState, corpus: Corpus
+) -> None:
+    shutil.rmtree(served.uploads.folder)
+    data = next(corpus.videos.rglob("*.mp4")).read_bytes()
+    assert client.post("/api/queries?name=a.mp4", content=data).status_code == 200
+
+
+def make_png(width: int, height: int) -> bytes:
+    """A picture of one colour, one bit a pixel: few bytes, however large."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = zlib.compress(bytes((1 + (width + 7) // 8) * height), 9)
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "data", [make_png(20_000, 20_000), b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\0;"]
+)
+def test_a_picture_of_too_many_pixels_is_refused_by_its_header(client: TestClient, data: bytes) -> None:
+    says(client.post("/api/queries?name=bomb.png", content=data), 400, "bomb.png", "a picture")
+    assert client.post("/api/queries?name=small.png", content=make_png(64, 32)).status_code == 200
+
+
 # --- who may ask
 
 
@@ -544,6 +590,10 @@ def test_other_pages_and_other_names_are_refused(client: TestClient) -> None:
     says(client.get("/", headers={"host": "evil.example"}), 403, "evil.example")
     says(client.get("/", headers={"host": "testserver"}), 403, "testserver")
     says(client.get("/", headers={"origin": "http://[::1"}), 400, "not a valid address")
+    for host in ("127.0.0.1@evil.example", "[", "127.0.0.1:port", "a b"):
+        says(client.get("/", headers={"host": host}), 400, "not a valid address")
+    two = {"content-length": "2", "transfer-encoding": "chunked"}
+    says(client.post("/api/search", headers=two, content=b"{}"), 400, "in one way")
     says(client.post("/api/reload", headers={"content-length": "9" * 5000}), 411)
     for origin in ("http://evil.example", "null", "http://127.0.0.1.evil.example"):
         says(client.post("/api/reload", headers={"origin": origin}), 403, "another page")
@@ -563,6 +613,8 @@ def test_a_token_is_wanted_and_becomes_a_cookie(corpus: Corpus, tmp_path: Path) 
         assert client.get("/api/status", headers={"authorization": "Bearer s3cret"}).status_code == 200
         entered = client.get("/?token=s3cret", follow_redirects=False)
         assert entered.status_code == 303 and entered.headers["location"] == "/"
+        elsewhere = client.get("http://10.0.0.7:8765//evil.example/?token=s3cret", follow_redirects=False)
+        assert elsewhere.headers["location"] == "/evil.example/"
         cookie = entered.headers["set-cookie"].lower()
         assert "httponly" in cookie and "samesite=strict" in cookie
         assert client.get("/api/index").status_code == 200

@@ -1,5 +1,6 @@
 """The web application: its routes, and the HTTP status of each error."""
 
+import errno
 import io
 import logging
 import mimetypes
@@ -9,13 +10,16 @@ from pathlib import Path
 from threading import Thread
 from typing import Annotated, Any
 
+import anyio
+import anyio.to_thread
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from unreel.errors import DiskError, UnreelError
+from unreel.errors import DiskError, UnreelError, VideoError
 from unreel.indexing.concepts.concept_update import list_concepts
 from unreel.models.encoder.view_weights import find_slider_ends
 from unreel.serve import handlers, selection_export
@@ -42,6 +46,7 @@ STATUS_CODES = {
     TooManyUploadsError: 429,
     DiskError: 507,
 }  # of other errors: 400
+CLIENT_CLOSED_STATUS, FULL_DISK_ERRNOS = 499, (errno.ENOSPC, errno.EDQUOT)
 PROBE_TIMEOUT_S = 30.0
 Seconds = Annotated[float, Query(ge=0, le=1e7, allow_inf_nan=False)]
 
@@ -62,6 +67,8 @@ def build_app(state: ServerState, token: str = "") -> FastAPI:
     app.exception_handler(UnreelError)(_handle_unreel_error)
     app.exception_handler(RequestValidationError)(_handle_validation_error)
     app.exception_handler(HTTPException)(_handle_http_error)
+    app.exception_handler(ClientDisconnect)(_handle_disconnect)
+    app.exception_handler(OSError)(_handle_os_error)
     app.exception_handler(Exception)(_handle_unexpected_error)
     for path in WEB_FILES:
         app.get(path)(_make_file_route(path))
@@ -82,9 +89,12 @@ def _make_file_route(path: str) -> Callable[[], Response]:
 
 
 def _add_index_routes(app: FastAPI, state: ServerState) -> None:
+    status_threads = anyio.CapacityLimiter(2)
+
     @app.get("/api/status")
-    def status() -> dict[str, Any]:
-        return state.status()
+    async def status() -> dict[str, Any]:
+        """In threads of its own: in those of other requests it would wait behind previews that are being made."""
+        return await anyio.to_thread.run_sync(state.status, limiter=status_threads)
 
     @app.get("/api/index")
     def describe_index() -> dict[str, Any]:
@@ -196,8 +206,10 @@ def _add_upload_routes(app: FastAPI, state: ServerState) -> None:
 
 
 async def _handle_unreel_error(_request: Request, error: Exception) -> JSONResponse:
-    status = next((code for kind, code in STATUS_CODES.items() if isinstance(error, kind)), 400)
-    return make_error_response(status, str(error))
+    status, text = next((code for kind, code in STATUS_CODES.items() if isinstance(error, kind)), 400), str(error)
+    if isinstance(error, VideoError):  # without the server's folders
+        text = text.replace(error.path, Path(error.path).name)
+    return make_error_response(status, text)
 
 
 async def _handle_validation_error(_request: Request, error: Exception) -> JSONResponse:
@@ -210,6 +222,16 @@ async def _handle_validation_error(_request: Request, error: Exception) -> JSONR
 async def _handle_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return make_error_response(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
+
+
+async def _handle_disconnect(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_STATUS)  # nobody reads it
+
+
+async def _handle_os_error(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS:
+        return make_error_response(507, "the server's disk is full; free some space and try again")
+    return await _handle_unexpected_error(request, error)
 
 
 async def _handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 COOKIE_NAME = "unreel"
 CONTENT_LENGTH = re.compile("[0-9]{1,18}")
+HOST = re.compile(r"(?:[\w.-]{1,255}|\[[0-9a-fA-F:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 MAX_JSON_BYTES = 4 * 2**20
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 SECURITY_HEADERS = {
@@ -42,6 +43,10 @@ class AuthMiddleware:
         return response
 
     def check_request(self, request: Request) -> Response | None:
+        if not HOST.fullmatch(request.headers.get("host", "")):
+            return make_error_response(400, "the Host of this request is not a valid address")
+        if "content-length" in request.headers and "transfer-encoding" in request.headers:
+            return make_error_response(400, "a request states its length in one way, not in two")
         try:
             host = request.url.hostname or ""
             origin = urlsplit(request.headers.get("origin", "")).netloc
@@ -64,7 +69,7 @@ class AuthMiddleware:
         if not self.token:
             return None
         if self._is_token(request.query_params.get("token", "")):
-            redirect = RedirectResponse(request.url.path, 303)
+            redirect = RedirectResponse("/" + request.url.path.lstrip("/\\"), 303)  # `//name` would be another site
             redirect.set_cookie(COOKIE_NAME, self.token, httponly=True, samesite="strict")
             return redirect
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")

@@ -11,6 +11,7 @@ import uvicorn
 from unreel.errors import InputError
 from unreel.serve.app import build_app
 from unreel.serve.auth import LOOPBACK_HOSTS
+from unreel.serve.connections import make_protocol, raise_file_limit
 from unreel.serve.state import ServeOptions, ServerState
 
 SHUTDOWN_TIMEOUT_S = 3
@@ -38,7 +39,12 @@ def serve(
     token = token or ("" if host in LOOPBACK_HOSTS else secrets.token_urlsafe(16))
     on_start(format_url(listener, host, token), state.problem)
     config = uvicorn.Config(
-        build_app(state, token), log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S
+        build_app(state, token),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+        http=make_protocol(raise_file_limit()),
+        ws="none",
     )
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -25,6 +25,7 @@ from unreel.types import FileFailure, Instance, Moment
 from unreel.video.decoding.probe import VideoInfo, probe
 from unreel.video.loading.clip_dataset import ClipDataset
 from unreel.video.sampling.clip_spec import ClipSpec
+from unreel.video.sources.pictures import read_picture
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 NUM_CLIPS = 5  # of a short example, evenly spread
@@ -167,9 +168,10 @@ def read_strip_clip(path: str, spec: EncoderSpec) -> np.ndarray:
 
     A picture less than one and a half squares wide is a single frame, a clip without motion.
     """
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ExampleError(path, "no picture that can be read")
+    try:
+        picture = read_picture(str(path))
+    except InputError as error:
+        raise ExampleError(path, str(error)) from error
     count = min(MAX_STRIP_FRAMES, max(1, round(picture.shape[1] / picture.shape[0])))
     height, width = spec.views.resize_hw
     edges = np.linspace(0, picture.shape[1], count + 1).round().astype(int)

@@ -15,6 +15,7 @@ from unreel.video.decoding.decoder import iter_frames, read_frames
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import probe, read_timestamps
 from unreel.video.decoding.writer import EncodingOptions, write_timed_video
+from unreel.video.sources.pictures import read_picture
 
 POSTER_HEIGHT, JPEG_QUALITY = 240, 82
 PREVIEW_SIDE, PREVIEW_CRF, CLIP_CRF = 480, 26, 20
@@ -80,8 +81,7 @@ def fit_size(height: int, width: int, max_side: int) -> tuple[int, int]:
 def probe_duration_s(path: str) -> float:
     """Duration of a query; 1 s for a picture. Raises VideoError, or InputError for a bad picture."""
     if is_image(path):
-        if cv2.imread(path) is None:
-            raise InputError("not a picture that can be read")
+        read_picture(path)
         return 1.0
     return probe(path).duration_s
 

@@ -58,7 +58,9 @@ class UploadStore:
     def folder(self) -> Path:
         """Made for the first query and locked while this server runs. Folders of ended servers are deleted."""
         with self.lock:
-            if self._folder is None:
+            if self._folder is None or not self._folder.is_dir():  # the system clears its temporary folder
+                if self._lock_fd >= 0:
+                    os.close(self._lock_fd)
                 delete_stale_folders()
                 self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
                 self._lock_fd = os.open(self._folder, os.O_RDONLY)

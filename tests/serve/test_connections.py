@@ -1,0 +1,88 @@
+"""Half-open connections are closed, and too many are refused, so that others are still answered."""
+
+import contextlib
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from unreel.serve import connections
+from unreel.serve.connections import MAX_CONNECTIONS, make_protocol, raise_file_limit
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """An application that reads the whole body and says hello."""
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    """A server of at most four connections, which waits half a second."""
+    for name, value in {"CHECK_S": 0.1, "SILENCE_S": 0.5, "BODY_S": 0.5}.items():
+        monkeypatch.setattr(connections, name, value)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(answer, log_level="error", lifespan="off", http=make_protocol(4), ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield listener.getsockname()
+    server.should_exit = True
+    thread.join()
+
+
+def connect(address: tuple[str, int], data: bytes) -> socket.socket:
+    opened = socket.create_connection(address, timeout=10)
+    opened.sendall(data)
+    return opened
+
+
+def read_all(opened: socket.socket) -> bytes:
+    """What comes until the server closes the connection."""
+    data = b""
+    with opened, contextlib.suppress(ConnectionResetError):
+        while block := opened.recv(4096):
+            data += block
+    return data
+
+
+@pytest.mark.parametrize(
+    "half", [b"", b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc"]
+)
+def test_half_a_request_is_waited_for_a_while(address: tuple[str, int], half: bytes) -> None:
+    held = [connect(address, half) for _ in range(4)]
+    assert b"hello" not in read_all(connect(address, REQUEST)), "a fifth connection was accepted"
+    for opened in held:
+        assert b"hello" not in read_all(opened)
+    answered = connect(address, REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert read_all(answered).endswith(b"hello")
+
+
+def test_a_connection_may_ask_again_and_half_a_third_request_is_closed(address: tuple[str, int]) -> None:
+    with connect(address, REQUEST) as opened:
+        for asked in (REQUEST, REQUEST[:10]):
+            data = b""
+            while not data.endswith(b"hello"):
+                data += opened.recv(4096)
+            opened.sendall(asked)
+        assert b"hello" not in read_all(opened)
+
+
+def test_connections_leave_files_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [(256, 256)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, new: limits.append(new))
+    assert raise_file_limit() == 160 and len(limits) == 1
+    limits.append((64, 10_000))
+    assert raise_file_limit() == MAX_CONNECTIONS and limits[-1] == (4096, 10_000)
