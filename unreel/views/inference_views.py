@@ -38,5 +38,10 @@ def make_inference_views(frames: Tensor, spec: ViewSpec, num_crops: int = 1) -> 
     >>> {name: tuple(view.shape) for name, view in views.items()}
     {'rgb': (6, 3, 8, 32, 32), 'residual': (6, 3, 8, 32, 32)}
     """
-    clips = scale_to_unit(uniform_crops(frames_to_clips(frames), spec.size, num_crops))
+    clips = to_float_clips(crop_frames(frames, spec.size, num_crops))
     return {name: make_view(name, clips, spec) for name in dict.fromkeys(spec.names)}
+
+
+def crop_frames(frames: Tensor, size: int, num_crops: int = 1) -> Tensor:
+    """The crops of `make_inference_views`, still uint8: (B * num_crops, lead_in + T, size, size, C)."""
+    return uniform_crops(frames_to_clips(frames), size, num_crops).permute(0, 2, 3, 4, 1)

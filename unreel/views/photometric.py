@@ -141,9 +141,7 @@ def grayscale(clips: Tensor, u_B1: Tensor, p: float = 0.2, in_place: bool = Fals
     return apply_by_clip(clips, u_B1[:, 0] < p, remove_color, in_place)
 
 
-def solarize(
-    clips: Tensor, u_B1: Tensor, p: float = 0.2, threshold: float = 0.5, in_place: bool = False
-) -> Tensor:
+def solarize(clips: Tensor, u_B1: Tensor, p: float = 0.2, threshold: float = 0.5, in_place: bool = False) -> Tensor:
     """With probability p, invert values at or above the threshold; clips (B, C, T, H, W), uniforms (B, 1).
 
     >>> solarize(torch.tensor([0.25, 0.75]).view(1, 1, 1, 1, 2), torch.zeros(1, 1), p=1.0).flatten()

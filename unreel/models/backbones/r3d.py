@@ -31,7 +31,7 @@ class TemporalConv3d(nn.Conv3d):
         if x.device.type != "cpu":
             return super().forward(x)
         stride, padding = (self.stride[0], 1), (int(self.padding[0]), 0)
-        plane = F.conv2d(x.flatten(3), self.weight.flatten(3), None, stride, padding, 1, self.groups)
+        plane = F.conv2d(x.flatten(3), self.weight.flatten(3), self.bias, stride, padding, 1, self.groups)
         return plane.unflatten(3, x.shape[3:])
 
 
@@ -50,7 +50,7 @@ class SpatialConv3d(nn.Conv3d):
         if x.device.type != "cpu":
             return super().forward(x)
         frames, padding = x.transpose(1, 2).flatten(0, 1), (int(self.padding[1]), int(self.padding[2]))
-        flat = F.conv2d(frames, self.weight.squeeze(2), None, self.stride[1:], padding)
+        flat = F.conv2d(frames, self.weight.squeeze(2), self.bias, self.stride[1:], padding)
         return flat.unflatten(0, (len(x), x.shape[2])).transpose(1, 2)
 
 
@@ -96,8 +96,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in, T, H, W) to (B, num_out, T / stride, H / stride, W / stride)."""
-        y = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return self.relu(y.add_(self.shortcut(x)))
 
 
 class ResNet3D(nn.Module):

@@ -8,11 +8,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unreel.errors import InputError
+from unreel.models.encoder.inference import (
+    InferenceNetwork,
+    can_fold,
+    can_share_stem,
+    fold_batch_norms,
+    read_versions,
+)
 from unreel.models.encoder.spec import APPEARANCE, EncoderSpec
 from unreel.models.frozen.frozen_model import FrozenModel
 from unreel.models.heads import HeadDict
 from unreel.models.registry import build_backbone
-from unreel.views.inference_views import make_inference_views
+from unreel.views.inference_views import crop_frames, make_inference_views
 
 FEATURE_LAYERS = ("pooled", "conv5", "map")
 
@@ -35,6 +42,7 @@ class Encoder(nn.Module):
         self.spec = dataclasses.replace(spec, options=spec.options | known)
         self.heads = HeadDict(spec.heads) if spec.heads else None
         self.appearance: FrozenModel | None = None  # see appearance.py
+        self._folded: tuple[InferenceNetwork, ...] = ()  # none or one; a tuple, so that it is no part of the state
 
     def extract_features(self, frames: Tensor, layer: str = "pooled") -> dict[str, Tensor]:
         """Features (B, D) of each view of uint8 clips (B, lead_in + T, H, W, C); batch norm as at the end of training.
@@ -53,16 +61,29 @@ class Encoder(nn.Module):
         device = next(self.backbone.parameters()).device
         if self.backbone.training:  # walking through all modules takes as long as the sums of a clip
             self.backbone.eval()
-        views = make_inference_views(frames.to(device), self.spec.views, num_crops)
-        maps = self._compute_maps(views)
+            self._folded = ()
+        maps = self._compute_maps(frames.to(device), num_crops)
         return {layer: {name: pool_layer(m, layer) for name, m in maps.items()} for layer in layers}
 
-    def _compute_maps(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _compute_maps(self, frames: Tensor, num_crops: int) -> dict[str, Tensor]:
         """The last map of each view; on a CPU from one call: with few clips, a call costs as much as its sums."""
-        if len(views) == 1 or next(iter(views.values())).device.type != "cpu":
-            return {name: self.backbone(view) for name, view in views.items()}
-        maps = self.backbone(torch.cat(list(views.values())))
+        folded = self._fold_backbone()
+        if folded is not None and can_share_stem(folded.network, self.spec.views):
+            return folded.compute_maps(crop_frames(frames, self.spec.views.size, num_crops), self.spec.views)
+        views = make_inference_views(frames, self.spec.views, num_crops)
+        network = self.backbone if folded is None else folded.network
+        if len(views) == 1 or frames.device.type != "cpu":
+            return {name: network(view) for name, view in views.items()}
+        maps = network(torch.cat(list(views.values())))
         return dict(zip(views, maps.chunk(len(views)), strict=True))
+
+    def _fold_backbone(self) -> InferenceNetwork | None:
+        """The backbone with batch norm folded, made anew when its weights have changed; None where it is not folded."""
+        versions = read_versions(self.backbone)
+        if not self._folded or self._folded[0].versions != versions:
+            known = can_fold(self.backbone)
+            self._folded = (InferenceNetwork(fold_batch_norms(self.backbone), versions),) if known else ()
+        return self._folded[0] if self._folded else None
 
     @torch.inference_mode()
     def extract_parts(self, frames: Tensor) -> dict[str, Tensor]:
