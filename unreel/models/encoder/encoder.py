@@ -81,8 +81,8 @@ class Encoder(nn.Module):
         """The backbone with batch norm folded, made anew when its weights have changed; None where it is not folded."""
         versions = read_versions(self.backbone)
         if not self._folded or self._folded[0].versions != versions:
-            known = can_fold(self.backbone)
-            self._folded = (InferenceNetwork(fold_batch_norms(self.backbone), versions),) if known else ()
+            network = self.backbone
+            self._folded = (InferenceNetwork(fold_batch_norms(network), versions),) if can_fold(network) else ()
         return self._folded[0] if self._folded else None
 
     @torch.inference_mode()

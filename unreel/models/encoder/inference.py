@@ -6,6 +6,7 @@ Results differ from those of the network itself by rounding alone. Whatever uses
 
 import copy
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,7 @@ def read_versions(network: nn.Module) -> list[tuple[int, int]]:
     return [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
 
 
-def can_fold(network: nn.Module) -> bool:
+def can_fold(network: nn.Module) -> TypeGuard[ResNet3D]:
     """Whether the network is one of ours that is folded: a `ResNet3D` of float32 on a CPU, with batch norm's own."""
     weight = next(network.parameters())
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -68,9 +69,10 @@ def can_fold(network: nn.Module) -> bool:
 
 def can_share_stem(network: ResNet3D, spec: ViewSpec) -> bool:
     """Whether RGB and residual frames can come from one convolution of the frames: both are linear until then."""
-    conv = network.stem[0]
-    spans = type(conv) is nn.Conv3d and conv.kernel_size[0] == 3 and conv.stride[0] == conv.padding[0] == 1
-    return spans and sorted(spec.names) == SHARING_VIEWS and spec.lead_in == 1 and not spec.standardize
+    convs, conv = sum(isinstance(m, nn.Conv3d) for m in network.stem.modules()), find_last_conv(network.stem)
+    plain = convs == 1 and type(conv) is nn.Conv3d and conv.dilation == (1, 1, 1) and conv.groups == 1
+    spans = conv.kernel_size[0] == 3 and conv.stride[0] == 1 and conv.padding[0] == 1
+    return plain and spans and sorted(spec.names) == SHARING_VIEWS and spec.lead_in == 1 and not spec.standardize
 
 
 @dataclass
@@ -83,7 +85,7 @@ class InferenceNetwork:
 
     def compute_maps(self, frames: Tensor, spec: ViewSpec) -> dict[str, Tensor]:
         """The last map of RGB and residual frames of uint8 frames (B, 1 + T, H, W, C), by one stem."""
-        stems = self.network.stem[1:](self.convolve_views(frames, spec.residual))
+        stems: Tensor = nn.Sequential(*list(self.network.stem)[1:])(self.convolve_views(frames, spec.residual))
         rgb, residual = self.network.stages(stems).chunk(2)
         maps = {"rgb": rgb, "residual": residual}
         return {name: maps[name] for name in spec.names}
@@ -95,10 +97,11 @@ class InferenceNetwork:
         frames, so their convolution is the difference of convolutions, plus that of "nothing moved" where r is
         rescaled.
         """
-        conv, num_clips, (factor, still) = self.network.stem[0], len(frames), read_residual(residual)
+        conv, num_clips, (factor, still) = find_last_conv(self.network.stem), len(frames), read_residual(residual)
         kernels = conv.weight.permute(2, 0, 1, 3, 4).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         pixels = frames.flatten(0, 1).permute(0, 3, 1, 2).float().div_(255)
-        flat = F.conv2d(pixels, kernels, None, conv.stride[1:], conv.padding[1:])  # (B (1 + T), 3 D, H', W')
+        padding = int(conv.padding[1]), int(conv.padding[2])
+        flat = F.conv2d(pixels, kernels, None, conv.stride[1:], padding)  # (B (1 + T), 3 D, H', W')
         moments = flat.permute(0, 2, 3, 1).unflatten(0, (num_clips, -1)).unflatten(4, (3, -1))
         joint = moments.new_empty((2 * num_clips, moments.shape[1] - 1, *moments.shape[2:]))
         joint[:num_clips] = moments[:, 1:]
