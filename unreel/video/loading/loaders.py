@@ -17,7 +17,12 @@ from unreel.io.limits import Limits, get_limits
 from unreel.io.worker_process import allow_children, initialize_worker
 from unreel.types import Clips
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample
-from unreel.video.loading.shared_memory import SharedCollate, SharingFailure, explain_shared_memory_errors
+from unreel.video.loading.shared_memory import (
+    SharedCollate,
+    SharingFailure,
+    explain_start_errors,
+    require_room,
+)
 from unreel.video.loading.worker_watchdog import WorkerWatchdog
 from unreel.video.sampling.batch_sampler import BatchOrder
 
@@ -130,7 +135,8 @@ def _iterate_resilient(
     num_done = 0
     allow_children()
     while True:
-        with explain_shared_memory_errors():
+        with explain_start_errors():
+            require_room(workers)
             dataset.watchdog = WorkerWatchdog(workers, dataset.instances, limits)
             loader = iter(make_loader(num_done))
         reset_sigchld_handler()
@@ -139,8 +145,12 @@ def _iterate_resilient(
                 yield item
                 num_done += 1
             return
-        except (RuntimeError, OSError, EOFError):  # which of them depends on when the process died
+        except (RuntimeError, OSError, EOFError) as error:  # which of them depends on when the process died
             failure = dataset.watchdog.find_failure(getattr(loader, "_workers", []))
+            if failure is None and isinstance(error, EOFError):
+                raise RunError(
+                    "the connection to a loader process broke; raise `ulimit -n`, or lower --workers"
+                ) from error
             if failure is None:
                 raise
             del loader  # ends the other processes

@@ -8,7 +8,9 @@ limits, before it gives it away; what fails there is an answer.
 import contextlib
 import dataclasses
 import errno
+import multiprocessing
 import os
+import resource
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -20,6 +22,8 @@ from unreel.errors import RunError
 T = TypeVar("T")
 ADVICE = {errno.EMFILE: "raise `ulimit -n`", errno.ENFILE: "close other programs", errno.EFBIG: "raise `ulimit -f`"}
 MORE_MEMORY = "lower --workers or --batch-size, or give the container more memory (docker run --shm-size 1g)"
+LOCKS_OF_A_LOADER, LOCKS_OF_A_WORKER = 12, 4
+FILES_OF_A_LOADER, FILES_OF_A_WORKER, USUAL_OPEN_FILES = 18, 4, 32  # fewer were too few when tried
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +81,45 @@ def explain_error(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def explain_shared_memory_errors() -> Iterator[None]:
-    """In the block locks, pipes and processes are made. Raises RunError where the system has no room for them."""
+def explain_start_errors() -> Iterator[None]:
+    """In the block processes and their pipes are made. Raises RunError where the system has no room for them."""
     try:
         yield
     except OSError as error:
         raise RunError(f"loader processes can't be started ({explain_error(error)}") from error
+
+
+def make_locks(count: int) -> list[Any]:
+    """Locks for processes. Raises RunError where /dev/shm, in which the system keeps them, is full or missing."""
+    try:
+        return [multiprocessing.Lock() for _ in range(count)]
+    except OSError as error:
+        raise RunError(f"no locks can be made in /dev/shm ({explain_error(error)}") from error
+
+
+def require_room(num_workers: int) -> None:
+    """Make sure that there are locks and open files enough for a loader, which can't be cleaned up when it has half of
+    them, and whose processes fail without an answer. Raises RunError.
+    """
+    if num_workers:
+        make_locks(LOCKS_OF_A_LOADER + LOCKS_OF_A_WORKER * num_workers)
+        require_open_files(count_open_files() + FILES_OF_A_LOADER + FILES_OF_A_WORKER * num_workers)
+
+
+def require_open_files(count: int) -> None:
+    """Raise this process's limit of open files to `count` where the system lets it. Raises RunError where not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    if hard != resource.RLIM_INFINITY and hard < count:
+        problem = f"`ulimit -n` is {hard}, and the loader processes need about {count} open files"
+        raise RunError(f"{problem}; raise it, or lower --workers")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def count_open_files() -> int:
+    """Files that this process has open; a usual number where the system does not say."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return USUAL_OPEN_FILES
