@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 import torch
 from commands import succeeds
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from unreel.corpus.motion_set.make_set import make_set
 from unreel.indexing.index.clip_index import Index, open_index
+from unreel.video.loading import loaders
 
 atexit.register(shutil.rmtree, os.environ["UNREEL_CACHE"], ignore_errors=True)
 
@@ -73,8 +73,8 @@ def no_report(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def quick_deaths(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Torch looks for dead loader processes every 5 seconds; here several times a second."""
-    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.2,))
+    """Dead loader processes are looked for every 5 seconds; here several times a second."""
+    monkeypatch.setattr(loaders, "POLL_S", 0.2)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from layouts import touch
 
 from unreel.corpus.discovery import find_videos
 from unreel.corpus.labels.labelled_set import load_labelled_set
-from unreel.corpus.lists import VideoEntry
+from unreel.corpus.lists import VideoEntry, read_json
 from unreel.errors import InputError
 
 
@@ -126,7 +126,12 @@ def test_a_csv_list(tmp_path: Path) -> None:
         ("a.csv", "path,label\n,run\n", "line 2: no path"),
         ("a.csv", 'path,label\na.mp4,run\n"b.mp4,run\nc.mp4,run\n', "line 3: not valid CSV .*is a quote left open"),
         ("a.csv", "path,label\nx.mp4,run\nx.mp4,walk\n", "x.mp4 has two labels, 'run' and 'walk'"),
-        ("a.txt", b"\xff\xfea\x00", "not UTF-8"),
+        ("a.txt", b"\xff\xfea\x00", "line 1: not UTF-8"),
+        ("a.csv", b"path\na.mp4\n\xff.mp4\n", "line 3: not UTF-8"),
+        ("a.txt", "a.mp4\nb\0c.mp4\n", "line 2: a NUL character"),
+        ("a.csv", "path,label\na.mp4,\0\n", "line 2: a NUL character"),
+        ("a.txt", "a.mp4\n" + "x" * 300 + ".mp4\n", "line 2: a name of 304 bytes"),
+        ("a.tsv", "path\n\n" + "é" * 130 + "\n", "line 3: a name of 260 bytes"),
     ],
 )
 def test_a_bad_list_is_refused_in_one_line(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
@@ -165,3 +170,30 @@ def test_accents_may_be_composed_or_not(tmp_path: Path) -> None:
     touch(tmp_path, unicodedata.normalize("NFD", "café/é.mp4"))
     (tmp_path / "list.txt").write_text(unicodedata.normalize("NFC", "café/é.mp4\n"))
     assert find_videos(tmp_path / "list.txt")[0].path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "nested too deeply|not valid JSON"),
+        ('{"a":\n"b\\u0000.mp4"}', "line 2: a NUL character"),
+        ('{"a":\n"\0"}', "line 2: a NUL character"),
+        ('{"a": ' + "9" * 5000 + "}", "can't be read"),
+    ],
+)
+def test_rubbish_in_json_is_one_sentence(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_json(tmp_path / "a.json")
+    assert str(tmp_path / "a.json") in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_table_names_files_of_any_name(tmp_path: Path) -> None:
+    """Quotes keep line ends and commas; the same list with line ends of Windows says the same."""
+    odd = ["two\nlines.mp4", "cr\r.mp4", "tab\there.mp4", "comma, 'q\".mp4", "a\u2028.mp4"]
+    touch(tmp_path, *odd)
+    text = "path,label\n" + "".join('"{}",run\n'.format(name.replace('"', '""')) for name in odd)
+    (tmp_path / "list.csv").write_bytes(text.encode())
+    assert names(find_videos(tmp_path / "list.csv"), tmp_path) == odd
+    (tmp_path / "windows.csv").write_bytes(b"path,label\r\ncomma,run\r\n\r\nb.mp4,run\r\n")
+    assert names(find_videos(tmp_path / "windows.csv"), tmp_path) == ["comma", "b.mp4"]

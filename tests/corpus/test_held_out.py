@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unreel.corpus.held_out import split_held_out
+from unreel.corpus.held_out import format_paths, parse_paths, split_held_out
 from unreel.types import Instance
 
 
@@ -54,3 +54,10 @@ def test_one_large_group_never_leaves_little_to_train_on(sizes: list[int], by: s
     for seed in range(10):
         training, held = split_held_out(listed(sizes, by), 0.1, seed)
         assert 2 <= len(held) <= len(training), f"seed {seed}: {len(held)} held out, {len(training)} to train on"
+
+
+def test_paths_of_any_name_are_read_again() -> None:
+    """A line end of any kind in a name; a list of earlier versions has plain lines alone."""
+    paths = ["/v/a.mp4", "/v/two\nlines.mp4", "/v/\u2028.mp4", "/v/\x0b\r.mp4", '/v/"quoted".mp4', "/v/é \\n.mp4"]
+    assert parse_paths(format_paths(paths)) == set(paths)
+    assert format_paths(["/v/a.mp4", "/v/b.mp4"]) == "/v/a.mp4\n/v/b.mp4\n" and parse_paths("") == set()

@@ -214,6 +214,6 @@ def test_only_what_a_pipe_writes_at_once_is_piped() -> None:
     """A process that dies in the middle of a longer message would leave half of it."""
     frames = np.zeros((1, 1, 2, 2, 3), np.uint8)
     for num_clips, is_tensor in ((10, False), (10_000, True)):
-        moved = loaders.move_to_shared_memory(clip_dataset.ClipSample(0, 0, frames, np.zeros((num_clips, 2))))
+        moved = loaders.make_tensors(clip_dataset.ClipSample(0, 0, frames, np.zeros((num_clips, 2))))
         assert isinstance(moved.frames, torch.Tensor) and isinstance(moved.spans_s, torch.Tensor) == is_tensor
         assert is_tensor or len(pickle.dumps(moved.spans_s)) < select.PIPE_BUF - 1024

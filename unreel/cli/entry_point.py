@@ -36,21 +36,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader, e.g. head, has closed the pipe
         sys.stdout = None
         sys.exit(EXIT_BROKEN_PIPE)
-    except OSError as error:
-        if error.errno not in REPORTED_DISK_ERRORS:
-            raise
-        print_error(f"{error.filename or 'disk'}: {error.strerror}")
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        print_error(describe_system_error(error))
     except KeyboardInterrupt as stop:
         print_error(str(stop) or "stopped", style="")
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(EXIT_ERROR)
 
 
-def print_error(text: str, style: str = "bold red") -> None:
-    from unreel.cli.terminal import escape_markup, stderr_console
+def describe_system_error(error: Exception) -> str:
+    """One line for what the disk or the system refuses; any other error is raised again."""
+    from unreel.cli.shortage import describe_shortage
 
-    prefix = f"[{style}]unreel:[/]" if style else "unreel:"
-    stderr_console.print(f"{prefix} {escape_markup(text)}")
+    if shortage := describe_shortage(error):
+        return shortage
+    if isinstance(error, OSError) and error.errno in REPORTED_DISK_ERRORS:
+        return f"{error.filename or 'disk'}: {error.strerror}"
+    raise error
+
+
+def print_error(text: str, style: str = "bold red") -> None:
+    """Print an error on one line, also where it names a file with a line end in its name."""
+    from unreel.io.text import format_path
+
+    line = format_path(text)
+    try:
+        from unreel.cli.terminal import escape_markup, stderr_console
+
+        prefix = f"[{style}]unreel:[/]" if style else "unreel:"
+        stderr_console.print(f"{prefix} {escape_markup(line)}")
+    except (MemoryError, ImportError):  # what the line may be about
+        sys.stderr.write(f"unreel: {line}\n")
 
 
 def format_warning(

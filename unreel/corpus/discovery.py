@@ -1,4 +1,5 @@
-"""Finding video files, and the labels and groups that a folder or list gives them. No file is opened or decoded.
+"""Finding video files, and the labels and groups that a folder or list gives them. Nothing is decoded, and only files
+whose suffix says nothing are opened (video_files.py).
 
 If all videos lie exactly one folder deep, in two or more folders, the folders are their classes. Groups are clips of
 one recording, which a split keeps on one side. They come from `groups.tsv` or `groups.csv` (path, group) in the folder,
@@ -7,19 +8,20 @@ from the group column of a CSV list, or from file names of UCF101 (`v_<class>_gN
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from unreel.corpus.lists import (
     LIST_SUFFIXES,
-    VIDEO_SUFFIXES,
     FileFinder,
     VideoEntry,
     normalize_name,
     read_list,
     read_table,
 )
+from unreel.corpus.video_files import HIDDEN, VIDEO_SUFFIXES, describe_left_aside, is_video
 from unreel.errors import InputError
 from unreel.video.sources.packed_corpus import PackedCorpus, open_packed_corpus
 from unreel.video.sources.paths import PIECE_SUFFIX, WORK_FOLDER, is_packed_corpus, is_synthetic
@@ -31,12 +33,12 @@ _UCF101_NAME = re.compile(r"v_(?P<name>.+)_g(?P<group>\d+)_c\d+")
 _HMDB51_NAME = re.compile(r"(?P<name>.+)_[fhul]_[nc]m_np\d+_(?:ba|fr|le|ri)_(?:bad|med|goo)_\d+")
 
 
-def find_videos(source: Path, root: Path | None = None) -> list[VideoEntry]:
+def find_videos(source: Path, root: Path | None = None, left_aside: Counter[str] | None = None) -> list[VideoEntry]:
     """The videos of a folder (any depth, sorted), of a list (.txt, .csv, .tsv), of a packed corpus, or one file.
 
-    In a folder, hidden files and files without a video suffix are skipped. A list may name any file; each counts once.
-    Relative paths of a list are relative to `root`, or to the list's own folder without one. Raises InputError if there
-    is no video.
+    In a folder, hidden files and folders and files that are no videos are left aside, and counted in `left_aside` by
+    suffix. A list may name any file; each counts once. Relative paths of a list are relative to `root`, or to the
+    list's own folder without one. Raises InputError if there is no video.
 
     >>> len(find_videos(videos)), find_videos(videos)[0].label
     (24, 'drift_left')
@@ -51,7 +53,7 @@ def find_videos(source: Path, root: Path | None = None) -> list[VideoEntry]:
     if (source / WORK_FOLDER).is_dir():
         raise InputError(f"{source}: packing was not finished; run the same `unreel pack` again to continue it")
     if source.is_dir():
-        return _find_in_folder(source)
+        return _find_in_folder(source, Counter() if left_aside is None else left_aside)
     if not source.is_file():
         raise InputError(f"{source}: no such folder or list. Give a folder of videos, or a list (.txt, .csv)")
     if source.suffix.lower() in LIST_SUFFIXES:
@@ -60,8 +62,12 @@ def find_videos(source: Path, root: Path | None = None) -> list[VideoEntry]:
     return [VideoEntry(source, group=_parse_group(source))]
 
 
-def walk_videos(folder: Path) -> Iterator[Path]:
-    """Video files below a folder, and folders that can't be listed; links to folders are followed, each folder once."""
+def walk_videos(folder: Path, left_aside: Counter[str] | None = None) -> Iterator[Path]:
+    """Video files below a folder, and folders that can't be listed; links to folders are followed, each folder once.
+
+    What is not taken is counted in `left_aside`.
+    """
+    left_aside = Counter() if left_aside is None else left_aside
     seen: set[tuple[int, int]] = set()
     unlistable: list[Path] = []
     waiting = [folder]
@@ -72,11 +78,18 @@ def walk_videos(folder: Path) -> Iterator[Path]:
                 folders.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = _drop_hidden(folders, left_aside)
             waiting += [path for name in folders if (path := Path(parent, name)).is_symlink()]
-            paths = (Path(parent, name) for name in sorted(files) if not name.startswith("."))
-            yield from (path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES)
+            paths = (Path(parent, name) for name in _drop_hidden(files, left_aside))
+            yield from (path for path in paths if is_video(path, left_aside))
     yield from unlistable
+
+
+def _drop_hidden(names: list[str], left_aside: Counter[str]) -> list[str]:
+    shown = sorted(name for name in names if not name.startswith("."))
+    if len(shown) < len(names):
+        left_aside[HIDDEN] += len(names) - len(shown)
+    return shown
 
 
 def map_videos_by_name(folder: Path) -> dict[str, Path]:
@@ -133,10 +146,11 @@ def _list_directory(folder: Path) -> list[Path]:
         return []
 
 
-def _find_in_folder(folder: Path) -> list[VideoEntry]:
-    paths = sorted(walk_videos(folder), key=lambda path: path.parts)
+def _find_in_folder(folder: Path, left_aside: Counter[str]) -> list[VideoEntry]:
+    paths = sorted(walk_videos(folder, left_aside), key=lambda path: path.parts)
     if not paths:
-        raise InputError(f"{folder}: no video in it or below it (looked for {' '.join(sorted(VIDEO_SUFFIXES))})")
+        there = describe_left_aside(left_aside) or "no file"
+        raise InputError(f"{folder}: no video in it or below it, by suffix or content; there is {there}")
     return infer_labels([VideoEntry(path) for path in paths], folder)
 
 

@@ -11,6 +11,7 @@ when it is not there and its content has come under another path, as when the wh
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
@@ -54,13 +55,16 @@ def refresh_files(
     source: str | Path,
     save: Callable[[FileRecords], None],
     on_progress: Callable[[int, int], None] | None = None,
+    left_aside: Counter[str] | None = None,
 ) -> list[FileFailure]:
     """Bring `records` up to date with a source; returns the files that can't be read.
+
+    What a folder holds beside videos is counted in `left_aside`.
 
     `save` is called about once a minute and at the end. The record of a file that can't be read at the moment is kept.
     Raises InputError when the source names no video, or when none of the recorded files that it names exists any more.
     """
-    entries = find_videos(Path(source))
+    entries = find_videos(Path(source), left_aside=left_aside)
     source_path, saved_s, known = absolute_path(source), time.monotonic(), set(records)
     failures: list[FileFailure] = []
     seen: set[str] = set()

@@ -1,7 +1,8 @@
 """Which videos are kept out of training for the label-free monitors."""
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from unreel.seeding import make_generator
 from unreel.types import Instance
@@ -33,3 +34,13 @@ def split_held_out(instances: Sequence[Instance], share: float, seed: int) -> tu
                 num_chosen += sizes[name]
     pairs = list(zip(instances, units, strict=True))
     return [i for i, unit in pairs if unit not in chosen], [i for i, unit in pairs if unit in chosen]
+
+
+def format_paths(paths: Iterable[str]) -> str:
+    """The text of held_out.txt: a path a line; one that is not a single line is written as JSON, in quotes."""
+    return "".join(f"{path if len(path.splitlines()) == 1 else json.dumps(path)}\n" for path in paths)
+
+
+def parse_paths(text: str) -> set[str]:
+    """The paths of `format_paths`. All are absolute or URLs, so none begins with a quote."""
+    return {json.loads(line) if line.startswith('"') else line for line in text.split("\n") if line}

@@ -1,7 +1,8 @@
 """Inspecting a corpus: every file is probed, decoded and hashed once; files that can't be used get a reason."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Literal
@@ -58,7 +59,7 @@ def inspect(
             damaged.
 
     Returns:
-        The usable videos and the quarantined files, in the order they were found.
+        The usable videos and the quarantined files, in the order they were found, and what was left aside by suffix.
 
     Raises:
         InputError: there is no video.
@@ -71,13 +72,14 @@ def inspect(
         return list_synthetic_videos(source)
     if is_packed_corpus(source):
         return load_packed_manifest(source, check == "full", on_progress)
-    entries = find_videos(Path(source), root)
+    left_aside: Counter[str] = Counter()
+    entries = find_videos(Path(source), root, left_aside)
     results = []
     for result in inspect_files(entries, min_frames, check, shots, workers, limits):
         results.append(result)
         if on_progress:
             on_progress(len(results), len(entries))
-    return collect_manifest(find_base_folder(source, root), results)
+    return collect_manifest(find_base_folder(source, root), results, left_aside)
 
 
 def inspect_files(
@@ -105,11 +107,11 @@ def find_base_folder(source: str | Path, root: Path | None = None) -> str:
     return os.path.abspath(source if Path(source).is_dir() else Path(root or Path(source).parent))
 
 
-def collect_manifest(base: str, results: Sequence[Video | FileFailure]) -> Manifest:
+def collect_manifest(base: str, results: Sequence[Video | FileFailure], left_aside: Mapping[str, int]) -> Manifest:
     """The manifest of inspected files, with duplicates marked."""
     videos = [result for result in results if isinstance(result, Video)]
     failures = tuple(result for result in results if isinstance(result, FileFailure))
-    return Manifest(base, _mark_duplicates(videos), failures)
+    return Manifest(base, _mark_duplicates(videos), failures, dict(left_aside))
 
 
 def list_synthetic_videos(source: str | Path) -> Manifest:
@@ -141,7 +143,7 @@ def load_packed_manifest(
     videos = [replace(v, path=paths[v.path], duplicate_of=paths.get(v.duplicate_of, "")) for v in manifest.videos]
     usable = tuple(video for video in videos if video.path not in errors)
     damaged = [FileFailure.from_error(errors[video.path]) for video in videos if video.path in errors]
-    return Manifest(corpus.root, usable, (*manifest.quarantine, *damaged))
+    return Manifest(corpus.root, usable, (*manifest.quarantine, *damaged), manifest.left_aside)
 
 
 def _inspect_file(entry: VideoEntry, min_frames: int, check: CheckDepth, shots: bool) -> Video | FileFailure:

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,15 @@ class Video:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The usable videos of a folder or list, and the quarantined files; both in the order they were found."""
+    """The usable videos of a folder or list, and the quarantined files; both in the order they were found.
+
+    `left_aside` counts what is in the folder and was not taken for a video, by suffix; e.g. {".jpg": 12, "hidden": 1}.
+    """
 
     root: str
     videos: tuple[Video, ...]
     quarantine: tuple[FileFailure, ...] = ()
+    left_aside: Mapping[str, int] = field(default_factory=dict)
 
     def drop_duplicates(self) -> tuple[Video, ...]:
         """The videos without duplicates: training uses each content once."""
@@ -73,7 +78,8 @@ class Manifest:
 
     def _to_table(self) -> pa.Table:
         rows = [asdict(video) for video in self.videos]
-        return pa.Table.from_pylist(rows, _SCHEMA.with_metadata({"unreel": json.dumps({"root": self.root})}))
+        about = {"root": self.root, "left_aside": dict(self.left_aside)}
+        return pa.Table.from_pylist(rows, _SCHEMA.with_metadata({"unreel": json.dumps(about)}))
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
@@ -92,12 +98,12 @@ class Manifest:
     def parse(cls, parquet: bytes, quarantine_csv: bytes) -> "Manifest":
         """Parse the bytes of the two files that `save` wrote."""
         table = pq.read_table(io.BytesIO(parquet))
-        root = json.loads(table.schema.metadata[b"unreel"])["root"]
+        about = json.loads(table.schema.metadata[b"unreel"])
         rows = (row for part in table.to_batches(BATCH_ROWS) for row in part.to_pylist())
         videos = [Video(**row | {"shot_changes_s": tuple(row["shot_changes_s"])}) for row in rows]
         lines = io.StringIO(quarantine_csv.decode("utf-8"), newline="")
         quarantine = [FileFailure(row["path"], row["reason"], row["detail"]) for row in csv.DictReader(lines)]
-        return cls(root, tuple(videos), tuple(quarantine))
+        return cls(about["root"], tuple(videos), tuple(quarantine), about.get("left_aside", {}))
 
 
 _ARROW_TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 
 from unreel.corpus.manifest import Manifest, Video
+from unreel.corpus.video_files import describe_left_aside
 from unreel.io.text import format_count, format_duration, format_path
 from unreel.types import FileFailure
 
@@ -17,7 +18,10 @@ def summarize_manifest(manifest: Manifest) -> str:
     """Counts, properties of the videos, duplicates, and quarantined files by reason; plain text without markup."""
     videos, num_bad = manifest.videos, len(manifest.quarantine)
     counts = f"{format_count(len(videos), 'video')} can be used, {format_count(num_bad, 'file')} can't"
-    lines = [format_path(manifest.root), f"  {counts}", ""]
+    lines = [format_path(manifest.root), f"  {counts}"]
+    if left_aside := describe_left_aside(manifest.left_aside):
+        lines.append(f"  left aside: {left_aside}")
+    lines.append("")
     if videos:
         lines += [f"  {name:<12}{value}" for name, value in _list_facts(videos) if value]
     lines += _format_duplicates(manifest) + _format_cut_off(manifest) + _format_quarantine(manifest)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from unreel.corpus.held_out import parse_paths
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
 from unreel.embedding import encode, join_views, load_encoder
@@ -53,7 +54,7 @@ def count_embedded_clips(num_instances: int) -> int:
 def read_held_out(run: Path) -> set[str]:
     """Paths of the videos that training held out."""
     path = run / "held_out.txt"
-    return set(path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()) if path.is_file() else set()
+    return parse_paths(path.read_text(encoding="utf-8", errors="surrogateescape")) if path.is_file() else set()
 
 
 def embed_videos(encoder: Encoder, videos: Sequence[Instance]) -> tuple[list[Instance], np.ndarray]:

@@ -41,6 +41,7 @@ class WorkerProcess:
         self.process = context.Process(
             target=_run_jobs, args=(child_pipe, work, arguments, initialize, os.getpid(), start_method), daemon=True
         )
+        allow_children()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads: ours hold no locks
             self.process.start()
@@ -95,6 +96,16 @@ class WorkerProcess:
                 self.process.close()
                 self.pipe.close()
                 self.is_closed = True
+
+
+def allow_children() -> None:
+    """Let a daemonic process, such as a worker of multiprocessing.Pool, start processes from now on.
+
+    Python forbids it since they might outlive it; ours end with their parent.
+    """
+    process = multiprocessing.current_process()
+    if process.daemon:
+        process.daemon = False
 
 
 def _run_jobs(

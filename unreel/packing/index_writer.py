@@ -107,7 +107,7 @@ def build_piece_manifest(manifest: Manifest, rows: Sequence[Row], quarantine: Se
         )
         for row in rows
     ]
-    return Manifest(".", tuple(videos), (*manifest.quarantine, *quarantine))
+    return Manifest(".", tuple(videos), (*manifest.quarantine, *quarantine), manifest.left_aside)
 
 
 def _piece_path(row: Row) -> str:

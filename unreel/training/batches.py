@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from unreel.io.limits import Limits, get_limits
+from unreel.io.text import format_path
 from unreel.settings import DataSettings
 from unreel.settings.network import AUTO_WEIGHTS, BASE_WEIGHTS, NO_WEIGHTS
 from unreel.training.job import TrainingJob
@@ -139,6 +140,6 @@ def equalize_ranks(clips: Clips, logger: MetricLogger, draws_per_video: int) -> 
     """
     answers = logger.group.all_gather((clips.failures, len(clips.index_B)))
     for failure in logger.quarantine.add([failure for failures, _ in answers for failure in failures]):
-        logger.progress.print_message(f"left out from now on: {failure.path} ({failure})")
+        logger.progress.print_message(format_path(f"left out from now on: {failure.path} ({failure})"))
     num_rows = min(rows for _, rows in answers)
     return clips.truncate(num_rows), num_rows * len(answers) // draws_per_video

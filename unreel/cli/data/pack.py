@@ -13,7 +13,7 @@ from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.io.limits import use_limits
-from unreel.io.text import format_count
+from unreel.io.text import format_count, format_path
 from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def _pack_with_progress(args: PackArgs) -> "PackResult":
 
 def _print_quarantine(result: "PackResult", quarantine_file: Path) -> None:
     for entry in result.quarantine[:MAX_QUARANTINE_LINES]:
-        stderr_console.print(escape_markup(f"left out {entry.path}: {entry.reason} {entry.detail}".rstrip()))
+        left_out = f"left out {entry.path}: {entry.reason} {entry.detail}".rstrip()
+        stderr_console.print(escape_markup(format_path(left_out)))
     num_more = len(result.quarantine) - MAX_QUARANTINE_LINES
     if num_more > 0:
         stderr_console.print(f"... and {num_more} more, see {quarantine_file}")

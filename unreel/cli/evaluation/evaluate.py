@@ -23,6 +23,7 @@ from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import unknown_name_error
 from unreel.evaluation.protocol_registry import build_evaluations, list_protocols, load_protocol_options
 from unreel.io.limits import use_limits
+from unreel.io.text import format_path
 
 if TYPE_CHECKING:
     from unreel.evaluation.result import Result
@@ -76,7 +77,7 @@ def print_results(results: "dict[str, Result]", as_json: bool) -> None:
         for sentence in [*result.extras.get("said", []), *compose_verdicts(result)]:
             print(sentence)
     for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
-        stderr_console.print(escape_markup(f"note: {warning}"))
+        stderr_console.print(escape_markup(format_path(f"note: {warning}")))
 
 
 def compose_verdicts(result: "Result") -> list[str]:

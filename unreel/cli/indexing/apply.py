@@ -12,6 +12,7 @@ from unreel.cli.indexing.moments import hit_to_json, print_hits_csv, refuse_json
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.io.limits import Limits, use_limits
+from unreel.io.text import format_path
 
 
 @dataclasses.dataclass
@@ -43,7 +44,7 @@ def apply_command(args: list[str]) -> int:
     with use_limits(options.limits), ProgressBar("searching") as advance:
         matches = apply(options.concept, options.source, options.above, options.gap_s, advance, options.allow_import)
     for failure in matches.left_out:
-        stderr_console.print(escape_markup(f"left out {failure.path}: {failure}"))
+        stderr_console.print(escape_markup(format_path(f"left out {failure.path}: {failure}")))
     if options.json:
         print(json.dumps([hit_to_json(hit, "probability", 4) for hit in matches.moments], indent=2))
     elif options.csv:

@@ -9,8 +9,10 @@ from tyro.conf import Positional
 from unreel.cli.arguments import LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
+from unreel.corpus.video_files import describe_left_aside
 from unreel.errors import InputError
 from unreel.io.limits import Limits, use_limits
+from unreel.io.text import format_path
 
 if TYPE_CHECKING:
     from unreel.indexing.store.update import StoreSummary
@@ -60,7 +62,7 @@ def embed_command(args: list[str]) -> int:
             options.appearance,
         )
     for failure in failures:
-        stderr_console.print(escape_markup(f"left out {failure.path}: {failure}"))
+        stderr_console.print(escape_markup(format_path(f"left out {failure.path}: {failure}")))
     print(f"{options.out}: {num_rows} rows" + (f", {len(failures)} files left out" if failures else ""))
     return 0
 
@@ -86,5 +88,7 @@ def print_store_summary(out: Path, summary: "StoreSummary") -> None:
     )
     left_out = f"; {len(summary.left_out)} files left out, see {out / 'left_out.csv'}" if summary.left_out else ""
     print(f"{out}: {summary.num_rows} rows of {summary.num_videos} videos, {update_text}{left_out}")
+    if left_aside := describe_left_aside(summary.left_aside):
+        print(f"{out}: left aside: {left_aside}")
     if changes := str(summary.changes):
         print(f"{out}: {changes}")

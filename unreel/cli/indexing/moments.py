@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from unreel.indexing.search.results import Hit
     from unreel.types import Moment
 
-MOMENT_PATTERN = re.compile(r"(.+)@(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
+MOMENT_PATTERN = re.compile(r"(.+)@(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", re.DOTALL)
 
 
 def match_moment(text: str) -> "Moment | None":

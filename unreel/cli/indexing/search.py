@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -121,11 +122,12 @@ def parse_example(text: str, from_s: float, to_s: float) -> "Moment":
     """A file of this name from --from to --to, else VIDEO@12.5-15."""
     from unreel.types import Moment
 
-    if not Path(text).exists() and (moment := match_moment(text)):
+    exists = os.path.exists(text)  # a name with a moment may be too long for a file
+    if not exists and (moment := match_moment(text)):
         if (from_s, to_s) != (0.0, math.inf):
             raise InputError(f"{text} has its own seconds; leave out --from and --to")
         return moment
-    if not Path(text).exists():
+    if not exists:
         raise InputError(f"{text}: no such file to search with; a moment is VIDEO@START-END, e.g. walk.mp4@12.5-15")
     if Path(text).is_dir():
         raise InputError(f"{text}: a folder; name a video in it")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from unreel.corpus.discovery import list_parent_folders
 from unreel.corpus.labels.listed_dataset import LIST_SUBFOLDERS, DatasetRequest, ListedDataset, infer_subset_labels
-from unreel.corpus.lists import FileFinder, VideoEntry, read_lines, read_list, read_text
+from unreel.corpus.lists import FileFinder, VideoEntry, read_lines, read_list
 from unreel.errors import InputError
 from unreel.io.text import format_count
 
@@ -106,5 +106,5 @@ def _read_hmdb51_rows(path: Path, finder: FileFinder) -> Iterator[tuple[VideoEnt
 
 def _read_class_index(path: Path) -> list[str]:
     """Lines like `1 ApplyEyeMakeup`."""
-    lines = (line.split(maxsplit=1) for line in read_text(path).split("\n"))
+    lines = (line.split(maxsplit=1) for line in read_lines(path))
     return [cells[-1].strip() for cells in lines if cells]

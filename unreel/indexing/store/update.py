@@ -5,7 +5,8 @@ import dataclasses
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class StoreUpdateOptions:
 class StoreSummary:
     """What a store holds after an update, `num_embedded` contents of it new, and what became of its files.
 
-    `rank` is that of this process.
+    `rank` is that of this process; `left_aside` counts by suffix what the source holds beside videos.
     """
 
     num_rows: int
@@ -56,6 +57,7 @@ class StoreSummary:
     left_out: list[FileFailure]
     changes: FileChanges = FileChanges()  # noqa: RUF009  # frozen
     rank: int = 0
+    left_aside: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class UpdatePlan:
     missing_contents: list[Content]
     unreadable_files: list[FileFailure]
     changes: FileChanges
+    left_aside: Mapping[str, int]
 
 
 def update_store(
@@ -126,14 +129,15 @@ def plan_update(out: Path, metadata: dict[str, Any], source: str | Path, on_prog
     path = out / FILES_PARQUET
     records = load_records(path) if path.exists() or list_parts(out) else {}
     before = dict(records)
-    unreadable = refresh_files(records, source, lambda files: save_records(files, path), on_progress)
+    left_aside: Counter[str] = Counter()
+    unreadable = refresh_files(records, source, lambda files: save_records(files, path), on_progress, left_aside)
     contents = group_by_content(records)
     embedded = reconcile_parts(out, contents)
     failures = {hash_: failure for hash_, failure in read_skipped(out).items() if is_permanent(failure)}
     write_left_out_files(out, contents, failures, unreadable)
     missing = [content for hash_, content in contents.items() if hash_ not in embedded and hash_ not in failures]
     update_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    return UpdatePlan(metadata, update_id, missing, unreadable, compute_file_changes(before, records))
+    return UpdatePlan(metadata, update_id, missing, unreadable, compute_file_changes(before, records), left_aside)
 
 
 def write_left_out_files(
@@ -161,4 +165,5 @@ def summarize_update(out: Path, plan: UpdatePlan) -> StoreSummary:
         raise InputError(f"{out}: no video could be embedded; the first: {left_out[0].path}: {left_out[0]}")
     num_embedded = sum(content.content_hash in num_rows for content in plan.missing_contents)
     num_videos = sum(len(contents[hash_].files) for hash_ in num_rows)
-    return StoreSummary(sum(num_rows.values()), num_videos, num_embedded, left_out, plan.changes)
+    counts = (sum(num_rows.values()), num_videos, num_embedded)
+    return StoreSummary(*counts, left_out, plan.changes, left_aside=plan.left_aside)

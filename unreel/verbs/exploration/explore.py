@@ -1,6 +1,7 @@
 """From a folder of videos to an index that the page can show, in one call that can be repeated."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,14 @@ from unreel.training.runtime.signals import end_like_ctrl_c
 from unreel.types import FileFailure
 from unreel.verbs.exploration.exploration_folder import ExplorationFolder, default_folder, open_exploration
 from unreel.verbs.exploration.narration import Narration
-from unreel.verbs.exploration.stages import ExploreRequest, index_videos, inspect_videos, tell_verdict, train_encoder
+from unreel.verbs.exploration.stages import (
+    ExploreRequest,
+    FoundFiles,
+    index_videos,
+    inspect_videos,
+    tell_verdict,
+    train_encoder,
+)
 from unreel.video.sampling.clip_spec import ClipSpec
 
 PROBE_SIZE = 64  # pixels of a clip that an image model is tried with
@@ -91,13 +99,14 @@ def run_stages(request: ExploreRequest, out: Path | None, narration: Narration) 
     require_single_process(request)
     require_appearance(request)
     validate_config(resolve_config(request.run_config))
-    path, entries = out or default_folder(request.source), find_videos(request.real_source)
+    left_aside: Counter[str] = Counter()
+    path, entries = out or default_folder(request.source), find_videos(request.real_source, left_aside=left_aside)
     limits = build_training_limits(request.run_config.settings)
     with explain_stop(request), use_limits(limits), open_exploration(path, request.real_source) as folder:
         narration.tell(
             f"{request.source}: everything that is made lies in {path}. Ctrl-C stops; the same command goes on."
         )
-        manifest = inspect_videos(folder, request, entries, narration)
+        manifest = inspect_videos(folder, request, FoundFiles(entries, left_aside), narration)
         train_encoder(folder, request, manifest, narration)
         tell_verdict(folder.run, narration)
         store = index_videos(folder, request, manifest, narration)

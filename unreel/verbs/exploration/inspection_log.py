@@ -8,7 +8,7 @@ process.
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -61,6 +61,7 @@ class InspectedFile:
 def inspect_changes(
     source: Path,
     entries: Sequence[VideoEntry],
+    left_aside: Mapping[str, int],
     log_path: Path,
     begin: Callable[[int, int], AbstractContextManager[ProgressCallback]],
 ) -> Manifest:
@@ -79,14 +80,15 @@ def inspect_changes(
     known = read_log(log_path)
     changed = [n for n, path in enumerate(paths) if path not in known or not known[path].is_current(stamps[n])]
     with open_log(log_path, known, paths) as log, begin(len(entries), len(changed)) as on_progress:
-        results = inspect_files([entries[n] for n in changed])
-        for done, (n, result) in enumerate(zip(changed, results, strict=True), start=1):
+        new_results = inspect_files([entries[n] for n in changed])
+        for done, (n, result) in enumerate(zip(changed, new_results, strict=True), start=1):
             known[paths[n]] = InspectedFile(stamps[n] or (0, 0), result)
             with disk_errors(log_path):
                 log.write(known[paths[n]].to_json(paths[n]))
                 log.flush()
             on_progress(done, len(changed))
-    return collect_manifest(find_base_folder(source), relabel_results(entries, [known[path] for path in paths]))
+    results = relabel_results(entries, [known[path] for path in paths])
+    return collect_manifest(find_base_folder(source), results, left_aside)
 
 
 def relabel_results(

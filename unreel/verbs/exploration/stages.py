@@ -3,16 +3,17 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unreel.corpus.inspection import require_usable
 from unreel.corpus.lists import VideoEntry
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.manifest_summary import group_by_reason
 from unreel.corpus.segments import LONG_VIDEO_SEGMENTS, build_instances
+from unreel.corpus.video_files import describe_left_aside
 from unreel.errors import InputError
 from unreel.evaluation.verdict.verdict_file import read_verdict
 from unreel.indexing.store.clip_sampling import SlidingWindow
@@ -66,8 +67,15 @@ class ExploreRequest:
         return options
 
 
+class FoundFiles(NamedTuple):
+    """The files of a source that may be videos, and the counts of the others by suffix."""
+
+    entries: Sequence[VideoEntry]
+    left_aside: Mapping[str, int]
+
+
 def inspect_videos(
-    folder: ExplorationFolder, request: ExploreRequest, entries: Sequence[VideoEntry], narration: Narration
+    folder: ExplorationFolder, request: ExploreRequest, found: FoundFiles, narration: Narration
 ) -> Manifest:
     """Stage 1: the manifest of the source. Raises InputError when no file can be used."""
 
@@ -78,10 +86,12 @@ def inspect_videos(
         with narration.measure("inspecting") as advance:
             yield advance
 
-    manifest = inspect_changes(request.real_source, entries, folder.log_path, begin)
+    manifest = inspect_changes(request.real_source, found.entries, found.left_aside, folder.log_path, begin)
     manifest.save(folder.path)
     usable = f"{format_count(len(manifest.videos), 'video')} can be used: {folder.manifest_path}"
     narration.detail(usable + narration.format_elapsed())
+    if manifest.left_aside:
+        narration.detail(f"left aside: {describe_left_aside(manifest.left_aside)}")
     if manifest.quarantine:
         narration.detail(describe_bad_files(manifest.quarantine))
         for failure in manifest.quarantine[:MAX_NAMED_FILES]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from unreel.corpus.held_out import format_paths
 from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.evaluation.run_neighbours import count_embedded_clips
@@ -127,7 +128,7 @@ def write_data_files(folder: Path, manifest: Manifest, job: TrainingJob) -> None
     """The manifest, and the paths of the held-out videos."""
     manifest.save(folder)
     paths = sorted({instance.path for instance in job.held_out})
-    atomic_write_text(folder / "held_out.txt", "".join(f"{path}\n" for path in paths))
+    atomic_write_text(folder / "held_out.txt", format_paths(paths))
 
 
 def train_and_report(

@@ -9,7 +9,6 @@ Where processes are not forked (macOS, Windows), each has a cache of its own, an
 """
 
 import mmap
-import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from torch.utils.data import get_worker_info
 
 from unreel.errors import VideoError
+from unreel.video.loading.shared_memory import make_locks
 
 MAX_FRAMES = 300  # to decode more than this for one clip costs more than it saves
 LOCK_TIMEOUT_S = 5.0  # a lock held longer belongs to a killed process: go on without the cache
@@ -29,7 +29,8 @@ class FrameCache:
 
     def __init__(self, budget_mb: int, size: tuple[int, int], num_instances: int, per_process: bool = False) -> None:
         self.budget_mb, self.size, self.num_instances, self.per_process = budget_mb, size, num_instances, per_process
-        self.lock, self.disabled = multiprocessing.Lock(), False
+        self.disabled = False
+        (self.lock,) = make_locks(1)
         rows = num_instances if budget_mb else 0
         self.num_frames_N, self.offset_N, self.used_1 = (allocate_shared(np.int64, n) for n in (rows, rows, 1))
         self.offset_N[:] = EMPTY

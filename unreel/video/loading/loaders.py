@@ -12,14 +12,23 @@ from typing import TypeVar
 import torch
 from torch.utils.data import DataLoader
 
+from unreel.errors import RunError
 from unreel.io.limits import Limits, get_limits
-from unreel.io.worker_process import initialize_worker
+from unreel.io.worker_process import allow_children, initialize_worker
 from unreel.types import Clips
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample
+from unreel.video.loading.shared_memory import (
+    SharedCollate,
+    SharingFailure,
+    explain_start_errors,
+    require_room,
+)
 from unreel.video.loading.worker_watchdog import WorkerWatchdog
 from unreel.video.sampling.batch_sampler import BatchOrder
 
 T = TypeVar("T")
+POLL_S = 5.0  # after so many seconds without a batch, look whether a loader process died or hangs
+TORCH_TIMEOUT = "DataLoader timed out"  # how torch says that nothing came within POLL_S; asking again is all right
 # A message of at most PIPE_BUF bytes is written at once; beside this it holds the handle of a tensor, some 600 bytes.
 MAX_PIPED_BYTES = max(0, select.PIPE_BUF - 2048)
 
@@ -32,9 +41,10 @@ def build_training_loader(
         dataset,
         batch_sampler=batch_sampler,
         num_workers=workers,
-        collate_fn=dataset.collate,
+        collate_fn=SharedCollate(dataset.collate),
         worker_init_fn=_init_worker,
         pin_memory=pin_memory,
+        timeout=POLL_S if workers else 0,
         prefetch_factor=prefetch_factor if workers else None,
     )
 
@@ -71,9 +81,10 @@ def build_sequential_loader(
             dataset,
             sampler=[(0, i) for i in range(num_done, len(dataset))],
             batch_size=None,
-            collate_fn=move_to_shared_memory,  # type: ignore[arg-type]  # called with one sample
+            collate_fn=SharedCollate(make_tensors),
             num_workers=workers,
             worker_init_fn=_init_worker,
+            timeout=POLL_S if workers else 0,
             prefetch_factor=4 if workers else None,
         )
 
@@ -103,7 +114,7 @@ def reserve_loader_cores(num_workers: int) -> Iterator[None]:
             torch.set_num_threads(num_threads)
 
 
-def move_to_shared_memory(sample: ClipSample) -> ClipSample:
+def make_tensors(sample: ClipSample) -> ClipSample:
     """Make tensors of the arrays: they travel in shared memory. A process that dies while it writes an array into the
     pipe would leave half a message, and the reader would wait for the other half. A few numbers are written whole or
     not at all, and each tensor costs a millisecond on both sides.
@@ -119,24 +130,49 @@ def _iterate_resilient(
 ) -> Iterator[T]:
     """The items of `make_loader(0)`; after a crash the file is excluded, and a new loader goes on after the last item.
 
-    Raises RunError when a process was ended from outside, because then no file is at fault.
+    Raises RunError when no file is at fault: a process was ended from outside, memory can't be shared, nothing comes.
     """
     num_done = 0
+    allow_children()
     while True:
-        dataset.watchdog = WorkerWatchdog(workers, dataset.instances, limits)
-        loader = iter(make_loader(num_done))
+        with explain_start_errors():
+            require_room(workers)
+            dataset.watchdog = WorkerWatchdog(workers, dataset.instances, limits)
+            loader = iter(make_loader(num_done))
         reset_sigchld_handler()
         try:
-            for item in loader:
+            for item in _wait_for_items(loader, dataset.watchdog):
                 yield item
                 num_done += 1
             return
-        except (RuntimeError, OSError, EOFError):  # which of them depends on when the process died
+        except (RuntimeError, OSError, EOFError) as error:  # which of them depends on when the process died
             failure = dataset.watchdog.find_failure(getattr(loader, "_workers", []))
+            if failure is None and isinstance(error, EOFError):
+                raise RunError(
+                    "the connection to a loader process broke; raise `ulimit -n`, or lower --workers"
+                ) from error
             if failure is None:
                 raise
             del loader  # ends the other processes
         dataset.exclude_files([failure])
+
+
+def _wait_for_items(loader: Iterator[T], watchdog: WorkerWatchdog) -> Iterator[T]:
+    """The items of a loader. Raises RunError instead of waiting for ever."""
+    while True:
+        try:
+            item = next(loader)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if not str(error).startswith(TORCH_TIMEOUT):
+                raise
+            watchdog.note_silence(POLL_S, getattr(loader, "_workers", []))
+            continue
+        if isinstance(item, SharingFailure):
+            raise RunError(item.sentence)
+        watchdog.note_arrival()
+        yield item
 
 
 def reset_sigchld_handler() -> None:
