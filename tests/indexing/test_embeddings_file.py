@@ -1,6 +1,7 @@
 """Parquet round trip, and what happens when the disk says no."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from unreel.errors import DiskError, InputError
+from unreel.errors import DiskError, InputError, NonFiniteError
 from unreel.indexing.store import embeddings_file as store
 from unreel.indexing.store.encoder_hash import describe_encoder, hash_encoder
 from unreel.models.encoder.encoder import Encoder
@@ -93,6 +94,15 @@ def test_a_folder_that_cant_be_made_is_a_disk_error(tmp_path: Path, embeddings: 
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError):
         store.write_embeddings(embeddings, tmp_path / "file" / "e.parquet")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vectors_that_are_not_finite_are_not_written(value: float, tmp_path: Path, embeddings: Embeddings) -> None:
+    vectors = embeddings.vectors.copy()
+    vectors[1, 0] = value
+    with pytest.raises(NonFiniteError, match=f"{embeddings.paths[1]}: its vectors are not finite"):
+        store.write_embeddings(replace(embeddings, vectors=vectors), tmp_path / "e.parquet")
+    assert not list(tmp_path.iterdir())
 
 
 def test_rows_must_match_paths(tmp_path: Path, embeddings: Embeddings) -> None:

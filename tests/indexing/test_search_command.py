@@ -226,7 +226,7 @@ def test_what_is_no_query(motion_index: Path, video: Path, tmp_path: Path) -> No
     (tmp_path / "text.mp4").write_text("not a video")
     (tmp_path / "broken.png").write_text("not a picture")
     refused("search", motion_index, tmp_path / "text.mp4", says=("text.mp4", "no video to search with", "not a video"))
-    refused("search", motion_index, tmp_path / "broken.png", says=("broken.png", "no picture"))
+    refused("search", motion_index, tmp_path / "broken.png", says=("broken.png", "not a picture"))
     refused("search", motion_index, tmp_path, says=(str(tmp_path), "a folder; name a video in it"))
     refused("search", motion_index, tmp_path / "nowhere.mp4", says=("nowhere.mp4: no such file",))
     refused("search", motion_index, f"{video}@0.5-0.5", says=("must end after its start, got 0.5 s to 0.5 s",))

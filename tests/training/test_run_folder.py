@@ -60,6 +60,12 @@ def test_a_run_folder_is_made_once(tmp_path: Path) -> None:
         create_run(tmp_path / "file", {})
     (tmp_path / "empty").mkdir()
     create_run(tmp_path / "empty", {})
+    assert read_config(tmp_path / "empty") == {}
+    two = tmp_path / "two"
+    two.mkdir()
+    with pytest.raises(RunError, match="another run begins there just now"):
+        create_run(two, {"seed": 0}, lambda folder: create_run(folder, {"seed": 1}) and None)
+    assert not (two / "config.json").exists() and read_config(create_run(two, {"seed": 2})) == {"seed": 2}
     with pytest.raises(DiskError):
         create_run(tmp_path / "file" / "run", {})
 

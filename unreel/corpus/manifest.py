@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.retry import retry_on_stall
+from unreel.io.text import parse_json
 from unreel.types import FileFailure
 
 BATCH_ROWS = 65_536  # rows read at once as dictionaries, which take far more memory than `Video`
@@ -98,7 +99,7 @@ class Manifest:
     def parse(cls, parquet: bytes, quarantine_csv: bytes) -> "Manifest":
         """Parse the bytes of the two files that `save` wrote."""
         table = pq.read_table(io.BytesIO(parquet))
-        about = json.loads(table.schema.metadata[b"unreel"])
+        about = parse_json(table.schema.metadata[b"unreel"])
         rows = (row for part in table.to_batches(BATCH_ROWS) for row in part.to_pylist())
         videos = [Video(**row | {"shot_changes_s": tuple(row["shot_changes_s"])}) for row in rows]
         lines = io.StringIO(quarantine_csv.decode("utf-8"), newline="")

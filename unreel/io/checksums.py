@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unreel.errors import CheckpointError
 from unreel.io.retry import retry_on_stall
+from unreel.io.text import parse_json
 
 CHECKSUMS_FILE = "sums.json"
 DIGEST_BYTES = 16
@@ -48,7 +49,7 @@ def verify_checksums(folder: Path, file_names: Iterable[str]) -> None:
     """Raise CheckpointError when one of these files differs from its checksum; a folder without sums.json passes."""
     path = folder / CHECKSUMS_FILE
     try:
-        checksums = json.loads(retry_on_stall(path.read_text))
+        checksums = parse_json(retry_on_stall(path.read_text))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

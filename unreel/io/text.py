@@ -1,7 +1,9 @@
-"""Counts, durations, paths and lists as short text for people."""
+"""Counts, durations, paths and lists as short text for people, and JSON objects from text."""
 
+import json
 import os
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 def format_path(path: str, root: str = "") -> str:
@@ -55,3 +57,18 @@ def format_time_left(seconds: float | None) -> str:
 def join_words(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def parse_json(text: str | bytes) -> dict[str, Any]:
+    """The object of a JSON text. Raises ValueError for anything else, also for one that is nested too deeply.
+
+    >>> parse_json('{"a": [1]}')
+    {'a': [1]}
+    """
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"a JSON {type(data).__name__}, not an object")
+    return data

@@ -14,6 +14,7 @@ from unreel.corpus.manifest import Manifest, Video
 from unreel.errors import VideoError
 from unreel.io.atomic_write import atomic_write_bytes
 from unreel.io.checksums import hash_bytes
+from unreel.io.text import parse_json
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.piece_encoder import encode_piece
 from unreel.packing.piece_spans import build_key, compute_piece_size, count_pieces, split_into_spans
@@ -101,7 +102,7 @@ def build_failure_row(job: PieceJob, reason: str, detail: str) -> Row:
 def load_finished_row(row_file: Path, data_file: Path) -> Row | None:
     """The row of a finished piece; None when the piece is missing or damaged and must be encoded."""
     try:
-        row: Row = json.loads(row_file.read_text())
+        row: Row = parse_json(row_file.read_text())
         is_intact = not has_piece(row) or hash_bytes(data_file.read_bytes()) == row["checksum"]
         return row if is_intact else None
     except (OSError, ValueError):

@@ -1,13 +1,13 @@
 """The folder that a corpus is packed into: checks that it fits the plan, and its lock."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from unreel.errors import InputError
 from unreel.io.file_lock import LOCK_FILE, try_lock
+from unreel.io.text import parse_json
 from unreel.packing.pack_plan import PackPlan
 from unreel.video.sources.paths import PACK_FILE, WORK_FOLDER, is_remote
 
@@ -26,7 +26,7 @@ def check_output(plan: PackPlan, out: Path) -> None:
     if record is None:
         raise InputError(f"{out} exists already and is not a packed corpus; nothing was changed. Choose another folder")
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
+        content = parse_json(record.read_text(encoding="utf-8"))
         settings, source, fingerprint = content["settings"], content["source"], content["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record}: can't be read ({error}); choose another folder") from error

@@ -1,7 +1,6 @@
 """The files of a run folder as a report reads them: missing ones are empty, damaged ones become notes."""
 
 import csv
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import safetensors
 
 from unreel.corpus.manifest import Manifest
 from unreel.errors import CheckpointError, UnreelError
+from unreel.io.text import parse_json
 from unreel.models.encoder.checkpoint_files import (
     CHECKPOINTS_FOLDER,
     POINTER_FILE,
@@ -26,7 +26,7 @@ def load_json(path: Path, notes: list[str]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         notes.append(f"{path.name} can't be read ({error})")
         return {}

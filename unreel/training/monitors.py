@@ -19,7 +19,6 @@ ReLU share a large mean).
 """
 
 import csv
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ import torch
 
 from unreel.embedding import join_views
 from unreel.errors import NonFiniteError
+from unreel.io.text import parse_json
 from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE
 from unreel.models.encoder.encoder import Encoder
 from unreel.training.label_free.moments import MAX_TESTED_VIDEOS, VideoMoments
@@ -94,7 +94,7 @@ def read_first_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
     rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
     if not rows:
         return []
-    best_step = json.loads(pointer.read_text())["best_step"]
+    best_step = parse_json(pointer.read_text())["best_step"]
     best = next((row for row in rows if int(row["step"]) == best_step), rows[-1])
     return [("at step 0", rows[0]), (f"trained, step {best['step']}", best)]
 

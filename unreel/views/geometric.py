@@ -13,7 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.views.random_apply import apply_by_clip, apply_where, to_device_of, uniform_to_index, uniform_to_range
+from unreel.views.random_apply import (
+    apply_by_clip,
+    apply_where,
+    is_on_cpu,
+    to_device_of,
+    uniform_to_index,
+    uniform_to_range,
+)
 
 CROP_ATTEMPTS, CROP_AREA, CROP_ASPECT = 10, (0.3, 1.0), (0.5, 2.0)  # of a resized crop
 NUM_UNIFORMS = {"random_crop": 2, "random_resized_crop": 2 * CROP_ATTEMPTS + 2, "horizontal_flip": 1}
@@ -100,7 +107,7 @@ def random_resized_crop(
     torch.Size([2, 3, 8, 32, 32])
     """
     box_B4 = sample_crop_boxes(u, clips.shape[3], clips.shape[4], area, aspect)
-    if clips.device.type == "cpu":
+    if is_on_cpu(clips):
         return resize_pixels(clips, box_B4, size)
     frames = to_float(clips).contiguous().flatten(1, 2)
     return resize_boxes(frames, box_B4.to(frames.dtype), size).view(*clips.shape[:3], size, size)

@@ -18,6 +18,7 @@ from unreel.views.random_apply import (
     apply_by_clip,
     apply_where,
     constant_like,
+    is_on_cpu,
     to_device_of,
     uniform_to_index,
     uniform_to_range,
@@ -115,7 +116,7 @@ def apply_color_changes(clips: Tensor, changes: ColorChanges) -> Tensor:
     flat = clips.flatten(2)
     buffers = [torch.empty_like(flat) for _ in range(2)]
     for k in range(matrix_BK33.shape[1]):
-        if changes.needed_BK.is_cuda or changes.needed_BK[:, k].any():
+        if not is_on_cpu(clips) or changes.needed_BK[:, k].any():
             offset_B31 = of_mean_BK33[:, k] @ flat.mean(dim=2, keepdim=True)
             torch.baddbmm(offset_B31, matrix_BK33[:, k], flat, out=buffers[0])
             flat, buffers = buffers[0].clamp_(0, 1), buffers[::-1]

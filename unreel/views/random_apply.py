@@ -36,6 +36,11 @@ def constant_like(values: Sequence[float], reference: Tensor) -> Tensor:
     return to_device_of(torch.tensor(values, dtype=reference.dtype), reference)
 
 
+def is_on_cpu(clips: Tensor) -> bool:
+    """Whether reading a number of the clips does not wait for another device."""
+    return clips.device.type == "cpu"
+
+
 def apply_where(
     clips: Tensor, mask_B: Tensor, operation: Callable[[Tensor, Tensor], Tensor], in_place: bool = False
 ) -> Tensor:
@@ -55,7 +60,7 @@ def apply_where(
         return operation(clips, rows)
     clip_rows = to_device_of(rows, clips)
     changed = operation(clips[clip_rows], rows)
-    if clips.device.type != "cpu":
+    if not is_on_cpu(clips):
         return clips.index_copy(0, clip_rows, changed)
     out = clips if in_place else clips.clone()
     for row, clip in zip(rows.tolist(), changed, strict=True):  # deterministic indexing goes number by number
@@ -71,7 +76,7 @@ def apply_by_clip(
     A clip then stays in the processor's cache from one read to the next, and no memory of the size of the batch is
     fresh, which would cost as much as the operation.
     """
-    if clips.device.type != "cpu" or clips[:1].numel() < MIN_SINGLE_NUMBERS:
+    if not is_on_cpu(clips) or clips[:1].numel() < MIN_SINGLE_NUMBERS:
         return apply_where(clips, mask_B, operation, in_place)
     rows = mask_B.nonzero()
     out = clips if in_place or not len(rows) else clips.clone()

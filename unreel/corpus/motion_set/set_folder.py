@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unreel.errors import InputError
+from unreel.io.text import parse_json
 
 SETTINGS_FILE = "synth.json"
 
@@ -48,6 +49,6 @@ def write_settings(out: Path, settings: dict[str, Any], complete: bool = True, *
 
 def _read_settings(path: Path) -> object:
     try:
-        return json.loads(path.read_text())["settings"]
+        return parse_json(path.read_text())["settings"]
     except (ValueError, KeyError, TypeError):
         return "not readable"

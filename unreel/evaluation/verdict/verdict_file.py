@@ -6,6 +6,7 @@ from pathlib import Path
 from unreel.evaluation.contamination import find_run_folder
 from unreel.evaluation.verdict.decision import Verdict
 from unreel.io.atomic_write import atomic_write_text
+from unreel.io.text import parse_json
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 
 VERDICT_FILE = "verdict.json"
@@ -23,7 +24,7 @@ def read_verdict(folder: Path, checkpoint: str = "") -> Verdict | None:
     Without a name, the verdict about any checkpoint.
     """
     try:
-        data = json.loads((folder / VERDICT_FILE).read_text(encoding="utf-8"))
+        data = parse_json((folder / VERDICT_FILE).read_text(encoding="utf-8"))
         return Verdict.from_json(data) if checkpoint in ("", data["checkpoint"]) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

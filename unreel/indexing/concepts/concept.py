@@ -12,6 +12,7 @@ from unreel.evaluation.probes.logistic_regression import fit_logistic_regression
 from unreel.indexing.concepts.annotations import Annotations
 from unreel.indexing.index.vectors import iterate_blocks, sample_rows
 from unreel.io.atomic_write import atomic_write_text, disk_errors
+from unreel.io.text import parse_json
 
 FORMAT_VERSION = 1
 REGULARISATION_C = 0.01
@@ -52,14 +53,14 @@ class Concept:
     def load(cls, path: Path, encoder_hash: str) -> "Concept":
         """Read a saved concept. Raises InputError when it is damaged or of another encoder."""
         try:
-            data = json.loads(path.read_text())
+            data = parse_json(path.read_text())
             version = data.pop("unreel_concept")
             if version != FORMAT_VERSION:
                 raise InputError(
                     f"{path}: a concept of version {version}, this unreel reads {FORMAT_VERSION}; make it again"
                 )
             weight = tuple(float(w) for w in data.pop("weight"))
-            concept = cls(weight=weight, **data)
+            concept = cls(weight=weight, **{**data, "bias": float(data["bias"])})
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}: no concept to read there ({error}); make it again from marked hits") from error
         if concept.encoder_hash != encoder_hash:

@@ -13,6 +13,7 @@ import faiss
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.checksums import new_digest
+from unreel.io.text import parse_json
 
 MAGIC, VERSION = b"unreel index ", b"00001\n"
 FOOTER = struct.Struct("<Q19s")
@@ -93,7 +94,7 @@ def read_description(path: Path) -> IndexDescription:
         begin = size - FOOTER.size - length
         try:
             file.seek(begin)
-            fields = json.loads(file.read(length))
+            fields = parse_json(file.read(length))
             file.seek(0)
             is_whole = fields.pop("checksum") == _compute_checksum(file, begin)
             parts = tuple(map(str, fields.pop("parts", ())))

@@ -18,6 +18,7 @@ from typing import Any
 from unreel.errors import InputError
 from unreel.indexing.store.file_names import PARTS_FOLDER, STORE_ENTRIES, STORE_JSON
 from unreel.io.atomic_write import atomic_write_text
+from unreel.io.text import parse_json
 
 FORMAT_VERSION = 1
 
@@ -81,7 +82,7 @@ def require_store_folder(folder: Path) -> None:
 def read_store_json(folder: Path) -> dict[str, Any]:
     """store.json. Raises InputError when it is missing, damaged, or of another version."""
     try:
-        metadata: dict[str, Any] = json.loads((folder / STORE_JSON).read_text())
+        metadata: dict[str, Any] = parse_json((folder / STORE_JSON).read_text())
         version, _, _ = metadata["format"], metadata["encoder_hash"], metadata["clips"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / STORE_JSON}: not what unreel wrote ({error}); put back a copy of it") from error

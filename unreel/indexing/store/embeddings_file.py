@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unreel.errors import InputError
+from unreel.errors import InputError, NonFiniteError
 from unreel.indexing.store.file_names import PARTS_FOLDER, STORE_JSON
 from unreel.io.atomic_write import atomic_path, disk_errors
+from unreel.io.text import parse_json
 from unreel.types import Embeddings
 
 METADATA_KEY = b"unreel"
@@ -26,11 +27,13 @@ REPEATED_COLUMNS = ["path", "label", CONTENT_HASH]  # stored with a dictionary
 def write_embeddings(embeddings: Embeddings, path: Path, metadata: dict[str, Any] | None = None) -> None:
     """Write a Parquet file of columns path, start_s, end_s, label and embedding, with `metadata` as JSON in its header.
 
-    A column content_hash is added when the embeddings have hashes. Raises DiskError.
+    A column content_hash is added when the embeddings have hashes. Raises DiskError, NonFiniteError.
     """
-    write_parquet(
-        _to_table(embeddings).replace_schema_metadata({METADATA_KEY: json.dumps(metadata or {}).encode()}), path
-    )
+    table = _to_table(embeddings)
+    wrong = np.flatnonzero(~np.isfinite(embeddings.vectors).all(axis=1)).tolist()
+    if wrong:
+        raise NonFiniteError(f"{embeddings.paths[wrong[0]]}: its vectors are not finite; use another checkpoint")
+    write_parquet(table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata or {}).encode()}), path)
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
@@ -124,7 +127,7 @@ def _from_table(path: Path, table: pa.Table) -> Embeddings:
 def read_metadata(path: Path) -> dict[str, Any]:
     """The metadata given to `write_embeddings`; reads the header only. Raises InputError."""
     try:
-        return json.loads((pq.read_schema(list_parquet_files(path)[0]).metadata or {}).get(METADATA_KEY, b"{}"))
+        return parse_json((pq.read_schema(list_parquet_files(path)[0]).metadata or {}).get(METADATA_KEY, b"{}"))
     except (OSError, pa.ArrowInvalid, ValueError) as error:
         raise _unreadable_error(path, error) from error
 

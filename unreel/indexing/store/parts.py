@@ -1,6 +1,5 @@
 """The Parquet parts of a store: which contents they hold, and how they follow changes among the files."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from unreel.indexing.store.embeddings_file import (
 )
 from unreel.indexing.store.file_names import PARTS_FOLDER
 from unreel.io.atomic_write import remove_leftovers
+from unreel.io.text import parse_json
 
 FILE_COLUMNS = ("path", "label", CONTENT_HASH)
 
@@ -51,7 +51,7 @@ def reconcile_parts(folder: Path, contents: dict[str, Content]) -> dict[str, int
     encoder_hash, num_rows = read_store_json(folder)["encoder_hash"], dict[str, int]()
     for part in list_parts(folder):
         rows = read_table(part, FILE_COLUMNS)
-        if json.loads((rows.schema.metadata or {}).get(METADATA_KEY, b"{}")).get("encoder_hash") != encoder_hash:
+        if parse_json((rows.schema.metadata or {}).get(METADATA_KEY, b"{}")).get("encoder_hash") != encoder_hash:
             raise InputError(f"{part}: a part of another encoder's store; remove it and run the command again")
         counts = _count_rows_by_file(rows)
         hashes = dict.fromkeys(hash_ for _, _, hash_ in counts)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import InputError, unknown_name_error
+from unreel.io.text import parse_json
 from unreel.models.backbones.external import ExternalBackbone
 
 
@@ -119,7 +120,7 @@ def read_config(folder: Path) -> Any:
             "local folder with config.json; unreel downloads no weights"
         )
     try:
-        kind = json.loads((folder / "config.json").read_text()).get("model_type")
+        kind = parse_json((folder / "config.json").read_text()).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{folder / 'config.json'} can't be read ({error})") from error
     if kind not in TRANSFORMER_KINDS:

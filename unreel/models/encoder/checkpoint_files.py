@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unreel.errors import CheckpointError, NeedsImportError
 from unreel.io.checksums import verify_checksums
+from unreel.io.text import parse_json
 from unreel.models.encoder.appearance import restore_appearance
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
@@ -70,7 +71,7 @@ def load_network(encoder: Encoder, weights: dict[str, Tensor], folder: Path) -> 
 def read_spec(folder: Path) -> EncoderSpec:
     """The description of the encoder of a checkpoint, without its weights. Raises CheckpointError."""
     try:
-        return EncoderSpec.from_json(json.loads((folder / SPEC_FILE).read_text()))
+        return EncoderSpec.from_json(parse_json((folder / SPEC_FILE).read_text()))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}: the encoder's {SPEC_FILE} can't be read ({error})") from error
 
@@ -99,7 +100,7 @@ def find_checkpoint(path: Path) -> Path:
             f"of an encoder that comes with it ({known})"
         )
     try:
-        names = json.loads(pointer.read_text())
+        names = parse_json(pointer.read_text())
         return pointer.parent / str(names.get("best") or names["last"])
     except (OSError, KeyError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{pointer}: can't be read ({error}); name one of the checkpoints beside it") from error

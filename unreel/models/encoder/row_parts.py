@@ -27,6 +27,7 @@ import numpy as np
 
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_write_text
+from unreel.io.text import parse_json
 from unreel.models.encoder.spec import APPEARANCE, EncoderSpec
 from unreel.models.encoder.view_weights import compute_view_weights
 
@@ -136,7 +137,7 @@ def load_parts(path: Path, spec: EncoderSpec, num_columns: int) -> RowParts:
     if not equal.has_appearance:
         return equal
     try:
-        data = json.loads(path.read_text())
+        data = parse_json(path.read_text())
         parts = dataclasses.replace(
             equal, spreads=tuple(map(float, data["spreads"])), motion_weight=float(data["motion_weight"])
         )

@@ -1,6 +1,5 @@
 """Image preprocessing as in transformers, without its image processors, which need packages that unreel does not."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreel.errors import InputError
+from unreel.io.text import parse_json
 from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD
 
 CONFIG_FILES = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
@@ -114,7 +114,7 @@ def read_preprocessor_config(folder: Path) -> tuple[Path, dict[str, Any]]:
     if file == folder:
         return folder, {}
     try:
-        config = json.loads(file.read_text())
+        config = parse_json(file.read_text())
         parts = [config[name] for name in ("image_processor", "video_processor") if name in config]
         return file, {k: v for k, v in (parts[0] if parts else config).items() if v is not None}
     except (OSError, ValueError, AttributeError, TypeError) as error:

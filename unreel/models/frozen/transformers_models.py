@@ -5,7 +5,6 @@ attention head; DINO: CLS; ResNet, ConvNeXt: the spatial average), CLS of ViT, D
 over tokens of VideoMAE and V-JEPA 2, which have no CLS.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import InputError
+from unreel.io.text import parse_json
 from unreel.models.backbones.huggingface import (
     TRANSFORMER_KINDS,
     VideoTransformer,
@@ -106,7 +106,7 @@ def read_model_type(folder: Path) -> str:
     """The `model_type` in a folder's config.json. Raises InputError for one that can't be a baseline."""
     file = folder / "config.json"
     try:
-        kind = str(json.loads(file.read_text())["model_type"])
+        kind = str(parse_json(file.read_text())["model_type"])
     except FileNotFoundError as error:
         raise InputError(
             f"{folder}: not a folder with a model of transformers (no config.json there); unreel downloads no weights"

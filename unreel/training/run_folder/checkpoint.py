@@ -22,6 +22,7 @@ from unreel.errors import CheckpointError, DiskError
 from unreel.io.atomic_write import atomic_folder, remove_leftovers
 from unreel.io.checksums import verify_checksums, write_checksums
 from unreel.io.retry import retry_on_stall
+from unreel.io.text import parse_json
 from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, WEIGHTS_FILE, clone_shared_tensors, save_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.fsdp import gather_state, shard_like
@@ -95,7 +96,7 @@ def load_checkpoint(run_folder: Path, method: nn.Module, optimizer: torch.optim.
     except CheckpointError as error:
         raise CheckpointError(f"{error}{suggest_earlier_checkpoint(folder)}") from error
     try:
-        data: dict[str, Any] = json.loads(retry_on_stall((folder / TRAINING_STATE_FILE).read_text))
+        data: dict[str, Any] = parse_json(retry_on_stall((folder / TRAINING_STATE_FILE).read_text))
         tensors = safetensors.torch.load_file(folder / TRAINING_TENSORS_FILE)
         backbone = safetensors.torch.load_file(folder / WEIGHTS_FILE)
         saved = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}

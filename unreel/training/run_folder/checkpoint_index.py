@@ -7,6 +7,7 @@ from pathlib import Path
 from unreel.errors import CheckpointError
 from unreel.io.atomic_write import atomic_write_text
 from unreel.io.retry import retry_on_stall
+from unreel.io.text import parse_json
 from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE
 
 STEP_PREFIX = "step-"
@@ -61,7 +62,7 @@ def rewind_to_step(run_folder: Path, step: int) -> None:
             f"{run_folder}: no checkpoint of step {step}; there are {', '.join(map(str, steps)) or 'none'}"
         )
     try:
-        best_step = json.loads((folder / POINTER_FILE).read_text()).get("best_step")
+        best_step = parse_json((folder / POINTER_FILE).read_text()).get("best_step")
     except (OSError, ValueError, AttributeError):
         best_step = None
     best = find_best(folder, best_step) if best_step is not None and best_step <= step else None
@@ -85,6 +86,6 @@ def find_last_checkpoint(run_folder: Path) -> Path:
             return folders[-1]
         raise CheckpointError(f"{run_folder}: no checkpoint to go on from; start again with another --out")
     try:
-        return pointer.parent / str(json.loads(retry_on_stall(pointer.read_text))["last"])
+        return pointer.parent / str(parse_json(retry_on_stall(pointer.read_text))["last"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{pointer}: can't be read ({error})") from error

@@ -12,6 +12,7 @@ import torch
 from unreel.errors import RunError, unknown_name_error
 from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.io.retry import retry_on_stall
+from unreel.io.text import parse_json
 from unreel.methods.registry import load_method_module, load_preset
 from unreel.models.registry import is_import_path
 from unreel.settings import Settings
@@ -95,7 +96,7 @@ def check_choices(config: Any) -> None:
 def read_config(run_folder: Path) -> dict[str, Any]:
     """The config.json of a run. Raises RunError when the folder is not a run."""
     try:
-        config: dict[str, Any] = json.loads(retry_on_stall((run_folder / CONFIG_FILE).read_text))
+        config: dict[str, Any] = parse_json(retry_on_stall((run_folder / CONFIG_FILE).read_text))
     except OSError as error:
         raise RunError(f"{run_folder} is not a run of unreel (no {CONFIG_FILE} there)") from error
     except ValueError as error:

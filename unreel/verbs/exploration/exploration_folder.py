@@ -19,6 +19,7 @@ from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_write_text, disk_errors, remove_leftovers
 from unreel.io.file_lock import LOCK_FILE, lock_folder
+from unreel.io.text import parse_json
 from unreel.training.run_folder.config import CONFIG_FILE
 from unreel.video.sources.paths import absolute_path
 
@@ -136,7 +137,7 @@ def read_exploration(path: Path, source: str) -> ExplorationFolder:
     if not (path / STATE_FILE).exists():
         return ExplorationFolder(path, source)
     try:
-        state = json.loads((path / STATE_FILE).read_text())
+        state = parse_json((path / STATE_FILE).read_text())
         runs = (list(state[name]) for name in ("trained", "indexed"))
         folder = ExplorationFolder(path, str(state["source"]), dict(state["requests"]), *runs)
     except (OSError, ValueError, KeyError, TypeError) as error:

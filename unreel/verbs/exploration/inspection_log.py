@@ -18,6 +18,7 @@ from unreel.corpus.inspection import collect_manifest, find_base_folder, inspect
 from unreel.corpus.lists import VideoEntry
 from unreel.corpus.manifest import Manifest, Video
 from unreel.io.atomic_write import atomic_write_text, disk_errors
+from unreel.io.text import parse_json
 from unreel.types import FileFailure, ProgressCallback
 from unreel.video.sources.paths import absolute_path, is_packed_corpus
 
@@ -41,7 +42,7 @@ class InspectedFile:
     @classmethod
     def from_json(cls, line: str) -> tuple[str, "InspectedFile"]:
         """The path and its state. Raises ValueError, KeyError or TypeError for a line of something else."""
-        data: dict[str, Any] = json.loads(line)
+        data: dict[str, Any] = parse_json(line)
         result: Video | FileFailure
         if "video" in data:
             shot_changes_s = tuple(data["video"].pop("shot_changes_s"))

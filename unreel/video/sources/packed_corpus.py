@@ -2,7 +2,6 @@
 
 import bisect
 import io
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from unreel.errors import InputError
 from unreel.io import remote
 from unreel.io.disk_cache import open_disk_cache
+from unreel.io.text import parse_json
 from unreel.video.sources.paths import INDEX_FILE, PACK_FILE, PIECE_SUFFIX, absolute_path, is_remote
 
 LAYOUT_VERSION = 1  # of the files of a packed corpus
@@ -82,7 +82,7 @@ def open_packed_corpus(source: str | Path) -> PackedCorpus:
 @lru_cache(maxsize=8)
 def _load_packed_corpus(root: str, _mtime_ns: int) -> PackedCorpus:
     try:
-        description = json.loads(read_corpus_file(root, PACK_FILE))
+        description = parse_json(read_corpus_file(root, PACK_FILE))
         index = read_corpus_file(root, INDEX_FILE) if is_remote(root) else os.path.join(root, INDEX_FILE)
         table = _read_index(index, LOOKUP_COLUMNS)
         version, num_pieces = description["layout"], description["pieces"]
