@@ -96,8 +96,13 @@ def test_rows_are_those_of_embedding_clip_by_clip(
         monkeypatch.setattr(place, "CHUNK_CLIPS", chunk)
     monkeypatch.setattr(clip_sampling, "VIDEOS_PER_GROUP", group)
     who = [Instance(str(videos / f"{n}.mp4"), 0, 0.0, np.inf) for n in (61, 3, 30, 12)]
-    found = {row.video_index: row for row in SlidingWindow(hop_s=0.12).embed_videos(encoder, who, 0, pytest.fail)}
+    told: list[tuple[int, int]] = []
+    rows = SlidingWindow(hop_s=0.12).embed_videos(encoder, who, 0, pytest.fail, lambda *counts: told.append(counts))
+    found = {row.video_index: row for row in rows}
     assert sorted(found) == [0, 1, 2, 3]
+    num_chunks = sum(-(-len(row.vectors_KD) // chunk) for row in found.values())
+    assert [done for done, _ in told] == list(range(1, num_chunks + 1)) and told[-1] == (num_chunks, num_chunks)
+    assert told[0][1] < num_chunks or chunk == 64, "a long video shows how far it is"
     for number, frames in ((0, 61), (2, 30), (3, 12)):
         starts = starts_slowly(frames, SPEC.total_frames, 3.0)
         vectors = []

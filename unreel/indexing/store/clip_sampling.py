@@ -20,7 +20,7 @@ from unreel.errors import InputError
 from unreel.models.encoder.appearance import attach_appearance
 from unreel.models.encoder.encoder import Encoder
 from unreel.training.run_folder.trained_heads import load_encoder_with_heads
-from unreel.types import FileFailure, Instance
+from unreel.types import FileFailure, Instance, ProgressCallback
 from unreel.video.loading.sliding_clips import CHUNK_CLIPS, SlidingClipDataset
 from unreel.video.sampling.clip_spec import MAX_FPS, ClipSpec
 
@@ -55,6 +55,7 @@ class ClipSampling(Protocol):
         videos: Sequence[Instance],
         workers: int,
         on_failure: Callable[[FileFailure], None],
+        on_progress: ProgressCallback = ...,
     ) -> Iterator[VideoVectors]: ...
 
 
@@ -85,9 +86,11 @@ class EvenSampling:
         videos: Sequence[Instance],
         workers: int,
         on_failure: Callable[[FileFailure], None],
+        on_progress: ProgressCallback = lambda _done, _total: None,
     ) -> Iterator[VideoVectors]:
         for item in encode(encoder, videos, self.num_clips, workers=workers, on_failure=on_failure):
             yield VideoVectors(item.index, *pool_clips(item, self.per))
+            on_progress(item.index + 1, len(videos))
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,14 @@ class SlidingWindow:
         videos: Sequence[Instance],
         workers: int,
         on_failure: Callable[[FileFailure], None],
+        on_progress: ProgressCallback = lambda _done, _total: None,
     ) -> Iterator[VideoVectors]:
-        """The first chunk of each video says how many clips it has; the other chunks of long videos follow."""
+        """The first chunk of each video says how many clips it has; the other chunks of long videos follow.
+
+        `on_progress` counts chunks, so that a long video shows how far it is: one a video, and more as they are found.
+        """
         failed: set[str] = set()
+        num_done, num_chunks = 0, len(videos)
 
         def report_once(failure: FileFailure) -> None:
             if failure.path not in failed:  # a long video has many chunks
@@ -165,9 +173,15 @@ class SlidingWindow:
                     yield VideoVectors(video, vectors, item.spans_s)
                 else:
                     unfinished[video] = [vectors]
-                    further += [(video, chunk) for chunk in range(1, -(-len(item.spans_s) // CHUNK_CLIPS))]
+                    others = range(1, -(-len(item.spans_s) // CHUNK_CLIPS))
+                    further += [(video, chunk) for chunk in others]
+                    num_chunks += len(others)
+                num_done += 1
+                on_progress(num_done, num_chunks)
             for item in encode_chunks(further):
                 video = further[item.index][0]
                 unfinished[video].append(join_views(item.features))
                 if sum(map(len, unfinished[video])) == len(item.spans_s):
                     yield VideoVectors(video, np.concatenate(unfinished.pop(video)), item.spans_s)
+                num_done += 1
+                on_progress(num_done, num_chunks)

@@ -68,10 +68,11 @@ def embed_contents(
     def record_failure(failure: FileFailure) -> None:
         record_skipped(writer.folder, writer.stem, hash_by_path[failure.path], failure)
 
-    for index, vectors_KD, spans_K2 in clip_sampling.embed_videos(encoder, videos, workers, record_failure):
+    for index, vectors_KD, spans_K2 in clip_sampling.embed_videos(
+        encoder, videos, workers, record_failure, on_progress
+    ):
         if not np.isfinite(vectors_KD).all():
             raise NonFiniteError(f"{videos[index].path}: its vectors are not finite; use another checkpoint")
         writer.add(contents[index], vectors_KD, spans_K2)
-        on_progress(index + 1, len(videos))
     writer.flush()
     on_progress(len(videos), len(videos))
