@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Sequence
 
 from unreel.cli.commands import COMMANDS, OVERVIEW, load_command
+from unreel.cli.shortage import describe_shortage
 from unreel.errors import PeerStoppedError, UnreelError, unknown_name_error
+from unreel.io.text import format_path
 
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 REPORTED_DISK_ERRORS = {
@@ -46,8 +48,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def describe_system_error(error: Exception) -> str:
     """One line for what the disk or the system refuses; any other error is raised again."""
-    from unreel.cli.shortage import describe_shortage
-
     if shortage := describe_shortage(error):
         return shortage
     if isinstance(error, OSError) and error.errno in REPORTED_DISK_ERRORS:
@@ -57,8 +57,6 @@ def describe_system_error(error: Exception) -> str:
 
 def print_error(text: str, style: str = "bold red") -> None:
     """Print an error on one line, also where it names a file with a line end in its name."""
-    from unreel.io.text import format_path
-
     line = format_path(text)
     try:
         from unreel.cli.terminal import escape_markup, stderr_console
