@@ -38,8 +38,8 @@ def test_the_package_and_the_overview_import_nothing_heavy() -> None:
     imported = list_imported(code)
     assert not imported & set(HEAVY)
     own = {name for name in imported if name.split(".")[0] == "unreel"}
-    cli = {"unreel.cli", "unreel.cli.commands", "unreel.cli.entry_point", "unreel.cli.thread_waiting"}
-    assert own == {"unreel", "unreel.errors"} | cli
+    cli = {f"unreel.cli.{name}" for name in ("commands", "entry_point", "shortage", "thread_waiting")} | {"unreel.cli"}
+    assert own == {"unreel", "unreel.errors", "unreel.io", "unreel.io.text"} | cli
 
 
 def list_commands_with_help() -> list[str]:
