@@ -151,10 +151,10 @@ def two_streams(folder: Path, name: str, other_frames: int, other_codec: str, de
     return remux(folder / name, [small, shown], [_as_it_is] * 2, marks)
 
 
-def joined_back(path: Path) -> Path:
-    """Two recordings in one file; the clock of the second begins earlier."""
+def joined(path: Path, first_s: float) -> Path:
+    """Two recordings in one file; the clock of the first begins at some second, that of the second at 0."""
     parts = [
-        encode(path.with_suffix(f".{k}.ts"), 24, options=PLAIN, first=24 * k, edit=later(10.0 if k == 0 else 0.0))
+        encode(path.with_suffix(f".{k}.ts"), 24, options=PLAIN, first=24 * k, edit=later(first_s if k == 0 else 0.0))
         for k in (0, 1)
     ]
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
@@ -215,6 +215,13 @@ def too_long(path: Path, mark: bytes, at: int, form: str, more: int, **kind: obj
     where = data.index(mark) + at
     (old,) = struct.unpack(form, data[where : where + struct.calcsize(form)])
     return patch(path, where, struct.pack(form, min(old + more, 2**32 - 1) if form == "<I" else old + more))
+
+
+def jump_forth(n: int, packet: av.Packet) -> av.Packet:
+    """Every seventh picture says that it is shown four seconds later."""
+    if n % 7 == 3:
+        packet.pts += round(4 / packet.time_base)
+    return packet
 
 
 def longer_segment(path: Path) -> Path:
@@ -285,7 +292,7 @@ ODD_KINDS = {
     "b pictures h264 mp4 without offsets": OddKind(
         lambda folder: without(encode(folder / "noctts264.mp4", 36, options=CLOSED), b"ctts", b"edts"), ALL
     ),
-    "joined ts, the clock steps back": OddKind(_in("back.ts", joined_back), list(range(48))),
+    "joined ts, the clock steps back": OddKind(_in("back.ts", joined, 10.0), list(range(48))),
     "mdat longer than the file": OddKind(
         _in("mdat.mp4", too_long, b"mdat", -4, ">I", 4000, muxer={"movflags": "+faststart"}), HALF
     ),
@@ -306,6 +313,13 @@ ODD_KINDS = {
     ),
     "upside down": OddKind(_in("flipped.mp4", with_matrix, lambda p: p[::-1], 1, 0, 0, -1), HALF[:12]),
     "picture not coded": OddKind(_in("dropped.avi", not_coded), [0, 1, 2, 3, 4, *range(6, 18)], None),
+    "joined ts, the clock begins again": OddKind(_in("again.ts", joined, 0.0), list(range(48))),
+    "a clock that runs back and forth": OddKind(
+        lambda folder: encode(folder / "jumps.mkv", 24, options=PLAIN, edit=jump_forth), HALF, None, ffmpeg_agrees=False
+    ),
+    "bare mjpeg": OddKind(
+        lambda folder: encode(folder / "bare.mjpeg", 24, "mjpeg", pix_fmt="yuvj420p", format="mjpeg"), HALF
+    ),
     "a frame in two minutes": OddKind(
         lambda folder: encode(
             folder / "lapse.mkv", 10, options=PLAIN, time_base=Fraction(1, 25), pts=range(0, 30000, 3000)

@@ -67,6 +67,23 @@ def test_marks_for_an_index_that_was_deleted_do_not_make_it_again(folder: Path) 
     assert not folder.exists()
 
 
+def test_a_mark_that_is_neither_is_named_with_its_line_and_a_concept_of_no_numbers_is_none(folder: Path) -> None:
+    learned(folder, "spin", "--yes", 3, "--no", 20)
+    marks, saved = folder / "concepts" / "spin.csv", folder / "concepts" / "spin.json"
+    old = json.loads(saved.read_text())
+    for changed in (
+        {"bias": float("nan")},
+        {"weight": [float("nan"), *old["weight"][1:]]},
+        {"num_yes": "x"},
+        {"bias": {}},
+    ):
+        saved.write_text(json.dumps(old | changed))
+        with pytest.raises(InputError, match="no concept to read there"):
+            Concept.load(saved, old["encoder_hash"])
+    marks.write_text(marks.read_text().replace(",yes,", ",maybe,"))
+    refused("concept", folder, "spin", "--yes", 4, says=("spin.csv", "line 2", "'maybe'"))
+
+
 @pytest.mark.parametrize("content", [b"", bytes(300), b"a,b\n1,2\n"])
 def test_marks_without_their_header_are_damaged_and_not_none(content: bytes, folder: Path) -> None:
     learned(folder, "spin", "--yes", 3, "--no", 20)

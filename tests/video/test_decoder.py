@@ -274,6 +274,32 @@ def test_what_is_cut_off_is_used_up_to_the_cut(name: str, videos_by_kind: dict[s
     assert num_used >= (1 if name in ("h264 mp4", "h264 mov") else 3)
 
 
+@pytest.mark.parametrize("name", ["textured.ts", "textured.mpg"])
+def test_a_container_without_a_size_is_cut_where_its_last_pictures_fail(name: str, tmp_path: Path) -> None:
+    codec, options = ("libx264", CLOSED) if name.endswith("ts") else ("mpeg1video", {"g": "12", "bf": "2"})
+    whole = encode(tmp_path / name, 60, codec, options, draw=textured)
+    data, pictures, times_s = whole.read_bytes(), decoder.read_frames(whole, range(60)), index_times(whole)
+    num_said = 0
+    for share in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+        path = tmp_path / f"cut{share}{whole.suffix}"
+        path.write_bytes(data[: int(share * len(data)) // 188 * 188])
+        probe.check_decodable(path, all_frames=True)
+        with decoder.open_video(path, allow_cut=True) as video:
+            found = [int(np.abs(times_s - at_s).argmin()) for at_s in video.seconds - video.seconds[0] + times_s[0]]
+            close = np.abs(video.frames(range(len(video))).astype(int) - pictures[found]).mean(axis=(1, 2, 3))
+            assert (
+                15 < len(video) < 60 and (close[:-1] == 0).all()
+            )  # the last may be half of it, if the decoder is content
+            num_said += video.cut_off == "its last pictures are incomplete"
+    assert num_said >= 2
+
+
+def test_a_gif_of_half_a_picture_is_truncated(tmp_path: Path) -> None:
+    path = encode(tmp_path / "one.gif", 1, "gif", pix_fmt="rgb8", draw=textured)
+    path.write_bytes(path.read_bytes()[:-400])
+    assert reason(path) == "truncated"
+
+
 def index_times(path: Path) -> np.ndarray:
     return packet_index.index_frames(path).times_s
 

@@ -35,6 +35,12 @@ def test_frames_in_a_row_and_alone(name: str, odd_videos: dict[str, Path]) -> No
         assert (video.height, video.width) == video.frames([0]).shape[1:3]
 
 
+def test_seconds_ascend_whatever_the_stamps(odd_videos: dict[str, Path]) -> None:
+    for name, path in odd_videos.items():
+        with unreel.open_video(path) as video:
+            assert (np.diff(video.seconds) > 0).all() and video.seconds[0] >= 0, name
+
+
 @pytest.mark.parametrize("name", [name for name, kind in ODD_KINDS.items() if kind.start_s is not None])
 def test_seconds_are_those_of_the_clock(name: str, odd_videos: dict[str, Path]) -> None:
     kind = ODD_KINDS[name]

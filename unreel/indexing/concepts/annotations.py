@@ -69,7 +69,7 @@ def load_annotations(path: Path, rows: RowTable) -> tuple[Annotations, int]:
             lines = csv.DictReader(file)
             if not set(COLUMNS[:4]) <= set(lines.fieldnames or ()):
                 raise ValueError(f"its first line is not {','.join(COLUMNS)}")
-            marks = [(_make_keys(line), ("no", "yes").index(line["mark"])) for line in lines]
+            marks = [(_make_keys(line), _parse_mark(line["mark"], lines.line_num)) for line in lines]
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: the marks can't be read ({error}); correct it, or begin with --forget") from error
     row_by_key = _find_rows_by_key(rows, [key for keys, _ in marks for key in keys])
@@ -83,6 +83,13 @@ def load_annotations(path: Path, rows: RowTable) -> tuple[Annotations, int]:
             is_yes_by_row[row] = is_yes
     positives, negatives = (tuple(r for r, is_yes in is_yes_by_row.items() if is_yes == kind) for kind in (1, 0))
     return Annotations(positives, negatives), num_lost
+
+
+def _parse_mark(mark: str, line_number: int) -> int:
+    """1 for yes, 0 for no. Raises ValueError."""
+    if mark not in ("no", "yes"):
+        raise ValueError(f"line {line_number}: a mark is yes or no, not {mark!r}")
+    return int(mark == "yes")
 
 
 def _make_keys(line: dict[str, str]) -> tuple[MomentKey, ...]:

@@ -60,7 +60,10 @@ class Concept:
                     f"{path}: a concept of version {version}, this unreel reads {FORMAT_VERSION}; make it again"
                 )
             weight = tuple(float(w) for w in data.pop("weight"))
-            concept = cls(weight=weight, **{**data, "bias": float(data["bias"])})
+            counts = {name: int(data[name]) for name in ("num_yes", "num_no")}
+            concept = cls(weight=weight, **{**data, **counts, "bias": float(data["bias"]), "name": str(data["name"])})
+            if not np.isfinite((*weight, concept.bias)).all():
+                raise ValueError("its weights are not finite")
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}: no concept to read there ({error}); make it again from marked hits") from error
         if concept.encoder_hash != encoder_hash:

@@ -15,6 +15,7 @@ from unreel.video.decoding.frame_reader import FrameReader, describe_error
 from unreel.video.sources.source import open_source
 
 MAX_SIDE, MAX_PIXELS = 16384, 2**27  # larger pictures would use up all memory
+MJPEG_SUFFIXES = (".mjpeg", ".mjpg")
 PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 NON_VIDEO_FORMATS = ("image2", "tty", "hls", "dash", "concat")
 
@@ -26,9 +27,11 @@ def open_container(path: str) -> tuple[Any, av.VideoStream]:
         # As `options` instead of `container_options`, the whitelist crashes PyAV before 18 on FLV.
         only_files = {"protocol_whitelist": "file"}
         data = open_source(path).read_packed()
+        kind = "mjpeg" if path.lower().endswith(MJPEG_SUFFIXES) else None  # else its first picture is taken for all
         source = f"file:{path}" if data is None else io.BytesIO(data)
         container = retry_on_stall(
-            lambda: av.open(source, metadata_errors="replace", container_options=only_files), SERVER_STALL_ERRNOS
+            lambda: av.open(source, format=kind, metadata_errors="replace", container_options=only_files),
+            SERVER_STALL_ERRNOS,
         )
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(path, classify_error(error, "not a video"), describe_error(error)) from error

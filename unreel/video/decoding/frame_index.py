@@ -78,11 +78,11 @@ class PacketTable:
         return self.key_packets[0] if self.begins_at_key else 0
 
     def drop_last(self) -> None:
-        """Forget the last packet, unless it is the only one."""
-        if len(self.timestamps) > 1:
+        """Forget the last packet."""
+        if self.timestamps:
             for column in (self.timestamps, self.decode_timestamps, self.sizes_bytes, self.is_hidden):
                 del column[-1]
-            self.key_packets = [key for key in self.key_packets if key < len(self.timestamps)]
+            self.key_packets = [key for key in self.key_packets if key < len(self.timestamps)] or [0]
             for name in ("restarts", "has_own_stamps", "filled_timestamps", "own_timestamps"):
                 self.__dict__.pop(name, None)
 
@@ -144,13 +144,16 @@ def build_index(packets: PacketTable, frame_packets: Sequence[int] | np.ndarray)
 def find_starts(packets: PacketTable, frame_packets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Packets that decoding can begin with, int64 (K,), and the first frame that is intact then, int64 (K,).
 
-    The first packet of a whole decode is always one. A key packet needs a stamp of its own to be found by, and must be
-    that of a frame (not its second field) or one that is never shown.
+    The first packet of a whole decode is always one. A key packet needs a stamp to be found by, and must be that of a
+    frame (not its second field) or one that is never shown. Where packets share stamps no other is taken: a seek may
+    land in another copy of them.
     """
     frame_by_packet = np.full(len(packets.timestamps), -1, dtype=np.int64)
     frame_by_packet[frame_packets] = np.arange(len(frame_packets))
     start = packets.first_packet
     keys = np.array([key for key in packets.key_packets if key > start], dtype=np.int64)
+    if (packets.own_timestamps != packets.filled_timestamps).any():
+        keys = keys[:0]
     can_begin = (frame_by_packet[keys] >= 0) | np.asarray(packets.is_hidden, dtype=bool)[keys]
     keys = keys[can_begin & (packets.own_timestamps[keys] != NO_TIMESTAMP)]
     frames_before = np.maximum.accumulate(frame_by_packet)[keys - 1] + 1

@@ -53,6 +53,7 @@ def compute_times(
     if np.isnan(ticks).all():
         return np.arange(len(stamps)) * default_frame_s
     first = ticks[~np.isnan(ticks)][0]
+    ticks[~(ticks > np.concatenate([[-np.inf], np.fmax.accumulate(ticks)[:-1]]))] = np.nan  # a clock that runs back
     times_s = (_fill_gaps(ticks, frame_ticks) - min(start, first)) * tick_s
     return times_s - min(0.0, times_s[0])
 

@@ -39,7 +39,12 @@ from unreel.video.synthetic.drawn_video import FPS, NUM_FRAMES
 # Beyond these a header is damaged: frames, frames per second, seconds of a file (a week), mean seconds of a frame.
 MAX_FRAMES, MAX_FPS = 2**24, 1e5
 MAX_DURATION_S, MAX_MEAN_FRAME_S, LONG_FRAME_S = 7 * 86_400.0, 86_400.0, 60.0
+CUT_REASONS = ("not a video", "no video stream", "damaged", "no frames", "unreadable")  # what a cut may look like
 MAX_COMPARED_KEYS = 256
+UNSIZED_FORMATS = frozenset(
+    {"mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc", "h261", "h263", "nut", "rm", "ogg", "asf"}
+)
+REORDERED_FRAMES = 8
 MAX_MISSING_FRAMES = 0.75  # an end that is nearer than this to the stated one is that end
 
 
@@ -74,7 +79,7 @@ def build_frame_index(path: str, version: str, size_bytes: int) -> FrameIndex:
     try:
         return _index_by_packets(path, version, size_bytes, truncation)
     except VideoError as error:
-        if truncation and error.reason in ("not a video", "no video stream", "damaged", "no frames"):
+        if truncation and error.reason in CUT_REASONS:
             raise VideoError(path, "truncated", truncation.detail) from error
         raise
 
@@ -93,37 +98,46 @@ def _index_by_packets(path: str, version: str, size_bytes: int, truncation: Trun
     with closing(container):
         inspector = PictureInspector(stream.codec_context)
         packets = demux_packets(path, container, stream, inspector, truncation is not None)
-        is_cut = truncation and (
-            truncation.is_certain or packets.is_broken_off or _ends_early(packets, container, stream)
-        )
-        cut_off = truncation.detail if truncation and is_cut else ""
-        if cut_off and inspector.codec == "gif":
+        cut_off = _describe_cut(truncation, packets, container, stream)
+        if truncation is not None and truncation.is_certain:
             packets.drop_last()  # a decoder takes half a picture without a word
+        states_no_size = container.format.name in UNSIZED_FORMATS
+    if not packets.timestamps:
+        raise VideoError(path, "truncated", cut_off)
     if packets.can_sort and inspector.keys_can_be_trusted:
         order = _find_first_frames(path, packets, sort_by_timestamp(packets))
         if not len(order):
             raise VideoError(path, "no frames")
-        return validate_times(path, _cut_index(path, build_index(packets, order), cut_off))
+        return validate_times(path, _cut_index(path, packets, build_index(packets, order), cut_off, states_no_size))
     if (index := load_index(path, version, size_bytes)) is None:
-        index = _cut_index(path, _decode_for_index(path, packets, inspector.keys_can_be_trusted), cut_off)
+        index = _decode_for_index(path, packets, inspector.keys_can_be_trusted)
+        index = _cut_index(path, packets, index, cut_off, states_no_size)
         save_index(path, version, size_bytes, index)
     return validate_times(path, index)
 
 
-def _cut_index(path: str, index: FrameIndex, cut_off: str) -> FrameIndex:
-    """The index of a file that was cut off, without the last frames that can't be decoded. Raises VideoError."""
-    if not cut_off:
+def _cut_index(path: str, packets: PacketTable, index: FrameIndex, cut_off: str, states_no_size: bool) -> FrameIndex:
+    """The index of a file that was cut off, without the frames that can't be decoded at its end. Raises VideoError.
+
+    A container that states no size was cut off where the last packets can't be decoded, and none after them can.
+    """
+    if not cut_off and not states_no_size:
         return index
-    last_key = len(index.key_packets) - 1
-    count = int(index.first_intact_frames[last_key])
+    start = max(0, len(index.key_packets) - 2)  # what is shown before the last key picture may need what follows it
     with closing(open_reader(path, index)) as reader:
-        for i, frame in reader.decode_from(last_key):
-            if frame.is_corrupt or reader.error_detail:
-                break
-            count = i + 1
-    if not count:
+        good = {i for i, frame in reader.decode_from(start) if not frame.is_corrupt}
+    read = np.arange(int(index.first_intact_frames[start]), index.num_frames)
+    is_good = np.isin(read, list(good))
+    bad_packets, good_packets = index.frame_packets[read[~is_good]], index.frame_packets[read[is_good]]
+    if not len(bad_packets):
+        return replace(index, cut_off=cut_off)
+    if not cut_off and good_packets.max(initial=-1) > bad_packets.min():
+        return index  # damage elsewhere
+    cut_off = cut_off or "its last pictures are incomplete"
+    kept = index.frame_packets[index.frame_packets < bad_packets.min()]
+    if not len(kept):
         raise VideoError(path, "truncated", cut_off)
-    return replace(index, times_s=index.times_s[:count], frame_packets=index.frame_packets[:count], cut_off=cut_off)
+    return replace(build_index(packets, kept), damaged_packets=index.damaged_packets, cut_off=cut_off)
 
 
 def validate_times(path: str, index: FrameIndex) -> FrameIndex:
@@ -199,8 +213,11 @@ def _describe_cut(truncation: Truncation | None, packets: PacketTable, container
 
 
 def _ends_early(packets: PacketTable, container: Any, stream: av.VideoStream) -> bool:
-    """Whether the last frame ends before the time that the header states, by more than a frame."""
-    stamps = [stamp for stamp in packets.timestamps if stamp is not None]
+    """Whether the last frame ends before the time that the header states, or one of the last frames is missing."""
+    stamps = sorted(stamp for stamp in packets.timestamps if stamp is not None)
+    steps = np.diff(stamps)
+    if len(steps) > REORDERED_FRAMES and steps[-REORDERED_FRAMES:].max() > 1.5 * np.median(steps):
+        return True  # a picture that is shown before the last ones comes after them in the file
     if stream.duration is not None:
         stated_s = float(((stream.start_time or 0) + stream.duration) * (stream.time_base or 0))
     elif container.duration is not None:
