@@ -288,7 +288,7 @@ def test_a_container_without_a_size_is_cut_where_its_last_pictures_fail(name: st
             found = [int(np.abs(times_s - at_s).argmin()) for at_s in video.seconds - video.seconds[0] + times_s[0]]
             close = np.abs(video.frames(range(len(video))).astype(int) - pictures[found]).mean(axis=(1, 2, 3))
             assert (
-                15 < len(video) < 60 and (close[:-1] == 0).all()
+                4 < len(video) < 60 and (close[:-1] == 0).all()
             )  # the last may be half of it, if the decoder is content
             num_said += video.cut_off == "its last pictures are incomplete"
     assert num_said >= 2
