@@ -103,10 +103,10 @@ def test_an_index_beside_new_rows_has_the_old_ones_until_it_is_brought_up_to_dat
     assert (
         done.returncode == 0
         and "warning: " in done.stderr
-        and "1 new parts are not in the index yet; run" in done.stderr
+        and "1 video of an update not in the index yet; run" in done.stderr
     )
     write_vectors(index, read_rows(index)[0], EncoderSpec.from_json(before.metadata["encoder"]))  # and no further
-    with pytest.warns(RuntimeWarning, match="1 new parts are not in the index yet"):
+    with pytest.warns(RuntimeWarning, match="1 video of an update not in the index yet"):
         opened = open_index(index)
     assert opened.rows.paths == before.rows.paths and np.array_equal(opened.vectors_ND, before.vectors_ND)
     refresh_index(index, load_encoder(small_run))

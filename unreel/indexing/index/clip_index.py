@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError, InputError, NeedsImportError
@@ -32,12 +33,15 @@ from unreel.indexing.store.encoder_hash import hash_encoder
 from unreel.indexing.store.file_names import (
     ANN_INDEX_FILE,
     ENCODER_FOLDER,
+    FILES_PARQUET,
     PART_WEIGHTS_JSON,
     SCALE_JSON,
     VECTORS_NPY,
 )
+from unreel.indexing.store.skipped_videos import read_skipped
 from unreel.io.checksums import new_digest
 from unreel.io.file_lock import is_locked
+from unreel.io.text import format_count
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.row_parts import RowParts, load_parts
 from unreel.models.encoder.spec import EncoderSpec
@@ -99,11 +103,20 @@ def open_index(folder: str | Path) -> Index:
         parts = read_parts_of_index(folder, metadata, vectors_ND.shape[1])
     except InputError as error:
         raise InputError(error.problem, WAIT_HINT if is_locked(folder) else REINDEX_HINT) from error
-    num_new = len(list_parquet_files(folder)) - len(covered)
-    if covered and num_new:
-        hint = "they are being indexed just now" if is_locked(folder) else REINDEX_HINT
-        warnings.warn(f"{folder}: {num_new} new parts are not in the index yet; {hint}", RuntimeWarning, stacklevel=2)
+    if num_waiting := count_waiting(folder, rows):
+        hint = "it is being indexed just now" if is_locked(folder) else REINDEX_HINT
+        waiting = f"{format_count(num_waiting, 'video')} of an update not in the index yet"
+        warnings.warn(f"{folder}: {waiting}; {hint}", RuntimeWarning, stacklevel=2)
     return Index(folder, metadata, rows, vectors_ND, ann_index, parts, load_scale(folder / SCALE_JSON, fingerprint))
+
+
+def count_waiting(folder: Path, rows: RowTable) -> int:
+    """How many contents among the files of an index have no rows in it, and were not left out with a reason."""
+    try:
+        hashes = set(pq.read_table(folder / FILES_PARQUET, columns=[CONTENT_HASH])[CONTENT_HASH].to_pylist())
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return 0  # `unreel index` says what is wrong with it
+    return len(hashes - set(rows.content_hashes) - set(read_skipped(folder)))
 
 
 def read_parts_of_index(folder: Path, metadata: dict[str, Any], num_columns: int) -> RowParts:
