@@ -94,7 +94,7 @@ def read_first_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
     rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
     if not rows:
         return []
-    best_step = parse_json(pointer.read_text())["best_step"]
+    best_step = parse_json(pointer.read_text()).get("best_step")
     best = next((row for row in rows if int(row["step"]) == best_step), rows[-1])
     return [("at step 0", rows[0]), (f"trained, step {best['step']}", best)]
 

@@ -83,7 +83,9 @@ def read_store_json(folder: Path) -> dict[str, Any]:
     """store.json. Raises InputError when it is missing, damaged, or of another version."""
     try:
         metadata: dict[str, Any] = parse_json((folder / STORE_JSON).read_text())
-        version, _, _ = metadata["format"], metadata["encoder_hash"], metadata["clips"]
+        version, clips, encoder = metadata["format"], metadata["clips"], metadata.get("encoder", {})
+        if not (isinstance(clips, dict) and isinstance(encoder, dict) and isinstance(metadata["encoder_hash"], str)):
+            raise ValueError("its clips, encoder or encoder_hash are of another kind")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / STORE_JSON}: not what unreel wrote ({error}); put back a copy of it") from error
     if version != FORMAT_VERSION:

@@ -35,7 +35,10 @@ def record_skipped(folder: Path, process: str, content_hash: str, failure: FileF
 def read_skipped(folder: Path) -> dict[str, FileFailure]:
     """Failures by content hash, without their paths, from left_out.csv and the files of the processes."""
     failures: dict[str, FileFailure] = {}
-    with contextlib.suppress(FileNotFoundError), (folder / LEFT_OUT_CSV).open(newline="", encoding="utf-8") as file:
+    with (
+        contextlib.suppress(FileNotFoundError),
+        (folder / LEFT_OUT_CSV).open(newline="", encoding="utf-8", errors="replace") as file,
+    ):
         failures |= {
             row[CONTENT_HASH]: _parse_failure(row["reason"], row.get(EXCEEDED_LIMITS))
             for row in csv.DictReader(file)

@@ -71,7 +71,10 @@ def load_network(encoder: Encoder, weights: dict[str, Tensor], folder: Path) -> 
 def read_spec(folder: Path) -> EncoderSpec:
     """The description of the encoder of a checkpoint, without its weights. Raises CheckpointError."""
     try:
-        return EncoderSpec.from_json(parse_json((folder / SPEC_FILE).read_text()))
+        data = parse_json((folder / SPEC_FILE).read_text())
+        if not isinstance(data["backbone"], str):
+            raise ValueError(f"its backbone is {data['backbone']!r}, not a name")
+        return EncoderSpec.from_json(data)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}: the encoder's {SPEC_FILE} can't be read ({error})") from error
 
