@@ -20,6 +20,7 @@ from unreel.video.decoding.frame_reader import FrameReader
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import VideoInfo, probe
 from unreel.video.decoding.rgb_conversion import convert_to_rgb
+from unreel.video.sampling.timeline import compute_frame_duration, find_frames_at
 from unreel.video.sources.paths import is_synthetic
 from unreel.video.synthetic.drawn_video import draw_frames
 
@@ -113,8 +114,8 @@ class VideoFile:
 
     def numbers_at(self, seconds: Sequence[float] | np.ndarray) -> np.ndarray:
         """The number of the frame on screen at each second, int64; the first one before it begins."""
-        found = np.searchsorted(self.seconds, np.asarray(seconds, dtype=np.float64) + 1e-6, side="right") - 1
-        return np.maximum(found, 0)
+        frame_s = compute_frame_duration(self.seconds, default_s=1.0)
+        return np.maximum(find_frames_at(self.seconds, np.asarray(seconds, dtype=np.float64), frame_s), 0)
 
     def frames(self, numbers: Sequence[int] | np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
         """Decode frames by number, in any order, repeats allowed; RGB as shown, uint8 (len(numbers), H, W, 3).

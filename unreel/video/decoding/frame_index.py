@@ -82,9 +82,7 @@ class PacketTable:
         if self.timestamps:
             for column in (self.timestamps, self.decode_timestamps, self.sizes_bytes, self.is_hidden):
                 del column[-1]
-            self.key_packets = [key for key in self.key_packets if key < len(self.timestamps)] or [0]
-            for name in ("restarts", "has_own_stamps", "filled_timestamps", "own_timestamps"):
-                self.__dict__.pop(name, None)
+            self.key_packets = [key for key in self.key_packets if key < len(self.timestamps)]
 
     @cached_property
     def restarts(self) -> np.ndarray:

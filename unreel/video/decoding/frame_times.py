@@ -46,7 +46,7 @@ def compute_times(
     for run in np.unique(restarts):
         inside = np.flatnonzero((restarts == run) & (stamps != NO_TIMESTAMP))
         ticks[inside] = np.sort(stamps[inside])
-    ticks[np.isnan(ticks) | _is_repeated(ticks, restarts)] = np.nan
+    ticks[_is_repeated(ticks, restarts)] = np.nan
     frame_ticks = _compute_frame_ticks(ticks, restarts, default_frame_s / tick_s if tick_s else 1.0)
     for run in range(1, int(restarts.max(initial=0)) + 1):
         _continue_clock(ticks, restarts == run, frame_ticks)

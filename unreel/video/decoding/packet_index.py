@@ -44,7 +44,7 @@ MAX_COMPARED_KEYS = 256
 UNSIZED_FORMATS = frozenset(
     {"mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc", "h261", "h263", "nut", "rm", "ogg", "asf"}
 )
-REORDERED_FRAMES = 8
+REORDERED_FRAMES = 8  # so many of the last frames may be shown in another order than they lie in the file
 MAX_MISSING_FRAMES = 0.75  # an end that is nearer than this to the stated one is that end
 
 
@@ -97,13 +97,9 @@ def _index_by_packets(path: str, version: str, size_bytes: int, truncation: Trun
     container, stream = open_container(path)
     with closing(container):
         inspector = PictureInspector(stream.codec_context)
-        packets = demux_packets(path, container, stream, inspector, truncation is not None)
+        packets = demux_packets(path, container, stream, inspector, truncation)
         cut_off = _describe_cut(truncation, packets, container, stream)
-        if truncation is not None and truncation.is_certain:
-            packets.drop_last()  # a decoder takes half a picture without a word
         states_no_size = container.format.name in UNSIZED_FORMATS
-    if not packets.timestamps:
-        raise VideoError(path, "truncated", cut_off)
     if packets.can_sort and inspector.keys_can_be_trusted:
         order = _find_first_frames(path, packets, sort_by_timestamp(packets))
         if not len(order):
@@ -156,23 +152,28 @@ def validate_times(path: str, index: FrameIndex) -> FrameIndex:
 
 
 def demux_packets(
-    path: str, container: Any, stream: av.VideoStream, inspector: PictureInspector, is_truncated: bool
+    path: str, container: Any, stream: av.VideoStream, inspector: PictureInspector, truncation: Truncation | None
 ) -> PacketTable:
-    """Collect time stamps, size and kind of every packet in one pass. Raises VideoError: damaged, no frames."""
+    """Collect time stamps, size and kind of every packet in one pass, but of one that a cut has left incomplete.
+
+    Raises VideoError: damaged, no frames.
+    """
     packets = _start_table(container, stream)
     try:
         for n, packet in enumerate(iter_packets(container, stream)):
             if n == MAX_FRAMES:
                 raise VideoError(path, "damaged", f"more than {MAX_FRAMES} frames")
-            if is_truncated and packet.is_corrupt:
+            if truncation and packet.is_corrupt:
                 packets.is_broken_off = True
                 break
             inspector.look(packet)
             _add_packet(packets, packet, inspector)
     except av.FFmpegError as error:
         packets.is_broken_off = True
-        if not is_truncated:
+        if not truncation:
             raise VideoError(path, classify_error(error, "damaged"), describe_error(error)) from error
+    if truncation and truncation.is_certain:
+        packets.drop_last()  # a decoder takes half a picture without a word
     if not packets.timestamps:
         raise VideoError(path, "no frames")
     packets.key_packets, packets.begins_at_key = packets.key_packets or [0], inspector.needs_key_first
