@@ -104,27 +104,39 @@ def _index_by_packets(path: str, version: str, size_bytes: int, truncation: Trun
         order = _find_first_frames(path, packets, sort_by_timestamp(packets))
         if not len(order):
             raise VideoError(path, "no frames")
-        return validate_times(path, _cut_index(path, packets, build_index(packets, order), cut_off, states_no_size))
-    if (index := load_index(path, version, size_bytes)) is None:
-        index = _decode_for_index(path, packets, inspector.keys_can_be_trusted)
-        index = _cut_index(path, packets, index, cut_off, states_no_size)
+        index = build_index(packets, order)
+        if cut_off or states_no_size:
+            index = _cut_index(path, packets, index, _decode_end(path, index), cut_off)
+        return validate_times(path, index)
+    if (cached := load_index(path, version, size_bytes)) is not None:
+        index = cached
+    else:
+        index, is_good_L = _decode_for_index(path, packets, inspector.keys_can_be_trusted)
+        if cut_off or states_no_size:
+            index = _cut_index(path, packets, index, is_good_L, cut_off)
         save_index(path, version, size_bytes, index)
     return validate_times(path, index)
 
 
-def _cut_index(path: str, packets: PacketTable, index: FrameIndex, cut_off: str, states_no_size: bool) -> FrameIndex:
+def _decode_end(path: str, index: FrameIndex) -> np.ndarray:
+    """Whether each frame can be decoded, bool (L,); those before the last but one key picture count as good."""
+    start = max(0, len(index.key_packets) - 2)
+    with closing(open_reader(path, index)) as reader:
+        good = [i for i, frame in reader.decode_from(start) if not frame.is_corrupt]
+    is_good_L = np.arange(index.num_frames) < index.first_intact_frames[start]
+    is_good_L[good] = True
+    return is_good_L
+
+
+def _cut_index(path: str, packets: PacketTable, index: FrameIndex, is_good_L: np.ndarray, cut_off: str) -> FrameIndex:
     """The index of a file that was cut off, without the frames that can't be decoded at its end. Raises VideoError.
 
-    A container that states no size was cut off where the last packets can't be decoded, and none after them can.
+    A container that states no size (`cut_off` is "") was cut off where the last packets can't be decoded, and none
+    after them can. Damage before the last but one key picture is no cut; what is shown before the last one may need
+    what follows it.
     """
-    if not cut_off and not states_no_size:
-        return index
-    start = max(0, len(index.key_packets) - 2)  # what is shown before the last key picture may need what follows it
-    with closing(open_reader(path, index)) as reader:
-        good = {i for i, frame in reader.decode_from(start) if not frame.is_corrupt}
-    read = np.arange(int(index.first_intact_frames[start]), index.num_frames)
-    is_good = np.isin(read, list(good))
-    bad_packets, good_packets = index.frame_packets[read[~is_good]], index.frame_packets[read[is_good]]
+    is_end_L = np.arange(index.num_frames) >= index.first_intact_frames[max(0, len(index.key_packets) - 2)]
+    bad_packets, good_packets = index.frame_packets[~is_good_L & is_end_L], index.frame_packets[is_good_L]
     if not len(bad_packets):
         return replace(index, cut_off=cut_off)
     if not cut_off and good_packets.max(initial=-1) > bad_packets.min():
@@ -246,14 +258,19 @@ def _find_first_frames(path: str, packets: PacketTable, order: np.ndarray) -> np
     return np.array(decoded, dtype=np.int64)
 
 
-def _decode_for_index(path: str, packets: PacketTable, keys_can_be_trusted: bool) -> FrameIndex:
-    """The index of a file that is decoded from start to end. Raises VideoError: no frames."""
+def _decode_for_index(path: str, packets: PacketTable, keys_can_be_trusted: bool) -> tuple[FrameIndex, np.ndarray]:
+    """The index of a file that is decoded from start to end, and whether each frame has no errors, bool (L,).
+
+    Raises VideoError: no frames.
+    """
     damaged: list[int] = []
     order: list[int] = []
+    is_good: list[bool] = []
     hash_by_packet: dict[int, int] = {}
     keys = set() if keys_can_be_trusted else set(packets.key_packets)
     for n, frame in _decode_in_sequence(path, packets, damaged):
         order.append(n)
+        is_good.append(not frame.is_corrupt)
         if n in keys:
             hash_by_packet[n] = hash_picture(path, frame)
     if not order:
@@ -262,7 +279,7 @@ def _decode_for_index(path: str, packets: PacketTable, keys_can_be_trusted: bool
     if hash_by_packet and len(index.key_packets) > 1:
         packets.key_packets = _find_true_keys(path, index, hash_by_packet)
         index = build_index(packets, order)
-    return replace(index, damaged_packets=np.array(damaged, dtype=np.int64))
+    return replace(index, damaged_packets=np.array(damaged, dtype=np.int64)), np.array(is_good)
 
 
 def _decode_in_sequence(path: str, packets: PacketTable, damaged: list[int]) -> Iterator[tuple[int, Any]]:
