@@ -8,6 +8,7 @@ from unreel.evaluation.contamination import find_contamination
 from unreel.evaluation.labelled_videos import LabelledVideos
 from unreel.evaluation.result import Result
 from unreel.io.atomic_write import atomic_write_text
+from unreel.io.text import parse_json
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder
 from unreel.report.pages.run_page import write_report
@@ -44,6 +45,6 @@ def save_result(result: Result, name: str, run: Path, data: Path) -> None:
 def read_protocol(path: Path) -> Any:
     """The protocol of a saved result; None when it can't be read."""
     try:
-        return json.loads(path.read_text())["protocol"]
+        return parse_json(path.read_text())["protocol"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
