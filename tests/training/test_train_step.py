@@ -40,7 +40,6 @@ from unreel.training.train_step import TrainingSetup, setup_training, train_step
 from unreel.types import FileFailure
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading import clip_dataset
-from unreel.views import geometric, photometric, random_apply
 
 aten = torch.ops.aten
 # What hands numbers of the device to the CPU, or needs their count there.
@@ -134,8 +133,6 @@ def test_a_step_waits_for_the_device_once_in_log_steps(
     log, (clips, *_) = MetricLogger(job, quiet=True), time_decoding(job, num_rounds=1)
     there = [clips.frames, clips.index_B, clips.video_B, clips.start_s_B]
     counter = Device([*job.method.parameters(), *job.method.buffers(), *there])
-    for module in (geometric, photometric, random_apply):  # they do as on a GPU
-        monkeypatch.setattr(module, "is_on_cpu", lambda clips: not counter.has(clips))
     counts = []
     with counter.reads(monkeypatch):
         for step in range(4):

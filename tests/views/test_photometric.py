@@ -141,14 +141,3 @@ def test_grayscale_is_three_times_luma() -> None:
     assert np.allclose(as_pixels(out[0]), [[luma(p)] * 3 for p in as_pixels(clips[0])]) and torch.equal(
         out[1], clips[1]
     )
-
-
-def test_operations_that_stay_in_range_are_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Darker, less contrast, less colour, then a turn of hue: one pass over the clip; brighter first: two."""
-    clips, passes, product = random_clips(0, 1, 3, 2, 4, 4), [], torch.baddbmm
-    monkeypatch.setattr(torch, "baddbmm", lambda *args, **more: passes.append(1) or product(*args, **more))
-    for brightness, wanted in ((0.7, 1), (1.3, 2)):
-        passes.clear()
-        amounts = [torch.tensor([x], dtype=torch.float64) for x in (brightness, 0.5, 0.5, 0.1)]
-        apply_color_operations(clips, torch.tensor([[0, 1, 2, 3]]), amounts)
-        assert len(passes) == wanted

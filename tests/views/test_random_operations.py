@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unreel.views import geometric, photometric, random_apply
+from unreel.views import geometric, photometric
 
 
 def uniforms(batch: int, count: int, seed: int = 0) -> Tensor:
@@ -79,18 +79,3 @@ def test_chance_of_acting(name: str) -> None:
 
     assert changed(0.0) == 0 and changed(1.0) == 1
     assert abs(changed(0.3) - 0.3) < 4 * (0.3 * 0.7 / 4000) ** 0.5
-
-
-IN_PLACE = [name for name in OPERATIONS if "crop" not in name]
-
-
-@pytest.mark.parametrize("name", IN_PLACE)
-@pytest.mark.parametrize("min_numbers", [0, 10**9])
-def test_clip_by_clip_and_in_place(name: str, min_numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large clips go through one by one on a CPU; clips that may be overwritten are, and others are not."""
-    clips, u = random_clips(12, 3, 4, 20, 24), uniforms(12, NUM_UNIFORMS[name])
-    wanted, given = OPERATIONS[name](clips, u), clips.clone()
-    monkeypatch.setattr(random_apply, "MIN_SINGLE_NUMBERS", min_numbers)
-    assert torch.allclose(OPERATIONS[name](given, u), wanted, atol=1e-6) and torch.equal(given, clips)
-    out = OPERATIONS[name](given, u, in_place=True)  # type: ignore[call-arg]
-    assert torch.allclose(out, wanted, atol=1e-6) and out.data_ptr() == given.data_ptr()

@@ -59,38 +59,31 @@ def augment_clips(
 ) -> Tensor:
     """Clips (B, C, T, size, size) in [0, 1] after all operations; `draw_uniforms(stream, n)` gives uniforms (B, n).
 
-    Clips come as float in [0, 1] or as uint8; the latter are cut out before they become float, which is cheaper. The
-    crop makes new memory, so what follows may work in place.
+    Clips come as float in [0, 1] or as uint8; the latter are cut out before they become float, which is cheaper.
     """
-    clips = crop_clips(clips, augmentation, draw_uniforms, size)
+    if augmentation.resized_crop:
+        u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_resized_crop"])
+        clips = scale_to_unit(clips.contiguous())
+        if augmentation.moving:
+            u_move = draw_uniforms("move", geometric.NUM_MOVE_UNIFORMS)
+            clips = geometric.random_moving_crop(clips, u, u_move, size, augmentation.moving)
+        else:
+            clips = geometric.random_resized_crop(clips, u, size)
+    else:
+        u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_crop"])
+        clips = scale_to_unit(geometric.random_crop(clips, u, size))
     if augmentation.flip:
-        clips = geometric.horizontal_flip(clips, draw_uniforms("flip", 1), augmentation.flip, in_place=True)
+        clips = geometric.horizontal_flip(clips, draw_uniforms("flip", 1), augmentation.flip)
     if augmentation.jitter_p:
         u = draw_uniforms("jitter", photometric.NUM_UNIFORMS["color_jitter"])
-        clips = photometric.color_jitter(clips, u, *augmentation.jitter, p=augmentation.jitter_p, in_place=True)
+        clips = photometric.color_jitter(clips, u, *augmentation.jitter, p=augmentation.jitter_p)
     if augmentation.grey:
-        clips = photometric.grayscale(clips, draw_uniforms("grey", 1), augmentation.grey, in_place=True)
+        clips = photometric.grayscale(clips, draw_uniforms("grey", 1), augmentation.grey)
     if augmentation.blur:
-        clips = photometric.gaussian_blur(clips, draw_uniforms("blur", 2), p=augmentation.blur, in_place=True)
+        clips = photometric.gaussian_blur(clips, draw_uniforms("blur", 2), p=augmentation.blur)
     if augmentation.solarize:
-        clips = photometric.solarize(clips, draw_uniforms("solarize", 1), augmentation.solarize, in_place=True)
+        clips = photometric.solarize(clips, draw_uniforms("solarize", 1), augmentation.solarize)
     if augmentation.still:
         u = draw_uniforms("still", photometric.NUM_UNIFORMS["blend_still_frame"])
-        clips = photometric.blend_still_frame(clips, u, augmentation.still, in_place=True)
+        clips = photometric.blend_still_frame(clips, u, augmentation.still)
     return clips
-
-
-def crop_clips(
-    clips: Tensor, augmentation: Augmentation, draw_uniforms: Callable[[str, int], Tensor], size: int
-) -> Tensor:
-    """The crop of float or uint8 clips (B, C, T, H, W): float (B, C, T, size, size) in [0, 1]."""
-    if not augmentation.resized_crop:
-        u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_crop"])
-        return scale_to_unit(geometric.random_crop(clips, u, size))
-    u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_resized_crop"])
-    if augmentation.moving:
-        u_move = draw_uniforms("move", geometric.NUM_MOVE_UNIFORMS)
-        cropped = geometric.random_moving_crop(clips, u, u_move, size, augmentation.moving)
-    else:
-        cropped = geometric.random_resized_crop(clips, u, size)
-    return cropped if clips.is_floating_point() else cropped.div_(255)

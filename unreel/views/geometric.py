@@ -13,14 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unreel.errors import InputError
-from unreel.views.random_apply import (
-    apply_by_clip,
-    apply_where,
-    is_on_cpu,
-    to_device_of,
-    uniform_to_index,
-    uniform_to_range,
-)
+from unreel.views.random_apply import apply_where, to_device_of, uniform_to_index, uniform_to_range
 
 CROP_ATTEMPTS, CROP_AREA, CROP_ASPECT = 10, (0.3, 1.0), (0.5, 2.0)  # of a resized crop
 NUM_UNIFORMS = {"random_crop": 2, "random_resized_crop": 2 * CROP_ATTEMPTS + 2, "horizontal_flip": 1}
@@ -100,37 +93,14 @@ def random_resized_crop(
 ) -> Tensor:
     """A random box of the frame, resized to (B, C, T, size, size) by bilinear interpolation, not antialiased.
 
-    Clips are float or uint8; the result is float in the same range. `u` are uniforms (B, 22); `area` is a share of the
-    frame, `aspect` width / height. Source: tensorflow/models video_ssl.
+    `u` are uniforms (B, 22); `area` is a share of the frame, `aspect` width / height. Source: tensorflow/models
+    video_ssl.
 
     >>> random_resized_crop(torch.zeros(2, 3, 8, 36, 48), torch.rand(2, 22), size=32).shape
     torch.Size([2, 3, 8, 32, 32])
     """
-    box_B4 = sample_crop_boxes(u, clips.shape[3], clips.shape[4], area, aspect)
-    if is_on_cpu(clips):
-        return resize_pixels(clips, box_B4, size)
-    frames = to_float(clips).contiguous().flatten(1, 2)
-    return resize_boxes(frames, box_B4.to(frames.dtype), size).view(*clips.shape[:3], size, size)
-
-
-def to_float(clips: Tensor) -> Tensor:
-    """uint8 clips as float32, in the same range; float ones as they are."""
-    return clips if clips.is_floating_point() else clips.float()
-
-
-def resize_pixels(clips: Tensor, box_B4: Tensor, size: int) -> Tensor:
-    """The box (top, left, height, width; whole pixels) of each of clips (B, C, T, H, W), resized, on a CPU.
-
-    Only the boxes become float, with all frames and channels of a pixel side by side: the four pixels that are blended
-    are then read and summed as vectors, where grid_sample fetches number by number.
-    """
-    out = clips.new_empty((*clips.shape[:3], size, size), dtype=to_float(clips[:0]).dtype)
-    for clip, resized, (top, left, height, width) in zip(clips, out, box_B4.tolist(), strict=True):
-        box = clip[:, :, top : top + height, left : left + width].permute(2, 3, 0, 1).contiguous()
-        pixels = to_float(box).view(1, height, width, -1).permute(0, 3, 1, 2)
-        pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
-        resized.copy_(pixels.view(resized.shape))
-    return out
+    box_B4 = sample_crop_boxes(u, clips.shape[3], clips.shape[4], area, aspect).to(clips.dtype)
+    return resize_boxes(clips.flatten(1, 2), box_B4, size).view(*clips.shape[:3], size, size)
 
 
 def random_moving_crop(
@@ -148,7 +118,6 @@ def random_moving_crop(
     num_frames = clips.shape[2]
 
     def move(chosen: Tensor, rows: Tensor) -> Tensor:
-        chosen = to_float(chosen)
         first_N4 = sample_crop_boxes(u[rows], chosen.shape[3], chosen.shape[4]).to(chosen.dtype)
         last_N4 = move_boxes(first_N4, u_B4[rows].to(chosen.dtype), chosen.shape[3:], shift, zoom)
         way_T1 = torch.linspace(0, 1, num_frames, dtype=chosen.dtype, device=first_N4.device)[:, None]
@@ -156,9 +125,7 @@ def random_moving_crop(
         frames = resize_boxes(chosen.transpose(1, 2).flatten(0, 1), box_NT4.flatten(0, 1), size)
         return frames.unflatten(0, (-1, num_frames)).transpose(1, 2)
 
-    cropped = random_resized_crop(clips, u, size)
-    moves_B = u_B4[:, 0] < p
-    return apply_where(cropped, moves_B, lambda _, rows: move(clips[to_device_of(rows, clips)], rows), in_place=True)
+    return apply_where(random_resized_crop(clips, u, size), u_B4[:, 0] < p, lambda _, rows: move(clips[rows], rows))
 
 
 def move_boxes(box_B4: Tensor, u_B4: Tensor, frame: Sequence[int], shift: float, zoom: float) -> Tensor:
@@ -213,7 +180,7 @@ def build_axis_grid(start_B: Tensor, length_B: Tensor, num_in: int, num_out: int
     return (start_B[:, None] + within_BS) * 2 / num_in - 1
 
 
-def horizontal_flip(clips: Tensor, u_B1: Tensor, p: float = 0.5, in_place: bool = False) -> Tensor:
+def horizontal_flip(clips: Tensor, u_B1: Tensor, p: float = 0.5) -> Tensor:
     """Mirror clips (B, C, T, H, W) left and right with probability p; `u_B1` are uniforms (B, 1).
 
     Leave it out where the direction of motion matters.
@@ -221,4 +188,4 @@ def horizontal_flip(clips: Tensor, u_B1: Tensor, p: float = 0.5, in_place: bool 
     >>> horizontal_flip(torch.tensor([0.0, 1.0]).view(1, 1, 1, 1, 2), torch.tensor([[0.2]]), p=0.5).flatten()
     tensor([1., 0.])
     """
-    return apply_by_clip(clips, u_B1[:, 0] < p, lambda chosen, _: chosen.flip(4), in_place)
+    return apply_where(clips, u_B1[:, 0] < p, lambda chosen, _: chosen.flip(4))

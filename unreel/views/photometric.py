@@ -8,21 +8,12 @@ Source: Tao et al. 2020 (IIC), Qian et al. 2021 (CVRL); colour semantics are tho
 
 import math
 from itertools import permutations
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unreel.views.random_apply import (
-    apply_by_clip,
-    apply_where,
-    constant_like,
-    is_on_cpu,
-    to_device_of,
-    uniform_to_index,
-    uniform_to_range,
-)
+from unreel.views.random_apply import apply_where, constant_like, to_device_of, uniform_to_index, uniform_to_range
 
 NUM_UNIFORMS = {"color_jitter": 6, "grayscale": 1, "gaussian_blur": 2, "solarize": 1, "blend_still_frame": 3}
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
@@ -32,14 +23,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def color_jitter(
-    clips: Tensor,
-    u: Tensor,
-    brightness: float,
-    contrast: float,
-    saturation: float,
-    hue: float,
-    p: float = 1.0,
-    in_place: bool = False,
+    clips: Tensor, u: Tensor, brightness: float, contrast: float, saturation: float, hue: float, p: float = 1.0
 ) -> Tensor:
     """With probability p change brightness, contrast, saturation and hue in random order, clipped to [0, 1] after each.
 
@@ -52,74 +36,36 @@ def color_jitter(
     True
     """
     ranges = [(max(0.0, 1 - x), 1 + x) for x in (brightness, contrast, saturation)] + [(-hue, hue)]
-    amounts = [uniform_to_range(u[:, k + 1].to(clips.dtype), *ranges[k]) for k in range(4)]
-    order_B4 = torch.tensor(JITTER_ORDERS)[uniform_to_index(u[:, 5], len(JITTER_ORDERS)).cpu()].to(u.device)
-    changes = build_color_changes(order_B4, amounts)
 
     def jitter(chosen: Tensor, rows: Tensor) -> Tensor:
-        return apply_color_changes(chosen, ColorChanges(*(part[rows] for part in changes)))
+        u_N = u[rows].to(chosen.dtype)
+        amounts = [uniform_to_range(u_N[:, k + 1], *ranges[k]) for k in range(4)]
+        orders_P4 = torch.tensor(JITTER_ORDERS, device=u.device)
+        order_N4 = orders_P4[uniform_to_index(u_N[:, 5], len(JITTER_ORDERS))]
+        return apply_color_operations(chosen, order_N4, amounts)
 
-    return apply_by_clip(clips, u[:, 0] < p, jitter, in_place)
-
-
-class ColorChanges(NamedTuple):
-    """K changes of colour of each clip, one after the other: x -> matrix @ x + of_mean @ (mean of x), in [0, 1].
-
-    `needed` is False for those that do nothing, since a later one does their work.
-    """
-
-    matrix_BK33: Tensor
-    of_mean_BK33: Tensor
-    needed_BK: Tensor
-
-
-def build_color_changes(order_BK: Tensor, amounts: list[Tensor]) -> ColorChanges:
-    """The changes for K operations (0 brightness, 1 contrast, 2 saturation, 3 hue), int64 (B, K), of four amounts (B,).
-
-    An operation that can't leave [0, 1], since it blends with what lies inside, needs no clipping, so it is one product
-    with the next.
-    """
-    amount_B4 = torch.stack(amounts, dim=1).double()
-    eye, luma_3 = torch.eye(3).to(amount_B4), constant_like(LUMA_WEIGHTS, amount_B4)
-    b, c, s = (amount_B4[:, k, None, None] for k in range(3))
-    matrix_B433 = torch.stack([b * eye, c * eye, s * eye + (1 - s) * luma_3, build_hue_matrix(amount_B4[:, 3])], dim=1)
-    stays_B4 = torch.stack([*(amount_B4[:, :3] <= 1).unbind(1), amount_B4[:, 3] == 0], dim=1)
-    matrix_B33, of_mean_B33 = eye.expand(len(order_BK), 3, 3), torch.zeros_like(eye).expand(len(order_BK), 3, 3)
-    rows_B, steps = torch.arange(len(order_BK), device=order_BK.device), []
-    for k, op_B in enumerate(order_BK.unbind(1)):
-        grey_B33 = torch.where(op_B[:, None, None] == 1, 1 - c, 0) * (luma_3 @ matrix_B33)[:, None].expand(-1, 3, -1)
-        change_B33 = matrix_B433[rows_B, op_B]
-        matrix_B33, of_mean_B33 = change_B33 @ matrix_B33, change_B33 @ of_mean_B33 + grey_B33
-        needed_B = ~stays_B4[rows_B, op_B] | (k == order_BK.shape[1] - 1)
-        keep_B11 = needed_B[:, None, None]
-        steps.append((torch.where(keep_B11, matrix_B33, eye), torch.where(keep_B11, of_mean_B33, 0), needed_B))
-        matrix_B33, of_mean_B33 = torch.where(keep_B11, eye, matrix_B33), torch.where(keep_B11, 0, of_mean_B33)
-    matrices, of_means, needed = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))
-    return ColorChanges(matrices.to(amounts[0]), of_means.to(amounts[0]), needed)
+    return apply_where(clips, u[:, 0] < p, jitter)
 
 
 def apply_color_operations(clips: Tensor, order_BK: Tensor, amounts: list[Tensor]) -> Tensor:
     """K colour operations per clip (0 brightness, 1 contrast, 2 saturation, 3 hue), clipped to [0, 1] after each.
 
-    Clips (B, 3, T, H, W) keep their shape; `order_BK` is int64 (B, K), `amounts` has four tensors (B,).
+    Clips (B, 3, T, H, W) keep their shape; `order_BK` is int64 (B, K), `amounts` has four tensors (B,). Each operation
+    is a 3x3 matrix and an offset, so different operations on different clips are one batched product. Two buffers serve
+    in turn, since on a CPU fresh memory costs more than the product.
     """
-    return apply_color_changes(clips, build_color_changes(order_BK, amounts))
-
-
-def apply_color_changes(clips: Tensor, changes: ColorChanges) -> Tensor:
-    """Clips (B, 3, T, H, W) after their changes: different ones of different clips are one batched product.
-
-    Two buffers serve in turn, since on a CPU fresh memory costs more than the product. A change that no clip needs is
-    left out where that is known without waiting for a GPU.
-    """
-    matrix_BK33, of_mean_BK33 = (to_device_of(part, clips) for part in changes[:2])
-    flat = clips.flatten(2)
-    buffers = [torch.empty_like(flat) for _ in range(2)]
-    for k in range(matrix_BK33.shape[1]):
-        if not is_on_cpu(clips) or changes.needed_BK[:, k].any():
-            offset_B31 = of_mean_BK33[:, k] @ flat.mean(dim=2, keepdim=True)
-            torch.baddbmm(offset_B31, matrix_BK33[:, k], flat, out=buffers[0])
-            flat, buffers = buffers[0].clamp_(0, 1), buffers[::-1]
+    eye, grey_3 = torch.eye(3).to(amounts[0]), constant_like(LUMA_WEIGHTS, amounts[0])
+    b, c, s = (a[:, None, None] for a in amounts[:3])
+    matrices = (b * eye, c * eye.expand(len(clips), 3, 3), s * eye + (1 - s) * grey_3, build_hue_matrix(amounts[3]))
+    rows_B1 = torch.arange(len(clips), device=order_BK.device)[:, None]
+    matrix_BK33 = to_device_of(torch.stack(matrices, dim=1)[rows_B1, order_BK], clips)
+    grey_share_BK = to_device_of(torch.where(order_BK == 1, 1 - amounts[1][:, None], 0), clips)
+    grey_31, flat = to_device_of(grey_3, clips)[:, None], clips.flatten(2)
+    buffers = torch.empty_like(flat), torch.empty_like(flat)
+    for k in range(order_BK.shape[1]):
+        offset_B11 = (grey_share_BK[:, k, None] * (flat.mean(dim=2) @ grey_31))[:, None]
+        torch.baddbmm(offset_B11.expand(-1, 3, 1), matrix_BK33[:, k], flat, out=buffers[k % 2])
+        flat = buffers[k % 2].clamp_(0, 1)
     return flat.view(clips.shape)
 
 
@@ -132,32 +78,24 @@ def build_hue_matrix(turn_B: Tensor) -> Tensor:
     return to_yiq.inverse().to(turn_B) @ turn_B33 @ to_yiq.to(turn_B)
 
 
-def grayscale(clips: Tensor, u_B1: Tensor, p: float = 0.2, in_place: bool = False) -> Tensor:
+def grayscale(clips: Tensor, u_B1: Tensor, p: float = 0.2) -> Tensor:
     """With probability p, three equal channels of luma; clips (B, 3, T, H, W), uniforms (B, 1)."""
     grey_3 = constant_like(LUMA_WEIGHTS, clips)[:, None, None, None]
-
-    def remove_color(chosen: Tensor, _: Tensor) -> Tensor:
-        return (chosen * grey_3).sum(1, keepdim=True).repeat(1, 3, 1, 1, 1)
-
-    return apply_by_clip(clips, u_B1[:, 0] < p, remove_color, in_place)
+    return apply_where(
+        clips, u_B1[:, 0] < p, lambda chosen, _: (chosen * grey_3).sum(1, keepdim=True).expand_as(chosen)
+    )
 
 
-def solarize(clips: Tensor, u_B1: Tensor, p: float = 0.2, threshold: float = 0.5, in_place: bool = False) -> Tensor:
+def solarize(clips: Tensor, u_B1: Tensor, p: float = 0.2, threshold: float = 0.5) -> Tensor:
     """With probability p, invert values at or above the threshold; clips (B, C, T, H, W), uniforms (B, 1).
 
     >>> solarize(torch.tensor([0.25, 0.75]).view(1, 1, 1, 1, 2), torch.zeros(1, 1), p=1.0).flatten()
     tensor([0.2500, 0.2500])
     """
-
-    def invert(chosen: Tensor, _: Tensor) -> Tensor:
-        return torch.where(chosen < threshold, chosen, 1 - chosen)
-
-    return apply_by_clip(clips, u_B1[:, 0] < p, invert, in_place)
+    return apply_where(clips, u_B1[:, 0] < p, lambda chosen, _: torch.where(chosen < threshold, chosen, 1 - chosen))
 
 
-def blend_still_frame(
-    clips: Tensor, u_B3: Tensor, p: float = 0.7, max_weight: float = 0.6, in_place: bool = False
-) -> Tensor:
+def blend_still_frame(clips: Tensor, u_B3: Tensor, p: float = 0.7, max_weight: float = 0.6) -> Tensor:
     """With probability p, blend one frame of the clip, at a weight uniform up to `max_weight`, into all its frames.
 
     What stands still gains contrast over what moves: residual frames keep their directions and lose amplitude. Columns
@@ -175,12 +113,10 @@ def blend_still_frame(
         weight = to_device_of(uniform_to_range(u[:, 1], 0.0, max_weight), chosen).to(chosen.dtype).view(-1, 1, 1, 1, 1)
         return torch.lerp(chosen, still.expand_as(chosen), weight)
 
-    return apply_by_clip(clips, u_B3[:, 0] < p, blend, in_place)
+    return apply_where(clips, u_B3[:, 0] < p, blend)
 
 
-def gaussian_blur(
-    clips: Tensor, u_B2: Tensor, sigma: tuple[float, float] = (0.1, 2.0), p: float = 0.5, in_place: bool = False
-) -> Tensor:
+def gaussian_blur(clips: Tensor, u_B2: Tensor, sigma: tuple[float, float] = (0.1, 2.0), p: float = 0.5) -> Tensor:
     """With probability p, a Gaussian blur: sigma uniform in pixels, kernel a tenth of the frame, borders reflected.
 
     Columns of u (B, 2): whether to apply, sigma. Source: SimCLR (23 taps at 224 pixels, so 11 at 112).
@@ -192,7 +128,7 @@ def gaussian_blur(
         sigma_N = uniform_to_range(u_B2[rows, 1].to(chosen.dtype), *sigma)
         return convolve_frames(chosen, to_device_of(build_gaussian_kernels(sigma_N, radius), chosen))
 
-    return apply_where(clips, u_B2[:, 0] < p, blur, in_place)
+    return apply_where(clips, u_B2[:, 0] < p, blur)
 
 
 def build_gaussian_kernels(sigma_B: Tensor, radius: int) -> Tensor:

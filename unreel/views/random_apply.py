@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-MIN_SINGLE_NUMBERS = 2**15  # of a clip; with fewer, calls cost more than they save
-
 
 def uniform_to_index(u_B: Tensor, count: Tensor | int) -> Tensor:
     """int64 (B,) uniform over 0..count-1; the minimum handles u * count that rounds up to count.
@@ -36,18 +34,10 @@ def constant_like(values: Sequence[float], reference: Tensor) -> Tensor:
     return to_device_of(torch.tensor(values, dtype=reference.dtype), reference)
 
 
-def is_on_cpu(clips: Tensor) -> bool:
-    """Whether reading a number of the clips does not wait for another device."""
-    return clips.device.type == "cpu"
-
-
-def apply_where(
-    clips: Tensor, mask_B: Tensor, operation: Callable[[Tensor, Tensor], Tensor], in_place: bool = False
-) -> Tensor:
+def apply_where(clips: Tensor, mask_B: Tensor, operation: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """The clips with `operation(chosen clips, their rows)` in place of those that `mask_B` chooses; the rest is free.
 
-    Clips (B, ...) and mask bool (B,) to (B, ...); the rows, int64 (n,), are on the device of `mask_B`. `in_place`: the
-    clips may be overwritten.
+    Clips (B, ...) and mask bool (B,) to (B, ...); the rows, int64 (n,), are on the device of `mask_B`.
 
     >>> clips = torch.arange(3.0).view(3, 1)
     >>> apply_where(clips, torch.tensor([True, False, True]), lambda chosen, rows: -chosen).flatten().tolist()
@@ -56,30 +46,5 @@ def apply_where(
     rows = mask_B.nonzero()[:, 0]
     if not len(rows):
         return clips
-    if len(rows) == len(clips):
-        return operation(clips, rows)
     clip_rows = to_device_of(rows, clips)
-    changed = operation(clips[clip_rows], rows)
-    if not is_on_cpu(clips):
-        return clips.index_copy(0, clip_rows, changed)
-    out = clips if in_place else clips.clone()
-    for row, clip in zip(rows.tolist(), changed, strict=True):  # deterministic indexing goes number by number
-        out[row] = clip
-    return out
-
-
-def apply_by_clip(
-    clips: Tensor, mask_B: Tensor, operation: Callable[[Tensor, Tensor], Tensor], in_place: bool = False
-) -> Tensor:
-    """`apply_where` with a call of `operation` for each chosen clip, where that is faster: large clips on a CPU.
-
-    A clip then stays in the processor's cache from one read to the next, and no memory of the size of the batch is
-    fresh, which would cost as much as the operation.
-    """
-    if not is_on_cpu(clips) or clips[:1].numel() < MIN_SINGLE_NUMBERS:
-        return apply_where(clips, mask_B, operation, in_place)
-    rows = mask_B.nonzero()
-    out = clips if in_place or not len(rows) else clips.clone()
-    for row_1 in rows:
-        out[row_1[0]] = operation(clips[row_1[0]][None], row_1)[0]
-    return out
+    return clips.index_copy(0, clip_rows, operation(clips[clip_rows], rows))
