@@ -24,6 +24,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel apply CONCEPT FOLDER                  find the moments of a concept in new videos, with their seconds
   unreel export INDEX --to KIND:PLACE          export to FiftyOne, Lightly, Parquet, NumPy, LanceDB, Qdrant, pgvector
   unreel bench [FOLDER]                        measure where training time goes on this machine, and what to change
+  unreel doctor                                check this installation and this machine, and say what to mend
   unreel report RUN                            write RUN/report.html again
   unreel inflate FILE --out ENCODER            make a video encoder from the weights of an image network
   unreel synth OUT                             make a set of videos that differ by motion alone
@@ -48,6 +49,7 @@ COMMANDS = {
     "apply": "unreel.cli.indexing.apply:apply_command",
     "export": "unreel.cli.indexing.export:export_command",
     "bench": "unreel.cli.training.bench:bench_command",
+    "doctor": "unreel.cli.training.doctor:doctor_command",
     "report": "unreel.cli.training.report:report_command",
     "inflate": "unreel.cli.training.inflate:inflate_command",
     "synth": "unreel.cli.data.synth:synth_command",

@@ -1,10 +1,13 @@
-"""Properties of a video file (size, rate, duration, rotation), and whether its frames decode."""
+"""Properties of a video file (size, rate, duration, rotation), whether its frames decode; codecs that are missing."""
 
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
+import av
 import numpy as np
 
 from unreel.video.decoding.container import open_container, open_reader
@@ -101,3 +104,18 @@ def check_decodable(path: str | Path, all_frames: bool) -> None:
     with closing(open_reader(path, index)) as reader:
         for i in sorted(numbers):
             reader.read_frame(i, max_ahead)
+
+
+def find_missing_codecs(names: Iterable[str], mode: Literal["r", "w"]) -> list[str]:
+    """Those of the codecs that this build of FFmpeg can't decode ("r") or encode ("w").
+
+    >>> find_missing_codecs(["h264", "no-such-codec"], "r")
+    ['no-such-codec']
+    """
+    missing = []
+    for name in names:
+        try:
+            av.Codec(name, mode)
+        except av.codec.codec.UnknownCodecError:
+            missing.append(name)
+    return missing

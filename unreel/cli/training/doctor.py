@@ -1,0 +1,44 @@
+"""`unreel doctor`: what this installation and this machine can do, what is missing, and what to do about it."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from unreel.cli.arguments import parse_args
+from unreel.cli.terminal import escape_markup
+
+
+@dataclasses.dataclass
+class DoctorArgs:
+    """Check the installation and the machine: versions, cores, GPU, memory, disks, codecs, optional parts."""
+
+    folder: Path = Path()
+    """Where runs are to be written: its disk is looked at."""
+    json: bool = False
+    """Print the findings as JSON to standard output."""
+
+
+def doctor_command(argv: list[str]) -> int:
+    args: DoctorArgs = parse_args(DoctorArgs, argv, "doctor")
+    from unreel.profiling.machine_check import check_machine
+
+    findings = list(check_machine(args.folder))
+    if args.json:
+        json.dump([finding._asdict() for finding in findings], sys.stdout, indent=2)
+        print()
+    else:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for finding in findings:
+            table.add_row(escape_markup(finding.name), escape_markup(finding.value))
+        console = Console(highlight=False)
+        console.print(table)
+        advised = [finding for finding in findings if finding.advice]
+        for finding in advised:
+            console.print(f"[bold]{escape_markup(finding.name)}:[/] {escape_markup(finding.advice)}")
+        if not advised:
+            console.print("nothing to mend")
+    return 1 if any(finding.is_fatal for finding in findings) else 0
