@@ -1,20 +1,59 @@
 """Parsing the options of a command, and writing options as they are typed."""
 
 import dataclasses
+import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import OmitArgPrefixes, Positional
 
+from unreel.errors import InputError
 from unreel.io.limits import Limits
 
 LimitOptions = Annotated[Limits, OmitArgPrefixes, tyro.conf.arg(name="limits")]
 """--file-limit-s and --file-memory-mb, for a command that reads videos."""
 
 
+def name_argument(name: str, text: str | None = None) -> Any:
+    """What an argument without a flag is called in the help, as in the overview of the commands; and its help."""
+    return tyro.conf.arg(metavar=name, help=text)
+
+
+MADE_BY_UNREEL = {"run": ("config.json", "encoder.json"), "index": ("store.json",)}  # what its folder has
+
+RunArgument = Annotated[Positional[Path], name_argument("RUN")]
+FolderArgument = Annotated[Positional[Path], name_argument("FOLDER")]
+DataArgument = Annotated[Positional[Path], name_argument("DATA")]
+IndexArgument = Annotated[Positional[Path], name_argument("INDEX")]
+OutArgument = Annotated[Positional[Path], name_argument("OUT")]
+
+
 def parse_args(target: Any, args: list[str], command: str) -> Any:
     """Parse the arguments of `unreel COMMAND` into the dataclass `target`; exits with usage when they do not fit."""
-    return tyro.cli(target, args=args, prog=f"unreel {command}")
+    options = tyro.cli(target, args=args, prog=f"unreel {command}")
+    refuse_swapped(options, command)
+    return options
+
+
+def refuse_swapped(options: Any, command: str) -> None:
+    """Raise InputError where a run or an index stands second and something else, as a folder of videos, before it."""
+    for name, files in MADE_BY_UNREEL.items():
+        first, others = (
+            getattr(options, name, None),
+            (getattr(options, other, ()) for other in ("source", "data", "query")),
+        )
+        second = next(filter(None, others), None)
+        second = second[0] if isinstance(second, tuple) else second
+        if first is None or second is None:
+            continue
+        if not _has_any(first, files) and _has_any(second, files):
+            right = f"unreel {command} {shlex.quote(str(second))} {shlex.quote(str(first))}"
+            raise InputError(f"{second} is the {name}, which comes first; did you mean: {right}")
+
+
+def _has_any(folder: Any, files: tuple[str, ...]) -> bool:
+    return any(Path(folder, file).is_file() for file in files)
 
 
 def argument_help(text: str) -> Any:

@@ -3,9 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from tyro.conf import Positional
-
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import DataArgument, parse_args
 from unreel.errors import InputError, unknown_name_error
 
 
@@ -13,7 +11,7 @@ from unreel.errors import InputError, unknown_name_error
 class CheckArgs:
     """Report what a labelled data set has and what it lacks: videos, lists, classes, groups on both sides."""
 
-    data: Positional[Path]
+    data: DataArgument
     """Folder of the data set."""
     layout: str = "auto"
     """auto (recognised by its lists), folders, lists, ucf101, hmdb51, kinetics, ssv2 or diving48."""

@@ -3,9 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from tyro.conf import Positional
-
-from unreel.cli.arguments import LimitOptions, parse_args
+from unreel.cli.arguments import FolderArgument, LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.io.limits import Limits
 
@@ -14,7 +12,7 @@ from unreel.io.limits import Limits
 class InspectArgs:
     """Check every video and write a manifest (Parquet), and a quarantine list with a reason for each unusable file."""
 
-    source: Positional[Path]
+    source: FolderArgument
     """A folder, a text file of paths, or a CSV with path, label, group."""
     out: Path | None = None
     """Folder for manifest.parquet and quarantine.csv; by default NAME.manifest in the working directory."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes
 
-from unreel.cli.arguments import LimitOptions, parse_args
+from unreel.cli.arguments import FolderArgument, LimitOptions, OutArgument, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.io.limits import use_limits
@@ -30,9 +30,9 @@ class PackArgs:
     same command continues an interrupted packing. To read OUT from a store (s3://, gs://, https://), copy it there.
     """
 
-    source: Positional[Path]
+    source: FolderArgument
     """A folder, a text file of paths, or a CSV with path, label, group."""
-    out: Positional[Path]
+    out: OutArgument
     """Folder to write."""
     root: Path | None = None
     """Folder that the paths of a list are relative to; by default the folder of the list."""

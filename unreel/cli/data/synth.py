@@ -1,11 +1,8 @@
 """`unreel synth`: make a set of videos to try things with."""
 
 import dataclasses
-from pathlib import Path
 
-from tyro.conf import Positional
-
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import OutArgument, parse_args
 from unreel.cli.progress_bar import ProgressBar
 
 
@@ -13,7 +10,7 @@ from unreel.cli.progress_bar import ProgressBar
 class SynthArgs:
     """Make videos whose classes differ by motion alone, with train.txt and test.txt."""
 
-    out: Positional[Path]
+    out: OutArgument
     """Folder to write."""
     classes: int = 8
     """Number of motion classes, at most 14."""

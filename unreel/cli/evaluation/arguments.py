@@ -4,9 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
-
-from unreel.cli.arguments import LimitOptions
+from unreel.cli.arguments import DataArgument, LimitOptions, RunArgument
 from unreel.io.limits import Limits
 
 
@@ -14,9 +12,9 @@ from unreel.io.limits import Limits
 class EncoderArgs:
     """An encoder, labelled videos, and the clips of each video."""
 
-    run: Positional[Path]
+    run: RunArgument
     """A run, one of its checkpoints, or base, the encoder that comes with unreel."""
-    data: Positional[Path]
+    data: DataArgument
     """Labelled videos, in any layout that `unreel data check` knows."""
     layout: str = "auto"
     """Layout of the data; see `unreel data check --help`."""
@@ -101,9 +99,9 @@ class FinetuneArgs(EncoderArgs):
 class DetectionArgs:
     """Action detection: a linear layer on box features, frame mAP at IoU 0.5 as AVA measures it."""
 
-    run: Positional[Path]
+    run: RunArgument
     """A run, one of its checkpoints, or base, the encoder that comes with unreel."""
-    data: Positional[Path]
+    data: DataArgument
     """Videos with train.csv and test.csv in AVA's format."""
     finetune: bool = False
     """Train the backbone too."""

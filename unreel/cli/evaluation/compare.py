@@ -2,18 +2,19 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 from tyro.conf import Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import name_argument, parse_args
 
 
 @dataclasses.dataclass
 class CompareArgs:
     """Evaluations side by side; figures of different protocols or data never share a table."""
 
-    evaluations: Positional[tuple[Path, ...]]
+    evaluations: Annotated[Positional[tuple[Path, ...]], name_argument("EVAL ...")]
     """Folders that `unreel evaluate all` wrote."""
     out: Path | None = None
     """Also write the comparison as a page (.html)."""

@@ -4,9 +4,7 @@ import dataclasses
 import shlex
 from pathlib import Path
 
-from tyro.conf import Positional
-
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import FolderArgument, parse_args
 from unreel.cli.exploration.page import open_page, require_page_server
 from unreel.cli.progress_bar import ProgressBar
 
@@ -21,7 +19,7 @@ class ExploreArgs:
     two dashes: unreel explore FOLDER -- --method cvrl --batch-size 32
     """
 
-    source: Positional[Path]
+    source: FolderArgument
     """A folder, a text file of paths, a CSV, or a packed corpus."""
     minutes: float | None = None
     """Minutes that training may take with its report; by default as long as these videos need (6,000 steps or more)."""

@@ -3,10 +3,11 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Annotated
 
 from tyro.conf import Positional
 
-from unreel.cli.arguments import LimitOptions, parse_args
+from unreel.cli.arguments import FolderArgument, LimitOptions, name_argument, parse_args
 from unreel.cli.indexing.concept import print_moments
 from unreel.cli.indexing.moments import hit_to_json, print_hits_csv, refuse_json_and_csv
 from unreel.cli.progress_bar import ProgressBar
@@ -19,9 +20,9 @@ from unreel.io.text import format_path
 class ApplyArgs:
     """Find the moments of a concept in new footage, with their seconds."""
 
-    concept: Positional[Path]
+    concept: Annotated[Positional[Path], name_argument("CONCEPT")]
     """INDEX/concepts/NAME.json; the encoder of that index is used."""
-    source: Positional[Path]
+    source: FolderArgument
     """A video, a folder, a list, or an index by the same encoder, which needs no decoding."""
     above: float = 0.5
     """Probability from which a clip belongs to a moment."""

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from tyro.conf import Positional
 
-from unreel.cli.arguments import LimitOptions, parse_args
+from unreel.cli.arguments import IndexArgument, LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.errors import InputError
@@ -20,7 +19,7 @@ class ClusterArgs:
     """Group an index by what looks alike: a page with moving previews, and tables of segments, transitions, outliers
     and near-duplicates."""
 
-    index: Positional[Path]
+    index: IndexArgument
     """What `unreel index` made."""
     out: Path | None = None
     """Folder of page and tables; by default INDEX-clusters, beside the index."""

@@ -4,11 +4,11 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import IndexArgument, name_argument, parse_args
 from unreel.cli.indexing.moments import format_hit_rows, hit_to_json, match_moment
 from unreel.cli.terminal import print_table
 from unreel.errors import InputError
@@ -27,9 +27,9 @@ class ConceptArgs:
     """Learn a concept from a few marks, rank everything by it, and suggest what to mark next. Marks add up: call it
     again with more."""
 
-    index: Positional[Path]
+    index: IndexArgument
     """What `unreel index` made."""
-    name: Positional[str]
+    name: Annotated[Positional[str], name_argument("NAME")]
     """Its name: INDEX/concepts/NAME.json, its marks in NAME.csv."""
     yes: tuple[str, ...] = ()
     """Rows as `unreel search --json` and this command print them, or moments VIDEO@12.5-15, that are the concept."""

@@ -4,9 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tyro.conf import Positional
-
-from unreel.cli.arguments import LimitOptions, parse_args
+from unreel.cli.arguments import FolderArgument, LimitOptions, RunArgument, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.corpus.video_files import describe_left_aside
@@ -22,9 +20,9 @@ if TYPE_CHECKING:
 class EmbedArgs:
     """Write one unit-length vector for each video or clip, with its seconds, as Parquet."""
 
-    run: Positional[Path]
+    run: RunArgument
     """A run, one of its checkpoints, or base, the encoder that comes with unreel."""
-    source: Positional[Path]
+    source: FolderArgument
     """A video, a folder, a text file of paths, or a CSV."""
     out: Path
     """A Parquet file to write, or a folder to keep up to date: FOLDER/parts/*.parquet."""

@@ -2,11 +2,8 @@
 
 import dataclasses
 import inspect
-from pathlib import Path
 
-from tyro.conf import Positional
-
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import IndexArgument, parse_args
 
 
 @dataclasses.dataclass
@@ -18,7 +15,7 @@ class ExportArgs:
     It only makes copies; nothing that exists is changed. `unreel index --to` keeps a table up to date.
     """
 
-    index: Positional[Path]
+    index: IndexArgument
     """What `unreel index` made."""
     to: str
     """KIND:PLACE, see above."""

@@ -4,9 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
-
-from unreel.cli.arguments import LimitOptions, parse_args
+from unreel.cli.arguments import FolderArgument, LimitOptions, RunArgument, parse_args
 from unreel.cli.indexing.embed import print_store_summary
 from unreel.cli.progress_bar import ProgressBar
 from unreel.io.limits import Limits, use_limits
@@ -16,9 +14,9 @@ from unreel.io.limits import Limits, use_limits
 class IndexArgs:
     """Index videos for search: vectors of clips that slide over every video, in a folder that is kept up to date."""
 
-    run: Positional[Path]
+    run: RunArgument
     """A run, one of its checkpoints, or base, the encoder that comes with unreel."""
-    source: Positional[Path]
+    source: FolderArgument
     """A video, a folder, a text file of paths, or a CSV."""
     out: Path
     """The index, a folder: INDEX/parts/*.parquet."""

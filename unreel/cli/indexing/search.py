@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from unreel.cli.arguments import LimitOptions, parse_args
+from unreel.cli.arguments import IndexArgument, LimitOptions, name_argument, parse_args
 from unreel.cli.indexing.moments import (
     format_hit_rows,
     hit_to_json,
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 class SearchArgs:
     """Find moments like an example: the video, from when to when, and the similarity."""
 
-    index: Positional[Path]
+    index: IndexArgument
     """What `unreel index` made."""
-    query: Positional[tuple[str, ...]]
+    query: Annotated[Positional[tuple[str, ...]], name_argument("[VIDEO ...]")]
     """Videos, moments (VIDEO@12.5-15), pictures, or strips of square pictures side by side; several form one query."""
     from_s: Annotated[float, tyro.conf.arg(name="from")] = 0.0
     """Where the moment begins in the query, in seconds."""

@@ -3,12 +3,9 @@
 import dataclasses
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tyro.conf import Positional
-
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import IndexArgument, parse_args
 from unreel.cli.terminal import stderr_console
 from unreel.errors import InputError
 
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 class ServeArgs:
     """Search an index in a browser: one page, on this machine, without any network."""
 
-    index: Positional[Path]
+    index: IndexArgument
     """What `unreel index` made, or is making now."""
     host: str = "127.0.0.1"
     """Address to listen on. Other addresses than this machine's own need a token, which is printed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rich.console import Console
 from tyro.conf import Positional
 
-from unreel.cli.arguments import argument_help
+from unreel.cli.arguments import argument_help, name_argument
 from unreel.cli.method_options import get_run_config, make_args_class, make_method_field, parse_method_args
 from unreel.cli.terminal import escape_markup, stderr_console
 
@@ -50,11 +50,12 @@ def print_result(result: "BenchResult") -> None:
 
 def build_bench_args(method: str) -> Any:
     """The options of `unreel pretrain` for one method, and how much to measure."""
+    source_help = "Videos to train on; without them, synthetic ones."
     against_help = "Compare with other values of fields, in alternation: batch_size=32,workers=2."
     loop_steps_help = "Steps of the real loop; the batches that the loader prepared ahead are used up after some."
     max_videos_help = "Read no more videos than this, evenly spread over the source."
     fields: list[Any] = [
-        ("source", Annotated[Path | None, Positional, argument_help("Videos to train on; default: synthetic.")], None),
+        ("source", Annotated[Path | None, Positional, name_argument("[FOLDER]", source_help)], None),
         make_method_field(method),
         ("against", Annotated[str, argument_help(against_help)], ""),
         ("rounds", Annotated[int, argument_help("Timed steps, or rounds of a comparison.")], 5),

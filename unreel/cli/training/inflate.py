@@ -2,17 +2,18 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 from tyro.conf import Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import name_argument, parse_args
 
 
 @dataclasses.dataclass
 class InflateArgs:
     """Make a video encoder of 2D weights: each kernel is repeated along time and divided by its length."""
 
-    source: Positional[Path]
+    source: Annotated[Positional[Path], name_argument("FILE")]
     """A file of weights (.safetensors, .pth), or a run with a network X-2d (--method simclr-frames)."""
     out: Path
     """Folder of the encoder; must not exist yet."""

@@ -2,12 +2,13 @@
 
 import dataclasses
 import inspect
+from typing import Annotated
 
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from unreel.cli.arguments import format_option, parse_args
+from unreel.cli.arguments import format_option, name_argument, parse_args
 from unreel.cli.terminal import escape_markup
 
 
@@ -15,7 +16,7 @@ from unreel.cli.terminal import escape_markup
 class MethodsArgs:
     """List the methods; with a name, print the full description and every default of that method."""
 
-    name: Positional[str] = ""
+    name: Annotated[Positional[str], name_argument("[NAME]")] = ""
     """A method or preset to describe."""
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from unreel.cli.arguments import argument_help, parse_args
+from unreel.cli.arguments import argument_help, name_argument, parse_args
 from unreel.cli.method_options import (
     check_length_options,
     get_run_config,
@@ -77,7 +77,7 @@ def resume_command(argv: list[str]) -> int:
 def build_pretrain_args(method: str) -> Any:
     """The options of `unreel pretrain` for one method, with its preset's values as defaults."""
     fields: list[Any] = [
-        ("source", Annotated[Positional[Path], argument_help(SOURCE_HELP)]),
+        ("source", Annotated[Positional[Path], name_argument("FOLDER", SOURCE_HELP)]),
         ("out", Annotated[Path, argument_help("Folder of the run; must not exist yet.")]),
         make_method_field(method),
         ("root", Annotated[Path | None, argument_help("Folder that the paths of a list are relative to.")], None),

@@ -1,18 +1,15 @@
 """`unreel report`."""
 
 import dataclasses
-from pathlib import Path
 
-from tyro.conf import Positional
-
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import RunArgument, parse_args
 
 
 @dataclasses.dataclass
 class ReportArgs:
     """Write RUN/report.html again from the files of the run folder."""
 
-    run: Positional[Path]
+    run: RunArgument
 
 
 def report_command(argv: list[str]) -> int:

@@ -1,0 +1,48 @@
+"""Arguments without a flag: their names in the help, and what is said when two are swapped."""
+
+import re
+from pathlib import Path
+
+import pytest
+from commands import refused, succeeds
+
+from unreel.cli.commands import OVERVIEW
+
+ARGUMENTS = {
+    "embed": "RUN FOLDER", "index": "RUN FOLDER", "evaluate knn": "RUN DATA", "evaluate finetune": "RUN DATA",
+    "search": "INDEX [VIDEO ...]", "concept": "INDEX NAME", "apply": "CONCEPT FOLDER", "pack": "FOLDER OUT",
+    "explore": "FOLDER", "inspect": "FOLDER", "pretrain": "FOLDER", "serve": "INDEX", "compare": "EVAL ...",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ARGUMENTS)
+def test_the_help_names_arguments_as_the_overview_does(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    usage = succeeds(*command.split(), "--help").out.splitlines()[0]
+    assert ARGUMENTS[command] in usage and "PATH PATH" not in usage
+
+
+@pytest.mark.parametrize("command", ["index", "embed", "evaluate knn"])
+def test_a_run_behind_the_videos_is_put_in_front(command: str, tmp_path: Path) -> None:
+    run, videos = tmp_path / "my run", tmp_path / "videos"
+    for folder in (run, videos):
+        folder.mkdir()
+    (run / "config.json").write_text("{}")
+    out = () if command == "evaluate knn" else ("--out", tmp_path / "out")
+    refused(*command.split(), videos, run, *out, says=("which comes first", f"unreel {command} '{run}' {videos}"))
+
+
+def test_an_index_behind_the_query_is_put_in_front(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "store.json").write_text("{}")
+    (tmp_path / "a.mp4").touch()
+    said = f"unreel search {tmp_path / 'index'} {tmp_path / 'a.mp4'}"
+    refused("search", tmp_path / "a.mp4", tmp_path / "index", says=("the index, which comes first", said))
+
+
+def test_the_overview_uses_the_same_names() -> None:
+    for command, arguments in ARGUMENTS.items():
+        if command.startswith("evaluate"):
+            continue
+        first = arguments.split()[0]
+        assert re.search(rf"unreel {command} {first}\b", OVERVIEW), command
