@@ -8,7 +8,7 @@ as they are, `equal` each of unit length first (after centring, if it is centred
 without centring.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -64,10 +64,12 @@ def score(vectors_ND: np.ndarray, is_query_N: np.ndarray, labels: np.ndarray) ->
     return r1, 100.0 * float(np.mean(compute_average_precisions(pair, *names)))
 
 
-def measure(features: VideoFeatures, num_splits: int) -> dict[tuple[str, str, str], np.ndarray]:
+def measure(
+    features: VideoFeatures, num_splits: int, layers: Sequence[str] = LAYERS
+) -> dict[tuple[str, str, str], np.ndarray]:
     """R@1 and mAP (splits, 2) by readout, layer and centring."""
     labels, scores = np.asarray(features.labels), dict[tuple[str, str, str], list[tuple[float, float]]]()
-    for seed, layer, centring in product(range(num_splits), LAYERS, CENTRINGS):
+    for seed, layer, centring in product(range(num_splits), layers, CENTRINGS):
         is_query_N = choose_validation_groups(features.instances, QUERY_SHARE, seed)
         for name, vectors_ND in list_readouts(features, layer, ~is_query_N if centring == "gallery" else None):
             scores.setdefault((name, layer, centring), []).append(score(vectors_ND, is_query_N, labels))
