@@ -20,7 +20,7 @@ from unreel.indexing.index.build_index import refresh_index, write_vectors
 from unreel.indexing.index.clip_index import load_query_encoder, open_index, read_rows
 from unreel.indexing.search.query import SearchQuery
 from unreel.indexing.search.results import HitOptions
-from unreel.indexing.store.embeddings_file import read_embeddings
+from unreel.indexing.store.embeddings_file import list_parts, read_embeddings
 from unreel.indexing.store.file_names import ANN_INDEX_FILE, VECTORS_NPY
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Moment
@@ -105,7 +105,9 @@ def test_an_index_beside_new_rows_has_the_old_ones_until_it_is_brought_up_to_dat
         and "warning: " in done.stderr
         and "1 video of an update not in the index yet; run" in done.stderr
     )
-    write_vectors(index, read_rows(index)[0], EncoderSpec.from_json(before.metadata["encoder"]))  # and no further
+    write_vectors(
+        index, read_rows(list_parts(index))[0], EncoderSpec.from_json(before.metadata["encoder"])
+    )  # and no further
     with pytest.warns(RuntimeWarning, match="1 video of an update not in the index yet"):
         opened = open_index(index)
     assert opened.rows.paths == before.rows.paths and np.array_equal(opened.vectors_ND, before.vectors_ND)

@@ -13,9 +13,9 @@ from unreel.indexing.store.embeddings_file import (
     COLUMNS,
     CONTENT_HASH,
     METADATA_KEY,
-    list_parquet_files,
     read_table,
 )
+from unreel.indexing.store.previous_files import list_indexed_parts
 from unreel.io.atomic_write import atomic_folder, atomic_path, atomic_write_csv, disk_errors
 from unreel.io.output_path import require_new_path
 
@@ -30,7 +30,7 @@ def to_parquet(index: Index, target: Path) -> None:
     with disk_errors(path, advice=WRITE_ADVICE):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path, sync=False) as temporary:
-            for part in list_parquet_files(index.folder):
+            for part in list_indexed_parts(index.folder, index.ann_index.description.parts):
                 table = read_table(part, (*COLUMNS, CONTENT_HASH)).replace_schema_metadata(
                     {METADATA_KEY: metadata.encode()}
                 )

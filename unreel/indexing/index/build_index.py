@@ -13,7 +13,7 @@ from unreel.indexing.index.ivf import BuildOptions
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import load_scale, measure_scale
 from unreel.indexing.index.vectors import write_npy
-from unreel.indexing.store.embeddings_file import list_parts, read_parts
+from unreel.indexing.store.embeddings_file import list_parquet_files, list_parts, read_parts
 from unreel.indexing.store.encoder_hash import hash_encoder
 from unreel.indexing.store.file_names import (
     ANN_INDEX_FILE,
@@ -22,6 +22,7 @@ from unreel.indexing.store.file_names import (
     SCALE_JSON,
     VECTORS_NPY,
 )
+from unreel.indexing.store.previous_files import keep_previous, remove_previous
 from unreel.io.atomic_write import atomic_folder, atomic_path, disk_errors
 from unreel.models.encoder.checkpoint_files import read_spec, save_encoder
 from unreel.models.encoder.encoder import Encoder
@@ -33,21 +34,26 @@ NUM_WEIGHED_ROWS = 2048  # rows on which the weights of parts are measured
 
 def refresh_index(folder: Path, encoder: Encoder) -> str:
     """Build the index of a store, unless it is up to date; returns its description. Raises DiskError."""
-    rows, fingerprint = read_rows(folder)
+    rows, fingerprint = read_rows(list_parquet_files(folder))
     save_index_encoder(folder, encoder)
     path, part_names = folder / ANN_INDEX_FILE, tuple(part.name for part in list_parts(folder))
     with contextlib.suppress(InputError):
         ann_index = AnnIndex.load(path, fingerprint)
-        vectors_ND = load_vectors(folder, ann_index)
+        if ann_index.description.parts not in ((), part_names):  # the same rows in another part: a lost one made again
+            raise InputError(f"{path}: built of other parts", REINDEX_HINT)
+        vectors_ND = load_vectors(folder / VECTORS_NPY, ann_index)
         parts = load_parts(folder / PART_WEIGHTS_JSON, encoder.spec, vectors_ND.shape[1])
         if load_scale(folder / SCALE_JSON, fingerprint) is None:  # an index of an earlier version
             measure_scale(vectors_ND, rows, parts, fingerprint).save(folder / SCALE_JSON)
+        remove_previous(folder)
         return str(ann_index.description)
-    # The old index stays until the new one is whole: rows are added at the end, so it fits the new vectors too.
+    for name in (VECTORS_NPY, PART_WEIGHTS_JSON):
+        keep_previous(folder, folder / name)
     vectors_ND, parts = write_vectors(folder, rows, encoder.spec)
     ann_index = AnnIndex.build(vectors_ND, BuildOptions(parts=parts), fingerprint, part_names)
-    ann_index.save(path)
+    ann_index.save(path)  # from here on what is searched is the new index
     measure_scale(vectors_ND, rows, parts, fingerprint).save(folder / SCALE_JSON)
+    remove_previous(folder)
     return str(ann_index.description)
 
 

@@ -6,11 +6,13 @@
           nearest.faiss        the nearest-neighbour index over them (ann_index.py)
           scale.json           how like rows are to their nearest neighbours (score_scale.py)
           part_weights.json    how motion and appearance weigh in a row, where it has both (row_parts.py)
+          previous/            while an update is not finished, the files of the index before (previous_files.py)
 
 build_index.py makes the last five from the rows, again whenever the rows have changed.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ from unreel.indexing.store.file_names import (
     SCALE_JSON,
     VECTORS_NPY,
 )
+from unreel.indexing.store.previous_files import find_indexed, has_previous, list_indexed_parts, read_index_id
 from unreel.indexing.store.skipped_videos import read_skipped
 from unreel.io.checksums import new_digest
 from unreel.io.file_lock import is_locked
@@ -86,28 +89,45 @@ def open_index(folder: str | Path) -> Index:
         The index: rows with path and seconds, and their unit vectors float32 (N, D) as a memory map.
 
     Raises:
-        InputError: the index is missing, incomplete or of other rows. Rows of an update that did not reach it are left
-            out, with a warning.
+        InputError: the index is missing, incomplete or of other rows. While an update of it is not finished, it is as
+            it was before, with a warning.
 
     >>> opened = unreel.open_index(index)
     >>> opened.vectors_ND.shape[0] == len(opened.rows)
     True
     """
     folder = Path(folder)
+    index_id = read_index_id(folder)
+    try:
+        index = _read_index(folder)
+    except InputError:
+        if read_index_id(folder) == index_id:
+            raise
+        index = _read_index(folder)  # a new one took its place meanwhile
+    if waiting := describe_waiting(folder, index.rows):
+        hint = "it is being indexed just now" if is_locked(folder) else REINDEX_HINT
+        warnings.warn(f"{folder}: {waiting}; {hint}", RuntimeWarning, stacklevel=2)
+    return index
+
+
+def _read_index(folder: Path) -> Index:
     metadata = read_index_metadata(folder)
     try:
         covered = read_description(folder / ANN_INDEX_FILE).parts
-        rows, fingerprint = read_rows(folder, covered)
+        rows, fingerprint = read_rows(list_indexed_parts(folder, covered))
         ann_index = AnnIndex.load(folder / ANN_INDEX_FILE, fingerprint)
-        vectors_ND = load_vectors(folder, ann_index)
+        vectors_ND = load_vectors(find_indexed(folder, folder / VECTORS_NPY), ann_index)
         parts = read_parts_of_index(folder, metadata, vectors_ND.shape[1])
     except InputError as error:
         raise InputError(error.problem, WAIT_HINT if is_locked(folder) else REINDEX_HINT) from error
-    if num_waiting := count_waiting(folder, rows):
-        hint = "it is being indexed just now" if is_locked(folder) else REINDEX_HINT
-        waiting = f"{format_count(num_waiting, 'video')} of an update not in the index yet"
-        warnings.warn(f"{folder}: {waiting}; {hint}", RuntimeWarning, stacklevel=2)
     return Index(folder, metadata, rows, vectors_ND, ann_index, parts, load_scale(folder / SCALE_JSON, fingerprint))
+
+
+def describe_waiting(folder: Path, rows: RowTable) -> str:
+    """What to say of an update whose changes are not in the index yet; "" for none."""
+    if num_waiting := count_waiting(folder, rows):
+        return f"{format_count(num_waiting, 'video')} of an update not in the index yet"
+    return "an update that took videos away, or copied some, is not in the index yet" if has_previous(folder) else ""
 
 
 def count_waiting(folder: Path, rows: RowTable) -> int:
@@ -122,15 +142,14 @@ def count_waiting(folder: Path, rows: RowTable) -> int:
 def read_parts_of_index(folder: Path, metadata: dict[str, Any], num_columns: int) -> RowParts:
     """How the rows of an index are made up. Raises InputError."""
     spec = EncoderSpec.from_json(metadata["encoder"])
-    return load_parts(folder / PART_WEIGHTS_JSON, spec, num_columns)
+    return load_parts(find_indexed(folder, folder / PART_WEIGHTS_JSON), spec, num_columns)
 
 
-def load_vectors(folder: Path, ann_index: AnnIndex) -> np.ndarray:
+def load_vectors(path: Path, ann_index: AnnIndex) -> np.ndarray:
     """The vectors that an index was built of, as a memory map, float32 (N, D). Raises InputError for others.
 
     The file may have more rows at its end: those of an update that did not reach the index.
     """
-    path = folder / VECTORS_NPY
     try:
         vectors_ND: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -150,7 +169,8 @@ def read_index_metadata(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no index there", f"make one with `unreel index RUN FOLDER --out {folder}`")
     try:
-        list_parquet_files(folder)
+        if not has_previous(folder):
+            list_parquet_files(folder)
     except InputError as error:
         advice = f"make it, or continue it, by `unreel index RUN FOLDER --out {folder}`"
         raise InputError(error.problem, advice) from error
@@ -160,14 +180,14 @@ def read_index_metadata(folder: Path) -> dict[str, Any]:
     return metadata
 
 
-def read_rows(folder: Path, part_names: tuple[str, ...] = ()) -> tuple[RowTable, str]:
-    """The rows of all parts, or of those named, and their fingerprint: of contents and seconds, not of where the files
-    lie.
+def read_rows(parts: Sequence[Path]) -> tuple[RowTable, str]:
+    """The rows of some parts and their fingerprint: of contents and seconds, not of where the files lie.
+
+    Raises InputError.
     """
     columns = ("path", "label", CONTENT_HASH, "start_s", "end_s")
-    parts = [part for part in list_parquet_files(folder) if not part_names or part.name in part_names]
     if not parts:
-        raise InputError(f"{folder}: the parts that its index was built of are gone", REINDEX_HINT)
+        raise InputError("the parts that the index was built of are gone", REINDEX_HINT)
     table = pa.concat_tables([read_table(part, columns) for part in parts])
     start_s, end_s = table["start_s"].to_numpy(), table["end_s"].to_numpy()
     rows = RowTable.from_columns(table["path"], table["label"], table[CONTENT_HASH], start_s, end_s)

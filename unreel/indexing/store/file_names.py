@@ -9,6 +9,7 @@ LEFT_OUT_CSV = "left_out.csv"
 
 # An index is a store with these:
 ENCODER_FOLDER = "encoder"
+PREVIOUS_FOLDER = "previous"
 VECTORS_NPY = "vectors.npy"
 ANN_INDEX_FILE = "nearest.faiss"
 CONCEPTS_FOLDER = "concepts"
@@ -23,6 +24,7 @@ STORE_ENTRIES = {
     LEFT_OUT_CSV,
     LOCK_FILE,
     ENCODER_FOLDER,
+    PREVIOUS_FOLDER,
     VECTORS_NPY,
     ANN_INDEX_FILE,
     CONCEPTS_FOLDER,

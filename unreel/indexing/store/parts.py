@@ -18,10 +18,12 @@ from unreel.indexing.store.embeddings_file import (
     write_parquet,
 )
 from unreel.indexing.store.file_names import PARTS_FOLDER
+from unreel.indexing.store.previous_files import keep_previous
 from unreel.io.atomic_write import remove_leftovers
 from unreel.io.text import parse_json
 
 FILE_COLUMNS = ("path", "label", CONTENT_HASH)
+INDEXED_COLUMNS = [CONTENT_HASH, "start_s", "end_s"]  # an index stays right while these do
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ def group_by_content(files: FileRecords) -> dict[str, Content]:
 def reconcile_parts(folder: Path, contents: dict[str, Content]) -> dict[str, int]:
     """Make the parts hold exactly the wanted contents, with rows for each of their files; count the rows by content.
 
-    Parts that are right are not touched, and the vectors of others only are read. Raises DiskError, and InputError for
-    a part that is damaged or of another encoder.
+    Parts that are right are not touched, and the vectors of others only are read. Where a part gets other rows, the old
+    one is kept for the index that was built of it (previous_files.py). Raises DiskError, and InputError for a part that
+    is damaged or of another encoder.
     """
     remove_leftovers(folder / PARTS_FOLDER)
     remove_leftovers(folder)
@@ -57,7 +60,7 @@ def reconcile_parts(folder: Path, contents: dict[str, Content]) -> dict[str, int
         hashes = dict.fromkeys(hash_ for _, _, hash_ in counts)
         wanted = [contents[hash_] for hash_ in hashes if hash_ in contents and hash_ not in num_rows]
         if set(counts) != {(path, label, c.content_hash) for c in wanted for path, label in c.files}:
-            counts = _count_rows_by_file(_rewrite_part(part, wanted))
+            counts = _count_rows_by_file(_rewrite_part(folder, part, wanted))
         for (_, _, hash_), count in counts.items():
             num_rows[hash_] = num_rows.get(hash_, 0) + count
     return num_rows
@@ -72,7 +75,7 @@ def _count_rows_by_file(rows: pa.Table) -> dict[tuple[str, str, str], int]:
     return {(path, label, hash_): count for path, label, hash_, count in zip(*columns, strict=True)}
 
 
-def _rewrite_part(part: Path, contents: list[Content]) -> pa.Table:
+def _rewrite_part(folder: Path, part: Path, contents: list[Content]) -> pa.Table:
     """Write a part again with rows for each file of these contents; delete it when there are none."""
     table = read_table(part, (*COLUMNS, CONTENT_HASH))
     path_N, hash_N = (np.array(table[name].to_pylist(), dtype=object) for name in ("path", CONTENT_HASH))
@@ -85,9 +88,12 @@ def _rewrite_part(part: Path, contents: list[Content]) -> pa.Table:
             rows.append(row_n)
             names += [file] * len(row_n)
     if not rows:
+        keep_previous(folder, part)
         part.unlink()
         return table.slice(0, 0)
-    table = table.take(np.concatenate(rows))
+    old, table = table.select(INDEXED_COLUMNS), table.take(np.concatenate(rows))
+    if not table.select(INDEXED_COLUMNS).equals(old):
+        keep_previous(folder, part)
     for name, values in zip(("path", "label"), zip(*names, strict=True), strict=True):
         table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.string()))
     write_parquet(table, part)
