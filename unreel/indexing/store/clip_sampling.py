@@ -1,14 +1,13 @@
 """Which clips of a video become rows of a store; written into store.json, so that all rows are made alike."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from unreel.embedding import (
-    InstanceFeatures,
     check_embed_options,
     encode,
     encode_clips,
@@ -17,6 +16,7 @@ from unreel.embedding import (
     pool_clips,
 )
 from unreel.errors import InputError
+from unreel.indexing.store.kept_chunks import Chunk, KeptChunks
 from unreel.models.encoder.appearance import attach_appearance
 from unreel.models.encoder.encoder import Encoder
 from unreel.training.run_folder.trained_heads import load_encoder_with_heads
@@ -56,6 +56,7 @@ class ClipSampling(Protocol):
         workers: int,
         on_failure: Callable[[FileFailure], None],
         on_progress: ProgressCallback = ...,
+        kept: KeptChunks | None = ...,
     ) -> Iterator[VideoVectors]: ...
 
 
@@ -87,6 +88,7 @@ class EvenSampling:
         workers: int,
         on_failure: Callable[[FileFailure], None],
         on_progress: ProgressCallback = lambda _done, _total: None,
+        kept: KeptChunks | None = None,
     ) -> Iterator[VideoVectors]:
         for item in encode(encoder, videos, self.num_clips, workers=workers, on_failure=on_failure):
             yield VideoVectors(item.index, *pool_clips(item, self.per))
@@ -143,45 +145,109 @@ class SlidingWindow:
         workers: int,
         on_failure: Callable[[FileFailure], None],
         on_progress: ProgressCallback = lambda _done, _total: None,
+        kept: KeptChunks | None = None,
     ) -> Iterator[VideoVectors]:
         """The first chunk of each video says how many clips it has; the other chunks of long videos follow.
 
         `on_progress` counts chunks, so that a long video shows how far it is: one a video, and more as they are found.
+        Chunks of a video that is not whole yet are given to `kept`, and those that it has are not made again.
         """
-        failed: set[str] = set()
-        num_done, num_chunks = 0, len(videos)
-
-        def report_once(failure: FileFailure) -> None:
-            if failure.path not in failed:  # a long video has many chunks
-                failed.add(failure.path)
-                on_failure(failure)
-
-        def encode_chunks(chunks: list[tuple[int, int]]) -> Iterator[InstanceFeatures]:
-            if not chunks:  # the start and the end of loader processes cost as much as several videos
-                return
-            jobs = [(videos[video], chunk) for video, chunk in chunks]
-            clips = SlidingClipDataset(jobs, self.make_clip_spec(encoder), encoder.spec.views.resize_hw, self.hop_s)
-            yield from encode_clips(encoder, clips, workers=workers, on_failure=report_once)
-
+        counts = _ChunkCounts(on_progress, len(videos))
+        report_once = _ReportOnce(on_failure)
         for first in range(0, len(videos), VIDEOS_PER_GROUP):
             group = range(first, min(first + VIDEOS_PER_GROUP, len(videos)))
-            unfinished: dict[int, list[np.ndarray]] = {}
-            further: list[tuple[int, int]] = []
-            for item in encode_chunks([(video, 0) for video in group]):
-                video, vectors = group[item.index], join_views(item.features)
-                if len(vectors) == len(item.spans_s):
-                    yield VideoVectors(video, vectors, item.spans_s)
-                else:
-                    unfinished[video] = [vectors]
-                    others = range(1, -(-len(item.spans_s) // CHUNK_CLIPS))
-                    further += [(video, chunk) for chunk in others]
-                    num_chunks += len(others)
-                num_done += 1
-                on_progress(num_done, num_chunks)
-            for item in encode_chunks(further):
-                video = further[item.index][0]
-                unfinished[video].append(join_views(item.features))
-                if sum(map(len, unfinished[video])) == len(item.spans_s):
-                    yield VideoVectors(video, np.concatenate(unfinished.pop(video)), item.spans_s)
-                num_done += 1
-                on_progress(num_done, num_chunks)
+            chunks = {video: kept.load(video) if kept else {} for video in group}
+            counts.add_kept(chunks.values())
+            for video in [video for video in group if is_whole(chunks[video])]:
+                yield join_chunks(video, chunks.pop(video))
+            for list_names in (list_first, list_further):
+                for video, chunk in self._encode_chunks(encoder, videos, list_names(chunks), workers, report_once):
+                    chunks[video][chunk.number] = chunk
+                    if is_whole(chunks[video]):
+                        yield join_chunks(video, chunks.pop(video))
+                    elif kept:
+                        kept.add(video, videos[video].path, chunk)
+                    counts.add(chunk)
+
+    def _encode_chunks(
+        self,
+        encoder: Encoder,
+        videos: Sequence[Instance],
+        names: list[tuple[int, int]],
+        workers: int,
+        on_failure: Callable[[FileFailure], None],
+    ) -> Iterator[tuple[int, Chunk]]:
+        """Chunks by (number of the video, number of the chunk), each with the number of its video."""
+        if not names:  # the start and the end of loader processes cost as much as several videos
+            return
+        jobs = [(videos[video], number) for video, number in names]
+        clips = SlidingClipDataset(jobs, self.make_clip_spec(encoder), encoder.spec.views.resize_hw, self.hop_s)
+        for item in encode_clips(encoder, clips, workers=workers, on_failure=on_failure):
+            video, number = names[item.index]
+            spans_k2 = item.spans_s[number * CHUNK_CLIPS : (number + 1) * CHUNK_CLIPS]
+            yield video, Chunk(number, -(-len(item.spans_s) // CHUNK_CLIPS), join_views(item.features), spans_k2)
+
+
+@dataclass
+class _ReportOnce:
+    """A failure of each file once: a long video has many chunks."""
+
+    on_failure: Callable[[FileFailure], None]
+    paths: set[str] = field(default_factory=set)
+
+    def __call__(self, failure: FileFailure) -> None:
+        if failure.path not in self.paths:
+            self.paths.add(failure.path)
+            self.on_failure(failure)
+
+
+@dataclass
+class _ChunkCounts:
+    """How many chunks are done, and of how many: one a video, and more as they are found."""
+
+    on_progress: ProgressCallback
+    total: int
+    done: int = 0
+
+    def add(self, chunk: Chunk) -> None:
+        self.done += 1
+        self.total += (chunk.num_chunks - 1) * (chunk.number == 0)
+        self.on_progress(self.done, self.total)
+
+    def add_kept(self, found: Iterable[dict[int, Chunk]]) -> None:
+        """Count chunks that an earlier process made; of a video's, the first is always there."""
+        for chunks in found:
+            self.done += len(chunks)
+            self.total += count_further(chunks)
+
+
+def count_further(found: dict[int, Chunk]) -> int:
+    """The number of chunks of a video beside one, as its chunks say; 0 where none is there."""
+    return next((chunk.num_chunks - 1 for chunk in found.values()), 0)
+
+
+def is_whole(found: dict[int, Chunk]) -> bool:
+    """Whether all chunks of a video are there."""
+    return bool(found) and len(found) == 1 + count_further(found)
+
+
+def list_first(chunks: dict[int, dict[int, Chunk]]) -> list[tuple[int, int]]:
+    """The first chunk of each video (by number) of which none is there."""
+    return [(video, 0) for video, found in chunks.items() if not found]
+
+
+def list_further(chunks: dict[int, dict[int, Chunk]]) -> list[tuple[int, int]]:
+    """The missing chunks of each video of which some are there."""
+    return [
+        (video, number)
+        for video, found in chunks.items()
+        for number in range(1 + count_further(found))
+        if found and number not in found
+    ]
+
+
+def join_chunks(video: int, found: dict[int, Chunk]) -> VideoVectors:
+    """The rows of all chunks of a video, in order."""
+    ordered = [found[number] for number in sorted(found)]
+    vectors_KD, spans_K2 = (np.concatenate([chunk[n] for chunk in ordered]) for n in (2, 3))
+    return VideoVectors(video, vectors_KD, spans_K2)

@@ -3,6 +3,7 @@
     STORE/store.json       the encoder, and how clips are sampled: the same for all rows
           parts/*.parquet  the rows, as embeddings_file.py writes them, with a column content_hash; whole videos only
           files.parquet    the files, each with the hash of its content and the source that named it (file_tracker.py)
+          chunks/          chunks of long videos, until an update has ended (kept_chunks.py)
           left_out.csv     contents that could not be embedded, and why; not tried again before they change
           lock             held by the command that writes
 

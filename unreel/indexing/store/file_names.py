@@ -4,6 +4,7 @@ from unreel.io.file_lock import LOCK_FILE
 
 STORE_JSON = "store.json"
 PARTS_FOLDER = "parts"
+CHUNKS_FOLDER = "chunks"
 FILES_PARQUET = "files.parquet"
 LEFT_OUT_CSV = "left_out.csv"
 
@@ -20,6 +21,7 @@ PART_WEIGHTS_JSON = "part_weights.json"
 STORE_ENTRIES = {
     STORE_JSON,
     PARTS_FOLDER,
+    CHUNKS_FOLDER,
     FILES_PARQUET,
     LEFT_OUT_CSV,
     LOCK_FILE,

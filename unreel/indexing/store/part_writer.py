@@ -11,6 +11,7 @@ from unreel.errors import NonFiniteError
 from unreel.indexing.store.clip_sampling import ClipSampling
 from unreel.indexing.store.embeddings_file import concatenate, write_embeddings
 from unreel.indexing.store.file_names import PARTS_FOLDER
+from unreel.indexing.store.kept_chunks import KeptChunks
 from unreel.indexing.store.parts import Content
 from unreel.indexing.store.skipped_videos import record_skipped
 from unreel.models.encoder.encoder import Encoder
@@ -31,6 +32,7 @@ class PartWriter:
     num_videos: int = 0
     num_bytes: int = 0
     buffer: list[Embeddings] = field(default_factory=list)
+    chunks: KeptChunks | None = None
 
     def add(self, content: Content, vectors_KD: np.ndarray, spans_K2: np.ndarray) -> None:
         """Add the rows of a content, once for each of its files; writes the part when it is full."""
@@ -50,6 +52,8 @@ class PartWriter:
             path = self.folder / PARTS_FOLDER / f"{self.stem}-{self.num_parts:05d}.parquet"
             write_embeddings(concatenate(self.buffer), path, self.metadata)
             self.num_parts += 1
+            if self.chunks is not None:
+                self.chunks.forget(rows.content_hashes[0] for rows in self.buffer)
         self.buffer, self.num_videos, self.num_bytes, self.started_s = [], 0, 0, time.monotonic()
 
 
@@ -68,8 +72,11 @@ def embed_contents(
     def record_failure(failure: FileFailure) -> None:
         record_skipped(writer.folder, writer.stem, hash_by_path[failure.path], failure)
 
+    writer.chunks = KeptChunks(
+        writer.folder, writer.stem, writer.metadata, [content.content_hash for content in contents]
+    )
     for index, vectors_KD, spans_K2 in clip_sampling.embed_videos(
-        encoder, videos, workers, record_failure, on_progress
+        encoder, videos, workers, record_failure, on_progress, writer.chunks
     ):
         if not np.isfinite(vectors_KD).all():
             raise NonFiniteError(f"{videos[index].path}: its vectors are not finite; use another checkpoint")

@@ -19,6 +19,7 @@ from unreel.indexing.store.embedding_store import FORMAT_VERSION, open_store, re
 from unreel.indexing.store.embeddings_file import list_parts
 from unreel.indexing.store.encoder_hash import describe_encoder
 from unreel.indexing.store.file_names import FILES_PARQUET
+from unreel.indexing.store.kept_chunks import remove_kept_chunks
 from unreel.indexing.store.part_writer import PartWriter, embed_contents
 from unreel.indexing.store.parts import Content, group_by_content, reconcile_parts
 from unreel.indexing.store.processes import (
@@ -165,5 +166,6 @@ def summarize_update(out: Path, plan: UpdatePlan) -> StoreSummary:
         raise InputError(f"{out}: no video could be embedded; the first: {left_out[0].path}: {left_out[0]}")
     num_embedded = sum(content.content_hash in num_rows for content in plan.missing_contents)
     num_videos = sum(len(contents[hash_].files) for hash_ in num_rows)
+    remove_kept_chunks(out)
     counts = (sum(num_rows.values()), num_videos, num_embedded)
     return StoreSummary(*counts, left_out, plan.changes, left_aside=plan.left_aside)
