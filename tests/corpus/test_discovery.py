@@ -1,6 +1,7 @@
 """Folders and lists: which videos are found, with which labels and groups."""
 
 import os
+import socket
 import unicodedata
 from pathlib import Path
 
@@ -88,7 +89,8 @@ def test_a_text_list(tmp_path: Path) -> None:
     touch(tmp_path, "run/a 1.mp4", "walk/b.mp4", "walk/#c.mp4", "no_suffix")
     lines = ["\ufeff# comment", "run/a 1.mp4", "", "walk/b.mp4 17", "run/../walk/b.mp4", "walk/#c.mp4", "gone.mp4"]
     (tmp_path / "list.txt").write_bytes("\r\n".join([*lines, "no_suffix"]).encode())
-    listed = find_videos(tmp_path / "list.txt")
+    with pytest.warns(RuntimeWarning, match="1 repeat of files named before, line 5;"):
+        listed = find_videos(tmp_path / "list.txt")
     assert names(listed, tmp_path) == ["run/a 1.mp4", "walk/b.mp4", "walk/#c.mp4", "gone.mp4", "no_suffix"]
 
 
@@ -111,9 +113,16 @@ def test_a_csv_list(tmp_path: Path) -> None:
     rows = '\ufeffPath, Label,group\r\n"a, b.mp4",run,anna\r\nc.mp4,,\r\nd.mp4\r\n\r\nc.mp4,,\r\n'
     (tmp_path / "list.csv").write_bytes(rows.encode())
     expected = [("a, b.mp4", "run", "anna"), ("c.mp4", "", ""), ("d.mp4", "", "")]
-    assert find_videos(tmp_path / "list.csv") == [
-        VideoEntry(tmp_path / path, label, group) for path, label, group in expected
-    ]
+    with pytest.warns(RuntimeWarning, match="1 repeat of files named before, line 6; each of the 3 files counts once"):
+        found = find_videos(tmp_path / "list.csv")
+    assert found == [VideoEntry(tmp_path / path, label, group) for path, label, group in expected]
+
+
+def test_repeats_in_a_list_are_counted_with_their_lines(tmp_path: Path) -> None:
+    """Also where two spellings name one file."""
+    (tmp_path / "list.txt").write_text(f"a.mp4\n# a.mp4\nb.mp4\n./a.mp4\n{tmp_path}/b.mp4\na.mp4\na.mp4\n")
+    with pytest.warns(RuntimeWarning, match=r"list\.txt: 4 repeats of files named before, line 4, 5, 6 \.\.\.;"):
+        assert names(find_videos(tmp_path / "list.txt"), tmp_path) == ["a.mp4", "b.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,8 @@ def test_a_csv_list(tmp_path: Path) -> None:
         ("a.csv", "file,label\nx.mp4,run\n", "line 1 must name the columns.*file,label"),
         ("a.csv", "path,label\nx, y.mp4,run\n", "line 2: 3 cells, 2 columns"),
         ("a.csv", "path,label\n,run\n", "line 2: no path"),
+        ("a.csv", "path,label,Path\na.mp4,run,b.mp4\n", "line 1 names the column path more than once; keep one"),
+        ("a.tsv", "label\tpath\tlabel\nrun\ta.mp4\twalk\n", "line 1 names the column label more than once"),
         ("a.csv", 'path,label\na.mp4,run\n"b.mp4,run\nc.mp4,run\n', "line 3: not valid CSV .*is a quote left open"),
         ("a.csv", "path,label\nx.mp4,run\nx.mp4,walk\n", "x.mp4 has two labels, 'run' and 'walk'"),
         ("a.txt", b"\xff\xfea\x00", "line 1: not UTF-8"),
@@ -147,6 +158,18 @@ def test_a_missing_or_empty_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(InputError, match="no video in it"):
         find_videos(tmp_path)
+
+
+def test_what_is_neither_folder_nor_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    os.mkfifo("pipe.txt")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("socket")
+    Path("link").symlink_to("nowhere")
+    kinds = {"pipe.txt": "a named pipe, not", "socket": "a socket, not", "/dev/null": "a device, not"}
+    for name, says in (kinds | {"link": "a link to something that is not there"}).items():
+        with pytest.raises(InputError, match=f"{name}: {says}.*Give a folder of videos, or a list"):
+            find_videos(tmp_path / name)
 
 
 def test_a_split_has_labels_and_groups(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from the group column of a CSV list, or from file names of UCF101 (`v_<class>_gN
 
 import os
 import re
+import stat
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -23,6 +25,7 @@ from unreel.corpus.lists import (
 )
 from unreel.corpus.video_files import HIDDEN, VIDEO_SUFFIXES, describe_left_aside, is_video
 from unreel.errors import InputError
+from unreel.io.text import format_count, preview_items
 from unreel.video.sources.packed_corpus import PackedCorpus, open_packed_corpus
 from unreel.video.sources.paths import PIECE_SUFFIX, WORK_FOLDER, is_packed_corpus, is_synthetic
 from unreel.video.sources.source import open_source
@@ -37,8 +40,8 @@ def find_videos(source: Path, root: Path | None = None, left_aside: Counter[str]
     """The videos of a folder (any depth, sorted), of a list (.txt, .csv, .tsv), of a packed corpus, or one file.
 
     In a folder, hidden files and folders and files that are no videos are left aside, and counted in `left_aside` by
-    suffix. A list may name any file; each counts once. Relative paths of a list are relative to `root`, or to the
-    list's own folder without one. Raises InputError if there is no video.
+    suffix. A list may name any file; each counts once, and a warning has the lines of repeats. Relative paths of a list
+    are relative to `root`, or to the list's own folder without one. Raises InputError if there is no video.
 
     >>> len(find_videos(videos)), find_videos(videos)[0].label
     (24, 'drift_left')
@@ -55,7 +58,7 @@ def find_videos(source: Path, root: Path | None = None, left_aside: Counter[str]
     if source.is_dir():
         return _find_in_folder(source, Counter() if left_aside is None else left_aside)
     if not source.is_file():
-        raise InputError(f"{source}: no such folder or list. Give a folder of videos, or a list (.txt, .csv)")
+        raise InputError(f"{source}: {_describe_kind(source)}. Give a folder of videos, or a list (.txt, .csv)")
     if source.suffix.lower() in LIST_SUFFIXES:
         root = source.parent if root is None else Path(root)
         return infer_labels(_drop_repeats(read_list(source, FileFinder(root)), source), root)
@@ -164,13 +167,29 @@ def _find_in_corpus(corpus: PackedCorpus) -> list[VideoEntry]:
 
 
 def _drop_repeats(entries: Iterable[VideoEntry], source: Path) -> list[VideoEntry]:
-    """Each file once, in order. Raises InputError if a list gives one file two labels."""
+    """Each file once, in order; warns of the others. Raises InputError if a list gives one file two labels."""
     first: dict[str, VideoEntry] = {}
+    lines: list[int] = []
     for entry in entries:
         known = first.setdefault(os.path.abspath(entry.path), entry)
+        lines += [entry.line] * (known is not entry)
         if known.label != entry.label:
             raise InputError(f"{source}: {entry.path} has two labels, {known.label!r} and {entry.label!r}")
+    if lines:
+        repeats = f"{format_count(len(lines), 'repeat')} of files named before, line {preview_items(lines)}"
+        text = f"{source}: {repeats}; each of the {len(first)} files counts once"
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
     return list(first.values())
+
+
+def _describe_kind(path: Path) -> str:
+    """What stands at a path that is neither a folder nor a file."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return "a link to something that is not there" if path.is_symlink() else "no such folder or list"
+    kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return f"{kinds.get(stat.S_IFMT(mode), 'a device')}, not a folder or a file"
 
 
 def infer_labels(entries: list[VideoEntry], root: Path) -> list[VideoEntry]:

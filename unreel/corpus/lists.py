@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,17 +15,20 @@ from unreel.corpus.video_files import VIDEO_SUFFIXES
 from unreel.errors import InputError
 
 MAX_NAME_BYTES = 255  # of the file systems in use
+LIST_COLUMNS = ("path", "label", "group")
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv"})
 _CLASS_NUMBER = re.compile(r"(?P<path>.*\.\w+)\s+\d+")
 
 
 @dataclass(frozen=True)
 class VideoEntry:
-    """A video of a folder or list: its path, and the class and group that the layout gives it ("" for none)."""
+    """A video of a folder or list: its path, the class and group that the layout gives it ("" for none), and its line
+    in the list (0 for none)."""
 
     path: Path
     label: str = ""
     group: str = ""
+    line: int = field(default=0, compare=False)
 
 
 class _Row(NamedTuple):
@@ -151,7 +154,7 @@ def _find_entry(row: "_Row", path: Path, finder: FileFinder) -> VideoEntry:
     if longest > MAX_NAME_BYTES:
         problem = f"{path}, line {row.line}: a name of {longest} bytes, and a file's name has at most {MAX_NAME_BYTES}"
         raise InputError(problem, "write one path per line")
-    return VideoEntry(finder.find(row.text) or finder.root / row.text, row.label, row.group)
+    return VideoEntry(finder.find(row.text) or finder.root / row.text, row.label, row.group, row.line)
 
 
 def _read_text_rows(path: Path, finder: FileFinder) -> "Iterator[_Row]":
@@ -169,6 +172,8 @@ def _read_table_rows(path: Path) -> "Iterator[_Row]":
     header = [name.lower() for name in header]
     if "path" not in header:
         raise InputError(f"{path}: line 1 must name the columns path[,label][,group]; it is {','.join(header)!r}")
+    if doubled := [name for name in LIST_COLUMNS if header.count(name) > 1]:
+        raise InputError(f"{path}: line 1 names the column {doubled[0]} more than once; keep one of them")
     for line, cells in rows:
         row = dict(zip(header, cells, strict=False))
         if len(cells) > len(header):
