@@ -81,6 +81,7 @@ PIXEL_FLOORS = (build_mean_frame_extractor, build_histogram_extractor, build_dif
 BUDGET: dict[str, Any] = {
     **{"backbone": "tiny", "size": 48, "num_frames": 8, "fps": 12.5, "stride_frames": 0, "batch_size": 16},
     **{"optimizer": "adamw", "lr": 0.002, "weight_decay": 0.01, "schedule": "cosine", "warmup": 0.05},
+    **{"segment_s": 10.0, "held_out": 0.1},
     **{"init": "none", "threads": 1, "workers": 0, "device": "cpu", "monitor_epochs": 10**6, "checkpoint_minutes": 1.0},
 }
 TITLES = {"jhmdb": "JHMDB", "weizmann": "Weizmann"}  # sets of a folder, whose videos are the same for all seeds

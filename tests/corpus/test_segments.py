@@ -38,10 +38,11 @@ def test_only_videos_longer_than_one_and_a_half_segments_are_cut() -> None:
         (2, 0.0, 7.55),
         (2, 7.55, 15.1),
     ]
-    assert len(build_instances(manifest(3600.0), segment_s=float("inf"))) == 1
+    assert all(len(build_instances(manifest(3600.0), segment_s=never)) == 1 for never in (0, float("inf")))
     assert len(build_instances(manifest(3600.0), segment_s=60.0)) == 60
-    with pytest.raises(InputError, match="segment_s=0"):
-        build_instances(manifest(3.0), segment_s=0)
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(InputError, match=f"segment_s={wrong}"):
+            build_instances(manifest(3.0), segment_s=wrong)
 
 
 def test_each_content_is_used_once_and_files_are_numbered_among_the_unique() -> None:

@@ -76,3 +76,19 @@ def test_memory_survives_its_state_to_the_bit() -> None:
     bank.update(torch.tensor([1, 5]), F.normalize(torch.randn(2, 4), dim=1), 0.5)
     other.load_state_dict(bank.state_dict())
     assert list(bank.state_dict()) == ["rows"] and torch.equal(bank.rows, other.rows)
+
+
+def test_draws_of_one_video_update_its_row_once_in_any_order() -> None:
+    """Rows 4 and 0 come twice and three times: one update each, with the mean; row 3 as if it were alone, to the bit."""
+    index, features = torch.tensor([4, 0, 4, 3, 0, 0]), torch.randn(6, 5, generator=torch.Generator().manual_seed(2))
+    banks = [MemoryBank(6, 5, seed=0) for _ in range(3)]
+    before, order = banks[0].rows.clone(), torch.tensor([5, 3, 0, 4, 2, 1])
+    banks[0].update(index, features, 0.5)
+    banks[1].update(index[order], features[order], 0.5)
+    banks[2].update(index[3:4], features[3:4], 0.5)
+    for row, draws in ((4, (0, 2)), (0, (1, 4, 5))):
+        mean = sum(features[draw].double() for draw in draws) / len(draws)
+        mixed = (before[row].double() + mean) / 2
+        torch.testing.assert_close(banks[0].rows[row].double(), mixed / mixed.norm(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(banks[1].rows, banks[0].rows, atol=1e-6, rtol=0)
+    assert torch.equal(banks[0].rows[3], banks[2].rows[3])

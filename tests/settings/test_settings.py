@@ -60,7 +60,7 @@ def test_a_group_alone_has_the_values_of_the_whole(group: Any) -> None:
         (DataSettings, {"held_out": 1.0}, "held_out must be below 1"),
         (DataSettings, {"draws_per_video": 3}, "draws_per_video must divide the batch"),
         (DataSettings, {"workers": -2}, "workers must lie between -1 and 1024, got -2"),
-        (DataSettings, {"segment_s": math.nan}, "segment_s must be above 0 and finite, got nan"),
+        (DataSettings, {"segment_s": math.nan}, "segment_s must be at least 0 and finite, got nan"),
         (NetworkSettings, {"width": 0}, "width must lie between 1 and 64, got 0"),
         (OptimisationSettings, {"lr": 0.0}, "lr must be above 0 and finite, got 0.0"),
         (OptimisationSettings, {"weight_decay": math.inf}, "weight_decay must be at least 0 and finite, got inf"),

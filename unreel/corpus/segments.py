@@ -13,19 +13,19 @@ LONG_VIDEO_SEGMENTS = 1.5  # a video longer than this many segments is cut
 
 
 def build_instances(manifest: Manifest, segment_s: float = SEGMENT_S) -> list[Instance]:
-    """One instance per unique video, or per segment of a video longer than 1.5 `segment_s` seconds (inf: never cut).
+    """One instance per unique video, or per segment of a video longer than 1.5 `segment_s` seconds (0: never cut).
 
     `Instance.video` numbers the recordings in the order of the manifest; pieces of one original share a number. Raises
-    InputError for a `segment_s` that is not positive.
+    InputError for a negative `segment_s`.
     """
-    if not segment_s > 0:
-        raise InputError(f"segments must last longer than 0 s, got segment_s={segment_s}")
+    if not segment_s >= 0:
+        raise InputError(f"segments last some seconds, or 0 for whole videos, got segment_s={segment_s}")
     instances: list[Instance] = []
     numbers: dict[str, int] = {}
     for video in manifest.drop_duplicates():
         number = numbers.setdefault(video.recording or video.path, len(numbers))
         spans = [(0.0, video.duration_s)]
-        if video.duration_s > LONG_VIDEO_SEGMENTS * segment_s:
+        if 0 < LONG_VIDEO_SEGMENTS * segment_s < video.duration_s:
             spans = cut_segments(video.duration_s, video.shot_changes_s, segment_s)
         for start_s, end_s in spans:
             instances.append(Instance(video.path, number, start_s, end_s, video.label, video.group, video.offset_s))

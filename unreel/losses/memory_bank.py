@@ -43,6 +43,24 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def update(self, index_B: Tensor, features_BD: Tensor, momentum: float) -> None:
-        """rows[i] <- normalise(momentum * rows[i] + (1 - momentum) * feature), for rows (B,) and features (B, D)."""
-        mixed_BD = momentum * self.rows[index_B] + (1 - momentum) * features_BD
+        """rows[i] <- normalise(momentum * rows[i] + (1 - momentum) * feature), for rows (B,) and features (B, D).
+
+        Features of the same row, of several draws of a video, are averaged first: the row is updated once, whatever
+        their order.
+        """
+        mixed_BD = momentum * self.rows[index_B] + (1 - momentum) * average_by_index(features_BD, index_B)
         self.rows[index_B] = F.normalize(mixed_BD, dim=1)
+
+
+def average_by_index(features_BD: Tensor, index_B: Tensor) -> Tensor:
+    """Each row of features (B, D) replaced by the mean of all rows of its index (B,); a single one stays as it is.
+
+    The shapes do not depend on the indices, so nothing waits for a GPU.
+
+    >>> average_by_index(torch.tensor([[1.0], [5.0], [3.0]]), torch.tensor([7, 0, 7])).flatten()
+    tensor([2., 5., 2.])
+    """
+    is_same_BB = index_B[:, None] == index_B
+    first_B = is_same_BB.int().argmax(dim=1)
+    sums_BD = torch.zeros_like(features_BD).index_add_(0, first_B, features_BD)
+    return sums_BD[first_B] / is_same_BB.sum(dim=1, keepdim=True)

@@ -11,7 +11,9 @@ def require_two_instances(
 ) -> None:
     """A contrast needs other instances, in the data and in the batch; so do a variance and batch norm."""
     if num_instances < 2:
-        raise InputError(f"training needs at least 2 instances, got {num_instances}; add videos or lower --segment-s")
+        raise InputError(
+            f"training needs at least 2 instances, got {num_instances}; add videos, or cut long ones with --segment-s 10 or less"
+        )
     if settings.batch_size < 2:
         raise InputError(f"a batch of 1 {reason}; --batch-size must be at least 2")
 

@@ -28,7 +28,7 @@ from unreel.losses.negative_mask import NegativeMask
 from unreel.methods.checks import require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import count_features, pool_views
-from unreel.settings import Settings, make_single_machine_settings
+from unreel.settings import Settings, make_paper_settings, make_single_machine_settings
 from unreel.settings.ranges import check_ranges
 from unreel.types import Instance, StepOutput, Views
 from unreel.views.two_views import TwoViewOptions
@@ -63,7 +63,7 @@ def cvrl_paper() -> tuple[Config, Settings]:
     number of replicas: sweep --lr from 0.3 to 10 before you trust a comparison. The paper reports 66.1 % linear top-1
     on Kinetics-400. On one GPU, 1024 clips of 224 x 224 need --clips-at-once, or lower --batch-size.
     """
-    settings = Settings(
+    settings = make_paper_settings(
         backbone="r3d50",
         size=224,
         stride_frames=2,

@@ -45,7 +45,7 @@ from unreel.methods.checks import (
 from unreel.models.heads import MLP
 from unreel.models.pooling import count_features, pool_features, pool_views
 from unreel.models.teacher import Teacher
-from unreel.settings import Settings, make_single_machine_settings
+from unreel.settings import Settings, make_paper_settings, make_single_machine_settings
 from unreel.settings.ranges import check_ranges
 from unreel.types import Instance, StepOutput, Views
 from unreel.views.two_views import TwoViewOptions, TwoViewRecipe
@@ -110,7 +110,7 @@ def dual_paper() -> tuple[Config, Settings]:
 
     The paper reports R@1 46.7 on UCF101 in its own protocol (centred, pooled features), not ours.
     """
-    settings = Settings(
+    settings = make_paper_settings(
         backbone="r21d",
         size=112,
         stride_frames=4,

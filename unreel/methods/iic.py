@@ -33,7 +33,7 @@ from unreel.methods.checks import require_temporal_clips, require_two_instances
 from unreel.models.heads import MLP
 from unreel.models.pooling import count_features, pool_features, pool_views
 from unreel.seeding import draw_uniforms
-from unreel.settings import Settings, make_single_machine_settings
+from unreel.settings import Settings, make_paper_settings, make_single_machine_settings
 from unreel.settings.ranges import check_ranges
 from unreel.types import Instance, StepOutput, Views
 from unreel.views.random_apply import to_device_of
@@ -111,6 +111,8 @@ def iic() -> tuple[Config, Settings]:
 def iic_paper() -> tuple[Config, Settings]:
     """The released arithmetic: 16 frames of 112 x 112, R3D, 240 epochs, SGD 0.01 dropped by 5 four times.
 
+    All videos, each whole, have a row of memory each. With --draws-per-video, the draws of a video in a batch update
+    its row once, with their mean.
     unreel pretrain UCF101 --method iic-paper --out RUN. The release's README: R@1 36.5 (joint) on UCF101 split 1.
     """
     config = Config(
@@ -121,7 +123,7 @@ def iic_paper() -> tuple[Config, Settings]:
         normalize=False,
         exclude_self=False,
     )
-    return config, Settings(backbone="r3d", size=112, precision="32-true", seed=632)
+    return config, make_paper_settings(backbone="r3d", size=112, precision="32-true", seed=632)
 
 
 def iic_v2() -> tuple[Config, Settings]:
@@ -142,8 +144,8 @@ def iic_v2() -> tuple[Config, Settings]:
         head="mlp",
         exclude_self=False,
     )
-    settings = Settings(backbone="r3d", size=112, precision="32-true", lr=0.1, schedule="cosine", seed=632)
-    return config, settings
+    settings = {"backbone": "r3d", "size": 112, "precision": "32-true", "lr": 0.1, "schedule": "cosine", "seed": 632}
+    return config, make_paper_settings(**settings)
 
 
 def cmc() -> tuple[Config, Settings]:

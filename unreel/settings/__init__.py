@@ -22,6 +22,7 @@ __all__ = [
     "OptimisationSettings",
     "RuntimeSettings",
     "Settings",
+    "make_paper_settings",
     "make_single_machine_settings",
 ]
 
@@ -74,3 +75,13 @@ def make_single_machine_settings(**changes: Any) -> Settings:
         warmup=0.05,
     )
     return replace(shared, **changes)
+
+
+def make_paper_settings(**changes: Any) -> Settings:
+    """Settings that the papers share: all videos, each as a whole, so pieces of one are no negatives of each other.
+
+    >>> settings = make_paper_settings(batch_size=64)
+    >>> settings.batch_size, settings.segment_s, settings.held_out
+    (64, 0.0, 0.0)
+    """
+    return replace(Settings(segment_s=0.0, held_out=0.0), **changes)

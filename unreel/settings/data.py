@@ -24,14 +24,17 @@ class DataSettings:
     short: ShortVideoPolicy = "loop"
     """A video shorter than a clip is looped, or its last frame is held."""
     segment_s: float = 10.0
-    """Recordings longer than 1.5 times this are cut into segments of about this many seconds, at shot changes."""
+    """Recordings longer than 1.5 times this are cut into segments of about this many seconds, at shot changes; 0 leaves
+    every video whole."""
     batch_size: int = 16
     """Instances per step."""
     draws_per_video: int = 1
     """Rows of a batch that come from each opened video, sampled and augmented independently: less decoding, but fewer
-    videos per step. Must divide the batch; an epoch then takes this many times the steps."""
+    videos per step. Must divide the batch; an epoch then takes this many times the steps. A memory of instances gets
+    the mean of the rows of a video, once."""
     held_out: float = 0.1
-    """Share of the videos (at most 200) kept out of training for the label-free monitors."""
+    """Share of the videos (at most 200) kept out of training for the label-free monitors; with 0 these look at videos
+    that were trained on."""
     max_bad_share: float = 0.2
     """Refuse to start when more than this share of the files can't be used."""
     workers: int = -1
@@ -52,7 +55,8 @@ class DataSettings:
         check_ranges(self, size=(0, 4096), num_frames=(0, 1024), stride_frames=(0, unlimited), fps=(0, unlimited))
         check_ranges(self, batch_size=(1, 65_536), draws_per_video=(1, unlimited), held_out=(0, 1))
         check_ranges(self, max_bad_share=(0, 1), workers=(-1, 1024), batches_ahead=(1, 64), cache_mb=(-1, unlimited))
-        check_positive(self, "segment_s", "file_limit_s")
+        check_ranges(self, segment_s=(0, unlimited))
+        check_positive(self, "file_limit_s")
         if (self.fps > 0) == (self.stride_frames > 0):
             raise InputError(
                 f"set either fps or stride_frames and the other to 0: got fps={self.fps:g}, "

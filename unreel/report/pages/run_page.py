@@ -58,7 +58,7 @@ def build_context(run: Path) -> dict[str, Any]:
     manifest = load_manifest(run, notes)
     check_encoder(run, notes)
     settings = config.get("settings") or {}
-    segment_s = settings.get("segment_s") or SEGMENT_S
+    segment_s = settings.get("segment_s", SEGMENT_S)
     best = next((row for row in monitors if row.get("step") == pointer.get("best_step")), None)
     checkpoint = str(pointer.get("best") or pointer.get("last") or "")
     verdicts = list_verdicts(run, checkpoint, [d for _, d in evaluations])

@@ -33,7 +33,7 @@ def update_verdict(run: Path) -> Verdict | None:
 def judge_run(run: Path, checkpoint: str) -> Verdict:
     """Judge the encoder of a run on its own videos, and write RUN/verdict.json. Raises UnreelError."""
     settings: dict[str, Any] = read_config(run).get("settings") or {}
-    instances = build_instances(Manifest.load(run), settings.get("segment_s") or SEGMENT_S)
+    instances = build_instances(Manifest.load(run), settings.get("segment_s", SEGMENT_S))
     training, held_out = split_held_out(instances, settings.get("held_out", 0.0), settings.get("seed", 0))
     encoder = load_encoder(run).to(choose_device("auto"))
     verdict = judge_without_labels(encoder, held_out, training)
