@@ -79,7 +79,7 @@ def test_memory_survives_its_state_to_the_bit() -> None:
 
 
 def test_draws_of_one_video_update_its_row_once_in_any_order() -> None:
-    """Rows 4 and 0 come twice and three times: one update each, with the mean; row 3 as if it were alone, to the bit."""
+    """Row 4 comes twice, 0 three times: one update each, with the mean; row 3 as if it were alone, to the bit."""
     index, features = torch.tensor([4, 0, 4, 3, 0, 0]), torch.randn(6, 5, generator=torch.Generator().manual_seed(2))
     banks = [MemoryBank(6, 5, seed=0) for _ in range(3)]
     before, order = banks[0].rows.clone(), torch.tensor([5, 3, 0, 4, 2, 1])

@@ -1,11 +1,13 @@
 """Learning rates of the schedules, and what the optimisers are built with."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from unreel.errors import InputError
 from unreel.settings import Settings
 from unreel.training.lr_schedule import compute_lr, set_lr
 from unreel.training.optimizers import build_optimizer
@@ -50,6 +52,30 @@ def test_cosine_ends_at_zero() -> None:
     assert 0 < rates[999] < 1e-5
     assert all(after < before for before, after in zip(rates[200:-1], rates[201:], strict=True))
     assert compute_lr(0, 10, Settings(schedule="cosine", lr=0.3)) == 0.3
+
+
+@pytest.mark.parametrize("epochs", [200, 800])
+def test_cvrls_rate_against_the_twin_of_tensorflows(epochs: int) -> None:
+    """A cosine over all steps; for 5 epochs a line from 0 instead, to where the cosine is at their end."""
+    settings = Settings(schedule="cosine-from-start", lr=0.32, warmup_epochs=5, epochs=epochs)
+    total, warm = 7 * epochs, 35
+
+    def cosine(step: int) -> float:
+        return 0.32 * 0.5 * (1 + math.cos(math.pi * step / total))
+
+    rates = [compute_lr(step, total, settings, steps_per_epoch=7) for step in range(total + 1)]
+    assert rates[:warm] == pytest.approx([step / warm * cosine(warm) for step in range(warm)])
+    assert rates[warm:] == pytest.approx([cosine(step) for step in range(warm, total + 1)], abs=1e-12)
+    assert rates[0] == 0 and max(rates) == rates[warm] < 0.32
+    assert compute_lr(0, 10, Settings(schedule="cosine-from-start", lr=0.3)) == 0.3
+
+
+def test_a_warm_up_in_epochs_is_as_long_whatever_the_run() -> None:
+    settings = Settings(schedule="cosine", warmup_epochs=2, lr=0.5)
+    short, long = ([compute_lr(step, total, settings, steps_per_epoch=4) for step in range(9)] for total in (40, 400))
+    assert short == pytest.approx([0.5 * (k + 1) / 9 for k in range(8)] + [0.5]) and long == pytest.approx(short)
+    with pytest.raises(InputError, match="warmup 0.1 and warmup_epochs 2 both say"):
+        Settings(warmup=0.1, warmup_epochs=2)
 
 
 def test_optimizers_get_the_settings_and_the_trainable_weights() -> None:

@@ -12,7 +12,8 @@ def require_two_instances(
     """A contrast needs other instances, in the data and in the batch; so do a variance and batch norm."""
     if num_instances < 2:
         raise InputError(
-            f"training needs at least 2 instances, got {num_instances}; add videos, or cut long ones with --segment-s 10 or less"
+            f"training needs at least 2 instances, got {num_instances}; add videos, or cut long ones with "
+            "--segment-s 10 or less"
         )
     if settings.batch_size < 2:
         raise InputError(f"a batch of 1 {reason}; --batch-size must be at least 2")
@@ -20,7 +21,7 @@ def require_two_instances(
 
 def require_temporal_clips(options: TwoViewOptions, settings: Settings, ranks_segments: bool = False) -> None:
     """Shuffled frames need a network that sees several frames, and clips that have them."""
-    temporal = options.intra_negatives if options.intra_negatives not in ("none", "rotate") else ""
+    temporal = options.intra_negatives if options.intra_negatives not in ("none", "rotate", "rotate-90") else ""
     if settings.num_frames > 1 and not settings.backbone.endswith(TWIN_2D_SUFFIX):
         return
     if temporal or ranks_segments:

@@ -1,4 +1,5 @@
-"""Backbones, found by file name: every file of backbones/ that defines `build(**options) -> nn.Module` is one.
+"""Backbones, found by file name: every file of backbones/ that defines `build(**options) -> nn.Module` is one. It may
+stand in a folder there.
 
 A backbone has `num_features` and maps clips (B, C, T, H, W) to its last feature map (B, num_features, T', H', W').
 
@@ -23,13 +24,16 @@ from unreel.models.twin_2d import make_2d_twin
 TWIN_2D_SUFFIX, TRANSFORMERS_PREFIX = "-2d", "transformers:"
 
 
-def list_backbones() -> tuple[str, ...]:
-    """The names of all backbones; reads the files but imports none, so it is cheap and can't fail."""
-    files = (Path(__file__).parent / "backbones").glob("*.py")
-    return tuple(sorted(f.stem for f in files if "\ndef build(" in f.read_text(encoding="utf-8")))
+def find_backbone_modules() -> dict[str, str]:
+    """The module of each backbone by its name; reads the files but imports none, so it is cheap and can't fail."""
+    folder = Path(__file__).parent
+    files = sorted((folder / "backbones").rglob("*.py"), key=lambda file: file.stem)
+    builders = [f for f in files if "\ndef build(" in f.read_text(encoding="utf-8")]
+    return {f.stem: ".".join(["unreel.models", *f.relative_to(folder).with_suffix("").parts]) for f in builders}
 
 
-BACKBONES = list_backbones()
+BACKBONE_MODULES = find_backbone_modules()
+BACKBONES = tuple(BACKBONE_MODULES)
 
 
 def is_import_path(name: str) -> bool:
@@ -73,9 +77,8 @@ def find_builder(name: str) -> Callable[..., nn.Module]:
         if is_import_path(name):
             return partial(external.build_external, name)
         return partial(huggingface.build_transformer, name.removeprefix(TRANSFORMERS_PREFIX))
-    if name.removesuffix(TWIN_2D_SUFFIX) not in BACKBONES:
+    module = BACKBONE_MODULES.get(name.removesuffix(TWIN_2D_SUFFIX))
+    if module is None:
         raise unknown_name_error("backbone", name, BACKBONES)
-    build: Callable[..., nn.Module] = importlib.import_module(
-        f"unreel.models.backbones.{name.removesuffix(TWIN_2D_SUFFIX)}"
-    ).build
+    build: Callable[..., nn.Module] = importlib.import_module(module).build
     return build

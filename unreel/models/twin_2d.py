@@ -34,7 +34,7 @@ def make_2d_conv(conv: nn.Conv3d) -> nn.Conv3d:
     if isinstance(padding, str):
         raise InputError(f"a convolution padded with '{padding}' has no 2D twin; give it its padding in numbers")
     flat = nn.utils.skip_init(
-        nn.Conv3d,
+        type(conv) if getattr(conv, "keeps_class_in_2d", False) else nn.Conv3d,
         conv.in_channels,
         conv.out_channels,
         (1, *conv.kernel_size[1:]),

@@ -16,7 +16,7 @@ class NetworkSettings:
     """Network by name (`unreel methods` lists them), X-2d for the 2D twin of X, package.module.Class for a module of
     yours, transformers:videomae and the like; auto means tiny on a CPU, r3d elsewhere."""
     width: int = 1
-    """Width factor of r3d50, r3d101 and r3d152."""
+    """Width factor of r3d50, r3d101, r3d152 and of these as TensorFlow builds them (r3d50tf and so on)."""
     init: str = NO_WEIGHTS
     """Begin with these weights: none, random ones; base, the encoder that comes with unreel, or a run or checkpoint of
     the same network (a warm start); auto, base where it fits the network; or 2D weights, inflated along time: a file

@@ -29,14 +29,17 @@ class OptimisationSettings:
     """L2 penalty (SGD, LARS) or decoupled decay (AdamW)."""
     decay_all: bool = True
     """Decay biases and batch norm as well; off decays only weights of two and more dimensions."""
-    schedule: Literal["steps", "cosine"] = "steps"
-    """Drop the rate at --drops, or decay it to 0 along a cosine."""
+    schedule: Literal["steps", "cosine", "cosine-from-start"] = "steps"
+    """Drop the rate at --drops, or decay it to 0 along a cosine that begins after the warm-up, or at the first step of
+    the run: then the warm-up ends where the cosine is by now (TensorFlow's model garden)."""
     drops: tuple[float, ...] = (45 / 240, 90 / 240, 125 / 240, 160 / 240)
     """Shares of the run at which the rate drops, for the schedule `steps`; by default IIC's epochs of 240."""
     drop_factor: float = 0.2
     """Factor that multiplies the rate at each drop."""
     warmup: float = 0.0
     """Share of the run over which the rate rises from 0."""
+    warmup_epochs: float = 0.0
+    """Epochs over which the rate rises from 0, instead of the share --warmup."""
     seed: int = 0
     """Random seed: same seed, same run, whatever the number of workers."""
 
@@ -48,6 +51,12 @@ class OptimisationSettings:
             check_positive(self, "minutes")
         check_ranges(self, momentum=(0, 1), weight_decay=(0, float("inf")), drop_factor=(0, 1), warmup=(0, 1))
         check_positive(self, "lr")
+        check_ranges(self, warmup_epochs=(0, float("inf")))
+        if self.warmup and self.warmup_epochs:
+            raise InputError(
+                f"warmup {self.warmup:g} and warmup_epochs {self.warmup_epochs:g} both say how long the rate rises; "
+                "give one of them"
+            )
         if not all(0 <= drop <= 1 for drop in self.drops):
             raise InputError(f"drops are shares of the run, between 0 and 1, got {self.drops}")
 

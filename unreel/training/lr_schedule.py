@@ -7,9 +7,17 @@ import torch
 from unreel.settings import OptimisationSettings
 
 
-def compute_lr(step: int, total_steps: int, settings: OptimisationSettings) -> float:
-    """Learning rate of a step. With 240 epochs the drops fall on the first step of the epochs that the paper names."""
-    warmup_steps = settings.warmup * total_steps
+def compute_lr(step: int, total_steps: int, settings: OptimisationSettings, steps_per_epoch: int = 0) -> float:
+    """Learning rate of a step. With 240 epochs the drops fall on the first step of the epochs that the paper names.
+
+    `steps_per_epoch` is for a warm-up in epochs. Source of `cosine-from-start`: tensorflow/models, whose linear warm-up
+    rises from 0 at the first step to the value that the cosine has where it ends.
+    """
+    warmup_steps = settings.warmup_epochs * steps_per_epoch or settings.warmup * total_steps
+    if settings.schedule == "cosine-from-start":
+        risen = step / warmup_steps if step < warmup_steps else 1.0
+        share = min(1.0, max(step, warmup_steps) / total_steps)
+        return risen * settings.lr * 0.5 * (1 + math.cos(math.pi * share))
     if step < warmup_steps:
         return settings.lr * (step + 1) / (warmup_steps + 1)
     if settings.schedule == "cosine":

@@ -80,7 +80,7 @@ def update_weights(
     A loss or gradient that is not finite leaves the weights unchanged (nan_guard.py).
     """
     job, fabric, method, optimizer = setup
-    set_lr(optimizer, compute_lr(step, job.total_steps, job.settings))
+    set_lr(optimizer, compute_lr(step, job.total_steps, job.settings, job.steps_per_epoch))
     job.method.train()
     views = job.recipe(clips)
     mark("views")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unreel.views import geometric, photometric
+from unreel.views import geometric, photometric, tensorflow_operations
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,8 @@ class Augmentation:
     """Probabilities of the operations on a clip, in their order; 0 leaves one out. `plain` is that of the crop alone.
 
     Jitter is brightness, contrast, saturation and hue (see photometric.color_jitter); `still` blends in a still frame;
-    `moving` lets the box of a resized crop move, as a camera does.
+    `moving` lets the box of a resized crop move, as a camera does. With `tensorflow`, crop, colours and blur have the
+    arithmetic of TensorFlow (tensorflow_operations.py).
     """
 
     plain: float = 0.0
@@ -26,6 +27,7 @@ class Augmentation:
     blur: float = 0.0
     solarize: float = 0.0
     still: float = 0.0
+    tensorflow: bool = False
 
 
 AUGMENTATIONS = {
@@ -35,6 +37,8 @@ AUGMENTATIONS = {
     "color": Augmentation(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey=0.2, blur=0.5),
     # Source: tensorflow/models video_ssl; its blur and solarisation are the option `asymmetric`.
     "cvrl": Augmentation(resized_crop=True, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8, grey=0.2),
+    # Source: the same, with the arithmetic of TensorFlow; geometric.py and photometric.py differ.
+    "cvrl-paper": Augmentation(resized_crop=True, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8, grey=0.2, tensorflow=True),
     # Ours: CVRL's crop, IICv2's jitter, and a still frame of the clip blended in (Wang et al. 2021).
     "blend": Augmentation(resized_crop=True, jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, still=0.7),
     # Ours: the same before a moving camera.
@@ -61,7 +65,11 @@ def augment_clips(
 
     Clips come as float in [0, 1] or as uint8; the latter are cut out before they become float, which is cheaper.
     """
-    if augmentation.resized_crop:
+    colours = tensorflow_operations if augmentation.tensorflow else photometric
+    if augmentation.tensorflow:
+        u = draw_uniforms("crop", tensorflow_operations.NUM_UNIFORMS["random_resized_crop"])
+        clips = tensorflow_operations.random_resized_crop(scale_to_unit(clips.contiguous()), u, size)
+    elif augmentation.resized_crop:
         u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_resized_crop"])
         clips = scale_to_unit(clips.contiguous())
         if augmentation.moving:
@@ -76,11 +84,11 @@ def augment_clips(
         clips = geometric.horizontal_flip(clips, draw_uniforms("flip", 1), augmentation.flip)
     if augmentation.jitter_p:
         u = draw_uniforms("jitter", photometric.NUM_UNIFORMS["color_jitter"])
-        clips = photometric.color_jitter(clips, u, *augmentation.jitter, p=augmentation.jitter_p)
+        clips = colours.color_jitter(clips, u, *augmentation.jitter, p=augmentation.jitter_p)
     if augmentation.grey:
-        clips = photometric.grayscale(clips, draw_uniforms("grey", 1), augmentation.grey)
+        clips = colours.grayscale(clips, draw_uniforms("grey", 1), augmentation.grey)
     if augmentation.blur:
-        clips = photometric.gaussian_blur(clips, draw_uniforms("blur", 2), p=augmentation.blur)
+        clips = colours.gaussian_blur(clips, draw_uniforms("blur", 2), p=augmentation.blur)
     if augmentation.solarize:
         clips = photometric.solarize(clips, draw_uniforms("solarize", 1), augmentation.solarize)
     if augmentation.still:

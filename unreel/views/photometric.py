@@ -144,11 +144,15 @@ def convolve_frames(clips: Tensor, kernel_BK: Tensor) -> Tensor:
     Clips (B, C, T, H, W) and kernels (B, K) to (B, C, T, H, W).
     """
     radius = kernel_BK.shape[1] // 2
-    per_frame = kernel_BK.repeat_interleave(clips.shape[1] * clips.shape[2], dim=0)[:, None]
-    planes = F.pad(clips.flatten(1, 2), (radius,) * 4, mode="reflect").flatten(0, 1)[None]
-    planes = F.conv2d(planes, per_frame[:, :, :, None], groups=planes.shape[1])
-    planes = F.conv2d(planes, per_frame[:, :, None, :], groups=planes.shape[1])
-    return planes.view(clips.shape)
+    return convolve_planes(F.pad(clips.flatten(1, 2), (radius,) * 4, mode="reflect"), kernel_BK).view(clips.shape)
+
+
+def convolve_planes(padded: Tensor, kernel_BK: Tensor) -> Tensor:
+    """Pictures (B, N, H + K - 1, W + K - 1) convolved vertically and horizontally with kernel b; (1, B * N, H, W)."""
+    per_picture = kernel_BK.repeat_interleave(padded.shape[1], dim=0)[:, None]
+    planes = padded.flatten(0, 1)[None]
+    planes = F.conv2d(planes, per_picture[:, :, :, None], groups=planes.shape[1])
+    return F.conv2d(planes, per_picture[:, :, None, :], groups=planes.shape[1])
 
 
 def normalize(clips: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

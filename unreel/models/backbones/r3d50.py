@@ -7,30 +7,55 @@ registered in the order of torchvision's resnet50, so that its 2D weights can be
 Source: Qian et al. 2021 (CVRL). 31.672128 M parameters at width 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from unreel.models.backbones.r3d import Triple, build_conv3d, build_flat_conv3d, build_shortcut, init_he_normal
+from unreel.models.backbones.r3d import (
+    ConvFactory,
+    Triple,
+    build_conv3d,
+    build_flat_conv3d,
+    build_shortcut,
+    init_he_normal,
+)
 
 TEMPORAL_KERNELS = (1, 1, 3, 3)
+
+
+class LayerStyle(NamedTuple):
+    """How the layers are built: the stem's convolution, those of the blocks, the pool, and the initial weights."""
+
+    stem: ConvFactory
+    conv: ConvFactory
+    pool: Callable[[], nn.Module]
+    initialize: Callable[[nn.Module], None]
+
+
+def build_symmetric_pool() -> nn.Module:
+    """Max over 1x3x3, half the height and width, a pixel of padding on all sides."""
+    return nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1))
+
+
+PYTORCH_STYLE = LayerStyle(build_conv3d, build_flat_conv3d, build_symmetric_pool, init_he_normal)
+"""Symmetric padding; He-normal by fan-out, batch norm at 1 and 0."""
 
 
 class Bottleneck(nn.Module):
     """conv-BN-ReLU three times, the last ReLU after the sum; the spatial stride lies in the 1x3x3 convolution."""
 
-    def __init__(self, num_in: int, num_mid: int, temporal_kernel: int, stride: Triple) -> None:
+    def __init__(
+        self, num_in: int, num_mid: int, temporal_kernel: int, stride: Triple, conv: ConvFactory = build_flat_conv3d
+    ) -> None:
         super().__init__()
         num_out = 4 * num_mid
         once = (1, 1, 1)
-        self.conv1, self.bn1 = (
-            build_flat_conv3d(num_in, num_mid, (temporal_kernel, 1, 1), once),
-            nn.BatchNorm3d(num_mid),
-        )
-        self.conv2, self.bn2 = build_flat_conv3d(num_mid, num_mid, (1, 3, 3), stride), nn.BatchNorm3d(num_mid)
-        self.conv3, self.bn3 = build_flat_conv3d(num_mid, num_out, (1, 1, 1), once), nn.BatchNorm3d(num_out)
+        self.conv1, self.bn1 = conv(num_in, num_mid, (temporal_kernel, 1, 1), once), nn.BatchNorm3d(num_mid)
+        self.conv2, self.bn2 = conv(num_mid, num_mid, (1, 3, 3), stride), nn.BatchNorm3d(num_mid)
+        self.conv3, self.bn3 = conv(num_mid, num_out, (1, 1, 1), once), nn.BatchNorm3d(num_out)
         self.relu = nn.ReLU(inplace=True)
-        self.shortcut = build_shortcut(num_in, num_out, stride, build_flat_conv3d)
+        self.shortcut = build_shortcut(num_in, num_out, stride, conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in, T, H, W) to (B, 4 num_mid, T, H / stride, W / stride)."""
@@ -40,29 +65,27 @@ class Bottleneck(nn.Module):
 
 
 class SlowPathway(nn.Module):
-    """Stem, max-pool and four stages of bottlenecks; `width` multiplies every channel count but the input's.
+    """Stem, max-pool and four stages of bottlenecks; `width` multiplies every channel count but the input's."""
 
-    Padding of the stem is symmetric. Initialisation: He-normal by fan-out, batch norm at 1 and 0.
-    """
-
-    def __init__(self, blocks: Sequence[int], in_channels: int = 3, width: int = 1) -> None:
+    def __init__(
+        self, blocks: Sequence[int], in_channels: int = 3, width: int = 1, style: LayerStyle = PYTORCH_STYLE
+    ) -> None:
         super().__init__()
         num_in = 64 * width
-        stem = build_conv3d(in_channels, num_in, (5, 7, 7), (2, 2, 2))
-        pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1))
-        self.stem = nn.Sequential(stem, nn.BatchNorm3d(num_in), nn.ReLU(inplace=True), pool)
+        stem = style.stem(in_channels, num_in, (5, 7, 7), (2, 2, 2))
+        self.stem = nn.Sequential(stem, nn.BatchNorm3d(num_in), nn.ReLU(inplace=True), style.pool())
         stages: list[nn.Module] = []
         for place, (depth, kernel) in enumerate(zip(blocks, TEMPORAL_KERNELS, strict=True)):
             num_mid = 64 * width * 2**place
             layers: list[nn.Module] = []
             for block in range(depth):
                 stride = (1, 2, 2) if place > 0 and block == 0 else (1, 1, 1)
-                layers.append(Bottleneck(num_in, num_mid, kernel, stride))
+                layers.append(Bottleneck(num_in, num_mid, kernel, stride, style.conv))
                 num_in = 4 * num_mid
             stages.append(nn.Sequential(*layers))
         self.stages = nn.Sequential(*stages)
         self.num_features = num_in
-        init_he_normal(self)
+        style.initialize(self)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Clips (B, C, T, H, W) to the last map (B, 2048 width, T / 2, H / 32, W / 32), not pooled."""

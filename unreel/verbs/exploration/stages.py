@@ -177,11 +177,13 @@ def require_two_instances(manifest: Manifest, request: ExploreRequest) -> None:
     found = f"one video of {format_duration(manifest.videos[0].duration_s)} can be used"
     if num_files > 1:
         found = f"{num_files:,} files can be used, all with the same content"
-    longer = f" of more than {format_duration(LONG_VIDEO_SEGMENTS * segment_s)}" if segment_s else ", cut by --segment-s"
+    longer = (
+        f" of more than {format_duration(LONG_VIDEO_SEGMENTS * segment_s)}" if segment_s else ", cut by --segment-s"
+    )
     raise InputError(
         f"{request.source}: {found}. Training compares videos with each other, so it needs two, or one "
-        f"recording{longer}: add some and run the same command again. Without training, an encoder that was trained on other videos can index it: "
-        f"unreel index RUN {request.source} --out INDEX"
+        f"recording{longer}: add some and run the same command again. Without training, an encoder that was trained on "
+        f"other videos can index it: unreel index RUN {request.source} --out INDEX"
     )
 
 

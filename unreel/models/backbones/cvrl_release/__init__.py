@@ -1,0 +1,1 @@
+"""CVRL's networks as its release builds them: TensorFlow's padding and first weights."""
