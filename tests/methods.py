@@ -24,7 +24,7 @@ NEAR_S = 15.0
 
 
 # Of each method the presets that differ in what they keep or compute: memory, heads, queues, teachers, predictors.
-DIFFERENT_PRESETS = ["byol", "cvrl", "dual", "dual-moco", "iic-paper", "iic-v2", "moco-v3", "motion"]
+DIFFERENT_PRESETS = ["byol", "cvrl", "dual", "dual-moco", "dual-moco-paper", "iic-paper", "iic-v2", "moco-v3", "motion"]
 DIFFERENT_PRESETS += ["simclr", "trio", "vicreg"]
 
 

@@ -72,3 +72,17 @@ def test_the_queue_survives_its_state_to_the_bit() -> None:
     for one in (queue, other):
         one.enqueue(rows(1).float(), torch.arange(4))
     assert all(torch.equal(x, other.state_dict()[n]) for n, x in queue.state_dict().items())
+
+
+def test_a_queue_of_series_begins_with_means_of_unit_vectors_and_may_keep_own_keys() -> None:
+    queue = KeyQueue(1000, 64, seed=3, segments=2, exclude_own=False)
+    assert float(queue.rows.square().sum(dim=1).mean()) == pytest.approx(1 / 2, abs=0.02)
+    plain = torch.randn(5, 8, generator=seeded(3))
+    assert torch.equal(KeyQueue(5, 8, seed=3).rows, torch.nn.functional.normalize(plain, dim=1))
+    mask = NegativeMask(INSTANCES, near_s=0)
+    queue.enqueue(queue.rows[:1].clone(), torch.tensor([0]))
+    assert torch.isfinite(queue.score_keys(torch.rand(1, 64), mask, torch.tensor([0]))).all()
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

@@ -27,10 +27,12 @@ REFERENCE = {
     "byol": 4.082729,
     "cmc": 10.03121,
     "cvrl": 5.083029,
-    "cvrl-paper": 5.083029,
+    "cvrl-paper": 3.6259,
+    "cvrl-paper-200": 3.6259,
     "dual": 8.929483,
     "dual-moco": 7.986139,
-    "dual-paper": 5.807031,
+    "dual-moco-paper": 9.446208,
+    "dual-paper": 5.81698,
     "iic": 6.797172,
     "iic-paper": 11.65206,
     "iic-v2": 14.779,
@@ -112,7 +114,9 @@ def test_a_step_that_was_refused_leaves_no_trace(preset: str) -> None:
     method.after_step()  # nothing is pending: a second one remembers nothing twice
     queues = [module for module in method.modules() if isinstance(module, KeyQueue)]
     assert all(int(queue.pointer) == B for queue in queues)
-    assert bool(queues) == bool(getattr(method.config, "queue_size", 0) and preset in ("moco", "dual-moco"))
+    assert bool(queues) == bool(
+        getattr(method.config, "queue_size", 0) and preset in ("moco", "dual-moco", "dual-moco-paper")
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -240,7 +244,7 @@ def test_what_has_no_time_is_not_asked_about_it(preset: str, changes: dict, says
         dataclasses.replace(config, **rotated).check(settings, 1000)
 
 
-@pytest.mark.parametrize("preset", ["trio", "dual", "dual-moco", "dual-paper"])
+@pytest.mark.parametrize("preset", ["trio", "dual", "dual-moco", "dual-paper", "dual-moco-paper"])
 def test_segments_divide_the_clip(preset: str) -> None:
     config, settings = load_preset(preset)
     settings = dataclasses.replace(settings, num_frames=16)
@@ -295,19 +299,25 @@ def test_cvrl_paper() -> None:
     """CVRL's release."""
     config, settings = load_preset("cvrl-paper")
     assert (config.pairs, config.interval_power, config.temperature, config.head_layers) == ("decreasing", 1.0, 0.1, 3)
-    assert (config.augment, config.flip, config.asymmetric, config.consistent) == ("cvrl", True, True, True)
+    assert (config.augment, config.flip, config.asymmetric, config.consistent) == ("cvrl-paper", True, True, True)
     assert (config.first_view, config.second_view, config.standardize) == ("rgb", "rgb", False)
     assert (config.intra_negatives, config.exclude_neighbours_s, config.time_reversal) == ("none", 0, 0)
-    strong = AUGMENTATIONS["cvrl"]
+    strong = AUGMENTATIONS["cvrl-paper"]
     assert (strong.jitter, strong.jitter_p, strong.grey, strong.resized_crop) == ((0.8, 0.8, 0.8, 0.2), 0.8, 0.2, True)
-    assert (settings.backbone, settings.size, settings.num_frames, settings.stride_frames) == ("r3d50", 224, 16, 2)
+    assert (settings.backbone, settings.size, settings.num_frames, settings.stride_frames) == ("r3d50tf", 224, 16, 2)
     assert (settings.batch_size, settings.epochs, settings.sync_batch_norm) == (1024, 800, True)
     assert (settings.optimizer, settings.lr, settings.momentum) == ("sgd", 0.32, 0.9)
-    assert (settings.weight_decay, settings.decay_all, settings.schedule) == (1e-6, False, "cosine")
-    warm = rates(settings, 2, 5, 800)
-    assert warm[0] == pytest.approx(0.32 * 2 / 5, rel=0.05) and warm[1] == 0.32 and warm[2] == 0
+    assert (settings.weight_decay, settings.decay_all, settings.schedule) == (*(1e-6, False, "cosine-from-start"),)
+    short_config, short = load_preset("cvrl-paper-200")
+    assert short_config == config and dataclasses.replace(short, epochs=800) == settings
+    assert (settings.warmup_epochs, short.warmup_epochs, short.epochs) == (5, 5, 200)
     method, _, _ = tiny_job("cvrl-paper")
     widths = [layer.out_features for layer in method.head.layers if isinstance(layer, torch.nn.Linear)]
+    norms = [layer for layer in method.head.layers if isinstance(layer, torch.nn.BatchNorm1d)]
+    assert {norm.momentum for norm in norms} == {0.003} and len(norms) == 3
+    bound = (6 / 256) ** 0.5  # Glorot: sqrt(6 / (in + out))
+    first = method.head.layers[0]
+    assert 0.95 * bound < first.weight.abs().max() <= bound and not first.bias.any()
     assert widths == [128, 128, 128, 128]  # three as wide as the features, then 128; tiny has 128 features as well
 
 
@@ -325,9 +335,36 @@ def test_dual_paper() -> None:
     assert (settings.batch_size, settings.epochs, settings.optimizer) == (64, 200, "sgd")
     assert (settings.lr, settings.momentum, settings.weight_decay) == (0.003, 0.9, 1e-4)
     assert rates(settings, 0, 119, 120, 159, 160, 199) == [0.003, 0.003, 3e-4, 3e-4, 3e-5, 3e-5]
-    assert dataclasses.replace(config, max_exponent=0.0) == load_preset("dual")[0]
+    assert (settings.short, settings.precision) == ("border", "32-true")
+    assert dataclasses.replace(config, max_exponent=0.0, batch_norm="joint") == load_preset("dual")[0]
     method, _, _ = tiny_job("dual-paper")
     assert method.heads.clip.layers[-1].out_features == method.heads.series.layers[-1].out_features == 128
+
+
+def test_dual_moco_paper() -> None:
+    """DualVar's release with queues: 16384 keys, of which those of the same video are negatives too."""
+    config, settings = load_preset("dual-moco-paper")
+    assert settings == load_preset("dual-paper")[1]
+    released = {"queue_size": 1024, "teacher_momentum": 0.99, "queue_style": "moco", "batch_norm": "joint"}
+    assert dataclasses.replace(config, **released) == load_preset("dual-moco")[0]
+    assert (config.queue_size, config.teacher_momentum, config.max_exponent) == (16384, 0.999, 0)
+    method, recipe, clips = tiny_job("dual-moco-paper")
+    assert (method.teacher.momentum, method.teacher.norm_mode, method.teacher.warm_up) == (0.999, "batch", False)
+    norms = method.series_queue.rows.norm(dim=1)
+    assert 0.5 < float(norms.mean()) < 0.9 and method.clip_queue.rows.norm(dim=1).allclose(torch.ones(2 * B))
+    assert method.group_views(recipe(clips)) == [["view1"], ["again", "shuffled"]]
+    method(recipe(clips))
+    method.after_step()
+    mask, index = method.negative_mask, clips.index_B
+    assert torch.isfinite(method.clip_queue.score_keys(torch.rand(B, 128), mask, index)).all()
+
+
+def test_paper_presets_take_whole_videos_and_all_of_them() -> None:
+    for preset in PRESETS:
+        _, settings = load_preset(preset)
+        is_paper = "paper" in preset or preset in ("iic-v2", "cmc")
+        expected = (0, 0, "last") if is_paper else (10, 0.1, "monitors")
+        assert (settings.segment_s, settings.held_out, settings.best_checkpoint) == expected, preset
 
 
 def test_iic_paper_and_cmc() -> None:
@@ -354,6 +391,7 @@ def test_iic_v2() -> None:
     assert (config.pairs, config.first_view, config.second_view) == ("independent", "residual", "residual")
     assert (config.residual.boundary, config.residual.rescale, config.standardize) == ("wrap", False, True)
     assert (config.augment, config.flip, config.intra_negatives) == ("color", True, "shuffle")
+    assert config.intra_view == "residual"
     how = AUGMENTATIONS["color"]
     assert (how.jitter, how.jitter_p, how.grey, how.blur) == ((0.4, 0.4, 0.4, 0.1), 0.8, 0.2, 0.5)
     assert (config.head, config.normalize, config.positives, config.intra_source) == ("mlp", True, "memory", "memory")

@@ -20,9 +20,11 @@ WORK = {
     "cmc": (2, 0, 2, 0),
     "cvrl": (1, 0, 2, 0),
     "cvrl-paper": (1, 0, 2, 0),
+    "cvrl-paper-200": (1, 0, 2, 0),
     "dual": (1, 0, 4, 0),
     "dual-moco": (1, 1, 3, 1),
-    "dual-paper": (1, 0, 4, 0),
+    "dual-paper": (2, 0, 4, 0),  # the shuffled clip apart, as released
+    "dual-moco-paper": (2, 1, 3, 1),
     "simclr": (1, 0, 2, 0),
     "simclr-frames": (1, 0, 2, 0),
     "moco": (1, 1, 1, 1),

@@ -116,3 +116,15 @@ def test_layers_of_a_head(layers: int, norm: bool, kinds: str) -> None:
 
 def test_the_default_head_is_that_of_moco() -> None:
     assert sum(p.numel() for p in MLP(512).parameters()) == 512 * 512 + 512 + 512 * 128 + 128
+
+
+def test_without_warm_up_the_momentum_is_the_same_from_the_first_update_on() -> None:
+    student = nn.Linear(2, 1, bias=False)
+    teacher = Teacher(student, 0.9, "batch", warm_up=False)
+    expected = student.weight.detach().clone()
+    for k in range(3):
+        with torch.no_grad():
+            student.weight.fill_(float(k))
+        teacher.update(student)
+        expected = 0.9 * expected + 0.1 * k
+        torch.testing.assert_close(teacher.network.weight.detach(), expected)

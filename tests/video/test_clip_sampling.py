@@ -109,3 +109,14 @@ def test_a_video_that_is_too_short_is_held_from_its_first_frame() -> None:
     for u in np.random.default_rng(0).random((20, 3)):
         for clip in sample_clip_pair(candidates, spec, IntervalDistribution("uniform"), u):
             assert clip.tolist() == [0, 2, 4, 4, 4, 4, 4, 4]
+
+
+@pytest.mark.parametrize("length", [5, 40, 100])
+def test_border_clips_have_their_middle_anywhere(length: int) -> None:
+    """DualVar's release: (j - 8) * 4 + centre for j in 0 .. 15, cut off at the first and last frame."""
+    spec = ClipSpec(16, stride_frames=4, short="border")
+    for centre in range(length):
+        expected = [min(max((j - 8) * 4 + centre, 0), length - 1) for j in range(16)]
+        assert sample_random_clip(np.arange(length), spec, (centre + 0.5) / length).tolist() == expected
+    assert sample_random_clip(np.arange(length), spec, float(np.nextafter(1.0, 0.0)))[8] == length - 1
+    assert get_clip_frames(np.arange(3), 0, ClipSpec(5, short="border")).tolist() == [0, 1, 2, 2, 2]

@@ -8,14 +8,18 @@ import torch
 from scipy.stats import chisquare
 
 from unreel.errors import InputError
+from unreel.types import Clips
 from unreel.views.intra_negatives import (
     INTRA_NEGATIVES,
     repeat_frame,
+    rotate_by_quarter,
     rotate_frames,
     shuffle_chunks,
     shuffle_frames,
     shuffle_segments,
 )
+from unreel.views.residual_frames import ResidualSpec
+from unreel.views.two_views import TwoViewOptions
 
 
 def uniforms(batch: int, count: int, seed: int = 0) -> torch.Tensor:
@@ -132,3 +136,24 @@ def test_contract(name: str) -> None:
     assert (function(static, u) == function(static, u)[:, :, :1]).all()
     assert torch.equal(function(clips.double(), u), out.double())
     assert torch.isfinite(function(clips, torch.full_like(u, 1 - 2**-24))).all()
+
+
+def test_rotate_90_is_always_the_same_quarter() -> None:
+    clips = torch.rand(5, 3, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(rotate_by_quarter(clips, uniforms(5, 1)), clips.rot90(1, dims=(3, 4)))
+
+
+def test_an_intra_negative_of_residual_frames_whatever_view_1_is() -> None:
+    """IICv2's release: with RGB views too, the copy is made of the residual frames of clip 1."""
+    options = TwoViewOptions(
+        intra_negatives="repeat", intra_view="residual", residual=ResidualSpec("forward", "wrap", False)
+    )
+    recipe = options.recipe(options.view_spec(16), seed=0)
+    frames = torch.randint(0, 256, (2, 2, 4, *recipe.spec.resize_hw, 3), dtype=torch.uint8)
+    index = torch.arange(2)
+    tensors = recipe(Clips(frames, index, index, torch.zeros(2), epoch=0)).tensors
+    residual = tensors["view1"] - tensors["view1"].roll(1, dims=2)
+    found = [any(torch.equal(tensors["intra"][b, :, 0], residual[b, :, t]) for t in range(4)) for b in range(2)]
+    assert found == [True, True]
+    with pytest.raises(InputError, match="intra_view residual needs the frame before each clip"):
+        TwoViewOptions(intra_negatives="repeat", intra_view="residual")

@@ -22,6 +22,8 @@ class KeyQueue(nn.Module):
         size: number of keys K.
         num_features: dimension D of a key.
         seed: of the random keys at the start.
+        segments: a random key is the mean of so many unit vectors, as a series of segments is.
+        exclude_own: leave keys of the query's own instance, and of its neighbours, out of the negatives.
 
     >>> from unreel.types import Instance
     >>> queue, mask = KeyQueue(4, 2, seed=0), NegativeMask([Instance("a.mp4", 0, 0.0, 1.0)], near_s=0)
@@ -34,10 +36,11 @@ class KeyQueue(nn.Module):
     index_K: Tensor
     pointer: Tensor
 
-    def __init__(self, size: int, num_features: int, seed: int) -> None:
+    def __init__(self, size: int, num_features: int, seed: int, segments: int = 1, exclude_own: bool = True) -> None:
         super().__init__()
-        rows_KD = torch.randn(size, num_features, generator=torch.Generator().manual_seed(seed))
-        self.register_buffer("rows", F.normalize(rows_KD, dim=1))
+        rows_KSD = torch.randn(size, segments, num_features, generator=torch.Generator().manual_seed(seed))
+        self.exclude_own = exclude_own
+        self.register_buffer("rows", F.normalize(rows_KSD, dim=2).mean(dim=1))
         self.register_buffer("index_K", torch.full((size,), -1))
         self.register_buffer("pointer", torch.tensor(0))
 
@@ -51,6 +54,8 @@ class KeyQueue(nn.Module):
     def score_keys(self, q_BD: Tensor, negative_mask: NegativeMask, index_B: Tensor) -> Tensor:
         """Scores of queries (B, D) with all keys, -inf for keys of the same instance or its neighbours; (B, K)."""
         rows_KD = self.rows.clone()  # so that `enqueue` before `backward` does not change the graph
+        if not self.exclude_own:
+            return compute_dot_products(q_BD, rows_KD)
         allowed_BK = negative_mask.build_mask(index_B, self.index_K)
         return compute_dot_products(q_BD, rows_KD).masked_fill(~allowed_BK, -math.inf)
 

@@ -129,7 +129,8 @@ def iic_paper() -> tuple[Config, Settings]:
 def iic_v2() -> tuple[Config, Settings]:
     """The release of IICv2: two residual clips drawn independently, colour jitter, a head, SGD 0.1 with a cosine.
 
-    The intra-negative is made from the residual clip of view 1; shuffle is its default, rotate and repeat the others.
+    The intra-negative is made from residual frames of clip 1, also with --first-view rgb; shuffle is its default,
+    repeat, rotate and rotate-90 the others.
     Source: Tao, Wang, Yamasaki 2022 (IICv2).
     """
     config = Config(
@@ -137,6 +138,7 @@ def iic_v2() -> tuple[Config, Settings]:
         first_view="residual",
         second_view="residual",
         intra_negatives="shuffle",
+        intra_view="residual",
         residual=ResidualSpec("forward", "wrap", False),
         standardize=True,
         augment="color",

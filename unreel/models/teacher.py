@@ -15,7 +15,7 @@ class Teacher(nn.Module):
     `norm_mode` chooses the statistics of its batch norm: "running", the moving average of those of the student (always
     in evaluation mode), or "batch", those of its own batch.
     Source: Tarvainen, Valpola 2017 (average of weights); Grill et al. 2020 (BYOL) for "batch"; Cai et al. 2021 (EMAN)
-    for "running".
+    for "running". Without `warm_up` the momentum is the same from the first update on (He et al. 2020, MoCo).
 
     >>> student = nn.Linear(2, 1, bias=False)
     >>> teacher = Teacher(student, momentum=0.9, norm_mode="running")
@@ -27,9 +27,11 @@ class Teacher(nn.Module):
 
     updates: Tensor
 
-    def __init__(self, student: nn.Module, momentum: float, norm_mode: Literal["running", "batch"]) -> None:
+    def __init__(
+        self, student: nn.Module, momentum: float, norm_mode: Literal["running", "batch"], warm_up: bool = True
+    ) -> None:
         super().__init__()
-        self.momentum, self.norm_mode = momentum, norm_mode
+        self.momentum, self.norm_mode, self.warm_up = momentum, norm_mode, warm_up
         self.network = copy.deepcopy(student).requires_grad_(False)
         self.register_buffer("updates", torch.tensor(0))
         self.train()
@@ -59,7 +61,7 @@ class Teacher(nn.Module):
                 share = (1 / (self.updates + 1).to(old.dtype)).clamp(
                     min=1 - self.momentum
                 )  # without waiting for the device
-                old.lerp_(new.to(old.dtype), share)
+                old.lerp_(new.to(old.dtype), share if self.warm_up else 1 - self.momentum)
             else:
                 old.copy_(new)
         self.updates += 1

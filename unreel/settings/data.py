@@ -6,7 +6,7 @@ from typing import Literal
 from unreel.errors import InputError
 from unreel.settings.ranges import check_positive, check_ranges
 
-ShortVideoPolicy = Literal["loop", "hold"]
+ShortVideoPolicy = Literal["loop", "hold", "border"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class DataSettings:
     stride_frames: int = 1
     """Take every n-th frame of the file; 0 means use --fps."""
     short: ShortVideoPolicy = "loop"
-    """A video shorter than a clip is looped, or its last frame is held."""
+    """A video shorter than a clip is looped, or its last frame is held. border: the middle frame of a training clip is
+    any frame of the video, and what lies beyond its ends is its first or last frame (DualVar); elsewhere as hold."""
     segment_s: float = 10.0
     """Recordings longer than 1.5 times this are cut into segments of about this many seconds, at shot changes; 0 leaves
     every video whole."""

@@ -37,6 +37,8 @@ class RuntimeSettings(DistributedSettings):
     each part alone."""
     monitor_epochs: int = 0
     """Epochs between monitors; 0 means ten times over the run."""
+    best_checkpoint: Literal["monitors", "last"] = "monitors"
+    """The checkpoint that is used afterwards: that with the best monitors, or the last one, as in papers."""
     checkpoint_minutes: float = 5.0
     """Minutes between checkpoints; every monitor, Ctrl-C and the end of the run also save one."""
     log_steps: int = 10

@@ -71,7 +71,8 @@ def monitor_and_save(setup: TrainingSetup, logger: MetricLogger) -> None:
     if monitors is not None:
         logger.log_monitors(state.step, monitors)
         rating = rate_checkpoint(monitors, state.step, job.total_steps)
-        if rating is not None and (state.best_step is None or rating >= state.best_rating):
+        takes_last = job.settings.best_checkpoint == "last"
+        if rating is not None and (takes_last or state.best_step is None or rating >= state.best_rating):
             state.best_step, state.best_rating, state.best_mrr = state.step, rating, monitors.same_video_mrr
     write_checkpoint(setup, logger)
 

@@ -128,6 +128,18 @@ def rotate_frames(clips: Tensor, u_B1: Tensor) -> Tensor:
     return rotated
 
 
+def rotate_by_quarter(clips: Tensor, u_B1: Tensor) -> Tensor:
+    """All frames rotated by 90 degrees counter-clockwise, whatever the uniforms; H must equal W.
+
+    Source: Tao, Wang, Yamasaki 2022 (IICv2), "rot90".
+
+    >>> rotate_by_quarter(torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 1, 1, 2, 2), torch.zeros(1, 1))[0, 0, 0]
+    tensor([[2., 4.],
+            [1., 3.]])
+    """
+    return rotate_frames(clips, torch.zeros_like(u_B1))
+
+
 def count_one_uniform(num_frames: int) -> int:
     """One uniform per clip, whatever its length."""
     return 1
@@ -150,6 +162,7 @@ INTRA_NEGATIVES = {
     "shuffle": IntraNegative(shuffle_chunks, count_one_uniform),
     "shuffle-frames": IntraNegative(shuffle_frames, count_frame_uniforms),
     "rotate": IntraNegative(rotate_frames, count_one_uniform),
+    "rotate-90": IntraNegative(rotate_by_quarter, count_one_uniform),
 }
 if TYPE_CHECKING:
     IntraNegativeName = str

@@ -49,10 +49,11 @@ class TwoViewOptions:
     checkpoint."""
     standardize: bool = False
     """Subtract ImageNet's mean from RGB and divide by its deviation; raw residual frames are divided by it."""
-    augment: Literal["crop", "color", "blend", "camera", "cvrl", "dual"] = "crop"
+    augment: Literal["crop", "color", "blend", "camera", "cvrl", "cvrl-paper", "dual"] = "crop"
     """crop: random crop alone. color: crop, colour jitter, grey and blur (IICv2). blend: resized crop, colour jitter,
     and a still frame of the clip blended into it. camera: blend, and half of the crops pan and zoom during the clip, as
-    a camera does. cvrl: resized crop, strong jitter and grey (CVRL). dual: crop, strong jitter and blur, but only the
+    a camera does. cvrl: resized crop, strong jitter and grey (CVRL); cvrl-paper: the same with the arithmetic of its
+    release. dual: crop, strong jitter and blur, but only the
     crop for a fifth of the first views (DualVar)."""
     flip: bool = False
     """Mirror half of the clips left to right. Leave it off where direction matters."""
@@ -64,7 +65,9 @@ class TwoViewOptions:
     """Probability that all clips of an instance run backwards."""
     intra_negatives: IntraNegativeName = "none"
     """Copy of view 1 as a negative: one frame repeated, two of four chunks swapped, all frames permuted, or the picture
-    rotated; none makes no copy."""
+    rotated (rotate-90: always by a quarter); none makes no copy."""
+    intra_view: Literal["first", "residual"] = "first"
+    """What is copied: view 1, or residual frames of its clip, whatever view 1 is (IICv2)."""
 
     def __post_init__(self) -> None:
         names: dict[str, Iterable[str]] = {
@@ -88,6 +91,12 @@ class TwoViewOptions:
             )
         if AUGMENTATIONS[self.augment].moving and not self.consistent:
             raise InputError(f"--augment {self.augment} moves the crop through the clip; with --no-consistent it can't")
+        looks_back = any(VIEWS[name].looks_back for name in (self.first_view, self.second_view))
+        if self.intra_view == "residual" and self.residual.boundary == "lead-in" and not looks_back:
+            raise InputError(
+                "intra_view residual needs the frame before each clip, which neither view reads; set the residual's "
+                "boundary to wrap or zero"
+            )
         if self.pairs == "one-clip" and self.asymmetric:
             raise InputError(
                 "asymmetric views need an augmentation each, and --pairs one-clip has one for both; "
@@ -149,7 +158,9 @@ class TwoViewRecipe:
         tensors = {"view1": make_view(first, source1, self.spec), "view2": make_view(second, source2, self.spec)}
         views = Views(tensors, clips.index_B, clips.video_B, clips.start_s_B, clips.epoch, draw_B=clips.draw_B)
         if self.options.intra_negatives != "none":
-            tensors["intra"] = self._make_intra_negative(tensors["view1"], clips)
+            is_first = self.options.intra_view == "first" or first == "residual"
+            whole = tensors["view1"] if is_first else make_view("residual", source1, self.spec)
+            tensors["intra"] = self._make_intra_negative(whole, clips)
         if self.segments:
             tensors["again"] = make_view(first, self._augment_clips(frames[:, 0], clips, "again"), self.spec)
             u_BS = self._draw_uniforms(clips, "segments", self.segments)

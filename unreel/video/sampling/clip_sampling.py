@@ -18,8 +18,14 @@ def sample_start(timeline: np.ndarray, spec: ClipSpec, u: float) -> int:
 def sample_random_clip(candidates: np.ndarray, spec: ClipSpec, u: float) -> np.ndarray:
     """Frame numbers of a clip for a uniform number u in [0, 1); each possible first frame is equally likely.
 
-    `candidates` are the frames that `list_candidate_frames` returns for the segment.
+    `candidates` are the frames that `list_candidate_frames` returns for the segment. With `border`, each possible
+    middle frame (frame num_frames // 2 of the clip) is equally likely, and frames beyond the ends repeat the border.
+    Source of the latter: lzhangbj/DualVar, pre-training.
     """
+    if spec.short == "border":
+        steps = np.arange(spec.total_frames) - spec.lead_in - spec.num_frames // 2
+        entries = int(u * len(candidates)) + steps * max(1, spec.stride_frames)
+        return candidates[entries.clip(0, len(candidates) - 1)]
     if spec.stride_frames == 0:
         return get_clip_frames(candidates, sample_start(candidates, spec, u), spec)
     first = int(u * max(1, len(candidates) - (spec.total_frames - 1) * spec.stride_frames))
@@ -36,7 +42,7 @@ def sample_clip_pair(
     """
     step = max(1, spec.stride_frames)
     num_starts = len(candidates) - (spec.total_frames - 1) * step
-    if num_starts < 1 and spec.short == "hold":
+    if num_starts < 1 and spec.short != "loop":
         return [sample_random_clip(candidates, spec, 0.0)] * 2
     if num_starts < 1:
         starts = (int(u[0] * len(candidates)), int(u[1] * len(candidates)))

@@ -14,7 +14,8 @@ class ClipSpec:
     """`num_frames` frames at `fps` frames per second, or every `stride_frames`-th frame of the file.
 
     `lead_in` frames are read before the first, for views that need earlier frames (see views/residual_frames.py).
-    `short` says what happens to a video that is shorter than a clip: `loop` it, or `hold` its last frame.
+    `short` says what happens to a video that is shorter than a clip: `loop` it, or `hold` its last frame; with `border`
+    random clips may reach beyond both ends of any video, and others hold the last frame.
 
     >>> ClipSpec(16, fps=12.5, stride_frames=0).duration_s(native_fps=30)
     1.28
