@@ -19,7 +19,8 @@ from unreel.evaluation.finetuning.job import FinetuneJob
 from unreel.evaluation.finetuning.lr_schedule import compute_lr, compute_plateau_lr
 from unreel.evaluation.finetuning.prediction import average_clips, predict_logits
 from unreel.evaluation.finetuning.pretrained_weights import check_weights, load_weights
-from unreel.evaluation.finetuning.recipes import RECIPE_PRESETS, Recipe, build_recipe
+from unreel.evaluation.finetuning.recipe_presets import RECIPE_PRESETS, build_recipe
+from unreel.evaluation.finetuning.recipes import Recipe
 from unreel.evaluation.finetuning.training_loop import is_best, sample_dropout_scale
 from unreel.evaluation.protocols import finetune as module
 from unreel.evaluation.protocols.finetune import FinetuneOutcome, evaluate_finetune, finetune
@@ -117,6 +118,14 @@ def test_the_papers_recipes_are_the_papers() -> None:
     assert (iic.lr, iic.weight_decay, iic.schedule, iic.patience, iic.min_lr) == (1e-3, 5e-4, "plateau", 50, 1e-5)
     assert (iic.select, iic.augment, iic.flip, iic.average) == ("validation", "crop", False, "logits")
     assert (dualvar.lr, dualvar.weight_decay, dualvar.schedule, dualvar.head_std) == (0.05, 1e-3, "steps", 0.01)
+    assert iic.raw_residual and not iic.plain_input and not dualvar.raw_residual
+    assert (dualvar.hold_out, dualvar.needs_validation, dualvar.rate_factor, dualvar.hold_short) == (
+        True,
+        True,
+        2,
+        True,
+    )
+    assert dualvar.validation_share == iic.validation_share == 800 / 9537
     assert (dualvar.select, dualvar.augment, dualvar.flip, dualvar.average) == ("last", "jitter", True, "softmax")
     assert all("Source: " in RECIPE_PRESETS[name].__doc__ for name in ("iic", "dualvar"))  # type: ignore[operator]
 

@@ -20,7 +20,7 @@ from unreel.evaluation import suite
 from unreel.evaluation.contamination import find_contamination
 from unreel.evaluation.feature_extraction import extract_features
 from unreel.evaluation.feature_protocol import ExtractionOptions
-from unreel.evaluation.finetuning.recipes import RECIPE_PRESETS
+from unreel.evaluation.finetuning.recipe_presets import RECIPE_PRESETS
 from unreel.evaluation.labelled_videos import LabelledVideos, hash_videos, load_labelled_videos
 from unreel.evaluation.protocol_registry import build_standard_suite
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_query_gallery

@@ -20,7 +20,8 @@ class ExtractionOptions:
 
     Args:
         num_clips: evenly spread clips per video.
-        num_crops: crops of each clip: 1 is the centre; 3 are left, centre and right.
+        num_crops: crops of each clip: 1 is the centre; 3 are left, centre and right; 5 are the centre and the corners;
+            10 are these and their mirror images.
         trivial_baselines: add pixels, colours, frame difference and the untrained network as rows.
         baseline_folders: folders of frozen models of transformers to add as rows.
         workers: processes that decode; 0 means this process.
@@ -28,7 +29,7 @@ class ExtractionOptions:
         rate: the frame rate in words, where it is not the one that the encoder was trained with.
 
     Raises:
-        InputError: there is less than 1 clip, or another number of crops than 1 or 3.
+        InputError: there is less than 1 clip, or another number of crops.
 
     >>> unreel.ExtractionOptions(num_clips=2).num_crops
     1
@@ -43,9 +44,9 @@ class ExtractionOptions:
     appearance: str = ""
 
     def __post_init__(self) -> None:
-        if self.num_clips < 1 or self.num_crops not in (1, 3):
+        if self.num_clips < 1 or self.num_crops not in (1, 3, 5, 10):
             raise InputError(
-                f"a video needs 1 clip or more and 1 or 3 crops, got num_clips={self.num_clips}, "
+                f"a video needs 1 clip or more and 1, 3, 5 or 10 crops, got num_clips={self.num_clips}, "
                 f"num_crops={self.num_crops}"
             )
 

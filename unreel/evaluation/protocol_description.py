@@ -32,7 +32,8 @@ def describe_clips(
     train: VideoFeatures, test: VideoFeatures, spec: EncoderSpec, num_clips: int, num_crops: int
 ) -> dict[str, Any]:
     """What every evaluation on evenly spread clips depends on: clips, crops, encoder, classes, unreadable files."""
-    crop = "centre" if num_crops == 1 else "left, centre and right (pixel floors and frozen models: centre)"
+    crops = {1: "centre", 3: "left, centre and right", 5: "centre and corners", 10: "centre and corners, and mirrored"}
+    crop = crops[num_crops] + (" (pixel floors and frozen models: centre)" if num_crops > 1 else "")
     return {
         "num_clips": num_clips,
         "num_crops": num_crops,

@@ -15,6 +15,7 @@ from torch import Tensor
 from unreel.errors import InputError
 from unreel.views.random_apply import apply_where, to_device_of, uniform_to_index, uniform_to_range
 
+CROP_COUNTS = (1, 3, 5, 10)  # of `uniform_crops`
 CROP_ATTEMPTS, CROP_AREA, CROP_ASPECT = 10, (0.3, 1.0), (0.5, 2.0)  # of a resized crop
 NUM_UNIFORMS = {"random_crop": 2, "random_resized_crop": 2 * CROP_ATTEMPTS + 2, "horizontal_flip": 1}
 NUM_MOVE_UNIFORMS = 4  # that a moving crop takes beside those of a resized crop
@@ -64,9 +65,10 @@ def center_crop(clips: Tensor, size: int) -> Tensor:
 
 
 def uniform_crops(clips: Tensor, size: int, count: int) -> Tensor:
-    """`count` squares evenly spread along the longer side, centred on the other: (B * count, C, T, size, size).
+    """Squares of the frame, (B * count, C, T, size, size); the crops of a clip are consecutive rows.
 
-    One is the centre crop. The crops of a clip are consecutive rows.
+    One is the centre crop. Five are the centre and the corners (top left, top right, bottom left, bottom right), ten
+    are these and their mirror images. Any other number is evenly spread along the longer side, centred on the other.
 
     >>> uniform_crops(torch.zeros(2, 3, 8, 36, 48), size=32, count=3).shape
     torch.Size([6, 3, 8, 32, 32])
@@ -74,6 +76,8 @@ def uniform_crops(clips: Tensor, size: int, count: int) -> Tensor:
     if count == 1:
         return center_crop(clips, size)
     check_crop_fits(clips, size)
+    if count in (5, 10):
+        return crop_corners(clips, size, mirrored=count == 10)
     slack = clips.shape[3] - size, clips.shape[4] - size
     along = 1 if clips.shape[4] >= clips.shape[3] else 0
     crops = []
@@ -82,6 +86,16 @@ def uniform_crops(clips: Tensor, size: int, count: int) -> Tensor:
         corner[along] = round(slack[along] * k / (count - 1))
         crops.append(clips[:, :, :, corner[0] : corner[0] + size, corner[1] : corner[1] + size])
     return torch.stack(crops, dim=1).flatten(0, 1)
+
+
+def crop_corners(clips: Tensor, size: int, mirrored: bool) -> Tensor:
+    """The centre and the four corners of each clip, and with `mirrored` their mirror images; see `uniform_crops`."""
+    top_left, bottom_right = slice(0, size), slice(-size, None)
+    corners = [
+        clips[:, :, :, rows, columns] for rows in (top_left, bottom_right) for columns in (top_left, bottom_right)
+    ]
+    crops = torch.stack([center_crop(clips, size), *corners], dim=1)
+    return (torch.cat([crops, crops.flip(5)], dim=1) if mirrored else crops).flatten(0, 1)
 
 
 def random_resized_crop(

@@ -43,8 +43,9 @@ class EncoderArgs:
 class FeatureArgs(EncoderArgs):
     """The rows beside the encoder."""
 
-    num_crops: Literal[1, 3] = 1
-    """Crops of each clip: 1 is the centre; 3 are left, centre and right."""
+    num_crops: Literal[1, 3, 5, 10] = 1
+    """Crops of each clip: 1 is the centre; 3 are left, centre and right; 5 are the centre and the corners; 10 are these
+    and their mirror images."""
     baseline: tuple[Path, ...] = ()
     """Folders of image or video models of transformers, shown frozen as further rows."""
     appearance: str = ""
@@ -75,18 +76,24 @@ class AllArgs(FeatureArgs):
 class FinetuneArgs(EncoderArgs):
     """Train the whole network on the labels, beside the same network from scratch."""
 
-    recipe: Literal["small", "iic", "dualvar"] = "small"
-    """small is ours, for few videos; iic and dualvar are those of the papers."""
+    recipe: Literal["small", "iic", "iic-v2", "dualvar", "dualvar-ucf"] = "small"
+    """small is ours, for few videos; the others are those of the papers (dualvar-ucf: after pre-training on UCF101)."""
     epochs: int | None = None
     """Epochs, instead of the recipe's."""
     lr: float | None = None
     """Learning rate, instead of the recipe's."""
     batch_size: int | None = None
     """Videos per step, instead of the recipe's."""
+    schedule: Literal["cosine", "steps", "plateau"] | None = None
+    """Schedule of the rate, instead of the recipe's."""
+    drops: tuple[float, ...] | None = None
+    """Shares of the run at which the rate drops (schedule steps), instead of the recipe's."""
+    drop_factor: float | None = None
+    """Factor of the rate at each drop, instead of the recipe's."""
     view: str | None = None
     """The encoder's view to train on; by default residual for iic, else the first one."""
-    num_crops: Literal[1, 3] = 1
-    """Crops of each test clip."""
+    num_crops: Literal[1, 3, 5, 10] = 1
+    """Crops of each test clip: the centre, 3 along the longer side, centre and corners, or these mirrored too."""
     scratch: bool = True
     """Also train the same network from random weights."""
     weights: Path | None = None

@@ -126,6 +126,8 @@ def evaluate_features(name: str, args: FeatureArgs, on_progress: Progress) -> "d
 
     if getattr(args, "finetune", False):
         return evaluate_few_labels(args, on_progress)
+    if getattr(args, "recipe", "none") != "none":
+        return evaluate_linear_recipe(args, on_progress)
     encoder, options = load_evaluated_encoder(args), build_feature_options(args)
     evaluations = build_evaluations(name, options, **get_protocol_options(args))
     return evaluate(encoder, args.run, args.data, evaluations, build_label_sources(args), options, on_progress)
@@ -142,10 +144,33 @@ def evaluate_few_labels(args: Any, on_progress: Progress) -> "dict[str, Result]"
     return evaluate_few_label_finetuning(encoder, args.run, args.data, sources, plan, args.num_clips, on_progress)
 
 
+def evaluate_linear_recipe(args: Any, on_progress: Progress) -> "dict[str, Result]":
+    """A linear layer trained on augmented clips, as a paper trains it."""
+    from unreel.evaluation.finetuning.recipe_presets import LINEAR_RECIPES
+    from unreel.verbs.evaluation.evaluate_finetune import evaluate_finetuning, require_one_network
+
+    require_one_network(len(args.baseline), 1)
+    fields = ("epochs", "lr", "batch_size", "drops", "num_clips", "seed")
+    overrides = {field: getattr(args, field) for field in fields}
+    overrides["num_crops"] = args.num_crops if args.num_crops > 1 else None
+    return evaluate_finetuning(
+        load_evaluated_encoder(args),
+        args.run,
+        args.data,
+        build_label_sources(args),
+        args.recipe,
+        overrides,
+        args.floors,
+        on_progress=on_progress,
+        presets=LINEAR_RECIPES,
+    )
+
+
 def evaluate_finetune(name: str, args: FinetuneArgs, on_progress: Progress) -> "dict[str, Result]":
     from unreel.verbs.evaluation.evaluate_finetune import evaluate_finetuning
 
-    fields = ("epochs", "lr", "batch_size", "view", "num_crops", "num_clips", "seed")
+    schedule = ("epochs", "lr", "batch_size", "schedule", "drops", "drop_factor")
+    fields = (*schedule, "view", "num_crops", "num_clips", "seed")
     overrides = {field: getattr(args, field) for field in fields}
     return evaluate_finetuning(
         load_evaluated_encoder(args),

@@ -1,7 +1,7 @@
 """Everything that one fine-tuning works with."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -45,6 +45,18 @@ class FinetuneJob:
         return default_num_workers() if self.recipe.workers < 0 else self.recipe.workers
 
     @property
+    def lr_scale(self) -> float:
+        """Factor of the recipe's rate for the batch in use."""
+        batch = min(self.recipe.batch_size, len(self.train))
+        return batch / self.recipe.lr_batch if self.recipe.lr_batch else 1.0
+
+    @property
+    def test_crop(self) -> int:
+        """Height and width of the crops that the network is tested on, in pixels."""
+        views = self.spec.views
+        return views.resize_hw[0] if self.recipe.test_crop == "tall" else views.size
+
+    @property
     def steps_per_epoch(self) -> int:
         return steps_per_epoch(len(self.train), self.recipe.batch_size)
 
@@ -73,3 +85,18 @@ class FinetuneJob:
     def autocast(self) -> torch.autocast:
         """bfloat16 on CUDA, float32 elsewhere."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
+
+def adapt_spec(spec: EncoderSpec, recipe: Recipe) -> EncoderSpec:
+    """The encoder's clips and views as the recipe changes them: length, rate, short videos, scale of the input."""
+    clip, views = spec.clip, spec.views
+    clip = replace(clip, num_frames=max(1, round(clip.num_frames * recipe.frames_factor)))
+    if recipe.rate_factor != 1:
+        stride_frames = max(1, round(clip.stride_frames / recipe.rate_factor)) if clip.stride_frames else 0
+        clip = replace(clip, fps=clip.fps * recipe.rate_factor, stride_frames=stride_frames)
+    if recipe.hold_short:
+        clip = replace(clip, short="hold")
+    views = replace(views, standardize=views.standardize and not recipe.plain_input)
+    if recipe.raw_residual:
+        views = replace(views, residual=replace(views.residual, rescale=False))
+    return replace(spec, clip=clip, views=views)

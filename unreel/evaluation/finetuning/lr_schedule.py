@@ -13,7 +13,9 @@ def compute_lr(step: int, total_steps: int, recipe: Recipe, epoch_losses: Sequen
     if recipe.schedule == "plateau":
         return compute_plateau_lr(epoch_losses, recipe)
     if recipe.schedule == "cosine":
-        return recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total_steps))
+        warmup_steps = total_steps * recipe.warmup_epochs / recipe.epochs
+        risen = step / warmup_steps if step < warmup_steps else 1.0
+        return risen * recipe.lr * 0.5 * (1 + math.cos(math.pi * max(step, warmup_steps) / total_steps))
     return recipe.lr * recipe.drop_factor ** sum(step / total_steps >= drop - 1e-9 for drop in recipe.drops)
 
 

@@ -30,7 +30,7 @@ def predict_logits(
             job.record_failures(split, [sample.failure or FileFailure(path, "unreadable")])
             continue
         frames = to_float_clips(torch.as_tensor(sample.frames).to(job.device))
-        view = make_view(job.view, uniform_crops(frames, job.spec.views.size, num_crops), job.spec.views)
+        view = make_view(job.view, uniform_crops(frames, job.test_crop, num_crops), job.spec.views)
         with job.autocast():
             logits.append(job.network(view).cpu().numpy())
         if not np.isfinite(logits[-1]).all():

@@ -1,21 +1,22 @@
-"""Recipes for fine-tuning: those of two papers, and ours for few videos.
+"""What a recipe for training on labels consists of; recipe_presets.py has those of papers and ours.
 
 A recipe holds all that a fine-tuned figure depends on besides the encoder and the lists; its fields are written into
 the protocol of the result.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
 
 from unreel.errors import InputError, unknown_name_error
 from unreel.video.sampling.batch_sampler import steps_per_epoch
 from unreel.views.augmentation import Augmentation
+from unreel.views.geometric import CROP_COUNTS
 
 FINETUNE_AUGMENTATIONS = {
     "crop": Augmentation(),
     "jitter": Augmentation(jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8),  # Source: lzhangbj/DualVar
+    "resized": Augmentation(resized_crop=True, tensorflow=True),  # Source: tensorflow/models video_ssl
 }
 
 
@@ -52,8 +53,8 @@ class Recipe:
     """Dropout probability of the features before the linear layer."""
     head_std: float = 0.0
     """Standard deviation of the linear layer's initial weights, with biases 0; 0 uses PyTorch's default."""
-    augment: Literal["crop", "jitter"] = "crop"
-    """Random crop; or random crop, and strong colour jitter on 0.8 of the clips."""
+    augment: Literal["crop", "jitter", "resized"] = "crop"
+    """Random crop; random crop, and strong colour jitter on 0.8 of the clips; or CVRL's random resized crop."""
     flip: bool = False
     """Flip half of the clips. Leave it off where left and right distinguish classes."""
     select: Literal["validation", "last"] = "validation"
@@ -65,9 +66,35 @@ class Recipe:
     num_clips: int = 10
     """Evenly spread clips of a test video."""
     num_crops: int = 1
-    """1 is the centre crop; 3 are along the longer side."""
+    """1 is the centre crop; 3 are along the longer side; 5 are the centre and the corners; 10 are these and their
+    mirror images."""
     view: str = ""
     """The view of the encoder to train on, e.g. residual; empty for its first one."""
+    trained: Literal["all", "linear"] = "all"
+    """All layers; or the linear layer alone, on the frozen network in evaluation mode."""
+    normalize: bool = False
+    """Give features unit length before the linear layer."""
+    head_glorot: bool = False
+    """Glorot's uniform initial weights of the linear layer, with biases 0 (Keras)."""
+    frames_factor: float = 1.0
+    """Frames of a clip, times those of the encoder's clips."""
+    rate_factor: float = 1.0
+    """Frames per second of a clip, times the encoder's; 2 halves a stride."""
+    hold_short: bool = False
+    """Hold the last frame of a video that is shorter than a clip, and keep other clips inside their videos, whatever
+    the encoder's pre-training did."""
+    raw_residual: bool = False
+    """Residual frames as they are, also where pre-training rescaled them to (r + 1) / 2."""
+    plain_input: bool = False
+    """No mean and deviation of ImageNet, also where pre-training used them."""
+    warmup_epochs: float = 0.0
+    """Epochs over which the rate rises from 0 to where the cosine is by then (schedule `cosine`)."""
+    lr_batch: int = 0
+    """Batch that the rate is meant for; the rate of another batch is in proportion. 0 leaves it as it is."""
+    hold_out: bool = False
+    """Hold validation videos out although the last epoch is tested, so fewer are trained on, as in a release."""
+    test_crop: Literal["trained", "tall"] = "trained"
+    """Size of the test crops: that of training, or the height of the frames, 256 for 224."""
     seed: int = 0
     """Seed of all random draws."""
     threads: int = 0
@@ -88,7 +115,8 @@ class Recipe:
     @property
     def needs_validation(self) -> bool:
         """Whether some of the training videos are held out."""
-        return self.validation_share > 0 and (self.select == "validation" or self.schedule == "plateau")
+        chooses = self.select == "validation" or self.schedule == "plateau"
+        return self.validation_share > 0 and (chooses or self.hold_out)
 
     def count_epochs(self, num_videos: int) -> int:
         """Epochs for this many training videos."""
@@ -97,7 +125,8 @@ class Recipe:
 
 def _list_constraints(recipe: Recipe) -> list[tuple[str, bool, str]]:
     minimum = {"epochs": 1, "min_steps": 0, "batch_size": 2, "num_clips": 1, "patience": 0, "seed": 0, "threads": 0}
-    minimum |= {"workers": -1, "cache_mb": 0, "weight_decay": 0, "head_std": 0, "min_lr": 0}
+    minimum |= {"workers": -1, "cache_mb": 0, "weight_decay": 0, "head_std": 0, "min_lr": 0, "warmup_epochs": 0}
+    minimum |= {"lr_batch": 0}
     rules = [(name, bound <= getattr(recipe, name) < math.inf, f"{bound} or more") for name, bound in minimum.items()]
     shares = ("momentum", "dropout", "validation_share")
     rules += [(name, 0 <= getattr(recipe, name) < 1, "at least 0 and below 1") for name in shares]
@@ -106,66 +135,7 @@ def _list_constraints(recipe: Recipe) -> list[tuple[str, bool, str]]:
         ("lr", 0 < recipe.lr < math.inf, "above 0 and finite"),
         ("drop_factor", 0 < recipe.drop_factor <= 1, "above 0, and at most 1"),
         ("drops", all(0 <= drop <= 1 for drop in recipe.drops), "shares of the run, between 0 and 1"),
-        ("num_crops", recipe.num_crops in (1, 3), "1 or 3"),
+        ("num_crops", recipe.num_crops in CROP_COUNTS, "1, 3, 5 or 10"),
+        ("frames_factor", 0 < recipe.frames_factor <= 64, "above 0, and at most 64"),
+        ("rate_factor", 0 < recipe.rate_factor <= 64, "above 0, and at most 64"),
     ]
-
-
-def iic() -> Recipe:
-    """The released fine-tuning of IIC: small rate, the epoch of the lowest validation loss, random crops.
-
-    unreel evaluate finetune RUN DATA --recipe iic. The release holds out random videos for validation, so recordings of
-    one group are on both sides; we hold out whole groups. It trains on raw residual frames, we on the encoder's
-    residual view. Its 800 validation videos of UCF101's 9537 are given as a share.
-    Source: Tao, Wang, Yamasaki 2020, BestJuly/IIC.
-    """
-    return Recipe(
-        "iic",
-        epochs=150,
-        optimizer="sgd",
-        weight_decay=5e-4,
-        schedule="plateau",
-        average="logits",
-        validation_share=800 / 9537,
-        view="residual",
-    )
-
-
-def dualvar() -> Recipe:
-    """The released fine-tuning of DualVar: large rate with two drops, colour jitter and flip, the last epoch.
-
-    unreel evaluate finetune RUN DATA --recipe dualvar. Momentum is that of its pre-training. Clips have the length and
-    rate of the encoder's; the release fine-tunes at stride 2. Source: Zhang et al. 2021, lzhangbj/DualVar.
-    """
-    return Recipe(
-        "dualvar",
-        epochs=150,
-        optimizer="sgd",
-        lr=0.05,
-        weight_decay=1e-3,
-        schedule="steps",
-        drops=(50 / 150, 100 / 150),
-        head_std=0.01,
-        augment="jitter",
-        flip=True,
-        select="last",
-    )
-
-
-def small() -> Recipe:
-    """Ours, for a few hundred videos: minutes on one GPU, or the tiny network on a CPU.
-
-    unreel evaluate finetune RUN DATA. AdamW with a cosine schedule, 30 epochs and at least 300 steps, so that a few
-    videos are learned too; jitter but no flip, since direction may be the class; the epoch of the lowest validation
-    loss. These values were chosen, not tuned.
-    """
-    return Recipe("small", min_steps=300, augment="jitter", dropout=0.2)
-
-
-RECIPE_PRESETS: dict[str, Callable[[], Recipe]] = {"small": small, "iic": iic, "dualvar": dualvar}
-
-
-def build_recipe(name: str = "small", **changes: Any) -> Recipe:
-    """A recipe by name, with some of its values changed. Raises InputError."""
-    if name not in RECIPE_PRESETS:
-        raise unknown_name_error("recipe", name, RECIPE_PRESETS)
-    return replace(RECIPE_PRESETS[name](), **changes)

@@ -67,7 +67,7 @@ def train_classifier(job: FinetuneJob, on_progress: Progress | None = None) -> t
     best_epoch = 0
     for step, clips in enumerate(build_train_loader(job)):
         epoch_losses = [row.get("validation_loss", row["train_loss"]) for row in history]
-        lr = compute_lr(step, job.total_steps, recipe, epoch_losses)
+        lr = job.lr_scale * compute_lr(step, job.total_steps, recipe, epoch_losses)
         set_lr(optimizer, lr)
         losses += train_step(job, optimizer, clips, step)
         if on_progress is not None:

@@ -1,7 +1,7 @@
 """Fine-tuning: an encoder and a linear layer trained together on labels, beside the same network from scratch.
 
 The difference between the two is what pre-training is worth. Source: the fine-tuning of Tao, Wang and Yamasaki 2020
-(BestJuly/IIC) and of Zhang et al. 2021 (lzhangbj/DualVar); their recipes are in finetuning/recipes.py.
+(BestJuly/IIC) and of Zhang et al. 2021 (lzhangbj/DualVar); their recipes are in finetuning/recipe_presets.py.
 """
 
 import copy
@@ -15,10 +15,10 @@ import numpy as np
 from unreel.errors import unknown_name_error
 from unreel.evaluation.baselines.chance import compute_guess_rows
 from unreel.evaluation.baselines.descriptions import describe_classifier_baselines
-from unreel.evaluation.baselines.untrained_encoder import build_untrained_encoder
+from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER, build_untrained_encoder
 from unreel.evaluation.feature_extraction import Progress
 from unreel.evaluation.finetuning.classifier import VideoClassifier
-from unreel.evaluation.finetuning.job import FinetuneJob
+from unreel.evaluation.finetuning.job import FinetuneJob, adapt_spec
 from unreel.evaluation.finetuning.prediction import average_clips, predict_logits
 from unreel.evaluation.finetuning.recipes import Recipe
 from unreel.evaluation.finetuning.training_loop import EpochMetrics, deterministic_mode, train_classifier
@@ -41,7 +41,10 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.types import Instance
 from unreel.video.loading.clip_dataset import ClipDataset
 
-FINETUNED_ROW, SCRATCH_ROW = "fine-tuned", "from scratch"
+FINETUNED_ROW, SCRATCH_ROW, LINEAR_ROW = "fine-tuned", "from scratch", "linear"
+LATER_FIELDS = {"trained", "normalize", "head_glorot", "frames_factor", "rate_factor", "hold_short", "raw_residual"}
+LATER_FIELDS |= {"plain_input", "warmup_epochs", "lr_batch", "hold_out", "test_crop"}
+"""Fields of a recipe that stand in the protocol only where they are set: results without them stay comparable."""
 
 
 @dataclass
@@ -92,7 +95,7 @@ def finetune(
     job = build_job(encoder, train, test, recipe, from_scratch)
     with deterministic_mode(job):
         history, best_epoch = train_classifier(job, on_progress)
-        clips = ClipDataset(test, encoder.spec.clip, encoder.spec.views.resize_hw, recipe.num_clips)
+        clips = ClipDataset(test, job.spec.clip, job.spec.views.resize_hw, recipe.num_clips)
         rows, logits_QVC = predict_logits(job, clips, "test", job.workers, recipe.num_crops)
     if job.failures:
         job.warnings.append(f"{len(job.failures)} files can't be read and are left out; the protocol lists them.")
@@ -122,10 +125,11 @@ def build_job(
         if not held_N.any():
             warnings.append("No class has videos of two groups, so none are held out; the last epoch is tested.")
     start = build_untrained_encoder(encoder, recipe.seed) if from_scratch else encoder
-    network = VideoClassifier(copy.deepcopy(start.backbone).requires_grad_(True), len(classes), recipe)
+    backbone = copy.deepcopy(start.backbone).requires_grad_(recipe.trained == "all")
+    network = VideoClassifier(backbone, len(classes), recipe)
     return FinetuneJob(
         recipe=recipe,
-        spec=encoder.spec,
+        spec=adapt_spec(encoder.spec, recipe),
         network=network.to(next(encoder.backbone.parameters()).device),
         train=[i for i, held in zip(train, held_N, strict=True) if not held],
         validation=[i for i, held in zip(train, held_N, strict=True) if held],
@@ -137,7 +141,9 @@ def build_job(
 def describe_protocol(job: FinetuneJob, num_test: int) -> dict[str, Any]:
     """Everything that a figure depends on, as plain JSON."""
     recipe = dataclasses.asdict(job.recipe)
-    recipe = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.items() if k not in ("workers", "cache_mb")}
+    unset = {f.name for f in dataclasses.fields(Recipe) if f.name in LATER_FIELDS and recipe[f.name] == f.default}
+    unset |= {"workers", "cache_mb"}
+    recipe = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.items() if k not in unset}
     name = recipe.pop("name")
     return {
         "recipe": name,
@@ -169,20 +175,24 @@ def evaluate_finetune(
 
     Raises what `finetune` raises.
     """
-    names = (FINETUNED_ROW, SCRATCH_ROW) if with_scratch else (FINETUNED_ROW,)
+    is_linear = recipe.trained == "linear"
+    pair = (LINEAR_ROW, UNTRAINED_ENCODER) if is_linear else (FINETUNED_ROW, SCRATCH_ROW)
+    names = pair if with_scratch else pair[:1]
     outcomes = {}
     for n, name in enumerate(names):
         progress = None if on_progress is None else stage_progress(on_progress, n, len(names))
-        outcomes[name] = finetune(encoder, train, test, recipe, name == SCRATCH_ROW, progress)
-    first = outcomes[FINETUNED_ROW]
+        outcomes[name] = finetune(encoder, train, test, recipe, n == 1, progress)
+    first = outcomes[names[0]]
     rows, intervals = compute_guess_rows([i.label for i in train], first.labels, TOP_KS), dict[str, Intervals]()
     for name, outcome in outcomes.items():
         right = {column: outcome.is_correct(k) for column, k in TOP_KS.items()}
         groups = [i.group for i in first.instances]
         rows[name], intervals[name] = summarize_row(right, right[MAIN_COLUMN], first.labels, groups)
     return Result(
-        kind="finetune",
-        title="Fine-tuning, accuracy in percent",
+        kind="linear-recipe" if is_linear else "finetune",
+        title=f"Linear layer by the recipe {recipe.name}, accuracy in percent"
+        if is_linear
+        else "Fine-tuning, accuracy in percent",
         rows=rows,
         caption=format_caption(first),
         protocol=first.protocol | {"best_epoch": {name: outcome.best_epoch for name, outcome in outcomes.items()}},
@@ -209,10 +219,11 @@ def format_caption(outcome: FinetuneOutcome) -> str:
     p = outcome.protocol
     held = f", {p['validation']} more to choose the epoch by (whole groups)" if p["validation"] else ""
     chosen = "lowest validation loss" if p["select"] == "validation" and p["validation"] else "last"
-    crops = "centre crop" if p["num_crops"] == 1 else "3 crops"
+    crops = "centre crop" if p["num_crops"] == 1 else f"{p['num_crops']} crops"
+    trained = "a linear layer on frozen features" if p.get("trained") == "linear" else "all layers"
     return (
         f"{p['test']} test videos, {p['train']} training videos{held}, {p['classes']} classes; recipe {p['recipe']}: "
-        f"all layers of {p['backbone']}, {p['view']} view, {p['epochs']} epochs of batches of {p['batch_size']}, "
+        f"{trained} of {p['backbone']}, {p['view']} view, {p['epochs']} epochs of batches of {p['batch_size']}, "
         f"{p['optimizer']} from {p['lr']:g}, epoch tested: {chosen}; mean {p['average']} of {p['num_clips']} clips, "
         f"{crops}; per class: mean over classes of their top-1; {INTERVALS_NOTE}"
     )

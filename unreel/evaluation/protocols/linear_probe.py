@@ -8,7 +8,8 @@ sgd       SGD with momentum 0.9, cosine with 5 % warm-up, all points of the grid
 logistic  scikit-learn's logistic regression (lbfgs), C chosen; for small data, where it takes seconds
 cvrl      linear evaluation of Qian et al. 2021 (CVRL): L2-normalised pooled feature, SGD 0.9, rate 32 at batch 1024
           (scaled with the batch), 5 of 100 epochs warm-up, no decay, mean softmax over 10 x 3 views.
-          Where we deviate: no random crops, since features are cached, and the layer begins at zero
+          Where we deviate: no random crops, since features are cached, and the layer begins at zero; the protocol
+          itself is `--recipe cvrl` (finetuning/recipe_presets.py)
 """
 
 from collections.abc import Sequence
@@ -140,6 +141,10 @@ def choose_kind(shapes: Sequence[tuple[int, ...]]) -> str:
 
 
 def _build(options: LinearOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:
+    changed = [name for name in ("epochs", "lr", "batch_size", "drops") if getattr(options, name) is not None]
+    if changed:
+        flag = f"--{changed[0].replace('_', '-')}"
+        raise InputError(f"{flag} changes a recipe; add --recipe cvrl or dualvar, or leave it out: others are chosen")
     protocol = LinearProtocol(kind=options.kind, seed=options.seed)
 
     def run(train: VideoFeatures, test: VideoFeatures, encoder: Encoder) -> Result:

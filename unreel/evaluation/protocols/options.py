@@ -45,6 +45,17 @@ class LinearOptions:
 
     kind: ProbeKind = "auto"
     """Logistic regression (for small data), SGD with a grid of rates and decays, or CVRL's fixed rate."""
+    recipe: Literal["none", "cvrl", "dualvar"] = "none"
+    """Train the layer as a paper does, on other clips and crops each epoch instead of on cached features: cvrl (100
+    epochs, rate 32 at batch 1024, 10 clips x 3 crops) or dualvar. Every epoch decodes and computes all anew."""
+    epochs: int | None = None
+    """Epochs, instead of the recipe's."""
+    lr: float | None = None
+    """Learning rate, instead of the recipe's."""
+    batch_size: int | None = None
+    """Videos per step, instead of the recipe's; cvrl's rate stays in proportion."""
+    drops: tuple[float, ...] | None = None
+    """Shares of the run at which the rate drops, instead of the recipe's (dualvar)."""
     seed: int = 0
     """Seed of the held-out groups and of the order of batches."""
 

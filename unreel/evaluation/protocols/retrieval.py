@@ -42,8 +42,7 @@ from unreel.evaluation.video_features import ENCODER, JOINT, FeatureKey, VideoFe
 from unreel.models.encoder.encoder import FEATURE_LAYERS
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
-
-CROP_COUNTS = (1, 3)
+from unreel.views.geometric import CROP_COUNTS
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class RetrievalProtocol:
             if value not in known:
                 raise unknown_name_error("retrieval option", value, known)
         if self.num_crops not in CROP_COUNTS:
-            raise InputError(f"crops of a clip are 1 (centre) or 3 (left, centre, right), got {self.num_crops}")
+            raise InputError(f"crops of a clip are {', '.join(map(str, CROP_COUNTS))}, got {self.num_crops}")
         if self.num_clips < 1 or not self.ks or min(self.ks) < 1:
             raise InputError(f"retrieval needs 1 clip and k=1 or more, got num_clips={self.num_clips}, ks={self.ks}")
 

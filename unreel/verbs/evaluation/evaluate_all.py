@@ -9,7 +9,7 @@ from unreel.errors import UnreelError
 from unreel.evaluation.contamination import find_contamination, find_run_folder
 from unreel.evaluation.feature_extraction import Progress
 from unreel.evaluation.feature_protocol import ExtractionOptions
-from unreel.evaluation.finetuning.recipes import build_recipe
+from unreel.evaluation.finetuning.recipe_presets import build_recipe
 from unreel.evaluation.labelled_videos import LabelledVideos, LabelSources, hash_videos, load_labelled_videos
 from unreel.evaluation.protocol_registry import build_standard_suite
 from unreel.evaluation.protocols.finetune import evaluate_finetune
