@@ -1,5 +1,6 @@
 """Backbones: the papers' parameter counts and maps, gradients everywhere, and names found by file."""
 
+import math
 import subprocess
 import sys
 
@@ -9,8 +10,30 @@ import torch
 from unreel.errors import InputError
 from unreel.models.backbones.r3d import SpatialConv3d, TemporalConv3d
 from unreel.models.backbones.r21d import count_mid_channels
+from unreel.models.backbones.s3d import SelfGating
 from unreel.models.heads import MLP
 from unreel.models.registry import BACKBONES, build_backbone, is_import_path
+
+# Widths of the four branches of S3D's nine Inception blocks, as CoCLR's release lists them: each gate has w * w + w.
+GATED = ((64, 128, 32, 32), (128, 192, 96, 64), (192, 208, 48, 64), (160, 224, 64, 64), (128, 256, 64, 64))
+GATED += ((112, 288, 64, 64), (256, 320, 128, 128), (256, 320, 128, 128), (384, 384, 128, 128))
+
+
+def count_r2d3d(depths: tuple[int, ...], is_deep: bool) -> int:
+    """Weights of DPC's network, layer by layer: 1x3x3 kernels in two stages, then 3x3x3; batch norm has 2 a channel."""
+    total, num_in = 3 * 64 * 49 + 128, 64
+    for place, (depth, width) in enumerate(zip(depths, (64, 128, 256, 256), strict=True)):
+        kernel, num_out = 9 if place < 2 else 27, 4 * width if is_deep else width
+        for block in range(depth):
+            pairs = [(num_in, width, kernel), (width, width, kernel)]
+            if is_deep:
+                pairs = [(num_in, width, 1), (width, width, kernel), (width, num_out, 1)]
+            if block == 0 and (place > 0 or num_in != num_out):
+                pairs.append((num_in, num_out, 1))
+            total += sum(a * b * k + 2 * b for a, b, k in pairs)
+            num_in = num_out
+    return total
+
 
 # docs/methods.md; r3d18, r21d18 and s3d are torchvision's published counts less their classifiers of 400 classes.
 PARAMETERS = {
@@ -18,10 +41,16 @@ PARAMETERS = {
     "r3d": 14_361_792,
     "r3d18": 33_371_472 - (512 * 400 + 400),
     "r3d50": 31_672_128,
+    "r3d50tf": 31_672_128,
     "r3d101": 59_577_152,
+    "r3d101tf": 59_577_152,
     "r21d": 14_365_303,
     "r21d18": 31_505_325 - (512 * 400 + 400),
     "s3d": 8_320_048 - (1024 * 400 + 400),
+    "s3dg": 8_320_048 - (1024 * 400 + 400) + sum(w * w + w for block in GATED for w in block),
+    "r2d3d18": count_r2d3d((2, 2, 2, 2), is_deep=False),
+    "r2d3d34": count_r2d3d((3, 4, 6, 3), is_deep=False),
+    "r2d3d50": count_r2d3d((3, 4, 6, 3), is_deep=True),
     "tiny": 315_600,
 }
 MAPS = {
@@ -29,14 +58,26 @@ MAPS = {
     "r3d": (512, 2, 7, 7),
     "r3d18": (512, 2, 7, 7),
     "r3d50": (2048, 8, 4, 4),
+    "r3d50tf": (2048, 8, 4, 4),
     "r3d101": (2048, 8, 4, 4),
+    "r3d101tf": (2048, 8, 4, 4),
     "r3d152": (2048, 8, 4, 4),
+    "r3d152tf": (2048, 8, 4, 4),
     "r21d": (512, 2, 7, 7),
     "r21d18": (512, 2, 7, 7),
     "s3d": (1024, 2, 3, 3),
+    "s3dg": (1024, 2, 3, 3),
+    "r2d3d18": (256, 4, 4, 4),
+    "r2d3d34": (256, 4, 4, 4),
+    "r2d3d50": (1024, 4, 4, 4),
     "tiny": (128, 4, 7, 7),
 }
-DEEP = ("r3d101", "r3d152")  # r3d50's blocks, more of them: too slow to build here with real weights
+DEEP = (
+    "r3d101",
+    "r3d152",
+    "r3d101tf",
+    "r3d152tf",
+)  # r3d50's blocks, more of them: too slow to build here with real weights
 SHALLOW = [name for name in BACKBONES if name not in DEEP]
 
 
@@ -255,5 +296,23 @@ def test_convolutions_over_time_run_as_2d_ones(name: str) -> None:
     """None is a plain 3D convolution, which a CPU computes slowly; a twin that sees frames alone has none."""
     over_time = [m for m in on_meta(name).modules() if isinstance(m, torch.nn.Conv3d) and m.kernel_size[0] > 1]
     flat = [m for m in over_time if m.kernel_size[1:] == (1, 1)]
-    assert bool(flat) == (name in ("tiny", "r3d50", "r21d", "r21d18", "s3d"))
+    assert bool(flat) == (name in ("tiny", "r3d50", "r3d50tf", "r21d", "r21d18", "s3d", "s3dg"))
     assert all(isinstance(m, TemporalConv3d) for m in flat)
+
+
+def test_gates_and_blocks_of_coclr_and_dpc() -> None:
+    """A gate is a sigmoid of a linear layer on averages; R2D3D's first stages see frames alone, its end has signs."""
+    torch.manual_seed(0)
+    gate, x = SelfGating(4), torch.randn(2, 4, 3, 5, 5)
+    for b in range(2):
+        for c in range(4):
+            score = sum(float(gate.fc.weight[c, d]) * float(x[b, d].mean()) for d in range(4)) + float(gate.fc.bias[c])
+            torch.testing.assert_close(gate(x)[b, c], x[b, c] / (1 + math.exp(-score)))
+    network = build_backbone("r2d3d18").eval()
+    kernels = [[conv.kernel_size[0] for conv in stage[0].convs] for stage in network.stages]
+    assert kernels == [[1, 1], [1, 1], [3, 3], [3, 3]]
+    with torch.no_grad():
+        clip = torch.rand(1, 3, 4, 32, 32)
+        assert (network(clip) < 0).any() and network(clip).shape == (1, 256, 1, 1, 1)
+        early = network.stages[:2](network.stem(clip))
+        assert torch.allclose(network.stages[:2](network.stem(clip[:, :, 2:3])), early[:, :, 2:3], atol=1e-5)

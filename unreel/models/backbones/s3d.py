@@ -26,13 +26,31 @@ STAGE_WIDTHS = (
 InceptionWidths = tuple[int, tuple[int, int], tuple[int, int], int]
 
 
+EPSILON = 1e-3  # of batch norm, as in torchvision and TensorFlow
+
+
+class SelfGating(nn.Module):
+    """Each channel times a number between 0 and 1, from a linear layer on the averages of all channels.
+
+    Source: Xie et al. 2018 (S3D-G), feature gating.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, T, H, W) to the same shape."""
+        return x * self.fc(x.mean(dim=(2, 3, 4))).sigmoid()[:, :, None, None, None]
+
+
 def build_conv_unit(
     num_in: int, num_out: int, kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
 ) -> nn.Module:
     """Convolution, batch norm, ReLU. torchvision's batch norm averages over 1000 steps; ours over PyTorch's 10, since
     a run may be shorter than 1000 steps."""
     conv = build_flat_conv3d(num_in, num_out, kernel, stride)
-    return nn.Sequential(conv, nn.BatchNorm3d(num_out, eps=1e-3), nn.ReLU(inplace=True))
+    return nn.Sequential(conv, nn.BatchNorm3d(num_out, eps=EPSILON), nn.ReLU(inplace=True))
 
 
 def build_separable_conv(num_in: int, num_out: int, size: int, stride: int = 1) -> nn.Module:
@@ -42,9 +60,9 @@ def build_separable_conv(num_in: int, num_out: int, size: int, stride: int = 1) 
 
 
 class InceptionBlock(nn.Module):
-    """Four parallel branches, concatenated along the channels."""
+    """Four parallel branches, concatenated along the channels; with `gating`, each has a gate of its own."""
 
-    def __init__(self, num_in: int, widths: InceptionWidths) -> None:
+    def __init__(self, num_in: int, widths: InceptionWidths, gating: bool = False) -> None:
         super().__init__()
         plain, (inner1, outer1), (inner2, outer2), pooled = widths
         point = (1, 1, 1)
@@ -56,11 +74,16 @@ class InceptionBlock(nn.Module):
                 nn.Sequential(nn.MaxPool3d(3, stride=1, padding=1), build_conv_unit(num_in, pooled, point)),
             ]
         )
-        self.num_out = plain + outer1 + outer2 + pooled
+        outputs = (plain, outer1, outer2, pooled)
+        self.num_out = sum(outputs)
+        self.gates = nn.ModuleList([SelfGating(width) for width in outputs]) if gating else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, num_in, T, H, W) to (B, num_out, T, H, W)."""
-        return torch.cat([branch(x) for branch in self.branches], dim=1)
+        maps = [branch(x) for branch in self.branches]
+        if self.gates is not None:
+            maps = [gate(y) for gate, y in zip(self.gates, maps, strict=True)]
+        return torch.cat(maps, dim=1)
 
 
 class S3D(nn.Module):
@@ -68,7 +91,7 @@ class S3D(nn.Module):
 
     num_features = 1024
 
-    def __init__(self, in_channels: int = 3) -> None:
+    def __init__(self, in_channels: int = 3, gating: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = [build_separable_conv(in_channels, 64, 7, 2), build_spatial_pool()]
         layers += [build_conv_unit(64, 64, (1, 1, 1)), build_separable_conv(64, 192, 3)]
@@ -77,7 +100,7 @@ class S3D(nn.Module):
         for pool, stage in zip(pools, STAGE_WIDTHS, strict=True):
             layers.append(pool)
             for widths in stage:
-                block = InceptionBlock(num_in, widths)
+                block = InceptionBlock(num_in, widths, gating)
                 layers.append(block)
                 num_in = block.num_out
         self.layers = nn.Sequential(*layers)

@@ -1,0 +1,1 @@
+"""Networks of DPC, CoCLR and DualVar that no other file has."""

@@ -1,0 +1,10 @@
+"""R2D3D-34 of DPC: see r2d3d.py. Source: Han, Xie, Zisserman 2019 (DPC)."""
+
+from torch import nn
+
+from unreel.models.backbones.coclr.r2d3d import R2D3D
+
+
+def build(in_channels: int = 3) -> nn.Module:
+    """R2D3D-34: 256 features."""
+    return R2D3D((3, 4, 6, 3), is_deep=False, in_channels=in_channels)
