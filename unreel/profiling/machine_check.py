@@ -132,10 +132,15 @@ def check_disk(name: str, folder: Path, advice: str = "write to another disk wit
 
 def check_codecs() -> Iterator[Finding]:
     """Whether the build of FFmpeg in PyAV decodes what cameras write, and encodes what `pack` and the page write."""
-    for name, codecs, mode in (("decoders", COMMON_CODECS, "r"), ("encoder", (CODEC,), "w")):
-        missing = find_missing_codecs(codecs, mode)
-        value = f"none for {', '.join(missing)}" if missing else ", ".join(codecs)
-        yield Finding(name, value, "install PyAV from PyPI: pip install --force-reinstall av" if missing else "")
+    missing = find_missing_codecs(COMMON_CODECS, "r")
+    yield describe_codecs("decoders", COMMON_CODECS, missing)
+    yield describe_codecs("encoder", (CODEC,), find_missing_codecs((CODEC,), "w"))
+
+
+def describe_codecs(name: str, codecs: tuple[str, ...], missing: list[str]) -> Finding:
+    """A finding on codecs: those that are missing, else all."""
+    value = f"none for {', '.join(missing)}" if missing else ", ".join(codecs)
+    return Finding(name, value, "install PyAV from PyPI: pip install --force-reinstall av" if missing else "")
 
 
 def check_extra(extra: str) -> Finding:
