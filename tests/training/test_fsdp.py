@@ -9,6 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 import torch.distributed as dist
+from commands import succeeds
 from methods import instances, job, views_in_float64
 from processes import run_on
 from test_distributed import ON_FOUR, SMALL, clips_of, metrics, unreel
@@ -186,20 +187,25 @@ def last(run: Path) -> dict[str, Tensor]:
 
 
 def test_the_command_trains_alike_and_its_checkpoints_are_whole(videos: Path, tmp_path: Path) -> None:
-    for name, flag in (("ddp", "off"), ("sharded", "on")):
-        options = (*SMALL.split(), "--method", "moco", "--queue-size", 16, "--shard", flag, "--monitor-epochs", 3)
-        done = unreel("pretrain", videos, "--out", tmp_path / name, "--devices", 2, *options)
-        assert done.code == 0, done.err
-    ddp, sharded = (last(tmp_path / name) for name in ("ddp", "sharded"))
-    assert {n: (t.shape, t.dtype) for n, t in ddp.items()} == {n: (t.shape, t.dtype) for n, t in sharded.items()}
-    for name, wanted in ddp.items():
-        torch.testing.assert_close(sharded[name], wanted, rtol=1e-2, atol=1e-4, msg=name)
-    for mine, theirs in zip(metrics(tmp_path / "ddp"), metrics(tmp_path / "sharded"), strict=True):
+    """As one process with all weights does; and each goes on from a checkpoint of the other."""
+    alone, sharded = tmp_path / "alone", tmp_path / "sharded"
+    options = (*SMALL.split(), "--method", "moco", "--queue-size", 16, "--monitor-epochs", 3)
+    succeeds("pretrain", videos, "--out", alone, *options)
+    done = unreel("pretrain", videos, "--out", sharded, "--devices", 2, "--shard", "on", *options)
+    assert done.code == 0, done.err
+    wanted = last(alone)
+    assert_close(last(sharded), wanted)
+    for mine, theirs in zip(metrics(alone), metrics(sharded), strict=True):
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4), mine["step"]
-    assert load_encoder(tmp_path / "sharded").spec.backbone == "tiny"
-    for name, *options in (("sharded", "--shard", "off"), ("ddp", "--shard", "on")):
-        wanted = last(tmp_path / name)
-        done = unreel("pretrain", "--resume", tmp_path / name, "--step", 3, *options)
-        assert done.code == 0 and "step 4/5" in done.err, done.err
-        for part, tensor in last(tmp_path / name).items():
-            torch.testing.assert_close(tensor, wanted[part], rtol=1e-2, atol=1e-4, msg=f"{name} {options} {part}")
+    assert load_encoder(sharded).spec.backbone == "tiny"
+    done = unreel("pretrain", "--resume", alone, "--step", 3, "--devices", 2, "--shard", "on")
+    assert done.code == 0 and "step 4/5" in done.err, done.err
+    succeeds("pretrain", "--resume", sharded, "--step", 3, "--devices", 1, "--shard", "off")
+    for run in (alone, sharded):
+        assert_close(last(run), wanted)
+
+
+def assert_close(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert {n: (t.shape, t.dtype) for n, t in found.items()} == {n: (t.shape, t.dtype) for n, t in wanted.items()}
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, wanted[name], rtol=1e-2, atol=1e-4, msg=name)

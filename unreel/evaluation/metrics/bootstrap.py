@@ -12,6 +12,7 @@ from unreel.errors import InputError
 from unreel.seeding import make_generator
 
 PERCENTILES = (2.5, 97.5)  # the ends of a 95 % interval
+VALUES_AT_ONCE = 2**16
 
 
 def sample_counts(num_videos: int, groups: Sequence[str] | None = None, seed: int = 0, draws: int = 1000) -> np.ndarray:
@@ -64,9 +65,10 @@ def resample_means(values_QC: np.ndarray, groups: Sequence[str] | None, seed: in
     group_Q, num_groups = number_groups(len(values_QC), groups, draws)
     sums_GC, size_G = np.zeros((num_groups, values_QC.shape[1])), np.bincount(group_Q, minlength=num_groups)
     np.add.at(sums_GC, group_Q, values_QC)
-    rng = make_generator(seed, 0, 0, "bootstrap")
-    means = np.empty((draws, values_QC.shape[1]))
-    for n in range(draws):
-        chosen_G = rng.integers(0, num_groups, num_groups)
-        means[n] = sums_GC[chosen_G].sum(axis=0) / size_G[chosen_G].sum()
+    rng, means = make_generator(seed, 0, 0, "bootstrap"), np.empty((draws, values_QC.shape[1]))
+    draws_at_once = max(1, VALUES_AT_ONCE // sums_GC.size)  # many draws of few videos, or a few of many
+    for start in range(0, draws, draws_at_once):
+        rows = slice(start, min(start + draws_at_once, draws))
+        chosen_RG = rng.integers(0, num_groups, (rows.stop - start, num_groups))
+        means[rows] = sums_GC[chosen_RG].sum(axis=1) / size_G[chosen_RG].sum(axis=1)[:, None]
     return means
