@@ -84,7 +84,7 @@ def test_every_protocol_is_a_command_with_its_own_options(name: str) -> None:
     help_text = " ".join(succeeds("evaluate", name, "--help").out.split())
     assert (protocol.options.__doc__ or "") in help_text
     for field in dataclasses.fields(protocol.options):  # type: ignore[arg-type]
-        assert f"--{field.name}" in help_text
+        assert f"--{field.name.replace('_', '-')}" in help_text
     assert protocol.build(protocol.options(), ExtractionOptions())
 
 

@@ -1,6 +1,7 @@
 """Evaluations on frozen features, found by file: every file of protocols/ that sets `PROTOCOL` to a FeatureProtocol."""
 
 import ast
+import functools
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -27,7 +28,13 @@ class ProtocolEntry:
 
 def list_protocols() -> dict[str, ProtocolEntry]:
     """All protocols by name, in the order of the help; reads their files but imports none."""
-    files = (file for folder in protocols.__path__ for file in Path(folder).glob("*.py"))
+    return dict(_read_folders(tuple(protocols.__path__)))
+
+
+@functools.cache
+def _read_folders(folders: tuple[str, ...]) -> dict[str, ProtocolEntry]:
+    """Each file is parsed once in a process."""
+    files = (file for folder in folders for file in Path(folder).glob("*.py"))
     entries = [entry for file in files for entry in _read_entries(file)]
     return {entry.name: entry for entry in sorted(entries, key=lambda entry: (entry.order, entry.name))}
 
