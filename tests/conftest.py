@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import succeeds
+from commands import monitor_few_videos, succeeds
 
 from unreel.corpus.motion_set.make_set import make_set
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.video.loading import loaders
 
 atexit.register(shutil.rmtree, os.environ["UNREEL_CACHE"], ignore_errors=True)
+monitor_few_videos()
 
 # The slowest files, slowest first: a worker takes whole files, and must not be left with one of these at the end.
 LONGEST_FILES = [

@@ -62,6 +62,9 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_to_the_same_bits(
 ELSEWHERE = """
 import sys, time
 time.time = lambda: 86400.0  # the clock of a machine whose battery is empty
+sys.path.insert(0, sys.argv.pop())
+from commands import monitor_few_videos
+monitor_few_videos()
 from unreel.cli import main
 from unreel.report.pages import run_page
 main(["pretrain", "--resume", sys.argv[1], "--quiet"])
@@ -94,7 +97,12 @@ def test_neither_the_clock_nor_the_language_of_the_machine_matters(
     unreel.pretrain(videos, out=cut, quiet=True, **options)
     monkeypatch.undo()
     env = {n: v for n, v in os.environ.items() if n not in ("LANG", "PYTHONUTF8")} | {"LC_ALL": "C"} | python
-    done = subprocess.run([sys.executable, "-c", ELSEWHERE, str(cut)], env=env, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(cut), str(Path(__file__).parents[1])],
+        env=env,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert_equal_runs(whole, cut)
 
