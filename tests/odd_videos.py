@@ -15,10 +15,11 @@ import av
 import numpy as np
 from av.stream import Disposition
 from field_coding import code_fields
-from videos import CLOSED, encode, picture
+from videos import CLOSED, HEIGHT, WIDTH, encode, picture
 
 MPEG4 = {"g": "12", "sc_threshold": "1000000000"}
 PLAIN = {"g": "12", "keyint_min": "12", "bf": "0", "sc_threshold": "0"}
+FAST_VP8 = {"g": "12", "deadline": "realtime", "cpu-used": "8"}
 HOLDERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts")
 
 
@@ -142,13 +143,23 @@ def fields_apart(path: Path, num_frames: int, stamps_second: bool, together: boo
     return path
 
 
-def two_streams(folder: Path, name: str, other_frames: int, other_codec: str, default_second: bool = False) -> Path:
-    """A smaller video or still picture first, then the one that players show."""
+def two_streams(
+    folder: Path, name: str, other_frames: int, other_codec: str, default_second: bool = False, times: float = 0.5
+) -> Path:
+    """A video or still picture first that is `times` as large, then the one that players show."""
     kind = {"pix_fmt": "yuvj420p"} if other_codec == "mjpeg" else {"options": PLAIN}
-    small = encode(folder / f"{name}.1.nut", other_frames, other_codec, size=(32, 48), first=900, **kind)  # type: ignore[arg-type]
+    size = (int(HEIGHT * times), int(WIDTH * times))
+    other = encode(folder / f"{name}.1.nut", other_frames, other_codec, size=size, first=900, **kind)  # type: ignore[arg-type]
     shown = encode(folder / f"{name}.2.nut", 24, options=PLAIN)
     marks = [Disposition(0), Disposition.default] if default_second else []
-    return remux(folder / name, [small, shown], [_as_it_is] * 2, marks)
+    return remux(folder / name, [other, shown], [_as_it_is] * 2, marks)
+
+
+def chained(path: Path) -> Path:
+    """Two Ogg files one after the other, as `cat` and some recorders join them; the second begins with headers."""
+    parts = [encode(path.with_suffix(f".{k}.ogg"), 24, "libvpx", FAST_VP8, format="ogg", first=24 * k) for k in (0, 1)]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
 
 
 def joined(path: Path, first_s: float) -> Path:
@@ -279,6 +290,9 @@ ODD_KINDS = {
     "second stream is default": OddKind(
         lambda folder: two_streams(folder, "default.mkv", 24, "libx264", default_second=True), HALF
     ),
+    "smaller stream is default": OddKind(
+        lambda folder: two_streams(folder, "smaller.mkv", 24, "libx264", default_second=True, times=2), HALF
+    ),
     "still picture first": OddKind(
         lambda folder: two_streams(folder, "still.mp4", 1, "mjpeg"),
         HALF,
@@ -313,6 +327,7 @@ ODD_KINDS = {
     "upside down": OddKind(_in("flipped.mp4", with_matrix, lambda p: p[::-1], 1, 0, 0, -1), HALF[:12]),
     "picture not coded": OddKind(_in("dropped.avi", not_coded), [0, 1, 2, 3, 4, *range(6, 18)], None),
     "joined ts, the clock begins again": OddKind(_in("again.ts", joined, 0.0), list(range(48))),
+    "chained ogg": OddKind(_in("chained.ogg", chained), list(range(48))),
     "a clock that runs back and forth": OddKind(
         lambda folder: encode(folder / "jumps.mkv", 24, options=PLAIN, edit=jump_forth), HALF, None
     ),

@@ -121,6 +121,16 @@ def test_reading_a_window_decodes_no_other_packets(tmp_path: Path, readers: list
     assert readers[4].num_decoded_packets >= 300
 
 
+@pytest.mark.parametrize("name", ["h264 bare", "h264 mkv equal stamps"])
+def test_packets_without_stamps_of_their_own_are_counted(
+    name: str, videos_by_kind: dict[str, Path], readers: list[FrameReader]
+) -> None:
+    index = packet_index.index_frames(videos_by_kind[name])
+    readers.clear()
+    assert numbers(decoder.read_frames(videos_by_kind[name], [59])) == [59]
+    assert len(index.key_packets) > 1 and readers[0].num_decoded_packets <= 60 - index.key_packets[-1] + 1
+
+
 def test_times_of_a_variable_rate(videos_by_kind: dict[str, Path]) -> None:
     for name in ("h264 mp4 variable rate", "h264 mkv variable rate"):
         times_s = packet_index.index_frames(videos_by_kind[name]).times_s

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_videos import ODD_KINDS
+from odd_videos import ODD_KINDS, fields_apart
 from videos import HEIGHT, WIDTH, numbers
 
 import unreel
@@ -80,7 +80,11 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> list[FrameReader]:
     return opened
 
 
-@pytest.mark.parametrize("name", ["fields ts", "fields apart mp4", "qtrle mov all key", "picture not coded"])
+DECODED_FOR_THE_INDEX = ["fields ts", "fields apart mp4", "qtrle mov all key", "picture not coded"]
+DECODED_FOR_THE_INDEX += ["joined ts, the clock begins again"]
+
+
+@pytest.mark.parametrize("name", DECODED_FOR_THE_INDEX)
 def test_a_file_is_decoded_once_and_then_read_from_its_key_frames(
     name: str, odd_videos: dict[str, Path], readers: list[FrameReader]
 ) -> None:
@@ -95,6 +99,12 @@ def test_a_file_is_decoded_once_and_then_read_from_its_key_frames(
         video.frames([len(video) - 1])
     behind = len(index.packet_timestamps) - index.key_packets[-1]
     assert len(index.key_packets) > 1 and readers[0].num_decoded_packets <= behind + 1
+
+
+def test_what_is_remembered_belongs_to_one_state_of_a_file(tmp_path: Path) -> None:
+    for num_frames in (12, 20):
+        path = fields_apart(tmp_path / "changes.ts", num_frames, False)
+        assert packet_index.index_frames(path).num_frames == num_frames
 
 
 def test_what_is_remembered_and_damaged_is_made_again(odd_videos: dict[str, Path], readers: list[FrameReader]) -> None:

@@ -10,13 +10,13 @@ import pytest
 import unreel
 from unreel import seeding
 from unreel.types import Instance
-from unreel.video.decoding import decoder, frame_reader, frame_times, packet_index, probe, writer
+from unreel.video.decoding import decoder, frame_reader, frame_times, packet_index, picture_types, probe, writer
 from unreel.video.loading import clip_dataset
 from unreel.video.sampling import batch_sampler, clip_sampling, clip_spec, pair_sampling, timeline
 from unreel.video.sources import iso_boxes, source
 
 MODULES = [seeding, source, iso_boxes, decoder, frame_reader, frame_times, packet_index, probe, writer, clip_dataset]
-MODULES += [batch_sampler, clip_sampling, clip_spec, pair_sampling, timeline]
+MODULES += [picture_types, batch_sampler, clip_sampling, clip_spec, pair_sampling, timeline]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

@@ -1,18 +1,24 @@
 """The progress of a command: how far it is, and how long the rest takes."""
 
+import contextlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.progress import Progress, TextColumn
 
 from unreel.cli.terminal import stderr_console
 from unreel.io.text import fit_parts, format_time_left
+from unreel.video.sources.long_read import tell_of_long_reads
 
 PROGRESS_LINE_INTERVAL_S = 30.0
 
 
 class ProgressBar:
-    """One line on a terminal of any width for `advance(completed, total)` calls; elsewhere a line every 30 seconds."""
+    """One line on a terminal of any width for `advance(completed, total)` calls; elsewhere a line every 30 seconds.
+
+    Inside it a file that takes long has a line of its own.
+    """
 
     def __init__(self, label: str) -> None:
         self.label, self.last_line_s = label, time.monotonic()
@@ -21,9 +27,11 @@ class ProgressBar:
         text = TextColumn("{task.description}", markup=False)
         self.bar = Progress(text, console=stderr_console, transient=True, disable=not self.is_live)
         self.task_id = self.bar.add_task(label, total=None)
+        self.surroundings = contextlib.ExitStack()
 
     def __enter__(self) -> Callable[[int, int], None]:
         self.bar.start()
+        self.surroundings.enter_context(tell_of_long_reads(write_line))
         return self.advance
 
     def advance(self, completed: int, total: int) -> None:
@@ -43,4 +51,15 @@ class ProgressBar:
         self.bar.stop()
 
     def __exit__(self, *_: object) -> None:
+        self.surroundings.close()
         self.close()
+
+
+def write_line(parts: Sequence[str]) -> None:
+    """A line above the bar, from any process: the console's locks may be held where it was forked."""
+    if stderr_console.is_terminal:
+        line = "\r\033[K" + fit_parts(parts, stderr_console.width)
+    else:
+        line = "  ".join(parts)
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode("utf-8", "backslashreplace"))

@@ -57,7 +57,8 @@ class PacketTable:
     `start` is the first stamp of the file's clock in ticks of `tick_s`, `frame_s` a frame's duration by the header.
     `has_other_order` is set when frames come in another order, or number, than the stamps of their packets,
     `begins_at_key` when what comes before the first key packet is not shown, `is_broken_off` when the last packets
-    of the file are incomplete.
+    of the file are incomplete; `left_out` says what follows them that can't be read with them, in words,
+    and `may_end_in_half` is set where the decoder takes half a picture without an error.
     """
 
     tick_s: float
@@ -68,6 +69,9 @@ class PacketTable:
     sizes_bytes: list[int] = field(default_factory=list)
     key_packets: list[int] = field(default_factory=list)
     is_hidden: list[bool] = field(default_factory=list)
+    header_packets: list[int] = field(default_factory=list)
+    left_out: str = ""
+    may_end_in_half: bool = False
     has_other_order: bool = False
     begins_at_key: bool = False
     is_broken_off: bool = False
@@ -114,12 +118,14 @@ class PacketTable:
 
     @cached_property
     def own_timestamps(self) -> np.ndarray:
-        """The time stamps, NO_TIMESTAMP where there is none or several packets have it; int64 (P,)."""
+        """The time stamps that packets can be found by, int64 (P,): NO_TIMESTAMP where there is none.
+
+        Where packets share stamps no other is taken either: a seek may land in another copy of them.
+        """
         stamps = self.filled_timestamps
-        if self.has_own_stamps:
-            return stamps
-        _, inverse, counts = np.unique(stamps, return_inverse=True, return_counts=True)
-        return np.where(counts[inverse] == 1, stamps, NO_TIMESTAMP)
+        known = stamps[stamps != NO_TIMESTAMP]
+        is_shared = not self.has_own_stamps and len(np.unique(known)) < len(known)
+        return np.full_like(stamps, NO_TIMESTAMP) if is_shared else stamps
 
 
 def sort_by_timestamp(packets: PacketTable) -> np.ndarray:
@@ -142,18 +148,16 @@ def build_index(packets: PacketTable, frame_packets: Sequence[int] | np.ndarray)
 def find_starts(packets: PacketTable, frame_packets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Packets that decoding can begin with, int64 (K,), and the first frame that is intact then, int64 (K,).
 
-    The first packet of a whole decode is always one. A key packet needs a stamp to be found by, and must be that of a
-    frame (not its second field) or one that is never shown. Where packets share stamps no other is taken: a seek may
-    land in another copy of them.
+    The first packet of a whole decode is always one. A key packet must be that of a frame (not its second field) or one
+    that is never shown. What follows other headers inside the file needs them.
     """
     frame_by_packet = np.full(len(packets.timestamps), -1, dtype=np.int64)
     frame_by_packet[frame_packets] = np.arange(len(frame_packets))
     start = packets.first_packet
     keys = np.array([key for key in packets.key_packets if key > start], dtype=np.int64)
-    if (packets.own_timestamps != packets.filled_timestamps).any():
-        keys = keys[:0]
+    keys = keys[keys < min(packets.header_packets, default=len(packets.timestamps))]
     can_begin = (frame_by_packet[keys] >= 0) | np.asarray(packets.is_hidden, dtype=bool)[keys]
-    keys = keys[can_begin & (packets.own_timestamps[keys] != NO_TIMESTAMP)]
+    keys = keys[can_begin]
     frames_before = np.maximum.accumulate(frame_by_packet)[keys - 1] + 1
     first = np.where(frame_by_packet[keys] >= 0, frame_by_packet[keys], frames_before)
     keys, first = np.concatenate([[start], keys]), np.concatenate([[0], first])

@@ -41,6 +41,7 @@ class FrameReader:
         self.decoded_frames: Iterator[tuple[int, Frame]] = iter(())
         self.position, self.error_detail, self.num_decoded_packets = -1, "", 0
         self.known_damage, self.damaged_packets = set(index.damaged_packets.tolist()), list[int]()
+        self.num_packets = max(len(index.packet_timestamps), int(index.frame_packets.max(initial=-1)) + 1)
         self.container, self.stream = open_container(path)
         self.is_at_start = True
 
@@ -109,6 +110,14 @@ class FrameReader:
                         yield self.frame_by_packet[number], frame
                 self.stream.codec_context.flush_buffers()
 
+    def decode_last_packet(self, tail: bytes) -> Frame | None:
+        """The frame of the last packet, decoded with `tail` behind its bytes; None where it has none."""
+        last, found = self.num_packets - 1, None
+        for n, packet in self._iter_packets_from(len(self.index.key_packets) - 1):
+            data = type(packet)(bytes(packet) + tail) if packet is not None and n == last else packet
+            found = next((frame for number, frame in self._decode_packet(n, data, True) if number == last), found)
+        return found
+
     def _decode_packet(self, packet_number: int, packet: Packet | None, may_fail: bool) -> list[tuple[int, Frame]]:
         """Decode a packet with its number as time stamp, None to flush; (packet number, frame) of each frame."""
         if packet is not None:
@@ -127,23 +136,24 @@ class FrameReader:
         """(number, packet) from a key packet on, then a None that flushes the decoder."""
         n = start = int(self.index.key_packets[key_index])
         try:
-            for n, packet in enumerate(self._seek_packets(key_index), start):
+            packets = islice(self._seek_packets(key_index), self.num_packets - start)  # others may follow them
+            for n, packet in enumerate(packets, start):
                 yield n, packet
         except self.decode_error as error:
             self.error_detail = self.error_detail or describe_error(error)
         yield n + 1, None
 
     def _seek_packets(self, key_index: int) -> Iterator[Packet]:
-        """The packets from a key packet on, reached by the container's seek where possible.
+        """The packets from a key packet on, reached by the container's seek where it has a time stamp.
 
         A seek may land too late (MPEG-TS) or anywhere, so it is tried for earlier and earlier key packets; the last
         resort is the start of the file.
         """
-        back = 0
-        while key_index > back and self.packet_by_timestamp:
+        back, stamps = 0, self.index.packet_timestamps[self.index.key_packets] if self.packet_by_timestamp else []
+        while key_index > back and len(stamps) and stamps[key_index] != NO_TIMESTAMP:
             self.is_at_start = False
             with suppress(self.decode_error):
-                target = self.index.packet_timestamps[self.index.key_packets[key_index - back]]
+                target = stamps[key_index - back]
                 self.container.seek(int(target), stream=self.stream)
                 packets = iter_packets(self.container, self.stream)
                 if (key_packet := self._skip_to_packet(key_index, packets)) is not None:

@@ -28,9 +28,10 @@ from unreel.video.decoding.frame_index import (
 from unreel.video.decoding.frame_reader import describe_error, get_timestamp, iter_packets
 from unreel.video.decoding.index_cache import load_index, save_index
 from unreel.video.decoding.mp4_index import parse_mp4_index
-from unreel.video.decoding.picture_types import PictureInspector
+from unreel.video.decoding.picture_types import CONTENT_CODECS, PictureInspector
 from unreel.video.decoding.rgb_conversion import hash_picture
 from unreel.video.sources.integrity import Truncation, find_truncation
+from unreel.video.sources.long_read import LongRead
 from unreel.video.sources.paths import is_synthetic
 from unreel.video.sources.piece_reader import clear_recent_pieces
 from unreel.video.sources.source import open_source
@@ -45,6 +46,7 @@ UNSIZED_FORMATS = frozenset(
     {"mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc", "h261", "h263", "nut", "rm", "ogg", "asf"}
 )
 REORDERED_FRAMES = 8  # so many of the last frames may be shown in another order than they lie in the file
+BYTES_BEHIND = b"\xff" * 64  # a decoder takes bytes that are missing for zeros
 MAX_MISSING_FRAMES = 0.75  # an end that is nearer than this to the stated one is that end
 
 
@@ -96,7 +98,7 @@ def _index_by_packets(path: str, version: str, size_bytes: int, truncation: Trun
     """The index of a file, from its packets, or where these do not tell, from decoding it once. Raises VideoError."""
     container, stream = open_container(path)
     with closing(container):
-        inspector = PictureInspector(stream.codec_context)
+        inspector = PictureInspector(stream.codec_context, container.format.name)
         packets = demux_packets(path, container, stream, inspector, truncation)
         cut_off = _describe_cut(truncation, packets, container, stream)
         states_no_size = container.format.name in UNSIZED_FORMATS
@@ -137,6 +139,9 @@ def _cut_index(path: str, packets: PacketTable, index: FrameIndex, is_good_L: np
     """
     is_end_L = np.arange(index.num_frames) >= index.first_intact_frames[max(0, len(index.key_packets) - 2)]
     bad_packets, good_packets = index.frame_packets[~is_good_L & is_end_L], index.frame_packets[is_good_L]
+    last_packet = len(packets.timestamps) - 1
+    if last_packet in index.damaged_packets or (packets.may_end_in_half and _ends_in_half_a_picture(path, index)):
+        bad_packets, good_packets = np.append(bad_packets, last_packet), good_packets[good_packets < last_packet]
     if not len(bad_packets):
         return replace(index, cut_off=cut_off)
     if not cut_off and good_packets.max(initial=-1) > bad_packets.min():
@@ -146,6 +151,16 @@ def _cut_index(path: str, packets: PacketTable, index: FrameIndex, is_good_L: np
     if not len(kept):
         raise VideoError(path, "truncated", cut_off)
     return replace(build_index(packets, kept), damaged_packets=index.damaged_packets, cut_off=cut_off)
+
+
+def _ends_in_half_a_picture(path: str, index: FrameIndex) -> bool:
+    """Whether the last packet gives no picture, or another one with bytes behind it: its decoder looks for its end."""
+    pictures = []
+    for tail in (b"", BYTES_BEHIND):
+        with closing(open_reader(path, index)) as reader:
+            frame = reader.decode_last_packet(tail)
+            pictures.append(None if frame is None else hash_picture(path, frame))
+    return None in pictures or pictures[0] != pictures[1]
 
 
 def validate_times(path: str, index: FrameIndex) -> FrameIndex:
@@ -175,28 +190,48 @@ def demux_packets(
         for n, packet in enumerate(iter_packets(container, stream)):
             if n == MAX_FRAMES:
                 raise VideoError(path, "damaged", f"more than {MAX_FRAMES} frames")
-            if truncation and packet.is_corrupt:
-                packets.is_broken_off = True
+            if _ends_before(path, packet, packets, inspector, truncation):
                 break
             inspector.look(packet)
             _add_packet(packets, packet, inspector)
     except av.FFmpegError as error:
-        packets.is_broken_off = True
-        if not truncation:
-            raise VideoError(path, classify_error(error, "damaged"), describe_error(error)) from error
-    if truncation and truncation.is_certain:
+        packets.is_broken_off, reason = True, classify_error(error, "damaged")
+        if container.format.name == "ogg" and packets.timestamps and reason == "damaged":
+            packets.left_out = "another Ogg stream follows that can't be joined to it; cut it there to use both parts"
+        elif not truncation:
+            raise VideoError(path, reason, describe_error(error)) from error
+    if truncation and truncation.spoils_last:
         packets.drop_last()  # a decoder takes half a picture without a word
     if not packets.timestamps:
         raise VideoError(path, "no frames")
+    packets.may_end_in_half = inspector.codec in CONTENT_CODECS
     packets.key_packets, packets.begins_at_key = packets.key_packets or [0], inspector.needs_key_first
     # Containers without offsets between decoding and showing (AVI, mp4 without ctts): the stamps only count packets.
     packets.has_other_order = (
-        inspector.has_lone_fields
+        bool(packets.header_packets)
+        or inspector.has_lone_fields
         or inspector.has_empty_pictures
         or inspector.has_packed_pictures
         or (inspector.has_b_pictures and bool((np.diff(packets.filled_timestamps) >= 0).all()))
     )
     return packets
+
+
+def _ends_before(
+    path: str, packet: av.Packet, packets: PacketTable, inspector: PictureInspector, truncation: Truncation | None
+) -> bool:
+    """Whether what can be read ends before this packet: a cut has left it incomplete, or it is of another codec.
+
+    Raises VideoError where the packets before it can't be read either.
+    """
+    if truncation and packet.is_corrupt:
+        packets.is_broken_off = True
+    elif other := inspector.find_other_codec(packet):
+        if not packets.timestamps:
+            raise VideoError(path, "damaged", f"videos in {other} and {inspector.codec} joined; cut it there")
+        packets.left_out = f"it goes on in another codec, {other}; cut it there to use both parts"
+        packets.drop_last()  # the demuxer loses pictures where the codec changes
+    return packets.is_broken_off or bool(packets.left_out)
 
 
 def _start_table(container: Any, stream: av.VideoStream) -> PacketTable:
@@ -214,13 +249,16 @@ def _add_packet(packets: PacketTable, packet: av.Packet, inspector: PictureInspe
     packets.decode_timestamps.append(packet.dts)
     packets.sizes_bytes.append(packet.size)
     # VP8 has packets that are only references for others; bit 4 is set for those that are shown.
-    packets.is_hidden.append(packet.is_discard or (inspector.codec == "vp8" and not bytes(packet)[0] & 0x10))
+    is_hidden = packet.is_discard or (inspector.codec == "vp8" and not bytes(packet)[0] & 0x10)
+    if inspector.is_header(packet):
+        packets.header_packets.append(len(packets.is_hidden))
+    packets.is_hidden.append(is_hidden)
 
 
 def _describe_cut(truncation: Truncation | None, packets: PacketTable, container: Any, stream: av.VideoStream) -> str:
     """What is missing, where frames are missing and not only a size is wrong; else ""."""
-    if truncation is None:
-        return ""
+    if truncation is None or packets.left_out:
+        return packets.left_out
     is_cut = truncation.is_certain or packets.is_broken_off or _ends_early(packets, container, stream)
     return truncation.detail if is_cut else ""
 
@@ -268,7 +306,9 @@ def _decode_for_index(path: str, packets: PacketTable, keys_can_be_trusted: bool
     is_good: list[bool] = []
     hash_by_packet: dict[int, int] = {}
     keys = set() if keys_can_be_trusted else set(packets.key_packets)
+    progress = LongRead(path, "decoded once to find its frames", len(packets.timestamps))
     for n, frame in _decode_in_sequence(path, packets, damaged):
+        progress.advance(n)
         order.append(n)
         is_good.append(not frame.is_corrupt)
         if n in keys:
@@ -279,23 +319,20 @@ def _decode_for_index(path: str, packets: PacketTable, keys_can_be_trusted: bool
     if hash_by_packet and len(index.key_packets) > 1:
         packets.key_packets = _find_true_keys(path, index, hash_by_packet)
         index = build_index(packets, order)
+    damaged = [n for n in damaged if n not in packets.header_packets]
     return replace(index, damaged_packets=np.array(damaged, dtype=np.int64)), np.array(is_good)
 
 
 def _decode_in_sequence(path: str, packets: PacketTable, damaged: list[int]) -> Iterator[tuple[int, Any]]:
     """(packet, frame) of all frames in the order they are shown; `damaged` receives the packets with errors.
 
-    Where the file may begin with pictures whose references are missing, what comes before the first frame without
-    errors is left out.
+    Where the file may begin with pictures whose references are missing, errors before the first frame do not count.
     """
     with closing(open_reader(path, build_sequential_index(packets))) as reader:
-        is_broken = packets.may_begin_broken
-        for n, frame in reader.decode_from(0):
-            if is_broken:
-                is_broken = frame.is_corrupt
+        for position, (n, frame) in enumerate(reader.decode_from(0)):
+            if position == 0 and packets.may_begin_broken:
                 reader.damaged_packets.clear()
-            if not is_broken:
-                yield n, frame
+            yield n, frame
         damaged += reader.damaged_packets
 
 

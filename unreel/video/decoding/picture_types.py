@@ -20,6 +20,10 @@ TYPED_CODECS = frozenset(
 )
 """Their decoders may begin at any picture without an error, but tell its type rightly."""
 EMPTY_PICTURE_BYTES = 16  # a picture that repeats the one before it (not coded) is no larger; it may give no frame
+DELIMITED_CODECS = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video"})
+"""Their pictures begin with a delimiter or a sequence header in a transport stream."""
+CONTENT_CODECS = frozenset({"hevc"})
+"""Their decoders take half a picture without an error."""
 HEADER_BYTES = 64  # enough for a parameter set's first half, or the header of a slice
 HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 
@@ -34,7 +38,7 @@ class PictureInspector:
     needs_key_first    what comes before the first key packet gives wrong pictures without an error
     """
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, format_name: str = "") -> None:
         self.context, self.codec = context, context.codec.canonical_name
         self.is_intra_only = bool(context.codec.intra_only)
         self.keys_can_be_trusted = self.is_intra_only or self.codec in REFUSING_CODECS | TYPED_CODECS
@@ -42,6 +46,7 @@ class PictureInspector:
         self.has_lone_fields = self.has_empty_pictures = self.has_packed_pictures = False
         self.h264 = H264Headers(bytes(context.extradata or b"")) if self.codec == "h264" else None
         self.tells_types = self.codec in TYPED_CODECS | {"mpeg1video", "mpeg2video"}
+        self.may_change = format_name == "mpegts" and self.codec in DELIMITED_CODECS
         self.needs_key_first, self.has_key = self.codec in TYPED_CODECS, False
 
     def look(self, packet: av.Packet) -> None:
@@ -72,6 +77,17 @@ class PictureInspector:
         self.has_key |= is_key
         return is_key
 
+    def is_header(self, packet: av.Packet) -> bool:
+        """Whether a packet holds no picture but a header: inside a file, of an Ogg stream that was joined to it."""
+        if self.codec == "theora":
+            return bool(memoryview(packet)[0] & 0x80)
+        return self.codec == "vp8" and bytes(memoryview(packet)[:5]) == b"OVP80"
+
+    def find_other_codec(self, packet: av.Packet) -> str:
+        """The codec of a transport stream's packet, where it is not that of the stream; else ""."""
+        other = read_codec(bytes(memoryview(packet)[:16])) if self.may_change else ""
+        return other if not self.codec.startswith(other[:4]) else ""
+
     def _is_intra(self, packet: av.Packet) -> bool:
         if self.codec == "mpeg4":
             return read_mpeg4_type(bytes(packet)) == PictureType.I
@@ -88,6 +104,24 @@ class PictureInspector:
         finally:
             self.context.flush_buffers()
         return bool(frames) and all(frame.pict_type == PictureType.I and frame.key_frame for frame in frames)
+
+
+def read_codec(head: bytes) -> str:
+    """The codec of a picture in a transport stream, by the delimiter or sequence header that it begins with; else "".
+
+    Sources: ISO/IEC 14496-10, 7.3.2.4; 23008-2, 7.3.2.5; 13818-2, 6.2.2.1.
+
+    >>> read_codec(bytes.fromhex("00000109f000000001")), read_codec(bytes.fromhex("00000001460150000001"))
+    ('h264', 'hevc')
+    """
+    start = head.lstrip(b"\0")
+    if start[:2] == b"\1\xb3":
+        return "mpeg2video"
+    for name, mark in (("h264", b"\1\x09"), ("hevc", b"\1\x46\1")):
+        rest = start[len(mark) :]
+        if start.startswith(mark) and rest[:1] and rest[0] & 31 == 16 and rest[1:3] == b"\0\0":
+            return name
+    return ""
 
 
 def read_mpeg4_type(data: bytes) -> PictureType | None:

@@ -15,47 +15,82 @@ ASF_MAGIC = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 MEDIA_BOXES = frozenset((b"moov", b"moof", b"mdat"))
 GIF_EXTENSION, GIF_IMAGE = b"!", b","
+OGG_PAGE, MAX_OGG_PAGE_BYTES = b"OggS", 65307
+ROQ_MAGIC = bytes.fromhex("8410ffffffff")
 
 
 class Truncation(NamedTuple):
-    """What is missing at the end of a file, in words; `is_certain` unless only a size field says so."""
+    """What is missing at the end of a file, in words; `is_certain` unless only a size field says so.
+
+    `spoils_last` when what is left of the last picture still comes as a packet.
+    """
 
     detail: str
     is_certain: bool
+    spoils_last: bool = False
 
 
 def find_truncation(path: str | Path, size_bytes: int) -> Truncation | None:
     """What is missing at the end of a file; None for nothing, or when its format states no size."""
     with open(path, "rb") as file:
-        for check, is_certain in ((_check_structure, True), (_check_sizes, False)):
-            if detail := check(file, size_bytes):
-                return Truncation(detail, is_certain)
-    return None
+        head = file.read(189)
+        if detail := _check_pictures(file, head, size_bytes):
+            return Truncation(detail, True, spoils_last=True)
+        if detail := _check_pages(file, head, size_bytes):
+            return Truncation(detail, True)
+        detail = _check_sizes(file, head, size_bytes)
+    return Truncation(detail, False) if detail else None
 
 
-def _check_structure(file: BinaryIO, size_bytes: int) -> str:
-    """Formats whose pieces show that the last one is incomplete: transport streams, GIF."""
-    file.seek(0)
-    head = file.read(189)
+def _check_pictures(file: BinaryIO, head: bytes, size_bytes: int) -> str:
+    """Formats whose last piece may be incomplete and is given as it is: transport streams, GIF."""
     if head[:6] in (b"GIF87a", b"GIF89a"):
-        return _check_gif(file, size_bytes)
-    if head[:1] == head[188:] == b"G" and (rest := size_bytes % 188) > 3:
+        return _check_gif(file)
+    if head[:1] == head[188:] == b"G" and (rest := size_bytes % 188):
         file.seek(size_bytes - rest)
         return "the last transport packet is incomplete" if file.read(1) == b"G" else ""
     return ""
 
 
-def _check_sizes(file: BinaryIO, size_bytes: int) -> str:
+def _check_pages(file: BinaryIO, head: bytes, size_bytes: int) -> str:
+    """Formats whose pieces state their sizes, of which an incomplete last one is left out: Ogg, RoQ."""
+    if head[:4] == OGG_PAGE:
+        return _check_ogg(file, size_bytes)
+    return _check_roq(file, size_bytes) if head[:6] == ROQ_MAGIC else ""
+
+
+def _check_ogg(file: BinaryIO, size_bytes: int) -> str:
+    """The last page has the lengths of its segments after 27 bytes. Source: RFC 3533, 6."""
+    start_byte = max(0, size_bytes - 2 * MAX_OGG_PAGE_BYTES)
+    file.seek(start_byte)
+    tail = file.read()
+    at = tail.rfind(OGG_PAGE)
+    num_segments = tail[at + 26] if 0 <= at < len(tail) - 26 else 0
+    end = at + 27 + num_segments + sum(tail[at + 27 : at + 27 + num_segments])
+    return "the last Ogg page is incomplete" if at >= 0 and end > len(tail) else ""
+
+
+def _check_roq(file: BinaryIO, size_bytes: int) -> str:
+    """RoQ is a row of chunks: two bytes of type, four of length, two more, the content."""
+    start_byte = 8
+    while start_byte + 8 <= size_bytes:
+        file.seek(start_byte + 2)
+        start_byte += 8 + int.from_bytes(file.read(4), "little")
+    return "the last RoQ chunk is incomplete" if start_byte > size_bytes else ""
+
+
+def _check_sizes(file: BinaryIO, head: bytes, size_bytes: int) -> str:
     """Formats whose headers state sizes."""
-    file.seek(0)
-    head = file.read(189)
     if is_box_type(head[4:8]) and (names := _list_top_boxes(file, size_bytes)) and _is_iso(names):
         return _check_iso(names, size_bytes)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return _check_riff(file, size_bytes)
     if head[:4] == b"\x1aE\xdf\xa3":
         return _check_matroska(file, size_bytes)
-    return _check_size_header(head + file.read(4096), size_bytes)
+    if head.startswith((ASF_MAGIC, b"FLV")):
+        file.seek(len(head))
+        return _check_size_header(head + file.read(4096), size_bytes)
+    return ""
 
 
 def _describe_overrun(name: str, end_byte: int, size_bytes: int) -> str:
@@ -139,7 +174,7 @@ def _check_size_header(head: bytes, size_bytes: int) -> str:
     return ""
 
 
-def _check_gif(file: BinaryIO, size_bytes: int) -> str:
+def _check_gif(file: BinaryIO) -> str:
     """Whether the last picture is whole. What follows the pictures, end mark or not, does not matter."""
     file.seek(6)
     _, _, flags, _, _ = struct.unpack("<HHBBB", file.read(7).ljust(7, b"\0"))
@@ -152,7 +187,7 @@ def _check_gif(file: BinaryIO, size_bytes: int) -> str:
             file.seek(1, os.SEEK_CUR)
         else:
             return ""
-        if not _skip_sub_blocks(file, size_bytes):
+        if not _skip_sub_blocks(file):
             return "the last picture is incomplete" if mark == GIF_IMAGE else ""
     return ""
 
@@ -162,11 +197,10 @@ def _skip_palette(file: BinaryIO, flags: int) -> None:
         file.seek(3 << (flags & 7) + 1, os.SEEK_CUR)
 
 
-def _skip_sub_blocks(file: BinaryIO, size_bytes: int) -> bool:
+def _skip_sub_blocks(file: BinaryIO) -> bool:
     """Skip a chain of blocks with their length in front; False when the file ends inside."""
     while length := file.read(1):
         if length == b"\0":
             return True
-        if file.seek(length[0], os.SEEK_CUR) > size_bytes:
-            return False
+        file.seek(length[0], os.SEEK_CUR)
     return False
