@@ -186,13 +186,18 @@ def demux_packets(
     Raises VideoError: damaged, no frames.
     """
     packets = _start_table(container, stream)
+    may_end, must_look = (
+        bool(truncation) or inspector.may_change,
+        inspector.must_look,
+    )  # asked once, not for each packet
     try:
         for n, packet in enumerate(iter_packets(container, stream)):
             if n == MAX_FRAMES:
                 raise VideoError(path, "damaged", f"more than {MAX_FRAMES} frames")
-            if _ends_before(path, packet, packets, inspector, truncation):
+            if may_end and _ends_before(path, packet, packets, inspector, truncation):
                 break
-            inspector.look(packet)
+            if must_look:
+                inspector.look(packet)
             _add_packet(packets, packet, inspector)
     except av.FFmpegError as error:
         packets.is_broken_off, reason = True, classify_error(error, "damaged")
@@ -249,10 +254,9 @@ def _add_packet(packets: PacketTable, packet: av.Packet, inspector: PictureInspe
     packets.decode_timestamps.append(packet.dts)
     packets.sizes_bytes.append(packet.size)
     # VP8 has packets that are only references for others; bit 4 is set for those that are shown.
-    is_hidden = packet.is_discard or (inspector.codec == "vp8" and not bytes(packet)[0] & 0x10)
-    if inspector.is_header(packet):
-        packets.header_packets.append(len(packets.is_hidden))
-    packets.is_hidden.append(is_hidden)
+    packets.is_hidden.append(packet.is_discard or (inspector.codec == "vp8" and not bytes(packet)[0] & 0x10))
+    if inspector.may_be_header and inspector.is_header(packet):
+        packets.header_packets.append(len(packets.is_hidden) - 1)
 
 
 def _describe_cut(truncation: Truncation | None, packets: PacketTable, container: Any, stream: av.VideoStream) -> str:

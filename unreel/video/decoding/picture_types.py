@@ -35,6 +35,7 @@ class PictureInspector:
     has_lone_fields    a packet holds one field of a frame
     has_empty_pictures a packet may give no frame: the picture is not coded
     has_packed_pictures  a packet holds two pictures, and the next one none (DivX 5)
+    must_look          `look` finds something in packets of this codec
     needs_key_first    what comes before the first key packet gives wrong pictures without an error
     """
 
@@ -47,6 +48,8 @@ class PictureInspector:
         self.h264 = H264Headers(bytes(context.extradata or b"")) if self.codec == "h264" else None
         self.tells_types = self.codec in TYPED_CODECS | {"mpeg1video", "mpeg2video"}
         self.may_change = format_name == "mpegts" and self.codec in DELIMITED_CODECS
+        self.may_be_header = format_name == "ogg" and self.codec in ("theora", "vp8")
+        self.must_look = self.tells_types or bool(self.h264 and self.h264.may_have_fields)
         self.needs_key_first, self.has_key = self.codec in TYPED_CODECS, False
 
     def look(self, packet: av.Packet) -> None:
