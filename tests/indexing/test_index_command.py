@@ -152,6 +152,14 @@ def test_half_an_index_says_what_to_do(name: str, harm: str, index: Path, small_
     assert len(open_index(index).rows) == len(open_index(index).vectors_ND)
 
 
+@pytest.mark.parametrize("name", [VECTORS_NPY, ANN_INDEX_FILE, "store.json", "encoder/encoder.json"])
+def test_a_pipe_in_an_index_is_not_waited_for(name: str, index: Path) -> None:
+    (index / name).unlink()
+    os.mkfifo(index / name)
+    with pytest.raises(InputError, match=rf"{name}: a pipe|no store\.json"):
+        open_index(index)
+
+
 def test_half_an_index_that_is_being_made_says_to_wait(index: Path) -> None:
     (index / ANN_INDEX_FILE).unlink()
     holds = "import pathlib, sys\nfrom unreel.io.file_lock import lock_folder\n"

@@ -31,6 +31,16 @@ def test_a_file_is_replaced_when_the_block_ends(sync: bool, tmp_path: Path) -> N
     assert path.read_text() == "new" and names(tmp_path) == ["a.txt"]
 
 
+def test_a_link_at_the_temporary_name_is_not_followed(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("old")
+    (tmp_path / "other.txt").write_text("of somebody else")
+    temporary.symlink_to(tmp_path / "other.txt")
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "other.txt").read_text() == "of somebody else" and (tmp_path / "a.txt").read_text() == "new"
+
+
 def test_an_error_in_the_block_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from unreel.errors import DiskError
 from unreel.io.file_lock import is_locked, lock_folder, try_lock
 
 
@@ -56,3 +57,13 @@ def test_a_folder_is_known_to_be_locked_without_taking_the_lock(tmp_path: Path) 
         process.kill()
         process.join()
     assert not is_locked(tmp_path)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_lock_on_a_full_disk_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to("/dev/full")
+    with (
+        pytest.raises(DiskError, match="lock: can't be written .*No space left.*free some space"),
+        lock_folder(tmp_path),
+    ):
+        pass

@@ -22,6 +22,7 @@ from unreel.profiling.flops import count_flops, find_peak
 from unreel.profiling.measure import BenchOptions, select_median_step, time_decoding
 from unreel.profiling.step_timer import STEP_PARTS, StepTiming, time_step
 from unreel.profiling.step_timings import FlopCount, LoopTiming, StepTimings
+from unreel.profiling.videos import select_videos
 from unreel.training.batches import move_clips
 from unreel.training.job import TrainingJob, build_training_job
 from unreel.training.metrics import MetricLogger
@@ -363,3 +364,9 @@ def test_on_a_cpu_loader_and_network_share_the_cores() -> None:
         find_bottleneck(made(settings=settings)).bottleneck == "network"
         and "or a GPU" in find_bottleneck(made(settings=settings)).sentence
     )
+
+
+def test_a_sample_of_drawn_videos(tmp_path: Path) -> None:
+    manifest, description = select_videos(Path("synthetic://all"), tmp_path, 5)
+    assert [video.path for video in manifest.videos] == [f"synthetic://all#{n * 4096 // 5}" for n in range(5)]
+    assert description == {"source": "synthetic://all", "videos": 5, "packed": False}

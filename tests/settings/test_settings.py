@@ -64,6 +64,8 @@ def test_a_group_alone_has_the_values_of_the_whole(group: Any) -> None:
         (DataSettings, {"segment_s": math.nan}, "segment_s must be at least 0 and finite, got nan"),
         (NetworkSettings, {"width": 0}, "width must lie between 1 and 64, got 0"),
         (OptimisationSettings, {"lr": 0.0}, "lr must be above 0 and finite, got 0.0"),
+        (OptimisationSettings, {"lr": 1e23}, "lr must lie between 0 and 10000, got 1e+23"),
+        (OptimisationSettings, {"steps": 10**23}, "steps must lie between 0 and 1e+12, got 1"),
         (OptimisationSettings, {"weight_decay": math.inf}, "weight_decay must be at least 0 and finite, got inf"),
         (OptimisationSettings, {"drops": (0.5, 1.5)}, "drops are shares of the run"),
         (OptimisationSettings, {"seed": -1}, "seed must lie between 0 and"),

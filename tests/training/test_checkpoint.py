@@ -117,6 +117,22 @@ def test_the_encoder_in_a_checkpoint_is_usable_alone(tmp_path: Path) -> None:
         assert all(torch.equal(t, own[n]) for n, t in loaded.backbone.state_dict().items())
 
 
+def test_a_changed_description_is_damage_unless_it_never_had_a_checksum(tmp_path: Path) -> None:
+    trained = Trained(steps=1)
+    trained.save(tmp_path, 1, best=1)
+    folder = find_last_checkpoint(tmp_path)
+    description = json.loads((folder / "encoder.json").read_text())
+    description["clip"]["stride_frames"] = 3
+    (folder / "encoder.json").write_text(json.dumps(description))
+    for load in (load_encoder, Trained().load):
+        with pytest.raises(CheckpointError, match=r"encoder\.json is damaged, its checksum differs"):
+            load(tmp_path)
+    sums = json.loads((folder / "sums.json").read_text())
+    del sums["encoder.json"]  # as of an earlier version
+    (folder / "sums.json").write_text(json.dumps(sums))
+    assert load_encoder(tmp_path).spec.clip.stride_frames == 3
+
+
 def test_nothing_in_a_checkpoint_can_execute_code(tmp_path: Path) -> None:
     Trained(0, "adamw", 1).save(tmp_path, 1, best=1)
     files = [p for p in tmp_path.rglob("*") if p.is_file()]

@@ -22,6 +22,7 @@ from unreel.corpus.manifest import Manifest
 from unreel.embedding import load_encoder
 from unreel.errors import InputError, RunError, VideoError
 from unreel.evaluation.contamination import list_seen_videos
+from unreel.io.checksums import write_checksums
 from unreel.methods.registry import find_methods, load_preset
 from unreel.models.backbones import r3d50
 from unreel.models.encoder.checkpoint_files import BASE_ENCODERS
@@ -29,6 +30,7 @@ from unreel.models.registry import build_backbone
 from unreel.settings import Settings
 from unreel.training.dry_run import dry_run
 from unreel.training.job import build_training_job, select_backbone_options
+from unreel.training.run_folder.checkpoint import CHECKSUMMED_FILES
 from unreel.training.run_folder.config import RunConfig, build_run_config
 from unreel.training.runtime.auto_settings import resolve_auto
 from unreel.verbs.training.inflate import inflate
@@ -472,6 +474,7 @@ def test_a_run_from_before_a_setting_existed_goes_on_as_it_began(
         written = json.loads(description.read_text())
         del written["options"]
         description.write_text(json.dumps(written))
+        write_checksums(description.parent, CHECKSUMMED_FILES)  # without the description, as earlier versions
     assert not set(NEW_SETTINGS) & json.loads((old / "config.json").read_text())["settings"].keys()
     unreel.resume(old, quiet=True)
     assert_equal_runs(whole, old)
@@ -492,6 +495,7 @@ def test_a_run_with_an_option_that_is_gone_or_a_damaged_config_is_one_line(
     (old / "config.json").write_text(json.dumps(saved))
     for description in old.rglob("encoder.json"):
         description.write_text('{"backbone"')
+        write_checksums(description.parent, CHECKSUMMED_FILES)
     refused("pretrain", "--resume", old, says=("encoder.json", "can't be read"))
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from unreel.corpus.video_files import VIDEO_SUFFIXES
 from unreel.errors import InputError
+from unreel.video.sources.paths import is_synthetic
 
 MAX_NAME_BYTES = 255  # of the file systems in use
 LIST_COLUMNS = ("path", "label", "group")
@@ -154,6 +155,8 @@ def _find_entry(row: "_Row", path: Path, finder: FileFinder) -> VideoEntry:
     if longest > MAX_NAME_BYTES:
         problem = f"{path}, line {row.line}: a name of {longest} bytes, and a file's name has at most {MAX_NAME_BYTES}"
         raise InputError(problem, "write one path per line")
+    if is_synthetic(row.text):
+        return VideoEntry(Path(row.text), row.label, row.group, row.line)
     return VideoEntry(finder.find(row.text) or finder.root / row.text, row.label, row.group, row.line)
 
 

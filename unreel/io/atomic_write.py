@@ -34,6 +34,8 @@ def atomic_path(path: Path, sync: bool = True) -> Iterator[Path]:
     With `sync` the bytes are on the disk before, so that a power cut leaves the old file or the new one.
     """
     temporary = _build_temporary_path(path)
+    with contextlib.suppress(OSError):
+        temporary.unlink()  # of a process that was killed; a link at this name would be followed
     try:
         yield temporary
         move_into_place(temporary, path, sync)

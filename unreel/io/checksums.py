@@ -45,8 +45,11 @@ def write_checksums(folder: Path, file_names: Iterable[str]) -> None:
     (folder / CHECKSUMS_FILE).write_text(json.dumps(checksums, indent=2) + "\n")
 
 
-def verify_checksums(folder: Path, file_names: Iterable[str]) -> None:
-    """Raise CheckpointError when one of these files differs from its checksum; a folder without sums.json passes."""
+def verify_checksums(folder: Path, file_names: Iterable[str], optional: Iterable[str] = ()) -> None:
+    """Raise CheckpointError when one of these files differs from its checksum; a folder without sums.json passes.
+
+    `optional` are names that sums.json of earlier versions lack.
+    """
     path = folder / CHECKSUMS_FILE
     try:
         checksums = parse_json(retry_on_stall(path.read_text))
@@ -54,7 +57,7 @@ def verify_checksums(folder: Path, file_names: Iterable[str]) -> None:
         return
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: can't be read ({error}); use another checkpoint") from error
-    for name in file_names:
+    for name in (*file_names, *(name for name in optional if name in checksums)):
         try:
             is_intact = checksums[name] == retry_on_stall(lambda name=name: hash_file(folder / name))  # type: ignore[misc]
         except (OSError, KeyError, TypeError) as error:

@@ -63,9 +63,13 @@ def lock_folder(folder: Path, activity: str = "trains") -> Iterator[None]:
         except OSError as error:
             problem = f"{folder}: this file system has no locks ({error.strerror})"
             warnings.warn(f"{problem}, so a second run in it would not be refused", RuntimeWarning, stacklevel=3)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}\n")
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}\n")
+            file.flush()
+        except OSError as error:
+            problem = f"{folder / LOCK_FILE}: can't be written ({error.strerror})"
+            raise DiskError(f"{problem}; free some space, then run it again") from error
         yield
 
 

@@ -9,7 +9,7 @@ from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.motion_set.make_set import make_set
 from unreel.errors import InputError
-from unreel.video.sources.paths import is_packed_corpus, real_path
+from unreel.video.sources.paths import absolute_path, is_packed_corpus, normalize_path, real_path
 
 NUM_SYNTHETIC_VIDEOS = 48
 Item = TypeVar("Item")
@@ -26,13 +26,13 @@ def select_videos(source: Path | None, temporary_folder: Path, max_videos: int) 
     packed = is_packed_corpus(source)
     listed, root = (source, None) if packed else sample_videos(source, temporary_folder, max_videos)
     manifest = inspect(listed, root, check="fast", shots=False)
-    return manifest, {"source": str(source), "videos": len(manifest.videos), "packed": packed}
+    return manifest, {"source": normalize_path(source), "videos": len(manifest.videos), "packed": packed}
 
 
 def sample_videos(source: Path, temporary_folder: Path, max_videos: int) -> tuple[Path, Path | None]:
     """The source if it is small, else a list of a sample, since inspecting each video takes time; and its root."""
     try:
-        paths = [str(item.path.absolute()) for item in find_videos(source)]
+        paths = [absolute_path(item.path) for item in find_videos(source)]
     except InputError:
         return source, None  # left to `inspect`
     if len(paths) <= max_videos:

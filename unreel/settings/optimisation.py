@@ -7,6 +7,8 @@ from typing import Literal
 from unreel.errors import InputError
 from unreel.settings.ranges import check_positive, check_ranges
 
+MAX_STEPS, MAX_LR = 10**12, 1e4  # beyond, a slip of the hand
+
 
 @dataclass(frozen=True)
 class OptimisationSettings:
@@ -44,13 +46,14 @@ class OptimisationSettings:
     """Random seed: same seed, same run, whatever the number of workers."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, steps=(0, float("inf")), seed=(0, 2**62))
+        check_ranges(self, steps=(0, MAX_STEPS), seed=(0, 2**62))
         if self.epochs is not None:
             check_ranges(self, epochs=(1, float("inf")))
         if self.minutes is not None:
             check_positive(self, "minutes")
         check_ranges(self, momentum=(0, 1), weight_decay=(0, float("inf")), drop_factor=(0, 1), warmup=(0, 1))
         check_positive(self, "lr")
+        check_ranges(self, lr=(0, MAX_LR))
         check_ranges(self, warmup_epochs=(0, float("inf")))
         if self.warmup and self.warmup_epochs:
             raise InputError(

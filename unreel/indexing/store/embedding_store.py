@@ -12,7 +12,9 @@ applied part by part (parts.py), without a second copy, and applied again after 
 whole, never changed. A content of `files.parquet` that lies in no part is still to be embedded.
 """
 
+import contextlib
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +82,19 @@ def require_store_folder(folder: Path) -> None:
         raise InputError(f"{folder}: half a store, its {STORE_JSON} is missing. Put it back, or choose another --out")
 
 
+def require_regular_files(folder: Path) -> None:
+    """Raise InputError where a pipe, a socket or a device lies in a store: reading one may wait for ever."""
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise InputError(f"{path}: a pipe, a socket or a device, not a file; remove it and put the file back")
+
+
 def read_store_json(folder: Path) -> dict[str, Any]:
-    """store.json. Raises InputError when it is missing, damaged, or of another version."""
+    """store.json. Raises InputError when it is missing, damaged, or of another version, and where the folder has
+    entries that are no files."""
+    require_regular_files(folder)
     try:
         metadata: dict[str, Any] = parse_json((folder / STORE_JSON).read_text())
         version, clips, encoder = metadata["format"], metadata["clips"], metadata.get("encoder", {})

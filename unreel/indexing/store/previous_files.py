@@ -21,8 +21,11 @@ TAIL_BYTES = 4096  # of a nearest-neighbour index: its description, with a check
 
 def read_index_id(folder: Path) -> str:
     """What tells the nearest-neighbour index of a folder from any other; "" where there is none that can be read."""
+    path = folder / ANN_INDEX_FILE
+    if not path.is_file():  # a pipe would be waited for
+        return ""
     try:
-        with (folder / ANN_INDEX_FILE).open("rb") as file:
+        with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
             return hash_stream(file)
     except OSError:
@@ -40,7 +43,6 @@ def keep_previous(folder: Path, path: Path) -> None:
     with disk_errors(kept, "the files of the old index can't be kept", "free some space, then run it again"):
         kept.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(kept) as temporary:
-            temporary.unlink(missing_ok=True)
             _link_or_copy(path, temporary)
 
 

@@ -37,7 +37,7 @@ def read_encoder(path: str | Path, kind: type[E], allow_import: bool = False) ->
             "Python allow_import=True)"
         )
     try:
-        verify_checksums(folder, (WEIGHTS_FILE,))
+        verify_checksums(folder, (WEIGHTS_FILE,), optional=(SPEC_FILE,))
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
     except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{folder}: the encoder can't be read ({error}); use another checkpoint") from error
@@ -76,7 +76,7 @@ def read_spec(folder: Path) -> EncoderSpec:
             raise ValueError(f"its backbone is {data['backbone']!r}, not a name")
         return EncoderSpec.from_json(data)
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder}: the encoder's {SPEC_FILE} can't be read ({error})") from error
+        raise CheckpointError(f"{folder}: the encoder's {SPEC_FILE} can't be read ({error}); use another") from error
 
 
 def is_base_encoder(path: Path) -> bool:

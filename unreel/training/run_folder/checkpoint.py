@@ -23,7 +23,13 @@ from unreel.io.atomic_write import atomic_folder, remove_leftovers
 from unreel.io.checksums import verify_checksums, write_checksums
 from unreel.io.retry import retry_on_stall
 from unreel.io.text import parse_json
-from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, WEIGHTS_FILE, clone_shared_tensors, save_encoder
+from unreel.models.encoder.checkpoint_files import (
+    CHECKPOINTS_FOLDER,
+    SPEC_FILE,
+    WEIGHTS_FILE,
+    clone_shared_tensors,
+    save_encoder,
+)
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.fsdp import gather_state, shard_like
 from unreel.training.optimizers import align_optimizer_state
@@ -73,16 +79,17 @@ def save_checkpoint(run_folder: Path, encoder: Encoder, training_state: Training
             safetensors.torch.save_file(training_state.tensors, temporary / TRAINING_TENSORS_FILE)
             data = run_state.to_json() | {"optimizer": training_state.optimizer_options}
             (temporary / TRAINING_STATE_FILE).write_text(json.dumps(data, indent=2) + "\n")
-            write_checksums(temporary, CHECKSUMMED_FILES)
+            write_checksums(temporary, (*CHECKSUMMED_FILES, SPEC_FILE))
         update_pointer(folder, name, run_state.best_step)
 
     try:
         retry_on_stall(write)
     except (OSError, safetensors.SafetensorError) as error:
-        raise DiskError(
-            f"{folder}: the checkpoint of step {step} could not be written ({error}); "
-            f"earlier checkpoints are valid. Free some space, then: unreel pretrain --resume {run_folder}"
-        ) from error
+        problem = f"{folder}: the checkpoint of step {step} could not be written ({error})"
+        if not list_checkpoints(folder):
+            raise DiskError(f"{problem}; it is the first. Free some space, then run the same command again") from error
+        advice = f"Free some space, then: unreel pretrain --resume {run_folder}"
+        raise DiskError(f"{problem}; earlier checkpoints are valid. {advice}") from error
 
 
 def load_checkpoint(run_folder: Path, method: nn.Module, optimizer: torch.optim.Optimizer) -> RunState:
@@ -92,7 +99,7 @@ def load_checkpoint(run_folder: Path, method: nn.Module, optimizer: torch.optim.
     """
     folder = find_last_checkpoint(run_folder)
     try:
-        verify_checksums(folder, CHECKSUMMED_FILES)
+        verify_checksums(folder, CHECKSUMMED_FILES, optional=(SPEC_FILE,))
     except CheckpointError as error:
         raise CheckpointError(f"{error}{suggest_earlier_checkpoint(folder)}") from error
     try:
@@ -119,7 +126,7 @@ def suggest_earlier_checkpoint(damaged_folder: Path) -> str:
     for folder in reversed(list_checkpoints(damaged_folder.parent)):
         if folder.name < damaged_folder.name:
             with contextlib.suppress(CheckpointError):
-                verify_checksums(folder, CHECKSUMMED_FILES)
+                verify_checksums(folder, CHECKSUMMED_FILES, optional=(SPEC_FILE,))
                 run = damaged_folder.parent.parent
                 return f". The one before is whole: unreel pretrain --resume {run} --step {parse_step(folder)}"
     return ""
