@@ -60,10 +60,10 @@ def test_a_folder_is_known_to_be_locked_without_taking_the_lock(tmp_path: Path) 
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_lock_on_a_full_disk_is_named(tmp_path: Path) -> None:
+def test_a_lock_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to("/dev/full")
     with (
-        pytest.raises(DiskError, match="lock: can't be written .*No space left.*free some space"),
+        pytest.raises(DiskError, match="lock: can't be written .*free some space"),
         lock_folder(tmp_path),
     ):
         pass
