@@ -536,6 +536,16 @@ RECIPE_LINES: dict[str, list[Line]] = {
             "as in pre-training",
         ),
     ],
+    "linear dualvar": [
+        Line("trained", "the layer alone", lambda r: {"linear": "the layer alone"}.get(r.trained, r.trained)),
+        Line("features of unit length", "no", lambda r: say(r.normalize)),
+        Line("optimiser", "sgd, rate 0.05, momentum 0.9, weight decay 0.0001", lambda r: describe_recipe_optimizer(r)),
+        Line("batch, epochs", "32, 50", lambda r: f"{r.batch_size}, {r.epochs}"),
+        Line("rate", "0.05, times 0.1 at 10, 20, 30, 40", lambda r: describe_drops(list_recipe_rates(r))),
+        Line("first weights of the layer", "normal, 0.01", lambda r: f"normal, {r.head_std:g}"),
+        Line("augmentation", "random crop", lambda r: describe_augmentation(FINETUNE_AUGMENTATIONS[r.augment])),
+        FINETUNE_VALIDATION,
+    ],
 }
 
 

@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_read_is_left_out_and_said(
 
 
 def test_odd_wishes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="1 or 3 crops"):
+    with pytest.raises(InputError, match="1, 3, 5 or 10 crops"):
         ExtractionOptions(num_crops=2)
     with pytest.raises(InputError, match="num_clips=0"):
         ExtractionOptions(num_clips=0)

@@ -229,7 +229,7 @@ def test_same_seed_same_weights() -> None:
 
 
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(InputError, match=r"unknown backbone 'r3'. Did you mean 'r3d'\? Known: c3d, r21d, r21d18, r3d"):
+    with pytest.raises(InputError, match=r"unknown backbone 'r3'. Did you mean 'r3d'\? Known: c3d, r21d, r21d18, r2d3d18"):
         build_backbone("r3")
 
 
@@ -303,7 +303,7 @@ def test_convolutions_over_time_run_as_2d_ones(name: str) -> None:
 def test_gates_and_blocks_of_coclr_and_dpc() -> None:
     """A gate is a sigmoid of a linear layer on averages; R2D3D's first stages see frames alone, its end has signs."""
     torch.manual_seed(0)
-    gate, x = SelfGating(4), torch.randn(2, 4, 3, 5, 5)
+    gate, x = SelfGating(4).requires_grad_(False), torch.randn(2, 4, 3, 5, 5)
     for b in range(2):
         for c in range(4):
             score = sum(float(gate.fc.weight[c, d]) * float(x[b, d].mean()) for d in range(4)) + float(gate.fc.bias[c])
