@@ -229,7 +229,9 @@ def test_same_seed_same_weights() -> None:
 
 
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(InputError, match=r"unknown backbone 'r3'. Did you mean 'r3d'\? Known: c3d, r21d, r21d18, r2d3d18"):
+    with pytest.raises(
+        InputError, match=r"unknown backbone 'r3'. Did you mean 'r3d'\? Known: c3d, r21d, r21d18, r2d3d18"
+    ):
         build_backbone("r3")
 
 
