@@ -113,10 +113,26 @@ def test_map_of_a_clip_of_112_pixels(name: str) -> None:
     assert network.num_features == MAPS[name][0]
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "parameters", "num_features", "num_frames"),
+    [
+        ("r3d18", "mixed", 11_695_440 - (512 * 400 + 400), 512, 16),  # torchvision's published count of mc3_18
+        ("r3d50", "slow_stem", 32_454_096 - (2048 * 400 + 400), 2048, 16),  # PyTorchVideo's of slow_r50
+    ],
+)
+def test_variants_that_do_not_stride_time(
+    name: str, option: str, parameters: int, num_features: int, num_frames: int
+) -> None:
+    network = on_meta(name, **{option: True})
+    assert count(network) == parameters
+    maps = network(torch.empty(1, 3, 16, 112, 112, device="meta"))
+    assert maps.shape[:3] == (1, num_features, num_frames)
+
+
 def test_an_option_that_a_network_has_not_is_refused() -> None:
     with pytest.raises(InputError, match="'tiny' has no option width; its options: none"):
         build_backbone("tiny", width=2)
-    with pytest.raises(InputError, match="'r3d50' has no option depth; its options: width"):
+    with pytest.raises(InputError, match="'r3d50' has no option depth; its options: width, slow_stem"):
         build_backbone("r3d50", depth=2)
 
 

@@ -1,6 +1,7 @@
 """Views of clips, and that training and use see the same."""
 
 import dataclasses
+import json
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 from unreel.errors import InputError
+from unreel.evaluation.protocol_description import describe_encoder_input
+from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Clips
 from unreel.views.inference_views import make_inference_views, make_view
 from unreel.views.intra_negatives import INTRA_NEGATIVES
@@ -60,6 +63,30 @@ def test_standardised_residual_frames_are_not_rescaled() -> None:
     with pytest.raises(InputError, match="set the residual's rescale to off"):
         ViewSpec(("rgb", "residual"), standardize=True)
     assert ViewSpec(("rgb", "flow-u"), standardize=True).lead_in == 1
+
+
+def test_a_mean_and_deviation_of_its_own() -> None:
+    mean, std = (0.4, 0.5, 0.25), (0.5, 0.2, 0.1)
+    spec = ViewSpec(("rgb", "residual"), 32, ResidualSpec(boundary="zero", rescale=False), True, mean, std)
+    x = torch.rand(2, 3, 4, 32, 32)
+    rgb, residual = make_view("rgb", x, spec), make_view("residual", x, spec)
+    for c in range(3):
+        assert torch.allclose(rgb[:, c], (x[:, c] - mean[c]) / std[c], atol=1e-6)
+        assert torch.allclose(residual[:, c, 1:], (x[:, c, 1:] - x[:, c, :-1]) / std[c], atol=1e-5)
+    for wrong in ({"std": (0.1, 0.0, 0.1)}, {"mean": (0.1, 0.2)}):
+        with pytest.raises(InputError, match="three numbers"):
+            ViewSpec(("rgb",), 32, **wrong)
+
+
+def test_a_mean_of_its_own_is_kept_and_imagenets_is_not_written() -> None:
+    """So that files, and hashes of encoders, are those of before."""
+    plain = EncoderSpec("tiny", views=ViewSpec(("rgb",), 32, standardize=True))
+    own = dataclasses.replace(plain, views=dataclasses.replace(plain.views, mean=(0.45,) * 3, std=(0.225,) * 3))
+    written = [json.loads(json.dumps(spec.to_json())) for spec in (plain, own)]
+    assert "mean" not in written[0]["views"] and written[1]["views"]["mean"] == [0.45] * 3
+    assert [EncoderSpec.from_json(data) for data in written] == [plain, own]
+    described = [describe_encoder_input(spec, ("rgb",)) for spec in (plain, own)]
+    assert described[0].keys() | {"channel_mean", "channel_std"} == described[1].keys() != described[0].keys()
 
 
 def test_a_line_of_the_table_is_a_whole_view(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,17 +12,21 @@ import numpy as np
 from unreel.evaluation.video_features import VideoFeatures
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import FileFailure
+from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD
 
 
 def describe_encoder_input(
     spec: EncoderSpec, views: Iterable[str], omit: Iterable[str] = ("lead_in",)
 ) -> dict[str, Any]:
     """The encoder and the clips it gets: timing, size, normalisation; `omit` are fields of the clip to leave out."""
+    others = (spec.views.mean, spec.views.std) != (IMAGENET_MEAN, IMAGENET_STD)
+    channels = {"channel_mean": list(spec.views.mean), "channel_std": list(spec.views.std)}
     return {
         **{name: value for name, value in dataclasses.asdict(spec.clip).items() if name not in omit},
         "size": spec.views.size,
         "residual": dataclasses.asdict(spec.views.residual) if "residual" in views else None,
         "standardize": spec.views.standardize,
+        **(channels if spec.views.standardize and others else {}),
         "backbone": spec.backbone,
         "method": spec.method,
     }

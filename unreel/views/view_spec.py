@@ -19,7 +19,8 @@ from unreel.views.residual_frames import ResidualSpec, compute_residual
 class ViewSpec:
     """Which views, at which size. Frames are resized to 8/7 of `size` high and 4/3 of that wide (128 x 171 for 112).
 
-    With `standardize`, RGB is (x - mean) / std of ImageNet, and residual frames are those of such RGB (IICv2).
+    With `standardize`, RGB is (x - mean) / std, by default of ImageNet, and residual frames are those of such RGB
+    (IICv2).
 
     >>> spec = ViewSpec(("rgb", "residual"), size=112)
     >>> spec.resize_hw, spec.lead_in
@@ -30,11 +31,15 @@ class ViewSpec:
     size: int = 112
     residual: ResidualSpec = field(default_factory=ResidualSpec)
     standardize: bool = False
+    mean: tuple[float, ...] = IMAGENET_MEAN  # of each channel; used with `standardize` alone
+    std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         for name in self.names:
             if name not in VIEWS:
                 raise unknown_name_error("view", name, VIEWS)
+        if not (len(self.mean) == len(self.std) == 3 and min(self.std) > 0):
+            raise InputError(f"mean and std are three numbers, std above 0, got mean={self.mean} and std={self.std}")
         if self.size < 16:
             raise InputError(f"clips must be at least 16 pixels a side, got size={self.size}")
         if self.standardize and self.residual.rescale and "residual" in self.names:
@@ -70,13 +75,13 @@ class View(NamedTuple):
 def make_rgb_view(clips: Tensor, spec: ViewSpec) -> Tensor:
     """The frames of the clip themselves; (B, 3, lead_in + T, H, W) to (B, 3, T, H, W)."""
     rgb = clips[:, :, spec.lead_in :]
-    return normalize(rgb, IMAGENET_MEAN, IMAGENET_STD) if spec.standardize else rgb
+    return normalize(rgb, spec.mean, spec.std) if spec.standardize else rgb
 
 
 def make_residual_view(clips: Tensor, spec: ViewSpec) -> Tensor:
     """What changed since the frame before; (B, 3, lead_in + T, H, W) to (B, 3, T, H, W)."""
     difference = compute_residual(clips, spec.residual)
-    return normalize(difference, (0.0, 0.0, 0.0), IMAGENET_STD) if spec.standardize else difference
+    return normalize(difference, (0.0, 0.0, 0.0), spec.std) if spec.standardize else difference
 
 
 def make_flow_u_view(clips: Tensor, spec: ViewSpec) -> Tensor:

@@ -42,6 +42,14 @@ PYTORCH_STYLE = LayerStyle(build_conv3d, build_flat_conv3d, build_symmetric_pool
 """Symmetric padding; He-normal by fan-out, batch norm at 1 and 0."""
 
 
+def build_slow_stem(num_in: int, num_out: int, kernel: Triple, stride: Triple) -> nn.Module:
+    """The stem of SlowFast's own slow pathway, 1x7x7, which does not stride time."""
+    return build_conv3d(num_in, num_out, (1, *kernel[1:]), (1, *stride[1:]))
+
+
+SLOW_STYLE = PYTORCH_STYLE._replace(stem=build_slow_stem)
+
+
 class Bottleneck(nn.Module):
     """conv-BN-ReLU three times, the last ReLU after the sum; the spatial stride lies in the 1x3x3 convolution."""
 
@@ -88,10 +96,11 @@ class SlowPathway(nn.Module):
         style.initialize(self)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Clips (B, C, T, H, W) to the last map (B, 2048 width, T / 2, H / 32, W / 32), not pooled."""
+        """Clips (B, C, T, H, W) to the last map (B, 2048 width, T / 2, H / 32, W / 32), not pooled; T stays T with a
+        slow stem."""
         return self.stages(self.stem(clips))
 
 
-def build(in_channels: int = 3, width: int = 1) -> nn.Module:
-    """R3D-50: 2048 width features, 31.672128 M parameters at width 1."""
-    return SlowPathway((3, 4, 6, 3), in_channels, width)
+def build(in_channels: int = 3, width: int = 1, slow_stem: bool = False) -> nn.Module:
+    """R3D-50: 2048 width features, 31.672128 M parameters at width 1; with `slow_stem` Slow-R50, 31.634496 M."""
+    return SlowPathway((3, 4, 6, 3), in_channels, width, SLOW_STYLE if slow_stem else PYTORCH_STYLE)

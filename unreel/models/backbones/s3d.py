@@ -2,7 +2,8 @@
 
     clip 3x16x112x112 -> 64x8x56x56 | pool | 192x8x28x28 | pool | 480x8x14x14 | pool | 832x4x7x7 | pool -> 1024x2x3x3
 
-Weight for weight the layout of torchvision's `s3d` without its classifier.
+Weight for weight the layout of torchvision's `s3d` without its classifier. `norm_eps` is the epsilon of its batch
+norms, 1e-3 as in TensorFlow's network; the S3D of CoCLR, DualVar and IICv2 has 1e-5.
 Source: Xie et al. 2018. 7.910048 M parameters.
 """
 
@@ -115,6 +116,10 @@ def build_spatial_pool() -> nn.Module:
     return nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1))
 
 
-def build(in_channels: int = 3) -> nn.Module:
+def build(in_channels: int = 3, norm_eps: float = EPSILON) -> nn.Module:
     """S3D: 1024 features, 7.910048 M parameters."""
-    return S3D(in_channels)
+    network = S3D(in_channels)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.eps = norm_eps
+    return network

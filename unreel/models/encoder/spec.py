@@ -6,6 +6,7 @@ from typing import Any
 
 from unreel.models.heads import HeadSpec
 from unreel.video.sampling.clip_spec import ClipSpec
+from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD
 from unreel.views.residual_frames import ResidualSpec
 from unreel.views.view_spec import ViewSpec
 
@@ -52,12 +53,15 @@ class EncoderSpec:
 
     def to_json(self) -> dict[str, Any]:
         optional = ("heads", "appearance")
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in optional or value}
+        data = {name: value for name, value in dataclasses.asdict(self).items() if name not in optional or value}
+        if (self.views.mean, self.views.std) == (IMAGENET_MEAN, IMAGENET_STD):  # as in files of before these fields
+            del data["views"]["mean"], data["views"]["std"]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "EncoderSpec":
         views = dict(data["views"])
-        views["names"] = tuple(views["names"])
+        views |= {name: tuple(views[name]) for name in ("names", "mean", "std") if name in views}
         views["residual"] = ResidualSpec(**views["residual"])
         options = dict(data.get("options", {}))  # files of 0.1 have none
         heads = tuple(HeadSpec(**head) for head in data.get("heads", ()))
