@@ -24,6 +24,7 @@ SIGNATURES = {
         "source, out=None, method='motion', retrain=False, quiet=False, allow_import=False, appearance=None, **options"
     ),
     "export": "index, to, table='unreel', replace=False",
+    "import_weights": "file, out, layout='', part='', num_frames=0, size=0, views=...",
     "index": "run, source, out, length_s=0.0, hop_s=0.0, allow_import=False, appearance=''",
     "inspect": (
         "source, root=None, min_frames=2, check='auto', shots=True, on_progress=None, workers=None, limits=None"
@@ -47,7 +48,15 @@ OPTIONS = {
     "Limits",
     "PackSettings",
 }
-VALUES = {"Embeddings", "Encoder", "MarkedMoments", "Moment", "RowFilter", "SearchQuery", "UnreelError"}
+VALUES = {
+    "Embeddings",
+    "Encoder",
+    "MarkedMoments",
+    "Moment",
+    "RowFilter",
+    "SearchQuery",
+    "UnreelError",
+}
 
 
 def describe_parameter(parameter: inspect.Parameter) -> str:

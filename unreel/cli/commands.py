@@ -26,6 +26,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel bench [FOLDER]                        measure where training time goes on this machine, and what to change
   unreel doctor                                check this installation and this machine, and say what to mend
   unreel report RUN                            write RUN/report.html again
+  unreel import FILE --out ENCODER             make an encoder of released weights (IIC, CoCLR, torchvision ...)
   unreel inflate FILE --out ENCODER            make a video encoder from the weights of an image network
   unreel synth OUT                             make a set of videos that differ by motion alone
 
@@ -51,6 +52,7 @@ COMMANDS = {
     "bench": "unreel.cli.training.bench:bench_command",
     "doctor": "unreel.cli.training.doctor:doctor_command",
     "report": "unreel.cli.training.report:report_command",
+    "import": "unreel.cli.training.import_weights:import_command",
     "inflate": "unreel.cli.training.inflate:inflate_command",
     "synth": "unreel.cli.data.synth:synth_command",
 }

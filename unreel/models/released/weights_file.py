@@ -1,0 +1,96 @@
+"""A file of weights of unknown origin, read without running code: all its tensors, and the plain values beside them.
+
+`torch.load(weights_only=True)` rebuilds tensors and plain containers and refuses all else. Beside these only
+`argparse.Namespace` is let in, in which many training scripts keep their options: it takes values and runs nothing.
+"""
+
+import argparse
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from unreel.errors import InputError
+from unreel.io.checksums import hash_file
+
+CODE_NAME = re.compile(r"unsupported global:? (?:GLOBAL )?([\w.]+)", re.IGNORECASE)  # in errors of torch
+MAX_DEPTH = 8  # of containers in each other; released files have three
+STRIP = "torch.save(torch.load(FILE, weights_only=False)[KEY], NEW)"
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """Tensors and plain values (numbers, texts) of a file by the keys that lead to them, joined with dots."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    values: dict[str, int | float | str]
+    checksum: str
+
+
+def read_weights_file(path: Path) -> WeightsFile:
+    """Read a file of safetensors or of `torch.save`, old or new. Raises InputError, one sentence for whatever it is."""
+    if not path.is_file():
+        raise InputError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; name a file of weights")
+    try:
+        content, checksum = load_content(path), hash_file(path)
+    except InputError:
+        raise
+    except Exception as error:  # safetensors, pickle, zip and torch each raise their own kinds
+        raise InputError(explain_refusal(path, error)) from error
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, int | float | str] = {}
+    for name, value in walk(content):
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        elif isinstance(value, int | float | str):
+            values[name] = value
+    if not tensors:
+        raise InputError(f"{path}: no tensors there; save the network's state_dict()")
+    return WeightsFile(path, tensors, values, checksum)
+
+
+def load_content(path: Path) -> Any:
+    """What is in the file; safetensors are known by their header, whatever the file is called."""
+    with open(path, "rb") as file:
+        head = file.read(9)
+    if not head:
+        raise InputError(f"{path}: an empty file; get it again")
+    if len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return safetensors.torch.load_file(path)
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, about kinds of pickle
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def explain_refusal(path: Path, error: Exception) -> str:
+    """One sentence for an error of a reader; what would have to be run is named, not run."""
+    text = " ".join(str(error).split())
+    if code := CODE_NAME.search(text):
+        return (
+            f"{path}: it holds {code[1][:80]}, which is code and was not run; if you trust the file, save its weights "
+            f"alone: {STRIP}"
+        )
+    if text.startswith("Weights only load failed"):
+        return f"{path}: no file of weights that can be read (damaged, or a pickle of another kind); get it again"
+    if isinstance(error, MemoryError | RecursionError):
+        return f"{path}: too large or too deeply nested to be read; save the network's state_dict() alone"
+    return f"{path}: no file of weights that can be read ({text[:160]}); get it again"
+
+
+def walk(content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Values of dictionaries in each other with their joined keys; lists are passed over."""
+    if isinstance(content, argparse.Namespace):
+        content = vars(content)
+    if isinstance(content, dict):
+        if depth < MAX_DEPTH:
+            for key, value in content.items():
+                yield from walk(value, f"{name}.{key}" if name else str(key), depth + 1)
+    else:
+        yield name, content
