@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from unreel.verbs.indexing.index import index
     from unreel.verbs.indexing.search import search
     from unreel.verbs.training.bench import bench
+    from unreel.verbs.training.export_model import export_model
     from unreel.verbs.training.import_weights import import_weights
     from unreel.verbs.training.pretrain import pretrain
     from unreel.verbs.training.resume import resume
@@ -76,6 +77,7 @@ _DEFINED_IN = {
     "concepts": "unreel.indexing.concepts.concept_update:list_concepts",
     "apply": "unreel.verbs.indexing.apply:apply",
     "export": "unreel.verbs.indexing.export:export",
+    "export_model": "unreel.verbs.training.export_model:export_model",
     "import_weights": "unreel.verbs.training.import_weights:import_weights",
     "load_encoder": "unreel.embedding:load_encoder",
     "write_report": "unreel.report.pages.run_page:write_report",
@@ -122,6 +124,7 @@ __all__ = [
     "evaluate_retrieval",
     "explore",
     "export",
+    "export_model",
     "import_weights",
     "index",
     "inspect",

@@ -24,6 +24,7 @@ SIGNATURES = {
         "source, out=None, method='motion', retrain=False, quiet=False, allow_import=False, appearance=None, **options"
     ),
     "export": "index, to, table='unreel', replace=False",
+    "export_model": "run, to, videos=None, push='', licence='', allow_import=False",
     "import_weights": "file, out, layout='', part='', num_frames=0, size=0, views=...",
     "index": "run, source, out, length_s=0.0, hop_s=0.0, allow_import=False, appearance=''",
     "inspect": (

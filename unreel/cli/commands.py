@@ -23,6 +23,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel concept INDEX NAME --yes 12 --no 40   learn a concept from a few marks and rank everything by it
   unreel apply CONCEPT FOLDER                  find the moments of a concept in new videos, with their seconds
   unreel export INDEX --to KIND:PLACE          export to FiftyOne, Lightly, Parquet, NumPy, LanceDB, Qdrant, pgvector
+  unreel export-model RUN --to KIND:PLACE      write an encoder as ONNX, torch.export, or a folder for a model hub
   unreel bench [FOLDER]                        measure where training time goes on this machine, and what to change
   unreel doctor                                check this installation and this machine, and say what to mend
   unreel report RUN                            write RUN/report.html again
@@ -49,6 +50,7 @@ COMMANDS = {
     "concept": "unreel.cli.indexing.concept:concept_command",
     "apply": "unreel.cli.indexing.apply:apply_command",
     "export": "unreel.cli.indexing.export:export_command",
+    "export-model": "unreel.cli.training.export_model:export_model_command",
     "bench": "unreel.cli.training.bench:bench_command",
     "doctor": "unreel.cli.training.doctor:doctor_command",
     "report": "unreel.cli.training.report:report_command",
