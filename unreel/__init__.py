@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from unreel.indexing.search.query import SearchQuery
     from unreel.indexing.search.results import HitOptions
     from unreel.io.limits import Limits
+    from unreel.model_export.vectorizer import VideoVectorizer
     from unreel.packing.pack import pack
     from unreel.packing.pack_settings import PackSettings
     from unreel.profiling.measure import BenchOptions
@@ -96,6 +97,7 @@ _DEFINED_IN = {
     "RowFilter": "unreel.indexing.index.row_filter:RowFilter",
     "SearchQuery": "unreel.indexing.search.query:SearchQuery",
     "UnreelError": "unreel.errors:UnreelError",
+    "VideoVectorizer": "unreel.model_export.vectorizer:VideoVectorizer",
 }
 
 __all__ = [
@@ -113,6 +115,7 @@ __all__ = [
     "RowFilter",
     "SearchQuery",
     "UnreelError",
+    "VideoVectorizer",
     "apply",
     "bench",
     "cluster",

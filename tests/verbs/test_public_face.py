@@ -57,6 +57,7 @@ VALUES = {
     "RowFilter",
     "SearchQuery",
     "UnreelError",
+    "VideoVectorizer",
 }
 
 
