@@ -51,6 +51,13 @@ class Weights:
         m, v, w, b = (t.float().double().view(-1, 1, 1, 1) for t in (mean, var, weight, bias))
         return (x - m) / torch.sqrt(v + self.eps) * w + b
 
+    def gate(self, name: str, x: Tensor) -> Tensor:
+        """Each channel times the sigmoid of a linear layer on the averages of all channels."""
+        width = x.shape[1]
+        weight = self.draw(f"{name}.weight", (width, width), -1, 1)
+        sums = x.mean(dim=(2, 3, 4)) @ weight.T + self.draw(f"{name}.bias", (width,), -1, 1)
+        return x / (1 + torch.exp(-sums))[:, :, None, None, None]
+
 
 def clip_order(t: Weights, x: Tensor, factorised: bool, prefix: str = "") -> Tensor:
     """R3D and R(2+1)D of VCOP, IIC, IICv2, DualVar: conv1 to conv5 of one block each."""
@@ -137,8 +144,9 @@ INCEPTION = {  # of each branch; None stands for a max-pool before
 }
 
 
-def s3d(t: Weights, x: Tensor, torchvision: bool, prefix: str = "") -> Tensor:
-    """S3D: `torchvision` tells whether its names are those of torchvision or of CoCLR, DualVar and IICv2."""
+def s3d(t: Weights, x: Tensor, torchvision: bool, prefix: str = "", gating: bool = False) -> Tensor:
+    """S3D: `torchvision` tells whether its names are those of torchvision or of CoCLR, DualVar and IICv2, whose S3D-G
+    has a gate behind each branch."""
 
     def unit(name: str, x: Tensor, out: int, kernel: Shape, stride: Shape, padding: Shape, number: str = "") -> Tensor:
         names = (f"{name}.0", f"{name}.1") if torchvision else (f"{name}.conv{number}", f"{name}.bn{number}")
@@ -166,15 +174,15 @@ def s3d(t: Weights, x: Tensor, torchvision: bool, prefix: str = "") -> Tensor:
             number += 1
             name = place(number, f"Mixed_{stage}{letter}")
             end = "" if torchvision else ".0"
-            x = torch.cat(
-                [
-                    point(f"{name}.branch0{end}", x, b0),
-                    separable(f"{name}.branch1.1", point(f"{name}.branch1.0", x, b1m), b1, 3, 1),
-                    separable(f"{name}.branch2.1", point(f"{name}.branch2.0", x, b2m), b2, 3, 1),
-                    point(f"{name}.branch3.1", F.max_pool3d(x, 3, 1, 1), b3),
-                ],
-                dim=1,
-            )
+            branches = [
+                point(f"{name}.branch0{end}", x, b0),
+                separable(f"{name}.branch1.1", point(f"{name}.branch1.0", x, b1m), b1, 3, 1),
+                separable(f"{name}.branch2.1", point(f"{name}.branch2.0", x, b2m), b2, 3, 1),
+                point(f"{name}.branch3.1", F.max_pool3d(x, 3, 1, 1), b3),
+            ]
+            if gating:
+                branches = [t.gate(f"{name}.gating_b{n}.fc", branch) for n, branch in enumerate(branches)]
+            x = torch.cat(branches, dim=1)
         number += 1
     return x
 
@@ -219,6 +227,72 @@ def slow_r50(
                 x = t.conv(f"{block}.{down[0]}", x, 4 * mid, (1, 1, 1), (1, s, s), (0, 0, 0))
                 x = t.norm(f"{block}.{down[1]}", x)
             x = (x + y).relu()
+    return x
+
+
+def coclr_r50(t: Weights, x: Tensor, prefix: str = "", depths: tuple[int, ...] = (3, 4, 6, 3)) -> Tensor:
+    """CoCLR's 2D-3D ResNet-50: stem 5x7x7 that strides time, kernels over three frames in the last two stages."""
+    x = t.norm(f"{prefix}bn1", t.conv(f"{prefix}conv1", x, 64, (5, 7, 7), (2, 2, 2), (2, 3, 3))).relu()
+    x = F.max_pool3d(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+    for layer, (depth, mid, frames) in enumerate(zip(depths, (64, 128, 256, 512), (1, 1, 3, 3), strict=True), 1):
+        for b in range(depth):
+            block, s = f"{prefix}layer{layer}.{b}", 2 if layer > 1 and b == 0 else 1
+            y = t.conv(f"{block}.conv1", x, mid, (frames, 1, 1), (1, 1, 1), (frames // 2, 0, 0))
+            y = t.conv(f"{block}.conv2", t.norm(f"{block}.bn1", y).relu(), mid, (1, 3, 3), (1, s, s), (0, 1, 1))
+            y = t.conv(f"{block}.conv3", t.norm(f"{block}.bn2", y).relu(), 4 * mid, (1, 1, 1), (1, 1, 1), (0, 0, 0))
+            if b == 0:
+                x = t.conv(f"{block}.downsample.0", x, 4 * mid, (1, 1, 1), (1, s, s), (0, 0, 0))
+                x = t.norm(f"{block}.downsample.1", x)
+            x = (x + t.norm(f"{block}.bn3", y)).relu()
+    return x
+
+
+def cvrl_r3d(t: Weights, x: Tensor, prefix: str = "", depths: tuple[int, ...] = (3, 4, 6, 3)) -> Tensor:
+    """CVRL's R3D-50 in TensorFlow: layers by number, kernels (t, h, w, in, out), SAME padding, which has the odd pixel
+    at the end."""
+
+    def conv(name: str, x: Tensor, out: int, kernel: Shape, stride: Shape) -> Tensor:
+        y = t.conv(name, pad_same(x, kernel, stride, 0.0), out, kernel, stride, (0, 0, 0))
+        t.state[f"{name}.kernel"] = t.state.pop(f"{name}.weight").permute(2, 3, 4, 1, 0)
+        return y
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        y = t.norm(name, x)
+        del t.state[f"{name}.num_batches_tracked"]
+        for ours, theirs in (("weight", "gamma"), ("bias", "beta"), ("running_mean", "moving_mean")):
+            t.state[f"{name}.{theirs}"] = t.state.pop(f"{name}.{ours}")
+        t.state[f"{name}.moving_variance"] = t.state.pop(f"{name}.running_var")
+        return y
+
+    x = norm(f"{prefix}layer_with_weights-1", conv(f"{prefix}layer_with_weights-0", x, 64, (5, 7, 7), (2, 2, 2))).relu()
+    x = F.max_pool3d(pad_same(x, (1, 3, 3), (1, 2, 2), float("-inf")), (1, 3, 3), (1, 2, 2))
+    number = 1
+    for stage, (depth, mid, frames) in enumerate(zip(depths, (64, 128, 256, 512), (1, 1, 3, 3), strict=True)):
+        for b in range(depth):
+            number += 1
+            block, s = f"{prefix}layer_with_weights-{number}", 2 if stage and b == 0 else 1
+            y = norm(f"{block}._norm1", conv(f"{block}._temporal_conv", x, mid, (frames, 1, 1), (1, 1, 1))).relu()
+            y = norm(f"{block}._norm2", conv(f"{block}._spatial_conv", y, mid, (1, 3, 3), (1, s, s))).relu()
+            y = norm(f"{block}._norm3", conv(f"{block}._expand_conv", y, 4 * mid, (1, 1, 1), (1, 1, 1)))
+            if b == 0:
+                x = norm(f"{block}._norm0", conv(f"{block}._shortcut_conv", x, 4 * mid, (1, 1, 1), (1, s, s)))
+            x = (x + y).relu()
+    return x
+
+
+def turn_kernels(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Kernels (t, h, w, in, out) as (out, in, t, h, w), as a reader of TensorFlow's checkpoints gives them."""
+    return {name: t.permute(4, 3, 0, 1, 2) if name.endswith("kernel") else t for name, t in state.items()}
+
+
+def pad_same(x: Tensor, kernel: Shape, stride: Shape, value: float) -> Tensor:
+    """Padding that gives ceil(n / stride) outputs, one axis after the other."""
+    for axis, (k, s) in enumerate(zip(kernel, stride, strict=True), 2):
+        n = x.shape[axis]
+        total = max((-(-n // s) - 1) * s + k - n, 0)
+        before, after = list(x.shape), list(x.shape)
+        before[axis], after[axis] = total // 2, total - total // 2
+        x = torch.cat([x.new_full(before, value), x, x.new_full(after, value)], dim=axis)
     return x
 
 
@@ -295,6 +369,16 @@ RELEASES: dict[str, tuple[str, str, Callable[..., Tensor], dict[str, Any], float
         1e-5,
         lambda s: {"state_dict": as_moco(with_block_names(s, "encoder_q.0."))},
     ),
+    "coclr s3dg": (
+        "coclr",
+        "s3dg",
+        partial(S3D, gating=True),
+        {"prefix": "backbone."},
+        1e-5,
+        lambda s: {"state_dict": s},
+    ),
+    "coclr r50": ("coclr", "r3d50", coclr_r50, {"prefix": "encoder_q.0."}, 1e-5, lambda s: {"state_dict": as_moco(s)}),
+    "cvrl": ("cvrl", "r3d50tf", cvrl_r3d, {"prefix": "backbone."}, 1e-5, lambda s: {"model": turn_kernels(s)}),
     "r3d_18": ("torchvision", "r3d18", R3D18, {}, 1e-5, lambda s: s | tensors(fc__weight=(400, 512), fc__bias=(400,))),
     "mc3_18": ("torchvision", "r3d18", partial(torchvision_resnet, kind="mc3_18"), {}, 1e-5, lambda s: s),
     "r2plus1d_18": ("torchvision", "r21d18", partial(torchvision_resnet, kind="r2plus1d_18"), {}, 1e-5, lambda s: s),

@@ -1,6 +1,7 @@
 """Weights of others: each network maps onto ours and computes the same; what does not fit is refused, nothing runs."""
 
 import argparse
+import dataclasses
 import json
 import os
 import pickle
@@ -20,14 +21,16 @@ import unreel
 from unreel.embedding import load_encoder
 from unreel.errors import InputError
 from unreel.models.backbones.c3d import LAYER_PLAN
+from unreel.models.backbones.cvrl_release.tensorflow_layers import TENSORFLOW_STYLE
 from unreel.models.backbones.r3d import ResNet3D, build_conv3d
 from unreel.models.backbones.r3d18 import STRIDES, build_mixed_block
-from unreel.models.backbones.r3d50 import SlowPathway
+from unreel.models.backbones.r3d50 import PYTORCH_STYLE, SLOW_STYLE, SlowPathway
 from unreel.models.backbones.r21d import build_factorised_conv
 from unreel.models.backbones.r21d18 import build_factorised_block, build_stem_or_shortcut
 from unreel.models.registry import build_backbone
-from unreel.models.released.layouts import LAYOUTS
+from unreel.models.released.layouts import LAYOUTS, ReleasedNetwork
 from unreel.models.released.matching import find_candidates, match_tensors, read_shapes
+from unreel.models.released.names import to_cvrl_name
 
 SAME_NETWORKS = ("iic-v2 s3d", "dualvar r21d", "dualvar c3d", "pytorchvideo")  # under other names; shapes are compared
 
@@ -44,8 +47,10 @@ def build_narrow(name: str, **options: Any) -> torch.nn.Module:
         return ResNet3D((2, 2, 2, 2), **wide)
     if name == "r21d18":
         return ResNet3D((2, 2, 2, 2), conv=build_stem_or_shortcut, block=build_factorised_block, **wide)
+    if name == "r3d50tf":
+        return SlowPathway(SLOW_DEPTHS, style=TENSORFLOW_STYLE)
     if name == "r3d50":
-        return SlowPathway(SLOW_DEPTHS, **options)
+        return SlowPathway(SLOW_DEPTHS, style=SLOW_STYLE if options.get("slow_stem") else PYTORCH_STYLE)
     return build_backbone(name, **options)
 
 
@@ -54,6 +59,8 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     plan = tuple(step if isinstance(step, tuple) else step // SHRINK for step in LAYER_PLAN)
     monkeypatch.setattr("unreel.models.backbones.c3d.LAYER_PLAN", plan)
     monkeypatch.setattr("unreel.models.released.matching.build_backbone", build_narrow)
+    shallow = ReleasedNetwork("r3d50tf", partial(to_cvrl_name, depths=SLOW_DEPTHS))
+    monkeypatch.setitem(LAYOUTS, "cvrl", dataclasses.replace(LAYOUTS["cvrl"], networks=(shallow,)))
     read_shapes.cache_clear()
     yield
     read_shapes.cache_clear()
@@ -65,7 +72,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 )
 def test_a_mapped_network_computes_what_its_layer_table_says(case: str) -> None:
     layout, backbone, table, options, eps, wrap = RELEASES[case]
-    depths = {"depths": SLOW_DEPTHS} if layout == "slowfast" else {}
+    depths = {"depths": SLOW_DEPTHS} if backbone.startswith("r3d50") else {}
     state, expected = run_table(table, CLIP, eps, SHRINK, **options, **depths)
     match = match_tensors(flatten(wrap(state)))
     assert (match.candidate.layout, match.candidate.network.backbone) == (layout, backbone)

@@ -12,18 +12,18 @@ from unreel.cli.arguments import parse_args
 
 @dataclasses.dataclass
 class ImportArgs:
-    """Make an encoder of a checkpoint of IIC, IICv2, DualVar, CoCLR, torchvision or SlowFast.
+    """Make an encoder of a checkpoint of IIC, IICv2, DualVar, CoCLR, CVRL, torchvision or SlowFast.
 
     Nothing of the file is run: tensors are read, recognised by names and shapes, and must fill a network of unreel
     completely. OUT is then used like a run.
     """
 
     file: Positional[Path]
-    """A checkpoint of PyTorch (.pth, .pt, .tar, .pyth) or safetensors."""
+    """A checkpoint of PyTorch (.pth, .pt, .tar, .pyth), safetensors, or the .index of one of TensorFlow 2."""
     out: Path
     """Folder of the encoder; must not exist yet."""
     layout: Annotated[str, tyro.conf.arg(name="as")] = ""
-    """Whose file it is: iic, iic-v2, dualvar, coclr, torchvision or slowfast; by default its names tell."""
+    """Whose file it is: iic, iic-v2, dualvar, coclr, cvrl, torchvision or slowfast; by default its names tell."""
     part: str = ""
     """Where in the file the network is, e.g. encoder_k.0; by default the one that the release uses."""
     num_frames: int = 0

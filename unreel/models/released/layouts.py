@@ -110,6 +110,13 @@ def describe_coclr(network: ReleasedNetwork, values: Values) -> Pretraining:
     return Pretraining(ClipSpec(32), spec, (*known, *list_facts(values, ("epoch", "best_acc"))), unknown, differs)
 
 
+def describe_cvrl(network: ReleasedNetwork, values: Values) -> Pretraining:
+    known = ("16 frames, one of 2 (32 frames in its evaluations), crop 224, in [0, 1]", "padding of TensorFlow")
+    unknown = ("whether labels were used: supervised checkpoints of the release have the same names", "the videos")
+    differs = ("frames are resized to 341 x 256 before the crop; the shorter side was resized to 256 there",)
+    return Pretraining(ClipSpec(16, stride_frames=2), ViewSpec(("rgb",), 224), known, unknown, differs)
+
+
 def describe_torchvision(network: ReleasedNetwork, values: Values) -> Pretraining:
     mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
     known: tuple[str, ...] = (
@@ -153,7 +160,13 @@ def ask_data(values: Values) -> tuple[str, ...]:
 CLIP_ORDER = (ReleasedNetwork("r3d", names.to_clip_order_name), ReleasedNetwork("r21d", names.to_clip_order_name))
 C3D = ReleasedNetwork("c3d", names.to_c3d_name)
 S3D = partial(ReleasedNetwork, "s3d", names.to_s3d_name, {"norm_eps": 1e-5})
+S3DG = partial(ReleasedNetwork, "s3dg", names.to_s3d_name, {})
 SLOW_STEM = {"slow_stem": True}
+CVRL_NETWORKS: tuple[tuple[int, tuple[int, ...], dict[str, float | bool]], ...] = (
+    (50, (3, 4, 6, 3), {}),
+    (101, (3, 4, 23, 3), {}),
+    (152, (3, 8, 36, 3), {"width": 2}),
+)
 MOMENTUM_COPY = "the momentum copy of the network"
 
 LAYOUTS = {
@@ -166,17 +179,26 @@ LAYOUTS = {
     ),
     "dualvar": Layout(
         "Zhang et al. 2021, lzhangbj/DualVar",
-        (*CLIP_ORDER, C3D, S3D("series_proj_head")),
+        (*CLIP_ORDER, C3D, S3D("series_proj_head"), S3DG("series_proj_head")),
         describe_dualvar,
         ("encoder_q.0", "backbone"),
         {"encoder_k.0": MOMENTUM_COPY},
     ),
     "coclr": Layout(
         "Han, Xie, Zisserman 2020, TengdaHan/CoCLR",
-        (S3D(),),
+        (S3D(), S3DG(), ReleasedNetwork("r3d50", names.to_resnet_name)),
         describe_coclr,
         ("encoder_q.0", "backbone"),
         {"encoder_k.0": MOMENTUM_COPY, "sampler.0": "the network of the other stream, which chose positives"},
+    ),
+    "cvrl": Layout(
+        "Qian et al. 2021, tensorflow/models",
+        tuple(
+            ReleasedNetwork(f"r3d{depth}tf", partial(names.to_cvrl_name, depths=depths), options)
+            for depth, depths, options in CVRL_NETWORKS
+        ),
+        describe_cvrl,
+        ("backbone", ""),
     ),
     "torchvision": Layout(
         "torchvision.models.video",

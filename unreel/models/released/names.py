@@ -13,6 +13,11 @@ S3D_UNITS |= {8 + n: f"Mixed_4{letter}" for n, letter in enumerate("bcdef")} | {
 S3D_BLOCKS = {"block1": ("Conv_1a",), "block2": ("", "Conv_2b", "Conv_2c"), "block3": ("", "Mixed_3b", "Mixed_3c")}
 S3D_BLOCKS |= {"block4": ("", *(f"Mixed_4{letter}" for letter in "bcdef")), "block5": ("", "Mixed_5b", "Mixed_5c")}
 C3D_UNITS = ("1", "2", "3a", "3b", "4a", "4b", "5a", "5b")
+TENSORFLOW_UNITS = {"conv1": "_temporal_conv", "conv2": "_spatial_conv", "conv3": "_expand_conv"}
+TENSORFLOW_UNITS |= {"bn1": "_norm1", "bn2": "_norm2", "bn3": "_norm3"}
+TENSORFLOW_UNITS |= {"shortcut.0": "_shortcut_conv", "shortcut.1": "_norm0"}
+TENSORFLOW_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+TENSORFLOW_NORM |= {"num_batches_tracked": "num_batches_tracked"}  # which TensorFlow has not
 FACTORISED = {"0": "spatial_conv", "1": "bn", "3": "temporal_conv"}
 
 
@@ -97,21 +102,53 @@ def to_torchvision_s3d_name(name: str) -> str:
 
 
 def to_s3d_name(name: str) -> str:
-    """S3D of CoCLR, DualVar and IICv2.
+    """S3D and S3D-G of CoCLR and DualVar, S3D of IICv2.
 
     >>> to_s3d_name("layers.0.1.0.weight"), to_s3d_name("layers.2.1.bias")
     ('Conv_1a.conv2.weight', 'Conv_2b.bn.bias')
     >>> to_s3d_name("layers.8.branches.2.1.0.1.bias"), to_s3d_name("layers.8.branches.2.0.0.weight")
     ('Mixed_4b.branch2.1.bn1.bias', 'Mixed_4b.branch2.0.conv.weight')
+    >>> to_s3d_name("layers.5.gates.3.fc.bias")
+    'Mixed_3b.gating_b3.fc.bias'
     """
     _, place, *parts, leaf = name.split(".")
     unit = S3D_UNITS[int(place)]
+    if parts[0] == "gates":
+        return f"{unit}.gating_b{parts[1]}.fc.{leaf}"
     if parts[0] == "branches":
         branch, *parts = parts[1:]
         step, *parts = parts if branch in "12" or len(parts) == 2 else ["0", *parts]
         unit += f".branch{branch}.{step}"
     kind = ("conv", "bn")[int(parts[-1])]
     return f"{unit}.{kind}{int(parts[0]) + 1 if len(parts) == 2 else ''}.{leaf}"
+
+
+def to_resnet_name(name: str) -> str:
+    """R3D-50 of CoCLR, with the names of an image ResNet.
+
+    >>> to_resnet_name("stem.1.bias"), to_resnet_name("stages.1.0.shortcut.0.weight")
+    ('bn1.bias', 'layer2.0.downsample.0.weight')
+    """
+    if stem := re.fullmatch(r"stem\.([01])\.(.+)", name):
+        return f"{('conv1', 'bn1')[int(stem[1])]}.{stem[2]}"
+    stage, block, rest = split_block(name)
+    return f"layer{stage + 1}.{block}.{rest.replace('shortcut.', 'downsample.')}"
+
+
+def to_cvrl_name(name: str, depths: tuple[int, ...]) -> str:
+    """R3D of CVRL in TensorFlow, whose layers are numbered: stem, its batch norm, then blocks of all stages.
+
+    >>> to_cvrl_name("stages.1.0.conv3.weight", (3, 4, 6, 3)), to_cvrl_name("stem.1.running_var", (3, 4, 6, 3))
+    ('layer_with_weights-5._expand_conv.kernel', 'layer_with_weights-1.moving_variance')
+    """
+    module, _, leaf = name.rpartition(".")
+    if module in ("stem.0", "stem.1"):
+        number, unit, is_norm = int(module[-1]), "", module == "stem.1"
+    else:
+        stage, block, rest = split_block(f"{module}.")
+        rest, number = rest.rstrip("."), 2 + sum(depths[:stage]) + block
+        unit, is_norm = f".{TENSORFLOW_UNITS[rest]}", "norm" in TENSORFLOW_UNITS[rest]
+    return f"layer_with_weights-{number}{unit}.{TENSORFLOW_NORM[leaf] if is_norm else 'kernel'}"
 
 
 def to_slowfast_name(name: str) -> str:

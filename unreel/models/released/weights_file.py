@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unreel.errors import InputError
 from unreel.io.checksums import hash_file
+from unreel.models.released.tensorflow_checkpoint import read_tensorflow_checkpoint
 
 CODE_NAME = re.compile(r"unsupported global:? (?:GLOBAL )?([\w.]+)", re.IGNORECASE)  # in errors of torch
 MAX_DEPTH = 8  # of containers in each other; released files have three
@@ -57,11 +58,13 @@ def read_weights_file(path: Path) -> WeightsFile:
 
 
 def load_content(path: Path) -> Any:
-    """What is in the file; safetensors are known by their header, whatever the file is called."""
+    """What is in the file; safetensors are known by their header, checkpoints of TensorFlow by their index."""
     with open(path, "rb") as file:
         head = file.read(9)
     if not head:
         raise InputError(f"{path}: an empty file; get it again")
+    if path.suffix == ".index":
+        return read_tensorflow_checkpoint(path)
     if len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return safetensors.torch.load_file(path)
     with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():

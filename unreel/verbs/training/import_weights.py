@@ -33,10 +33,10 @@ def import_weights(
     wherever a run is.
 
     Args:
-        file: a checkpoint of PyTorch or safetensors.
+        file: a checkpoint of PyTorch or safetensors, or the .index of one of TensorFlow 2.
         out: folder of the encoder; must not exist yet.
-        layout: whose file it is: "iic", "iic-v2", "dualvar", "coclr", "torchvision" or "slowfast"; by default its names
-            tell.
+        layout: whose file it is: "iic", "iic-v2", "dualvar", "coclr", "cvrl", "torchvision" or "slowfast"; by default
+            its names tell.
         part: where in the file the network is, e.g. "encoder_k.0"; by default the network that the release uses.
         num_frames: frames of a clip; 0 means as released.
         size: side of a clip in pixels; 0 means as released.
