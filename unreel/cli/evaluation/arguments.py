@@ -91,7 +91,7 @@ class FinetuneArgs(EncoderArgs):
     drop_factor: float | None = None
     """Factor of the rate at each drop, instead of the recipe's."""
     view: str | None = None
-    """The encoder's view to train on; by default residual for iic, else the first one."""
+    """The encoder's view to train on; by default residual for iic and iic-v2, else the first one."""
     num_crops: Literal[1, 3, 5, 10] = 1
     """Crops of each test clip: the centre, 3 along the longer side, centre and corners, or these mirrored too."""
     scratch: bool = True
