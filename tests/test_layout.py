@@ -8,20 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unreel"
-ORDER = ["errors", "seeding", "settings", "types", "io", "video", "corpus", "packing", "views", "models", "embedding"]
-ORDER += [
-    "losses",
-    "methods",
-    "training",
-    "evaluation",
-    "report",
-    "profiling",
-    "model_export",
-    "indexing",
-    "verbs",
-    "serve",
-    "cli",
-]
+ORDER = ["errors", "seeding", "settings", "types", "io", "own_code", "provenance", "video", "corpus", "packing"]
+ORDER += ["views", "models", "embedding", "losses", "methods", "training", "evaluation", "report", "profiling"]
+ORDER += ["model_export", "indexing", "verbs", "serve", "cli"]
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "core", "manager", "engine"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in FILES}

@@ -2,6 +2,7 @@
 
 UnreelError              one readable line: what, which value, where, what to do; the CLI prints it alone
   InputError             a folder, list or option that can't be used
+    OwnCodeError         code of one's own that can't be loaded, breaks its contract, or fails; says the line
   VideoError             one file that can't be used, with a `reason` from VIDEO_ERROR_REASONS; it is quarantined
   RunError               a run folder that exists, is missing or belongs to something else
   CheckpointError        weights or their description that do not fit, or are damaged
@@ -47,6 +48,10 @@ class InputError(UnreelError):
     def __init__(self, problem: str = "", advice: str = "") -> None:
         super().__init__(f"{problem}; {advice}" if advice else problem)
         self.problem, self.advice = problem, advice
+
+
+class OwnCodeError(InputError):
+    """Code of one's own that can't be loaded, does not keep to its contract, or fails; the text has its line."""
 
 
 class VideoError(UnreelError):

@@ -12,7 +12,8 @@ from unreel.models.backbones.r3d import SpatialConv3d, TemporalConv3d
 from unreel.models.backbones.r21d import count_mid_channels
 from unreel.models.backbones.s3d import SelfGating
 from unreel.models.heads import MLP
-from unreel.models.registry import BACKBONES, build_backbone, is_import_path
+from unreel.models.registry import BACKBONES, build_backbone
+from unreel.own_code.names import is_own_code
 
 # Widths of the four branches of S3D's nine Inception blocks, as CoCLR's release lists them: each gate has w * w + w.
 GATED = ((64, 128, 32, 32), (128, 192, 96, 64), (192, 208, 48, 64), (160, 224, 64, 64), (128, 256, 64, 64))
@@ -260,8 +261,8 @@ def test_unknown_option_and_bad_module_are_readable() -> None:
 
 
 def test_names_of_code_from_outside() -> None:
-    assert is_import_path("package.module.Class") and is_import_path("module:function")
-    assert not any(is_import_path(n) for n in ("tiny", "tiny-2d", "transformers:videomae", "transformers:/a/b.c/d"))
+    assert is_own_code("package.module.Class") and is_own_code("module:function")
+    assert not any(is_own_code(n) for n in ("tiny", "tiny-2d", "transformers:videomae", "transformers:/a/b.c/d"))
 
 
 def test_importing_models_is_light() -> None:

@@ -32,10 +32,10 @@ def test_settings_are_their_groups_and_no_name_is_in_two() -> None:
 
 def test_the_names_are_those_of_saved_runs() -> None:
     saved = (
-        "backbone width init size num_frames fps stride_frames short segment_s batch_size clips_at_once "
-        "draws_per_video epochs steps minutes optimizer lr momentum weight_decay decay_all schedule drops "
-        "drop_factor warmup warmup_epochs seed workers batches_ahead "
-        "file_limit_s cache_mb threads device devices shard "
+        "backbone backbone_options width init size num_frames fps stride_frames short segment_s batch_size "
+        "clips_at_once draws_per_video epochs steps minutes optimizer lr momentum weight_decay decay_all schedule "
+        "drops drop_factor warmup warmup_epochs seed workers batches_ahead file_limit_s cache_mb threads device "
+        "devices shard "
         "silence_limit_s precision channels_last compile fused read_back sync_batch_norm held_out "
         "monitor_epochs best_checkpoint checkpoint_minutes log_steps max_bad_share"
     )

@@ -187,7 +187,7 @@ def test_a_method_that_needs_no_others_trains_on_a_single_video(own: Path, motio
     videos, out = tmp_path / "videos", tmp_path / "run"
     videos.mkdir()
     shutil.copy(next(motion_set.glob("*/*.mp4")), videos)
-    succeeds("pretrain", videos, "--out", out, "--method", "own_code.pull", *TINY, "--steps", 2, "--log-steps", 1)
+    succeeds("pretrain", videos, "--out", out, "--method", "own_code.pull:near", *TINY, "--steps", 2, "--log-steps", 1)
     assert len((out / "metrics.csv").read_text().splitlines()) == 1 + 2
 
 
@@ -197,7 +197,7 @@ def test_names_of_methods_that_lead_nowhere(own: Path, motion_set: Path, tmp_pat
         ("own_code.pull:fra", "unknown preset 'fra'. Did you mean 'far'"),
     ):
         refused("pretrain", motion_set, "--out", tmp_path / "run", "--method", name, says=(says,))
-    options = ("--method", "own_code.pull", *TINY, "--force", 0)
+    options = ("--method", "own_code.pull:near", *TINY, "--force", 0)
     refused("pretrain", motion_set, "--out", tmp_path / "run", *options, says=("force must be above 0, got 0",))
     assert not (tmp_path / "run").exists()
 

@@ -7,7 +7,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes
 
 from unreel.cli.arguments import argument_help, parse_args, read_option
-from unreel.methods.registry import DEFAULT_METHOD, find_methods, load_preset
+from unreel.methods.registry import DEFAULT_METHOD, find_methods, load_preset, name_method
 from unreel.settings.optimisation import require_one_length
 from unreel.training.run_folder.config import RunConfig
 
@@ -16,7 +16,8 @@ METHOD_OPTION = "--method"
 
 def parse_method_args(build_args: Any, args: list[str], command: str) -> Any:
     """Parse arguments whose options depend on --method; `build_args(method)` gives their dataclass."""
-    return parse_args(build_args(read_option(args, METHOD_OPTION, DEFAULT_METHOD)), args, command)
+    name_method(method := read_option(args, METHOD_OPTION, DEFAULT_METHOD))  # reads an own file as it is now
+    return parse_args(build_args(method), args, command)
 
 
 def make_args_class(name: str, help_text: str, fields: list[Any], method: str) -> Any:
@@ -35,7 +36,7 @@ def make_args_class(name: str, help_text: str, fields: list[Any], method: str) -
 
 def make_method_field(method: str) -> Any:
     """The field of --method, for `make_args_class`."""
-    choices = f"{', '.join(find_methods())}, or package.module:preset."
+    choices = f"{', '.join(find_methods())}, or your own: path/to/file.py:preset or module:preset."
     return ("method", Annotated[str, argument_help(choices)], method)
 
 
@@ -45,5 +46,5 @@ def check_length_options(args: list[str]) -> None:
 
 
 def get_run_config(args: Any) -> RunConfig:
-    """The method, options and settings of parsed arguments."""
-    return RunConfig(args.method, args.options, args.settings)
+    """The method, options and settings of parsed arguments; names of code of one's own are those that a run keeps."""
+    return RunConfig(name_method(args.method), args.options, args.settings).name_own_code()

@@ -5,7 +5,7 @@ A backbone has `num_features` and maps clips (B, C, T, H, W) to its last feature
 
     "r3d"                         a file of backbones/
     "r3d-2d"                      its 2D twin, which sees each frame alone (twin_2d.py)
-    "package.module.Class"        your own torch.nn.Module, called without arguments; also "package.module:function"
+    "path/to/net.py:Small"        your own torch.nn.Module, called with --backbone-options; also "module:function"
     "transformers:videomae"       a video model of Hugging Face, untrained; or "transformers:FOLDER" with its weights
 """
 
@@ -20,8 +20,9 @@ from torch import nn
 
 from unreel.errors import InputError, unknown_name_error
 from unreel.models.twin_2d import make_2d_twin
+from unreel.own_code.names import TRANSFORMERS_PREFIX, is_own_code
 
-TWIN_2D_SUFFIX, TRANSFORMERS_PREFIX = "-2d", "transformers:"
+TWIN_2D_SUFFIX = "-2d"
 
 
 def find_backbone_modules() -> dict[str, str]:
@@ -36,14 +37,9 @@ BACKBONE_MODULES = find_backbone_modules()
 BACKBONES = tuple(BACKBONE_MODULES)
 
 
-def is_import_path(name: str) -> bool:
-    """Whether a name is code outside unreel, which building the backbone would import and run."""
-    return not name.startswith(TRANSFORMERS_PREFIX) and ("." in name or ":" in name)
-
-
 def is_builtin_backbone(name: str) -> bool:
     """Whether a network is one of ours. They take clips of any length that is not shorter than their stride."""
-    return not name.startswith(TRANSFORMERS_PREFIX) and not is_import_path(name)
+    return not name.startswith(TRANSFORMERS_PREFIX) and not is_own_code(name)
 
 
 def build_backbone(name: str, **options: Any) -> nn.Module:
@@ -69,12 +65,10 @@ def build_backbone(name: str, **options: Any) -> nn.Module:
 
 def find_builder(name: str) -> Callable[..., nn.Module]:
     """The function that builds a backbone (for a 2D twin, its 3D original)."""
-    if name.startswith(TRANSFORMERS_PREFIX) or is_import_path(
-        name
-    ):  # imported only here, so that other names stay cheap
+    if not is_builtin_backbone(name):  # imported only here, so that other names stay cheap
         from unreel.models.backbones import external, huggingface
 
-        if is_import_path(name):
+        if is_own_code(name):
             return partial(external.build_external, name)
         return partial(huggingface.build_transformer, name.removeprefix(TRANSFORMERS_PREFIX))
     module = BACKBONE_MODULES.get(name.removesuffix(TWIN_2D_SUFFIX))

@@ -17,7 +17,8 @@ from unreel.methods.registry import load_method_module
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.inflate import load_initial_weights
-from unreel.models.registry import TRANSFORMERS_PREFIX, is_import_path
+from unreel.models.registry import is_builtin_backbone
+from unreel.own_code.names import is_own_code
 from unreel.settings import Settings
 from unreel.training.label_free.moments import MomentReader
 from unreel.training.run_folder.config import RunConfig
@@ -160,6 +161,8 @@ def build_encoder_spec(run_config: RunConfig, backbone_options: dict[str, Any] |
 def select_backbone_options(settings: Settings) -> dict[str, Any]:
     """What a network is built with beside its name; kept in the checkpoint."""
     options: dict[str, Any] = dict(settings.network_options)
-    if settings.backbone.startswith(TRANSFORMERS_PREFIX) or is_import_path(settings.backbone):
+    if is_own_code(settings.backbone):
+        options = {"options": options} if options else {}
+    if not is_builtin_backbone(settings.backbone):
         options |= {"size": settings.size, "num_frames": settings.num_frames}
     return options

@@ -2,10 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
+from unreel.errors import OwnCodeError
+from unreel.own_code.extendable import Extendable
 from unreel.views import geometric, photometric, tensorflow_operations
+
+OwnAugmentation = Callable[[Tensor, Callable[[str, int], Tensor], int], Tensor]
+"""Clips (B, C, T, H, W), uniforms by stream, and the size, to clips (B, C, T, size, size)."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,21 @@ class Augmentation:
     solarize: float = 0.0
     still: float = 0.0
     tensorflow: bool = False
+    function: OwnAugmentation | None = None
+    """An augmentation of one's own, in place of the crop."""
 
 
-AUGMENTATIONS = {
+def adapt_augmentation(name: str, made: Any) -> Augmentation:
+    """An augmentation of one's own: an `Augmentation`, or a function of clips, draw_uniforms and size."""
+    if isinstance(made, Augmentation):
+        return made
+    if not callable(made):
+        expected = "it must be an Augmentation, or a function of clips, draw_uniforms and size"
+        raise OwnCodeError(f"augmentation '{name}' is a {type(made).__name__}; {expected}")
+    return Augmentation(function=made)
+
+
+_AUGMENTATIONS = {
     # Source: BestJuly/IIC.
     "crop": Augmentation(),
     # Source: BestJuly/IICv2, without the flip, which would merge left and right.
@@ -46,6 +64,7 @@ AUGMENTATIONS = {
     # Source: lzhangbj/DualVar: jitter with probability 0.8 inside another choice with probability 0.8.
     "dual": Augmentation(plain=0.2, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.64, blur=0.5),
 }
+AUGMENTATIONS = Extendable("augment", _AUGMENTATIONS, adapt_augmentation)
 
 
 def scale_to_unit(clips: Tensor) -> Tensor:
@@ -66,7 +85,9 @@ def augment_clips(
     Clips come as float in [0, 1] or as uint8; the latter are cut out before they become float, which is cheaper.
     """
     colours = tensorflow_operations if augmentation.tensorflow else photometric
-    if augmentation.tensorflow:
+    if augmentation.function is not None:
+        clips = augmentation.function(scale_to_unit(clips), draw_uniforms, size)
+    elif augmentation.tensorflow:
         u = draw_uniforms("crop", tensorflow_operations.NUM_UNIFORMS["random_resized_crop"])
         clips = tensorflow_operations.random_resized_crop(scale_to_unit(clips.contiguous()), u, size)
     elif augmentation.resized_crop:

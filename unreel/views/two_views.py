@@ -8,7 +8,7 @@ and operation, so an option changes no other draw.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -26,6 +26,10 @@ from unreel.views.view_spec import VIEWS, ViewName, ViewSpec
 
 ClipStream = Literal["clip0", "clip1", "again"]
 """Name of the random stream of a clip; it seeds the draws, so it never changes."""
+if TYPE_CHECKING:
+    AugmentName = str
+else:
+    AugmentName = Literal[tuple(AUGMENTATIONS)] | str  # the choices of --augment, and file.py:NAME
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,12 @@ class TwoViewOptions:
     checkpoint."""
     standardize: bool = False
     """Subtract ImageNet's mean from RGB and divide by its deviation; raw residual frames are divided by it."""
-    augment: Literal["crop", "color", "blend", "camera", "cvrl", "cvrl-paper", "dual"] = "crop"
+    augment: AugmentName = "crop"
     """crop: random crop alone. color: crop, colour jitter, grey and blur (IICv2). blend: resized crop, colour jitter,
     and a still frame of the clip blended into it. camera: blend, and half of the crops pan and zoom during the clip, as
     a camera does. cvrl: resized crop, strong jitter and grey (CVRL); cvrl-paper: the same with the arithmetic of its
-    release. dual: crop, strong jitter and blur, but only the
-    crop for a fifth of the first views (DualVar)."""
+    release. dual: crop, strong jitter and blur, but only the crop for a fifth of the first views (DualVar).
+    path/to/file.py:NAME: one of your own."""
     flip: bool = False
     """Mirror half of the clips left to right. Leave it off where direction matters."""
     asymmetric: bool = False

@@ -1,15 +1,17 @@
 """The views that there are, and which of them an encoder is trained and used with; the checkpoint keeps the latter.
 
-A new view is a function of clips and a line of VIEWS; then it is a choice of --first-view and --second-view.
+A new view is a function of clips and a line of VIEWS; then it is a choice of --first-view and --second-view. One of
+your own needs no line: --first-view path/to/edges.py:make_edges.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from torch import Tensor
 
-from unreel.errors import InputError, unknown_name_error
+from unreel.errors import InputError, OwnCodeError, unknown_name_error
+from unreel.own_code.extendable import Extendable
 from unreel.views.optical_flow import compute_flow_view
 from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD, normalize
 from unreel.views.residual_frames import ResidualSpec, compute_residual
@@ -94,13 +96,28 @@ def make_flow_v_view(clips: Tensor, spec: ViewSpec) -> Tensor:
     return compute_flow_view(clips, "v", lead_in=spec.lead_in > 0)
 
 
-VIEWS = {
-    "rgb": View(make_rgb_view, looks_back=False, shows_motion=False),
-    "residual": View(make_residual_view, looks_back=True, shows_motion=True),
-    "flow-u": View(make_flow_u_view, looks_back=True, shows_motion=True),
-    "flow-v": View(make_flow_v_view, looks_back=True, shows_motion=True),
-}
+def adapt_view(name: str, made: Any) -> View:
+    """A view of one's own: a `View`, or a function of clips (B, 3, lead_in + T, H, W) and the `ViewSpec`."""
+    if isinstance(made, View):
+        return made
+    if not callable(made):
+        raise OwnCodeError(
+            f"view '{name}' is a {type(made).__name__}; it must be a function of clips and spec, or a View"
+        )
+    return View(made, looks_back=False, shows_motion=False)
+
+
+VIEWS = Extendable(
+    "view",
+    {
+        "rgb": View(make_rgb_view, looks_back=False, shows_motion=False),
+        "residual": View(make_residual_view, looks_back=True, shows_motion=True),
+        "flow-u": View(make_flow_u_view, looks_back=True, shows_motion=True),
+        "flow-v": View(make_flow_v_view, looks_back=True, shows_motion=True),
+    },
+    adapt_view,
+)
 if TYPE_CHECKING:
     ViewName = str
 else:
-    ViewName = Literal[tuple(VIEWS)]  # the choices of --first-view and --second-view
+    ViewName = Literal[tuple(VIEWS)] | str  # the choices of --first-view and --second-view, and file.py:NAME

@@ -49,11 +49,16 @@ def build_methods_table() -> Table:
 
 
 def describe_method(name: str) -> str:
-    """The docstrings of a method and its preset, and the preset's values."""
-    from unreel.methods.registry import load_method_module, load_preset
+    """The docstrings of a method and its preset, and the preset's values; the first preset where none is named."""
+    from unreel.methods.registry import load_method_module, load_preset, name_method
 
-    values = [f"  {format_option(n, v)}" for part in load_preset(name) for n, v in vars(part).items()]
+    name_method(name)
     module = load_method_module(name)
-    preset = name if name in module.PRESETS else name.partition(":")[2] or next(iter(module.PRESETS))
+    preset = name if name in module.PRESETS else name.rpartition(":")[2]
+    if preset not in module.PRESETS:
+        preset = next(iter(module.PRESETS))
+        name = f"{name}:{preset}"
+    values = [f"  {format_option(n, v)}" for part in load_preset(name) for n, v in vars(part).items()]
     about = inspect.getdoc(module.PRESETS[preset])
-    return "\n".join([(module.__doc__ or "").strip(), "", f"{name}: {about}", "", *values])
+    text = getattr(module, "about", None) or module.__doc__ or ""
+    return "\n".join([text.strip(), "", f"{name}: {about}", "", *values])

@@ -3,13 +3,21 @@
 `ExternalBackbone` turns whatever a module returns into a last feature map, so nothing else has to know about it.
 """
 
-import importlib
+import inspect
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unreel.errors import InputError
+from unreel.errors import InputError, OwnCodeError
+from unreel.own_code.error_lines import explain_errors, find_line
+from unreel.own_code.loading import OwnCode, get_member
+from unreel.own_code.names import split_name
+from unreel.own_code.source_files import SourceFiles
+
+NO_SOURCES = SourceFiles()
 
 
 class ExternalBackbone(nn.Module):
@@ -21,10 +29,20 @@ class ExternalBackbone(nn.Module):
 
     rebuild_options: dict[str, Any]  # a checkpoint keeps them, to build the network again
 
-    def __init__(self, network: nn.Module, name: str, size: int, num_frames: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        size: int,
+        num_frames: int,
+        options: Mapping[str, Any] | None = None,
+        sources: SourceFiles = NO_SOURCES,
+    ) -> None:
         super().__init__()
-        self.network, self.name = network, name
-        self.rebuild_options = {"size": size, "num_frames": num_frames}
+        self.network, self.name, self.sources = network, name, sources
+        self.rebuild_options = {"size": size, "num_frames": num_frames} | (
+            {"options": dict(options)} if options else {}
+        )
         self.num_prefix_tokens = int(getattr(network, "num_prefix_tokens", 0))
         known = getattr(network, "num_features", None)
         self.num_features: int = known if isinstance(known, int) else self.count_features()
@@ -39,10 +57,11 @@ class ExternalBackbone(nn.Module):
             with torch.no_grad():
                 self.network.eval()
                 return to_feature_map(self.call_network(black), self.num_prefix_tokens, self.name).shape[1]
-        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NameError, KeyError) as error:
+            line = find_line(error, self.sources)
             raise InputError(
-                f"backbone '{self.name}' fails on a clip (1, 3, {num_frames}, {size}, {size}): {error}. It must take "
-                "(B, 3, T, H, W)"
+                f"backbone '{self.name}' fails on a clip (1, 3, {num_frames}, {size}, {size}): {error}"
+                f"{f' ({line})' if line else ''}. It must take (B, 3, T, H, W)"
             ) from error
         finally:
             for module, mode in training.items():
@@ -77,20 +96,41 @@ def to_feature_map(output: Any, num_prefix_tokens: int, name: str) -> Tensor:
     raise InputError(f"backbone '{name}' returns {kind}; it must return (B, D), (B, N, D) or (B, D, T, H, W)")
 
 
-def build_external(name: str, size: int = 112, num_frames: int = 16) -> nn.Module:
-    """The module that "package.module.Class" or "package.module:function" returns when called without arguments.
+def build_external(
+    name: str, size: int = 112, num_frames: int = 16, options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """The module that a class or function of one's own returns when called with `options`, e.g. "net.py:Small".
 
-    Imports, and so runs, that code. Raises InputError.
+    Loads, and so runs, that code. Raises InputError, OwnCodeError where the code does not keep to the contract.
     """
-    module_name, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
-    try:
-        factory = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"backbone '{name}' can't be imported ({error}); name it package.module.Class, with its folder on "
-            "PYTHONPATH"
-        ) from error
-    network = factory() if callable(factory) and not isinstance(factory, nn.Module) else None
+    code, factory = get_member(name, "backbone")
+    if isinstance(factory, nn.Module) or not callable(factory):
+        raise not_a_network(name, code)
+    options = dict(options or {})
+    check_options(name, code, factory, options)
+    with explain_errors(f"backbone '{name}' can't be built", code.sources):
+        network = factory(**options)
     if not isinstance(network, nn.Module):
-        raise InputError(f"backbone '{name}' is not a class or function that returns a torch.nn.Module")
-    return ExternalBackbone(network, name, size, num_frames)
+        raise not_a_network(name, code)
+    return ExternalBackbone(network, name, size, num_frames, options, code.sources)
+
+
+def not_a_network(name: str, code: OwnCode) -> OwnCodeError:
+    """The error of a name that means no network."""
+    line = code.find_line(split_name(name, "backbone")[1])
+    return OwnCodeError(f"backbone '{name}' is not a class or function that returns a torch.nn.Module ({line})")
+
+
+def check_options(name: str, code: OwnCode, factory: Any, options: Mapping[str, Any]) -> None:
+    """Raise OwnCodeError where a network wants other arguments than it is given."""
+    try:
+        signature = inspect.signature(factory)
+        signature.bind(**options)
+    except ValueError:  # of a builtin, which has none
+        return
+    except TypeError as error:
+        attribute = split_name(name, "backbone")[1]
+        wanted = [n for n, p in signature.parameters.items() if p.default is p.empty and n not in options]
+        example = json.dumps(dict(options) | dict.fromkeys(wanted, 1))
+        advice = f"it takes ({', '.join(signature.parameters)}), given as --backbone-options '{example}'"
+        raise OwnCodeError(f"{code.find_line(attribute, '__init__')}: backbone '{name}': {error}; {advice}") from error

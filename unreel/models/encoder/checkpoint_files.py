@@ -13,7 +13,7 @@ from unreel.io.text import parse_json
 from unreel.models.encoder.appearance import restore_appearance
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
-from unreel.models.registry import is_import_path
+from unreel.own_code.copies import list_own, save_copies, use_copies
 
 CHECKPOINTS_FOLDER, POINTER_FILE = "checkpoints", "index.json"  # the pointer names the last and the best checkpoint
 WEIGHTS_FILE, HEADS_FILE, SPEC_FILE = "encoder.safetensors", "heads.safetensors", "encoder.json"
@@ -31,11 +31,13 @@ def read_encoder(path: str | Path, kind: type[E], allow_import: bool = False) ->
     """
     folder = find_checkpoint(Path(path))
     spec = read_spec(folder)
-    if is_import_path(spec.backbone) and not allow_import:
-        raise NeedsImportError(
-            f"{folder}: its backbone '{spec.backbone}' is code outside unreel; if you trust it, add --allow-import (in "
-            "Python allow_import=True)"
-        )
+    for part, name in list_own(name_parts(spec)):
+        if not allow_import:
+            raise NeedsImportError(
+                f"{folder}: its {part.partition(' ')[0]} '{name}' is code outside unreel; if you trust it, add "
+                "--allow-import (in Python allow_import=True)"
+            )
+    use_copies(folder)
     try:
         verify_checksums(folder, (WEIGHTS_FILE,), optional=(SPEC_FILE,))
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
@@ -46,6 +48,12 @@ def read_encoder(path: str | Path, kind: type[E], allow_import: bool = False) ->
     if spec.appearance is not None:
         restore_appearance(encoder, spec.appearance, folder)
     return encoder.eval()
+
+
+def name_parts(spec: EncoderSpec) -> dict[str, str]:
+    """What of an encoder may be code of one's own."""
+    views = {f"view {number}": name for number, name in enumerate(dict.fromkeys(spec.views.names), 1)}
+    return {"backbone": spec.backbone} | views
 
 
 def load_weights(encoder: Encoder, weights: dict[str, Tensor], folder: Path) -> None:
@@ -117,6 +125,8 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
     )  # save_file would make it unreadable for other users
     if encoder.heads is not None:
         (folder / HEADS_FILE).write_bytes(safetensors.torch.save(clone_shared_tensors(encoder.heads.state_dict())))
+    sources = getattr(encoder.backbone, "sources", None)
+    save_copies(folder, name_parts(encoder.spec), {"backbone": sources} if sources else {})
     (folder / SPEC_FILE).write_text(json.dumps(encoder.spec.to_json(), indent=2) + "\n")
 
 

@@ -11,7 +11,7 @@ from unreel.errors import InputError
 from unreel.models.encoder.spec import APPEARANCE
 from unreel.views.view_spec import VIEWS
 
-SLIDER_END = {name: int(view.shows_motion) for name, view in VIEWS.items()} | {"clip": 0, "series": 1}  # or of a head
+HEAD_ENDS = {"clip": 0, "series": 1}
 
 
 def make_slider_weights(motion: float) -> np.ndarray:
@@ -25,7 +25,7 @@ def list_slider_ends(views: Sequence[str]) -> list[int]:
     """The end of the slider at which each part stands, 0 or 1."""
     if APPEARANCE in views:
         return [int(name != APPEARANCE) for name in views]
-    return [SLIDER_END[name] for name in views]
+    return [HEAD_ENDS[name] if name in HEAD_ENDS else int(VIEWS[name].shows_motion) for name in views]
 
 
 def compute_view_weights(views: Sequence[str], motion_weight: float) -> np.ndarray:

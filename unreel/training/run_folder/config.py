@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import platform
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -13,14 +14,17 @@ from unreel.errors import RunError, unknown_name_error
 from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.io.text import parse_json
-from unreel.methods.registry import load_method_module, load_preset
-from unreel.models.registry import is_import_path
+from unreel.methods.registry import load_method_module, load_preset, name_method
+from unreel.own_code.loading import name_own_code
+from unreel.own_code.names import METHOD, is_own_code
 from unreel.settings import Settings
 from unreel.settings.optimisation import require_one_length
 from unreel.video.sources.paths import normalize_path
 from unreel.views.residual_frames import ResidualSpec
 
 CONFIG_FILE = "config.json"
+CODE_FIELDS = ("backbone", "first_view", "second_view", "augment")
+"""Fields of options and settings that may name code of one's own."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,19 @@ class RunConfig:
                 "a new run"
             ) from error
 
+    @property
+    def code_names(self) -> dict[str, str]:
+        """What of a run may be code of one's own: the method, and the fields of CODE_FIELDS."""
+        return {METHOD: self.method} | select_code_fields(self.options, self.settings)
+
+    def name_own_code(self, already: Collection[str] = ()) -> "RunConfig":
+        """Load what the fields name as code of one's own; the names are then without folders, as a run keeps them.
+
+        Fields in `already` are named. Raises OwnCodeError.
+        """
+        typed = select_code_fields(self.options, self.settings)
+        return self.replace(**name_own_code({n: v for n, v in typed.items() if n not in already}, self.method))
+
     def replace(self, **changes: Any) -> "RunConfig":
         """The config with some fields of options or settings changed; a name that neither has is ignored.
 
@@ -75,15 +92,25 @@ class RunConfig:
         return RunConfig(self.method, options, settings)
 
 
-def build_run_config(method: str, changes: dict[str, Any]) -> RunConfig:
-    """A preset with some fields replaced. Raises InputError for a field that neither options nor settings have."""
+def select_code_fields(*parts: Any) -> dict[str, str]:
+    """The fields of options and settings that may name code of one's own."""
+    return {name: getattr(part, name) for part in parts for name in CODE_FIELDS if hasattr(part, name)}
+
+
+def build_run_config(method: Any, changes: dict[str, Any]) -> RunConfig:
+    """A preset with some fields replaced; code of one's own is given by its name, or as an object.
+
+    Raises InputError for a field that neither options nor settings have.
+    """
+    method = name_method(method)
     options, settings = load_preset(method)
     known = {f.name for part in (options, settings) for f in dataclasses.fields(part)}
     for name in changes:
         if name not in known:
             raise unknown_name_error("option", name, known)
     require_one_length([name for name, value in changes.items() if value])
-    return RunConfig(method, options, settings).replace(**changes)
+    named = name_own_code({name: changes[name] for name in CODE_FIELDS if name in changes}, method)
+    return RunConfig(method, options, settings).replace(**changes | named).name_own_code(named)
 
 
 def check_choices(config: Any) -> None:
@@ -115,14 +142,15 @@ def save_steps(run_folder: Path, num_steps: int) -> None:
 def require_trusted_imports(run_folder: Path, config: dict[str, Any], allow_import: bool) -> None:
     """Raise RunError when the run names code outside unreel, which would be run, and `allow_import` is off."""
     try:
-        method, backbone = str(config["method"]), str(config["settings"]["backbone"])
+        options, settings = config["options"], config["settings"]
+        names = {METHOD: str(config["method"]), "backbone": str(settings["backbone"])}
+        names |= {name: str(options[name]) for name in CODE_FIELDS if name in options}
     except (KeyError, TypeError) as error:
         raise RunError(
             f"{run_folder / CONFIG_FILE}: no method or no backbone there; the file is not what unreel wrote"
         ) from error
-    is_foreign = {"method": "." in method or ":" in method, "backbone": is_import_path(backbone)}
-    for kind, name in (("method", method), ("backbone", backbone)):
-        if is_foreign[kind] and not allow_import:
+    for kind, name in names.items():
+        if is_own_code(name) and not allow_import:
             raise RunError(
                 f"{run_folder}: its {kind} '{name}' is code outside unreel; if you trust it, add --allow-import (in "
                 "Python allow_import=True)"

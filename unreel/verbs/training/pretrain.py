@@ -13,6 +13,7 @@ from unreel.evaluation.verdict.label_free import count_judged_clips
 from unreel.io.atomic_write import atomic_write_text
 from unreel.io.limits import use_limits
 from unreel.methods.registry import DEFAULT_METHOD
+from unreel.own_code.copies import save_copies
 from unreel.training.batches import build_training_limits
 from unreel.training.dry_run import dry_run, validate_config
 from unreel.training.job import TrainingJob, build_training_job
@@ -45,7 +46,7 @@ class RunOutcome(TypedDict):
 def pretrain(
     source: str | Path,
     out: str | Path,
-    method: str = DEFAULT_METHOD,
+    method: Any = DEFAULT_METHOD,
     root: str | Path | None = None,
     quiet: bool = False,
     **options: Any,
@@ -56,10 +57,12 @@ def pretrain(
         source: a folder of videos, a text file of paths, a CSV or a packed corpus; or synthetic://all, clips that are
             drawn while the run trains, and e.g. synthetic://no-camera,no-light without these.
         out: folder of the run; must not exist yet, or be empty.
-        method: name of a method or preset (`unreel methods` lists them), or package.module:preset.
+        method: name of a method or preset (`unreel methods` lists them); or your own: path/to/file.py:preset,
+            module:preset, or the module, class or preset itself.
         root: folder that the paths of a list are relative to.
         quiet: print nothing while training.
-        options: fields of the method's Config or of Settings, e.g. minutes=30, batch_size=32.
+        options: fields of the method's Config or of Settings, e.g. minutes=30, batch_size=32. A network, view or
+            augmentation of your own is given by its name or as the class or function itself.
 
     Returns:
         The last state: step, best_step, best_mrr, interrupted, rank.
@@ -127,6 +130,7 @@ def load_training_job(run: Path) -> TrainingJob:
 def write_data_files(folder: Path, manifest: Manifest, job: TrainingJob) -> None:
     """The manifest, and the paths of the held-out videos."""
     manifest.save(folder)
+    save_copies(folder, job.run_config.code_names)
     paths = sorted({instance.path for instance in job.held_out})
     atomic_write_text(folder / "held_out.txt", format_paths(paths))
 

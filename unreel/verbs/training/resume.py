@@ -8,6 +8,7 @@ from typing import Literal
 from unreel.corpus.manifest import Manifest
 from unreel.io.limits import use_limits
 from unreel.models.encoder.checkpoint_files import read_spec
+from unreel.own_code.copies import use_copies
 from unreel.training.batches import build_training_limits
 from unreel.training.job import build_training_job
 from unreel.training.run_folder.checkpoint_index import find_last_checkpoint, has_checkpoint, rewind_to_step
@@ -48,6 +49,7 @@ def resume(
     run, began_s = Path(run), time.monotonic()
     config = read_config(run)
     require_trusted_imports(run, config, allow_import)
+    use_copies(run)
     run_config = RunConfig.from_json(config)
     settings = run_config.settings
     settings = adapt_settings(settings, devices or settings.devices, settings.shard if shard == "as-before" else shard)
