@@ -145,6 +145,61 @@ def test_protocols_are_never_mixed(tmp_path: Path, changes: dict[str, Any], head
     assert text.index("61.5") < text.index(made.sections[1].heading) < text.index("44.4")
 
 
+def made_by(loss: str = "1" * 32, data: str = "d" * 32, name: str = "tubelet.py:barlow") -> dict[str, Any]:
+    """The provenance of an evaluation whose run had this source and data."""
+    files = {"tubelet.py": loss, "crops.py": "c" * 32}
+    code = [{"kind": "method", "name": name, "hash": loss, "files": files}]
+    return {"training": {"code": code, "data": {"hash": data}}}
+
+
+def test_different_sources_are_no_seeds_of_one_row(tmp_path: Path) -> None:
+    """The loss was edited between seed 1 and 2."""
+    sources = [made_by(), made_by(), made_by("2" * 32)]
+    folders = [evaluation(tmp_path / f"e{n}", run=f"r-{n}", seed=n, provenance=p) for n, p in enumerate(sources)]
+    made = compare_evaluations(folders)
+    assert [row.name for row in learned(made)[0]] == ["r-*", "e2"]
+    note = next(note for note in made.sections[0].notes if "rows apart" in note)
+    assert note == (
+        "e0, e1 and e2 have the same options but are rows apart: method tubelet.py:barlow is 11111111 in e0, 11111111 "
+        "in e1 and 22222222 in e2 (files that differ: tubelet.py)."
+    )
+    assert "rows apart" in printed(made)
+    assert "rows apart" in " ".join(write_comparison(folders, tmp_path / "page.html").read_text().split())
+
+
+def test_different_training_data_are_no_seeds_of_one_row(tmp_path: Path) -> None:
+    sources = [made_by(), made_by(data="e" * 32)]
+    folders = [evaluation(tmp_path / f"e{n}", run=f"r-{n}", seed=n, provenance=p) for n, p in enumerate(sources)]
+    made = compare_evaluations(folders)
+    assert len(learned(made)[0]) == 2
+    assert any("training data is dddddddd in e0 and eeeeeeee in e1" in note for note in made.sections[0].notes)
+
+
+def test_seeds_of_different_commits_say_so(tmp_path: Path) -> None:
+    folders = []
+    for n, made_with in enumerate(({"commit": "a" * 40, "modified": False}, {"commit": "a" * 40, "modified": True})):
+        provenance = made_by()
+        provenance["training"]["unreel"] = made_with
+        folders.append(evaluation(tmp_path / f"e{n}", run=f"r-{n}", seed=n, provenance=provenance))
+    made = compare_evaluations(folders)
+    assert len(learned(made)[0]) == 1
+    assert "e0 with aaaaaaaa, e1 with aaaaaaaa+ (+: with changes)" in " ".join(made.sections[0].notes)
+    assert "commits" not in " ".join(compare_evaluations(folders[:1]).sections[0].notes)
+
+
+def test_runs_without_a_source_are_seeds_as_before_with_a_note(tmp_path: Path) -> None:
+    """Of an earlier version, with settings that it did not have yet."""
+    training = {"method": "x", "options": {}, "settings": {"lr": 0.1}}
+    newer = training | {"settings": {"lr": 0.1, "backbone_options": ""}}
+    folders = [evaluation(tmp_path / "e0", run="r-0", seed=0, training=training)]
+    folders.append(evaluation(tmp_path / "e1", run="r-1", seed=1, training=newer, provenance=made_by()))
+    made = compare_evaluations(folders)
+    assert [row.name for row in learned(made)[0]] == ["r-*"]
+    assert any("e0: made before unreel recorded sources" in note for note in made.sections[0].notes)
+    folders.append(evaluation(tmp_path / "e2", run="r-2", seed=2, training=newer, provenance=made_by("2" * 32)))
+    assert [row.name for row in learned(compare_evaluations(folders))[0]] == ["e1", "e2", "e0"]
+
+
 def test_seeds_of_other_protocols_are_not_averaged(tmp_path: Path) -> None:
     changed = with_protocol("retrieval", num_crops=3)
     folders = [evaluation(tmp_path / "a", run="r-0", seed=0), evaluation(tmp_path / "b", run="r-1", results=changed)]

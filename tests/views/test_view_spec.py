@@ -12,6 +12,7 @@ from unreel.errors import InputError
 from unreel.evaluation.protocol_description import describe_encoder_input
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Clips
+from unreel.views.augmentation import AUGMENTATIONS
 from unreel.views.inference_views import make_inference_views, make_view
 from unreel.views.intra_negatives import INTRA_NEGATIVES
 from unreel.views.residual_frames import ResidualSpec, compute_residual
@@ -103,5 +104,7 @@ def test_a_line_of_the_table_is_a_whole_view(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_tables_are_the_choices_of_the_flags() -> None:
     types = get_type_hints(TwoViewOptions)
-    assert get_args(types["first_view"]) == get_args(types["second_view"]) == tuple(VIEWS)
+    for name, table in (("first_view", VIEWS), ("second_view", VIEWS), ("augment", AUGMENTATIONS)):
+        known, own = get_args(types[name])  # own: the name of code of one's own
+        assert get_args(known) == tuple(table) and own is str
     assert get_args(types["intra_negatives"]) == (*INTRA_NEGATIVES, "none")

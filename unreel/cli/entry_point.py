@@ -1,7 +1,9 @@
 """Entry point of `unreel`: runs a command; an error becomes one readable line and an exit code."""
 
 import errno
+import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 
@@ -9,6 +11,7 @@ from unreel.cli.commands import COMMANDS, OVERVIEW, load_command
 from unreel.cli.shortage import describe_shortage
 from unreel.errors import PeerStoppedError, UnreelError, unknown_name_error
 from unreel.io.text import format_path
+from unreel.provenance.command_line import record_command
 
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 REPORTED_DISK_ERRORS = {
@@ -34,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except PeerStoppedError as stop:
         sys.exit(stop.exit_code)
     except UnreelError as error:
+        if os.environ.get("UNREEL_TRACEBACK"):  # for who writes methods and networks
+            traceback.print_exception(error)
         print_error(str(error))
     except BrokenPipeError:  # the reader, e.g. head, has closed the pipe
         sys.stdout = None
@@ -87,4 +92,5 @@ def run_command(args: list[str]) -> int:
         return 0
     if args[0] not in COMMANDS:
         raise unknown_name_error("command", args[0], COMMANDS)
-    return load_command(args[0])(args[1:])
+    with record_command(args):
+        return load_command(args[0])(args[1:])

@@ -57,9 +57,9 @@ def save_copies(folder: Path, names: Mapping[str, str], known: Mapping[str, Sour
 
 
 def use_copies(folder: Path) -> None:
-    """`load_copies`, with a warning for each copy that stands in for its original."""
-    for note in load_copies(folder):
-        warnings.warn(note, RuntimeWarning, stacklevel=3)
+    """`load_copies`, with a warning where copies stand in for their originals."""
+    if notes := load_copies(folder):
+        warnings.warn("; ".join(notes), RuntimeWarning, stacklevel=3)
 
 
 def load_copies(folder: Path) -> list[str]:

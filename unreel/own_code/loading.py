@@ -260,7 +260,7 @@ def list_functions(value: Any) -> tuple[Callable[..., Any], ...]:
     parts = [value, getattr(value, "Config", None) or getattr(sys.modules[value.__module__], "Config", None)]
     functions = (f for part in parts if part is not None for f in vars(part).values() if inspect.isfunction(f))
     scope = vars(sys.modules[value.__module__])
-    return tuple(f for f in functions if f.__globals__ is scope and not f.__code__.co_filename == GENERATED)
+    return tuple(f for f in functions if f.__globals__ is scope and f.__code__.co_filename != GENERATED)
 
 
 def name_own_code(options: Mapping[str, Any], *loaded: str) -> dict[str, str]:

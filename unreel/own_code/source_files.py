@@ -7,7 +7,7 @@ what they are (provenance.py).
 import ast
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from unreel.errors import OwnCodeError
 from unreel.io.checksums import hash_bytes, new_digest
 
 LIBRARY_FOLDERS = {"site-packages", "dist-packages"}
+COMPUTING_ROOMS = {"seeding.py", "views", "models", "losses", "methods"}
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,11 @@ class SourceFiles:
         return {name: hash_bytes(content) for name, content in self.files.items()}
 
 
-def collect_sources(path: Path, root: Path) -> SourceFiles:
-    """A file and everything that it imports from below `root`, by reading. Raises OwnCodeError for a syntax error."""
+def collect_sources(path: Path, root: Path, is_followed: Callable[[Path], bool] = lambda _: True) -> SourceFiles:
+    """A file and everything that it imports from below `root`, by reading; files that are not followed are left out.
+
+    Raises OwnCodeError for a syntax error.
+    """
     name = path.relative_to(root)
     top = name.parts[0].removesuffix(".py")
     waiting, files = [name], dict[str, bytes]()
@@ -61,7 +65,7 @@ def collect_sources(path: Path, root: Path) -> SourceFiles:
         package = current.parts[:-1]
         for parts in list_imports(parse(content, root / current), package):
             if may_follow(root, parts[0], top):
-                waiting.extend(find_module_files(root, parts))
+                waiting.extend(filter(is_followed, find_module_files(root, parts)))
     return SourceFiles(str(root), files)
 
 
@@ -106,6 +110,7 @@ def find_module_files(root: Path, parts: tuple[str, ...]) -> Iterator[Path]:
 
 @functools.cache
 def collect_package_sources(module: str) -> SourceFiles:
-    """The files of unreel that one of its modules is made of: `unreel.methods.simclr`, its losses, views and so on."""
+    """The files of unreel that say what one of its methods or networks computes: its losses, views, layers."""
     root = Path(__file__).parents[2]
-    return collect_sources(root.joinpath(*module.split(".")).with_suffix(".py"), root)
+    path = root.joinpath(*module.split(".")).with_suffix(".py")
+    return collect_sources(path, root, lambda file: file.parts[1] in COMPUTING_ROOMS)

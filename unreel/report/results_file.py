@@ -36,6 +36,7 @@ class EvaluationSummary:
     seed: int | None = None
     training: dict[str, Any] = field(default_factory=dict)
     expected_contamination: list[str] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
     def encoder_rows(self) -> list[str]:

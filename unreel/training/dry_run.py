@@ -1,4 +1,7 @@
-"""Checks before a run is made: settings that can't work, and one black clip through views and network."""
+"""Checks before a run is made: settings that can't work, and one black clip through views and network.
+
+What is code of one's own is tried on two clips as well (method_contract.py).
+"""
 
 from pathlib import Path
 
@@ -7,10 +10,14 @@ from torch import nn
 
 from unreel.errors import InputError
 from unreel.models.registry import find_builder, is_builtin_backbone
+from unreel.own_code.error_lines import describe_error
+from unreel.own_code.source_files import SourceFiles
 from unreel.settings.network import INIT_WORDS
 from unreel.training.job import TrainingJob
+from unreel.training.method_contract import try_own_code
 from unreel.training.run_folder.config import RunConfig
 from unreel.types import Clips
+from unreel.views.two_views import TwoViewRecipe
 
 UNKNOWN_NUM_INSTANCES = 10**9  # the number of instances before the videos are read: more than any method asks for
 
@@ -35,15 +42,25 @@ def dry_run(job: TrainingJob) -> None:
     size = f"{spec.clip.num_frames} frames of {spec.views.size} x {spec.views.size}"
     try:
         with torch.inference_mode():
-            view = next(iter(job.recipe(clips).tensors.values()))
+            view = make_first_view(job, clips)
             no_time = backbone(view).shape[2] == 1 and exceeds_temporal_stride(backbone, view, spec.backbone)
     except RuntimeError as error:
         if is_builtin_backbone(spec.backbone):
             too_small = f"{size} are too few or too small for {spec.backbone}; raise --num-frames or --size"
             raise InputError(too_small) from error
-        raise InputError(f"{size} make an error in {spec.backbone} ({str(error).splitlines()[0]})") from error
+        reason = describe_error(error, getattr(backbone, "sources", SourceFiles()))
+        raise InputError(f"{size} make an error in {spec.backbone} ({reason})") from error
     if no_time:
         raise InputError(f"{size} are too few for {spec.backbone}, whose stride in time is longer; raise --num-frames")
+    try_own_code(job)
+
+
+def make_first_view(job: TrainingJob, clips: Clips) -> torch.Tensor:
+    """View 1 of the clips, by the recipe of the run; where that is one's own, a black view of the right shape."""
+    if isinstance(job.recipe, TwoViewRecipe):
+        return next(iter(job.recipe(clips).tensors.values()))
+    spec = job.encoder.spec
+    return torch.zeros(1, 3, spec.clip.num_frames, spec.views.size, spec.views.size)
 
 
 def exceeds_temporal_stride(backbone: nn.Module, view: torch.Tensor, name: str) -> bool:

@@ -1,6 +1,7 @@
 """Names of the files and folders of a store and of an index."""
 
 from unreel.io.file_lock import LOCK_FILE
+from unreel.provenance.record import PROVENANCE_FILE
 
 STORE_JSON = "store.json"
 PARTS_FOLDER = "parts"
@@ -33,4 +34,5 @@ STORE_ENTRIES = {
     VERDICT_JSON,
     SCALE_JSON,
     PART_WEIGHTS_JSON,
+    PROVENANCE_FILE,
 }

@@ -29,6 +29,7 @@ from unreel.indexing.store.processes import (
     watch_parent_process,
 )
 from unreel.indexing.store.skipped_videos import is_permanent, read_skipped, write_skipped
+from unreel.indexing.store.store_provenance import note_update
 from unreel.io.atomic_write import disk_errors
 from unreel.io.file_lock import lock_folder
 from unreel.training.runtime.distributed import leave_process_group
@@ -110,6 +111,8 @@ def update_store(
             embed_contents(writer, share, encoder, clip_sampling, num_workers, advance)
         group.all_gather(True)  # rank 0 waits for all
         summary = group.on_rank_zero(lambda: summarize_update(out, plan))
+        if group.is_rank_zero and (plan.missing_contents or plan.changes != FileChanges()):
+            note_update(out, checkpoint, source, clip_sampling.to_json())
     leave_process_group(group)
     return dataclasses.replace(summary, rank=group.rank)
 

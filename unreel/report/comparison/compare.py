@@ -1,7 +1,7 @@
 """Evaluations side by side: a row for each encoder, a column for each main figure, floors below.
 
 Figures that were not measured alike never share a column: they stand in tables of their own. Runs of one encoder and
-recipe that differ in their seed alone become one row: mean and standard deviation.
+recipe that differ in their seed alone, not in source or data, become one row: mean and standard deviation.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from unreel.io.text import format_path
 from unreel.report.comparison import comparability as likeness
 from unreel.report.comparison.comparison_columns import COLUMNS_NOTE, COMPARISON_COLUMNS
 from unreel.report.comparison.comparison_rows import ComparisonEntry, ComparisonRow, build_baseline_rows, build_row
-from unreel.report.comparison.seed_groups import group_by_seed
+from unreel.report.comparison.seed_groups import explain_commits, explain_groups, group_by_seed
 from unreel.report.results_file import EvaluationSummary, load_summary
 
 INTERVALS_NOTE = (
@@ -157,6 +157,8 @@ def build_section(table: Sequence[ComparisonEntry], heading: str, group_seeds: b
     groups = group_by_seed(table) if group_seeds else [[entry] for entry in table]
     rows = [build_row(group) for group in groups]
     notes = [SEEDS_NOTE] if any(len(group) > 1 for group in groups) else []
+    if group_seeds:
+        notes += [*explain_groups(table), *(note for group in groups for note in explain_commits(group))]
     clips = {entry.summary.describe_clips() for entry in table}
     if len(clips) > 1:
         notes.append(

@@ -21,7 +21,7 @@ from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder
 from unreel.report.results_file import RESULTS_FILE
 from unreel.training.run_folder.config import collect_versions, read_config
-from unreel.verbs.evaluation.saved_results import annotate_result
+from unreel.verbs.evaluation.saved_results import annotate_result, describe_evaluation
 
 
 def evaluate_all(
@@ -58,7 +58,7 @@ def evaluate_all(
 
 def build_summary(suite: SuiteResult, encoder: Encoder, run: Path, videos: LabelledVideos) -> dict[str, Any]:
     """What OUT/results.json holds: results by name, and everything that they share."""
-    contamination = find_contamination(run, videos)
+    contamination, data_hash = find_contamination(run, videos), hash_videos(videos)
     return {
         "unreel": collect_versions()["unreel"],
         "run": run.resolve().name,
@@ -66,11 +66,12 @@ def build_summary(suite: SuiteResult, encoder: Encoder, run: Path, videos: Label
         "training": read_training_recipe(run),
         "checkpoint": find_checkpoint(run).name,
         "encoder": encoder.spec.to_json(),
-        "data": {"name": videos.name, "hash": hash_videos(videos), "notes": videos.notes},
+        "data": {"name": videos.name, "hash": data_hash, "notes": videos.notes},
         "videos": {"training": len(suite.train_features.instances), "test": len(suite.test_features.instances)},
         "contamination": [c.text for c in contamination],
         "expected_contamination": [c.text for c in contamination if c.is_expected],
         "versions": collect_versions(),
+        "provenance": describe_evaluation(run, videos.name, data_hash),
         "seconds": {name: round(seconds, 3) for name, seconds in suite.seconds.items()},
         "results": {name: result.to_json() for name, result in suite.results.items()},
     }

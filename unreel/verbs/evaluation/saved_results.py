@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unreel.evaluation.contamination import find_contamination
+from unreel.errors import UnreelError
+from unreel.evaluation.contamination import find_contamination, find_run_folder
 from unreel.evaluation.labelled_videos import LabelledVideos
 from unreel.evaluation.result import Result
 from unreel.io.atomic_write import atomic_write_text
 from unreel.io.text import parse_json
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder
+from unreel.provenance.record import collect_provenance, read_provenance
 from unreel.report.pages.run_page import write_report
 from unreel.training.run_folder.config import CONFIG_FILE, collect_versions
 
@@ -33,13 +35,28 @@ def save_result(result: Result, name: str, run: Path, data: Path) -> None:
     if not (run / CONFIG_FILE).exists():
         return
     (run / "evaluations").mkdir(exist_ok=True)
-    text = json.dumps(result.to_json(), indent=2) + "\n"
+    record = describe_evaluation(run, data.resolve().name)
+    text = json.dumps(result.to_json() | {"provenance": record}, indent=2) + "\n"
     number, path = 1, run / "evaluations" / f"{name}-{data.resolve().name}.json"
     while path.exists() and read_protocol(path) != json.loads(text)["protocol"]:
         number += 1
         path = path.with_name(f"{name}-{data.resolve().name}-{number}.json")
     atomic_write_text(path, text)
     write_report(run)
+
+
+def describe_evaluation(run: Path, data: str, data_hash: str = "") -> dict[str, Any]:
+    """What made an evaluation, and as "training" what made the run that it is of."""
+    about_data = {"name": data} | ({"hash": data_hash} if data_hash else {})
+    return collect_provenance(data=about_data, training=read_training_provenance(run))
+
+
+def read_training_provenance(run: Path) -> dict[str, Any]:
+    """What made a run; {} for a bare checkpoint, and for a run of an earlier version."""
+    try:
+        return read_provenance(find_run_folder(run))
+    except UnreelError:
+        return {}
 
 
 def read_protocol(path: Path) -> Any:

@@ -9,6 +9,7 @@ from unreel.errors import InputError
 from unreel.indexing.store.clip_sampling import EvenSampling
 from unreel.indexing.store.embeddings_file import write_embeddings
 from unreel.indexing.store.encoder_hash import describe_encoder
+from unreel.indexing.store.store_provenance import describe_embedding
 from unreel.indexing.store.update import StoreUpdateOptions, update_store
 from unreel.io.output_path import require_writable_path
 from unreel.training.runtime.auto_settings import choose_device
@@ -63,5 +64,7 @@ def embed(
     embeddings = embed_instances(encoder, videos, num_clips, per, default_num_workers(), failures.append, on_progress)
     if not len(embeddings):
         raise InputError(f"{source}: no video there could be embedded; the first: {failures[0].path}: {failures[0]}")
-    write_embeddings(embeddings, Path(out), describe_encoder(encoder))
+    settings = {"per": per, "num_clips": num_clips, "appearance": appearance}
+    made = {"provenance": describe_embedding(run, source, embeddings.paths, settings)}
+    write_embeddings(embeddings, Path(out), describe_encoder(encoder) | made)
     return len(embeddings), failures

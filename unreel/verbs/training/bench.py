@@ -19,6 +19,7 @@ from unreel.profiling.videos import select_videos
 from unreel.training.batches import build_training_limits
 from unreel.training.dry_run import validate_config
 from unreel.training.job import TrainingJob, build_training_job
+from unreel.training.method_contract import explain_own_errors
 from unreel.training.run_folder.config import RunConfig, build_run_config
 from unreel.training.runtime.auto_settings import resolve_config
 from unreel.training.runtime.fabric import use_torch_threads
@@ -88,7 +89,11 @@ def bench_config(
     if changes:
         run_configs.append(resolve_bench_config(run_config.replace(**changes)))
     limits = build_training_limits(run_config.settings)
-    with use_limits(limits), tempfile.TemporaryDirectory(prefix="unreel-bench-") as name:
+    with (
+        explain_own_errors(run_config),
+        use_limits(limits),
+        tempfile.TemporaryDirectory(prefix="unreel-bench-") as name,
+    ):
         temporary = Path(name)
         report_stage("videos")
         manifest, data = select_videos(source, temporary, bench_options.max_videos)

@@ -18,9 +18,11 @@ from unreel.training.batches import build_training_limits
 from unreel.training.dry_run import dry_run, validate_config
 from unreel.training.job import TrainingJob, build_training_job
 from unreel.training.loop import train
+from unreel.training.method_contract import explain_own_errors
 from unreel.training.progress_bar import TrainingProgress
 from unreel.training.run_folder.config import RunConfig, build_run_config, read_config
 from unreel.training.run_folder.creation import create_run, require_new_folder
+from unreel.training.run_folder.run_provenance import write_run_provenance
 from unreel.training.run_length.length_choice import CommandClock
 from unreel.training.runtime.auto_settings import resolve_config
 from unreel.training.runtime.distributed import ProcessGroup, leave_process_group
@@ -94,9 +96,10 @@ def start_run(
     """
     began_s = time.monotonic()
     run_config = resolve_config(run_config)
-    validate_config(run_config)
+    with explain_own_errors(run_config):
+        validate_config(run_config)
     limits = build_training_limits(run_config.settings)
-    with use_limits(limits), run_processes(run_config.settings, out) as (fabric, group):
+    with explain_own_errors(run_config), use_limits(limits), run_processes(run_config.settings, out) as (fabric, group):
         jobs: list[TrainingJob] = []  # of rank 0; a job can't be sent to other processes
         group.on_rank_zero(lambda: jobs.append(prepare_run(source, out, run_config, inspect_source, group.world_size)))
         with lock_run(out, group):
@@ -118,7 +121,7 @@ def prepare_run(
     job = build_training_job(out, manifest, run_config)
     require_enough_instances(len(job.instances), world_size)
     dry_run(job)
-    create_run(out, job.run_config.to_json(source), lambda folder: write_data_files(folder, manifest, job))
+    create_run(out, job.run_config.to_json(source), lambda folder: write_data_files(folder, manifest, job, source))
     return job
 
 
@@ -127,10 +130,11 @@ def load_training_job(run: Path) -> TrainingJob:
     return build_training_job(run, Manifest.load(run), RunConfig.from_json(read_config(run)))
 
 
-def write_data_files(folder: Path, manifest: Manifest, job: TrainingJob) -> None:
-    """The manifest, and the paths of the held-out videos."""
+def write_data_files(folder: Path, manifest: Manifest, job: TrainingJob, source: Path) -> None:
+    """The manifest, the paths of the held-out videos, copies of code of one's own, and what made the run."""
     manifest.save(folder)
     save_copies(folder, job.run_config.code_names)
+    write_run_provenance(folder, job.run_config, manifest, source)
     paths = sorted({instance.path for instance in job.held_out})
     atomic_write_text(folder / "held_out.txt", format_paths(paths))
 

@@ -11,8 +11,10 @@ from unreel.models.encoder.checkpoint_files import read_spec
 from unreel.own_code.copies import use_copies
 from unreel.training.batches import build_training_limits
 from unreel.training.job import build_training_job
+from unreel.training.method_contract import explain_own_errors
 from unreel.training.run_folder.checkpoint_index import find_last_checkpoint, has_checkpoint, rewind_to_step
 from unreel.training.run_folder.config import RunConfig, adapt_settings, read_config, require_trusted_imports
+from unreel.training.run_folder.run_provenance import note_resumption
 from unreel.training.runtime.launch import require_enough_instances
 from unreel.training.runtime.processes import lock_run, run_processes
 from unreel.verbs.training.pretrain import RunOutcome, train_and_report
@@ -55,7 +57,13 @@ def resume(
     settings = adapt_settings(settings, devices or settings.devices, settings.shard if shard == "as-before" else shard)
     run_config = dataclasses.replace(run_config, settings=settings)
     limits = build_training_limits(settings)
-    with use_limits(limits), run_processes(settings, run) as (fabric, group), lock_run(run, group):
+    with (
+        explain_own_errors(run_config),
+        use_limits(limits),
+        run_processes(settings, run) as (fabric, group),
+        lock_run(run, group),
+    ):
+        group.on_rank_zero(lambda: note_resumption(run))
         if step is not None:
             group.on_rank_zero(lambda: rewind_to_step(run, step))
         # A run that was stopped before its first checkpoint, or while its pace was measured, starts again: same seed.

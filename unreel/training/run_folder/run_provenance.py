@@ -1,0 +1,57 @@
+"""provenance.json of a run: what made it, and what went on with it."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from unreel.corpus.manifest import Manifest
+from unreel.io.atomic_write import disk_errors
+from unreel.methods.registry import find_methods
+from unreel.models.registry import BACKBONES, TWIN_2D_SUFFIX
+from unreel.own_code.copies import describe_code
+from unreel.own_code.names import METHOD
+from unreel.own_code.source_files import collect_package_sources
+from unreel.provenance.command_line import mask_address
+from unreel.provenance.record import (
+    PROVENANCE_FILE,
+    add_to_provenance,
+    collect_provenance,
+    hash_contents,
+    write_provenance,
+)
+from unreel.training.run_folder.config import RunConfig
+
+
+def write_run_provenance(folder: Path, run_config: RunConfig, manifest: Manifest, source: Path) -> None:
+    """Write provenance.json of a new run. Raises OSError."""
+    hashes = [video.content_hash for video in manifest.videos]
+    data = {"source": mask_address(str(source)), "videos": len(hashes), "hash": hash_contents(hashes)}
+    write_provenance(folder, collect_provenance(code=describe_run_code(run_config), data=data))
+
+
+def describe_run_code(run_config: RunConfig) -> list[dict[str, Any]]:
+    """The source of method and network, each with a hash: one's own with all files, that of unreel in a line."""
+    return describe_unreel_code(run_config) + describe_code(run_config.code_names)
+
+
+def describe_unreel_code(run_config: RunConfig) -> list[dict[str, Any]]:
+    """The files of unreel that its method and network are made of, as one hash each."""
+    modules, backbone = find_methods(), run_config.settings.backbone.removesuffix(TWIN_2D_SUFFIX)
+    found = {METHOD: modules[run_config.method].__name__} if run_config.method in modules else {}
+    if backbone in BACKBONES:
+        found["backbone"] = f"unreel.models.backbones.{backbone}"
+    names = run_config.code_names
+    return [{"kind": k, "name": names[k], "hash": collect_package_sources(m).hash} for k, m in found.items()]
+
+
+def note_resumption(run: Path) -> None:
+    """Add to provenance.json that a run goes on. Raises DiskError."""
+    with disk_errors(run / PROVENANCE_FILE):
+        add_to_provenance(run, "resumed", collect_provenance())
+
+
+def read_own_hashes(record: dict[str, Any]) -> dict[str, str]:
+    """Kind of code to the hash of its source, of a run's record; {} for one of an earlier version."""
+    with contextlib.suppress(KeyError, TypeError, AttributeError):
+        return {str(entry["kind"]): str(entry["hash"]) for entry in record["code"]}
+    return {}
