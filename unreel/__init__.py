@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from unreel.verbs.training.bench import bench
     from unreel.verbs.training.export_model import export_model
     from unreel.verbs.training.import_weights import import_weights
+    from unreel.verbs.training.new_method import new_method
     from unreel.verbs.training.pretrain import pretrain
     from unreel.verbs.training.resume import resume
     from unreel.video.decoding.decoder import open_video
@@ -62,6 +63,7 @@ _DEFINED_IN = {
     "explore": "unreel.verbs.exploration.explore:explore",
     "pretrain": "unreel.verbs.training.pretrain:pretrain",
     "resume": "unreel.verbs.training.resume:resume",
+    "new_method": "unreel.verbs.training.new_method:new_method",
     "bench": "unreel.verbs.training.bench:bench",
     "inspect": "unreel.corpus.inspection:inspect",
     "pack": "unreel.packing.pack:pack",
@@ -133,6 +135,7 @@ __all__ = [
     "inspect",
     "load_encoder",
     "make_set",
+    "new_method",
     "open_index",
     "open_video",
     "pack",

@@ -32,6 +32,7 @@ SIGNATURES = {
     ),
     "load_encoder": "path, allow_import=False",
     "make_set": "out, classes=8, videos=40, seed=0, frames=48, size=..., fps=25.0, test_share=0.3, on_progress=None",
+    "new_method": "name, out='.'",
     "open_index": "folder",
     "open_video": "path, allow_cut=False",
     "pack": "source, out, settings=None, root=None, workers=1, on_inspect=None, on_progress=None, limits=...",

@@ -11,6 +11,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel pretrain FOLDER --out RUN             train an encoder; RUN/report.html shows the result
   unreel pretrain --resume RUN                 go on with a run that was stopped
   unreel methods                               list the choices for --method: idea, source, defaults
+  unreel new-method NAME                       write the file of a method of your own, and its test
   unreel evaluate WHAT RUN DATA                evaluate on labelled videos: retrieval, knn, linear, motion, all ...
   unreel compare EVAL EVAL ...                 show the results of `evaluate all` for several encoders side by side
   unreel data check DATA                       check a labelled data set for missing or inconsistent parts
@@ -39,6 +40,7 @@ COMMANDS = {
     "pack": "unreel.cli.data.pack:pack_command",
     "pretrain": "unreel.cli.training.pretrain:pretrain_command",
     "methods": "unreel.cli.training.methods:methods_command",
+    "new-method": "unreel.cli.training.new_method:new_method_command",
     "evaluate": "unreel.cli.evaluation.evaluate:evaluate_command",
     "compare": "unreel.cli.evaluation.compare:compare_command",
     "data": "unreel.cli.data.check_labelled_set:data_command",

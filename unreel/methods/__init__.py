@@ -9,5 +9,5 @@ A method's file offers
         .forward(views)                   -> StepOutput
         .after_step()                     updates after the step of the optimiser (memory bank, queue, teacher)
 
-`package.module` or `package.module:preset` names a method outside this folder.
+`path/to/file.py:preset` or `module:preset` names a method outside this folder (docs/own_method.md).
 """

@@ -43,7 +43,8 @@ def is_empty(folder: Path) -> bool:
 
 def is_unbegun(folder: Path) -> bool:
     """Whether a folder holds a run that has saved no step: starting again loses nothing (same seed, same run)."""
-    if not (folder / CONFIG_FILE).is_file() or is_locked(folder):
+    was_locked = (folder / CONFIG_FILE).is_file() and (folder / LOCK_FILE).is_file()  # else another makes it just now
+    if not was_locked or is_locked(folder):
         return False
     others = {path.name for path in folder.iterdir()} - RUN_ENTRIES
     return not others and all(parse_step(path) == 0 for path in list_checkpoints(folder / CHECKPOINTS_FOLDER))

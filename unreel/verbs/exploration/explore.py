@@ -68,7 +68,7 @@ def explore(
     Args:
         source: a folder of videos, a text file of paths, a CSV or a packed corpus.
         out: folder for everything that is made; by default NAME.unreel in the working directory.
-        method: name of a method or preset, or package.module:preset.
+        method: name of a method or preset, or your own: path/to/file.py:preset, module:preset.
         retrain: train a new encoder although there is one, e.g. when many videos are new; the old one stays.
         quiet: print nothing.
         allow_import: import, and so run, code of your own that the run names as its network or method.

@@ -1,0 +1,35 @@
+"""The file that `unreel new-method` writes passes the test that it writes beside it."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+from commands import refused, succeeds
+
+
+def test_the_template_passes_its_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mine"
+    monkeypatch.setattr("unreel.own_code.loading._LOADED", {})
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    told = succeeds("new-method", "tubelet", "--out", folder).out
+    assert f"--method {folder / 'tubelet.py'}:tubelet" in told and "pytest" in told
+    assert len((folder / "tubelet.py").read_text().splitlines()) <= 65
+    importlib.invalidate_caches()
+    try:
+        written = importlib.import_module("test_tubelet")
+        written.test_the_loss_is_that_of_the_formula()
+        written.test_steps_on_one_batch_lower_the_loss()
+        written.test_it_trains(tmp_path / "run")
+        said = succeeds("methods", folder / "tubelet.py").out
+    finally:
+        for name in ("tubelet", "test_tubelet"):
+            sys.modules.pop(name, None)
+    assert "the clips of a video find each other" in said and "--temperature 0.1" in said
+    refused("new-method", "tubelet", "--out", folder, says=("is there already, and was not changed",))
+
+
+def test_names_that_can_not_be_those_of_a_method(tmp_path: Path) -> None:
+    for name, says in (("my-method", "use lower case letters"), ("simclr", "has a method 'simclr' already")):
+        refused("new-method", name, "--out", tmp_path, says=(says,))
+    assert not list(tmp_path.iterdir())
