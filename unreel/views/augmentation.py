@@ -77,30 +77,16 @@ def scale_to_unit(clips: Tensor) -> Tensor:
     return clips if clips.is_floating_point() else clips.float().div_(255)
 
 
-def augment_clips(
-    clips: Tensor, augmentation: Augmentation, draw_uniforms: Callable[[str, int], Tensor], size: int
-) -> Tensor:
+DrawUniforms = Callable[[str, int], Tensor]
+
+
+def augment_clips(clips: Tensor, augmentation: Augmentation, draw_uniforms: DrawUniforms, size: int) -> Tensor:
     """Clips (B, C, T, size, size) in [0, 1] after all operations; `draw_uniforms(stream, n)` gives uniforms (B, n).
 
     Clips come as float in [0, 1] or as uint8; the latter are cut out before they become float, which is cheaper.
     """
     colours = tensorflow_operations if augmentation.tensorflow else photometric
-    if augmentation.function is not None:
-        clips = augmentation.function(scale_to_unit(clips), draw_uniforms, size)
-    elif augmentation.tensorflow:
-        u = draw_uniforms("crop", tensorflow_operations.NUM_UNIFORMS["random_resized_crop"])
-        clips = tensorflow_operations.random_resized_crop(scale_to_unit(clips.contiguous()), u, size)
-    elif augmentation.resized_crop:
-        u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_resized_crop"])
-        clips = scale_to_unit(clips.contiguous())
-        if augmentation.moving:
-            u_move = draw_uniforms("move", geometric.NUM_MOVE_UNIFORMS)
-            clips = geometric.random_moving_crop(clips, u, u_move, size, augmentation.moving)
-        else:
-            clips = geometric.random_resized_crop(clips, u, size)
-    else:
-        u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_crop"])
-        clips = scale_to_unit(geometric.random_crop(clips, u, size))
+    clips = cut_clips(clips, augmentation, draw_uniforms, size)
     if augmentation.flip:
         clips = geometric.horizontal_flip(clips, draw_uniforms("flip", 1), augmentation.flip)
     if augmentation.jitter_p:
@@ -116,3 +102,21 @@ def augment_clips(
         u = draw_uniforms("still", photometric.NUM_UNIFORMS["blend_still_frame"])
         clips = photometric.blend_still_frame(clips, u, augmentation.still)
     return clips
+
+
+def cut_clips(clips: Tensor, augmentation: Augmentation, draw_uniforms: DrawUniforms, size: int) -> Tensor:
+    """The crop of an augmentation, or one's own function in its place: float clips (B, C, T, size, size) in [0, 1]."""
+    if augmentation.function is not None:
+        return augmentation.function(scale_to_unit(clips), draw_uniforms, size)
+    if augmentation.tensorflow:
+        u = draw_uniforms("crop", tensorflow_operations.NUM_UNIFORMS["random_resized_crop"])
+        return tensorflow_operations.random_resized_crop(scale_to_unit(clips.contiguous()), u, size)
+    if not augmentation.resized_crop:
+        u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_crop"])
+        return scale_to_unit(geometric.random_crop(clips, u, size))
+    u = draw_uniforms("crop", geometric.NUM_UNIFORMS["random_resized_crop"])
+    clips = scale_to_unit(clips.contiguous())
+    if augmentation.moving:
+        u_move = draw_uniforms("move", geometric.NUM_MOVE_UNIFORMS)
+        return geometric.random_moving_crop(clips, u, u_move, size, augmentation.moving)
+    return geometric.random_resized_crop(clips, u, size)

@@ -14,6 +14,7 @@ from typing import Any
 from unreel.corpus.file_changes import FileChanges, compute_file_changes
 from unreel.corpus.file_tracker import load_records, refresh_files, save_records
 from unreel.errors import InputError
+from unreel.indexing.embedding_provenance import note_update
 from unreel.indexing.store.clip_sampling import ClipSampling
 from unreel.indexing.store.embedding_store import FORMAT_VERSION, open_store, require_store_folder
 from unreel.indexing.store.embeddings_file import list_parts
@@ -29,7 +30,6 @@ from unreel.indexing.store.processes import (
     watch_parent_process,
 )
 from unreel.indexing.store.skipped_videos import is_permanent, read_skipped, write_skipped
-from unreel.indexing.store.store_provenance import note_update
 from unreel.io.atomic_write import disk_errors
 from unreel.io.file_lock import lock_folder
 from unreel.training.runtime.distributed import leave_process_group
@@ -112,7 +112,8 @@ def update_store(
         group.all_gather(True)  # rank 0 waits for all
         summary = group.on_rank_zero(lambda: summarize_update(out, plan))
         if group.is_rank_zero and (plan.missing_contents or plan.changes != FileChanges()):
-            note_update(out, checkpoint, source, clip_sampling.to_json())
+            hashes = [record.content_hash for record in load_records(out / FILES_PARQUET).values()]
+            note_update(out, checkpoint, source, hashes, clip_sampling.to_json())
     leave_process_group(group)
     return dataclasses.replace(summary, rank=group.rank)
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 from unreel.embedding import embed_instances, list_whole_videos
 from unreel.errors import InputError
+from unreel.indexing.embedding_provenance import describe_embedding
 from unreel.indexing.store.clip_sampling import EvenSampling
 from unreel.indexing.store.embeddings_file import write_embeddings
 from unreel.indexing.store.encoder_hash import describe_encoder
-from unreel.indexing.store.store_provenance import describe_embedding
 from unreel.indexing.store.update import StoreUpdateOptions, update_store
 from unreel.io.output_path import require_writable_path
 from unreel.training.runtime.auto_settings import choose_device

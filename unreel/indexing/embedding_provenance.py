@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from unreel.corpus.file_tracker import load_records
 from unreel.evaluation.labelled_videos import hash_video_content
-from unreel.indexing.store.file_names import FILES_PARQUET
 from unreel.io.atomic_write import disk_errors
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.provenance.command_line import mask_address
@@ -29,9 +27,10 @@ def describe_embedding(
     )
 
 
-def note_update(folder: Path, checkpoint: str | Path, source: str | Path, settings: dict[str, Any]) -> None:
-    """Add the update of a store to its provenance.json. Raises DiskError."""
-    hashes = [record.content_hash for record in load_records(folder / FILES_PARQUET).values()]
+def note_update(
+    folder: Path, checkpoint: str | Path, source: str | Path, hashes: list[str], settings: dict[str, Any]
+) -> None:
+    """Add the update of a store, which now holds these contents, to its provenance.json. Raises DiskError."""
     record = collect_provenance(
         encoder=describe_checkpoint(checkpoint), data=describe_data(source, hashes), settings=settings
     )
