@@ -111,11 +111,16 @@ def update_store(
             embed_contents(writer, share, encoder, clip_sampling, num_workers, advance)
         group.all_gather(True)  # rank 0 waits for all
         summary = group.on_rank_zero(lambda: summarize_update(out, plan))
-        if group.is_rank_zero and (plan.missing_contents or plan.changes != FileChanges()):
-            hashes = [record.content_hash for record in load_records(out / FILES_PARQUET).values()]
-            note_update(out, checkpoint, source, hashes, clip_sampling.to_json())
+        group.on_rank_zero(lambda: note_changes(out, plan, checkpoint, source))
     leave_process_group(group)
     return dataclasses.replace(summary, rank=group.rank)
+
+
+def note_changes(out: Path, plan: UpdatePlan, checkpoint: str | Path, source: str | Path) -> None:
+    """Add an update that changed something to the store's provenance.json. Raises DiskError."""
+    if plan.missing_contents or plan.changes != FileChanges():
+        hashes = [record.content_hash for record in load_records(out / FILES_PARQUET).values()]
+        note_update(out, checkpoint, source, hashes, plan.metadata["clips"])
 
 
 @contextlib.contextmanager
