@@ -1,5 +1,6 @@
 """Code of one's own: found by file and module, read anew, kept as a copy, and refused in one sentence."""
 
+import importlib
 import json
 import shutil
 import sys
@@ -76,6 +77,26 @@ def test_modules_classes_and_presets_are_given_from_python(own: Path, monkeypatc
     assert (named.backbone, named.backbone_options) == ("net:Small", '{"width": 6}')
     with pytest.raises(OwnCodeError, match="a Small object can't be recorded; give a class"):
         build_run_config(module, {"backbone": small()})
+
+
+def test_a_module_that_was_edited_after_its_import_has_no_known_source(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own)
+    name_method("pull:near")
+    module, first = sys.modules["pull"], get_loaded("pull:near", "method").sources.hash
+    write_method(own, "self.config = backbone", "self.config = 3 or backbone")
+    name_method("pull:near")
+    assert get_loaded("pull:near", "method").sources.hash == first  # the text that runs, not the one on the disk
+    name_method(module.Method)
+    assert get_loaded("pull:Method", "method").sources.hash == first
+    monkeypatch.setattr("unreel.own_code.loading._LOADED", {})
+    with pytest.warns(RuntimeWarning, match=r"pull\.py was edited after it was imported"):
+        name_method(module.Method)
+    assert get_loaded("pull:Method", "method").sources.hash == ""
+    importlib.reload(module)
+    name_method(module.Method)
+    assert get_loaded("pull:Method", "method").sources.hash not in ("", first)
 
 
 def test_a_class_of_a_notebook_is_known_by_its_cells(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from unreel.cli.commands import COMMANDS, OVERVIEW, load_command
 from unreel.cli.shortage import describe_shortage
 from unreel.errors import PeerStoppedError, UnreelError, unknown_name_error
 from unreel.io.text import format_path
-from unreel.provenance.command_line import record_command
 
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 REPORTED_DISK_ERRORS = {
@@ -92,5 +91,7 @@ def run_command(args: list[str]) -> int:
         return 0
     if args[0] not in COMMANDS:
         raise unknown_name_error("command", args[0], COMMANDS)
+    from unreel.provenance.command_line import record_command  # not for the overview
+
     with record_command(args):
         return load_command(args[0])(args[1:])

@@ -11,10 +11,11 @@ import inspect
 import linecache
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from unreel.errors import InputError, OwnCodeError
@@ -121,7 +122,8 @@ def load_module(reference: str, name: str, kind: str, folder: Path | None = None
     """Import a module from `folder`, by default from the current one or where Python finds it. Raises OwnCodeError."""
     known = _LOADED.get(reference)
     if folder is None and known is not None and sys.modules.get(reference) is known.module:
-        return known  # its text in memory may be older than the file
+        is_current = are_written_in(known.sources, list_module_functions(known.module))  # not after a reload
+        return known if is_current else replace(known, sources=find_sources(known.module))
     sources = SourceFiles()
     if folder is not None:
         sources = collect_sources(folder / find_file_name(folder, reference), folder)
@@ -153,15 +155,56 @@ def find_file_name(folder: Path, reference: str) -> Path:
     return module / "__init__.py" if (folder / module / "__init__.py").is_file() else module.with_suffix(".py")
 
 
-def find_sources(module: ModuleType) -> SourceFiles:
-    """The source of an imported module; none for one that has no file."""
+def find_sources(module: ModuleType, functions: Sequence[Callable[..., Any]] = ()) -> SourceFiles:
+    """The source of an imported module; none for one that has no file, or whose `functions` (by default all) are older.
+
+    Warns of the latter.
+    """
     file = getattr(module, "__file__", None)
     if not file or not file.endswith(".py"):
         return SourceFiles()
     path, depth = Path(os.path.abspath(file)), len(module.__name__.split("."))
     is_script = module.__name__ == "__main__"
     root = path.parent if is_script else path.parents[depth - 1 + (path.name == "__init__.py")]
-    return collect_sources(path, root)
+    sources = collect_sources(path, root)
+    if are_written_in(sources, functions or list_module_functions(module)):
+        return sources
+    advice = "import it again, or name the file itself, which is read anew"
+    warnings.warn(
+        f"{path} was edited after it was imported, so the source of what runs is not known; {advice}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return SourceFiles()
+
+
+def are_written_in(sources: SourceFiles, functions: Sequence[Callable[..., Any]]) -> bool:
+    """Whether functions are those of a file, which may have been edited since it was imported."""
+    if not sources.files:
+        return True
+    text = next(iter(sources.files.values()))
+    written = set(list_code(compile(text, str(sources.main), "exec", dont_inherit=True)))
+    return all(function.__code__ in written for function in functions)
+
+
+def list_module_functions(module: ModuleType) -> list[Callable[..., Any]]:
+    """The functions that a module defines, and those of its classes."""
+    own = [part for part in vars(module).values() if getattr(part, "__module__", "") == module.__name__]
+    values = [f for part in (module, *filter(inspect.isclass, own)) for f in vars(part).values()]
+    return [f for f in values if inspect.isfunction(f) and is_written(f, module)]
+
+
+def is_written(function: Any, module: ModuleType) -> bool:
+    """Whether a function stands in the text of a module, unlike those that dataclasses make."""
+    return function.__globals__ is vars(module) and function.__code__.co_filename != GENERATED
+
+
+def list_code(code: CodeType) -> Iterator[CodeType]:
+    """A code object and all within it."""
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, CodeType):
+            yield from list_code(part)
 
 
 @contextlib.contextmanager
@@ -243,11 +286,12 @@ def register_object(value: Any, kind: str) -> str:
 def name_module(module: ModuleType, functions: tuple[Callable[..., Any], ...]) -> tuple[str, SourceFiles]:
     """What a module is called in a run, and its source; cells of a notebook become one file."""
     for code in _LOADED.values():
-        if code.module is module and not code.objects:
+        is_same = code.module is module and are_written_in(code.sources, functions or list_module_functions(module))
+        if is_same and not code.objects:
             return code.reference, code.sources
-    sources = find_sources(module)
-    if sources.files:
-        return (sources.main.name if module.__name__ == "__main__" else module.__name__), sources
+    sources = find_sources(module, functions)
+    if getattr(module, "__file__", None):
+        return (Path(module.__file__ or "").name if module.__name__ == "__main__" else module.__name__), sources
     cells = dict.fromkeys(function.__code__.co_filename for function in functions)
     text = "\n\n".join("".join(linecache.getlines(cell)) for cell in cells)
     return "notebook.py", SourceFiles("", {"notebook.py": text.encode()} if text else {})
@@ -259,8 +303,7 @@ def list_functions(value: Any) -> tuple[Callable[..., Any], ...]:
         return (inspect.unwrap(value),) if hasattr(inspect.unwrap(value), "__code__") else ()
     parts = [value, getattr(value, "Config", None) or getattr(sys.modules[value.__module__], "Config", None)]
     functions = (f for part in parts if part is not None for f in vars(part).values() if inspect.isfunction(f))
-    scope = vars(sys.modules[value.__module__])
-    return tuple(f for f in functions if f.__globals__ is scope and f.__code__.co_filename != GENERATED)
+    return tuple(f for f in functions if is_written(f, sys.modules[value.__module__]))
 
 
 def name_own_code(options: Mapping[str, Any], *loaded: str) -> dict[str, str]:
