@@ -122,7 +122,8 @@ def test_rows_are_those_of_a_file(encoder: Path, videos: Path, tmp_path: Path, o
 
 def test_the_folder_is_plain_parquet_of_whole_videos(encoder: Path, videos: Path, out: Path) -> None:
     update_store(encoder, videos, out, TWO)
-    assert sorted(p.name for p in out.iterdir()) == ["files.parquet", "left_out.csv", "lock", "parts", "store.json"]
+    names = ["files.parquet", "left_out.csv", "lock", "parts", "provenance.json", "store.json"]
+    assert sorted(p.name for p in out.iterdir()) == names
     parts = [pq.read_table(part) for part in sorted((out / "parts").iterdir())]
     assert [len(set(part["path"].to_pylist())) for part in parts] == [2, 2, 2]
     table = pq.read_table(out / "parts")

@@ -17,7 +17,7 @@ from unreel.methods.registry import load_method_module, load_preset, name_method
 from unreel.models.registry import build_backbone
 from unreel.own_code.copies import load_copies, save_copies
 from unreel.own_code.loading import find_registered, get_loaded, get_member
-from unreel.own_code.source_files import collect_package_sources, collect_sources
+from unreel.own_code.source_files import collect_package_sources, collect_parts_of_unreel, collect_sources
 from unreel.training.run_folder.config import build_run_config
 from unreel.types import Clips
 
@@ -122,6 +122,8 @@ def test_what_a_file_imports_is_followed_within_its_folder_alone(own: Path) -> N
     assert next(iter(files)) == "package/a.py"
     ours = collect_package_sources("unreel.methods.simclr").files
     assert "unreel/losses/infonce.py" in ours and "unreel/views/two_views.py" in ours
+    of_own = collect_parts_of_unreel(collect_sources(own / "pull.py", own)).files
+    assert "unreel/views/two_views.py" in of_own and "unreel/losses/infonce.py" not in of_own
     others = ("unreel/cli", "unreel/methods/moco", "unreel/__init__", "unreel/training", "tests")
     assert not any(name.startswith(others) for name in ours)
 

@@ -47,7 +47,7 @@ def test_a_run_of_own_files_is_used_where_they_are_not(
     assert (config["method"], config["settings"]["backbone"]) == ("pull.py:near", "net.py:Small")
     assert config["settings"]["backbone_options"] == '{"width": 5}' and config["options"]["augment"] == "crop.py:corner"
     assert made["command"].startswith("unreel pretrain") and made["data"]["videos"] == 8
-    assert [c["kind"] for c in made["code"]] == ["method", "first_view", "augment", "backbone"]
+    assert [c["kind"] for c in made["code"]] == ["method", "first_view", "augment", "backbone", "unreel"]
     assert list(made["code"][0]["files"]) == ["pull.py", "strength.py"]
     moved = shutil.copytree(run, tmp_path / "moved")
     checkpoint = shutil.copytree(run / "checkpoints" / "step-00000001", tmp_path / "checkpoint")

@@ -108,9 +108,26 @@ def find_module_files(root: Path, parts: tuple[str, ...]) -> Iterator[Path]:
                 yield candidate
 
 
+def collect_parts_of_unreel(sources: SourceFiles) -> SourceFiles:
+    """The files of unreel that say what code of one's own computes: the losses, views and layers that it imports."""
+    root = Path(__file__).parents[2]
+    trees = [parse(content, Path(sources.root, name)) for name, content in sources.files.items()]
+    imported = {parts for tree in trees for parts in list_imports(tree, ()) if parts[:1] == ("unreel",)}
+    files = {file for parts in imported for file in find_module_files(root, parts) if is_computing(file)}
+    found: dict[str, bytes] = {}
+    for file in files:
+        found |= collect_package_sources(".".join(file.with_suffix("").parts)).files
+    return SourceFiles(str(root), found)
+
+
 @functools.cache
 def collect_package_sources(module: str) -> SourceFiles:
     """The files of unreel that say what one of its methods or networks computes: its losses, views, layers."""
     root = Path(__file__).parents[2]
     path = root.joinpath(*module.split(".")).with_suffix(".py")
-    return collect_sources(path, root, lambda file: file.parts[1] in COMPUTING_ROOMS)
+    return collect_sources(path, root, is_computing)
+
+
+def is_computing(file: Path) -> bool:
+    """Whether a file of unreel says what a method or network computes."""
+    return file.parts[1] in COMPUTING_ROOMS

@@ -1,6 +1,5 @@
 """provenance.json of a run: what made it, and what went on with it."""
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,10 @@ from unreel.corpus.manifest import Manifest
 from unreel.io.atomic_write import disk_errors
 from unreel.methods.registry import find_methods
 from unreel.models.registry import BACKBONES, TWIN_2D_SUFFIX
-from unreel.own_code.copies import describe_code
+from unreel.own_code.copies import describe_code, list_own
+from unreel.own_code.loading import get_loaded
 from unreel.own_code.names import METHOD
-from unreel.own_code.source_files import collect_package_sources
+from unreel.own_code.source_files import SourceFiles, collect_package_sources, collect_parts_of_unreel
 from unreel.provenance.command_line import mask_address
 from unreel.provenance.record import (
     PROVENANCE_FILE,
@@ -31,7 +31,10 @@ def write_run_provenance(folder: Path, run_config: RunConfig, manifest: Manifest
 
 def describe_run_code(run_config: RunConfig) -> list[dict[str, Any]]:
     """The source of method and network, each with a hash: one's own with all files, that of unreel in a line."""
-    return describe_unreel_code(run_config) + describe_code(run_config.code_names)
+    own = [get_loaded(name, kind).sources for kind, name in list_own(run_config.code_names)]
+    parts = {name: content for sources in own for name, content in collect_parts_of_unreel(sources).files.items()}
+    used = [{"kind": "unreel", "name": "as it is imported", "hash": SourceFiles("", parts).hash}] if parts else []
+    return describe_unreel_code(run_config) + describe_code(run_config.code_names) + used
 
 
 def describe_unreel_code(run_config: RunConfig) -> list[dict[str, Any]]:
@@ -48,10 +51,3 @@ def note_resumption(run: Path) -> None:
     """Add to provenance.json that a run goes on. Raises DiskError."""
     with disk_errors(run / PROVENANCE_FILE):
         add_to_provenance(run, "resumed", collect_provenance())
-
-
-def read_own_hashes(record: dict[str, Any]) -> dict[str, str]:
-    """Kind of code to the hash of its source, of a run's record; {} for one of an earlier version."""
-    with contextlib.suppress(KeyError, TypeError, AttributeError):
-        return {str(entry["kind"]): str(entry["hash"]) for entry in record["code"]}
-    return {}
