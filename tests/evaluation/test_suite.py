@@ -249,8 +249,12 @@ def test_two_runs_give_the_same_digits_and_stand_side_by_side(
 def test_each_evaluation_is_a_command(what: str, small_run: Path, motion_set: Path) -> None:
     told = json.loads(succeeds("evaluate", what, small_run, motion_set, "--num-clips", 1, "--json").out)
     assert told["kind"] == what and told["rows"] and told["protocol"]["data"]
-    kept = (small_run / "evaluations").glob(f"{what}-{motion_set.name}*.json")
-    assert told in [json.loads(path.read_text()) for path in kept]
+    files = (small_run / "evaluations").glob(f"{what}-{motion_set.name}*.json")
+    kept = [json.loads(path.read_text()) for path in files]
+    made_by = [result.pop("provenance") for result in kept]
+    assert told in kept
+    assert all(record["command"].startswith(f"unreel evaluate {what}") for record in made_by)
+    assert all(record["training"]["data"]["videos"] == 16 for record in made_by)
 
 
 @pytest.mark.usefixtures("short_finetuning")

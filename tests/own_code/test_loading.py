@@ -52,6 +52,12 @@ def test_a_file_with_what_it_imports_is_read_anew_each_time(own: Path) -> None:
     (own / "strength.py").write_text(STRENGTH)
     name_method(typed)
     assert get_loaded("pull.py:near", "method").sources.hash == first.hash
+    for number in range(2, 5):  # in the same second, of the same length: bytecode that Python keeps would be older
+        write_method(own, 'pairs="same-moment"', f'force={number}.0, pairs="same-moment"')
+        (own / "strength.py").write_text(f"def force_of(config):\n    return {number} * config.force\n")
+        name_method(typed)
+        assert force("pull.py:near") == number**2
+    assert not list(own.rglob("*.pyc"))
 
 
 def test_a_module_of_the_current_folder_needs_no_dot(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

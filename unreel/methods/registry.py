@@ -9,9 +9,10 @@ from typing import Any
 
 import unreel.methods
 from unreel.errors import InputError, unknown_name_error
-from unreel.own_code.loading import get_loaded, load_named, register_object
+from unreel.own_code.loading import get_loaded, load_named
 from unreel.own_code.method_contract import OwnMethod, call_preset, read_method
 from unreel.own_code.names import METHOD, is_own_code, split_name
+from unreel.own_code.python_objects import register_object
 from unreel.settings import Settings
 
 DEFAULT_METHOD = "motion"

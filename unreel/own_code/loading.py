@@ -1,4 +1,4 @@
-"""Loading code of one's own: a file, a module, or an object that Python hands over.
+"""Loading code of one's own by its name: a file, or a module.
 
 What is loaded is kept under its reference, the file's name or the module's, so that a run, its checkpoints and its
 pages can name it without a path. A file that is named anew is read anew: an edited file is never answered from memory.
@@ -6,25 +6,21 @@ pages can name it without a path. A file that is named anew is read anew: an edi
 
 import contextlib
 import importlib
-import importlib.util
-import inspect
-import linecache
 import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from unreel.errors import InputError, OwnCodeError
 from unreel.own_code.error_lines import TRACEBACK_HINT, describe_error, find_member_line
-from unreel.own_code.names import METHOD, is_file, is_own_code, split_name
+from unreel.own_code.imported_sources import are_written_in, find_sources, list_module_functions
+from unreel.own_code.names import is_file, split_name
 from unreel.own_code.source_files import SourceFiles, collect_sources
 
 MISSING = object()
-GENERATED = "<string>"  # the file of functions that dataclasses write
 
 
 @dataclass(frozen=True)
@@ -94,6 +90,11 @@ def register(code: OwnCode) -> None:
     _LOADED[code.reference] = code
 
 
+def list_registered() -> list[OwnCode]:
+    """All code that names refer to now."""
+    return list(_LOADED.values())
+
+
 def find_registered(reference: str) -> OwnCode | None:
     """The code that names refer to now; None where nothing was loaded."""
     return _LOADED.get(reference)
@@ -109,12 +110,11 @@ def load_file(path: Path, kind: str, root: Path | None = None) -> OwnCode:
     if known is not None and known.sources == sources and not known.objects:
         return known
     module_name = f"{path.stem}_{sources.hash[:8]}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(module_name)
+    module.__file__ = str(path)
     sys.modules[module_name] = module  # dataclasses look their module up
     with importable(path.parent, sources), explain_import(kind, path.name, sources):
-        spec.loader.exec_module(module)
+        exec(compile(next(iter(sources.files.values())), path, "exec", dont_inherit=True), vars(module))
     return OwnCode(path.name, module, sources)
 
 
@@ -155,58 +155,6 @@ def find_file_name(folder: Path, reference: str) -> Path:
     return module / "__init__.py" if (folder / module / "__init__.py").is_file() else module.with_suffix(".py")
 
 
-def find_sources(module: ModuleType, functions: Sequence[Callable[..., Any]] = ()) -> SourceFiles:
-    """The source of an imported module; none for one that has no file, or whose `functions` (by default all) are older.
-
-    Warns of the latter.
-    """
-    file = getattr(module, "__file__", None)
-    if not file or not file.endswith(".py"):
-        return SourceFiles()
-    path, depth = Path(os.path.abspath(file)), len(module.__name__.split("."))
-    is_script = module.__name__ == "__main__"
-    root = path.parent if is_script else path.parents[depth - 1 + (path.name == "__init__.py")]
-    sources = collect_sources(path, root)
-    if are_written_in(sources, functions or list_module_functions(module)):
-        return sources
-    advice = "import it again, or name the file itself, which is read anew"
-    warnings.warn(
-        f"{path} was edited after it was imported, so the source of what runs is not known; {advice}",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return SourceFiles()
-
-
-def are_written_in(sources: SourceFiles, functions: Sequence[Callable[..., Any]]) -> bool:
-    """Whether functions are those of a file, which may have been edited since it was imported."""
-    if not sources.files:
-        return True
-    text = next(iter(sources.files.values()))
-    written = set(list_code(compile(text, str(sources.main), "exec", dont_inherit=True)))
-    return all(function.__code__ in written for function in functions)
-
-
-def list_module_functions(module: ModuleType) -> list[Callable[..., Any]]:
-    """The functions that a module defines, and those of its classes."""
-    own = [part for part in vars(module).values() if getattr(part, "__module__", "") == module.__name__]
-    values = [f for part in (module, *filter(inspect.isclass, own)) for f in vars(part).values()]
-    return [f for f in values if inspect.isfunction(f) and is_written(f, module)]
-
-
-def is_written(function: Any, module: ModuleType) -> bool:
-    """Whether a function stands in the text of a module, unlike those that dataclasses make."""
-    return function.__globals__ is vars(module) and function.__code__.co_filename != GENERATED
-
-
-def list_code(code: CodeType) -> Iterator[CodeType]:
-    """A code object and all within it."""
-    yield code
-    for part in code.co_consts:
-        if isinstance(part, CodeType):
-            yield from list_code(part)
-
-
 @contextlib.contextmanager
 def importable(folder: Path, sources: SourceFiles) -> Iterator[None]:
     """A folder is looked in first, and afterwards last, for what is imported later.
@@ -217,9 +165,14 @@ def importable(folder: Path, sources: SourceFiles) -> Iterator[None]:
         del sys.modules[name]
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
+    writes_bytecode, sys.dont_write_bytecode = (
+        sys.dont_write_bytecode,
+        True,
+    )  # may be older than the text
     try:
         yield
     finally:
+        sys.dont_write_bytecode = writes_bytecode
         with contextlib.suppress(ValueError):
             sys.path.remove(str(folder))
         if str(folder) not in sys.path:
@@ -259,75 +212,3 @@ def explain_import(kind: str, name: str, sources: SourceFiles) -> Iterator[None]
     except Exception as error:
         reason = describe_error(error, sources)
         raise OwnCodeError(f"{kind} '{name}' can't be imported ({reason}); {TRACEBACK_HINT}") from error
-
-
-def register_object(value: Any, kind: str) -> str:
-    """The name of a module, class or function that Python hands over; names refer to it from now on.
-
-    Raises OwnCodeError for anything else: of an object that was made, a checkpoint could not make another.
-    """
-    if isinstance(value, ModuleType):
-        reference, sources = name_module(value, ())
-        register(OwnCode(reference, value, sources))
-        return reference
-    if not callable(value) or not hasattr(value, "__qualname__"):
-        raise OwnCodeError(
-            f"{kind}: a {type(value).__name__} object can't be recorded; give a class, a function or a module, or a "
-            "name such as file.py:NAME"
-        )
-    module, name = sys.modules[value.__module__], value.__name__
-    reference, sources = name_module(module, list_functions(value))
-    known = find_registered(reference)
-    kept = dict(known.objects) if known is not None and known.module is module else {}
-    register(OwnCode(reference, module, sources, kept | {name: value}))
-    return f"{reference}:{name}"
-
-
-def name_module(module: ModuleType, functions: tuple[Callable[..., Any], ...]) -> tuple[str, SourceFiles]:
-    """What a module is called in a run, and its source; cells of a notebook become one file."""
-    for code in _LOADED.values():
-        is_same = code.module is module and are_written_in(code.sources, functions or list_module_functions(module))
-        if is_same and not code.objects:
-            return code.reference, code.sources
-    sources = find_sources(module, functions)
-    if getattr(module, "__file__", None):
-        return (Path(module.__file__ or "").name if module.__name__ == "__main__" else module.__name__), sources
-    cells = dict.fromkeys(function.__code__.co_filename for function in functions)
-    text = "\n\n".join("".join(linecache.getlines(cell)) for cell in cells)
-    return "notebook.py", SourceFiles("", {"notebook.py": text.encode()} if text else {})
-
-
-def list_functions(value: Any) -> tuple[Callable[..., Any], ...]:
-    """The functions of a class, or the function itself, and those of a Config beside it."""
-    if not inspect.isclass(value):
-        return (inspect.unwrap(value),) if hasattr(inspect.unwrap(value), "__code__") else ()
-    parts = [value, getattr(value, "Config", None) or getattr(sys.modules[value.__module__], "Config", None)]
-    functions = (f for part in parts if part is not None for f in vars(part).values() if inspect.isfunction(f))
-    return tuple(f for f in functions if is_written(f, sys.modules[value.__module__]))
-
-
-def name_own_code(options: Mapping[str, Any], *loaded: str) -> dict[str, str]:
-    """Load what the options of a run name as code of one's own, by a name or as an object; returns the names.
-
-    `loaded` are methods that were loaded before. Raises OwnCodeError, also where two files share a name, since a run
-    could not tell them apart.
-    """
-    codes = [get_loaded(name, METHOD) for name in loaded if is_own_code(name)]
-    names: dict[str, str] = {}
-    for option, value in options.items():
-        kind = option.replace("_", "-")
-        if not isinstance(value, str):
-            names[option] = register_object(value, kind)
-        elif is_own_code(value):
-            names[option] = load_named(value, kind)
-        else:
-            continue
-        codes.append(get_loaded(names[option], kind))
-    for code in codes:
-        others = [other for other in codes if other.reference == code.reference and other.sources != code.sources]
-        if others:
-            raise OwnCodeError(
-                f"two files of this run are called {code.reference}: {others[0].sources.main} and {code.sources.main}; "
-                "rename one of them"
-            )
-    return names

@@ -61,7 +61,7 @@ def require(code: OwnCode, name: str, meaning: str) -> Any:
     return member
 
 
-def fail(code: OwnCode, names: tuple[str, ...], problem: str) -> OwnCodeError:
+def contract_error(code: OwnCode, names: tuple[str, ...], problem: str) -> OwnCodeError:
     """An OwnCodeError about a member, with its line."""
     return OwnCodeError(f"{code.find_line(*names)}: {'.'.join(names)} {problem}")
 
@@ -70,15 +70,17 @@ def check_config(code: OwnCode, config: Any) -> None:
     """Config is a dataclass that checks itself and describes its views."""
     name = getattr(config, "__name__", "Config")
     if not inspect.isclass(config) or not dataclasses.is_dataclass(config):
-        raise fail(code, (name,), "is no dataclass; write @dataclass(frozen=True) over class Config(TwoViewOptions)")
+        raise contract_error(
+            code, (name,), "is no dataclass; write @dataclass(frozen=True) over class Config(TwoViewOptions)"
+        )
     for member, arguments in CONFIG_MEMBERS.items():
         function, signature = getattr(config, member, None), f"{member}(self, {', '.join(arguments)})"
         if function is None and member == "check":
-            raise fail(
+            raise contract_error(
                 code, (name,), f"has no {signature}; it raises InputError where options can't work, or does `pass`"
             )
         if function is None:
-            raise fail(code, (name,), f"has no {signature}; inherit it: class {name}(TwoViewOptions)")
+            raise contract_error(code, (name,), f"has no {signature}; inherit it: class {name}(TwoViewOptions)")
         check_arguments(code, (name, member), function, len(arguments) + 1, signature)
 
 
@@ -86,16 +88,16 @@ def check_method_class(code: OwnCode, method: Any) -> None:
     """Method is a module that takes a network, and knows what to do after a step."""
     name = getattr(method, "__name__", "Method")
     if not inspect.isclass(method) or not issubclass(method, nn.Module):
-        raise fail(code, (name,), "is no class of torch.nn.Module; write class Method(nn.Module)")
+        raise contract_error(code, (name,), "is no class of torch.nn.Module; write class Method(nn.Module)")
     signature = f"__init__(self, {', '.join(INIT_ARGUMENTS)})"
     check_arguments(code, (name, "__init__"), method.__init__, len(INIT_ARGUMENTS) + 1, signature)
     if method.forward is nn.Module.forward:
-        raise fail(code, (name,), "has no forward(self, views); it returns StepOutput(loss)")
+        raise contract_error(code, (name,), "has no forward(self, views); it returns StepOutput(loss)")
     check_arguments(code, (name, "forward"), method.forward, 2, "forward(self, views)")
     after_step = getattr(method, "after_step", None)
     if not callable(after_step):
         expected = "it is called after each change of the weights; a method without a memory does `pass`"
-        raise fail(code, (name,), f"has no after_step(self); {expected}")
+        raise contract_error(code, (name,), f"has no after_step(self); {expected}")
     check_arguments(code, (name, "after_step"), after_step, 1, "after_step(self)")
 
 
@@ -104,7 +106,7 @@ def check_arguments(code: OwnCode, names: tuple[str, ...], function: Any, count:
     try:
         inspect.signature(function).bind(*[None] * count)
     except (TypeError, ValueError) as error:
-        raise fail(code, names, f"can't be called as {signature} ({error})") from error
+        raise contract_error(code, names, f"can't be called as {signature} ({error})") from error
 
 
 def check_presets(code: OwnCode, presets: Any) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def check_presets(code: OwnCode, presets: Any) -> dict[str, Any]:
     if not isinstance(presets, dict) or not all(isinstance(n, str) and callable(f) for n, f in presets.items()):
         kind = type(presets).__name__ if not isinstance(presets, dict) else "dict of something else"
         expected = 'it must be a dict of names and functions: PRESETS = {"near": near}'
-        raise fail(code, ("PRESETS",), f"is a {kind}; {expected}")
+        raise contract_error(code, ("PRESETS",), f"is a {kind}; {expected}")
     return presets
 
 
@@ -137,12 +139,14 @@ def call_preset(code: OwnCode, method: OwnMethod, name: str) -> tuple[Any, Setti
     try:
         made = function()
     except (TypeError, AttributeError, NameError, ValueError, KeyError) as error:
-        raise fail(code, place, f"fails as a preset: {describe_error(error, code.sources)}") from error
+        raise contract_error(code, place, f"fails as a preset: {describe_error(error, code.sources)}") from error
     if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[1], Settings):
         expected = "a preset returns (Config(...), make_single_machine_settings())"
-        raise fail(code, place, f"returns {describe_value(made)}; {expected}")
+        raise contract_error(code, place, f"returns {describe_value(made)}; {expected}")
     if not isinstance(made[0], method.Config):
-        raise fail(code, place, f"returns a {type(made[0]).__name__} first; a preset returns this file's Config first")
+        raise contract_error(
+            code, place, f"returns a {type(made[0]).__name__} first; a preset returns this file's Config first"
+        )
     return made
 
 

@@ -15,8 +15,8 @@ from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.io.text import parse_json
 from unreel.methods.registry import load_method_module, load_preset, name_method
-from unreel.own_code.loading import name_own_code
 from unreel.own_code.names import METHOD, is_own_code
+from unreel.own_code.python_objects import name_own_code
 from unreel.settings import Settings
 from unreel.settings.optimisation import require_one_length
 from unreel.video.sources.paths import normalize_path
