@@ -269,6 +269,9 @@ def test_a_copy_is_used_only_where_the_original_is_gone_and_only_if_it_is_whole(
     ):
         load_again()
     assert find_registered("pull.py") is None
+    copy.write_text(METHOD)
+    assert len(load_again()) == 1
+    assert build_run_config("pull.py:near", {}).method == "pull.py:near"  # as a run names it
 
 
 def test_members_are_found_by_dots_too(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

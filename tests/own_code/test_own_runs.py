@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import refused, succeeds
+from commands import call, refused, succeeds
 from own import STRENGTH, write_files, write_method
 from runs import table
 
@@ -57,7 +57,7 @@ def test_a_run_of_own_files_is_used_where_they_are_not(
     with pytest.raises(NeedsImportError, match="its backbone 'net.py:Small' is code outside unreel"):
         unreel.load_encoder(checkpoint)
     with pytest.warns(RuntimeWarning, match="the copy .* is used"):
-        encoder = unreel.load_encoder(checkpoint, allow_import=True)
+        encoder = unreel.load_encoder(Path(checkpoint.name), allow_import=True)  # a relative path
     assert encoder.backbone.num_features == 5 and encoder.spec.views.names == ("edges.py:edges", "rgb")
     assert encoder.embed(videos, num_clips=1).vectors.shape == (8, 10)
     forget(monkeypatch)
@@ -99,13 +99,21 @@ def table_rows(run: Path) -> int:
     return len(table(run / "metrics.csv")) if (run / "metrics.csv").exists() else 0
 
 
-def test_a_mistake_leaves_no_folder(own: Path, motion_set: Path, tmp_path: Path) -> None:
+def test_a_mistake_leaves_no_folder(
+    own: Path, motion_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = write_method(
         own, "return StepOutput(force_of(self.config) * (a - b).square().mean(), {})", "return (a - b).mean()"
     )
     command = ["pretrain", motion_set / "test.txt", "--out", tmp_path / "run", "--method", name, *TINY]
     refused(*command, "--backbone", "net.py:Small", "--steps", 1, says=("forward returns a Tensor",))
     assert not (tmp_path / "run").exists()
+    write_method(own, "a, b = ", "self.absent.clear(); a, b = ")
+    monkeypatch.setenv("UNREEL_TRACEBACK", "1")
+    told = call(*command, "--backbone", "net.py:Small").err
+    assert (
+        "Traceback" in told and told.count("self.absent.clear()") >= 2 and told.splitlines()[-1].startswith("unreel:")
+    )
     refused(
         *command, "--backbone", "net.py:Small", "--backbone-options", "{", says=("backbone_options '{' is no JSON",)
     )

@@ -5,6 +5,7 @@ FOLDER/code/sources.json            which code, its hash, and where its original
 """
 
 import json
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,12 +69,13 @@ def load_copies(folder: Path) -> list[str]:
     Runs that code, so its owner must have agreed. Returns a sentence for each copy that is used. Raises
     CheckpointError where neither is what it was.
     """
-    path = folder / CODE_FOLDER / SOURCES_FILE
+    code_folder = Path(os.path.abspath(folder / CODE_FOLDER))
+    path = code_folder / SOURCES_FILE
     if not path.exists():
         return []  # there is none, or the folder is of an earlier version: names are looked up as they are
     try:
         entries = parse_json(path.read_text(encoding="utf-8"))["code"]
-        return [note for entry in entries if (note := load_copy(folder / CODE_FOLDER, entry))]
+        return [note for entry in entries if (note := load_copy(code_folder, entry))]
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: can't be read ({error}); put back a copy of it") from error
 

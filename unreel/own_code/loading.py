@@ -47,9 +47,12 @@ _LOADED: dict[str, OwnCode] = {}
 def load_named(name: str, kind: str) -> str:
     """Load what a person has named, from the disk as it is now; returns the name without its folder.
 
-    `kind` is "method", "backbone" and the like, for the sentences. Raises OwnCodeError.
+    A file without a folder that is not here means the one that was loaded, as a run names it. `kind` is "method",
+    "backbone" and the like, for the sentences. Raises OwnCodeError.
     """
     reference, attribute = split_name(name, kind)
+    if is_file(reference) and reference in _LOADED and not Path(reference).is_file():
+        return name
     code = load_file(Path(reference), kind) if is_file(reference) else load_module(reference, name, kind)
     _LOADED[code.reference] = code
     if not is_file(reference):

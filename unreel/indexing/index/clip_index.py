@@ -208,7 +208,7 @@ def load_query_encoder(folder: Path, metadata: dict[str, Any], allow_import: boo
     except NeedsImportError:
         raise
     except CheckpointError as error:
-        raise InputError(f"{path}: half an index, its encoder can't be read", REINDEX_HINT) from error
+        raise InputError(f"{path}: half an index, its encoder can't be read ({error})", REINDEX_HINT) from error
     if hash_encoder(encoder) != metadata["encoder_hash"]:
         raise InputError(f"{path}: not the encoder that made these rows", REINDEX_HINT)
     encoder.spec = replace(encoder.spec, clip=SlidingWindow(**metadata["clips"]).make_clip_spec(encoder))
