@@ -111,9 +111,9 @@ def test_a_mistake_leaves_no_folder(
     write_method(own, "a, b = ", "self.absent.clear(); a, b = ")
     monkeypatch.setenv("UNREEL_TRACEBACK", "1")
     told = call(*command, "--backbone", "net.py:Small").err
-    assert (
-        "Traceback" in told and told.count("self.absent.clear()") >= 2 and told.splitlines()[-1].startswith("unreel:")
-    )
+    assert "Traceback" in told and told.count("self.absent.clear()") >= 2
+    assert told.splitlines()[-1].startswith("unreel: ")
+    monkeypatch.delenv("UNREEL_TRACEBACK")
     refused(
         *command, "--backbone", "net.py:Small", "--backbone-options", "{", says=("backbone_options '{' is no JSON",)
     )
