@@ -39,7 +39,8 @@ def force(name: str) -> float:
     return get_loaded(name, "method").module.force_of(load_preset(name)[0])  # type: ignore[no-any-return]
 
 
-def test_a_file_with_what_it_imports_is_read_anew_each_time(own: Path) -> None:
+def test_a_file_with_what_it_imports_is_read_anew_each_time(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     typed = str(own / "pull.py") + ":near"
     assert name_method(typed) == "pull.py:near" and load_preset("pull.py:near")[0].pairs == "same-moment"
     assert list(get_loaded("pull.py:near", "method").sources.files) == ["pull.py", "strength.py"]

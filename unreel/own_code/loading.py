@@ -168,14 +168,12 @@ def importable(folder: Path, sources: SourceFiles) -> Iterator[None]:
         del sys.modules[name]
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
-    writes_bytecode, sys.dont_write_bytecode = (
-        sys.dont_write_bytecode,
-        True,
-    )  # may be older than the text
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # bytecode may be older than the text by less than Python notices
     try:
         yield
     finally:
-        sys.dont_write_bytecode = writes_bytecode
+        sys.dont_write_bytecode = before
         with contextlib.suppress(ValueError):
             sys.path.remove(str(folder))
         if str(folder) not in sys.path:
