@@ -298,6 +298,15 @@ def test_another_release_than_the_files_is_refused(r3d_state: dict[str, Tensor])
         match_tensors(r3d_state, "torchvison")
 
 
+def test_dualvars_s3d_is_told_from_coclrs_by_its_head_or_by_name() -> None:
+    state, _ = run_table(S3D, CLIP.to("meta"), prefix="encoder_q.0.")
+    state = {name: torch.zeros(tensor.shape) for name, tensor in state.items()}
+    head = {"series_proj_head.0.weight": torch.zeros(2, 2)}
+    assert match_tensors(state).candidate.layout == "coclr"
+    assert match_tensors(state, "dualvar").candidate.layout == "dualvar"
+    assert match_tensors(state | head).candidate.layout == "dualvar"
+
+
 def test_two_names_of_a_tensor_that_differ_are_refused() -> None:
     state = with_block_names(run_table(S3D, CLIP, prefix="backbone.")[0], "backbone.")
     state["backbone.block2.1.bn.bias"] = state["backbone.block2.1.bn.bias"] + 1

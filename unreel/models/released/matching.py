@@ -69,7 +69,9 @@ def match_tensors(tensors: Mapping[str, Tensor], layout: str = "", part: str = "
     if layout and layout not in LAYOUTS:
         raise unknown_name_error("release", layout, LAYOUTS)
     layouts = {layout: LAYOUTS[layout]} if layout else LAYOUTS
-    candidates = [found for name, about in layouts.items() for found in find_candidates(tensors, name, about)]
+    candidates = [
+        found for name, about in layouts.items() for found in find_candidates(tensors, name, about, bool(layout))
+    ]
     if part:
         candidates = [found for found in candidates if found.part == strip_wrappers(part) or found.prefix == f"{part}."]
     chosen = choose_candidate(candidates, tensors, bool(part))
@@ -77,11 +79,14 @@ def match_tensors(tensors: Mapping[str, Tensor], layout: str = "", part: str = "
     return Match(chosen, weights, describe_rest(chosen, tensors))
 
 
-def find_candidates(tensors: Mapping[str, Tensor], name: str, layout: Layout) -> Iterator[Candidate]:
-    """The networks of a release by each prefix under which their first tensor lies."""
+def find_candidates(
+    tensors: Mapping[str, Tensor], name: str, layout: Layout, is_named: bool = False
+) -> Iterator[Candidate]:
+    """The networks of a release by each prefix under which some of their tensors lie; with `is_named` the user has said
+    that it is this release, so that no mark is needed."""
     for network in layout.networks:
         theirs = {ours: network.rename(ours) for ours in read_shapes(network) if not ours.endswith(COUNTER)}
-        if network.mark and not any(network.mark in key for key in tensors):
+        if network.mark and not is_named and not any(network.mark in key for key in tensors):
             continue
         anchors = list(theirs.values())[:: max(1, len(theirs) // 8)]  # several, since a file may lack some
         prefixes = {key.removesuffix(a) for key in tensors for a in anchors if key == a or key.endswith(f".{a}")}
