@@ -33,7 +33,6 @@ import numpy as np
 import torch
 import tyro
 from claims_report import FLOOR_ROW, LAYERS, MAIN_COLUMN, MEAN_PRECISION, RunScores, SeedScores, format_set
-from retrieval_table import folder_name, parse_options
 
 import unreel
 from unreel.corpus.manifest import Manifest
@@ -122,6 +121,22 @@ class Args:
     """Train nothing, write the tables of what is done."""
     docs: Path | None = None
     """Markdown file that gets the tables between its marks."""
+
+
+def parse_options(text: str) -> dict[str, Any]:
+    """FIELD=VALUE,FIELD=VALUE as keyword arguments; values are read as JSON where they can be."""
+    fields: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        try:
+            fields[name] = json.loads(value)
+        except ValueError:
+            fields[name] = value
+    return fields
+
+
+def folder_name(setting: str, seed: int) -> str:
+    return f"{setting.replace(':', '-').replace(',', '-').replace('=', '-').replace('/', '-')}-seed{seed}"
 
 
 class Task(NamedTuple):

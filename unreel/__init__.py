@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from unreel.profiling.measure import BenchOptions
     from unreel.report.pages.run_page import write_report
     from unreel.types import Embeddings, Moment
+    from unreel.verbs.clips import clips
+    from unreel.verbs.evaluation.any_protocol import evaluate
     from unreel.verbs.evaluation.compare import compare
-    from unreel.verbs.evaluation.evaluate import evaluate, evaluate_retrieval
+    from unreel.verbs.evaluation.evaluate import evaluate_retrieval
     from unreel.verbs.exploration.explore import explore
     from unreel.verbs.indexing.apply import apply
     from unreel.verbs.indexing.cluster import cluster
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from unreel.verbs.indexing.export import export
     from unreel.verbs.indexing.index import index
     from unreel.verbs.indexing.search import search
+    from unreel.verbs.sweep.sweep import sweep
     from unreel.verbs.training.bench import bench
     from unreel.verbs.training.export_model import export_model
     from unreel.verbs.training.import_weights import import_weights
@@ -64,10 +67,11 @@ _DEFINED_IN = {
     "pretrain": "unreel.verbs.training.pretrain:pretrain",
     "resume": "unreel.verbs.training.resume:resume",
     "new_method": "unreel.verbs.training.new_method:new_method",
+    "sweep": "unreel.verbs.sweep.sweep:sweep",
     "bench": "unreel.verbs.training.bench:bench",
     "inspect": "unreel.corpus.inspection:inspect",
     "pack": "unreel.packing.pack:pack",
-    "evaluate": "unreel.verbs.evaluation.evaluate:evaluate",
+    "evaluate": "unreel.verbs.evaluation.any_protocol:evaluate",
     "evaluate_retrieval": "unreel.verbs.evaluation.evaluate:evaluate_retrieval",
     "compare": "unreel.verbs.evaluation.compare:compare",
     "embed": "unreel.verbs.indexing.embed:embed",
@@ -75,6 +79,7 @@ _DEFINED_IN = {
     "open_index": "unreel.indexing.index.clip_index:open_index",
     "open_video": "unreel.video.decoding.decoder:open_video",
     "search": "unreel.verbs.indexing.search:search",
+    "clips": "unreel.verbs.clips:clips",
     "cluster": "unreel.verbs.indexing.cluster:cluster",
     "concept": "unreel.verbs.indexing.concept:concept",
     "concepts": "unreel.indexing.concepts.concept_update:list_concepts",
@@ -120,6 +125,7 @@ __all__ = [
     "VideoVectorizer",
     "apply",
     "bench",
+    "clips",
     "cluster",
     "compare",
     "concept",
@@ -142,6 +148,7 @@ __all__ = [
     "pretrain",
     "resume",
     "search",
+    "sweep",
     "write_report",
 ]
 

@@ -8,6 +8,7 @@ Axis legend, used in docstrings and as suffixes of local tensor names (`z_BD`):
 One layout per stage, turned once: decoded video is uint8 (T, H, W, C), a batch is float (B, C, T, H, W).
 """
 
+import html
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -16,7 +17,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from unreel.errors import VideoError
+from unreel.errors import InputError, VideoError
+
+SHOWN_ROWS = 20  # of a table in a notebook
 
 ProgressCallback: TypeAlias = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -156,8 +159,46 @@ class StepOutput:
     logs: dict[str, Tensor] = field(default_factory=dict)
 
 
+class Tabular:
+    """What shows as a table in a notebook, and turns into a DataFrame where pandas is installed.
+
+    A subclass says what its rows are.
+    """
+
+    def list_rows(self) -> list[dict[str, Any]]:
+        """The rows, each as column to value."""
+        raise NotImplementedError
+
+    def to_pandas(self) -> Any:
+        """The rows as a pandas.DataFrame.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise InputError("to_pandas needs pandas: pip install pandas; `list_rows()` needs nothing") from error
+        return DataFrame(self.list_rows())
+
+    def _repr_html_(self) -> str:
+        """For a notebook: a table of the first rows."""
+        rows = self.list_rows()
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        lines = [[_format_value(row.get(name, "")) for name in columns] for row in rows[:SHOWN_ROWS]]
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(v)}</td>' for v in line)}</tr>" for line in lines)
+        more = f"<p>{len(rows) - SHOWN_ROWS:,} more rows</p>" if len(rows) > SHOWN_ROWS else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def _format_value(value: Any) -> str:
+    """A value of a table in a few characters."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 @dataclass
-class Embeddings:
+class Embeddings(Tabular):
     """Vectors of videos or clips, one row each, with the path and the seconds of each row.
 
     Args:
@@ -183,3 +224,32 @@ class Embeddings:
     def __len__(self) -> int:
         """The number of rows, N."""
         return len(self.paths)
+
+    def __repr__(self) -> str:
+        """How many there are, and the first rows."""
+        spans = zip(self.paths[:3], self.start_s, self.end_s, strict=False)
+        shown = [f"  {path} {start:.2f} to {end:.2f} s" for path, start, end in spans]
+        more = [f"  ... {len(self) - 3:,} more"] if len(self) > 3 else []
+        shape = " x ".join(map(str, np.shape(self.vectors)))
+        return "\n".join([f"Embeddings of {len(set(self.paths)):,} videos, {shape} numbers", *shown, *more])
+
+    def list_rows(self) -> list[dict[str, Any]]:
+        """The rows, each as path, seconds, label and vector."""
+        labels = self.labels or [""] * len(self)
+        values = zip(self.paths, self.start_s, self.end_s, labels, self.vectors, strict=True)
+        names = ("path", "start_s", "end_s", "label", "vector")
+        return [dict(zip(names, (p, float(a), float(b), label, v), strict=True)) for p, a, b, label, v in values]
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the first rows without their vectors."""
+        return _RowTable([{n: v for n, v in row.items() if n != "vector"} for row in self.list_rows()])._repr_html_()
+
+
+class _RowTable(Tabular):
+    """Rows as they are."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+
+    def list_rows(self) -> list[dict[str, Any]]:
+        return self.rows

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from unreel.errors import InputError
-from unreel.evaluation.baselines.external_baselines import load_external_extractor
+from unreel.evaluation.baselines.external_baselines import build_frozen_extractor, load_external_model
+from unreel.evaluation.feature_extraction import FeatureExtractor
 from unreel.evaluation.video_features import FeatureKey
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.frozen.frozen_model import sample_frame_indices
@@ -105,6 +106,12 @@ def pictures_by_pillow(clips: np.ndarray, frames: list[int], resample: int, mean
             pictures.append(((small / 255 - np.array(mean)) / np.array(std)).transpose(2, 0, 1))
         clips_made.append(np.stack(pictures))
     return torch.from_numpy(np.stack(clips_made)).float()
+
+
+def load_external_extractor(*args: Any, **options: Any) -> tuple[str, FeatureExtractor]:
+    """The row name of a model and its extractor."""
+    model = load_external_model(*args, **options)
+    return model.name, build_frozen_extractor(model, model.name)
 
 
 def random_clips(clips: int = 3, seed: int = 0) -> np.ndarray:

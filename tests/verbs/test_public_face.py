@@ -9,8 +9,9 @@ import unreel
 SIGNATURES = {
     "apply": "concept, source, min_probability=0.5, gap_s=0.5, on_progress=..., allow_import=False",
     "bench": "source=None, method='motion', against='', bench_options=..., **options",
+    "clips": "source, num_frames=16, fps=12.5, size=..., num_clips=1, seed=None",
     "cluster": "index, out, options=None, projection='pca', duplicate_cosine=None, on_progress=...",
-    "compare": "evaluations, out=None, group_seeds=True",
+    "compare": "evaluations, out=None, group_seeds=True, against='', csv=None, latex=None",
     "concept": "index, name, yes, no=..., discard_marks=False, min_probability=0.5, num_next=10",
     "concepts": "index",
     "embed": "run, source, out, per='video', num_clips=10, on_progress=None, allow_import=False, appearance=''",
@@ -36,9 +37,10 @@ SIGNATURES = {
     "open_index": "folder",
     "open_video": "path, allow_cut=False",
     "pack": "source, out, settings=None, root=None, workers=1, on_inspect=None, on_progress=None, limits=...",
-    "pretrain": "source, out, method='motion', root=None, quiet=False, **options",
-    "resume": "run, quiet=False, allow_import=False, devices=0, shard='as-before', step=None",
+    "pretrain": "source, out, method='motion', root=None, quiet=False, config=None, **options",
+    "resume": "run, quiet=False, allow_import=False, devices=0, shard='as-before', step=None, steps=None",
     "search": "index, query, options=None, encoder=None",
+    "sweep": "plan, out=None, jobs=1, csv=None, latex=None, on_end=...",
     "write_report": "run",
 }
 OPTIONS = {

@@ -20,9 +20,14 @@ def parse_method_args(build_args: Any, args: list[str], command: str) -> Any:
     return parse_args(build_args(method), args, command)
 
 
-def make_args_class(name: str, help_text: str, fields: list[Any], method: str) -> Any:
-    """A dataclass of a command's own `fields`, followed by the method's options and the common settings."""
-    config, settings = load_preset(method)
+def make_args_class(
+    name: str, help_text: str, fields: list[Any], method: str, defaults: RunConfig | None = None
+) -> Any:
+    """A dataclass of a command's own `fields`, followed by the method's options and the common settings.
+
+    `defaults` has the values of these, in place of the preset's.
+    """
+    config, settings = (defaults.options, defaults.settings) if defaults else load_preset(method)
     options: Any = Annotated[type(config), OmitArgPrefixes, tyro.conf.arg(name=method)]
     common: Any = Annotated[type(settings), OmitArgPrefixes, tyro.conf.arg(name="run")]
     groups: list[Any] = [
@@ -40,9 +45,11 @@ def make_method_field(method: str) -> Any:
     return ("method", Annotated[str, argument_help(choices)], method)
 
 
-def check_length_options(args: list[str]) -> None:
-    """Raise InputError when --minutes is given beside --steps or --epochs."""
-    require_one_length([name for name in ("minutes", "steps", "epochs") if read_option(args, f"--{name}", "0") != "0"])
+def check_length_options(args: list[str]) -> list[str]:
+    """Which of --minutes, --steps and --epochs are given. Raises InputError for --minutes beside one of the others."""
+    named = [name for name in ("minutes", "steps", "epochs") if read_option(args, f"--{name}", "0") != "0"]
+    require_one_length(named)
+    return named
 
 
 def get_run_config(args: Any) -> RunConfig:

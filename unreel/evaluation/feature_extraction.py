@@ -55,12 +55,14 @@ def extract_features(
     keep_clips: Container[FeatureKey] = (),
     workers: int = 0,
     progress: Progress | None = None,
+    clips: ClipDataset | None = None,
 ) -> VideoFeatures:
     """Features of `num_clips` evenly spread clips of each instance, by all extractors, in the order of the instances.
 
-    Files that can't be decoded are listed in `failures`. Raises NonFiniteError when a feature is not finite.
+    `clips` are these with frames of another size than the encoder's. Files that can't be decoded are listed in
+    `failures`. Raises NonFiniteError when a feature is not finite.
     """
-    clips = ClipDataset(instances, spec.clip, spec.views.resize_hw, num_clips)
+    clips = clips or ClipDataset(instances, spec.clip, spec.views.resize_hw, num_clips)
     features = VideoFeatures([], spans_s=np.zeros((len(instances), num_clips, 2)))
     sample: ClipSample
     for done, sample in enumerate(build_sequential_loader(clips, workers), start=1):

@@ -4,14 +4,14 @@ These texts and keys are compared between evaluations (report/comparison): a cha
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from unreel.evaluation.video_features import VideoFeatures
 from unreel.models.encoder.spec import EncoderSpec
-from unreel.types import FileFailure
+from unreel.types import FileFailure, Instance
 from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -47,6 +47,15 @@ def describe_clips(
         "views": list(spec.views.names),
         "classes": len({*train.labels, *test.labels}),
         "left_out": describe_failures({"training": train.failures, "test": test.failures}),
+    }
+
+
+def describe_test_videos(instances: Sequence[Instance]) -> dict[str, list[str]]:
+    """Path, label and group of each test video: what the values in `Result.outcomes` belong to."""
+    return {
+        "path": [i.path for i in instances],
+        "label": [i.label for i in instances],
+        "group": [i.group for i in instances],
     }
 
 

@@ -3,21 +3,31 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 from rich.table import Table
+
+from unreel.types import Tabular
 
 MetricRow = dict[str, float]
 """Column to figure."""
 Intervals = dict[str, tuple[float, float]]
 """Column to the 95 % interval of its figure."""
+Outcomes = dict[str, list[float]]
+"""Column to one value for each test video, in percent; `FIRST_HIT` has ranks, from which every R@k follows."""
+FIRST_HIT = "first hit"
+"""Rank of the nearest gallery video of the query's class: 1 is the nearest of all, 0 stands for none in the gallery."""
 
 
 @dataclass
-class Result:
+class Result(Tabular):
     """A table of figures: row name to column name to figure, in percent unless the column says otherwise.
 
     `intervals` has the 95 % intervals of some figures, `extras` what a page shows beside the table (plain JSON),
     `floors` the rows that did not learn (baselines) with one sentence on each. `main_column` is the column to read
     first; `row_main_columns` has it for rows with another one.
+
+    `outcomes` has the values of single test videos by row, where a figure is their mean; `test_videos` has the "path",
+    "label" and "group" of each of these, in the same order.
     """
 
     kind: str
@@ -31,6 +41,8 @@ class Result:
     floors: dict[str, str] = field(default_factory=dict)
     main_column: str = ""
     row_main_columns: dict[str, str] = field(default_factory=dict)
+    outcomes: dict[str, Outcomes] = field(default_factory=dict)
+    test_videos: dict[str, list[str]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -43,13 +55,61 @@ class Result:
         known["intervals"] = {row: {c: (low, high) for c, (low, high) in cells.items()} for row, cells in pairs}
         return cls(**known)
 
+    def __repr__(self) -> str:
+        """The main figure of each row, a line each; `to_table()` has all, `protocol` what they were measured under."""
+        column = self.main_column if self.main_column in self.columns else next(iter(self.columns), "")
+        width = max((len(name) for name in self.rows), default=0)
+        lines = []
+        for name, row in self.rows.items():
+            own = self.row_main_columns.get(name, column)
+            lines.append(f"  {name:<{width}}  {self.format_cell(name, own, row.get(own))}".rstrip())
+        return "\n".join([f"{self.title}: {column} (of {', '.join(self.columns)})", *lines])
+
+    def list_rows(self) -> list[dict[str, Any]]:
+        """The table: the name of each row as "row", figures by column, ends of intervals as "COLUMN low" and "high"."""
+        rows = []
+        for name, figures in self.rows.items():
+            row: dict[str, Any] = {"row": name}
+            for column, value in figures.items():
+                row[column] = value
+                if interval := self.intervals.get(name, {}).get(column):
+                    row |= {f"{column} low": interval[0], f"{column} high": interval[1]}
+            rows.append(row)
+        return rows
+
+    def list_outcomes(self) -> list[dict[str, Any]]:
+        """A row for each test video and row of the table: "row", path, label, group, and its value in each column."""
+        videos = [
+            dict(zip(self.test_videos, values, strict=True)) for values in zip(*self.test_videos.values(), strict=True)
+        ]
+        return [
+            {"row": name, **(videos[n] if videos else {}), **dict(zip(kept, values, strict=True))}
+            for name, kept in self.outcomes.items()
+            for n, values in enumerate(zip(*kept.values(), strict=True))
+        ]
+
+    def get_outcomes(self, row: str, column: str) -> np.ndarray | None:
+        """The values of single test videos whose mean is a figure, float64 (Q,) in percent; None where none are kept.
+
+        >>> made = Result("retrieval", "", {}, "", {}, outcomes={"joint": {"first hit": [1, 7, 0]}})
+        >>> made.get_outcomes("joint", "R@5").tolist(), made.get_outcomes("joint", "mAP")
+        ([100.0, 0.0, 0.0], None)
+        """
+        kept = self.outcomes.get(row, {})
+        if column in kept:
+            return np.asarray(kept[column], np.float64)
+        if FIRST_HIT not in kept or not column.startswith("R@"):
+            return None
+        rank_Q = np.asarray(kept[FIRST_HIT], np.int64)
+        return 100.0 * ((rank_Q >= 1) & (rank_Q <= int(column.removeprefix("R@"))))
+
     @property
     def columns(self) -> list[str]:
         """Every column that some row has, in the order of the first row that has it."""
         return list(dict.fromkeys(name for row in self.rows.values() for name in row))
 
     def to_table(self) -> Table:
-        """For the terminal: the protocol as caption, 95 % intervals in the first column of rows that learned."""
+        """For the terminal: the protocol as caption, 95 % intervals in the first column."""
         table = Table(title=self.title, caption=self.caption, caption_justify="left")
         table.add_column("features", no_wrap=True)
         for name in self.columns:
@@ -66,6 +126,6 @@ class Result:
         if value is None:
             return ""
         interval = self.intervals.get(row, {}).get(column)
-        if not with_interval or not interval or row in self.floors:
+        if not with_interval or not interval:
             return f"{value:.1f}"
         return f"{value:.1f} [{interval[0]:.0f}, {interval[1]:.0f}]"

@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+_NUMBER = r"-?\d[\d.eE+-]*"
+_NUMBER_LIST = re.compile(rf"\[\n\s*({_NUMBER}(?:,\n\s*{_NUMBER})*)\n\s*\]")  # a text holds no line end of its own
 
 
 def format_path(path: str, root: str = "") -> str:
@@ -57,6 +61,21 @@ def format_time_left(seconds: float | None) -> str:
 def join_words(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def format_json(data: Any) -> str:
+    """JSON of two spaces of indent, with lists of numbers on one line each. Raises ValueError for NaN and infinity.
+
+    >>> print(format_json({"a": [1, 2.5], "b": ["x"]}))
+    {
+      "a": [1, 2.5],
+      "b": [
+        "x"
+      ]
+    }
+    """
+    text = json.dumps(data, indent=2, allow_nan=False)
+    return _NUMBER_LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
 
 
 def parse_json(text: str | bytes) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class EvaluationSummary:
     training: dict[str, Any] = field(default_factory=dict)
     expected_contamination: list[str] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    test_videos: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def encoder_rows(self) -> list[str]:
@@ -105,6 +106,9 @@ def _parse_summary(data: dict[str, Any]) -> EvaluationSummary:
     known = {name: data[name] for name in EvaluationSummary.__dataclass_fields__ if name in data}
     known["results"] = {name: _parse_result(found) for name, found in data["results"].items()}
     summary = EvaluationSummary(**known)
+    for result in summary.results.values():
+        result.test_videos = result.test_videos or summary.test_videos
+        _check_outcomes(result)
     texts = [summary.unreel, summary.run, summary.checkpoint, summary.command, summary.data["name"]]
     texts += [summary.data["hash"], *summary.warnings, *summary.encoder_rows, summary.encoder["method"]]
     _require(all(isinstance(text, str) for text in texts), "a name or a sentence is not a text")
@@ -125,6 +129,16 @@ def _parse_result(data: dict[str, Any]) -> Result:
         isinstance(result.protocol, dict) and isinstance(result.extras, dict), "'protocol' or 'extras' is not a table"
     )
     return result
+
+
+def _check_outcomes(result: Result) -> None:
+    """Each list of outcomes has a number for each test video. Raises ValueError."""
+    columns = [values for row in result.outcomes.values() for values in row.values()]
+    _require(all(is_number(value) for values in columns for value in values), "an outcome is not a number")
+    names = list(result.test_videos.values())
+    _require(all(isinstance(name, str) for texts in names for name in texts), "a test video's name is not a text")
+    counts = {*map(len, columns), *map(len, names)}
+    _require(len(counts) <= 1, "outcomes and test videos differ in number")
 
 
 def is_number(value: Any) -> bool:

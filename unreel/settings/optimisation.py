@@ -31,9 +31,10 @@ class OptimisationSettings:
     """L2 penalty (SGD, LARS) or decoupled decay (AdamW)."""
     decay_all: bool = True
     """Decay biases and batch norm as well; off decays only weights of two and more dimensions."""
-    schedule: Literal["steps", "cosine", "cosine-from-start"] = "steps"
+    schedule: Literal["steps", "cosine", "cosine-from-start", "constant"] = "steps"
     """Drop the rate at --drops, or decay it to 0 along a cosine that begins after the warm-up, or at the first step of
-    the run: then the warm-up ends where the cosine is by now (TensorFlow's model garden)."""
+    the run: then the warm-up ends where the cosine is by now (TensorFlow's model garden); or leave it, so that the run
+    can be lengthened."""
     drops: tuple[float, ...] = (45 / 240, 90 / 240, 125 / 240, 160 / 240)
     """Shares of the run at which the rate drops, for the schedule `steps`; by default IIC's epochs of 240."""
     drop_factor: float = 0.2

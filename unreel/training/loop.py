@@ -14,7 +14,7 @@ from unreel.models.fsdp import gather_state
 from unreel.training.batches import iterate_batches
 from unreel.training.job import TrainingJob
 from unreel.training.metrics import MetricLogger
-from unreel.training.monitors import evaluate_monitors, rate_checkpoint
+from unreel.training.monitors import evaluate_monitors, is_late, rate_checkpoint
 from unreel.training.run_folder.checkpoint import collect_training_state, load_checkpoint, save_checkpoint
 from unreel.training.run_length.length_choice import CommandClock, fix_length, predict_report_s
 from unreel.training.runtime.distributed import ProcessGroup
@@ -34,6 +34,8 @@ def train(
     setup = setup_training(job, fabric)
     if resume:  # after setup, so that the optimiser's state goes to the device of the weights
         job.state = load_checkpoint(job.run_folder, job.method, setup.optimizer)
+        if job.state.best_step is not None and not is_late(job.state.best_step, job.total_steps):
+            job.state.forget_best()  # the run has been lengthened
     logger = MetricLogger(job, quiet, group, resume)
     if resume and job.is_finished:
         logger.progress.print_message(f"all {format_count(job.total_steps, 'step')} of this run are done already")

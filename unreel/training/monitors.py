@@ -83,9 +83,18 @@ def rate_checkpoint(monitors: MonitorMetrics, step: int, total_steps: int) -> fl
     None for one that is never chosen: collapsed, or before the last quarter of the run. Where the tests can't be
     measured, e.g. on videos of one clip, all are equal.
     """
-    if monitors.has_collapsed or 4 * step < 3 * total_steps:
+    if monitors.has_collapsed or not is_late(step, total_steps):
         return None
     return -1.0 if math.isnan(monitors.mean_of_tests) else monitors.mean_of_tests
+
+
+def is_late(step: int, total_steps: int) -> bool:
+    """Whether a step lies in the last quarter of a run.
+
+    >>> is_late(74, 100), is_late(75, 100)
+    (False, True)
+    """
+    return 4 * step >= 3 * total_steps
 
 
 def read_first_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:

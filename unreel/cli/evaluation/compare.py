@@ -20,13 +20,19 @@ class CompareArgs:
     """Also write the comparison as a page (.html)."""
     seeds: bool = True
     """Show runs that differ only in their seed as one row, with mean and deviation."""
+    against: str = ""
+    """A row by its name in the table, e.g. 'frame difference': the others get a paired test against it."""
+    csv: Path | None = None
+    """Also write every figure and test to this file, a line each."""
+    latex: Path | None = None
+    """Also write the tables to this file, for the package booktabs."""
 
 
 def compare_command(argv: list[str]) -> int:
     args = parse_args(CompareArgs, argv, "compare")
     from unreel.verbs.evaluation.compare import compare
 
-    for table in compare(args.evaluations, args.out, args.seeds).to_tables():
+    for table in compare(args.evaluations, args.out, args.seeds, args.against, args.csv, args.latex).to_tables():
         Console().print(table)
     if args.out:
         print(f"page: {args.out}")

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from unreel.cli.arguments import argument_help, name_argument, parse_args
+from unreel.cli.arguments import argument_help, name_argument, parse_args, read_option
 from unreel.cli.method_options import (
+    METHOD_OPTION,
     check_length_options,
     get_run_config,
     make_args_class,
@@ -19,6 +20,9 @@ from unreel.cli.method_options import (
 )
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
+from unreel.errors import InputError
+from unreel.training.run_folder.config import RunConfig
+from unreel.training.run_folder.earlier_config import free_length, load_earlier_config
 
 if TYPE_CHECKING:
     from unreel.verbs.training.pretrain import RunOutcome
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 SOURCE_HELP = (
     "A folder of videos, a text file of paths, or a CSV; synthetic://all for clips that are drawn while the run trains."
 )
+CONFIG_HELP = "A run, or a .json or .toml file with method and options: its values hold where no option here is given."
 MONITOR_COLUMNS = {
     "moment": "moment",
     "order": "order",
@@ -50,13 +55,18 @@ class ResumeArgs:
     """Spread the weights over the processes (FSDP), or keep all of them in each."""
     step: int | None = None
     """Go on from the checkpoint of this step instead of the last one."""
+    steps: int | None = None
+    """Train to this many steps in all, more than were asked for; says what that means for the learning rate."""
 
 
 def pretrain_command(argv: list[str]) -> int:
     if any(arg.split("=")[0] == "--resume" for arg in argv):
         return resume_command(argv)
-    args = parse_method_args(build_pretrain_args, argv, "pretrain")
-    check_length_options(argv)
+    named, earlier = check_length_options(argv), read_earlier_config(argv)
+    if earlier is None:
+        args = parse_method_args(build_pretrain_args, argv, "pretrain")
+    else:
+        args = parse_args(build_pretrain_args(earlier.method, free_length(earlier, named)), argv, "pretrain")
     from unreel.corpus.inspection import inspect
     from unreel.verbs.training.pretrain import start_run
 
@@ -74,20 +84,33 @@ def resume_command(argv: list[str]) -> int:
     return report_outcome(args.resume, resume(args.resume, **options))
 
 
-def build_pretrain_args(method: str) -> Any:
-    """The options of `unreel pretrain` for one method, with its preset's values as defaults."""
+def read_earlier_config(argv: list[str]) -> RunConfig | None:
+    """The configuration that --config names, None without it. Raises InputError where --method is another."""
+    source = read_option(argv, "--config", "")
+    if not source:
+        return None
+    earlier = load_earlier_config(Path(source))
+    method = read_option(argv, METHOD_OPTION, earlier.method)
+    if method != earlier.method:
+        raise InputError(f"--config {source} is of the method {earlier.method}; leave --method {method} out")
+    return earlier
+
+
+def build_pretrain_args(method: str, defaults: RunConfig | None = None) -> Any:
+    """The options of `unreel pretrain` for one method, with `defaults` or else its preset's values as defaults."""
     fields: list[Any] = [
         ("source", Annotated[Positional[Path], name_argument("FOLDER", SOURCE_HELP)]),
         ("out", Annotated[Path, argument_help("Folder of the run; must not exist yet.")]),
         make_method_field(method),
         ("root", Annotated[Path | None, argument_help("Folder that the paths of a list are relative to.")], None),
+        ("config", Annotated[Path | None, argument_help(CONFIG_HELP)], None),
         ("quiet", Annotated[bool, argument_help("Print nothing while training.")], False),
     ]
     help_text = (
         "Train an encoder on unlabelled videos. "
         f"Defaults are those of the method '{method}'; `unreel methods` lists the others."
     )
-    return make_args_class("PretrainArgs", help_text, fields, method)
+    return make_args_class("PretrainArgs", help_text, fields, method, defaults)
 
 
 def report_outcome(run_folder: Path, outcome: "RunOutcome") -> int:

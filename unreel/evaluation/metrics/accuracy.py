@@ -7,7 +7,7 @@ import numpy as np
 
 from unreel.errors import InputError
 from unreel.evaluation.metrics.bootstrap import bootstrap_interval
-from unreel.evaluation.result import Intervals, MetricRow
+from unreel.evaluation.result import Intervals, MetricRow, Outcomes
 
 MEAN_CLASS_ACCURACY = "per class"
 TOP_KS = {"top-1": 1, "top-5": 5}
@@ -62,6 +62,11 @@ def summarize_row(
     row = {name: 100.0 * float(right_Q.mean()) for name, right_Q in is_correct.items()}
     intervals = {name: bootstrap_interval(100.0 * right_Q, groups) for name, right_Q in is_correct.items()}
     return {**row, MEAN_CLASS_ACCURACY: compute_mean_class_accuracy(main_is_correct_Q, labels)}, intervals
+
+
+def list_outcomes(is_correct: dict[str, np.ndarray]) -> Outcomes:
+    """Which test videos (Q,) are right in each column, as 0 and 100: their mean is the figure in percent."""
+    return {name: (100 * right_Q.astype(np.int64)).tolist() for name, right_Q in is_correct.items()}
 
 
 def compute_confusion(score_QC: np.ndarray, classes: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:

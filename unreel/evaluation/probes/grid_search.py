@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from unreel.evaluation.baselines.chance import compute_guess_rows
+from unreel.evaluation.baselines.chance import compute_guess_intervals, compute_guess_rows
 from unreel.evaluation.baselines.descriptions import describe_classifier_baselines
 from unreel.evaluation.metrics.accuracy import (
     INTERVALS_NOTE,
@@ -20,11 +20,12 @@ from unreel.evaluation.metrics.accuracy import (
     encode_labels,
     is_in_top_k,
     list_classes,
+    list_outcomes,
     summarize_row,
     warn_few_classes,
 )
 from unreel.evaluation.protocol_description import count_videos
-from unreel.evaluation.result import Intervals, Result
+from unreel.evaluation.result import Outcomes, Result
 from unreel.evaluation.validation_split import hold_out_groups
 from unreel.evaluation.video_features import FeatureKey, VideoFeatures, get_clip_vectors
 
@@ -59,7 +60,8 @@ def run_grid_search(
     class_N, truth_Q = encode_labels(train.labels, classes), encode_labels(test.labels, classes)
     held_N = hold_out_groups(train.instances, search.validation_share, search.seed) if len(search.grid) > 1 else None
     figures = compute_guess_rows(train.labels, test.labels, TOP_KS)
-    intervals: dict[str, Intervals] = {}
+    intervals = compute_guess_intervals(train.labels, test.labels, TOP_KS, test.groups)
+    outcomes: dict[str, Outcomes] = {}
     chosen: dict[str, Hyperparameters] = {}
     for name, (key, columns) in rows.items():
         train_NVD, test_QVD = get_clip_vectors(train, key, columns), get_clip_vectors(test, key, columns)
@@ -67,6 +69,7 @@ def run_grid_search(
         score_QC = search.score_grid(train_NVD, class_N, test_QVD, [chosen[name]])[0]
         right = {column: is_in_top_k(score_QC, truth_Q, k) for column, k in TOP_KS.items()}
         figures[name], intervals[name] = summarize_row(right, right[MAIN_COLUMN], test.labels, test.groups)
+        outcomes[name] = list_outcomes(right)
     warnings += _warn_about_grid(chosen, search.grid, held_N) + warn_few_classes(len(classes))
     counts = count_videos(train, test, held_N) | {"train_clips": train_NVD.shape[1], "test_clips": test_QVD.shape[1]}
     return Result(
@@ -76,6 +79,7 @@ def run_grid_search(
         caption=_format_caption(search, counts),
         protocol={**counts, "grid": search.grid, "chosen": chosen},
         intervals=intervals,
+        outcomes=outcomes,
         warnings=warnings,
         extras={"confusion": compute_confusion(score_QC, classes, test.labels)},  # of the last row: all views joined
         floors=describe_classifier_baselines(figures),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from unreel.errors import unknown_name_error
-from unreel.evaluation.baselines.chance import compute_guess_rows
+from unreel.evaluation.baselines.chance import compute_guess_intervals, compute_guess_rows
 from unreel.evaluation.baselines.descriptions import describe_classifier_baselines
 from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER, build_untrained_encoder
 from unreel.evaluation.feature_extraction import Progress
@@ -31,11 +31,12 @@ from unreel.evaluation.metrics.accuracy import (
     encode_labels,
     is_in_top_k,
     list_classes,
+    list_outcomes,
     summarize_row,
     warn_few_classes,
 )
-from unreel.evaluation.protocol_description import describe_encoder_input
-from unreel.evaluation.result import Intervals, Result
+from unreel.evaluation.protocol_description import describe_encoder_input, describe_test_videos
+from unreel.evaluation.result import Result
 from unreel.evaluation.validation_split import choose_validation_groups
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Instance
@@ -178,16 +179,18 @@ def evaluate_finetune(
     is_linear = recipe.trained == "linear"
     pair = (LINEAR_ROW, UNTRAINED_ENCODER) if is_linear else (FINETUNED_ROW, SCRATCH_ROW)
     names = pair if with_scratch else pair[:1]
-    outcomes = {}
+    trained, outcomes = {}, {}
     for n, name in enumerate(names):
         progress = None if on_progress is None else stage_progress(on_progress, n, len(names))
-        outcomes[name] = finetune(encoder, train, test, recipe, n == 1, progress)
-    first = outcomes[names[0]]
-    rows, intervals = compute_guess_rows([i.label for i in train], first.labels, TOP_KS), dict[str, Intervals]()
-    for name, outcome in outcomes.items():
+        trained[name] = finetune(encoder, train, test, recipe, n == 1, progress)
+    first = trained[names[0]]
+    groups, train_labels = [i.group for i in first.instances], [i.label for i in train]
+    rows = compute_guess_rows(train_labels, first.labels, TOP_KS)
+    intervals = compute_guess_intervals(train_labels, first.labels, TOP_KS, groups)
+    for name, outcome in trained.items():
         right = {column: outcome.is_correct(k) for column, k in TOP_KS.items()}
-        groups = [i.group for i in first.instances]
         rows[name], intervals[name] = summarize_row(right, right[MAIN_COLUMN], first.labels, groups)
+        outcomes[name] = list_outcomes(right)
     return Result(
         kind="linear-recipe" if is_linear else "finetune",
         title=f"Linear layer by the recipe {recipe.name}, accuracy in percent"
@@ -195,14 +198,16 @@ def evaluate_finetune(
         else "Fine-tuning, accuracy in percent",
         rows=rows,
         caption=format_caption(first),
-        protocol=first.protocol | {"best_epoch": {name: outcome.best_epoch for name, outcome in outcomes.items()}},
+        protocol=first.protocol | {"best_epoch": {name: outcome.best_epoch for name, outcome in trained.items()}},
         intervals=intervals,
+        outcomes=outcomes,
+        test_videos=describe_test_videos(first.instances),
         warnings=first.warnings
         + collect_warnings(first.known_instances, train, ())
         + warn_few_classes(len(first.classes)),
         extras={
             "confusion": compute_confusion(first.probabilities, first.classes, first.labels),
-            "history": {name: outcome.history for name, outcome in outcomes.items()},
+            "history": {name: outcome.history for name, outcome in trained.items()},
         },
         floors=describe_classifier_baselines(rows),
         main_column=MAIN_COLUMN,

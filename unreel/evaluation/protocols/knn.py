@@ -10,16 +10,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from unreel.errors import InputError, unknown_name_error
-from unreel.evaluation.baselines.chance import compute_guess_rows
+from unreel.evaluation.baselines.chance import compute_guess_intervals, compute_guess_rows
 from unreel.evaluation.baselines.descriptions import describe_classifier_baselines
 from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
-from unreel.evaluation.metrics.accuracy import INTERVALS_NOTE, encode_labels, is_in_top_k, list_classes, summarize_row
+from unreel.evaluation.metrics.accuracy import (
+    INTERVALS_NOTE,
+    encode_labels,
+    is_in_top_k,
+    list_classes,
+    list_outcomes,
+    summarize_row,
+)
 from unreel.evaluation.metrics.cosine_ranking import QueryGallery, find_nearest
 from unreel.evaluation.probes.grid_search import format_not_tuned
 from unreel.evaluation.probes.knn_votes import count_votes
 from unreel.evaluation.protocol_description import count_videos, protocol_to_json
 from unreel.evaluation.protocols.options import KnnOptions
-from unreel.evaluation.result import Intervals, Result
+from unreel.evaluation.result import Intervals, Outcomes, Result
 from unreel.evaluation.validation_split import hold_out_groups
 from unreel.evaluation.video_features import VideoFeatures, find_layer_rows
 from unreel.models.encoder.encoder import FEATURE_LAYERS
@@ -54,13 +61,15 @@ def evaluate_knn(train: VideoFeatures, test: VideoFeatures, protocol: KnnProtoco
     held_N = hold_out_groups(train.instances, protocol.validation_share, protocol.seed)
     columns = {k: format_column(k) for k in protocol.ks}
     rows = compute_guess_rows(train.labels, test.labels, dict.fromkeys(columns.values(), 1))
-    intervals, chosen = dict[str, Intervals](), dict[str, int]()
+    intervals, outcomes, chosen = dict[str, Intervals](), dict[str, Outcomes](), dict[str, int]()
+    intervals |= compute_guess_intervals(train.labels, test.labels, dict.fromkeys(columns.values(), 1), test.groups)
     for name, (key, view) in find_layer_rows(train, test, protocol.layer).items():
         train_ND, test_QD = train.vectors[key][:, view], test.vectors[key][:, view]
         right = _score_each_k(train_ND, class_N, test_QD, truth_Q, protocol)
         chosen[name] = _choose_k(train_ND, class_N, held_N, protocol)
         by_column = {columns[k]: right_Q for k, right_Q in right.items()}
         rows[name], intervals[name] = summarize_row(by_column, right[chosen[name]], test.labels, test.groups)
+        outcomes[name] = list_outcomes(by_column)
     large = ", ".join(f"k={k}" for k in protocol.ks if k > len(train.instances))
     if large:
         warnings.append(f"{large}: there are {len(train.instances)} training videos only, so all of them vote.")
@@ -76,6 +85,7 @@ def evaluate_knn(train: VideoFeatures, test: VideoFeatures, protocol: KnnProtoco
             "distance": "cosine",
         },
         intervals=intervals,
+        outcomes=outcomes,
         warnings=warnings + ([format_not_tuned(f"k={protocol.ks[0]}")] if held_N is None else []),
         floors=describe_classifier_baselines(rows),
         main_column=format_column(protocol.ks[0]),

@@ -18,7 +18,7 @@ from unreel.evaluation.baselines.descriptions import describe_baseline
 from unreel.evaluation.feature_extraction import FeatureExtractor
 from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
 from unreel.evaluation.leakage import check_train_test, collect_warnings
-from unreel.evaluation.metrics.bootstrap import bootstrap_interval
+from unreel.evaluation.metrics.bootstrap import bootstrap_intervals
 from unreel.evaluation.metrics.cosine_ranking import QueryGallery, rank_first_correct
 from unreel.evaluation.metrics.motion_reliance import (
     Reliance,
@@ -138,16 +138,12 @@ def add_row(
     groups: Sequence[str],
     protocol: MotionProtocol,
 ) -> str:
-    """Add one row and return its name; only the encoder gets intervals, since the table has dozens of figures."""
+    """Add one row and return its name."""
     name = format_row_name(source, condition)
     result.rows[name] = {title: 100.0 * float(hit_Q.mean()) for title, hit_Q in columns.items()}
-    if source == ENCODER:
-        result.intervals[name] = {
-            title: bootstrap_interval(100.0 * hit_Q, groups, protocol.seed, protocol.draws)
-            for title, hit_Q in columns.items()
-            if title.endswith(BOTH_SIDES)
-        }
-    else:
+    both = {title: 100.0 * hit_Q for title, hit_Q in columns.items() if title.endswith(BOTH_SIDES)}
+    result.intervals[name] = bootstrap_intervals(both, groups, protocol.seed, protocol.draws)
+    if source != ENCODER:
         result.floors[name] = describe_baseline(source) if condition == INTACT else f"{source}, {condition} clips"
     return name
 

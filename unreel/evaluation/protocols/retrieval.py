@@ -35,7 +35,7 @@ from unreel.evaluation.metrics.cosine_ranking import (
 )
 from unreel.evaluation.protocol_description import describe_clips
 from unreel.evaluation.protocols.options import Centring, RankingUnit, RetrievalOptions
-from unreel.evaluation.result import Intervals, Result
+from unreel.evaluation.result import FIRST_HIT, Intervals, Result
 from unreel.evaluation.verdict.carrier import describe_carrier
 from unreel.evaluation.verdict.labelled import choose_own_row, judge_with_labels
 from unreel.evaluation.video_features import ENCODER, JOINT, FeatureKey, VideoFeatures, scale_views
@@ -43,6 +43,8 @@ from unreel.models.encoder.encoder import FEATURE_LAYERS
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
 from unreel.views.geometric import CROP_COUNTS
+
+MEAN_PRECISION = "mAP"
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,11 @@ def evaluate_retrieval(
         if CHANCE not in result.rows:
             gallery_size = len(labels[1])
             result.rows[CHANCE] = compute_chance(*labels, protocol.ks)
-        scores = score_queries(vectors, labels, protocol.ks)
+        ranks_Q = rank_first_correct(vectors, *labels)
+        scores = score_queries(vectors, labels, protocol.ks, ranks_Q)
         result.rows[name] = {column: float(values_Q.mean()) for column, values_Q in scores.items()}
         hits[name] = scores[result.main_column].reshape(len(query.instances), num_rows).mean(axis=1)
+        result.outcomes[name] = collect_outcomes(scores, ranks_Q, gallery_size, num_rows)
         videos = repeat_each([str(n) for n in range(len(query.instances))], num_rows)
         result.intervals[name] = bootstrap_intervals(scores, videos)
         if any(query.groups):
@@ -135,12 +139,28 @@ def format_recall(k: int) -> str:
 
 
 def score_queries(
-    vectors: QueryGallery, labels: tuple[list[str], list[str]], ks: Sequence[int]
+    vectors: QueryGallery,
+    labels: tuple[list[str], list[str]],
+    ks: Sequence[int],
+    ranks_Q: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """R@k and average precision of each query, percent (Q,) by column."""
-    ranks = rank_first_correct(vectors, *labels)
-    hits = {format_recall(k): 100.0 * (ranks < min(k, len(labels[1]))) for k in ks}
-    return hits | {"mAP": 100.0 * compute_average_precisions(vectors, *labels)}
+    """R@k and average precision of each query, percent (Q,) by column; `ranks_Q` of its first hit, where known."""
+    ranks_Q = rank_first_correct(vectors, *labels) if ranks_Q is None else ranks_Q
+    hits = {format_recall(k): 100.0 * (ranks_Q < min(k, len(labels[1]))) for k in ks}
+    return hits | {MEAN_PRECISION: 100.0 * compute_average_precisions(vectors, *labels)}
+
+
+def collect_outcomes(
+    scores: dict[str, np.ndarray], ranks_Q: np.ndarray, gallery_size: int, num_rows: int
+) -> dict[str, list[float]]:
+    """What is kept of each query: the rank of its first hit, from 1 (0: none), and its average precision in percent.
+
+    A video whose clips are queries by themselves has no rank, but the mean of each column over its `num_rows` clips.
+    """
+    if num_rows > 1:
+        return {c: values.reshape(-1, num_rows).mean(axis=1).round(4).tolist() for c, values in scores.items()}
+    ranks = np.where(ranks_Q < gallery_size, ranks_Q + 1, 0).tolist()
+    return {FIRST_HIT: ranks, MEAN_PRECISION: scores[MEAN_PRECISION].round(4).tolist()}
 
 
 def repeat_each(values: Sequence[str], num_repeats: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import compute_likeness, spread_rows
 from unreel.indexing.search.event_grouping import Events, group_events
-from unreel.types import Moment
+from unreel.types import Moment, Tabular
 
 FIRST_ROWS_PER_HIT, GROWTH_FACTOR, MAX_GROWTH = 50, 4, 16  # rows fetched for each hit; how the number grows
 VectorReader = Callable[[np.ndarray], np.ndarray]  # row numbers (n,) to their vectors (n, D)
@@ -44,6 +45,26 @@ class Hit(Moment):
         if self.typical_score is None:
             return None
         return round(min(1.0, max(0.0, float(compute_likeness(self.score, self.typical_score)))), 6)
+
+
+class Hits(list[Hit], Tabular):
+    """Hits, best first: a list that prints in a few lines and shows as a table in a notebook."""
+
+    def __repr__(self) -> str:
+        """How many there are, and the best of them."""
+        shown = [f"  {hit.path} {hit.start_s:.2f} to {hit.end_s:.2f} s, score {hit.score:.4f}" for hit in self[:5]]
+        more = [f"  ... {len(self) - 5:,} more"] if len(self) > 5 else []
+        return "\n".join([f"{len(self):,} hits", *shown, *more])
+
+    def list_rows(self) -> list[dict[str, Any]]:
+        """The hits, each as path, seconds, score, likeness, percentile and number of duplicates."""
+        return [
+            {
+                **{"path": hit.path, "start_s": hit.start_s, "end_s": hit.end_s, "score": hit.score},
+                **{"likeness": hit.likeness, "percentile": hit.percentile, "duplicates": len(hit.duplicates)},
+            }
+            for hit in self
+        ]
 
 
 @dataclass(frozen=True)

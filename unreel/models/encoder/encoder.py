@@ -44,6 +44,15 @@ class Encoder(nn.Module):
         self.appearance: FrozenModel | None = None  # see appearance.py
         self._folded: tuple[InferenceNetwork, ...] = ()  # none or one; a tuple, so that it is no part of the state
 
+    def forward(self, frames: Tensor) -> Tensor:
+        """Rows (B, D) of uint8 clips (B, lead_in + T, H, W, C), as `embed` makes them, of unit length: the pooled
+        features of each view, side by side with equal weight. Gradients reach the network; its mode is left alone.
+        """
+        device = next(self.backbone.parameters()).device
+        views = make_inference_views(frames.to(device), self.spec.views, 1)
+        parts = [F.normalize(pool_layer(self.backbone(view), "pooled")) for view in views.values()]
+        return torch.cat(parts, dim=1) / len(parts) ** 0.5
+
     def extract_features(self, frames: Tensor, layer: str = "pooled") -> dict[str, Tensor]:
         """Features (B, D) of each view of uint8 clips (B, lead_in + T, H, W, C); batch norm as at the end of training.
 

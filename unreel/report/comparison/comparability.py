@@ -14,7 +14,7 @@ from unreel.report.main_figures import format_title
 from unreel.report.results_file import EvaluationSummary
 
 ENCODER_KEYS = {"backbone", "method", "checkpoint", "weights", "views", "view", "residual", "standardize", "dimensions"}
-ENCODER_KEYS |= {"channel_mean", "channel_std"}
+ENCODER_KEYS |= {"channel_mean", "channel_std", "seen"}
 ENCODER_KEYS |= {"numbers", "channels", "num_frames", "fps", "stride_frames", "short", "size", "crop"}
 RESULT_KEYS = {
     "chosen",

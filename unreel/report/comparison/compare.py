@@ -4,19 +4,26 @@ Figures that were not measured alike never share a column: they stand in tables 
 recipe that differ in their seed alone, not in source or data, become one row: mean and standard deviation.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
-from unreel.errors import InputError
+from unreel.errors import InputError, unknown_name_error
 from unreel.io.text import format_path
 from unreel.report.comparison import comparability as likeness
 from unreel.report.comparison.comparison_columns import COLUMNS_NOTE, COMPARISON_COLUMNS
-from unreel.report.comparison.comparison_rows import ComparisonEntry, ComparisonRow, build_baseline_rows, build_row
+from unreel.report.comparison.comparison_rows import (
+    ComparisonCell,
+    ComparisonEntry,
+    ComparisonRow,
+    build_baseline_rows,
+    build_row,
+)
 from unreel.report.comparison.seed_groups import explain_commits, explain_groups, group_by_seed
+from unreel.report.comparison.significance import TEST_NOTE, compare_with_row
 from unreel.report.results_file import EvaluationSummary, load_summary
 
 INTERVALS_NOTE = (
@@ -40,44 +47,70 @@ class ComparisonSection:
     def columns(self) -> list[str]:
         return [c.title for c in COMPARISON_COLUMNS if any(c.title in row.cells for row in self.rows)]
 
+    @property
+    def cost_columns(self) -> list[str]:
+        """What rows took, where it is known."""
+        return list(dict.fromkeys(title for row in self.rows for title in row.costs))
+
 
 @dataclass
 class Comparison:
-    """Tables of evaluations that were made alike, why there are several, and what holds for single evaluations."""
+    """Tables of evaluations that were made alike, why there are several, and what holds for single evaluations.
+
+    `against` is the row that the others are compared with, "" for none.
+    """
 
     sections: list[ComparisonSection]
     remarks: list[str]
     contamination: list[str]
     expected_contamination: list[str] = field(default_factory=list)
+    against: str = ""
 
     def to_tables(self) -> list[Table]:
         """For the terminal."""
-        return [self._build_table(part, is_last=part is self.sections[-1]) for part in self.sections]
+        return [self._build_table(part) for part in self.sections]
 
-    def _build_table(self, section: ComparisonSection, is_last: bool) -> Table:
-        notes = [
-            *section.notes,
-            *([*self.remarks, *self.contamination, COLUMNS_NOTE, INTERVALS_NOTE] if is_last else []),
-        ]
+    def list_notes(self, section: ComparisonSection) -> list[str]:
+        """What stands below a table; what holds for all of them stands below the last."""
+        shared = [*self.remarks, *self.contamination, COLUMNS_NOTE, INTERVALS_NOTE]
+        return [*section.notes, *(shared if section is self.sections[-1] else [])]
+
+    def _build_table(self, section: ComparisonSection) -> Table:
         table = Table(
             title=escape(format_path(section.heading or section.data_description)),
-            caption="\n".join(escape(format_path(note)) for note in notes),
+            caption="\n".join(escape(format_path(note)) for note in self.list_notes(section)),
             caption_justify="left",
         )
         table.add_column("encoder")
-        for name in section.columns:
+        for name in (*section.columns, *section.cost_columns):
             table.add_column(name, justify="right")
         for row in section.rows:
             cells = [row.cells.get(name) for name in section.columns]
-            texts = [f"{c.figure.value:.1f}\n{c.spread_text}".rstrip() if c else "" for c in cells]
+            texts = [format_cell(cell) if cell else "" for cell in cells]
+            texts += [f"{row.costs[c]:,.1f}".removesuffix(".0") if c in row.costs else "" for c in section.cost_columns]
             table.add_row(escape(format_path(row.name)), *texts, style="dim" if row.is_baseline else "bold")
         return table
 
 
-def compare_evaluations(folders: Sequence[str | Path], group_seeds: bool = True) -> Comparison:
-    """Evaluations side by side; `seeds` makes one row of runs that differ in their seed alone.
+def format_cell(cell: ComparisonCell) -> str:
+    """A figure, its spread, and its difference to the chosen row, a line each."""
+    difference = "" if cell.difference is None else escape(cell.difference.text)
+    return "\n".join(filter(None, (f"{cell.figure.value:.1f}", cell.spread_text, difference)))
 
-    Raises InputError for no folder and for one given twice, RunError for one that holds no evaluation.
+
+def compare_evaluations(
+    folders: Sequence[str | Path],
+    group_seeds: bool = True,
+    against: str = "",
+    row_names: Mapping[Path, str] | None = None,
+) -> Comparison:
+    """Evaluations side by side; `group_seeds` makes one row of runs that differ in their seed alone.
+
+    `against` is a row, by its name in the table, that the others are tested against. `row_names` says which folders
+    make a row, by the name of the row, where the names of their runs do not.
+
+    Raises InputError for no folder, for one given twice and for an unknown row, RunError for one that holds no
+    evaluation.
 
     >>> comparison = compare_evaluations(evaluations)
     >>> len(comparison.sections) > 0
@@ -99,7 +132,12 @@ def compare_evaluations(folders: Sequence[str | Path], group_seeds: bool = True)
         [table[0].summary.data["name"] for table in tables],
     )
     headings = likeness.build_headings(signatures, data) if len(tables) > 1 else [""]
-    sections = [build_section(table, heading, group_seeds) for table, heading in zip(tables, headings, strict=True)]
+    names = {name: row_names[path] for name, path in zip(name_folders(paths), paths, strict=True)} if row_names else {}
+    sections = [
+        build_section(table, heading, group_seeds, against, names)
+        for table, heading in zip(tables, headings, strict=True)
+    ]
+    require_row(sections, against)
     remarks = [s for s in (likeness.explain_tables(signatures), *check_versions(summaries)) if s]
     contamination = collect_contamination(entries)
     expected = {text for entry in entries for text in entry.summary.expected_warnings}
@@ -108,7 +146,15 @@ def compare_evaluations(folders: Sequence[str | Path], group_seeds: bool = True)
         remarks,
         list(contamination.values()),
         [sentence for text, sentence in contamination.items() if text in expected],
+        against,
     )
+
+
+def require_row(sections: Sequence[ComparisonSection], against: str) -> None:
+    """Raise InputError that lists the rows where none has the name `against`."""
+    known = dict.fromkeys(row.name for section in sections for row in section.rows)
+    if against and against not in known:
+        raise unknown_name_error("row to compare with", against, known)
 
 
 def collect_contamination(entries: Sequence[ComparisonEntry]) -> dict[str, str]:
@@ -153,12 +199,20 @@ def merge_signatures(table: Sequence[ComparisonEntry]) -> likeness.Signature:
     return {name: part for entry in table for name, part in entry.signature.items()}
 
 
-def build_section(table: Sequence[ComparisonEntry], heading: str, group_seeds: bool) -> ComparisonSection:
-    groups = group_by_seed(table) if group_seeds else [[entry] for entry in table]
+def build_section(
+    table: Sequence[ComparisonEntry], heading: str, group_seeds: bool, against: str, row_names: Mapping[str, str]
+) -> ComparisonSection:
+    groups = group_by_name(table, row_names) if row_names else group_by_seed(table)
+    groups = groups if group_seeds else [[entry] for entry in table]
     rows = [build_row(group) for group in groups]
+    if row_names:
+        rows = [replace(row, name=row_names[group[0].name]) for row, group in zip(rows, groups, strict=True)]
+    rows = add_differences(rows, groups, against) if against else rows
     notes = [SEEDS_NOTE] if any(len(group) > 1 for group in groups) else []
     if group_seeds:
         notes += [*explain_groups(table), *(note for group in groups for note in explain_commits(group))]
+    if against:
+        notes.append(f"Compared with {against}. {TEST_NOTE}")
     clips = {entry.summary.describe_clips() for entry in table}
     if len(clips) > 1:
         notes.append(
@@ -168,3 +222,22 @@ def build_section(table: Sequence[ComparisonEntry], heading: str, group_seeds: b
     videos, data = table[0].summary.videos, table[0].summary.data
     description = f"{data['name']}: {videos['test']:,} test videos, {videos['training']:,} training videos"
     return ComparisonSection(heading, rows + build_baseline_rows(groups, rows), notes, description)
+
+
+def group_by_name(table: Sequence[ComparisonEntry], row_names: Mapping[str, str]) -> list[list[ComparisonEntry]]:
+    """Evaluations by the row that they belong to, in the order in which these begin."""
+    groups: dict[str, list[ComparisonEntry]] = {}
+    for entry in table:
+        groups.setdefault(row_names[entry.name], []).append(entry)
+    return list(groups.values())
+
+
+def add_differences(
+    rows: Sequence[ComparisonRow], groups: Sequence[Sequence[ComparisonEntry]], against: str
+) -> list[ComparisonRow]:
+    """The rows with their differences to the row `against`."""
+    found = compare_with_row({row.name: group for row, group in zip(rows, groups, strict=True)}, against)
+    return [
+        replace(row, cells={c: replace(cell, difference=found[row.name].get(c)) for c, cell in row.cells.items()})
+        for row in rows
+    ]

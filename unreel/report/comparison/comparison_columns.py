@@ -3,9 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import ENCODER
-from unreel.report.main_figures import Figure, find_main_row, get_figure, get_main_figure, get_reliance
+from unreel.report.main_figures import (
+    Figure,
+    find_main_column,
+    find_main_row,
+    get_figure,
+    get_main_figure,
+    get_reliance,
+)
 from unreel.report.results_file import EvaluationSummary
 
 FigureGetter = Callable[[Result, str], Figure | None]
@@ -22,13 +31,26 @@ class ComparisonColumn:
 
     def get_figure(self, summary: EvaluationSummary, row: str | None) -> Figure | None:
         """The figure of a row, by default of the encoder, all its views joined."""
+        result, name = self.find_row(summary, row)
+        if result is not None and row is None and self.kind == "motion":
+            return _get_reliance_figure(result)
+        return self.get_row_figure(result, name) if result is not None and name else None
+
+    def find_row(self, summary: EvaluationSummary, row: str | None) -> tuple[Result | None, str | None]:
+        """The result that has this figure, and the name of its row, by default that of the encoder."""
         for result in summary.results.values():
             if result.kind == self.kind and self.protocol in ("", result.protocol.get("protocol")):
-                name = find_main_row(result, summary.encoder_rows) if row is None else row
-                if row is None and self.kind == "motion":
-                    return _get_reliance_figure(result)
-                return self.get_row_figure(result, name) if name else None
-        return None
+                return result, find_main_row(result, summary.encoder_rows) if row is None else row
+        return None, None
+
+    def get_outcomes(self, summary: EvaluationSummary, row: str | None) -> tuple[Result, np.ndarray] | None:
+        """The result, and the values (Q,) of single test videos whose mean is the figure; None where none are kept."""
+        result, name = self.find_row(summary, row)
+        if result is None or not name:
+            return None
+        column = self.title.partition(",")[0] if self.kind == "retrieval" else find_main_column(result, name)
+        outcomes_Q = result.get_outcomes(name, column or "")
+        return None if outcomes_Q is None else (result, outcomes_Q)
 
 
 def _build_getter(column: str) -> FigureGetter:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import mean, stdev
 
+from unreel.evaluation.metrics.paired_test import PairedDifference
 from unreel.report.comparison import comparability as likeness
 from unreel.report.comparison.comparison_columns import COMPARISON_COLUMNS
 from unreel.report.main_figures import Figure, find_encoder_rows
@@ -14,12 +15,36 @@ TOLERANCE = 1e-6  # percent; figures of one floor on the same clips are the same
 
 
 @dataclass(frozen=True)
+class RowDifference:
+    """A row minus the one it is compared with, and its p corrected for the number of rows."""
+
+    paired: PairedDifference
+    corrected_p: float
+
+    @property
+    def text(self) -> str:
+        """E.g. `+3.1 [0.4, 5.8], p=0.021`; a star where one of the two has a single run."""
+        found, p = self.paired, format_p(self.corrected_p)
+        interval = f"[{found.low:.1f}, {found.high:.1f}]"
+        return f"{found.difference:+.1f} {interval}, {p}{'*' if found.is_about_runs else ''}"
+
+
+def format_p(p: float) -> str:
+    """
+    >>> format_p(0.0214), format_p(1e-6)
+    ('p=0.021', 'p<0.001')
+    """
+    return "p<0.001" if p < 0.001 else f"p={p:.3f}"
+
+
+@dataclass(frozen=True)
 class ComparisonCell:
     """A figure with its interval, or the mean of n runs with their deviation."""
 
     figure: Figure
     num_runs: int = 1
     std: float = 0.0
+    difference: RowDifference | None = None
 
     @property
     def spread_text(self) -> str:
@@ -31,13 +56,14 @@ class ComparisonCell:
 
 @dataclass
 class ComparisonRow:
-    """A row of a table: an evaluation, a group of seeds, or a floor."""
+    """A row of a table: an evaluation, a group of seeds, or a floor; `costs` has what it took, by column."""
 
     name: str
     description: str
     cells: dict[str, ComparisonCell]
     is_baseline: bool = False
     members: list[str] = field(default_factory=list)
+    costs: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

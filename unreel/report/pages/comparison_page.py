@@ -13,12 +13,14 @@ from unreel.report.main_figures import Figure
 from unreel.report.pages.evaluation_tables import build_range
 
 
-def write_comparison(folders: Sequence[str | Path], out: str | Path, group_seeds: bool = True) -> Path:
+def write_comparison(
+    folders: Sequence[str | Path], out: str | Path, group_seeds: bool = True, against: str = ""
+) -> Path:
     """Write the comparison as a page. Raises InputError, RunError and DiskError."""
     out = Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{out}: the comparison is a page, so its name must end in .html")
-    comparison = compare_evaluations(folders, group_seeds)
+    comparison = compare_evaluations(folders, group_seeds, against)
     sections = [
         {"section": section, "rows": [build_row_context(row, section.columns) for row in section.rows]}
         for section in comparison.sections

@@ -1,6 +1,5 @@
 """`unreel evaluate all`: a folder with every result in one JSON file, and a page."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,14 @@ from unreel.evaluation.feature_extraction import Progress
 from unreel.evaluation.feature_protocol import ExtractionOptions
 from unreel.evaluation.finetuning.recipe_presets import build_recipe
 from unreel.evaluation.labelled_videos import LabelledVideos, LabelSources, hash_videos, load_labelled_videos
+from unreel.evaluation.protocol_description import describe_test_videos
 from unreel.evaluation.protocol_registry import build_standard_suite
 from unreel.evaluation.protocols.finetune import evaluate_finetune
 from unreel.evaluation.result import Result
 from unreel.evaluation.suite import SuiteResult, run_evaluations
 from unreel.io.atomic_write import atomic_folder, atomic_write_text, disk_errors
 from unreel.io.output_path import require_new_path, require_writable_path
+from unreel.io.text import format_json
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder
 from unreel.report.results_file import RESULTS_FILE
@@ -73,8 +74,17 @@ def build_summary(suite: SuiteResult, encoder: Encoder, run: Path, videos: Label
         "versions": collect_versions(),
         "provenance": describe_evaluation(run, videos.name, data_hash),
         "seconds": {name: round(seconds, 3) for name, seconds in suite.seconds.items()},
-        "results": {name: result.to_json() for name, result in suite.results.items()},
+        "test_videos": describe_test_videos(suite.test_features.instances),
+        "results": {name: describe_result(result, suite) for name, result in suite.results.items()},
     }
+
+
+def describe_result(result: Result, suite: SuiteResult) -> dict[str, Any]:
+    """A result as JSON; its test videos only where they are not those of all results."""
+    text = result.to_json()
+    if text["test_videos"] == describe_test_videos(suite.test_features.instances):
+        del text["test_videos"]
+    return text
 
 
 def read_training_seed(run: Path) -> int | None:
@@ -100,5 +110,5 @@ def write_evaluation(out: Path, summary: dict[str, Any]) -> None:
     from unreel.report.pages.evaluation_page import write_evaluation_page  # its templates and charts take time to load
 
     with disk_errors(out, "the evaluation can't be written"), atomic_folder(out) as temporary:
-        atomic_write_text(temporary / RESULTS_FILE, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        atomic_write_text(temporary / RESULTS_FILE, format_json(summary) + "\n")
         write_evaluation_page(temporary)

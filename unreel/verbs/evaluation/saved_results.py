@@ -9,7 +9,7 @@ from unreel.evaluation.contamination import find_contamination, find_run_folder
 from unreel.evaluation.labelled_videos import LabelledVideos
 from unreel.evaluation.result import Result
 from unreel.io.atomic_write import atomic_write_text
-from unreel.io.text import parse_json
+from unreel.io.text import format_json, parse_json
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder
 from unreel.provenance.record import collect_provenance, read_provenance
@@ -36,7 +36,7 @@ def save_result(result: Result, name: str, run: Path, data: Path) -> None:
         return
     (run / "evaluations").mkdir(exist_ok=True)
     record = describe_evaluation(run, data.resolve().name)
-    text = json.dumps(result.to_json() | {"provenance": record}, indent=2) + "\n"
+    text = format_json(result.to_json() | {"provenance": record}) + "\n"
     number, path = 1, run / "evaluations" / f"{name}-{data.resolve().name}.json"
     while path.exists() and read_protocol(path) != json.loads(text)["protocol"]:
         number += 1

@@ -5,13 +5,13 @@ from pathlib import Path
 from unreel.errors import InputError
 from unreel.indexing.index.clip_index import Index, load_query_encoder, open_index
 from unreel.indexing.search.query import SearchAnswer, SearchQuery, search_by_examples
-from unreel.indexing.search.results import Hit, HitOptions
+from unreel.indexing.search.results import HitOptions, Hits
 from unreel.models.encoder.encoder import Encoder
 
 
 def search(
     index: str | Path | Index, query: SearchQuery, options: HitOptions | None = None, encoder: Encoder | None = None
-) -> list[Hit]:
+) -> Hits:
     """Find the best hits of an index for a query, best first.
 
     Args:
@@ -21,7 +21,7 @@ def search(
         encoder: the encoder of the index, if it is loaded already.
 
     Returns:
-        Moments in seconds with their score and rows, best first.
+        Moments in seconds with their score and rows, best first; a list with `to_pandas()`.
 
     Raises:
         InputError: the index, an example or an option can't be used.
@@ -32,7 +32,7 @@ def search(
     >>> len(hits), hits[0].start_s >= 0
     (20, True)
     """
-    return answer_query(index, query, options, encoder).hits
+    return Hits(answer_query(index, query, options, encoder).hits)
 
 
 def answer_query(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from unreel.corpus.held_out import format_paths
 from unreel.corpus.inspection import inspect
 from unreel.corpus.manifest import Manifest
+from unreel.errors import InputError
 from unreel.evaluation.run_neighbours import count_embedded_clips
 from unreel.evaluation.verdict.label_free import count_judged_clips
 from unreel.io.atomic_write import atomic_write_text
@@ -22,6 +23,7 @@ from unreel.training.method_contract import explain_own_errors
 from unreel.training.progress_bar import TrainingProgress
 from unreel.training.run_folder.config import RunConfig, build_run_config, read_config
 from unreel.training.run_folder.creation import create_run, require_new_folder
+from unreel.training.run_folder.earlier_config import free_length, load_earlier_config
 from unreel.training.run_folder.run_provenance import write_run_provenance
 from unreel.training.run_length.length_choice import CommandClock
 from unreel.training.runtime.auto_settings import resolve_config
@@ -51,6 +53,7 @@ def pretrain(
     method: Any = DEFAULT_METHOD,
     root: str | Path | None = None,
     quiet: bool = False,
+    config: str | Path | None = None,
     **options: Any,
 ) -> RunOutcome:
     """Train an encoder on unlabelled videos; the run folder `out` then holds the encoder, the curves and a report.
@@ -63,6 +66,7 @@ def pretrain(
             module:preset, or the module, class or preset itself.
         root: folder that the paths of a list are relative to.
         quiet: print nothing while training.
+        config: a run, or a file (.json, .toml) with method and options, whose values hold where `options` has none.
         options: fields of the method's Config or of Settings, e.g. minutes=30, batch_size=32. A network, view or
             augmentation of your own is given by its name or as the class or function itself.
 
@@ -79,8 +83,19 @@ def pretrain(
     >>> outcome["step"]
     2
     """
-    run_config, root = build_run_config(method, options), Path(root) if root else None
+    root = Path(root) if root else None
+    run_config = change_earlier_config(Path(config), method, options) if config else build_run_config(method, options)
     return start_run(Path(source), Path(out), run_config, lambda path: inspect(path, root), quiet)
+
+
+def change_earlier_config(source: Path, method: str, options: dict[str, Any]) -> RunConfig:
+    """The configuration of a run or a file with some options changed. Raises InputError for another method."""
+    earlier = load_earlier_config(source)
+    if method not in (DEFAULT_METHOD, earlier.method):
+        raise InputError(f"{source} is of the method {earlier.method}, not of {method}; leave the method out")
+    build_run_config(earlier.method, options)  # refuses unknown names, and two lengths
+    lengths = [name for name in ("minutes", "steps", "epochs") if options.get(name)]
+    return free_length(earlier, lengths).replace(**options)
 
 
 def start_run(
@@ -89,6 +104,7 @@ def start_run(
     run_config: RunConfig,
     inspect_source: Callable[[Path], Manifest] = inspect,
     quiet: bool = False,
+    with_report: bool = True,
 ) -> RunOutcome:
     """A new run: inspect, write the folder, train, report. Of several processes rank 0 does all but training.
 
@@ -104,7 +120,7 @@ def start_run(
         group.on_rank_zero(lambda: jobs.append(prepare_run(source, out, run_config, inspect_source, group.world_size)))
         with lock_run(out, group):
             job = jobs[0] if jobs else load_training_job(out)
-            return train_and_report(job, False, quiet, fabric, group, began_s)
+            return train_and_report(job, False, quiet, fabric, group, began_s, with_report)
 
 
 def prepare_run(
@@ -140,15 +156,21 @@ def write_data_files(folder: Path, manifest: Manifest, job: TrainingJob, source:
 
 
 def train_and_report(
-    job: TrainingJob, resume: bool, quiet: bool, fabric: "Fabric", group: ProcessGroup, began_s: float
+    job: TrainingJob,
+    resume: bool,
+    quiet: bool,
+    fabric: "Fabric",
+    group: ProcessGroup,
+    began_s: float,
+    with_report: bool = True,
 ) -> RunOutcome:
     """Train, then write the report, unless training was stopped early. `began_s`: when the command began."""
     num_training, num_held_out = len(job.instances), len(job.held_out)
     report_clips = count_embedded_clips(num_training + num_held_out) + count_judged_clips(num_held_out, num_training)
-    clock = CommandClock(began_s, report_clips)
+    clock = CommandClock(began_s, report_clips if with_report else 0)
     train(job, resume, quiet, fabric, group, clock)
     interrupted = not job.is_finished
-    if not interrupted:
+    if with_report and not interrupted:
         progress = TrainingProgress(job.total_steps, job.state.step, quiet or not group.is_rank_zero)
         progress.print_message("the encoder is now judged and the report written; this can take some minutes")
         group.on_rank_zero(lambda: report(job.run_folder))

@@ -1,0 +1,53 @@
+"""The configuration of an earlier run, or of a file, for a new run."""
+
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from unreel import __version__
+from unreel.errors import InputError, UnreelError
+from unreel.io.text import parse_json
+from unreel.methods.registry import DEFAULT_METHOD
+from unreel.training.run_folder.config import CONFIG_FILE, RunConfig, build_run_config
+from unreel.training.run_folder.option_values import convert_options
+
+
+def load_earlier_config(source: Path) -> RunConfig:
+    """The method, options and settings of a run's config.json, or of a file (.json, .toml).
+
+    A file of one's own has the method and any options, side by side; others keep the preset's values. A method of one's
+    own is looked for where its name leads from here, as if it were typed: the copy in a run is not used. Raises
+    InputError for a file that can't be read, and for options and values that this version does not have.
+    """
+    path = source / CONFIG_FILE if source.is_dir() else source
+    data = read_tables(path)
+    written = data.get("versions", {}).get("unreel") if isinstance(data.get("versions"), dict) else None
+    method = data.get("method", DEFAULT_METHOD)
+    if {"options", "settings"} <= data.keys():
+        options = {**data["options"], **data["settings"]}
+    else:
+        options = {name: value for name, value in data.items() if name != "method"}
+    try:
+        return build_run_config(method, {}).replace(**convert_options(method, options))
+    except (UnreelError, TypeError, AttributeError) as error:
+        version = f" (written by unreel {written}, this is {__version__})" if written else ""
+        raise InputError(f"{path}{version}: {error}") from error
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The object of a JSON file or the tables of a TOML file. Raises InputError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text) if path.suffix.lower() == ".toml" else parse_json(text)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--config {path}: can't be read ({error}); give a run, a .json or a .toml file") from error
+
+
+def free_length(run_config: RunConfig, named: Collection[str]) -> RunConfig:
+    """The configuration without an earlier length, where another kind of length is named: minutes, steps or epochs."""
+    if "minutes" in named:
+        return run_config.replace(steps=0, epochs=None)
+    if "steps" in named:
+        return run_config.replace(minutes=None)
+    return run_config.replace(steps=0, minutes=None) if "epochs" in named else run_config

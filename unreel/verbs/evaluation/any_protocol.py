@@ -1,0 +1,71 @@
+"""Every evaluation by its name, as `unreel evaluate NAME`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unreel.evaluation.feature_extraction import Progress
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions
+from unreel.evaluation.labelled_videos import LabelSources
+from unreel.evaluation.protocol_registry import build_standard_suite
+from unreel.evaluation.result import Result
+from unreel.models.encoder.encoder import Encoder
+from unreel.verbs.evaluation.evaluate import evaluate as evaluate_features
+from unreel.verbs.evaluation.evaluate import load_encoder_at_rate
+from unreel.verbs.evaluation.evaluate_detection import evaluate_detection_set
+from unreel.verbs.evaluation.evaluate_finetune import evaluate_finetuning
+
+ALL, FINETUNE, DETECTION = "all", "finetune", "detection"
+
+
+def evaluate(
+    encoder: Encoder | None,
+    run: str | Path,
+    data: str | Path,
+    evaluations: str | Mapping[str, Evaluation],
+    sources: LabelSources | None = None,
+    feature_options: ExtractionOptions | None = None,
+    on_progress: Progress | None = None,
+    num_clips: int = 10,
+    **options: Any,
+) -> dict[str, Result]:
+    """Evaluate an encoder on labelled videos; saved in RUN/evaluations and RUN/report.html if `run` is a run.
+
+    Args:
+        encoder: the encoder to evaluate; None loads that of `run`.
+        run: the run folder, or checkpoint, that the encoder is from.
+        data: folder of labelled videos, in a layout that `unreel data check` knows.
+        evaluations: name of a protocol as in `unreel evaluate NAME`: "retrieval", "knn", "finetune", "detection" and
+            so on, or "all" for every one on frozen features; or evaluations by name.
+        sources: the layout of the labels, and lists in place of the data's own.
+        feature_options: clips and crops of each video, and the baselines; by default 10 clips and 1 crop.
+        on_progress: called with the videos done and their total.
+        num_clips: evenly spread clips per video, if `feature_options` is not given.
+        options: options of the protocol, e.g. layer="pooled"; of "finetune" recipe, scratch, weights and fields of the
+            recipe; of "detection" clock_s and fields of DetectionProtocol. Only with a name.
+
+    Returns:
+        Results by name. Each is a table of figures: row name to column name to figure.
+
+    Raises:
+        InputError: the labels can't be used, or the protocol or an option is unknown.
+
+    >>> results = unreel.evaluate(None, run, videos, "retrieval", num_clips=2)
+    >>> list(results)
+    ['retrieval']
+    """
+    run, data = Path(run), Path(data)
+    if evaluations == DETECTION:
+        clock_s = options.pop("clock_s", 0.0)
+        return evaluate_detection_set(run, data, options, clock_s, on_progress=on_progress)
+    encoder = encoder or load_encoder_at_rate(run)
+    if evaluations == FINETUNE:
+        named = {name: options.pop(name) for name in ("recipe", "scratch", "weights") if name in options}
+        overrides, labels = {"num_clips": num_clips} | options, sources or LabelSources()
+        return evaluate_finetuning(encoder, run, data, labels, overrides=overrides, on_progress=on_progress, **named)
+    if evaluations == ALL:
+        feature_options = feature_options or ExtractionOptions(num_clips)
+        evaluations = build_standard_suite(feature_options)
+    return evaluate_features(
+        encoder, run, data, evaluations, sources, feature_options, on_progress, num_clips, **options
+    )

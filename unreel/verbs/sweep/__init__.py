@@ -1,0 +1,1 @@
+"""Several settings over several seeds: trained, evaluated and compared in one table."""
