@@ -44,3 +44,10 @@ def test_what_the_inspection_and_earlier_attempts_found_counts(tmp_path: Path) -
 def test_a_quarantine_list_that_can_not_be_written(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match=r"quarantine\.csv"):
         RunQuarantine(tmp_path / "gone", 10, 0.2).add([FileFailure("a.mp4", "missing")])
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\n", b"a,b\n1,2\n", b"path\n" + b"x" * 140_000 + b"\n"])
+def test_rubbish_in_the_list_is_one_sentence(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "quarantine.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"quarantine\.csv: not the list that unreel wrote .*; remove it"):
+        RunQuarantine(tmp_path, num_files=10, max_bad_share=0.2)

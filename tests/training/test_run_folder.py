@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from runs import table
 
-from unreel.errors import DiskError, RunError
+from unreel.errors import DiskError, InputError, RunError
 from unreel.training.run_folder.config import read_config
 from unreel.training.run_folder.creation import create_run
 from unreel.training.run_folder.csv_log import CsvLog
@@ -41,6 +41,24 @@ def test_a_last_row_torn_by_a_full_disk_is_dropped(torn: str, tmp_path: Path) ->
     path.write_text("step,loss,rate\n10,1.0,0.1\n20,0.5,0.1\n" + torn)
     CsvLog(path, 40).append_row({"step": 50, "loss": 0.25, "rate": 0.1})
     assert path.read_text() == "step,loss,rate\n10,1.0,0.1\n20,0.5,0.1\n50,0.25,0.1\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\xff\xfe garbage\n", "metrics.csv: not the table .*utf-8"),
+        (b"step,loss\n1\n2,3\n", "metrics.csv, line 2: not the table .*'1,None' is no row"),
+        (b"step,loss\n1,0.5\n2,0.5,9\n", "metrics.csv, line 3: not the table"),
+        (b"step,loss\none,0.5\n", "metrics.csv, line 2: not the table .*'one,0.5' is no row"),
+        (b"a,b\n1,2\n", "metrics.csv, line 2: not the table .*no column step"),
+        (b"step\n" + b"9" * 140_000 + b"x\n", "metrics.csv: not the table .*field larger than"),
+    ],
+)
+def test_rubbish_in_a_table_is_one_sentence(content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(InputError, match=says + ".*remove it, or put back a copy"):
+        CsvLog(tmp_path / "metrics.csv", 5)
+    assert (tmp_path / "metrics.csv").read_bytes() == content
 
 
 def test_a_table_that_can_not_be_written(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from unreel.corpus.held_out import parse_paths
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
 from unreel.embedding import encode, join_views, load_encoder
+from unreel.errors import InputError
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Instance
 
@@ -52,9 +53,12 @@ def count_embedded_clips(num_instances: int) -> int:
 
 
 def read_held_out(run: Path) -> set[str]:
-    """Paths of the videos that training held out."""
+    """Paths of the videos that training held out. Raises InputError for a file that is no such list."""
     path = run / "held_out.txt"
-    return parse_paths(path.read_text(encoding="utf-8", errors="surrogateescape")) if path.is_file() else set()
+    try:
+        return parse_paths(path.read_text(encoding="utf-8", errors="surrogateescape")) if path.is_file() else set()
+    except ValueError as error:
+        raise InputError(f"{path}: not the list that unreel wrote ({error}); put back a copy of it") from error
 
 
 def embed_videos(encoder: Encoder, videos: Sequence[Instance]) -> tuple[list[Instance], np.ndarray]:

@@ -100,7 +100,8 @@ def is_late(step: int, total_steps: int) -> bool:
 def read_first_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
     """Rows of monitors.csv to compare: before training, and the best (else the last) checkpoint."""
     table, pointer = run_folder / "monitors.csv", run_folder / CHECKPOINTS_FOLDER / POINTER_FILE
-    rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
+    text = table.read_text(encoding="utf-8", errors="replace") if table.exists() else ""
+    rows = [row for row in csv.DictReader(text.splitlines()) if (row.get("step") or "").isdigit()]
     if not rows:
         return []
     best_step = parse_json(pointer.read_text()).get("best_step")

@@ -133,7 +133,7 @@ def print_monitors(run_folder: Path) -> None:
     """The label-free monitors before training and at the best checkpoint, side by side."""
     from unreel.training.monitors import read_first_and_best
 
-    held_out = (run_folder / "held_out.txt").read_text().strip()
+    held_out = (run_folder / "held_out.txt").read_text(encoding="utf-8", errors="replace").strip()
     videos = "On held-out videos" if held_out else "On the training videos (too few to hold some out)"
     table = Table(title=f"{videos}, without labels", title_justify="left")
     for name in ("", *MONITOR_COLUMNS):

@@ -20,10 +20,7 @@ class RunQuarantine:
         self.is_writer = is_writer
         self.failures: dict[str, FileFailure] = {}  # by path
         if self.path.exists():
-            with open(self.path, newline="") as file:
-                self.failures = {
-                    row["path"]: FileFailure(row["path"], row["reason"], row["detail"]) for row in csv.DictReader(file)
-                }
+            self.failures = {failure.path: failure for failure in _read_failures(self.path)}
 
     def add(self, failures: list[FileFailure]) -> list[FileFailure]:
         """Add files that failed; returns the new ones. Raises InputError above the allowed share."""
@@ -52,3 +49,14 @@ class RunQuarantine:
                 writer.writerow([failure.path, failure.reason, failure.detail])
         except OSError as error:
             raise DiskError(f"{self.path}: can't be written ({error.strerror})") from error
+
+
+def _read_failures(path: Path) -> list[FileFailure]:
+    """Raises InputError for a file that is no such list."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [FileFailure(row["path"], row["reason"], row["detail"]) for row in csv.DictReader(file)]
+    except (ValueError, KeyError, csv.Error) as error:
+        reason = f"it has no column {error}" if isinstance(error, KeyError) else error
+        problem = f"{path}: not the list that unreel wrote ({reason})"
+        raise InputError(f"{problem}; remove it, and files that fail are found again, or put back a copy") from error
