@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 # Three workers share two cores. Threads of BLAS that spin while they wait keep the cores from the others: a linear
 # probe took four times as long. Set before NumPy and torch are imported; commands in processes of their own inherit it.
@@ -63,13 +64,16 @@ def one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_report(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_report(request: pytest.FixtureRequest) -> Iterator[None]:
     """Runs end without a report, which takes three quarters of a short run's time; the mark `report` keeps it.
 
-    Fixtures of a module or the session are made before this and have their reports.
+    Fixtures of a module or the session are made before this and have their reports. It holds after a test's own
+    `monkeypatch.undo()`.
     """
-    if not request.node.get_closest_marker("report"):
-        monkeypatch.setattr("unreel.verbs.training.pretrain.report", lambda run: Path(run) / "report.html")
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.node.get_closest_marker("report"):
+            patch.setattr("unreel.verbs.training.pretrain.report", lambda run: Path(run) / "report.html")
+        yield
 
 
 @pytest.fixture

@@ -302,7 +302,7 @@ def test_what_the_network_can_not_take_is_refused_before_a_run_is_made(
 
 
 def test_a_diverged_run_says_so(motion_set: Path, tmp_path: Path, small: dict[str, object]) -> None:
-    options = small | {"lr": 1e9, "steps": 12, "monitor_epochs": 1, "optimizer": "sgd", "schedule": "cosine"}
+    options = small | {"lr": 1e4, "steps": 12, "monitor_epochs": 1, "optimizer": "sgd", "schedule": "cosine"}
     with pytest.raises(NonFiniteError, match="--lr"):
         unreel.pretrain(motion_set, out=tmp_path / "run", quiet=True, **options)
 

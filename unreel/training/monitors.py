@@ -46,6 +46,8 @@ from unreel.training.label_free.scores import (
 
 # Below either, the embeddings hardly distinguish videos.
 MIN_EFFECTIVE_RANK, MIN_SPREAD = 2.0, 1e-5
+MAX_FEATURE = 1e18  # the square of a larger number is no float32 number
+DIVERGED = "the run has diverged; start again with a lower --lr"
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,18 @@ def read_first_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
 
 
 def build_embed(encoder: Encoder) -> Embed:
-    """Unit vectors of clips by an encoder, all views joined."""
+    """Unit vectors of clips by an encoder, all views joined.
+
+    It raises NonFiniteError for features larger than MAX_FEATURE.
+    """
 
     def embed(clips: np.ndarray) -> np.ndarray:
-        parts = encoder.extract_parts(torch.from_numpy(clips))
-        return join_views({name: rows.float().cpu().numpy() for name, rows in parts.items()})
+        features = encoder.extract_parts(torch.from_numpy(clips))
+        parts = {name: rows.float().cpu().numpy() for name, rows in features.items()}
+        largest = max(float(np.abs(rows).max()) for rows in parts.values())
+        if largest > MAX_FEATURE:
+            raise NonFiniteError(f"features have grown to {largest:.1g}: {DIVERGED}")
+        return join_views(parts)
 
     return embed
 
@@ -131,7 +140,7 @@ def evaluate_monitors(encoder: Encoder, videos: Iterable[VideoMoments]) -> Monit
             tested += embed_moments(moments, encoder.spec, [embed])
         ends.append(tested[-1].plain_KD[[0, -1]] if moments.is_tested else embed(moments.clips[[0, -1]]))
     if not all(np.isfinite(pair_2D).all() for pair_2D in ends):
-        raise NonFiniteError("the embeddings are not finite: the run has diverged; start again with a lower --lr")
+        raise NonFiniteError(f"the embeddings are not finite: {DIVERGED}")
     if len(ends) < 2:
         return None
     metrics = compute_monitors(np.stack(ends).astype(np.float64))
