@@ -14,6 +14,7 @@ import pytest
 
 from unreel.evaluation.baselines.trivial_baselines import FRAME_DIFFERENCE
 from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER
+from unreel.evaluation.metrics.paired_test import compare_paired
 from unreel.training.job import TrainingJob
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
@@ -41,35 +42,37 @@ def test_the_verdict_follows_the_interval(interval: tuple[float, float], verdict
 
 def test_the_interval_of_one_seed_is_that_of_the_mean_over_videos() -> None:
     values_Q = np.random.default_rng(0).normal(3.0, 10.0, 400)
-    found = bootstrap_difference([values_Q], [NO_GROUPS], same_videos=True)
+    found = bootstrap_difference([values_Q], [NO_GROUPS])
     half = 1.96 * values_Q.std() / math.sqrt(400)
     assert found.mean == pytest.approx(values_Q.mean())
     assert found.low == pytest.approx(values_Q.mean() - half, abs=0.15 * half)
     assert found.high == pytest.approx(values_Q.mean() + half, abs=0.15 * half)
 
 
-@pytest.mark.parametrize("same_videos", [True, False])
-def test_the_interval_over_seeds_is_stretched_for_their_small_number(same_videos: bool) -> None:
+def test_the_interval_over_seeds_is_stretched_for_their_small_number() -> None:
     """Three seeds that differ by a constant: 1 of 27 draws takes the lowest three times, which is more than 2.5 %."""
     rows = [np.full(400, value) for value in (-1.0, 0.0, 1.0)]
-    found = bootstrap_difference(rows, [NO_GROUPS] * 3, same_videos)
+    found = bootstrap_difference(rows, [NO_GROUPS] * 3)
     assert found == pytest.approx((0.0, -math.sqrt(1.5), math.sqrt(1.5)))
 
 
-def test_videos_are_drawn_once_for_seeds_that_share_them() -> None:
-    values_Q = np.random.default_rng(0).normal(0.0, 10.0, 400)
-    centred_Q = values_Q - values_Q.mean()
-    shared, own = (
-        bootstrap_difference([centred_Q, 5.0 - centred_Q], [NO_GROUPS] * 2, same_videos)
-        for same_videos in (True, False)
-    )
-    assert shared.mean == own.mean == pytest.approx(2.5)
-    assert shared.high - shared.low != pytest.approx(own.high - own.low, rel=0.01)
+def test_seeds_that_share_their_videos_are_compared_by_the_paired_test() -> None:
+    rng, recordings = np.random.default_rng(0), [f"recording {n // 4}" for n in range(400)]
+    a_SQ, b_SQ = rng.normal(5.0, 10.0, (3, 400)), rng.normal(3.0, 10.0, (3, 400))
+    by_seed = [
+        {"a": scores_of(recordings, rgb=a_Q), "b": scores_of(recordings, rgb=b_Q)}
+        for a_Q, b_Q in zip(a_SQ, b_SQ, strict=True)
+    ]
+    claim, expected = Claim("a above b", "a", "b"), compare_paired(a_SQ, b_SQ, recordings)
+    found = compare_rows(by_seed, claim, "pooled", "R@1", same_videos=True)
+    assert found == ((expected.difference, expected.low, expected.high), 3)
+    own_videos = compare_rows(by_seed, claim, "pooled", "R@1", same_videos=False)
+    assert own_videos is not None and own_videos[0] == bootstrap_difference([*(a_SQ - b_SQ)], [recordings] * 3)
 
 
 def test_whole_groups_are_drawn() -> None:
     values_Q = np.random.default_rng(0).normal(3.0, 10.0, 400)
-    one_group = bootstrap_difference([values_Q], [["recording"] * 400], same_videos=True)
+    one_group = bootstrap_difference([values_Q], [["recording"] * 400])
     assert one_group == pytest.approx((values_Q.mean(),) * 3)
 
 
