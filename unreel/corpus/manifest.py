@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.retry import retry_on_stall
-from unreel.io.text import parse_json
+from unreel.io.text import format_count, format_duration, parse_json
 from unreel.types import FileFailure
 
 BATCH_ROWS = 65_536  # rows read at once as dictionaries, which take far more memory than `Video`
@@ -61,6 +61,16 @@ class Manifest:
     videos: tuple[Video, ...]
     quarantine: tuple[FileFailure, ...] = ()
     left_aside: Mapping[str, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """One line: a manifest may have a million videos.
+
+        >>> Manifest("videos", ())
+        Manifest of videos: 0 videos of 0 s, 0 files that can't be used
+        """
+        length = format_duration(sum(video.duration_s for video in self.videos))
+        videos, unusable = format_count(len(self.videos), "video"), format_count(len(self.quarantine), "file")
+        return f"Manifest of {self.root}: {videos} of {length}, {unusable} that can't be used"
 
     def drop_duplicates(self) -> tuple[Video, ...]:
         """The videos without duplicates: training uses each content once."""
