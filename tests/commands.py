@@ -1,18 +1,20 @@
 """The command line in this process, or in one forked from a server that has imported torch: importing it is slow."""
 
 import atexit
+import faulthandler
 import importlib.util
 import io
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.reduction import DupFd
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import unreel
@@ -103,11 +105,26 @@ class Command:
         self.process.kill()
 
     def communicate(self, timeout_s: float = 240) -> tuple[str, str]:
-        """What it still says on both streams, read at the same time, until it ends; closes them."""
-        with ThreadPoolExecutor(2) as pool, self.stdout, self.stderr:
-            out, err = pool.map(lambda stream: stream.read(), (self.stdout, self.stderr))
-        self.wait(timeout_s)
-        return out, err
+        """What it still says on both streams, read at the same time, until it ends; closes them.
+
+        One that does not end is aborted and shows where it was; one that leaves its streams to others is a failure too.
+        """
+        said: dict[int, str] = {}
+        streams = self.stdout, self.stderr
+        readers = [Thread(target=lambda n=n: said.update({n: streams[n].read()}), daemon=True) for n in range(2)]
+        for reader in readers:
+            reader.start()
+        self.process.join(timeout_s)
+        is_late = self.process.exitcode is None
+        if is_late:
+            self.send_signal(signal.SIGABRT)  # faulthandler prints the stacks
+        for reader in readers:
+            reader.join(20)
+        assert not is_late, f"still running after {timeout_s} s: {said}"
+        assert len(said) == 2, "it has ended, but something that it started holds its streams"
+        for stream in streams:
+            stream.close()
+        return said[0], said[1]
 
     def __enter__(self) -> "Command":
         return self
@@ -156,6 +173,7 @@ def _run_command(
     for number, end in zip((1, 2), ends, strict=True):
         os.dup2(end.detach(), number)
     sys.stdout, sys.stderr = (open(n, "w", buffering=1, closefd=False) for n in (1, 2))  # noqa: SIM115
+    faulthandler.enable(sys.stderr)
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)

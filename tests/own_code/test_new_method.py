@@ -30,6 +30,11 @@ def test_the_template_passes_its_test(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_names_that_can_not_be_those_of_a_method(tmp_path: Path) -> None:
-    for name, says in (("my-method", "use lower case letters"), ("simclr", "has a method 'simclr' already")):
+    for name, says in (
+        ("my-method", "use lower case letters"),
+        ("simclr", "has a method 'simclr' already"),
+        ("torch", "which the file would hide"),
+        ("random", "which the file would hide"),
+    ):
         refused("new-method", name, "--out", tmp_path, says=(says,))
     assert not list(tmp_path.iterdir())

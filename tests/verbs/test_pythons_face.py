@@ -88,7 +88,7 @@ def test_clips_are_an_ordinary_dataset_whose_draws_follow_the_index(motion_set: 
 
 def test_every_protocol_has_a_name_in_python(small_run: Path, motion_set: Path) -> None:
     checkpoint = sorted((small_run / "checkpoints").glob("step-*"))[0]
-    made = unreel.evaluate(None, checkpoint, motion_set, "finetune", num_clips=1, epochs=1, scratch=False)
+    made = unreel.evaluate(None, checkpoint, motion_set, "finetune", num_clips=1, epochs=1, min_steps=0, scratch=False)
     assert list(made) == ["finetune"] and len(made["finetune"].outcomes["fine-tuned"]["top-1"]) == 8
     with pytest.raises(InputError, match="unknown evaluation 'nothing'"):
         unreel.evaluate(None, checkpoint, motion_set, "nothing")

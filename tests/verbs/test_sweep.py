@@ -20,7 +20,7 @@ from unreel.training.monitors import compute_monitors
 from unreel.training.run_folder.option_values import convert_options
 from unreel.verbs.sweep import member as member_module
 from unreel.verbs.sweep.launching import choose_gpu, launch_processes
-from unreel.verbs.sweep.member import run_member
+from unreel.verbs.sweep.member import require_same_sources, run_member
 from unreel.verbs.sweep.outcome import SweepOutcome, collect_outcome
 from unreel.verbs.sweep.plan import SweepPlan, build_plan, check_plan
 from unreel.verbs.sweep.sweep import prepare_sweep, run_sweep
@@ -201,6 +201,21 @@ def test_another_sweep_is_not_mixed_into_a_folder(whole: Path, motion_set: Path,
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="holds no sweep"):
         prepare_sweep(tables(motion_set), tmp_path, 1)
+
+
+OWN_METHOD = "from unreel.methods.simclr import Config, Method, simclr\n\nPRESETS = {'mine': simclr}\n"
+
+
+def test_an_edited_method_makes_no_other_seed_of_a_row(motion_set: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "mine.py", tmp_path / "out"
+    file.write_text(OWN_METHOD)
+    changes: dict[str, Any] = {"settings": [{"method": f"{file}:mine", "name": "own"}], "grid": {}, "against": ""}
+    assert run(motion_set, out, seeds=[0], **changes).failures == {}
+    file.write_text(f"{OWN_METHOD}# the loss is another\n")
+    with pytest.raises(InputError, match=r"mine\.py has changed since own-seed0 was trained"):
+        run(motion_set, out, seeds=[0, 1], **changes)
+    file.write_text(OWN_METHOD)
+    require_same_sources(out, prepare_sweep(tables(motion_set, seeds=[0, 1], **changes), out, 1)[1])
 
 
 def test_settings_grid_and_seeds_are_combined_and_own_methods_keep_their_colon() -> None:

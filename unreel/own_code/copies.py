@@ -80,6 +80,23 @@ def load_copies(folder: Path) -> list[str]:
         raise CheckpointError(f"{path}: can't be read ({error}); put back a copy of it") from error
 
 
+def list_changed_originals(folder: Path) -> list[Path]:
+    """The files of one's own, kept in FOLDER/code, whose originals are another text by now; runs none of them."""
+    path = folder / CODE_FOLDER / SOURCES_FILE
+    if not path.exists():
+        return []
+    try:
+        entries = parse_json(path.read_text(encoding="utf-8"))["code"]
+        originals = [
+            (Path(entry["root"]), next(iter(entry["files"])), str(entry["hash"])) for entry in entries if entry["root"]
+        ]
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        raise CheckpointError(f"{path}: can't be read ({error}); put back a copy of it") from error
+    return [
+        root / main for root, main, hash_ in originals if (root / main).is_file() and not has_hash(root, main, hash_)
+    ]
+
+
 def load_copy(code_folder: Path, entry: Mapping[str, Any]) -> str:
     """Load one source; returns why the copy is used, "" where the original is."""
     kind, name, expected = str(entry["kind"]), str(entry["name"]), str(entry["hash"])

@@ -26,6 +26,7 @@ EXTRAS = {  # extra of the package: a module that it brings, what it is for
     "serve": ("fastapi", "the search page (unreel serve, explore)"),
     "appearance": ("efficientnet_lite_pytorch", "looks beside motion (--appearance efficientnet-lite0)"),
     "transformers": ("transformers", "networks and baselines of transformers"),
+    "export": ("onnxruntime", "encoders for ONNX Runtime (unreel export-model)"),
     "remote": ("s3fs", "s3:// and gs:// addresses"),
 }
 COMMON_CODECS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "mjpeg", "prores", "wmv3", "gif")

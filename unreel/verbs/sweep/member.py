@@ -7,14 +7,16 @@ from pathlib import Path
 
 from unreel.corpus.manifest import Manifest
 from unreel.embedding import VideoEncoder, load_encoder
-from unreel.errors import UnreelError
+from unreel.errors import InputError, UnreelError
 from unreel.evaluation.labelled_videos import load_labelled_videos
 from unreel.evaluation.suite import run_evaluations
 from unreel.io.atomic_write import atomic_folder, atomic_write_text, disk_errors
-from unreel.io.text import format_json
+from unreel.io.text import format_json, format_path
 from unreel.models.registry import TWIN_2D_SUFFIX
+from unreel.own_code.copies import list_changed_originals
 from unreel.report.results_file import RESULTS_FILE
 from unreel.training.run_folder.config import CONFIG_FILE, RunConfig
+from unreel.training.run_folder.creation import is_unbegun
 from unreel.training.runtime.auto_settings import choose_device
 from unreel.training.runtime.fabric import use_torch_threads
 from unreel.verbs.evaluation.evaluate_all import build_summary
@@ -29,6 +31,20 @@ RUNS, EVALUATIONS, FAILURES, LOGS, VIDEOS = "runs", "evaluations", "failures", "
 def is_finished(out: Path, member: Member) -> bool:
     """Whether a member is trained and evaluated."""
     return (out / EVALUATIONS / member.name / RESULTS_FILE).exists()
+
+
+def require_same_sources(out: Path, plan: SweepPlan) -> None:
+    """Raise InputError where code of one's own is another than the runs of this sweep were trained with: seeds of one
+    row have one source. Runs that have saved no step are started over, so they don't count."""
+    for member in plan.members:
+        run = out / RUNS / member.name
+        if is_unbegun(run) or not (changed := list_changed_originals(run)):
+            continue
+        raise InputError(
+            f"{format_path(str(changed[0]))} has changed since {member.name} was trained, and seeds of one row have "
+            f"one source: put it back as it was, take another --out, or remove {run} and "
+            f"{out / EVALUATIONS / member.name}, and those of its other seeds"
+        )
 
 
 def run_member(out: Path, plan: SweepPlan, member: Member) -> bool:
@@ -69,7 +85,7 @@ def build_member_config(plan: SweepPlan, member: Member) -> RunConfig:
 def train_member(out: Path, plan: SweepPlan, member: Member) -> None:
     """Train a member to its last step, without a report. Raises KeyboardInterrupt when it was stopped before."""
     run = out / RUNS / member.name
-    if (run / CONFIG_FILE).exists():
+    if (run / CONFIG_FILE).exists() and not is_unbegun(run):
         outcome = resume_run(run, quiet=True, allow_import=True, with_report=False)
     else:
         run.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from unreel.io.file_lock import lock_folder
 from unreel.io.text import format_json, parse_json
 from unreel.verbs.evaluation.compare import write_table_files
 from unreel.verbs.sweep.launching import Launch, launch_processes
-from unreel.verbs.sweep.member import VIDEOS, is_finished
+from unreel.verbs.sweep.member import VIDEOS, is_finished, require_same_sources
 from unreel.verbs.sweep.outcome import SweepOutcome, collect_outcome, write_outcome
 from unreel.verbs.sweep.plan import PLAN_FILE, SweepPlan, build_plan, check_plan, list_first_members, read_sweep_file
 from unreel.video.sources.paths import real_path
@@ -68,6 +68,7 @@ def run_sweep(
     launch: Launch = launch_processes,
 ) -> SweepOutcome:
     """Run the members that are not finished, and collect the table. Raises UnreelError."""
+    require_same_sources(out, plan)
     numbers = [n for n, member in enumerate(plan.members) if not is_finished(out, member)]
     ended = len(plan.members) - len(numbers)
 
@@ -77,7 +78,10 @@ def run_sweep(
         on_end(plan.members[number].name, ended, len(plan.members))
 
     with lock_folder(out, "runs a sweep"):
-        launch(out, plan, numbers, jobs, count_ended)
+        try:
+            launch(out, plan, numbers, jobs, count_ended)
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(f"stopped; what is finished is kept, go on with: unreel sweep {out}") from stop
         outcome = collect_outcome(out, plan)
         with disk_errors(out, "the table can't be written"):
             write_outcome(out, plan, outcome)

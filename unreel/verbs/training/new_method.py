@@ -1,6 +1,8 @@
 """Write the file of a new method, and its test."""
 
+import importlib.metadata
 import keyword
+import sys
 from pathlib import Path
 
 from unreel.errors import InputError
@@ -155,6 +157,8 @@ def new_method(name: str, out: str | Path = ".") -> tuple[Path, Path]:
         raise InputError(f"'{name}' can't be the name of a method; use lower case letters, digits and _, e.g. tubelet")
     if name in find_methods():
         raise InputError(f"unreel has a method '{name}' already; choose another name")
+    if name in sys.stdlib_module_names or name in importlib.metadata.packages_distributions():
+        raise InputError(f"Python has a module '{name}' already, which the file would hide; choose another name")
     folder = Path(out)
     paths = folder / f"{name}.py", folder / f"test_{name}.py"
     for path in paths:
