@@ -68,7 +68,7 @@ def test_secrets_of_a_command_are_masked() -> None:
 def test_a_script_is_named_and_a_notebook_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "1"])
     assert describe_command() == "python train.py --lr 1"
-    monkeypatch.setattr(sys, "argv", ["/lib/ipykernel_launcher.py", "-f", "/root/kernel.json"])
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
     assert describe_command() == ""
 
 

@@ -7,6 +7,7 @@ Source: Tao et al. 2020 (IIC), Qian et al. 2021 (CVRL); colour semantics are tho
 """
 
 import math
+from collections.abc import Callable
 from itertools import permutations
 
 import torch
@@ -19,17 +20,26 @@ NUM_UNIFORMS = {"color_jitter": 6, "grayscale": 1, "gaussian_blur": 2, "solarize
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 RGB_TO_YIQ = (LUMA_WEIGHTS, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
 JITTER_ORDERS = tuple(permutations(range(4)))
+ColorOperations = Callable[[Tensor, Tensor, list[Tensor]], Tensor]  # clips, their order (B, K), amounts
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def color_jitter(
-    clips: Tensor, u: Tensor, brightness: float, contrast: float, saturation: float, hue: float, p: float = 1.0
+    clips: Tensor,
+    u: Tensor,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+    p: float = 1.0,
+    operations: ColorOperations | None = None,
 ) -> Tensor:
     """With probability p change brightness, contrast, saturation and hue in random order, clipped to [0, 1] after each.
 
     Factors are uniform over [max(0, 1 - x), 1 + x], the hue turn over [-hue, hue] of the circle. Contrast blends with
     the mean grey of the whole clip, since a mean per frame would flicker. Hue is a rotation in YIQ, which keeps the
-    luma; torchvision and TensorFlow rotate HSV. Columns of u (B, 6): whether to apply, four amounts, the order.
+    luma; torchvision and TensorFlow rotate HSV. `operations` may stand in for `apply_color_operations`. Columns of u
+    (B, 6): whether to apply, four amounts, the order.
 
     >>> clips = torch.full((2, 3, 4, 8, 8), 0.5)
     >>> torch.equal(color_jitter(clips, torch.rand(2, 6), 0, 0, 0, 0, p=0), clips)
@@ -42,7 +52,7 @@ def color_jitter(
         amounts = [uniform_to_range(u_N[:, k + 1], *ranges[k]) for k in range(4)]
         orders_P4 = torch.tensor(JITTER_ORDERS, device=u.device)
         order_N4 = orders_P4[uniform_to_index(u_N[:, 5], len(JITTER_ORDERS))]
-        return apply_color_operations(chosen, order_N4, amounts)
+        return (operations or apply_color_operations)(chosen, order_N4, amounts)
 
     return apply_where(clips, u[:, 0] < p, jitter)
 

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unreel.views import photometric
 from unreel.views.geometric import resize_boxes
-from unreel.views.photometric import JITTER_ORDERS, build_gaussian_kernels, convolve_planes
+from unreel.views.photometric import build_gaussian_kernels, convolve_planes
 from unreel.views.random_apply import apply_where, constant_like, to_device_of, uniform_to_index, uniform_to_range
 
 CROP_ATTEMPTS, CROP_AREA, CROP_ASPECT = 100, (0.3, 1.0), (0.5, 2.0)
@@ -94,16 +95,7 @@ def color_jitter(
     >>> torch.equal(color_jitter(clips, torch.rand(2, 6), 0, 0, 0, 0, p=0), clips)
     True
     """
-    ranges = [(max(0.0, 1 - x), 1 + x) for x in (brightness, contrast, saturation)] + [(-hue, hue)]
-
-    def jitter(chosen: Tensor, rows: Tensor) -> Tensor:
-        u_N = u[rows].to(chosen.dtype)
-        amounts = [uniform_to_range(u_N[:, k + 1], *ranges[k]) for k in range(4)]
-        orders_P4 = torch.tensor(JITTER_ORDERS, device=u.device)
-        order_N4 = orders_P4[uniform_to_index(u_N[:, 5], len(JITTER_ORDERS))]
-        return apply_color_operations(chosen, order_N4, amounts)
-
-    return apply_where(clips, u[:, 0] < p, jitter)
+    return photometric.color_jitter(clips, u, brightness, contrast, saturation, hue, p, apply_color_operations)
 
 
 def apply_color_operations(clips: Tensor, order_BK: Tensor, amounts: list[Tensor]) -> Tensor:

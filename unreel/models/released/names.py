@@ -159,13 +159,8 @@ def to_slowfast_name(name: str) -> str:
     """
     if stem := re.fullmatch(r"stem\.([01])\.(.+)", name):
         return f"s1.pathway0_stem.{('conv', 'bn')[int(stem[1])]}.{stem[2]}"
-    stage, block, rest = split_block(name)
-    unit, _, leaf = rest.partition(".")
-    if unit == "shortcut":
-        place, _, leaf = leaf.partition(".")
-        inner = f"branch1{'_bn' if place == '1' else ''}"
-    else:
-        inner = f"branch2.{'abc'[int(unit[-1]) - 1]}{'_bn' if unit.startswith('bn') else ''}"
+    stage, block, letter, is_norm, leaf = split_unit(name)
+    inner = f"{f'branch2.{letter}' if letter else 'branch1'}{'_bn' if is_norm else ''}"
     return f"s{stage + 2}.pathway0_res{block}.{inner}.{leaf}"
 
 
@@ -177,14 +172,25 @@ def to_pytorchvideo_name(name: str) -> str:
     """
     if stem := re.fullmatch(r"stem\.([01])\.(.+)", name):
         return f"blocks.0.{('conv', 'norm')[int(stem[1])]}.{stem[2]}"
+    stage, block, letter, is_norm, leaf = split_unit(name)
+    kind = "norm" if is_norm else "conv"
+    inner = f"branch2.{kind}_{letter}" if letter else f"branch1_{kind}"
+    return f"blocks.{stage + 1}.res_blocks.{block}.{inner}.{leaf}"
+
+
+def split_unit(name: str) -> tuple[int, int, str, bool, str]:
+    """Stage, block, the letter of the convolution in its bottleneck ("" for the shortcut), whether it is the batch norm
+    after it, and the tensor.
+
+    >>> split_unit("stages.3.2.bn1.weight"), split_unit("stages.0.0.shortcut.1.bias")
+    ((3, 2, 'a', True, 'weight'), (0, 0, '', True, 'bias'))
+    """
     stage, block, rest = split_block(name)
     unit, _, leaf = rest.partition(".")
     if unit == "shortcut":
         place, _, leaf = leaf.partition(".")
-        inner = "branch1_conv" if place == "0" else "branch1_norm"
-    else:
-        inner = f"branch2.{'norm' if unit.startswith('bn') else 'conv'}_{'abc'[int(unit[-1]) - 1]}"
-    return f"blocks.{stage + 1}.res_blocks.{block}.{inner}.{leaf}"
+        return stage, block, "", place == "1", leaf
+    return stage, block, "abc"[int(unit[-1]) - 1], unit.startswith("bn"), leaf
 
 
 def split_block(name: str) -> tuple[int, int, str]:
