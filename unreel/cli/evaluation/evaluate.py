@@ -61,7 +61,7 @@ def find_evaluation(name: str) -> tuple[Any, Evaluate]:
     """The arguments and the function of an evaluation. Raises InputError."""
     known = list_protocols()
     if name in known:
-        return make_feature_args(load_protocol_options(name)), evaluate_features
+        return make_feature_args(load_protocol_options(name)), evaluate_protocol
     if name not in OTHER_EVALUATIONS:
         raise unknown_name_error("evaluation", name, (*known, *OTHER_EVALUATIONS))
     return OTHER_EVALUATIONS[name]
@@ -121,8 +121,8 @@ def get_protocol_options(args: FeatureArgs) -> dict[str, Any]:
     return {field.name: getattr(args, field.name) for field in dataclasses.fields(args) if field.name not in shared}
 
 
-def evaluate_features(name: str, args: FeatureArgs, on_progress: Progress) -> "dict[str, Result]":
-    from unreel.verbs.evaluation.evaluate import evaluate
+def evaluate_protocol(name: str, args: FeatureArgs, on_progress: Progress) -> "dict[str, Result]":
+    from unreel.verbs.evaluation.evaluate import evaluate_features
 
     if getattr(args, "finetune", False):
         return evaluate_few_labels(args, on_progress)
@@ -130,7 +130,7 @@ def evaluate_features(name: str, args: FeatureArgs, on_progress: Progress) -> "d
         return evaluate_linear_recipe(args, on_progress)
     encoder, options = load_evaluated_encoder(args), build_feature_options(args)
     evaluations = build_evaluations(name, options, **get_protocol_options(args))
-    return evaluate(encoder, args.run, args.data, evaluations, build_label_sources(args), options, on_progress)
+    return evaluate_features(encoder, args.run, args.data, evaluations, build_label_sources(args), options, on_progress)
 
 
 def evaluate_few_labels(args: Any, on_progress: Progress) -> "dict[str, Result]":

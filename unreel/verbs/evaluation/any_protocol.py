@@ -10,8 +10,7 @@ from unreel.evaluation.labelled_videos import LabelSources
 from unreel.evaluation.protocol_registry import build_standard_suite
 from unreel.evaluation.result import Result
 from unreel.models.encoder.encoder import Encoder
-from unreel.verbs.evaluation.evaluate import evaluate as evaluate_features
-from unreel.verbs.evaluation.evaluate import load_encoder_at_rate
+from unreel.verbs.evaluation.evaluate import evaluate_features, load_encoder_at_rate
 from unreel.verbs.evaluation.evaluate_detection import evaluate_detection_set
 from unreel.verbs.evaluation.evaluate_finetune import evaluate_finetuning
 

@@ -98,10 +98,10 @@ def evaluate_retrieval(
     evaluations = {"retrieval": build_retrieval(RetrievalProtocol(num_clips=num_clips))}
     encoder = load_encoder_at_rate(Path(run), allow_import=allow_import)
     options = build_extraction_options(num_clips)
-    return evaluate(encoder, Path(run), Path(data), evaluations, sources, options, on_progress)["retrieval"]
+    return evaluate_features(encoder, Path(run), Path(data), evaluations, sources, options, on_progress)["retrieval"]
 
 
-def evaluate(
+def evaluate_features(
     encoder: Encoder,
     run: str | Path,
     data: str | Path,
@@ -114,26 +114,7 @@ def evaluate(
 ) -> dict[str, Result]:
     """Run evaluations on frozen features; saved in RUN/evaluations and RUN/report.html if `run` is a run.
 
-    Args:
-        encoder: the encoder to evaluate.
-        run: the run folder, or checkpoint, that the encoder is from.
-        data: folder of labelled videos, in a layout that `unreel data check` knows.
-        evaluations: name of a protocol as in `unreel evaluate NAME`, e.g. "retrieval", or evaluations by name.
-        sources: the layout of the labels, and lists in place of the data's own.
-        feature_options: clips and crops of each video, and the baselines; by default 10 clips and 1 crop.
-        on_progress: called with the videos done and their total.
-        num_clips: evenly spread clips per video, if `feature_options` is not given.
-        options: options of the protocol, e.g. layer="pooled"; only with a name.
-
-    Returns:
-        Results by name. Each is a table of figures: row name to column name to figure.
-
-    Raises:
-        InputError: the labels can't be used, or the protocol or an option is unknown.
-
-    >>> results = unreel.evaluate(unreel.load_encoder(run), run, videos, "retrieval", num_clips=2)
-    >>> list(results)
-    ['retrieval']
+    The arguments are those of `unreel.evaluate` (any_protocol.py). Raises InputError.
     """
     run, data = Path(run), Path(data)
     if isinstance(evaluations, str):
