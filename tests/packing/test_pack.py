@@ -28,9 +28,9 @@ from unreel.packing.pack_settings import PackSettings
 from unreel.packing.piece_spans import compute_piece_size, split_into_spans
 from unreel.packing.psnr import compute_psnr
 from unreel.video.decoding import decoder, packet_index, probe
-from unreel.video.decoding.frame_index import FrameIndex
-from unreel.video.decoding.frame_reader import FrameReader
-from unreel.video.decoding.mp4_index import parse_mp4_index
+from unreel.video.reading.frame_index import FrameIndex
+from unreel.video.reading.frame_reader import FrameReader
+from unreel.video.reading.mp4_index import parse_mp4_index
 from unreel.video.sources import packed_corpus, piece_reader
 from unreel.video.sources.paths import is_packed_corpus
 

@@ -9,8 +9,9 @@ import pytest
 from videos import CLOSED, HEIGHT, KINDS, UNEVEN, WIDTH, encode, encode_sound, number_of, numbers, picture, textured
 
 from unreel.errors import InputError, VideoError
-from unreel.video.decoding import container, decoder, packet_index, probe
-from unreel.video.decoding.frame_reader import FrameReader
+from unreel.video.decoding import cut_files, decoder, packet_index, probe, sequential_index
+from unreel.video.reading import container
+from unreel.video.reading.frame_reader import FrameReader
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> list[FrameReader]:
     """All readers that the library opens from here on; each counts the packets it decodes."""
     opened: list[FrameReader] = []
     build = container.open_reader
-    for module in (packet_index, probe, decoder):
+    for module in (cut_files, sequential_index, probe, decoder):
         monkeypatch.setattr(module, "open_reader", lambda path, index: opened.append(build(path, index)) or opened[-1])
     return opened
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from unreel.video.decoding.frame_index import PacketTable, build_index
-from unreel.video.decoding.frame_reader import FrameReader
-from unreel.video.decoding.frame_times import NO_TIMESTAMP
+from unreel.video.reading.frame_index import PacketTable, build_index
+from unreel.video.reading.frame_reader import FrameReader
+from unreel.video.reading.frame_times import NO_TIMESTAMP
 
 
 def table(timestamps: list[int | None], **more: object) -> PacketTable:

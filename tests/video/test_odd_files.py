@@ -12,8 +12,9 @@ from videos import HEIGHT, WIDTH, numbers
 
 import unreel
 from unreel.io.disk_cache import open_disk_cache
-from unreel.video.decoding import container, decoder, packet_index
-from unreel.video.decoding.frame_reader import FrameReader
+from unreel.video.decoding import cut_files, decoder, packet_index, sequential_index
+from unreel.video.reading import container
+from unreel.video.reading.frame_reader import FrameReader
 
 FFMPEG = shutil.which("ffmpeg")
 
@@ -75,7 +76,7 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> list[FrameReader]:
     """All readers that are opened from here on; each counts the packets it decodes."""
     opened: list[FrameReader] = []
     build = container.open_reader
-    for module in (packet_index, decoder):
+    for module in (cut_files, sequential_index, decoder):
         monkeypatch.setattr(module, "open_reader", lambda path, index: opened.append(build(path, index)) or opened[-1])
     return opened
 

@@ -8,7 +8,7 @@ import pytest
 from odd_videos import fields_apart
 from videos import CLOSED, encode
 
-from unreel.video.decoding.picture_types import (
+from unreel.video.reading.picture_types import (
     BitReader,
     PictureInspector,
     is_mpeg2_field,

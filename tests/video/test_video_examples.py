@@ -10,8 +10,9 @@ import pytest
 import unreel
 from unreel import seeding
 from unreel.types import Instance
-from unreel.video.decoding import decoder, frame_reader, frame_times, packet_index, picture_types, probe, writer
+from unreel.video.decoding import decoder, packet_index, probe, writer
 from unreel.video.loading import clip_dataset
+from unreel.video.reading import frame_reader, frame_times, picture_types
 from unreel.video.sampling import batch_sampler, clip_sampling, clip_spec, pair_sampling, timeline
 from unreel.video.sources import iso_boxes, source
 

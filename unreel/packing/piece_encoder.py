@@ -20,8 +20,8 @@ from unreel.packing.psnr import PsnrBreakdown, compute_psnr
 from unreel.video.decoding.decoder import iter_frames, read_frames
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import probe, read_timestamps
-from unreel.video.decoding.rgb_conversion import subsample_chroma
 from unreel.video.decoding.writer import EncodingOptions, write_timed_video
+from unreel.video.reading.rgb_conversion import subsample_chroma
 
 NUM_PSNR_FRAMES, TRIAL_FRAMES = 16, 24
 MIN_CRF, DB_PER_CRF = 1, 0.8

@@ -1,1 +1,1 @@
-"""Frames out of video files; the one room that imports `av`."""
+"""Frames out of video files: which a file has, and the exact ones at any number or second."""

@@ -15,11 +15,11 @@ import numpy as np
 from av.video.reformatter import VideoReformatter as Scaler
 
 from unreel.errors import InputError, VideoError
-from unreel.video.decoding.container import open_reader
-from unreel.video.decoding.frame_reader import FrameReader
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import VideoInfo, probe
-from unreel.video.decoding.rgb_conversion import convert_to_rgb
+from unreel.video.reading.container import open_reader
+from unreel.video.reading.frame_reader import FrameReader
+from unreel.video.reading.rgb_conversion import convert_to_rgb
 from unreel.video.sampling.timeline import compute_frame_duration, find_frames_at
 from unreel.video.sources.paths import is_synthetic
 from unreel.video.synthetic.drawn_video import draw_frames

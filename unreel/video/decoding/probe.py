@@ -10,11 +10,11 @@ from typing import Literal
 import av
 import numpy as np
 
-from unreel.video.decoding.container import open_container, open_reader
-from unreel.video.decoding.frame_reader import MAX_DECODE_AHEAD_FRAMES
-from unreel.video.decoding.frame_times import NO_TIMESTAMP
 from unreel.video.decoding.packet_index import MAX_FPS, MAX_MEAN_FRAME_S, index_frames
-from unreel.video.decoding.rgb_conversion import read_orientation, swap_if_transposed
+from unreel.video.reading.container import open_container, open_reader
+from unreel.video.reading.frame_reader import MAX_DECODE_AHEAD_FRAMES
+from unreel.video.reading.frame_times import NO_TIMESTAMP
+from unreel.video.reading.rgb_conversion import read_orientation, swap_if_transposed
 from unreel.video.sources.paths import is_synthetic
 from unreel.video.sources.source import open_source
 from unreel.video.synthetic.drawn_video import FPS, NUM_FRAMES, SIZE

@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter as Scaler
 
 from unreel.errors import VideoError
-from unreel.video.decoding.frame_reader import describe_error
+from unreel.video.reading.frame_reader import describe_error
 
 # By default PyAV 17 and later scale with as many threads as there are cores.
 SCALER_OPTIONS: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}

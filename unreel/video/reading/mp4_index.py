@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from unreel.video.decoding.frame_index import FrameIndex
+from unreel.video.reading.frame_index import FrameIndex
 from unreel.video.sources.iso_boxes import BOX_HEADER_BYTES, parse_box_header
 
 CONTAINER_BOXES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts")

@@ -10,8 +10,8 @@ from av.stream import Disposition
 
 from unreel.errors import VideoError
 from unreel.io.retry import SERVER_STALL_ERRNOS, is_stall, retry_on_stall
-from unreel.video.decoding.frame_index import FrameIndex
-from unreel.video.decoding.frame_reader import FrameReader, describe_error
+from unreel.video.reading.frame_index import FrameIndex
+from unreel.video.reading.frame_reader import FrameReader, describe_error
 from unreel.video.sources.source import open_source
 
 MAX_SIDE, MAX_PIXELS = 16384, 2**27  # larger pictures would use up all memory

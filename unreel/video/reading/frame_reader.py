@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from unreel.errors import VideoError
-from unreel.video.decoding.frame_index import FrameIndex
-from unreel.video.decoding.frame_times import NO_TIMESTAMP
+from unreel.video.reading.frame_index import FrameIndex
+from unreel.video.reading.frame_times import NO_TIMESTAMP
 
 MAX_DECODE_AHEAD_FRAMES = 8  # up to here decoding on costs no more than a seek to the next key frame
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from unreel.video.decoding.frame_times import NO_TIMESTAMP, compute_times, find_clock_restarts
+from unreel.video.reading.frame_times import NO_TIMESTAMP, compute_times, find_clock_restarts
 
 MAX_JITTER_S = 0.4  # a clock that steps back by more begins again; containers guess decoding times by some frames
 

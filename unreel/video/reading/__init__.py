@@ -1,0 +1,1 @@
+"""From a file to its packets, and from packets to decoded pictures."""

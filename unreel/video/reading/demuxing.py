@@ -1,0 +1,96 @@
+"""Collect what the packets of a file say: time stamps, sizes, key flags, in one pass without decoding."""
+
+from typing import Any
+
+import av
+import numpy as np
+
+from unreel.errors import VideoError
+from unreel.video.reading.container import classify_error, find_clock_start
+from unreel.video.reading.frame_index import PacketTable
+from unreel.video.reading.frame_reader import describe_error, get_timestamp, iter_packets
+from unreel.video.reading.picture_types import CONTENT_CODECS, PictureInspector
+from unreel.video.sources.integrity import Truncation
+
+MAX_FRAMES = 2**24  # beyond it a header is damaged
+
+
+def demux_packets(
+    path: str, container: Any, stream: av.VideoStream, inspector: PictureInspector, truncation: Truncation | None
+) -> PacketTable:
+    """Collect time stamps, size and kind of every packet in one pass, but of one that a cut has left incomplete.
+
+    Raises VideoError: damaged, no frames.
+    """
+    packets = _start_table(container, stream)
+    may_end, must_look = (
+        bool(truncation) or inspector.may_change,
+        inspector.must_look,
+    )  # asked once, not for each packet
+    try:
+        for n, packet in enumerate(iter_packets(container, stream)):
+            if n == MAX_FRAMES:
+                raise VideoError(path, "damaged", f"more than {MAX_FRAMES} frames")
+            if may_end and _ends_before(path, packet, packets, inspector, truncation):
+                break
+            if must_look:
+                inspector.look(packet)
+            _add_packet(packets, packet, inspector)
+    except av.FFmpegError as error:
+        packets.is_broken_off, reason = True, classify_error(error, "damaged")
+        if container.format.name == "ogg" and packets.timestamps and reason == "damaged":
+            packets.left_out = "another Ogg stream follows that can't be joined to it; cut it there to use both parts"
+        elif not truncation:
+            raise VideoError(path, reason, describe_error(error)) from error
+    if truncation and truncation.spoils_last:
+        packets.drop_last()  # a decoder takes half a picture without a word
+    if not packets.timestamps:
+        raise VideoError(path, "no frames")
+    packets.may_end_in_half = inspector.codec in CONTENT_CODECS
+    packets.key_packets, packets.begins_at_key = packets.key_packets or [0], inspector.needs_key_first
+    # Containers without offsets between decoding and showing (AVI, mp4 without ctts): the stamps only count packets.
+    packets.has_other_order = (
+        bool(packets.header_packets)
+        or inspector.has_lone_fields
+        or inspector.has_empty_pictures
+        or inspector.has_packed_pictures
+        or (inspector.has_b_pictures and bool((np.diff(packets.filled_timestamps) >= 0).all()))
+    )
+    return packets
+
+
+def _ends_before(
+    path: str, packet: av.Packet, packets: PacketTable, inspector: PictureInspector, truncation: Truncation | None
+) -> bool:
+    """Whether what can be read ends before this packet: a cut has left it incomplete, or it is of another codec.
+
+    Raises VideoError where the packets before it can't be read either.
+    """
+    if truncation and packet.is_corrupt:
+        packets.is_broken_off = True
+    elif other := inspector.find_other_codec(packet):
+        if not packets.timestamps:
+            raise VideoError(path, "damaged", f"videos in {other} and {inspector.codec} joined; cut it there")
+        packets.left_out = f"it goes on in another codec, {other}; cut it there to use both parts"
+        packets.drop_last()  # the demuxer loses pictures where the codec changes
+    return packets.is_broken_off or bool(packets.left_out)
+
+
+def _start_table(container: Any, stream: av.VideoStream) -> PacketTable:
+    tick_s = float(stream.time_base or 0)
+    rate = float(stream.average_rate or stream.guessed_rate or 25)
+    start_s = find_clock_start(container, stream)
+    start = float(start_s / stream.time_base) if start_s is not None and stream.time_base else np.inf
+    return PacketTable(tick_s, 1 / rate, start)
+
+
+def _add_packet(packets: PacketTable, packet: av.Packet, inspector: PictureInspector) -> None:
+    if inspector.is_key(packet):
+        packets.key_packets.append(len(packets.timestamps))
+    packets.timestamps.append(get_timestamp(packet))
+    packets.decode_timestamps.append(packet.dts)
+    packets.sizes_bytes.append(packet.size)
+    # VP8 has packets that are only references for others; bit 4 is set for those that are shown.
+    packets.is_hidden.append(packet.is_discard or (inspector.codec == "vp8" and not bytes(packet)[0] & 0x10))
+    if inspector.may_be_header and inspector.is_header(packet):
+        packets.header_packets.append(len(packets.is_hidden) - 1)
