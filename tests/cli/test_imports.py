@@ -79,3 +79,12 @@ def test_a_training_process_imports_what_it_uses(motion_set: Path, tmp_path: Pat
 def test_using_an_encoder_needs_neither_fabric_nor_sharding() -> None:
     imported = list_imported("import unreel\nunreel.load_encoder, unreel.embed")
     assert not imported & {"lightning_fabric", "torch.distributed.tensor", "torch._dynamo", "matplotlib", "scipy"}
+
+
+def test_too_few_addresses_are_refused_before_a_library_crashes() -> None:
+    """FAISS ends its process with a signal where it gets no memory while it is loaded."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1_200_000 * 1024,) * 2)"
+    code = f"{limit}; from unreel.cli import main; main(['index', 'base', 'videos', '--out', 'index'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.replace("\n", " ").startswith("unreel: `ulimit -v` is 1200000; loading PyTorch, PyAV and FAISS")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from unreel.cli.commands import COMMANDS, OVERVIEW, load_command
-from unreel.cli.shortage import describe_shortage
+from unreel.cli.shortage import check_address_limit, describe_shortage
 from unreel.errors import PeerStoppedError, UnreelError, unknown_name_error
 from unreel.io.text import format_path
 
@@ -91,6 +91,8 @@ def run_command(args: list[str]) -> int:
         return 0
     if args[0] not in COMMANDS:
         raise unknown_name_error("command", args[0], COMMANDS)
+    if not {"-h", "--help"} & set(args):
+        check_address_limit()
     from unreel.provenance.command_line import record_command  # not for the overview
 
     with record_command(args):

@@ -3,10 +3,21 @@
 import errno
 import resource
 
+from unreel.errors import InputError
+
+LEAST_ADDRESSES_BYTES = 1_400 * 2**20  # what the libraries of `index` take when they are loaded, one thread
 _MEMORY_TEXTS = (  # of libraries that have no error of their own for it
     *("not enough memory", "can't allocate memory", "out of memory", "cannot allocate memory", "bad_alloc"),
     *("could not create a primitive", "failed to map segment", "unable to mmap"),
 )
+
+
+def check_address_limit() -> None:
+    """Refuse to load libraries that would crash instead of saying what they lack (FAISS). Raises InputError."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY and soft < LEAST_ADDRESSES_BYTES:
+        needed = f"loading PyTorch, PyAV and FAISS takes {LEAST_ADDRESSES_BYTES // 1024}"
+        raise InputError(f"{_format_limit('v', resource.RLIMIT_AS, 1024)}{needed}; raise it, or remove it")
 
 
 def describe_shortage(error: BaseException) -> str | None:
