@@ -225,9 +225,15 @@ def test_what_is_told_before_a_run_of_minutes() -> None:
 # What a person may say.
 
 
-@pytest.mark.parametrize("value", ["0", "-3", "nan", "inf"])
-def test_minutes_that_are_none(value: str, motion_set: Path, tmp_path: Path) -> None:
-    says = ("minutes must be above 0 and finite, got",)
+MORE_THAN_0, TOO_MANY = "minutes must be above 0 and finite, got", "minutes must lie between 0 and"
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [*((value, MORE_THAN_0) for value in ("0", "-3", "nan", "inf")), ("1e23", TOO_MANY)],
+)
+def test_minutes_that_are_none(value: str, sentence: str, motion_set: Path, tmp_path: Path) -> None:
+    says = (sentence,)
     refused("pretrain", motion_set, "--out", tmp_path / "run", "--minutes", value, says=says)
     with pytest.raises(InputError, match=says[0]):
         unreel.pretrain(motion_set, out=tmp_path / "run", minutes=float(value))

@@ -8,6 +8,7 @@ from unreel.errors import InputError
 from unreel.settings.ranges import check_positive, check_ranges
 
 MAX_STEPS, MAX_LR = 10**12, 1e4  # beyond, a slip of the hand
+MAX_MINUTES = 60 * 24 * 3_660  # ten years
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class OptimisationSettings:
             check_ranges(self, epochs=(1, float("inf")))
         if self.minutes is not None:
             check_positive(self, "minutes")
+            check_ranges(self, minutes=(0, MAX_MINUTES))
         check_ranges(self, momentum=(0, 1), weight_decay=(0, float("inf")), drop_factor=(0, 1), warmup=(0, 1))
         check_positive(self, "lr")
         check_ranges(self, lr=(0, MAX_LR))
