@@ -11,6 +11,10 @@ from unreel.video.reading.frame_times import NO_TIMESTAMP, compute_times, find_c
 MAX_JITTER_S = 0.4  # a clock that steps back by more begins again; containers guess decoding times by some frames
 
 
+PacketRow = tuple[int | None, int | None, int, bool]
+"""A packet's time stamp (pts, else dts), dts, size in bytes, and whether it is never shown."""
+
+
 @dataclass(frozen=True, eq=False)
 class FrameIndex:
     """L frames in the order they are shown, P packets in file order, K key packets that decoding can begin with.
@@ -81,12 +85,12 @@ class PacketTable:
         """Where a decoder begins that reads the whole file."""
         return self.key_packets[0] if self.begins_at_key else 0
 
-    def drop_last(self) -> None:
-        """Forget the last packet."""
-        if self.timestamps:
-            for column in (self.timestamps, self.decode_timestamps, self.sizes_bytes, self.is_hidden):
-                del column[-1]
-            self.key_packets = [key for key in self.key_packets if key < len(self.timestamps)]
+    def fill(self, rows: Sequence[PacketRow]) -> None:
+        """Take over the packets of a file, in its order."""
+        stamps, decode_stamps, sizes_bytes, is_hidden = zip(*rows, strict=True)
+        self.timestamps, self.decode_timestamps = list(stamps), list(decode_stamps)
+        self.sizes_bytes, self.is_hidden = list(sizes_bytes), list(is_hidden)
+        self.key_packets = [key for key in self.key_packets if key < len(rows)]
 
     @cached_property
     def restarts(self) -> np.ndarray:
