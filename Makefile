@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BIN := $(CURDIR)/$(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test test-slow check setup clean
+.PHONY: demo test test-slow check docs setup clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
@@ -24,8 +24,15 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
-test-slow: $(READY)
+test-slow: $(READY) $(VENV)/.notebooks
 	$(BIN)/python -m pytest -m slow
+
+docs: $(READY) $(VENV)/.docs
+	$(BIN)/python website/build.py
+
+$(VENV)/.docs $(VENV)/.notebooks: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(subst .,,$(notdir $@))]'
+	@touch $@
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -33,4 +40,4 @@ check: $(READY)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) build
