@@ -32,6 +32,8 @@ def gather_pages(folder: Path) -> None:
     shutil.copy(ROOT / BASE_CARD, folder / "base_encoder.md")
     for path in folder.glob("*.md"):
         path.write_text(redirect_links(path.read_text(encoding="utf-8")), encoding="utf-8")
+    moved = folder / "moved.md"  # thousands of old names, which would be found instead of what is
+    moved.write_text(f"---\nsearch:\n  exclude: true\n---\n{moved.read_text(encoding='utf-8')}", encoding="utf-8")
     write_pages(folder / "reference" / "commands", write_command_pages())
     write_pages(folder / "reference" / "python", write_python_pages())
 

@@ -236,6 +236,15 @@ def test_marks_on_disk(folder: Path, tmp_path: Path) -> None:
         find_rows_in_moments(rows, [Moment("/nowhere.mp4", 0, 1)])
 
 
+def test_a_moment_of_a_relative_path_is_that_of_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = open_index(folder).rows
+    path = Path(rows.paths[0])
+    monkeypatch.chdir(path.parent)
+    assert find_rows_in_moments(rows, [Moment(path.name)]) == find_rows_in_moments(rows, [Moment(str(path))])
+    with pytest.raises(InputError, match=r"^nowhere.mp4 is not in the index"):
+        find_rows_in_moments(rows, [Moment("nowhere.mp4")])
+
+
 def test_marks_of_copies_and_of_files_without_hashes(tmp_path: Path) -> None:
     """Three videos, the first and the last of the same bytes; row 4 is the first clip of the last."""
     rows = clips(3, 2, hashes=["x", "y", "x"])

@@ -16,6 +16,7 @@ from unreel.errors import InputError
 from unreel.indexing.index.row_table import RowTable, format_moment
 from unreel.io.atomic_write import atomic_write_csv
 from unreel.types import Moment
+from unreel.video.sources.paths import absolute_path
 
 COLUMNS = ("video", "start_s", "end_s", "mark", "content_hash")
 MomentKey = tuple[str, str, str, str]  # path, content hash, start_s, end_s; path or hash may be "", for any
@@ -130,9 +131,10 @@ def find_rows_in_moments(rows: RowTable, moments: Sequence[Moment]) -> tuple[int
     """
     row_numbers: list[int] = []
     for moment in moments:
-        if moment.path not in rows.paths:
+        path = moment.path if moment.path in rows.paths else absolute_path(moment.path)
+        if path not in rows.paths:
             raise InputError(f"{moment.path} is not in the index; index it too, or mark rows of `unreel search --json`")
-        row_n = np.flatnonzero(rows.path_N == rows.paths.index(moment.path))
+        row_n = np.flatnonzero(rows.path_N == rows.paths.index(path))
         middle_s = (rows.start_s[row_n] + rows.end_s[row_n]) / 2
         inside = row_n[(middle_s >= moment.start_s) & (middle_s <= moment.end_s)]
         if not len(inside):
