@@ -51,3 +51,38 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(path: Path, tmp_path: P
 def test_every_notebook_stands_on_the_page_about_them() -> None:
     page = (FOLDER.parent / "docs" / "how_to" / "notebooks.md").read_text(encoding="utf-8")
     assert [path.name for path in NOTEBOOKS if f"examples/{path.name}" not in page] == []
+
+
+TRAINING = """
+import unreel
+unreel.make_set("videos", classes=2, videos=4, frames=24, size=(48, 64))
+print(unreel.pretrain("videos", "run", steps=100_000, log_steps=1, size=32, batch_size=4, workers=1, monitor_epochs=9999))
+"""
+GOING_ON = """
+import json
+saved = json.load(open("run/checkpoints/index.json"))
+print("goes on to", unreel.resume("run", steps=int(saved["last"].split("-")[1]) + 2, quiet=True)["step"])
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_a_training_and_it_goes_on(tmp_path: Path) -> None:
+    """What Jupyter's Interrupt sends, after the first steps: the cell ends without an error and the kernel lives."""
+    manager_module = pytest.importorskip("jupyter_client.manager")
+    pytest.importorskip("ipykernel")
+    manager, client = manager_module.start_new_kernel(cwd=str(tmp_path))
+    try:
+        said: list[str] = []
+
+        def listen(message: dict[str, Any]) -> None:
+            said.append(message["content"].get("text", ""))
+            if "step 2/" in said[-1]:
+                manager.interrupt_kernel()
+
+        reply = client.execute_interactive(TRAINING, timeout=600, output_hook=listen)
+        assert reply["content"]["status"] == "ok" and "'interrupted': True" in "".join(said), said
+        reply = client.execute_interactive(GOING_ON, timeout=600, output_hook=listen)
+        assert reply["content"]["status"] == "ok" and "goes on to" in said[-1], said
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
