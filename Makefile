@@ -28,7 +28,7 @@ test-slow: $(READY) $(VENV)/.notebooks
 	$(BIN)/python -m pytest -m slow
 
 docs: $(READY) $(VENV)/.docs
-	$(BIN)/python website/build.py
+	$(BIN)/python website/build_site.py
 
 $(VENV)/.docs $(VENV)/.notebooks: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(subst .,,$(notdir $@))]'

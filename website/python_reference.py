@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import textwrap
 from typing import Any
 
 from command_reference import escape
@@ -80,8 +81,8 @@ def format_prose(text: str) -> str:
 
 def format_section(body: str) -> str:
     """`name: text` as definitions; anything else as a paragraph."""
-    lines = re.sub(r"\n\s{8,}", " ", inspect.cleandoc(body).replace("\n    ", " ")).splitlines()
-    return "\n".join(map(format_entry, lines))
+    entries = re.sub(r"\n +", " ", textwrap.dedent(body).strip()).splitlines()
+    return "\n".join(map(format_entry, filter(None, entries)))
 
 
 def format_entry(line: str) -> str:

@@ -1,6 +1,6 @@
 """Build the documentation site, strictly: any warning, broken link or missing anchor is an error.
 
-    python website/build.py [--out build/site]
+    python website/build_site.py [--out build/site]
 
 The pages are docs/**/*.md with CONTRIBUTING.md and CHANGELOG.md, and the references of commands and of Python, which
 are made from the code. Nothing is fetched; build/site/index.html opens from the disk, with its search.
