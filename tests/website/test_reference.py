@@ -1,7 +1,7 @@
 """The references that the site makes from the code: options of a help, sections of a docstring."""
 
 from command_reference import format_help, list_groups, read_help
-from python_reference import format_docstring, format_signature, write_python_pages
+from python_reference import format_docstring, format_signature, write_object
 
 import unreel
 from unreel.cli.commands import COMMANDS
@@ -38,10 +38,15 @@ def test_options_of_a_real_help_are_all_there() -> None:
     assert "│" not in shown and "─" not in shown
 
 
-def test_every_command_and_every_public_name_has_its_place() -> None:
+def test_every_command_has_its_place() -> None:
     assert {command.split()[0] for commands in list_groups().values() for command in commands} == set(COMMANDS)
-    text = "".join(write_python_pages().values())
-    assert [name for name in unreel.__all__ if f"## unreel.{name}\n" not in text] == []
+
+
+def test_a_class_has_its_parameters_and_methods() -> None:
+    text = write_object("unreel.Embeddings", unreel.Embeddings)
+    assert text.startswith("## unreel.Embeddings\n\n```python\nunreel.Embeddings(\n    vectors: ")
+    assert "`vectors`\n:   float32 (N, D).\n" in text and "### unreel.Embeddings.list\\_rows" not in text
+    assert "### unreel.Embeddings.list_rows\n" in text
 
 
 def jump(height_m: float, over: "str | None" = None) -> bool:
