@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from unreel.profiling.measure import BenchOptions
     from unreel.report.pages.run_page import write_report
     from unreel.types import Embeddings, Moment
+    from unreel.verbs.choices import choices
     from unreel.verbs.clips import clips
     from unreel.verbs.evaluation.any_protocol import evaluate
     from unreel.verbs.evaluation.compare import compare
@@ -80,6 +81,7 @@ _DEFINED_IN = {
     "open_video": "unreel.video.decoding.decoder:open_video",
     "search": "unreel.verbs.indexing.search:search",
     "clips": "unreel.verbs.clips:clips",
+    "choices": "unreel.verbs.choices:choices",
     "cluster": "unreel.verbs.indexing.cluster:cluster",
     "concept": "unreel.verbs.indexing.concept:concept",
     "concepts": "unreel.indexing.concepts.concept_update:list_concepts",
@@ -125,6 +127,7 @@ __all__ = [
     "VideoVectorizer",
     "apply",
     "bench",
+    "choices",
     "clips",
     "cluster",
     "compare",

@@ -9,6 +9,7 @@ import unreel
 SIGNATURES = {
     "apply": "concept, source, min_probability=0.5, gap_s=0.5, on_progress=..., allow_import=False",
     "bench": "source=None, method='motion', against='', bench_options=..., **options",
+    "choices": "kind",
     "clips": "source, num_frames=16, fps=12.5, size=..., num_clips=1, seed=None",
     "cluster": "index, out, options=None, projection='pca', duplicate_cosine=None, on_progress=...",
     "compare": "evaluations, out=None, group_seeds=True, against='', csv=None, latex=None",

@@ -1,15 +1,21 @@
-"""Evaluations on frozen features, found by file: every file of protocols/ that sets `PROTOCOL` to a FeatureProtocol."""
+"""Evaluations on frozen features, found by file: every file of protocols/ that sets `PROTOCOL` to a FeatureProtocol.
+
+One of your own is named by its file, "ranks.py" or "ranks.py:NAME", as `module:NAME`, or by the name that an installed
+package offers.
+"""
 
 import ast
 import functools
 import importlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unreel.errors import unknown_name_error
 from unreel.evaluation import protocols
+from unreel.own_code.installed import expand_name, list_installed
+from unreel.own_code.names import is_file, is_own_code
 
 if TYPE_CHECKING:  # the help of `unreel evaluate` needs no torch
     from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
@@ -60,36 +66,61 @@ def load_protocol_options(name: str) -> type:
     >>> load_protocol_options("knn").__name__
     'KnnOptions'
     """
+    if name not in list_protocols():
+        return load_protocol(name).options
     module, _, options = _find_entry(name).options.partition(":")
     options_type: type = getattr(importlib.import_module(module), options)
     return options_type
 
 
 def load_protocol(name: str) -> "FeatureProtocol[Any]":
-    """A protocol by its name; imports its file. Raises InputError that lists the known names."""
+    """A protocol by its name; imports its file, one of your own as it is now. Raises InputError, OwnCodeError."""
+    if own := name_own_protocol(name):
+        from unreel.evaluation.feature_protocol import load_own_protocol
+
+        return load_own_protocol(own)
     protocol: FeatureProtocol[Any] = importlib.import_module(_find_entry(name).module).PROTOCOL
     return protocol
+
+
+def name_own_protocol(name: str) -> str:
+    """How code of one's own with a protocol is named in full; "" for a name of unreel, or an unknown one.
+
+    >>> name_own_protocol("ranks.py"), name_own_protocol("knn")
+    ('ranks.py:PROTOCOL', '')
+    """
+    expanded = expand_name(name, "protocol", list_protocols())
+    return f"{expanded}:PROTOCOL" if is_file(expanded) else expanded if is_own_code(expanded) else ""
+
+
+def unknown_protocol_error(name: str, others: Collection[str] = ()) -> Exception:
+    """The error that lists the protocols of unreel, those of installed packages, and `others`."""
+    return unknown_name_error("evaluation", name, [*list_protocols(), *others, *list_installed("protocol")])
 
 
 def _find_entry(name: str) -> ProtocolEntry:
     entries = list_protocols()
     if name not in entries:
-        raise unknown_name_error("evaluation", name, entries)
+        raise unknown_protocol_error(name)
     return entries[name]
 
 
-def build_evaluations(name: str, feature_options: "ExtractionOptions", **options: Any) -> "dict[str, Evaluation]":
-    """The evaluations of protocol `name` with these options, by the name of their result. Raises InputError.
+def build_evaluations(
+    name: "str | FeatureProtocol[Any]", feature_options: "ExtractionOptions", **options: Any
+) -> "dict[str, Evaluation]":
+    """The evaluations of a protocol, by its name or itself, with these options, by the name of their result.
+
+    Raises InputError.
 
     >>> from unreel.evaluation.feature_protocol import ExtractionOptions
     >>> list(build_evaluations("retrieval", ExtractionOptions(), protocol="dualvar"))
     ['retrieval-dualvar']
     """
-    protocol = load_protocol(name)
+    protocol = load_protocol(name) if isinstance(name, str) else name
     known = [field.name for field in fields(protocol.options)]
     for option in options:
         if option not in known:
-            raise unknown_name_error(f"option of {name}", option, known)
+            raise unknown_name_error(f"option of {protocol.name}", option, known)
     return protocol.build(protocol.options(**options), feature_options)
 
 

@@ -1,4 +1,4 @@
-"""Methods and their presets, found by name: those of this folder, and code of one's own."""
+"""Methods and their presets, found by name: those of this folder, of installed packages, and code of one's own."""
 
 import importlib
 import inspect
@@ -9,6 +9,7 @@ from typing import Any
 
 import unreel.methods
 from unreel.errors import InputError, unknown_name_error
+from unreel.own_code.installed import expand_name, unknown_choice_error
 from unreel.own_code.loading import get_loaded, load_named
 from unreel.own_code.method_contract import OwnMethod, call_preset, read_method
 from unreel.own_code.names import METHOD, is_own_code, split_name
@@ -32,7 +33,8 @@ def name_method(method: Any) -> str:
     Code of one's own is read from the disk as it is now. Raises InputError.
     """
     if isinstance(method, str):
-        return load_named(method, METHOD) if is_own_code(method) else method
+        name = expand_name(method, METHOD, find_methods())
+        return load_named(name, METHOD) if is_own_code(name) else name
     name = register_object(method, METHOD)
     if inspect.isclass(method):
         return name
@@ -48,11 +50,12 @@ def load_method_module(preset: str) -> ModuleType | OwnMethod:
     known = find_methods()
     if preset in known:
         return known[preset]
+    preset = expand_name(preset, METHOD, known)
     if is_own_code(preset):
         return read_method(get_loaded(preset, METHOD), split_name(preset)[1])
     if Path(f"{preset}.py").is_file():
         raise InputError(f"there is no method '{preset}', but a file {preset}.py here; name it --method {preset}.py")
-    raise unknown_name_error(METHOD, preset, known)
+    raise unknown_choice_error(METHOD, preset, known)
 
 
 def load_preset(name: str) -> tuple[Any, Settings]:
@@ -61,8 +64,8 @@ def load_preset(name: str) -> tuple[Any, Settings]:
     if not isinstance(module, OwnMethod):
         made: tuple[Any, Settings] = module.PRESETS[name]()
         return made
-    chosen = choose_own_preset(name, module)
-    return call_preset(get_loaded(name, METHOD), module, chosen)
+    name = expand_name(name, METHOD, find_methods())
+    return call_preset(get_loaded(name, METHOD), module, choose_own_preset(name, module))
 
 
 def choose_own_preset(name: str, method: OwnMethod) -> str:

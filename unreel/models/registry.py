@@ -6,6 +6,7 @@ A backbone has `num_features` and maps clips (B, C, T, H, W) to its last feature
     "r3d"                         a file of backbones/
     "r3d-2d"                      its 2D twin, which sees each frame alone (twin_2d.py)
     "path/to/net.py:Small"        your own torch.nn.Module, called with --backbone-options; also "module:function"
+    "small"                       the name that an installed package offers in its entry points "unreel.backbones"
     "transformers:videomae"       a video model of Hugging Face, untrained; or "transformers:FOLDER" with its weights
 """
 
@@ -18,8 +19,9 @@ from typing import Any
 
 from torch import nn
 
-from unreel.errors import InputError, unknown_name_error
+from unreel.errors import InputError
 from unreel.models.twin_2d import make_2d_twin
+from unreel.own_code.installed import expand_name, unknown_choice_error
 from unreel.own_code.names import TRANSFORMERS_PREFIX, is_own_code
 
 TWIN_2D_SUFFIX = "-2d"
@@ -52,6 +54,7 @@ def build_backbone(name: str, **options: Any) -> nn.Module:
     >>> build_backbone("tiny")(torch.zeros(1, 3, 8, 64, 64)).shape
     torch.Size([1, 128, 2, 4, 4])
     """
+    name = expand_name(name, "backbone", BACKBONES)
     build = find_builder(name)
     known = inspect.signature(build).parameters
     if unknown := sorted(set(options) - set(known)):
@@ -65,6 +68,7 @@ def build_backbone(name: str, **options: Any) -> nn.Module:
 
 def find_builder(name: str) -> Callable[..., nn.Module]:
     """The function that builds a backbone (for a 2D twin, its 3D original)."""
+    name = expand_name(name, "backbone", BACKBONES)
     if not is_builtin_backbone(name):  # imported only here, so that other names stay cheap
         from unreel.models.backbones import external, huggingface
 
@@ -73,6 +77,6 @@ def find_builder(name: str) -> Callable[..., nn.Module]:
         return partial(huggingface.build_transformer, name.removeprefix(TRANSFORMERS_PREFIX))
     module = BACKBONE_MODULES.get(name.removesuffix(TWIN_2D_SUFFIX))
     if module is None:
-        raise unknown_name_error("backbone", name, BACKBONES)
+        raise unknown_choice_error("backbone", name, BACKBONES)
     build: Callable[..., nn.Module] = importlib.import_module(module).build
     return build

@@ -1,8 +1,9 @@
-"""A table of names that code of one's own extends: what is not in the table is loaded by its name."""
+"""A table of names that code of one's own and installed packages extend: what it lacks is loaded by its name."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from unreel.own_code.installed import expand_name, list_installed
 from unreel.own_code.loading import get_member
 from unreel.own_code.names import is_own_code
 
@@ -10,7 +11,8 @@ T = TypeVar("T")
 
 
 class Extendable(dict[str, T], Generic[T]):
-    """The entries of unreel by name; "file.py:NAME" loads one's own, which `adapt` brings into the table's form.
+    """The entries of unreel by name; "file.py:NAME", or a name that an installed package offers, loads another, which
+    `adapt` brings into the table's form.
 
     Whether a name is known is decided without loading anything.
 
@@ -24,9 +26,16 @@ class Extendable(dict[str, T], Generic[T]):
         self.kind, self.adapt = kind, adapt
 
     def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or (isinstance(name, str) and is_own_code(name))
+        if super().__contains__(name) or not isinstance(name, str):
+            return super().__contains__(name)
+        return is_own_code(name) or name in list_installed(self.kind)
+
+    def list_known(self) -> list[str]:
+        """The names of unreel and of installed packages."""
+        return [*self, *list_installed(self.kind)]
 
     def __missing__(self, name: str) -> T:
-        if not is_own_code(name):
+        expanded = expand_name(name, self.kind, self.keys())
+        if not is_own_code(expanded):
             raise KeyError(name)
-        return self.adapt(name, get_member(name, self.kind)[1])
+        return self.adapt(expanded, get_member(expanded, self.kind)[1])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unreel.errors import InputError, unknown_name_error
+from unreel.own_code.extendable import Extendable
 from unreel.seeding import draw_uniforms
 from unreel.types import Clips, Views
 from unreel.video.sampling.pair_sampling import IntervalDistribution, IntervalKind
@@ -83,7 +84,8 @@ class TwoViewOptions:
         }
         for field, known in names.items():
             if getattr(self, field) not in known:
-                raise unknown_name_error(field, getattr(self, field), known)
+                listed = known.list_known() if isinstance(known, Extendable) else known
+                raise unknown_name_error(field, getattr(self, field), listed)
         if not 0 < self.interval_power < math.inf:
             raise InputError(f"interval_power must be above 0 and finite, got {self.interval_power}")
         if not 0 <= self.time_reversal <= 1:

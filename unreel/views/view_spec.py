@@ -39,7 +39,7 @@ class ViewSpec:
     def __post_init__(self) -> None:
         for name in self.names:
             if name not in VIEWS:
-                raise unknown_name_error("view", name, VIEWS)
+                raise unknown_name_error("view", name, VIEWS.list_known())
         if not (len(self.mean) == len(self.std) == 3 and min(self.std) > 0):
             raise InputError(f"mean and std are three numbers, std above 0, got mean={self.mean} and std={self.std}")
         if self.size < 16:

@@ -20,8 +20,13 @@ from unreel.cli.evaluation.arguments import (
 )
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
-from unreel.errors import unknown_name_error
-from unreel.evaluation.protocol_registry import build_evaluations, list_protocols, load_protocol_options
+from unreel.evaluation.protocol_registry import (
+    build_evaluations,
+    list_protocols,
+    load_protocol_options,
+    name_own_protocol,
+    unknown_protocol_error,
+)
 from unreel.io.limits import use_limits
 from unreel.io.text import format_path
 
@@ -36,6 +41,7 @@ EVALUATE_USAGE = """usage: unreel evaluate WHAT RUN DATA [OPTIONS]    (unreel ev
   finetune     the whole network trained on the labels, beside the same network from scratch
   detection    action detection: who does what where, with boxes in AVA's format
   all          all evaluations on frozen features in one pass, with a report: --out EVAL
+  FILE.py      a protocol of your own (docs/own_method.md), also module:NAME or the name that a package offers
 
 DATA is a folder of class folders with train.txt and test.txt, or UCF101, HMDB51, Kinetics, Something-Something V2 or
 Diving48 as downloaded; `unreel data check DATA` lists what is missing."""
@@ -63,7 +69,9 @@ def find_evaluation(name: str) -> tuple[Any, Evaluate]:
     if name in known:
         return make_feature_args(load_protocol_options(name)), evaluate_protocol
     if name not in OTHER_EVALUATIONS:
-        raise unknown_name_error("evaluation", name, (*known, *OTHER_EVALUATIONS))
+        if name_own_protocol(name):
+            return make_feature_args(load_protocol_options(name)), evaluate_protocol
+        raise unknown_protocol_error(name, OTHER_EVALUATIONS)
     return OTHER_EVALUATIONS[name]
 
 
@@ -124,9 +132,9 @@ def get_protocol_options(args: FeatureArgs) -> dict[str, Any]:
 def evaluate_protocol(name: str, args: FeatureArgs, on_progress: Progress) -> "dict[str, Result]":
     from unreel.verbs.evaluation.evaluate import evaluate_features
 
-    if getattr(args, "finetune", False):
+    if name == "few-labels" and getattr(args, "finetune", False):
         return evaluate_few_labels(args, on_progress)
-    if getattr(args, "recipe", "none") != "none":
+    if name == "linear" and getattr(args, "recipe", "none") != "none":
         return evaluate_linear_recipe(args, on_progress)
     encoder, options = load_evaluated_encoder(args), build_feature_options(args)
     evaluations = build_evaluations(name, options, **get_protocol_options(args))

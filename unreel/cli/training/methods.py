@@ -27,11 +27,19 @@ def methods_command(argv: list[str]) -> int:
         return 0
     from unreel.methods.catalogue import list_common_options
     from unreel.models.registry import BACKBONES
+    from unreel.own_code.installed import GROUPS, list_installed
+    from unreel.views.augmentation import AUGMENTATIONS
+    from unreel.views.view_spec import VIEWS
 
     Console(highlight=False).print(build_methods_table())
     common = " ".join(format_option(name, value) for name, value in list_common_options().items())
     print(f"The first is the default; unreel methods NAME tells more. Defaults that all methods share: {common}.")
     print(f"Networks for --backbone: {', '.join(BACKBONES)}; X-2d for the twin of one without time.")
+    print(f"Views for --first-view and --second-view: {', '.join(VIEWS)}. For --augment: {', '.join(AUGMENTATIONS)}.")
+    for kind, group in GROUPS.items():
+        if installed := list_installed(kind):
+            names = ", ".join(f"{name} ({value})" for name, value in installed.items())
+            print(f"Of installed packages ({group}): {names}.")
     return 0
 
 
@@ -52,7 +60,7 @@ def describe_method(name: str) -> str:
     """The docstrings of a method and its preset, and the preset's values; the first preset where none is named."""
     from unreel.methods.registry import load_method_module, load_preset, name_method
 
-    name_method(name)
+    name = name_method(name)
     module = load_method_module(name)
     preset = name if name in module.PRESETS else name.rpartition(":")[2]
     if preset not in module.PRESETS:

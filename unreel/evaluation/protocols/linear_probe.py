@@ -10,11 +10,11 @@ cvrl      linear evaluation of Qian et al. 2021 (CVRL): L2-normalised pooled fea
           (scaled with the batch), 5 of 100 epochs warm-up, no decay, mean softmax over 10 x 3 views.
           Where we deviate: no random crops, since features are cached, and the layer begins at zero; the protocol
           itself is `--recipe cvrl` (finetuning/recipe_presets.py)
+own.py:f  a function of your own, given features as they are (probes/own_probe.py); its table is called `probe`
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ import torch
 from unreel.errors import InputError, unknown_name_error
 from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
 from unreel.evaluation.probes.grid_search import GridSearch, Hyperparameters, Scorer, build_grid, run_grid_search
+from unreel.evaluation.probes.own_probe import build_own_scorer, name_own_probe
 from unreel.evaluation.probes.parallel_linear import (
     average_linear_softmax,
     fit_logistic_layers,
@@ -30,10 +31,12 @@ from unreel.evaluation.probes.parallel_linear import (
 )
 from unreel.evaluation.probes.sample_batches import SampleBatches
 from unreel.evaluation.protocol_description import protocol_to_json
-from unreel.evaluation.protocols.options import LinearOptions, ProbeKind
+from unreel.evaluation.protocols.options import PROBES, LinearOptions, ProbeKind
 from unreel.evaluation.result import Result
-from unreel.evaluation.video_features import VideoFeatures, find_layer_rows, get_clip_vectors
+from unreel.evaluation.video_features import FeatureKey, VideoFeatures, find_layer_rows, get_clip_vectors
 from unreel.models.encoder.encoder import FEATURE_LAYERS, Encoder
+from unreel.own_code.installed import expand_name, list_installed
+from unreel.own_code.names import is_own_code
 
 CVRL_LR, CVRL_BATCH = 32.0, 1024
 MAX_LOGISTIC_CLIPS = 2000  # up to so many clips lbfgs takes seconds; not by width, so that all encoders get one kind
@@ -64,8 +67,8 @@ class LinearProtocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(ProbeKind):
-            raise unknown_name_error("kind of linear probe", self.kind, get_args(ProbeKind))
+        if self.kind not in PROBES and not is_own_code(self.kind):
+            raise unknown_name_error("kind of linear probe", self.kind, [*PROBES, *list_installed("probe")])
         if self.layer not in FEATURE_LAYERS:
             raise unknown_name_error("layer", self.layer, FEATURE_LAYERS)
         if self.seed < 0:
@@ -113,6 +116,8 @@ def evaluate_linear(train: VideoFeatures, test: VideoFeatures, protocol: LinearP
     rows, num_classes = find_layer_rows(train, test, protocol.layer), len(set(train.labels))
     shapes = {name: get_clip_vectors(train, key, columns).shape for name, (key, columns) in rows.items()}
     kind = protocol.kind if protocol.kind != "auto" else choose_kind(list(shapes.values()))
+    if is_own_code(kind):
+        return evaluate_own_probe(train, test, protocol, rows)
     if kind == "cvrl":
         protocol = replace(protocol, batch_size=CVRL_BATCH, normalize=True, lrs=(CVRL_LR,), weight_decays=(0.0,))
     scaling = ["L2-normalised"] * protocol.normalize + ["standardised by the training clips"] * (kind != "cvrl")
@@ -134,6 +139,25 @@ def evaluate_linear(train: VideoFeatures, test: VideoFeatures, protocol: LinearP
     return result
 
 
+def evaluate_own_probe(
+    train: VideoFeatures, test: VideoFeatures, protocol: LinearProtocol, rows: dict[str, tuple[FeatureKey, slice]]
+) -> Result:
+    """The same table with a probe of one's own, which chooses nothing on held-out videos. Raises OwnCodeError."""
+    name, source_hash = name_own_probe(protocol.kind)
+    search = GridSearch(
+        kind="probe",
+        title=f"Probe {name}, accuracy in percent",
+        description=f"{name} on frozen features of layer {protocol.layer}",
+        score_grid=build_own_scorer(name, len(set(train.labels))),
+        grid=[{}],
+        validation_share=protocol.validation_share,
+        seed=protocol.seed,
+    )
+    result = run_grid_search(train, test, rows, search)
+    result.protocol |= {"layer": protocol.layer, "code": name, "code_hash": source_hash}
+    return result
+
+
 def choose_kind(shapes: Sequence[tuple[int, ...]]) -> str:
     """One kind for all rows of a table, and for all encoders on the same clips, so that they can be compared."""
     clips = max(videos * views for videos, views, _ in shapes)
@@ -145,12 +169,15 @@ def _build(options: LinearOptions, extraction: ExtractionOptions) -> dict[str, E
     if changed:
         flag = f"--{changed[0].replace('_', '-')}"
         raise InputError(f"{flag} changes a recipe; add --recipe cvrl or dualvar, or leave it out: others are chosen")
-    protocol = LinearProtocol(kind=options.kind, seed=options.seed)
+    kind = expand_name(options.kind, "probe", PROBES) if isinstance(options.kind, str) else options.kind
+    if not isinstance(kind, str) or is_own_code(kind):
+        kind = name_own_probe(kind)[0]
+    protocol = LinearProtocol(kind=kind, seed=options.seed)
 
     def run(train: VideoFeatures, test: VideoFeatures, encoder: Encoder) -> Result:
         return evaluate_linear(train, test, protocol)
 
-    return {"linear": Evaluation(run, (protocol.layer,), "networks")}
+    return {"probe" if is_own_code(kind) else "linear": Evaluation(run, (protocol.layer,), "networks")}
 
 
 PROTOCOL = FeatureProtocol(

@@ -5,11 +5,15 @@ here. A protocol of your own may have its options in its own file.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 Centring = Literal["none", "gallery", "own"]
 RankingUnit = Literal["video", "clip"]
-ProbeKind = Literal["auto", "logistic", "sgd", "cvrl"]
+PROBES = ("auto", "logistic", "sgd", "cvrl")
+if TYPE_CHECKING:
+    ProbeKind = str
+else:
+    ProbeKind = Literal[PROBES] | str  # the choices of --kind, and file.py:NAME
 
 
 @dataclass
@@ -44,7 +48,8 @@ class LinearOptions:
     """A linear classifier on frozen features; its values are chosen on held-out groups of the training videos."""
 
     kind: ProbeKind = "auto"
-    """Logistic regression (for small data), SGD with a grid of rates and decays, or CVRL's fixed rate."""
+    """Logistic regression (for small data), SGD with a grid of rates and decays, CVRL's fixed rate, or a probe of your
+    own: path/to/file.py:NAME, a function of training clips (N, D), their classes (N,) and test clips (Q, D)."""
     recipe: Literal["none", "cvrl", "dualvar"] = "none"
     """Train the layer as a paper does, on other clips and crops each epoch instead of on cached features: cvrl (100
     epochs, rate 32 at batch 1024, 10 clips x 3 crops) or dualvar. Every epoch decodes and computes all anew."""

@@ -45,7 +45,9 @@ class ComparisonSection:
 
     @property
     def columns(self) -> list[str]:
-        return [c.title for c in COMPARISON_COLUMNS if any(c.title in row.cells for row in self.rows)]
+        titles = dict.fromkeys(title for row in self.rows for title in row.cells)
+        order = [column.title for column in COMPARISON_COLUMNS]
+        return sorted(titles, key=lambda title: order.index(title) if title in order else len(order))
 
     @property
     def cost_columns(self) -> list[str]:

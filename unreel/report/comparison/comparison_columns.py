@@ -1,6 +1,6 @@
 """The main figures of an evaluation, one for each column of a comparison."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +78,15 @@ COMPARISON_COLUMNS = (
     ComparisonColumn("boxes, mAP", "detection"),
     ComparisonColumn("motion", "motion", _get_reliance_figure),
 )
+
+
+def list_columns(summaries: Iterable[EvaluationSummary]) -> list[ComparisonColumn]:
+    """The columns that evaluations may have: those of unreel, and one for each kind of protocol of one's own."""
+    known = {column.kind for column in COMPARISON_COLUMNS}
+    kinds = dict.fromkeys(result.kind for summary in summaries for result in summary.results.values())
+    return [*COMPARISON_COLUMNS, *(ComparisonColumn(kind, kind) for kind in kinds if kind not in known)]
+
+
 COLUMNS_NOTE = (
     "kNN: top-1 with the k chosen on training videos; linear: top-1 of a linear probe; labels: top-1 with so many "
     "labels of each class; motion: share of R@1 above chance that is lost in frozen clips, none where R@1 is not "

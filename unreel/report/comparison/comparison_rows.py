@@ -7,7 +7,7 @@ from statistics import mean, stdev
 
 from unreel.evaluation.metrics.paired_test import PairedDifference
 from unreel.report.comparison import comparability as likeness
-from unreel.report.comparison.comparison_columns import COMPARISON_COLUMNS
+from unreel.report.comparison.comparison_columns import list_columns
 from unreel.report.main_figures import Figure, find_encoder_rows
 from unreel.report.results_file import EvaluationSummary
 
@@ -78,7 +78,7 @@ class ComparisonEntry:
 def build_row(group: Sequence[ComparisonEntry]) -> ComparisonRow:
     """One evaluation with its intervals, or the mean over seeds."""
     cells = {}
-    for column in COMPARISON_COLUMNS:
+    for column in list_columns(entry.summary for entry in group):
         figures = [f for e in group if (f := column.get_figure(e.summary, None)) is not None]
         if len(figures) == 1:
             cells[column.title] = ComparisonCell(figures[0])
@@ -99,9 +99,8 @@ def build_baseline_rows(
     for group, row in zip(groups, rows, strict=True):
         for entry in group:
             for name in list_baselines(entry.summary):
-                figures = {
-                    c.title: f for c in COMPARISON_COLUMNS if (f := c.get_figure(entry.summary, name)) is not None
-                }
+                columns = list_columns([entry.summary])
+                figures = {c.title: f for c in columns if (f := c.get_figure(entry.summary, name)) is not None}
                 known_variants = variants.setdefault(name, [])
                 known, encoders = next((v for v in known_variants if have_equal_figures(v[0], figures)), ({}, []))
                 if not encoders:

@@ -7,7 +7,7 @@ import numpy as np
 
 from unreel.evaluation.metrics.paired_test import PairedDifference, compare_paired, correct_holm
 from unreel.evaluation.result import Result
-from unreel.report.comparison.comparison_columns import COMPARISON_COLUMNS, ComparisonColumn
+from unreel.report.comparison.comparison_columns import ComparisonColumn, list_columns
 from unreel.report.comparison.comparison_rows import ComparisonEntry, RowDifference
 
 TEST_NOTE = (
@@ -25,7 +25,7 @@ def compare_with_row(
     A figure without outcomes of single videos, or of other videos, has none.
     """
     found: dict[str, dict[str, RowDifference]] = {name: {} for name in groups}
-    for column in COMPARISON_COLUMNS:
+    for column in list_columns(entry.summary for group in groups.values() for entry in group):
         paired = {}
         for name, group in groups.items():
             other = groups.get(against)

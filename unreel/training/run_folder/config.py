@@ -15,16 +15,25 @@ from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.io.text import parse_json
 from unreel.methods.registry import load_method_module, load_preset, name_method
+from unreel.models.registry import BACKBONES
+from unreel.own_code.installed import expand_name
 from unreel.own_code.names import METHOD, is_own_code
 from unreel.own_code.python_objects import name_own_code
 from unreel.settings import Settings
 from unreel.settings.optimisation import require_one_length
 from unreel.video.sources.paths import normalize_path
+from unreel.views.augmentation import AUGMENTATIONS
 from unreel.views.residual_frames import ResidualSpec
+from unreel.views.view_spec import VIEWS
 
 CONFIG_FILE = "config.json"
-CODE_FIELDS = ("backbone", "first_view", "second_view", "augment")
-"""Fields of options and settings that may name code of one's own."""
+CODE_FIELDS: dict[str, tuple[str, Collection[str]]] = {
+    "backbone": ("backbone", BACKBONES),
+    "first_view": ("view", VIEWS.keys()),
+    "second_view": ("view", VIEWS.keys()),
+    "augment": ("augment", AUGMENTATIONS.keys()),
+}
+"""Fields of options and settings that may name code of one's own: its kind, and what unreel has of it."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +82,8 @@ class RunConfig:
 
         Fields in `already` are named. Raises OwnCodeError.
         """
-        typed = select_code_fields(self.options, self.settings)
-        return self.replace(**name_own_code({n: v for n, v in typed.items() if n not in already}, self.method))
+        typed = {n: v for n, v in select_code_fields(self.options, self.settings).items() if n not in already}
+        return self.replace(**name_own_code(expand_names(typed), self.method))
 
     def replace(self, **changes: Any) -> "RunConfig":
         """The config with some fields of options or settings changed; a name that neither has is ignored.
@@ -97,6 +106,11 @@ def select_code_fields(*parts: Any) -> dict[str, str]:
     return {name: getattr(part, name) for part in parts for name in CODE_FIELDS if hasattr(part, name)}
 
 
+def expand_names(named: dict[str, Any]) -> dict[str, Any]:
+    """The values of CODE_FIELDS with `module:NAME` for what installed packages offer. Raises OwnCodeError."""
+    return {n: expand_name(value, *CODE_FIELDS[n]) if isinstance(value, str) else value for n, value in named.items()}
+
+
 def build_run_config(method: Any, changes: dict[str, Any]) -> RunConfig:
     """A preset with some fields replaced; code of one's own is given by its name, or as an object.
 
@@ -109,7 +123,7 @@ def build_run_config(method: Any, changes: dict[str, Any]) -> RunConfig:
         if name not in known:
             raise unknown_name_error("option", name, known)
     require_one_length([name for name, value in changes.items() if value])
-    named = name_own_code({name: changes[name] for name in CODE_FIELDS if name in changes}, method)
+    named = name_own_code(expand_names({name: changes[name] for name in CODE_FIELDS if name in changes}), method)
     return RunConfig(method, options, settings).replace(**changes | named).name_own_code(named)
 
 

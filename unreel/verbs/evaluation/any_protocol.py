@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from unreel.evaluation.feature_extraction import Progress
-from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
 from unreel.evaluation.labelled_videos import LabelSources
 from unreel.evaluation.protocol_registry import build_standard_suite
 from unreel.evaluation.result import Result
@@ -21,7 +21,7 @@ def evaluate(
     encoder: Encoder | None,
     run: str | Path,
     data: str | Path,
-    evaluations: str | Mapping[str, Evaluation],
+    evaluations: str | FeatureProtocol[Any] | Mapping[str, Evaluation],
     sources: LabelSources | None = None,
     feature_options: ExtractionOptions | None = None,
     on_progress: Progress | None = None,
@@ -35,7 +35,8 @@ def evaluate(
         run: the run folder, or checkpoint, that the encoder is from.
         data: folder of labelled videos, in a layout that `unreel data check` knows.
         evaluations: name of a protocol as in `unreel evaluate NAME`: "retrieval", "knn", "finetune", "detection" and
-            so on, or "all" for every one on frozen features; or evaluations by name.
+            so on, or "all" for every one on frozen features; a protocol of your own, by its file or as an object; or
+            evaluations by name.
         sources: the layout of the labels, and lists in place of the data's own.
         feature_options: clips and crops of each video, and the baselines; by default 10 clips and 1 crop.
         on_progress: called with the videos done and their total.

@@ -8,7 +8,7 @@ from typing import Any
 from unreel.embedding import load_encoder
 from unreel.errors import InputError
 from unreel.evaluation.feature_extraction import Progress
-from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol, adopt_protocol
 from unreel.evaluation.labelled_videos import LabelSources, load_labelled_videos
 from unreel.evaluation.protocol_registry import build_evaluations
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retrieval
@@ -105,7 +105,7 @@ def evaluate_features(
     encoder: Encoder,
     run: str | Path,
     data: str | Path,
-    evaluations: str | Mapping[str, Evaluation],
+    evaluations: str | FeatureProtocol[Any] | Mapping[str, Evaluation],
     sources: LabelSources | None = None,
     feature_options: ExtractionOptions | None = None,
     on_progress: Progress | None = None,
@@ -117,7 +117,9 @@ def evaluate_features(
     The arguments are those of `unreel.evaluate` (any_protocol.py). Raises InputError.
     """
     run, data = Path(run), Path(data)
-    if isinstance(evaluations, str):
+    if isinstance(evaluations, FeatureProtocol):
+        evaluations = adopt_protocol(evaluations)
+    if isinstance(evaluations, str | FeatureProtocol):
         feature_options = feature_options or build_extraction_options(num_clips)
         evaluations = build_evaluations(evaluations, feature_options, **options)
     elif options:
