@@ -2,8 +2,13 @@
 
 import csv
 import json
+import os
+import random
 import re
 import shlex
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -305,3 +310,56 @@ def test_members_run_in_processes_of_their_own_and_a_dead_one_is_told(
 
 def test_python_has_it_too() -> None:
     assert unreel.sweep.__module__ == "unreel.verbs.sweep.sweep"
+
+
+PARENT = """
+import os, subprocess, sys
+from unreel.verbs.sweep.ending import SWEEP_PROCESS
+child = "from unreel.verbs.sweep.ending import end_with_sweep; end_with_sweep(); print('ready', flush=True); "
+child += "import time; time.sleep(600)"
+subprocess.run([sys.executable, "-c", child], env=os.environ | {SWEEP_PROCESS: str(os.getpid())})
+"""
+
+
+def test_a_member_ends_with_a_sweep_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as sweeping:
+        assert sweeping.stdout is not None and sweeping.stdout.readline() == "ready\n"
+        sweeping.kill()
+        assert sweeping.stdout.read() == ""  # which the member holds open as long as it lives
+
+
+def test_a_member_that_still_runs_is_not_run_twice(
+    motion_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, plan = prepare_sweep(tables(motion_set, seeds=[0]), tmp_path / "out", 1)
+    monkeypatch.setattr(member_module, "ENDING_LIMIT_S", 0.1)
+    with member_module.hold_member(out, plan.members[0]):
+        assert not run_member(out, plan, plan.members[0])
+    assert not (out / "runs").exists()
+    assert "another process still runs simclr-seed0" in (out / "failures" / "simclr-seed0.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_at_random_moments_a_sweep_ends_in_the_same_table(motion_set: Path, tmp_path: Path) -> None:
+    """The command itself, three methods x three seeds, two at a time, killed three times by SIGKILL."""
+    chance = random.Random(0)
+    (tmp_path / "sweep.json").write_text(json.dumps(tables(motion_set, common=COMMON | {"steps": 6})))
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def start(out: Path) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "unreel", "sweep", tmp_path / "sweep.json", "--out", out, "--jobs", "2"]
+        return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    killed, kills = tmp_path / "killed", 0
+    assert start(tmp_path / "whole").wait() == 0
+    for number in range(3):
+        sweeping = start(killed)
+        while sweeping.poll() is None and len(list(killed.glob("evaluations/*"))) < 2 * number + 1:
+            time.sleep(0.1)
+        time.sleep(2 * chance.random())
+        kills += sweeping.poll() is None
+        sweeping.kill()
+        sweeping.wait()
+    assert kills == 3 and start(killed).wait() == 0
+    assert read_table(killed) == read_table(tmp_path / "whole")

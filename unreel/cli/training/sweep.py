@@ -61,11 +61,11 @@ class SweepArgs:
 
 def sweep_command(argv: list[str]) -> int:
     args = parse_args(SweepArgs, argv, "sweep")
+    if args.member is not None:
+        return run_one(args.plan, args.member)
     from unreel.verbs.sweep.launching import launch_none, launch_processes
     from unreel.verbs.sweep.sweep import prepare_sweep, run_sweep
 
-    if args.member is not None:
-        return run_one(args.plan, args.member)
     given = build_tables(args) if args.data else args.plan
     out, plan = prepare_sweep(given, args.out, args.jobs)
     if args.slurm:
@@ -99,6 +99,9 @@ def build_tables(args: SweepArgs) -> dict[str, Any]:
 
 def run_one(out: Path, number: int) -> int:
     """Run one member; what it fails of is in OUT/failures."""
+    from unreel.verbs.sweep.ending import end_with_sweep
+
+    end_with_sweep()
     from unreel.verbs.sweep.member import run_member
     from unreel.verbs.sweep.sweep import read_plan
 

@@ -13,6 +13,7 @@ import torch
 
 from unreel.io.atomic_write import atomic_write_text
 from unreel.training.runtime.signals import end_like_ctrl_c
+from unreel.verbs.sweep.ending import SWEEP_PROCESS
 from unreel.verbs.sweep.member import FAILURES, LOGS, is_finished
 from unreel.verbs.sweep.plan import SweepPlan
 
@@ -54,8 +55,8 @@ def launch_none(out: Path, plan: SweepPlan, numbers: Sequence[int], jobs: int, o
 
 
 def start_member(out: Path, number: int, slot: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start the process of a member."""
-    environment = os.environ | choose_gpu(slot, torch.cuda.device_count())
+    """Start the process of a member, which ends with this one."""
+    environment = os.environ | choose_gpu(slot, torch.cuda.device_count()) | {SWEEP_PROCESS: str(os.getpid())}
     return subprocess.Popen(build_member_command(out, number), stdout=log, stderr=log, env=environment)
 
 

@@ -1,16 +1,19 @@
 """One member of a sweep: trained from where it stopped, evaluated, and what became of it."""
 
+import contextlib
 import dataclasses
 import os
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from unreel.corpus.manifest import Manifest
 from unreel.embedding import VideoEncoder, load_encoder
-from unreel.errors import InputError, UnreelError
+from unreel.errors import InputError, RunError, UnreelError
 from unreel.evaluation.labelled_videos import load_labelled_videos
 from unreel.evaluation.suite import run_evaluations
 from unreel.io.atomic_write import atomic_folder, atomic_write_text, disk_errors
+from unreel.io.file_lock import wait_for_lock
 from unreel.io.text import format_json, format_path
 from unreel.models.registry import TWIN_2D_SUFFIX
 from unreel.own_code.copies import list_changed_originals
@@ -25,6 +28,7 @@ from unreel.verbs.training.inflate import inflate
 from unreel.verbs.training.pretrain import start_run
 from unreel.verbs.training.resume import resume_run
 
+ENDING_LIMIT_S = 30.0  # of a member whose sweep was killed
 RUNS, EVALUATIONS, FAILURES, LOGS, VIDEOS = "runs", "evaluations", "failures", "logs", "videos"
 
 
@@ -55,13 +59,31 @@ def run_member(out: Path, plan: SweepPlan, member: Member) -> bool:
     failure = out / FAILURES / f"{member.name}.txt"
     failure.unlink(missing_ok=True)
     try:
-        if not is_finished(out, member):
-            train_member(out, plan, member)
-            evaluate_member(out, plan, member)
+        with hold_member(out, member):
+            if not is_finished(out, member):
+                train_member(out, plan, member)
+                evaluate_member(out, plan, member)
         return True
     except Exception as error:  # kept with its traceback, and said in the table
         write_failure(failure, error)
         return False
+
+
+@contextlib.contextmanager
+def hold_member(out: Path, member: Member) -> Iterator[None]:
+    """Let one process alone run a member; that of a killed sweep, and its loaders, have some seconds to end.
+
+    Raises RunError where they do not.
+    """
+    (out / LOGS).mkdir(parents=True, exist_ok=True)
+    lock = out / LOGS / f"{member.name}.lock"
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(wait_for_lock(lock, timeout_s=ENDING_LIMIT_S))
+        except RunError as error:
+            problem = f"another process still runs {member.name}, of an earlier start or on another machine"
+            raise RunError(f"{problem}; wait for it or end it, then start the sweep again") from error
+        yield
 
 
 def write_failure(path: Path, error: Exception) -> None:
