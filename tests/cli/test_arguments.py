@@ -2,8 +2,10 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from commands import refused, succeeds
 
 from unreel.cli.commands import OVERVIEW
@@ -46,3 +48,23 @@ def test_the_overview_uses_the_same_names() -> None:
             continue
         first = arguments.split()[0]
         assert re.search(rf"unreel {command} {first}\b", OVERVIEW), command
+
+
+@pytest.mark.parametrize("what", ["all", "finetune"])
+def test_threads_and_device_of_an_evaluation_reach_it(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The evaluation itself is replaced: it tells what it was called with."""
+    found: list[Any] = []
+
+    def evaluate(*args: Any, **named: Any) -> dict[str, Any]:
+        found.append((torch.get_num_threads(), args))
+        return {}
+
+    monkeypatch.setattr("unreel.verbs.evaluation.evaluate.load_encoder_at_rate", lambda *args: args[-1])
+    monkeypatch.setattr("unreel.verbs.evaluation.evaluate_all.evaluate_all", evaluate)
+    monkeypatch.setattr("unreel.verbs.evaluation.evaluate_finetune.evaluate_finetuning", evaluate)
+    out = ["--out", "eval"] if what == "all" else []
+    succeeds("evaluate", what, "run", "data", "--threads", 3, "--device", "cpu", *out)
+    threads, args = found[0]
+    workers = args[5].workers if what == "all" else args[5]["workers"]
+    assert (threads, args[0], workers) == (3, "cpu", 2) and torch.get_num_threads() == 1
+    refused("evaluate", what, "run", "data", "--threads", -1, *out, says=("--threads is between 0 and 1024, got -1",))

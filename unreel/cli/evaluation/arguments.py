@@ -6,6 +6,7 @@ from typing import Literal
 
 from unreel.cli.arguments import DataArgument, LimitOptions, RunArgument
 from unreel.io.limits import Limits
+from unreel.settings.runtime import DeviceName
 
 
 @dataclasses.dataclass
@@ -34,6 +35,10 @@ class EncoderArgs:
     """Every n-th frame, instead of the encoder's own rate."""
     allow_import: bool = False
     """Import, and so run, the code of your own that the checkpoint names as its network."""
+    device: DeviceName = "auto"
+    """Where the network runs."""
+    threads: int = 0
+    """Threads of torch on the CPU, and one loader process less; 0 means as many as there are cores."""
     json: bool = False
     """Print figures and protocol as JSON to standard output."""
     limits: LimitOptions = dataclasses.field(default_factory=Limits)

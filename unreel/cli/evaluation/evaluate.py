@@ -1,5 +1,6 @@
 """`unreel evaluate`: an encoder on labelled videos; each figure is printed with its protocol."""
 
+import contextlib
 import dataclasses
 import json
 import shlex
@@ -20,6 +21,7 @@ from unreel.cli.evaluation.arguments import (
 )
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
+from unreel.errors import InputError
 from unreel.evaluation.protocol_registry import (
     build_evaluations,
     list_protocols,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 Evaluate = Callable[[str, Any, Progress], "dict[str, Result]"]
+MAX_THREADS = 1024
 EVALUATE_USAGE = """usage: unreel evaluate WHAT RUN DATA [OPTIONS]    (unreel evaluate WHAT --help lists its options)
 
 {protocols}
@@ -55,12 +58,22 @@ def evaluate_command(argv: list[str]) -> int:
     name = argv[0]
     args_type, run = find_evaluation(name)
     args = parse_args(args_type, argv[1:], f"evaluate {name}")
-    with use_limits(args.limits), ProgressBar("evaluating") as advance:
+    with use_limits(args.limits), use_threads(args), ProgressBar("evaluating") as advance:
         results = run(name, args, advance)
     print_results(results, args.json)
     if name == "all" and not args.json:
         print(f"\nreport: {args.out / 'report.html'}")
     return 0
+
+
+def use_threads(args: Any) -> contextlib.AbstractContextManager[None]:
+    """The threads of torch that --threads says, while an evaluation runs. Raises InputError for a number below 0."""
+    from unreel.training.runtime.fabric import use_torch_threads
+
+    threads = getattr(args, "threads", 0)
+    if not 0 <= threads <= MAX_THREADS:
+        raise InputError(f"--threads is between 0 and {MAX_THREADS}, got {threads}")
+    return use_torch_threads(threads)
 
 
 def find_evaluation(name: str) -> tuple[Any, Evaluate]:
@@ -112,15 +125,21 @@ def build_label_sources(args: EncoderArgs) -> Any:
 def load_evaluated_encoder(args: EncoderArgs) -> Any:
     from unreel.verbs.evaluation.evaluate import load_encoder_at_rate
 
-    return load_encoder_at_rate(args.run, args.fps, args.stride_frames, args.allow_import)
+    return load_encoder_at_rate(args.run, args.fps, args.stride_frames, args.allow_import, args.device)
 
 
 def build_feature_options(args: FeatureArgs) -> Any:
     from unreel.verbs.evaluation.evaluate import build_extraction_options
 
-    return build_extraction_options(
+    options = build_extraction_options(
         args.num_clips, args.num_crops, args.floors, args.baseline, args.fps, args.stride_frames, args.appearance
     )
+    return dataclasses.replace(options, **count_workers(args))
+
+
+def count_workers(args: EncoderArgs) -> dict[str, int]:
+    """The loader processes that leave --threads to others; nothing where that is not given."""
+    return {"workers": max(1, args.threads - 1)} if args.threads else {}
 
 
 def get_protocol_options(args: FeatureArgs) -> dict[str, Any]:
@@ -161,6 +180,7 @@ def evaluate_linear_recipe(args: Any, on_progress: Progress) -> "dict[str, Resul
     fields = ("epochs", "lr", "batch_size", "drops", "num_clips", "seed")
     overrides = {field: getattr(args, field) for field in fields}
     overrides["num_crops"] = args.num_crops if args.num_crops > 1 else None
+    overrides |= count_workers(args)
     return evaluate_finetuning(
         load_evaluated_encoder(args),
         args.run,
@@ -179,7 +199,7 @@ def evaluate_finetune(name: str, args: FinetuneArgs, on_progress: Progress) -> "
 
     schedule = ("epochs", "lr", "batch_size", "schedule", "drops", "drop_factor")
     fields = (*schedule, "view", "num_crops", "num_clips", "seed")
-    overrides = {field: getattr(args, field) for field in fields}
+    overrides = {field: getattr(args, field) for field in fields} | count_workers(args)
     return evaluate_finetuning(
         load_evaluated_encoder(args),
         args.run,

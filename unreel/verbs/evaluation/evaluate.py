@@ -15,16 +15,24 @@ from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retri
 from unreel.evaluation.result import Result
 from unreel.evaluation.suite import run_evaluations
 from unreel.models.encoder.encoder import Encoder
+from unreel.settings.runtime import DeviceName
 from unreel.training.runtime.auto_settings import choose_device
 from unreel.verbs.evaluation.saved_results import annotate_result, save_result
 from unreel.video.loading.loaders import default_num_workers
 
 
 def load_encoder_at_rate(
-    checkpoint: Path, fps: float | None = None, stride_frames: int | None = None, allow_import: bool = False
+    checkpoint: Path,
+    fps: float | None = None,
+    stride_frames: int | None = None,
+    allow_import: bool = False,
+    device: DeviceName = "auto",
 ) -> Encoder:
-    """The encoder of a run on the best device of this machine, optionally with another frame rate than in training."""
-    encoder = load_encoder(checkpoint, allow_import).to(choose_device("auto"))
+    """The encoder of a run on a device, by default the best one, optionally with another frame rate than in training.
+
+    Raises InputError for a device that is not there.
+    """
+    encoder = load_encoder(checkpoint, allow_import).to(choose_device(device))
     if fps is None and stride_frames is None:
         return encoder
     clip = dataclasses.replace(encoder.spec.clip, fps=fps or 0.0, stride_frames=stride_frames or 0)
