@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,20 @@ def test_a_config_gives_every_setting_and_options_change_it(short: Path, motion_
     succeeds("pretrain", *words, "--out", tmp_path / "run", "--quiet")
     settings, before = (read_config(run)["settings"] for run in (tmp_path / "run", short))
     assert settings == before | {"lr": 0.02, "epochs": 1, "steps": 0}
+
+
+def test_a_method_that_has_changed_since_the_run_is_said(short: Path, tmp_path: Path) -> None:
+    """Of the run, only what is read here: its settings, and a record with the hash of another source."""
+    config, record = read_config(short), json.loads((short / "provenance.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "provenance.json").write_text(json.dumps(record))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_earlier_config(tmp_path).method == "simclr"
+    record["code"][0]["hash"] = "0" * 32
+    (tmp_path / "provenance.json").write_text(json.dumps(record))
+    with pytest.warns(RuntimeWarning, match="method 'simclr' has changed since .* was trained; the new run uses it as"):
+        load_earlier_config(tmp_path)
 
 
 def test_configs_that_can_not_be_used(short: Path, motion_set: Path, tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
 """The configuration of an earlier run, or of a file, for a new run."""
 
+import contextlib
 import tomllib
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from unreel import __version__
-from unreel.errors import InputError, UnreelError
+from unreel.errors import InputError, OwnCodeError, UnreelError
 from unreel.io.text import parse_json
 from unreel.methods.registry import DEFAULT_METHOD
+from unreel.provenance.record import read_provenance
 from unreel.training.run_folder.config import CONFIG_FILE, RunConfig, build_run_config
 from unreel.training.run_folder.option_values import convert_options
+from unreel.training.run_folder.run_provenance import describe_run_code
 
 
 def load_earlier_config(source: Path) -> RunConfig:
@@ -29,10 +33,26 @@ def load_earlier_config(source: Path) -> RunConfig:
     else:
         options = {name: value for name, value in data.items() if name != "method"}
     try:
-        return build_run_config(method, {}).replace(**convert_options(method, options))
+        made = build_run_config(method, {}).replace(**convert_options(method, options))
+        note_changed_sources(source, made)
+        return made
     except (UnreelError, TypeError, AttributeError) as error:
         version = f" (written by unreel {written}, this is {__version__})" if written else ""
         raise InputError(f"{path}{version}: {error}") from error
+
+
+def note_changed_sources(run: Path, run_config: RunConfig) -> None:
+    """Warn of each source, by the hashes of a run's provenance.json, that is another now: the new run uses it so."""
+    listed = read_provenance(run).get("code") if run.is_dir() else None
+    before = {entry["kind"]: entry["hash"] for entry in listed or [] if isinstance(entry, dict) and entry.get("hash")}
+    with contextlib.suppress(OwnCodeError):  # what is not found is said where it is used, unless an option replaces it
+        for entry in describe_run_code(run_config) if before else []:
+            if before.get(entry["kind"], entry["hash"]) != entry["hash"]:
+                what = (
+                    "what it imports of unreel" if entry["kind"] == "unreel" else f"{entry['kind']} '{entry['name']}'"
+                )
+                text = f"the source of {what} has changed since {run} was trained; the new run uses it as it is now"
+                warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def read_tables(path: Path) -> dict[str, Any]:
