@@ -161,6 +161,14 @@ def test_a_member_that_fails_stops_no_other_and_is_tried_again(
     assert len(figures) == 4 and not (out / "failures" / "byol-seed0.txt").exists()
 
 
+def test_members_train_on_clips_that_are_drawn(motion_set: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"source": "synthetic://all", "root": "", "seeds": [0], "against": ""}
+    outcome = run(motion_set, tmp_path / "out", grid={"method": ["simclr"]}, **changes)
+    assert outcome.failures == {} and len(read_table(tmp_path / "out")) > 0
+    config = json.loads((tmp_path / "out" / "runs" / "simclr-seed0" / "config.json").read_text())
+    assert config["source"].startswith("synthetic:")
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
