@@ -262,3 +262,32 @@ def test_what_can_not_be_compared(tmp_path: Path) -> None:
 def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
     folders = [evaluation(tmp_path / top / "eval", run=top) for top in ("x", "y")]
     assert [row.name for row in learned(compare_evaluations(folders))[0]] == ["x/eval", "y/eval"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_shows_what_has_room_and_names_the_rest(width: int, tmp_path: Path) -> None:
+    folders = [evaluation(tmp_path / name, run=name) for name in ("a-rather-long-name-of-an-evaluation", "b")]
+    made = compare_evaluations(folders)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(made.to_tables(width)[0])
+    lines = console.export_text(clear=False).splitlines()
+    title, figure = made.sections[0].data_description, "61.5"
+    assert all(len(line.rstrip()) <= width for line in lines) and title in " ".join(lines)
+    assert any(figure in line for line in lines) and any("52 to 71" in line for line in lines)  # neither is broken
+    head, _, below = console.export_text(clear=False).partition("└")
+    left_out = [column for column in made.sections[0].columns if column.split()[-1] not in head]
+    assert bool(left_out) == ("Not shown at this width: " in below) == (width < 120) and "R@1" in head
+    assert all(column in " ".join(below.split()) for column in left_out)
+    assert "Not shown" not in printed(made)
+
+
+def test_rows_of_a_sweep_have_its_names(tmp_path: Path) -> None:
+    """Two seeds of a row, and a run of its own; without seeds made one, folders tell the runs apart."""
+    members = {"seed0": ("simclr lr=0.1", 0), "seed1": ("simclr lr=0.1", 1), "other": ("", 0)}
+    for name, (row, seed) in members.items():
+        found = summary(run="other" if not row else f"run-{seed}", seed=seed, row=row)
+        save(tmp_path / name, found)
+    folders = [tmp_path / name for name in members]
+    assert [row.name for row in learned(compare_evaluations(folders))[0]] == ["simclr lr=0.1", "other"]
+    assert compare_evaluations(folders, against="simclr lr=0.1").against == "simclr lr=0.1"
+    assert [row.name for row in learned(compare_evaluations(folders, group_seeds=False))[0]] == list(members)

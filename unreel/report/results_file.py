@@ -38,6 +38,8 @@ class EvaluationSummary:
     expected_contamination: list[str] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     test_videos: dict[str, list[str]] = field(default_factory=dict)
+    row: str = ""
+    """The row of the sweep that the run is a member of; "" for other runs."""
 
     @property
     def encoder_rows(self) -> list[str]:
@@ -110,7 +112,7 @@ def _parse_summary(data: dict[str, Any]) -> EvaluationSummary:
         result.test_videos = result.test_videos or summary.test_videos
         _check_outcomes(result)
     texts = [summary.unreel, summary.run, summary.checkpoint, summary.command, summary.data["name"]]
-    texts += [summary.data["hash"], *summary.warnings, *summary.encoder_rows, summary.encoder["method"]]
+    texts += [summary.data["hash"], *summary.warnings, *summary.encoder_rows, summary.encoder["method"], summary.row]
     _require(all(isinstance(text, str) for text in texts), "a name or a sentence is not a text")
     _require(all(isinstance(summary.videos[side], int) for side in ("training", "test")), "'videos' are not counts")
     _require(all(map(is_number, summary.seconds.values())), "'seconds' are not numbers")

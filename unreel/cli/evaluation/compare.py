@@ -32,8 +32,10 @@ def compare_command(argv: list[str]) -> int:
     args = parse_args(CompareArgs, argv, "compare")
     from unreel.verbs.evaluation.compare import compare
 
-    for table in compare(args.evaluations, args.out, args.seeds, args.against, args.csv, args.latex).to_tables():
-        Console().print(table)
+    console = Console()
+    comparison = compare(args.evaluations, args.out, args.seeds, args.against, args.csv, args.latex)
+    for table in comparison.to_tables(console.width):
+        console.print(table)
     if args.out:
         print(f"page: {args.out}")
     return 0

@@ -76,8 +76,9 @@ def sweep_command(argv: list[str]) -> int:
 
     launch = launch_none if args.show else launch_processes
     outcome = run_sweep(out, plan, args.jobs, args.csv, args.latex, say_end, launch)
-    for table in outcome.to_tables():
-        Console().print(table)
+    console = Console()
+    for table in outcome.to_tables(console.width):
+        console.print(table)
     for name, reason in outcome.failures.items():
         stderr_console.print(escape_markup(format_path(f"failed: {name}: {reason}")))
     if outcome.unfinished:

@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from unreel.errors import InputError, unknown_name_error
-from unreel.io.text import format_path
 from unreel.report.comparison import comparability as likeness
 from unreel.report.comparison.comparison_columns import COLUMNS_NOTE, COMPARISON_COLUMNS
 from unreel.report.comparison.comparison_rows import (
@@ -22,6 +20,7 @@ from unreel.report.comparison.comparison_rows import (
     build_baseline_rows,
     build_row,
 )
+from unreel.report.comparison.fitting_table import TextRow, build_fitting_table
 from unreel.report.comparison.seed_groups import explain_commits, explain_groups, group_by_seed
 from unreel.report.comparison.significance import TEST_NOTE, compare_with_row
 from unreel.report.results_file import EvaluationSummary, load_summary
@@ -31,6 +30,8 @@ INTERVALS_NOTE = (
     "not show that two encoders are equal, as a test on the same videos may still tell them apart. ± is the standard "
     "deviation over n runs."
 )
+WIDE = 10_000  # signs: everything fits
+FAILED = "failed"  # the column of failed members, which is never left out
 SEEDS_NOTE = "Runs that differ in their seed alone are one row, mean and deviation."
 
 
@@ -68,36 +69,37 @@ class Comparison:
     expected_contamination: list[str] = field(default_factory=list)
     against: str = ""
 
-    def to_tables(self) -> list[Table]:
-        """For the terminal."""
-        return [self._build_table(part) for part in self.sections]
+    def to_tables(self, width: int = WIDE) -> list[Table]:
+        """For a terminal of so many columns of signs: figures that have no room are left to the CSV."""
+        return [self._build_table(part, width) for part in self.sections]
 
     def list_notes(self, section: ComparisonSection) -> list[str]:
         """What stands below a table; what holds for all of them stands below the last."""
         shared = [*self.remarks, *self.contamination, COLUMNS_NOTE, INTERVALS_NOTE]
         return [*section.notes, *(shared if section is self.sections[-1] else [])]
 
-    def _build_table(self, section: ComparisonSection) -> Table:
-        table = Table(
-            title=escape(format_path(section.heading or section.data_description)),
-            caption="\n".join(escape(format_path(note)) for note in self.list_notes(section)),
-            caption_justify="left",
-        )
-        table.add_column("encoder")
-        for name in (*section.columns, *section.cost_columns):
-            table.add_column(name, justify="right")
-        for row in section.rows:
-            cells = [row.cells.get(name) for name in section.columns]
-            texts = [format_cell(cell) if cell else "" for cell in cells]
-            texts += [f"{row.costs[c]:,.1f}".removesuffix(".0") if c in row.costs else "" for c in section.cost_columns]
-            table.add_row(escape(format_path(row.name)), *texts, style="dim" if row.is_baseline else "bold")
-        return table
+    def _build_table(self, section: ComparisonSection, width: int) -> Table:
+        rows = [
+            TextRow(
+                row.name, {n: format_cell(cell) for n, cell in row.cells.items()} | format_costs(row), row.is_baseline
+            )
+            for row in section.rows
+        ]
+        alarms = [name for name in section.cost_columns if name == FAILED]
+        columns = [*alarms, *section.columns, *(name for name in section.cost_columns if name != FAILED)]
+        title, notes = section.heading or section.data_description, self.list_notes(section)
+        return build_fitting_table(title, columns, rows, notes, width)
 
 
 def format_cell(cell: ComparisonCell) -> str:
-    """A figure, its spread, and its difference to the chosen row, a line each."""
-    difference = "" if cell.difference is None else escape(cell.difference.text)
+    """A figure, its spread, and its difference to the chosen row with p, each in a line of its own."""
+    difference = "" if cell.difference is None else cell.difference.text.replace("], ", "]\n")
     return "\n".join(filter(None, (f"{cell.figure.value:.1f}", cell.spread_text, difference)))
+
+
+def format_costs(row: ComparisonRow) -> dict[str, str]:
+    """What a row took, by column."""
+    return {name: f"{cost:,.1f}".removesuffix(".0") for name, cost in row.costs.items()}
 
 
 def compare_evaluations(
@@ -207,8 +209,11 @@ def build_section(
     groups = group_by_name(table, row_names) if row_names else group_by_seed(table)
     groups = groups if group_seeds else [[entry] for entry in table]
     rows = [build_row(group) for group in groups]
-    if row_names:
-        rows = [replace(row, name=row_names[group[0].name]) for row, group in zip(rows, groups, strict=True)]
+    names = [row_names[group[0].name] if row_names else find_sweep_row(group) for group in groups]
+    rows = [
+        replace(row, name=name if name and names.count(name) == 1 else row.name)
+        for row, name in zip(rows, names, strict=True)
+    ]
     rows = add_differences(rows, groups, against) if against else rows
     notes = [SEEDS_NOTE] if any(len(group) > 1 for group in groups) else []
     if group_seeds:
@@ -224,6 +229,12 @@ def build_section(
     videos, data = table[0].summary.videos, table[0].summary.data
     description = f"{data['name']}: {videos['test']:,} test videos, {videos['training']:,} training videos"
     return ComparisonSection(heading, rows + build_baseline_rows(groups, rows), notes, description)
+
+
+def find_sweep_row(group: Sequence[ComparisonEntry]) -> str:
+    """The row of a sweep that all runs of a group are members of, so that its tables and these agree; else ""."""
+    rows = {entry.summary.row for entry in group}
+    return rows.pop() if len(rows) == 1 else ""
 
 
 def group_by_name(table: Sequence[ComparisonEntry], row_names: Mapping[str, str]) -> list[list[ComparisonEntry]]:

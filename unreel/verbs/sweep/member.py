@@ -126,7 +126,7 @@ def evaluate_member(out: Path, plan: SweepPlan, member: Member) -> None:
     extraction = dataclasses.replace(plan.extraction, workers=max(0, threads - 1))
     with use_torch_threads(threads):
         suite = run_evaluations(encoder, videos.train, videos.test, plan.build_evaluations(), extraction)
-        summary = build_summary(suite, encoder, run, videos)
+        summary = build_summary(suite, encoder, run, videos) | {"row": member.row}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(folder, "the evaluation can't be written"), atomic_folder(folder) as temporary:
         atomic_write_text(temporary / RESULTS_FILE, format_json(summary) + "\n")

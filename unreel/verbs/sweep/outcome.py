@@ -8,7 +8,7 @@ from rich.table import Table
 
 from unreel.io.atomic_write import atomic_write_text
 from unreel.models.encoder.checkpoint_files import read_spec
-from unreel.report.comparison.compare import Comparison, ComparisonSection, compare_evaluations
+from unreel.report.comparison.compare import FAILED, WIDE, Comparison, ComparisonSection, compare_evaluations
 from unreel.report.comparison.comparison_rows import ComparisonRow
 from unreel.report.comparison.curve_picture import draw_row_curves
 from unreel.report.comparison.table_files import format_csv, format_latex
@@ -19,7 +19,7 @@ from unreel.training.run_folder.config import RunConfig, read_config
 from unreel.verbs.sweep.member import EVALUATIONS, FAILURES, RUNS, is_finished
 from unreel.verbs.sweep.plan import Member, SweepPlan
 
-CLIPS, MINUTES, FAILED = "clips", "minutes", "failed"
+CLIPS, MINUTES = "clips", "minutes"
 TABLE_CSV, TABLE_LATEX, CURVES = "table.csv", "table.tex", "curves.svg"
 
 
@@ -35,8 +35,8 @@ class SweepOutcome:
     failures: dict[str, str]
     unfinished: list[str]
 
-    def to_tables(self) -> list[Table]:
-        return self.comparison.to_tables() if self.comparison else []
+    def to_tables(self, width: int = WIDE) -> list[Table]:
+        return self.comparison.to_tables(width) if self.comparison else []
 
 
 def collect_outcome(out: Path, plan: SweepPlan) -> SweepOutcome:
