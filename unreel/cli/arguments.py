@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from unreel.cli.examples import format_examples
 from unreel.errors import InputError
 from unreel.io.limits import Limits
 
@@ -30,8 +31,16 @@ OutArgument = Annotated[Positional[Path], name_argument("OUT")]
 
 
 def parse_args(target: Any, args: list[str], command: str) -> Any:
-    """Parse the arguments of `unreel COMMAND` into the dataclass `target`; exits with usage when they do not fit."""
-    options = tyro.cli(target, args=args, prog=f"unreel {command}")
+    """Parse the arguments of `unreel COMMAND` into the dataclass `target`; exits with usage when they do not fit.
+
+    Help ends with examples.
+    """
+    try:
+        options = tyro.cli(target, args=args, prog=f"unreel {command}")
+    except SystemExit as end:
+        if not end.code:  # after the help
+            print(format_examples(command))
+        raise
     refuse_swapped(options, command)
     return options
 

@@ -33,7 +33,8 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel inflate FILE --out ENCODER            make a video encoder from the weights of an image network
   unreel synth OUT                             make a set of videos that differ by motion alone
 
-unreel COMMAND --help lists the options of a command."""
+unreel COMMAND --help lists the options of a command, with examples. unreel --completion bash (or zsh) prints a script
+that completes commands, options and files at the press of a key: eval "$(unreel --completion bash)"."""
 
 COMMANDS = {
     "explore": "unreel.cli.exploration.explore:explore_command",

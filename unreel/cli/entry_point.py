@@ -89,6 +89,11 @@ def run_command(args: list[str]) -> int:
 
         print(__version__)
         return 0
+    if args[0] == "--completion":
+        from unreel.cli.completion import format_completion
+
+        print(format_completion(args[1] if len(args) > 1 else ""), end="")
+        return 0
     if args[0] not in COMMANDS:
         raise unknown_name_error("command", args[0], COMMANDS)
     if not {"-h", "--help"} & set(args):

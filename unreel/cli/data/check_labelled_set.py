@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from unreel.cli.arguments import DataArgument, parse_args
+from unreel.cli.examples import format_examples
 from unreel.errors import InputError, unknown_name_error
 
 
@@ -28,6 +29,7 @@ class CheckArgs:
 def data_command(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print("usage: unreel data check DATA [OPTIONS]    (`unreel data check --help` lists the options)")
+        print(format_examples("data check"))
         return 0
     if args[0] != "check":
         raise unknown_name_error("command", f"data {args[0]}", ["data check"])

@@ -19,6 +19,7 @@ from unreel.cli.evaluation.arguments import (
     FinetuneArgs,
     make_feature_args,
 )
+from unreel.cli.examples import format_examples
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import InputError
@@ -53,7 +54,7 @@ Diving48 as downloaded; `unreel data check DATA` lists what is missing."""
 def evaluate_command(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         lines = [f"  {entry.name:<12} {entry.summary}" for entry in list_protocols().values()]
-        print(EVALUATE_USAGE.format(protocols="\n".join(lines)))
+        print(EVALUATE_USAGE.format(protocols="\n".join(lines)) + "\n\n" + format_examples("evaluate"))
         return 0
     name = argv[0]
     args_type, run = find_evaluation(name)
@@ -137,7 +138,7 @@ def build_feature_options(args: FeatureArgs) -> Any:
     return dataclasses.replace(options, **count_workers(args))
 
 
-def count_workers(args: EncoderArgs) -> dict[str, int]:
+def count_workers(args: EncoderArgs) -> dict[str, Any]:
     """The loader processes that leave --threads to others; nothing where that is not given."""
     return {"workers": max(1, args.threads - 1)} if args.threads else {}
 
