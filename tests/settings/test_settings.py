@@ -37,7 +37,7 @@ def test_the_names_are_those_of_saved_runs() -> None:
         "drops drop_factor warmup warmup_epochs seed workers batches_ahead file_limit_s cache_mb threads device "
         "devices shard "
         "silence_limit_s precision channels_last compile fused read_back sync_batch_norm held_out "
-        "monitor_epochs best_checkpoint checkpoint_minutes log_steps max_bad_share"
+        "monitor_epochs best_checkpoint checkpoint_minutes log_steps wandb max_bad_share"
     )
     assert set(names(Settings)) == set(saved.split())
 

@@ -43,6 +43,9 @@ class RuntimeSettings(DistributedSettings):
     """Minutes between checkpoints; every monitor, Ctrl-C and the end of the run also save one."""
     log_steps: int = 10
     """Steps between log lines."""
+    wandb: str = ""
+    """Also log to this project of Weights & Biases (pip install 'unreel[wandb]'); TensorBoard's files are always in
+    RUN/tensorboard."""
 
     def __post_init__(self) -> None:
         DistributedSettings.__post_init__(self)

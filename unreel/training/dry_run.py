@@ -16,6 +16,7 @@ from unreel.settings.network import INIT_WORDS
 from unreel.training.job import TrainingJob
 from unreel.training.method_contract import try_own_code
 from unreel.training.run_folder.config import RunConfig
+from unreel.training.run_folder.wandb_log import import_wandb
 from unreel.types import Clips
 from unreel.views.two_views import TwoViewRecipe
 
@@ -28,6 +29,8 @@ def validate_config(run_config: RunConfig) -> None:
     run_config.options.check(settings, num_instances=UNKNOWN_NUM_INSTANCES)
     run_config.options.view_spec(settings.size)
     find_builder(settings.backbone)
+    if settings.wandb:
+        import_wandb()
     if settings.init not in INIT_WORDS and not Path(settings.init).exists():
         raise InputError(f"--init {settings.init}: no such file or run")
 

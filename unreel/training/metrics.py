@@ -1,4 +1,4 @@
-"""Logs a run's metrics to CSV, TensorBoard and the terminal; of several processes rank 0 writes."""
+"""Logs a run's metrics to CSV, TensorBoard, Weights & Biases and the terminal; of several processes rank 0 writes."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from unreel.training.nan_guard import NanGuard
 from unreel.training.progress_bar import TrainingProgress
 from unreel.training.run_folder.csv_log import CsvLog
 from unreel.training.run_folder.quarantine import RunQuarantine
+from unreel.training.run_folder.wandb_log import WandbLog
 from unreel.training.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from unreel.types import StepOutput
 
@@ -55,6 +56,8 @@ class MetricLogger:
             job.run_folder, job.num_files, job.settings.max_bad_share, is_writer=group.is_rank_zero
         )
         self.files = MetricFiles(job.run_folder, step if resume else -1) if group.is_rank_zero else None
+        project = job.settings.wandb if self.files is not None else ""
+        self.wandb = WandbLog(job.run_folder, project) if project else None
         if self.quarantine.failures:
             num_bad = len(self.quarantine.failures)
             self.progress.print_message(
@@ -91,6 +94,8 @@ class MetricLogger:
         self.files.train_csv.append_row({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()})
         for name, value in row.items():
             self.files.tensorboard.add_scalar(f"train/{name}", value, pending.steps_done)
+        if self.wandb is not None:
+            self.wandb.log("train", row, pending.steps_done)
         self.progress.print_step(pending.steps_done, row)
 
     def log_monitors(self, steps_done: int, monitors: MonitorMetrics) -> None:
@@ -101,6 +106,8 @@ class MetricLogger:
             for name, value in row.items():
                 self.files.tensorboard.add_scalar(f"monitors/{name}", float(value), steps_done)
             self.files.tensorboard.flush()
+        if self.wandb is not None:
+            self.wandb.log("monitors", row, steps_done)
         self.progress.print_monitors(steps_done, monitors)
 
     def _start_row(self, steps_done: int) -> dict[str, float]:
@@ -109,3 +116,5 @@ class MetricLogger:
     def close(self) -> None:
         if self.files is not None:
             self.files.tensorboard.close()
+        if self.wandb is not None:
+            self.wandb.close()

@@ -1,7 +1,7 @@
 """Makes the folder of a new run, whole or not at all.
 
 config.json  provenance.json  code/  manifest.parquet  quarantine.csv  held_out.txt
-metrics.csv  monitors.csv  tensorboard/  checkpoints/
+metrics.csv  monitors.csv  tensorboard/  wandb/  checkpoints/
 """
 
 import contextlib
@@ -20,9 +20,10 @@ from unreel.own_code.copies import CODE_FOLDER
 from unreel.provenance.record import PROVENANCE_FILE
 from unreel.training.run_folder.checkpoint_index import list_checkpoints, parse_step
 from unreel.training.run_folder.config import CONFIG_FILE
+from unreel.training.run_folder.wandb_log import WANDB_FOLDER
 
 RUN_ENTRIES = {CONFIG_FILE, "manifest.parquet", "quarantine.csv", "held_out.txt", "metrics.csv", "monitors.csv"}
-RUN_ENTRIES |= {"tensorboard", PROVENANCE_FILE, CHECKPOINTS_FOLDER, CODE_FOLDER, LOCK_FILE}
+RUN_ENTRIES |= {"tensorboard", WANDB_FOLDER, PROVENANCE_FILE, CHECKPOINTS_FOLDER, CODE_FOLDER, LOCK_FILE}
 """What a run has before its first step is saved."""
 
 

@@ -99,7 +99,7 @@ def read_training_recipe(run: Path) -> dict[str, Any]:
     """All options of a run's training except its seed: runs that share them differ in the seed alone."""
     try:
         config = read_config(find_run_folder(run))
-        settings = {n: v for n, v in config["settings"].items() if n not in ("seed", "workers", "threads")}
+        settings = {n: v for n, v in config["settings"].items() if n not in ("seed", "workers", "threads", "wandb")}
         return {"method": config["method"], "options": config["options"], "settings": settings}
     except (UnreelError, KeyError, TypeError, ValueError, AttributeError):
         return {}
