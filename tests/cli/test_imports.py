@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import succeeds
 
 from unreel.cli.commands import COMMANDS
+from unreel.cli.entry_point import SHOW_METHODS
+from unreel.cli.examples import format_examples
+from unreel.cli.kept_help import name_help
 from unreel.evaluation.protocol_registry import list_protocols
 
 HEAVY = ("torch", "numpy", "rich", "tyro", "pyarrow", "av", "cv2", "matplotlib", "jinja2", "lightning_fabric")
-SHOW_METHODS = ("pretrain", "bench")  # their help has the options of a method, which stand in the method's file
 HELP = """
 import contextlib, io, json, sys
 from unreel.cli import main
@@ -64,6 +67,25 @@ def test_the_help_of_a_command_imports_nothing_heavy(
     text, imported = help_by_command[command]
     assert f"unreel {command}" in text
     assert not imported & ({*HEAVY} - {"rich", "tyro"})
+
+
+def test_help_with_the_options_of_a_method_is_quick_the_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same text, without importing the methods; another one for another width or another method."""
+    monkeypatch.setenv("UNREEL_CACHE", str(tmp_path))
+    first = succeeds("pretrain", "--help").out
+    process = [sys.executable, "-c", HELP, json.dumps(["pretrain"])]
+    text, imported = json.loads(subprocess.run(process, capture_output=True, text=True, check=True).stdout)["pretrain"]
+    assert text == first and first.endswith(format_examples("pretrain") + "\n")
+    assert not set(imported) & set(HEAVY)
+    assert succeeds("pretrain", "--help", "--method", "iic").out != first
+    before = name_help(["pretrain", "--help"])
+    monkeypatch.setenv("COLUMNS", "77")
+    assert name_help(["pretrain", "--help"]) != before
+    monkeypatch.undo()
+    monkeypatch.setattr("unreel.cli.kept_help.list_files", lambda: [("method.py", 10, 1)])
+    assert name_help(["pretrain", "--help"]) != before
 
 
 def test_a_training_process_imports_what_it_uses(motion_set: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from unreel.errors import PeerStoppedError, UnreelError, unknown_name_error
 from unreel.io.text import format_path
 
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
+SHOW_METHODS = ("pretrain", "bench")  # their help has the options of a method
 REPORTED_DISK_ERRORS = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -101,4 +102,9 @@ def run_command(args: list[str]) -> int:
     from unreel.provenance.command_line import record_command  # not for the overview
 
     with record_command(args):
+        if args[0] in SHOW_METHODS and not {"-h", "--help"}.isdisjoint(args):
+            from unreel.cli.kept_help import may_keep, show_kept_help
+
+            if may_keep(args[1:]):
+                return show_kept_help(args, lambda: load_command(args[0])(args[1:]))
         return load_command(args[0])(args[1:])

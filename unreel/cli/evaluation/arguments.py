@@ -6,7 +6,6 @@ from typing import Literal
 
 from unreel.cli.arguments import DataArgument, LimitOptions, RunArgument
 from unreel.io.limits import Limits
-from unreel.settings.runtime import DeviceName
 
 
 @dataclasses.dataclass
@@ -35,7 +34,7 @@ class EncoderArgs:
     """Every n-th frame, instead of the encoder's own rate."""
     allow_import: bool = False
     """Import, and so run, the code of your own that the checkpoint names as its network."""
-    device: DeviceName = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the network runs."""
     threads: int = 0
     """Threads of torch on the CPU, and one loader process less; 0 means as many as there are cores."""
