@@ -3,6 +3,7 @@
 import sys
 import types
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -41,6 +42,18 @@ def test_what_they_say() -> None:
         **{"mAP": 36.7, "mAP low": 32.15, "mAP high": 41.35},
     }
     assert "vector" in EMBEDDINGS.list_rows()[0] and "vector" not in EMBEDDINGS._repr_html_()
+
+
+def test_a_result_has_a_picture_of_its_main_figures() -> None:
+    made = retrieval()
+    made.rows["<b>"] = {"mAP": 3.0}  # without the main figure
+    picture = ElementTree.fromstring("<svg" + made._repr_html_().partition("<svg")[2])
+    names = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert names[::2] == [name for name in made.rows if name != "<b>"] and names[-1] == "61.5"
+    bars = [float(bar.attrib["width"]) for bar in picture.iter("{http://www.w3.org/2000/svg}rect")]
+    figures = [row["R@1"] for name, row in made.rows.items() if name != "<b>"]
+    assert bars == pytest.approx([figure / 70.75 * 320 for figure in figures], abs=0.06)  # 70.75 ends an interval
+    assert len(list(picture.iter("{http://www.w3.org/2000/svg}path"))) == len(made.intervals)
 
 
 def test_outcomes_are_rows_of_videos() -> None:

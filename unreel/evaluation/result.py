@@ -1,5 +1,7 @@
 """What every evaluation returns: figures, the protocol they were measured under, and warnings."""
 
+import html
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +18,7 @@ Outcomes = dict[str, list[float]]
 """Column to one value for each test video, in percent; `FIRST_HIT` has ranks, from which every R@k follows."""
 FIRST_HIT = "first hit"
 """Rank of the nearest gallery video of the query's class: 1 is the nearest of all, 0 stands for none in the gallery."""
+NAME_WIDTH, BAR_WIDTH, BAR_STEP = 180, 320, 18  # of the picture of a result, in pixels
 
 
 @dataclass
@@ -64,6 +67,18 @@ class Result(Tabular):
             own = self.row_main_columns.get(name, column)
             lines.append(f"  {name:<{width}}  {self.format_cell(name, own, row.get(own))}".rstrip())
         return "\n".join([f"{self.title}: {column} (of {', '.join(self.columns)})", *lines])
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the table, and under it a picture of the main figures with their intervals."""
+        return super()._repr_html_() + draw_bars(self.list_main_figures())
+
+    def list_main_figures(self) -> dict[str, tuple[float, float, float]]:
+        """The figure to read first of each row that has it, with the ends of its interval, or twice itself."""
+        first = self.main_column or next(iter(self.columns), "")
+        columns = {name: self.row_main_columns.get(name, first) for name in self.rows}
+        found = {name: self.rows[name].get(column) for name, column in columns.items()}
+        ends = {name: self.intervals.get(name, {}).get(column) for name, column in columns.items()}
+        return {n: (value, *(ends[n] or (value, value))) for n, value in found.items() if value is not None}
 
     def list_rows(self) -> list[dict[str, Any]]:
         """The table: the name of each row as "row", figures by column, ends of intervals as "COLUMN low" and "high"."""
@@ -129,3 +144,26 @@ class Result(Tabular):
         if not with_interval or not interval:
             return f"{value:.1f}"
         return f"{value:.1f} [{interval[0]:.0f}, {interval[1]:.0f}]"
+
+
+def draw_bars(figures: dict[str, tuple[float, float, float]]) -> str:
+    """A bar for each name, as long as its figure, with a line from the low to the high end of its interval; as SVG.
+
+    >>> draw_bars({"joint": (50.0, 40.0, 60.0)}).count("<rect")
+    1
+    """
+    longest = max((max(abs(end) for end in ends) for ends in figures.values()), default=0.0)
+    if not figures or not math.isfinite(longest):
+        return ""
+    scale, lines = BAR_WIDTH / (longest or 1.0), []
+    for number, (name, (value, low, high)) in enumerate(figures.items()):
+        y, x1, x2 = BAR_STEP * number, NAME_WIDTH + low * scale, NAME_WIDTH + high * scale
+        lines.append(f'<text x="{NAME_WIDTH - 6}" y="{y + 13}" text-anchor="end">{html.escape(name)}</text>')
+        lines.append(
+            f'<rect x="{NAME_WIDTH}" y="{y + 3}" width="{max(value, 0) * scale:.1f}" height="12" fill="#8ab"/>'
+        )
+        if low < high:
+            lines.append(f'<path d="M{x1:.1f} {y + 9}H{x2:.1f}" stroke="currentColor" stroke-width="2"/>')
+        lines.append(f'<text x="{NAME_WIDTH + max(value, high, 0) * scale + 6:.1f}" y="{y + 13}">{value:.1f}</text>')
+    size = f'width="{NAME_WIDTH + BAR_WIDTH + 60}" height="{BAR_STEP * len(figures)}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-size="12" fill="currentColor">{"".join(lines)}</svg>'

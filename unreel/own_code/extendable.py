@@ -16,7 +16,7 @@ class Extendable(dict[str, T], Generic[T]):
 
     Whether a name is known is decided without loading anything.
 
-    >>> table = Extendable("square", {"four": 4}, lambda name, made: made)
+    >>> table = Extendable("view", {"four": 4}, lambda name, made: made)
     >>> "four" in table, "own.py:nine" in table, "nine" in table, list(table)
     (True, True, False, ['four'])
     """
