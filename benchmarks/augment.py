@@ -85,24 +85,26 @@ def main(args: Args) -> None:
     print("| view | unreel, clips/s | kornia, clips/s | ratio, median (lowest to highest) |\n|---|---|---|---|")
     views: tuple[tuple[str, ClipStream], ...] = (("first, always blurred", "clip0"), ("second, solarised", "clip1"))
     for view, stream in views:
-        print(
-            format_row(view, args, clips, build_unreel_chain(stream, args.size), build_kornia_chain(stream, args.size)),
-            flush=True,
-        )
+        print(format_row(view, measure_chains(args, clips, stream)), flush=True)
     if build_kornia_chain("clip0", args.size) is None:
         print("\nkornia is not installed: pip install kornia")
 
 
-def format_row(view: str, args: Args, clips: Tensor, unreel_chain: Any, kornia_chain: Any) -> str:
-    """A row of the table."""
+def measure_chains(args: Args, clips: Tensor, stream: ClipStream) -> list[list[float]]:
+    """Clips per second of every round, of unreel and of kornia; of kornia none where it is not installed."""
+    chains = (build_unreel_chain(stream, args.size), build_kornia_chain(stream, args.size))
     times_s: list[list[float]] = [[], []]
     with torch.no_grad():
         for step in range(args.rounds + WARM_UP):
-            for run, chain_s in zip((unreel_chain, kornia_chain), times_s, strict=True):
+            for run, chain_s in zip(chains, times_s, strict=True):
                 if run is not None:
                     assert run(clips[:1], step).shape[-2:] == (args.size, args.size)
                     chain_s.append(measure_seconds(functools.partial(run, clips, step), args.device))
-    rates = [[args.batch_size / s for s in chain_s[WARM_UP:]] for chain_s in times_s]
+    return [[args.batch_size / s for s in chain_s[WARM_UP:]] for chain_s in times_s]
+
+
+def format_row(view: str, rates: list[list[float]]) -> str:
+    """A row of the table."""
     if not rates[1]:
         return f"| {view} | {statistics.median(rates[0]):.1f} | | |"
     ratios = sorted(a / b for a, b in zip(*rates, strict=True))

@@ -50,7 +50,8 @@ def decode(clips: ClipDataset, workers: int) -> list[np.ndarray]:
     return [np.asarray(s.frames) for s in build_sequential_loader(clips, workers) if s.frames is not None]
 
 
-def main(args: Args) -> None:
+def measure(args: Args) -> tuple[int, int, dict[str, list[float]]]:
+    """Videos, loader processes, and seconds of every round of decoding, of the encoder and of both."""
     if args.threads:
         torch.set_num_threads(args.threads)
     workers = args.workers or default_num_workers()
@@ -74,7 +75,11 @@ def main(args: Args) -> None:
     times_s: dict[str, list[float]] = {name: [] for name in parts}
     for name, work in list(parts.items()) * args.rounds:
         times_s[name].append(measure_seconds(work, args.device))
-    print_report(args, len(frames), workers, times_s)
+    return len(frames), workers, times_s
+
+
+def main(args: Args) -> None:
+    print_report(args, *measure(args))
 
 
 def print_report(args: Args, count: int, workers: int, times_s: Mapping[str, Sequence[float]]) -> None:

@@ -67,7 +67,8 @@ def build_index(run: Path, source: Path, out: Path) -> None:
     refresh_index(out, load_encoder(run))
 
 
-def main(args: Args) -> None:
+def measure(args: Args) -> tuple[int, int, int, dict[str, list[tuple[float, float]]]]:
+    """Videos, clips, loader processes; (wall, processor) seconds of every round of the halves and the whole."""
     torch.manual_seed(0)
     views, clip = ViewSpec(("rgb", "residual"), args.size), ClipSpec(args.num_frames, 12.5, 0, lead_in=1)
     encoder = Encoder(EncoderSpec(args.backbone, "untrained", clip, views)).to(args.device).eval()
@@ -90,7 +91,11 @@ def main(args: Args) -> None:
         for name, work in list(parts.items()) * args.rounds:
             before_s = measure_processor_s()
             times_s[name].append((measure_seconds(work, args.device), measure_processor_s() - before_s))
-    print_report(args, len(instances), sum(map(len, frames)), workers, times_s)
+    return len(instances), sum(map(len, frames)), workers, times_s
+
+
+def main(args: Args) -> None:
+    print_report(args, *measure(args))
 
 
 def measure_processor_s() -> float:

@@ -263,7 +263,8 @@ def build_our_job(args: Args, data: Path, folder: Path) -> TrainingJob:
     return build_training_job(run, inspect(data, check="fast", shots=False), resolve_config(config))
 
 
-def main(args: Args) -> None:
+def measure(args: Args) -> tuple[int, dict[str, list[tuple[float, float]]]]:
+    """The number of videos; and seconds of the twin and of unreel, of every round, the step alone and end to end."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = args.data or folder / "videos"
@@ -285,7 +286,11 @@ def main(args: Args) -> None:
                 lambda: time_loop(trainer, args.steps).step_s,
             ),
         }
-        print_report(args, len(folders), {what: alternate(args.rounds, *pair) for what, pair in pairs.items()})
+        return len(folders), {what: alternate(args.rounds, *pair) for what, pair in pairs.items()}
+
+
+def main(args: Args) -> None:
+    print_report(args, *measure(args))
 
 
 def alternate(rounds: int, time_twin: Callable[[], float], time_ours: Callable[[], float]) -> list[tuple[float, float]]:

@@ -10,7 +10,7 @@ the network in a step are counted. A ratio of 0.9 means that the method costs 11
 import dataclasses
 import statistics
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import tyro
@@ -49,8 +49,18 @@ def count_passes(method: torch.nn.Module, step: Callable[[], None]) -> list[tupl
     return calls
 
 
-def measure_method(name: str, args: Args) -> str:
-    """A row of the table."""
+class MethodRates(NamedTuple):
+    """Clips of an instance that are trained on and only seen, calls of the network, the step, bare network / step."""
+
+    trained: float
+    seen: float
+    num_calls: int
+    step_s: float
+    ratios: list[float]
+
+
+def measure_method(name: str, args: Args) -> MethodRates:
+    """Steps of one method on random clips, in alternation with its bare network."""
     config, settings = load_preset(name)
     if settings.num_frames == 1:  # trained on frames, with a network that has no time
         args = dataclasses.replace(args, backbone=f"{args.backbone}-2d", num_frames=1)
@@ -93,10 +103,15 @@ def measure_method(name: str, args: Args) -> str:
         (measure_seconds(network, args.device), measure_seconds(step, args.device)) for _ in range(args.rounds + 2)
     ][2:]
     ratios = sorted(alone / whole for alone, whole in times_s)
-    step_ms = 1000 * statistics.median(whole for _, whole in times_s)
-    per_instance = f"{trained / args.batch_size:g} + {seen / args.batch_size:g}"
-    spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    return f"| `{name}` | {per_instance} | {len(calls)} | {step_ms:.0f} | {spread} |"
+    step_s = statistics.median(whole for _, whole in times_s)
+    return MethodRates(trained / args.batch_size, seen / args.batch_size, len(calls), step_s, ratios)
+
+
+def format_row(name: str, rates: MethodRates) -> str:
+    """A row of the table."""
+    spread = f"{statistics.median(rates.ratios):.2f} ({rates.ratios[0]:.2f} to {rates.ratios[-1]:.2f})"
+    per_instance = f"{rates.trained:g} + {rates.seen:g}"
+    return f"| `{name}` | {per_instance} | {rates.num_calls} | {1000 * rates.step_s:.0f} | {spread} |"
 
 
 def main(args: Args) -> None:
@@ -105,7 +120,7 @@ def main(args: Args) -> None:
     print("| method | clips of an instance, trained on + seen | network calls | step, ms | bare network / step |")
     print("|---|---|---|---|---|")
     for name in args.methods or sorted(find_methods()):
-        print(measure_method(name, args), flush=True)
+        print(format_row(name, measure_method(name, args)), flush=True)
 
 
 if __name__ == "__main__":

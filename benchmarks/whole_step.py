@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import tyro
@@ -49,6 +49,8 @@ class Args:
     device: str = "auto"
     steps: int = 10
     rounds: int = 5
+    max_videos: int = 500
+    """Videos that are used, evenly spread over the source."""
 
 
 def build_bare_network(trainer: TrainingSetup, passes: list[tuple[int, bool]]) -> Callable[[], None]:
@@ -69,13 +71,32 @@ def build_bare_network(trainer: TrainingSetup, passes: list[tuple[int, bool]]) -
     return run
 
 
-def measure_method(name: str, args: Args, folder: Path) -> str:
-    """A row of the table."""
+class StepRates(NamedTuple):
+    """Medians of the bare network and of the whole step, and network / step of every round."""
+
+    alone_s: float
+    whole_s: float
+    waiting_share: float
+    ratios: list[float]
+    gpu: "GpuUse | None"
+
+
+class GpuUse(NamedTuple):
+    """MFU of network and step (None for a GPU without a published peak), memory of an instance, instances that fit."""
+
+    network_mfu: float | None
+    step_mfu: float | None
+    instance_mb: float
+    instances_that_fit: int
+
+
+def measure_method(name: str, args: Args, folder: Path) -> StepRates:
+    """Train with one method, in alternation with its bare network; `folder` gets its run."""
     values = {f.name: getattr(args, f.name) for f in dataclasses.fields(args)}
-    options = {n: values[n] for n in values if n not in ("source", "methods", "steps", "rounds")}
+    options = {n: values[n] for n in values if n not in ("source", "methods", "steps", "rounds", "max_videos")}
     config = resolve_bench_config(build_run_config(name, options))
     torch.set_num_threads(config.settings.threads)
-    manifest, _ = select_videos(args.source, folder, 500)
+    manifest, _ = select_videos(args.source, folder, args.max_videos)
     job = build_bench_job(folder / name, manifest, config)
     trainer = setup_training(job)
     batch, *_ = time_decoding(job, 1)
@@ -101,18 +122,27 @@ def measure_method(name: str, args: Args, folder: Path) -> str:
             times_s.append((alone_s / args.steps, measure_seconds(lambda: loop(args.steps), device) / args.steps))
     ratios = sorted(alone / whole for alone, whole in times_s)
     alone_s, whole_s = (statistics.median(column) for column in zip(*times_s, strict=True))
-    share = waited_s / (step - began) / whole_s
-    spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    row = f"| `{name}` | {1000 * alone_s:.0f} | {1000 * whole_s:.0f} | {share:.0%} | {spread} |"
-    return row + (format_gpu_columns(trainer, batch, (alone_s, whole_s)) if device == "cuda" else "")
+    gpu = measure_gpu_use(trainer, batch, (alone_s, whole_s)) if device == "cuda" else None
+    return StepRates(alone_s, whole_s, waited_s / (step - began) / whole_s, ratios, gpu)
 
 
-def format_gpu_columns(trainer: TrainingSetup, batch: Clips, step_times_s: tuple[float, float]) -> str:
+def measure_gpu_use(trainer: TrainingSetup, batch: Clips, step_times_s: tuple[float, float]) -> GpuUse:
     """MFU of network and loop, memory for each instance, and the number of instances that fit."""
     peak_bytes, total_bytes = torch.cuda.max_memory_allocated(), torch.cuda.get_device_properties(0).total_memory
     instance_bytes, flops = peak_bytes / len(batch.index_B), count_step_flops(trainer, batch)
-    reached = " | ".join("unknown" if (m := flops.compute_mfu(s)) is None else f"{m:.0%}" for s in step_times_s)
-    return f" {reached} | {instance_bytes / 2**20:.0f} | {int(total_bytes / instance_bytes)} |"
+    network_mfu, step_mfu = (flops.compute_mfu(seconds) for seconds in step_times_s)
+    return GpuUse(network_mfu, step_mfu, instance_bytes / 2**20, int(total_bytes / instance_bytes))
+
+
+def format_row(name: str, rates: StepRates) -> str:
+    """A row of the table."""
+    spread = f"{statistics.median(rates.ratios):.2f} ({rates.ratios[0]:.2f} to {rates.ratios[-1]:.2f})"
+    times_ms = f"{1000 * rates.alone_s:.0f} | {1000 * rates.whole_s:.0f}"
+    row = f"| `{name}` | {times_ms} | {rates.waiting_share:.0%} | {spread} |"
+    if rates.gpu is None:
+        return row
+    reached = " | ".join("unknown" if mfu is None else f"{mfu:.0%}" for mfu in rates.gpu[:2])
+    return row + f" {reached} | {rates.gpu.instance_mb:.0f} | {rates.gpu.instances_that_fit} |"
 
 
 def main(args: Args) -> None:
@@ -123,7 +153,7 @@ def main(args: Args) -> None:
         print("| method | bare network, ms | whole step, ms | waiting for data | network / step |" + more)
         print("|---|---|---|---|---|" + "---|" * 4 * gpu)
         for name in args.methods:
-            print(measure_method(name, args, Path(folder)), flush=True)
+            print(format_row(name, measure_method(name, args, Path(folder))), flush=True)
 
 
 if __name__ == "__main__":
