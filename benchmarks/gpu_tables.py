@@ -27,8 +27,8 @@ RATIO, WHOLE, TENTH, SHARE = ".2f", ",.0f", ",.1f", ".0%"
 TABLES = {
     "networks": Table(
         "A network alone on random clips, in bfloat16; each line of a network adds a switch to the line above. `r3d` "
-        "and `r21d`: 64 clips of 16 x 112 x 112; `r3d50`: 32 of 16 x 224 x 224. The step is forward, backward and AdamW; "
-        "forward is without gradients.",
+        "and `r21d`: 64 clips of 16 x 112 x 112; `r3d50`: 32 of 16 x 224 x 224. The step is forward, backward and "
+        "AdamW; forward is without gradients.",
         "network",
         {
             "forward_ms": ("forward, ms", TENTH),
@@ -55,8 +55,8 @@ TABLES = {
     ),
     "runs": Table(
         "Training on the videos of train.txt without their labels, from random weights, `r3d`, 64 clips of 16 x 112 x "
-        "112 at 12.5 fps a step, seed 0; then retrieval as in IIC (max-pooled map, nothing centred, both views), 3 clips "
-        "of a video, percent.",
+        "112 at 12.5 fps a step, seed 0; then retrieval as in IIC (max-pooled map, nothing centred, both views), 3 "
+        "clips of a video, percent.",
         "method",
         {
             "steps": ("steps", WHOLE),

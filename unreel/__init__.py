@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from unreel.indexing.search.query import SearchQuery
     from unreel.indexing.search.results import HitOptions
     from unreel.io.limits import Limits
+    from unreel.model_export.mteb_model import MtebModel
     from unreel.model_export.vectorizer import VideoVectorizer
     from unreel.packing.pack import pack
     from unreel.packing.pack_settings import PackSettings
@@ -102,6 +103,7 @@ _DEFINED_IN = {
     "Limits": "unreel.io.limits:Limits",
     "MarkedMoments": "unreel.indexing.concepts.annotations:MarkedMoments",
     "Moment": "unreel.types:Moment",
+    "MtebModel": "unreel.model_export.mteb_model:MtebModel",
     "PackSettings": "unreel.packing.pack_settings:PackSettings",
     "RowFilter": "unreel.indexing.index.row_filter:RowFilter",
     "SearchQuery": "unreel.indexing.search.query:SearchQuery",
@@ -120,6 +122,7 @@ __all__ = [
     "Limits",
     "MarkedMoments",
     "Moment",
+    "MtebModel",
     "PackSettings",
     "RowFilter",
     "SearchQuery",

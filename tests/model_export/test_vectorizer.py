@@ -8,6 +8,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 import unreel
@@ -47,3 +49,18 @@ def test_mistakes_are_told(small_run: Path, paths: list[Path], tmp_path: Path) -
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(unreel.UnreelError, match=r"broken\.mp4"):
         vectorizer.transform([paths[0], tmp_path / "broken.mp4"])
+
+
+def test_a_pipeline_is_cross_validated_and_searched(small_run: Path, motion_set: Path) -> None:
+    """As scikit-learn does it: clones for each fold, and a grid over an argument of the encoder."""
+    folders = sorted(path for path in motion_set.iterdir() if path.is_dir())[:2]
+    paths = [str(path) for folder in folders for path in sorted(folder.glob("*.mp4"))[:2]]
+    labels = [folder.name for folder in folders for _ in range(2)]
+    pipeline = make_pipeline(unreel.VideoVectorizer(small_run, num_clips=1), KNeighborsClassifier(1))
+    scores = cross_val_score(pipeline, paths, labels, cv=StratifiedKFold(2), error_score="raise")
+    rows = unreel.load_encoder(small_run).embed(paths, num_clips=1).vectors
+    expected = cross_val_score(KNeighborsClassifier(1), rows, labels, cv=StratifiedKFold(2))
+    assert np.allclose(scores, expected)
+    grid = {"videovectorizer__num_clips": [1, 2]}
+    search = GridSearchCV(pipeline, grid, cv=StratifiedKFold(2), error_score="raise").fit(paths, labels)
+    assert search.best_estimator_.predict(paths).shape == (4,)

@@ -58,6 +58,7 @@ VALUES = {
     "Encoder",
     "MarkedMoments",
     "Moment",
+    "MtebModel",
     "RowFilter",
     "SearchQuery",
     "UnreelError",
