@@ -440,6 +440,7 @@ FINETUNE_VALIDATION = Line(
     lambda r: f"{round(r.validation_share * 9537)} of 9537, whole groups",
     "recordings of one group on both sides make the validation loss blind",
 )
+AS_LINEAR, CHOSEN = "as in its linear protocol", "ours, not tuned: the paper's value could not be had"
 RECIPE_LINES: dict[str, list[Line]] = {
     "finetune iic": [
         Line("optimiser", "sgd, rate 0.001, momentum 0.9, weight decay 0.0005", lambda r: describe_recipe_optimizer(r)),
@@ -477,7 +478,7 @@ RECIPE_LINES: dict[str, list[Line]] = {
         Line(
             "augmentation",
             "random crop; flip 0.5; jitter 0.8, 0.8, 0.8, 0.2 with 0.8",
-            lambda r: describe_augmentation(dataclasses.replace(FINETUNE_AUGMENTATIONS[r.augment], flip=0.5 * r.flip)),
+            lambda r: describe_recipe_augmentation(r),
         ),
         Line("stride", "2, after 4 in pre-training", lambda r: f"{4 / r.rate_factor:g}, after 4 in pre-training"),
         Line(
@@ -496,15 +497,42 @@ RECIPE_LINES: dict[str, list[Line]] = {
         Line("epochs", "100", lambda r: r.epochs),
         Line("rate", "0.05, times 0.1 at 30, 60, 80", lambda r: describe_drops(list_recipe_rates(r))),
     ],
+    "finetune cvrl": [
+        Line("trained", "no code", lambda r: describe_trained(r), "as the paper", "all layers"),
+        Line(
+            "labels of 1 % and 10 %",
+            "no code",
+            "a share of each class, at least one video",
+            "as the paper; drawn anew for each draw",
+            "class-balanced",
+        ),
+        Line("frames", "no code", lambda r: f"{16 * r.frames_factor:g}, after 16 in pre-training", AS_LINEAR),
+        Line("augmentation", "no code", lambda r: describe_recipe_augmentation(r), AS_LINEAR),
+        Line(
+            "schedule",
+            "no code",
+            lambda r: f"{r.schedule} from step 0, {r.warmup_epochs:g} epochs warm-up",
+            AS_LINEAR,
+        ),
+        Line(
+            "test",
+            "no code",
+            lambda r: f"{r.num_clips} clips, {r.num_crops} crops of {describe_test_crop(r)}, mean of {r.average}",
+            AS_LINEAR,
+        ),
+        Line("optimiser", "no code", lambda r: describe_recipe_optimizer(r), CHOSEN),
+        Line("batch, epochs", "no code", lambda r: f"{r.batch_size}, {r.epochs}", CHOSEN),
+        Line("dropout", "no code", lambda r: f"{r.dropout:g}", CHOSEN),
+    ],
     "linear cvrl": [
-        Line("trained", "the layer alone", lambda r: {"linear": "the layer alone"}.get(r.trained, r.trained)),
+        Line("trained", "the layer alone", lambda r: describe_trained(r)),
         Line("features of unit length", "yes", lambda r: say(r.normalize)),
         Line("frames", "32, after 16 in pre-training", lambda r: f"{16 * r.frames_factor:g}, after 16 in pre-training"),
         Line("clips of a video in an epoch", "1", "1"),
         Line(
             "augmentation",
             "resized crop; flip 0.5",
-            lambda r: describe_augmentation(dataclasses.replace(FINETUNE_AUGMENTATIONS[r.augment], flip=0.5 * r.flip)),
+            lambda r: describe_recipe_augmentation(r),
         ),
         Line("optimiser", "sgd, rate 32, momentum 0.9, weight decay 0", lambda r: describe_recipe_optimizer(r)),
         Line("batch, epochs", "1024, 100", lambda r: f"{r.batch_size}, {r.epochs}"),
@@ -537,11 +565,12 @@ RECIPE_LINES: dict[str, list[Line]] = {
         ),
     ],
     "linear dualvar": [
-        Line("trained", "the layer alone", lambda r: {"linear": "the layer alone"}.get(r.trained, r.trained)),
+        Line("trained", "the layer alone", lambda r: describe_trained(r)),
         Line("features of unit length", "no", lambda r: say(r.normalize)),
         Line("optimiser", "sgd, rate 0.05, momentum 0.9, weight decay 0.0001", lambda r: describe_recipe_optimizer(r)),
         Line("batch, epochs", "32, 50", lambda r: f"{r.batch_size}, {r.epochs}"),
         Line("rate", "0.05, times 0.1 at 10, 20, 30, 40", lambda r: describe_drops(list_recipe_rates(r))),
+        Line("batch norm before the layer", "no, on demand", lambda r: "yes" if r.batch_norm else "no, on demand"),
         Line("first weights of the layer", "normal, 0.01", lambda r: f"normal, {r.head_std:g}"),
         Line("augmentation", "random crop", lambda r: describe_augmentation(FINETUNE_AUGMENTATIONS[r.augment])),
         FINETUNE_VALIDATION,
@@ -566,6 +595,14 @@ def describe_test_crop(r: Any) -> int:
 def list_recipe_rates(r: Any) -> list[float]:
     total = STEPS_PER_EPOCH * r.epochs
     return [compute_recipe_lr(step, total, r) for step in range(total)]
+
+
+def describe_trained(recipe: Any) -> str:
+    return {"linear": "the layer alone", "all": "all layers"}[recipe.trained]
+
+
+def describe_recipe_augmentation(recipe: Any) -> str:
+    return describe_augmentation(dataclasses.replace(FINETUNE_AUGMENTATIONS[recipe.augment], flip=0.5 * recipe.flip))
 
 
 def build_row(name: str, line: Line, subject: Any) -> Row:

@@ -1,23 +1,33 @@
 """The papers' recipes: schedules, clips and crops against the releases, and a linear layer on a frozen network."""
 
+import copy
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from commands import refused, succeeds
 
+import unreel
 from unreel.errors import InputError
+from unreel.evaluation.finetuning.classifier import VideoClassifier
 from unreel.evaluation.finetuning.job import adapt_spec
 from unreel.evaluation.finetuning.lr_schedule import compute_lr
 from unreel.evaluation.finetuning.recipe_presets import LINEAR_RECIPES, RECIPE_PRESETS, build_recipe
 from unreel.evaluation.finetuning.recipes import Recipe
 from unreel.evaluation.finetuning.training_loop import train_classifier
-from unreel.evaluation.protocols.finetune import build_job, evaluate_finetune
+from unreel.evaluation.protocols import few_labels
+from unreel.evaluation.protocols.finetune import build_job, evaluate_finetune, finetune
+from unreel.evaluation.protocols.label_sampling import DrawPlan
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
+from unreel.verbs.evaluation.evaluate_finetune import choose_training
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.geometric import uniform_crops
 from unreel.views.residual_frames import ResidualSpec
@@ -141,6 +151,9 @@ def test_drops_need_a_schedule_that_has_them() -> None:
     assert build_recipe("small", drops=(0.5,), schedule="steps").schedule == "steps"
     with pytest.raises(InputError, match="'small' has no drops: its schedule is cosine; add --schedule steps"):
         build_recipe("small", drops=(0.5,))
+    assert build_recipe("cvrl", warmup_epochs=2.0).warmup_epochs == 2
+    with pytest.raises(InputError, match="'dualvar' has no warm-up: its schedule is steps"):
+        build_recipe("dualvar", warmup_epochs=2.0)
     with pytest.raises(InputError, match="num_crops must be 1, 3, 5 or 10, got 4"):
         Recipe("own", num_crops=4)
 
@@ -150,3 +163,76 @@ def test_a_linear_recipe_from_the_command_line(small_run: Path, motion_set: Path
     shown = succeeds("evaluate", "linear", small_run, motion_set, "--recipe", "dualvar", *quick, "--json").out
     assert '"recipe": "dualvar"' in shown and '"epochs": 1' in shown and '"num_crops": 1' in shown
     refused("evaluate", "linear", small_run, motion_set, "--lr", 3, says=("--lr changes a recipe", "--recipe cvrl"))
+    refused("evaluate", "linear", small_run, motion_set, "--batch-norm", says=("--batch-norm changes a recipe",))
+
+
+def test_cvrls_few_labels_from_the_command_line(
+    small_run: Path, motion_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share of each class, the recipe with its changes; `--recipe` alone is refused."""
+    trained: list[tuple[int, Recipe]] = []
+
+    def fake(encoder: Encoder, train: list[Instance], test: list[Instance], recipe: Recipe, scratch: bool) -> object:
+        trained.append((len(train), recipe))
+        given = {"instances": test, "known_instances": test, "classes": [], "warnings": []}
+        return SimpleNamespace(is_correct=lambda: np.ones(len(test), bool), protocol={"recipe": recipe.name}, **given)
+
+    monkeypatch.setattr(few_labels, "finetune", fake)
+    command = ("evaluate", "few-labels", small_run, motion_set)
+    asked = ("--finetune", "--recipe", "cvrl", "--ks", "--shares", 0.5, "--draws", 1, "--epochs", 7, "--lr", 0.5)
+    shown = json.loads(succeeds(*command, *asked, "--num-clips", 2, "--json").out)
+    assert list(shown["rows"]["fine-tuned"]) == ["50 %", "all"]
+    assert [count for count, _ in trained] == [8, 8, 16, 16]  # of four classes, two and four each
+    expected = replace(build_recipe("cvrl", epochs=7, lr=0.5, num_clips=2), select="last", validation_share=0.0)
+    assert {recipe for _, recipe in trained} == {expected} and expected.num_crops == 3
+    refused(*command, "--recipe", "cvrl", says=("--recipe is of fine-tuning",))
+
+
+def test_cvrls_fine_tuning_trains_all_layers(encoder: Encoder, lists: tuple) -> None:
+    recipe = build_recipe("cvrl", epochs=1, num_clips=1, workers=0, warmup_epochs=0.0)
+    outcome = finetune(encoder, *lists, recipe)
+    assert outcome.protocol["frames_factor"] == 2 and outcome.protocol["test_crop"] == "tall"
+    after, before = outcome.network.backbone.state_dict(), encoder.backbone.state_dict()
+    kernels = [name for name, value in before.items() if value.ndim == 5]
+    assert kernels and not any(torch.equal(after[name], before[name]) for name in kernels)
+    assert "trained" not in outcome.protocol and outcome.protocol["dropout"] == 0.5
+
+
+def test_what_an_evaluation_trains() -> None:
+    plan = {"ks": (1,), "shares": (0.01, 0.1), "draws": 2}
+    few = choose_training("few-labels", plan | {"finetune": True, "recipe": None, "epochs": 3})
+    assert few is not None and few.plan == DrawPlan((1,), (0.01, 0.1), 2) and few.build_recipe().epochs == 3
+    assert few.build_recipe().name == "small" and few.result_name == "few-labels-finetuned"
+    linear = choose_training("linear", {"recipe": "dualvar", "kind": "auto", "drops": (0.5,), "lr": None})
+    assert linear is not None and linear.result_name == "linear-dualvar" and linear.build_recipe().drops == (0.5,)
+    whole = choose_training("finetune", {"recipe": "cvrl", "scratch": False, "warmup_epochs": 1.0})
+    assert whole is not None and not whole.scratch and whole.build_recipe().warmup_epochs == 1
+    assert whole.build_recipe().trained == "all" and whole.change(num_clips=2).build_recipe().num_clips == 2
+    for name, options in (("few-labels", plan), ("linear", {"recipe": "none"}), ("knn", {})):
+        assert choose_training(name, options) is None
+
+
+def test_in_python_a_recipe_trains_too(small_run: Path, motion_set: Path) -> None:
+    quick = {"epochs": 1, "batch_size": 16, "num_clips": 1}
+    made = unreel.evaluate(
+        None, small_run, motion_set, "linear", recipe="dualvar", batch_norm=True, scratch=False, **quick
+    )
+    assert list(made) == ["linear-dualvar"] and made["linear-dualvar"].protocol["batch_norm"] is True
+
+
+@pytest.mark.parametrize("trained", ["all", "linear"])
+def test_batch_norm_before_the_layer(encoder: Encoder, trained: Literal["all", "linear"]) -> None:
+    """DualVar's --use_bn: of the batch in training, whether or not the network is trained; running in tests."""
+    clips = torch.rand(5, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    backbone = copy.deepcopy(encoder.backbone)
+    network = VideoClassifier(backbone, 3, Recipe("own", trained=trained, batch_norm=True)).train()
+    features = copy.deepcopy(backbone).train(trained == "all")
+    with torch.no_grad():
+        h_BD = features(clips).mean(dim=(2, 3, 4)).double()
+        scaled_BD = (h_BD - h_BD.mean(0)) / (h_BD.var(0, correction=0) + 1e-5).sqrt()
+        torch.testing.assert_close(network(clips), network.linear(scaled_BD.float()), atol=1e-4, rtol=1e-4)
+        kept = {"mean": 0.1 * h_BD.mean(0), "var": 0.9 + 0.1 * h_BD.var(0)}
+        h_BD = backbone.eval()(clips).mean(dim=(2, 3, 4)).double()
+        expected = network.linear(((h_BD - kept["mean"]) / (kept["var"] + 1e-5).sqrt()).float())
+        torch.testing.assert_close(network.eval()(clips), expected, atol=1e-4, rtol=1e-4)
+    assert "norm.weight" not in VideoClassifier(backbone, 3, Recipe("own")).state_dict()

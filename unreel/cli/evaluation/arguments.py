@@ -80,8 +80,9 @@ class AllArgs(FeatureArgs):
 class FinetuneArgs(EncoderArgs):
     """Train the whole network on the labels, beside the same network from scratch."""
 
-    recipe: Literal["small", "iic", "iic-v2", "dualvar", "dualvar-ucf"] = "small"
-    """small is ours, for few videos; the others are those of the papers (dualvar-ucf: after pre-training on UCF101)."""
+    recipe: Literal["small", "iic", "iic-v2", "dualvar", "dualvar-ucf", "cvrl"] = "small"
+    """small is ours, for few videos; the others are those of the papers (dualvar-ucf: after pre-training on UCF101;
+    cvrl: with a rate, batch and length of ours, as none were published)."""
     epochs: int | None = None
     """Epochs, instead of the recipe's."""
     lr: float | None = None
@@ -94,10 +95,15 @@ class FinetuneArgs(EncoderArgs):
     """Shares of the run at which the rate drops (schedule steps), instead of the recipe's."""
     drop_factor: float | None = None
     """Factor of the rate at each drop, instead of the recipe's."""
+    warmup_epochs: float | None = None
+    """Epochs over which the rate rises, instead of the recipe's (cosine)."""
+    batch_norm: bool = False
+    """Batch norm of the features before the linear layer, as DualVar's classifier has it with --use_bn."""
     view: str | None = None
     """The encoder's view to train on; by default residual for iic and iic-v2, else the first one."""
-    num_crops: Literal[1, 3, 5, 10] = 1
-    """Crops of each test clip: the centre, 3 along the longer side, centre and corners, or these mirrored too."""
+    num_crops: Literal[1, 3, 5, 10] | None = None
+    """Crops of each test clip, instead of the recipe's (3 for cvrl, else 1): the centre, 3 along the longer side,
+    centre and corners, or these mirrored too."""
     scratch: bool = True
     """Also train the same network from random weights."""
     weights: Path | None = None

@@ -35,6 +35,7 @@ from unreel.io.text import format_path
 
 if TYPE_CHECKING:
     from unreel.evaluation.result import Result
+    from unreel.verbs.evaluation.evaluate_finetune import FinetuneOptions
 
 Progress = Callable[[int, int], None]
 Evaluate = Callable[[str, Any, Progress], "dict[str, Result]"]
@@ -151,67 +152,38 @@ def get_protocol_options(args: FeatureArgs) -> dict[str, Any]:
 
 def evaluate_protocol(name: str, args: FeatureArgs, on_progress: Progress) -> "dict[str, Result]":
     from unreel.verbs.evaluation.evaluate import evaluate_features
+    from unreel.verbs.evaluation.evaluate_finetune import choose_training
 
-    if name == "few-labels" and getattr(args, "finetune", False):
-        return evaluate_few_labels(args, on_progress)
-    if name == "linear" and getattr(args, "recipe", "none") != "none":
-        return evaluate_linear_recipe(args, on_progress)
+    chosen = get_protocol_options(args)
+    if training := choose_training(name, chosen):
+        return train_protocol(training, args, on_progress)
     encoder, options = load_evaluated_encoder(args), build_feature_options(args)
-    evaluations = build_evaluations(name, options, **get_protocol_options(args))
+    evaluations = build_evaluations(name, options, **chosen)
     return evaluate_features(encoder, args.run, args.data, evaluations, build_label_sources(args), options, on_progress)
 
 
-def evaluate_few_labels(args: Any, on_progress: Progress) -> "dict[str, Result]":
-    """Few labels with --finetune: the whole network is trained on each draw."""
-    from unreel.evaluation.protocols.label_sampling import DrawPlan
-    from unreel.verbs.evaluation.evaluate_finetune import evaluate_few_label_finetuning, require_one_network
-
-    require_one_network(len(args.baseline), args.num_crops)
-    plan, encoder = DrawPlan(args.ks, args.shares, args.draws), load_evaluated_encoder(args)
-    sources = build_label_sources(args)
-    return evaluate_few_label_finetuning(encoder, args.run, args.data, sources, plan, args.num_clips, on_progress)
-
-
-def evaluate_linear_recipe(args: Any, on_progress: Progress) -> "dict[str, Result]":
-    """A linear layer trained on augmented clips, as a paper trains it."""
-    from unreel.evaluation.finetuning.recipe_presets import LINEAR_RECIPES
+def train_protocol(training: "FinetuneOptions", args: FeatureArgs, on_progress: Progress) -> "dict[str, Result]":
+    """A protocol that trains one network on the labels: few labels with --finetune, linear with --recipe."""
     from unreel.verbs.evaluation.evaluate_finetune import evaluate_finetuning, require_one_network
 
-    require_one_network(len(args.baseline), 1)
-    fields = ("epochs", "lr", "batch_size", "drops", "num_clips", "seed")
-    overrides = {field: getattr(args, field) for field in fields}
-    overrides["num_crops"] = args.num_crops if args.num_crops > 1 else None
-    overrides |= count_workers(args)
-    return evaluate_finetuning(
-        load_evaluated_encoder(args),
-        args.run,
-        args.data,
-        build_label_sources(args),
-        args.recipe,
-        overrides,
-        args.floors,
-        on_progress=on_progress,
-        presets=LINEAR_RECIPES,
-    )
+    require_one_network(len(args.baseline), args.num_crops if training.plan else 1)
+    num_crops = args.num_crops if args.num_crops > 1 else None
+    training = training.change(num_clips=args.num_clips, num_crops=num_crops, **count_workers(args))
+    training = dataclasses.replace(training, scratch=args.floors)
+    encoder, sources = load_evaluated_encoder(args), build_label_sources(args)
+    return evaluate_finetuning(encoder, args.run, args.data, sources, training, on_progress)
 
 
 def evaluate_finetune(name: str, args: FinetuneArgs, on_progress: Progress) -> "dict[str, Result]":
-    from unreel.verbs.evaluation.evaluate_finetune import evaluate_finetuning
+    from unreel.verbs.evaluation.evaluate_finetune import choose_training, evaluate_finetuning
 
-    schedule = ("epochs", "lr", "batch_size", "schedule", "drops", "drop_factor")
-    fields = (*schedule, "view", "num_crops", "num_clips", "seed")
-    overrides = {field: getattr(args, field) for field in fields} | count_workers(args)
-    return evaluate_finetuning(
-        load_evaluated_encoder(args),
-        args.run,
-        args.data,
-        build_label_sources(args),
-        args.recipe,
-        overrides,
-        args.scratch,
-        args.weights,
-        on_progress,
-    )
+    others = {field.name for field in dataclasses.fields(EncoderArgs)} - {"num_clips"}
+    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(args) if field.name not in others}
+    training = choose_training(name, values)
+    assert training is not None
+    training = training.change(**count_workers(args))
+    encoder, sources = load_evaluated_encoder(args), build_label_sources(args)
+    return evaluate_finetuning(encoder, args.run, args.data, sources, training, on_progress)
 
 
 def evaluate_detection(name: str, args: DetectionArgs, on_progress: Progress) -> "dict[str, Result]":

@@ -95,6 +95,8 @@ class Recipe:
     """Hold validation videos out although the last epoch is tested, so fewer are trained on, as in a release."""
     test_crop: Literal["trained", "tall"] = "trained"
     """Size of the test crops: that of training, or the height of the frames, 256 for 224."""
+    batch_norm: bool = False
+    """Batch norm of the pooled features before dropout and the linear layer, trained with them."""
     seed: int = 0
     """Seed of all random draws."""
     threads: int = 0

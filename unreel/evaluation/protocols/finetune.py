@@ -44,7 +44,7 @@ from unreel.video.loading.clip_dataset import ClipDataset
 
 FINETUNED_ROW, SCRATCH_ROW, LINEAR_ROW = "fine-tuned", "from scratch", "linear"
 LATER_FIELDS = {"trained", "normalize", "head_glorot", "frames_factor", "rate_factor", "hold_short", "raw_residual"}
-LATER_FIELDS |= {"plain_input", "warmup_epochs", "lr_batch", "hold_out", "test_crop"}
+LATER_FIELDS |= {"plain_input", "warmup_epochs", "lr_batch", "hold_out", "test_crop", "batch_norm"}
 """Fields of a recipe that stand in the protocol only where they are set: results without them stay comparable."""
 
 

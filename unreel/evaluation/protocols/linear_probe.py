@@ -165,8 +165,9 @@ def choose_kind(shapes: Sequence[tuple[int, ...]]) -> str:
 
 
 def _build(options: LinearOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:
-    changed = [name for name in ("epochs", "lr", "batch_size", "drops") if getattr(options, name) is not None]
-    if changed:
+    names = ("epochs", "lr", "batch_size", "drops", "warmup_epochs")
+    changed = [name for name in names if getattr(options, name) is not None]
+    if changed := changed + ["batch_norm"] * options.batch_norm:
         flag = f"--{changed[0].replace('_', '-')}"
         raise InputError(f"{flag} changes a recipe; add --recipe cvrl or dualvar, or leave it out: others are chosen")
     kind = expand_name(options.kind, "probe", PROBES) if isinstance(options.kind, str) else options.kind

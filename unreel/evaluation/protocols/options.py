@@ -61,6 +61,10 @@ class LinearOptions:
     """Videos per step, instead of the recipe's; cvrl's rate stays in proportion."""
     drops: tuple[float, ...] | None = None
     """Shares of the run at which the rate drops, instead of the recipe's (dualvar)."""
+    warmup_epochs: float | None = None
+    """Epochs over which the rate rises, instead of the recipe's (cosine)."""
+    batch_norm: bool = False
+    """Batch norm of the features before the linear layer, as DualVar's classifier has it with --use_bn."""
     seed: int = 0
     """Seed of the held-out groups and of the order of batches."""
 
@@ -85,6 +89,17 @@ class FewLabelsOptions:
     """Random draws of the labelled videos."""
     finetune: bool = False
     """Train the whole network on each draw, beside the same network from scratch: ten minutes or more on a CPU."""
+    recipe: Literal["small", "iic", "iic-v2", "dualvar", "dualvar-ucf", "cvrl"] | None = None
+    """With --finetune: how it is trained, as in `evaluate finetune`, but on all that is drawn, up to the last epoch;
+    small if none is named. CVRL's figures are --recipe cvrl --ks --shares 0.01 0.1."""
+    epochs: int | None = None
+    """Epochs, instead of the recipe's."""
+    lr: float | None = None
+    """Learning rate, instead of the recipe's."""
+    batch_size: int | None = None
+    """Videos per step, instead of the recipe's."""
+    drops: tuple[float, ...] | None = None
+    """Shares of the run at which the rate drops, instead of the recipe's (dualvar)."""
 
 
 @dataclass

@@ -12,9 +12,9 @@ from unreel.evaluation.result import Result
 from unreel.models.encoder.encoder import Encoder
 from unreel.verbs.evaluation.evaluate import evaluate_features, load_encoder_at_rate
 from unreel.verbs.evaluation.evaluate_detection import evaluate_detection_set
-from unreel.verbs.evaluation.evaluate_finetune import evaluate_finetuning
+from unreel.verbs.evaluation.evaluate_finetune import choose_training, evaluate_finetuning
 
-ALL, FINETUNE, DETECTION = "all", "finetune", "detection"
+ALL, DETECTION = "all", "detection"
 
 
 def evaluate(
@@ -59,10 +59,9 @@ def evaluate(
         clock_s = options.pop("clock_s", 0.0)
         return evaluate_detection_set(run, data, options, clock_s, on_progress=on_progress)
     encoder = encoder or load_encoder_at_rate(run)
-    if evaluations == FINETUNE:
-        named = {name: options.pop(name) for name in ("recipe", "scratch", "weights") if name in options}
-        overrides, labels = {"num_clips": num_clips} | options, sources or LabelSources()
-        return evaluate_finetuning(encoder, run, data, labels, overrides=overrides, on_progress=on_progress, **named)
+    if isinstance(evaluations, str) and (training := choose_training(evaluations, options)):
+        training = training.change(num_clips=feature_options.num_clips if feature_options else num_clips)
+        return evaluate_finetuning(encoder, run, data, sources or LabelSources(), training, on_progress)
     if evaluations == ALL:
         feature_options = feature_options or ExtractionOptions(num_clips)
         evaluations = build_standard_suite(feature_options)
