@@ -19,6 +19,9 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from unreel.classification.classifier import Classifier
+    from unreel.classification.classifier_folder import load_classifier
+    from unreel.classification.predictions import Predictions
     from unreel.corpus.inspection import inspect
     from unreel.corpus.motion_set.make_set import make_set
     from unreel.embedding import VideoEncoder as Encoder
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from unreel.report.pages.run_page import write_report
     from unreel.types import Embeddings, Moment
     from unreel.verbs.choices import choices
+    from unreel.verbs.classification.apply_classifier import apply_classifier
+    from unreel.verbs.classification.train_classifier import train_classifier
     from unreel.verbs.clips import clips
     from unreel.verbs.evaluation.any_protocol import evaluate
     from unreel.verbs.evaluation.compare import compare
@@ -87,6 +92,9 @@ _DEFINED_IN = {
     "concept": "unreel.verbs.indexing.concept:concept",
     "concepts": "unreel.indexing.concepts.concept_update:list_concepts",
     "apply": "unreel.verbs.indexing.apply:apply",
+    "train_classifier": "unreel.verbs.classification.train_classifier:train_classifier",
+    "load_classifier": "unreel.classification.classifier_folder:load_classifier",
+    "apply_classifier": "unreel.verbs.classification.apply_classifier:apply_classifier",
     "export": "unreel.verbs.indexing.export:export",
     "export_model": "unreel.verbs.training.export_model:export_model",
     "import_weights": "unreel.verbs.training.import_weights:import_weights",
@@ -94,6 +102,7 @@ _DEFINED_IN = {
     "write_report": "unreel.report.pages.run_page:write_report",
     "make_set": "unreel.corpus.motion_set.make_set:make_set",
     "BenchOptions": "unreel.profiling.measure:BenchOptions",
+    "Classifier": "unreel.classification.classifier:Classifier",
     "ClusterOptions": "unreel.indexing.clustering.clusters:ClusterOptions",
     "Embeddings": "unreel.types:Embeddings",
     "Encoder": "unreel.embedding:VideoEncoder",
@@ -105,6 +114,7 @@ _DEFINED_IN = {
     "Moment": "unreel.types:Moment",
     "MtebModel": "unreel.model_export.mteb_model:MtebModel",
     "PackSettings": "unreel.packing.pack_settings:PackSettings",
+    "Predictions": "unreel.classification.predictions:Predictions",
     "RowFilter": "unreel.indexing.index.row_filter:RowFilter",
     "SearchQuery": "unreel.indexing.search.query:SearchQuery",
     "UnreelError": "unreel.errors:UnreelError",
@@ -113,6 +123,7 @@ _DEFINED_IN = {
 
 __all__ = [
     "BenchOptions",
+    "Classifier",
     "ClusterOptions",
     "Embeddings",
     "Encoder",
@@ -124,11 +135,13 @@ __all__ = [
     "Moment",
     "MtebModel",
     "PackSettings",
+    "Predictions",
     "RowFilter",
     "SearchQuery",
     "UnreelError",
     "VideoVectorizer",
     "apply",
+    "apply_classifier",
     "bench",
     "choices",
     "clips",
@@ -145,6 +158,7 @@ __all__ = [
     "import_weights",
     "index",
     "inspect",
+    "load_classifier",
     "load_encoder",
     "make_set",
     "new_method",
@@ -155,6 +169,7 @@ __all__ = [
     "resume",
     "search",
     "sweep",
+    "train_classifier",
     "write_report",
 ]
 

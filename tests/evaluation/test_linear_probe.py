@@ -192,8 +192,8 @@ def test_the_best_point_is_the_most_accurate_then_the_surest() -> None:
     unsure, wrong = np.where(truth[:, None] == np.arange(2), 0.6, 0.4), sure[:, ::-1]
     scores = np.stack([wrong, unsure, sure, sure])
     search = GridSearch("linear", "", "", lambda *_: scores, [{"C": c} for c in (1.0, 2.0, 3.0, 4.0)], 0.2, 0)
-    assert grid_search._choose_hyperparameters(train.clip_vectors[POOLED], class_N, held, search) == {"C": 3.0}
-    assert grid_search._choose_hyperparameters(train.clip_vectors[POOLED], class_N, None, search) == {
+    assert grid_search.choose_hyperparameters(train.clip_vectors[POOLED], class_N, held, search) == {"C": 3.0}
+    assert grid_search.choose_hyperparameters(train.clip_vectors[POOLED], class_N, None, search) == {
         "C": 3.0
     }  # the middle, upper of an even number
 

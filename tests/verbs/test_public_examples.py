@@ -13,7 +13,7 @@ from evaluations import save, summary
 
 import unreel
 
-CHECK_NOTHING = {"Embeddings", "LabelSources", "MarkedMoments", "Moment", "RowFilter", "SearchQuery"}
+CHECK_NOTHING = {"Embeddings", "LabelSources", "MarkedMoments", "Moment", "Predictions", "RowFilter", "SearchQuery"}
 RAISE_NOTHING = {"concepts", *CHECK_NOTHING}
 
 

@@ -8,6 +8,10 @@ import unreel
 
 SIGNATURES = {
     "apply": "concept, source, min_probability=0.5, gap_s=0.5, on_progress=..., allow_import=False",
+    "apply_classifier": (
+        "classifier, source, out, per='clip', hop_s=0.0, num_clips=10, threshold=None, allow_import=False, "
+        "on_progress=..."
+    ),
     "bench": "source=None, method='motion', against='', bench_options=..., **options",
     "choices": "kind",
     "clips": "source, num_frames=16, fps=12.5, size=..., num_clips=1, seed=None",
@@ -32,6 +36,7 @@ SIGNATURES = {
     "inspect": (
         "source, root=None, min_frames=2, check='auto', shots=True, on_progress=None, workers=None, limits=None"
     ),
+    "load_classifier": "folder, allow_import=False",
     "load_encoder": "path, allow_import=False",
     "make_set": "out, classes=8, videos=40, seed=0, frames=48, size=..., fps=25.0, test_share=0.3, on_progress=None",
     "new_method": "name, out='.'",
@@ -42,6 +47,10 @@ SIGNATURES = {
     "resume": "run, quiet=False, allow_import=False, devices=0, shard='as-before', step=None, steps=None",
     "search": "index, query, options=None, encoder=None",
     "sweep": "plan, out=None, jobs=1, csv=None, latex=None, on_end=...",
+    "train_classifier": (
+        "run, labels, out, kind='linear', sources=None, concepts=..., num_clips=10, appearance='', final=False, "
+        "seed=0, allow_import=False, on_progress=..., **recipe"
+    ),
     "write_report": "run",
 }
 OPTIONS = {
@@ -54,11 +63,13 @@ OPTIONS = {
     "PackSettings",
 }
 VALUES = {
+    "Classifier",
     "Embeddings",
     "Encoder",
     "MarkedMoments",
     "Moment",
     "MtebModel",
+    "Predictions",
     "RowFilter",
     "SearchQuery",
     "UnreelError",

@@ -24,6 +24,8 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel cluster INDEX                         clusters with moving previews, outliers, duplicates; tables
   unreel concept INDEX NAME --yes 12 --no 40   learn a concept from a few marks and rank everything by it
   unreel apply CONCEPT FOLDER                  find the moments of a concept in new videos, with their seconds
+  unreel classify train RUN LABELS --out CLASSIFIER   learn classes from labelled videos, a CSV or marks
+  unreel classify apply CLASSIFIER FOLDER --out CSV   seconds, class and calibrated probability; goes on
   unreel export INDEX --to KIND:PLACE          export to FiftyOne, Lightly, Parquet, NumPy, LanceDB, Qdrant, pgvector
   unreel export-model RUN --to KIND:PLACE      write an encoder as ONNX, torch.export, or a folder for a model hub
   unreel bench [FOLDER]                        measure where training time goes on this machine, and what to change
@@ -54,6 +56,7 @@ COMMANDS = {
     "cluster": "unreel.cli.indexing.cluster:cluster_command",
     "concept": "unreel.cli.indexing.concept:concept_command",
     "apply": "unreel.cli.indexing.apply:apply_command",
+    "classify": "unreel.cli.classification.classify:classify_command",
     "export": "unreel.cli.indexing.export:export_command",
     "export-model": "unreel.cli.training.export_model:export_model_command",
     "bench": "unreel.cli.training.bench:bench_command",

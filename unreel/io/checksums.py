@@ -45,10 +45,12 @@ def write_checksums(folder: Path, file_names: Iterable[str]) -> None:
     (folder / CHECKSUMS_FILE).write_text(json.dumps(checksums, indent=2) + "\n")
 
 
-def verify_checksums(folder: Path, file_names: Iterable[str], optional: Iterable[str] = ()) -> None:
+def verify_checksums(
+    folder: Path, file_names: Iterable[str], optional: Iterable[str] = (), advice: str = "use another checkpoint"
+) -> None:
     """Raise CheckpointError when one of these files differs from its checksum; a folder without sums.json passes.
 
-    `optional` are names that sums.json of earlier versions lack.
+    `optional` are names that sums.json of earlier versions lack, `advice` is what to do about damage.
     """
     path = folder / CHECKSUMS_FILE
     try:
@@ -56,11 +58,11 @@ def verify_checksums(folder: Path, file_names: Iterable[str], optional: Iterable
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: can't be read ({error}); use another checkpoint") from error
+        raise CheckpointError(f"{path}: can't be read ({error}); {advice}") from error
     for name in (*file_names, *(name for name in optional if name in checksums)):
         try:
             is_intact = checksums[name] == retry_on_stall(lambda name=name: hash_file(folder / name))  # type: ignore[misc]
         except (OSError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{folder}: {name} can't be read ({error}); use another checkpoint") from error
+            raise CheckpointError(f"{folder}: {name} can't be read ({error}); {advice}") from error
         if not is_intact:
-            raise CheckpointError(f"{folder}: {name} is damaged, its checksum differs; use another checkpoint")
+            raise CheckpointError(f"{folder}: {name} is damaged, its checksum differs; {advice}")

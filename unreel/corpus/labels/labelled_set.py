@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unreel.corpus.labels.layouts import read_layout
-from unreel.corpus.labels.listed_dataset import SUBSETS, DatasetRequest
+from unreel.corpus.labels.listed_dataset import SUBSETS, DatasetRequest, ListedDataset, infer_subset_labels
 from unreel.corpus.labels.packed_lists import PieceMapping, read_data_lists
 from unreel.corpus.labels.validation import Problem, ValidationReport, require_valid, validate
-from unreel.corpus.lists import VideoEntry
+from unreel.corpus.lists import FileFinder, VideoEntry, read_list
 from unreel.errors import InputError
 
 
@@ -97,3 +97,22 @@ def _validate(layout: str, request: DatasetRequest) -> ValidationReport:
         return validate(read_layout(layout, request))
     except InputError as error:
         return ValidationReport(layout, request.data, problems=[Problem(str(error), "correct this, then check again")])
+
+
+def load_labelled_list(path: Path, test: Path | None = None) -> LabelledSet:
+    """The videos of one list, all for training, and of another one for tests if it is named.
+
+    Paths are relative to the folder of the list; labels and groups are its own, else those of the folders. Raises
+    InputError for a list that can't be read, and for what `validate_labelled_set` calls a problem.
+    """
+    root, lists = path.parent, {"train": path} | ({"test": test} if test else {})
+    entries = {subset: read_list(file, FileFinder(root)) for subset, file in lists.items()}
+    dataset = ListedDataset(
+        path.name,
+        root,
+        {"train": [], "test": []} | infer_subset_labels(entries, root),
+        {subset: str(file) for subset, file in lists.items()},
+        needs_test=test is not None,
+    )
+    valid, notes = require_valid(dataset)
+    return LabelledSet(dataset.name, root, valid["train"], [], valid["test"], notes)

@@ -50,7 +50,7 @@ class ListedDataset:
     """The videos of each part as the lists give them; one that is not found keeps the path of the list.
 
     `sources` are the lists, `classes` the class names that `classes_source` gives. Missing videos and empty classes
-    are problems, or only notes where the data set allows them.
+    are problems, or only notes where the data set allows them; so is an empty test list.
     """
 
     name: str
@@ -62,6 +62,7 @@ class ListedDataset:
     classes_source: str = ""
     allows_missing_videos: bool = False
     allows_empty_classes: bool = False
+    needs_test: bool = True
 
 
 def infer_subset_labels(entries: dict[str, list[VideoEntry]], root: Path) -> dict[str, list[VideoEntry]]:

@@ -64,7 +64,7 @@ def check_files(dataset: ListedDataset) -> tuple[SubsetEntries, ValidationReport
         existing = _keep_existing(dataset, subset, report)
         entries[subset] = _drop_repeats(existing, dataset.sources.get(subset, ""), realpath, report)
     report.counts = {subset: (len(part), len({entry.label for entry in part})) for subset, part in entries.items()}
-    for subset in ("train", "test"):
+    for subset in ("train", "test") if dataset.needs_test else ("train",):
         if not entries[subset] and not report.problems:
             title = SUBSET_TITLES[subset]
             source = dataset.sources.get(subset, dataset.root)

@@ -65,7 +65,7 @@ def run_grid_search(
     chosen: dict[str, Hyperparameters] = {}
     for name, (key, columns) in rows.items():
         train_NVD, test_QVD = get_clip_vectors(train, key, columns), get_clip_vectors(test, key, columns)
-        chosen[name] = _choose_hyperparameters(train_NVD, class_N, held_N, search)
+        chosen[name] = choose_hyperparameters(train_NVD, class_N, held_N, search)
         score_QC = search.score_grid(train_NVD, class_N, test_QVD, [chosen[name]])[0]
         right = {column: is_in_top_k(score_QC, truth_Q, k) for column, k in TOP_KS.items()}
         figures[name], intervals[name] = summarize_row(right, right[MAIN_COLUMN], test.labels, test.groups)
@@ -97,7 +97,7 @@ def _format_caption(search: GridSearch, counts: dict[str, Any]) -> str:
     )
 
 
-def _choose_hyperparameters(
+def choose_hyperparameters(
     train_NVD: np.ndarray, class_N: np.ndarray, held_N: np.ndarray | None, search: GridSearch
 ) -> Hyperparameters:
     """The point with the best accuracy on the held-out videos; the middle of the grid where none are held out.

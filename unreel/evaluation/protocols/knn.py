@@ -66,7 +66,7 @@ def evaluate_knn(train: VideoFeatures, test: VideoFeatures, protocol: KnnProtoco
     for name, (key, view) in find_layer_rows(train, test, protocol.layer).items():
         train_ND, test_QD = train.vectors[key][:, view], test.vectors[key][:, view]
         right = _score_each_k(train_ND, class_N, test_QD, truth_Q, protocol)
-        chosen[name] = _choose_k(train_ND, class_N, held_N, protocol)
+        chosen[name] = choose_k(train_ND, class_N, held_N, protocol)
         by_column = {columns[k]: right_Q for k, right_Q in right.items()}
         rows[name], intervals[name] = summarize_row(by_column, right[chosen[name]], test.labels, test.groups)
         outcomes[name] = list_outcomes(by_column)
@@ -109,7 +109,7 @@ def _score_each_k(
     return right
 
 
-def _choose_k(train_ND: np.ndarray, class_N: np.ndarray, held_N: np.ndarray | None, protocol: KnnProtocol) -> int:
+def choose_k(train_ND: np.ndarray, class_N: np.ndarray, held_N: np.ndarray | None, protocol: KnnProtocol) -> int:
     """The k with the best accuracy on the held-out training videos, the first of equally good ones."""
     if held_N is None:
         return protocol.ks[0]

@@ -24,6 +24,8 @@ from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, Fe
 from unreel.evaluation.probes.grid_search import GridSearch, Hyperparameters, Scorer, build_grid, run_grid_search
 from unreel.evaluation.probes.own_probe import build_own_scorer, name_own_probe
 from unreel.evaluation.probes.parallel_linear import (
+    FeatureScaler,
+    ParallelLinear,
     average_linear_softmax,
     fit_logistic_layers,
     fit_scaler,
@@ -85,23 +87,34 @@ class LinearProtocol:
         return build_grid(self.lrs, self.weight_decays)
 
 
+def fit_linear_layers(
+    protocol: LinearProtocol,
+    kind: str,
+    num_classes: int,
+    train_NVD: np.ndarray,
+    class_N: np.ndarray,
+    grid: Sequence[Hyperparameters],
+) -> tuple[ParallelLinear, FeatureScaler]:
+    """Layers for all points of the grid, trained on every clip (N, V, D), and what is done to features before them."""
+    train_BD = train_NVD.reshape(-1, train_NVD.shape[2])
+    class_B = torch.from_numpy(class_N.repeat(train_NVD.shape[1]))
+    scaler = fit_scaler(train_BD, kind == "cvrl" or protocol.normalize, standardize=kind != "cvrl")
+    if kind == "logistic":
+        return fit_logistic_layers(scaler(train_BD), class_B, num_classes, grid), scaler
+    batches = SampleBatches(CVRL_BATCH if kind == "cvrl" else protocol.batch_size, protocol.seed)
+    if kind == "cvrl":
+        size = len(train_BD) / batches.count_batches(len(train_BD))
+        grid = [{**point, "lr": point["lr"] * size / CVRL_BATCH} for point in grid]
+    return train_parallel_linear(scaler(train_BD), class_B, num_classes, grid, protocol.epochs, batches), scaler
+
+
 def build_linear_scorer(protocol: LinearProtocol, kind: str, num_classes: int) -> Scorer:
     """Trains on the training clips and classifies the others; nothing of the others reaches the layer."""
 
     def score(
         train_NVD: np.ndarray, class_N: np.ndarray, test_QVD: np.ndarray, grid: Sequence[Hyperparameters]
     ) -> np.ndarray:
-        train_BD = train_NVD.reshape(-1, train_NVD.shape[2])
-        class_B = torch.from_numpy(class_N.repeat(train_NVD.shape[1]))
-        scaler = fit_scaler(train_BD, kind == "cvrl" or protocol.normalize, standardize=kind != "cvrl")
-        if kind == "logistic":
-            layers = fit_logistic_layers(scaler(train_BD), class_B, num_classes, grid)
-            return average_linear_softmax(layers, scaler, test_QVD)
-        batches = SampleBatches(CVRL_BATCH if kind == "cvrl" else protocol.batch_size, protocol.seed)
-        if kind == "cvrl":
-            size = len(train_BD) / batches.count_batches(len(train_BD))
-            grid = [{**point, "lr": point["lr"] * size / CVRL_BATCH} for point in grid]
-        layers = train_parallel_linear(scaler(train_BD), class_B, num_classes, grid, protocol.epochs, batches)
+        layers, scaler = fit_linear_layers(protocol, kind, num_classes, train_NVD, class_N, grid)
         return average_linear_softmax(layers, scaler, test_QVD)
 
     return score

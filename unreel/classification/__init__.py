@@ -1,0 +1,1 @@
+"""Classifiers to keep: trained on labels or marks, calibrated on held-out groups, applied to folders."""

@@ -1,0 +1,1 @@
+"""What stands on an encoder to tell classes: one file a kind."""

@@ -1,0 +1,212 @@
+"""From an encoder and labels to a classifier: features, head, calibration, threshold, figures."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from unreel.classification.calibration import UNITS, Calibration, Unit, fit_calibration
+from unreel.classification.classifier import Classifier
+from unreel.classification.clip_features import LabelledClips, measure_parts, read_clips
+from unreel.classification.figures import count_confusion, measure_unit
+from unreel.classification.finetuned_network import finetune_network
+from unreel.classification.heads.attentive import AttentiveHead, AttentiveTrainer
+from unreel.classification.heads.head import FeatureInput, Head
+from unreel.classification.heads.knn import KnnHead, KnnTrainer
+from unreel.classification.heads.linear import LinearHead, LinearTrainer
+from unreel.classification.held_out_scores import HeadTrainer, ScoredVideos, score_clips, train_head
+from unreel.classification.training_labels import TrainingLabels
+from unreel.errors import InputError, unknown_name_error
+from unreel.evaluation.finetuning.recipe_presets import build_recipe
+from unreel.evaluation.metrics.accuracy import encode_labels
+from unreel.evaluation.probes.attentive_pooling import MapTokenizer
+from unreel.evaluation.protocols.attentive_probe import AttentiveProtocol
+from unreel.evaluation.protocols.knn import KnnProtocol
+from unreel.models.encoder.encoder import Encoder
+from unreel.models.encoder.row_parts import RowParts
+from unreel.types import FileFailure, Instance, ProgressCallback
+
+Kind = Literal["linear", "knn", "attentive", "finetuned"]
+FINETUNED = "finetuned"
+
+
+@dataclass(frozen=True)
+class ClassifierOptions:
+    """What is trained on how many clips of a video; `recipe` has the name and fields of a recipe (finetuned alone)."""
+
+    kind: Kind = "linear"
+    num_clips: int = 10
+    seed: int = 0
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise unknown_name_error("kind of classifier", self.kind, get_args(Kind))
+        if self.num_clips < 1 or self.seed < 0:
+            raise InputError(
+                f"a classifier needs 1 clip or more and a seed of 0 or more, got {self.num_clips}, {self.seed}"
+            )
+        if self.recipe and self.kind != FINETUNED:
+            raise InputError(f"{', '.join(self.recipe)}: options of a fine-tuned network; add --kind finetuned")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training gave: the encoder to keep, its head, the scores it is calibrated with, and how it was made."""
+
+    encoder: Encoder
+    head: Head
+    parts: RowParts
+    held_out: ScoredVideos
+    unknown: list[ScoredVideos]
+    values: Mapping[str, float]
+    failures: list[FileFailure]
+    warnings: list[str] = field(default_factory=list)
+
+
+def fit_classifier(
+    encoder: Encoder, labels: TrainingLabels, options: ClassifierOptions, on_progress: ProgressCallback
+) -> Classifier:
+    """Train, calibrate and measure a classifier. No test video is seen before it is whole. Raises InputError."""
+    if encoder.appearance is not None and options.kind not in ("linear", "knn"):
+        raise InputError(f"--appearance goes with --kind linear or knn, whose rows have both; not with {options.kind}")
+    start_s = time.monotonic()
+    fit = fit_finetuned if options.kind == FINETUNED else fit_frozen
+    fitted = fit(encoder, labels, options, on_progress)
+    found = {unit: fit_calibration(fitted.held_out, fitted.unknown, unit) for unit in UNITS}
+    calibrations: dict[Unit, Calibration] = {unit: calibration for unit, (calibration, _) in found.items()}
+    train_s = time.monotonic() - start_s
+    test, failures = score_test(fitted, labels, options, on_progress)
+    about = {
+        "training": describe_training(fitted, labels, options, failures) | {"seconds": round(train_s, 1)},
+        "measured": measure(labels.classes, calibrations, fitted.held_out, test)
+        | {"threshold": {unit: how for unit, (_, how) in found.items()}},
+        "warnings": [*fitted.warnings, *labels.notes, *warn_uncalibrated(fitted.held_out)],
+    }
+    return Classifier(labels.classes, fitted.encoder, fitted.head, fitted.parts, calibrations, about)
+
+
+def fit_frozen(
+    encoder: Encoder, labels: TrainingLabels, options: ClassifierOptions, on_progress: ProgressCallback
+) -> Fitted:
+    """A head on frozen features."""
+    sees: dict[str, FeatureInput] = {head.kind: head.sees for head in (LinearHead, KnnHead, AttentiveHead)}
+    clips = read_clips(encoder, sees[options.kind], labels.train, options.num_clips, options.workers, on_progress)
+    require_every_class(clips, labels.classes)
+    parts = measure_parts(encoder.spec, sees[options.kind], clips)
+    clips = clips.map_features(parts)
+    trained = train_head(build_trainer(options, encoder, clips), clips, labels.classes, options.seed)
+    return Fitted(
+        encoder, trained.head, parts, trained.held_out, trained.unknown, trained.values, clips.failures
+    )  # fmt: skip
+
+
+def require_every_class(clips: LabelledClips, classes: Sequence[str]) -> None:
+    """Raise InputError where no video of a class can be read."""
+    missing = sorted(set(classes) - {i.label for i in clips.instances})
+    if missing:
+        first = clips.failures[0]
+        raise InputError(f"no video of {', '.join(missing)} can be read; a failure is {first.path}: {first}")
+
+
+def build_trainer(options: ClassifierOptions, encoder: Encoder, clips: LabelledClips) -> HeadTrainer:
+    """The trainer of a kind of head, for these clips."""
+    if options.kind == "linear":
+        return LinearTrainer.for_clips(clips.features_NVD, options.seed)
+    if options.kind == "knn":
+        return KnnTrainer(KnnProtocol(seed=options.seed))
+    channels, num_views = int(encoder.backbone.num_features), len(set(encoder.spec.views.names))  # type: ignore[arg-type]
+    tokenizer = MapTokenizer(channels, clips.features_NVD.shape[2] // num_views)
+    return AttentiveTrainer(AttentiveProtocol(seed=options.seed), tokenizer)
+
+
+def fit_finetuned(
+    encoder: Encoder, labels: TrainingLabels, options: ClassifierOptions, on_progress: ProgressCallback
+) -> Fitted:
+    """The whole network, trained once; the videos kept from it are scored as they will be in use."""
+    fields = dict(options.recipe)
+    recipe = build_recipe(fields.pop("recipe", "small"), seed=options.seed, workers=options.workers, **fields)
+    trained = finetune_network(encoder, labels.train, recipe, on_progress)
+    parts = RowParts.make_equal((trained.head.sees,), (trained.head.weight_CD.shape[1],))
+    nothing = ScoredVideos(
+        trained.head.score(trained.head.weight_CD.numpy())[:0, None], encode_labels([], labels.classes)
+    )
+    made = Fitted(trained.encoder, trained.head, parts, nothing, [], trained.values, trained.failures, trained.warnings)
+    if not trained.held_out:
+        return made
+    held_out, failures = score_videos(made, trained.held_out, labels.classes, options, on_progress)
+    return Fitted(
+        made.encoder, made.head, parts, held_out, [], made.values, [*made.failures, *failures], made.warnings
+    )  # fmt: skip
+
+
+def score_videos(
+    fitted: Fitted,
+    instances: Sequence[Instance],
+    classes: Sequence[str],
+    options: ClassifierOptions,
+    on_progress: ProgressCallback,
+) -> tuple[ScoredVideos, list[FileFailure]]:
+    """Scores of videos, and the files that could not be read. Raises InputError when none could."""
+    clips = read_clips(
+        fitted.encoder, fitted.head.sees, instances, options.num_clips, options.workers, on_progress
+    ).map_features(fitted.parts)
+    class_N = encode_labels([i.label for i in clips.instances], classes)
+    return ScoredVideos(score_clips(fitted.head, clips.features_NVD), class_N, clips.instances), clips.failures
+
+
+def score_test(
+    fitted: Fitted, labels: TrainingLabels, options: ClassifierOptions, on_progress: ProgressCallback
+) -> tuple[ScoredVideos | None, list[FileFailure]]:
+    """Scores of the test videos; None where there are none."""
+    if not labels.test:
+        return None, []
+    return score_videos(fitted, labels.test, labels.classes, options, on_progress)
+
+
+def measure(
+    classes: Sequence[str],
+    calibrations: Mapping[Unit, Calibration],
+    held_out: ScoredVideos,
+    test: ScoredVideos | None,
+) -> dict[str, Any]:
+    """Figures on the training videos that were held out and on the test videos, and the confusions of the latter."""
+    scored = {"held_out": held_out if len(held_out) else None, "test": test}
+    figures: dict[str, Any] = {
+        name: {unit: measure_unit(videos, calibrations[unit], unit) for unit in UNITS}
+        for name, videos in scored.items()
+        if videos is not None
+    }
+    shown = next((name for name in ("test", "held_out") if scored[name] is not None), None)
+    videos = scored[shown] if shown else None
+    if videos is not None:
+        figures["confusion"] = {"of": shown, **count_confusion(videos, classes, calibrations["video"])}
+    return figures
+
+
+def describe_training(
+    fitted: Fitted, labels: TrainingLabels, options: ClassifierOptions, test_failures: Sequence[FileFailure]
+) -> dict[str, Any]:
+    """What the classifier was made of."""
+    failures = [("training", failure) for failure in fitted.failures] + [("test", failure) for failure in test_failures]
+    per_class = {name: sum(i.label == name for i in labels.train) for name in labels.classes}
+    return {
+        "data": labels.name,
+        "videos": {"training": len(labels.train), "test": len(labels.test)},
+        "per_class": per_class,
+        "num_clips": options.num_clips,
+        "seed": options.seed,
+        "values": dict(fitted.values),
+        "recipe": dict(options.recipe),
+        "left_out": [{"list": name, "path": failure.path, "reason": str(failure)} for name, failure in failures],
+    }
+
+
+def warn_uncalibrated(held_out: ScoredVideos) -> list[str]:
+    """A sentence where probabilities are as the head gives them."""
+    if len(held_out):
+        return []
+    return [
+        "Every class has videos of one group only, so none could be held out: the probabilities are not calibrated."
+    ]

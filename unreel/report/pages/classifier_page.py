@@ -1,0 +1,116 @@
+"""CLASSIFIER/report.html: how often is it right, and do its probabilities mean what they say? From classifier.json."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from unreel.errors import RunError
+from unreel.io.text import parse_json
+from unreel.provenance.record import read_provenance
+from unreel.report.confusion_matrix import build_confusion_matrix
+from unreel.report.html_writer import flatten_options, write_html
+from unreel.report.pages.reliability_diagram import draw_reliability
+
+CLASSIFIER_JSON = "classifier.json"
+SETS = {"test": "test videos", "held_out": "training videos, each scored by a classifier without its group"}
+UNITS = {"video": "whole videos", "clip": "single clips"}
+
+
+def write_classifier_page(folder: Path, name: str = "") -> Path:
+    """Write FOLDER/report.html from FOLDER/classifier.json. Raises RunError and DiskError."""
+    path = folder / CLASSIFIER_JSON
+    try:
+        data = parse_json(path.read_text(encoding="utf-8"))
+        context = build_context(data, name or folder.name, str(read_provenance(folder).get("command", "")))
+        return write_html("classifier.html", context, folder / "report.html")
+    except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError, jinja2.UndefinedError) as error:
+        raise RunError(f"{path} holds something that can't be shown ({error!r}); train the classifier again") from error
+
+
+def build_context(data: dict[str, Any], name: str, command: str) -> dict[str, Any]:
+    """Everything the template shows."""
+    measured, training = data["measured"], data["training"]
+    shown = [subset for subset in SETS if subset in measured]
+    confusion = measured.get("confusion")
+    return {
+        "name": name,
+        "kind": data["kind"],
+        "training": training,
+        "num_classes": len(data["classes"]),
+        "facts": build_facts(measured, data["calibration"], shown),
+        "warnings": data["warnings"],
+        "diagrams": [build_diagram(measured, data["calibration"], s, unit) for s in shown for unit in UNITS],
+        "rows": [build_row(measured[s][unit], s, unit) for s in shown for unit in UNITS],
+        "thresholds": [build_threshold(measured, data["calibration"], unit, shown) for unit in UNITS],
+        "confusion": build_confusion_matrix(confusion) if confusion else None,
+        "confusion_of": SETS[confusion["of"]] if confusion else "",
+        "per_class": list(training["per_class"].items()),
+        "settings": list_settings(data),
+        "left_out": training["left_out"],
+        "command": command,
+    }
+
+
+def build_facts(measured: dict[str, Any], calibration: dict[str, Any], shown: list[str]) -> list[tuple[str, str, str]]:
+    """Key figures of whole videos: value, name, remark."""
+    if not shown:
+        return []
+    found = measured[shown[0]]["video"]
+    low, high = found["accuracy_interval"]
+    mean, least, most = found["exact_ece"]
+    kept = "none" if found["kept_accuracy"] is None else f"{found['kept_accuracy']:.1f} % of those are right"
+    tested, threshold = f"{found['videos']} {SETS[shown[0]]}", f"{100 * calibration['video']['threshold']:.0f} %"
+    return [
+        (f"{found['accuracy']:.1f} %", "right answers", f"{tested}; 95 %: {low:.1f} to {high:.1f}"),
+        (f"{found['ece']:.1f} %", "calibration error (ECE)", f"before the temperature {found['ece_before']:.1f}"),
+        (f"{mean:.1f} %", "ECE if they were exact", f"on so many answers by chance; 95 %: {least:.1f} to {most:.1f}"),
+        (f"{found['kept']:.0f} %", "answers above the threshold", f"{threshold}; {kept}"),
+    ]  # fmt: skip
+
+
+def build_diagram(measured: dict[str, Any], calibration: dict[str, Any], subset: str, unit: str) -> dict[str, Any]:
+    """A reliability diagram with its title and its figures in words."""
+    found = measured[subset][unit]
+    svg = draw_reliability(found["bins"], calibration[unit]["threshold"])
+    said = f"{UNITS[unit].capitalize()} of {found['videos']:,} {SETS[subset]}: {found['answers']:,} answers"
+    label = f"Reliability of {UNITS[unit]}, {SETS[subset]}: ECE {found['ece']:.1f} per cent"
+    title = f"{'Test' if subset == 'test' else 'Held out'}, {UNITS[unit]}"
+    return {"title": title, "last": f"ECE {found['ece']:.1f} %", "said": said, "svg": Markup(svg), "label": label}
+
+
+def build_row(found: dict[str, Any], subset: str, unit: str) -> list[str]:
+    """A row of the table of figures."""
+    mean, low, high = found["exact_ece"]
+    kept = "" if found["kept_accuracy"] is None else f"{found['kept_accuracy']:.1f}"
+    name = f"{'test' if subset == 'test' else 'held out'}, {UNITS[unit]}"
+    values = [
+        f"{found['answers']:,}",
+        *(f"{found[key]:.1f}" for key in ("accuracy", "confidence", "ece_before", "ece")),
+    ]
+    return [name, *values, f"{mean:.1f} ({low:.1f} to {high:.1f})", f"{found['kept']:.1f}", kept]
+
+
+def build_threshold(measured: dict[str, Any], calibration: dict[str, Any], unit: str, shown: list[str]) -> str:
+    """What the threshold of a unit is, how it was chosen and what it does, as a sentence or two."""
+    how = measured["threshold"][unit]
+    text = f"{UNITS[unit].capitalize()}: below {100 * calibration[unit]['threshold']:.1f} %. Rule: {how['rule']}."
+    if how.get("kept_right") is not None:
+        text += f" It keeps {how['kept_right']:.0f} % of the right answers to videos held out"
+        text += f" and {how['kept_wrong']:.0f} % of the wrong ones." if how.get("kept_wrong") is not None else "."
+    if "turned_away" in how:
+        text += (
+            f" Of answers to classes that a classifier had not seen, {how['turned_away']:.0f} % were turned away "
+            f"({how['unseen']:,} answers; area under the ROC curve {how['auroc']:.0f} %, 50 is chance)."
+        )
+    return text
+
+
+def list_settings(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """How it was made: name and value."""
+    training = {k: v for k, v in data["training"].items() if k not in ("left_out", "per_class")}
+    options = flatten_options(
+        {"kind": data["kind"], **training, "calibration": data["calibration"], "unreel": data["unreel"]}
+    )
+    return [(name.replace("_", " "), value) for name, value in options]
