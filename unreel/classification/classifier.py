@@ -43,7 +43,7 @@ class Classifier:
 
     >>> classifier = unreel.train_classifier(run, videos, out, num_clips=2)
     >>> classifier.classes
-    ['drift_down', 'drift_left', 'drift_right', 'drift_up']
+    ['drift_left', 'drift_up', 'loom_in', 'spin_clockwise']
     >>> classifier.predict(videos / "test.txt", per="video").probabilities.shape
     (8, 4)
     """
@@ -120,7 +120,7 @@ class Classifier:
             raise InputError(f"{folder}: a classifier of kind {self.head.kind} needs the videos; name their folder")
         if index.encoder_hash != hash_encoder(self.encoder):
             raise InputError(f"{folder}: an index by another encoder than the classifier's; name the folder of videos")
-        log_p_NC = self.head.score(self.parts.set_lengths(np.asarray(index.vectors_ND, np.float32)))
+        log_p_NC = self.head.score(self.parts.set_lengths(np.array(index.vectors_ND, np.float32)))
         paths = [index.rows.get_path(row) for row in range(len(index.rows))]
         return ClipScores(paths, np.stack([index.rows.start_s, index.rows.end_s], axis=1), log_p_NC)
 

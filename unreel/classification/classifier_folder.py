@@ -26,7 +26,7 @@ from unreel.classification.heads.head import Head
 from unreel.classification.heads.knn import KnnHead
 from unreel.classification.heads.linear import LinearHead
 from unreel.embedding import load_encoder
-from unreel.errors import CheckpointError, InputError
+from unreel.errors import CheckpointError, InputError, NeedsImportError
 from unreel.io.checksums import CHECKSUMS_FILE, hash_file, verify_checksums, write_checksums
 from unreel.io.text import format_json, parse_json
 from unreel.models.encoder.checkpoint_files import (
@@ -108,6 +108,10 @@ def load_classifier(folder: str | Path, allow_import: bool = False) -> Classifie
         calibrations = {unit: Calibration(**data["calibration"][unit]) for unit in UNITS}
         encoder = load_encoder(folder, allow_import)
         parts = read_parts(data["parts"], encoder, head)
+    except NeedsImportError:
+        raise
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}; {ADVICE}") from error
     except (OSError, KeyError, TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{folder}: not what unreel wrote ({error!r}); {ADVICE}") from error
     about: dict[str, Any] = {name: data[name] for name in ("training", "measured", "warnings") if name in data}

@@ -110,8 +110,8 @@ def label_rows(index: Index, marks: dict[str, Annotations]) -> dict[int, str]:
 
 
 def build_moment(index: Index, row: int, label: str, number: int) -> Instance:
-    moment = index.rows.get_moment(row)
-    return Instance(moment.path, number, moment.start_s, moment.end_s, label, group=f"\0{moment.path}")
+    moment, content = index.rows.get_moment(row), index.rows.content_hashes[index.rows.content_N[row]]
+    return Instance(moment.path, number, moment.start_s, moment.end_s, label, group=content)
 
 
 def describe_classes(found: TrainingLabels) -> list[str]:

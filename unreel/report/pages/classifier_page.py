@@ -15,6 +15,7 @@ from unreel.report.pages.reliability_diagram import draw_reliability
 
 CLASSIFIER_JSON = "classifier.json"
 SETS = {"test": "test videos", "held_out": "training videos, each scored by a classifier without its group"}
+MAX_DIGITS = 8
 UNITS = {"video": "whole videos", "clip": "single clips"}
 
 
@@ -113,4 +114,16 @@ def list_settings(data: dict[str, Any]) -> list[tuple[str, str]]:
     options = flatten_options(
         {"kind": data["kind"], **training, "calibration": data["calibration"], "unreel": data["unreel"]}
     )
-    return [(name.replace("_", " "), value) for name, value in options]
+    return [(name.replace("_", " "), shorten_number(value)) for name, value in options]
+
+
+def shorten_number(text: str) -> str:
+    """A long fraction with four digits; any other text as it is.
+
+    >>> shorten_number("0.123456789"), shorten_number("1.0"), shorten_number("0.1.0")
+    ('0.1235', '1.0', '0.1.0')
+    """
+    try:
+        return f"{float(text):.4g}" if len(text) > MAX_DIGITS else text
+    except ValueError:
+        return text

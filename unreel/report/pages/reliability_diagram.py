@@ -39,6 +39,8 @@ def _draw_shares(axes: Any, bins: dict[str, Any]) -> None:
     x, y = 100 * confidence[filled], 100 * accuracy[filled]
     axes.vlines(x, x, y, color=charts.ACCENT, lw=3, alpha=0.28)
     axes.plot(x, y, color=charts.ACCENT, lw=1.7, marker="o", ms=5)
+    axes.set_xticks(range(0, 101, 25))
+    axes.set_yticks(range(0, 101, 25))
     axes.set_xlim(-2, 102)
     axes.set_ylim(-3, 103)
     axes.set_ylabel("right, %", color=charts.SOFT)
