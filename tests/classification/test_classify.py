@@ -20,6 +20,8 @@ from unreel.classification.classifier import Classifier
 from unreel.classification.classifier_folder import load_classifier
 from unreel.classification.clip_features import join_features, read_log_probabilities
 from unreel.classification.prediction_store import ScoredClips
+from unreel.classification.predictions import Predictions
+from unreel.classification.training_labels import load_training_labels
 from unreel.embedding import list_whole_videos, load_encoder
 from unreel.errors import InputError, UnreelError
 from unreel.indexing.store import part_writer
@@ -60,6 +62,7 @@ def list_file(path: Path, videos: list[tuple[Path, str]]) -> Path:
 # Training.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("--kind", "knn"), ("--kind", "attentive"), FINETUNED], ids=str)
 def test_every_kind_scores_alike_before_and_after_it_was_saved(
     options: tuple[object, ...], small_run: Path, motion_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -121,10 +124,9 @@ def test_test_videos_change_nothing_but_the_figures_of_the_test(
     assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
 
 
-def test_final_trains_on_everything_and_says_what_was_held_out(
-    small_run: Path, motion_set: Path, tmp_path: Path
-) -> None:
-    made = unreel.train_classifier(small_run, motion_set, tmp_path / "c", "knn", num_clips=1, final=True)
+@pytest.mark.slow
+def test_final_trains_on_everything_with_the_encoder_of_the_package(motion_set: Path, tmp_path: Path) -> None:
+    made = unreel.train_classifier("base", motion_set, tmp_path / "c", "knn", num_clips=1, final=True)
     assert len(made.head.class_N) == 24 and set(made.about["measured"]) == {"held_out", "confusion", "threshold"}  # type: ignore[attr-defined]
     assert made.about["measured"]["held_out"]["video"]["videos"] == 24
     assert "there were no test videos" in (tmp_path / "c/report.html").read_text()
@@ -143,8 +145,8 @@ def test_marks_of_an_index_become_classes(motion_index: Path, small_run: Path, t
     assert made.classes == ["drift_left", "drift_up", "none of these"]
     assert made.about["training"]["num_clips"] == 1, "a mark is as long as a clip"
     assert made.about["training"]["per_class"]["none of these"] == 4
-    one = unreel.train_classifier(small_run, index, tmp_path / "one", concepts=("drift_up",))
-    assert one.classes == ["drift_up", "none of these"]
+    one = load_training_labels(index, concepts=("drift_up",))
+    assert one.classes == ["drift_up", "none of these"] and one.has_moments and not one.test
     refused("classify", "train", small_run, index, "--out", tmp_path / "x", "--concepts", "spin", says=("spin",))
     unreel.concept(index, "drift_up", unreel.MarkedMoments((by_label["drift_left"][0],)))
     refused("classify", "train", small_run, index, "--out", tmp_path / "x", says=("is marked yes for",))
@@ -152,11 +154,7 @@ def test_marks_of_an_index_become_classes(motion_index: Path, small_run: Path, t
     assert len(said) == len(opened.rows), "rows of an index by the same encoder need no decoding"
 
 
-def test_base_is_an_encoder_like_any_other(motion_set: Path, tmp_path: Path) -> None:
-    made = unreel.train_classifier("base", motion_set, tmp_path / "c", "knn", num_clips=1)
-    assert (tmp_path / "c/encoder.safetensors").exists() and made.about["training"]["values"]["k"] >= 1
-
-
+@pytest.mark.slow
 def test_appearance_stands_beside_the_rows(
     small_run: Path, motion_set: Path, tmp_path: Path, image_model: Path
 ) -> None:
@@ -179,25 +177,23 @@ def image_model(tmp_path: Path) -> Path:
     return save_image_model(tmp_path / "image model")
 
 
-def test_a_video_that_cannot_be_read_is_named(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
+def test_a_bad_video_and_a_class_of_one_are_named(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video" * 100)
-    rows = [(path, path.parent.name) for path in sorted(motion_set.glob("drift_[lu]*/*.mp4"))]
+    rows = [(path, path.parent.name) for path in sorted(motion_set.glob("drift_[lu]*/*.mp4"))[::2]]
+    rows.append((sorted(motion_set.glob("loom_in/*.mp4"))[0], "loom_in"))
     labels = list_file(tmp_path / "labels.csv", [*rows, (tmp_path / "bad.mp4", "drift_up")])
     said = succeeds("classify", "train", small_run, labels, "--out", tmp_path / "c", "--num-clips", 1)
     assert "left out" in said.err and "bad.mp4: not a video" in said.err
     assert "bad.mp4" in (tmp_path / "c/report.html").read_text()
-    labels = list_file(tmp_path / "labels.csv", [*rows, (tmp_path / "bad.mp4", "spin")])
+    assert "note: loom_in has training videos of one group only" in said.err
+    assert load_classifier(tmp_path / "c").classes == ["drift_left", "drift_up", "loom_in"]
+    labels = list_file(tmp_path / "labels.csv", [rows[0], rows[-1], (tmp_path / "bad.mp4", "spin")])
     refused("classify", "train", small_run, labels, "--out", tmp_path / "x", says=("no video of spin", "bad.mp4"))
 
 
-def test_a_class_of_one_video_is_learned_and_named(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
-    rows = [(path, path.parent.name) for path in sorted(motion_set.glob("drift_[lu]*/*.mp4"))]
-    rows.append((sorted(motion_set.glob("loom_in/*.mp4"))[0], "loom_in"))
-    labels = list_file(tmp_path / "labels.csv", rows)
-    said = succeeds("classify", "train", small_run, labels, "--out", tmp_path / "c", "--num-clips", 1)
-    assert "note: loom_in has training videos of one group only" in said.err
-    assert "loom_in" in load_classifier(tmp_path / "c").classes
-    few = list_file(tmp_path / "few.csv", [rows[0], rows[-1]])
+def test_nothing_to_hold_out_is_said(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
+    first = [sorted(motion_set.glob(f"{name}/*.mp4"))[0] for name in CLASSES[:2]]
+    few = list_file(tmp_path / "few.csv", [(path, path.parent.name) for path in first])
     said = succeeds("classify", "train", small_run, few, "--out", tmp_path / "few", "--num-clips", 1)
     assert "not calibrated" in said.err
     assert {c.threshold for c in load_classifier(tmp_path / "few").calibrations.values()} == {0.0}
@@ -431,7 +427,7 @@ def test_a_video_shorter_than_a_clip_is_one_row_to_its_end(classifier: Path, tmp
 
 
 def test_a_csv_of_something_else_and_a_store_of_another_classifier_are_left_alone(
-    classifier: Path, small_run: Path, motion_set: Path, videos: Path, tmp_path: Path
+    classifier: Path, copied: Path, videos: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.csv"
     other.write_text("a,b\n1,2\n")
@@ -441,19 +437,19 @@ def test_a_csv_of_something_else_and_a_store_of_another_classifier_are_left_alon
     refused(*apply, tmp_path / "said.parquet", says=("ends in .csv",))
     succeeds(*apply, tmp_path / "said.csv")
     refused(*apply, tmp_path / "said.csv", "--per", "video", says=("Give the same options",))
-    unreel.train_classifier(small_run, motion_set, tmp_path / "knn", "knn", num_clips=1)
-    refused(
-        "classify", "apply", tmp_path / "knn", videos, "--out", tmp_path / "said.csv", says=("choose another --out",)
-    )
+    (copied / "sums.json").write_text((copied / "sums.json").read_text() + "\n")  # as if it were another one
+    refused("classify", "apply", copied, videos, "--out", tmp_path / "said.csv", says=("choose another --out",))
     shutil.rmtree(tmp_path / "said.store")
     refused(*apply, tmp_path / "said.csv", says=("said.store", "choose another --out"))
     refused("classify", "apply", classifier, tmp_path / "none", "--out", tmp_path / "b.csv", says=("none",))
 
 
 def test_predictions_are_a_table(classifier: Path, motion_set: Path) -> None:
-    said = load_classifier(classifier).predict(motion_set / "test.txt", per="video", num_clips=1)
-    assert repr(said).startswith("8 predictions, 4 classes") and "... 3 more" in repr(said)
-    assert said._repr_html_().count("<tr>") == 9
+    p_NC = np.array([[0.9, 0.1]] * 7 + [[0.4, 0.6]], np.float32)
+    said = Predictions([f"{n}.mp4" for n in range(8)], np.zeros(8), np.ones(8), p_NC, ["a", "b"], threshold=0.7)
+    assert repr(said).startswith("8 predictions, 2 classes") and "... 3 more" in repr(said)
+    assert said.labels == ["a"] * 7 + ["none of these"] and said.likeliest[-1] == "b"
+    assert said._repr_html_().count("<tr>") == 9 and said.list_rows()[7]["probability"] == pytest.approx(0.6)
     with pytest.raises(InputError, match="unit of predictions"):
         load_classifier(classifier).predict(motion_set, per="frame")  # type: ignore[arg-type]
 
