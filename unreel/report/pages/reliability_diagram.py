@@ -38,7 +38,9 @@ def _draw_shares(axes: Any, bins: dict[str, Any]) -> None:
     filled = count > 0
     x, y = 100 * confidence[filled], 100 * accuracy[filled]
     axes.vlines(x, x, y, color=charts.ACCENT, lw=3, alpha=0.28)
-    axes.plot(x, y, color=charts.ACCENT, lw=1.7, marker="o", ms=5)
+    axes.plot(x, y, color=charts.ACCENT, lw=1.1, alpha=0.5)
+    if len(x):  # a point of few answers is small
+        axes.scatter(x, y, 10 + 60 * count[filled] / count.max(), color=charts.ACCENT, zorder=4)
     axes.set_xticks(range(0, 101, 25))
     axes.set_yticks(range(0, 101, 25))
     axes.set_xlim(-2, 102)
