@@ -48,7 +48,12 @@ def test_the_package_and_the_overview_import_nothing_heavy() -> None:
 def list_commands_with_help() -> list[str]:
     """Every command whose help has to be quick, with the kinds of `evaluate` and `data`."""
     kinds = [f"evaluate {name}" for name in (*list_protocols(), "finetune", "detection", "all")]
-    return [name for name in COMMANDS if name not in SHOW_METHODS] + [*kinds, "data check"]
+    return [name for name in COMMANDS if name not in SHOW_METHODS] + [
+        *kinds,
+        "data check",
+        "classify train",
+        "classify apply",
+    ]
 
 
 @pytest.fixture(scope="module")
