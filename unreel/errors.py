@@ -100,3 +100,46 @@ def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> InputError
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return InputError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}")
+
+
+def no_encoder_error(path: object, known: Iterable[str]) -> CheckpointError:
+    """For a place without an encoder; `known` are those that come with the package."""
+    return CheckpointError(
+        f"{path}: neither a run nor a checkpoint of unreel (no encoder.json, no index.json there), nor the name "
+        f"of an encoder that comes with it ({', '.join(sorted(known))})"
+    )
+
+
+def no_run_error(folder: object) -> RunError:
+    return RunError(f"{folder} is not a run of unreel (no config.json there)")
+
+
+def no_index_error(folder: object) -> InputError:
+    return InputError(f"{folder}: no index there", f"make one with `unreel index RUN FOLDER --out {folder}`")
+
+
+def no_videos_error(source: object, kind: str = "no such folder or list") -> InputError:
+    return InputError(f"{source}: {kind}. Give a folder of videos, or a list (.txt, .csv)")
+
+
+def no_dataset_error(folder: object, content: str = "the videos") -> InputError:
+    return InputError(f"{folder}: no such folder. Give the folder of {content}")
+
+
+def no_concept_error(path: object) -> InputError:
+    return InputError(f"{path}: no concept there; `unreel concept INDEX NAME` makes INDEX/concepts/NAME.json")
+
+
+def no_evaluation_error(folder: object) -> RunError:
+    make = f"make one: unreel evaluate all RUN DATA --out {folder}"
+    return RunError(f"{folder}: there is no evaluation here (no results.json); {make}")
+
+
+def no_weights_error(path: object, kind: str = "no such file") -> InputError:
+    return InputError(f"{path}: {kind}; name a file of weights")
+
+
+def no_sweep_error(path: object) -> InputError:
+    return InputError(
+        f"{path}: no such file; give the file or the folder of a sweep, or with --data a folder of videos"
+    )

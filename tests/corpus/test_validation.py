@@ -62,6 +62,9 @@ def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
     touch(tmp_path / "one", "run/a.mp4", "run/b.mp4")
     with pytest.raises(InputError, match="there is one folder only"):
         load_labelled_set(tmp_path / "one")
+    with pytest.raises(InputError, match="no labels.*no list.*no class folders.*2 videos directly in it") as refusal:
+        load_labelled_set(touch(tmp_path / "flat", "a.mp4", "b.mp4"))
+    assert "flat/CLASS/VIDEO.mp4" in str(refusal.value) and "path,label: --train TRAIN.csv" in str(refusal.value)
 
 
 def test_an_empty_class_folder_is_refused_unless_lists_say_what_counts(tmp_path: Path) -> None:

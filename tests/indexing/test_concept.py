@@ -98,11 +98,14 @@ def test_suggestions_are_uncertain_unlike_each_other_and_unmarked() -> None:
     unmarked = [n for n in np.argsort(doubt, kind="stable") if n not in {*marks.positives, *marks.negatives}]
     assert set(rows.tolist()) <= set(unmarked[:60])
     # Each is, of those 60, the one whose nearest marked or chosen row is the least near.
-    taken = [*marks.positives, *marks.negatives]
-    for row in rows:
+    taken, left = [*marks.positives, *marks.negatives], set(rows.tolist())
+    while left:
         nearness = {n: max(float(vectors[n] @ vectors[t]) for t in taken) for n in unmarked[:60] if n not in taken}
-        assert nearness[int(row)] == pytest.approx(min(nearness.values()), abs=1e-6)
-        taken.append(int(row))
+        chosen = min(left, key=lambda n: nearness[n])
+        assert nearness[chosen] == pytest.approx(min(nearness.values()), abs=1e-6)
+        taken.append(chosen)
+        left.remove(chosen)
+    assert doubt[rows].tolist() == sorted(doubt[rows].tolist())  # the nearest to the border first
 
 
 def test_suggestions_keep_to_what_is_allowed() -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +45,35 @@ def test_marks_add_up_and_the_new_one_counts(folder: Path) -> None:
     assert learned(folder, "spin", "--yes", 3, 4, "--no", 20)["marks"] == {"yes": [3, 4], "no": [20], "lost": 0}
     assert learned(folder, "spin", "--no", 4, 30)["marks"] == {"yes": [3], "no": [4, 20, 30], "lost": 0}
     assert learned(folder, "spin", "--yes", 8, "--forget")["marks"] == {"yes": [8], "no": [], "lost": 0}
+
+
+def test_what_search_prints_is_what_concept_takes(
+    small_run: Path, motion_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows and moments, with spaces and umlauts in the names of folder, video, index and concept."""
+    monkeypatch.chdir(tmp_path)
+    footage = tmp_path / "Größe & Übung"
+    footage.mkdir()
+    for number, path in enumerate(sorted(motion_set.rglob("*.mp4"))[:4]):
+        shutil.copy(path, footage / f"Übung {number} #1 100%.mp4")
+    succeeds("index", small_run, footage, "--out", "mein Index ä")
+    video = footage / "Übung 0 #1 100%.mp4"
+    (header, first, *_) = succeeds("search", "mein Index ä", video, "--own", "video").out.splitlines()
+    cells = dict(zip(re.split(r"\s{2,}", header.strip()), re.split(r"\s{2,}", first.strip()), strict=False))
+    by_row = learned("mein Index ä", "hoch springen", "--yes", cells["row"])
+    assert by_row["marks"]["yes"] == [int(cells["row"])]
+    moment = f"{cells['video']}@{cells['from']}-{cells['to']}"
+    by_moment = learned("mein Index ä", "übergroß", "--yes", moment, "--no", 7)
+    assert by_row["marks"]["yes"][0] in by_moment["marks"]["yes"]
+    assert hits_of_search("mein Index ä", moment)
+    done = succeeds("apply", "mein Index ä/concepts/hoch springen.json", footage, "--above", 0, "--csv").out
+    assert {line["video"] for line in csv.DictReader(io.StringIO(done))} == {str(path) for path in footage.iterdir()}
+
+
+def hits_of_search(index: object, moment: str) -> list[dict[str, Any]]:
+    found = json.loads(succeeds("search", index, moment, "--json").out)
+    assert isinstance(found, list)
+    return found
 
 
 def test_marks_of_many_at_once_are_all_kept(folder: Path) -> None:
@@ -204,10 +234,11 @@ def test_what_is_refused(folder: Path, motion_set: Path, small: dict[str, Any], 
     refused("concept", folder, "a", "--yes", "/v/none.mp4@1-2", says=("/v/none.mp4 is not in the index",))
     path = open_index(folder).rows.get_path(0)
     refused("concept", folder, "a", "--yes", f"{path}@90-91", says=("no clip from 90 s to 91 s",))
-    for name in ("../a", "a/b", ".a", "-", "a b", "a\0b", "视" * 34, "a" * 101, "", "a\n"):
+    for name in ("../a", "a/b", ".a", "-", "a  b", " a", "a ", "a\0b", "视" * 34, "a" * 101, "", "a\n"):
         refused("concept", folder, "--yes", 3, "--", name, says=("not a name for a concept", "at most 100 bytes"))
     learned(folder, "视" * 33, "--yes", 3)
     learned(folder, "2nd_hop-v1.3", "--yes", 3)
+    learned(folder, "sich bücken", "--yes", 3)
     refused("concept", folder, "a", "--yes", "9" * 23, says=(f"row {'9' * 23}", "mark hits of this index"))
     refused("concept", folder, "a", "--yes", 3, "--next", 0, says=("--next",))
     refused("concept", folder, "a", "--yes", 3, "--above", 2, says=("between 0 and 1",))

@@ -58,16 +58,23 @@ def test_json_and_csv_say_the_same_as_the_library(motion_index: Path, index: Ind
     expected = search(index, SearchQuery((Moment(str(video)),), own_video_mode="video"), HitOptions(5))
     found = hits_of(motion_index, video, "--own", "video", "--count", 5)
     assert [set(hit) for hit in found] == [
-        {"video", "start_s", "end_s", "score", "likeness", "percentile", "rows", "alike"}
+        {"video", "start_s", "end_s", "score", "likeness", "percentile", "rows", "row", "alike"}
     ] * 5
     assert [(h["video"], tuple(h["rows"])) for h in found] == [(h.path, h.rows) for h in expected]
     np.testing.assert_allclose([h["score"] for h in found], [h.score for h in expected], atol=1e-5)
     text = succeeds("search", motion_index, video, "--own", "video", "--count", 5, "--csv").out
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert list(rows[0]) == ["video", "start_s", "end_s", "score"]
+    assert list(rows[0]) == ["video", "start_s", "end_s", "score", "row"]
     assert [(r["video"], float(r["start_s"])) for r in rows] == [(h["video"], h["start_s"]) for h in found]
     table = succeeds("search", motion_index, video, "--own", "video", "--count", 5).out.splitlines()
+    assert table[0].split()[0] == "row" and [int(line.split()[0]) for line in table[1:]] == [h["row"] for h in found]
+    assert [int(r["row"]) for r in rows] == [h["row"] for h in found] == [hit.rows[0] for hit in expected]
     assert len(table) == 6 and all(line.endswith(hit["video"]) for line, hit in zip(table[1:], found, strict=True))
+
+
+def test_seconds_as_a_table_prints_them_name_a_moment(motion_index: Path, video: Path) -> None:
+    named = hits_of(motion_index, f"{video}@0:00.2-0:00.7", "--count", 4)
+    assert named == hits_of(motion_index, f"{video}@0.2-0.7", "--count", 4)
 
 
 def test_a_moment_by_options_and_in_its_name_is_one_thing(motion_index: Path, video: Path) -> None:
@@ -216,7 +223,7 @@ def test_a_video_deleted_after_indexing_is_still_found_but_no_query(
     succeeds("index", small_run, tmp_path / "v", "--out", tmp_path / "i")
     one.unlink()
     refused("search", tmp_path / "i", one, says=(f"{one}: no such file",))
-    refused("search", tmp_path / "i", f"{one}@0-1", says=(str(one), "missing"))
+    refused("search", tmp_path / "i", f"{one}@0-1", says=(f"{one}: no such file",))
     assert str(one) in {hit["video"] for hit in hits_of(tmp_path / "i", other)}
     done = succeeds("cluster", tmp_path / "i", "--out", tmp_path / "c", "--count", 2)
     assert "report.html" in done.out

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import functools
 import gc
 import io
 import json
@@ -454,6 +455,15 @@ def test_a_preview_is_made_once(client: TestClient, served: ServerState, about: 
         assert client.get(address, headers={"range": "bytes=4-7"}).content == b"ftyp"
     finally:
         served.previews.worker_pool.call = calls  # type: ignore[method-assign]
+
+
+def test_the_start_of_a_process_is_no_part_of_its_first_job() -> None:
+    """It imports torch, which took longer on a busy machine than a file may: no upload was ever read there."""
+    apart = WarmWorkerPool(1, functools.partial(time.sleep, 2.5))
+    try:
+        assert apart.call(2, sum, [1, 2]) == 3
+    finally:
+        apart.close()
 
 
 def test_a_crash_or_a_hang_costs_one_answer() -> None:

@@ -17,6 +17,7 @@ from runs import assert_equal_runs, stop_after
 from videos import copy_six
 
 import unreel
+from unreel.cli import browser
 from unreel.cli.exploration import page
 from unreel.cli.exploration.explore import split_options
 from unreel.cli.exploration.training_options import build_training_config
@@ -276,12 +277,12 @@ def test_the_default_port_gives_way_when_it_is_taken(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("has_screen", [True, False])
 def test_a_browser_is_opened_where_there_is_a_screen(has_screen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(page.sys, "platform", "linux")
-    monkeypatch.setattr(page.webbrowser, "open", opened.append)
-    monkeypatch.setattr(page.threading.Thread, "start", lambda thread: thread.run())
+    monkeypatch.setattr(browser.sys, "platform", "linux")
+    monkeypatch.setattr(browser.webbrowser, "open", opened.append)
+    monkeypatch.setattr(browser.threading.Thread, "start", lambda thread: thread.run())
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setenv("DISPLAY", ":0") if has_screen else monkeypatch.delenv("DISPLAY", raising=False)
-    page.open_browser("http://here")
+    browser.open_browser("http://here")
     assert opened == ["http://here"] * has_screen
 
 

@@ -9,6 +9,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from unreel.cli.examples import format_examples
+from unreel.cli.existing_paths import refuse_missing
 from unreel.errors import InputError
 from unreel.io.limits import Limits
 
@@ -42,6 +43,7 @@ def parse_args(target: Any, args: list[str], command: str) -> Any:
             print(format_examples(command))
         raise
     refuse_swapped(options, command)
+    refuse_missing(options, command)
     return options
 
 

@@ -99,8 +99,11 @@ def run_command(args: list[str]) -> int:
         raise unknown_name_error("command", args[0], COMMANDS)
     if not {"-h", "--help"} & set(args):
         check_address_limit()
-    from unreel.provenance.command_line import record_command  # not for the overview
+    from unreel.cli.existing_paths import PARSED_LATE, refuse_missing_words  # not for the overview
+    from unreel.provenance.command_line import record_command
 
+    if args[0] in PARSED_LATE:
+        refuse_missing_words(args[1:], args[0])
     with record_command(args):
         if args[0] in SHOW_METHODS and not {"-h", "--help"}.isdisjoint(args):
             from unreel.cli.kept_help import may_keep, show_kept_help

@@ -24,7 +24,7 @@ from unreel.corpus.lists import (
     read_table,
 )
 from unreel.corpus.video_files import HIDDEN, VIDEO_SUFFIXES, describe_left_aside, is_video
-from unreel.errors import InputError
+from unreel.errors import InputError, no_videos_error
 from unreel.io.text import format_count, preview_items
 from unreel.video.sources.packed_corpus import PackedCorpus, open_packed_corpus
 from unreel.video.sources.paths import PIECE_SUFFIX, WORK_FOLDER, is_packed_corpus, is_synthetic
@@ -58,7 +58,7 @@ def find_videos(source: Path, root: Path | None = None, left_aside: Counter[str]
     if source.is_dir():
         return _find_in_folder(source, Counter() if left_aside is None else left_aside)
     if not source.is_file():
-        raise InputError(f"{source}: {_describe_kind(source)}. Give a folder of videos, or a list (.txt, .csv)")
+        raise no_videos_error(source, _describe_kind(source))
     if source.suffix.lower() in LIST_SUFFIXES:
         root = source.parent if root is None else Path(root)
         return infer_labels(_drop_repeats(read_list(source, FileFinder(root)), source), root)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unreel import __version__
-from unreel.errors import RunError
+from unreel.errors import RunError, no_evaluation_error
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import JOINT
 
@@ -82,8 +82,7 @@ def load_summary(folder: str | Path) -> EvaluationSummary:
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
-        make = f"make one: unreel evaluate all RUN DATA --out {folder}"
-        raise RunError(f"{folder}: there is no evaluation here (no {RESULTS_FILE}); {make}") from error
+        raise no_evaluation_error(folder) from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path} can't be read ({error})") from error
     try:

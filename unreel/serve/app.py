@@ -103,6 +103,8 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
         return {
             "id": snapshot.id,
             "name": state.folder.absolute().name,
+            "folder": str(state.folder),
+            "commands": state.options.commands,
             "rows": len(index.rows),
             "videos": snapshot.video_names,
             "labels": index.rows.labels,

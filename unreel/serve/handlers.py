@@ -125,7 +125,7 @@ def handle_rank(state: ServerState, request: RankRequest) -> dict[str, Any]:
     next_hits: list[Hit] = []
     if not request.concept:
         next_rows = suggest_rows(concept, index.vectors_ND, marks, NUM_SUGGESTIONS, allowed_N)
-        next_hits = merge_rows(index.rows, next_rows, score_N[next_rows], -1)
+        next_hits = [row_to_hit(index.rows, int(row), float(score_N[row])) for row in next_rows]
     return {
         "hits": [hit_to_json(snapshot, hit) for hit in hits],
         "next": [hit_to_json(snapshot, hit) for hit in next_hits],

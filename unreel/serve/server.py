@@ -23,12 +23,12 @@ def serve(
     port: int = 8765,
     token: str = "",
     options: ServeOptions | None = None,
-    on_start: Callable[[str, str], None] = lambda _url, _problem: None,
+    on_start: Callable[[str, str, str], None] = lambda _url, _problem, _content: None,
 ) -> None:
     """Serve the page of an index until interrupted. Raises UnreelError when it can't start.
 
     Hosts beyond this machine require a token; without `token` a random one is made. `on_start` gets the URL to open,
-    and why the index can't be searched yet, or "".
+    why the index can't be searched yet, or "", and what is served.
     """
     if not re.fullmatch(r"[\w.~-]*", token, re.ASCII):
         raise InputError(
@@ -37,7 +37,7 @@ def serve(
     state = ServerState(index, options)
     listener = open_socket(host, port)
     token = token or ("" if host in LOOPBACK_HOSTS else secrets.token_urlsafe(16))
-    on_start(format_url(listener, host, token), state.problem)
+    on_start(format_url(listener, host, token), state.problem, state.describe_content())
     config = uvicorn.Config(
         build_app(state, token),
         log_level="warning",

@@ -13,10 +13,12 @@ from unreel.corpus.file_changes import describe_missing, find_missing
 from unreel.corpus.file_tracker import load_records
 from unreel.errors import InputError, UnreelError
 from unreel.evaluation.verdict.verdict_file import read_verdict
+from unreel.indexing.concepts.concept_update import list_concepts
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.store.embeddings_file import list_parts
 from unreel.indexing.store.file_names import ANN_INDEX_FILE, FILES_PARQUET, VECTORS_NPY
 from unreel.io.file_lock import is_locked
+from unreel.io.text import format_count, preview_items
 from unreel.serve.index_progress import IndexProgress
 from unreel.serve.media.indexed_files import IndexedFiles
 from unreel.serve.media.preview_cache import PreviewCache, get_cache_folder
@@ -37,12 +39,13 @@ class IndexNotReadyError(InputError):
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Limits and cache of a server."""
+    """Limits and cache of a server; `commands` are those of `unreel` that the page may offer to copy."""
 
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
     cache_bytes: int = 2 * 10**9
     cache_folder: Path = field(default_factory=get_cache_folder)
     allow_import: bool = False
+    commands: tuple[str, ...] = ()
 
 
 FileStamps = frozenset[tuple[str, int, int]]
@@ -98,8 +101,12 @@ def get_embedding_key(snapshot: IndexSnapshot) -> tuple[Any, ...]:
 
 def shorten_paths(paths: list[str]) -> list[str]:
     """Paths relative to their common folder."""
-    folder = os.path.dirname(paths[0]) if len(paths) == 1 else os.path.commonpath([os.path.dirname(p) for p in paths])
+    folder = find_common_folder(paths)
     return [os.path.relpath(path, folder) for path in paths]
+
+
+def find_common_folder(paths: list[str]) -> str:
+    return os.path.dirname(paths[0]) if len(paths) == 1 else os.path.commonpath([os.path.dirname(p) for p in paths])
 
 
 class ServerState:
@@ -187,6 +194,16 @@ class ServerState:
             paths = snapshot.index.rows.paths
             self.missing_videos = snapshot, describe_missing(len(find_missing(paths)), len(paths), "videos")
         return self.missing_videos[1]
+
+    def describe_content(self) -> str:
+        """What is served, e.g. `662 clips of 90 videos in /data/videos, 1 concept (jump)`; "" without an index."""
+        if self.snapshot is None:
+            return ""
+        index = self.snapshot.index
+        videos = f"{format_count(len(index.rows), 'clip')} of {format_count(len(index.rows.paths), 'video')}"
+        concepts = list_concepts(index)
+        kept = f", {format_count(len(concepts), 'concept')} ({preview_items(concepts)})" if concepts else ""
+        return f"{videos} in {find_common_folder(index.rows.paths)}{kept}"
 
     def close(self) -> None:
         self.closed = True

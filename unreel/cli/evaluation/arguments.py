@@ -40,6 +40,8 @@ class EncoderArgs:
     """Threads of torch on the CPU, and one loader process less; 0 means as many as there are cores."""
     json: bool = False
     """Print figures and protocol as JSON to standard output."""
+    csv: bool = False
+    """Print the figures as CSV."""
     limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
@@ -136,4 +138,6 @@ class DetectionArgs:
     """Import, and so run, the code of your own that the checkpoint names as its network."""
     json: bool = False
     """Print figures and protocol as JSON to standard output."""
+    csv: bool = False
+    """Print the figures as CSV."""
     limits: LimitOptions = dataclasses.field(default_factory=Limits)

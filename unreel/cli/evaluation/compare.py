@@ -8,6 +8,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from unreel.cli.arguments import name_argument, parse_args
+from unreel.cli.records import print_records
 
 
 @dataclasses.dataclass
@@ -26,14 +27,19 @@ class CompareArgs:
     """Also write every figure and test to this file, a line each."""
     latex: Path | None = None
     """Also write the tables to this file, for the package booktabs."""
+    json: bool = False
+    """Print every figure and test as JSON in place of the tables."""
 
 
 def compare_command(argv: list[str]) -> int:
     args = parse_args(CompareArgs, argv, "compare")
+    from unreel.report.comparison.table_files import list_figures
     from unreel.verbs.evaluation.compare import compare
 
-    console = Console()
     comparison = compare(args.evaluations, args.out, args.seeds, args.against, args.csv, args.latex)
+    if print_records(list_figures(comparison), args.json, as_csv=False):
+        return 0
+    console = Console()
     for table in comparison.to_tables(console.width):
         console.print(table)
     if args.out:

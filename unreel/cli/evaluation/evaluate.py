@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from unreel.cli.evaluation.arguments import (
 )
 from unreel.cli.examples import format_examples
 from unreel.cli.progress_bar import ProgressBar
+from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import InputError
 from unreel.evaluation.protocol_registry import (
@@ -60,10 +60,11 @@ def evaluate_command(argv: list[str]) -> int:
     name = argv[0]
     args_type, run = find_evaluation(name)
     args = parse_args(args_type, argv[1:], f"evaluate {name}")
+    refuse_json_and_csv(args.json, args.csv)
     with use_limits(args.limits), use_threads(args), ProgressBar("evaluating") as advance:
         results = run(name, args, advance)
-    print_results(results, args.json)
-    if name == "all" and not args.json:
+    print_results(results, args.json, args.csv)
+    if name == "all" and not (args.json or args.csv):
         print(f"\nreport: {args.out / 'report.html'}")
     return 0
 
@@ -90,12 +91,13 @@ def find_evaluation(name: str) -> tuple[Any, Evaluate]:
     return OTHER_EVALUATIONS[name]
 
 
-def print_results(results: "dict[str, Result]", as_json: bool) -> None:
-    """Tables, or JSON; warnings go to standard error, each one once."""
+def print_results(results: "dict[str, Result]", as_json: bool, as_csv: bool = False) -> None:
+    """Tables, JSON or CSV; warnings go to standard error, each one once."""
     plain = {name: result.to_json() for name, result in results.items()}
-    if as_json:
-        print(json.dumps(plain if len(plain) > 1 else next(iter(plain.values())), indent=2))
-    for result in [] if as_json else results.values():
+    document = plain if len(plain) > 1 else next(iter(plain.values()))
+    records = [{"evaluation": name} | row for name, result in results.items() for row in result.list_rows()]
+    is_printed = print_records(records, as_json, as_csv, document)
+    for result in [] if is_printed else results.values():
         Console().print(result.to_table())
         for sentence in [*result.extras.get("said", []), *compose_verdicts(result)]:
             print(sentence)

@@ -1,12 +1,10 @@
 """The page at the end of `unreel explore`: served on this machine, and opened in the browser if there is one."""
 
 import contextlib
-import os
-import sys
-import threading
-import webbrowser
 from pathlib import Path
 
+from unreel.cli.browser import open_browser
+from unreel.cli.commands import COMMANDS
 from unreel.cli.indexing.serve import load_serve
 from unreel.errors import InputError
 
@@ -33,11 +31,11 @@ def open_page(index: Path, port: int | None, allow_import: bool) -> None:
     from unreel.serve.state import ServeOptions
     from unreel.training.runtime.signals import end_like_ctrl_c
 
-    def report_start(url: str, _problem: str) -> None:
+    def report_start(url: str, _problem: str, _content: str) -> None:
         print(f"\n4 of 4  page: {url}\n        Ctrl-C closes it; unreel serve {index} opens it again", flush=True)
         open_browser(url)
 
-    serve, options = load_serve(), ServeOptions(allow_import=allow_import)
+    serve, options = load_serve(), ServeOptions(allow_import=allow_import, commands=tuple(COMMANDS))
     with contextlib.suppress(KeyboardInterrupt), end_like_ctrl_c():
         serve(index, HOST, choose_port(port), options=options, on_start=report_start)
     # The server may end without passing the signal on, so both ways are told alike.
@@ -52,10 +50,3 @@ def choose_port(port: int | None) -> int:
         require_free_port(DEFAULT_PORT)
         return DEFAULT_PORT
     return ANY_PORT
-
-
-def open_browser(url: str) -> None:
-    """Open the browser without waiting for it, where there is a screen; text browsers would take the terminal."""
-    has_screen = sys.platform in ("darwin", "win32") or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-    if has_screen:
-        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

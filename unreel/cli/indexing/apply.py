@@ -9,8 +9,9 @@ from tyro.conf import Positional
 
 from unreel.cli.arguments import FolderArgument, LimitOptions, name_argument, parse_args
 from unreel.cli.indexing.concept import print_moments
-from unreel.cli.indexing.moments import hit_to_json, print_hits_csv, refuse_json_and_csv
+from unreel.cli.indexing.moments import hit_to_json, print_hits_csv
 from unreel.cli.progress_bar import ProgressBar
+from unreel.cli.records import refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.io.limits import Limits, use_limits
 from unreel.io.text import format_path

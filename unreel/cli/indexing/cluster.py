@@ -9,6 +9,7 @@ import tyro
 
 from unreel.cli.arguments import IndexArgument, LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
+from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.errors import InputError
 from unreel.io.limits import Limits, use_limits
@@ -33,11 +34,16 @@ class ClusterArgs:
     """How map coordinates are computed: pca is fast, tsne separates clusters."""
     doubled: float = 0.0
     """Cosine from which two clips are near-duplicates; 0 means 20 times nearer than neighbours usually are."""
+    json: bool = False
+    """Print the table of clusters as JSON."""
+    csv: bool = False
+    """Print it as CSV."""
     limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
 def cluster_command(args: list[str]) -> int:
     options = parse_args(ClusterArgs, args, "cluster")
+    refuse_json_and_csv(options.json, options.csv)
     if not 0 <= options.doubled <= 1:
         raise InputError(f"--doubled is a cosine between 0 and 1, got {options.doubled:g}")
     from unreel.corpus.file_changes import describe_missing, find_missing
@@ -49,9 +55,12 @@ def cluster_command(args: list[str]) -> int:
     cluster_options = ClusterOptions(options.method, options.count, options.least)
     with use_limits(options.limits), ProgressBar("pictures") as advance:
         report = cluster(options.index, out, cluster_options, options.layout, options.doubled or None, advance)
+    sizes = report.list_cluster_sizes()
+    if print_records([dataclasses.asdict(size) for size in sizes], options.json, options.csv):
+        return 0
     rows = [
         (str(c.number) if c.number >= 0 else "none", str(c.num_clips), str(c.num_videos), f"{100 * c.share:.1f} %")
-        for c in report.list_cluster_sizes()
+        for c in sizes
     ]
     print_table(("cluster", "clips", "videos", "share"), rows)
     num_pairs = len(report.duplicates)

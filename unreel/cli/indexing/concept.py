@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional
 
 from unreel.cli.arguments import IndexArgument, name_argument, parse_args
-from unreel.cli.indexing.moments import format_hit_rows, hit_to_json, match_moment
+from unreel.cli.indexing.moments import format_hit_rows, hit_to_json, match_moment, print_hits_csv
+from unreel.cli.records import refuse_json_and_csv
 from unreel.cli.terminal import print_table
 from unreel.errors import InputError
 from unreel.io.text import format_clock
@@ -32,7 +33,7 @@ class ConceptArgs:
     name: Annotated[Positional[str], name_argument("NAME")]
     """Its name: INDEX/concepts/NAME.json, its marks in NAME.csv."""
     yes: tuple[str, ...] = ()
-    """Rows as `unreel search --json` and this command print them, or moments VIDEO@12.5-15, that are the concept."""
+    """Rows as `unreel search` and this command print them, or moments VIDEO@12.5-15, that are the concept."""
     no: tuple[str, ...] = ()
     """Rows or moments that are not."""
     forget: bool = False
@@ -45,10 +46,13 @@ class ConceptArgs:
     """Clips to suggest for the next marks."""
     json: bool = False
     """Print JSON."""
+    csv: bool = False
+    """Print the moments as CSV: video, start_s, end_s, probability, row."""
 
 
 def concept_command(args: list[str]) -> int:
     options = parse_args(ConceptArgs, args, "concept")
+    refuse_json_and_csv(options.json, options.csv)
     if options.count < 1 or options.next < 1:
         raise InputError(f"--count and --next must be at least 1, got {options.count} and {options.next}")
     from unreel.verbs.indexing.concept import concept
@@ -57,6 +61,8 @@ def concept_command(args: list[str]) -> int:
     update = concept(options.index, options.name, yes, no, options.forget, options.above, options.next)
     if options.json:
         print_json(options, update)
+    elif options.csv:
+        print_hits_csv(update.moments[: options.count], "probability", with_rows=True)
     else:
         print_update(options, update)
     return 0
@@ -81,14 +87,14 @@ def parse_marks(texts: tuple[str, ...]) -> "MarkedMoments":
 def print_json(options: ConceptArgs, update: "ConceptUpdate") -> None:
     marks = {"yes": update.marks.positives, "no": update.marks.negatives, "lost": update.num_lost_marks}
     shown = update.moments[: options.count]
-    moments = [hit_to_json(hit, "probability", 4) | {"rows": hit.rows} for hit in shown]
+    moments = [hit_to_json(hit, "probability", 4) | {"rows": hit.rows, "row": hit.rows[0]} for hit in shown]
     suggestions = [hit_to_json(hit, "probability", 4) | {"row": hit.rows[0]} for hit in update.to_mark_next]
     print(json.dumps({"name": options.name, "marks": marks, "moments": moments, "next": suggestions}, indent=2))
 
 
 def print_update(options: ConceptArgs, update: "ConceptUpdate") -> None:
-    print_moments(update.moments[: options.count])
-    print("\nnext, mark some of these (--yes ROW ... --no ROW ...), the encoder is unsure of them:")
+    print_moments(update.moments[: options.count], with_rows=True)
+    print("\nnext, mark some of these (--yes ROW ... --no ROW ...), the encoder is unsure of them, most of the first:")
     rows = [(str(hit.rows[0]), f"{hit.score:.3f}", format_clock(hit.start_s), hit.path) for hit in update.to_mark_next]
     print_table(("row", "probability", "from", "video"), rows)
     num_yes, num_no, num_lost = len(update.marks.positives), len(update.marks.negatives), update.num_lost_marks
@@ -99,8 +105,12 @@ def print_update(options: ConceptArgs, update: "ConceptUpdate") -> None:
     print(f"\n{options.index / 'concepts' / options.name}.json: {counts}")
 
 
-def print_moments(moments: "Sequence[Hit]") -> None:
+def print_moments(moments: "Sequence[Hit]", with_rows: bool = False) -> None:
+    """`with_rows` where the moments are of the index that `unreel concept` marks."""
     if not moments:
         print("no moments: nothing reaches --above")
         return
-    print_table(("probability", "from", "to", "video"), format_hit_rows(moments, [hit.path for hit in moments]))
+    table = [("probability", "from", "to", "video"), *format_hit_rows(moments, [hit.path for hit in moments])]
+    first = ["row", *(str(hit.rows[0]) for hit in moments)]
+    lines = [(number, *line) if with_rows else line for number, line in zip(first, table, strict=True)]
+    print_table(lines[0], lines[1:])

@@ -1,4 +1,4 @@
-"""Moments on the command line: VIDEO@12.5-15, and hits as a table, JSON or CSV."""
+"""Moments on the command line: VIDEO@12.5-15 or VIDEO@0:12.5-0:15, and hits as a table, JSON or CSV."""
 
 import csv
 import re
@@ -6,14 +6,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unreel.errors import InputError
 from unreel.io.text import format_clock
 
 if TYPE_CHECKING:
     from unreel.indexing.search.results import Hit
     from unreel.types import Moment
 
-MOMENT_PATTERN = re.compile(r"(.+)@(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", re.DOTALL)
+_CLOCK = r"((?:\d+:){0,2}\d+(?:\.\d+)?)"  # 12.5, 0:12.5 as tables print it, 1:00:12.5
+MOMENT_PATTERN = re.compile(f"(.+)@{_CLOCK}-{_CLOCK}", re.DOTALL)
 
 
 def match_moment(text: str) -> "Moment | None":
@@ -21,12 +21,19 @@ def match_moment(text: str) -> "Moment | None":
     from unreel.types import Moment
 
     match = MOMENT_PATTERN.fullmatch(text)
-    return Moment(match[1], float(match[2]), float(match[3])) if match else None
+    return Moment(match[1], parse_clock_s(match[2]), parse_clock_s(match[3])) if match else None
 
 
-def refuse_json_and_csv(json: bool, csv: bool) -> None:
-    if json and csv:
-        raise InputError("give --json or --csv, not both")
+def parse_clock_s(text: str) -> float:
+    """Seconds, of hours and minutes too.
+
+    >>> parse_clock_s("12.5"), parse_clock_s("1:02.5"), parse_clock_s("1:00:00")
+    (12.5, 62.5, 3600.0)
+    """
+    seconds = 0.0
+    for part in text.split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds
 
 
 def hit_to_json(hit: "Hit", score_name: str, num_digits: int) -> dict[str, Any]:
@@ -34,12 +41,13 @@ def hit_to_json(hit: "Hit", score_name: str, num_digits: int) -> dict[str, Any]:
     return {"video": hit.path, **span_s, score_name: round(hit.score, num_digits)}
 
 
-def print_hits_csv(hits: "Iterable[Hit]", score_name: str) -> None:
+def print_hits_csv(hits: "Iterable[Hit]", score_name: str, with_rows: bool = False) -> None:
+    """`with_rows` adds the row of the index that is best in each hit, which `unreel concept` takes."""
     from unreel.indexing.index.row_table import format_moment
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["video", "start_s", "end_s", score_name])
-    writer.writerows([*format_moment(hit), f"{hit.score:.4f}"] for hit in hits)
+    writer.writerow(["video", "start_s", "end_s", score_name, *(["row"] if with_rows else [])])
+    writer.writerows([*format_moment(hit), f"{hit.score:.4f}", *([hit.rows[0]] if with_rows else [])] for hit in hits)
 
 
 def format_hit_rows(

@@ -13,12 +13,13 @@ from tyro.conf import Positional
 
 from unreel.cli.arguments import IndexArgument, LimitOptions, name_argument, parse_args
 from unreel.cli.indexing.moments import (
+    MOMENT_PATTERN,
     format_hit_rows,
     hit_to_json,
     match_moment,
     print_hits_csv,
-    refuse_json_and_csv,
 )
+from unreel.cli.records import refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.errors import InputError
 from unreel.io.limits import Limits, use_limits
@@ -69,7 +70,7 @@ class SearchArgs:
     json: bool = False
     """Print JSON."""
     csv: bool = False
-    """Print CSV: video, start_s, end_s, score."""
+    """Print CSV: video, start_s, end_s, score, row."""
     allow_import: bool = False
     """Import, and so run, the network outside unreel that the index names."""
     limits: LimitOptions = dataclasses.field(default_factory=Limits)
@@ -103,6 +104,18 @@ def check_search_args(options: SearchArgs) -> None:
         raise InputError("nothing to search with; name a video, a moment (VIDEO@12.5-15) or a picture")
     if options.count < 1:
         raise InputError(f"--count must be at least 1, got {options.count}")
+    for text in (*options.query, *options.unlike):
+        require_example(text)
+
+
+def require_example(text: str) -> None:
+    """Raise InputError where neither a file of this name is there nor the video of a moment."""
+    from unreel.video.sources.paths import is_piece, is_remote
+
+    match = None if os.path.exists(text) else MOMENT_PATTERN.fullmatch(text)
+    path = match[1] if match else text
+    if not is_remote(path) and not is_piece(path) and not os.path.exists(path):
+        raise InputError(f"{path}: no such file to search with; a moment is VIDEO@START-END, e.g. walk.mp4@12.5-15")
 
 
 def build_query(options: SearchArgs) -> "SearchQuery":
@@ -143,7 +156,7 @@ def print_hits(answer: "SearchAnswer", options: SearchArgs) -> None:
         json.dump([search_hit_to_json(hit, answer.missing) for hit in hits], sys.stdout, indent=2)
         print()
     elif options.csv:
-        print_hits_csv(hits, "score")
+        print_hits_csv(hits, "score", with_rows=True)
     elif not hits:
         print("no hits: the filters leave nothing")
     else:
@@ -169,6 +182,9 @@ def print_hit_table(hits: "list[Hit]", verdict: "Verdict | None", missing: "Cont
         header.insert(1, "closer than")
         rows = [(row[0], format_percentile(hit), *row[1:]) for row, hit in zip(rows, hits, strict=True)]
         note += " Closer than: the share of the moments whose nearest neighbour in another video is less like them."
+    header.insert(0, "row")
+    rows = [(str(hit.rows[0]), *row) for row, hit in zip(rows, hits, strict=True)]
+    note += " Rows can be marked: unreel concept INDEX NAME --yes ROW ... --no ROW ..."
     if any(hit.query_moment for hit in hits):
         header.append("of the query")
         with_name = len({hit.query_moment.path for hit in hits if hit.query_moment}) > 1
@@ -200,4 +216,5 @@ def search_hit_to_json(hit: "Hit", missing: "Container[str]") -> dict[str, Any]:
         found |= {"query_video": moment.path}
         found |= {"query_start_s": round(moment.start_s, 3), "query_end_s": round(moment.end_s, 3)}
     found |= {"rows": list(hit.rows), "alike": [search_hit_to_json(other, missing) for other in hit.duplicates]}
+    found |= {"row": hit.rows[0]}
     return found | ({"missing": True} if hit.path in missing else {})

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from unreel.cli.arguments import IndexArgument, parse_args
+from unreel.cli.browser import open_browser
+from unreel.cli.commands import COMMANDS
 from unreel.cli.terminal import stderr_console
 from unreel.errors import InputError
 
@@ -25,6 +27,8 @@ class ServeArgs:
     """0 takes a free one."""
     token: str = ""
     """Require this token, also on this machine; by default a random one is made where one is needed."""
+    open: bool = False
+    """Open the page in the browser, where there is one."""
     upload_mb: float = 200.0
     """Largest size of a query file."""
     upload_s: float = 120.0
@@ -39,10 +43,13 @@ def serve_command(args: list[str]) -> int:
     options = parse_args(ServeArgs, args, "serve")
     serve = load_serve()
 
-    def report_start(url: str, problem: str) -> None:
+    def report_start(url: str, problem: str, content: str) -> None:
         if problem:
             stderr_console.print(f"unreel: {problem}; it is being indexed just now, the page shows the progress")
         print(f"{options.index}: {url}", flush=True)
+        print(f"{content or 'the index that is being made'}; Ctrl-C ends it", flush=True)
+        if options.open:
+            open_browser(url)
 
     serve(options.index, options.host, options.port, options.token, build_serve_options(options), report_start)
     return 0
@@ -69,4 +76,6 @@ def build_serve_options(options: ServeArgs) -> "ServeOptions":
         if not 0 < value < 1e6:
             raise InputError(f"--{name.replace('_', '-')} must lie above 0 and below 1e6, got {value}")
     limits = UploadLimits(int(options.upload_mb * 2**20), options.upload_s)
-    return ServeOptions(limits, int(options.cache_gb * 1e9), allow_import=options.allow_import)
+    return ServeOptions(
+        limits, int(options.cache_gb * 1e9), allow_import=options.allow_import, commands=tuple(COMMANDS)
+    )

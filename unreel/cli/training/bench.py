@@ -1,7 +1,5 @@
 """`unreel bench`: where the time of training goes on this machine."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +8,7 @@ from tyro.conf import Positional
 
 from unreel.cli.arguments import argument_help, name_argument
 from unreel.cli.method_options import get_run_config, make_args_class, make_method_field, parse_method_args
+from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, stderr_console
 
 if TYPE_CHECKING:
@@ -18,18 +17,26 @@ if TYPE_CHECKING:
 
 def bench_command(argv: list[str]) -> int:
     args = parse_method_args(build_bench_args, argv, "bench")
+    refuse_json_and_csv(args.json, args.csv)
     from unreel.profiling.measure import BenchOptions
     from unreel.verbs.training.bench import bench_config
 
     bench_options = BenchOptions(args.rounds, args.loop_steps, args.max_videos)
     with stderr_console.status("videos") as status:
         result = bench_config(args.source, get_run_config(args), args.against, bench_options, status.update)
-    if args.json:
-        json.dump(result.to_json(), sys.stdout, indent=2)
-        print()
-    else:
+    if not print_records(list_timings(result) if args.csv else [], args.json, args.csv, result.to_json()):
         print_result(result)
     return 0
+
+
+def list_timings(result: "BenchResult") -> list[dict[str, Any]]:
+    """A record for each part of a step; of a comparison, one for each round."""
+    if result.comparison is not None:
+        given, changed = result.comparison.given, result.comparison.changed
+        return [{"given_clips_per_s": a, "changed_clips_per_s": b} for a, b in zip(given, changed, strict=True)]
+    timings = result.to_json()
+    whole = {name: timings[name] for name in ("decode", "collate", "step")}
+    return [{"part": name} | part for name, part in (whole | timings["parts"]).items()]
 
 
 def print_result(result: "BenchResult") -> None:
@@ -62,6 +69,7 @@ def build_bench_args(method: str) -> Any:
         ("loop_steps", Annotated[int, argument_help(loop_steps_help)], 20),
         ("max_videos", Annotated[int, argument_help(max_videos_help)], 200),
         ("json", Annotated[bool, argument_help("Print the result as JSON to standard output.")], False),
+        ("csv", Annotated[bool, argument_help("Print the seconds of each part as CSV.")], False),
     ]
     help_text = (
         "Measure where the time of training goes on this machine and these videos, and say what to change. Options are "

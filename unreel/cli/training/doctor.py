@@ -1,14 +1,13 @@
 """`unreel doctor`: what this installation and this machine can do, what is missing, and what to do about it."""
 
 import dataclasses
-import json
-import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from unreel.cli.arguments import parse_args
+from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup
 
 
@@ -20,17 +19,17 @@ class DoctorArgs:
     """Where runs are to be written: its disk is looked at."""
     json: bool = False
     """Print the findings as JSON to standard output."""
+    csv: bool = False
+    """Print them as CSV."""
 
 
 def doctor_command(argv: list[str]) -> int:
     args: DoctorArgs = parse_args(DoctorArgs, argv, "doctor")
+    refuse_json_and_csv(args.json, args.csv)
     from unreel.profiling.machine_check import check_machine
 
     findings = list(check_machine(args.folder))
-    if args.json:
-        json.dump([finding._asdict() for finding in findings], sys.stdout, indent=2)
-        print()
-    else:
+    if not print_records([finding._asdict() for finding in findings], args.json, args.csv):
         table = Table(box=None, show_header=False, pad_edge=False)
         for finding in findings:
             table.add_row(escape_markup(finding.name), escape_markup(finding.value))

@@ -9,6 +9,7 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from unreel.cli.arguments import format_option, name_argument, parse_args
+from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup
 
 
@@ -18,19 +19,26 @@ class MethodsArgs:
 
     name: Annotated[Positional[str], name_argument("[NAME]")] = ""
     """A method or preset to describe."""
+    json: bool = False
+    """Print name, idea, source and options of each method as JSON."""
+    csv: bool = False
+    """Print them as CSV."""
 
 
 def methods_command(argv: list[str]) -> int:
     args = parse_args(MethodsArgs, argv, "methods")
+    refuse_json_and_csv(args.json, args.csv)
     if args.name:
         print(describe_method(args.name))
         return 0
-    from unreel.methods.catalogue import list_common_options
+    from unreel.methods.catalogue import list_common_options, list_methods
     from unreel.models.registry import BACKBONES
     from unreel.own_code.installed import GROUPS, list_installed
     from unreel.views.augmentation import AUGMENTATIONS
     from unreel.views.view_spec import VIEWS
 
+    if print_records([dataclasses.asdict(method) for method in list_methods()], args.json, args.csv):
+        return 0
     Console(highlight=False).print(build_methods_table())
     common = " ".join(format_option(name, value) for name, value in list_common_options().items())
     print(f"The first is the default; unreel methods NAME tells more. Defaults that all methods share: {common}.")

@@ -2,15 +2,19 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from tyro.conf import Positional
 
 from unreel.cli.arguments import parse_args
+from unreel.cli.records import print_records
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import InputError
 from unreel.io.text import format_path
+
+if TYPE_CHECKING:
+    from unreel.verbs.sweep.outcome import SweepOutcome
 
 
 @dataclasses.dataclass
@@ -51,6 +55,8 @@ class SweepArgs:
     """Also write every figure and test to this file."""
     latex: Path | None = None
     """Also write the tables to this file."""
+    json: bool = False
+    """Print every figure and test as JSON in place of the tables."""
     slurm: Path | None = None
     """Run nothing; write a script for `sbatch` that runs the members as an array."""
     show: bool = False
@@ -76,15 +82,24 @@ def sweep_command(argv: list[str]) -> int:
 
     launch = launch_none if args.show else launch_processes
     outcome = run_sweep(out, plan, args.jobs, args.csv, args.latex, say_end, launch)
-    console = Console()
-    for table in outcome.to_tables(console.width):
-        console.print(table)
+    print_outcome(outcome, args.json)
     for name, reason in outcome.failures.items():
         stderr_console.print(escape_markup(format_path(f"failed: {name}: {reason}")))
     if outcome.unfinished:
         stderr_console.print(escape_markup(f"not finished: {', '.join(outcome.unfinished)}"))
-    print(f"table: {out / 'table.csv'}, {out / 'table.tex'}\ncurves: {out / 'curves.svg'}")
+    if not args.json:
+        print(f"table: {out / 'table.csv'}, {out / 'table.tex'}\ncurves: {out / 'curves.svg'}")
     return 1 if outcome.failures or outcome.unfinished else 0
+
+
+def print_outcome(outcome: "SweepOutcome", as_json: bool) -> None:
+    """The tables of a sweep, or their figures as JSON; none where no member is finished."""
+    from unreel.report.comparison.table_files import list_figures
+
+    if not print_records(list_figures(outcome.comparison) if outcome.comparison else [], as_json, as_csv=False):
+        console = Console()
+        for table in outcome.to_tables(console.width):
+            console.print(table)
 
 
 def build_tables(args: SweepArgs) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from unreel.corpus.labels.listed_dataset import (
 )
 from unreel.corpus.labels.test_split import draw_test_split
 from unreel.corpus.lists import FileFinder, read_list
-from unreel.errors import InputError, unknown_name_error
+from unreel.errors import InputError, no_dataset_error, unknown_name_error
 from unreel.io.text import format_count, preview_items
 
 _LAYOUTS_WITH_SPLITS = {"ucf101", "hmdb51"}
@@ -28,7 +28,7 @@ def read_layout(layout: str, request: DatasetRequest) -> ListedDataset:
         raise unknown_name_error("layout", layout, LAYOUTS)
     for folder, content in ((request.data, "the videos"), (request.splits, "the lists")):
         if folder is not None and not folder.is_dir():
-            raise InputError(f"{folder}: no such folder. Give the folder of {content}")
+            raise no_dataset_error(folder, content)
     name = _detect_layout(request) if layout == "auto" else layout
     if request.split not in official_splits.SPLIT_NUMBERS or (request.split != 1 and name not in _LAYOUTS_WITH_SPLITS):
         known = "splits 1, 2 and 3" if name in _LAYOUTS_WITH_SPLITS else "no numbered splits (UCF101 and HMDB51 do)"
@@ -76,13 +76,18 @@ def _read_class_folders(request: DatasetRequest) -> ListedDataset:
 
 
 def _no_classes_error(root: Path, paths: list[Path]) -> InputError:
+    """Says what is missing, and both ways to give labels."""
     misplaced = [path for path in paths if path.parent.parent != root]
     reason = "there is one folder only"
-    if misplaced:
+    if len(misplaced) == len(paths) and all(path.parent == root for path in paths):
+        reason = f"{format_count(len(paths), 'video')} directly in it, in no folder"
+    elif misplaced:
         reason = f"{format_count(len(misplaced), 'video')} elsewhere: {preview_items(misplaced)}"
     return InputError(
-        f"{root}: no list, and no class folders (two or more folders directly in it that hold all videos): {reason}. "
-        "Sort the videos into class folders, or name lists with --train and --test"
+        f"{root}: its videos have no labels, which an evaluation compares with: no list (train.txt and test.txt), and "
+        f"no class folders (two or more folders directly in it that hold all videos): {reason}. Sort the videos into "
+        f"class folders ({root / 'CLASS' / 'VIDEO.mp4'}), or name lists with the columns path,label: "
+        "--train TRAIN.csv --test TEST.csv"
     )
 
 

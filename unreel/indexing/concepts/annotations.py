@@ -133,7 +133,7 @@ def find_rows_in_moments(rows: RowTable, moments: Sequence[Moment]) -> tuple[int
     for moment in moments:
         path = moment.path if moment.path in rows.paths else absolute_path(moment.path)
         if path not in rows.paths:
-            raise InputError(f"{moment.path} is not in the index; index it too, or mark rows of `unreel search --json`")
+            raise InputError(f"{moment.path} is not in the index; index it too, or mark rows of `unreel search`")
         row_n = np.flatnonzero(rows.path_N == rows.paths.index(path))
         middle_s = (rows.start_s[row_n] + rows.end_s[row_n]) / 2
         inside = row_n[(middle_s >= moment.start_s) & (middle_s <= moment.end_s)]

@@ -24,6 +24,7 @@ from unreel.indexing.search.results import Hit, find_moments, row_to_hit
 from unreel.indexing.store.file_names import CONCEPTS_FOLDER
 from unreel.io.atomic_write import disk_errors
 from unreel.io.file_lock import LOCK_FILE, wait_for_lock
+from unreel.io.text import format_path
 
 MAX_NAME_BYTES = 100  # file systems allow 255, and endings need some
 
@@ -129,12 +130,12 @@ def list_concepts(index: Index) -> list[str]:
 
 
 def require_concept_name(name: str) -> None:
-    """Raise InputError for a name that some file system does not take."""
-    if not re.fullmatch(r"\w[\w.-]*", name) or len(name.encode()) > MAX_NAME_BYTES:
-        shown = ascii(name[:40])[1:-1] + ("..." if len(name) > 40 else "")
+    """Raise InputError for a name that some file system does not take. Words may have a space between them."""
+    if not re.fullmatch(r"\w[\w.-]*( [\w.-]+)*", name) or len(name.encode()) > MAX_NAME_BYTES:
+        shown = format_path(name[:40]) + ("..." if len(name) > 40 else "")
         raise InputError(
-            f"'{shown}' is not a name for a concept; use letters, digits, dashes, dots and underscores, at most "
-            f"{MAX_NAME_BYTES} bytes, and begin with a letter or digit"
+            f"'{shown}' is not a name for a concept; use letters, digits, dashes, dots, underscores and single spaces "
+            f"between words, at most {MAX_NAME_BYTES} bytes, and begin with a letter or digit"
         )
 
 

@@ -17,7 +17,8 @@ def suggest_rows(
 ) -> np.ndarray:
     """Allowed rows to mark next, int64 (count,): of the rows nearest to the decision boundary, the most different.
 
-    Of ten times as many uncertain rows, each next one is the farthest from all rows that are marked or chosen.
+    Of ten times as many uncertain rows, each next one is the farthest from all rows that are marked or chosen. The
+    nearest to the boundary comes first.
     Source: Lewis and Gale 1994 (uncertainty sampling); Sener and Savarese 2018 (greedy k-centres).
     """
     require_rows(len(vectors_ND), annotations)
@@ -36,4 +37,4 @@ def suggest_rows(
         chosen.append(farthest)
         similarity_P = np.maximum(similarity_P, pool_PD @ pool_PD[farthest])
         similarity_P[chosen] = np.inf
-    return pool[chosen]
+    return pool[sorted(chosen)]  # the pool is sorted

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unreel.embedding import load_encoder
-from unreel.errors import CheckpointError, InputError, NeedsImportError
+from unreel.errors import CheckpointError, InputError, NeedsImportError, no_index_error
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.ann_index_file import read_description
 from unreel.indexing.index.row_table import RowTable
@@ -167,7 +167,7 @@ def load_vectors(path: Path, ann_index: AnnIndex) -> np.ndarray:
 def read_index_metadata(folder: Path) -> dict[str, Any]:
     """store.json of an index. Raises InputError, also for a store whose clips do not slide."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no index there", f"make one with `unreel index RUN FOLDER --out {folder}`")
+        raise no_index_error(folder)
     try:
         if not has_previous(folder):
             list_parquet_files(folder)

@@ -7,7 +7,7 @@ from typing import TypeVar
 import safetensors.torch
 from torch import Tensor
 
-from unreel.errors import CheckpointError, NeedsImportError
+from unreel.errors import CheckpointError, NeedsImportError, no_encoder_error
 from unreel.io.checksums import verify_checksums
 from unreel.io.text import parse_json
 from unreel.models.encoder.appearance import restore_appearance
@@ -105,11 +105,7 @@ def find_checkpoint(path: Path) -> Path:
         return BASE_ENCODERS / path
     pointer = path / CHECKPOINTS_FOLDER / POINTER_FILE
     if not pointer.exists():
-        known = ", ".join(sorted(spec.parent.name for spec in BASE_ENCODERS.glob(f"*/{SPEC_FILE}")))
-        raise CheckpointError(
-            f"{path}: neither a run nor a checkpoint of unreel (no {SPEC_FILE}, no {pointer.name} there), nor the name "
-            f"of an encoder that comes with it ({known})"
-        )
+        raise no_encoder_error(path, (spec.parent.name for spec in BASE_ENCODERS.glob(f"*/{SPEC_FILE}")))
     try:
         names = parse_json(pointer.read_text())
         return pointer.parent / str(names.get("best") or names["last"])

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from unreel.errors import InputError
+from unreel.errors import InputError, no_weights_error
 from unreel.io.checksums import hash_file
 from unreel.models.released.tensorflow_checkpoint import read_tensorflow_checkpoint
 
@@ -38,7 +38,7 @@ class WeightsFile:
 def read_weights_file(path: Path) -> WeightsFile:
     """Read a file of safetensors or of `torch.save`, old or new. Raises InputError, one sentence for whatever it is."""
     if not path.is_file():
-        raise InputError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; name a file of weights")
+        raise no_weights_error(path, "a folder" if path.is_dir() else "no such file")
     try:
         content, checksum = load_content(path), hash_file(path)
     except InputError:

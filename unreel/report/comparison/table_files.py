@@ -19,15 +19,22 @@ _LATEX_ESCAPES = str.maketrans(
 def format_csv(comparison: Comparison) -> str:
     """A line for each row and figure, costs too; numbers in full, empty cells for what was not measured."""
     lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
+    writer = csv.DictWriter(lines, CSV_HEADER, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(list_figures(comparison))
+    return lines.getvalue()
+
+
+def list_figures(comparison: Comparison) -> list[dict[str, object]]:
+    """A record for each row and figure, costs too, with the keys of CSV_HEADER; "" for what was not measured."""
+    lines: list[list[object]] = []
     for number, section in enumerate(comparison.sections, start=1):
         for row in section.rows:
             for title, cell in row.cells.items():
-                writer.writerow([number, row.name, title, *_list_figures(cell), *_list_test(comparison.against, cell)])
+                lines.append([number, row.name, title, *_list_figures(cell), *_list_test(comparison.against, cell)])
             for title, cost in row.costs.items():
-                writer.writerow([number, row.name, title, cost, "", len(row.members), *[""] * 8])
-    return lines.getvalue()
+                lines.append([number, row.name, title, cost, "", len(row.members), *[""] * 8])
+    return [dict(zip(CSV_HEADER, line, strict=True)) for line in lines]
 
 
 def _list_figures(cell: ComparisonCell) -> list[object]:

@@ -9,7 +9,7 @@ from unreel.errors import InputError
 from unreel.io.limits import FailureKind, Limits, WorkerFailure
 from unreel.io.worker_process import WorkerProcess
 
-MAX_MEMORY_MB = 4096
+MAX_MEMORY_MB, START_TIMEOUT_S = 4096, 180.0
 FAILURE_TEXTS = {
     FailureKind.MEMORY: "reading it takes too much memory; use a smaller video",
     FailureKind.CRASH: "reading it crashed the reader; the file is damaged, use another",
@@ -56,21 +56,18 @@ class Worker:
     def __init__(self, initialize: Callable[[], None] | None, max_memory_mb: int | None) -> None:
         self.initialize, self.max_memory_mb = initialize, max_memory_mb
         self.process: WorkerProcess | None = None
+        self.warm_process: WorkerProcess | None = None
         self.lock, self.is_closed = threading.Lock(), False
 
     def call(self, timeout_s: float, function: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
         """`function(*arguments)`. Raises what it raises, InputError when it does not answer."""
         process = self._ensure_started()
-        process.send((function, arguments), Limits(timeout_s, self.max_memory_mb) if self.max_memory_mb else None)
-        if not process.wait(timeout_s):
-            process.close()
-            raise _build_timeout_error(timeout_s)
-        result = process.receive()
-        if not isinstance(result, WorkerFailure):
-            return result
-        if result.kind is FailureKind.TIMEOUT:
-            raise _build_timeout_error(timeout_s)
-        raise InputError(FAILURE_TEXTS[result.kind])
+        if process is not self.warm_process:  # its imports are no part of the job's time
+            _ask(process, (_do_nothing, (function,)), None, START_TIMEOUT_S)
+            self.warm_process = process
+        limits = Limits(timeout_s, self.max_memory_mb) if self.max_memory_mb else None
+        result: Result = _ask(process, (function, arguments), limits, timeout_s)
+        return result
 
     def _ensure_started(self) -> WorkerProcess:
         with self.lock:
@@ -93,6 +90,24 @@ class Worker:
 def _call(job: tuple[Callable[..., Any], tuple[Any, ...]]) -> Any:
     function, arguments = job
     return function(*arguments)
+
+
+def _ask(process: WorkerProcess, job: tuple[Any, ...], limits: Limits | None, timeout_s: float) -> Any:
+    """The result of a job. Raises what it raises, InputError when the process does not answer, which ends it then."""
+    process.send(job, limits)
+    if not process.wait(timeout_s):
+        process.close()
+        raise _build_timeout_error(timeout_s)
+    result = process.receive()
+    if not isinstance(result, WorkerFailure):
+        return result
+    if result.kind is FailureKind.TIMEOUT:
+        raise _build_timeout_error(timeout_s)
+    raise InputError(FAILURE_TEXTS[result.kind])
+
+
+def _do_nothing(_function: Callable[..., Any]) -> None:
+    """That the function has arrived means that its module is imported."""
 
 
 def _build_timeout_error(timeout_s: float) -> InputError:

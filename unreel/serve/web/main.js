@@ -5,33 +5,39 @@ import { listenToKeys, refreshMarks, showCards } from "./result_cards.js";
 import { MapPanel } from "./map_panel.js";
 import { Marks } from "./annotations.js";
 import { QueryPanel } from "./query_panel.js";
+import { Walkthrough } from "./walkthrough.js";
 
 const $ = (id) => document.getElementById(id);
-const POLL_MS = 4000;
+const POLL_MS = 4000, NUM_SAMPLED = 24;
 const narrow = matchMedia("(max-width: 820px)");
 
 const page = {
   of: "", about: null,
   hits: [], // as shown
+  title: "", // what they are, for the name of an exported file
+  isRanked: false, // whether they have an order
   numSearches: 0,
   say(text) { $("said").textContent = text; },
   fail(error) { $("alert-said").textContent = error.message; $("alert").hidden = false; },
+  mend() { $("alert").hidden = true; }, // after whatever has worked
   use(hit) { query.useHit(hit); $("query").scrollIntoView({ block: "nearest" }); },
   showDuplicates,
 };
 const query = new QueryPanel(page, debounce(searchNow, 150));
 const mapPanel = new MapPanel(page, showSelection);
-const marks = page.marks = new Marks(page, { change: () => refreshMarks(page), open: rankByConcept });
+const marks = page.marks = new Marks(page, { change: () => { refreshMarks(page); walkthrough.refresh(); }, open: rankByConcept });
+const walkthrough = new Walkthrough(page, { rank: rankNow, sample: showSample });
 
 // --- searching
 
-async function runSearch(request, describe) {
+async function runSearch(request, describe, title, isRanked = true) {
   const number = ++page.numSearches;
-  $("alert").hidden = true;
   document.body.classList.add("asking");
   try {
     const answer = await request();
     if (number !== page.numSearches) return; // a later search was started meanwhile
+    page.mend();
+    Object.assign(page, { title, isRanked });
     showHits(answer.hits);
     page.say(describe(answer));
     if (narrow.matches) $("results").scrollIntoView(); // the results are below the query
@@ -46,11 +52,11 @@ function showHits(hits, before = null) {
   page.hits = hits;
   page.before = before; // the hits that Back shows again
   $("back").hidden = !before;
-  $("welcome").hidden = true;
   showCards(page, hits);
+  walkthrough.refresh();
 }
 
-const filters = () => ({
+const filters = page.filters = () => ({
   of: page.of,
   labels: $("label").value ? [$("label").value] : [],
   path: $("path").value.trim(),
@@ -68,7 +74,7 @@ function searchNow() {
   if (!example) return;
   const body = { ...filters(), ...example, motion: chosenMotion(), own: $("own").value };
   page.repeat = searchNow;
-  return runSearch(() => post("/api/search", body), ({ hits, note }) => (hits.length ? `${plural(hits.length, "moment")} like it${note && `. ${note}`}` : NO_RESULTS));
+  return runSearch(() => post("/api/search", body), ({ hits, note }) => (hits.length ? `${plural(hits.length, "moment")} like it${note && `. ${note}`}` : NO_RESULTS), `like ${query.selection.name}`);
 }
 
 // Searches with the marked hits as examples and counter-examples.
@@ -77,7 +83,7 @@ function likeMarked() {
   page.repeat = likeMarked;
   const body = { ...filters(), like: yes, unlike: no, motion: chosenMotion(), own: $("own").value };
   const description = `like ${plural(yes.length, "example")}${no.length ? `, unlike ${no.length}` : ""}`;
-  return runSearch(() => post("/api/search", body), ({ hits }) => (hits.length ? `${plural(hits.length, "moment")} ${description}` : NO_RESULTS));
+  return runSearch(() => post("/api/search", body), ({ hits }) => (hits.length ? `${plural(hits.length, "moment")} ${description}` : NO_RESULTS), description);
 }
 
 // Shows a hit with its near-duplicates.
@@ -90,27 +96,34 @@ function showDuplicates(hit) {
 function back() {
   showHits(page.before);
   page.say(plural(page.hits.length, "moment"));
+  page.mend();
   $("hits").firstChild?.focus();
 }
 
-function rankNow(part) {
-  page.repeat = () => rankNow(part);
-  const describe = ({ hits, next }) => (part === "next" ? `${plural(next.length, "moment")} that the concept is unsure of: yes or no?` : `${plural(hits.length, "moment")}, ranked by your marks`);
-  return runSearch(async () => {
-    const answer = await post("/api/rank", { ...filters(), ...marks.rows() });
-    return { ...answer, hits: part === "next" ? answer.next : answer.hits };
-  }, describe);
+function rankNow() {
+  page.repeat = rankNow;
+  const { yes, no } = marks.rows(), title = `ranked by ${yes.length} yes ${no.length} no`;
+  return runSearch(() => post("/api/rank", { ...filters(), yes, no }), ({ hits }) => `${plural(hits.length, "moment")}, ranked by your marks`, title);
 }
 
 function rankByConcept(concept) {
   page.repeat = () => rankByConcept(concept);
-  return runSearch(() => post("/api/rank", { ...filters(), concept }), ({ hits }) => `${plural(hits.length, "moment")}, ranked by the concept ${concept}`);
+  return runSearch(() => post("/api/rank", { ...filters(), concept }), ({ hits }) => `${plural(hits.length, "moment")}, ranked by the concept ${concept}`, `concept ${concept}`);
 }
 
 // Shows the rows selected on the map.
 function showSelection(rows) {
   $("export-what").value = "map";
-  runSearch(() => post("/api/moments", { of: page.of, rows }), ({ hits, moments }) => `${plural(moments, "moment")} selected${moments > hits.length ? `, the first ${hits.length} shown` : ""}`);
+  runSearch(() => post("/api/moments", { of: page.of, rows }), ({ hits, moments }) => `${plural(moments, "moment")} selected${moments > hits.length ? `, the first ${hits.length} shown` : ""}`, "map selection", false);
+}
+
+// Moments from the whole index, for who has no video to begin with.
+function showSample() {
+  const { count, row } = mapPanel.map.points || { count: 0 };
+  if (!count) return page.fail(new Error("the map is not there yet; try again in a moment"));
+  const rows = [...Array(Math.min(NUM_SAMPLED, count)).keys()].map((k) => row[Math.floor((k * count) / Math.min(NUM_SAMPLED, count))]);
+  page.repeat = showSample;
+  return runSearch(() => post("/api/moments", { of: page.of, rows }), ({ hits }) => `${plural(hits.length, "moment")} from all over the index`, "sample", false);
 }
 
 // --- export
@@ -127,6 +140,12 @@ function exportScores() {
   return Object.fromEntries(page.hits.filter((hit) => hit.score).map((hit) => [hit.rows[0], hit.score]));
 }
 
+// The index and what is exported, e.g. "cats-like-jump.mp4.csv".
+function nameExport(format) {
+  const title = { map: "map selection", yes: marks.openConcept ? `marked ${marks.openConcept}` : "marked yes" }[$("export-what").value] || page.title;
+  return `${page.about.name}-${title}.${format}`.replace(/[\s\\/:*?"<>|#%]+/g, "-");
+}
+
 async function downloadExport(format, status) {
   const rows = exportRows();
   if (!rows.length) return page.fail(new Error("nothing to export yet: search, mark something yes, or select on the map"));
@@ -134,8 +153,9 @@ async function downloadExport(format, status) {
   try {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await postForBlob(`/api/export.${format}`, { of: page.of, rows, scores: exportScores() }));
-    link.download = `${page.about.name}-selection.${format}`;
+    link.download = nameExport(format);
     link.click();
+    page.mend();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
     page.say(`${link.download} is saved`);
   } catch (error) { page.fail(error); page.say(""); }
@@ -147,7 +167,7 @@ async function pollStatus() {
   try {
     const now = await get("/api/status");
     showProgress(now, now.reload || Boolean(page.isStarted && now.served && now.served.id !== page.of));
-    if (page.isOffline) $("alert").hidden = true;
+    if (page.isOffline) page.mend();
     page.isOffline = false;
   } catch (error) {
     if (!page.isOffline) page.fail(error); // shown once
@@ -217,14 +237,13 @@ function addListeners() {
   $("motion").addEventListener("input", () => { page.movedSlider = true; });
   $("filters").open = !narrow.matches; // on a phone the results come first
   $("query").onsubmit = (event) => { event.preventDefault(); searchNow(); };
-  $("rank").onclick = () => rankNow("hits");
+  $("rank").onclick = rankNow;
   $("like").onclick = likeMarked;
   $("back").onclick = back;
-  $("next").onclick = () => rankNow("next");
   $("export-csv").onclick = () => downloadExport("csv", "Writing the list …");
   $("export-zip").onclick = () => downloadExport("zip", "Cutting clips …");
   $("reload").onclick = reload;
-  $("alert-close").onclick = () => { $("alert").hidden = true; };
+  $("alert-close").onclick = page.mend;
   addEventListener("keydown", (event) => {
     if (event.key !== "/" || /INPUT|SELECT|TEXTAREA/.test(event.target.tagName) || document.querySelector("dialog[open]")) return;
     event.preventDefault();

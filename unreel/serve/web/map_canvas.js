@@ -8,15 +8,16 @@ export class MapCanvas {
   // `on` has: select(rows), click(row), hover(number of the point or -1, x, y)
   constructor(canvas, on) {
     Object.assign(this, { canvas, on, context: canvas.getContext("2d", { alpha: false }), tool: "lasso", points: null });
-    Object.assign(this, { zoom: 1, centre: [0, 0], lasso: [], selected: null, hovered: -1 });
+    Object.assign(this, { zoom: 1, centre: [0, 0], lasso: [], outline: null, selected: null, hovered: -1 });
     new ResizeObserver(() => this.resize()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.resize());
     this.addListeners();
   }
 
-  setPoints(points) {
-    this.points = points;
-    this.selected = null;
+  // `selectedRows` stay selected; the outline of a lasso is drawn in the layout in which it was drawn.
+  setPoints(points, layout, selectedRows = []) {
+    const rows = new Set(selectedRows);
+    Object.assign(this, { points, layout, selected: rows.size ? Uint8Array.from(points.row, (row) => rows.has(row)) : null });
     this.bounds = boundsOf(points);
     this.paint("cluster");
     this.resize();
@@ -90,10 +91,12 @@ export class MapCanvas {
   }
 
   drawLasso() {
-    if (this.lasso.length < 2) return;
+    const kept = this.outline?.layout === this.layout ? this.outline.xy.map(([x, y]) => this.mapToPixel(x, y)) : [];
+    const line = this.lasso.length ? this.lasso : kept;
+    if (line.length < 2) return;
     const context = this.context;
     context.beginPath();
-    for (const [x, y] of this.lasso) context.lineTo(x, y);
+    for (const [x, y] of line) context.lineTo(x, y);
     context.closePath();
     context.lineWidth = 1.5 * this.ratio;
     context.strokeStyle = getComputedStyle(this.canvas).color;
@@ -111,9 +114,16 @@ export class MapCanvas {
     this.context.stroke();
   }
 
-  toPixel(i) {
-    const scale = this.scale(), { width, height } = this.canvas, { xy } = this.points;
-    return [width / 2 + (xy[2 * i] - this.centre[0]) * scale, height / 2 - (xy[2 * i + 1] - this.centre[1]) * scale];
+  toPixel(i) { return this.mapToPixel(this.points.xy[2 * i], this.points.xy[2 * i + 1]); }
+
+  mapToPixel(x, y) {
+    const scale = this.scale(), { width, height } = this.canvas;
+    return [width / 2 + (x - this.centre[0]) * scale, height / 2 - (y - this.centre[1]) * scale];
+  }
+
+  pixelToMap([x, y]) {
+    const scale = this.scale(), { width, height } = this.canvas;
+    return [this.centre[0] + (x - width / 2) / scale, this.centre[1] - (y - height / 2) / scale];
   }
 
   // --- selection
@@ -127,11 +137,12 @@ export class MapCanvas {
     return best;
   }
 
-  select(test) {
+  // Selects the points that pass a test; `outline` is the lasso around them, in coordinates of the map.
+  select(test, outline = null) {
     const { count, row } = this.points, rows = [];
     const selected = new Uint8Array(count);
     for (let i = 0; i < count; i++) if (test(i)) { selected[i] = 1; rows.push(row[i]); }
-    this.selected = rows.length ? selected : null;
+    Object.assign(this, { selected: rows.length ? selected : null, outline: rows.length && outline ? { layout: this.layout, xy: outline } : null });
     this.draw();
     this.on.select(rows);
   }
@@ -146,7 +157,7 @@ export class MapCanvas {
     this.select((i) => {
       const [x, y] = this.toPixel(i);
       return x >= left && x <= right && y >= top && y <= bottom && isInside(x, y, area);
-    });
+    }, area.map((point) => this.pixelToMap(point)));
   }
 
   // --- pointer, wheel and keys

@@ -36,8 +36,8 @@ export class MapPanel {
       }
       const points = unpackPoints(await getBytes(`/api/${of}/map.bin?layout=${layout}`));
       if (layout !== $("layout").value) return; // another layout was selected meanwhile
-      this.map.setPoints(points);
-      Object.assign(this, { clusters: status.clusters, selectedRows: [] });
+      this.map.setPoints(points, layout, this.selectedRows);
+      this.clusters = status.clusters;
       this.paint();
     } catch (error) { $("map-said").textContent = error.message; }
   }
@@ -73,7 +73,7 @@ export class MapPanel {
   }
 
   async openRow(row) {
-    try { openPlayer(this.page, (await post("/api/moments", { of: this.page.of, rows: [row] })).hits[0], $("map")); }
+    try { openPlayer(this.page, (await post("/api/moments", { of: this.page.of, rows: [row] })).hits[0], $("map")); this.page.mend(); }
     catch (error) { this.page.fail(error); }
   }
 

@@ -4,15 +4,15 @@ import { formatTime, plural } from "./api_client.js";
 import { openPlayer } from "./player.js";
 import { indexedMoment, play, prefersReducedMotion, showMoment, stop } from "./video_playback.js";
 
-const grid = document.getElementById("hits");
+const listCards = () => document.querySelectorAll(".cards > li");
 
-// `page` has: of, marks (annotations.js), use(hit), showDuplicates(hit).
-export function showCards(page, hits) {
-  const focused = grid.contains(document.activeElement);
-  grid.querySelectorAll("video").forEach(stop);
-  grid.replaceChildren(...hits.map((hit) => makeCard(page, hit)));
-  if (grid.firstChild) grid.firstChild.tabIndex = 0;
-  if (focused) grid.firstChild?.focus();
+// `page` has: of, marks (annotations.js), use(hit), showDuplicates(hit). `list` has the class "cards".
+export function showCards(page, hits, list = document.getElementById("hits")) {
+  const focused = list.contains(document.activeElement);
+  list.querySelectorAll("video").forEach(stop);
+  list.replaceChildren(...hits.map((hit) => makeCard(page, hit)));
+  if (list.firstChild) list.firstChild.tabIndex = 0;
+  if (focused) list.firstChild?.focus();
   refreshMarks(page);
 }
 
@@ -105,7 +105,7 @@ function makeButtons(page, hit) {
 
 // Shows the marks on the cards; called after each change.
 export function refreshMarks(page) {
-  for (const item of grid.children) {
+  for (const item of listCards()) {
     const mark = page.marks.kind(item.hit);
     item.dataset.mark = mark || "";
     const marked = mark ? `, marked ${mark}` : "";
@@ -128,21 +128,22 @@ function playPreview(page, picture, hit) {
 // --- keys
 
 export function listenToKeys(page) {
-  grid.addEventListener("keydown", (event) => {
-    const item = event.target.closest("li");
-    if (!item || event.ctrlKey || event.metaKey || event.altKey) return;
-    const action = { y: () => page.marks.toggle(item.hit, "yes"), n: () => page.marks.toggle(item.hit, "no"), u: () => page.use(item.hit) }[event.key];
-    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: countColumns(), ArrowUp: -countColumns() }[event.key];
-    if (event.key === "Enter" && event.target === item) openPlayer(page, item.hit, item);
-    else if (action) action();
-    else if (event.key === "Home" || event.key === "End") moveFocus(item, event.key === "Home" ? grid.firstChild : grid.lastChild);
-    else if (step) moveFocus(item, grid.children[[...grid.children].indexOf(item) + step]);
-    else return;
-    event.preventDefault();
-  });
+  for (const list of document.querySelectorAll(".cards")) list.addEventListener("keydown", (event) => answerKey(page, list, event));
 }
 
-const countColumns = () => getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+function answerKey(page, list, event) {
+  const item = event.target.closest("li");
+  if (!item || event.ctrlKey || event.metaKey || event.altKey) return;
+  const action = { y: () => page.marks.toggle(item.hit, "yes"), n: () => page.marks.toggle(item.hit, "no"), u: () => page.use(item.hit) }[event.key];
+  const columns = getComputedStyle(list).gridTemplateColumns.split(" ").length;
+  const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
+  if (event.key === "Enter" && event.target === item) openPlayer(page, item.hit, item);
+  else if (action) action();
+  else if (event.key === "Home" || event.key === "End") moveFocus(item, event.key === "Home" ? list.firstChild : list.lastChild);
+  else if (step) moveFocus(item, list.children[[...list.children].indexOf(item) + step]);
+  else return;
+  event.preventDefault();
+}
 
 function moveFocus(from, to) {
   if (!to) return;

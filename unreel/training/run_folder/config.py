@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 
-from unreel.errors import RunError, unknown_name_error
+from unreel.errors import RunError, no_run_error, unknown_name_error
 from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.io.text import parse_json
@@ -139,7 +139,7 @@ def read_config(run_folder: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = parse_json(retry_on_stall((run_folder / CONFIG_FILE).read_text))
     except OSError as error:
-        raise RunError(f"{run_folder} is not a run of unreel (no {CONFIG_FILE} there)") from error
+        raise no_run_error(run_folder) from error
     except ValueError as error:
         raise RunError(f"{run_folder / CONFIG_FILE} can't be read ({error})") from error
     return config

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from unreel.embedding import list_whole_videos, load_encoder
-from unreel.errors import CheckpointError, InputError
+from unreel.errors import CheckpointError, InputError, no_concept_error
 from unreel.indexing.concepts.concept import Concept
 from unreel.indexing.concepts.concept_update import require_probability
 from unreel.indexing.index.clip_index import open_index, read_index_metadata, read_parts_of_index
@@ -14,7 +14,7 @@ from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.search.results import Hit, find_moments
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.encoder_hash import hash_encoder
-from unreel.indexing.store.file_names import CONCEPTS_FOLDER, ENCODER_FOLDER, STORE_JSON
+from unreel.indexing.store.file_names import ENCODER_FOLDER, STORE_JSON
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.row_parts import RowParts
 from unreel.training.runtime.auto_settings import choose_device
@@ -93,9 +93,7 @@ def apply(
 def load_concept_encoder(path: Path, allow_import: bool) -> tuple[Encoder, SlidingWindow]:
     """The encoder and clip sampling of the index in which a concept lies. Raises InputError."""
     if not path.is_file():
-        raise InputError(
-            f"{path}: no concept there; `unreel concept INDEX NAME` makes INDEX/{CONCEPTS_FOLDER}/NAME.json"
-        )
+        raise no_concept_error(path)
     folder = path.resolve().parent.parent
     try:
         metadata, encoder = read_index_metadata(folder), load_encoder(folder / ENCODER_FOLDER, allow_import)

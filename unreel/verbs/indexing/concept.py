@@ -24,7 +24,7 @@ def concept(
 
     Args:
         index: folder of an index, or an opened one.
-        name: name of the concept: letters, digits, dashes, dots and underscores.
+        name: name of the concept: letters, digits, dashes, dots, underscores, and single spaces between words.
         yes: rows and moments that show the concept.
         no: rows and moments that do not.
         discard_marks: forget the earlier marks.
