@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from commands import succeeds
 from serving import make_corpus
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -230,8 +232,6 @@ def test_keys_move_and_mark_and_marks_rank(page: Page) -> None:
     page.until(lambda: page.one("#marks-said").text == "1 yes, 1 no", "marks are there still")
     page.one("#rank").click()
     page.until(lambda: "ranked by your marks" in page.one("#said").text, "ranked")
-    page.one("#next").click()
-    page.until(lambda: "yes or no?" in page.one("#said").text, "what to mark next")
     page.one("#concept").send_keys("turning")
     page.one("#save button").click()
     page.until(lambda: page.one("#concepts").text == "turning", "saved")
@@ -264,6 +264,7 @@ def test_lasso_selects_and_exports(page: Page) -> None:
     assert len(page.cards()) == 7  # each video is one moment
     page.one("#export-csv").click()
     listed = page.until(lambda: list(page.downloads.glob("*.csv")), "the CSV")[0]
+    assert listed.name == "index-map-selection.csv"
     assert len(listed.read_text().splitlines()) == 8
     page.one("#export-zip").click()
     zipped = page.until(lambda: list(page.downloads.glob("*.zip")), "the clips")[0]
@@ -272,6 +273,111 @@ def test_lasso_selects_and_exports(page: Page) -> None:
     for by, groups in (("label", 3), ("time", 5)):
         page.js("const c = document.querySelector('#colour'); c.value = arguments[0]; c.onchange()", by)
         assert len(page.all("#legend button")) == groups
+
+
+def test_a_lasso_stays_over_zoom_search_and_layout(page: Page) -> None:
+    page.fresh()
+    page.lasso()
+    page.until(lambda: "selected" in page.one("#said").text, "selected")
+    selected = page.one("#map-said").text
+    page.one("#zoom-in").click()
+    page.js("document.querySelector('#start-sample').click()")
+    page.until(lambda: "all over the index" in page.one("#said").text, "another search")
+    for layout in ("tsne", "pca"):
+        drawn = page.js("return document.querySelector('#map').dataset.layout")
+        page.js("const l = document.querySelector('#layout'); l.value = arguments[0]; l.onchange()", layout)
+        page.until(lambda was=drawn: page.js("return document.querySelector('#map').dataset.layout") != was, layout)
+        assert page.one("#map-said").text == selected and page.one("#unselect").is_displayed()
+    outline = "return Number(document.querySelector('#map').dataset.outline)"
+    page.until(lambda: page.js(outline) > 3, "the outline, in the layout in which it was drawn")
+    page.js("const e = document.querySelector('#export-what'); e.value = 'map'")
+    before = len(list(page.downloads.glob("*.csv")))
+    page.one("#export-csv").click()
+    page.until(lambda: len(list(page.downloads.glob("*.csv"))) > before, "the selection as CSV")
+    page.one("#unselect").click()
+    page.until(lambda: page.js(outline) == 0, "no outline")
+    assert not page.one("#unselect").is_displayed()
+
+
+def mark(page: Page, *kinds: str) -> None:
+    """The first moments, a mark each."""
+    script = "document.querySelectorAll('#hits li')[arguments[0]].querySelector(`[data-mark=${arguments[1]}]`).click()"
+    for number, kind in enumerate(kinds):
+        page.js(script, number, kind)
+
+
+def test_the_empty_page_leads_over_three_marks_to_new_footage(page: Page) -> None:
+    page.fresh()
+    assert page.one("#welcome").is_displayed() and not page.one("#guide").is_displayed()
+    page.one("#start-sample").click()
+    page.until(lambda: len(page.cards()) > 3, "moments without a query")
+    assert "Three marks" in page.one("#guide-said").text and not page.one("#welcome").is_displayed()
+    mark(page, "yes", "yes")
+    assert "1 more mark" in page.one("#guide-said").text
+    page.js("document.querySelectorAll('#hits li')[2].querySelector('[data-mark=no]').click()")
+    page.until(lambda: page.all("#next-clips li"), "what is worth marking next")
+    assert page.one("#guide-said").text.startswith("Your 2 yes and 1 no: first is ")  # a sample has no order
+    page.js("document.querySelector('#next-clips [data-mark=no]').click()")
+    page.until(lambda: page.one("#guide-said").text.startswith("Your 2 yes and 2 no: "), "each mark is told")
+    page.one("#guide-use").click()
+    page.one("#use-name").send_keys("Größe ändern")
+    page.one("#use-save").click()
+    page.until(lambda: page.one("#use-said").text == "Saved as Größe ändern.", "saved")
+    index = page.downloads.parent / "index"
+    page.one("#use-folder").send_keys(str(index))
+    words = shlex.split(page.one("#use-apply").text)
+    assert words == [
+        "unreel",
+        "apply",
+        f"{index}/concepts/Größe ändern.json",
+        str(index),
+        "--csv",
+        ">",
+        "Größe ändern.csv",
+    ]
+    assert "video,start_s,end_s,probability" in succeeds(*words[1:-2]).out
+    marks = shlex.split(page.one("#use-marks").text)
+    succeeds(*marks[1:3], "again", *marks[4:])
+    saved = [(index / "concepts" / f"{name}.csv").read_text() for name in ("Größe ändern", "again")]
+    assert saved[0] == saved[1]
+    page.one("#use-close").click()
+    assert "Größe ändern" in page.one("#concepts").text
+
+
+RANKINGS = """
+const [before, after] = [arguments[0], arguments[1]].map(all => all.map(n => ({rows: [n], name: `v${n}`, start_s: n})));
+const marks = {kind: hit => hit.rows[0] === 0};
+return import('/walkthrough.js').then(w => w.describeChange(arguments[2] ? before : null, after, marks));
+"""
+
+
+def test_what_marks_do_is_said_in_words(page: Page) -> None:
+    page.fresh()
+    before, after = list(range(30)), [20, 40, *range(2, 20), *range(50, 60), 1, 0]
+    said = page.js(RANKINGS, before, after, True)
+    told = (
+        "2 of the first 10 moments are new. Up: v40 at 0:40.0, from beyond 30 to 2. Down: v1 at 0:01.0, from 2 to 31."
+    )
+    assert said == told  # 0 is marked, and that it falls is no news
+    assert page.js(RANKINGS, before, before, True) == "the same 10 moments come first."
+    assert page.js(RANKINGS, before, after, False) == "first is v20 at 0:20.0."
+    for word in ("plain/file-1.mp4", "it's", "ä b", "$(x)", "", "a;b"):
+        quoted = page.js("return import('/walkthrough.js').then(w => w.quote(arguments[0]))", word)
+        assert shlex.split(quoted) == [word]
+
+
+def test_an_error_goes_away_when_it_is_mended(page: Page) -> None:
+    page.fresh()
+    page.one("#start-sample").click()
+    page.until(lambda: page.cards(), "moments")
+    mark(page, "yes")
+    for name, text in (("", "give the concept a name"), ("a/b", "not a name for a concept")):
+        page.js("document.querySelector('#concept').value = arguments[0]", name)
+        page.one("#save button").click()
+        page.until(lambda wanted=text: wanted in page.one("#alert").text, text)
+        page.js("document.querySelector('#concept').value = 'mended'")
+        page.one("#save button").click()
+        page.until(lambda: not page.one("#alert").is_displayed(), "the message is gone")
 
 
 def test_a_wrong_query_is_said(page: Page) -> None:

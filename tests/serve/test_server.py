@@ -700,6 +700,20 @@ def test_an_index_of_another_version_and_a_busy_port_are_refused(corpus: Corpus,
     refused("serve", corpus.index, "--token", "a b&c", says=("--token", "letters"))
 
 
+def test_serve_says_what_it_serves_and_opens_the_browser_when_asked(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("uvicorn.Server.run", lambda _server, sockets: sockets[0].close())
+    monkeypatch.setattr("unreel.cli.indexing.serve.open_browser", opened.append)
+    said = succeeds("serve", corpus.index, "--port", 0).out
+    address = said.split()[1]
+    assert (
+        f"7 videos in {corpus.videos}" in said and said.startswith(f"{corpus.index}: http://127.0.0.1:") and not opened
+    )
+    assert succeeds("serve", corpus.index, "--port", 0, "--open").out.split()[1] == opened[0] != address
+
+
 def test_answers_do_not_wait_for_an_acknowledgement() -> None:
     """A header and a body that leave one after the other would be held together for 40 ms."""
     with open_socket("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):

@@ -72,6 +72,7 @@ export class MapCanvas {
     this.context.putImageData(this.image, 0, 0);
     this.drawLasso();
     if (this.hovered >= 0) this.drawRing(this.hovered);
+    this.canvas.dataset.layout = this.layout;
     this.canvas.dataset.drawMs = (performance.now() - start_ms).toFixed(2);
   }
 
@@ -93,6 +94,7 @@ export class MapCanvas {
   drawLasso() {
     const kept = this.outline?.layout === this.layout ? this.outline.xy.map(([x, y]) => this.mapToPixel(x, y)) : [];
     const line = this.lasso.length ? this.lasso : kept;
+    this.canvas.dataset.outline = line.length;
     if (line.length < 2) return;
     const context = this.context;
     context.beginPath();

@@ -26,14 +26,15 @@ export class Walkthrough {
     const isRanking = numMarks >= MARKS_FOR_A_RANKING && yes.length > 0;
     $("welcome").hidden = this.page.hits.length > 0 || numMarks > 0;
     $("guide").hidden = !this.page.hits.length && !numMarks;
-    $("keys").hidden = !this.page.hits.length;
+    $("keys").hidden = $("export").hidden = !this.page.hits.length;
     if (!isRanking) this.showHint(yes.length, numMarks);
     const marks = JSON.stringify([yes, no]);
     if (marks === this.marks) return;
     this.marks = marks;
     clearTimeout(this.timer);
-    if (isRanking) this.timer = setTimeout(() => this.rank(), WAIT_MS);
-    else this.ranking = null;
+    if (!isRanking) { this.ranking = null; return; }
+    $("guide-said").textContent = `Looking at what your ${numMarks} marks do …`;
+    this.timer = setTimeout(() => this.rank(), WAIT_MS);
   }
 
   showHint(numYes, numMarks) {
@@ -111,9 +112,9 @@ export function describeChange(before, after, marks) {
   return changes.join(" ");
 }
 
-// The hit with the largest value above 0.
+// The hit that moves most, where one moves by more than two places.
 function best(hits, value) {
-  return hits.reduce((found, hit) => (value(hit) > (found ? value(found) : 0) ? hit : found), null);
+  return hits.reduce((found, hit) => (value(hit) > (found ? value(found) : 2) ? hit : found), null);
 }
 
 // The place of a moment in a ranking, from 1; 0 where none of its rows is in it.
