@@ -8,6 +8,7 @@ writes docs/search.png (1280 pixels wide) and docs/search-phone.png (390). Needs
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -46,11 +47,12 @@ def serve(index: Path) -> Iterator[str]:
 @contextmanager
 def open_browser(width: int, height: int) -> Iterator[Any]:
     from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
         options.add_argument(argument)
-    driver = webdriver.Chrome(options)
+    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))  # else selenium asks the network for one
     try:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)

@@ -319,6 +319,9 @@ def test_the_empty_page_leads_over_three_marks_to_new_footage(page: Page) -> Non
     assert page.one("#guide-said").text.startswith("Your 2 yes and 1 no: first is ")  # a sample has no order
     page.js("document.querySelector('#next-clips [data-mark=no]').click()")
     page.until(lambda: page.one("#guide-said").text.startswith("Your 2 yes and 2 no: "), "each mark is told")
+    page.one("#guide-rank").click()
+    page.until(lambda: "ranked by your marks" in page.one("#said").text, "the ranking")
+    assert not page.one("#guide-rank").is_displayed()
     page.one("#guide-use").click()
     page.one("#use-name").send_keys("Größe ändern")
     page.one("#use-save").click()

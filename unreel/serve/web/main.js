@@ -16,6 +16,7 @@ const page = {
   hits: [], // as shown
   title: "", // what they are, for the name of an exported file
   isRanked: false, // whether they have an order
+  rankedBy: "", // the marks that they are ranked by
   numSearches: 0,
   say(text) { $("said").textContent = text; },
   fail(error) { $("alert-said").textContent = error.message; $("alert").hidden = false; },
@@ -37,7 +38,7 @@ async function runSearch(request, describe, title, isRanked = true) {
     const answer = await request();
     if (number !== page.numSearches) return; // a later search was started meanwhile
     page.mend();
-    Object.assign(page, { title, isRanked });
+    Object.assign(page, { title, isRanked, rankedBy: answer.by || "" });
     showHits(answer.hits);
     page.say(describe(answer));
     if (narrow.matches) $("results").scrollIntoView(); // the results are below the query
@@ -103,7 +104,8 @@ function back() {
 function rankNow() {
   page.repeat = rankNow;
   const { yes, no } = marks.rows(), title = `ranked by ${yes.length} yes ${no.length} no`;
-  return runSearch(() => post("/api/rank", { ...filters(), yes, no }), ({ hits }) => `${plural(hits.length, "moment")}, ranked by your marks`, title);
+  const request = async () => ({ ...(await post("/api/rank", { ...filters(), yes, no })), by: JSON.stringify([yes, no]) });
+  return runSearch(request, ({ hits }) => `${plural(hits.length, "moment")}, ranked by your marks`, title);
 }
 
 function rankByConcept(concept) {

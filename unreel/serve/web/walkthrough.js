@@ -29,6 +29,7 @@ export class Walkthrough {
     $("keys").hidden = $("export").hidden = !this.page.hits.length;
     if (!isRanking) this.showHint(yes.length, numMarks);
     const marks = JSON.stringify([yes, no]);
+    $("guide-rank").hidden = this.page.rankedBy === marks; // it is shown already
     if (marks === this.marks) return;
     this.marks = marks;
     clearTimeout(this.timer);
