@@ -2,6 +2,7 @@
 
 import json
 import resource
+import tomllib
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from commands import call, succeeds
 
 from unreel.errors import UnreelError
 from unreel.profiling import machine_check
-from unreel.profiling.machine_check import check_machine
+from unreel.profiling.machine_check import EXTRAS, check_extra, check_machine
 from unreel.video.decoding.probe import find_missing_codecs
 
 Usage = namedtuple("Usage", "total used free")
@@ -38,7 +39,34 @@ def test_each_thing_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert findings["base encoder"]["value"] == "tiny, 8 frames of 64 pixels"
     assert not any(finding["advice"] for finding in findings.values())
     shown = " ".join(succeeds("doctor", "--folder", tmp_path / "not" / "there").out.split())
-    assert "unreel[serve]" in shown and shown.endswith("nothing to mend")
+    assert "unreel[remote]" in shown and shown.endswith("nothing to mend")
+
+
+def test_extras_are_those_of_the_package() -> None:
+    """Each but the groups of others, with one module for each requirement."""
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    extras = pyproject["project"]["optional-dependencies"]
+    needs = {name: len(extras[name]) for name in extras if name not in ("all", "dev") and extras[name]}
+    assert {name: len(modules) for name, (modules, _) in EXTRAS.items()} == needs
+    assert extras["all"] == [f"unreel[{','.join(name for name in extras if name in needs)}]"]
+
+
+@pytest.mark.parametrize(
+    ("present", "says"),
+    [
+        (("s3fs", "gcsfs", "aiohttp"), "installed: s3://"),
+        (
+            ("aiohttp",),
+            "s3fs and gcsfs not installed; only for s3:// and gs:// addresses: pip install 'unreel[remote]'",
+        ),
+        ((), "not installed; only for s3:// and gs:// addresses: pip install 'unreel[remote]'"),
+    ],
+)
+def test_an_extra_is_there_in_full_in_part_or_not(
+    present: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in present else None)
+    assert check_extra("remote").value.startswith(says)
 
 
 FAULTS: dict[str, tuple[str, Callable[..., object], str]] = {

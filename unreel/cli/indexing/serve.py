@@ -62,7 +62,9 @@ def load_serve() -> Callable[..., None]:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("unreel"):
             raise
-        raise InputError(f"the page needs {error.name}, which is not installed: pip install 'unreel[serve]'") from error
+        raise InputError(
+            f"the page needs {error.name}, which is missing: pip install --upgrade unreel, which brings it"
+        ) from error
     logging.basicConfig(level=logging.WARNING, format="unreel: %(message)s")
     return serve
 
