@@ -1,7 +1,7 @@
 # Each target sets up what it needs in its own virtual environment. PYTHON=python3.12 chooses another interpreter.
 VENV := .venv
-SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
-PYTHON ?= $(shell for p in python3 python3.11 python3.12 python; do $$p -c "$(SUITABLE)" >/dev/null 2>&1 && echo $$p && break; done)
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do $$p -c "$(SUITABLE)" >/dev/null 2>&1 && echo $$p && break; done)
 BIN := $(CURDIR)/$(VENV)/bin
 DEMO := demo
 # Stamps: all that unreel needs (the demo), and all that its tests need.
@@ -18,7 +18,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 setup: $(READY_FOR_TESTS)
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "unreel needs Python 3.11 or 3.12; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "unreel needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --no-deps torch
 	$(INSTALL) --editable .
