@@ -15,8 +15,8 @@ from unreel.own_code.source_files import SourceFiles
 from unreel.settings.network import INIT_WORDS
 from unreel.training.job import TrainingJob
 from unreel.training.method_contract import try_own_code
+from unreel.training.run_folder.board_logs import import_wandb
 from unreel.training.run_folder.config import RunConfig
-from unreel.training.run_folder.wandb_log import import_wandb
 from unreel.types import Clips
 from unreel.views.two_views import TwoViewRecipe
 

@@ -10,9 +10,9 @@ from unreel.training.job import TrainingJob
 from unreel.training.monitors import MonitorMetrics
 from unreel.training.nan_guard import NanGuard
 from unreel.training.progress_bar import TrainingProgress
+from unreel.training.run_folder.board_logs import TensorBoardLog, WandbLog
 from unreel.training.run_folder.csv_log import CsvLog
 from unreel.training.run_folder.quarantine import RunQuarantine
-from unreel.training.run_folder.wandb_log import WandbLog
 from unreel.training.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from unreel.types import StepOutput
 
@@ -32,11 +32,9 @@ class MetricFiles:
     """The growing files of a run, cut back to the last step of which they are to tell."""
 
     def __init__(self, run_folder: Path, last_step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self.train_csv = CsvLog(run_folder / "metrics.csv", last_step)
         self.monitor_csv = CsvLog(run_folder / "monitors.csv", last_step)
-        self.tensorboard = SummaryWriter(str(run_folder / "tensorboard"), purge_step=last_step + 1)
+        self.tensorboard = TensorBoardLog(run_folder, last_step)
 
 
 class MetricLogger:
@@ -92,8 +90,7 @@ class MetricLogger:
             return
         row = self._start_row(pending.steps_done) | {"lr": pending.lr, **means}
         self.files.train_csv.append_row({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()})
-        for name, value in row.items():
-            self.files.tensorboard.add_scalar(f"train/{name}", value, pending.steps_done)
+        self.files.tensorboard.log("train", row, pending.steps_done)
         if self.wandb is not None:
             self.wandb.log("train", row, pending.steps_done)
         self.progress.print_step(pending.steps_done, row)
@@ -103,9 +100,7 @@ class MetricLogger:
         row = self._start_row(steps_done) | dataclasses.asdict(monitors) | {"collapsed": monitors.has_collapsed}
         if self.files is not None:
             self.files.monitor_csv.append_row(row)
-            for name, value in row.items():
-                self.files.tensorboard.add_scalar(f"monitors/{name}", float(value), steps_done)
-            self.files.tensorboard.flush()
+            self.files.tensorboard.log("monitors", row, steps_done)
         if self.wandb is not None:
             self.wandb.log("monitors", row, steps_done)
         self.progress.print_monitors(steps_done, monitors)

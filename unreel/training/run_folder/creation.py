@@ -18,12 +18,12 @@ from unreel.io.file_lock import LOCK_FILE, is_locked, lock_folder, wait_for_lock
 from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER
 from unreel.own_code.copies import CODE_FOLDER
 from unreel.provenance.record import PROVENANCE_FILE
+from unreel.training.run_folder.board_logs import TENSORBOARD_FOLDER, WANDB_FOLDER
 from unreel.training.run_folder.checkpoint_index import list_checkpoints, parse_step
 from unreel.training.run_folder.config import CONFIG_FILE
-from unreel.training.run_folder.wandb_log import WANDB_FOLDER
 
 RUN_ENTRIES = {CONFIG_FILE, "manifest.parquet", "quarantine.csv", "held_out.txt", "metrics.csv", "monitors.csv"}
-RUN_ENTRIES |= {"tensorboard", WANDB_FOLDER, PROVENANCE_FILE, CHECKPOINTS_FOLDER, CODE_FOLDER, LOCK_FILE}
+RUN_ENTRIES |= {TENSORBOARD_FOLDER, WANDB_FOLDER, PROVENANCE_FILE, CHECKPOINTS_FOLDER, CODE_FOLDER, LOCK_FILE}
 """What a run has before its first step is saved."""
 
 

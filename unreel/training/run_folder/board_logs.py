@@ -1,4 +1,4 @@
-"""The curves of a run at Weights & Biases, beside its own files."""
+"""The curves of a run for TensorBoard and Weights & Biases, where their packages are; metrics.csv always has them."""
 
 import importlib
 import secrets
@@ -10,7 +10,37 @@ from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_write_text
 from unreel.training.run_folder.config import read_config
 
-WANDB_FOLDER, ID_FILE = "wandb", "id.txt"
+TENSORBOARD_FOLDER, WANDB_FOLDER, ID_FILE = "tensorboard", "wandb", "id.txt"
+
+
+def import_summary_writer() -> Any | None:
+    """torch's writer of such files; None without the package tensorboard, which it needs."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter
+
+
+class TensorBoardLog:
+    """RUN/tensorboard, without what was written after `last_step`; without the package nothing is written."""
+
+    def __init__(self, run_folder: Path, last_step: int) -> None:
+        writer = import_summary_writer()
+        folder = str(run_folder / TENSORBOARD_FOLDER)
+        self.writer = None if writer is None else writer(folder, purge_step=last_step + 1)
+
+    def log(self, group: str, row: Mapping[str, float], step: int) -> None:
+        """Add the figures of a step as GROUP/NAME."""
+        if self.writer is not None:
+            for name, value in row.items():
+                self.writer.add_scalar(f"{group}/{name}", float(value), step)
+            self.writer.flush()
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self.writer is not None:
+            self.writer.close()
 
 
 def import_wandb() -> Any:
