@@ -119,3 +119,14 @@ def motion_index(small_run: Path, motion_set: Path, tmp_path_factory: pytest.Tem
 def index(motion_index: Path) -> Index:
     """`motion_index`, opened."""
     return open_index(motion_index)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server with pgvector, where pgserver is installed."""
+    pgserver = pytest.importorskip("pgserver")
+    run = tmp_path_factory.getbasetemp()
+    folder = Path("/var/tmp") / f"unreel-pg-{run.parent.name}-{run.name}"
+    server = pgserver.get_server(folder, cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()

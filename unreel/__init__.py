@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from unreel.indexing.clustering.clusters import ClusterOptions
     from unreel.indexing.concepts.annotations import MarkedMoments
     from unreel.indexing.concepts.concept_update import list_concepts as concepts
-    from unreel.indexing.index.clip_index import open_index
+    from unreel.indexing.homes.open_home import open_index
     from unreel.indexing.index.row_filter import RowFilter
     from unreel.indexing.search.query import SearchQuery
     from unreel.indexing.search.results import HitOptions
@@ -83,7 +83,7 @@ _DEFINED_IN = {
     "compare": "unreel.verbs.evaluation.compare:compare",
     "embed": "unreel.verbs.indexing.embed:embed",
     "index": "unreel.verbs.indexing.index:index",
-    "open_index": "unreel.indexing.index.clip_index:open_index",
+    "open_index": "unreel.indexing.homes.open_home:open_index",
     "open_video": "unreel.video.decoding.decoder:open_video",
     "search": "unreel.verbs.indexing.search:search",
     "clips": "unreel.verbs.clips:clips",

@@ -19,10 +19,11 @@ from commands import refused, succeeds
 from vectors import clips, grouped
 
 from unreel.errors import InputError
-from unreel.indexing.export import databases
-from unreel.indexing.export.databases import to_pgvector
-from unreel.indexing.export.destination import DATABASES, EXPORTERS
-from unreel.indexing.export.row_batches import iterate_batches
+from unreel.indexing.export.destination import EXPORTERS
+from unreel.indexing.homes import address, content
+from unreel.indexing.homes.address import HOME_KINDS
+from unreel.indexing.homes.content import iterate_batches
+from unreel.indexing.homes.home import Home
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.store.embeddings_file import read_embeddings, read_metadata
@@ -33,6 +34,7 @@ from unreel.verbs.indexing.export import export
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unreel.indexing.export.row_batches.BATCH_ROWS", 7)
+    monkeypatch.setattr(Home, "batch_rows", 7)
 
 
 def test_parquet_is_read_as_embeddings(motion_index: Path, index: Index, tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_qdrant_finds_what_we_find(motion_index: Path, index: Index, tmp_path: P
     succeeds("export", motion_index, "--to", f"qdrant:{tmp_path / 'q'}")
     client = qdrant.QdrantClient(path=str(tmp_path / "q"))
     assert client.count("unreel").count == len(index.rows)
-    found = client.query_points("unreel", query=index.vectors_ND[9].tolist(), limit=3).points
+    found = client.query_points("unreel", query=index.vectors_ND[9].tolist(), using="row", limit=3).points
     scores = index.vectors_ND @ index.vectors_ND[9]
     np.testing.assert_allclose([f.score for f in found], scores[nearest_twin(index, 9)], atol=1e-5)
     assert found[0].payload["video"] == index.rows.get_path(found[0].id)
@@ -153,14 +155,14 @@ def test_qdrant_is_handed_no_more_than_its_server_takes(tmp_path: Path, monkeypa
     vectors_ND, rows = grouped(600, 4096), clips(6, 100)
     parts = RowParts.make_equal(("rgb",), (vectors_ND.shape[1],))
     index = Index(tmp_path, {}, rows, vectors_ND, AnnIndex.build(vectors_ND), parts)
-    monkeypatch.setattr("unreel.indexing.export.row_batches.BATCH_ROWS", 4096)
     handed: list[int] = []
 
-    def upsert(_self: Any, _table: str, batch: Any) -> None:
-        handed.append(len(batch.model_dump_json()))
+    def upsert(_self: Any, table: str, batch: Any) -> None:
+        if table == "unreel":
+            handed.append(len(batch.model_dump_json()))
 
     monkeypatch.setattr(qdrant.QdrantClient, "upsert", upsert)
-    databases.to_qdrant(index, str(tmp_path / "q"))
+    export(index, f"qdrant:{tmp_path / 'q'}")
     assert len(handed) > 1 and max(handed) < 32_000_000
 
 
@@ -173,21 +175,10 @@ def test_an_export_to_qdrant_that_breaks_off_leaves_nothing(
         yield next(iterate_batches(index, most))
         raise OSError("the line is cut")
 
-    monkeypatch.setattr(databases, "iterate_batches", two)
-    with pytest.raises(InputError, match="the line is cut"):
-        databases.to_qdrant(index, str(tmp_path / "q"))
+    monkeypatch.setattr(content, "iterate_batches", two)
+    with pytest.raises(OSError, match="the line is cut"):
+        export(index, f"qdrant:{tmp_path / 'q'}")
     assert not qdrant.QdrantClient(path=str(tmp_path / "q")).collection_exists("unreel")
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server with pgvector, where pgserver is installed."""
-    pgserver = pytest.importorskip("pgserver")
-    run = tmp_path_factory.getbasetemp()
-    folder = Path("/var/tmp") / f"unreel-pg-{run.parent.name}-{run.name}"
-    server = pgserver.get_server(folder, cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
 
 
 def test_pgvector_finds_what_we_find(motion_index: Path, index: Index, postgres: str) -> None:
@@ -208,10 +199,11 @@ def test_pgvector_finds_what_we_find(motion_index: Path, index: Index, postgres:
 
 def test_a_server_that_does_not_answer(motion_index: Path, index: Index) -> None:
     pytest.importorskip("psycopg")
-    refused("export", motion_index, "--to", "pgvector:postgresql://a:secret@127.0.0.1:9/b", says=("does it answer",))
-    with pytest.raises(InputError) as told:
-        to_pgvector(index, "postgresql://a:secret@127.0.0.1:9/b")
-    assert "secret" not in str(told.value)
+    refused("export", motion_index, "--to", "pgvector:postgresql://a@127.0.0.1:9/b", says=("does it answer",))
+    for place in ("postgresql://a:secret@127.0.0.1:9/b", "host=127.0.0.1 password=secret"):
+        with pytest.raises(InputError, match="from the environment: PGPASSWORD") as told:
+            export(index, f"pgvector:{place}")
+        assert "secret" not in str(told.value)
 
 
 @pytest.fixture(scope="session")
@@ -230,7 +222,7 @@ def test_a_table_follows_its_index(
     kind: str, two_states: tuple[Path, Path], small_run: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """`unreel index --to` again after files came and went: what is read there is what the index has."""
-    pytest.importorskip(DATABASES[kind].module)
+    pytest.importorskip(HOME_KINDS[kind].module)
     place = request.getfixturevalue("postgres") if kind == "pgvector" else str(tmp_path / "db")
     footage = tmp_path / "footage"
     for state in two_states:
@@ -260,7 +252,8 @@ def read_back(kind: str, place: str, table: str) -> list[tuple[int, str, list[fl
 
         with contextlib.closing(qdrant_client.QdrantClient(path=place)) as client:
             points, _ = client.scroll(table, limit=10_000, with_vectors=True)
-            return [(point.id, point.payload["video"], point.vector) for point in points]
+            vectors = [p.vector["row"] if isinstance(p.vector, dict) else p.vector for p in points]
+            return [(p.id, p.payload["video"], vector) for p, vector in zip(points, vectors, strict=True)]
     import psycopg
 
     with psycopg.connect(place) as connection:
@@ -274,7 +267,7 @@ def test_a_table_of_something_else_is_not_replaced(
     kind: str, other: str, index: Index, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """One of other columns, and one that we made of narrower vectors."""
-    library = pytest.importorskip(DATABASES[kind].module)
+    library = pytest.importorskip(HOME_KINDS[kind].module)
     place = request.getfixturevalue("postgres") if kind == "pgvector" else str(tmp_path / "db")
     table = f"other_{other}"
     if other == "width":
@@ -304,11 +297,11 @@ def test_a_broken_replacement_leaves_the_rows_of_before_in_postgres(
 ) -> None:
     export(index, f"pgvector:{postgres}", "whole")
 
-    def cut(index: Index) -> Iterator[Any]:
-        yield next(iterate_batches(index))
+    def cut(index: Index, most: int) -> Iterator[Any]:
+        yield next(iterate_batches(index, most))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(databases, "iterate_batches", cut)
+    monkeypatch.setattr(content, "iterate_batches", cut)
     with pytest.raises(KeyboardInterrupt):
         export(index, f"pgvector:{postgres}", "whole", replace=True)
     assert len(read_back("pgvector", postgres, "whole")) == len(index.rows)
@@ -345,7 +338,7 @@ def test_a_library_that_is_missing_is_named(
             return importlib.import_module(name)
         raise ImportError(f"No module named '{name}'")
 
-    monkeypatch.setattr(databases, "importlib", SimpleNamespace(import_module=missing))
+    monkeypatch.setattr(address, "importlib", SimpleNamespace(import_module=missing))
     refused("export", motion_index, "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))
     refused("index", "run", "folder", "--out", "i", "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))
 

@@ -27,7 +27,8 @@ MADE_BY_UNREEL = {"run": ("config.json", "encoder.json"), "index": ("store.json"
 RunArgument = Annotated[Positional[Path], name_argument("RUN")]
 FolderArgument = Annotated[Positional[Path], name_argument("FOLDER")]
 DataArgument = Annotated[Positional[Path], name_argument("DATA")]
-IndexArgument = Annotated[Positional[Path], name_argument("INDEX")]
+IndexArgument = Annotated[Positional[str], name_argument("INDEX")]
+"""A folder, or the address of a database: a path would lose one of two slashes."""
 OutArgument = Annotated[Positional[Path], name_argument("OUT")]
 
 

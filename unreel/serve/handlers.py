@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from unreel.errors import InputError
-from unreel.indexing.concepts.annotations import Annotations, MarkedMoments, load_annotations
+from unreel.indexing.concepts.annotations import Annotations, MarkedMoments
 from unreel.indexing.concepts.concept import Concept, fit_concept
 from unreel.indexing.concepts.concept_update import (
-    get_annotations_path,
-    get_concept_path,
     list_concepts,
+    load_concept,
+    load_marks,
+    require_concept,
     update_concept,
 )
 from unreel.indexing.concepts.suggestions import suggest_rows
@@ -137,22 +138,16 @@ def make_concept(snapshot: IndexSnapshot, request: RankRequest) -> tuple[Concept
     index, marks = snapshot.index, Annotations(tuple(request.yes), tuple(request.no))
     if not request.concept:
         return fit_concept("marked hits", index.vectors_ND, marks, index.encoder_hash), marks
-    require_concept(snapshot, request.concept)
-    return Concept.load(get_concept_path(index, request.concept), index.encoder_hash), marks
-
-
-def require_concept(snapshot: IndexSnapshot, name: str) -> None:
-    """Raise InputError for a concept that the index does not have."""
-    if name not in list_concepts(snapshot.index):
-        raise InputError(f"no concept '{name}' is saved in this index")
+    require_concept(index, request.concept)
+    return load_concept(index, request.concept), marks
 
 
 def handle_annotations(state: ServerState, index_id: str, name: str) -> dict[str, Any]:
     """The marks of a saved concept, one hit for each row. Raises InputError."""
     snapshot = state.get_snapshot(index_id)
-    require_concept(snapshot, name)
+    require_concept(snapshot.index, name)
     rows = snapshot.index.rows
-    marks, num_lost = load_annotations(get_annotations_path(snapshot.index, name), rows)
+    marks, num_lost = load_marks(snapshot.index, name)
     yes, no = (
         [hit_to_json(snapshot, row_to_hit(rows, row, 0.0)) for row in row_n]
         for row_n in (marks.positives, marks.negatives)

@@ -2,12 +2,11 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional
 
-from unreel.cli.arguments import FolderArgument, LimitOptions, name_argument, parse_args
+from unreel.cli.arguments import LimitOptions, name_argument, parse_args
 from unreel.cli.indexing.concept import print_moments
 from unreel.cli.indexing.moments import hit_to_json, print_hits_csv
 from unreel.cli.progress_bar import ProgressBar
@@ -21,9 +20,9 @@ from unreel.io.text import format_path
 class ApplyArgs:
     """Find the moments of a concept in new footage, with their seconds."""
 
-    concept: Annotated[Positional[Path], name_argument("CONCEPT")]
-    """INDEX/concepts/NAME.json; the encoder of that index is used."""
-    source: FolderArgument
+    concept: Annotated[Positional[str], name_argument("CONCEPT")]
+    """INDEX/concepts/NAME.json, INDEX a folder or an address; the encoder of that index is used."""
+    source: Annotated[Positional[str], name_argument("FOLDER")]
     """A video, a folder, a list, or an index by the same encoder, which needs no decoding."""
     above: float = 0.5
     """Probability from which a clip belongs to a moment."""

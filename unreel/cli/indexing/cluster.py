@@ -12,6 +12,7 @@ from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.errors import InputError
+from unreel.indexing.homes.address import parse_address
 from unreel.io.limits import Limits, use_limits
 
 
@@ -21,9 +22,9 @@ class ClusterArgs:
     and near-duplicates."""
 
     index: IndexArgument
-    """What `unreel index` made."""
+    """What `unreel index` made, or the address of a database that it was written to."""
     out: Path | None = None
-    """Folder of page and tables; by default INDEX-clusters, beside the index."""
+    """Folder of page and tables; by default INDEX-clusters, beside the index, or here for a database."""
     method: Literal["kmeans", "hdbscan"] = "kmeans"
     """k-means with a given number of clusters, or HDBSCAN, which finds the number and leaves some clips out."""
     count: int = 0
@@ -41,6 +42,14 @@ class ClusterArgs:
     limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
+def name_folder(index: str) -> Path:
+    """The folder of page and tables beside an index; for a database in the current folder."""
+    if address := parse_address(index):
+        return Path(f"{address.name}-clusters")
+    path = Path(os.path.abspath(index))  # "." has no name
+    return path.parent / f"{path.name}-clusters"
+
+
 def cluster_command(args: list[str]) -> int:
     options = parse_args(ClusterArgs, args, "cluster")
     refuse_json_and_csv(options.json, options.csv)
@@ -50,8 +59,7 @@ def cluster_command(args: list[str]) -> int:
     from unreel.indexing.clustering.clusters import ClusterOptions
     from unreel.verbs.indexing.cluster import cluster
 
-    index = Path(os.path.abspath(options.index))  # "." has no name
-    out = options.out or index.parent / f"{index.name}-clusters"
+    out = options.out or name_folder(options.index)
     cluster_options = ClusterOptions(options.method, options.count, options.least)
     with use_limits(options.limits), ProgressBar("pictures") as advance:
         report = cluster(options.index, out, cluster_options, options.layout, options.doubled or None, advance)

@@ -13,6 +13,7 @@ from unreel.cli.indexing.moments import format_hit_rows, hit_to_json, match_mome
 from unreel.cli.records import refuse_json_and_csv
 from unreel.cli.terminal import print_table
 from unreel.errors import InputError
+from unreel.indexing.homes.address import hide_secrets
 from unreel.io.text import format_clock
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class ConceptArgs:
     again with more."""
 
     index: IndexArgument
-    """What `unreel index` made."""
+    """What `unreel index` made, or the address of a database that it was written to."""
     name: Annotated[Positional[str], name_argument("NAME")]
     """Its name: INDEX/concepts/NAME.json, its marks in NAME.csv."""
     yes: tuple[str, ...] = ()
@@ -102,7 +103,7 @@ def print_update(options: ConceptArgs, update: "ConceptUpdate") -> None:
     few = min(num_yes, num_no) < MIN_RELIABLE_MARKS
     warning = "; with so few marks, probabilities are a first guess" if few else ""
     counts = f"{num_yes} yes and {num_no} no{lost}; {len(update.moments)} moments in all{warning}"
-    print(f"\n{options.index / 'concepts' / options.name}.json: {counts}")
+    print(f"\n{hide_secrets(options.index)}/concepts/{options.name}.json: {counts}")
 
 
 def print_moments(moments: "Sequence[Hit]", with_rows: bool = False) -> None:

@@ -16,7 +16,7 @@ class ExportArgs:
     """
 
     index: IndexArgument
-    """What `unreel index` made."""
+    """What `unreel index` made, or the address of a database, as --to takes one."""
     to: str
     """KIND:PLACE, see above."""
     table: str = "unreel"
@@ -32,6 +32,5 @@ def export_command(args: list[str]) -> int:
 
     destination = Destination.parse(options.to)
     num_rows = export(options.index, destination, options.table)
-    place = "" if destination.kind == "pgvector" else f"{destination.place}: "  # a DSN may hold a password
-    print(f"{place}{num_rows} rows written")
+    print(f"{destination}: {num_rows} rows written")
     return 0

@@ -39,7 +39,7 @@ class SearchArgs:
     """Find moments like an example: the video, from when to when, and the similarity."""
 
     index: IndexArgument
-    """What `unreel index` made."""
+    """What `unreel index` made, or the address of a database that it was written to."""
     query: Annotated[Positional[tuple[str, ...]], name_argument("[VIDEO ...]")]
     """Videos, moments (VIDEO@12.5-15), pictures, or strips of square pictures side by side; several form one query."""
     from_s: Annotated[float, tyro.conf.arg(name="from")] = 0.0
@@ -79,7 +79,8 @@ class SearchArgs:
 def search_command(args: list[str]) -> int:
     options = parse_args(SearchArgs, args, "search")
     check_search_args(options)
-    from unreel.indexing.index.clip_index import load_query_encoder, open_index
+    from unreel.indexing.homes.open_home import open_index
+    from unreel.indexing.index.clip_index import load_query_encoder
     from unreel.indexing.search.results import HitOptions
     from unreel.verbs.indexing.search import answer_query
 
@@ -88,7 +89,7 @@ def search_command(args: list[str]) -> int:
     encoder = load_query_encoder(index.folder, index.metadata, options.allow_import)
     with use_limits(options.limits):
         answer = answer_query(index, query, hit_options, encoder)
-    print_hits(answer, options)
+    print_hits(answer, options, index.folder)
     if answer.note:
         advice = " Give --from and --to, or VIDEO@START-END." if answer.has_gaps else ""
         stderr_console.print(escape_markup(f"{answer.note}{advice}"))
@@ -147,7 +148,7 @@ def parse_example(text: str, from_s: float, to_s: float) -> "Moment":
     return Moment(text, from_s, to_s)
 
 
-def print_hits(answer: "SearchAnswer", options: SearchArgs) -> None:
+def print_hits(answer: "SearchAnswer", options: SearchArgs, index_folder: Path) -> None:
     from unreel.corpus.file_changes import describe_missing
     from unreel.evaluation.verdict.verdict_file import read_verdict
 
@@ -160,7 +161,7 @@ def print_hits(answer: "SearchAnswer", options: SearchArgs) -> None:
     elif not hits:
         print("no hits: the filters leave nothing")
     else:
-        print_hit_table(hits, read_verdict(options.index), answer.missing)
+        print_hit_table(hits, read_verdict(index_folder), answer.missing)
     if answer.missing:
         num_gone = sum(hit.path in answer.missing for hit in hits)
         stderr_console.print(escape_markup(describe_missing(num_gone, len(hits), "hits")))

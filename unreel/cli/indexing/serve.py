@@ -10,6 +10,7 @@ from unreel.cli.browser import open_browser
 from unreel.cli.commands import COMMANDS
 from unreel.cli.terminal import stderr_console
 from unreel.errors import InputError
+from unreel.indexing.homes.address import hide_secrets
 
 if TYPE_CHECKING:
     from unreel.serve.state import ServeOptions
@@ -20,7 +21,7 @@ class ServeArgs:
     """Search an index in a browser: one page, on this machine, without any network."""
 
     index: IndexArgument
-    """What `unreel index` made, or is making now."""
+    """What `unreel index` made, or is making now; or the address of a database that it was written to."""
     host: str = "127.0.0.1"
     """Address to listen on. Other addresses than this machine's own need a token, which is printed."""
     port: int = 8765
@@ -46,7 +47,7 @@ def serve_command(args: list[str]) -> int:
     def report_start(url: str, problem: str, content: str) -> None:
         if problem:
             stderr_console.print(f"unreel: {problem}; it is being indexed just now, the page shows the progress")
-        print(f"{options.index}: {url}", flush=True)
+        print(f"{hide_secrets(options.index)}: {url}", flush=True)
         print(f"{content or 'the index that is being made'}; Ctrl-C ends it", flush=True)
         if options.open:
             open_browser(url)

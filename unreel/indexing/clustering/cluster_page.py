@@ -25,7 +25,7 @@ def build_page(report: ClusterReport, preview_folder: Path) -> ClusterPage:
     ]
     titles = [f"{Path(rows.get_path(n)).name} from {rows.start_s[n]:.1f} s" for n in range(len(rows))]
     return ClusterPage(
-        name=index.folder.resolve().name,
+        name=index.title,
         description=clusters.description,
         facts=build_facts(report),
         cards=cards,

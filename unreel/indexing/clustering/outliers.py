@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.nearest_rows import NearestRows
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.vectors import iterate_blocks
 
@@ -20,7 +20,7 @@ class NeighbourTable:
     row_NK: np.ndarray
 
 
-def find_neighbours(ann_index: AnnIndex, vectors_ND: np.ndarray, rows: RowTable, k: int = 10) -> NeighbourTable:
+def find_neighbours(ann_index: NearestRows, vectors_ND: np.ndarray, rows: RowTable, k: int = 10) -> NeighbourTable:
     """The `k` nearest neighbours of each row in other videos, since a video resembles itself.
 
     They are taken from the 3k + 32 nearest rows; a video with more similar clips leaves gaps (see `NeighbourTable`).

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from unreel.errors import InputError
+from unreel.indexing.index.concept_book import MarkLine
 from unreel.indexing.index.row_table import RowTable, format_moment
 from unreel.io.atomic_write import atomic_write_csv
 from unreel.types import Moment
 from unreel.video.sources.paths import absolute_path
 
-COLUMNS = ("video", "start_s", "end_s", "mark", "content_hash")
 MomentKey = tuple[str, str, str, str]  # path, content hash, start_s, end_s; path or hash may be "", for any
 
 
@@ -48,54 +48,74 @@ class MarkedMoments:
 
 def save_annotations(path: Path, rows: RowTable, annotations: Annotations) -> None:
     """Write the CSV, whole or not at all. Raises DiskError."""
-    marks = [(row, "yes") for row in sorted(set(annotations.positives))]
-    marks += [(row, "no") for row in sorted(set(annotations.negatives))]
-    lines = (
-        [rows.get_path(row), *_format_span(rows, row), mark, rows.content_hashes[rows.content_N[row]]]
-        for row, mark in marks
-    )
-    atomic_write_csv(path, COLUMNS, lines)
+    write_mark_lines(path, list_mark_lines(rows, annotations))
 
 
 def load_annotations(path: Path, rows: RowTable) -> tuple[Annotations, int]:
     """The annotations of a concept, none where the file is missing, and the number of moments no longer indexed.
 
-    Files of earlier versions have no hashes; their moments are identified by path. Raises InputError for a damaged
-    file.
+    Raises InputError for a damaged file.
     """
-    if not path.is_file():
-        return Annotations(()), 0
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            lines = csv.DictReader(file)
-            if not set(COLUMNS[:4]) <= set(lines.fieldnames or ()):
-                raise ValueError(f"its first line is not {','.join(COLUMNS)}")
-            marks = [(_make_keys(line), _parse_mark(line["mark"], lines.line_num)) for line in lines]
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: the marks can't be read ({error}); correct it, or begin with --forget") from error
-    row_by_key = _find_rows_by_key(rows, [key for keys, _ in marks for key in keys])
+    return find_marked_rows(read_mark_lines(path), rows)
+
+
+def list_mark_lines(rows: RowTable, annotations: Annotations) -> list[MarkLine]:
+    """The marked rows as moments."""
+    marks = [(row, "yes") for row in sorted(set(annotations.positives))]
+    marks += [(row, "no") for row in sorted(set(annotations.negatives))]
+    return [
+        MarkLine(rows.get_path(row), *_format_span(rows, row), mark, rows.content_hashes[rows.content_N[row]])
+        for row, mark in marks
+    ]
+
+
+def find_marked_rows(marks: Sequence[MarkLine], rows: RowTable) -> tuple[Annotations, int]:
+    """The rows of marked moments, and the number of moments that the index does not have."""
+    row_by_key = _find_rows_by_key(rows, [key for mark in marks for key in _make_keys(mark)])
     is_yes_by_row: dict[int, int] = {}
     num_lost = 0
-    for keys, is_yes in marks:
-        row = next((row_by_key[key] for key in keys if key in row_by_key), None)
+    for mark in marks:
+        row = next((row_by_key[key] for key in _make_keys(mark) if key in row_by_key), None)
         if row is None:
             num_lost += 1
         else:
-            is_yes_by_row[row] = is_yes
+            is_yes_by_row[row] = mark.mark == "yes"
     positives, negatives = (tuple(r for r, is_yes in is_yes_by_row.items() if is_yes == kind) for kind in (1, 0))
     return Annotations(positives, negatives), num_lost
 
 
-def _parse_mark(mark: str, line_number: int) -> int:
-    """1 for yes, 0 for no. Raises ValueError."""
-    if mark not in ("no", "yes"):
-        raise ValueError(f"line {line_number}: a mark is yes or no, not {mark!r}")
-    return int(mark == "yes")
+def write_mark_lines(path: Path, marks: Sequence[MarkLine]) -> None:
+    """Write the CSV, whole or not at all. Raises DiskError."""
+    atomic_write_csv(path, MarkLine._fields, marks)
 
 
-def _make_keys(line: dict[str, str]) -> tuple[MomentKey, ...]:
+def read_mark_lines(path: Path) -> list[MarkLine]:
+    """The lines of the CSV, none where it is missing. Raises InputError for a damaged file.
+
+    Files of earlier versions have no hashes; their moments are identified by path.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            lines = csv.DictReader(file)
+            if not set(MarkLine._fields[:4]) <= set(lines.fieldnames or ()):
+                raise ValueError(f"its first line is not {','.join(MarkLine._fields)}")
+            return [_parse_line(line, lines.line_num) for line in lines]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: the marks can't be read ({error}); correct it, or begin with --forget") from error
+
+
+def _parse_line(line: dict[str, str], line_number: int) -> MarkLine:
+    """Raises ValueError for a mark that is neither yes nor no."""
+    if line["mark"] not in ("no", "yes"):
+        raise ValueError(f"line {line_number}: a mark is yes or no, not {line['mark']!r}")
+    return MarkLine(*(line.get(name) or "" for name in MarkLine._fields))
+
+
+def _make_keys(mark: MarkLine) -> tuple[MomentKey, ...]:
     """Keys to look a marked moment up by, in this order: in its file, then in any file of the same content."""
-    path, hash_, span = line["video"], line.get("content_hash") or "", (line["start_s"], line["end_s"])
+    path, hash_, span = mark.video, mark.content_hash, (mark.start_s, mark.end_s)
     return ((path, hash_, *span), ("", hash_, *span)) if hash_ else ((path, "", *span),)
 
 

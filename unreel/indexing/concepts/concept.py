@@ -10,7 +10,7 @@ import numpy as np
 from unreel.errors import InputError
 from unreel.evaluation.probes.logistic_regression import fit_logistic_regression
 from unreel.indexing.concepts.annotations import Annotations
-from unreel.indexing.index.vectors import iterate_blocks, sample_rows
+from unreel.indexing.index.vectors import project_rows, sample_rows
 from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.io.text import parse_json
 
@@ -39,36 +39,47 @@ class Concept:
         weight_D = np.array(self.weight, np.float32)
         if vectors_ND.ndim != 2 or vectors_ND.shape[1] != len(weight_D):
             raise InputError(f"the concept '{self.name}' is of {len(weight_D)} numbers, not of {vectors_ND.shape[1:]}")
-        parts = [block @ weight_D + np.float32(self.bias) for _, block in iterate_blocks(vectors_ND)]
-        logit_N = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        logit_N = project_rows(vectors_ND, weight_D) + np.float32(self.bias)
         return (0.5 * (1 + np.tanh(0.5 * logit_N))).astype(np.float32)  # the sigmoid, without overflow
+
+    def to_json(self) -> str:
+        return json.dumps({"unreel_concept": FORMAT_VERSION, **dataclasses.asdict(self)}) + "\n"
 
     def save(self, path: Path) -> None:
         """Write JSON, whole or not at all. Raises DiskError."""
         with disk_errors(path, "the concept can't be written"):
             path.parent.mkdir(exist_ok=True)
-            atomic_write_text(path, json.dumps({"unreel_concept": FORMAT_VERSION, **dataclasses.asdict(self)}) + "\n")
+            atomic_write_text(path, self.to_json())
 
     @classmethod
     def load(cls, path: Path, encoder_hash: str) -> "Concept":
         """Read a saved concept. Raises InputError when it is damaged or of another encoder."""
         try:
-            data = parse_json(path.read_text())
+            text = path.read_text()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: no concept to read there ({error}); make it again from marked hits") from error
+        return cls.from_json(text, str(path), encoder_hash)
+
+    @classmethod
+    def from_json(cls, text: str, place: str, encoder_hash: str) -> "Concept":
+        """A concept from its JSON, which lies at `place`. Raises InputError as `load` does."""
+        try:
+            data = parse_json(text)
             version = data.pop("unreel_concept")
             if version != FORMAT_VERSION:
                 raise InputError(
-                    f"{path}: a concept of version {version}, this unreel reads {FORMAT_VERSION}; make it again"
+                    f"{place}: a concept of version {version}, this unreel reads {FORMAT_VERSION}; make it again"
                 )
             weight = tuple(float(w) for w in data.pop("weight"))
             counts = {name: int(data[name]) for name in ("num_yes", "num_no")}
             concept = cls(weight=weight, **{**data, **counts, "bias": float(data["bias"]), "name": str(data["name"])})
             if not np.isfinite((*weight, concept.bias)).all():
                 raise ValueError("its weights are not finite")
-        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{path}: no concept to read there ({error}); make it again from marked hits") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{place}: no concept to read there ({error}); make it again from marked hits") from error
         if concept.encoder_hash != encoder_hash:
             raise InputError(
-                f"{path}: made with another encoder than these embeddings; mark some hits and make it again"
+                f"{place}: made with another encoder than these embeddings; mark some hits and make it again"
             )
         return concept
 

@@ -1,10 +1,7 @@
-"""Concepts of an index: their names and files, and an update from new marks."""
+"""Concepts of an index: their names, and an update from new marks."""
 
-import contextlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -12,18 +9,17 @@ from unreel.errors import InputError
 from unreel.indexing.concepts.annotations import (
     Annotations,
     MarkedMoments,
+    find_marked_rows,
     find_rows_in_moments,
-    load_annotations,
+    list_mark_lines,
     merge_annotations,
-    save_annotations,
 )
 from unreel.indexing.concepts.concept import Concept, fit_concept
+from unreel.indexing.concepts.concept_files import get_concepts
 from unreel.indexing.concepts.suggestions import suggest_rows
 from unreel.indexing.index.clip_index import Index
+from unreel.indexing.index.concept_book import MarkChange
 from unreel.indexing.search.results import Hit, find_moments, row_to_hit
-from unreel.indexing.store.file_names import CONCEPTS_FOLDER
-from unreel.io.atomic_write import disk_errors
-from unreel.io.file_lock import LOCK_FILE, wait_for_lock
 from unreel.io.text import format_path
 
 MAX_NAME_BYTES = 100  # file systems allow 255, and endings need some
@@ -63,12 +59,7 @@ def update_concept(
     both = sorted(set(new.positives) & set(new.negatives))
     if both:
         raise InputError(f"row {both[0]} is marked yes and no at once; remove one mark")
-    with lock_concepts(index):
-        old, num_lost = Annotations(()), 0
-        if not discard_marks:
-            old, num_lost = load_annotations(get_annotations_path(index, name), index.rows)
-        marks = merge_annotations(old, new)
-        concept = _save_concept(index, name, marks)
+    concept, marks, num_lost = _save_marks(index, name, new, discard_marks)
     score_N = concept.score_rows(index.vectors_ND)
     row_n = suggest_rows(concept, index.vectors_ND, marks, num_next)
     to_mark_next = [row_to_hit(index.rows, int(row), float(score_N[row])) for row in row_n]
@@ -79,39 +70,44 @@ def update_concept(
 def learn_concept(index: Index, name: str, marks: Annotations) -> Concept:
     """Train a concept on marked rows and save both in the index, in place of its earlier marks. Raises UnreelError."""
     require_concept_name(name)
-    with lock_concepts(index):
-        return _save_concept(index, name, marks)
+    return _save_marks(index, name, marks, discard_marks=True)[0]
 
 
-@contextlib.contextmanager
-def lock_concepts(index: Index) -> Iterator[None]:
-    """Let one thread of one process alone change the concepts of an index, so that no mark of another is lost.
+def _save_marks(index: Index, name: str, new: Annotations, discard_marks: bool) -> tuple[Concept, Annotations, int]:
+    """The concept after new marks, all its marks, and how many earlier ones the index does not have any more.
 
-    Raises InputError when the index was deleted meanwhile, DiskError.
+    It is learned before anything is saved, so that marks that can't be learned from are refused; then the marks, from
+    which the concept can be made again.
     """
-    folder = index.folder / CONCEPTS_FOLDER
-    if not index.folder.is_dir():
-        raise InputError(f"{index.folder}: no index there any more", "nothing was saved; index the footage again")
-    with disk_errors(folder, "the concepts can't be written"):
-        folder.mkdir(exist_ok=True)
-    with wait_for_lock(folder / LOCK_FILE):
-        yield
+    book, rows = get_concepts(index), index.rows
+    with book.change(name):
+        old, num_lost = find_marked_rows([] if discard_marks else book.read_marks(name), rows)
+        marks = merge_annotations(old, new)
+        concept = fit_concept(name, index.vectors_ND, marks, index.encoder_hash)
+        change = MarkChange(list_mark_lines(rows, new), list_mark_lines(rows, marks), discard_marks)
+        saved = book.save_marks(name, change)
+        others = merge_annotations(find_marked_rows(saved, rows)[0], Annotations(()))
+        if others != merge_annotations(marks, Annotations(())):  # another server has saved marks meanwhile
+            marks, concept = others, fit_concept(name, index.vectors_ND, others, index.encoder_hash)
+        book.save_concept(name, concept.to_json(), saved)
+    return concept, marks, num_lost
 
 
-def _save_concept(index: Index, name: str, marks: Annotations) -> Concept:
-    """The marks first: the concept is made from them, and can be made again."""
-    concept = fit_concept(name, index.vectors_ND, marks, index.encoder_hash)
-    save_annotations(get_annotations_path(index, name), index.rows, marks)
-    concept.save(get_concept_path(index, name))
-    return concept
+def load_concept(index: Index, name: str) -> Concept:
+    """A saved concept of an index, learned again from its marks where others have added some. Raises UnreelError."""
+    require_concept_name(name)
+    book = get_concepts(index)
+    if (text := book.read_concept(name)) is None:
+        marks = book.read_marks(name)
+        concept = fit_concept(name, index.vectors_ND, find_marked_rows(marks, index.rows)[0], index.encoder_hash)
+        book.save_concept(name, concept.to_json(), marks)
+        return concept
+    return Concept.from_json(text, book.locate(name), index.encoder_hash)
 
 
-def get_concept_path(index: Index, name: str) -> Path:
-    return index.folder / CONCEPTS_FOLDER / f"{name}.json"
-
-
-def get_annotations_path(index: Index, name: str) -> Path:
-    return index.folder / CONCEPTS_FOLDER / f"{name}.csv"
+def load_marks(index: Index, name: str) -> tuple[Annotations, int]:
+    """The marked rows of a saved concept, and the number of marked moments no longer indexed. Raises InputError."""
+    return find_marked_rows(get_concepts(index).read_marks(name), index.rows)
 
 
 def list_concepts(index: Index) -> list[str]:
@@ -126,7 +122,13 @@ def list_concepts(index: Index) -> list[str]:
     >>> unreel.concepts(unreel.open_index(index))
     []
     """
-    return sorted(path.stem for path in (index.folder / CONCEPTS_FOLDER).glob("*.json"))
+    return get_concepts(index).list_names()
+
+
+def require_concept(index: Index, name: str) -> None:
+    """Raise InputError for a concept that the index does not have."""
+    if name not in list_concepts(index):
+        raise InputError(f"no concept '{name}' is saved in this index")
 
 
 def require_concept_name(name: str) -> None:

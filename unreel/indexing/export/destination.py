@@ -6,10 +6,19 @@ A new kind is a function and a line of EXPORTERS, which the help of `unreel expo
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from unreel.errors import InputError, unknown_name_error
+from unreel.indexing.homes.address import (
+    DEFAULT_TABLE,
+    HOME_KINDS,
+    HomeAddress,
+    get_kind,
+    import_optional,
+    make_address,
+)
 
 if TYPE_CHECKING:  # the help of `unreel export` needs neither torch nor pyarrow
     from unreel.indexing.index.clip_index import Index
@@ -18,7 +27,7 @@ if TYPE_CHECKING:  # the help of `unreel export` needs neither torch nor pyarrow
 class FileExporter(NamedTuple):
     """Writes an index to a new file or folder by `function(index, path)`; `place` and `summary` are for the help.
 
-    `function` is "FILE:NAME" of this folder, which is imported only to write.
+    `function` is "FILE:NAME" of this folder.
     """
 
     function: str
@@ -27,13 +36,10 @@ class FileExporter(NamedTuple):
 
 
 class DatabaseExporter(NamedTuple):
-    """Writes an index to a table by `function(index, address, table, replace)`; needs a package's module."""
+    """Writes an index to its home in a database (homes/); `place` and `summary` are for the help."""
 
-    function: str
     place: str
     summary: str
-    module: str
-    package: str
 
 
 EXPORTERS: dict[str, FileExporter | DatabaseExporter] = {
@@ -51,35 +57,19 @@ EXPORTERS: dict[str, FileExporter | DatabaseExporter] = {
         "FOLDER",
         "for LightlyStudio: a CSV of embeddings, a row per video, and an event per clip (ActivityNet)",
     ),
-    "lancedb": DatabaseExporter(
-        "databases:to_lancedb",
-        "PATH",
-        "a LanceDB table, in a folder or at an address (pip install lancedb)",
-        "lancedb",
-        "lancedb",
-    ),
-    "qdrant": DatabaseExporter(
-        "databases:to_qdrant",
-        "URL",
-        "a Qdrant collection, on a server or in a folder (pip install qdrant-client)",
-        "qdrant_client",
-        "qdrant-client",
-    ),
+    "lancedb": DatabaseExporter("PATH", "a LanceDB table, in a folder or at an address (pip install lancedb)"),
+    "qdrant": DatabaseExporter("URL", "a Qdrant collection, on a server or in a folder (pip install qdrant-client)"),
     "pgvector": DatabaseExporter(
-        "databases:to_pgvector",
-        "DSN",
-        "a PostgreSQL table with pgvector, e.g. pgvector:postgresql://me@host/db (pip install psycopg)",
-        "psycopg",
-        "psycopg[binary]",
+        "DSN", "a PostgreSQL table with pgvector, e.g. pgvector:postgresql://me@host/db (pip install psycopg)"
     ),
 }
 DATABASES = {kind: exporter for kind, exporter in EXPORTERS.items() if isinstance(exporter, DatabaseExporter)}
 
 
 def _load_function(name: str) -> Callable[..., None]:
-    """The function "FILE:NAME" of this folder."""
+    """The function "FOLDER.FILE:NAME" beside this folder, which is imported only to write."""
     file, _, function = name.partition(":")
-    write: Callable[..., None] = getattr(importlib.import_module(f"{__package__}.{file}"), function)
+    write: Callable[..., None] = getattr(importlib.import_module(f"unreel.indexing.{file}"), function)
     return write
 
 
@@ -92,20 +82,23 @@ def format_kinds() -> str:
 
 @dataclass(frozen=True)
 class Destination:
-    """A kind of export, and the file, folder, address or connection string it goes to."""
+    """A kind of export, and the file, folder or address it goes to."""
 
     kind: str
     place: str
 
+    address: HomeAddress | None = None
+
     @classmethod
     def parse(cls, text: str, kinds: Iterable[str] = tuple(EXPORTERS)) -> "Destination":
         """Read KIND:PLACE. Raises InputError."""
-        kind, _, place = text.partition(":")
+        name, _, place = text.partition(":")
+        kind = get_kind(name)
         if kind not in kinds:
-            raise unknown_name_error("export format", kind, kinds)
+            raise unknown_name_error("export format", name, kinds)
         if not place:
             raise InputError(f"'{text}' has no place; write {kind}:{EXPORTERS[kind].place}")
-        return cls(kind, place)
+        return cls(kind, place, make_address(kind, place) if kind in DATABASES else None)
 
     @classmethod
     def parse_database(cls, text: str) -> "Destination":
@@ -115,18 +108,21 @@ class Destination:
             command = f"unreel export INDEX --to {kind}:{exporter.place}"
             raise InputError(f"--to {kind}: a file is written once; use `{command}` afterwards")
         destination = cls.parse(text, DATABASES)
-        from unreel.indexing.export.databases import import_optional
-
-        import_optional(DATABASES[kind].module, DATABASES[kind].package)
+        import_optional(HOME_KINDS[destination.kind].module, HOME_KINDS[destination.kind].package)
         return destination
+
+    def __str__(self) -> str:
+        """The place, as it may be shown."""
+        return self.place if self.address is None else str(self.address)
 
     def write(self, index: "Index", table: str, replace: bool) -> None:
         """Export the index. `table` and `replace` are for databases only. Raises UnreelError."""
         exporter = EXPORTERS[self.kind]
-        if isinstance(exporter, DatabaseExporter):
-            _load_function(exporter.function)(index, self.place, table, replace)
+        if self.address is not None:
+            address = self.address if table == DEFAULT_TABLE else replace_fields(self.address, table=table)
+            _load_function("homes.content:write_home")(index, address, replace)
         elif replace:
             known = ", ".join(DATABASES)
             raise InputError(f"'{self.kind}:{self.place}': only tables of a database are replaced ({known})")
-        else:
-            _load_function(exporter.function)(index, Path(self.place))
+        elif isinstance(exporter, FileExporter):
+            _load_function(f"export.{exporter.function}")(index, Path(self.place))

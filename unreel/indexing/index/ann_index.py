@@ -7,9 +7,9 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from unreel.errors import InputError
 from unreel.indexing.index.ann_index_file import IndexDescription, read_index, write_index
 from unreel.indexing.index.ivf import NUM_THREADS, BuildOptions, build_ivf
+from unreel.indexing.index.nearest_rows import require_query, to_mask
 from unreel.indexing.index.vectors import hash_vectors, iterate_blocks, require_unit_norm
 
 MIN_BLAS_QUERIES = 20  # below, FAISS uses no BLAS, and one thread for each search is faster
@@ -58,8 +58,8 @@ class AnnIndex:
         `allowed` is a mask bool (N,) or row numbers; K is less than k only when fewer rows are allowed. The smaller the
         allowed share, the more cells are searched. Raises InputError.
         """
-        query_QD = self._check_query(query_QD)
-        mask_N = None if allowed is None else self._to_mask(allowed)
+        query_QD = require_query(query_QD, self.description.dim)
+        mask_N = None if allowed is None else to_mask(allowed, len(self))
         count = len(self) if mask_N is None else int(np.count_nonzero(mask_N))
         k = min(k, count)
         if not k or not len(query_QD):
@@ -96,29 +96,6 @@ class AnnIndex:
             return self.index.search(query_QD, k, params=faiss.SearchParameters(sel=selector))
         probes = min(nprobe, self.description.nlist)
         return self.index.search(query_QD, k, params=faiss.SearchParametersIVF(sel=selector, nprobe=probes))
-
-    def _check_query(self, query_QD: np.ndarray) -> np.ndarray:
-        query_QD = np.ascontiguousarray(query_QD, dtype=np.float32)
-        if query_QD.ndim != 2 or query_QD.shape[1] != self.description.dim:
-            raise InputError(
-                f"the query has shape {query_QD.shape}, the index needs (Q, {self.description.dim}); "
-                "embed queries with the encoder that made the index"
-            )
-        if not np.isfinite(query_QD).all():
-            raise InputError("the query has numbers that are not finite; embed it again")
-        return query_QD
-
-    def _to_mask(self, allowed: np.ndarray) -> np.ndarray:
-        allowed = np.asarray(allowed)
-        if allowed.dtype == bool and allowed.shape == (len(self),):
-            return allowed
-        if allowed.dtype == bool or (allowed.size and (allowed.min() < 0 or allowed.max() >= len(self))):
-            raise InputError(
-                f"the filter does not fit an index of {len(self)} rows; give a mask of them or row numbers"
-            )
-        mask_N = np.zeros(len(self), bool)
-        mask_N[allowed.astype(np.int64)] = True
-        return mask_N
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all. Raises DiskError."""

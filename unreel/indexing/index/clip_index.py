@@ -25,6 +25,8 @@ from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError, InputError, NeedsImportError, no_index_error
 from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.ann_index_file import read_description
+from unreel.indexing.index.concept_book import ConceptBook
+from unreel.indexing.index.nearest_rows import NearestRows
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import ScoreScale, load_scale
 from unreel.indexing.index.vectors import hash_vectors
@@ -55,15 +57,26 @@ WAIT_HINT = "it is being indexed just now; ask again when that is done"
 
 @dataclass(frozen=True)
 class Index:
-    """An opened index: row n of `rows` has the unit vector `vectors_ND[n]`, its parts side by side."""
+    """An opened index: row n of `rows` has the unit vector `vectors_ND[n]`, its parts side by side.
+
+    Of an index in a database, `folder` has copies of its files, `vectors_ND` and `ann_index` ask the database
+    (homes/home_rows.py), and `concept_book` has its concepts; `name` is a short one of its place.
+    """
 
     folder: Path
     metadata: dict[str, Any]
     rows: RowTable
     vectors_ND: np.ndarray
-    ann_index: AnnIndex
+    ann_index: NearestRows
     parts: RowParts
     scale: ScoreScale | None = None
+    concept_book: ConceptBook | None = None
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a page calls it."""
+        return self.name or self.folder.resolve().name
 
     @property
     def views(self) -> tuple[str, ...]:

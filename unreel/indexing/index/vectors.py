@@ -51,6 +51,15 @@ def require_unit_norm(vectors_ND: np.ndarray) -> None:
             raise InputError(f"row {row} has length {length_N[wrong[0]]:.3g}, not 1; write the embeddings again")
 
 
+def project_rows(vectors_ND: np.ndarray, weight_D: np.ndarray) -> np.ndarray:
+    """The inner product of every row with a vector, float32 (N,); of vectors in a database, by the database."""
+    if not isinstance(vectors_ND, np.ndarray):
+        projected_N: np.ndarray = vectors_ND.project(weight_D)
+        return projected_N
+    parts = [block @ weight_D for _, block in iterate_blocks(vectors_ND)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
 def sample_rows(vectors_ND: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """At most `count` random rows without repetition, in their order."""
     rows = np.sort(rng.choice(len(vectors_ND), min(count, len(vectors_ND)), replace=False))

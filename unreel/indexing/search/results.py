@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from unreel.errors import InputError
-from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.nearest_rows import NearestRows
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import compute_likeness, spread_rows
 from unreel.indexing.search.event_grouping import Events, group_events
@@ -102,7 +102,7 @@ class HitOptions:
 
 
 def search_by_vector(
-    ann_index: AnnIndex,
+    ann_index: NearestRows,
     rows: RowTable,
     query_QD: np.ndarray,
     options: HitOptions,

@@ -1,15 +1,19 @@
 """Find the moments of a concept in new footage."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from unreel.embedding import list_whole_videos, load_encoder
 from unreel.errors import CheckpointError, InputError, no_concept_error
 from unreel.indexing.concepts.concept import Concept
-from unreel.indexing.concepts.concept_update import require_probability
-from unreel.indexing.index.clip_index import open_index, read_index_metadata, read_parts_of_index
+from unreel.indexing.concepts.concept_update import load_concept, require_concept, require_probability
+from unreel.indexing.homes.address import parse_address
+from unreel.indexing.homes.open_home import open_home, open_index
+from unreel.indexing.index.clip_index import Index, read_index_metadata, read_parts_of_index
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.search.results import Hit, find_moments
 from unreel.indexing.store.clip_sampling import SlidingWindow
@@ -45,7 +49,7 @@ def apply(
     An index is searched without decoding.
 
     Args:
-        concept: INDEX/concepts/NAME.json; the encoder of that index is used.
+        concept: INDEX/concepts/NAME.json, INDEX a folder or an address; the encoder of that index is used.
         source: a video, a folder, a list of videos or an index.
         min_probability: least probability (0 to 1) of a clip in a moment.
         gap_s: clips of a video at most this many seconds apart form one moment.
@@ -63,23 +67,17 @@ def apply(
     >>> matches.num_videos, matches.left_out
     (8, [])
     """
-    path, source = Path(concept), Path(source)
     require_probability(min_probability)
-    if (source / STORE_JSON).is_file():
-        index = open_index(source)
-        saved, vectors_ND = Concept.load(path, index.encoder_hash), index.vectors_ND
-        if index.parts.has_appearance:  # its parts may weigh otherwise than in the index of the concept
-            vectors_ND = load_concept_parts(path, vectors_ND.shape[1]).set_lengths(np.asarray(vectors_ND))
-        score_N = saved.score_rows(vectors_ND)
-        moments = find_moments(index.rows, score_N, min_probability, gap_s)
-        return ConceptMatches(moments, len(index.rows), len(index.rows.paths), [])
-    encoder, sampling = load_concept_encoder(path, allow_import)
-    probe = Concept.load(path, hash_encoder(encoder))
+    place = find_concept(concept)
+    if (index := find_index(source)) is not None:
+        return apply_to_index(place, index, min_probability, gap_s)
+    encoder, sampling = load_concept_encoder(place, allow_import)
+    probe, source = place.load(hash_encoder(encoder)), Path(source)
     parts: RowParts | None = None
     videos, failures = list_whole_videos(source)
     moments, num_clips, num_videos = [], 0, 0
     for number, vectors_KD, spans_K2 in sampling.embed_videos(encoder, videos, default_num_workers(), failures.append):
-        parts = parts or load_concept_parts(path, vectors_KD.shape[1])
+        parts = parts or place.load_parts(vectors_KD.shape[1])
         score_K = probe.score_rows(parts.set_lengths(vectors_KD))
         moments += find_moments(build_rows(videos[number], spans_K2), score_K, min_probability, gap_s)
         num_clips, num_videos = num_clips + len(score_K), num_videos + 1
@@ -90,25 +88,72 @@ def apply(
     return ConceptMatches(moments, num_clips, num_videos, failures)
 
 
-def load_concept_encoder(path: Path, allow_import: bool) -> tuple[Encoder, SlidingWindow]:
-    """The encoder and clip sampling of the index in which a concept lies. Raises InputError."""
+@dataclass(frozen=True)
+class ConceptPlace:
+    """A concept: where it lies, its JSON, and the folder that has the encoder of its index; for an index in a database
+    that is a copy, and the description of the index is known."""
+
+    place: str
+    text: str
+    folder: Path
+    metadata: dict[str, Any] | None = None
+
+    def load(self, encoder_hash: str) -> Concept:
+        """Raises InputError when it is damaged or of another encoder."""
+        return Concept.from_json(self.text, self.place, encoder_hash)
+
+    def read_metadata(self) -> dict[str, Any]:
+        """The description of its index. Raises InputError."""
+        return self.metadata or read_index_metadata(self.folder)
+
+    def load_parts(self, num_columns: int) -> RowParts:
+        """How the rows of its index are made up. Raises InputError."""
+        try:
+            return read_parts_of_index(self.folder, self.read_metadata(), num_columns)
+        except InputError as error:
+            raise InputError(
+                f"{self.place}: a concept is used inside its index, which weighs its parts: {error}"
+            ) from error
+
+
+def find_concept(concept: str | Path) -> ConceptPlace:
+    """The concept at INDEX/concepts/NAME.json, where INDEX is a folder or an address. Raises InputError."""
+    match = re.fullmatch(rf"(.+)/{CONCEPTS_FOLDER}/([^/]+)\.json", str(concept), re.DOTALL)
+    if match and (address := parse_address(match[1])):
+        index = open_home(address)
+        require_concept(index, match[2])
+        text = load_concept(index, match[2]).to_json()
+        return ConceptPlace(f"{address}/{CONCEPTS_FOLDER}/{match[2]}.json", text, index.folder, index.metadata)
+    path = Path(concept)
     if not path.is_file():
         raise no_concept_error(path)
-    folder = path.resolve().parent.parent
+    return ConceptPlace(str(path), path.read_text(errors="replace"), path.resolve().parent.parent)
+
+
+def find_index(source: str | Path) -> Index | None:
+    """The index that is named as what to search; None for videos. Raises InputError for an index that can't be read."""
+    is_home = isinstance(source, str) and parse_address(source) is not None
+    return open_index(source) if is_home or (Path(source) / STORE_JSON).is_file() else None
+
+
+def apply_to_index(place: ConceptPlace, index: Index, min_probability: float, gap_s: float) -> ConceptMatches:
+    """The moments of a concept in an index by the same encoder. Raises InputError."""
+    saved, vectors_ND = place.load(index.encoder_hash), index.vectors_ND
+    if index.parts.has_appearance:  # its parts may weigh otherwise than in the index of the concept
+        vectors_ND = place.load_parts(vectors_ND.shape[1]).set_lengths(np.asarray(vectors_ND))
+    moments = find_moments(index.rows, saved.score_rows(vectors_ND), min_probability, gap_s)
+    return ConceptMatches(moments, len(index.rows), len(index.rows.paths), [])
+
+
+def load_concept_encoder(place: ConceptPlace, allow_import: bool) -> tuple[Encoder, SlidingWindow]:
+    """The encoder and clip sampling of the index in which a concept lies. Raises InputError."""
     try:
-        metadata, encoder = read_index_metadata(folder), load_encoder(folder / ENCODER_FOLDER, allow_import)
+        metadata, encoder = place.read_metadata(), load_encoder(place.folder / ENCODER_FOLDER, allow_import)
     except (InputError, CheckpointError) as error:
-        raise InputError(f"{path}: a concept is used inside its index, which has its encoder: {error}") from error
+        raise InputError(
+            f"{place.place}: a concept is used inside its index, which has its encoder: {error}"
+        ) from error
     return encoder.to(choose_device("auto")), SlidingWindow(**metadata["clips"])
-
-
-def load_concept_parts(path: Path, num_columns: int) -> RowParts:
-    """How the rows are made up of the index in which a concept lies. Raises InputError."""
-    folder = path.resolve().parent.parent
-    try:
-        return read_parts_of_index(folder, read_index_metadata(folder), num_columns)
-    except InputError as error:
-        raise InputError(f"{path}: a concept is used inside its index, which weighs its parts: {error}") from error
 
 
 def build_rows(video: Instance, spans_K2: np.ndarray) -> RowTable:

@@ -1,12 +1,15 @@
 """Group an index into clusters."""
 
+import dataclasses
 from pathlib import Path
 
 from unreel.errors import DiskError
 from unreel.indexing.clustering.cluster_page import MAX_CARDS, build_page
 from unreel.indexing.clustering.cluster_report import ClusterReport, build_cluster_report, write_tables
 from unreel.indexing.clustering.clusters import ClusterOptions
-from unreel.indexing.index.clip_index import Index, open_index
+from unreel.indexing.homes.local_copy import local_vectors
+from unreel.indexing.homes.open_home import open_index
+from unreel.indexing.index.clip_index import Index
 from unreel.report.pages.clusters_page import write_clusters_page
 from unreel.report.previews import write_previews
 from unreel.types import ProgressCallback
@@ -25,7 +28,7 @@ def cluster(
     """Cluster an index into the folder `out`: tables, contact sheets, previews and report.html.
 
     Args:
-        index: folder of an index, or an opened one.
+        index: folder or address of an index, or an opened one.
         out: folder to write; made if missing.
         options: clustering method and number of clusters; by default k-means with a number chosen by rule.
         projection: how rows are placed on the map, "pca" or "tsne".
@@ -45,7 +48,15 @@ def cluster(
     (2, True)
     """
     index, out = index if isinstance(index, Index) else open_index(index), Path(out)
-    report = build_cluster_report(index, options, projection, duplicate_cosine)
+    with local_vectors(index) as local:
+        report = build_cluster_report(local, options, projection, duplicate_cosine)
+        write_report(report, out, on_progress)
+    return dataclasses.replace(report, index=index)
+
+
+def write_report(report: ClusterReport, out: Path, on_progress: ProgressCallback) -> None:
+    """Tables, previews and report.html in the folder `out`. Raises DiskError."""
+    index = report.index
     preview_folder = out / "clusters"
     try:
         preview_folder.mkdir(parents=True, exist_ok=True)
@@ -60,4 +71,3 @@ def cluster(
         write_previews(moments, preview_folder / str(number))
         on_progress(number + 1, count)
     write_clusters_page(build_page(report, preview_folder), out / "report.html")
-    return report

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from unreel.indexing.concepts.annotations import MarkedMoments
 from unreel.indexing.concepts.concept_update import ConceptUpdate, update_concept
-from unreel.indexing.index.clip_index import Index, open_index
+from unreel.indexing.homes.open_home import open_index
+from unreel.indexing.index.clip_index import Index
 
 NO_MARKS = MarkedMoments()
 
@@ -23,7 +24,7 @@ def concept(
     The concept is saved in INDEX/concepts/NAME.json, its marks in NAME.csv.
 
     Args:
-        index: folder of an index, or an opened one.
+        index: folder or address of an index, or an opened one.
         name: name of the concept: letters, digits, dashes, dots, underscores, and single spaces between words.
         yes: rows and moments that show the concept.
         no: rows and moments that do not.

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from unreel.indexing.export.destination import Destination
-from unreel.indexing.index.clip_index import Index, open_index
+from unreel.indexing.homes.open_home import open_index
+from unreel.indexing.index.clip_index import Index
 
 
 def export(index: str | Path | Index, to: str | Destination, table: str = "unreel", replace: bool = False) -> int:
     """Write an index for another program.
 
     Args:
-        index: folder of an index, or an opened one.
+        index: folder or address of an index, or an opened one.
         to: KIND:PLACE, e.g. "parquet:rows.parquet" or "qdrant:http://localhost:6333".
         table: name of the database's table or collection.
         replace: put the index's rows in place of those of a table that unreel made.

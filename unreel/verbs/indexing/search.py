@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from unreel.errors import InputError
-from unreel.indexing.index.clip_index import Index, load_query_encoder, open_index
+from unreel.indexing.homes.open_home import open_index
+from unreel.indexing.index.clip_index import Index, load_query_encoder
 from unreel.indexing.search.query import SearchAnswer, SearchQuery, search_by_examples
 from unreel.indexing.search.results import HitOptions, Hits
 from unreel.models.encoder.encoder import Encoder
@@ -15,7 +16,7 @@ def search(
     """Find the best hits of an index for a query, best first.
 
     Args:
-        index: folder of an index, or an opened one.
+        index: folder or address of an index, or an opened one.
         query: examples and counter-examples, and conditions on the hits.
         options: number of hits (default 20), and how clips become hits.
         encoder: the encoder of the index, if it is loaded already.

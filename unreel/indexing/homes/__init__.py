@@ -1,0 +1,1 @@
+"""Homes of an index beside its folder: LanceDB, Qdrant, PostgreSQL with pgvector; one file each."""

@@ -1,0 +1,47 @@
+"""The records of a home: the description of the index, its files, and which of them are kept."""
+
+import json
+from typing import Any
+
+from unreel.indexing.homes.content import FILE_PREFIX, make_file_records
+from unreel.indexing.homes.home import FILLING_RECORD, INDEX_RECORD, Home, HomeContent, Record
+from unreel.io.text import parse_json
+
+
+def read_description(home: Home) -> dict[str, Any] | None:
+    """The description of the index in a home, the newest one; None where there is none. Raises InputError."""
+    records = home.read_records(INDEX_RECORD)
+    return parse_description(home, records[-1].data) if records else None
+
+
+def parse_description(home: Home, data: bytes) -> dict[str, Any]:
+    """A description from its bytes. Raises InputError for one that is damaged."""
+    try:
+        description: dict[str, Any] = parse_json(data)
+        if not isinstance(description["files"], dict) or not isinstance(description["id"], str):
+            raise ValueError("its files or its id are of another kind")
+        description["rows"] = int(description["rows"])
+        return description
+    except (ValueError, KeyError, TypeError) as error:
+        raise home.fail(f"the description of the index is damaged ({error})", "export the index again") from error
+
+
+def make_write_records(home: Home, content: HomeContent) -> list[Record]:
+    """The records of a writing: the files that the home does not have yet, and last the description."""
+    there = set(home.list_names(FILE_PREFIX))
+    new = [(hash_, read) for hash_, read in content.read_files.items() if FILE_PREFIX + hash_ not in there]
+    records = [record for hash_, read in new for record in make_file_records(hash_, read())]
+    return [*records, make_description_record(content.description)]
+
+
+def make_description_record(description: dict[str, Any]) -> Record:
+    return Record(f"{INDEX_RECORD}/{description['id']}", INDEX_RECORD, json.dumps(description).encode())
+
+
+def tidy_records(home: Home, description: dict[str, Any]) -> None:
+    """Delete the records of earlier writings: their descriptions, and files that this one does not have."""
+    wanted = {FILE_PREFIX + hash_ for hash_ in description["files"].values()}
+    old = [name for name in home.list_names(FILE_PREFIX) if name not in wanted]
+    own = f"{INDEX_RECORD}/{description['id']}"
+    ids = [record.id for record in home.read_records(INDEX_RECORD) if record.id != own]
+    home.delete_records(ids, (*old, FILLING_RECORD))
