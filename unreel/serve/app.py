@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from unreel.errors import DiskError, UnreelError, VideoError
 from unreel.indexing.concepts.concept_update import list_concepts
+from unreel.indexing.homes.home import HomeChangedError, HomeDownError
 from unreel.models.encoder.view_weights import find_slider_ends
 from unreel.serve import handlers, selection_export
 from unreel.serve.auth import AuthMiddleware, make_error_response
@@ -40,6 +41,8 @@ WEB_FILES = {f"/{f.name}": f for f in WEB_FOLDER.iterdir() if f.suffix in (".css
 STATUS_CODES = {
     VideoGoneError: 410,
     StaleIndexError: 409,
+    HomeChangedError: 409,
+    HomeDownError: 503,
     IndexNotReadyError: 503,
     UploadTooLargeError: 413,
     UploadTimeoutError: 408,
@@ -102,8 +105,8 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
         index = snapshot.index
         return {
             "id": snapshot.id,
-            "name": state.folder.absolute().name,
-            "folder": str(state.folder),
+            "name": state.source.name,
+            "folder": state.source.place,
             "commands": state.options.commands,
             "rows": len(index.rows),
             "videos": snapshot.video_names,
@@ -112,7 +115,7 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
             "motion": index.parts.motion_weight,
             "nearest": str(index.ann_index.description),
             "concepts": list_concepts(index),
-            "verdict": describe_verdict(state.folder),
+            "verdict": describe_verdict(index.folder),
             "upload_bytes": state.options.upload_limits.max_bytes,
         }
 

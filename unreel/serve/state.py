@@ -1,25 +1,21 @@
 """The state of a server: the opened index, the caches of previews and maps, uploads and the query embedder."""
 
-import contextlib
 import hashlib
 import logging
 import os
 import threading
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from unreel.corpus.file_changes import describe_missing, find_missing
-from unreel.corpus.file_tracker import load_records
 from unreel.errors import InputError, UnreelError
 from unreel.evaluation.verdict.verdict_file import read_verdict
 from unreel.indexing.concepts.concept_update import list_concepts
-from unreel.indexing.index.clip_index import Index, open_index
-from unreel.indexing.store.embeddings_file import list_parts
-from unreel.indexing.store.file_names import ANN_INDEX_FILE, FILES_PARQUET, VECTORS_NPY
-from unreel.io.file_lock import is_locked
+from unreel.indexing.index.clip_index import Index
 from unreel.io.text import format_count, preview_items
-from unreel.serve.index_progress import IndexProgress
+from unreel.serve.index_source import IndexSource, find_source
 from unreel.serve.media.indexed_files import IndexedFiles
 from unreel.serve.media.preview_cache import PreviewCache, get_cache_folder
 from unreel.serve.media.uploads import UploadLimits, UploadStore
@@ -48,9 +44,6 @@ class ServeOptions:
     commands: tuple[str, ...] = ()
 
 
-FileStamps = frozenset[tuple[str, int, int]]
-
-
 @dataclass(frozen=True)
 class IndexSnapshot:
     """An opened index. Its `id` changes when its rows change."""
@@ -61,29 +54,19 @@ class IndexSnapshot:
     projections: ProjectionCache
     video_names: list[str]
     """Paths of the videos without their common folder."""
-    file_stamps: FileStamps
+    stamps: Hashable
 
 
-def load_snapshot(folder: Path) -> IndexSnapshot:
+def load_snapshot(source: IndexSource) -> IndexSnapshot:
     """Open an index. Raises InputError for one that is missing, incomplete or of another version."""
-    stamps = read_file_stamps(folder)  # before opening, so that later writes count as changes
-    index = open_index(folder)
-    files = IndexedFiles(index.rows.paths, load_records(folder / FILES_PARQUET))
+    stamps = source.read_stamps()  # before opening, so that later writes count as changes
+    index, records = source.open()
+    files = IndexedFiles(index.rows.paths, records)
     identity = (
         f"{index.encoder_hash} {index.ann_index.description.vectors_fingerprint} {index.rows.paths} {index.rows.labels}"
     )
     id_ = hashlib.blake2b(identity.encode("utf-8", "replace"), digest_size=8).hexdigest()
     return IndexSnapshot(id_, index, files, ProjectionCache(index), shorten_paths(index.rows.paths), stamps)
-
-
-def read_file_stamps(folder: Path) -> FileStamps:
-    """Name, time of change and size of the files that change with the rows of an index, also when videos only move."""
-    stamps = set()
-    for path in (*list_parts(folder), folder / VECTORS_NPY, folder / ANN_INDEX_FILE):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            stamps.add((path.name, status.st_mtime_ns, status.st_size))
-    return frozenset(stamps)
 
 
 def describe_verdict(folder: Path) -> dict[str, str] | None:
@@ -112,10 +95,10 @@ def find_common_folder(paths: list[str]) -> str:
 class ServerState:
     """One index and its caches, used by any number of threads."""
 
-    def __init__(self, folder: str | Path, options: ServeOptions | None = None) -> None:
-        """Raises InputError for a folder that is no index, unless it is being indexed now."""
-        self.folder, self.options = Path(folder), options or ServeOptions()
-        self.lock, self.progress = threading.Lock(), IndexProgress(self.folder)
+    def __init__(self, index: str | Path, options: ServeOptions | None = None) -> None:
+        """Raises InputError for a folder or database without an index, unless one is being written now."""
+        self.source, self.options = find_source(index), options or ServeOptions()
+        self.lock = threading.Lock()
         self.snapshot: IndexSnapshot | None = None
         self.query_embedder: QueryEmbedder | None = None
         self.missing_videos: tuple[IndexSnapshot | None, str] = (None, "")
@@ -123,7 +106,7 @@ class ServerState:
         try:
             self.reload()
         except InputError:
-            if not is_locked(self.folder):
+            if not self.source.is_being_written():
                 raise
         self.previews = PreviewCache(self.options.cache_folder, self.options.cache_bytes)
         self.uploads = UploadStore(self.options.upload_limits)
@@ -131,7 +114,7 @@ class ServerState:
     def reload(self) -> IndexSnapshot:
         """Open the index again; on failure the old one stays open. Raises InputError."""
         try:
-            snapshot = load_snapshot(self.folder)
+            snapshot = load_snapshot(self.source)
         except UnreelError as error:
             self.problem = str(error)
             raise
@@ -159,8 +142,8 @@ class ServerState:
             if self.closed:
                 raise InputError("the server is ending")
             if self.query_embedder is None:
-                metadata = self.get_snapshot().index.metadata
-                self.query_embedder = QueryEmbedder(self.folder, metadata, self.options.allow_import)
+                index = self.get_snapshot().index
+                self.query_embedder = QueryEmbedder(index.folder, index.metadata, self.options.allow_import)
             return self.query_embedder
 
     def warm_up(self) -> None:
@@ -176,14 +159,17 @@ class ServerState:
 
     def status(self) -> dict[str, Any]:
         """For the page: the served index, the state of the folder, and what is wrong."""
-        progress, snapshot = self.progress.read_status(), self.snapshot
+        progress, snapshot, problem = self.source.read_progress(), self.snapshot, self.problem
         served = None
         if snapshot is not None:
             served = {"id": snapshot.id, "rows": len(snapshot.index.rows), "videos": len(snapshot.video_names)}
-        is_new = snapshot is None or snapshot.file_stamps != read_file_stamps(self.folder)
+        try:
+            is_new = snapshot is None or snapshot.stamps != self.source.read_stamps()
+        except UnreelError as error:  # a database that does not answer
+            is_new, problem = False, str(error)
         can_reload = is_new and not progress["indexing"]
         missing = self.describe_missing_videos()
-        return progress | {"served": served, "problem": self.problem, "reload": can_reload, "missing": missing}
+        return progress | {"served": served, "problem": problem, "reload": can_reload, "missing": missing}
 
     def describe_missing_videos(self) -> str:
         """What to say of videos of the open index that are gone; looked at once for each opening. "" for none."""

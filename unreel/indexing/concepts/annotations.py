@@ -72,7 +72,7 @@ def list_mark_lines(rows: RowTable, annotations: Annotations) -> list[MarkLine]:
 def find_marked_rows(marks: Sequence[MarkLine], rows: RowTable) -> tuple[Annotations, int]:
     """The rows of marked moments, and the number of moments that the index does not have."""
     row_by_key = _find_rows_by_key(rows, [key for mark in marks for key in _make_keys(mark)])
-    is_yes_by_row: dict[int, int] = {}
+    is_yes_by_row: dict[int, bool] = {}
     num_lost = 0
     for mark in marks:
         row = next((row_by_key[key] for key in _make_keys(mark) if key in row_by_key), None)
@@ -80,7 +80,9 @@ def find_marked_rows(marks: Sequence[MarkLine], rows: RowTable) -> tuple[Annotat
             num_lost += 1
         else:
             is_yes_by_row[row] = mark.mark == "yes"
-    positives, negatives = (tuple(r for r, is_yes in is_yes_by_row.items() if is_yes == kind) for kind in (1, 0))
+    positives, negatives = (
+        tuple(sorted(r for r, is_yes in is_yes_by_row.items() if is_yes == kind)) for kind in (True, False)
+    )
     return Annotations(positives, negatives), num_lost
 
 

@@ -86,8 +86,8 @@ def _save_marks(index: Index, name: str, new: Annotations, discard_marks: bool) 
         concept = fit_concept(name, index.vectors_ND, marks, index.encoder_hash)
         change = MarkChange(list_mark_lines(rows, new), list_mark_lines(rows, marks), discard_marks)
         saved = book.save_marks(name, change)
-        others = merge_annotations(find_marked_rows(saved, rows)[0], Annotations(()))
-        if others != merge_annotations(marks, Annotations(())):  # another server has saved marks meanwhile
+        others, _ = find_marked_rows(saved, rows)
+        if others != marks:  # another server has saved marks meanwhile
             marks, concept = others, fit_concept(name, index.vectors_ND, others, index.encoder_hash)
         book.save_concept(name, concept.to_json(), saved)
     return concept, marks, num_lost

@@ -1,9 +1,11 @@
 """Export an index as Parquet or NumPy files. Row N of the index is row N of the file."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unreel.indexing.export.row_batches import ROW_COLUMNS, iterate_batches
@@ -13,11 +15,14 @@ from unreel.indexing.store.embeddings_file import (
     COLUMNS,
     CONTENT_HASH,
     METADATA_KEY,
+    embeddings_to_table,
     read_table,
 )
 from unreel.indexing.store.previous_files import list_indexed_parts
 from unreel.io.atomic_write import atomic_folder, atomic_path, atomic_write_csv, disk_errors
 from unreel.io.output_path import require_new_path
+from unreel.models.encoder.row_parts import scale_parts
+from unreel.types import Embeddings
 
 WRITE_ADVICE, NEW_PLACE_ADVICE = "free space or choose another place", "choose another place"
 
@@ -30,14 +35,36 @@ def to_parquet(index: Index, target: Path) -> None:
     with disk_errors(path, advice=WRITE_ADVICE):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path, sync=False) as temporary:
-            for part in list_indexed_parts(index.folder, index.ann_index.description.parts):
-                table = read_table(part, (*COLUMNS, CONTENT_HASH)).replace_schema_metadata(
-                    {METADATA_KEY: metadata.encode()}
-                )
+            for table in iterate_tables(index):
+                table = table.replace_schema_metadata({METADATA_KEY: metadata.encode()})
                 writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
                 writer.write_table(table)
             if writer is not None:
                 writer.close()
+
+
+def iterate_tables(index: Index) -> Iterator[pa.Table]:
+    """The rows as they lie in the parts of a store; of an index in a database, which has no parts, made from its rows.
+
+    All views of a row of a store have the same length (see row_parts.py).
+    """
+    if isinstance(index.vectors_ND, np.ndarray):
+        parts = list_indexed_parts(index.folder, index.ann_index.description.parts)
+        yield from (read_table(part, (*COLUMNS, CONTENT_HASH)) for part in parts)
+        return
+    rows, length = index.rows, np.full(len(index.parts.names), len(index.parts.names) ** -0.5)
+    for first, block in iterate_blocks(index.vectors_ND):
+        row_n = range(first, first + len(block))
+        yield embeddings_to_table(
+            Embeddings(
+                vectors=scale_parts(index.parts.split(block), length),
+                paths=[rows.get_path(row) for row in row_n],
+                start_s=rows.start_s[first : first + len(block)],
+                end_s=rows.end_s[first : first + len(block)],
+                labels=[rows.get_label(row) for row in row_n],
+                content_hashes=[rows.content_hashes[rows.content_N[row]] for row in row_n],
+            )
+        )
 
 
 def to_numpy(index: Index, target: Path) -> None:

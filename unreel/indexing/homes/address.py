@@ -5,16 +5,12 @@ holds one is refused, since commands and addresses are kept in histories, logs a
 """
 
 import importlib
-import importlib.util
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from unreel.errors import InputError
-
-if TYPE_CHECKING:
-    from unreel.indexing.homes.home import Home
 
 DEFAULT_TABLE = "unreel"
 TABLE_PATTERN = re.compile(r"(.*)#([A-Za-z_][A-Za-z0-9_]{0,39})", re.DOTALL)
@@ -66,14 +62,6 @@ class HomeAddress:
     def name(self) -> str:
         """A short name, for a title or a folder beside it."""
         return f"{self.kind}-{self.table}"
-
-    def connect(self) -> "Home":
-        """The home at this address. Raises InputError when its library is missing, or it does not answer."""
-        kind = HOME_KINDS[self.kind]
-        import_optional(kind.module, kind.package)
-        file, _, name = kind.home_class.partition(":")
-        home: Home = getattr(importlib.import_module(f"{__package__}.{file}"), name)(self)
-        return home
 
 
 def parse_address(text: str) -> HomeAddress | None:

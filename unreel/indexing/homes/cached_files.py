@@ -30,9 +30,9 @@ def fetch_files(home: Home, description: dict[str, Any]) -> Path:
     base, files = get_cache_folder(), description["files"]
     folder = base / hash_bytes(description["id"].encode())
     with disk_errors(folder, "the files of the index can't be kept", ADVICE):
-        if not folder.is_dir():
+        if not all((folder / _require_relative(home, name)).is_file() for name in files):
             known = _list_known_files(base)
-            with atomic_folder(folder) as temporary:
+            with atomic_folder(folder, overwrite=True) as temporary:
                 for name, hash_ in sorted(files.items()):
                     _put_file(home, temporary / _require_relative(home, name), hash_, known)
             _delete_old(base, folder)

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from unreel.errors import InputError
 from unreel.indexing.homes.address import HomeAddress
-from unreel.indexing.homes.home import PIECE_BYTES, HomeContent, Record
+from unreel.indexing.homes.home import PIECE_BYTES, HomeContent, Record, connect_home
 from unreel.indexing.index.clip_index import Index
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.store.file_names import (
@@ -59,7 +60,10 @@ def describe_content(index: Index) -> HomeContent:
 
 def write_home(index: Index, address: HomeAddress, replace: bool) -> None:
     """Write an index to a database; with `replace` in place of the rows that are there. Raises UnreelError."""
-    with contextlib.closing(address.connect()) as home:
+    source = None if isinstance(index.vectors_ND, np.ndarray) else index.vectors_ND.home.address
+    if source == address:
+        raise InputError(f"{address}: the index is read from this table", "choose another --table")
+    with contextlib.closing(connect_home(address)) as home:
         home.write(describe_content(index), replace)
 
 

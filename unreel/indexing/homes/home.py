@@ -11,6 +11,7 @@
 
 import abc
 import contextlib
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from unreel.errors import InputError
-from unreel.indexing.homes.address import HomeAddress, hide_secrets
+from unreel.indexing.homes.address import HOME_KINDS, HomeAddress, hide_secrets, import_optional
 
 INDEX_RECORD, FILLING_RECORD = "index", "filling"
 PIECE_BYTES = 2 * 2**20  # of a file in a record; a Qdrant server takes at most 32 MB in one call
@@ -48,13 +49,13 @@ class Record:
 @dataclass(frozen=True)
 class RowQuestion:
     """The nearest rows of queries (Q, D) that are wanted: how many, in which ranges of rows (R, 2) from first to last
-    + 1 (None: all), by which vector ("" for the whole row), and whether the database may use its own index."""
+    + 1 (None: all), and by which vector ("" for the whole row). The database compares all rows: nothing is approximate.
+    """
 
     query_QD: np.ndarray
     k: int
     ranges_R2: np.ndarray | None = None
     vector: str = ""
-    approximate: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,15 @@ class Home(abc.ABC):
                 "width; nothing was changed",
                 "choose another --table",
             )
+
+
+def connect_home(address: HomeAddress) -> Home:
+    """The home at an address. Raises InputError when its library is missing, or it does not answer."""
+    kind = HOME_KINDS[address.kind]
+    import_optional(kind.module, kind.package)
+    file, _, name = kind.home_class.partition(":")
+    home: Home = getattr(importlib.import_module(f"{__package__}.{file}"), name)(address)
+    return home
 
 
 def require_same_encoder(home: Home, before: dict[str, Any], now: dict[str, Any]) -> None:

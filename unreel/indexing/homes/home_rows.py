@@ -80,10 +80,7 @@ class HomeDescription(IndexDescription):
     """The description of an index in a database, by its kind."""
 
     def __str__(self) -> str:
-        size = f"{self.rows} rows of {self.dim} numbers, {self.kind}"
-        if not self.num_queries:
-            return f"{size}: exact"
-        return f"{size}: approximate; recall@10 {self.recall:.3f} on {self.num_queries} queries out of these rows"
+        return f"{self.rows} rows of {self.dim} numbers, {self.kind}: exact"
 
 
 class HomeSearch:
@@ -92,7 +89,7 @@ class HomeSearch:
     def __init__(
         self, home: Home, num_rows: int, dim: int, fingerprint: str, slider_ends: dict[str, SliderEnd]
     ) -> None:
-        self.home, self.slider_ends, self.approximate = home, slider_ends, False
+        self.home, self.slider_ends = home, slider_ends
         self.description: IndexDescription = HomeDescription(
             num_rows, dim, home.address.kind, vectors_fingerprint=fingerprint
         )
@@ -137,8 +134,8 @@ class HomeSearch:
         """By the vectors of an end of the slider, which are shorter, where all queries stand at one."""
         for name, end in self.slider_ends.items():
             if (cut_QD := end.cut_query(query_QD)) is not None:
-                return self.home.find_nearest(RowQuestion(cut_QD, k, ranges_R2, name, self.approximate))
-        return self.home.find_nearest(RowQuestion(query_QD, k, ranges_R2, "", self.approximate))
+                return self.home.find_nearest(RowQuestion(cut_QD, k, ranges_R2, name))
+        return self.home.find_nearest(RowQuestion(query_QD, k, ranges_R2))
 
 
 def to_ranges(mask_N: np.ndarray) -> np.ndarray:

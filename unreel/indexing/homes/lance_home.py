@@ -97,9 +97,12 @@ class LanceHome(Home):
         table = self._open(self.table)
         if table is None:
             return
-        with self.translate_errors(*FAILURES):
+        try:
             table.checkout(TAG_PREFIX + self.index_id)
-            self.rows = table
+        except FAILURES as error:
+            problem = f"the version of the table that the index was written to is gone ({error})"
+            raise self.fail(" ".join(problem.split()), "write the index again") from error
+        self.rows = table
 
     def find_nearest(self, question: RowQuestion) -> list[tuple[np.ndarray, np.ndarray]]:
         return [self._find_nearest_to(query_D, question) for query_D in question.query_QD]
@@ -110,8 +113,7 @@ class LanceHome(Home):
             if question.ranges_R2 is not None:
                 within = (f"(row >= {first} AND row < {stop})" for first, stop in question.ranges_R2.tolist())
                 search = search.where(" OR ".join(within), prefilter=True)
-            if not question.approximate:
-                search = search.bypass_vector_index()
+            search = search.bypass_vector_index()
             found = search.select(["row", "_distance"]).limit(question.k).to_arrow()
         return (1 - found["_distance"].to_numpy()).astype(np.float32), found["row"].to_numpy().astype(np.int64)
 

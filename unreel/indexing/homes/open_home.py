@@ -1,5 +1,6 @@
 """An index in a database, opened as an `Index`: rows in memory, vectors and nearest neighbours in the database."""
 
+import weakref
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,7 +9,7 @@ import numpy as np
 from unreel.indexing.homes.address import HomeAddress, parse_address
 from unreel.indexing.homes.cached_files import fetch_files
 from unreel.indexing.homes.content import FORMAT_VERSION, ROWS_PARQUET, slider_ends
-from unreel.indexing.homes.home import FILLING_RECORD, Home, HomeChangedError
+from unreel.indexing.homes.home import FILLING_RECORD, Home, HomeChangedError, connect_home
 from unreel.indexing.homes.home_concepts import HomeConcepts
 from unreel.indexing.homes.home_rows import HomeSearch, HomeVectors
 from unreel.indexing.homes.records import read_description
@@ -48,7 +49,7 @@ def open_index(index: str | Path) -> Index:
 
 def open_home(address: HomeAddress) -> Index:
     """The index in a database. Raises InputError."""
-    home = address.connect()
+    home = connect_home(address)
     try:
         return _open_connected(home)
     except BaseException:
@@ -58,8 +59,8 @@ def open_home(address: HomeAddress) -> Index:
 
 def _open_connected(home: Home) -> Index:
     description = require_whole(home)
-    home.open_index(description)
     folder = fetch_files(home, description)
+    home.open_index(description)
     metadata = read_store_json(folder)
     rows, fingerprint = read_rows([folder / ROWS_PARQUET])
     if fingerprint != description["fingerprint"] or len(rows) != description["rows"]:
@@ -71,6 +72,7 @@ def _open_connected(home: Home) -> Index:
         raise home.fail(f"vectors of {width} numbers in the table '{home.table}', not of {dim}", EXPORT_HINT)
     parts = load_parts(folder / PART_WEIGHTS_JSON, EncoderSpec.from_json(metadata["encoder"]), dim)
     vectors = HomeVectors(home, len(rows), dim)
+    weakref.finalize(vectors, home.close)
     search = HomeSearch(home, len(rows), dim, fingerprint, slider_ends(parts))
     return Index(
         folder,

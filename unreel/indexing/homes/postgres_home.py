@@ -8,6 +8,7 @@ that was opened.
 import contextlib
 import queue
 import struct
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -31,7 +32,6 @@ COPY_TYPES = ("int8", "text", "float8", "float8", "text", "text")
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 10, 60
 MAX_CONNECTIONS = 8  # kept open; more are made where more threads ask at once
 BLOCK_ROWS = 8192  # in one answer
-MAX_EF_SEARCH = 1000  # of pgvector
 T = TypeVar("T")
 HINTS = {  # by the class or code of a SQLSTATE
     "28": "is this user allowed to connect, and is PGPASSWORD right?",
@@ -55,6 +55,7 @@ class PostgresHome(Home):
         self.psycopg = import_optional("psycopg", "psycopg[binary]")
         self.sql = import_optional("psycopg.sql", "psycopg[binary]")
         self.idle: queue.LifoQueue[Any] = queue.LifoQueue(MAX_CONNECTIONS)
+        weakref.finalize(self, _close_idle, self.idle)
 
     def read_records(self, name: str) -> list[Record]:
         query = "SELECT id, name, data, number FROM {records} WHERE name = %s ORDER BY position"
@@ -80,16 +81,12 @@ class PostgresHome(Home):
     def _find(self, connection: Any, query_D: np.ndarray, question: RowQuestion) -> tuple[np.ndarray, np.ndarray]:
         column = self.sql.Identifier(_name_column(question.vector))
         score = self.sql.SQL("({column} <#> %(query)s::vector)").format(column=column)
-        # An index of the database answers to this expression alone, so the negative of it is computed for every row.
-        order = score if question.approximate else self.sql.SQL("(- {score}) DESC, row").format(score=score)
-        query = "SELECT row, (- {score})::real FROM {rows} WHERE {is_opened}{within} ORDER BY {order} LIMIT %(k)s"
+        # An index of the database answers to this expression alone; the negative of it is computed for every row.
+        query = "SELECT row, (- {score})::real FROM {rows} WHERE {is_opened}{within} "
+        query += "ORDER BY (- {score}) DESC, row LIMIT %(k)s"
         within = self.sql.SQL("" if question.ranges_R2 is None else " AND row <@ %(ranges)s::int8multirange")
         values = {"query": format_vector(query_D), "k": question.k, "ranges": format_ranges(question.ranges_R2)}
-        with connection.transaction():
-            if question.approximate:
-                ef_search = min(MAX_EF_SEARCH, max(40, question.k))
-                connection.execute(f"SET LOCAL hnsw.ef_search = {ef_search}")
-            found = self._select(connection, query, values, score=score, order=order, within=within)
+        found = self._select(connection, query, values, score=score, within=within)
         scores, rows = np.array([row[1] for row in found], np.float32), np.array([row[0] for row in found], np.int64)
         return scores, rows
 
@@ -154,9 +151,7 @@ class PostgresHome(Home):
                 connection.execute(self._format("ALTER TABLE {rows} ADD COLUMN " + f"{name} {type_}"))
 
     def close(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self.idle.get_nowait().close()
+        _close_idle(self.idle)
 
     def _insert(self, connection: Any, records: Sequence[Record]) -> None:
         query = "INSERT INTO {records} (id, name, number, data) VALUES (%s, %s, %s, %s) ON CONFLICT (id) DO NOTHING"
@@ -240,10 +235,16 @@ class PostgresHome(Home):
         try:
             yield
         except self.psycopg.Error as error:
-            state = getattr(error, "sqlstate", None) or ""
+            state = getattr(error, "sqlstate", None) or _guess_state(str(error))
             hint = next((HINTS[key] for key in (state, state[:2]) if key in HINTS), "")
             with self.translate_errors(self.psycopg.Error, hint=hint):
                 raise
+
+
+def _close_idle(idle: "queue.LifoQueue[Any]") -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            idle.get_nowait().close()
 
 
 class _InTransaction(PostgresHome):
@@ -255,6 +256,13 @@ class _InTransaction(PostgresHome):
 
     def _run(self, function: Callable[[Any], T]) -> T:
         return function(self.connection)
+
+
+def _guess_state(text: str) -> str:
+    """The class of a SQLSTATE that a refused connection has no other sign of than its words."""
+    if "authentication failed" in text or "no password" in text or ("role " in text and "does not exist" in text):
+        return "28"
+    return "3D" if "database " in text and "does not exist" in text else ""
 
 
 LIST_COLUMNS = """

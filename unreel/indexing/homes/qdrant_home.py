@@ -4,6 +4,7 @@ Qdrant has no transactions. So a writing first says that it fills the collection
 whole; who reads looks after each answer whether the index is still the one that was opened.
 """
 
+import atexit
 import base64
 import contextlib
 import os
@@ -35,6 +36,8 @@ ROW_VECTOR = "row"  # the name of the whole row's vector where the ends of the s
 TIMEOUT_S = 60
 READ_ROWS, READ_RECORDS = 512, 8  # in one answer
 T = TypeVar("T")
+_FOLDER_LOCK = threading.RLock()  # a client of a folder is for one thread at a time
+_FOLDER_CLIENTS: dict[str, tuple[Any, int]] = {}
 
 
 class QdrantHome(Home):
@@ -50,7 +53,7 @@ class QdrantHome(Home):
         self.is_server = address.place.startswith(("http://", "https://"))
         if not self.is_server and re.fullmatch(r"[\w.-]+:\d+", address.place):
             raise self.fail("neither a server nor a folder", f"did you mean qdrant:http://{address.place}?")
-        self.lock: Any = contextlib.nullcontext() if self.is_server else threading.RLock()
+        self.lock: Any = contextlib.nullcontext() if self.is_server else _FOLDER_LOCK
         self.kept_client: Any = None
         self.row_vector = ""
 
@@ -94,7 +97,7 @@ class QdrantHome(Home):
         request = {
             "using": question.vector or self.row_vector or None,
             "filter": self._make_filter(question.ranges_R2),
-            "params": self.models.SearchParams(exact=not question.approximate) if self.is_server else None,
+            "params": self.models.SearchParams(exact=True) if self.is_server else None,
             "limit": question.k,
         }
         requests = [self.models.QueryRequest(query=query_D.tolist(), **request) for query_D in question.query_QD]
@@ -161,9 +164,9 @@ class QdrantHome(Home):
 
     def close(self) -> None:
         with self.lock:
-            if self.kept_client is not None:
-                self.kept_client.close()
-                self.kept_client = None
+            client, self.kept_client = self.kept_client, None
+            if client is not None and not _release(client):
+                client.close()
 
     def _make_records_table(self) -> None:
         def make(client: Any) -> None:
@@ -263,7 +266,7 @@ class QdrantHome(Home):
 
     def _connect(self) -> Any:
         if not self.is_server:
-            return self.qdrant.QdrantClient(path=self.address.place)
+            return _share(os.path.realpath(self.address.place), self.qdrant.QdrantClient)
         key = os.environ.get("QDRANT_API_KEY") or None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a key for a server on this machine
@@ -277,6 +280,26 @@ class QdrantHome(Home):
         hint = "" if self.is_server else "is another process using this folder? Several need a Qdrant server"
         with self.translate_errors(OSError, RuntimeError, ValueError, self.api_error, hint=hint):
             yield
+
+
+def _share(path: str, make: Callable[..., Any]) -> Any:
+    """The client of a folder, which a process opens once; its users are counted."""
+    client, num_users = _FOLDER_CLIENTS.get(path) or (make(path=path), 0)
+    if not num_users:
+        atexit.register(client.close)  # later it would find the interpreter half gone
+    _FOLDER_CLIENTS[path] = client, num_users + 1
+    return client
+
+
+def _release(client: Any) -> bool:
+    """Whether others of this process use the client of a folder too."""
+    for path, (shared, num_users) in list(_FOLDER_CLIENTS.items()):
+        if shared is client:
+            _FOLDER_CLIENTS[path] = shared, num_users - 1
+            if num_users > 1:
+                return True
+            del _FOLDER_CLIENTS[path]
+    return False
 
 
 def _point_id(record_id: str) -> str:

@@ -29,7 +29,7 @@ def write_embeddings(embeddings: Embeddings, path: Path, metadata: dict[str, Any
 
     A column content_hash is added when the embeddings have hashes. Raises DiskError, NonFiniteError.
     """
-    table = _to_table(embeddings)
+    table = embeddings_to_table(embeddings)
     wrong = np.flatnonzero(~np.isfinite(embeddings.vectors).all(axis=1)).tolist()
     if wrong:
         raise NonFiniteError(f"{embeddings.paths[wrong[0]]}: its vectors are not finite; use another checkpoint")
@@ -46,7 +46,8 @@ def write_parquet(table: pa.Table, path: Path) -> None:
             )
 
 
-def _to_table(embeddings: Embeddings) -> pa.Table:
+def embeddings_to_table(embeddings: Embeddings) -> pa.Table:
+    """The columns of a part. Raises InputError where there are more or fewer vectors than paths."""
     count = len(embeddings)
     vectors = np.ascontiguousarray(embeddings.vectors, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != count:

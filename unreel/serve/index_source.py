@@ -1,0 +1,113 @@
+"""Where a server's index lies: in a folder, or in a database; what it asks there beside searching."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, Protocol
+
+from unreel.corpus.file_tracker import FileRecords, load_records
+from unreel.errors import UnreelError
+from unreel.indexing.homes.address import HomeAddress, hide_secrets, parse_address
+from unreel.indexing.homes.home import FILLING_RECORD, INDEX_RECORD, connect_home
+from unreel.indexing.homes.open_home import open_home
+from unreel.indexing.index.clip_index import Index, open_index
+from unreel.indexing.store.embeddings_file import list_parts
+from unreel.indexing.store.file_names import ANN_INDEX_FILE, FILES_PARQUET, VECTORS_NPY
+from unreel.io.file_lock import is_locked
+from unreel.serve.index_progress import IndexProgress
+
+STAMP_S = 3.0  # for which a database is not asked again whether it has another index
+
+
+class IndexSource(Protocol):
+    """The place of an index; `place` is what commands call it."""
+
+    name: str
+    place: str
+
+    def open(self) -> tuple[Index, FileRecords]:
+        """The index that is there now, and the records of its files. Raises InputError."""
+        ...
+
+    def read_stamps(self) -> Hashable:
+        """What changes with the rows of the index. Raises InputError when a database does not answer."""
+        ...
+
+    def is_being_written(self) -> bool:
+        """Whether an index is being made there just now."""
+        ...
+
+    def read_progress(self) -> dict[str, Any]:
+        """Rows and videos so far, the number of all videos (0: unknown), and whether it is being written."""
+        ...
+
+
+class FolderSource:
+    """An index in a folder, which `unreel index` may be filling."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name, self.place = folder, folder.absolute().name, str(folder)
+        self.progress = IndexProgress(folder)
+
+    def open(self) -> tuple[Index, FileRecords]:
+        return open_index(self.folder), load_records(self.folder / FILES_PARQUET)
+
+    def read_stamps(self) -> Hashable:
+        """Name, time of change and size of the files that change with the rows, also when videos only move."""
+        stamps = set()
+        for path in (*list_parts(self.folder), self.folder / VECTORS_NPY, self.folder / ANN_INDEX_FILE):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                stamps.add((path.name, status.st_mtime_ns, status.st_size))
+        return frozenset(stamps)
+
+    def is_being_written(self) -> bool:
+        return is_locked(self.folder)
+
+    def read_progress(self) -> dict[str, Any]:
+        return self.progress.read_status()
+
+
+class HomeSource:
+    """An index in a database, which other servers may use too."""
+
+    def __init__(self, address: HomeAddress) -> None:
+        self.address, self.name, self.lock = address, address.name, threading.Lock()
+        self.place = hide_secrets(str(address))
+        self.home = connect_home(address)
+        self.asked_s, self.stamps, self.counts = -STAMP_S, ("", False), (0, 0)
+
+    def open(self) -> tuple[Index, FileRecords]:
+        index = open_home(self.address)
+        self.counts = len(index.rows), len(index.rows.paths)
+        return index, load_records(index.folder / FILES_PARQUET)
+
+    def read_stamps(self) -> Hashable:
+        return self._read_state()[0]
+
+    def is_being_written(self) -> bool:
+        try:
+            return self._read_state()[1]
+        except UnreelError:
+            return False
+
+    def read_progress(self) -> dict[str, Any]:
+        rows, videos = self.counts
+        return {"rows": rows, "videos": videos, "of_videos": videos, "indexing": self.is_being_written()}
+
+    def _read_state(self) -> tuple[str, bool]:
+        """The newest index of the database, and whether it is being filled; asked at most every STAMP_S."""
+        with self.lock:
+            if time.monotonic() - self.asked_s > STAMP_S:
+                records = self.home.read_records(INDEX_RECORD)
+                is_filled = bool(self.home.read_records(FILLING_RECORD))
+                self.stamps, self.asked_s = (records[-1].id if records else "", is_filled), time.monotonic()
+            return self.stamps
+
+
+def find_source(index: str | Path) -> IndexSource:
+    """The place of an index. Raises InputError for an address that can't be used."""
+    address = parse_address(index) if isinstance(index, str) else None
+    return FolderSource(Path(index)) if address is None else HomeSource(address)
