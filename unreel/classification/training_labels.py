@@ -10,10 +10,10 @@ from unreel.corpus.lists import LIST_SUFFIXES
 from unreel.errors import InputError
 from unreel.evaluation.labelled_videos import LabelSources, list_instances, load_labelled_videos
 from unreel.evaluation.leakage import check_train_test, collect_leakage_warnings
-from unreel.indexing.concepts.annotations import Annotations, load_annotations
-from unreel.indexing.concepts.concept_update import get_annotations_path
+from unreel.indexing.concepts.annotations import Annotations
+from unreel.indexing.concepts.concept_update import list_concepts, load_marks
 from unreel.indexing.index.clip_index import Index, open_index
-from unreel.indexing.store.file_names import CONCEPTS_FOLDER, STORE_JSON
+from unreel.indexing.store.file_names import STORE_JSON
 from unreel.io.text import format_count, preview_items
 from unreel.types import Instance
 
@@ -83,12 +83,12 @@ def read_marks(index: Index, concepts: Sequence[str]) -> TrainingLabels:
 
     All marks of a video are one group. Raises InputError for a moment marked yes for two concepts.
     """
-    known = sorted(path.stem for path in (index.folder / CONCEPTS_FOLDER).glob("*.csv"))
+    known = list_concepts(index)
     missing = [name for name in concepts if name not in known]
     if missing or not known:
         there = f"it has {preview_items(known, 10)}" if known else "it has none; mark hits with `unreel concept`"
         raise InputError(f"{index.folder}: no marks of {preview_items(missing) or 'any concept'}; {there}")
-    marks = {name: load_annotations(get_annotations_path(index, name), index.rows) for name in concepts or known}
+    marks = {name: load_marks(index, name) for name in concepts or known}
     label_by_row = label_rows(index, {name: annotations for name, (annotations, _) in marks.items()})
     instances = [build_moment(index, row, label, n) for n, (row, label) in enumerate(sorted(label_by_row.items()))]
     num_lost = sum(lost for _, lost in marks.values())

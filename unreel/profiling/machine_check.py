@@ -36,7 +36,9 @@ EXTRAS = {  # extra of the package: the modules that it brings, what they are fo
     "lancedb": (("lancedb",), "an index in LanceDB"),
     "qdrant": (("qdrant_client",), "an index in Qdrant"),
     "pgvector": (("psycopg",), "an index in PostgreSQL"),
-    "tensorboard": (("tensorboard",), "the command tensorboard --logdir RUN"),
+    "tensorboard": (("tensorboard",), "curves of runs in RUN/tensorboard"),
+    "wandb": (("wandb",), "curves of runs at Weights & Biases (--wandb PROJECT)"),
+    "mteb": (("mteb", "datasets"), "MTEB's video tasks (unreel.MtebModel)"),
 }
 COMMON_CODECS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "mjpeg", "prores", "wmv3", "gif")
 LOW_MEMORY_MB, LOW_DISK_GB, LOW_OPEN_FILES = 2048, 2.0, 256

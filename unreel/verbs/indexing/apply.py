@@ -18,7 +18,7 @@ from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.search.results import Hit, find_moments
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.encoder_hash import hash_encoder
-from unreel.indexing.store.file_names import ENCODER_FOLDER, STORE_JSON
+from unreel.indexing.store.file_names import CONCEPTS_FOLDER, ENCODER_FOLDER, STORE_JSON
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.row_parts import RowParts
 from unreel.training.runtime.auto_settings import choose_device
