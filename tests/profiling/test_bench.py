@@ -211,6 +211,7 @@ def test_what_is_no_change_is_refused(text: str, says: str) -> None:
 
 def test_refusals_come_before_anything_is_looked_at(tmp_path: Path, motion_set: Path) -> None:
     nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()  # empty: it would be refused when it is looked at
     refused("bench", nowhere, *SMALL, says=("nowhere",))
     refused("bench", nowhere, *SMALL, "--against", "optimizer=adamm", says=("unknown optimizer 'adamm'", "adamw"))
     refused("bench", nowhere, *SMALL, "--against", "batch_size=-1", says=("batch_size", "-1"))
