@@ -24,11 +24,11 @@ from unreel.models.encoder.spec import EncoderSpec
 EXPORT_HINT = "write it again: unreel export INDEX --to KIND:PLACE, or unreel index ... --to KIND:PLACE"
 
 
-def open_index(index: str | Path) -> Index:
+def open_index(folder: str | Path) -> Index:
     """Open an index.
 
     Args:
-        index: folder that `unreel index` wrote, or the address of a database that `unreel export` or `unreel index
+        folder: what `unreel index` wrote, or the address of a database that `unreel export` or `unreel index
             --to` filled: lancedb:PATH, qdrant:URL or postgres:URL, each with #TABLE where it isn't "unreel".
 
     Returns:
@@ -43,8 +43,8 @@ def open_index(index: str | Path) -> Index:
     >>> opened.vectors_ND.shape[0] == len(opened.rows)
     True
     """
-    address = parse_address(index) if isinstance(index, str) else None
-    return open_folder(index) if address is None else open_home(address)
+    address = parse_address(folder) if isinstance(folder, str) else None
+    return open_folder(folder) if address is None else open_home(address)
 
 
 def open_home(address: HomeAddress) -> Index:
