@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^\s*```(\w*)")
 SHELL = {"", "sh", "bash", "console"}
-ELSEWHERE = {"log.md", "moved.md", "papers.md"}  # commands of their day; those of the papers have a test of their own
+ELSEWHERE = {"log.md", "moved.md"}  # commands of their day
 ENDS = {"|", ";", "&&", "||", ">", "&"}
 PLACEHOLDERS = {"S": "0", "N": "8", "PIXELS": "112"}  # of seeds, seconds, frames and sizes
 

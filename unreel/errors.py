@@ -126,6 +126,10 @@ def no_dataset_error(folder: object, content: str = "the videos") -> InputError:
     return InputError(f"{folder}: no such folder. Give the folder of {content}")
 
 
+def no_classifier_error(folder: object) -> InputError:
+    return InputError(f"{folder}: no classifier there (no classifier.json); `unreel classify train` makes one")
+
+
 def no_concept_error(path: object) -> InputError:
     return InputError(f"{path}: no concept there; `unreel concept INDEX NAME` makes INDEX/concepts/NAME.json")
 

@@ -52,7 +52,9 @@ def test_the_overview_uses_the_same_names() -> None:
 
 
 @pytest.mark.parametrize("what", ["all", "finetune"])
-def test_threads_and_device_of_an_evaluation_reach_it(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_and_device_of_an_evaluation_reach_it(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The evaluation itself is replaced: it tells what it was called with."""
     found: list[Any] = []
 
@@ -64,8 +66,10 @@ def test_threads_and_device_of_an_evaluation_reach_it(what: str, monkeypatch: py
     monkeypatch.setattr("unreel.verbs.evaluation.evaluate_all.evaluate_all", evaluate)
     monkeypatch.setattr("unreel.verbs.evaluation.evaluate_finetune.evaluate_finetuning", evaluate)
     out = ["--out", "eval"] if what == "all" else []
-    succeeds("evaluate", what, "run", "data", "--threads", 3, "--device", "cpu", *out)
+    succeeds("evaluate", what, "base", tmp_path, "--threads", 3, "--device", "cpu", *out)
     threads, args = found[0]
     workers = args[5].workers if what == "all" else args[4].changes["workers"]
     assert (threads, args[0], workers) == (3, "cpu", 2) and torch.get_num_threads() == 1
-    refused("evaluate", what, "run", "data", "--threads", -1, *out, says=("--threads is between 0 and 1024, got -1",))
+    refused(
+        "evaluate", what, "base", tmp_path, "--threads", -1, *out, says=("--threads is between 0 and 1024, got -1",)
+    )

@@ -12,9 +12,9 @@ from commands import refused, succeeds
 
 from unreel.cli import arguments
 from unreel.cli.commands import COMMANDS
-from unreel.cli.completion import SHELLS, format_completion
 from unreel.cli.entry_point import run_command
-from unreel.cli.examples import EXAMPLES, format_examples
+from unreel.cli.help.completion import SHELLS, format_completion
+from unreel.cli.help.examples import EXAMPLES, format_examples
 from unreel.methods.registry import load_preset
 from unreel.training.run_folder.config import RunConfig
 
@@ -32,6 +32,7 @@ def test_an_example_is_understood_to_its_last_option(line: str, monkeypatch: pyt
             raise Parsed
 
     monkeypatch.setattr(arguments, "refuse_swapped", stop)
+    monkeypatch.setattr("unreel.cli.existing_paths.require_path", lambda *words: None)
     monkeypatch.setattr("unreel.cli.method_options.name_method", lambda name: name)
     monkeypatch.setattr("unreel.cli.method_options.load_preset", lambda name: load_preset("simclr"))
     earlier = RunConfig("simclr", *load_preset("simclr"))

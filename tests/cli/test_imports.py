@@ -10,8 +10,8 @@ from commands import succeeds
 
 from unreel.cli.commands import COMMANDS
 from unreel.cli.entry_point import SHOW_METHODS
-from unreel.cli.examples import format_examples
-from unreel.cli.kept_help import name_help
+from unreel.cli.help.examples import format_examples
+from unreel.cli.help.kept_help import name_help
 from unreel.evaluation.protocol_registry import list_protocols
 
 HEAVY = ("torch", "numpy", "rich", "tyro", "pyarrow", "av", "cv2", "matplotlib", "jinja2", "lightning_fabric")
@@ -89,7 +89,7 @@ def test_help_with_the_options_of_a_method_is_quick_the_second_time(
     monkeypatch.setenv("COLUMNS", "77")
     assert name_help(["pretrain", "--help"]) != before
     monkeypatch.undo()
-    monkeypatch.setattr("unreel.cli.kept_help.list_files", lambda: [("method.py", 10, 1)])
+    monkeypatch.setattr("unreel.cli.help.kept_help.list_files", lambda: [("method.py", 10, 1)])
     assert name_help(["pretrain", "--help"]) != before
 
 

@@ -1,11 +1,13 @@
 """The rows `appearance` and `both` of an evaluation, against sums by hand; EfficientNet-lite0 from its packages."""
 
+import ctypes
 import json
 import os
 import pickle
 import resource
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from unreel.models.encoder.row_parts import RowParts, measure_weights
 from unreel.models.encoder.spec import APPEARANCE, EncoderSpec
 from unreel.models.frozen.catalogue import load_frozen_model
 from unreel.models.frozen.efficientnet import load_efficientnet
-from unreel.models.memory_layout import keep_freed_memory
+from unreel.models.memory_layout import M_MMAP_THRESHOLD, keep_freed_memory
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
 
@@ -186,6 +188,9 @@ def count_page_faults() -> int:
 
 
 def compare_page_faults() -> tuple[int, int, bool]:
+    """Before and after; before, each large tensor is mapped anew, as by itself only where nothing lies above it."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**17)
     count_page_faults()
     before, can_keep = count_page_faults(), keep_freed_memory()
     count_page_faults()

@@ -340,7 +340,9 @@ def test_a_library_that_is_missing_is_named(
 
     monkeypatch.setattr(address, "importlib", SimpleNamespace(import_module=missing))
     refused("export", motion_index, "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))
-    refused("index", "run", "folder", "--out", "i", "--to", f"{kind}:x", says=(f"this needs {package}", "pip install"))
+    refused(
+        "index", "base", motion_index, "--out", "i", "--to", f"{kind}:x", says=(f"this needs {package}", "pip install")
+    )
 
 
 def test_the_help_shows_every_kind_of_export() -> None:

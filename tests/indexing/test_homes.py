@@ -314,8 +314,8 @@ def test_addresses() -> None:
         "lancedb:db://x?token=s3cret",
     ],
 )
-def test_credentials_come_from_the_environment(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in (("search", text, "x.mp4"), ("concept", text, "a", "--yes", 1), ("serve", text)):
+def test_credentials_come_from_the_environment(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for command in (("search", text, tmp_path), ("concept", text, "a", "--yes", 1), ("serve", text)):
         refused(*command, says=("holds a password or a key", "from the environment"))
     with pytest.raises(InputError) as told:
         parse_address(text)
@@ -326,15 +326,17 @@ def test_credentials_come_from_the_environment(text: str, monkeypatch: pytest.Mo
 
 def test_databases_that_do_not_answer(tmp_path: Path, postgres: str) -> None:
     says = ("is the address right", "does it answer")
-    refused("search", "postgres:postgresql://me@127.0.0.1:9/db", "x", says=("postgresql://***@127.0.0.1:9/db", *says))
-    refused("search", "qdrant:http://127.0.0.1:9", "x", says=("qdrant:http://127.0.0.1:9", *says))
-    refused("search", "qdrant:127.0.0.1:6333", "x", says=("did you mean qdrant:http://127.0.0.1:6333",))
+    refused(
+        "search", "postgres:postgresql://me@127.0.0.1:9/db", __file__, says=("postgresql://***@127.0.0.1:9/db", *says)
+    )
+    refused("search", "qdrant:http://127.0.0.1:9", __file__, says=("qdrant:http://127.0.0.1:9", *says))
+    refused("search", "qdrant:127.0.0.1:6333", __file__, says=("did you mean qdrant:http://127.0.0.1:6333",))
     for kind in ("lancedb", "qdrant"):
-        refused("search", f"{kind}:{tmp_path / 'tpyo'}", "x", says=("no index there in a table 'unreel'",))
+        refused("search", f"{kind}:{tmp_path / 'tpyo'}", __file__, says=("no index there in a table 'unreel'",))
     assert not list(tmp_path.iterdir())
-    refused("search", f"postgres:{postgres}#nowhere", "x", says=("no index there in a table 'nowhere'",))
+    refused("search", f"postgres:{postgres}#nowhere", __file__, says=("no index there in a table 'nowhere'",))
     typo = postgres.replace("/postgres?", "/posgres?")
-    refused("search", f"postgres:{typo}", "x", says=('database "posgres" does not exist', "name of the database"))
+    refused("search", f"postgres:{typo}", __file__, says=('database "posgres" does not exist', "name of the database"))
 
 
 def delete_rows(address: str) -> None:

@@ -57,7 +57,11 @@ def test_an_index_takes_the_verdict_about_its_own_checkpoint(tmp_path: Path) -> 
 def test_hits_are_shown_with_their_likeness(verdict: Verdict | None, capsys: pytest.CaptureFixture[str]) -> None:
     print_hit_table(HITS, verdict)
     printed = capsys.readouterr()
-    assert [line.split()[0] for line in printed.out.splitlines()] == ["likeness", "1.00", "0.75"]
+    assert [line.split()[:2] for line in printed.out.splitlines()] == [
+        ["row", "likeness"],
+        ["0", "1.00"],
+        ["1", "0.75"],
+    ]
     assert "0 is a typical moment" in printed.err
 
 
@@ -66,9 +70,9 @@ def test_hits_are_shown_with_their_percentiles_and_the_part_of_the_query(capsys:
     print_hit_table([dataclasses.replace(HITS[0], percentile=93.4, query_moment=part), HITS[1]], GOOD)
     printed = capsys.readouterr()
     header, first, second = printed.out.splitlines()
-    assert header.split("  ")[:2] == ["likeness", "closer than"] and header.endswith("of the query")
-    assert first.split() == ["1.00", "93", "%", "0:00.0", "0:01.0", "0.mp4", "1:01.0", "to", "1:01.6"]
-    assert second.split() == ["0.75", "0:00.0", "0:01.0", "1.mp4"] and "nearest neighbour" in printed.err
+    assert header.split()[:4] == ["row", "likeness", "closer", "than"] and header.endswith("of the query")
+    assert first.split() == ["0", "1.00", "93", "%", "0:00.0", "0:01.0", "0.mp4", "1:01.0", "to", "1:01.6"]
+    assert second.split() == ["1", "0.75", "0:00.0", "0:01.0", "1.mp4"] and "nearest neighbour" in printed.err
 
 
 def test_hits_of_an_encoder_below_its_floors_have_ranks_alone(capsys: pytest.CaptureFixture[str]) -> None:

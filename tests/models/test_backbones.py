@@ -271,7 +271,10 @@ def test_importing_models_is_light() -> None:
         "print([n for n in sys.modules if n.startswith('unreel.')])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    models, own_code = {"unreel.models", "unreel.models.registry", "unreel.models.twin_2d"}, {"unreel.own_code.names"}
+    models, own_code = (
+        {"unreel.models", "unreel.models.registry", "unreel.models.twin_2d"},
+        {"unreel.own_code.names", "unreel.own_code.installed"},
+    )
     assert set(eval(out)) == models | own_code | {"unreel.own_code", "unreel.errors"}
 
 

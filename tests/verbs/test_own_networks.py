@@ -379,8 +379,8 @@ def test_what_can_not_be_inflated_leaves_nothing_behind(small_run: Path, tmp_pat
     torch.save(build_backbone("tiny").state_dict(), deep)
     for source in (small_run, out.parent / "gone.pth", tmp_path / "flat.ckpt", tmp_path, deep):
         says = {small_run: "spans frames already", deep: "spans frames already", tmp_path: "neither a run nor"}
-        says |= {tmp_path / "flat.ckpt": "ends in .safetensors, .pt or .pth"}
-        refused("inflate", source, "--out", out, "--backbone", "tiny", says=(says.get(source, "can't be read"),))
+        says |= {tmp_path / "flat.ckpt": "no such file", out.parent / "gone.pth": "no such file"}
+        refused("inflate", source, "--out", out, "--backbone", "tiny", says=(says[source],))
     refused("inflate", flat, "--out", out, says=("not the same network", "lack 'stages.0.0.conv1.weight'"))  # r3d50
     refused("inflate", flat, "--out", out, "--backbone", "tinny", says=("Did you mean 'tiny'",))
     refused("inflate", flat, "--out", out, "--backbone", "tiny", "--num-frames", -1, says=("at least 1 frame",))

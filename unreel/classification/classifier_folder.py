@@ -26,7 +26,7 @@ from unreel.classification.heads.head import Head
 from unreel.classification.heads.knn import KnnHead
 from unreel.classification.heads.linear import LinearHead
 from unreel.embedding import load_encoder
-from unreel.errors import CheckpointError, InputError, NeedsImportError
+from unreel.errors import CheckpointError, InputError, NeedsImportError, no_classifier_error
 from unreel.io.checksums import CHECKSUMS_FILE, hash_file, verify_checksums, write_checksums
 from unreel.io.text import format_json, parse_json
 from unreel.models.encoder.checkpoint_files import (
@@ -122,7 +122,7 @@ def read_classifier_json(folder: Path) -> dict[str, Any]:
     """classifier.json. Raises InputError where there is none, or one of another version; CheckpointError."""
     path = folder / CLASSIFIER_JSON
     if not path.is_file():
-        raise InputError(f"{folder}: no classifier there (no {CLASSIFIER_JSON}); `unreel classify train` makes one")
+        raise no_classifier_error(folder)
     try:
         data = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

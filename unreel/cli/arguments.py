@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from unreel.cli.examples import format_examples
 from unreel.cli.existing_paths import refuse_missing
+from unreel.cli.help.examples import format_examples
 from unreel.errors import InputError
 from unreel.io.limits import Limits
 

@@ -91,7 +91,7 @@ def run_command(args: list[str]) -> int:
         print(__version__)
         return 0
     if args[0] == "--completion":
-        from unreel.cli.completion import format_completion
+        from unreel.cli.help.completion import format_completion
 
         print(format_completion(args[1] if len(args) > 1 else ""), end="")
         return 0
@@ -106,7 +106,7 @@ def run_command(args: list[str]) -> int:
         refuse_missing_words(args[1:], args[0])
     with record_command(args):
         if args[0] in SHOW_METHODS and not {"-h", "--help"}.isdisjoint(args):
-            from unreel.cli.kept_help import may_keep, show_kept_help
+            from unreel.cli.help.kept_help import may_keep, show_kept_help
 
             if may_keep(args[1:]):
                 return show_kept_help(args, lambda: load_command(args[0])(args[1:]))

@@ -11,6 +11,7 @@ from typing import Any
 import unreel
 from unreel.errors import (
     UnreelError,
+    no_classifier_error,
     no_concept_error,
     no_dataset_error,
     no_encoder_error,
@@ -39,6 +40,8 @@ ERROR_BY_ARGUMENT: dict[str, Callable[[Path], UnreelError | None]] = {
     "index": no_index_error,
     "source": no_videos_error,
     "data": no_dataset_error,
+    "labels": no_dataset_error,
+    "classifier": no_classifier_error,
     "concept": no_concept_error,
     "evaluations": no_evaluation_error,
     "file": no_weights_error,

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from unreel.cli.arguments import DataArgument, parse_args
-from unreel.cli.examples import format_examples
+from unreel.cli.help.examples import format_examples
 from unreel.errors import InputError, unknown_name_error
 
 

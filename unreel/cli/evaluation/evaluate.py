@@ -18,7 +18,7 @@ from unreel.cli.evaluation.arguments import (
     FinetuneArgs,
     make_feature_args,
 )
-from unreel.cli.examples import format_examples
+from unreel.cli.help.examples import format_examples
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, stderr_console

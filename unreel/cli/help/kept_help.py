@@ -19,7 +19,7 @@ from unreel.own_code.installed import list_installed
 from unreel.own_code.names import METHOD, is_own_code
 
 HELP_FLAGS = ("-h", "--help")
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[2]
 
 
 class TerminalText(io.StringIO):

@@ -39,6 +39,8 @@ EXAMPLES = {
     "serve": ("unreel serve index --port 8100",),
     "cluster": ("unreel cluster index --count 20",),
     "concept": ("unreel concept index waving --yes 12 80 --no 40 7",),
+    "classify train": ("unreel classify train base labelled --out classifier",),
+    "classify apply": ("unreel classify apply classifier new-videos --out answers.csv",),
     "apply": ("unreel apply index/concepts/waving.json new-videos",),
     "export": ("unreel export index --to parquet:rows.parquet", "unreel export index --to numpy:vectors"),
     "export-model": ("unreel export-model run --to onnx:encoder.onnx", "unreel export-model run --to hub:encoder"),

@@ -1,0 +1,1 @@
+"""What commands say of themselves: examples, completion, help that is kept."""
