@@ -65,6 +65,7 @@ def test_threads_and_device_of_an_evaluation_reach_it(
     monkeypatch.setattr("unreel.verbs.evaluation.evaluate.load_encoder_at_rate", lambda *args: args[-1])
     monkeypatch.setattr("unreel.verbs.evaluation.evaluate_all.evaluate_all", evaluate)
     monkeypatch.setattr("unreel.verbs.evaluation.evaluate_finetune.evaluate_finetuning", evaluate)
+    monkeypatch.setattr("unreel.cli.evaluation.evaluate.print_results", lambda *args: None)
     out = ["--out", "eval"] if what == "all" else []
     succeeds("evaluate", what, "base", tmp_path, "--threads", 3, "--device", "cpu", *out)
     threads, args = found[0]

@@ -79,9 +79,9 @@ def test_hits_of_an_encoder_below_its_floors_have_ranks_alone(capsys: pytest.Cap
     print_hit_table(HITS, BAD)
     printed = capsys.readouterr()
     assert [line.split() for line in printed.out.splitlines()[1:]] == [
-        [str(n), "0:00.0", "0:01.0", f"{n - 1}.mp4"] for n in (1, 2)
+        [str(n - 1), str(n), "0:00.0", "0:01.0", f"{n - 1}.mp4"] for n in (1, 2)
     ]
-    assert printed.out.split()[0] == "rank" and "Not better than subtracting frames" in printed.err
+    assert printed.out.split()[:2] == ["row", "rank"] and "Not better than subtracting frames" in printed.err
 
 
 def test_likeness_is_relative_to_the_rows_of_the_index() -> None:

@@ -11,8 +11,10 @@ from unreel.indexing.homes.content import FILE_PREFIX, join_pieces
 from unreel.indexing.homes.home import Home
 from unreel.io.atomic_write import atomic_folder, disk_errors
 from unreel.io.checksums import hash_bytes, hash_file
+from unreel.io.file_lock import LOCK_FILE, wait_for_lock
 
 CACHE_FOLDER = "homes"
+FETCH_LIMIT_S = 600.0  # how long another process may fetch the same files
 KEPT_FOR_S = 30 * 86_400.0  # how long files stay that nobody opened
 ADVICE = "free some space, or name another folder in UNREEL_CACHE"
 
@@ -30,14 +32,26 @@ def fetch_files(home: Home, description: dict[str, Any]) -> Path:
     base, files = get_cache_folder(), description["files"]
     folder = base / hash_bytes(description["id"].encode())
     with disk_errors(folder, "the files of the index can't be kept", ADVICE):
-        if not all((folder / _require_relative(home, name)).is_file() for name in files):
-            known = _list_known_files(base)
-            with atomic_folder(folder, overwrite=True) as temporary:
-                for name, hash_ in sorted(files.items()):
-                    _put_file(home, temporary / _require_relative(home, name), hash_, known)
-            _delete_old(base, folder)
+        if not _is_complete(home, folder, files):
+            base.mkdir(parents=True, exist_ok=True)
+            with wait_for_lock(base / LOCK_FILE, FETCH_LIMIT_S):  # several servers begin at once
+                if not _is_complete(home, folder, files):
+                    _fetch_all(home, folder, files)
         os.utime(folder)
     return folder
+
+
+def _is_complete(home: Home, folder: Path, files: dict[str, str]) -> bool:
+    return all((folder / _require_relative(home, name)).is_file() for name in files)
+
+
+def _fetch_all(home: Home, folder: Path, files: dict[str, str]) -> None:
+    """Make the folder with these files (names and hashes) at once; what nobody opened for long makes room."""
+    known = _list_known_files(folder.parent)
+    with atomic_folder(folder, overwrite=True) as temporary:
+        for name, hash_ in sorted(files.items()):
+            _put_file(home, temporary / _require_relative(home, name), hash_, known)
+    _delete_old(folder.parent, folder)
 
 
 def _require_relative(home: Home, name: str) -> str:
