@@ -17,6 +17,7 @@ GROUPS = {
     "training": ["pretrain", "pretrain --resume RUN", "bench", "report", "methods", "new-method", "sweep"],
     "evaluation": ["evaluate", "compare"],
     "embeddings and search": ["embed", "index", "search", "serve", "cluster", "concept", "apply", "export"],
+    "classifiers": ["classify train", "classify apply"],
     "weights": ["import", "inflate", "export-model"],
     "the machine": ["doctor"],
 }
