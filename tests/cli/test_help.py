@@ -68,6 +68,7 @@ def test_bash_completes_commands_evaluations_and_options(tmp_path: Path) -> None
     assert complete("", tmp_path=tmp_path)[: len(COMMANDS)] == list(COMMANDS)
     assert complete("evaluate", "r", tmp_path=tmp_path) == ["retrieval"]
     assert complete("data", "", tmp_path=tmp_path) == ["check"]
+    assert complete("classify", "", tmp_path=tmp_path) == ["train", "apply"]
     assert complete("synth", "out", "--cl", tmp_path=tmp_path) == ["--classes"]
     assert complete("report", "ru", tmp_path=tmp_path) == []  # files, by bash itself
 

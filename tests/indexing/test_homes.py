@@ -307,6 +307,7 @@ def test_addresses() -> None:
     "text",
     [
         "postgres:postgresql://me:s3cret@host/db",
+        "postgres:postgresql://me:s3cret/s3cret@host/db",
         "postgres:host=h password=s3cret",
         "postgres:postgresql://host/db?password=s3cret",
         "qdrant:https://s3cret@host",

@@ -125,8 +125,8 @@ def fit_finetuned(
     encoder: Encoder, labels: TrainingLabels, options: ClassifierOptions, on_progress: ProgressCallback
 ) -> Fitted:
     """The whole network, trained once; the videos kept from it are scored as they will be in use."""
-    fields = dict(options.recipe)
-    recipe = build_recipe(fields.pop("recipe", "small"), seed=options.seed, workers=options.workers, **fields)
+    fields = {"seed": options.seed, "workers": options.workers, **options.recipe}
+    recipe = build_recipe(fields.pop("recipe", "small"), **fields)
     trained = finetune_network(encoder, labels.train, recipe, on_progress)
     parts = RowParts.make_equal((trained.head.sees,), (trained.head.weight_CD.shape[1],))
     nothing = ScoredVideos(
@@ -159,10 +159,13 @@ def score_videos(
 def score_test(
     fitted: Fitted, labels: TrainingLabels, options: ClassifierOptions, on_progress: ProgressCallback
 ) -> tuple[ScoredVideos | None, list[FileFailure]]:
-    """Scores of the test videos; None where there are none."""
+    """Scores of the test videos; None where there are none, or none can be read: the classifier is whole by then."""
     if not labels.test:
         return None, []
-    return score_videos(fitted, labels.test, labels.classes, options, on_progress)
+    try:
+        return score_videos(fitted, labels.test, labels.classes, options, on_progress)
+    except InputError as error:
+        return None, [FileFailure(labels.name, "unreadable", f"no test video can be read: {error}")]
 
 
 def measure(
@@ -207,6 +210,4 @@ def warn_uncalibrated(held_out: ScoredVideos) -> list[str]:
     """A sentence where probabilities are as the head gives them."""
     if len(held_out):
         return []
-    return [
-        "Every class has videos of one group only, so none could be held out: the probabilities are not calibrated."
-    ]
+    return ["No group could be held out without losing a class of the others: the probabilities are not calibrated."]

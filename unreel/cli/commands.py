@@ -25,7 +25,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel concept INDEX NAME --yes 12 --no 40   learn a concept from a few marks and rank everything by it
   unreel apply CONCEPT FOLDER                  find the moments of a concept in new videos, with their seconds
   unreel classify train RUN LABELS --out CLASSIFIER   learn classes from labelled videos, a CSV or marks
-  unreel classify apply CLASSIFIER FOLDER --out CSV   seconds, class and calibrated probability; goes on
+  unreel classify apply CLASSIFIER FOLDER --out CSV   seconds, class, calibrated probability
   unreel export INDEX --to KIND:PLACE          export to FiftyOne, Lightly, Parquet, NumPy, LanceDB, Qdrant, pgvector
   unreel export-model RUN --to KIND:PLACE      write an encoder as ONNX, torch.export, or a folder for a model hub
   unreel bench [FOLDER]                        measure where training time goes on this machine, and what to change

@@ -28,12 +28,13 @@ def list_installed(kind: str) -> dict[str, str]:
     """What installed packages offer of a kind, name to `module:NAME`; imports none of it. Raises OwnCodeError."""
     found: dict[str, str] = {}
     for entry in importlib.metadata.entry_points(group=GROUPS[kind]):
-        if found.get(entry.name, entry.value) != entry.value:
+        value = entry.value.partition("[")[0].strip()  # without extras
+        if found.get(entry.name, value) != value:
             raise OwnCodeError(
-                f"two installed packages offer the {kind} '{entry.name}', as {found[entry.name]} and {entry.value}; "
+                f"two installed packages offer the {kind} '{entry.name}', as {found[entry.name]} and {value}; "
                 "name the one that is meant so, or remove a package"
             )
-        found[entry.name] = entry.value
+        found[entry.name] = value
     return found
 
 

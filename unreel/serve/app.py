@@ -107,7 +107,7 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
             "id": snapshot.id,
             "name": state.source.name,
             "folder": state.source.place,
-            "commands": state.options.commands,
+            "commands": [name for name in state.options.commands if name not in state.source.lacks_commands],
             "rows": len(index.rows),
             "videos": snapshot.video_names,
             "labels": index.rows.labels,

@@ -1,6 +1,7 @@
 """Where a server's index lies: in a folder, or in a database; what it asks there beside searching."""
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Hashable
@@ -22,10 +23,11 @@ STAMP_S = 3.0  # for which a database is not asked again whether it has another 
 
 
 class IndexSource(Protocol):
-    """The place of an index; `place` is what commands call it."""
+    """The place of an index; `place` is what commands call it, `lacks_commands` those that can't take it."""
 
     name: str
     place: str
+    lacks_commands: tuple[str, ...]
 
     def open(self) -> tuple[Index, FileRecords]:
         """The index that is there now, and the records of its files. Raises InputError."""
@@ -46,6 +48,8 @@ class IndexSource(Protocol):
 
 class FolderSource:
     """An index in a folder, which `unreel index` may be filling."""
+
+    lacks_commands: tuple[str, ...] = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.name, self.place = folder, folder.absolute().name, str(folder)
@@ -73,15 +77,19 @@ class FolderSource:
 class HomeSource:
     """An index in a database, which other servers may use too."""
 
+    lacks_commands: tuple[str, ...] = ("classify",)
+
     def __init__(self, address: HomeAddress) -> None:
         self.address, self.name, self.lock = address, address.name, threading.Lock()
         self.place = hide_secrets(str(address))
         self.home = connect_home(address)
         self.asked_s, self.stamps, self.counts = -STAMP_S, ("", False), (0, 0)
+        self.failure: UnreelError | None = None
+        self.folder: Path | None = None
 
     def open(self) -> tuple[Index, FileRecords]:
         index = open_home(self.address)
-        self.counts = len(index.rows), len(index.rows.paths)
+        self.counts, self.folder = (len(index.rows), len(index.rows.paths)), index.folder
         return index, load_records(index.folder / FILES_PARQUET)
 
     def read_stamps(self) -> Hashable:
@@ -98,13 +106,28 @@ class HomeSource:
         return {"rows": rows, "videos": videos, "of_videos": videos, "indexing": self.is_being_written()}
 
     def _read_state(self) -> tuple[str, bool]:
-        """The newest index of the database, and whether it is being filled; asked at most every STAMP_S."""
+        """The newest index of the database, and whether it is being filled. Raises UnreelError.
+
+        Asked at most every STAMP_S, also when it does not answer: else each request would wait for it in turn.
+        """
         with self.lock:
             if time.monotonic() - self.asked_s > STAMP_S:
-                records = self.home.read_records(INDEX_RECORD)
-                is_filled = bool(self.home.read_records(FILLING_RECORD))
-                self.stamps, self.asked_s = (records[-1].id if records else "", is_filled), time.monotonic()
+                try:
+                    records, filling = self.home.read_records(INDEX_RECORD), self.home.read_records(FILLING_RECORD)
+                    self.stamps, self.failure = (records[-1].id if records else "", bool(filling)), None
+                except UnreelError as error:
+                    self.failure = error
+                self.asked_s = time.monotonic()
+                self._keep_files()
+            if self.failure is not None:
+                raise self.failure
             return self.stamps
+
+    def _keep_files(self) -> None:
+        """Mark the files in the cache as in use, so that no other command deletes them."""
+        with contextlib.suppress(OSError):
+            if self.folder is not None:
+                os.utime(self.folder)
 
 
 def find_source(index: str | Path) -> IndexSource:

@@ -50,7 +50,7 @@ def apply_classifier_command(args: list[str]) -> int:
 
     update_options = StoreUpdateOptions(options.devices, options.allow_import, ProgressBar)
     with use_limits(options.limits):
-        predictions = apply_with_options(
+        predictions, rank = apply_with_options(
             options.classifier,
             options.source,
             options.out,
@@ -60,7 +60,8 @@ def apply_classifier_command(args: list[str]) -> int:
             options.threshold,
             update_options,
         )
-    print_predictions(options.out, predictions)
+    if rank == 0:
+        print_predictions(options.out, predictions)
     return 0
 
 

@@ -78,15 +78,15 @@ def train_classifier_command(args: list[str]) -> int:
             options.run,
             options.labels,
             options.out,
-            options.kind,
-            sources,
-            options.concepts,
-            options.num_clips,
-            options.appearance,
-            options.final,
-            options.seed,
-            options.allow_import,
-            advance,
+            kind=options.kind,
+            sources=sources,
+            concepts=options.concepts,
+            num_clips=options.num_clips,
+            appearance=options.appearance,
+            final=options.final,
+            seed=options.seed,
+            allow_import=options.allow_import,
+            on_progress=advance,
             **get_recipe(options),
         )
     print_classifier(options.out, classifier)
@@ -102,7 +102,7 @@ def get_recipe(options: TrainClassifierArgs) -> dict[str, Any]:
 def print_classifier(out: Path, classifier: "Classifier") -> None:
     """Its figures as a table; warnings and files left out go to standard error."""
     measured, rows = classifier.about["measured"], []
-    for subset, title in (("test", "test"), ("held_out", "held out of training")):
+    for subset, title in (("test", "test"), ("held_out", "held out of training, where it was calibrated")):
         for unit in ("video", "clip") if subset in measured else ():
             found = measured[subset][unit]
             figures = [f"{found[name]:.1f}" for name in ("accuracy", "ece_before", "ece", "kept")]

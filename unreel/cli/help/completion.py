@@ -15,6 +15,8 @@ _unreel() {
     case "$command" in
         evaluate) [ "$COMP_CWORD" -eq 2 ] && COMPREPLY=($(compgen -W "EVALUATIONS" -- "$word"))
                   command="evaluate ${COMP_WORDS[2]}" ;;
+        classify) [ "$COMP_CWORD" -eq 2 ] && COMPREPLY=($(compgen -W "train apply" -- "$word"))
+                  command="classify ${COMP_WORDS[2]}" ;;
         data) [ "$COMP_CWORD" -eq 2 ] && COMPREPLY=($(compgen -W "check" -- "$word"))
               command="data check" ;;
         --completion) COMPREPLY=($(compgen -W "SHELLS" -- "$word")) ;;

@@ -58,5 +58,7 @@ def index_command(args: list[str]) -> int:
     if update.description:
         print(f"{options.out}: {update.description}")
     if destination and update.store.rank == 0:
-        print(f"{destination.kind}: {update.num_exported} rows in the table '{options.table}'")
+        address = destination.address
+        table = address.table if address is not None and options.table == IndexArgs.table else options.table
+        print(f"{destination.kind}: {update.num_exported} rows in the table '{table}'")
     return 0

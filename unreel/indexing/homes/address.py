@@ -15,8 +15,8 @@ from unreel.errors import InputError
 DEFAULT_TABLE = "unreel"
 TABLE_PATTERN = re.compile(r"(.*)#([A-Za-z_][A-Za-z0-9_]{0,39})", re.DOTALL)
 ADDRESS_PATTERN = re.compile(r"([A-Za-z][A-Za-z0-9]*):(.+)", re.DOTALL)
-USER_PATTERN = re.compile(r"(\w+://)([^/@\s]*)@")
-SECRET_PATTERN = re.compile(r"(?i)(password|passwd|api_?key|token|secret\w*)\s*=\s*[^\s&]+")
+USER_PATTERN = re.compile(r"(\w+://)([^/@\s]*(?::[^@\s?]*)?)@")
+SECRET_PATTERN = re.compile(r"(?i)(password|passwd|api_?key|token|sig|secret\w*)\s*=\s*[^\s&]+")
 CREDENTIALS = {
     "lancedb": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_KEY or "
     "LANCEDB_API_KEY",

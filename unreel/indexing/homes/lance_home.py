@@ -88,7 +88,7 @@ class LanceHome(Home):
                     table.delete(f"{column} IN ({', '.join(map(_quote, values))})")
 
     def count_rows(self) -> int:
-        table = self.rows or self._open(self.table)
+        table = self._open(self.table) if self.rows is None else self.rows
         with self.translate_errors(*FAILURES):
             return 0 if table is None else int(table.count_rows())
 

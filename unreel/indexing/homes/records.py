@@ -20,7 +20,12 @@ def parse_description(home: Home, data: bytes) -> dict[str, Any]:
         description: dict[str, Any] = parse_json(data)
         if not isinstance(description["files"], dict) or not isinstance(description["id"], str):
             raise ValueError("its files or its id are of another kind")
+        if not all(isinstance(hash_, str) for hash_ in description["files"].values()):
+            raise ValueError("a file has no hash")
         description["rows"] = int(description["rows"])
+        description["widths"] = {str(name): int(width) for name, width in dict(description["widths"]).items()}
+        if "" not in description["widths"] or not isinstance(description["fingerprint"], str):
+            raise ValueError("it has no width or no fingerprint")
         return description
     except (ValueError, KeyError, TypeError) as error:
         raise home.fail(f"the description of the index is damaged ({error})", "export the index again") from error

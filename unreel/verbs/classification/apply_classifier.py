@@ -54,7 +54,8 @@ def apply_classifier(
     (8, 'video,start_s,end_s,class,probability,likeliest')
     """
     options = StoreUpdateOptions(allow_import=allow_import, progress_bar=lambda _label: nullcontext(on_progress))
-    return apply_with_options(classifier, source, Path(out), per, hop_s, num_clips, threshold, options)
+    predictions, _ = apply_with_options(classifier, source, Path(out), per, hop_s, num_clips, threshold, options)
+    return predictions
 
 
 def apply_with_options(
@@ -66,18 +67,22 @@ def apply_with_options(
     num_clips: int,
     threshold: float | None,
     options: StoreUpdateOptions,
-) -> Predictions:
-    """`apply_classifier` with a progress bar for each stage of the work."""
+) -> tuple[Predictions, int]:
+    """`apply_classifier` with a progress bar for each stage of the work, and the rank of this process; 0 writes."""
     require_own_csv(out)
     if not isinstance(classifier, Classifier):
         classifier = load_classifier(classifier, options.allow_import)
-    calibration = classifier.choose_calibration(per, threshold)
+    calibration, rank = classifier.choose_calibration(per, threshold), 0
     if (Path(source) / STORE_JSON).is_file():
         require_new_path(out)
         require_writable_path(out)
         predictions = make_predictions(classifier.score_index(Path(source)), classifier.classes, calibration, per)
     else:
         scores, summary = update_scores(classifier, source, out, per, hop_s, num_clips, options)
-        predictions = make_predictions(scores, classifier.classes, calibration, per, summary.left_out)
-    write_predictions(predictions, out)
-    return predictions
+        predictions, rank = (
+            make_predictions(scores, classifier.classes, calibration, per, summary.left_out),
+            summary.rank,
+        )
+    if rank == 0:
+        write_predictions(predictions, out)
+    return predictions, rank

@@ -60,7 +60,7 @@ def choose_training(name: str, options: Mapping[str, Any]) -> FinetuneOptions | 
     if name == FINETUNE:
         named = {key: given.pop(key) for key in ("recipe", "scratch", "weights") if key in given}
         return FinetuneOptions(changes=given, **named)
-    if name == LINEAR and given.get("recipe", "none") != "none":
+    if name == LINEAR and (given.get("recipe") or "none") != "none":
         given.pop("kind", None)
         return FinetuneOptions(given.pop("recipe"), given, given.pop("scratch", True), presets=LINEAR_RECIPES)
     if name == FEW_LABELS and given.pop("finetune", False):
