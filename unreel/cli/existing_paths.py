@@ -25,9 +25,7 @@ from unreel.errors import (
 
 BASE_ENCODERS = Path(unreel.__file__).parent / "models" / "base_encoders"
 PARSED_LATE = ("pretrain", "bench")  # their options are those of a method, which imports torch
-_ADDRESS = re.compile(
-    r"[a-z][a-z0-9+.-]+:", re.IGNORECASE
-)  # s3://bucket, synthetic://all, lancedb:PATH: nothing to look at here
+_ADDRESS = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")  # s3://bucket, synthetic://all, lancedb:PATH: nothing to look at here
 _PIECE = ".tar#"
 
 

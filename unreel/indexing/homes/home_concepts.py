@@ -2,8 +2,8 @@
 
 Each saving of marks is a record of its own, concept/NAME, and records are only added: what several servers save at
 once is all there, in the order in which the database got it (Qdrant: by the clocks of those who save), and a server
-that is killed loses nothing that was saved. What was learned is kept beside (learned/NAME) with the hash of the marks that it was learned from; where marks of
-others came in between, it is learned again.
+that is killed loses nothing that was saved. What was learned is kept beside (learned/NAME) with the hash of the marks
+that it was learned from; where marks of others came in between, it is learned again.
 """
 
 import contextlib
