@@ -232,7 +232,7 @@ def test_a_table_follows_its_index(
             "index", small_run, footage, "--out", tmp_path / "i", "--to", f"{kind}:{place}", "--table", "mine"
         )
         index = open_index(tmp_path / "i")
-        assert f"{len(index.rows)} rows in the table 'mine'" in done.out and "secret" not in done.out
+        assert f"#mine: {len(index.rows)} rows written" in done.out and "secret" not in done.out
         found = sorted(read_back(kind, place, "mine"))
         assert [row[:2] for row in found] == [(n, index.rows.get_path(n)) for n in range(len(index.rows))]
         vectors_ND = np.array([row[2] for row in found])

@@ -325,6 +325,10 @@ def test_credentials_come_from_the_environment(text: str, monkeypatch: pytest.Mo
     assert hide_secrets(f"{text} and hunter22 failed").count("s3cret") + hide_secrets("hunter22").count("hunter") == 0
 
 
+def test_a_name_of_a_table_that_no_address_could_have_is_refused(motion_index: Path) -> None:
+    refused("export", motion_index, "--to", "lancedb:place", "--table", "a" * 41, says=("is no name of a table here",))
+
+
 def test_databases_that_do_not_answer(tmp_path: Path, postgres: str) -> None:
     says = ("is the address right", "does it answer")
     refused(

@@ -30,7 +30,7 @@ def export_command(args: list[str]) -> int:
     options = parse_args(ExportArgs, args, "export")
     from unreel.verbs.indexing.export import export
 
-    destination = Destination.parse(options.to)
+    destination = Destination.parse(options.to).in_table(options.table)
     num_rows = export(options.index, destination, options.table)
     print(f"{destination}: {num_rows} rows written")
     return 0

@@ -47,7 +47,7 @@ def index_command(args: list[str]) -> int:
     from unreel.indexing.store.update import StoreUpdateOptions
     from unreel.verbs.indexing.index import update_index
 
-    destination = Destination.parse_database(options.to) if options.to else None
+    destination = Destination.parse_database(options.to).in_table(options.table) if options.to else None
     sampling = SlidingWindow(options.length_s, options.hop_s, options.by, options.appearance)
     update_options = StoreUpdateOptions(options.devices, options.allow_import, ProgressBar)
     with use_limits(options.limits):
@@ -58,7 +58,5 @@ def index_command(args: list[str]) -> int:
     if update.description:
         print(f"{options.out}: {update.description}")
     if destination and update.store.rank == 0:
-        address = destination.address
-        table = address.table if address is not None and options.table == IndexArgs.table else options.table
-        print(f"{destination.kind}: {update.num_exported} rows in the table '{table}'")
+        print(f"{destination}: {update.num_exported} rows written")
     return 0

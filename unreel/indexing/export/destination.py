@@ -111,6 +111,12 @@ class Destination:
         import_optional(HOME_KINDS[destination.kind].module, HOME_KINDS[destination.kind].package)
         return destination
 
+    def in_table(self, table: str) -> "Destination":
+        """The same with a table of this name, in a database; "unreel" keeps the address. Raises InputError."""
+        if self.address is None or table == DEFAULT_TABLE:
+            return self
+        return replace_fields(self, address=replace_fields(self.address, table=table))
+
     def __str__(self) -> str:
         """The place, as it may be shown."""
         return self.place if self.address is None else str(self.address)
@@ -119,8 +125,7 @@ class Destination:
         """Export the index. `table` and `replace` are for databases only. Raises UnreelError."""
         exporter = EXPORTERS[self.kind]
         if self.address is not None:
-            address = self.address if table == DEFAULT_TABLE else replace_fields(self.address, table=table)
-            _load_function("homes.content:write_home")(index, address, replace)
+            _load_function("homes.content:write_home")(index, self.in_table(table).address, replace)
         elif replace:
             known = ", ".join(DATABASES)
             raise InputError(f"'{self.kind}:{self.place}': only tables of a database are replaced ({known})")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from unreel.errors import InputError
 
 DEFAULT_TABLE = "unreel"
+TABLE_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,39}")
 TABLE_PATTERN = re.compile(r"(.*)#([A-Za-z_][A-Za-z0-9_]{0,39})", re.DOTALL)
 ADDRESS_PATTERN = re.compile(r"([A-Za-z][A-Za-z0-9]*):(.+)", re.DOTALL)
 USER_PATTERN = re.compile(r"(\w+://)([^/@\s]*(?::[^@\s?]*)?)@")
@@ -52,6 +53,11 @@ class HomeAddress:
     kind: str
     place: str
     table: str = DEFAULT_TABLE
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a name of a table that #TABLE could not name, or that a database would shorten."""
+        if not TABLE_NAME.fullmatch(self.table):
+            raise InputError(f"'{self.table}' is no name of a table here: up to 40 letters, digits and underscores")
 
     def __str__(self) -> str:
         """The address as it may be shown: without who connects, and without what an address may hold in its query."""

@@ -69,6 +69,7 @@ class HomeVectors:
                 return self.kept[key]
         vectors_nD = self.home.read_vectors(row_n)
         if len(row_n) <= MAX_KEPT_ROWS:
+            vectors_nD.setflags(write=False)  # it is handed out again
             with self.lock:
                 self.kept[key] = vectors_nD
                 while len(self.kept) > NUM_KEPT_READS:
