@@ -13,6 +13,7 @@ UnreelError              one readable line: what, which value, where, what to do
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 VIDEO_ERROR_REASONS = (
@@ -115,6 +116,9 @@ def no_run_error(folder: object) -> RunError:
 
 
 def no_index_error(folder: object) -> InputError:
+    if re.match("[A-Za-z][A-Za-z0-9]*:", str(folder)):
+        known = "lancedb:PLACE, qdrant:URL and postgres:URL"
+        return InputError(f"{folder}: no index there, and no address of one in a database", f"those are {known}")
     return InputError(f"{folder}: no index there", f"make one with `unreel index RUN FOLDER --out {folder}`")
 
 

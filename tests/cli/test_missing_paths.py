@@ -105,3 +105,11 @@ def test_the_library_says_the_same(tmp_path: Path) -> None:
     """The sentences stand in one place; a folder that is there, but is nothing, still reaches the library."""
     assert "no such folder or list" not in call("inspect", tmp_path).err
     refused("index", tmp_path, tmp_path, "--out", tmp_path / "out", says=(NO_RUN,))
+
+
+def test_an_address_is_no_name_of_an_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused("index", "base", tmp_path, "--out", "lancedb:place", says=("a database goes to --to",))
+    refused("search", "foo:bar", tmp_path, says=("no address of one in a database",))
+    refused("methods", "iic", "--json", says=("leave out the name iic",))
+    assert not list(tmp_path.iterdir())

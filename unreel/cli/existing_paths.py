@@ -10,6 +10,7 @@ from typing import Any
 
 import unreel
 from unreel.errors import (
+    InputError,
     UnreelError,
     no_classifier_error,
     no_concept_error,
@@ -58,11 +59,19 @@ def refuse_missing(options: Any, command: str) -> None:
     """Raise UnreelError where a file or folder that the command reads does not exist."""
     if command in PARSED_LATE:
         return
+    refuse_address_as_file(getattr(options, "out", None))
     own = (argument for of, argument in ERROR_BY_COMMAND if of == command)
     for name in dict.fromkeys((*ERROR_BY_ARGUMENT, *own)):
         value = getattr(options, name, None)
         for path in value if isinstance(value, tuple) else (value,):
             require_path(path, name, command)
+
+
+def refuse_address_as_file(out: Path | None) -> None:
+    """Raise InputError for an output with a name like an address, which libraries would take for one."""
+    if isinstance(out, Path) and not out.is_absolute() and _ADDRESS.match(str(out)):
+        where = "a database goes to --to; a file or folder of such a name needs its whole path"
+        raise InputError(f"{out} is written like an address, and --out is a file or folder: {where}")
 
 
 def refuse_missing_words(args: Sequence[str], command: str) -> None:

@@ -11,6 +11,7 @@ from tyro.conf import Positional
 from unreel.cli.arguments import format_option, name_argument, parse_args
 from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup
+from unreel.errors import InputError
 
 
 @dataclasses.dataclass
@@ -28,6 +29,8 @@ class MethodsArgs:
 def methods_command(argv: list[str]) -> int:
     args = parse_args(MethodsArgs, argv, "methods")
     refuse_json_and_csv(args.json, args.csv)
+    if args.name and (args.json or args.csv):
+        raise InputError(f"--json and --csv list all methods; leave out the name {args.name}")
     if args.name:
         print(describe_method(args.name))
         return 0

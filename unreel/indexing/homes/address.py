@@ -7,6 +7,7 @@ holds one is refused, since commands and addresses are kept in histories, logs a
 import importlib
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -135,6 +136,8 @@ def hide_secrets(text: str) -> str:
 
 def import_optional(module: str, package: str) -> Any:
     """Import a library that only a home needs. Raises InputError with the command to install it."""
+    # Processes that are forked while a database is open decode videos; they ask it nothing.
+    warnings.filterwarnings("ignore", message="lancedb fork support")
     try:
         return importlib.import_module(module)
     except ImportError as error:

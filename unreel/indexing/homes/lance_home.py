@@ -6,7 +6,6 @@ reading that.
 
 import datetime
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,8 +38,6 @@ class LanceHome(Home):
     def __init__(self, address: HomeAddress) -> None:
         super().__init__(address)
         os.environ.setdefault("LANCE_LOG", "error")  # it would tell on the terminal that a table is new
-        # Processes that are forked while a database is open decode a query; they ask it nothing.
-        warnings.filterwarnings("ignore", message="lancedb fork support")
         self.lancedb = import_optional("lancedb", "lancedb")
         self.rows: Any = None  # the table at the version of the opened index
         place = address.place
