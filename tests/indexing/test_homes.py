@@ -379,7 +379,7 @@ def test_half_an_index_is_told(own: str, kind: str) -> None:
     home = home_at(own)
     description = read_description(home)
     assert description is not None
-    shutil.rmtree(cached_files.get_cache_folder(), ignore_errors=True)
+    shutil.rmtree(cached_files.get_homes_folder(), ignore_errors=True)
     home.delete_records(names=[f"file/{description['files']['store.json']}"])
     with pytest.raises(InputError, match=r"half an index, its file store\.json is missing in the database; export"):
         open_index(own)

@@ -107,12 +107,15 @@ class DiskCache:
         self.has_warned = True
 
 
+def get_cache_folder() -> Path:
+    """UNREEL_CACHE, else the folder `unreel` where this person's caches lie; everything that unreel caches is in it."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(os.environ.get("UNREEL_CACHE") or os.path.join(base, "unreel"))
+
+
 def open_disk_cache() -> DiskCache:
     """The cache that the environment variables describe. Raises InputError when UNREEL_CACHE_GB is not a number."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return _open_cache(
-        os.environ.get("UNREEL_CACHE") or os.path.join(base, "unreel"), os.environ.get("UNREEL_CACHE_GB")
-    )
+    return _open_cache(str(get_cache_folder()), os.environ.get("UNREEL_CACHE_GB"))
 
 
 @lru_cache(maxsize=4)

@@ -17,7 +17,7 @@ from unreel.indexing.index.clip_index import Index
 from unreel.io.text import format_count, preview_items
 from unreel.serve.index_source import IndexSource, find_source
 from unreel.serve.media.indexed_files import IndexedFiles
-from unreel.serve.media.preview_cache import PreviewCache, get_cache_folder
+from unreel.serve.media.preview_cache import PreviewCache, get_preview_folder
 from unreel.serve.media.uploads import UploadLimits, UploadStore
 from unreel.serve.projections import ProjectionCache
 from unreel.serve.query_embedder import QueryEmbedder
@@ -39,7 +39,7 @@ class ServeOptions:
 
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
     cache_bytes: int = 2 * 10**9
-    cache_folder: Path = field(default_factory=get_cache_folder)
+    cache_folder: Path = field(default_factory=get_preview_folder)
     allow_import: bool = False
     commands: tuple[str, ...] = ()
 

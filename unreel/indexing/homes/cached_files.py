@@ -11,6 +11,7 @@ from unreel.indexing.homes.content import FILE_PREFIX, join_pieces
 from unreel.indexing.homes.home import Home
 from unreel.io.atomic_write import atomic_folder, disk_errors
 from unreel.io.checksums import hash_bytes, hash_file
+from unreel.io.disk_cache import get_cache_folder
 from unreel.io.file_lock import LOCK_FILE, wait_for_lock
 
 CACHE_FOLDER = "homes"
@@ -19,9 +20,8 @@ KEPT_FOR_S = 30 * 86_400.0  # how long files stay that nobody opened
 ADVICE = "free some space, or name another folder in UNREEL_CACHE"
 
 
-def get_cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(os.environ.get("UNREEL_CACHE") or os.path.join(base, "unreel")) / CACHE_FOLDER
+def get_homes_folder() -> Path:
+    return get_cache_folder() / CACHE_FOLDER
 
 
 def fetch_files(home: Home, description: dict[str, Any]) -> Path:
@@ -29,7 +29,7 @@ def fetch_files(home: Home, description: dict[str, Any]) -> Path:
 
     Raises DiskError, and InputError for a file that is missing in the database or damaged.
     """
-    base, files = get_cache_folder(), description["files"]
+    base, files = get_homes_folder(), description["files"]
     folder = base / hash_bytes(description["id"].encode())
     with disk_errors(folder, "the files of the index can't be kept", ADVICE):
         if not _is_complete(home, folder, files):

@@ -1,12 +1,11 @@
 """Posters and previews, made on request and cached on disk up to a size."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from unreel.io.checksums import hash_bytes
-from unreel.io.disk_cache import DiskCache
+from unreel.io.disk_cache import DiskCache, get_cache_folder
 from unreel.serve.media import transcoding
 from unreel.serve.media.warm_workers import MAX_MEMORY_MB, WarmWorkerPool
 
@@ -15,9 +14,8 @@ POSTER_TIMEOUT_S, PREVIEW_TIMEOUT_S = 20.0, 120.0
 NUM_WORKERS = 2
 
 
-def get_cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(os.environ.get("UNREEL_CACHE") or os.path.join(base, "unreel")) / "previews"
+def get_preview_folder() -> Path:
+    return get_cache_folder() / "previews"
 
 
 class PreviewCache:
