@@ -20,7 +20,7 @@ from unreel.evaluation.finetuning.job import adapt_spec
 from unreel.evaluation.finetuning.lr_schedule import compute_lr
 from unreel.evaluation.finetuning.recipe_presets import LINEAR_RECIPES, RECIPE_PRESETS, build_recipe
 from unreel.evaluation.finetuning.recipes import Recipe
-from unreel.evaluation.finetuning.training_loop import train_classifier
+from unreel.evaluation.finetuning.training_loop import train_network
 from unreel.evaluation.protocols import few_labels
 from unreel.evaluation.protocols.finetune import build_job, evaluate_finetune, finetune
 from unreel.evaluation.protocols.label_sampling import DrawPlan
@@ -121,7 +121,7 @@ def test_only_the_layer_learns_and_its_rate_is_in_proportion(encoder: Encoder, l
     job = build_job(encoder, *lists, QUICK, False)
     before = {n: t.clone() for n, t in job.network.state_dict().items()}
     assert job.lr_scale == 6 / 1024 and job.test_crop == 37 and ViewSpec(("rgb",), 224).resize_hw[0] == 256
-    history, _ = train_classifier(job)
+    history, _ = train_network(job)
     after = job.network.state_dict()
     assert [n for n, t in after.items() if not torch.equal(before[n], t)] == ["linear.weight", "linear.bias"]
     top = 32 * 6 / 1024

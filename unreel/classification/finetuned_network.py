@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from unreel.classification.heads.finetuned import FinetunedHead
 from unreel.embedding import VideoEncoder
 from unreel.evaluation.finetuning.recipes import Recipe
-from unreel.evaluation.finetuning.training_loop import deterministic_mode, train_classifier
+from unreel.evaluation.finetuning.training_loop import deterministic_mode, train_network
 from unreel.evaluation.protocols.finetune import build_job
 from unreel.evaluation.validation_split import hold_out_groups
 from unreel.models.encoder.encoder import Encoder
@@ -39,7 +39,7 @@ def finetune_network(
     seen = [i for i in train if id(i) not in kept]
     job = build_job(encoder, seen, held_out or seen, recipe, from_scratch=False)
     with deterministic_mode(job):
-        _, best_epoch = train_classifier(job, on_progress)
+        _, best_epoch = train_network(job, on_progress)
     network, views = job.network.eval(), dataclasses.replace(job.spec.views, names=(job.view,))
     head = FinetunedHead(network.linear.weight.detach().cpu(), network.linear.bias.detach().cpu(), recipe.normalize)
     values = {"epochs": job.total_steps // job.steps_per_epoch, "steps": job.total_steps, "best_epoch": best_epoch}

@@ -54,7 +54,7 @@ def deterministic_mode(job: FinetuneJob) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def train_classifier(job: FinetuneJob, on_progress: Progress | None = None) -> tuple[list[EpochMetrics], int]:
+def train_network(job: FinetuneJob, on_progress: Progress | None = None) -> tuple[list[EpochMetrics], int]:
     """Train all steps, then restore the weights of the best epoch. Returns the history and the number of that epoch."""
     recipe, weights = job.recipe, [p for p in job.network.parameters() if p.requires_grad]
     if recipe.optimizer == "adamw":

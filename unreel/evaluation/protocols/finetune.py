@@ -21,7 +21,7 @@ from unreel.evaluation.finetuning.classifier import VideoClassifier
 from unreel.evaluation.finetuning.job import FinetuneJob, adapt_spec
 from unreel.evaluation.finetuning.prediction import average_clips, predict_logits
 from unreel.evaluation.finetuning.recipes import Recipe
-from unreel.evaluation.finetuning.training_loop import EpochMetrics, deterministic_mode, train_classifier
+from unreel.evaluation.finetuning.training_loop import EpochMetrics, deterministic_mode, train_network
 from unreel.evaluation.leakage import check_train_test, collect_warnings
 from unreel.evaluation.metrics.accuracy import (
     INTERVALS_NOTE,
@@ -95,7 +95,7 @@ def finetune(
     check_train_test(train, test)
     job = build_job(encoder, train, test, recipe, from_scratch)
     with deterministic_mode(job):
-        history, best_epoch = train_classifier(job, on_progress)
+        history, best_epoch = train_network(job, on_progress)
         clips = ClipDataset(test, job.spec.clip, job.spec.views.resize_hw, recipe.num_clips)
         rows, logits_QVC = predict_logits(job, clips, "test", job.workers, recipe.num_crops)
     if job.failures:
