@@ -33,7 +33,6 @@ from unreel.verbs.indexing.export import export
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unreel.indexing.export.row_batches.BATCH_ROWS", 7)
     monkeypatch.setattr(Home, "batch_rows", 7)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from unreel.indexing.export.described_rows import iterate_rows
 from unreel.indexing.export.files import to_numpy, write_folder
-from unreel.indexing.export.row_batches import iterate_batches
 from unreel.indexing.index.clip_index import Index
 from unreel.indexing.index.vectors import iterate_blocks
 from unreel.io.atomic_write import atomic_write_csv
@@ -25,11 +25,9 @@ def to_fiftyone(index: Index, target: Path) -> None:
     def fill(folder: Path) -> None:
         to_numpy(index, folder / "embeddings")
         labels: dict[str, list[dict[str, Any]]] = {path: [] for path in index.rows.paths}
-        for _, rows, _ in iterate_batches(index):
-            for row in rows:
-                timestamps, label = [row["start_s"], row["end_s"]], row["label"] or DEFAULT_LABEL
-                clip = {"label": label, "timestamps": timestamps, "attributes": {"row": row["row"]}}
-                labels[row["video"]].append(clip)
+        for row in iterate_rows(index):
+            timestamps, label = [row["start_s"], row["end_s"]], row["label"] or DEFAULT_LABEL
+            labels[row["video"]].append({"label": label, "timestamps": timestamps, "attributes": {"row": row["row"]}})
         classes = sorted({clip["label"] for clips in labels.values() for clip in clips})
         (folder / "labels.json").write_text(json.dumps({"classes": classes, "labels": labels}))
         (folder / "data").mkdir()  # FiftyOne requires it; it stays empty, since videos have absolute paths
@@ -51,10 +49,9 @@ def to_lightly(index: Index, target: Path) -> None:
         columns = ["filenames", *(f"embedding_{n}" for n in range(mean_PD.shape[1])), "labels"]
         atomic_write_csv(folder / "embeddings.csv", columns, lines)
         events: dict[str, list[dict[str, Any]]] = {}
-        for _, rows, _ in iterate_batches(index):
-            for row in rows:
-                event = {"label": row["label"] or DEFAULT_LABEL, "segment": [row["start_s"], row["end_s"]]}
-                events.setdefault(Path(row["video"]).stem, []).append(event)
+        for row in iterate_rows(index):
+            event = {"label": row["label"] or DEFAULT_LABEL, "segment": [row["start_s"], row["end_s"]]}
+            events.setdefault(Path(row["video"]).stem, []).append(event)
         (folder / "events.json").write_text(json.dumps({"results": events}))
 
     write_folder(target, fill)
