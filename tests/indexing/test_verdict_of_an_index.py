@@ -72,7 +72,7 @@ def test_hits_are_shown_with_their_percentiles_and_the_part_of_the_query(capsys:
     header, first, second = printed.out.splitlines()
     assert header.split()[:4] == ["row", "likeness", "closer", "than"] and header.endswith("of the query")
     assert first.split() == ["0", "1.00", "93", "%", "0:00.0", "0:01.0", "0.mp4", "1:01.0", "to", "1:01.6"]
-    assert second.split() == ["1", "0.75", "0:00.0", "0:01.0", "1.mp4"] and "nearest neighbour" in printed.err
+    assert second.split() == ["1", "0.75", "0:00.0", "0:01.0", "1.mp4"] and "third nearest video" in printed.err
 
 
 def test_hits_of_an_encoder_below_its_floors_have_ranks_alone(capsys: pytest.CaptureFixture[str]) -> None:

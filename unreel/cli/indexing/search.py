@@ -182,7 +182,7 @@ def print_hit_table(hits: "list[Hit]", verdict: "Verdict | None", missing: "Cont
     if title == "likeness" and any(hit.percentile is not None for hit in hits):
         header.insert(1, "closer than")
         rows = [(row[0], format_percentile(hit), *row[1:]) for row, hit in zip(rows, hits, strict=True)]
-        note += " Closer than: the share of the moments whose nearest neighbour in another video is less like them."
+        note += " Closer than: the share of the moments here whose third nearest video is less like them."
     header.insert(0, "row")
     rows = [(str(hit.rows[0]), *row) for row, hit in zip(rows, hits, strict=True)]
     note += " Rows can be marked: unreel concept INDEX NAME --yes ROW ... --no ROW ..."

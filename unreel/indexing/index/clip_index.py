@@ -4,7 +4,7 @@
           encoder/             a copy of the encoder, so that a query needs no run
           vectors.npy          all vectors in the order of the parts, read as a memory map
           nearest.faiss        the nearest-neighbour index over them (ann_index.py)
-          scale.json           how like rows are to their nearest neighbours (score_scale.py)
+          scale.json           how like rows are to their neighbours (score_scale.py)
           part_weights.json    how motion and appearance weigh in a row, where it has both (row_parts.py)
           previous/            while an update is not finished, the files of the index before (previous_files.py)
 

@@ -1,8 +1,9 @@
-"""What the likeness of a hit is worth in one index: how like its rows are to their nearest neighbours in other videos.
+"""What the likeness of a hit is worth in one index: how like its rows are to the third nearest of the other videos.
 
-Cosines of an encoder lie close together, and how close differs from index to index: the nearest neighbours of a
-moment have a likeness of 0.85 in one and of 0.95 in another. So a hit is compared with them. The scale is measured
-when the index is built, on some of its rows, and kept beside it.
+Cosines of an encoder lie close together, and how close differs from index to index: the neighbours of a moment have a
+likeness of 0.85 in one and of 0.95 in another. So a hit is compared with the third video that a search by some moment
+of the index finds. Not with the first: where a video has near copies, nothing else is as close.
+The scale is measured when the index is built, on some of its rows, and kept beside it.
 """
 
 import json
@@ -20,7 +21,8 @@ from unreel.io.text import parse_json
 from unreel.models.encoder.row_parts import RowParts
 from unreel.models.encoder.view_weights import find_slider_ends
 
-NUM_ROWS = 256  # whose nearest neighbours are looked for
+NUM_ROWS = 256  # whose neighbours are looked for
+NEIGHBOUR = 3  # the third nearest of the other videos, or the last where there are fewer
 NUM_TYPICAL_ROWS = 256  # evenly spread rows whose mean score is that of a typical row
 SLIDER_POSITIONS = (0.0, 0.5, 1.0)
 FloatOrArray: TypeAlias = Any  # a float or an array of them
@@ -28,16 +30,17 @@ FloatOrArray: TypeAlias = Any  # a float or an array of them
 
 @dataclass(frozen=True)
 class ScoreScale:
-    """The likeness of rows to their nearest neighbours in other videos, ascending, for positions of the slider.
+    """The likeness of rows to the third nearest of the other videos, ascending, for positions of the slider.
 
     It belongs to the rows with this fingerprint.
     """
 
     fingerprint: str
     likeness: dict[str, list[float]]
+    neighbour: int = NEIGHBOUR
 
     def compute_percentile(self, likeness: float, motion_weight: float) -> float:
-        """The percentage of rows that are less like their nearest neighbour in another video.
+        """The percentage of rows that are less like the third nearest of the other videos.
 
         >>> ScoreScale("", {"0": [0.2, 0.4, 0.6, 0.8], "1": [0.1, 0.2]}).compute_percentile(0.5, motion_weight=0.5)
         75.0
@@ -54,8 +57,8 @@ class ScoreScale:
 def load_scale(path: Path, fingerprint: str) -> ScoreScale | None:
     """The scale of the rows with this fingerprint; None where there is none that can be used."""
     try:
-        scale = ScoreScale(**parse_json(path.read_text()))
-        usable = scale.fingerprint == fingerprint and all(
+        scale = ScoreScale(**{"neighbour": 1} | parse_json(path.read_text()))  # earlier versions took the nearest
+        usable = (scale.fingerprint, scale.neighbour) == (fingerprint, NEIGHBOUR) and all(
             values and 0 <= float(position) <= 1 and values == sorted(map(float, values))
             for position, values in scale.likeness.items()
         )
@@ -76,20 +79,43 @@ def measure_scale(vectors_ND: np.ndarray, rows: RowTable, parts: RowParts, finge
     for position in positions:
         weighted_QD = weight_parts(query_QD, position, parts)
         typical_Q = (np.asarray(vectors_ND[spread_rows(rows)], np.float32) @ weighted_QD.T).mean(axis=0)
-        best_Q = find_best_score(vectors_ND, rows, weighted_QD, row_Q)
-        measured[f"{position:g}"] = np.sort(compute_likeness(best_Q, typical_Q)).round(5).tolist()
+        score_Q = find_neighbour_score(vectors_ND, rows, weighted_QD, row_Q)
+        measured[f"{position:g}"] = np.sort(compute_likeness(score_Q, typical_Q)).round(5).tolist()
     return ScoreScale(fingerprint, measured)
 
 
-def find_best_score(vectors_ND: np.ndarray, rows: RowTable, query_QD: np.ndarray, row_Q: np.ndarray) -> np.ndarray:
-    """The score (Q,) of the nearest row of another content, for queries made from rows."""
-    best_Q = np.full(len(row_Q), -np.inf)
+def find_neighbour_score(vectors_ND: np.ndarray, rows: RowTable, query_QD: np.ndarray, row_Q: np.ndarray) -> np.ndarray:
+    """The score (Q,) of the nearest row of the third nearest of the other contents, for queries made from rows."""
+    count = min(NEIGHBOUR, len(rows.content_hashes) - 1)
+    best_KQ, content_KQ = np.full((count, len(row_Q)), -np.inf), np.full((count, len(row_Q)), -1)
     for start, block in iterate_blocks(vectors_ND):
-        score_NQ = block @ query_QD.T
-        content_N = rows.content_N[start : start + len(block)]
-        score_NQ[content_N[:, None] == rows.content_N[row_Q][None]] = -np.inf
-        best_Q = np.maximum(best_Q, score_NQ.max(axis=0))
-    return best_Q
+        content_C, score_CQ = find_content_scores(block @ query_QD.T, rows.content_N[start : start + len(block)])
+        score_CQ[content_C[:, None] == rows.content_N[row_Q][None]] = -np.inf
+        nearest_KQ = np.argpartition(-score_CQ, min(count, len(score_CQ)) - 1, axis=0)[:count]
+        best_KQ, content_KQ = keep_best_contents(
+            np.concatenate([best_KQ, np.take_along_axis(score_CQ, nearest_KQ, axis=0)]),
+            np.concatenate([content_KQ, content_C[nearest_KQ]]),
+            count,
+        )
+    return best_KQ[-1]
+
+
+def find_content_scores(score_NQ: np.ndarray, content_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The contents (C,) among these rows, and the best score (C, Q) of each."""
+    order = np.argsort(content_N, kind="stable")
+    content_C, first_C = np.unique(content_N[order], return_index=True)
+    return content_C, np.maximum.reduceat(score_NQ[order], first_C, axis=0)
+
+
+def keep_best_contents(score_MQ: np.ndarray, content_MQ: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The best `count` of the scores, best first, and their contents; a content counts once, with its best score."""
+    order = np.argsort(-score_MQ, axis=0, kind="stable")
+    score_MQ, content_MQ = (np.take_along_axis(values, order, axis=0) for values in (score_MQ, content_MQ))
+    is_same_MMQ = content_MQ[:, None] == content_MQ[None]
+    is_again_MQ = np.tril(is_same_MMQ.transpose(2, 0, 1), -1).any(axis=2).T
+    order = np.argsort(is_again_MQ, axis=0, kind="stable")[:count]
+    score_MQ = np.where(is_again_MQ, -np.inf, score_MQ)
+    return np.take_along_axis(score_MQ, order, axis=0), np.take_along_axis(content_MQ, order, axis=0)
 
 
 def compute_likeness(score: FloatOrArray, typical_score: FloatOrArray) -> FloatOrArray:

@@ -22,8 +22,8 @@ class Hit(Moment):
     """A moment found, with its best score, its rows (best first) and the near-duplicates folded under it.
 
     `typical_score` is the mean score of rows evenly spread over the index, for the same query; None where the score is
-    no cosine. `percentile` is the percentage of the index's rows that are less like their nearest neighbour in another
-    video (score_scale.py). `query_moment` is the clip of a long query that the hit is like.
+    no cosine. `percentile` is the percentage of the index's rows that are less like the third nearest of the other
+    videos (score_scale.py). `query_moment` is the clip of a long query that the hit is like.
     """
 
     score: float

@@ -83,7 +83,7 @@ function describeScore(page, hit) {
   if (hit.likeness === null) return { textContent: hit.score ? hit.score.toFixed(3) : "" };
   if (page.about.verdict?.level === "not better") return { textContent: hit.rank ? `${hit.rank}.` : "", title: "Rank; this encoder gives no meaningful score" };
   const likeness = `Likeness ${hit.likeness.toFixed(2)}: 0 is a typical moment of the index, 1 the query itself`;
-  const share = hit.percentile === null ? "" : `. Closer than the nearest neighbours, in other videos, of ${Math.round(hit.percentile)} % of the moments here`;
+  const share = hit.percentile === null ? "" : `. Closer than the third nearest video of ${Math.round(hit.percentile)} % of the moments here`;
   return { textContent: hit.likeness.toFixed(2), title: likeness + share };
 }
 
