@@ -13,7 +13,6 @@ from unreel.errors import PeerStoppedError, UnreelError, unknown_name_error
 from unreel.io.text import format_path
 
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
-SHOW_METHODS = ("pretrain", "bench")  # their help has the options of a method
 REPORTED_DISK_ERRORS = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -33,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if argv is None else argv)
     warnings.formatwarning = format_warning
     try:
+        if argv is None and not {"-h", "--help"}.isdisjoint(args[1:]):  # a process of our own, which then ends
+            from unreel.cli.help.stand_ins import use_stand_ins
+
+            use_stand_ins(args)
         sys.exit(run_command(args))
     except PeerStoppedError as stop:
         sys.exit(stop.exit_code)
@@ -97,17 +100,13 @@ def run_command(args: list[str]) -> int:
         return 0
     if args[0] not in COMMANDS:
         raise unknown_name_error("command", args[0], COMMANDS)
-    if not {"-h", "--help"} & set(args):
+    asks_for_help = not {"-h", "--help"}.isdisjoint(args)
+    if not asks_for_help:
         check_address_limit()
     from unreel.cli.existing_paths import PARSED_LATE, refuse_missing_words  # not for the overview
     from unreel.provenance.command_line import record_command
 
-    if args[0] in PARSED_LATE:
+    if args[0] in PARSED_LATE and not asks_for_help:
         refuse_missing_words(args[1:], args[0])
     with record_command(args):
-        if args[0] in SHOW_METHODS and not {"-h", "--help"}.isdisjoint(args):
-            from unreel.cli.help.kept_help import may_keep, show_kept_help
-
-            if may_keep(args[1:]):
-                return show_kept_help(args, lambda: load_command(args[0])(args[1:]))
         return load_command(args[0])(args[1:])
