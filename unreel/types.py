@@ -231,7 +231,8 @@ class Embeddings(Tabular):
         shown = [f"  {path} {start:.2f} to {end:.2f} s" for path, start, end in spans]
         more = [f"  ... {len(self) - 3:,} more"] if len(self) > 3 else []
         shape = " x ".join(map(str, np.shape(self.vectors)))
-        return "\n".join([f"Embeddings of {len(set(self.paths)):,} videos, {shape} numbers", *shown, *more])
+        count = len(set(self.paths))
+        return "\n".join([f"Embeddings of {count:,} video{'s' if count != 1 else ''}, {shape} numbers", *shown, *more])
 
     def list_rows(self) -> list[dict[str, Any]]:
         """The rows, each as path, seconds, label and vector."""

@@ -157,7 +157,7 @@ def test_marks_outlast_a_new_indexing(folder: Path, small_run: Path, motion_set:
     Path(before.rows.get_path(0)).unlink()
     gone.unlink()
     succeeds("index", small_run, footage, "--out", out, "--hop-s", 0.2)
-    assert "1 yes and 0 no, 1 earlier marks forgotten" in succeeds("concept", out, "spin").out
+    assert "1 yes and 0 no, 1 earlier mark forgotten" in succeeds("concept", out, "spin").out
     after, found = open_index(out), learned(out, "spin")
     row = found["marks"]["yes"][0]
     assert (after.rows.get_path(row), float(after.rows.start_s[row])) == kept

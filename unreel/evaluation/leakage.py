@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from unreel.errors import InputError
+from unreel.io.text import format_count
 from unreel.types import Instance
 from unreel.video.sources.paths import real_path
 from unreel.video.sources.source import open_source
@@ -20,7 +21,9 @@ def check_train_test(train: Sequence[Instance], test: Sequence[Instance]) -> Non
             raise InputError(f"{len(unlabelled)} videos of the {name} list have no class, the first is {unlabelled[0]}")
     shared = [path for path, twin in find_duplicates(train, test) if real_path(path) == real_path(twin)]
     if shared:
-        others = f" So are {len(shared) - 1} others." if len(shared) > 1 else ""
+        others = (
+            f" So are {len(shared) - 1} more." if len(shared) > 2 else " So is one more." if len(shared) > 1 else ""
+        )
         raise InputError(
             f"{shared[0]} is in the test list and in the training list; a query would find itself.{others}"
         )
@@ -50,7 +53,8 @@ def collect_warnings(
     unknown = [i.label for i in test if i.label not in known]
     if unknown:
         names = ", ".join(sorted(set(unknown)))
-        warnings.append(f"{len(unknown)} queries can't be right: no gallery video shows their class ({names}).")
+        count = format_count(len(unknown), "query")
+        warnings.append(f"{count} can't be right: no gallery video shows their class ({names}).")
     large = [k for k in ks if k > total]
     if large:
         columns = ", ".join(f"R@{k}" for k in large)
@@ -72,13 +76,15 @@ def collect_leakage_warnings(test: Sequence[Instance], train: Sequence[Instance]
     test_groups = {i.group for i in test if i.group}
     if 0 < len(test_groups) < MIN_GROUPS and len(test) > len(test_groups):
         warnings.append(
-            f"the test videos come from only {len(test_groups)} groups; intervals over so few are too narrow."
+            f"the test videos come from only {format_count(len(test_groups), 'group')}; intervals over so few "
+            "are too narrow."
         )
     shared = test_groups & {i.group for i in train if i.group}
     if shared:
         first = ", ".join(sorted(shared)[:5])
         warnings.append(
-            f"{len(shared)} groups are in both lists ({first}); recordings of one group look alike, which inflates the "
+            f"both lists have {format_count(len(shared), 'group')} in common ({first}); recordings of one group "
+            "look alike, which inflates the "
             "figures."
         )
     return warnings

@@ -18,8 +18,13 @@ def format_path(path: str, root: str = "") -> str:
 
 
 def format_count(count: int, noun: str) -> str:
-    """`1 video`, `2 videos`, `1,000 classes`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
+    """A number and its noun, in the plural for all but one.
+
+    >>> format_count(1, "video"), format_count(1000, "class"), format_count(0, "query")
+    ('1 video', '1,000 classes', '0 queries')
+    """
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def format_duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from unreel.cli.arguments import FolderArgument, LimitOptions, name_argument, pa
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.io.limits import Limits, use_limits
-from unreel.io.text import format_path
+from unreel.io.text import format_count, format_path
 
 if TYPE_CHECKING:
     from unreel.classification.predictions import Predictions
@@ -72,5 +72,5 @@ def print_predictions(out: Path, predictions: "Predictions") -> None:
     for label, count in Counter(predictions.labels).most_common():
         print(f"{count:8,}  {format_path(label)}")
     videos = len(set(predictions.paths))
-    left_out = f"; {len(predictions.failures)} files left out" if predictions.failures else ""
-    print(f"{out}: {len(predictions):,} rows of {videos:,} videos{left_out}")
+    left_out = f"; {format_count(len(predictions.failures), 'file')} left out" if predictions.failures else ""
+    print(f"{out}: {format_count(len(predictions), 'row')} of {format_count(videos, 'video')}{left_out}")

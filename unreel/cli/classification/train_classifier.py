@@ -10,7 +10,7 @@ from unreel.cli.arguments import LimitOptions, RunArgument, name_argument, parse
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.io.limits import Limits, use_limits
-from unreel.io.text import format_path
+from unreel.io.text import format_count, format_path
 
 if TYPE_CHECKING:
     from unreel.classification.classifier import Classifier
@@ -116,5 +116,8 @@ def print_classifier(out: Path, classifier: "Classifier") -> None:
     thresholds = " and ".join(
         f"{classifier.calibrations[unit].threshold:.2f} for a {unit}" for unit in ("video", "clip")
     )
-    print(f"{out}: {len(classifier.classes)} classes ({classifier.head.kind}); none of these below {thresholds}")
+    print(
+        f"{out}: {format_count(len(classifier.classes), 'class')} ({classifier.head.kind}); none of these below "
+        f"{thresholds}"
+    )
     print(f"report: {out / 'report.html'}")

@@ -4,6 +4,7 @@ import dataclasses
 
 from unreel.cli.arguments import OutArgument, parse_args
 from unreel.cli.progress_bar import ProgressBar
+from unreel.io.text import format_count
 
 
 @dataclasses.dataclass
@@ -26,5 +27,7 @@ def synth_command(args: list[str]) -> int:
 
     with ProgressBar("making videos") as advance:
         make_set(synth_args.out, synth_args.classes, synth_args.videos, synth_args.seed, on_progress=advance)
-    print(f"{synth_args.out}: {synth_args.classes} classes of {synth_args.videos} videos")
+    print(
+        f"{synth_args.out}: {format_count(synth_args.classes, 'class')} of {format_count(synth_args.videos, 'video')}"
+    )
     return 0

@@ -67,8 +67,8 @@ def needs_no_library(args: Sequence[str]) -> bool:
 
     >>> needs_no_library(["pretrain", "--help"]), needs_no_library(["pretrain", "videos"])
     (True, False)
-    >>> needs_no_library(["pretrain", "--method", "own.py", "-h"]), needs_no_library(["pretrain", "--config", "run", "-h"])
-    (False, False)
+    >>> needs_no_library(["pretrain", "--method", "own.py", "-h"])
+    False
     """
     if HELP_FLAGS.isdisjoint(args) or any(word.split("=")[0] == "--config" for word in args):
         return False

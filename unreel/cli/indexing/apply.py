@@ -13,7 +13,7 @@ from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.records import refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.io.limits import Limits, use_limits
-from unreel.io.text import format_path
+from unreel.io.text import format_count, format_path
 
 
 @dataclasses.dataclass
@@ -52,5 +52,8 @@ def apply_command(args: list[str]) -> int:
         print_hits_csv(matches.moments, "probability")
     else:
         print_moments(matches.moments)
-        print(f"{len(matches.moments)} moments in {matches.num_clips} clips of {matches.num_videos} videos")
+        print(
+            f"{format_count(len(matches.moments), 'moment')} in {format_count(matches.num_clips, 'clip')} of "
+            f"{format_count(matches.num_videos, 'video')}"
+        )
     return 0

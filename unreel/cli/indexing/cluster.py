@@ -14,6 +14,7 @@ from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.errors import InputError
 from unreel.indexing.homes.address import parse_address
 from unreel.io.limits import Limits, use_limits
+from unreel.io.text import format_count
 
 
 @dataclasses.dataclass
@@ -71,8 +72,8 @@ def cluster_command(args: list[str]) -> int:
         for c in sizes
     ]
     print_table(("cluster", "clips", "videos", "share"), rows)
-    num_pairs = len(report.duplicates)
-    print(f"{report.clusters.description}; {num_pairs} pairs of videos hold clips that look the same to the encoder")
+    pairs = format_count(len(report.duplicates), "pair")
+    print(f"{report.clusters.description}; clips that look the same to the encoder: {pairs} of videos")
     missing = find_missing(report.index.rows.paths)
     if missing:
         stderr_console.print(escape_markup(describe_missing(len(missing), len(report.index.rows.paths), "videos")))

@@ -14,7 +14,7 @@ from unreel.cli.records import refuse_json_and_csv
 from unreel.cli.terminal import print_table
 from unreel.errors import InputError
 from unreel.indexing.homes.address import hide_secrets
-from unreel.io.text import format_clock
+from unreel.io.text import format_clock, format_count
 
 if TYPE_CHECKING:
     from unreel.indexing.concepts.annotations import MarkedMoments
@@ -99,10 +99,14 @@ def print_update(options: ConceptArgs, update: "ConceptUpdate") -> None:
     rows = [(str(hit.rows[0]), f"{hit.score:.3f}", format_clock(hit.start_s), hit.path) for hit in update.to_mark_next]
     print_table(("row", "probability", "from", "video"), rows)
     num_yes, num_no, num_lost = len(update.marks.positives), len(update.marks.negatives), update.num_lost_marks
-    lost = f", {num_lost} earlier marks forgotten, whose moments are no longer indexed" if num_lost else ""
+    lost = (
+        f", {format_count(num_lost, 'earlier mark')} forgotten, as what they marked is no longer indexed"
+        if num_lost
+        else ""
+    )
     few = min(num_yes, num_no) < MIN_RELIABLE_MARKS
     warning = "; with so few marks, probabilities are a first guess" if few else ""
-    counts = f"{num_yes} yes and {num_no} no{lost}; {len(update.moments)} moments in all{warning}"
+    counts = f"{num_yes} yes and {num_no} no{lost}; {format_count(len(update.moments), 'moment')} in all{warning}"
     print(f"\n{hide_secrets(options.index)}/concepts/{options.name}.json: {counts}")
 
 

@@ -10,7 +10,7 @@ from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.corpus.video_files import describe_left_aside
 from unreel.errors import InputError
 from unreel.io.limits import Limits, use_limits
-from unreel.io.text import format_path
+from unreel.io.text import format_count, format_path
 
 if TYPE_CHECKING:
     from unreel.indexing.store.update import StoreSummary
@@ -61,7 +61,10 @@ def embed_command(args: list[str]) -> int:
         )
     for failure in failures:
         stderr_console.print(escape_markup(format_path(f"left out {failure.path}: {failure}")))
-    print(f"{options.out}: {num_rows} rows" + (f", {len(failures)} files left out" if failures else ""))
+    print(
+        f"{options.out}: {format_count(num_rows, 'row')}"
+        + (f", {format_count(len(failures), 'file')} left out" if failures else "")
+    )
     return 0
 
 
@@ -82,10 +85,19 @@ def print_store_summary(out: Path, summary: "StoreSummary") -> None:
     if summary.rank != 0:
         return
     update_text = (
-        f"{summary.num_embedded} contents newly embedded" if summary.num_embedded else "nothing had to be embedded"
+        f"{format_count(summary.num_embedded, 'content')} newly embedded"
+        if summary.num_embedded
+        else "nothing had to be embedded"
     )
-    left_out = f"; {len(summary.left_out)} files left out, see {out / 'left_out.csv'}" if summary.left_out else ""
-    print(f"{out}: {summary.num_rows} rows of {summary.num_videos} videos, {update_text}{left_out}")
+    left_out = (
+        f"; {format_count(len(summary.left_out), 'file')} left out, see {out / 'left_out.csv'}"
+        if summary.left_out
+        else ""
+    )
+    print(
+        f"{out}: {format_count(summary.num_rows, 'row')} of {format_count(summary.num_videos, 'video')}, "
+        f"{update_text}{left_out}"
+    )
     if left_aside := describe_left_aside(summary.left_aside):
         print(f"{out}: left aside: {left_aside}")
     if changes := str(summary.changes):

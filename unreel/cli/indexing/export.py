@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 
 from unreel.cli.arguments import IndexArgument, parse_args
+from unreel.io.text import format_count
 
 
 @dataclasses.dataclass
@@ -32,5 +33,5 @@ def export_command(args: list[str]) -> int:
 
     destination = Destination.parse(options.to).in_table(options.table)
     num_rows = export(options.index, destination, options.table)
-    print(f"{destination}: {num_rows} rows written")
+    print(f"{destination}: {format_count(num_rows, 'row')} written")
     return 0

@@ -8,6 +8,7 @@ from unreel.cli.arguments import FolderArgument, LimitOptions, RunArgument, pars
 from unreel.cli.indexing.embed import print_store_summary
 from unreel.cli.progress_bar import ProgressBar
 from unreel.io.limits import Limits, use_limits
+from unreel.io.text import format_count
 
 
 @dataclasses.dataclass
@@ -58,5 +59,5 @@ def index_command(args: list[str]) -> int:
     if update.description:
         print(f"{options.out}: {update.description}")
     if destination and update.store.rank == 0:
-        print(f"{destination}: {update.num_exported} rows written")
+        print(f"{destination}: {format_count(update.num_exported, 'row')} written")
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from unreel.cli.arguments import parse_args
+from unreel.io.text import format_count
 
 
 @dataclasses.dataclass
@@ -42,7 +43,10 @@ def export_model_command(args: list[str]) -> int:
 
     done = export_model(**vars(options))
     if done.num_clips:
-        print(f"{done.place}: differs by {done.difference:.2g} at most on {done.num_clips} clips ({done.clips})")
+        print(
+            f"{done.place}: differs by {done.difference:.2g} at most on {format_count(done.num_clips, 'clip')} "
+            f"({done.clips})"
+        )
     else:
         print(f"{done.place}: loads equal to the bit")
     if done.address:

@@ -11,7 +11,7 @@ from unreel.cli.arguments import parse_args
 from unreel.cli.records import print_records
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import InputError
-from unreel.io.text import format_path
+from unreel.io.text import format_count, format_path
 
 if TYPE_CHECKING:
     from unreel.verbs.sweep.outcome import SweepOutcome
@@ -141,5 +141,8 @@ def write_slurm_script(path: Path, out: Path, jobs: int) -> int:
         (out / LOGS).mkdir(exist_ok=True)
         script = format_slurm_script(out, len(plan.members), jobs, plan.threads, torch.cuda.is_available())
         atomic_write_text(path, script)
-    print(f"{path} runs {len(plan.members)} members: sbatch {path}, and when they are done: unreel sweep {out} --show")
+    print(
+        f"{path} runs {format_count(len(plan.members), 'member')}: sbatch {path}, and when they are done: "
+        f"unreel sweep {out} --show"
+    )
     return 0

@@ -7,6 +7,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from unreel.errors import CheckpointError
+from unreel.io.text import format_count
 
 
 def check_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -47,7 +48,9 @@ def load_weights(network: nn.Module, path: str | Path) -> list[str]:
     if len(prefixes) == 1 and prefixes[0]:
         prefix = prefixes[0]
         ignored = [name for name in state if not name.startswith(prefix)]
-        others = f"; {len(ignored)} other tensors were ignored ({', '.join(ignored[:3])})" if ignored else ""
+        others = (
+            f"; ignored: {format_count(len(ignored), 'other tensor')} ({', '.join(ignored[:3])})" if ignored else ""
+        )
         notes = [f"{path}: the prefix '{prefix}' was removed from the names of the weights{others}."]
         state = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
     try:

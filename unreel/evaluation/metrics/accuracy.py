@@ -8,6 +8,7 @@ import numpy as np
 from unreel.errors import InputError
 from unreel.evaluation.metrics.bootstrap import bootstrap_interval
 from unreel.evaluation.result import Intervals, MetricRow, Outcomes
+from unreel.io.text import format_count
 
 MEAN_CLASS_ACCURACY = "per class"
 TOP_KS = {"top-1": 1, "top-5": 5}
@@ -31,7 +32,9 @@ def list_classes(train_labels: Sequence[str], test_labels: Sequence[str]) -> tup
         )
     unknown = [label for label in test_labels if label not in set(classes)]
     names = ", ".join(sorted(set(unknown)))
-    warning = f"{len(unknown)} test videos count as wrong: no training video shows their class ({names})."
+    count = format_count(len(unknown), "test video")
+    verb = "counts" if len(unknown) == 1 else "count"
+    warning = f"{count} {verb} as wrong: no training video shows their class ({names})."
     return classes, [warning] if unknown else []
 
 

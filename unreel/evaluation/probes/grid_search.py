@@ -28,6 +28,7 @@ from unreel.evaluation.protocol_description import count_videos
 from unreel.evaluation.result import Outcomes, Result
 from unreel.evaluation.validation_split import hold_out_groups
 from unreel.evaluation.video_features import FeatureKey, VideoFeatures, get_clip_vectors
+from unreel.io.text import format_count
 
 Hyperparameters = dict[str, float]
 Scorer = Callable[[np.ndarray, np.ndarray, np.ndarray, Sequence[Hyperparameters]], np.ndarray]
@@ -90,10 +91,12 @@ def run_grid_search(
 def _format_caption(search: GridSearch, counts: dict[str, Any]) -> str:
     held = f"; values chosen on {counts['held_out']} of them, whole groups at a time" if counts["held_out"] else ""
     return (
-        f"{search.description}; trained on {counts['train_clips']} clips of each of {counts['train']} videos (pixel "
+        f"{search.description}; trained on {format_count(counts['train_clips'], 'clip')} of each of "
+        f"{format_count(counts['train'], 'video')} (pixel "
         f"floors: on their mean){held}; "
-        f"mean softmax over {counts['test_clips']} views of each of {counts['test']} test videos, "
-        f"{counts['classes']} classes; per class: mean over classes of their top-1; {INTERVALS_NOTE}"
+        f"mean softmax over {format_count(counts['test_clips'], 'view')} of each of "
+        f"{format_count(counts['test'], 'test video')}, "
+        f"{format_count(counts['classes'], 'class')}; per class: mean over classes of their top-1; {INTERVALS_NOTE}"
     )
 
 

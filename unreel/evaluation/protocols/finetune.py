@@ -38,6 +38,7 @@ from unreel.evaluation.metrics.accuracy import (
 from unreel.evaluation.protocol_description import describe_encoder_input, describe_test_videos
 from unreel.evaluation.result import Result
 from unreel.evaluation.validation_split import choose_validation_groups
+from unreel.io.text import format_count
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Instance
 from unreel.video.loading.clip_dataset import ClipDataset
@@ -227,8 +228,11 @@ def format_caption(outcome: FinetuneOutcome) -> str:
     crops = "centre crop" if p["num_crops"] == 1 else f"{p['num_crops']} crops"
     trained = "a linear layer on frozen features" if p.get("trained") == "linear" else "all layers"
     return (
-        f"{p['test']} test videos, {p['train']} training videos{held}, {p['classes']} classes; recipe {p['recipe']}: "
-        f"{trained} of {p['backbone']}, {p['view']} view, {p['epochs']} epochs of batches of {p['batch_size']}, "
-        f"{p['optimizer']} from {p['lr']:g}, epoch tested: {chosen}; mean {p['average']} of {p['num_clips']} clips, "
+        f"{format_count(p['test'], 'test video')}, {format_count(p['train'], 'training video')}{held}, "
+        f"{format_count(p['classes'], 'class')}; recipe {p['recipe']}: "
+        f"{trained} of {p['backbone']}, {p['view']} view, {format_count(p['epochs'], 'epoch')} of batches of "
+        f"{p['batch_size']}, "
+        f"{p['optimizer']} from {p['lr']:g}, epoch tested: {chosen}; mean {p['average']} of "
+        f"{format_count(p['num_clips'], 'clip')}, "
         f"{crops}; per class: mean over classes of their top-1; {INTERVALS_NOTE}"
     )

@@ -29,6 +29,7 @@ from unreel.evaluation.protocols.options import KnnOptions
 from unreel.evaluation.result import Intervals, Outcomes, Result
 from unreel.evaluation.validation_split import hold_out_groups
 from unreel.evaluation.video_features import VideoFeatures, find_layer_rows
+from unreel.io.text import format_count
 from unreel.models.encoder.encoder import FEATURE_LAYERS
 
 
@@ -119,11 +120,15 @@ def choose_k(train_ND: np.ndarray, class_N: np.ndarray, held_N: np.ndarray | Non
 
 def _format_caption(train: VideoFeatures, test: VideoFeatures, protocol: KnnProtocol, held_N: np.ndarray | None) -> str:
     choice = (
-        "not chosen" if held_N is None else f"chosen on {int(held_N.sum())} training videos, whole groups at a time"
+        "not chosen"
+        if held_N is None
+        else f"chosen on {format_count(int(held_N.sum()), 'training video')}, whole groups at a time"
     )
     return (
-        f"{len(test.instances)} test videos, {len(train.instances)} training videos that vote with "
-        f"exp(cosine / {protocol.temperature:g}), {len(set(train.labels))} classes; layer {protocol.layer}, mean over "
+        f"{format_count(len(test.instances), 'test video')}, "
+        f"{format_count(len(train.instances), 'training video')} that vote with "
+        f"exp(cosine / {protocol.temperature:g}), {format_count(len(set(train.labels)), 'class')}; layer "
+        f"{protocol.layer}, mean over "
         f"clips; per class: mean over classes of their accuracy, its k {choice}; {INTERVALS_NOTE}"
     )
 

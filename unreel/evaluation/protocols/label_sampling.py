@@ -16,6 +16,7 @@ from unreel.evaluation.baselines.chance import CHANCE, compute_guess_rows
 from unreel.evaluation.baselines.descriptions import describe_classifier_baselines
 from unreel.evaluation.metrics.bootstrap import percentile_interval
 from unreel.evaluation.result import Result
+from unreel.io.text import format_count
 from unreel.seeding import make_generator
 from unreel.types import Instance
 
@@ -140,7 +141,8 @@ def build_curve_result(
         kind="few-labels",
         title="Few labels, top-1 in percent",
         rows=rows,
-        caption=f"{len(test)} test videos, {len(train)} training videos, {len(counts)} classes; mean over {draws} "
+        caption=f"{format_count(len(test), 'test video')}, {format_count(len(train), 'training video')}, "
+        f"{format_count(len(counts), 'class')}; mean over {draws} "
         f"draws of the labelled videos (one of all of them), {spread}",
         protocol={
             "draws": draws,

@@ -32,6 +32,7 @@ from unreel.evaluation.protocol_description import describe_failures
 from unreel.evaluation.protocols.options import MotionOptions
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import ENCODER, INTACT, JOINT, FeatureKey, VideoFeatures
+from unreel.io.text import format_count
 from unreel.models.encoder.encoder import Encoder
 from unreel.views.perturb import PERTURBATIONS
 
@@ -256,7 +257,8 @@ def compose_reliance_sentence(cue: str, metric: str, figures: tuple[float, float
 
 def format_caption(train: VideoFeatures, test: VideoFeatures) -> str:
     return (
-        f"{len(test.instances)} test against {len(train.instances)} training videos, {len(set(test.labels))} classes, "
+        f"{len(test.instances)} test against {format_count(len(train.instances), 'training video')}, "
+        f"{format_count(len(set(test.labels)), 'class')}, "
         "mean over clips, all views joined. Both: training and test clips perturbed alike, so what can be recognised "
         "without the cue. Query only: perturbed test clips against intact training clips. Frozen clips lose, besides "
         "motion, what their other frames show: the floors show how much that is worth. R@1 by cosine; probe: top-1 of "

@@ -39,6 +39,7 @@ from unreel.evaluation.result import FIRST_HIT, Intervals, Result
 from unreel.evaluation.verdict.carrier import describe_carrier
 from unreel.evaluation.verdict.labelled import choose_own_row, judge_with_labels
 from unreel.evaluation.video_features import ENCODER, JOINT, FeatureKey, VideoFeatures, scale_views
+from unreel.io.text import format_count
 from unreel.models.encoder.encoder import FEATURE_LAYERS
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.types import Instance
@@ -243,8 +244,10 @@ def format_caption(protocol: dict[str, Any]) -> str:
     mean = "mean over clips" if p["unit"] == "video" else "each clip is a query or an answer by itself"
     centring = {"none": "", "gallery": "centred by the gallery's mean, ", "own": "each side centred by its own mean, "}
     return (
-        f"protocol {p['protocol']}: {p['queries']} queries against {p['gallery']} gallery videos, "
-        f"{p['classes']} classes; {p['num_clips']} clips of {p['num_frames']} frames ({rate}) per video, "
+        f"protocol {p['protocol']}: {format_count(p['queries'], 'query')} against "
+        f"{format_count(p['gallery'], 'gallery video')}, "
+        f"{format_count(p['classes'], 'class')}; {format_count(p['num_clips'], 'clip')} of {p['num_frames']} "
+        f"frames ({rate}) per video, "
         f"{p['size']} px, {crops}, layer {p['layer']}, {mean}, {centring[p['centring']]}"
         f"{p['distance']} ({dimensions} numbers)"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from unreel.indexing.clustering.cluster_report import ClusterReport
 from unreel.indexing.index.clip_index import Index
 from unreel.io.limits import WorkerFailure
-from unreel.io.text import format_clock, format_path
+from unreel.io.text import format_clock, format_count, format_path
 from unreel.io.worker_pool import run_isolated
 from unreel.report.gallery import Tile, build_tile, read_tile_frames
 from unreel.report.pages.clusters_page import ClusterCard, ClusterPage, describe_transitions, draw_map
@@ -60,10 +60,10 @@ def build_notes(num_clusters: int, cards: list[ClusterCard]) -> list[str]:
 def build_facts(report: ClusterReport) -> list[tuple[str, str, str]]:
     """(number, unit, explanation) of each fact at the top of the page."""
     num_unclustered = int((report.clusters.cluster_N < 0).sum())
-    unclustered = f"{num_unclustered} clips belong to none" if num_unclustered else "every clip is in one"
+    unclustered = f"{format_count(num_unclustered, 'clip')} in none" if num_unclustered else "every clip is in one"
     return [
         (str(report.clusters.num_clusters), "clusters", unclustered),
-        (f"{len(report.index.rows):,}", "clips", f"of {len(report.index.rows.paths):,} videos"),
+        (f"{len(report.index.rows):,}", "clips", f"of {format_count(len(report.index.rows.paths), 'video')}"),
         (str(len(report.duplicates)), "doubles", "pairs of videos that show almost the same"),
     ]
 

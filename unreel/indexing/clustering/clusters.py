@@ -8,6 +8,7 @@ from unreel.errors import InputError, unknown_name_error
 from unreel.indexing.clustering.projection import find_nearest, fit_pca
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.vectors import iterate_blocks, sample_rows
+from unreel.io.text import format_count
 
 CLUSTER_METHODS = ("kmeans", "hdbscan")
 NO_CLUSTER = -1  # of rows that HDBSCAN puts in no cluster
@@ -101,7 +102,9 @@ def _run_kmeans(vectors_ND: np.ndarray, options: ClusterOptions) -> tuple[np.nda
     cluster_N = np.concatenate(
         [(block @ centre_CD.T - half_C).argmax(axis=1) for _, block in iterate_blocks(vectors_ND)]
     )
-    return cluster_N.astype(np.int64), f"k-means into {count} clusters on {len(sample_MD)} of {len(vectors_ND)} rows"
+    return cluster_N.astype(
+        np.int64
+    ), f"k-means into {format_count(count, 'cluster')} on {len(sample_MD)} of {len(vectors_ND)} rows"
 
 
 def _run_hdbscan(vectors_ND: np.ndarray, options: ClusterOptions) -> tuple[np.ndarray, str]:

@@ -18,7 +18,7 @@ from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import ScoreScale
 from unreel.indexing.search.query_encoder import ExampleVectors, embed_examples
 from unreel.indexing.search.results import Hit, HitOptions, search_by_vector
-from unreel.io.text import format_duration
+from unreel.io.text import format_count, format_duration
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.row_parts import RowParts
 from unreel.models.encoder.view_weights import find_slider_ends
@@ -183,7 +183,7 @@ def collect_examples(
     """Vectors of moments and of rows. Raises InputError for a row that the index does not have."""
     unknown = [row for row in rows if not 0 <= row < len(index.rows)]
     if unknown:
-        problem = f"row {unknown[0]} is not in the index, which has {len(index.rows)} rows"
+        problem = f"row {unknown[0]} is not in the index, which has {format_count(len(index.rows), 'row')}"
         raise InputError(problem, "it has been indexed again since; search again")
     vectors_PD = index.get_vectors(np.array(rows, np.int64))
     examples = [ExampleVectors(v[None], (index.rows.get_moment(n),)) for n, v in zip(rows, vectors_PD, strict=True)]

@@ -11,6 +11,7 @@ from unreel.indexing.index.nearest_rows import NearestRows
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import compute_likeness, spread_rows
 from unreel.indexing.search.event_grouping import Events, group_events
+from unreel.io.text import format_count
 from unreel.types import Moment, Tabular
 
 FIRST_ROWS_PER_HIT, GROWTH_FACTOR, MAX_GROWTH = 50, 4, 16  # rows fetched for each hit; how the number grows
@@ -54,7 +55,7 @@ class Hits(list[Hit], Tabular):
         """How many there are, and the best of them."""
         shown = [f"  {hit.path} {hit.start_s:.2f} to {hit.end_s:.2f} s, score {hit.score:.4f}" for hit in self[:5]]
         more = [f"  ... {len(self) - 5:,} more"] if len(self) > 5 else []
-        return "\n".join([f"{len(self):,} hits", *shown, *more])
+        return "\n".join([f"{format_count(len(self), 'hit')}", *shown, *more])
 
     def list_rows(self) -> list[dict[str, Any]]:
         """The hits, each as path, seconds, score, likeness, percentile and number of duplicates."""

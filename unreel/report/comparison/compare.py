@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.table import Table
 
 from unreel.errors import InputError, unknown_name_error
+from unreel.io.text import format_count
 from unreel.report.comparison import comparability as likeness
 from unreel.report.comparison.comparison_columns import COLUMNS_NOTE, COMPARISON_COLUMNS
 from unreel.report.comparison.comparison_rows import (
@@ -227,7 +228,8 @@ def build_section(
             "floors beside it."
         )
     videos, data = table[0].summary.videos, table[0].summary.data
-    description = f"{data['name']}: {videos['test']:,} test videos, {videos['training']:,} training videos"
+    test, training = format_count(videos["test"], "test video"), format_count(videos["training"], "training video")
+    description = f"{data['name']}: {test}, {training}"
     return ComparisonSection(heading, rows + build_baseline_rows(groups, rows), notes, description)
 
 

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from unreel.corpus.file_tracker import FileRecord, FileRecords
 from unreel.errors import InputError
 from unreel.io.checksums import hash_stream
+from unreel.io.text import format_count
 from unreel.video.sources.source import open_source
 
 
@@ -30,7 +31,8 @@ class IndexedFiles:
         """Raises VideoGoneError for a number that the index does not have."""
         if not 0 <= number < len(self.paths) or self.paths[number] not in self.records:
             raise VideoGoneError(
-                f"video {number} is not in the index, which has {len(self.paths)} videos; load the page again"
+                f"video {number} is not in the index, which has {format_count(len(self.paths), 'video')}; load "
+                "the page again"
             )
         return self.records[self.paths[number]]
 

@@ -1,6 +1,6 @@
 // Marks (yes and no) on hits, stored for this tab and index, and the concepts saved from them.
 
-import { get, post } from "./api_client.js";
+import { get, plural, post } from "./api_client.js";
 
 const $ = (id) => document.getElementById(id);
 const STORAGE_KEY = "unreel marks";
@@ -95,7 +95,7 @@ export class Marks {
       this.page.mend();
     } catch (error) { return this.page.fail(error); }
     await this.on.open(name);
-    if (numLost) this.page.fail(new Error(`${numLost} marks of ${name} are of moments that the index no longer has`));
+    if (numLost) this.page.fail(new Error(`${plural(numLost, "mark")} of ${name} lost: the index no longer has their moments`));
   }
 
   showConcepts(names) {

@@ -9,7 +9,7 @@ from unreel.evaluation.contamination import find_contamination, find_run_folder
 from unreel.evaluation.labelled_videos import LabelledVideos
 from unreel.evaluation.result import Result
 from unreel.io.atomic_write import atomic_write_text
-from unreel.io.text import format_json, parse_json
+from unreel.io.text import format_count, format_json, parse_json
 from unreel.models.encoder.checkpoint_files import find_checkpoint
 from unreel.models.encoder.encoder import Encoder
 from unreel.provenance.record import collect_provenance, read_provenance
@@ -23,7 +23,10 @@ def annotate_result(result: Result, encoder: Encoder, run: Path, videos: Labelle
     left_out = result.protocol.get("left_out") or []
     if left_out:
         first = f"{left_out[0]['path']}: {left_out[0]['reason']}"
-        result.warnings.append(f"{len(left_out)} videos can't be read and are in no figure, the first is {first}")
+        result.warnings.append(
+            f"left out of every figure, as they can't be read: {format_count(len(left_out), 'video')}, the "
+            f"first is {first}"
+        )
     result.warnings = [*result.warnings, *videos.notes, *(c.text for c in find_contamination(run, videos))]
 
 
