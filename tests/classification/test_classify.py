@@ -416,7 +416,7 @@ def test_the_same_command_takes_new_files_and_drops_those_that_are_gone(
     assert {Path(row["video"]).name for row in read(tmp_path / "said.csv")} == {
         "new.mp4", "1.mp4", "2.mp4", "3.mp4", "4.mp4"
     }  # fmt: skip
-    assert "left out" in said.err and "bad.mp4: not a video" in said.err and "1 files left out" in said.out
+    assert "left out" in said.err and "bad.mp4: not a video" in said.err and "1 file left out" in said.out
     assert "bad.mp4" in (tmp_path / "said.store/left_out.csv").read_text()
 
 

@@ -43,7 +43,7 @@ def test_sets_that_lack_a_part_or_share_a_keyframe(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no test list"):
         DetectionSet.load(tmp_path)
     write_rows(tmp_path, "other,1.25,0.5,0.5,1,1,12\n", "test.csv")
-    with pytest.raises(InputError, match=r"1 keyframes are in both lists, the first is other at 1\.25 s"):
+    with pytest.raises(InputError, match=r"both lists have 1 keyframe in common, the first is other at 1\.25 s"):
         DetectionSet.load(tmp_path)
     write_rows(tmp_path, "other,2,0.5,0.5,1,1,12\n", "test.csv")
     assert DetectionSet.load(tmp_path).action_names == {9: "9", 12: "12", 80: "80"}

@@ -194,7 +194,7 @@ def test_proposals_in_the_place_of_the_true_boxes(colours: Path, tmp_path: Path)
     far = np.array([0.0, 0.9, 0.1, 1.0])
     value, warnings, protocol = figure(*true, row(data.test[0], far, 0.4), row(data.test[0], far, video="v0"))
     assert (value, protocol["judged_boxes"], protocol["test_boxes"]) == (100.0, 16, 16)
-    assert "boxes of 1 videos that are not in the test list" in warnings[0] and "v0" in warnings[0]
+    assert "boxes of 1 video not in the test list" in warnings[0] and "v0" in warnings[0]
     assert figure(*true[: len(true) // 2])[0] == pytest.approx(50)  # what is not proposed is not found
     assert figure(*(row(k, far) for k in data.test))[0] == 0
     beside = [row(Keyframe(k.video, 1.0, k.boxes, []), box) for k in data.test for box in k.boxes]

@@ -221,7 +221,7 @@ def test_what_can_not_be_read_is_named(folder: Path, motion_set: Path, tmp_path:
     shutil.copy(sorted(motion_set.rglob("*.mp4"))[0], new / "good.mp4")
     (new / "bad.mp4").write_bytes(b"no video")
     done = succeeds("apply", folder / "concepts" / "spin.json", new, "--above", 0)
-    assert "bad.mp4" in done.err and "of 1 videos" in done.out
+    assert "bad.mp4" in done.err and "of 1 video" in done.out
 
 
 def test_what_is_refused(folder: Path, motion_set: Path, small: dict[str, Any], tmp_path: Path) -> None:

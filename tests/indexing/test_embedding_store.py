@@ -495,7 +495,7 @@ def test_the_command_says_what_is_there(encoder: Path, videos: Path, out: Path) 
     (videos / "bad.mp4").write_bytes(b"no video")
     done = succeeds("embed", encoder, videos, "--out", out, "--num-clips", 1)
     assert done.out == (
-        f"{out}: 6 rows of 6 videos, 6 contents newly embedded; 1 files left out, see {out / 'left_out.csv'}\n"
+        f"{out}: 6 rows of 6 videos, 6 contents newly embedded; 1 file left out, see {out / 'left_out.csv'}\n"
     )
     assert "nothing had to be embedded" in succeeds("embed", encoder, videos, "--out", out, "--num-clips", 1).out
 

@@ -163,7 +163,7 @@ def test_the_commands_take_an_address(filled: Places, index: Index, motion_set: 
     assert f"{lance}/concepts/spin.json: 2 yes and 1 no" in succeeds("concept", lance, "spin", "--yes", 3).out
     found = json.loads(succeeds("apply", f"{lance}/concepts/spin.json", qdrant, "--json").out)
     assert len(found) == len(update.moments) > 0 and {m["video"] for m in found} == {m.path for m in update.moments}
-    assert "in 1 clips" not in succeeds("apply", f"{lance}/concepts/spin.json", video).out
+    assert "in 1 clip of" not in succeeds("apply", f"{lance}/concepts/spin.json", video).out
     refused("apply", f"{lance}/concepts/spun.json", video, says=("no concept 'spun'",))
     succeeds("cluster", qdrant, "--out", tmp_path / "a", "--count", 3)
     cluster(index, tmp_path / "b", ClusterOptions(num_clusters=3))

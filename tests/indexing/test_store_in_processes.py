@@ -108,7 +108,7 @@ def test_killed_on_the_way_it_goes_on_and_ends_the_same(kills: int, place: Path,
         assert process.returncode in (0, -signal.SIGKILL), said + error
     last = start(place, out)
     said, error = last.communicate()
-    assert last.returncode == 0 and f"{VIDEOS + 1} rows" in said and "1 files left out" in said, error
+    assert last.returncode == 0 and f"{VIDEOS + 1} rows" in said and "1 file left out" in said, error
     assert rows(out) == rows(place / "whole")
     assert len(seen(out)) <= VIDEOS + 2 * kills, "a kill costs a part, which is two videos here"
     assert {path.name for path in out.iterdir()} == {p.name for p in (place / "whole").iterdir()}

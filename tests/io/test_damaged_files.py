@@ -251,7 +251,7 @@ def test_embed_names_the_file_that_crashes_its_decoder(
     monkeypatch.setattr(clip_dataset, "read_frames", read)
     done = succeeds("embed", small_run, six, "--out", tmp_path / "v.parquet")
     assert f"left out {six / BAD}: damaged: reading it ended the process (SIGSEGV)" in done.err
-    assert "5 rows, 1 files left out" in done.out
+    assert "5 rows, 1 file left out" in done.out
     assert len(load_encoder(small_run).embed(six)) == 5, "from Python too"
 
 

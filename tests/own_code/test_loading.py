@@ -156,9 +156,9 @@ REFUSED = {
         r"Config is no data",
     ),
     "no check": (
-        "def check(self, settings, num_instances)",
-        "def test(self)",
-        r"pull\.py:\d+: Config has no check\(self, set",
+        "def check(self, settings, num_instances):",
+        "check = None\n\n    def test(self):",
+        r"pull\.py:\d+: Config has no check\(self, settings, num_instances\); inherit it",
     ),
     "a check of another kind": (
         "(self, settings, num_instances)",

@@ -14,7 +14,7 @@ def test_the_template_passes_its_test(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     told = succeeds("new-method", "tubelet", "--out", folder).out
     assert f"--method {folder / 'tubelet.py'}:tubelet" in told and "pytest" in told
-    assert len((folder / "tubelet.py").read_text().splitlines()) <= 65
+    assert len((folder / "tubelet.py").read_text().splitlines()) <= 40
     importlib.invalidate_caches()
     try:
         written = importlib.import_module("test_tubelet")

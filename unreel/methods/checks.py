@@ -3,20 +3,8 @@
 from unreel.errors import InputError
 from unreel.models.registry import TWIN_2D_SUFFIX
 from unreel.settings import Settings
+from unreel.settings.data import require_two_instances as require_two_instances  # which methods find here
 from unreel.views.two_views import TwoViewOptions
-
-
-def require_two_instances(
-    settings: Settings, num_instances: int, reason: str = "holds no other video to contrast with"
-) -> None:
-    """A contrast needs other instances, in the data and in the batch; so do a variance and batch norm."""
-    if num_instances < 2:
-        raise InputError(
-            f"training needs at least 2 instances, got {num_instances}; add videos, or cut long ones with "
-            "--segment-s 10 or less"
-        )
-    if settings.batch_size < 2:
-        raise InputError(f"a batch of 1 {reason}; --batch-size must be at least 2")
 
 
 def require_temporal_clips(options: TwoViewOptions, settings: Settings, ranks_segments: bool = False) -> None:

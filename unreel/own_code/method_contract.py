@@ -75,10 +75,6 @@ def check_config(code: OwnCode, config: Any) -> None:
         )
     for member, arguments in CONFIG_MEMBERS.items():
         function, signature = getattr(config, member, None), f"{member}(self, {', '.join(arguments)})"
-        if function is None and member == "check":
-            raise contract_error(
-                code, (name,), f"has no {signature}; it raises InputError where options can't work, or does `pass`"
-            )
         if function is None:
             raise contract_error(code, (name,), f"has no {signature}; inherit it: class {name}(TwoViewOptions)")
         check_arguments(code, (name, member), function, len(arguments) + 1, signature)

@@ -71,3 +71,19 @@ class DataSettings:
                 f"draws_per_video must divide the batch and leave at least 2 videos in it: got {self.draws_per_video} "
                 f"for batch_size {self.batch_size}"
             )
+
+
+def require_two_instances(
+    settings: DataSettings, num_instances: int, reason: str = "holds no other video to contrast with"
+) -> None:
+    """A contrast needs other instances, in the data and in the batch; so do a variance and batch norm.
+
+    Raises InputError.
+    """
+    if num_instances < 2:
+        raise InputError(
+            f"training needs at least 2 instances, got {num_instances}; add videos, or cut long ones with "
+            "--segment-s 10 or less"
+        )
+    if settings.batch_size < 2:
+        raise InputError(f"a batch of 1 {reason}; --batch-size must be at least 2")

@@ -16,6 +16,8 @@ from torch import Tensor
 from unreel.errors import InputError, unknown_name_error
 from unreel.own_code.extendable import Extendable
 from unreel.seeding import draw_uniforms
+from unreel.settings import Settings
+from unreel.settings.data import require_two_instances
 from unreel.types import Clips, Views
 from unreel.video.sampling.pair_sampling import IntervalDistribution, IntervalKind
 from unreel.views.augmentation import AUGMENTATIONS, Augmentation, augment_clips
@@ -112,6 +114,13 @@ class TwoViewOptions:
     def view_spec(self, size: int) -> ViewSpec:
         """The views that a checkpoint keeps, for clips of size x size. Raises InputError."""
         return ViewSpec((self.first_view, self.second_view), size, self.residual, self.standardize)
+
+    def check(self, settings: Settings, num_instances: int) -> None:
+        """What a method that compares videos needs in any case; one that needs more has a check of its own.
+
+        Raises InputError.
+        """
+        require_two_instances(settings, num_instances)
 
     def interval(self) -> IntervalDistribution:
         """The distribution of the distance between two clips."""

@@ -89,7 +89,7 @@ def _check_disjoint(folder: Path, train: Sequence[Keyframe], test: Sequence[Keyf
     shared = {k.key for k in train} & {k.key for k in test}
     if shared:
         video, time_s = min(shared)
-        raise InputError(f"{folder}: {len(shared)} keyframes are in both lists, the first is {video} at {time_s:g} s")
+        raise InputError(f"{folder}: both lists have {format_count(len(shared), 'keyframe')} in common, the first is {video} at {time_s:g} s")
 
 
 def _number_actions(keyframes: Sequence[Keyframe]) -> dict[int, str]:

@@ -106,7 +106,7 @@ def _select_test_keyframes(
     others = [k for k in proposals.values() if k.key not in known]
     keyframes += [k for k in others if k.video in videos]
     unknown_videos = sorted({k.video for k in others} - videos)
-    warning = f"{path}: boxes of {len(unknown_videos)} videos that are not in the test list are ignored, the first is "
+    warning = f"{path}: boxes of {format_count(len(unknown_videos), 'video')} not in the test list are ignored, the first is "
     return keyframes, [f"{warning}{unknown_videos[0]}."] if unknown_videos else []
 
 

@@ -9,37 +9,27 @@ from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.methods.registry import find_methods
 
-METHOD_TEMPLATE = '''"""NAME: the clips of a video find each other in the batch. Say here what is learned.
-
-    L = - mean_i log( exp(z_i . z'_i / t) / sum_j exp(z_i . z'_j / t) )
-"""
+METHOD_TEMPLATE = '''"""NAME: the clips of a video find each other: L = - mean_i log softmax_j(z_i . z'_j / t) at j = i."""
 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn.functional import cross_entropy, normalize
 
-from unreel.methods.checks import require_two_instances
-from unreel.models.heads import MLP
 from unreel.models.pooling import count_features, pool_views
-from unreel.settings import Settings, make_single_machine_settings
-from unreel.types import StepOutput, Views
+from unreel.settings import make_single_machine_settings
+from unreel.types import StepOutput
 from unreel.views.two_views import TwoViewOptions
 
 
 @dataclass(frozen=True)
-class Config(TwoViewOptions):
-    """Options of NAME, each a flag with its help; clips, views and augmentation are inherited."""
-
+class Config(TwoViewOptions):  # each field is a flag; clips, views and augmentation are inherited
     temperature: float = 0.1
-    """t."""
-
-    def check(self, settings: Settings, num_instances: int) -> None:  # raises InputError for what can't work
-        require_two_instances(settings, num_instances)
+    """t. This text is the help of --temperature."""
 
 
-def NAME() -> tuple[Config, Settings]:
+def NAME():
     """Two clips of a video, augmented as in CVRL: the values with which it begins."""
     return Config(pairs="independent", augment="cvrl"), make_single_machine_settings()
 
@@ -48,21 +38,17 @@ PRESETS = {"NAME": NAME}
 
 
 class Method(nn.Module):
-    def __init__(self, backbone: nn.Module, instances: list, config: Config, seed: int) -> None:
+    def __init__(self, backbone, instances, config, seed):
         super().__init__()
         self.backbone, self.config = backbone, config
-        self.head = MLP(count_features(backbone), 128, 128)
+        self.head = nn.Linear(count_features(backbone), 128)
 
-    def forward(self, views: Views) -> StepOutput:  # views.tensors: "view1" and "view2", each (B, 3, T, H, W)
-        features = pool_views(self.backbone, views.tensors)
-        z = {name: F.normalize(self.head(features_BD), dim=1) for name, features_BD in features.items()}
-        scores_BB = z["view1"] @ z["view2"].T / self.config.temperature
-        target_B = torch.arange(len(scores_BB), device=scores_BB.device)
-        right_B = scores_BB.argmax(dim=1) == target_B
-        return StepOutput(F.cross_entropy(scores_BB, target_B), {"top1": right_B.float().mean()})
+    def forward(self, views):  # views.tensors: "view1" and "view2", each (B, 3, T, H, W)
+        z1, z2 = (normalize(self.head(f), dim=1) for f in pool_views(self.backbone, views.tensors).values())
+        scores, target = z1 @ z2.T / self.config.temperature, torch.arange(len(z1), device=z1.device)
+        return StepOutput(cross_entropy(scores, target), {"top1": (scores.argmax(1) == target).float().mean()})
 
-    def after_step(self) -> None:  # after each change of the weights: the place for teachers and queues
-        pass
+    def after_step(self): ...  # comes after each change of the weights: the place of teachers and queues
 '''
 
 TEST_TEMPLATE = '''"""The loss of NAME against its formula, that it learns, and that it trains: pytest test_NAME.py"""
