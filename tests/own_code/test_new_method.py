@@ -25,7 +25,7 @@ def test_the_template_passes_its_test(tmp_path: Path, monkeypatch: pytest.Monkey
     finally:
         for name in ("tubelet", "test_tubelet"):
             sys.modules.pop(name, None)
-    assert "the clips of a video find each other" in said and "--temperature 0.1" in said
+    assert "clips of a video find each other" in said and "--temperature 0.1" in said
     refused("new-method", "tubelet", "--out", folder, says=("is there already, and was not changed",))
 
 

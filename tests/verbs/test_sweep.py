@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from commands import call, refused
 
 import unreel
@@ -256,7 +257,7 @@ def test_values_are_of_the_kind_of_their_field() -> None:
             convert_options("trio", {name: value})
 
 
-@pytest.mark.parametrize("suffix", [".toml", ".json"])
+@pytest.mark.parametrize("suffix", [".toml", ".json", ".yaml"])
 def test_a_file_says_what_options_say(suffix: str, motion_set: Path, tmp_path: Path) -> None:
     made = tables(
         motion_set, settings=[{"method": "simclr"}], grid={"lr": [0.1, 0.2]}, evaluate=["retrieval-iic"], against=""
@@ -266,7 +267,8 @@ def test_a_file_says_what_options_say(suffix: str, motion_set: Path, tmp_path: P
     text = "".join(f"{n} = {json.dumps(v)}\n" for n, v in flat.items())
     for n in ("common", "grid"):
         text += f"[{n}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in made[n].items())
-    path.write_text(json.dumps(made) if suffix == ".json" else text + '[[settings]]\nmethod = "simclr"\n')
+    texts = {".json": json.dumps(made), ".yaml": yaml.safe_dump(made), ".toml": text}
+    path.write_text(texts[suffix] + ('[[settings]]\nmethod = "simclr"\n' if suffix == ".toml" else ""))
     _, plan = prepare_sweep(path, tmp_path / "out", 1)
     assert plan.rows == ["simclr lr=0.1", "simclr lr=0.2"] and list(plan.build_evaluations()) == ["retrieval-iic"]
     check_plan(plan)
@@ -274,9 +276,14 @@ def test_a_file_says_what_options_say(suffix: str, motion_set: Path, tmp_path: P
 
 def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("seeds = [0,,1]")
-    (tmp_path / "a.yaml").write_text("seeds: [0]")
     refused("sweep", tmp_path / "a.toml", "--out", tmp_path / "out", says=("a.toml", "can't be read"))
-    refused("sweep", tmp_path / "a.yaml", "--out", tmp_path / "out", says=("TOML or JSON", "a.toml"))
+    for text, says in (
+        ("seeds: [0]\nseeds: [1]", "seeds stands twice"),
+        ("seeds: [0", "can't be read"),
+        ("- 0", "names"),
+    ):
+        (tmp_path / "a.yaml").write_text(text)
+        refused("sweep", tmp_path / "a.yaml", "--out", tmp_path / "out", says=("a.yaml", says))
     refused("sweep", tmp_path, "--out", tmp_path / "out", says=("holds no sweep",))
 
 

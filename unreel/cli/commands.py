@@ -10,7 +10,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel pack FOLDER OUT                       rewrite videos once into small pieces that are cheap to train from
   unreel pretrain FOLDER --out RUN             train an encoder; RUN/report.html shows the result
   unreel pretrain --resume RUN                 go on with a run that was stopped
-  unreel sweep FILE --out OUT                  several settings x seeds, several at a time, in one table with tests
+  unreel sweep FILE.yaml --out OUT             several settings x seeds, several at a time, in one table with tests
   unreel methods                               list the choices for --method: idea, source, defaults
   unreel new-method NAME                       write the file of a method of your own, and its test
   unreel evaluate WHAT RUN DATA                evaluate on labelled videos: retrieval, knn, linear, motion, all ...

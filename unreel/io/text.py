@@ -1,8 +1,9 @@
-"""Counts, durations, paths and lists as short text for people, and JSON objects from text."""
+"""Counts, durations, paths and lists as short text for people, and objects from text: JSON, TOML, YAML."""
 
 import json
 import os
 import re
+import tomllib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -96,3 +97,44 @@ def parse_json(text: str | bytes) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError(f"a JSON {type(data).__name__}, not an object")
     return data
+
+
+def parse_tables(text: str, suffix: str) -> dict[str, Any]:
+    r"""The tables of a file of settings, TOML, JSON or YAML by its suffix. Raises ValueError for anything else.
+
+    >>> parse_tables("lr: [0.1, 1e-3]\nshard: off", ".yaml")
+    {'lr': [0.1, 0.001], 'shard': 'off'}
+    """
+    suffix = suffix.lower()
+    if suffix == ".json":
+        return parse_json(text)
+    if suffix not in (".yaml", ".yml"):
+        return tomllib.loads(text)
+    data = _parse_yaml(text)
+    if not isinstance(data, dict):
+        raise ValueError("it has no names with values")
+    return data
+
+
+def _parse_yaml(text: str) -> Any:
+    """YAML by version 1.2, in which off is a word and 1e-3 a number; PyYAML itself reads 1.1. Raises ValueError."""
+    import yaml  # of settings alone
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # filled below, for this class alone
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            names = [str(key.value) for key, _ in node.value]
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise yaml.YAMLError(f"{', '.join(sorted(twice))} stands twice in one table{node.start_mark}")
+            return super().construct_mapping(node, deep)
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:~|null|)$"), ["~", "n", ""])
+    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|false)$"), ["t", "f"])
+    Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?\d+$"), [*"-+0123456789"])
+    number = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, [*"-+.0123456789"])
+    try:
+        return yaml.load(text, Loader)  # a SafeLoader: no objects of Python
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from error

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 SOURCE_HELP = (
     "A folder of videos, a text file of paths, or a CSV; synthetic://all for clips that are drawn while the run trains."
 )
-CONFIG_HELP = "A run, or a .json or .toml file with method and options: its values hold where no option here is given."
+CONFIG_HELP = (
+    "A run, or a .toml, .json or .yaml file with method and options: its values hold where no option here is given."
+)
 MONITOR_COLUMNS = {
     "moment": "moment",
     "order": "order",

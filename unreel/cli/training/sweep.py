@@ -26,7 +26,7 @@ class SweepArgs:
     """
 
     plan: Positional[Path]
-    """A file (.toml or .json); the folder of a sweep, to go on with it; or, with --data, the videos to train on."""
+    """A file (.toml, .json, .yaml); the folder of a sweep, to go on with it; with --data, the videos to train on."""
     out: Path | None = None
     """Folder of the sweep: runs, evaluations, table.csv, table.tex, curves.svg."""
     data: Path | None = None

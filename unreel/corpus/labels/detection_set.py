@@ -15,6 +15,7 @@ from unreel.corpus.labels.boxes import Keyframe, KeyframeKey, drop_unknown_actio
 from unreel.corpus.labels.label_map import read_label_map
 from unreel.corpus.labels.packed_lists import read_data_lists
 from unreel.errors import InputError
+from unreel.io.text import format_count
 from unreel.types import Instance
 
 LIST_PATTERNS = {"training": ("train.csv", "ava_train_v*.csv"), "test": ("test.csv", "val.csv", "ava_val_v*.csv")}
@@ -89,7 +90,8 @@ def _check_disjoint(folder: Path, train: Sequence[Keyframe], test: Sequence[Keyf
     shared = {k.key for k in train} & {k.key for k in test}
     if shared:
         video, time_s = min(shared)
-        raise InputError(f"{folder}: both lists have {format_count(len(shared), 'keyframe')} in common, the first is {video} at {time_s:g} s")
+        count = format_count(len(shared), "keyframe")
+        raise InputError(f"{folder}: both lists have {count} in common, the first is {video} at {time_s:g} s")
 
 
 def _number_actions(keyframes: Sequence[Keyframe]) -> dict[int, str]:

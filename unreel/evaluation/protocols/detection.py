@@ -33,6 +33,7 @@ from unreel.evaluation.protocols.detection_head import (
 )
 from unreel.evaluation.result import Result
 from unreel.evaluation.video_features import ENCODER
+from unreel.io.text import format_count
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.roi_align import GRID_SIZE
 from unreel.types import Instance
@@ -106,7 +107,9 @@ def _select_test_keyframes(
     others = [k for k in proposals.values() if k.key not in known]
     keyframes += [k for k in others if k.video in videos]
     unknown_videos = sorted({k.video for k in others} - videos)
-    warning = f"{path}: boxes of {format_count(len(unknown_videos), 'video')} not in the test list are ignored, the first is "
+    warning = (
+        f"{path}: boxes of {format_count(len(unknown_videos), 'video')} not in the test list are ignored, the first is "
+    )
     return keyframes, [f"{warning}{unknown_videos[0]}."] if unknown_videos else []
 
 

@@ -1,7 +1,6 @@
 """The configuration of an earlier run, or of a file, for a new run."""
 
 import contextlib
-import tomllib
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from unreel import __version__
 from unreel.errors import InputError, OwnCodeError, UnreelError
-from unreel.io.text import parse_json
+from unreel.io.text import parse_tables
 from unreel.methods.registry import DEFAULT_METHOD
 from unreel.provenance.record import read_provenance
 from unreel.training.run_folder.config import CONFIG_FILE, RunConfig, build_run_config
@@ -18,7 +17,7 @@ from unreel.training.run_folder.run_provenance import describe_run_code
 
 
 def load_earlier_config(source: Path) -> RunConfig:
-    """The method, options and settings of a run's config.json, or of a file (.json, .toml).
+    """The method, options and settings of a run's config.json, or of a file (.toml, .json, .yaml).
 
     A file of one's own has the method and any options, side by side; others keep the preset's values. A method of one's
     own is looked for where its name leads from here, as if it were typed: the copy in a run is not used. Raises
@@ -56,12 +55,13 @@ def note_changed_sources(run: Path, run_config: RunConfig) -> None:
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The object of a JSON file or the tables of a TOML file. Raises InputError."""
+    """The tables of a file, TOML, JSON or YAML. Raises InputError."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return tomllib.loads(text) if path.suffix.lower() == ".toml" else parse_json(text)
+        return parse_tables(path.read_text(encoding="utf-8"), path.suffix)
     except (OSError, ValueError) as error:
-        raise InputError(f"--config {path}: can't be read ({error}); give a run, a .json or a .toml file") from error
+        raise InputError(
+            f"--config {path}: can't be read ({error}); give a run, or a file of settings (.toml, .json, .yaml)"
+        ) from error
 
 
 def free_length(run_config: RunConfig, named: Collection[str]) -> RunConfig:

@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,7 +13,7 @@ from unreel.evaluation.baselines.descriptions import TRIVIAL_ROWS
 from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions
 from unreel.evaluation.labelled_videos import LabelSources
 from unreel.evaluation.protocol_registry import build_evaluations, build_standard_suite, list_protocols
-from unreel.io.text import parse_json
+from unreel.io.text import parse_tables
 from unreel.methods.registry import DEFAULT_METHOD
 from unreel.training.dry_run import validate_config
 from unreel.training.run_folder.config import RunConfig, build_run_config
@@ -104,12 +103,9 @@ class SweepPlan:
 
 
 def read_sweep_file(path: Path) -> dict[str, Any]:
-    """The tables of a sweep's file, TOML or JSON. Raises InputError."""
-    if path.suffix.lower() in (".yaml", ".yml"):
-        raise InputError(f"{path}: a sweep is written in TOML or JSON, not in YAML; name it {path.stem}.toml")
+    """The tables of a sweep's file, TOML, JSON or YAML. Raises InputError."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return parse_json(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        return parse_tables(path.read_text(encoding="utf-8"), path.suffix)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: the sweep can't be read ({error})") from error
 

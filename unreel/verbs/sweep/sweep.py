@@ -34,8 +34,8 @@ def sweep(
     """Train and evaluate several settings over several seeds; call it again to go on after a stop, or to add settings.
 
     Args:
-        plan: a file (.toml, .json) or its content as a dict: source, data, seeds, settings, grid, common, against,
-            evaluate; or the folder of a sweep, to go on with it.
+        plan: a file (.toml, .json, .yaml) or its content as a dict: source, data, seeds, settings, grid, common,
+            against, evaluate; or the folder of a sweep, to go on with it.
         out: folder of the sweep, with its runs, evaluations, table.csv, table.tex and curves.svg.
         jobs: members at a time, each in a process of its own.
         csv: file to write every figure and test to as well.

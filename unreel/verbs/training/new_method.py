@@ -9,7 +9,7 @@ from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.methods.registry import find_methods
 
-METHOD_TEMPLATE = '''"""NAME: the clips of a video find each other: L = - mean_i log softmax_j(z_i . z'_j / t) at j = i."""
+METHOD_TEMPLATE = '''"""NAME: clips of a video find each other: L = - mean_i log softmax_j(z_i . z'_j / t) at j = i."""
 
 from dataclasses import dataclass
 

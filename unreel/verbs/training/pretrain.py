@@ -66,7 +66,8 @@ def pretrain(
             module:preset, or the module, class or preset itself.
         root: folder that the paths of a list are relative to.
         quiet: print nothing while training.
-        config: a run, or a file (.json, .toml) with method and options, whose values hold where `options` has none.
+        config: a run, or a file (.toml, .json, .yaml) with method and options, whose values hold where `options` has
+            none.
         options: fields of the method's Config or of Settings, e.g. minutes=30, batch_size=32. A network, view or
             augmentation of your own is given by its name or as the class or function itself.
 
