@@ -25,22 +25,52 @@ def test_the_help_names_arguments_as_the_overview_does(command: str, monkeypatch
     assert ARGUMENTS[command] in usage and "PATH PATH" not in usage
 
 
-@pytest.mark.parametrize("command", ["index", "embed", "evaluate knn"])
-def test_a_run_behind_the_videos_is_put_in_front(command: str, tmp_path: Path) -> None:
-    run, videos = tmp_path / "my run", tmp_path / "videos"
-    for folder in (run, videos):
-        folder.mkdir()
-    (run / "config.json").write_text("{}")
-    out = () if command == "evaluate knn" else ("--out", tmp_path / "out")
-    refused(*command.split(), videos, run, *out, says=("which comes first", f"unreel {command} '{run}' {videos}"))
+MADE = {"run": "config.json", "index": "store.json", "classifier": "classifier.json"}
+SWAPPED = {
+    "index": ("run", "videos --out out"), "embed": ("run", "videos --out out.parquet"),
+    "evaluate knn": ("run", "videos"), "evaluate all": ("run", "videos --out out"),
+    "evaluate detection": ("run", "videos"), "evaluate finetune": ("run", "videos"),
+    "classify train": ("run", "videos --out out"), "classify apply": ("classifier", "videos --out out.csv"),
+    "search": ("index", "walk.mp4"), "concept": ("index", "walking --yes 1"),
+    "apply": ("index/concepts/walking.json", "videos"),
+}  # fmt: skip
 
 
-def test_an_index_behind_the_query_is_put_in_front(tmp_path: Path) -> None:
-    (tmp_path / "index").mkdir()
-    (tmp_path / "index" / "store.json").write_text("{}")
-    (tmp_path / "a.mp4").touch()
-    said = f"unreel search {tmp_path / 'index'} {tmp_path / 'a.mp4'}"
-    refused("search", tmp_path / "a.mp4", tmp_path / "index", says=("the index, which comes first", said))
+@pytest.fixture
+def things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run, an index, a classifier, a concept and videos, as far as their names tell; the current folder."""
+    for folder, file in MADE.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text("{}")
+    (tmp_path / "index" / "concepts").mkdir()
+    (tmp_path / "index" / "concepts" / "walking.json").write_text("{}")
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "walk.mp4").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", SWAPPED)
+def test_what_comes_first_is_put_in_front_with_the_whole_command(command: str, things: Path) -> None:
+    first, rest = SWAPPED[command]
+    second, *options = rest.split()
+    says = [f"{first} is the", "which comes first", f"did you mean: unreel {command} {first} {rest}"]
+    says += ["videos is a folder of videos, and"] if second == "videos" else []
+    refused(*command.split(), second, first, *options, says=tuple(says))
+
+
+def test_names_that_are_no_folder_are_put_in_front_too(things: Path) -> None:
+    refused("index", "videos", "base", "--out", "out", says=("unreel index base videos --out out",))
+    refused("search", "walk.mp4", "qdrant:http://host#t", says=("unreel search 'qdrant:http://host#t' walk.mp4",))
+    (things / "my run").mkdir()
+    (things / "my run" / "encoder.json").write_text("{}")
+    refused("embed", "videos", "my run", "--out", "o.parquet", says=("unreel embed 'my run' videos --out o.parquet",))
+
+
+def test_every_command_with_two_places_knows_them_swapped() -> None:
+    """Those whose usage has two words; what is packed or made new has no second place that exists already."""
+    two = {command for command, words in ARGUMENTS.items() if len(words.split()) > 1 and words.split()[0] != "FOLDER"}
+    assert two - {"compare"} <= SWAPPED.keys()
 
 
 def test_the_overview_uses_the_same_names() -> None:

@@ -27,7 +27,7 @@ class Parsed(Exception):
 
 @pytest.mark.parametrize("line", LINES)
 def test_an_example_is_understood_to_its_last_option(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(options: Any, command: str) -> None:
+    def stop(options: Any, args: list[str], command: str) -> None:
         if command != "explore" or " -- " not in line:  # behind which options of `pretrain` follow, parsed after
             raise Parsed
 

@@ -65,13 +65,27 @@ def test_figures_leave_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_comparison_leaves_as_json_with_the_figures_of_its_csv(tmp_path: Path) -> None:
     save(tmp_path / "eval", summary())
-    told = json.loads(succeeds("compare", tmp_path / "eval", "--csv", tmp_path / "table.csv", "--json").out)
-    written = read_csv((tmp_path / "table.csv").read_text())
+    told = json.loads(succeeds("compare", tmp_path / "eval", "--json").out)
+    written = read_csv(succeeds("compare", tmp_path / "eval", "--csv").out)
     assert [
         {key: "" if value is None else str(value) for key, value in figure.items()} for figure in told
     ] == written and len(told) > 3
 
 
-@pytest.mark.parametrize("words", ["methods", "doctor", "inspect .", "evaluate knn base ."])
+def test_what_a_labelled_set_lacks_leaves_as_records(motion_set: Path, tmp_path: Path) -> None:
+    told = json.loads(succeeds("data", "check", motion_set, "--json").out)
+    rows = read_csv(succeeds("data", "check", motion_set, "--csv").out)
+    assert told["valid"] and [found["subject"] for found in told["findings"]] == [row["subject"] for row in rows]
+    parts = {row["subject"]: row["videos"] for row in rows if row["kind"] == "part"}
+    assert int(parts["train"]) == len((motion_set / "train.txt").read_text().splitlines())
+    (tmp_path / "walk").mkdir()
+    done = call("data", "check", tmp_path, "--json")
+    found = json.loads(done.out)
+    assert done.code == 2 and not found["valid"] and found["findings"][-1]["fix"]
+
+
+@pytest.mark.parametrize(
+    "words", ["methods", "doctor", "inspect .", "evaluate knn base .", "data check .", "sweep .", "compare ."]
+)
 def test_one_form_at_a_time(words: str) -> None:
     refused(*words.split(), "--json", "--csv", says=("not both",))

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from unreel.cli.existing_paths import refuse_missing
+from unreel.cli.existing_paths import is_base_encoder, refuse_missing
 from unreel.cli.help.examples import format_examples
 from unreel.errors import InputError
+from unreel.indexing.homes.address import HOME_KINDS, get_kind
 from unreel.io.limits import Limits
 
 LimitOptions = Annotated[Limits, OmitArgPrefixes, tyro.conf.arg(name="limits")]
@@ -22,7 +23,13 @@ def name_argument(name: str, text: str | None = None) -> Any:
     return tyro.conf.arg(metavar=name, help=text)
 
 
-MADE_BY_UNREEL = {"run": ("config.json", "encoder.json"), "index": ("store.json",)}  # what its folder has
+MADE_BY_UNREEL = {
+    "run": ("config.json", "encoder.json"),
+    "index": ("store.json",),
+    "classifier": ("classifier.json",),
+}
+"""What stands first in a command, and the files of its folder."""
+BEHIND = ("source", "data", "labels", "query", "name")  # what may stand second
 
 RunArgument = Annotated[Positional[Path], name_argument("RUN")]
 FolderArgument = Annotated[Positional[Path], name_argument("FOLDER")]
@@ -43,29 +50,33 @@ def parse_args(target: Any, args: list[str], command: str) -> Any:
         if not end.code:  # after the help
             print(format_examples(command))
         raise
-    refuse_swapped(options, command)
+    refuse_swapped(options, args, command)
     refuse_missing(options, command)
     return options
 
 
-def refuse_swapped(options: Any, command: str) -> None:
-    """Raise InputError where a run or an index stands second and something else, as a folder of videos, before it."""
-    for name, files in MADE_BY_UNREEL.items():
-        first, others = (
-            getattr(options, name, None),
-            (getattr(options, other, ()) for other in ("source", "data", "query")),
-        )
-        second = next(filter(None, others), None)
-        second = second[0] if isinstance(second, tuple) else second
-        if first is None or second is None:
+def refuse_swapped(options: Any, args: list[str], command: str) -> None:
+    """Raise InputError where a run, an index, a classifier or a concept stands second, and something else before it."""
+    second = next(filter(None, (getattr(options, name, None) for name in BEHIND)), None)
+    second = second[0] if isinstance(second, tuple) else second
+    for name in (*MADE_BY_UNREEL, "concept"):
+        first = getattr(options, name, None)
+        if first is None or second is None or is_made(name, str(first)) or not is_made(name, str(second)):
             continue
-        if not _has_any(first, files) and _has_any(second, files):
-            right = f"unreel {command} {shlex.quote(str(second))} {shlex.quote(str(first))}"
-            raise InputError(f"{second} is the {name}, which comes first; did you mean: {right}")
+        swapped = {str(first): str(second), str(second): str(first)}
+        right = shlex.join(["unreel", *command.split(), *(swapped.get(word, word) for word in args)])
+        before = f"{first} is a folder of videos, and " if Path(first).is_dir() else ""
+        raise InputError(f"{before}{second} is the {name}, which comes first; did you mean: {right}")
 
 
-def _has_any(folder: Any, files: tuple[str, ...]) -> bool:
-    return any(Path(folder, file).is_file() for file in files)
+def is_made(name: str, text: str) -> bool:
+    """Whether a word names a run, an index, a classifier or a concept of unreel, by what is there."""
+    path = Path(text)
+    if name == "concept":
+        return path.suffix == ".json" and path.parent.name == "concepts"
+    if name == "index" and get_kind(text.partition(":")[0]) in HOME_KINDS:
+        return True
+    return any((path / file).is_file() for file in MADE_BY_UNREEL[name]) or (name == "run" and is_base_encoder(text))
 
 
 def argument_help(text: str) -> Any:

@@ -30,8 +30,18 @@ _ADDRESS = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")  # s3://bucket, synthetic://al
 _PIECE = ".tar#"
 
 
+def list_base_encoders() -> list[str]:
+    """The names of the encoders that come with the package."""
+    return [folder.name for folder in BASE_ENCODERS.iterdir() if folder.is_dir()]
+
+
+def is_base_encoder(text: str) -> bool:
+    """Whether a word names an encoder of the package, and no folder here."""
+    return text in list_base_encoders() and not Path(text).exists()
+
+
 def _no_encoder(path: Path) -> UnreelError | None:
-    known = [folder.name for folder in BASE_ENCODERS.iterdir() if folder.is_dir()]
+    known = list_base_encoders()
     return None if str(path) in known else no_encoder_error(path, known)
 
 

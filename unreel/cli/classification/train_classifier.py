@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from unreel.cli.arguments import LimitOptions, RunArgument, name_argument, parse_args
 from unreel.cli.progress_bar import ProgressBar
+from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, print_table, stderr_console
 from unreel.io.limits import Limits, use_limits
 from unreel.io.text import format_count, format_path
@@ -62,6 +63,10 @@ class TrainClassifierArgs:
     """Videos per step of a fine-tuned network, instead of the recipe's."""
     seed: int = 0
     """Seed of the held-out groups and of all that training draws."""
+    json: bool = False
+    """Print the measured figures as JSON in place of the table."""
+    csv: bool = False
+    """Print them as CSV."""
     allow_import: bool = False
     """Import, and so run, the code of your own that the checkpoint names as its network."""
     limits: LimitOptions = dataclasses.field(default_factory=Limits)
@@ -69,6 +74,7 @@ class TrainClassifierArgs:
 
 def train_classifier_command(args: list[str]) -> int:
     options: TrainClassifierArgs = parse_args(TrainClassifierArgs, args, "classify train")
+    refuse_json_and_csv(options.json, options.csv)
     from unreel.evaluation.labelled_videos import LabelSources
     from unreel.verbs.classification.train_classifier import train_classifier
 
@@ -89,7 +95,9 @@ def train_classifier_command(args: list[str]) -> int:
             on_progress=advance,
             **get_recipe(options),
         )
-    print_classifier(options.out, classifier)
+    print_notes(classifier)
+    if not print_records(list_figures(classifier), options.json, options.csv):
+        print_classifier(options.out, classifier)
     return 0
 
 
@@ -99,20 +107,38 @@ def get_recipe(options: TrainClassifierArgs) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
-def print_classifier(out: Path, classifier: "Classifier") -> None:
-    """Its figures as a table; warnings and files left out go to standard error."""
-    measured, rows = classifier.about["measured"], []
-    for subset, title in (("test", "test"), ("held_out", "held out of training, where it was calibrated")):
-        for unit in ("video", "clip") if subset in measured else ():
-            found = measured[subset][unit]
-            figures = [f"{found[name]:.1f}" for name in ("accuracy", "ece_before", "ece", "kept")]
-            rows.append((*figures, f"{found['answers']:,}", f"{title}, by {unit}"))
-    if rows:
-        print_table(("right %", "ECE before", "ECE %", "kept %", "answers", "answers to"), rows)
+def list_figures(classifier: "Classifier") -> list[dict[str, Any]]:
+    """A record for each set of videos that the classifier was measured on, by video and by clip."""
+    measured = classifier.about["measured"]
+    return [
+        {"subset": subset, "by": unit} | measured[subset][unit]
+        for subset in ("test", "held_out")
+        for unit in ("video", "clip")
+        if subset in measured
+    ]
+
+
+def print_notes(classifier: "Classifier") -> None:
+    """Warnings and files left out, on standard error."""
     for failure in classifier.about["training"]["left_out"]:
         stderr_console.print(escape_markup(format_path(f"left out {failure['path']}: {failure['reason']}")))
     for warning in classifier.about["warnings"]:
         stderr_console.print(escape_markup(format_path(f"note: {warning}")))
+
+
+def print_classifier(out: Path, classifier: "Classifier") -> None:
+    """Its figures as a table, its classes and thresholds, and where it is."""
+    titles = {"test": "test", "held_out": "held out of training, where it was calibrated"}
+    rows = [
+        (
+            *(f"{found[name]:.1f}" for name in ("accuracy", "ece_before", "ece", "kept")),
+            f"{found['answers']:,}",
+            f"{titles[found['subset']]}, by {found['by']}",
+        )
+        for found in list_figures(classifier)
+    ]
+    if rows:
+        print_table(("right %", "ECE before", "ECE %", "kept %", "answers", "answers to"), rows)
     thresholds = " and ".join(
         f"{classifier.calibrations[unit].threshold:.2f} for a {unit}" for unit in ("video", "clip")
     )

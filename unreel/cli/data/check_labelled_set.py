@@ -5,6 +5,7 @@ from pathlib import Path
 
 from unreel.cli.arguments import DataArgument, parse_args
 from unreel.cli.help.examples import format_examples
+from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.errors import InputError, unknown_name_error
 
 
@@ -24,6 +25,10 @@ class CheckArgs:
     """List of test videos, instead of the lists in the folder."""
     splits: Path | None = None
     """Folder of the official split files, if not in the data folder."""
+    json: bool = False
+    """Print parts, problems and notes as JSON."""
+    csv: bool = False
+    """Print them as CSV: kind, subject, videos, classes, fix."""
 
 
 def data_command(args: list[str]) -> int:
@@ -34,6 +39,7 @@ def data_command(args: list[str]) -> int:
     if args[0] != "check":
         raise unknown_name_error("command", f"data {args[0]}", ["data check"])
     check_args: CheckArgs = parse_args(CheckArgs, args[1:], "data check")
+    refuse_json_and_csv(check_args.json, check_args.csv)
     from unreel.corpus.labels.labelled_set import validate_labelled_set
     from unreel.video.sources.paths import is_packed_corpus
 
@@ -41,7 +47,9 @@ def data_command(args: list[str]) -> int:
     if not data.is_dir() and not is_packed_corpus(data):
         problem = "is a file" if data.exists() else "no such folder"
         raise InputError(f"{data}: {problem}. Give the folder of a labelled data set")
-    report = validate_labelled_set(**vars(check_args))
-    print("\n".join(report.format_lines()))
-    print(f"To check that the files decode: unreel inspect {data}")
+    wanted = {name: value for name, value in vars(check_args).items() if name not in ("json", "csv")}
+    report = validate_labelled_set(**wanted)
+    if not print_records(report.list_findings(), check_args.json, check_args.csv, report.to_json()):
+        print("\n".join(report.format_lines()))
+        print(f"To check that the files decode: unreel inspect {data}")
     return 0 if report.is_valid else 2

@@ -27,7 +27,7 @@ EXAMPLES = {
     ),
     "compare": (
         "unreel compare evaluation1 evaluation2 --out comparison.html",
-        "unreel compare tables/evaluations/simclr-seed0 tables/evaluations/iic-seed0 --against iic --csv figures.csv",
+        "unreel compare tables/evaluations/simclr-seed0 tables/evaluations/iic-seed0 --against iic --csv",
     ),
     "data check": ("unreel data check UCF101 --split 2",),
     "embed": ("unreel embed run videos --out vectors.parquet", "unreel embed run videos --out store --per clip"),

@@ -95,7 +95,7 @@ def print_json(options: ConceptArgs, update: "ConceptUpdate") -> None:
 
 def print_update(options: ConceptArgs, update: "ConceptUpdate") -> None:
     print_moments(update.moments[: options.count], with_rows=True)
-    print("\nnext, mark some of these (--yes ROW ... --no ROW ...), the encoder is unsure of them, most of the first:")
+    print("\nworth marking next (--yes ROW ... --no ROW ...): unlike each other, the most doubtful (nearest 0.5) first")
     rows = [(str(hit.rows[0]), f"{hit.score:.3f}", format_clock(hit.start_s), hit.path) for hit in update.to_mark_next]
     print_table(("row", "probability", "from", "video"), rows)
     num_yes, num_no, num_lost = len(update.marks.positives), len(update.marks.negatives), update.num_lost_marks

@@ -8,7 +8,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from unreel.cli.arguments import parse_args
-from unreel.cli.records import print_records
+from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import InputError
 from unreel.io.text import format_count, format_path
@@ -51,12 +51,12 @@ class SweepArgs:
     """A row that the others get a paired test against, by its name in the table."""
     jobs: int = 1
     """Members at a time, each in a process of its own, and on a GPU of its own where there are several."""
-    csv: Path | None = None
-    """Also write every figure and test to this file."""
     latex: Path | None = None
     """Also write the tables to this file."""
     json: bool = False
     """Print every figure and test as JSON in place of the tables."""
+    csv: bool = False
+    """Print them as CSV, a line each, which is OUT/table.csv."""
     slurm: Path | None = None
     """Run nothing; write a script for `sbatch` that runs the members as an array."""
     show: bool = False
@@ -67,6 +67,7 @@ class SweepArgs:
 
 def sweep_command(argv: list[str]) -> int:
     args = parse_args(SweepArgs, argv, "sweep")
+    refuse_json_and_csv(args.json, args.csv)
     if args.member is not None:
         return run_one(args.plan, args.member)
     from unreel.verbs.sweep.launching import launch_none, launch_processes
@@ -81,25 +82,27 @@ def sweep_command(argv: list[str]) -> int:
         stderr_console.print(escape_markup(f"{done} of {total}: {name}"))
 
     launch = launch_none if args.show else launch_processes
-    outcome = run_sweep(out, plan, args.jobs, args.csv, args.latex, say_end, launch)
-    print_outcome(outcome, args.json)
+    outcome = run_sweep(out, plan, args.jobs, None, args.latex, say_end, launch)
+    is_printed = print_outcome(outcome, args.json, args.csv)
     for name, reason in outcome.failures.items():
         stderr_console.print(escape_markup(format_path(f"failed: {name}: {reason}")))
     if outcome.unfinished:
         stderr_console.print(escape_markup(f"not finished: {', '.join(outcome.unfinished)}"))
-    if not args.json:
+    if not is_printed:
         print(f"table: {out / 'table.csv'}, {out / 'table.tex'}\ncurves: {out / 'curves.svg'}")
     return 1 if outcome.failures or outcome.unfinished else 0
 
 
-def print_outcome(outcome: "SweepOutcome", as_json: bool) -> None:
-    """The tables of a sweep, or their figures as JSON; none where no member is finished."""
+def print_outcome(outcome: "SweepOutcome", as_json: bool, as_csv: bool) -> bool:
+    """The tables of a sweep, or their figures as JSON or CSV (True); none where no member is finished."""
     from unreel.report.comparison.table_files import list_figures
 
-    if not print_records(list_figures(outcome.comparison) if outcome.comparison else [], as_json, as_csv=False):
-        console = Console()
-        for table in outcome.to_tables(console.width):
-            console.print(table)
+    if print_records(list_figures(outcome.comparison) if outcome.comparison else [], as_json, as_csv):
+        return True
+    console = Console()
+    for table in outcome.to_tables(console.width):
+        console.print(table)
+    return False
 
 
 def build_tables(args: SweepArgs) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from unreel.corpus.discovery import walk_videos
 from unreel.corpus.labels.listed_dataset import SUBSET_TITLES, SUBSETS, ListedDataset
@@ -53,6 +53,22 @@ class ValidationReport:
         gaps = f", except {format_count(self.num_missing, 'missing video')} left out" if self.num_missing else ""
         verdict = f"to do: {fixes}" if fixes else f"complete{gaps}"
         return [f"{self.name} in {self.root}", *counts, *problems, *notes, verdict]
+
+    def list_findings(self) -> list[dict[str, Any]]:
+        """A record for each part of the set, each problem and each note."""
+        parts = [
+            {"kind": "part", "subject": subset, "videos": num_videos, "classes": num_classes}
+            for subset, (num_videos, num_classes) in self.counts.items()
+        ]
+        problems = [
+            {"kind": "problem", "subject": problem.description, "fix": problem.fix} for problem in self.problems
+        ]
+        return [*parts, *problems, *({"kind": "note", "subject": note} for note in self.notes)]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same under the name of the layout, with whether the set can be used."""
+        summary = {"layout": self.name, "data": str(self.root), "valid": self.is_valid, "missing": self.num_missing}
+        return summary | {"findings": self.list_findings()}
 
 
 def check_files(dataset: ListedDataset) -> tuple[SubsetEntries, ValidationReport]:

@@ -29,7 +29,7 @@ def build_fitting_table(
     left_out = [column for column in columns if column not in shown]
     if left_out:
         names = ", ".join(f"'{column}'" if "," in column else column for column in left_out)
-        notes = [f"Not shown at this width: {names}; --csv FILE has all, and so has a wider terminal.", *notes]
+        notes = [f"Not shown at this width: {names}; --csv has all, and so has a wider terminal.", *notes]
     caption = "\n".join(escape(format_path(note)) for note in notes)
     table = Table(title=escape(format_path(title)), caption=caption, caption_justify="left")
     table.add_column("encoder", max_width=name_width, overflow="fold")
