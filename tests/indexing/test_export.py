@@ -182,7 +182,7 @@ def test_an_export_to_qdrant_that_breaks_off_leaves_nothing(
 
 def test_pgvector_finds_what_we_find(motion_index: Path, index: Index, postgres: str) -> None:
     psycopg = pytest.importorskip("psycopg")
-    succeeds("export", motion_index, "--to", f"pgvector:{postgres}", "--table", "clips")
+    succeeds("export", motion_index, "--to", f"postgres:{postgres}", "--table", "clips")
     asked = "[" + ",".join(map(str, index.vectors_ND[9])) + "]"
     with psycopg.connect(postgres) as connection:
         assert connection.execute("SELECT count(*) FROM clips").fetchone()[0] == len(index.rows)
@@ -192,16 +192,16 @@ def test_pgvector_finds_what_we_find(motion_index: Path, index: Index, postgres:
     np.testing.assert_allclose([f[2] for f in found], scores[nearest_twin(index, 9)], atol=1e-5)
     assert found[0][1] == index.rows.get_path(found[0][0])
     refused(
-        "export", motion_index, "--to", f"pgvector:{postgres}", "--table", "clips", says=("'clips' is there already",)
+        "export", motion_index, "--to", f"postgres:{postgres}", "--table", "clips", says=("'clips' is there already",)
     )
 
 
 def test_a_server_that_does_not_answer(motion_index: Path, index: Index) -> None:
     pytest.importorskip("psycopg")
-    refused("export", motion_index, "--to", "pgvector:postgresql://a@127.0.0.1:9/b", says=("does it answer",))
+    refused("export", motion_index, "--to", "postgres:postgresql://a@127.0.0.1:9/b", says=("does it answer",))
     for place in ("postgresql://a:secret@127.0.0.1:9/b", "host=127.0.0.1 password=secret"):
         with pytest.raises(InputError, match="from the environment: PGPASSWORD") as told:
-            export(index, f"pgvector:{place}")
+            export(index, f"postgres:{place}")
         assert "secret" not in str(told.value)
 
 
@@ -216,13 +216,13 @@ def two_states(small_run: Path, motion_set: Path, tmp_path_factory: pytest.TempP
     return out / "before", out / "after"
 
 
-@pytest.mark.parametrize("kind", ["lancedb", "qdrant", "pgvector"])
+@pytest.mark.parametrize("kind", ["lancedb", "qdrant", "postgres"])
 def test_a_table_follows_its_index(
     kind: str, two_states: tuple[Path, Path], small_run: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """`unreel index --to` again after files came and went: what is read there is what the index has."""
     pytest.importorskip(HOME_KINDS[kind].module)
-    place = request.getfixturevalue("postgres") if kind == "pgvector" else str(tmp_path / "db")
+    place = request.getfixturevalue("postgres") if kind == "postgres" else str(tmp_path / "db")
     footage = tmp_path / "footage"
     for state in two_states:
         shutil.rmtree(footage, ignore_errors=True)
@@ -260,14 +260,14 @@ def read_back(kind: str, place: str, table: str) -> list[tuple[int, str, list[fl
         return [(row, video, json.loads(vector)) for row, video, vector in rows]
 
 
-@pytest.mark.parametrize("kind", ["lancedb", "qdrant", "pgvector"])
+@pytest.mark.parametrize("kind", ["lancedb", "qdrant", "postgres"])
 @pytest.mark.parametrize("other", ["columns", "width"])
 def test_a_table_of_something_else_is_not_replaced(
     kind: str, other: str, index: Index, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """One of other columns, and one that we made of narrower vectors."""
     library = pytest.importorskip(HOME_KINDS[kind].module)
-    place = request.getfixturevalue("postgres") if kind == "pgvector" else str(tmp_path / "db")
+    place = request.getfixturevalue("postgres") if kind == "postgres" else str(tmp_path / "db")
     table = f"other_{other}"
     if other == "width":
         vectors_ND = grouped(30, 8)
@@ -294,7 +294,7 @@ def test_a_table_of_something_else_is_not_replaced(
 def test_a_broken_replacement_leaves_the_rows_of_before_in_postgres(
     index: Index, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export(index, f"pgvector:{postgres}", "whole")
+    export(index, f"postgres:{postgres}", "whole")
 
     def cut(index: Index, most: int) -> Iterator[Any]:
         yield next(iterate_batches(index, most))
@@ -302,8 +302,8 @@ def test_a_broken_replacement_leaves_the_rows_of_before_in_postgres(
 
     monkeypatch.setattr(content, "iterate_batches", cut)
     with pytest.raises(KeyboardInterrupt):
-        export(index, f"pgvector:{postgres}", "whole", replace=True)
-    assert len(read_back("pgvector", postgres, "whole")) == len(index.rows)
+        export(index, f"postgres:{postgres}", "whole", replace=True)
+    assert len(read_back("postgres", postgres, "whole")) == len(index.rows)
 
 
 def test_where_an_index_can_go_is_known_before_it_is_made(small_run: Path, motion_set: Path, tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_what_is_refused(motion_index: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind, package", [("lancedb", "lancedb"), ("qdrant", "qdrant-client"), ("pgvector", "psycopg")]
+    "kind, package", [("lancedb", "lancedb"), ("qdrant", "qdrant-client"), ("postgres", "psycopg")]
 )
 def test_a_library_that_is_missing_is_named(
     kind: str, package: str, motion_index: Path, monkeypatch: pytest.MonkeyPatch

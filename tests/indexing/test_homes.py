@@ -36,7 +36,7 @@ from unreel.verbs.indexing.cluster import cluster
 from unreel.verbs.indexing.export import export
 from unreel.verbs.indexing.search import search
 
-KINDS = ["lancedb", "qdrant", "pgvector"]
+KINDS = ["lancedb", "qdrant", "postgres"]
 Places = Callable[[str], str]
 
 
@@ -58,7 +58,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
     def place(kind: str) -> str:
         pytest.importorskip(HOME_KINDS[kind].module)
-        return f"postgres:{request.getfixturevalue('postgres')}" if kind == "pgvector" else f"{kind}:{folder / kind}"
+        return f"postgres:{request.getfixturevalue('postgres')}" if kind == "postgres" else f"{kind}:{folder / kind}"
 
     return place
 
@@ -216,6 +216,9 @@ def test_marks_of_many_at_once_are_all_kept(own: str, index: Index) -> None:
     assert load_concept(there, "spin").num_yes == 1
     with pytest.raises(InputError, match="the index is read from this table"):
         export(there, own, replace=True)
+    if not own.startswith("postgres"):  # the same folder, written otherwise
+        with pytest.raises(InputError, match="the index is read from this table"):
+            export(there, own.replace("#", "/#"), replace=True)
     export(index, own, replace=True)
     assert load_marks(open_index(own), "spin")[0].positives == (50,)
 
@@ -228,7 +231,7 @@ def save_marks_in_a_process(address: str, first: int, reports: Path) -> None:
         (reports / str(row)).touch()
 
 
-@pytest.mark.parametrize("kind", ["lancedb", "pgvector"], indirect=True)  # a folder of Qdrant is for one process
+@pytest.mark.parametrize("kind", ["lancedb", "postgres"], indirect=True)  # a folder of Qdrant is for one process
 def test_a_server_is_killed_while_three_others_save_marks(own: str, tmp_path: Path) -> None:
     """What was saved is there, once: all of the three, and of the killed one what it had reported."""
     preload_server()
@@ -291,9 +294,10 @@ def to_pairs(mask: list[bool]) -> list[list[int]]:
 
 def test_addresses() -> None:
     assert parse_address("postgres:postgresql://me@host/db#clips") == HomeAddress(
-        "pgvector", "postgresql://me@host/db", "clips"
+        "postgres", "postgresql://me@host/db", "clips"
     )
-    assert parse_address("postgres://host/db") == HomeAddress("pgvector", "postgresql://host/db")
+    assert parse_address("postgres://host/db") == HomeAddress("postgres", "postgresql://host/db")
+    assert parse_address("pgvector:postgresql://host/db") == parse_address("postgres://host/db")  # its earlier name
     assert parse_address("qdrant:http://host:6333") == HomeAddress("qdrant", "http://host:6333")
     assert parse_address("lancedb:s3://bucket/a") == HomeAddress("lancedb", "s3://bucket/a")
     assert parse_address("index") is None and parse_address("/v/in:dex") is None and parse_address("my:index") is None
@@ -414,8 +418,8 @@ def test_rows_of_another_encoder_are_not_replaced(own: str, index: Index) -> Non
 @pytest.fixture
 def pg_own(index: Index, places: Places, request: pytest.FixtureRequest) -> str:
     table = "pg_" + request.node.name[5:30]
-    export(index, places("pgvector"), table=table)
-    return f"{places('pgvector')}#{table}"
+    export(index, places("postgres"), table=table)
+    return f"{places('postgres')}#{table}"
 
 
 def test_what_postgres_refuses(pg_own: str, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,7 +186,7 @@ def test_a_refusal_is_said_once(by_the_first_of_two: bool, place: Path, tmp_path
     (tmp_path / "mine.txt").write_text("")
     out, options, says = tmp_path, [], "is not a store"
     if by_the_first_of_two:
-        out, options, says = place / "whole", ["--per", "clip"], "per video"
+        out, options, says = place / "whole", ["--per", "clip"], "--per video"
     _, error = (done := start(place, out, "--devices", 2, *options)).communicate()
     assert done.returncode == 2 and error.count("unreel:") == 1 and says in error, error
 

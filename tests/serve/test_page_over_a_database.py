@@ -51,8 +51,8 @@ def ask(page: TestClient, **body: Any) -> Any:
 
 def test_two_pages_share_a_database(pages: list[TestClient], index: Index) -> None:
     about = pages[0].get("/api/index").json()
-    assert about["name"] == "pgvector-unreel" and about["rows"] == len(index.rows) and about["slider"]
-    assert about["nearest"].endswith("pgvector: exact") and about["id"] == pages[1].get("/api/index").json()["id"]
+    assert about["name"] == "postgres-unreel" and about["rows"] == len(index.rows) and about["slider"]
+    assert about["nearest"].endswith("postgres: exact") and about["id"] == pages[1].get("/api/index").json()["id"]
     hits = ask(pages[0]).json()["hits"]
     assert len(hits) == 4 and hits == ask(pages[1]).json()["hits"]
     assert pages[0].get(f"/api/{about['id']}/videos/{hits[0]['video']}/file").status_code == 200

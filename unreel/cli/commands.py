@@ -26,7 +26,7 @@ OVERVIEW = """unreel turns a folder of unlabelled video into an encoder, and the
   unreel apply CONCEPT FOLDER                  find the moments of a concept in new videos, with their seconds
   unreel classify train RUN LABELS --out CLASSIFIER   learn classes from labelled videos, a CSV or marks
   unreel classify apply CLASSIFIER FOLDER --out CSV   seconds, class, calibrated probability
-  unreel export INDEX --to KIND:PLACE          export to FiftyOne, Lightly, Parquet, NumPy, LanceDB, Qdrant, pgvector
+  unreel export INDEX --to KIND:PLACE          export to FiftyOne, Lightly, Parquet, NumPy, LanceDB, Qdrant, PostgreSQL
   unreel export-model RUN --to KIND:PLACE      write an encoder as ONNX, torch.export, or a folder for a model hub
   unreel bench [FOLDER]                        measure where training time goes on this machine, and what to change
   unreel doctor                                check this installation and this machine, and say what to mend

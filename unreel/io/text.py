@@ -4,7 +4,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _NUMBER = r"-?\d[\d.eE+-]*"
@@ -67,6 +67,17 @@ def format_time_left(seconds: float | None) -> str:
 def join_words(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def align_lines(texts: Mapping[str, str]) -> str:
+    """A line for each name and its text, with the texts below each other.
+
+    >>> print(align_lines({"--to a:FILE": "a file", "--to bc:FOLDER": "a folder"}))
+    --to a:FILE      a file
+    --to bc:FOLDER   a folder
+    """
+    width = max(map(len, texts))
+    return "\n".join(f"{name:<{width}}   {text}" for name, text in texts.items())
 
 
 def format_json(data: Any) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unreel.errors import InputError, unknown_name_error
+from unreel.io.text import align_lines
 
 
 class ModelFormat(NamedTuple):
@@ -27,9 +28,7 @@ FORMATS = {
 
 def format_kinds() -> str:
     """The lines of the help, one for each kind."""
-    options = {f"--to {kind}:{about.place}": about.summary for kind, about in FORMATS.items()}
-    width = max(map(len, options))
-    return "\n".join(f"{option:<{width}}   {summary}" for option, summary in options.items())
+    return align_lines({f"--to {kind}:{about.place}": about.summary for kind, about in FORMATS.items()})
 
 
 @dataclass(frozen=True)

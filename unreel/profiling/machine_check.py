@@ -35,7 +35,7 @@ EXTRAS = {  # extra of the package: the modules that it brings, what they are fo
     "remote": (("s3fs", "gcsfs", "aiohttp"), "s3:// and gs:// addresses"),
     "lancedb": (("lancedb",), "an index in LanceDB"),
     "qdrant": (("qdrant_client",), "an index in Qdrant"),
-    "pgvector": (("psycopg",), "an index in PostgreSQL"),
+    "postgres": (("psycopg",), "an index in PostgreSQL"),
     "tensorboard": (("tensorboard",), "curves of runs in RUN/tensorboard"),
     "wandb": (("wandb",), "curves of runs at Weights & Biases (--wandb PROJECT)"),
     "mteb": (("mteb", "datasets"), "MTEB's video tasks (unreel.MtebModel)"),

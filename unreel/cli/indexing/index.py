@@ -33,7 +33,7 @@ class IndexArgs:
     devices: int = 1
     """Processes. Ignored under torchrun or SLURM."""
     to: str = ""
-    """Also update the table of a database: lancedb:PATH, qdrant:URL or pgvector:DSN, as in `unreel export`."""
+    """Also update the table of a database: lancedb:PATH, qdrant:URL or postgres:URL, as in `unreel export`."""
     table: str = "unreel"
     """Its name. An existing table must be of this index: its rows are replaced; others are refused."""
     allow_import: bool = False

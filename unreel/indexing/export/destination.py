@@ -19,6 +19,7 @@ from unreel.indexing.homes.address import (
     import_optional,
     make_address,
 )
+from unreel.io.text import align_lines
 
 if TYPE_CHECKING:  # the help of `unreel export` needs neither torch nor pyarrow
     from unreel.indexing.index.clip_index import Index
@@ -59,8 +60,8 @@ EXPORTERS: dict[str, FileExporter | DatabaseExporter] = {
     ),
     "lancedb": DatabaseExporter("PATH", "a LanceDB table, in a folder or at an address (pip install lancedb)"),
     "qdrant": DatabaseExporter("URL", "a Qdrant collection, on a server or in a folder (pip install qdrant-client)"),
-    "pgvector": DatabaseExporter(
-        "DSN", "a PostgreSQL table with pgvector, e.g. pgvector:postgresql://me@host/db (pip install psycopg)"
+    "postgres": DatabaseExporter(
+        "URL", "a PostgreSQL table with pgvector, e.g. postgres:postgresql://me@host/db (pip install psycopg)"
     ),
 }
 DATABASES = {kind: exporter for kind, exporter in EXPORTERS.items() if isinstance(exporter, DatabaseExporter)}
@@ -75,9 +76,7 @@ def _load_function(name: str) -> Callable[..., None]:
 
 def format_kinds() -> str:
     """The lines of the help, one for each kind."""
-    options = {f"--to {kind}:{exporter.place}": exporter.summary for kind, exporter in EXPORTERS.items()}
-    width = max(map(len, options))
-    return "\n".join(f"{option:<{width}}   {summary}" for option, summary in options.items())
+    return align_lines({f"--to {kind}:{exporter.place}": exporter.summary for kind, exporter in EXPORTERS.items()})
 
 
 @dataclass(frozen=True)

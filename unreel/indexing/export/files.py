@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unreel.indexing.export.described_rows import ROW_COLUMNS, iterate_rows
+from unreel.indexing.export.described_rows import DESCRIBED_COLUMNS, iterate_rows
 from unreel.indexing.index.clip_index import Index
 from unreel.indexing.index.vectors import iterate_blocks, write_npy
 from unreel.indexing.store.embeddings_file import (
@@ -73,7 +73,7 @@ def to_numpy(index: Index, target: Path) -> None:
     def fill(folder: Path) -> None:
         write_npy(folder / "vectors.npy", len(index.rows), (block for _, block in iterate_blocks(index.vectors_ND)))
         lines = (list(row.values()) for row in iterate_rows(index))
-        atomic_write_csv(folder / "rows.csv", ROW_COLUMNS, lines)
+        atomic_write_csv(folder / "rows.csv", DESCRIBED_COLUMNS, lines)
 
     write_folder(target, fill)
 

@@ -23,7 +23,7 @@ CREDENTIALS = {
     "lancedb": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_KEY or "
     "LANCEDB_API_KEY",
     "qdrant": "QDRANT_API_KEY",
-    "pgvector": "PGPASSWORD, or a file that PGPASSFILE names",
+    "postgres": "PGPASSWORD, or a file that PGPASSFILE names",
 }
 SECRET_VARIABLES = ["PGPASSWORD", "QDRANT_API_KEY", "LANCEDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
 SECRET_VARIABLES += ["AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN"]
@@ -42,9 +42,9 @@ class HomeKind(NamedTuple):
 HOME_KINDS = {
     "lancedb": HomeKind("lance_home:LanceHome", "lancedb", "lancedb", "PATH"),
     "qdrant": HomeKind("qdrant_home:QdrantHome", "qdrant_client", "qdrant-client", "URL"),
-    "pgvector": HomeKind("postgres_home:PostgresHome", "psycopg", "psycopg[binary]", "DSN"),
+    "postgres": HomeKind("postgres_home:PostgresHome", "psycopg", "psycopg[binary]", "URL"),
 }
-OTHER_NAMES = {"postgres": "pgvector", "postgresql": "pgvector", "lance": "lancedb"}
+OTHER_NAMES = {"pgvector": "postgres", "postgresql": "postgres", "lance": "lancedb"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,19 @@ class HomeAddress:
         """The address as it may be shown: without who connects, and without what an address may hold in its query."""
         table = "" if self.table == DEFAULT_TABLE else f"#{self.table}"
         return f"{self.kind}:{hide_secrets(self.place)}{table}"
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """The same for all ways to write one table: a server with a last slash or without, a folder by any path.
+
+        >>> HomeAddress("qdrant", "http://H:6333/").identity == HomeAddress("qdrant", "http://h:6333").identity
+        True
+        """
+        scheme, mark, rest = self.place.rstrip("/").partition("://")
+        host, slash, path = rest.partition("/")
+        is_folder = not mark and self.kind != "postgres"
+        place = os.path.realpath(self.place) if is_folder else f"{scheme}{mark}{host.lower()}{slash}{path}"
+        return self.kind, place, self.table
 
     @property
     def name(self) -> str:
@@ -92,7 +105,7 @@ def make_address(name: str, place: str) -> HomeAddress:
     kind, table = get_kind(name), DEFAULT_TABLE
     if with_table := TABLE_PATTERN.fullmatch(place):
         place, table = with_table[1], with_table[2]
-    if kind == "pgvector" and place.startswith("//"):
+    if kind == "postgres" and place.startswith("//"):
         place = f"postgresql:{place}"
     require_no_password(kind, place)
     return HomeAddress(kind, place, table)
@@ -113,7 +126,7 @@ def require_no_password(kind: str, place: str) -> None:
     """Raise InputError for a place that holds a password or a key, which the text does not repeat."""
     user = USER_PATTERN.search(place)
     has_password = bool(user) and bool(user[2].partition(":")[2]) if user else False
-    if has_password or SECRET_PATTERN.search(place) or (kind != "pgvector" and user):
+    if has_password or SECRET_PATTERN.search(place) or (kind != "postgres" and user):
         raise InputError(
             f"{kind}: the address holds a password or a key, which would be kept in histories and logs",
             f"leave it out; it is read from the environment: {CREDENTIALS[kind]}",

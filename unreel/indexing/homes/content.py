@@ -61,7 +61,7 @@ def describe_content(index: Index) -> HomeContent:
 def write_home(index: Index, address: HomeAddress, replace: bool) -> None:
     """Write an index to a database; with `replace` in place of the rows that are there. Raises UnreelError."""
     source = None if isinstance(index.vectors_ND, np.ndarray) else index.vectors_ND.home.address
-    if source == address:
+    if source is not None and source.identity == address.identity:
         raise InputError(f"{address}: the index is read from this table", "choose another --table")
     with contextlib.closing(connect_home(address)) as home:
         home.write(describe_content(index), replace)

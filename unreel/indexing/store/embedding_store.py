@@ -42,8 +42,8 @@ def open_store(folder: Path, metadata: dict[str, Any]) -> None:
         )
     if stored["clips"] != metadata["clips"]:
         raise InputError(
-            f"{folder} holds clips made with {format_clip_sampling(stored['clips'])}; this command asks for "
-            f"{format_clip_sampling(metadata['clips'])}. Give the same options, or choose another --out"
+            f"{folder} was made by `{format_clip_sampling(stored['clips'])}`, and this command asks for "
+            f"`{format_clip_sampling(metadata['clips'])}`; give the same options, or choose another --out"
         )
 
 
@@ -111,4 +111,12 @@ def read_store_json(folder: Path) -> dict[str, Any]:
 
 
 def format_clip_sampling(clip_sampling: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in clip_sampling.items())
+    """The command and the options that such clips come from, as they are typed.
+
+    >>> format_clip_sampling({"per": "clip", "num_clips": 10}), format_clip_sampling({"length_s": 0.0, "hop_s": 0.5})
+    ('unreel embed --per clip --num-clips 10', 'unreel index --length-s 0 --hop-s 0.5')
+    """
+    command = "index" if "hop_s" in clip_sampling else "embed"
+    flags = {f"--{name.replace('_', '-')}": value for name, value in clip_sampling.items()}
+    options = [f"{flag} {value:g}" if isinstance(value, float) else f"{flag} {value}" for flag, value in flags.items()]
+    return " ".join([f"unreel {command}", *options])
