@@ -26,8 +26,16 @@ GROUPS = {
 def write_command_pages() -> dict[str, str]:
     """Pages by file name. Every command of `unreel.cli.commands.COMMANDS` stands on one of them."""
     pages = {f"{name.replace(' ', '-')}.md": write_group(name, commands) for name, commands in list_groups().items()}
-    index = "".join(f"- [{name[0].upper() + name[1:]}]({name.replace(' ', '-')}.md)\n" for name in list_groups())
+    index = "\n".join(link_commands(name, commands) for name, commands in list_groups().items())
     return pages | {"index.md": f"# Commands\n\nMade from the help of each command.\n\n{index}"}
+
+
+def link_commands(name: str, commands: list[str]) -> str:
+    """The page of a group, and each of its commands there."""
+    page, title = f"{name.replace(' ', '-')}.md", name[0].upper() + name[1:]
+    anchors = {command: re.sub(r"[^a-z0-9]+", "-", f"unreel {command}".lower()).strip("-") for command in commands}
+    links = ", ".join(f"[{command}]({page}#{anchor})" for command, anchor in anchors.items())
+    return f"- **[{title}]({page})**: {links}"
 
 
 def list_groups() -> dict[str, list[str]]:

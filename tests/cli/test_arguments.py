@@ -14,7 +14,8 @@ ARGUMENTS = {
     "embed": "RUN FOLDER", "index": "RUN FOLDER", "evaluate knn": "RUN DATA", "evaluate finetune": "RUN DATA",
     "search": "INDEX [VIDEO ...]", "concept": "INDEX NAME", "apply": "CONCEPT FOLDER", "pack": "FOLDER OUT",
     "explore": "FOLDER", "inspect": "FOLDER", "pretrain": "FOLDER", "serve": "INDEX", "compare": "EVAL ...",
-    "classify train": "RUN LABELS", "classify apply": "CLASSIFIER FOLDER",
+    "classify train": "RUN LABELS", "classify apply": "CLASSIFIER FOLDER", "sweep": "FILE", "import": "FILE",
+    "export-model": "RUN", "new-method": "NAME", "report": "RUN", "inflate": "FILE", "export": "INDEX", "synth": "OUT",
 }  # fmt: skip
 
 

@@ -385,7 +385,8 @@ def test_another_encoder_and_another_choice(encoder: Path, videos: Path, tmp_pat
     before = rows(out)
     other = make_encoder(tmp_path / "other", seed=1)
     refused("embed", other, videos, "--out", out, says=("of another encoder", "--out"))
-    refused("embed", encoder, videos, "--out", out, "--per", "video", says=("--per clip --num-clips 2", "--per video --num"))
+    says = ("--per clip --num-clips 2", "--per video --num")
+    refused("embed", encoder, videos, "--out", out, "--per", "video", says=says)
     assert rows(out) == before
 
 

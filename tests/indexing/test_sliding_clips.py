@@ -161,5 +161,6 @@ def test_the_command_follows_its_files_and_mixes_nothing(videos: Path, encoder: 
     assert f"{sum(rows.values()) - rows[12]} rows of 3 videos, nothing had to be embedded" in done.out
     assert read_embeddings(tmp_path / "i").paths.count(str(source / "moved.mp4")) == rows[61]
     refused("index", tmp_path / "e", source, "--out", tmp_path / "i", says=("--length-s 0 --hop-s 0.4", "--hop-s 0"))
-    refused("embed", tmp_path / "e", source, "--out", tmp_path / "i", says=("unreel index --length-s 0 --hop-s 0.4", "unreel embed --per video"))
+    says = ("unreel index --length-s 0 --hop-s 0.4", "unreel embed --per video")
+    refused("embed", tmp_path / "e", source, "--out", tmp_path / "i", says=says)
     refused("index", tmp_path / "e", source, "--out", tmp_path / "j", "--length-s", -1, says=("length_s must be",))

@@ -13,7 +13,7 @@ EXAMPLES = {
         "unreel pretrain --resume run",
     ),
     "sweep": (
-        "unreel sweep sweep.toml --out tables --jobs 4",
+        "unreel sweep sweep.yaml --out tables --jobs 4",
         "unreel sweep videos --data labelled --out tables --settings iic simclr --common steps=600 --against iic",
         "unreel sweep tables --show",
     ),

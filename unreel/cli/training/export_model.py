@@ -4,9 +4,7 @@ import dataclasses
 import inspect
 from pathlib import Path
 
-from tyro.conf import Positional
-
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import RunArgument, parse_args
 from unreel.io.text import format_count
 
 
@@ -20,7 +18,7 @@ class ExportModelArgs:
     are inside. `unreel export` writes the rows of an index.
     """
 
-    run: Positional[Path]
+    run: RunArgument
     """A run, a checkpoint, an imported encoder, or base."""
     to: str
     """KIND:PLACE, see above."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import name_argument, parse_args
 
 
 @dataclasses.dataclass
@@ -18,7 +18,7 @@ class ImportArgs:
     completely. OUT is then used like a run.
     """
 
-    file: Positional[Path]
+    file: Annotated[Positional[Path], name_argument("FILE")]
     """A checkpoint of PyTorch (.pth, .pt, .tar, .pyth), safetensors, or the .index of one of TensorFlow 2."""
     out: Path
     """Folder of the encoder; must not exist yet."""

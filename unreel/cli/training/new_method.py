@@ -2,17 +2,18 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 from tyro.conf import Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import name_argument, parse_args
 
 
 @dataclasses.dataclass
 class NewMethodArgs:
     """Write the file of a new method, which trains as it is, and its test."""
 
-    name: Positional[str]
+    name: Annotated[Positional[str], name_argument("NAME")]
     """What the method is called: its file, and its preset."""
     out: Path = Path()
     """Folder to write NAME.py and test_NAME.py into."""

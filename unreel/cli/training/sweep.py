@@ -2,12 +2,12 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import Console
 from tyro.conf import Positional
 
-from unreel.cli.arguments import parse_args
+from unreel.cli.arguments import name_argument, parse_args
 from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.errors import InputError
@@ -25,7 +25,7 @@ class SweepArgs:
     data, seeds, settings, grid, common, evaluate and against: docs/sweeps.md.
     """
 
-    plan: Positional[Path]
+    plan: Annotated[Positional[Path], name_argument("FILE")]
     """A file (.toml, .json, .yaml); the folder of a sweep, to go on with it; with --data, the videos to train on."""
     out: Path | None = None
     """Folder of the sweep: runs, evaluations, table.csv, table.tex, curves.svg."""
