@@ -70,7 +70,8 @@ def needs_no_library(args: Sequence[str]) -> bool:
     >>> needs_no_library(["pretrain", "--method", "own.py", "-h"])
     False
     """
-    if HELP_FLAGS.isdisjoint(args) or any(word.split("=")[0] == "--config" for word in args):
+    reads_more = any(word.split("=")[0] in ("--config", "--") for word in args)  # a run; `explore` loads its page first
+    if HELP_FLAGS.isdisjoint(args) or reads_more:
         return False
     words = {part for word in args[1:] if word not in HELP_FLAGS for part in (word, word.partition("=")[2]) if part}
     if any(map(is_own_code, words)):
