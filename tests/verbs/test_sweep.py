@@ -194,6 +194,8 @@ def test_members_train_on_clips_that_are_drawn(motion_set: Path, tmp_path: Path)
         ({"common": COMMON | {"seed": 3}}, "seeds stand in 'seeds'"),
         ({"against": "trio"}, "unknown row to compare with 'trio'"),
         ({"against": "frame diference", "floors": True}, "Did you mean 'frame difference'"),
+        ({"floors": "off"}, "'floors' of a sweep is true or false, got 'off'"),
+        ({"num_clips": "5"}, "'num_clips' of a sweep is a whole number, got '5'"),
         ({"evaluate": ["knnn"]}, "unknown evaluation 'knnn'"),
         ({"data": ""}, "a sweep needs 'data'"),
         ({"common": COMMON | {"optimizer": "adam"}}, "unknown optimizer 'adam'"),

@@ -22,6 +22,7 @@ from unreel.training.runtime.auto_settings import resolve_config
 
 PLAN_FILE = "sweep.json"
 PATH_LABELS = ("train", "test", "splits")
+KINDS = {"root": (str, "a folder"), "num_clips": (int, "a whole number"), "floors": (bool, "true or false")}
 ALL_PROTOCOLS, RETRIEVAL_PREFIX = "all", "retrieval-"
 
 
@@ -128,6 +129,9 @@ def build_plan(given: Mapping[str, Any]) -> SweepPlan:
                 f"a sweep needs '{name}', the folder or list of videos to "
                 + {"source": "train on", "data": "evaluate on (labelled)"}[name]
             )
+    for name, (kind, meant) in KINDS.items():
+        if name in given and type(given[name]) is not kind:
+            raise InputError(f"'{name}' of a sweep is {meant}, got {given[name]!r}")
     values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items() if n in own}
     members = build_members(given)
     plan = SweepPlan(**values, members=members, labels={n: given[n] for n in labels if n in given})
