@@ -135,7 +135,7 @@ def test_what_is_printed_is_what_the_probe_says(folder: Path) -> None:
     assert listed == sorted(listed, reverse=True) and len(listed) <= 5
     assert len(found["next"]) == 4 and not {n["row"] for n in found["next"]} & {3, 4, 20, 40}
     text = succeeds("concept", folder, "spin").out
-    assert "2 yes and 2 no" in text and "next, mark some of these" in text
+    assert "2 yes and 2 no" in text and "worth marking next" in text
 
 
 def test_moments_are_marks_too(folder: Path) -> None:
