@@ -228,6 +228,21 @@ def too_long(path: Path, mark: bytes, at: int, form: str, more: int, **kind: obj
     return patch(path, where, struct.pack(form, min(old + more, 2**32 - 1) if form == "<I" else old + more))
 
 
+def with_edits(path: Path, edits: Sequence[tuple[int, int]]) -> Path:
+    """An mp4 of B pictures that shows only some stretches: (milliseconds, first tick of 1/12800 s) of each."""
+    data = encode(path, 36, options=CLOSED).read_bytes()
+    ((start, end),) = find_boxes(data, b"edts")
+    body = struct.pack(">II", 0, len(edits)) + b"".join(struct.pack(">IiI", *edit, 1 << 16) for edit in edits)
+    table = struct.pack(">I4s", 8 + len(body), b"elst") + body
+    box = struct.pack(">I4s", 8 + len(table), b"edts") + table
+    out = bytearray(data[:start] + box + data[end:])
+    for name in (b"moov", b"trak"):
+        ((first, last),) = find_boxes(data, name)
+        out[first : first + 4] = struct.pack(">I", last - first + len(box) - (end - start))
+    path.write_bytes(out)
+    return path
+
+
 def jump_forth(n: int, packet: av.Packet) -> av.Packet:
     """Every seventh picture says that it is shown four seconds later."""
     if n % 7 == 3:
@@ -328,11 +343,20 @@ ODD_KINDS = {
     "picture not coded": OddKind(_in("dropped.avi", not_coded), [0, 1, 2, 3, 4, *range(6, 18)], None),
     "joined ts, the clock begins again": OddKind(_in("again.ts", joined, 0.0), list(range(48))),
     "chained ogg": OddKind(_in("chained.ogg", chained), list(range(48))),
+    "two edits": OddKind(
+        _in("edits.mp4", with_edits, [(400, 1024), (400, 1024 + 17 * 512)]), [*range(10), *range(17, 27)], None
+    ),
     "a clock that runs back and forth": OddKind(
         lambda folder: encode(folder / "jumps.mkv", 24, options=PLAIN, edit=jump_forth), HALF, None
     ),
     "bare mjpeg": OddKind(
         lambda folder: encode(folder / "bare.mjpeg", 24, "mjpeg", pix_fmt="yuvj420p", format="mjpeg"), HALF
+    ),
+    "keys of an intra refresh that are none": OddKind(
+        lambda folder: encode(
+            folder / "refresh.nut", 48, options={"g": "12", "bf": "0", "x264-params": "intra-refresh=1"}, edit=flag_all
+        ),
+        list(range(48)),
     ),
     "a frame in two minutes": OddKind(
         lambda folder: encode(

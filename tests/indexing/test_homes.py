@@ -3,10 +3,13 @@
 import dataclasses
 import json
 import multiprocessing
+import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +20,9 @@ from unreel.indexing.clustering.clusters import ClusterOptions
 from unreel.indexing.concepts.annotations import MarkedMoments
 from unreel.indexing.concepts.concept import Concept
 from unreel.indexing.concepts.concept_update import list_concepts, load_concept, load_marks, update_concept
-from unreel.indexing.homes import cached_files, home_rows
+from unreel.indexing.homes import cached_files, content, home_rows, lance_home, postgres_home, qdrant_home
 from unreel.indexing.homes.address import HOME_KINDS, HomeAddress, hide_secrets, parse_address
-from unreel.indexing.homes.content import slider_ends
+from unreel.indexing.homes.content import iterate_batches, slider_ends
 from unreel.indexing.homes.home import FILLING_RECORD, Home, HomeChangedError, HomeDownError, Record, connect_home
 from unreel.indexing.homes.open_home import open_index
 from unreel.indexing.homes.records import make_description_record, read_description
@@ -221,6 +224,62 @@ def test_marks_of_many_at_once_are_all_kept(own: str, index: Index) -> None:
             export(there, own.replace("#", "/#"), replace=True)
     export(index, own, replace=True)
     assert load_marks(open_index(own), "spin")[0].positives == (50,)
+
+
+KILLED_AT = ["the second batch of rows", "the records", "the tidying"]
+
+
+def export_and_be_killed(index: Index, address: str, moment: str) -> None:
+    """Replace the rows at an address, with three batches of them, and be killed at a moment."""
+
+    def die(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def iterate_and_die(index: Index, batch_rows: int) -> Iterator[Any]:
+        for number, batch in enumerate(iterate_batches(index, len(index.rows) // 3 + 1)):
+            if number == 1 and moment == "the second batch of rows":
+                die()
+            yield batch
+
+    content.iterate_batches = iterate_and_die
+    for module in (lance_home, postgres_home, qdrant_home):
+        if moment == "the records":
+            module.make_write_records = die  # type: ignore[assignment]
+        if moment == "the tidying":
+            module.tidy_records = die
+    export(index, address, replace=True)
+
+
+@pytest.mark.parametrize("moments", [KILLED_AT[:1], pytest.param(KILLED_AT[1:], marks=pytest.mark.slow)])
+def test_index_to_a_home_is_killed_and_called_again(
+    moments: list[str], own: str, index: Index, motion_index: Path, motion_set: Path, small_run: Path, tmp_path: Path
+) -> None:
+    """After a kill the home answers as before or as after, or says what to do; called again, it has each row once."""
+    folder = Path(shutil.copytree(motion_index, tmp_path / "index"))
+    fresh, query, options = open_index(folder), SearchQuery(positive_rows=(3,)), HitOptions(8)
+    right = [search(index, query, options), search(fresh, query, options)]
+    assert [hit.score for hit in right[0]] != [hit.score for hit in right[1]]
+    update_concept(open_index(own), "spin", MarkedMoments((3,)), MarkedMoments((20,)))
+    preload_server()
+    for moment in moments:
+        process = multiprocessing.get_context("forkserver").Process(
+            target=export_and_be_killed, args=(fresh, own, moment)
+        )
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, moment
+        try:
+            found = [round(hit.score, 4) for hit in search(open_index(own), query, options)]
+            assert found in [[round(hit.score, 4) for hit in hits] for hits in right], moment
+        except InputError as error:
+            assert "a filling of it was" in str(error) or "export the index again" in str(error), moment
+    succeeds("index", small_run, motion_set, "--out", folder, "--hop-s", 0.2, "--to", own)
+    there = open_index(own)
+    assert home_at(own).count_rows() == len(there.rows) == len(fresh.rows)
+    np.testing.assert_allclose(there.vectors_ND[:], fresh.vectors_ND, atol=1e-6)
+    require_same_hits(search(there, query, options), right[1])
+    assert load_marks(there, "spin")[0].positives == (3,)
+    assert len(home_at(own).read_records("index")) == 1 and not home_at(own).read_records(FILLING_RECORD)
 
 
 def save_marks_in_a_process(address: str, first: int, reports: Path) -> None:

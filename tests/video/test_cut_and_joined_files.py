@@ -45,6 +45,21 @@ def test_half_a_picture_is_no_frame(kind: str, unit_bytes: int, whole_files: dic
     assert num_said >= (3 if kind in ("ts", "hevc") else 4)
 
 
+@pytest.mark.parametrize("size", [(144, 176), (288, 352)])
+def test_half_a_picture_of_h261_is_no_frame(size: tuple[int, int], tmp_path: Path) -> None:
+    """Its decoder is content with one; what is missing is the last group of blocks, which has a header of its own."""
+    whole = encode(tmp_path / "whole.h261", 6, "h261", {}, size=size, format="h261")
+    data, last_group = whole.read_bytes(), 12 if size[0] == 288 else 5
+    bits = format(int.from_bytes(b"\1" + data, "big"), "b")[1:]
+    cut = tmp_path / "cut.h261"
+    cut.write_bytes(data[: bits.rindex(f"{1:016b}{last_group:04b}") // 8])
+    with unreel.open_video(whole) as video:
+        pictures = video.frames(range(len(video)))
+        assert len(video) == 6 and not video.cut_off
+    with unreel.open_video(cut, allow_cut=True) as video:
+        assert np.array_equal(video.frames(range(len(video))), pictures[:5]) and video.cut_off
+
+
 def test_a_lost_last_picture_is_said_where_the_stated_duration_is_too_short(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.flv", 24, "flv", {"g": "12"}, draw=textured)
     data = path.read_bytes()

@@ -7,7 +7,7 @@ import pytest
 
 from unreel.video.reading.frame_index import PacketTable, build_index
 from unreel.video.reading.frame_reader import FrameReader
-from unreel.video.reading.frame_times import NO_TIMESTAMP
+from unreel.video.reading.frame_times import NO_TIMESTAMP, compute_times
 
 
 def table(timestamps: list[int | None], **more: object) -> PacketTable:
@@ -37,3 +37,11 @@ def test_a_key_packet_without_a_stamp_is_reached_from_the_start(stamps: list[int
     assert index.key_packets.tolist() == [0, 3, 6]
     assert next(reader._iter_packets_from(1)) == (3, packets[3])
     assert np.isfinite(index.times_s).all()
+
+
+def test_stamps_that_ascend_are_taken_although_packets_are_read_again() -> None:
+    """An edit list that shows two stretches reads what the second one needs again, with decoding times that go back."""
+    stamps, restarts = np.array([0, 4, 8, 20, 24]), np.array([0, 0, 0, 1, 1])
+    assert compute_times(stamps, restarts, 0.0, 0.01, 0.04).tolist() == [0.0, 0.04, 0.08, 0.2, 0.24]
+    back = compute_times(np.array([0, 4, 8, 0, 4]), restarts, 0.0, 0.01, 0.04)  # a joined recording
+    assert np.allclose(back, [0.0, 0.04, 0.08, 0.12, 0.16])

@@ -43,8 +43,17 @@ def _ends_early(packets: PacketTable, container: Any, stream: av.VideoStream) ->
 
 
 def decode_end(path: str, index: FrameIndex) -> np.ndarray:
-    """Whether each frame can be decoded, bool (L,); those before the last but one key picture count as good."""
+    """Whether each frame can be decoded, bool (L,); those before the last but one key picture count as good.
+
+    Flags may be wrong, so what does not come out from there on is decoded from the first packet too.
+    """
     start = max(0, len(index.key_packets) - 2)
+    is_good_L = _decode_from(path, index, start)
+    return is_good_L if start == 0 or is_good_L.all() else is_good_L | _decode_from(path, index, 0)
+
+
+def _decode_from(path: str, index: FrameIndex, start: int) -> np.ndarray:
+    """Whether each frame comes out when decoding begins at a key packet; those before it count as good."""
     with closing(open_reader(path, index)) as reader:
         good = [i for i, frame in reader.decode_from(start) if not frame.is_corrupt]
     is_good_L = np.arange(index.num_frames) < index.first_intact_frames[start]
@@ -62,7 +71,8 @@ def cut_index(path: str, packets: PacketTable, index: FrameIndex, is_good_L: np.
     is_end_L = np.arange(index.num_frames) >= index.first_intact_frames[max(0, len(index.key_packets) - 2)]
     bad_packets, good_packets = index.frame_packets[~is_good_L & is_end_L], index.frame_packets[is_good_L]
     last_packet = len(packets.timestamps) - 1
-    if last_packet in index.damaged_packets or (packets.may_end_in_half and _ends_in_half_a_picture(path, index)):
+    ends_in_half = packets.ends_in_half or (packets.may_end_in_half and _ends_in_half_a_picture(path, index))
+    if last_packet in index.damaged_packets or ends_in_half:
         bad_packets, good_packets = np.append(bad_packets, last_packet), good_packets[good_packets < last_packet]
     if not len(bad_packets):
         return replace(index, cut_off=cut_off)

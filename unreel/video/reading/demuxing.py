@@ -37,7 +37,7 @@ def demux_packets(
     if not rows:
         raise VideoError(path, "no frames")
     packets.fill(rows)
-    packets.may_end_in_half = inspector.codec in CONTENT_CODECS
+    packets.may_end_in_half, packets.ends_in_half = inspector.codec in CONTENT_CODECS, inspector.ends_in_half
     packets.key_packets, packets.begins_at_key = packets.key_packets or [0], inspector.needs_key_first
     # Containers without offsets between decoding and showing (AVI, mp4 without ctts): the stamps only count packets.
     packets.has_other_order = (

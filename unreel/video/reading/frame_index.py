@@ -62,7 +62,8 @@ class PacketTable:
     `has_other_order` is set when frames come in another order, or number, than the stamps of their packets,
     `begins_at_key` when what comes before the first key packet is not shown, `is_broken_off` when the last packets
     of the file are incomplete; `left_out` says what follows them that can't be read with them, in words,
-    and `may_end_in_half` is set where the decoder takes half a picture without an error.
+    `may_end_in_half` is set where the decoder takes half a picture without an error, `ends_in_half` where the last
+    packet is visibly one.
     """
 
     tick_s: float
@@ -76,6 +77,7 @@ class PacketTable:
     header_packets: list[int] = field(default_factory=list)
     left_out: str = ""
     may_end_in_half: bool = False
+    ends_in_half: bool = False
     has_other_order: bool = False
     begins_at_key: bool = False
     is_broken_off: bool = False

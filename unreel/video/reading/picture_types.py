@@ -5,6 +5,7 @@ relatives), and two packets may be the two fields of one frame (H.264, MPEG-2). 
 13818-2, 6.3.9 and 6.3.10; 14496-10, 7.3.2.1 and 7.3.3.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +24,7 @@ EMPTY_PICTURE_BYTES = 16  # a picture that repeats the one before it (not coded)
 DELIMITED_CODECS = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video"})
 """Their pictures begin with a delimiter or a sequence header in a transport stream."""
 CONTENT_CODECS = frozenset({"hevc"})
-"""Their decoders take half a picture without an error."""
+"""Their decoders take half a picture without an error, and look for its end; that of H.261 does not look."""
 HEADER_BYTES = 64  # enough for a parameter set's first half, or the header of a slice
 HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 
@@ -49,11 +50,14 @@ class PictureInspector:
         self.tells_types = self.codec in TYPED_CODECS | {"mpeg1video", "mpeg2video"}
         self.may_change = format_name == "mpegts" and self.codec in DELIMITED_CODECS
         self.may_be_header = format_name == "ogg" and self.codec in ("theora", "vp8")
-        self.must_look = self.tells_types or bool(self.h264 and self.h264.may_have_fields)
+        self.must_look = self.tells_types or self.codec == "h261" or bool(self.h264 and self.h264.may_have_fields)
+        self.last_h261_picture = b""
         self.needs_key_first, self.has_key = self.codec in TYPED_CODECS, False
 
     def look(self, packet: av.Packet) -> None:
         """Note what the packet's first bytes tell."""
+        if self.codec == "h261":
+            self.last_h261_picture = bytes(packet)
         if self.codec in TYPED_CODECS:
             self.has_empty_pictures |= packet.size <= EMPTY_PICTURE_BYTES
         if self.codec == "mpeg4":
@@ -68,6 +72,11 @@ class PictureInspector:
             self.has_lone_fields |= self.h264.is_lone_field(bytes(packet))
         elif self.codec in TYPED_CODECS:
             self.has_b_pictures |= bool(self.context.has_b_frames)
+
+    @property
+    def ends_in_half(self) -> bool:
+        """Whether the last packet is visibly half a picture."""
+        return bool(self.last_h261_picture) and not has_all_h261_groups(self.last_h261_picture)
 
     def is_key(self, packet: av.Packet) -> bool:
         """Whether decoding can begin at a packet: flagged so, and not a picture that needs others.
@@ -125,6 +134,18 @@ def read_codec(head: bytes) -> str:
         if start.startswith(mark) and rest[:1] and rest[0] & 31 == 16 and rest[1:3] == b"\0\0":
             return name
     return ""
+
+
+def has_all_h261_groups(data: bytes) -> bool:
+    """Whether an H.261 picture has its last group of blocks: the 12th, or the 5th in QCIF; all have a header.
+
+    A group begins with 15 zeros and a one, which nothing else in a stream does, at any bit; number 0 is the picture's
+    header, whose fourth bit of type says CIF. Source: ITU-T H.261, 4.2.1 and 4.2.2.
+    """
+    bits = format(int.from_bytes(b"\1" + data, "big"), "b")[1:]
+    numbers = {int(number, 2) for number in re.findall("0{15}1([01]{4})", bits)}
+    is_cif = re.search("0{15}10{4}[01]{8}1", bits) is not None
+    return (12 if is_cif else 5) in numbers
 
 
 def read_mpeg4_type(data: bytes) -> PictureType | None:
