@@ -1,8 +1,10 @@
 """`unreel concept` and `unreel apply`: marks that add up, outlast a new indexing, and find moments elsewhere."""
 
 import csv
+import errno
 import io
 import json
+import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,7 @@ import pytest
 from commands import refused, succeeds
 from vectors import clips
 
-from unreel.errors import InputError
+from unreel.errors import DiskError, InputError
 from unreel.indexing.concepts import annotations
 from unreel.indexing.concepts.annotations import (
     Annotations,
@@ -87,6 +89,23 @@ def test_marks_of_many_at_once_are_all_kept(folder: Path) -> None:
     marks, _ = load_annotations(folder / "concepts" / "spin.csv", index.rows)
     assert marks.positives == tuple(range(8)) and marks.negatives == tuple(range(20, 28))
     assert Concept.load(folder / "concepts" / "spin.json", index.encoder_hash).num_yes == 8
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_disk_that_marks_fill_keeps_those_before(call: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = open_index(folder)
+    update_concept(index, "spin", MarkedMoments((3,)), MarkedMoments((23,)), num_next=0)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(DiskError, match="No space left"):
+        patched.setattr(os, call, fail)
+        update_concept(index, "spin", MarkedMoments((4,)), MarkedMoments(), num_next=0)
+    assert load_annotations(folder / "concepts" / "spin.csv", index.rows)[0].positives == (3,)
+    assert not [path for path in (folder / "concepts").iterdir() if path.name.startswith(".spin.")]
+    update_concept(index, "spin", MarkedMoments((5,)), MarkedMoments(), num_next=0)
+    assert load_annotations(folder / "concepts" / "spin.csv", index.rows)[0].positives == (3, 5)
 
 
 def test_marks_for_an_index_that_was_deleted_do_not_make_it_again(folder: Path) -> None:

@@ -250,8 +250,10 @@ def export_and_be_killed(index: Index, address: str, moment: str) -> None:
     export(index, address, replace=True)
 
 
-@pytest.mark.parametrize("moments", [KILLED_AT[:1], pytest.param(KILLED_AT[1:], marks=pytest.mark.slow)])
-def test_index_to_a_home_is_killed_and_called_again(
+@pytest.mark.parametrize(
+    "moments", [KILLED_AT[:1], pytest.param(KILLED_AT[1:], marks=pytest.mark.slow)], ids=["1", "2"]
+)
+def test_killed_index_to(
     moments: list[str], own: str, index: Index, motion_index: Path, motion_set: Path, small_run: Path, tmp_path: Path
 ) -> None:
     """After a kill the home answers as before or as after, or says what to do; called again, it has each row once."""

@@ -1,5 +1,7 @@
 """Two kinds of lock: held by forked processes too, or by one process alone."""
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import time
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from unreel.errors import DiskError
-from unreel.io.file_lock import is_locked, lock_folder, try_lock
+from unreel.io.file_lock import is_locked, lock_folder, try_lock, wait_for_lock
 
 
 def sleep(_file: object) -> None:
@@ -67,3 +69,23 @@ def test_a_lock_that_can_not_be_written_is_named(tmp_path: Path) -> None:
         lock_folder(tmp_path),
     ):
         pass
+
+
+def test_where_a_file_system_has_no_locks_work_goes_on_and_a_warning_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS without its lock service."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        pytest.warns(RuntimeWarning, match="no locks .*a second run in it would not be refused"),
+        lock_folder(tmp_path),
+    ):
+        assert (tmp_path / "lock").read_text().startswith("process")
+    with wait_for_lock(tmp_path / "concepts.lock"):
+        pass
+    assert not is_locked(tmp_path)

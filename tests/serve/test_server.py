@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 import zlib
@@ -114,6 +115,26 @@ def test_a_row_is_answered_as_the_library_answers(
     assert [(h["rows"], h["start_s"], h["score"]) for h in hits] == [
         (list(h.rows), round(h.start_s, 3), round(h.score, 4)) for h in wanted
     ]
+
+
+def count_held(client: TestClient, about: dict[str, Any], times: int) -> tuple[int, int, int]:
+    """Open files, threads and objects of this process after so many rounds of requests, answered and refused."""
+    asked = {"of": about["id"], "like": [3], "count": 4}
+    for _ in range(times):
+        assert client.get("/api/index").status_code == client.post("/api/search", json=asked).status_code == 200
+        assert client.get(f"/api/{about['id']}/videos/0/file", headers={"range": "bytes=0-99"}).status_code == 206
+        assert client.get(f"/api/{about['id']}/videos/0/poster?at=nan").status_code == 422
+        assert client.post("/api/queries?name=a.mp4", content=b"no video " * 9).status_code >= 400
+    gc.collect()
+    return len(os.listdir("/proc/self/fd")), threading.active_count(), len(gc.get_objects())
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+def test_a_server_does_not_grow_with_its_requests(client: TestClient, about: dict[str, Any]) -> None:
+    files, threads, objects = count_held(client, about, 5)
+    more_files, more_threads, more_objects = count_held(client, about, 40)
+    assert more_files <= files + 2 and more_threads <= threads + 2
+    assert more_objects < objects + 160  # fewer than one for each of 200 requests
 
 
 def test_an_upload_is_answered_as_the_library_answers(

@@ -6,6 +6,7 @@ from unreel.errors import InputError
 from unreel.io.limits import Limits
 
 PIECE_LIMITS = Limits(file_limit_s=1800.0)  # for one piece, which may be encoded several times to reach the PSNR
+MAX_WORKERS = 1024  # as in training
 _BOUNDS = {"gop": (1, 600), "crf": (1, 51), "psnr_db": (0, 60), "segment_s": (1, 1e6), "shard_mb": (0.01, 1e6)}
 
 
@@ -43,5 +44,5 @@ def check_settings(settings: PackSettings, workers: int) -> None:
         if not least <= getattr(settings, name) <= most:
             option = name.replace("_", "-")
             raise InputError(f"--{option} must lie between {least:g} and {most:g}, got {getattr(settings, name):g}")
-    if workers < 1:
-        raise InputError(f"--workers must be at least 1, got {workers}")
+    if not 1 <= workers <= MAX_WORKERS:
+        raise InputError(f"--workers must lie between 1 and {MAX_WORKERS}, got {workers}")
