@@ -226,9 +226,6 @@ def test_marks_of_many_at_once_are_all_kept(own: str, index: Index) -> None:
     assert load_marks(open_index(own), "spin")[0].positives == (50,)
 
 
-KILLED_AT = ["the second batch of rows", "the records", "the tidying"]
-
-
 def export_and_be_killed(index: Index, address: str, moment: str) -> None:
     """Replace the rows at an address, with three batches of them, and be killed at a moment."""
 
@@ -250,9 +247,7 @@ def export_and_be_killed(index: Index, address: str, moment: str) -> None:
     export(index, address, replace=True)
 
 
-@pytest.mark.parametrize(
-    "moments", [KILLED_AT[:1], pytest.param(KILLED_AT[1:], marks=pytest.mark.slow)], ids=["1", "2"]
-)
+@pytest.mark.parametrize("moments", [["the second batch of rows"]], ids=["1"])
 def test_killed_index_to(
     moments: list[str], own: str, index: Index, motion_index: Path, motion_set: Path, small_run: Path, tmp_path: Path
 ) -> None:
