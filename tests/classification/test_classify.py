@@ -147,6 +147,7 @@ def test_marks_of_an_index_become_classes(motion_index: Path, small_run: Path, t
     assert made.about["training"]["per_class"]["none of these"] == 4
     one = load_training_labels(index, concepts=("drift_up",))
     assert one.classes == ["drift_up", "none of these"] and one.has_moments and not one.test
+    assert [n for n in one.notes if n.startswith("none of these (4): fewer than 5 marks of a class")], one.notes
     refused("classify", "train", small_run, index, "--out", tmp_path / "x", "--concepts", "spin", says=("spin",))
     unreel.concept(index, "drift_up", unreel.MarkedMoments((by_label["drift_left"][0],)))
     refused("classify", "train", small_run, index, "--out", tmp_path / "x", says=("is marked yes for",))
@@ -185,7 +186,8 @@ def test_a_bad_video_and_a_class_of_one_are_named(small_run: Path, motion_set: P
     said = succeeds("classify", "train", small_run, labels, "--out", tmp_path / "c", "--num-clips", 1)
     assert "left out" in said.err and "bad.mp4: not a video" in said.err
     assert "bad.mp4" in (tmp_path / "c/report.html").read_text()
-    assert "note: loom_in has training videos of one group only" in said.err
+    assert "loom_in (1): fewer than 5 training videos of a class" in said.err
+    assert "note: No video of loom_in was held out" in said.err
     assert load_classifier(tmp_path / "c").classes == ["drift_left", "drift_up", "loom_in"]
     labels = list_file(tmp_path / "labels.csv", [rows[0], rows[-1], (tmp_path / "bad.mp4", "spin")])
     refused("classify", "train", small_run, labels, "--out", tmp_path / "x", says=("no video of spin", "bad.mp4"))

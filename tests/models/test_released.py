@@ -2,14 +2,19 @@
 
 import argparse
 import dataclasses
+import gzip
+import io
 import json
 import os
 import pickle
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -31,6 +36,7 @@ from unreel.models.registry import build_backbone
 from unreel.models.released.layouts import LAYOUTS, ReleasedNetwork
 from unreel.models.released.matching import find_candidates, match_tensors, read_shapes
 from unreel.models.released.names import to_cvrl_name
+from unreel.models.released.weights_file import read_weights_file
 
 SAME_NETWORKS = ("iic-v2 s3d", "dualvar r21d", "dualvar c3d", "pytorchvideo")  # under other names; shapes are compared
 
@@ -210,6 +216,38 @@ def test_a_file_that_would_run_code_is_refused_and_nothing_runs(kind: str, tmp_p
     assert marker.exists()  # the file does run code where it is let
 
 
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_numpys_values_and_paths_beside_the_weights_are_dropped_unbuilt(is_zip: bool, tmp_path: Path) -> None:
+    """As whole training states hold them; what they are built of is still looked at."""
+    beside = {"best": np.float64(0.5), "curve": np.arange(3.0), "opt": options(out=Path("x"), seed=np.int64(1), lr=0.1)}
+    file, marker = tmp_path / "model.pth", tmp_path / "ran"
+    torch.save({"net": {"a": torch.ones(2)}} | beside, file, _use_new_zipfile_serialization=is_zip)
+    read = read_weights_file(file)
+    assert list(read.tensors) == ["net.a"] and read.values == {"opt.lr": 0.1}
+    hidden = np.array([Malice(marker)], dtype=object)
+    torch.save({"net": {"a": torch.ones(2)}, "curve": hidden}, file, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(InputError, match=r"it holds posix\.mkdir, which is code and was not run"):
+        read_weights_file(file)
+    assert not marker.exists()
+
+
+def pack_zip(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+def pack_tar(content: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        about = tarfile.TarInfo("net.pth")
+        about.size = len(content)
+        archive.addfile(about, io.BytesIO(content))
+    return made.getvalue()
+
+
 def test_damaged_and_foreign_files_are_a_sentence_each(r3d_state: dict[str, Tensor], tmp_path: Path) -> None:
     whole = tmp_path / "whole.pth"
     torch.save(r3d_state, whole)
@@ -219,7 +257,17 @@ def test_damaged_and_foreign_files_are_a_sentence_each(r3d_state: dict[str, Tens
         nested = {"a": nested}
     files: dict[str, tuple[Any, str]] = {
         "empty": (b"", "an empty file"),
-        "text": (b"<html>Quota exceeded</html>" * 9, "no file of weights that can be read"),
+        "text": (b"<html>Quota exceeded</html>" * 9, "a text that begins '<html>Quota exceeded"),
+        "letters": (("ä" * 400).encode(), "a text that begins 'äää"),
+        "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "git lfs pull"),
+        "zeros": (bytes(9000), "begins with zeros"),
+        "gzip": (gzip.compress(data[:500]), "a packed file; unpack it"),
+        "tar": (pack_tar(data), "a packed file; unpack it"),
+        "packed": (pack_zip({"readme.txt": b"", "a/net.pth": data[:9]}), "name the file of weights in it, a/net.pth"),
+        "arrays": (pack_zip({"a.npy": b"", "b.npy": b""}), "an archive without a file of weights"),
+        "program": (pack_zip({"net/data.pkl": b"", "net/constants.pkl": b""}), "a TorchScript program"),
+        "exported": (pack_zip({"net/archive_format": b"pt2", "net/models/a.json": b""}), "a program of torch.export"),
+        "alone": (torch.zeros(3), "no tensors there"),
         "cut": (data[: len(data) // 2], "no file of weights that can be read"),
         "short": (data[:100], "no file of weights that can be read"),
         "header": ((99).to_bytes(8, "little") + b"{" + b"x" * 120, "no file of weights that can be read"),
@@ -292,8 +340,12 @@ def test_a_part_that_no_release_has_can_be_named(r3d_state: dict[str, Tensor]) -
 
 
 def test_another_release_than_the_files_is_refused(r3d_state: dict[str, Tensor]) -> None:
-    with pytest.raises(InputError, match="none of the networks"):
+    says = "it holds a r3d of iic, and no network of torchvision; leave out --as"
+    with pytest.raises(InputError, match=says):
         match_tensors(r3d_state, "torchvision")
+    says = "it holds a r3d of iic under 'model', and no network under 'encoder_k'; leave out --part"
+    with pytest.raises(InputError, match=says):
+        match_tensors({f"model.{name}": tensor for name, tensor in r3d_state.items()}, part="encoder_k")
     with pytest.raises(InputError, match=r"unknown release 'torchvison'. Did you mean 'torchvision'\?"):
         match_tensors(r3d_state, "torchvison")
 

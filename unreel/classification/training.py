@@ -22,6 +22,7 @@ from unreel.evaluation.metrics.accuracy import encode_labels
 from unreel.evaluation.probes.attentive_pooling import MapTokenizer
 from unreel.evaluation.protocols.attentive_probe import AttentiveProtocol
 from unreel.evaluation.protocols.knn import KnnProtocol
+from unreel.io.text import preview_items
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.row_parts import RowParts
 from unreel.types import FileFailure, Instance, ProgressCallback
@@ -82,7 +83,7 @@ def fit_classifier(
         "training": describe_training(fitted, labels, options, failures) | {"seconds": round(train_s, 1)},
         "measured": measure(labels.classes, calibrations, fitted.held_out, test)
         | {"threshold": {unit: how for unit, (_, how) in found.items()}},
-        "warnings": [*fitted.warnings, *labels.notes, *warn_uncalibrated(fitted.held_out)],
+        "warnings": [*fitted.warnings, *labels.notes, *warn_uncalibrated(fitted.held_out, labels.classes)],
     }
     return Classifier(labels.classes, fitted.encoder, fitted.head, fitted.parts, calibrations, about)
 
@@ -206,8 +207,16 @@ def describe_training(
     }
 
 
-def warn_uncalibrated(held_out: ScoredVideos) -> list[str]:
-    """A sentence where probabilities are as the head gives them."""
-    if len(held_out):
+def warn_uncalibrated(held_out: ScoredVideos, classes: Sequence[str]) -> list[str]:
+    """A sentence where probabilities are as the head gives them, or are checked on other classes alone."""
+    if not len(held_out):
+        return [
+            "No group could be held out without losing a class of the others: the probabilities are not calibrated."
+        ]
+    never = [name for number, name in enumerate(classes) if number not in held_out.class_N]
+    if not never:
         return []
-    return ["No group could be held out without losing a class of the others: the probabilities are not calibrated."]
+    return [
+        f"No video of {preview_items(never, 10)} was held out, so its probabilities are those that the other classes "
+        "calibrate; add videos of it from other groups (people, recordings, days)."
+    ]

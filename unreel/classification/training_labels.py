@@ -1,5 +1,6 @@
 """The videos or moments that a classifier learns from: a labelled data set, a list with labels, or marks."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.store.file_names import STORE_JSON
 from unreel.io.text import format_count, preview_items
 from unreel.types import Instance
+
+MIN_EXAMPLES = 5  # of a class: with five folds, each holds one of them out
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,16 @@ def build_moment(index: Index, row: int, label: str, number: int) -> Instance:
 
 
 def describe_classes(found: TrainingLabels) -> list[str]:
-    """Notes on classes of one video or one group, which can't be checked, and on those only in the test list."""
-    groups = {name: {i.group or i.path for i in found.train if i.label == name} for name in found.classes}
-    single = [name for name, members in groups.items() if len(members) == 1]
+    """Notes on classes that few examples show, and on those only in the test list."""
+    counts = Counter(i.label for i in found.train)
+    few = [f"{name} ({counts[name]})" for name in found.classes if counts[name] < MIN_EXAMPLES]
     new = sorted({i.label for i in found.test} - set(found.classes))
     notes = []
-    if single:
-        verb = "has" if len(single) == 1 else "have"
+    if few:
+        examples = "marks" if found.has_moments else "training videos"
         notes.append(
-            f"{preview_items(single, 10)} {verb} training videos of one group only, so nothing of it can be held out: "
-            "it is learned, but its probabilities are unchecked"
+            f"{preview_items(few, 10)}: fewer than {MIN_EXAMPLES} {examples} of a class teach it poorly and can't tell "
+            f"whether its probabilities are right; add {'marks' if found.has_moments else 'videos'}"
         )
     if new:
         notes.append(f"{preview_items(new, 10)}: in the test list alone, so every answer to them counts as wrong")

@@ -68,15 +68,32 @@ def match_tensors(tensors: Mapping[str, Tensor], layout: str = "", part: str = "
     """
     if layout and layout not in LAYOUTS:
         raise unknown_name_error("release", layout, LAYOUTS)
-    layouts = {layout: LAYOUTS[layout]} if layout else LAYOUTS
-    candidates = [
-        found for name, about in layouts.items() for found in find_candidates(tensors, name, about, bool(layout))
-    ]
-    if part:
-        candidates = [found for found in candidates if found.part == strip_wrappers(part) or found.prefix == f"{part}."]
+    candidates = list_candidates(tensors, layout, part)
+    if (layout or part) and not any(found.is_whole for found in candidates):
+        refuse_another_choice(tensors, layout, part)
     chosen = choose_candidate(candidates, tensors, bool(part))
     weights = take_weights(chosen, tensors)
     return Match(chosen, weights, describe_rest(chosen, tensors))
+
+
+def list_candidates(tensors: Mapping[str, Tensor], layout: str = "", part: str = "") -> list[Candidate]:
+    """What may be in a file, of all releases or of one, anywhere or in one part."""
+    layouts = {layout: LAYOUTS[layout]} if layout else LAYOUTS
+    found = [c for name, about in layouts.items() for c in find_candidates(tensors, name, about, bool(layout))]
+    return [c for c in found if c.part == strip_wrappers(part) or c.prefix == f"{part}."] if part else found
+
+
+def refuse_another_choice(tensors: Mapping[str, Tensor], layout: str, part: str) -> None:
+    """Raise InputError where a whole network is there, but of another release, or in another part than is asked for."""
+    there = next((found for found in list_candidates(tensors) if found.is_whole), None)
+    if there is None:
+        return
+    place = f" under '{there.prefix.rstrip('.')}'" if there.prefix else ""
+    asked = f" of {layout}" * bool(layout) + f" under '{part}'" * bool(part)
+    options = join_words(["--as"] * bool(layout) + ["--part"] * bool(part))
+    raise InputError(
+        f"it holds a {there.network.backbone} of {there.layout}{place}, and no network{asked}", f"leave out {options}"
+    )
 
 
 def find_candidates(

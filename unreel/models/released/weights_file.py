@@ -2,6 +2,7 @@
 
 `torch.load(weights_only=True)` rebuilds tensors and plain containers and refuses all else. Beside these only
 `argparse.Namespace` is let in, in which many training scripts keep their options: it takes values and runs nothing.
+Numbers and arrays of NumPy and paths, which stand beside the weights of whole training states, are dropped unbuilt.
 """
 
 import argparse
@@ -18,9 +19,15 @@ from torch import Tensor
 
 from unreel.errors import InputError, no_weights_error
 from unreel.io.checksums import hash_file
+from unreel.models.released.foreign_files import explain_foreign_file
 from unreel.models.released.tensorflow_checkpoint import read_tensorflow_checkpoint
 
 CODE_NAME = re.compile(r"unsupported global:? (?:GLOBAL )?([\w.]+)", re.IGNORECASE)  # in errors of torch
+DROPPED = (  # what torch.save calls values that no network needs
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer", "numpy.dtype", "numpy.ndarray"),
+    *(f"pathlib.{kind}Path" for kind in ("Posix", "Windows", "PurePosix", "PureWindows")),
+)
 MAX_DEPTH = 8  # of containers in each other; released files have three
 STRIP = "torch.save(torch.load(FILE, weights_only=False)[KEY], NEW)"
 
@@ -35,6 +42,16 @@ class WeightsFile:
     checksum: str
 
 
+class Dropped:
+    """Stands in for a value of `DROPPED`: takes whatever it would be built of and does nothing with it."""
+
+    def __init__(self, *_args: object) -> None:
+        pass
+
+    def __setstate__(self, _state: object) -> None:
+        pass
+
+
 def read_weights_file(path: Path) -> WeightsFile:
     """Read a file of safetensors or of `torch.save`, old or new. Raises InputError, one sentence for whatever it is."""
     if not path.is_file():
@@ -44,11 +61,11 @@ def read_weights_file(path: Path) -> WeightsFile:
     except InputError:
         raise
     except Exception as error:  # safetensors, pickle, zip and torch each raise their own kinds
-        raise InputError(explain_refusal(path, error)) from error
+        raise explain_foreign_file(path) or InputError(explain_refusal(path, error)) from error
     tensors: dict[str, Tensor] = {}
     values: dict[str, int | float | str] = {}
     for name, value in walk(content):
-        if isinstance(value, Tensor):
+        if name and isinstance(value, Tensor):
             tensors[name] = value
         elif isinstance(value, int | float | str):
             values[name] = value
@@ -67,7 +84,8 @@ def load_content(path: Path) -> Any:
         return read_tensorflow_checkpoint(path)
     if len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return safetensors.torch.load_file(path)
-    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+    let_in: list[Any] = [argparse.Namespace, *((Dropped, name) for name in DROPPED)]
+    with torch.serialization.safe_globals(let_in), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about kinds of pickle
         return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -80,7 +98,7 @@ def explain_refusal(path: Path, error: Exception) -> str:
             f"{path}: it holds {code[1][:80]}, which is code and was not run; if you trust the file, save its weights "
             f"alone: {STRIP}"
         )
-    if text.startswith("Weights only load failed"):
+    if text.startswith("Weights only load failed") or isinstance(error, KeyError):
         return f"{path}: no file of weights that can be read (damaged, or a pickle of another kind); get it again"
     if isinstance(error, MemoryError | RecursionError):
         return f"{path}: too large or too deeply nested to be read; save the network's state_dict() alone"
