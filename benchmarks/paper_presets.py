@@ -21,7 +21,9 @@ import tyro
 from unreel.evaluation.finetuning.lr_schedule import compute_lr as compute_recipe_lr
 from unreel.evaluation.finetuning.recipe_presets import LINEAR_RECIPES, RECIPE_PRESETS
 from unreel.evaluation.finetuning.recipes import FINETUNE_AUGMENTATIONS
+from unreel.evaluation.protocols.retrieval import build_retrieval_protocol
 from unreel.io.atomic_write import atomic_write_text
+from unreel.losses.memory_bank import MemoryBank
 from unreel.methods.registry import load_method_module
 from unreel.models.registry import build_backbone
 from unreel.training.job import build_encoder_spec
@@ -30,7 +32,8 @@ from unreel.training.run_folder.config import build_run_config
 from unreel.training.runtime.auto_settings import resolve_config
 from unreel.types import Instance
 from unreel.video.sampling.batch_sampler import steps_per_epoch
-from unreel.video.sampling.clip_sampling import sample_random_clip
+from unreel.video.sampling.clip_sampling import compute_uniform_starts, sample_random_clip
+from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.augmentation import Augmentation
 from unreel.views.two_views import select_augmentation
 from unreel.views.view_spec import ViewSpec
@@ -113,12 +116,37 @@ class Run:
         last = [m.out_features for m in head.modules() if isinstance(m, torch.nn.Linear)][-1:]
         return " -> ".join(map(str, widths + last)) or "none"
 
-    def last_frame(self, length: int = 100) -> str:
-        """The last frame that a clip of a video can show."""
-        clips = [
+    def draw_clips(self, length: int = 100) -> list[np.ndarray]:
+        """Frames of 2000 clips of a video, whose uniforms are evenly spread."""
+        return [
             sample_random_clip(np.arange(length), self.spec.clip, u) for u in np.linspace(0, 1, 2000, endpoint=False)
         ]
-        return "used" if max(int(clip.max()) for clip in clips) == length - 1 else "never used"
+
+    def last_frame(self, length: int = 100) -> str:
+        """The last frame that a clip of a video can show."""
+        return "used" if max(int(clip.max()) for clip in self.draw_clips(length)) == length - 1 else "never used"
+
+    def describe_starts(self, length: int = 100) -> str:
+        """The frames at which a clip begins, and whether all are equally frequent."""
+        starts, counts = np.unique([int(clip.min()) for clip in self.draw_clips(length)], return_counts=True)
+        how = "uniform" if np.ptp(counts) <= 1 else "not uniform"
+        return f"{how}, {starts.min()} to length - {length - starts.max()}"
+
+    def describe_first_memory(self) -> str:
+        """The bounds of the first rows of a memory, and whether they are evenly filled."""
+        width = int(next(iter(self.method.banks.values())).rows.shape[1])
+        rows = MemoryBank(200, width, seed=0).rows / np.sqrt(3 / width)
+        is_even = abs(float(rows.var()) - 1 / 3) < 0.01 and 0.99 < float(rows.abs().max()) <= 1
+        return "uniform, ± sqrt(3 / width)" if is_even else "?"
+
+    def describe_warm_up(self) -> str:
+        """Where the line of the warm-up ends: at the rate itself, or where the cosine is by then."""
+        settings, per_epoch = self.s, 1000
+        last = round(per_epoch * settings.warmup_epochs)
+        total = per_epoch * settings.epochs
+        end = compute_lr(last, total, settings, per_epoch)
+        slope = compute_lr(1, total, settings, per_epoch) - compute_lr(0, total, settings, per_epoch)
+        return "the cosine" if abs(slope * last - end) < 1e-6 * settings.lr else "?"
 
 
 def describe_augmentation(augmentation: Augmentation) -> str:
@@ -162,6 +190,7 @@ IIC_DATA = [
     Line("size", "112", lambda r: r.s.size),
     Line("frames resized to", "128 x 171 high x wide", Run.describe_resize),
     Line("parameters of the network", "14,361,792", Run.count_parameters),
+    Line("starts of clips", "uniform, 0 to length - 16", Run.describe_starts),
     Line("last frame of a video", "never used", Run.last_frame, "flow is not read, so there is no frame less"),
     Line("shorter videos", "an error", lambda r: {"loop": "looped"}[r.s.short], "a short video is of use too"),
 ]
@@ -169,6 +198,8 @@ IIC_LOSS = [
     Line("K", "1024", lambda r: r.o.num_negatives),
     Line("tau", "0.07", lambda r: r.o.temperature),
     Line("momentum of the memory", "0.5", lambda r: r.o.memory_momentum),
+    Line("first memory", "uniform, ± sqrt(3 / width)", Run.describe_first_memory),
+    Line("rows of memory after a step", "of unit length", lambda r: describe_updated_rows()),
     Line("a video among its own negatives", "yes", lambda r: say(not r.o.exclude_self)),
     Line(
         "positive",
@@ -289,7 +320,18 @@ LINES: dict[str, list[Line]] = {
             lambda r: "TensorFlow's" if select_augmentation(r.o, "clip0").tensorflow else "torchvision's",
         ),
         Line("the same for all frames", "yes", lambda r: say(r.o.consistent)),
+        Line("mean and deviation of ImageNet", "no", lambda r: say(r.o.standardize)),
         Line("parameters of the network", "31,672,128", Run.count_parameters),
+        Line(
+            "first weights of the network",
+            "truncated normal, variance 1 / fan-in",
+            lambda r: {"r3d50tf": "truncated normal, variance 1 / fan-in"}.get(r.s.backbone, "PyTorch's"),
+        ),
+        Line(
+            "first weights of the head",
+            "Glorot, biases 0",
+            lambda r: {"tensorflow": "Glorot, biases 0"}.get(r.o.head_style, "PyTorch's"),
+        ),
         Line("padding", "SAME", lambda r: {"SameConv3d": "SAME"}.get(type(r.network.stem[0]).__name__, "symmetric")),
         Line("head", "2048 -> 2048 -> 2048 -> 2048 -> 128", lambda r: r.describe_head(r.method.head)),
         Line("batch norm of the head, momentum", "0.003", lambda r: f"{r.method.head.layers[1].momentum:g}"),
@@ -304,6 +346,10 @@ LINES: dict[str, list[Line]] = {
         Line("warm-up", "5 epochs", lambda r: f"{r.s.warmup_epochs:g} epochs"),
         Line(
             "cosine begins", "at step 0", lambda r: {"cosine-from-start": "at step 0"}.get(r.s.schedule, r.s.schedule)
+        ),
+        Line("warm-up is a line from 0 to", "the cosine", Run.describe_warm_up),
+        Line(
+            "loss", "mean over clips 1 and mean over clips 2, summed", "mean over clips 1 and mean over clips 2, summed"
         ),
         Line(
             "steps of 200 epochs of Kinetics-600",
@@ -370,6 +416,7 @@ LINES: dict[str, list[Line]] = {
             "clips, series, ranking",
             lambda r: ", ".join(["clips"] + ["series"] * r.o.series + ["ranking"] * r.o.shuffle_rank),
         ),
+        Line("weights of the terms", "1, 1, 0.5 and 0.5", "1, 1, 0.5 and 0.5"),
         Line("tau, theta", "0.07, 0.05", lambda r: f"{r.o.temperature:g}, {r.o.theta:g}"),
         Line("limit of the exponent", "5", lambda r: f"{r.o.max_exponent:g}"),
         Line(
@@ -434,6 +481,7 @@ LINES: dict[str, list[Line]] = {
         ),
     ],
 }
+IIC_STARTS = ", ".join(str(int(centre - 8)) for centre in np.linspace(8, 100 - 8, 10))
 FINETUNE_VALIDATION = Line(
     "validation videos",
     "800 of 9537, random",
@@ -443,6 +491,8 @@ FINETUNE_VALIDATION = Line(
 AS_LINEAR, CHOSEN = "as in its linear protocol", "ours, not tuned: the paper's value could not be had"
 RECIPE_LINES: dict[str, list[Line]] = {
     "finetune iic": [
+        Line("trained", "all layers", lambda r: describe_trained(r)),
+        Line("layer and dropout", "linear, none", lambda r: f"linear, {r.dropout or 'none'}"),
         Line("optimiser", "sgd, rate 0.001, momentum 0.9, weight decay 0.0005", lambda r: describe_recipe_optimizer(r)),
         Line("batch, epochs", "16, 150", lambda r: f"{r.batch_size}, {r.epochs}"),
         Line("schedule", "plateau, times 0.1, patience 50, least 1e-05", lambda r: describe_plateau(r)),
@@ -469,6 +519,8 @@ RECIPE_LINES: dict[str, list[Line]] = {
         ),
     ],
     "finetune dualvar": [
+        Line("trained", "all layers", lambda r: describe_trained(r)),
+        Line("layer and dropout", "linear, none", lambda r: f"linear, {r.dropout or 'none'}"),
         Line("optimiser", "sgd, rate 0.05, momentum 0.9, weight decay 0.001", lambda r: describe_recipe_optimizer(r)),
         Line("batch, epochs", "16, 150", lambda r: f"{r.batch_size}, {r.epochs}"),
         Line("rate", "0.05, times 0.1 at 50, 100", lambda r: describe_drops(list_recipe_rates(r))),
@@ -524,6 +576,28 @@ RECIPE_LINES: dict[str, list[Line]] = {
         Line("batch, epochs", "no code", lambda r: f"{r.batch_size}, {r.epochs}", CHOSEN),
         Line("dropout", "no code", lambda r: f"{r.dropout:g}", CHOSEN),
     ],
+    "retrieval iic": [
+        Line("feature", "last map, max-pooled", lambda r: describe_feature(r)),
+        Line("starts of the clips in 100 frames", IIC_STARTS, lambda r: describe_test_starts(r)),
+        Line("crops", "1", lambda r: r.num_crops),
+        Line("features of unit length before the mean", "no", lambda r: say(r.equal_views)),
+        Line("centred by", "none", lambda r: r.centring),
+        Line("k", "1, 5, 10, 20, 50", lambda r: ", ".join(map(str, r.ks))),
+        Line("last partial batch", "left out", "every video counts", "7 queries of UCF101 would have no answer"),
+    ],
+    "retrieval dualvar": [
+        Line("feature", "last map, averaged", lambda r: describe_feature(r)),
+        Line("clips, crops", "10, 1", lambda r: f"{r.num_clips}, {r.num_crops}"),
+        Line(
+            "centred by",
+            "the mean of each side",
+            lambda r: {"gallery": "the mean of the gallery", "own": "the mean of each side"}.get(
+                r.centring, r.centring
+            ),
+            "the mean of the queries is known only with the whole test set; --centring own",
+        ),
+        Line("k", "1, 5, 10, 20, 50", lambda r: ", ".join(map(str, r.ks))),
+    ],
     "linear cvrl": [
         Line("trained", "the layer alone", lambda r: describe_trained(r)),
         Line("features of unit length", "yes", lambda r: say(r.normalize)),
@@ -578,6 +652,22 @@ RECIPE_LINES: dict[str, list[Line]] = {
 }
 
 
+def describe_updated_rows() -> str:
+    """Whether a row that a feature was added to has unit length."""
+    bank = MemoryBank(3, 8, seed=0)
+    bank.update(torch.tensor([1]), torch.full((1, 8), 9.0), momentum=0.5)
+    return "of unit length" if abs(float(bank.rows[1].norm()) - 1) < 1e-6 else "as they come"
+
+
+def describe_feature(r: Any) -> str:
+    return {"conv5": "last map, max-pooled", "pooled": "last map, averaged"}[r.layer]
+
+
+def describe_test_starts(r: Any) -> str:
+    """The starts of the test clips of 16 frames of a video."""
+    return ", ".join(map(str, compute_uniform_starts(np.arange(100), ClipSpec(16, stride_frames=1), r.num_clips)))
+
+
 def describe_recipe_optimizer(r: Any) -> str:
     return f"{r.optimizer}, rate {r.lr:g}, momentum {r.momentum:g}, weight decay {r.weight_decay:g}"
 
@@ -616,7 +706,8 @@ def list_rows() -> Iterator[Row]:
         yield from (build_row(preset, line, run) for line in lines)
     for name, lines in RECIPE_LINES.items():
         kind, _, preset = name.partition(" ")
-        recipe = {"finetune": RECIPE_PRESETS, "linear": LINEAR_RECIPES}[kind][preset]()
+        known = {"finetune": RECIPE_PRESETS, "linear": LINEAR_RECIPES}
+        recipe = known[kind][preset]() if kind in known else build_retrieval_protocol(preset)
         yield from (build_row(name, line, recipe) for line in lines)
 
 

@@ -21,6 +21,7 @@ from unreel.classification.classifier_folder import load_classifier
 from unreel.classification.clip_features import join_features, read_log_probabilities
 from unreel.classification.prediction_store import ScoredClips
 from unreel.classification.predictions import Predictions
+from unreel.classification.training import ClassifierOptions
 from unreel.classification.training_labels import load_training_labels
 from unreel.embedding import list_whole_videos, load_encoder
 from unreel.errors import InputError, UnreelError
@@ -199,6 +200,20 @@ def test_nothing_to_hold_out_is_said(small_run: Path, motion_set: Path, tmp_path
     said = succeeds("classify", "train", small_run, few, "--out", tmp_path / "few", "--num-clips", 1)
     assert "not calibrated" in said.err
     assert {c.threshold for c in load_classifier(tmp_path / "few").calibrations.values()} == {0.0}
+
+
+def test_options_by_their_names(small_run: Path, tmp_path: Path) -> None:
+    made = ClassifierOptions.from_named(kind="finetuned", seed=2, concepts=["jump"], recipe="iic", lr=0.1)
+    assert (made.kind, made.seed, made.finetuning) == ("finetuned", 2, {"recipe": "iic", "lr": 0.1})
+    with pytest.raises(InputError, match=r"unknown option of a classifier 'num_clip'. Did you mean 'num_clips'\?"):
+        unreel.train_classifier(small_run, tmp_path, tmp_path / "c", num_clip=2)
+    with pytest.raises(InputError, match="lr: options of a fine-tuned network; add --kind finetuned"):
+        unreel.train_classifier(small_run, tmp_path, tmp_path / "c", lr=0.1)
+    with pytest.raises(InputError, match=r"unknown option of predictions 'hop'. Did you mean 'hop_s'\?"):
+        unreel.apply_classifier(small_run, tmp_path, tmp_path / "a.csv", hop=2)
+    with pytest.raises(InputError, match="a threshold is a probability between 0 and 1, got 3"):
+        unreel.apply_classifier(small_run, tmp_path, tmp_path / "a.csv", threshold=3)
+    assert not list(tmp_path.iterdir())
 
 
 def test_labels_that_cannot_be_used(small_run: Path, motion_set: Path, classifier: Path, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_threads_and_device_of_an_evaluation_reach_it(
     out = ["--out", "eval"] if what == "all" else []
     succeeds("evaluate", what, "base", tmp_path, "--threads", 3, "--device", "cpu", *out)
     threads, args = found[0]
-    workers = args[5].workers if what == "all" else args[4].changes["workers"]
+    workers = args[5].workers if what == "all" else args[2].changes["workers"]
     assert (threads, args[0], workers) == (3, "cpu", 2) and torch.get_num_threads() == 1
     refused(
         "evaluate", what, "base", tmp_path, "--threads", -1, *out, says=("--threads is between 0 and 1024, got -1",)

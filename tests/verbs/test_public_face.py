@@ -8,10 +8,7 @@ import unreel
 
 SIGNATURES = {
     "apply": "concept, source, min_probability=0.5, gap_s=0.5, on_progress=..., allow_import=False",
-    "apply_classifier": (
-        "classifier, source, out, per='clip', hop_s=0.0, num_clips=10, threshold=None, allow_import=False, "
-        "on_progress=..."
-    ),
+    "apply_classifier": ("classifier, source, out, per='clip', allow_import=False, on_progress=..., **options"),
     "bench": "source=None, method='motion', against='', bench_options=..., **options",
     "choices": "kind",
     "clips": "source, num_frames=16, fps=12.5, size=..., num_clips=1, seed=None",
@@ -47,10 +44,7 @@ SIGNATURES = {
     "resume": "run, quiet=False, allow_import=False, devices=0, shard='as-before', step=None, steps=None",
     "search": "index, query, options=None, encoder=None",
     "sweep": "plan, out=None, jobs=1, csv=None, latex=None, on_end=...",
-    "train_classifier": (
-        "run, labels, out, kind='linear', sources=None, concepts=..., num_clips=10, appearance='', final=False, "
-        "seed=0, allow_import=False, on_progress=..., **recipe"
-    ),
+    "train_classifier": ("run, labels, out, kind='linear', allow_import=False, on_progress=..., **options"),
     "write_report": "run",
 }
 OPTIONS = {

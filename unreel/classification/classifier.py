@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from unreel.classification.calibration import UNITS, Calibration, Unit
+from unreel.classification.calibration import Calibration, Unit
 from unreel.classification.clip_features import ClipScorer, read_log_probabilities
 from unreel.classification.heads.head import Head
-from unreel.classification.predictions import ClipScores, Predictions, make_predictions
+from unreel.classification.predictions import ClipScores, PredictionOptions, Predictions, make_predictions
 from unreel.embedding import list_whole_videos
-from unreel.errors import InputError, unknown_name_error
+from unreel.errors import InputError
 from unreel.indexing.index.clip_index import open_index
 from unreel.indexing.store.clip_sampling import EvenSampling, SlidingWindow
 from unreel.indexing.store.encoder_hash import hash_encoder
@@ -86,10 +86,11 @@ class Classifier:
         Raises:
             InputError: an option can't be used, or no video could be read.
         """
-        calibration = self.choose_calibration(per, threshold)
+        options = PredictionOptions(per, hop_s, num_clips, threshold)
+        calibration = self.choose_calibration(options)
         if (Path(source) / STORE_JSON).is_file():
             return make_predictions(self.score_index(Path(source)), self.classes, calibration, per)
-        sampling = choose_sampling(per, hop_s, num_clips)
+        sampling = choose_sampling(options)
         videos, failures = list_whole_videos(Path(source))
         paths, spans, scores = list[str](), list[np.ndarray](), list[np.ndarray]()
         scorer, workers = self.scorer.to(choose_device("auto")), default_num_workers()
@@ -101,16 +102,10 @@ class Classifier:
         clips = ClipScores(paths, np.concatenate(spans), np.concatenate(scores))
         return make_predictions(clips, self.classes, calibration, per, failures)
 
-    def choose_calibration(self, per: Unit, threshold: float | None) -> Calibration:
-        """The calibration of clips or of videos, with another threshold if one is given. Raises InputError."""
-        if per not in UNITS:
-            raise unknown_name_error("unit of predictions", per, UNITS)
-        calibration = self.calibrations[per]
-        if threshold is None:
-            return calibration
-        if not 0 <= threshold <= 1:
-            raise InputError(f"a threshold is a probability between 0 and 1, got {threshold:g}")
-        return replace(calibration, threshold=threshold)
+    def choose_calibration(self, options: PredictionOptions) -> Calibration:
+        """The calibration of clips or of videos, with another threshold if one is given."""
+        calibration = self.calibrations[options.per]
+        return calibration if options.threshold is None else replace(calibration, threshold=options.threshold)
 
     def score_index(self, folder: Path) -> ClipScores:
         """Scores of the rows of an index. Raises InputError for an index of another encoder, or a head that needs more
@@ -125,9 +120,9 @@ class Classifier:
         return ClipScores(paths, np.stack([index.rows.start_s, index.rows.end_s], axis=1), log_p_NC)
 
 
-def choose_sampling(per: Unit, hop_s: float, num_clips: int) -> SlidingWindow | EvenSampling:
+def choose_sampling(options: PredictionOptions) -> SlidingWindow | EvenSampling:
     """The clips that predictions are made of: sliding, or evenly spread over a video."""
-    return SlidingWindow(hop_s=hop_s) if per == "clip" else EvenSampling("clip", num_clips)
+    return SlidingWindow(hop_s=options.hop_s) if options.per == "clip" else EvenSampling("clip", options.num_clips)
 
 
 def require_readable(source: str | Path, num_rows: int, failures: Sequence[FileFailure]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from unreel.classification.classifier import Classifier, choose_sampling
 from unreel.classification.classifier_folder import hash_classifier
 from unreel.classification.clip_features import read_log_probabilities
-from unreel.classification.predictions import COLUMNS, ClipScores, read_header
+from unreel.classification.predictions import COLUMNS, ClipScores, PredictionOptions, read_header
 from unreel.errors import InputError
 from unreel.indexing.store.clip_sampling import EvenSampling, SlidingWindow, VideoVectors
 from unreel.indexing.store.embeddings_file import read_parts
@@ -83,19 +83,17 @@ def update_scores(
     classifier: Classifier,
     source: str | Path,
     out: Path,
-    per: str,
-    hop_s: float,
-    num_clips: int,
-    options: StoreUpdateOptions,
+    options: PredictionOptions,
+    update_options: StoreUpdateOptions,
 ) -> tuple[ClipScores, StoreSummary]:
     """Bring the store of a CSV up to date with a source; the scores of all its clips. Raises UnreelError."""
     if classifier.folder is None:
         raise InputError("a classifier that goes on after a kill has a folder; use the one that load_classifier gives")
     require_own_csv(out)
     require_writable_path(out)
-    sampling = ScoredClips(choose_sampling("video" if per == "video" else "clip", hop_s, num_clips), classifier)
+    sampling = ScoredClips(choose_sampling(options), classifier)
     store = get_store_path(out)
-    summary = update_store(classifier.folder, source, store, sampling, options)
+    summary = update_store(classifier.folder, source, store, sampling, update_options)
     return read_scores(store), summary
 
 

@@ -2,18 +2,44 @@
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unreel.classification.calibration import Calibration, Unit
+from unreel.classification.calibration import UNITS, Calibration, Unit
+from unreel.errors import InputError, unknown_name_error
 from unreel.io.atomic_write import atomic_write_csv
 from unreel.types import FileFailure, Tabular
 
 NONE_OF_THESE = "none of these"
 COLUMNS = ("video", "start_s", "end_s", "class", "probability", "likeliest")
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """What a row of predictions is, and from which probability on it is an answer; None is the classifier's own."""
+
+    per: Unit = "clip"
+    hop_s: float = 0.0
+    num_clips: int = 10
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.per not in UNITS:
+            raise unknown_name_error("unit of predictions", self.per, UNITS)
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise InputError(f"a threshold is a probability between 0 and 1, got {self.threshold:g}")
+
+    @classmethod
+    def from_named(cls, **named: Any) -> "PredictionOptions":
+        """The options by their names. Raises InputError."""
+        known = [f.name for f in fields(cls)]
+        for name in named:
+            if name not in known:
+                raise unknown_name_error("option of predictions", name, known)
+        return cls(**named)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from unreel.classification.calibration import UNITS, Calibration, Unit, fit_calibration
@@ -18,6 +18,8 @@ from unreel.classification.held_out_scores import HeadTrainer, ScoredVideos, sco
 from unreel.classification.training_labels import TrainingLabels
 from unreel.errors import InputError, unknown_name_error
 from unreel.evaluation.finetuning.recipe_presets import build_recipe
+from unreel.evaluation.finetuning.recipes import Recipe
+from unreel.evaluation.labelled_videos import LabelSources
 from unreel.evaluation.metrics.accuracy import encode_labels
 from unreel.evaluation.probes.attentive_pooling import MapTokenizer
 from unreel.evaluation.protocols.attentive_probe import AttentiveProtocol
@@ -26,6 +28,7 @@ from unreel.io.text import preview_items
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.row_parts import RowParts
 from unreel.types import FileFailure, Instance, ProgressCallback
+from unreel.video.loading.loaders import default_num_workers
 
 Kind = Literal["linear", "knn", "attentive", "finetuned"]
 FINETUNED = "finetuned"
@@ -33,13 +36,38 @@ FINETUNED = "finetuned"
 
 @dataclass(frozen=True)
 class ClassifierOptions:
-    """What is trained on how many clips of a video; `recipe` has the name and fields of a recipe (finetuned alone)."""
+    """What a classifier learns from which labels.
+
+    `concepts` are those of an index (all if none is named), `final` trains on test videos too, `appearance` is an image
+    model beside the encoder, `finetuning` has the name and fields of a recipe (finetuned alone).
+    """
 
     kind: Kind = "linear"
+    sources: LabelSources | None = None
+    concepts: tuple[str, ...] = ()
     num_clips: int = 10
+    appearance: str = ""
+    final: bool = False
     seed: int = 0
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    workers: int = 1
+    finetuning: Mapping[str, Any] = field(default_factory=dict)
+    workers: int = field(default_factory=default_num_workers)
+
+    @classmethod
+    def from_named(cls, **named: Any) -> "ClassifierOptions":
+        """Fields of this class, and beside them recipe="small" and fields of a recipe. Raises InputError.
+
+        >>> ClassifierOptions.from_named(kind="finetuned", num_clips=1, epochs=2).finetuning
+        {'epochs': 2}
+        """
+        own = [f.name for f in fields(cls) if f.name != "finetuning"]
+        of_recipe = ["recipe", *(f.name for f in fields(Recipe) if f.name not in (*own, "name"))]
+        for name in named:
+            if name not in own and name not in of_recipe:
+                raise unknown_name_error("option of a classifier", name, [*own, *of_recipe])
+        return cls(
+            **{name: value for name, value in named.items() if name in own},
+            finetuning={name: value for name, value in named.items() if name not in own},
+        )
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -48,8 +76,8 @@ class ClassifierOptions:
             raise InputError(
                 f"a classifier needs 1 clip or more and a seed of 0 or more, got {self.num_clips}, {self.seed}"
             )
-        if self.recipe and self.kind != FINETUNED:
-            raise InputError(f"{', '.join(self.recipe)}: options of a fine-tuned network; add --kind finetuned")
+        if self.finetuning and self.kind != FINETUNED:
+            raise InputError(f"{', '.join(self.finetuning)}: options of a fine-tuned network; add --kind finetuned")
 
 
 @dataclass(frozen=True)
@@ -126,7 +154,7 @@ def fit_finetuned(
     encoder: Encoder, labels: TrainingLabels, options: ClassifierOptions, on_progress: ProgressCallback
 ) -> Fitted:
     """The whole network, trained once; the videos kept from it are scored as they will be in use."""
-    fields = {"seed": options.seed, "workers": options.workers, **options.recipe}
+    fields = {"seed": options.seed, "workers": options.workers, **options.finetuning}
     recipe = build_recipe(fields.pop("recipe", "small"), **fields)
     trained = finetune_network(encoder, labels.train, recipe, on_progress)
     parts = RowParts.make_equal((trained.head.sees,), (trained.head.weight_CD.shape[1],))
@@ -202,7 +230,7 @@ def describe_training(
         "num_clips": options.num_clips,
         "seed": options.seed,
         "values": dict(fitted.values),
-        "recipe": dict(options.recipe),
+        "recipe": dict(options.finetuning),
         "left_out": [{"list": name, "path": failure.path, "reason": str(failure)} for name, failure in failures],
     }
 

@@ -45,21 +45,14 @@ class ApplyClassifierArgs:
 
 def apply_classifier_command(args: list[str]) -> int:
     options: ApplyClassifierArgs = parse_args(ApplyClassifierArgs, args, "classify apply")
+    from unreel.classification.predictions import PredictionOptions
     from unreel.indexing.store.update import StoreUpdateOptions
     from unreel.verbs.classification.apply_classifier import apply_with_options
 
+    wanted = PredictionOptions(options.per, options.hop_s, options.num_clips, options.threshold)
     update_options = StoreUpdateOptions(options.devices, options.allow_import, ProgressBar)
     with use_limits(options.limits):
-        predictions, rank = apply_with_options(
-            options.classifier,
-            options.source,
-            options.out,
-            options.per,
-            options.hop_s,
-            options.num_clips,
-            options.threshold,
-            update_options,
-        )
+        predictions, rank = apply_with_options(options.classifier, options.source, options.out, wanted, update_options)
     if rank == 0:
         print_predictions(options.out, predictions)
     return 0

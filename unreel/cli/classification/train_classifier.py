@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional
 
@@ -15,6 +15,7 @@ from unreel.io.text import format_count, format_path
 
 if TYPE_CHECKING:
     from unreel.classification.classifier import Classifier
+    from unreel.classification.training import ClassifierOptions
 
 
 @dataclasses.dataclass
@@ -75,36 +76,27 @@ class TrainClassifierArgs:
 def train_classifier_command(args: list[str]) -> int:
     options: TrainClassifierArgs = parse_args(TrainClassifierArgs, args, "classify train")
     refuse_json_and_csv(options.json, options.csv)
-    from unreel.evaluation.labelled_videos import LabelSources
-    from unreel.verbs.classification.train_classifier import train_classifier
+    from unreel.verbs.classification.train_classifier import train_with_options
 
-    sources = LabelSources(options.layout, options.split, options.train, options.test, options.splits)
+    wanted = build_options(options)
     with use_limits(options.limits), ProgressBar("training") as advance:
-        classifier = train_classifier(
-            options.run,
-            options.labels,
-            options.out,
-            kind=options.kind,
-            sources=sources,
-            concepts=options.concepts,
-            num_clips=options.num_clips,
-            appearance=options.appearance,
-            final=options.final,
-            seed=options.seed,
-            allow_import=options.allow_import,
-            on_progress=advance,
-            **get_recipe(options),
-        )
+        classifier = train_with_options(options.run, options.labels, options.out, wanted, options.allow_import, advance)
     print_notes(classifier)
     if not print_records(list_figures(classifier), options.json, options.csv):
         print_classifier(options.out, classifier)
     return 0
 
 
-def get_recipe(options: TrainClassifierArgs) -> dict[str, Any]:
-    """The options of a fine-tuned network that were given."""
+def build_options(args: TrainClassifierArgs) -> "ClassifierOptions":
+    """What is learned from which labels; of a fine-tuned network the options that were given."""
+    from unreel.classification.training import ClassifierOptions
+    from unreel.evaluation.labelled_videos import LabelSources
+
+    sources = LabelSources(args.layout, args.split, args.train, args.test, args.splits)
+    shared = {name: getattr(args, name) for name in ("kind", "concepts", "num_clips", "appearance", "final", "seed")}
     names = ("recipe", "epochs", "min_steps", "lr", "batch_size")
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    return ClassifierOptions.from_named(sources=sources, **shared, **given)
 
 
 def list_figures(classifier: "Classifier") -> list[dict[str, Any]]:

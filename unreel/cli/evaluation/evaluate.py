@@ -126,6 +126,12 @@ def build_label_sources(args: EncoderArgs) -> Any:
     return LabelSources(args.layout, args.split, args.train, args.test, args.splits)
 
 
+def build_target(args: EncoderArgs) -> Any:
+    from unreel.verbs.evaluation.saved_results import EvaluationTarget
+
+    return EvaluationTarget(args.run, args.data, build_label_sources(args))
+
+
 def load_evaluated_encoder(args: EncoderArgs) -> Any:
     from unreel.verbs.evaluation.evaluate import load_encoder_at_rate
 
@@ -161,7 +167,7 @@ def evaluate_protocol(name: str, args: FeatureArgs, on_progress: Progress) -> "d
         return train_protocol(training, args, on_progress)
     encoder, options = load_evaluated_encoder(args), build_feature_options(args)
     evaluations = build_evaluations(name, options, **chosen)
-    return evaluate_features(encoder, args.run, args.data, evaluations, build_label_sources(args), options, on_progress)
+    return evaluate_features(encoder, build_target(args), evaluations, options, on_progress)
 
 
 def train_protocol(training: "FinetuneOptions", args: FeatureArgs, on_progress: Progress) -> "dict[str, Result]":
@@ -172,8 +178,7 @@ def train_protocol(training: "FinetuneOptions", args: FeatureArgs, on_progress: 
     num_crops = args.num_crops if args.num_crops > 1 else None
     training = training.change(num_clips=args.num_clips, num_crops=num_crops, **count_workers(args))
     training = dataclasses.replace(training, scratch=args.floors)
-    encoder, sources = load_evaluated_encoder(args), build_label_sources(args)
-    return evaluate_finetuning(encoder, args.run, args.data, sources, training, on_progress)
+    return evaluate_finetuning(load_evaluated_encoder(args), build_target(args), training, on_progress)
 
 
 def evaluate_finetune(name: str, args: FinetuneArgs, on_progress: Progress) -> "dict[str, Result]":
@@ -184,8 +189,7 @@ def evaluate_finetune(name: str, args: FinetuneArgs, on_progress: Progress) -> "
     training = choose_training(name, values)
     assert training is not None
     training = training.change(**count_workers(args))
-    encoder, sources = load_evaluated_encoder(args), build_label_sources(args)
-    return evaluate_finetuning(encoder, args.run, args.data, sources, training, on_progress)
+    return evaluate_finetuning(load_evaluated_encoder(args), build_target(args), training, on_progress)
 
 
 def evaluate_detection(name: str, args: DetectionArgs, on_progress: Progress) -> "dict[str, Result]":

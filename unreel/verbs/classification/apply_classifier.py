@@ -2,12 +2,13 @@
 
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from unreel.classification.calibration import Unit
 from unreel.classification.classifier import Classifier
 from unreel.classification.classifier_folder import load_classifier
 from unreel.classification.prediction_store import require_own_csv, update_scores
-from unreel.classification.predictions import Predictions, make_predictions, write_predictions
+from unreel.classification.predictions import PredictionOptions, Predictions, make_predictions, write_predictions
 from unreel.indexing.store.file_names import STORE_JSON
 from unreel.indexing.store.update import StoreUpdateOptions
 from unreel.io.output_path import require_new_path, require_writable_path
@@ -19,11 +20,9 @@ def apply_classifier(
     source: str | Path,
     out: str | Path,
     per: Unit = "clip",
-    hop_s: float = 0.0,
-    num_clips: int = 10,
-    threshold: float | None = None,
     allow_import: bool = False,
     on_progress: ProgressCallback = lambda _done, _total: None,
+    **options: Any,
 ) -> Predictions:
     """Say what the videos of a folder show, in a CSV with seconds, class and calibrated probability.
 
@@ -35,11 +34,11 @@ def apply_classifier(
         source: a video, a folder or a list; or an index by the same encoder, which needs no decoding.
         out: the CSV.
         per: a row for each "clip" that slides over the videos, or for each "video".
-        hop_s: seconds from one clip to the next; 0 means half a clip.
-        num_clips: evenly spread clips whose mean is a video's answer.
-        threshold: least probability (0 to 1) of an answer, in place of the classifier's own.
         allow_import: import, and so run, the code of your own that the classifier's encoder names as its network.
         on_progress: called with the work done and its total.
+        options: `hop_s`, seconds from one clip to the next (0 means half a clip); `num_clips`, evenly spread clips
+            whose mean is a video's answer (10); `threshold`, least probability (0 to 1) of an answer, in place of the
+            classifier's own.
 
     Returns:
         The rows of the CSV, with the files that could not be read in `failures`.
@@ -53,8 +52,9 @@ def apply_classifier(
     >>> len(said), (out / "classes.csv").read_text().splitlines()[0]
     (8, 'video,start_s,end_s,class,probability,likeliest')
     """
-    options = StoreUpdateOptions(allow_import=allow_import, progress_bar=lambda _label: nullcontext(on_progress))
-    predictions, _ = apply_with_options(classifier, source, Path(out), per, hop_s, num_clips, threshold, options)
+    wanted = PredictionOptions.from_named(per=per, **options)
+    update_options = StoreUpdateOptions(allow_import=allow_import, progress_bar=lambda _label: nullcontext(on_progress))
+    predictions, _ = apply_with_options(classifier, source, Path(out), wanted, update_options)
     return predictions
 
 
@@ -62,27 +62,22 @@ def apply_with_options(
     classifier: str | Path | Classifier,
     source: str | Path,
     out: Path,
-    per: Unit,
-    hop_s: float,
-    num_clips: int,
-    threshold: float | None,
-    options: StoreUpdateOptions,
+    options: PredictionOptions,
+    update_options: StoreUpdateOptions,
 ) -> tuple[Predictions, int]:
     """`apply_classifier` with a progress bar for each stage of the work, and the rank of this process; 0 writes."""
     require_own_csv(out)
     if not isinstance(classifier, Classifier):
-        classifier = load_classifier(classifier, options.allow_import)
-    calibration, rank = classifier.choose_calibration(per, threshold), 0
+        classifier = load_classifier(classifier, update_options.allow_import)
+    calibration, rank = classifier.choose_calibration(options), 0
     if (Path(source) / STORE_JSON).is_file():
         require_new_path(out)
         require_writable_path(out)
-        predictions = make_predictions(classifier.score_index(Path(source)), classifier.classes, calibration, per)
+        scores, left_out = classifier.score_index(Path(source)), []
     else:
-        scores, summary = update_scores(classifier, source, out, per, hop_s, num_clips, options)
-        predictions, rank = (
-            make_predictions(scores, classifier.classes, calibration, per, summary.left_out),
-            summary.rank,
-        )
+        scores, summary = update_scores(classifier, source, out, options, update_options)
+        left_out, rank = summary.left_out, summary.rank
+    predictions = make_predictions(scores, classifier.classes, calibration, options.per, left_out)
     if rank == 0:
         write_predictions(predictions, out)
     return predictions, rank

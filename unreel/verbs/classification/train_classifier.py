@@ -1,6 +1,5 @@
 """Train a classifier on labels or marks."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from unreel.classification.training import ClassifierOptions, Kind, fit_classifi
 from unreel.classification.training_labels import load_training_labels
 from unreel.embedding import load_encoder
 from unreel.evaluation.contamination import find_contamination
-from unreel.evaluation.labelled_videos import LabelledVideos, LabelSources, hash_videos
+from unreel.evaluation.labelled_videos import LabelledVideos, hash_videos
 from unreel.indexing.embedding_provenance import describe_checkpoint
 from unreel.indexing.store.clip_sampling import add_appearance
 from unreel.io.atomic_write import atomic_folder, disk_errors
@@ -20,7 +19,6 @@ from unreel.provenance.record import collect_provenance, write_provenance
 from unreel.report.pages.classifier_page import write_classifier_page
 from unreel.training.runtime.auto_settings import choose_device
 from unreel.types import ProgressCallback
-from unreel.video.loading.loaders import default_num_workers
 
 
 def train_classifier(
@@ -28,15 +26,9 @@ def train_classifier(
     labels: str | Path,
     out: str | Path,
     kind: Kind = "linear",
-    sources: LabelSources | None = None,
-    concepts: Sequence[str] = (),
-    num_clips: int = 10,
-    appearance: str = "",
-    final: bool = False,
-    seed: int = 0,
     allow_import: bool = False,
     on_progress: ProgressCallback = lambda _done, _total: None,
-    **recipe: Any,
+    **options: Any,
 ) -> Classifier:
     """Train a classifier into the folder `out`, calibrated on held-out training groups, with report.html.
 
@@ -46,16 +38,13 @@ def train_classifier(
             index with marked concepts.
         out: the new folder.
         kind: "linear", "knn" or "attentive" on frozen features, or "finetuned": the whole network.
-        sources: the layout of the labels, and lists in place of the data's own.
-        concepts: concepts of the index to learn; by default all that are marked.
-        num_clips: evenly spread clips per video.
-        appearance: an image model whose features stand beside the encoder's, as in `unreel.embed`; for "linear" and
-            "knn".
-        final: train on the test videos too; figures are then those of held-out groups alone.
-        seed: seed of held-out groups, and of all that training draws.
         allow_import: import, and so run, the code of your own that the checkpoint names as its network.
         on_progress: called with the work done and its total.
-        recipe: of "finetuned": recipe="small" and fields of the recipe, such as epochs or lr.
+        options: `sources`, the layout of the labels and lists in place of the data's own (LabelSources); `concepts` of
+            the index to learn (all that are marked); `num_clips`, evenly spread clips per video (10); `appearance`, an
+            image model beside the encoder, as in `unreel.embed`, for "linear" and "knn"; `final`, train on the test
+            videos too, so that figures are those of held-out groups alone; `seed` of held-out groups and of all that
+            training draws; and for "finetuned" recipe="small" and fields of the recipe, such as epochs or lr.
 
     Returns:
         The classifier, as `load_classifier` reads it.
@@ -68,12 +57,24 @@ def train_classifier(
     >>> (out / "report.html").exists(), 0 <= classifier.about["measured"]["test"]["video"]["ece"] <= 100
     (True, True)
     """
-    run, out = Path(run), require_new_path(Path(out))
-    options = ClassifierOptions(kind, num_clips, seed, recipe, default_num_workers())
-    found = load_training_labels(Path(labels), sources, tuple(concepts), final)
+    wanted = ClassifierOptions.from_named(kind=kind, **options)
+    return train_with_options(run, labels, Path(out), wanted, allow_import, on_progress)
+
+
+def train_with_options(
+    run: str | Path,
+    labels: str | Path,
+    out: Path,
+    options: ClassifierOptions,
+    allow_import: bool = False,
+    on_progress: ProgressCallback = lambda _done, _total: None,
+) -> Classifier:
+    """`train_classifier` with its options in one."""
+    run, out = Path(run), require_new_path(out)
+    found = load_training_labels(Path(labels), options.sources, options.concepts, options.final)
     if found.has_moments:  # each is as long as a clip
         options = replace(options, num_clips=1)
-    encoder = add_appearance(load_encoder(run, allow_import), appearance).to(choose_device("auto"))
+    encoder = add_appearance(load_encoder(run, allow_import), options.appearance).to(choose_device("auto"))
     require_writable_path(out)
     classifier = fit_classifier(encoder, found, options, on_progress)
     videos = LabelledVideos(found.name, found.train, found.test)
@@ -95,6 +96,6 @@ def describe_classifier_training(
         "kind": options.kind,
         "num_clips": options.num_clips,
         "seed": options.seed,
-        "recipe": dict(options.recipe),
+        "recipe": dict(options.finetuning),
     }
     return collect_provenance(encoder=describe_checkpoint(run), data=data, settings=settings)

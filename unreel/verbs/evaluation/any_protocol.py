@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unreel.errors import InputError
 from unreel.evaluation.feature_extraction import Progress
-from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol, adopt_protocol
 from unreel.evaluation.labelled_videos import LabelSources
-from unreel.evaluation.protocol_registry import build_standard_suite
+from unreel.evaluation.protocol_registry import build_evaluations, build_standard_suite
 from unreel.evaluation.result import Result
 from unreel.models.encoder.encoder import Encoder
-from unreel.verbs.evaluation.evaluate import evaluate_features, load_encoder_at_rate
+from unreel.verbs.evaluation.evaluate import build_extraction_options, evaluate_features, load_encoder_at_rate
 from unreel.verbs.evaluation.evaluate_detection import evaluate_detection_set
 from unreel.verbs.evaluation.evaluate_finetune import choose_training, evaluate_finetuning
+from unreel.verbs.evaluation.saved_results import EvaluationTarget
 
 ALL, DETECTION = "all", "detection"
 
@@ -54,17 +56,31 @@ def evaluate(
     >>> list(results)
     ['retrieval']
     """
-    run, data = Path(run), Path(data)
+    target = EvaluationTarget(Path(run), Path(data), sources or LabelSources())
     if evaluations == DETECTION:
         clock_s = options.pop("clock_s", 0.0)
-        return evaluate_detection_set(run, data, options, clock_s, on_progress=on_progress)
-    encoder = encoder or load_encoder_at_rate(run)
+        return evaluate_detection_set(target.run, target.data, options, clock_s, on_progress=on_progress)
+    encoder = encoder or load_encoder_at_rate(target.run)
     if isinstance(evaluations, str) and (training := choose_training(evaluations, options)):
         training = training.change(num_clips=feature_options.num_clips if feature_options else num_clips)
-        return evaluate_finetuning(encoder, run, data, sources or LabelSources(), training, on_progress)
-    if evaluations == ALL:
-        feature_options = feature_options or ExtractionOptions(num_clips)
-        evaluations = build_standard_suite(feature_options)
+        return evaluate_finetuning(encoder, target, training, on_progress)
+    is_protocol = isinstance(evaluations, str | FeatureProtocol) and evaluations != ALL
+    feature_options = feature_options or (build_extraction_options if is_protocol else ExtractionOptions)(num_clips)
     return evaluate_features(
-        encoder, run, data, evaluations, sources, feature_options, on_progress, num_clips, **options
+        encoder, target, choose_evaluations(evaluations, feature_options, options), feature_options, on_progress
     )
+
+
+def choose_evaluations(
+    evaluations: str | FeatureProtocol[Any] | Mapping[str, Evaluation],
+    feature_options: ExtractionOptions,
+    options: Mapping[str, Any],
+) -> Mapping[str, Evaluation]:
+    """The evaluations of a protocol, of all, or those that were given. Raises InputError."""
+    if isinstance(evaluations, FeatureProtocol):
+        evaluations = adopt_protocol(evaluations)
+    if isinstance(evaluations, str | FeatureProtocol) and evaluations != ALL:
+        return build_evaluations(evaluations, feature_options, **options)
+    if options:
+        raise InputError(f"option {', '.join(options)}: name the protocol, e.g. 'retrieval', to give it options")
+    return evaluations if isinstance(evaluations, Mapping) else build_standard_suite(feature_options)

@@ -3,21 +3,18 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from unreel.embedding import load_encoder
-from unreel.errors import InputError
 from unreel.evaluation.feature_extraction import Progress
-from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions, FeatureProtocol, adopt_protocol
-from unreel.evaluation.labelled_videos import LabelSources, load_labelled_videos
-from unreel.evaluation.protocol_registry import build_evaluations
+from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions
+from unreel.evaluation.labelled_videos import LabelSources
 from unreel.evaluation.protocols.retrieval import RetrievalProtocol, build_retrieval
 from unreel.evaluation.result import Result
 from unreel.evaluation.suite import run_evaluations
 from unreel.models.encoder.encoder import Encoder
 from unreel.settings.runtime import DeviceName
 from unreel.training.runtime.auto_settings import choose_device
-from unreel.verbs.evaluation.saved_results import annotate_result, save_result
+from unreel.verbs.evaluation.saved_results import EvaluationTarget
 from unreel.video.loading.loaders import default_num_workers
 
 
@@ -104,38 +101,25 @@ def evaluate_retrieval(
         splits=Path(splits[0]) if splits else None,
     )
     evaluations = {"retrieval": build_retrieval(RetrievalProtocol(num_clips=num_clips))}
-    encoder = load_encoder_at_rate(Path(run), allow_import=allow_import)
-    options = build_extraction_options(num_clips)
-    return evaluate_features(encoder, Path(run), Path(data), evaluations, sources, options, on_progress)["retrieval"]
+    target = EvaluationTarget(Path(run), Path(data), sources)
+    encoder = load_encoder_at_rate(target.run, allow_import=allow_import)
+    return evaluate_features(encoder, target, evaluations, build_extraction_options(num_clips), on_progress)[
+        "retrieval"
+    ]
 
 
 def evaluate_features(
     encoder: Encoder,
-    run: str | Path,
-    data: str | Path,
-    evaluations: str | FeatureProtocol[Any] | Mapping[str, Evaluation],
-    sources: LabelSources | None = None,
-    feature_options: ExtractionOptions | None = None,
+    target: EvaluationTarget,
+    evaluations: Mapping[str, Evaluation],
+    feature_options: ExtractionOptions,
     on_progress: Progress | None = None,
-    num_clips: int = 10,
-    **options: Any,
 ) -> dict[str, Result]:
-    """Run evaluations on frozen features; saved in RUN/evaluations and RUN/report.html if `run` is a run.
+    """Run evaluations on frozen features of one pass; saved in RUN/evaluations and RUN/report.html if it is a run.
 
-    The arguments are those of `unreel.evaluate` (any_protocol.py). Raises InputError.
+    Raises InputError.
     """
-    run, data = Path(run), Path(data)
-    if isinstance(evaluations, FeatureProtocol):
-        evaluations = adopt_protocol(evaluations)
-    if isinstance(evaluations, str | FeatureProtocol):
-        feature_options = feature_options or build_extraction_options(num_clips)
-        evaluations = build_evaluations(evaluations, feature_options, **options)
-    elif options:
-        raise InputError(f"option {', '.join(options)}: name the protocol, e.g. 'retrieval', to give it options")
-    feature_options = feature_options or ExtractionOptions(num_clips)
-    videos = load_labelled_videos(data, sources)
+    videos = target.load_videos()
     suite = run_evaluations(encoder, videos.train, videos.test, evaluations, feature_options, on_progress)
-    for name, result in suite.results.items():
-        annotate_result(result, encoder, run, videos)
-        save_result(result, name, run, data)
+    target.save(suite.results, encoder, videos)
     return suite.results

@@ -11,13 +11,13 @@ from unreel.evaluation.feature_extraction import Progress
 from unreel.evaluation.finetuning.pretrained_weights import load_weights
 from unreel.evaluation.finetuning.recipe_presets import LINEAR_RECIPES, RECIPE_PRESETS, build_recipe
 from unreel.evaluation.finetuning.recipes import Recipe
-from unreel.evaluation.labelled_videos import LabelledVideos, LabelSources, load_labelled_videos
+from unreel.evaluation.labelled_videos import LabelledVideos
 from unreel.evaluation.protocols.few_labels import finetune_few_labels
 from unreel.evaluation.protocols.finetune import evaluate_finetune
 from unreel.evaluation.protocols.label_sampling import DrawPlan
 from unreel.evaluation.result import Result
 from unreel.models.encoder.encoder import Encoder
-from unreel.verbs.evaluation.saved_results import annotate_result, save_result
+from unreel.verbs.evaluation.saved_results import EvaluationTarget
 
 FINETUNE, LINEAR, FEW_LABELS = "finetune", "linear", "few-labels"
 
@@ -71,22 +71,20 @@ def choose_training(name: str, options: Mapping[str, Any]) -> FinetuneOptions | 
 
 def evaluate_finetuning(
     encoder: Encoder,
-    run: Path,
-    data: Path,
-    sources: LabelSources,
+    target: EvaluationTarget,
     options: FinetuneOptions,
     on_progress: Progress | None = None,
 ) -> dict[str, Result]:
     """Train on labelled videos, beside the same network from scratch; the result is saved. Raises UnreelError."""
-    videos = load_labelled_videos(data, sources)
+    videos = target.load_videos()
     notes = load_weights(encoder.backbone, options.weights) if options.weights else []
     result = train_on_labels(encoder, videos, options, on_progress)
-    annotate_result(result, encoder, run, videos)
-    result.warnings += notes
     if options.plan is None:
         result.protocol["weights"] = str(options.weights or "the checkpoint's")
-    save_result(result, options.result_name, run, data)
-    return {options.result_name: result}
+    result.warnings += notes
+    results = {options.result_name: result}
+    target.save(results, encoder, videos)
+    return results
 
 
 def train_on_labels(

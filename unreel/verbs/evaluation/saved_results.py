@@ -1,12 +1,14 @@
 """What every result is completed with, and where it is saved in the run."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from unreel.errors import UnreelError
 from unreel.evaluation.contamination import find_contamination, find_run_folder
-from unreel.evaluation.labelled_videos import LabelledVideos
+from unreel.evaluation.labelled_videos import LabelledVideos, LabelSources, load_labelled_videos
 from unreel.evaluation.result import Result
 from unreel.io.atomic_write import atomic_write_text
 from unreel.io.text import format_count, format_json, parse_json
@@ -15,6 +17,25 @@ from unreel.models.encoder.encoder import Encoder
 from unreel.provenance.record import collect_provenance, read_provenance
 from unreel.report.pages.run_page import write_report
 from unreel.training.run_folder.config import CONFIG_FILE, collect_versions
+
+
+@dataclass(frozen=True)
+class EvaluationTarget:
+    """What is evaluated on what: a run or a checkpoint, labelled videos, and where their lists come from."""
+
+    run: Path
+    data: Path
+    sources: LabelSources = field(default_factory=LabelSources)
+
+    def load_videos(self) -> LabelledVideos:
+        """The training and the test list. Raises InputError."""
+        return load_labelled_videos(self.data, self.sources)
+
+    def save(self, results: Mapping[str, Result], encoder: Encoder, videos: LabelledVideos) -> None:
+        """Complete results and write them into the run."""
+        for name, result in results.items():
+            annotate_result(result, encoder, self.run, videos)
+            save_result(result, name, self.run, self.data)
 
 
 def annotate_result(result: Result, encoder: Encoder, run: Path, videos: LabelledVideos) -> None:
