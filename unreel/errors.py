@@ -144,6 +144,8 @@ def no_evaluation_error(folder: object) -> RunError:
 
 
 def no_weights_error(path: object, kind: str = "no such file") -> InputError:
+    if str(path).startswith(("http:/", "https:/")):
+        return InputError(f"{path}: an address; download the file, and name it")
     return InputError(f"{path}: {kind}; name a file of weights")
 
 

@@ -180,12 +180,14 @@ def test_cvrls_few_labels_from_the_command_line(
     monkeypatch.setattr(few_labels, "finetune", fake)
     command = ("evaluate", "few-labels", small_run, motion_set)
     asked = ("--finetune", "--recipe", "cvrl", "--ks", "--shares", 0.5, "--draws", 1, "--epochs", 7, "--lr", 0.5)
-    shown = json.loads(succeeds(*command, *asked, "--num-clips", 2, "--json").out)
+    shown = json.loads(succeeds(*command, *asked, "--num-clips", 2, "--warmup-epochs", 1, "--json").out)
     assert list(shown["rows"]["fine-tuned"]) == ["50 %", "all"]
     assert [count for count, _ in trained] == [8, 8, 16, 16]  # of four classes, two and four each
-    expected = replace(build_recipe("cvrl", epochs=7, lr=0.5, num_clips=2), select="last", validation_share=0.0)
+    changed = build_recipe("cvrl", epochs=7, lr=0.5, num_clips=2, warmup_epochs=1.0)
+    expected = replace(changed, select="last", validation_share=0.0)
     assert {recipe for _, recipe in trained} == {expected} and expected.num_crops == 3
     refused(*command, "--recipe", "cvrl", says=("--recipe is of fine-tuning",))
+    refused(*command, "--warmup-epochs", 1, says=("--warmup-epochs is of fine-tuning",))
 
 
 def test_cvrls_fine_tuning_trains_all_layers(encoder: Encoder, lists: tuple) -> None:

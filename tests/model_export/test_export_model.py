@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import runpy
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,11 +19,14 @@ from commands import refused, succeeds
 from released import CLIP, R3D, RELEASES, run_table
 
 import unreel
-from unreel.embedding import join_views, load_encoder
+from unreel.embedding import VideoEncoder, join_views, load_encoder
+from unreel.io.checksums import write_checksums
 from unreel.model_export.onnx_file import load_onnx
 from unreel.model_export.torch_export_file import load_torch_export
+from unreel.models.encoder.checkpoint_files import BASE_ENCODERS, SPEC_FILE, WEIGHTS_FILE, save_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
+from unreel.models.registry import BACKBONES
 from unreel.verbs.training import export_model as verb
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.view_spec import ViewSpec
@@ -99,6 +103,21 @@ def test_released_weights_go_in_and_out_and_are_the_same(motion_set: Path, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backbone", sorted(set(BACKBONES) - {name for _, name, *_ in RELEASES.values()}))
+def test_every_network_without_a_release_goes_out_and_is_the_same(
+    backbone: str, motion_set: Path, tmp_path: Path
+) -> None:
+    made = VideoEncoder(
+        EncoderSpec(backbone, clip=ClipSpec(8, fps=12.5, stride_frames=0), views=ViewSpec(("rgb",), 32))
+    )
+    (tmp_path / "encoder").mkdir()
+    save_encoder(made.eval(), tmp_path / "encoder")
+    write_checksums(tmp_path / "encoder", (WEIGHTS_FILE, SPEC_FILE))
+    unreel.export_model(tmp_path / "encoder", f"onnx:{tmp_path / 'model.onnx'}", videos=motion_set)
+    require_same(made, load_onnx(tmp_path / "model.onnx"), (1, 3))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RELEASES)
 def test_every_network_goes_in_and_out_and_is_the_same(case: str, motion_set: Path, tmp_path: Path) -> None:
     layout, _, table, options, eps, wrap = RELEASES[case]
@@ -144,7 +163,11 @@ def test_a_hub_folder_holds_all_and_loads_equal_to_the_bit(small_run: Path, moti
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlicense: mit\n") and "library_name: unreel" in card
     assert "Method `trio`" in card and "steps 8" in card and "64 (" not in card and "128 (rgb)" in card
-    assert json.loads((folder / "config.json").read_text())["backbone"] == "tiny"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["backbone"] == config["architecture"] == "tiny" and config["num_features"] == 128
+    as_timm, views = config["pretrained_cfg"], encoder.spec.views
+    assert as_timm["input_size"] == [3, encoder.spec.clip.num_frames, views.size, views.size]
+    assert as_timm["license"] == "mit" and as_timm["mean"] == [0, 0, 0] and not views.standardize
     for path in folder.glob("*.*"):
         assert path.suffix == ".safetensors" or str(motion_set.parent) not in path.read_text(), path  # no local paths
 
@@ -240,6 +263,10 @@ def test_mistakes_are_a_sentence_each(small_run: Path, tmp_path: Path, monkeypat
     no(small_run, "--to", f"onnx:{tmp_path / 'a.pt'}", says=("ends in .onnx",))
     no(small_run, "--to", f"onnx:{tmp_path / 'there.onnx'}", says=("exists already",))
     no(tmp_path, "--to", f"onnx:{tmp_path / 'a.onnx'}", says=("neither a run nor a checkpoint",))
+    half = Path(shutil.copytree(BASE_ENCODERS / "base", tmp_path.parent / "half", dirs_exist_ok=True))
+    (half / "encoder.safetensors").unlink()
+    no(half, "--to", f"onnx:{tmp_path / 'a.onnx'}", says=("encoder.safetensors is missing",))
+    no(small_run, "--to", "timm-like", says=("has no place; write hub:FOLDER",))
     no(small_run, "--to", f"onnx:{tmp_path / 'a.onnx'}", "--push", "me/a", says=("only a hub folder is pushed",))
     no(small_run, "--to", f"hub:{tmp_path / 'hub'}", "--licence", "no such!", says=("neither a file nor a name",))
     empty = tmp_path.parent / "empty"

@@ -34,6 +34,9 @@ def test_a_pipeline_is_fitted_and_cloned(small_run: Path, paths: list[Path]) -> 
     pipeline = make_pipeline(unreel.VideoVectorizer(small_run, num_clips=1), LogisticRegression(C=1e4))
     labels = ["a", "b", "a", "b"]
     assert clone(pipeline).fit(paths, labels).predict(paths).tolist() == labels
+    changed = clone(pipeline).set_params(videovectorizer__num_clips=2)
+    assert changed.get_params()["videovectorizer__num_clips"] == 2 and changed[0].run == small_run
+    assert pipeline[0].get_params()["num_clips"] == 1, "a clone is another object"
 
 
 def test_mistakes_are_told(small_run: Path, paths: list[Path], tmp_path: Path) -> None:

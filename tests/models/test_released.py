@@ -32,6 +32,7 @@ from unreel.models.backbones.r3d18 import STRIDES, build_mixed_block
 from unreel.models.backbones.r3d50 import PYTORCH_STYLE, SLOW_STYLE, SlowPathway
 from unreel.models.backbones.r21d import build_factorised_conv
 from unreel.models.backbones.r21d18 import build_factorised_block, build_stem_or_shortcut
+from unreel.models.encoder.checkpoint_files import BASE_ENCODERS
 from unreel.models.registry import build_backbone
 from unreel.models.released.layouts import LAYOUTS, ReleasedNetwork
 from unreel.models.released.matching import find_candidates, match_tensors, read_shapes
@@ -287,6 +288,9 @@ def test_damaged_and_foreign_files_are_a_sentence_each(r3d_state: dict[str, Tens
         refused("import", file, "--out", tmp_path / "out", says=(f"{name}.pth", says))
     refused("import", tmp_path / "gone.pth", "--out", tmp_path / "out", says=("no such file",))
     refused("import", tmp_path, "--out", tmp_path / "out", says=("a folder",))
+    refused("import", "https://a.org/b.pth", "--out", tmp_path / "out", says=("an address; download the file",))
+    own = BASE_ENCODERS / "base" / "encoder.safetensors"
+    refused("import", own, "--out", tmp_path / "out", says=("an encoder of unreel; name its folder", str(own.parent)))
     assert not (tmp_path / "out").exists()
 
 

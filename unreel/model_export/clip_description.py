@@ -38,6 +38,27 @@ def describe_model(encoder: VideoEncoder) -> dict[str, Any]:
     }
 
 
+def describe_as_timm(encoder: VideoEncoder, licence: str) -> dict[str, Any]:
+    """The keys under which timm's repositories describe a network; sizes are channels, frames, height, width."""
+    views, num_features = encoder.spec.views, count_features(encoder.backbone)
+    height, _ = views.resize_hw
+    return {
+        "architecture": encoder.spec.backbone,
+        "num_classes": 0,
+        "num_features": num_features,
+        "global_pool": "avg",
+        "pretrained_cfg": {
+            "input_size": [3, encoder.spec.clip.num_frames, views.size, views.size],
+            "mean": list(views.mean) if views.standardize else [0.0] * 3,
+            "std": list(views.std) if views.standardize else [1.0] * 3,
+            "interpolation": "bilinear",
+            "crop_pct": round(views.size / height, 4),
+            "crop_mode": "center",
+            "license": licence,
+        },
+    }
+
+
 def describe_rate(spec: EncoderSpec) -> str:
     """The rate of a clip in words."""
     if spec.clip.fps:

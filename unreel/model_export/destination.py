@@ -26,6 +26,9 @@ FORMATS = {
 }
 
 
+ALIASES = {"safetensors-hub": HUB, "timm-like": HUB}  # what a hub folder is called elsewhere
+
+
 def format_kinds() -> str:
     """The lines of the help, one for each kind."""
     return align_lines({f"--to {kind}:{about.place}": about.summary for kind, about in FORMATS.items()})
@@ -42,6 +45,7 @@ class ModelDestination:
     def parse(cls, text: str) -> "ModelDestination":
         """Read KIND:PLACE. Raises InputError."""
         kind, _, place = text.partition(":")
+        kind = ALIASES.get(kind, kind)
         if kind not in FORMATS:
             raise unknown_name_error("model format", kind, FORMATS)
         if not place:

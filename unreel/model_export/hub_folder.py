@@ -11,7 +11,7 @@ import torch
 from unreel.embedding import VideoEncoder, load_encoder
 from unreel.errors import CheckpointError, InputError
 from unreel.io.checksums import write_checksums
-from unreel.model_export.clip_description import describe_model
+from unreel.model_export.clip_description import describe_as_timm, describe_model
 from unreel.model_export.model_card import NO_LICENCE, write_model_card
 from unreel.models.encoder.checkpoint_files import (
     BASE_ENCODERS,
@@ -31,7 +31,8 @@ def write_hub_folder(encoder: VideoEncoder, run: Path, licence: str, folder: Pat
     """Fill an existing folder, which `load_encoder` then reads as the same encoder. Raises InputError, OSError."""
     about, (name, text) = describe_model(encoder), read_licence(licence, run)
     save_encoder(encoder, folder)
-    (folder / DESCRIPTION_FILE).write_text(json.dumps(about, indent=2) + "\n")
+    description = describe_as_timm(encoder, name) | about
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n")
     (folder / CARD_FILE).write_text(write_model_card(run, about, name))
     (folder / LICENCE_FILE).write_text(text)
     kept = find_checkpoint(run) / PRETRAINING_FILE

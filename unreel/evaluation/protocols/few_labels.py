@@ -131,7 +131,7 @@ def finetune_few_labels(
 
 def _build(options: FewLabelsOptions, extraction: ExtractionOptions) -> dict[str, Evaluation]:
     """On frozen features; `finetune_few_labels` is called by the verb. Raises InputError for what is of it alone."""
-    names = ("recipe", "epochs", "lr", "batch_size", "drops")
+    names = ("recipe", "epochs", "lr", "batch_size", "drops", "warmup_epochs")
     if changed := [name for name in names if getattr(options, name) is not None]:
         raise InputError(f"--{changed[0].replace('_', '-')} is of fine-tuning; add --finetune, or leave it out")
     plan = DrawPlan(options.ks, options.shares, options.draws)

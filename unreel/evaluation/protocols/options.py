@@ -100,6 +100,8 @@ class FewLabelsOptions:
     """Videos per step, instead of the recipe's."""
     drops: tuple[float, ...] | None = None
     """Shares of the run at which the rate drops, instead of the recipe's (dualvar)."""
+    warmup_epochs: float | None = None
+    """Epochs over which the rate rises, instead of the recipe's (cosine): 5 for cvrl."""
 
 
 @dataclass

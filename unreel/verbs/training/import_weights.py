@@ -56,7 +56,9 @@ def import_weights(
     ...     print(error)
     r3d_18.pth: no such file; name a file of weights
     """
-    out, content = require_new_path(Path(out)), read_weights_file(Path(file))
+    out, file = require_new_path(Path(out)), Path(file)
+    refuse_own_encoder(file)
+    content = read_weights_file(file)
     try:
         match = match_tensors(content.tensors, layout, part)
     except InputError as error:
@@ -68,6 +70,12 @@ def import_weights(
     report = ImportReport.make(content, match, about)
     write_encoder(VideoEncoder(spec, match.build()), report, out)
     return report
+
+
+def refuse_own_encoder(file: Path) -> None:
+    """Raise InputError for the weights of an encoder of unreel, which needs no import."""
+    if file.name == WEIGHTS_FILE and file.with_name(SPEC_FILE).is_file():
+        raise InputError(f"{file}: the weights of an encoder of unreel", f"name its folder, {file.parent}, as the run")
 
 
 def make_spec(layout: str, backbone: str, options: dict[str, float | bool], about: Pretraining) -> EncoderSpec:
