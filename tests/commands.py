@@ -8,10 +8,9 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from threading import Thread
@@ -19,6 +18,8 @@ from typing import Any
 
 import unreel
 from unreel.cli.entry_point import main
+from unreel.models.encoder.spec import EncoderSpec
+from unreel.types import Instance
 
 
 @dataclass
@@ -152,11 +153,14 @@ def skip_report() -> None:
 
 
 def monitor_few_videos() -> None:
-    """Make the label-free tests of each monitor on three videos: on all they take half of a short run's time."""
+    """Monitor six of a run's videos, with the label-free tests on two: on all they take half of a short run's time."""
     from unreel.training import job
     from unreel.training.label_free.moments import MomentReader
 
-    job.MomentReader = partial(MomentReader, max_tested=3)  # type: ignore[assignment,misc]
+    def read_few(instances: Sequence[Instance], spec: EncoderSpec) -> MomentReader:
+        return MomentReader(instances[:: max(1, len(instances) // 6)][:6], spec, max_tested=2)
+
+    job.MomentReader = read_few  # type: ignore[assignment,misc]
 
 
 def preload_server() -> None:

@@ -3,8 +3,10 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 # Three workers share two cores. Threads of BLAS that spin while they wait keep the cores from the others: a linear
 # probe took four times as long. Set before NumPy and torch are imported; commands in processes of their own inherit it.
@@ -18,6 +20,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import monitor_few_videos, succeeds
+from reading import read_here, read_in_processes
 
 from unreel.corpus.motion_set.make_set import make_set
 from unreel.indexing.index.clip_index import Index, open_index
@@ -25,6 +28,9 @@ from unreel.video.loading import loaders
 
 atexit.register(shutil.rmtree, os.environ["UNREEL_CACHE"], ignore_errors=True)
 monitor_few_videos()
+# Each worker would compile the tests anew, which takes eight seconds, and each process that they start unreel.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The slowest files, slowest first: a worker takes whole files, and must not be left with one of these at the end.
 LONGEST_FILES = [
@@ -46,6 +52,7 @@ LONGEST_FILES = [
     "indexing/test_store_in_processes.py",
     "indexing/test_export.py",
 ]
+ROOMS_OF_READING = ("video", "io")
 SMALL = {"backbone": "tiny", "size": 32, "num_frames": 8, "batch_size": 4, "workers": 0, "device": "cpu", "threads": 1}
 
 
@@ -63,9 +70,23 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def readers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Videos are read in this process, but in the rooms whose subject is how they are read, or what a kill leaves."""
+    with nullcontext() if request.path.parent.name in ROOMS_OF_READING else read_here():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def reader_processes(request: pytest.FixtureRequest, readers: None) -> Iterator[None]:
+    """The mark `reader_processes` is for a test that needs the processes which read files for users."""
+    with read_in_processes() if request.node.get_closest_marker("reader_processes") else nullcontext():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_report(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Runs end without a report, which takes three quarters of a short run's time; the mark `report` keeps it.
+    """Runs and evaluations end without a report, three quarters of a short run's time; the mark `report` keeps it.
 
     Fixtures of a module or the session are made before this and have their reports. It holds after a test's own
     `monkeypatch.undo()`.
@@ -73,6 +94,7 @@ def no_report(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if not request.node.get_closest_marker("report"):
             patch.setattr("unreel.verbs.training.pretrain.report", lambda run: Path(run) / "report.html")
+            patch.setattr("unreel.verbs.evaluation.saved_results.write_report", lambda run: run / "report.html")
         yield
 
 

@@ -132,6 +132,17 @@ def test_shot_changes_of_a_long_video_are_kept(tmp_path: Path) -> None:
     assert inspect(tmp_path).videos[0].shot_changes_s == pytest.approx((7.5,))
 
 
+@pytest.mark.reader_processes
+def test_files_are_read_in_processes_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file of unknown origin does to a decoder, it does not do to this process."""
+    note = tmp_path / "process"
+    monkeypatch.setattr("unreel.corpus.inspection.check_decodable", lambda *_: note.write_text(str(os.getpid())))
+    encode(tmp_path / "a.mp4", 3)
+    inspect(tmp_path)
+    assert int(note.read_text()) != os.getpid()
+
+
+@pytest.mark.reader_processes
 def test_the_order_does_not_depend_on_the_workers_and_progress_is_reported(tmp_path: Path) -> None:
     for n in range(6):
         encode(tmp_path / f"{n}.mp4", 60 - 9 * n)

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -102,6 +103,7 @@ def test_what_carries_is_said_only_where_it_is_shown() -> None:
     assert describe_carrier("R@1", {"residual": good}, "residual", [""] * 40) == ""
 
 
+@pytest.mark.report
 def test_the_command_prints_it_and_the_report_has_it(small_run: Path, motion_set: Path, image_model: Path) -> None:
     done = succeeds("evaluate", "retrieval", small_run, motion_set, "--num-clips", 2, "--appearance", image_model)
     assert "looks minus motion" in done.out and "appearance" in done.out
@@ -117,14 +119,17 @@ def test_the_command_prints_it_and_the_report_has_it(small_run: Path, motion_set
     )
 
 
-def test_a_classifier_is_judged_by_the_encoder(small_run: Path, motion_set: Path, image_model: Path) -> None:
+def test_a_classifier_is_judged_by_the_encoder(
+    small_run: Path, motion_set: Path, image_model: Path, tmp_path: Path
+) -> None:
     """Not by the rows beside it, the image model's or a baseline's."""
-    options = ("--num-clips", 2, "--appearance", image_model, "--baseline", image_model)
-    done = succeeds("evaluate", "knn", small_run, motion_set, *options)
+    run = shutil.copytree(small_run, tmp_path / "run", ignore=shutil.ignore_patterns("evaluations"))
+    options = ("--num-clips", 1, "--appearance", image_model, "--baseline", image_model)
+    done = succeeds("evaluate", "knn", run, motion_set, *options)
     (said,) = [line for line in done.out.splitlines() if line.startswith("Nearest neighbours vote")]
     assert ", joint: " in said and "the best floor" in said
-    knn = json.loads(succeeds("evaluate", "knn", small_run, motion_set, *options, "--json").out)
-    assert {"appearance", "both"} <= knn["floors"].keys()
+    (saved,) = (run / "evaluations").glob("knn-*.json")
+    assert {"appearance", "both"} <= json.loads(saved.read_text())["floors"].keys()
 
 
 # EfficientNet-lite0

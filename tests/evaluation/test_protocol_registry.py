@@ -54,6 +54,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "toy"
 
 
+@pytest.mark.report
 def test_one_file_is_a_whole_protocol(toy: str, small_run: Path, motion_set: Path, tmp_path: Path) -> None:
     run = shutil.copytree(small_run, tmp_path / "run")
     overview = succeeds("evaluate", "--help").out

@@ -203,6 +203,7 @@ def contents(out: Path) -> dict[str, bytes]:
     return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.reader_processes
 def test_any_number_of_processes_writes_the_same_bytes(videos: Path, corpus: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     pack(videos, tmp_path / "out", SETTINGS, workers=2, on_progress=lambda done, total: seen.append((done, total)))
