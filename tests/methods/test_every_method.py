@@ -120,7 +120,7 @@ def test_a_step_that_was_refused_leaves_no_trace(preset: str) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_thirty_steps_on_one_batch_lower_the_loss(preset: str) -> None:
+def test_at_most_thirty_steps_on_one_batch_lower_the_loss(preset: str) -> None:
     method, recipe, clips = tiny_job(preset, num_frames=4)
     views, losses = recipe(clips), []
     optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=1e-3)
@@ -131,6 +131,8 @@ def test_thirty_steps_on_one_batch_lower_the_loss(preset: str) -> None:
             output.loss.backward()
             optimizer.step()
             losses.append(float(output.loss.detach()))
+            if losses[-1] < losses[0] - 0.3 * abs(losses[0]):  # enough for less than thirty
+                return
         method.after_step()
     assert losses[-1] < losses[0]
 

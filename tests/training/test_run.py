@@ -90,7 +90,7 @@ def test_neither_the_clock_nor_the_language_of_the_machine_matters(
     """A run that goes on where the clock has been set back by decades and no language is known."""
     options = small | {"steps": 3, "log_steps": 1, "held_out": 0.3}
     videos = tmp_path / folder
-    shutil.copytree(motion_set, videos)
+    shutil.copytree(motion_set, videos, ignore=lambda _, names: sorted(n for n in names if n.endswith(".mp4"))[3:])
     whole, cut = tmp_path / "whole", tmp_path / run
     unreel.pretrain(videos, out=whole, quiet=True, **options)
     stop_after(monkeypatch, 1, save=True)

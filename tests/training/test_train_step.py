@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +110,15 @@ class Device(TorchDispatchMode):
         return wrapped
 
 
+inspect_once = cache(partial(inspect, check="fast", shots=False))
+
+
 def build(data: Path, run: Path, preset: str, options: dict[str, Any]) -> TrainingJob:
     config = resolve_config(build_run_config(preset, options))
     if getattr(config.options, "queue_size", 0):
         config = config.replace(queue_size=8)
     run.mkdir(exist_ok=True)
-    return build_training_job(run, inspect(data, check="fast", shots=False), config)
+    return build_training_job(run, inspect_once(data), config)
 
 
 @pytest.mark.parametrize("preset", [*PRESETS, "rotate", "nce", "each-step"])
