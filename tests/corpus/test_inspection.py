@@ -136,7 +136,7 @@ def test_shot_changes_of_a_long_video_are_kept(tmp_path: Path) -> None:
 def test_files_are_read_in_processes_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a file of unknown origin does to a decoder, it does not do to this process."""
     note = tmp_path / "process"
-    monkeypatch.setattr("unreel.corpus.inspection.check_decodable", lambda *_: note.write_text(str(os.getpid())))
+    monkeypatch.setattr("unreel.corpus.inspection.check_decodable", lambda *_, **__: note.write_text(str(os.getpid())))
     encode(tmp_path / "a.mp4", 3)
     inspect(tmp_path)
     assert int(note.read_text()) != os.getpid()

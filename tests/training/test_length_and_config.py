@@ -49,7 +49,7 @@ def test_a_best_checkpoint_of_the_short_run_is_not_the_best_of_the_long_one(shor
     run = tmp_path / "run"
     shutil.copytree(short, run)
     assert json.loads((run / "checkpoints" / "index.json").read_text())["best_step"] == 3
-    assert unreel.resume(run, quiet=True, steps=5)["best_step"] == 5
+    assert unreel.resume(run, quiet=True, steps=5)["best_step"] in (4, 5)  # the last quarter of five
     with pytest.raises(InputError, match="has done 5 steps already; --steps is 5 or more, got 4"):
         unreel.resume(run, quiet=True, steps=4)
     assert read_config(run)["settings"]["steps"] == 5
