@@ -11,6 +11,7 @@ and where a reason stands at a value that does not differ.
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ from unreel.views.view_spec import ViewSpec
 
 MARKS = ("<!-- paper presets -->", "<!-- end of paper presets -->")
 NUM_VIDEOS = 2000
+TRUNCATED_DEVIATION = 0.87962566  # of a standard normal distribution cut at two deviations
 STEPS_PER_EPOCH = 10
 
 
@@ -78,9 +80,15 @@ class Run:
         with torch.device("meta"):
             self.network = build_backbone(self.s.backbone)
             self.method = load_method_module(preset).Method(self.network, instances, self.o, 0)
+        self.preset, self.instances = preset, instances
 
     def count_parameters(self) -> str:
         return f"{sum(p.numel() for p in self.network.parameters()):,}"
+
+    def describe_first_head(self) -> str:
+        torch.manual_seed(0)
+        method = load_method_module(self.preset).Method(self.network, self.instances, self.o, 0)
+        return describe_first_linear(method.head)
 
     def describe_clip(self) -> str:
         return f"{self.s.num_frames} frames, stride {self.s.stride_frames}"
@@ -325,13 +333,9 @@ LINES: dict[str, list[Line]] = {
         Line(
             "first weights of the network",
             "truncated normal, variance 1 / fan-in",
-            lambda r: {"r3d50tf": "truncated normal, variance 1 / fan-in"}.get(r.s.backbone, "PyTorch's"),
+            lambda r: describe_first_convolution(r.s.backbone),
         ),
-        Line(
-            "first weights of the head",
-            "Glorot, biases 0",
-            lambda r: {"tensorflow": "Glorot, biases 0"}.get(r.o.head_style, "PyTorch's"),
-        ),
+        Line("first weights of the head", "Glorot, biases 0", Run.describe_first_head),
         Line("padding", "SAME", lambda r: {"SameConv3d": "SAME"}.get(type(r.network.stem[0]).__name__, "symmetric")),
         Line("head", "2048 -> 2048 -> 2048 -> 2048 -> 128", lambda r: r.describe_head(r.method.head)),
         Line("batch norm of the head, momentum", "0.003", lambda r: f"{r.method.head.layers[1].momentum:g}"),
@@ -348,9 +352,6 @@ LINES: dict[str, list[Line]] = {
             "cosine begins", "at step 0", lambda r: {"cosine-from-start": "at step 0"}.get(r.s.schedule, r.s.schedule)
         ),
         Line("warm-up is a line from 0 to", "the cosine", Run.describe_warm_up),
-        Line(
-            "loss", "mean over clips 1 and mean over clips 2, summed", "mean over clips 1 and mean over clips 2, summed"
-        ),
         Line(
             "steps of 200 epochs of Kinetics-600",
             "71,488",
@@ -416,7 +417,6 @@ LINES: dict[str, list[Line]] = {
             "clips, series, ranking",
             lambda r: ", ".join(["clips"] + ["series"] * r.o.series + ["ranking"] * r.o.shuffle_rank),
         ),
-        Line("weights of the terms", "1, 1, 0.5 and 0.5", "1, 1, 0.5 and 0.5"),
         Line("tau, theta", "0.07, 0.05", lambda r: f"{r.o.temperature:g}, {r.o.theta:g}"),
         Line("limit of the exponent", "5", lambda r: f"{r.o.max_exponent:g}"),
         Line(
@@ -650,6 +650,26 @@ RECIPE_LINES: dict[str, list[Line]] = {
         FINETUNE_VALIDATION,
     ],
 }
+
+
+@lru_cache
+def describe_first_convolution(backbone: str) -> str:
+    """How the largest kernel of an untrained network is drawn, by its variance and its largest weight."""
+    torch.manual_seed(0)
+    kernels = [layer.weight for layer in build_backbone(backbone).modules() if isinstance(layer, torch.nn.Conv3d)]
+    kernel = max(kernels, key=torch.Tensor.numel).detach()
+    variance = float(kernel.var()) * kernel[0].numel()
+    limit = 2 / TRUNCATED_DEVIATION  # two deviations of the normal distribution before it is truncated
+    is_truncated = 0.95 * limit < float(kernel.abs().max()) * kernel[0].numel() ** 0.5 <= limit
+    return f"{'truncated normal' if is_truncated else 'another'}, variance {variance:.2g} / fan-in"
+
+
+def describe_first_linear(head: torch.nn.Module) -> str:
+    """How the largest matrix of an untrained head is drawn: Glorot's is uniform up to sqrt(6 / (in + out))."""
+    layer = max((m for m in head.modules() if isinstance(m, torch.nn.Linear)), key=lambda m: m.weight.numel())
+    share = float(layer.weight.detach().abs().max()) / (6 / sum(layer.weight.shape)) ** 0.5
+    biases = "no biases" if layer.bias is None else f"biases {float(layer.bias.detach().abs().max()):.2g}"
+    return f"{'Glorot' if 0.99 < share <= 1 else f'up to {share:.2g} of Glorot'}, {biases}"
 
 
 def describe_updated_rows() -> str:

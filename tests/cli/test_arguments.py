@@ -63,6 +63,7 @@ def test_what_comes_first_is_put_in_front_with_the_whole_command(command: str, t
 def test_names_that_are_no_folder_are_put_in_front_too(things: Path) -> None:
     refused("index", "videos", "base", "--out", "out", says=("unreel index base videos --out out",))
     refused("search", "walk.mp4", "qdrant:http://host#t", says=("unreel search 'qdrant:http://host#t' walk.mp4",))
+    refused("embed", "videos/", "base", "--out", "base", says=("unreel embed base videos/ --out base",))
     (things / "my run").mkdir()
     (things / "my run" / "encoder.json").write_text("{}")
     refused("embed", "videos", "my run", "--out", "o.parquet", says=("unreel embed 'my run' videos --out o.parquet",))

@@ -20,7 +20,7 @@ from unreel.indexing.clustering.clusters import ClusterOptions
 from unreel.indexing.concepts.annotations import MarkedMoments
 from unreel.indexing.concepts.concept import Concept
 from unreel.indexing.concepts.concept_update import list_concepts, load_concept, load_marks, update_concept
-from unreel.indexing.homes import cached_files, content, home_rows, lance_home, postgres_home, qdrant_home
+from unreel.indexing.homes import cached_files, content, home_rows, postgres_home
 from unreel.indexing.homes.address import HOME_KINDS, HomeAddress, hide_secrets, parse_address
 from unreel.indexing.homes.content import iterate_batches, slider_ends
 from unreel.indexing.homes.home import FILLING_RECORD, Home, HomeChangedError, HomeDownError, Record, connect_home
@@ -226,30 +226,21 @@ def test_marks_of_many_at_once_are_all_kept(own: str, index: Index) -> None:
     assert load_marks(open_index(own), "spin")[0].positives == (50,)
 
 
-def export_and_be_killed(index: Index, address: str, moment: str) -> None:
-    """Replace the rows at an address, with three batches of them, and be killed at a moment."""
-
-    def die(*_: object, **__: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+def export_and_be_killed(index: Index, address: str) -> None:
+    """Replace the rows at an address, with three batches of them, and be killed at the second."""
 
     def iterate_and_die(index: Index, batch_rows: int) -> Iterator[Any]:
         for number, batch in enumerate(iterate_batches(index, len(index.rows) // 3 + 1)):
-            if number == 1 and moment == "the second batch of rows":
-                die()
+            if number == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
             yield batch
 
     content.iterate_batches = iterate_and_die
-    for module in (lance_home, postgres_home, qdrant_home):
-        if moment == "the records":
-            module.make_write_records = die  # type: ignore[assignment]
-        if moment == "the tidying":
-            module.tidy_records = die
     export(index, address, replace=True)
 
 
-@pytest.mark.parametrize("moments", [["the second batch of rows"]], ids=["1"])
 def test_killed_index_to(
-    moments: list[str], own: str, index: Index, motion_index: Path, motion_set: Path, small_run: Path, tmp_path: Path
+    own: str, index: Index, motion_index: Path, motion_set: Path, small_run: Path, tmp_path: Path
 ) -> None:
     """After a kill the home answers as before or as after, or says what to do; called again, it has each row once."""
     folder = Path(shutil.copytree(motion_index, tmp_path / "index"))
@@ -258,18 +249,15 @@ def test_killed_index_to(
     assert [hit.score for hit in right[0]] != [hit.score for hit in right[1]]
     update_concept(open_index(own), "spin", MarkedMoments((3,)), MarkedMoments((20,)))
     preload_server()
-    for moment in moments:
-        process = multiprocessing.get_context("forkserver").Process(
-            target=export_and_be_killed, args=(fresh, own, moment)
-        )
-        process.start()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL, moment
-        try:
-            found = [round(hit.score, 4) for hit in search(open_index(own), query, options)]
-            assert found in [[round(hit.score, 4) for hit in hits] for hits in right], moment
-        except InputError as error:
-            assert "a filling of it was" in str(error) or "export the index again" in str(error), moment
+    process = multiprocessing.get_context("forkserver").Process(target=export_and_be_killed, args=(fresh, own))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    try:
+        found = [round(hit.score, 4) for hit in search(open_index(own), query, options)]
+        assert found in [[round(hit.score, 4) for hit in hits] for hits in right]
+    except InputError as error:
+        assert "a filling of it was" in str(error) or "export the index again" in str(error)
     succeeds("index", small_run, motion_set, "--out", folder, "--hop-s", 0.2, "--to", own)
     there = open_index(own)
     assert home_at(own).count_rows() == len(there.rows) == len(fresh.rows)
@@ -480,7 +468,6 @@ def pg_own(index: Index, places: Places, request: pytest.FixtureRequest) -> str:
 
 def test_what_postgres_refuses(pg_own: str, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another width, no rights, a full disk, and an answer that takes too long; then all is well again."""
-    from unreel.indexing.homes import postgres_home
 
     opened = open_index(pg_own)
     change_postgres(pg_own, "CREATE ROLE reader LOGIN", "GRANT SELECT ON {0}, {0}_records TO reader")

@@ -263,14 +263,14 @@ def test_mistakes_are_a_sentence_each(small_run: Path, tmp_path: Path, monkeypat
     no(small_run, "--to", f"onnx:{tmp_path / 'a.pt'}", says=("ends in .onnx",))
     no(small_run, "--to", f"onnx:{tmp_path / 'there.onnx'}", says=("exists already",))
     no(tmp_path, "--to", f"onnx:{tmp_path / 'a.onnx'}", says=("neither a run nor a checkpoint",))
-    half = Path(shutil.copytree(BASE_ENCODERS / "base", tmp_path.parent / "half", dirs_exist_ok=True))
+    half = Path(shutil.copytree(BASE_ENCODERS / "base", tmp_path.parent / f"{tmp_path.name}-half"))
     (half / "encoder.safetensors").unlink()
     no(half, "--to", f"onnx:{tmp_path / 'a.onnx'}", says=("encoder.safetensors is missing",))
     no(small_run, "--to", "timm-like", says=("has no place; write hub:FOLDER",))
     no(small_run, "--to", f"onnx:{tmp_path / 'a.onnx'}", "--push", "me/a", says=("only a hub folder is pushed",))
     no(small_run, "--to", f"hub:{tmp_path / 'hub'}", "--licence", "no such!", says=("neither a file nor a name",))
-    empty = tmp_path.parent / "empty"
-    empty.mkdir(exist_ok=True)
+    empty = tmp_path.parent / f"{tmp_path.name}-empty"
+    empty.mkdir()
     no(small_run, "--to", f"onnx:{tmp_path / 'a.onnx'}", "--videos", empty, says=("no",))
     monkeypatch.setitem(sys.modules, "onnx", None)  # as if it were not installed
     no(small_run, "--to", f"onnx:{tmp_path / 'a.onnx'}", says=("needs the package onnx", "unreel[export]"))

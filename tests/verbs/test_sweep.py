@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import random
 import re
@@ -21,6 +22,7 @@ from commands import call, refused
 import unreel
 from unreel.corpus.motion_set.make_set import make_set
 from unreel.errors import InputError, NonFiniteError, RunError
+from unreel.io.text import parse_tables
 from unreel.training import loop
 from unreel.training.monitors import compute_monitors
 from unreel.training.run_folder.option_values import convert_options
@@ -276,16 +278,31 @@ def test_a_file_says_what_options_say(suffix: str, motion_set: Path, tmp_path: P
     check_plan(plan)
 
 
+def test_yaml_is_read_by_version_1_2() -> None:
+    text = "a: 010\nb: True\nc: Null\nd: -.inf\ne: off\nf: 1e3\ng: '1'\nh:\ni: 0x10"
+    expected = {"a": 10, "b": True, "c": None, "d": -math.inf, "e": "off", "f": 1e3, "g": "1", "h": None, "i": "0x10"}
+    assert parse_tables(text, ".yaml") == expected
+    assert parse_tables('{"a": 1}', ".txt") == {"a": 1} == parse_tables("a = 1", ".txt")
+
+
 def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("seeds = [0,,1]")
+    places = "source: videos\ndata: videos\n"
     refused("sweep", tmp_path / "a.toml", "--out", tmp_path / "out", says=("a.toml", "can't be read"))
     for text, says in (
         ("seeds: [0]\nseeds: [1]", "seeds stands twice"),
         ("seeds: [0", "can't be read"),
         ("- 0", "names"),
+        ("floors: !!bool x", "tags as tag:yaml.org,2002:bool"),
+        ("1: 2", "put it in quotes"),
+        (f"{places}settings: [iic]", "list of tables of options, got 'iic'"),
+        (f"{places}seeds: 3", "'seeds' of a sweep is a list of whole numbers, got 3"),
+        (f"{places}seeds:", "got None"),
+        (f"{places}against: 3", "'against' of a sweep is the name of a row, got 3"),
+        (f"{places}floors: 1", "'floors' of a sweep is true or false, got 1"),
     ):
         (tmp_path / "a.yaml").write_text(text)
-        refused("sweep", tmp_path / "a.yaml", "--out", tmp_path / "out", says=("a.yaml", says))
+        refused("sweep", tmp_path / "a.yaml", "--out", tmp_path / "out", says=(says,))
     refused("sweep", tmp_path, "--out", tmp_path / "out", says=("holds no sweep",))
 
 

@@ -63,10 +63,25 @@ def refuse_swapped(options: Any, args: list[str], command: str) -> None:
         first = getattr(options, name, None)
         if first is None or second is None or is_made(name, str(first)) or not is_made(name, str(second)):
             continue
-        swapped = {str(first): str(second), str(second): str(first)}
-        right = shlex.join(["unreel", *command.split(), *(swapped.get(word, word) for word in args)])
+        right = shlex.join(["unreel", *command.split(), *swap_words(args, str(first), str(second))])
         before = f"{first} is a folder of videos, and " if Path(first).is_dir() else ""
         raise InputError(f"{before}{second} is the {name}, which comes first; did you mean: {right}")
+
+
+def swap_words(args: list[str], first: str, second: str) -> list[str]:
+    """The arguments with two words in each other's place; values of options stay, though they may be equal to one.
+
+    >>> swap_words(["videos/", "run", "--out", "run"], "videos", "run")
+    ['run', 'videos/', '--out', 'run']
+    """
+    places = []
+    for word in (first, second):
+        found = [i for i, arg in enumerate(args) if word in (arg, str(Path(arg)))]
+        places += [i for i in found if not i or not args[i - 1].startswith("--")][:1] or found[:1]
+    order = list(range(len(args)))
+    if len(places) == 2:
+        order[places[0]], order[places[1]] = places[1], places[0]
+    return [args[i] for i in order]
 
 
 def is_made(name: str, text: str) -> bool:
@@ -74,7 +89,7 @@ def is_made(name: str, text: str) -> bool:
     path = Path(text)
     if name == "concept":
         return path.suffix == ".json" and path.parent.name == "concepts"
-    if name == "index" and get_kind(text.partition(":")[0]) in HOME_KINDS:
+    if name == "index" and ":" in text and get_kind(text.partition(":")[0]) in HOME_KINDS:
         return True
     return any((path / file).is_file() for file in MADE_BY_UNREEL[name]) or (name == "run" and is_base_encoder(text))
 

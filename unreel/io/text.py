@@ -111,13 +111,15 @@ def parse_json(text: str | bytes) -> dict[str, Any]:
 
 
 def parse_tables(text: str, suffix: str) -> dict[str, Any]:
-    r"""The tables of a file of settings, TOML, JSON or YAML by its suffix. Raises ValueError for anything else.
+    r"""The tables of a file of settings, TOML, JSON or YAML by its suffix; JSON by its first sign too.
+
+    Raises ValueError for anything else.
 
     >>> parse_tables("lr: [0.1, 1e-3]\nshard: off", ".yaml")
     {'lr': [0.1, 0.001], 'shard': 'off'}
     """
     suffix = suffix.lower()
-    if suffix == ".json":
+    if suffix == ".json" or (suffix not in (".yaml", ".yml", ".toml") and text.lstrip().startswith("{")):
         return parse_json(text)
     if suffix not in (".yaml", ".yml"):
         return tomllib.loads(text)
@@ -125,6 +127,18 @@ def parse_tables(text: str, suffix: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("it has no names with values")
     return data
+
+
+_YAML_KINDS = (  # as they are written by version 1.2, but for 0x1F and 0o17
+    ("null", r"(?:~|null|Null|NULL)$", "~nN"),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("int", r"[-+]?[0-9]+$", "-+0123456789"),
+    (
+        "float",
+        r"(?:[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        "-+.0123456789",
+    ),
+)
 
 
 def _parse_yaml(text: str) -> Any:
@@ -138,14 +152,17 @@ def _parse_yaml(text: str) -> Any:
             names = [str(key.value) for key, _ in node.value]
             if twice := {name for name in names if names.count(name) > 1}:
                 raise yaml.YAMLError(f"{', '.join(sorted(twice))} stands twice in one table{node.start_mark}")
+            if others := [key for key, _ in node.value if not key.tag.endswith(":str")]:
+                raise yaml.YAMLError(f"a name is text; put it in quotes{others[0].start_mark}")
             return super().construct_mapping(node, deep)
 
-    Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:~|null|)$"), ["~", "n", ""])
-    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|false)$"), ["t", "f"])
-    Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?\d+$"), [*"-+0123456789"])
-    number = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, [*"-+.0123456789"])
+    for kind, pattern, first_signs in _YAML_KINDS:
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(pattern), [*first_signs])
+    Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("$"), [""])
+    Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))  # 010 is ten
     try:
+        if tags := [event.tag for event in yaml.parse(text, Loader) if getattr(event, "tag", None)]:
+            raise yaml.YAMLError(f"tags as {tags[0]} are not read; leave it out")
         return yaml.load(text, Loader)  # a SafeLoader: no objects of Python
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split())) from error

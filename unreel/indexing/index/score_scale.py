@@ -91,6 +91,10 @@ def find_neighbour_score(vectors_ND: np.ndarray, rows: RowTable, query_QD: np.nd
     for start, block in iterate_blocks(vectors_ND):
         content_C, score_CQ = find_content_scores(block @ query_QD.T, rows.content_N[start : start + len(block)])
         score_CQ[content_C[:, None] == rows.content_N[row_Q][None]] = -np.inf
+        may_be_best_C = (score_CQ > best_KQ[-1]).any(axis=1)
+        if not may_be_best_C.any():
+            continue
+        content_C, score_CQ = content_C[may_be_best_C], score_CQ[may_be_best_C]
         nearest_KQ = np.argpartition(-score_CQ, min(count, len(score_CQ)) - 1, axis=0)[:count]
         best_KQ, content_KQ = keep_best_contents(
             np.concatenate([best_KQ, np.take_along_axis(score_CQ, nearest_KQ, axis=0)]),

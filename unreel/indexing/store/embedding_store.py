@@ -115,8 +115,12 @@ def format_clip_sampling(clip_sampling: dict[str, Any]) -> str:
 
     >>> format_clip_sampling({"per": "clip", "num_clips": 10}), format_clip_sampling({"length_s": 0.0, "hop_s": 0.5})
     ('unreel embed --per clip --num-clips 10', 'unreel index --length-s 0 --hop-s 0.5')
+    >>> format_clip_sampling({"length_s": 0.0, "hop_s": 0.5, "classifier": "1f"})
+    'unreel classify apply --hop-s 0.5'
     """
     command = "index" if "hop_s" in clip_sampling else "embed"
-    flags = {f"--{name.replace('_', '-')}": value for name, value in clip_sampling.items()}
+    unnamed = ("classifier", "length_s") if "classifier" in clip_sampling else ()
+    command = "classify apply" if unnamed else command
+    flags = {f"--{name.replace('_', '-')}": value for name, value in clip_sampling.items() if name not in unnamed}
     options = [f"{flag} {value:g}" if isinstance(value, float) else f"{flag} {value}" for flag, value in flags.items()]
     return " ".join([f"unreel {command}", *options])

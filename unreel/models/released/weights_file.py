@@ -62,15 +62,15 @@ def read_weights_file(path: Path) -> WeightsFile:
         raise
     except Exception as error:  # safetensors, pickle, zip and torch each raise their own kinds
         raise explain_foreign_file(path) or InputError(explain_refusal(path, error)) from error
-    tensors: dict[str, Tensor] = {}
-    values: dict[str, int | float | str] = {}
-    for name, value in walk(content):
-        if name and isinstance(value, Tensor):
-            tensors[name] = value
-        elif isinstance(value, int | float | str):
-            values[name] = value
+    found = [(name, value) for name, value in walk(content) if name]
+    tensors = {name: value for name, value in found if isinstance(value, Tensor)}
     if not tensors:
+        if any(name.endswith(".weight") for name, value in found if isinstance(value, Dropped)):
+            raise InputError(
+                f"{path}: its weights are arrays of NumPy, not tensors; save {{name: torch.from_numpy(array)}} of them"
+            )
         raise InputError(f"{path}: no tensors there; save the network's state_dict()")
+    values = {name: value for name, value in found if isinstance(value, int | float | str)}
     return WeightsFile(path, tensors, values, checksum)
 
 
@@ -112,6 +112,8 @@ def walk(content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, An
     if isinstance(content, dict):
         if depth < MAX_DEPTH:
             for key, value in content.items():
+                if isinstance(key, Dropped):
+                    continue
                 yield from walk(value, f"{name}.{key}" if name else str(key), depth + 1)
     else:
         yield name, content

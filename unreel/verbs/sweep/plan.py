@@ -22,7 +22,16 @@ from unreel.training.runtime.auto_settings import resolve_config
 
 PLAN_FILE = "sweep.json"
 PATH_LABELS = ("train", "test", "splits")
-KINDS = {"root": (str, "a folder"), "num_clips": (int, "a whole number"), "floors": (bool, "true or false")}
+KINDS: dict[str, tuple[set[type], str]] = {
+    "root": ({str}, "a folder"),
+    "num_clips": ({int}, "a whole number"),
+    "floors": ({bool}, "true or false"),
+    "against": ({str}, "the name of a row"),
+    "common": ({dict}, "a table of options"),
+    "grid": ({dict}, "a table with a list of values for each option"),
+    "seeds": ({list, tuple}, "a list of whole numbers"),
+    "settings": ({list, tuple}, "a list of tables of options"),
+}
 ALL_PROTOCOLS, RETRIEVAL_PREFIX = "all", "retrieval-"
 
 
@@ -129,9 +138,11 @@ def build_plan(given: Mapping[str, Any]) -> SweepPlan:
                 f"a sweep needs '{name}', the folder or list of videos to "
                 + {"source": "train on", "data": "evaluate on (labelled)"}[name]
             )
-    for name, (kind, meant) in KINDS.items():
-        if name in given and type(given[name]) is not kind:
+    for name, (kinds, meant) in KINDS.items():
+        if name in given and type(given[name]) not in kinds:
             raise InputError(f"'{name}' of a sweep is {meant}, got {given[name]!r}")
+    if others := [setting for setting in given.get("settings", ()) if not isinstance(setting, dict)]:
+        raise InputError(f"'settings' of a sweep is a list of tables of options, got {others[0]!r} in it")
     values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items() if n in own}
     members = build_members(given)
     plan = SweepPlan(**values, members=members, labels={n: given[n] for n in labels if n in given})
