@@ -165,7 +165,8 @@ class VideoFile:
 
     def _decode(self, number: int, size: tuple[int, int] | None) -> np.ndarray:
         frame = self._reader.read_frame(number)
-        self._has_other_size |= (frame.height, frame.width) != self._header_size
+        if size is None:
+            self._has_other_size |= (frame.height, frame.width) != self._header_size
         return convert_to_rgb(self.path, frame, size, self._scaler)
 
 

@@ -1,11 +1,11 @@
 """Open a video file: its container and video stream. Files that are no video are refused with the reason."""
 
 import io
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 from av.stream import Disposition
 
 from unreel.errors import VideoError
@@ -77,16 +77,16 @@ def rank_stream(stream: av.VideoStream) -> tuple[bool, bool, bool, int]:
     return stream.frames != 1, context is not None, bool(stream.disposition & Disposition.default), size
 
 
-def find_clock_start(container: Any, stream: av.VideoStream) -> Fraction | None:
-    """The second at which the first picture or sound begins, by the header; None where it does not say.
+def find_clock_start(container: Any, stream: av.VideoStream) -> float:
+    """The tick of the stream at which the first picture or sound begins, by the header; inf where it does not say.
 
     AVI has no stamps: those of its pictures are counted, and begin later only where pictures are reordered.
     """
     if container.format.name == "avi":
-        return None
-    played = [stream, *container.streams.audio]
-    starts = [s.start_time * s.time_base for s in played if s.start_time is not None and s.time_base]
-    return min(starts, default=None)
+        return np.inf
+    start = np.inf if stream.start_time is None or not stream.time_base else float(stream.start_time)
+    sounds = [s for s in container.streams.audio if s.start_time is not None and s.time_base]
+    return min([start, *(float(s.start_time * s.time_base / stream.time_base) for s in sounds if stream.time_base)])
 
 
 def classify_error(error: Exception, default_reason: str) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import av
-import numpy as np
 
 from unreel.errors import VideoError
 from unreel.video.reading.container import classify_error, find_clock_start
@@ -45,7 +44,7 @@ def demux_packets(
         or inspector.has_lone_fields
         or inspector.has_empty_pictures
         or inspector.has_packed_pictures
-        or (inspector.has_b_pictures and bool((np.diff(packets.filled_timestamps) >= 0).all()))
+        or (inspector.has_b_pictures and packets.stamps_count_packets)
     )
     return packets
 
@@ -102,8 +101,5 @@ def _ends_before(
 
 
 def _start_table(container: Any, stream: av.VideoStream) -> PacketTable:
-    tick_s = float(stream.time_base or 0)
     rate = float(stream.average_rate or stream.guessed_rate or 25)
-    start_s = find_clock_start(container, stream)
-    start = float(start_s / stream.time_base) if start_s is not None and stream.time_base else np.inf
-    return PacketTable(tick_s, 1 / rate, start)
+    return PacketTable(float(stream.time_base or 0), 1 / rate, find_clock_start(container, stream))

@@ -120,7 +120,15 @@ class PacketTable:
     @cached_property
     def filled_timestamps(self) -> np.ndarray:
         """The time stamps, NO_TIMESTAMP where one is missing; int64 (P,)."""
-        return np.array([NO_TIMESTAMP if stamp is None else stamp for stamp in self.timestamps], dtype=np.int64)
+        if None in self.timestamps:
+            return np.array([NO_TIMESTAMP if stamp is None else stamp for stamp in self.timestamps], dtype=np.int64)
+        return np.array(self.timestamps, dtype=np.int64)
+
+    @property
+    def stamps_count_packets(self) -> bool:
+        """Whether time stamps never step back, as those do that number the packets of a file."""
+        stamps = self.filled_timestamps
+        return bool((stamps[1:] >= stamps[:-1]).all())
 
     @cached_property
     def own_timestamps(self) -> np.ndarray:
@@ -136,9 +144,11 @@ class PacketTable:
 
 def sort_by_timestamp(packets: PacketTable) -> np.ndarray:
     """Packets by ascending time stamp, without those that are never shown."""
-    visible = np.flatnonzero(~np.asarray(packets.is_hidden, dtype=bool))
-    visible = visible[visible >= packets.first_packet]
-    return visible[np.argsort(np.asarray(packets.timestamps, dtype=np.int64)[visible], kind="stable")]
+    order = np.argsort(packets.filled_timestamps, kind="stable")
+    if packets.first_packet or any(packets.is_hidden):
+        is_hidden = np.asarray(packets.is_hidden, dtype=bool)
+        order = order[(order >= packets.first_packet) & ~is_hidden[order]]
+    return order
 
 
 def build_index(packets: PacketTable, frame_packets: Sequence[int] | np.ndarray) -> FrameIndex:
@@ -147,7 +157,7 @@ def build_index(packets: PacketTable, frame_packets: Sequence[int] | np.ndarray)
     stamps, restarts = packets.filled_timestamps[frame_packets], packets.restarts[frame_packets]
     times_s = compute_times(stamps, restarts, packets.start, packets.tick_s, packets.frame_s)
     keys, first = find_starts(packets, frame_packets)
-    sizes_bytes = np.asarray(packets.sizes_bytes, dtype=np.int64)[keys]
+    sizes_bytes = np.array([packets.sizes_bytes[key] for key in keys.tolist()], dtype=np.int64)
     return FrameIndex(times_s, frame_packets, packets.own_timestamps, keys, sizes_bytes, first)
 
 
@@ -157,9 +167,11 @@ def find_starts(packets: PacketTable, frame_packets: np.ndarray) -> tuple[np.nda
     The first packet of a whole decode is always one. A key packet must be that of a frame (not its second field) or one
     that is never shown. What follows other headers inside the file needs them.
     """
+    start = packets.first_packet
+    if packets.key_packets[-1] <= start:
+        return np.array([start]), np.array([0])
     frame_by_packet = np.full(len(packets.timestamps), -1, dtype=np.int64)
     frame_by_packet[frame_packets] = np.arange(len(frame_packets))
-    start = packets.first_packet
     keys = np.array([key for key in packets.key_packets if key > start], dtype=np.int64)
     keys = keys[keys < min(packets.header_packets, default=len(packets.timestamps))]
     can_begin = (frame_by_packet[keys] >= 0) | np.asarray(packets.is_hidden, dtype=bool)[keys]

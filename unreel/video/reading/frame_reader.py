@@ -193,10 +193,11 @@ def list_earlier_starts(key_index: int) -> list[int]:
 
 def iter_packets(container: Any, stream: Any) -> Iterator[Packet]:
     """The packets of a stream without the empty ones, which a decoder takes for the end."""
-    packets = container.demux(stream)
     # At the end PyAV raises IndexError for streams that appeared inside the file (MPEG-TS).
     with suppress(IndexError):
-        yield from (packet for packet in packets if packet.size)
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
 
 
 def get_timestamp(packet: Packet) -> int | None:

@@ -7,6 +7,7 @@ relatives), and two packets may be the two fields of one frame (H.264, MPEG-2). 
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import av
@@ -206,26 +207,32 @@ class H264Headers:
 
     def _read_parameters(self, units: Iterator[bytes]) -> None:
         for unit in units:
-            if unit and unit[0] & 31 == 7:
-                self._read_sequence(BitReader(unit[1:]))
+            if unit and unit[0] & 31 == 7 and (sequence := self._read_sequence(unit)) is not None:
+                self.frame_num_bits, self.has_colour_planes, may_have_fields = sequence
+                self.may_have_fields |= may_have_fields
 
-    def _read_sequence(self, bits: "BitReader") -> None:
-        """7.3.2.1.1, up to frame_mbs_only_flag. One that is damaged or too long changes nothing."""
+    @staticmethod
+    @lru_cache(maxsize=256)  # the files of a corpus share a few
+    def _read_sequence(unit: bytes) -> tuple[int, bool, bool] | None:
+        """7.3.2.1.1, up to frame_mbs_only_flag: bits of frame_num, colour planes apart or not, fields allowed or not.
+
+        None for one that is damaged or too long: it changes nothing.
+        """
+        bits = BitReader(unit[1:])
         try:
             profile = bits.read(8)
             bits.read(16)
             bits.read_golomb()
-            has_planes = profile in HIGH_PROFILES and self._skip_chroma_format(bits)
+            has_planes = profile in HIGH_PROFILES and H264Headers._skip_chroma_format(bits)
             frame_num_bits = bits.read_golomb() + 4
-            self._skip_order_count(bits)
+            H264Headers._skip_order_count(bits)
             bits.read_golomb()
             bits.read(1)
             bits.read_golomb()
             bits.read_golomb()
-            self.may_have_fields |= not bits.read(1)
-            self.frame_num_bits, self.has_colour_planes = frame_num_bits, has_planes
+            return frame_num_bits, has_planes, not bits.read(1)
         except EOFError:
-            return
+            return None
 
     @staticmethod
     def _skip_chroma_format(bits: "BitReader") -> bool:

@@ -31,9 +31,14 @@ class Orientation(NamedTuple):
 
     def orient(self, picture: np.ndarray) -> np.ndarray:
         """The picture as shown, (H, W, 3)."""
+        if self == UPRIGHT:
+            return picture
         if self.is_transposed:
             picture = picture.swapaxes(0, 1)
         return np.ascontiguousarray(picture[:: -1 if self.flips_rows else 1, :: -1 if self.flips_columns else 1])
+
+
+UPRIGHT = Orientation()
 
 
 def convert_to_rgb(path: str | Path, frame: av.VideoFrame, size: tuple[int, int] | None, scaler: Scaler) -> np.ndarray:
@@ -62,9 +67,10 @@ def read_orientation(frame: av.VideoFrame) -> Orientation:
 
     Source: ISO/IEC 14496-12, 8.3.2; the numbers are 16.16 fixed point. Other angles count as the nearest quarter turn.
     """
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    side_data = frame.side_data
+    matrix: Any = side_data.get("DISPLAYMATRIX") if len(side_data) else None  # most frames have none, and many are read
     if matrix is None:
-        return Orientation()
+        return UPRIGHT
     a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Orientation(True, flips_rows=b < 0, flips_columns=c < 0)
