@@ -346,6 +346,13 @@ ODD_KINDS = {
     "two edits": OddKind(
         _in("edits.mp4", with_edits, [(400, 1024), (400, 1024 + 17 * 512)]), [*range(10), *range(17, 27)], None
     ),
+    "three edits": OddKind(
+        _in("edits3.mp4", with_edits, [(200, 1024 + n * 512) for n in (3, 13, 30)]),
+        [n + i for n in (3, 13, 30) for i in range(5)],
+    ),
+    "the second edit shows what came earlier": OddKind(
+        _in("earlier.mp4", with_edits, [(400, 1024 + 20 * 512), (400, 1024)]), [*range(20, 30), *range(10)]
+    ),
     "a clock that runs back and forth": OddKind(
         lambda folder: encode(folder / "jumps.mkv", 24, options=PLAIN, edit=jump_forth), HALF, None
     ),

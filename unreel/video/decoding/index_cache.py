@@ -13,7 +13,7 @@ from unreel.io.checksums import hash_bytes
 from unreel.io.disk_cache import open_disk_cache
 from unreel.video.reading.frame_index import FrameIndex
 
-FORMAT = 4  # a new number wherever an index of the same file would differ
+FORMAT = 5  # a new number wherever an index of the same file would differ
 ARRAYS = tuple(field.name for field in fields(FrameIndex) if field.name != "cut_off")
 
 

@@ -102,4 +102,5 @@ def _ends_before(
 
 def _start_table(container: Any, stream: av.VideoStream) -> PacketTable:
     rate = float(stream.average_rate or stream.guessed_rate or 25)
-    return PacketTable(float(stream.time_base or 0), 1 / rate, find_clock_start(container, stream))
+    start, has_edits = find_clock_start(container, stream), container.format.name.startswith("mov,")
+    return PacketTable(float(stream.time_base or 0), 1 / rate, start, has_edits=has_edits)

@@ -61,7 +61,7 @@ class PacketTable:
     `start` is the first stamp of the file's clock in ticks of `tick_s`, `frame_s` a frame's duration by the header.
     `has_other_order` is set when frames come in another order, or number, than the stamps of their packets,
     `begins_at_key` when what comes before the first key packet is not shown, `is_broken_off` when the last packets
-    of the file are incomplete; `left_out` says what follows them that can't be read with them, in words,
+    of the file are incomplete, `has_edits` when decoding times that step back begin another stretch of an edit list; `left_out` says what follows them that can't be read with them, in words,
     `may_end_in_half` is set where the decoder takes half a picture without an error, `ends_in_half` where the last
     packet is visibly one.
     """
@@ -80,6 +80,7 @@ class PacketTable:
     ends_in_half: bool = False
     has_other_order: bool = False
     begins_at_key: bool = False
+    has_edits: bool = False
     is_broken_off: bool = False
 
     @property
@@ -99,7 +100,8 @@ class PacketTable:
         """How often the clock has stepped back up to each packet, int64 (P,)."""
         if None not in self.decode_timestamps and self.decode_timestamps == sorted(self.decode_timestamps):  # type: ignore[type-var]
             return np.zeros(len(self.timestamps), dtype=np.int64)
-        return find_clock_restarts(self.decode_timestamps, MAX_JITTER_S / self.tick_s if self.tick_s else 0.0)
+        jitter_s = self.frame_s if self.has_edits else MAX_JITTER_S
+        return find_clock_restarts(self.decode_timestamps, jitter_s / self.tick_s if self.tick_s else 0.0)
 
     @cached_property
     def has_own_stamps(self) -> bool:
