@@ -308,6 +308,7 @@ ODD_KINDS = {
     "smaller stream is default": OddKind(
         lambda folder: two_streams(folder, "smaller.mkv", 24, "libx264", default_second=True, times=2), HALF
     ),
+    "two videos at once in ts": OddKind(lambda folder: two_streams(folder, "two.ts", 24, "libx264"), HALF),
     "still picture first": OddKind(
         lambda folder: two_streams(folder, "still.mp4", 1, "mjpeg"),
         HALF,

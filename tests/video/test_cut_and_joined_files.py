@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from odd_videos import FAST_VP8, PLAIN, patch
+from odd_videos import FAST_VP8, PLAIN, later, patch
 from videos import CLOSED, HEIGHT, OPEN, QUIET, WIDTH, cut_transport_stream, encode, numbers, textured
 
 import unreel
@@ -89,6 +89,43 @@ def test_a_transport_stream_that_goes_on_in_another_codec(
     with unreel.open_video(path, allow_cut=True) as video:
         assert len(video) >= 27 and numbers(video.frames(range(len(video)))) == list(range(len(video)))
         assert numbers(video.frames([len(video) - 1])) == [len(video) - 1]
+
+
+def test_a_transport_stream_that_goes_on_under_another_number(tmp_path: Path) -> None:
+    """A recorder that changes its programme: the second part has another PID, and what is there is said."""
+    parts = [encode(tmp_path / f"{k}.ts", 24, options=PLAIN, first=24 * k, edit=later(0.96 * k)) for k in (0, 1)]
+    packets = bytearray(parts[1].read_bytes())
+    for at in range(0, len(packets), 188):
+        packets[at : at + 188] = with_pid(bytes(packets[at : at + 188]), 256, 300)
+    path = tmp_path / "joined.ts"
+    path.write_bytes(parts[0].read_bytes() + packets)
+    with pytest.raises(VideoError, match="truncated .*another stream, PID 300; cut it there.*allow_cut=True"):
+        unreel.open_video(path)
+    with unreel.open_video(path, allow_cut=True) as video:
+        assert numbers(video.frames(range(len(video)))) == list(range(24))
+
+
+def with_pid(packet: bytes, old: int, new: int) -> bytes:
+    """A transport packet of one PID under another, and the programme map (table 2) that names it."""
+    pid = int.from_bytes(packet[1:3], "big") & 0x1FFF
+    if pid == old:
+        return packet[:1] + (int.from_bytes(packet[1:3], "big") - old + new).to_bytes(2, "big") + packet[3:]
+    if packet[4:6] != b"\0\2":
+        return packet
+    end = 8 + (int.from_bytes(packet[6:8], "big") & 0xFFF) - 4  # 4 bytes of checksum follow
+    marks = [(0xE000 | number).to_bytes(2, "big") for number in (old, new)]
+    table = packet[5:end].replace(*marks)
+    return packet[:5] + table + crc32_mpeg(table).to_bytes(4, "big") + packet[end + 4 :]
+
+
+def crc32_mpeg(data: bytes) -> int:
+    """The checksum of tables in transport streams. Source: ISO/IEC 13818-1, annex A."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte << 24
+        for _ in range(8):
+            value = (value << 1 ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
+    return value
 
 
 def test_a_short_transport_stream_of_two_codecs_is_refused(tmp_path: Path) -> None:

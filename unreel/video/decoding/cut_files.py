@@ -8,13 +8,15 @@ import av
 import numpy as np
 
 from unreel.errors import VideoError
-from unreel.video.reading.container import open_reader
+from unreel.video.reading.container import list_moving_streams, open_container, open_reader
 from unreel.video.reading.frame_index import FrameIndex, PacketTable, build_index
+from unreel.video.reading.frame_reader import iter_packets
 from unreel.video.reading.rgb_conversion import hash_picture
 from unreel.video.sources.integrity import Truncation
 
 REORDERED_FRAMES = 8  # so many of the last frames may be shown in another order than they lie in the file
 BYTES_BEHIND = b"\xff" * 64  # a decoder takes bytes that are missing for zeros
+HELD_BACK_PACKETS = 4  # the last ones of a transport stream come out only at the end of the file
 MAX_MISSING_FRAMES = 0.75  # an end that is nearer than this to the stated one is that end
 
 
@@ -24,6 +26,23 @@ def describe_cut(truncation: Truncation | None, packets: PacketTable, container:
         return packets.left_out
     is_cut = truncation.is_certain or packets.is_broken_off or _ends_early(packets, container, stream)
     return truncation.detail if is_cut else ""
+
+
+def find_later_stream(path: str, container: Any, stream: av.VideoStream) -> str:
+    """Which video stream of a transport stream begins where this one ends, in words; else "".
+
+    A recorder that changes its programme goes on under another number (PID). Raises VideoError.
+    """
+    if container.format.name != "mpegts" or len(list_moving_streams(container)) < 2:
+        return ""
+    again, _ = open_container(path)
+    with closing(again):
+        parts = list_moving_streams(again)
+        order = [packet.stream.id for packet in iter_packets(again, *parts)]
+    ours = [n for n, pid in enumerate(order) if pid == stream.id]
+    end = ours[-HELD_BACK_PACKETS] if len(ours) > HELD_BACK_PACKETS else len(order)
+    later = [pid for pid in dict.fromkeys(order[end:]) if pid not in order[:end] and order.count(pid) > 1]
+    return f"it goes on in another stream, PID {later[0]}; cut it there to use both parts" if later else ""
 
 
 def _ends_early(packets: PacketTable, container: Any, stream: av.VideoStream) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from unreel.errors import VideoError
-from unreel.video.decoding.cut_files import cut_index, decode_end, describe_cut
+from unreel.video.decoding.cut_files import cut_index, decode_end, describe_cut, find_later_stream
 from unreel.video.decoding.index_cache import load_index, save_index
 from unreel.video.decoding.sequential_index import decode_for_index, find_first_frames
 from unreel.video.reading.container import open_container
@@ -86,6 +86,7 @@ def _index_by_packets(path: str, version: str, size_bytes: int, truncation: Trun
     with closing(container):
         inspector = PictureInspector(stream.codec_context, container.format.name)
         packets = demux_packets(path, container, stream, inspector, truncation)
+        packets.left_out = packets.left_out or find_later_stream(path, container, stream)
         cut_off = describe_cut(truncation, packets, container, stream)
         states_no_size = container.format.name in UNSIZED_FORMATS
     if packets.can_sort and inspector.keys_can_be_trusted:

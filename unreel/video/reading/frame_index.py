@@ -60,10 +60,10 @@ class PacketTable:
 
     `start` is the first stamp of the file's clock in ticks of `tick_s`, `frame_s` a frame's duration by the header.
     `has_other_order` is set when frames come in another order, or number, than the stamps of their packets,
-    `begins_at_key` when what comes before the first key packet is not shown, `is_broken_off` when the last packets
-    of the file are incomplete, `has_edits` when decoding times that step back begin another stretch of an edit list; `left_out` says what follows them that can't be read with them, in words,
-    `may_end_in_half` is set where the decoder takes half a picture without an error, `ends_in_half` where the last
-    packet is visibly one.
+    `begins_at_key` when what comes before the first key packet is not shown, `has_edits` when decoding times that step
+    back begin another stretch of an edit list, `is_broken_off` when the last packets of the file are incomplete;
+    `left_out` says what follows them that can't be read with them, in words, `may_end_in_half` is set where the decoder
+    takes half a picture without an error, `ends_in_half` where the last packet is visibly one.
     """
 
     tick_s: float

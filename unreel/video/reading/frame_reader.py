@@ -191,11 +191,11 @@ def list_earlier_starts(key_index: int) -> list[int]:
     return starts
 
 
-def iter_packets(container: Any, stream: Any) -> Iterator[Packet]:
-    """The packets of a stream without the empty ones, which a decoder takes for the end."""
+def iter_packets(container: Any, *streams: Any) -> Iterator[Packet]:
+    """The packets of streams without the empty ones, which a decoder takes for the end."""
     # At the end PyAV raises IndexError for streams that appeared inside the file (MPEG-TS).
     with suppress(IndexError):
-        for packet in container.demux(stream):
+        for packet in container.demux(*streams):
             if packet.size:
                 yield packet
 
