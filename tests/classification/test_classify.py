@@ -453,7 +453,7 @@ def test_a_csv_of_something_else_and_a_store_of_another_classifier_are_left_alon
     assert other.read_text() == "a,b\n1,2\n"
     refused(*apply, tmp_path / "said.parquet", says=("ends in .csv",))
     succeeds(*apply, tmp_path / "said.csv")
-    refused(*apply, tmp_path / "said.csv", "--per", "video", says=("Give the same options",))
+    refused(*apply, tmp_path / "said.csv", "--per", "video", says=("give the same options",))
     (copied / "sums.json").write_text((copied / "sums.json").read_text() + "\n")  # as if it were another one
     refused("classify", "apply", copied, videos, "--out", tmp_path / "said.csv", says=("choose another --out",))
     shutil.rmtree(tmp_path / "said.store")

@@ -46,7 +46,7 @@ def test_numbers_that_no_option_can_have(
         lines = [line for line in done.err.splitlines() if line.strip()]
         assert done.code == 2 and "Traceback" not in done.err, (value, done)
         if len(lines) == 1:
-            told = (option, f"got {value}", f"got {float(value)}", f"got {float(value):g}")
+            told = (option, f"got {value}", f"got {float(value)}", f"got {float(value):g}", f" {float(value):g} s")
             assert lines[0].startswith("unreel:") and any(word in lines[0] for word in told), done.err
         else:  # the parser's box
             assert option in done.err, done.err

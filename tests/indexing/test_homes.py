@@ -1,6 +1,7 @@
 """Four homes of one index: a folder, LanceDB, Qdrant in a folder, and a PostgreSQL server with pgvector."""
 
 import dataclasses
+import gc
 import json
 import multiprocessing
 import os
@@ -243,12 +244,16 @@ def test_killed_index_to(
     own: str, index: Index, motion_index: Path, motion_set: Path, small_run: Path, tmp_path: Path
 ) -> None:
     """After a kill the home answers as before or as after, or says what to do; called again, it has each row once."""
+    if own.startswith("qdrant"):  # a folder of Qdrant is for one process, and other tests use that of the session
+        export(index, f"qdrant:{tmp_path / 'alone'}", table="own")
+        own = f"qdrant:{tmp_path / 'alone'}#own"
     folder = Path(shutil.copytree(motion_index, tmp_path / "index"))
     fresh, query, options = open_index(folder), SearchQuery(positive_rows=(3,)), HitOptions(8)
     right = [search(index, query, options), search(fresh, query, options)]
     assert [hit.score for hit in right[0]] != [hit.score for hit in right[1]]
     update_concept(open_index(own), "spin", MarkedMoments((3,)), MarkedMoments((20,)))
     preload_server()
+    gc.collect()  # what was opened above is closed
     process = multiprocessing.get_context("forkserver").Process(target=export_and_be_killed, args=(fresh, own))
     process.start()
     process.join()

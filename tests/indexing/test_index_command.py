@@ -80,7 +80,7 @@ def test_it_follows_its_files(small_run: Path, footage: Path, motion_set: Path, 
     assert str(footage / "moved.mp4") in again.rows.paths and str(moved) not in again.rows.paths
     (footage / "moved.mp4").unlink()
     shutil.copy(sorted(motion_set.rglob("*.mp4"))[1], footage / "new.mp4")
-    assert "1 contents newly embedded" in succeeds("index", small_run, footage, "--out", out).out
+    assert "1 content newly embedded" in succeeds("index", small_run, footage, "--out", out).out
     last, stored = open_index(out), read_embeddings(out)
     assert str(footage / "new.mp4") in last.rows.paths and str(footage / "moved.mp4") not in last.rows.paths
     assert len(last.rows.paths) == len(first.rows.paths)

@@ -109,7 +109,9 @@ def test_configs_that_can_not_be_used(short: Path, motion_set: Path, tmp_path: P
     (tmp_path / "config.json").write_text(json.dumps(config))
     base = ["pretrain", motion_set / "train.txt", "--out", tmp_path / "run", "--config"]
     refused(*base, tmp_path, says=("config.json (written by unreel 0.0.9", "unknown option 'nonsense'"))
-    refused(*base, tmp_path / "none.toml", says=("none.toml", "give a run, a .json or a .toml file"))
+    refused(
+        *base, tmp_path / "none.toml", says=("none.toml", "give a run, or a file of settings (.toml, .json, .yaml)")
+    )
     refused(*base, short, "--method", "trio", says=("is of the method simclr", "leave --method trio out"))
     (tmp_path / "bad.json").write_text('{"lr": "fast"}')
     refused(*base, tmp_path / "bad.json", says=("bad.json", "lr is a number, got 'fast'"))

@@ -1,6 +1,8 @@
 """Files that end in half a picture, or go on in another codec: what is whole is used, and what is not is said."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -11,6 +13,7 @@ from videos import CLOSED, HEIGHT, OPEN, QUIET, WIDTH, cut_transport_stream, enc
 import unreel
 from unreel.errors import VideoError
 from unreel.video.decoding import decoder, packet_index, probe
+from unreel.video.reading.frame_reader import FrameReader
 
 HEVC = {"x265-params": f"keyint=12:bframes=2:{QUIET}"}
 MPEG2 = {"g": "12", "bf": "0"}
@@ -58,6 +61,31 @@ def test_half_a_picture_of_h261_is_no_frame(size: tuple[int, int], tmp_path: Pat
         assert len(video) == 6 and not video.cut_off
     with unreel.open_video(cut, allow_cut=True) as video:
         assert np.array_equal(video.frames(range(len(video))), pictures[:5]) and video.cut_off
+
+
+def test_the_end_of_a_long_file_is_all_that_is_decoded_and_that_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"g": "25", "bf": "0", "qp": "1"}
+    whole = encode(tmp_path / "whole.ts", 800, "libx264", options, size=(32, 32), draw=textured)
+    path, decoded = tmp_path / "cut.ts", []
+    path.write_bytes(whole.read_bytes()[: -3 * 188])
+    decode_from = FrameReader.decode_from
+
+    def count(reader: FrameReader, start: int) -> Iterator[Any]:
+        for frame in decode_from(reader, start):
+            decoded.append(frame[0])
+            yield frame
+
+    monkeypatch.setattr(FrameReader, "decode_from", count)
+    counts = []
+    for _ in range(2):
+        packet_index.clear_caches()
+        with unreel.open_video(path, allow_cut=True) as video:
+            assert 797 <= len(video) < 800 and video.cut_off
+        counts.append(len(decoded))
+        decoded.clear()
+    assert 300 < counts[0] < 300 + 4 * 25 and counts[1] < 2 * 25
 
 
 def test_a_lost_last_picture_is_said_where_the_stated_duration_is_too_short(tmp_path: Path) -> None:

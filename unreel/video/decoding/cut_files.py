@@ -15,6 +15,7 @@ from unreel.video.reading.rgb_conversion import hash_picture
 from unreel.video.sources.integrity import Truncation
 
 REORDERED_FRAMES = 8  # so many of the last frames may be shown in another order than they lie in the file
+PACKETS_BACK = 300  # so far before the end it is decoded from where it does not come out from the last keys
 BYTES_BEHIND = b"\xff" * 64  # a decoder takes bytes that are missing for zeros
 HELD_BACK_PACKETS = 4  # the last ones of a transport stream come out only at the end of the file
 MAX_MISSING_FRAMES = 0.75  # an end that is nearer than this to the stated one is that end
@@ -61,14 +62,14 @@ def _ends_early(packets: PacketTable, container: Any, stream: av.VideoStream) ->
     return stated_s - end_s > MAX_MISSING_FRAMES * packets.frame_s
 
 
-def decode_end(path: str, index: FrameIndex) -> np.ndarray:
+def decode_end(path: str, index: FrameIndex, packets_back: int = 0) -> np.ndarray:
     """Whether each frame can be decoded, bool (L,); those before the last but one key picture count as good.
 
-    Flags may be wrong, so what does not come out from there on is decoded from the first packet too.
+    Flags may be wrong; what does not come out from there on may do so from a key picture so many packets further back.
     """
-    start = max(0, len(index.key_packets) - 2)
-    is_good_L = _decode_from(path, index, start)
-    return is_good_L if start == 0 or is_good_L.all() else is_good_L | _decode_from(path, index, 0)
+    last_packet = int(index.frame_packets.max(initial=0))
+    start = int(np.searchsorted(index.key_packets, last_packet - packets_back, side="right")) - 1
+    return _decode_from(path, index, max(0, min(start, len(index.key_packets) - 2)))
 
 
 def _decode_from(path: str, index: FrameIndex, start: int) -> np.ndarray:

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from unreel.errors import VideoError
-from unreel.video.decoding.cut_files import cut_index, decode_end, describe_cut, find_later_stream
+from unreel.video.decoding.cut_files import PACKETS_BACK, cut_index, decode_end, describe_cut, find_later_stream
 from unreel.video.decoding.index_cache import load_index, save_index
 from unreel.video.decoding.sequential_index import decode_for_index, find_first_frames
 from unreel.video.reading.container import open_container
 from unreel.video.reading.demuxing import demux_packets
-from unreel.video.reading.frame_index import FrameIndex, build_index, sort_by_timestamp
+from unreel.video.reading.frame_index import FrameIndex, PacketTable, build_index, sort_by_timestamp
 from unreel.video.reading.mp4_index import parse_mp4_index
 from unreel.video.reading.picture_types import PictureInspector
 from unreel.video.sources.integrity import Truncation, find_truncation
@@ -95,7 +95,7 @@ def _index_by_packets(path: str, version: str, size_bytes: int, truncation: Trun
             raise VideoError(path, "no frames")
         index = build_index(packets, order)
         if cut_off or states_no_size:
-            index = cut_index(path, packets, index, decode_end(path, index), cut_off)
+            index = _cut_at_end(path, version, size_bytes, packets, index, cut_off)
         return validate_times(path, index)
     if (cached := load_index(path, version, size_bytes)) is not None:
         index = cached
@@ -105,6 +105,21 @@ def _index_by_packets(path: str, version: str, size_bytes: int, truncation: Trun
             index = cut_index(path, packets, index, is_good_L, cut_off)
         save_index(path, version, size_bytes, index)
     return validate_times(path, index)
+
+
+def _cut_at_end(
+    path: str, version: str, size_bytes: int, packets: PacketTable, index: FrameIndex, cut_off: str
+) -> FrameIndex:
+    """The index up to the last frames that can be decoded; kept where finding them takes a look further back."""
+    is_good_L = decode_end(path, index)
+    if is_good_L.all():
+        return cut_index(path, packets, index, is_good_L, cut_off)
+    if (cached := load_index(path, version, size_bytes)) is not None:
+        return cached
+    is_good_L |= decode_end(path, index, PACKETS_BACK)
+    index = cut_index(path, packets, index, is_good_L, cut_off)
+    save_index(path, version, size_bytes, index)
+    return index
 
 
 def validate_times(path: str, index: FrameIndex) -> FrameIndex:
