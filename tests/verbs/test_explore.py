@@ -96,6 +96,29 @@ def test_the_first_call_makes_everything_and_the_next_one_nothing(videos: Path, 
     assert all({**read_files(out / name), "lock": b""} == {**files, "lock": b""} for name, files in before.items())
 
 
+@pytest.mark.parametrize(
+    ("init", "far_clip", "advice"),
+    [
+        ("base", "60.0", "as base, the encoder did better in the tests without labels (mean 77.0 %, now 70.0 %)"),
+        ("base", "99.0", ""),
+        ("base", "nan", ""),
+        ("none", "60.0", ""),
+    ],
+)
+def test_a_run_that_made_base_worse_names_the_better_one(
+    init: str, far_clip: str, advice: str, explored: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(explored / "run", tmp_path / "run"))
+    config = json.loads((run / "config.json").read_text())
+    config["settings"]["init"] = init
+    (run / "config.json").write_text(json.dumps(config))
+    last = config["settings"]["steps"]
+    (run / "monitors.csv").write_text(f"step,moment,order,far_clip\n0,80,81,70\n{last},75,75,{far_clip}\n")
+    told = stages.advise_start(run, Path("my videos"))
+    assert bool(told) == bool(advice) and advice in told
+    assert not told or told.endswith("unreel index base 'my videos' --out INDEX")
+
+
 def test_an_index_with_looks_stays_one(videos: Path, tmp_path: Path) -> None:
     """The next call need not name the image model, and another one is refused with what to do."""
     out, model = videos.parent / "out", save_image_model(tmp_path / "model")

@@ -111,6 +111,16 @@ def read_first_and_best(run_folder: Path) -> list[tuple[str, dict[str, str]]]:
     return [("at step 0", rows[0]), (f"trained, step {best['step']}", best)]
 
 
+def compare_with_start(run_folder: Path) -> tuple[float, float] | None:
+    """`Monitors.mean_of_tests` before training and of the best (else the last) checkpoint; None where one is open."""
+    rows = [row for _, row in read_first_and_best(run_folder)]
+    try:
+        start, trained = (sum(float(row[name]) for name in ("moment", "order", "far_clip")) / 3 for row in rows)
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None if math.isnan(start + trained) else (start, trained)
+
+
 def build_embed(encoder: Encoder) -> Embed:
     """Unit vectors of clips by an encoder, all views joined.
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,10 @@ from unreel.indexing.store.file_names import STORE_JSON
 from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions
 from unreel.io.text import format_count, format_duration, format_path
 from unreel.models.encoder.appearance import resolve_model
+from unreel.models.encoder.checkpoint_files import is_base_encoder
 from unreel.settings import Settings
-from unreel.training.run_folder.config import RunConfig
+from unreel.training.monitors import compare_with_start
+from unreel.training.run_folder.config import RunConfig, read_config
 from unreel.types import FileFailure, ProgressCallback
 from unreel.verbs.exploration.exploration_folder import ExplorationFolder
 from unreel.verbs.exploration.inspection_log import inspect_changes
@@ -144,7 +147,7 @@ def finish_training(folder: ExplorationFolder, run: Path, was_interrupted: bool,
     narration.detail(f"trained; report: {run / 'report.html'}{narration.format_elapsed()}")
 
 
-def tell_verdict(run: Path, narration: Narration) -> None:
+def tell_verdict(run: Path, source: Path, narration: Narration) -> None:
     """Say whether the encoder of a run is better than what needs no training, and if not, which option helps."""
     verdict = read_verdict(run)
     if verdict is None:
@@ -152,6 +155,19 @@ def tell_verdict(run: Path, narration: Narration) -> None:
     narration.detail(verdict.sentence)
     if verdict.comparisons and verdict.level != "better":
         narration.detail("With --retrain --minutes M, a new encoder is trained for M minutes, and this one stays.")
+        if advice := advise_start(run, source):
+            narration.detail(advice)
+
+
+def advise_start(run: Path, source: Path) -> str:
+    """What to say where a run has made the encoder worse that it began with, by the tests without labels; else ""."""
+    init, scores = read_config(run)["settings"]["init"], compare_with_start(run)
+    if not is_base_encoder(Path(init)) or scores is None or scores[0] <= scores[1]:
+        return ""
+    return (
+        f"Before training, as {init}, the encoder did better in the tests without labels (mean {scores[0]:.1f} %, now "
+        f"{scores[1]:.1f} %). To search with that one: unreel index {init} {shlex.quote(str(source))} --out INDEX"
+    )
 
 
 def advise_retraining(
