@@ -142,8 +142,13 @@ def test_marks_of_an_index_become_classes(motion_index: Path, small_run: Path, t
     for name in ("drift_left", "drift_up"):
         no = unreel.MarkedMoments(tuple(by_label["loom_in"][:4]))
         unreel.concept(index, name, unreel.MarkedMoments(tuple(by_label[name])), no)
-    made = unreel.train_classifier(small_run, index, tmp_path / "c")
+    said = succeeds("classify", "train", small_run, index, "--out", tmp_path / "c").out
+    made = load_classifier(tmp_path / "c")
     assert made.classes == ["drift_left", "drift_up", "none of these"]
+    assert "calibrated, by mark" in said and "by video" not in said and "by clip" not in said
+    page = (tmp_path / "c/report.html").read_text()
+    assert "marked moments, each scored by a classifier without the marks of its video" in page
+    assert "hole videos" not in page
     assert made.about["training"]["num_clips"] == 1, "a mark is as long as a clip"
     assert made.about["training"]["per_class"]["none of these"] == 4
     one = load_training_labels(index, concepts=("drift_up",))

@@ -17,6 +17,8 @@ from commands import refused, succeeds
 from vectors import clips
 
 from unreel.errors import DiskError, InputError
+from unreel.evaluation.verdict.decision import FloorComparison, Verdict
+from unreel.evaluation.verdict.verdict_file import write_verdict
 from unreel.indexing.concepts import annotations
 from unreel.indexing.concepts.annotations import (
     Annotations,
@@ -155,6 +157,15 @@ def test_what_is_printed_is_what_the_probe_says(folder: Path) -> None:
     assert len(found["next"]) == 4 and not {n["row"] for n in found["next"]} & {3, 4, 20, 40}
     text = succeeds("concept", folder, "spin").out
     assert "2 yes and 2 no" in text and "worth marking next" in text
+
+
+def test_probabilities_of_a_poor_encoder_are_called_so(folder: Path) -> None:
+    concept, said = folder / "concepts" / "spin.json", "note: these probabilities mean little. Not better than"
+    for right, is_said in ((90.0, False), (60.0, True)):
+        floor = FloorComparison("moment", "frame difference", right, 70.0, right - 75.0, right - 65.0)
+        write_verdict(folder, Verdict((floor,), "90 videos"), "step-00000001")
+        assert (said in succeeds("concept", folder, "spin", "--yes", 3, "--no", 20).err) is is_said
+        assert (said in succeeds("apply", concept, folder).err) is is_said
 
 
 def test_moments_are_marks_too(folder: Path) -> None:

@@ -225,6 +225,7 @@ def describe_training(
     per_class = {name: sum(i.label == name for i in labels.train) for name in labels.classes}
     return {
         "data": labels.name,
+        "examples": "marks" if labels.has_moments else "videos",
         "videos": {"training": len(labels.train), "test": len(labels.test)},
         "per_class": per_class,
         "num_clips": options.num_clips,

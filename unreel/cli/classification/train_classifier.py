@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional
 
 from unreel.cli.arguments import LimitOptions, RunArgument, name_argument, parse_args
+from unreel.cli.indexing.moments import warn_of_encoder
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.records import print_records, refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, print_table, stderr_console
@@ -84,6 +85,7 @@ def train_classifier_command(args: list[str]) -> int:
     print_notes(classifier)
     if not print_records(list_figures(classifier), options.json, options.csv):
         print_classifier(options.out, classifier)
+        warn_of_encoder(options.run)
     return 0
 
 
@@ -100,14 +102,19 @@ def build_options(args: TrainClassifierArgs) -> "ClassifierOptions":
 
 
 def list_figures(classifier: "Classifier") -> list[dict[str, Any]]:
-    """A record for each set of videos that the classifier was measured on, by video and by clip."""
-    measured = classifier.about["measured"]
+    """A record for each set of videos that the classifier was measured on, by video and by clip, or by mark."""
+    measured, has_marks = classifier.about["measured"], is_of_marks(classifier)
     return [
-        {"subset": subset, "by": unit} | measured[subset][unit]
+        {"subset": subset, "by": "mark" if has_marks else unit} | measured[subset][unit]
         for subset in ("test", "held_out")
-        for unit in ("video", "clip")
+        for unit in (("clip",) if has_marks else ("video", "clip"))
         if subset in measured
     ]
+
+
+def is_of_marks(classifier: "Classifier") -> bool:
+    """Whether it learned from marked moments, each one clip, so that there is nothing to say of whole videos."""
+    return bool(classifier.about["training"].get("examples") == "marks")
 
 
 def print_notes(classifier: "Classifier") -> None:

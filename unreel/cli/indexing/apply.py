@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional
 
 from unreel.cli.arguments import LimitOptions, name_argument, parse_args
 from unreel.cli.indexing.concept import print_moments
-from unreel.cli.indexing.moments import hit_to_json, print_hits_csv
+from unreel.cli.indexing.moments import hit_to_json, print_hits_csv, warn_of_encoder
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.records import refuse_json_and_csv
 from unreel.cli.terminal import escape_markup, stderr_console
@@ -56,4 +57,5 @@ def apply_command(args: list[str]) -> int:
             f"{format_count(len(matches.moments), 'moment')} in {format_count(matches.num_clips, 'clip')} of "
             f"{format_count(matches.num_videos, 'video')}"
         )
+        warn_of_encoder(Path(options.concept).parent.parent)
     return 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional
 
 from unreel.cli.arguments import IndexArgument, name_argument, parse_args
-from unreel.cli.indexing.moments import format_hit_rows, hit_to_json, match_moment, print_hits_csv
+from unreel.cli.indexing.moments import format_hit_rows, hit_to_json, match_moment, print_hits_csv, warn_of_encoder
 from unreel.cli.records import refuse_json_and_csv
 from unreel.cli.terminal import print_table
 from unreel.errors import InputError
@@ -66,6 +66,7 @@ def concept_command(args: list[str]) -> int:
         print_hits_csv(update.moments[: options.count], "probability", with_rows=True)
     else:
         print_update(options, update)
+        warn_of_encoder(Path(options.index))
     return 0
 
 

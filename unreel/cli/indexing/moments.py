@@ -4,8 +4,10 @@ import csv
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.io.text import format_clock
 
 if TYPE_CHECKING:
@@ -34,6 +36,18 @@ def parse_clock_s(text: str) -> float:
     for part in text.split(":"):
         seconds = 60 * seconds + float(part)
     return seconds
+
+
+def warn_of_encoder(folder: Path) -> None:
+    """Say, on standard error, that probabilities mean little where an encoder is no better than what needs no training.
+
+    `folder` is the index or run that the verdict about the encoder lies in.
+    """
+    from unreel.evaluation.verdict.verdict_file import read_verdict
+
+    verdict = read_verdict(folder)
+    if verdict is not None and verdict.level == "not better":
+        stderr_console.print(escape_markup(f"note: these probabilities mean little. {verdict.sentence}"))
 
 
 def hit_to_json(hit: "Hit", score_name: str, num_digits: int) -> dict[str, Any]:

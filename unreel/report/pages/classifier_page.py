@@ -1,7 +1,7 @@
 """CLASSIFIER/report.html: how often is it right, and do its probabilities mean what they say? From classifier.json."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -14,9 +14,24 @@ from unreel.report.html_writer import flatten_options, write_html
 from unreel.report.pages.reliability_diagram import draw_reliability
 
 CLASSIFIER_JSON = "classifier.json"
-SETS = {"test": "test videos", "held_out": "training videos, each scored by a classifier without its group"}
 MAX_DIGITS = 8
-UNITS = {"video": "whole videos", "clip": "single clips"}
+
+
+class Words(NamedTuple):
+    """What the sets and the units are called: of marks each is one clip, and there are no whole videos."""
+
+    sets: dict[str, str]
+    units: dict[str, str]
+
+
+VIDEOS = Words(
+    {"test": "test videos", "held_out": "training videos, each scored by a classifier without its group"},
+    {"video": "whole videos", "clip": "single clips"},
+)
+MARKS = Words(
+    {"held_out": "marked moments, each scored by a classifier without the marks of its video"},
+    {"clip": "marked moments"},
+)
 
 
 def write_classifier_page(folder: Path, name: str = "") -> Path:
@@ -33,20 +48,23 @@ def write_classifier_page(folder: Path, name: str = "") -> Path:
 def build_context(data: dict[str, Any], name: str, command: str) -> dict[str, Any]:
     """Everything the template shows."""
     measured, training = data["measured"], data["training"]
-    shown = [subset for subset in SETS if subset in measured]
+    words = MARKS if training.get("examples") == "marks" else VIDEOS
+    shown = [subset for subset in words.sets if subset in measured]
     confusion = measured.get("confusion")
     return {
         "name": name,
         "kind": data["kind"],
         "training": training,
         "num_classes": len(data["classes"]),
-        "facts": build_facts(measured, data["calibration"], shown),
+        "facts": build_facts(measured, data["calibration"], shown, words),
         "warnings": data["warnings"],
-        "diagrams": [build_diagram(measured, data["calibration"], s, unit) for s in shown for unit in UNITS],
-        "rows": [build_row(measured[s][unit], s, unit) for s in shown for unit in UNITS],
-        "thresholds": [build_threshold(measured, data["calibration"], unit, shown) for unit in UNITS],
+        "diagrams": [
+            build_diagram(measured, data["calibration"], s, unit, words) for s in shown for unit in words.units
+        ],
+        "rows": [build_row(measured[s][unit], s, words.units[unit]) for s in shown for unit in words.units],
+        "thresholds": [build_threshold(measured, data["calibration"], unit, words.units[unit]) for unit in words.units],
         "confusion": build_confusion_matrix(confusion) if confusion else None,
-        "confusion_of": SETS[confusion["of"]] if confusion else "",
+        "confusion_of": words.sets[confusion["of"]] if confusion else "",
         "per_class": list(training["per_class"].items()),
         "settings": list_settings(data),
         "left_out": training["left_out"],
@@ -54,15 +72,17 @@ def build_context(data: dict[str, Any], name: str, command: str) -> dict[str, An
     }
 
 
-def build_facts(measured: dict[str, Any], calibration: dict[str, Any], shown: list[str]) -> list[tuple[str, str, str]]:
-    """Key figures of whole videos: value, name, remark."""
+def build_facts(
+    measured: dict[str, Any], calibration: dict[str, Any], shown: list[str], words: Words
+) -> list[tuple[str, str, str]]:
+    """Key figures of whole videos or of marks: value, name, remark."""
     if not shown:
         return []
     found = measured[shown[0]]["video"]
     low, high = found["accuracy_interval"]
     mean, least, most = found["exact_ece"]
     kept = "none" if found["kept_accuracy"] is None else f"{found['kept_accuracy']:.1f} % of those are right"
-    tested, threshold = f"{found['videos']} {SETS[shown[0]]}", f"{100 * calibration['video']['threshold']:.0f} %"
+    tested, threshold = f"{found['videos']} {words.sets[shown[0]]}", f"{100 * calibration['video']['threshold']:.0f} %"
     return [
         (f"{found['accuracy']:.1f} %", "right answers", f"{tested}; 95 %: {low:.1f} to {high:.1f}"),
         (f"{found['ece']:.1f} %", "calibration error (ECE)", f"before the temperature {found['ece_before']:.1f}"),
@@ -71,21 +91,24 @@ def build_facts(measured: dict[str, Any], calibration: dict[str, Any], shown: li
     ]  # fmt: skip
 
 
-def build_diagram(measured: dict[str, Any], calibration: dict[str, Any], subset: str, unit: str) -> dict[str, Any]:
+def build_diagram(
+    measured: dict[str, Any], calibration: dict[str, Any], subset: str, unit: str, words: Words
+) -> dict[str, Any]:
     """A reliability diagram with its title and its figures in words."""
     found = measured[subset][unit]
     svg = draw_reliability(found["bins"], calibration[unit]["threshold"])
-    said = f"{UNITS[unit].capitalize()} of {found['videos']:,} {SETS[subset]}: {found['answers']:,} answers"
-    label = f"Reliability of {UNITS[unit]}, {SETS[subset]}: ECE {found['ece']:.1f} per cent"
-    title = f"{'Test' if subset == 'test' else 'Held out'}, {UNITS[unit]}"
+    name = words.units[unit]
+    said = f"{name.capitalize()} of {found['videos']:,} {words.sets[subset]}: {found['answers']:,} answers"
+    label = f"Reliability of {name}, {words.sets[subset]}: ECE {found['ece']:.1f} per cent"
+    title = f"{'Test' if subset == 'test' else 'Held out'}, {name}"
     return {"title": title, "last": f"ECE {found['ece']:.1f} %", "said": said, "svg": Markup(svg), "label": label}
 
 
-def build_row(found: dict[str, Any], subset: str, unit: str) -> list[str]:
+def build_row(found: dict[str, Any], subset: str, unit_name: str) -> list[str]:
     """A row of the table of figures."""
     mean, low, high = found["exact_ece"]
     kept = "" if found["kept_accuracy"] is None else f"{found['kept_accuracy']:.1f}"
-    name = f"{'test' if subset == 'test' else 'held out'}, {UNITS[unit]}"
+    name = f"{'test' if subset == 'test' else 'held out'}, {unit_name}"
     values = [
         f"{found['answers']:,}",
         *(f"{found[key]:.1f}" for key in ("accuracy", "confidence", "ece_before", "ece")),
@@ -93,10 +116,10 @@ def build_row(found: dict[str, Any], subset: str, unit: str) -> list[str]:
     return [name, *values, f"{mean:.1f} ({low:.1f} to {high:.1f})", f"{found['kept']:.1f}", kept]
 
 
-def build_threshold(measured: dict[str, Any], calibration: dict[str, Any], unit: str, shown: list[str]) -> str:
+def build_threshold(measured: dict[str, Any], calibration: dict[str, Any], unit: str, unit_name: str) -> str:
     """What the threshold of a unit is, how it was chosen and what it does, as a sentence or two."""
     how = measured["threshold"][unit]
-    text = f"{UNITS[unit].capitalize()}: below {100 * calibration[unit]['threshold']:.1f} %. Rule: {how['rule']}."
+    text = f"{unit_name.capitalize()}: below {100 * calibration[unit]['threshold']:.1f} %. Rule: {how['rule']}."
     if how.get("kept_right") is not None:
         text += f" It keeps {how['kept_right']:.0f} % of the right answers to videos held out"
         text += f" and {how['kept_wrong']:.0f} % of the wrong ones." if how.get("kept_wrong") is not None else "."
