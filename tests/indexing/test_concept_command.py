@@ -168,6 +168,11 @@ def test_probabilities_of_a_poor_encoder_are_called_so(folder: Path) -> None:
         assert (said in succeeds("apply", concept, folder).err) is is_said
 
 
+def test_a_whole_video_is_no_mark(folder: Path, motion_set: Path) -> None:
+    video = sorted(motion_set.rglob("*.mp4"))[0]
+    refused("concept", folder, "spin", "--yes", video, says=(f"say which seconds: {video}@0-2",))
+
+
 def test_moments_are_marks_too(folder: Path) -> None:
     index = open_index(folder)
     path = index.rows.get_path(9)

@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 _NUMBER = r"-?\d[\d.eE+-]*"
@@ -16,6 +17,16 @@ def format_path(path: str, root: str = "") -> str:
     relative = os.path.relpath(path, root) if root and os.path.isabs(path) else path
     path = path if relative.startswith(os.pardir) else relative
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
+
+
+def name_folder(folder: Path) -> str:
+    """What a run or an index is called: its folder, and for those of `unreel explore` the videos.
+
+    >>> name_folder(Path("runs/first")), name_folder(Path("footage.unreel/index-2"))
+    ('first', 'footage, index-2')
+    """
+    path = Path(os.path.abspath(folder))
+    return f"{path.parent.stem}, {path.name}" if path.parent.suffix == ".unreel" else path.name
 
 
 def format_count(count: int, noun: str) -> str:

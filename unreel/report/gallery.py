@@ -62,6 +62,8 @@ def build_gallery(
         f"{len(neighbours.queries)} {source} evenly spread and not picked, with their nearest among "
         f"{neighbours.num_videos} of the run's videos; a neighbour is always another file."
     )
+    if any(query.get("label") for query in neighbours.queries):
+        caption += " ✓ has the query's label or folder, ✗ another; training does not use them."
     return Gallery(caption, build_tiles(neighbours.queries, root))
 
 

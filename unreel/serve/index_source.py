@@ -17,6 +17,7 @@ from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.store.embeddings_file import list_parts
 from unreel.indexing.store.file_names import ANN_INDEX_FILE, FILES_PARQUET, VECTORS_NPY
 from unreel.io.file_lock import is_locked
+from unreel.io.text import name_folder
 from unreel.serve.index_progress import IndexProgress
 
 STAMP_S = 3.0  # for which a database is not asked again whether it has another index
@@ -52,7 +53,7 @@ class FolderSource:
     lacks_commands: tuple[str, ...] = ()
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.name, self.place = folder, folder.absolute().name, str(folder)
+        self.folder, self.name, self.place = folder, name_folder(folder), str(folder)
         self.progress = IndexProgress(folder)
 
     def open(self) -> tuple[Index, FileRecords]:

@@ -82,7 +82,8 @@ def parse_marks(texts: tuple[str, ...]) -> "MarkedMoments":
         elif moment := match_moment(text):
             moments.append(dataclasses.replace(moment, path=str(Path(moment.path).absolute())))
         else:
-            raise InputError(f"'{text}' is neither the number of a row nor a moment (VIDEO@12.5-15)")
+            whole = f"; of a video, say which seconds: {text}@0-2" if Path(text).is_file() else ""
+            raise InputError(f"'{text}' is neither the number of a row nor a moment (VIDEO@12.5-15){whole}")
     return MarkedMoments(tuple(rows), tuple(moments))
 
 

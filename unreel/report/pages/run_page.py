@@ -16,7 +16,7 @@ from unreel.evaluation.run_neighbours import read_held_out
 from unreel.evaluation.verdict.decision import Verdict
 from unreel.evaluation.verdict.labelled import read_labelled_verdict
 from unreel.evaluation.verdict.verdict_file import read_verdict
-from unreel.io.text import format_duration, format_path
+from unreel.io.text import format_duration, format_path, name_folder
 from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, POINTER_FILE
 from unreel.report import gallery
 from unreel.report.html_writer import flatten_options, write_html
@@ -63,7 +63,7 @@ def build_context(run: Path) -> dict[str, Any]:
     checkpoint = str(pointer.get("best") or pointer.get("last") or "")
     verdicts = list_verdicts(run, checkpoint, [d for _, d in evaluations])
     return {
-        "name": run.resolve().name,
+        "name": name_folder(run.resolve()),
         "config": config,
         "lead": settings,
         "facts": build_facts(metrics, best, manifest),
