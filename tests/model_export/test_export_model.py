@@ -47,7 +47,11 @@ def require_same(encoder: Encoder, run_model: Any, counts: tuple[int, ...] = (1,
         clips = draw_clips(encoder, count)
         parts = {name: part.numpy() for name, part in encoder.extract_parts(clips).items()}
         features, embedding = run_model(clips.numpy())
-        assert np.allclose(features, np.concatenate(list(parts.values()), axis=1), rtol=CLOSE, atol=CLOSE)
+        expected = np.concatenate(list(parts.values()), axis=1)
+        scale = max(
+            1.0, float(np.abs(expected).max())
+        )  # features of drawn weights reach hundreds, and small ones cancel
+        assert np.abs(features - expected).max() < CLOSE * scale
         assert np.abs(embedding - join_views(parts)).max() < CLOSE
         assert np.allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-5)
 
