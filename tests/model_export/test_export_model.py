@@ -48,9 +48,7 @@ def require_same(encoder: Encoder, run_model: Any, counts: tuple[int, ...] = (1,
         parts = {name: part.numpy() for name, part in encoder.extract_parts(clips).items()}
         features, embedding = run_model(clips.numpy())
         expected = np.concatenate(list(parts.values()), axis=1)
-        scale = max(
-            1.0, float(np.abs(expected).max())
-        )  # features of drawn weights reach hundreds, and small ones cancel
+        scale = max(1.0, float(np.abs(expected).max()))
         assert np.abs(features - expected).max() < CLOSE * scale
         assert np.abs(embedding - join_views(parts)).max() < CLOSE
         assert np.allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-5)
