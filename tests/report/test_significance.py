@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,22 @@ def test_a_floor_is_one_run_beside_all_seeds(folders: list[Path]) -> None:
     floor_Q = 100.0 * (np.array(ranks(0.1, 99)) == 1)
     assert difference is not None and difference.paired == compare_paired(hits(0.7), floor_Q)
     assert difference.text.endswith("*") and "[" in difference.text
+
+
+def test_a_floor_that_is_not_the_same_beside_all_is_that_beside_each(tmp_path: Path) -> None:
+    """As where encoders sample clips differently: the floor has a row for each."""
+    folders = [evaluation(tmp_path / "good-", 0.7, 0), evaluation(tmp_path / "fair-", 0.2, 0)]
+    data = json.loads((folders[1] / "results.json").read_text())
+    result, other_floor = data["results"]["retrieval-dualvar"], ranks(-0.4, 98)
+    result["outcomes"]["frame difference"] = {"first hit": other_floor}
+    result["rows"]["frame difference"]["R@1"] = 100.0 * float(np.mean(np.array(other_floor) == 1))
+    (folders[1] / "results.json").write_text(json.dumps(data))
+    rows = compare_evaluations(folders, against="frame difference").sections[0].rows
+    assert sum(row.name.startswith("frame difference (beside ") for row in rows) == 2
+    for row, skill, floor in zip(rows[:2], (0.7, 0.2), (ranks(0.1, 99), other_floor), strict=True):
+        difference = row.cells["R@1, DualVar"].difference
+        expected = compare_paired(hits(skill)[:1], 100.0 * (np.array(floor) == 1))
+        assert difference is not None and difference.paired == expected
 
 
 def test_other_videos_and_old_files_get_no_test(tmp_path: Path) -> None:

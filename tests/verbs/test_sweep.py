@@ -191,6 +191,7 @@ def test_members_train_on_clips_that_are_drawn(motion_set: Path, tmp_path: Path)
         ({"grid": {"method": ["simclr", "simclr"]}}, "two settings are called 'simclr'"),
         ({"grid": {"method": ["nothing"]}, "against": ""}, "unknown method 'nothing'"),
         ({"grid": {"lr": 0.1}}, "a list of values for 'lr'"),
+        ({"grid": {"redundency": [1]}}, "unknown option 'redundency'"),
         ({"seeds": [0, 0]}, "seeds are different whole numbers"),
         ({"seed": [0]}, "unknown part of a sweep 'seed'. Did you mean 'seeds'"),
         ({"common": COMMON | {"seed": 3}}, "seeds stand in 'seeds'"),
@@ -276,6 +277,15 @@ def test_a_file_says_what_options_say(suffix: str, motion_set: Path, tmp_path: P
     _, plan = prepare_sweep(path, tmp_path / "out", 1)
     assert plan.rows == ["simclr lr=0.1", "simclr lr=0.2"] and list(plan.build_evaluations()) == ["retrieval-iic"]
     check_plan(plan)
+
+
+def test_the_sweep_of_the_documentation_is_one() -> None:
+    """But for the method of one's own, which is not there."""
+    page = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text()
+    text = page.split("```yaml")[1].split("```")[0].replace("path/to/own.py:fast", "simclr")
+    plan = build_plan(parse_tables(text, ".yaml"))
+    check_plan(plan)
+    assert plan.rows == ["iic lr=0.001", "iic lr=0.002", "mine lr=0.001", "mine lr=0.002"]
 
 
 def test_yaml_is_read_by_version_1_2() -> None:

@@ -156,9 +156,9 @@ def compare_evaluations(
 
 
 def require_row(sections: Sequence[ComparisonSection], against: str) -> None:
-    """Raise InputError that lists the rows where none has the name `against`."""
+    """Raise InputError that lists the rows where none has the name `against`, be it a floor in several forms."""
     known = dict.fromkeys(row.name for section in sections for row in section.rows)
-    if against and against not in known:
+    if against and against not in known and against not in {name.partition(" (beside ")[0] for name in known}:
         raise unknown_name_error("row to compare with", against, known)
 
 

@@ -145,11 +145,7 @@ def build_plan(given: Mapping[str, Any]) -> SweepPlan:
         raise InputError(f"'settings' of a sweep is a list of tables of options, got {others[0]!r} in it")
     values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items() if n in own}
     members = build_members(given)
-    plan = SweepPlan(**values, members=members, labels={n: given[n] for n in labels if n in given})
-    known_rows = {*plan.rows, *(TRIVIAL_ROWS if plan.floors else ())}
-    if plan.against and plan.against not in known_rows:
-        raise unknown_name_error("row to compare with", plan.against, known_rows)
-    return plan
+    return SweepPlan(**values, members=members, labels={n: given[n] for n in labels if n in given})
 
 
 def build_members(given: Mapping[str, Any]) -> tuple[Member, ...]:
@@ -210,6 +206,9 @@ def check_plan(plan: SweepPlan) -> None:
         except UnreelError as error:
             text = str(error)
             raise InputError(text if text.startswith("setting '") else f"setting '{member.row}': {text}") from error
+    known_rows = {*plan.rows, *(TRIVIAL_ROWS if plan.floors else ())}
+    if plan.against and plan.against not in known_rows:
+        raise unknown_name_error("row to compare with", plan.against, known_rows)
 
 
 def list_first_members(members: Iterable[Member]) -> list[Member]:
