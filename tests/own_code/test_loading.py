@@ -68,6 +68,8 @@ def test_a_module_of_the_current_folder_needs_no_dot(own: Path, monkeypatch: pyt
     assert name_method("pull:near") == "pull:near" and load_preset("pull:near")[0].force == 1.0
     with pytest.raises(InputError, match="a file pull.py here; name it --method pull.py"):
         load_method_module("pull")
+    with pytest.raises(OwnCodeError, match=r"'\.\./pull:near' is no module; give its file with \.py"):
+        name_method("../pull:near")
 
 
 def test_modules_classes_and_presets_are_given_from_python(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,8 @@ def load_module(reference: str, name: str, kind: str, folder: Path | None = None
 
 def import_by_name(reference: str, name: str, kind: str) -> ModuleType:
     """Import; a module that is not there is a sentence that says where it was looked for."""
+    if reference.startswith("."):
+        raise OwnCodeError(f"{kind} '{name}' is no module; give its file with .py: {reference}.py:NAME")
     try:
         return importlib.import_module(reference)
     except (ImportError, ValueError) as error:
