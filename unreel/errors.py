@@ -14,7 +14,7 @@ UnreelError              one readable line: what, which value, where, what to do
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 VIDEO_ERROR_REASONS = (
     "missing",
@@ -101,6 +101,13 @@ def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> InputError
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return InputError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}")
+
+
+def require_known(kind: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise `unknown_name_error` for the first name that is not among the known ones."""
+    for name in names:
+        if name not in known:
+            raise unknown_name_error(kind, name, known)
 
 
 def no_encoder_error(path: object, known: Iterable[str]) -> CheckpointError:

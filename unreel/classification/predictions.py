@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unreel.classification.calibration import UNITS, Calibration, Unit
-from unreel.errors import InputError, unknown_name_error
+from unreel.errors import InputError, require_known, unknown_name_error
 from unreel.io.atomic_write import atomic_write_csv
 from unreel.types import FileFailure, Tabular
 
@@ -35,10 +35,7 @@ class PredictionOptions:
     @classmethod
     def from_named(cls, **named: Any) -> "PredictionOptions":
         """The options by their names. Raises InputError."""
-        known = [f.name for f in fields(cls)]
-        for name in named:
-            if name not in known:
-                raise unknown_name_error("option of predictions", name, known)
+        require_known("option of predictions", named, [f.name for f in fields(cls)])
         return cls(**named)
 
 

@@ -16,7 +16,7 @@ from unreel.classification.heads.knn import KnnHead, KnnTrainer
 from unreel.classification.heads.linear import LinearHead, LinearTrainer
 from unreel.classification.held_out_scores import HeadTrainer, ScoredVideos, score_clips, train_head
 from unreel.classification.training_labels import TrainingLabels
-from unreel.errors import InputError, unknown_name_error
+from unreel.errors import InputError, require_known, unknown_name_error
 from unreel.evaluation.finetuning.recipe_presets import build_recipe
 from unreel.evaluation.finetuning.recipes import Recipe
 from unreel.evaluation.labelled_videos import LabelSources
@@ -61,9 +61,7 @@ class ClassifierOptions:
         """
         own = [f.name for f in fields(cls) if f.name != "finetuning"]
         of_recipe = ["recipe", *(f.name for f in fields(Recipe) if f.name not in (*own, "name"))]
-        for name in named:
-            if name not in own and name not in of_recipe:
-                raise unknown_name_error("option of a classifier", name, [*own, *of_recipe])
+        require_known("option of a classifier", named, [*own, *of_recipe])
         return cls(
             **{name: value for name, value in named.items() if name in own},
             finetuning={name: value for name, value in named.items() if name not in own},

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unreel.errors import unknown_name_error
+from unreel.errors import require_known, unknown_name_error
 from unreel.evaluation import protocols
 from unreel.own_code.installed import expand_name, list_installed
 from unreel.own_code.names import is_file, is_own_code
@@ -118,9 +118,7 @@ def build_evaluations(
     """
     protocol = load_protocol(name) if isinstance(name, str) else name
     known = [field.name for field in fields(protocol.options)]
-    for option in options:
-        if option not in known:
-            raise unknown_name_error(f"option of {protocol.name}", option, known)
+    require_known(f"option of {protocol.name}", options, known)
     return protocol.build(protocol.options(**options), feature_options)
 
 

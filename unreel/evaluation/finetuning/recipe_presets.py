@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from unreel.errors import InputError, unknown_name_error
+from unreel.errors import InputError, require_known, unknown_name_error
 from unreel.evaluation.finetuning.recipes import Recipe
 
 
@@ -173,9 +173,9 @@ def build_recipe(
     """A recipe by name, with some of its values changed. Raises InputError."""
     if name not in presets:
         raise unknown_name_error("recipe", name, presets)
-    known = [field.name for field in fields(Recipe) if field.name != "name"]
-    for option in changes.keys() - set(known):
-        raise unknown_name_error(f"option of recipe '{name}'", option, known)
+    require_known(
+        f"option of recipe '{name}'", changes, [field.name for field in fields(Recipe) if field.name != "name"]
+    )
     recipe = replace(presets[name](), **changes)
     if "drops" in changes and recipe.schedule != "steps":
         raise InputError(f"recipe '{name}' has no drops: its schedule is {recipe.schedule}; add --schedule steps")

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 
-from unreel.errors import RunError, no_run_error, unknown_name_error
+from unreel.errors import RunError, no_run_error, require_known, unknown_name_error
 from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.io.text import parse_json
@@ -119,9 +119,7 @@ def build_run_config(method: Any, changes: dict[str, Any]) -> RunConfig:
     method = name_method(method)
     options, settings = load_preset(method)
     known = {f.name for part in (options, settings) for f in dataclasses.fields(part)}
-    for name in changes:
-        if name not in known:
-            raise unknown_name_error("option", name, known)
+    require_known("option", changes, known)
     require_one_length([name for name, value in changes.items() if value])
     named = name_own_code(expand_names({name: changes[name] for name in CODE_FIELDS if name in changes}), method)
     return RunConfig(method, options, settings).replace(**changes | named).name_own_code(named)

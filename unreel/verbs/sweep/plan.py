@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from unreel.errors import InputError, UnreelError, unknown_name_error
+from unreel.errors import InputError, UnreelError, require_known
 from unreel.evaluation.baselines.descriptions import TRIVIAL_ROWS
 from unreel.evaluation.feature_protocol import Evaluation, ExtractionOptions
 from unreel.evaluation.labelled_videos import LabelSources
@@ -129,9 +129,7 @@ def build_plan(given: Mapping[str, Any]) -> SweepPlan:
     labels = [f.name for f in fields(LabelSources)]
     own = {f.name for f in fields(SweepPlan)} - {"members", "labels", "threads"}
     known = own | {"common", "grid", "settings", "seeds", *labels}
-    for name in given:
-        if name not in known:
-            raise unknown_name_error("part of a sweep", name, known)
+    require_known("part of a sweep", given, known)
     for name in ("source", "data"):
         if not isinstance(given.get(name), str) or not given[name]:
             raise InputError(
@@ -207,8 +205,7 @@ def check_plan(plan: SweepPlan) -> None:
             text = str(error)
             raise InputError(text if text.startswith("setting '") else f"setting '{member.row}': {text}") from error
     known_rows = {*plan.rows, *(TRIVIAL_ROWS if plan.floors else ())}
-    if plan.against and plan.against not in known_rows:
-        raise unknown_name_error("row to compare with", plan.against, known_rows)
+    require_known("row to compare with", [plan.against] if plan.against else [], known_rows)
 
 
 def list_first_members(members: Iterable[Member]) -> list[Member]:
