@@ -26,7 +26,8 @@ from unreel.evaluation.result import Result
 from unreel.io.atomic_write import atomic_folder
 from unreel.io.checksums import write_checksums
 from unreel.methods.registry import load_preset
-from unreel.models.encoder.checkpoint_files import BASE_ENCODERS, SPEC_FILE, WEIGHTS_FILE, find_checkpoint
+from unreel.models.encoder.base_encoders import BASE_ENCODERS
+from unreel.models.encoder.checkpoint_files import SPEC_FILE, WEIGHTS_FILE, find_checkpoint
 from unreel.models.encoder.encoder import Encoder
 from unreel.settings.network import NO_WEIGHTS
 from unreel.training.run_folder.checkpoint_index import format_step

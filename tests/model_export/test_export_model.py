@@ -23,7 +23,8 @@ from unreel.embedding import VideoEncoder, join_views, load_encoder
 from unreel.io.checksums import write_checksums
 from unreel.model_export.onnx_file import load_onnx
 from unreel.model_export.torch_export_file import load_torch_export
-from unreel.models.encoder.checkpoint_files import BASE_ENCODERS, SPEC_FILE, WEIGHTS_FILE, save_encoder
+from unreel.models.encoder.base_encoders import BASE_ENCODERS
+from unreel.models.encoder.checkpoint_files import SPEC_FILE, WEIGHTS_FILE, save_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.models.registry import BACKBONES

@@ -9,7 +9,8 @@ from commands import refused, succeeds
 
 import unreel
 from unreel.errors import CheckpointError
-from unreel.models.encoder.checkpoint_files import BASE_ENCODERS, find_checkpoint, is_base_encoder
+from unreel.models.encoder.base_encoders import BASE_ENCODERS, is_base_encoder
+from unreel.models.encoder.checkpoint_files import find_checkpoint
 
 MAX_BYTES = 6_000_000
 

@@ -32,7 +32,7 @@ from unreel.models.backbones.r3d18 import STRIDES, build_mixed_block
 from unreel.models.backbones.r3d50 import PYTORCH_STYLE, SLOW_STYLE, SlowPathway
 from unreel.models.backbones.r21d import build_factorised_conv
 from unreel.models.backbones.r21d18 import build_factorised_block, build_stem_or_shortcut
-from unreel.models.encoder.checkpoint_files import BASE_ENCODERS
+from unreel.models.encoder.base_encoders import BASE_ENCODERS
 from unreel.models.registry import build_backbone
 from unreel.models.released.layouts import LAYOUTS, ReleasedNetwork
 from unreel.models.released.matching import find_candidates, match_tensors, read_shapes

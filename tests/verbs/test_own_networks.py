@@ -25,7 +25,7 @@ from unreel.evaluation.contamination import list_seen_videos
 from unreel.io.checksums import write_checksums
 from unreel.methods.registry import find_methods, load_preset
 from unreel.models.backbones import r3d50
-from unreel.models.encoder.checkpoint_files import BASE_ENCODERS
+from unreel.models.encoder.base_encoders import BASE_ENCODERS
 from unreel.models.registry import build_backbone
 from unreel.settings import Settings
 from unreel.training.dry_run import dry_run

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from unreel.cli.existing_paths import is_base_encoder, refuse_missing
+from unreel.cli.existing_paths import refuse_missing
 from unreel.cli.help.examples import format_examples
 from unreel.errors import InputError
 from unreel.indexing.homes.address import HOME_KINDS, get_kind
 from unreel.io.limits import Limits
+from unreel.models.encoder.base_encoders import is_base_encoder
 
 LimitOptions = Annotated[Limits, OmitArgPrefixes, tyro.conf.arg(name="limits")]
 """--file-limit-s and --file-memory-mb, for a command that reads videos."""
@@ -91,7 +92,7 @@ def is_made(name: str, text: str) -> bool:
         return path.suffix == ".json" and path.parent.name == "concepts"
     if name == "index" and ":" in text and get_kind(text.partition(":")[0]) in HOME_KINDS:
         return True
-    return any((path / file).is_file() for file in MADE_BY_UNREEL[name]) or (name == "run" and is_base_encoder(text))
+    return any((path / file).is_file() for file in MADE_BY_UNREEL[name]) or (name == "run" and is_base_encoder(path))
 
 
 def argument_help(text: str) -> Any:

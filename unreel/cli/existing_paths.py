@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import unreel
 from unreel.errors import (
     InputError,
     UnreelError,
@@ -23,21 +22,11 @@ from unreel.errors import (
     no_videos_error,
     no_weights_error,
 )
+from unreel.models.encoder.base_encoders import list_base_encoders
 
-BASE_ENCODERS = Path(unreel.__file__).parent / "models" / "base_encoders"
 PARSED_LATE = ("pretrain", "bench")  # their options are those of a method, which imports torch
 _ADDRESS = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")  # s3://bucket, synthetic://all, lancedb:PATH: nothing to look at here
 _PIECE = ".tar#"
-
-
-def list_base_encoders() -> list[str]:
-    """The names of the encoders that come with the package."""
-    return [folder.name for folder in BASE_ENCODERS.iterdir() if folder.is_dir()]
-
-
-def is_base_encoder(text: str) -> bool:
-    """Whether a word names an encoder of the package, and no folder here."""
-    return text in list_base_encoders() and not Path(text).exists()
 
 
 def _no_encoder(path: Path) -> UnreelError | None:

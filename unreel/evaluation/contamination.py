@@ -7,7 +7,8 @@ from unreel.corpus.manifest import MANIFEST_FILE, Manifest
 from unreel.errors import InputError, UnreelError
 from unreel.evaluation.labelled_videos import LabelledVideos
 from unreel.evaluation.leakage import find_duplicates
-from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER, is_base_encoder
+from unreel.models.encoder.base_encoders import is_base_encoder
+from unreel.models.encoder.checkpoint_files import CHECKPOINTS_FOLDER
 from unreel.settings.network import INIT_WORDS, NO_WEIGHTS
 from unreel.training.run_folder.config import CONFIG_FILE, read_config
 from unreel.types import Instance

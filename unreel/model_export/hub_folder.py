@@ -13,14 +13,8 @@ from unreel.errors import CheckpointError, InputError
 from unreel.io.checksums import write_checksums
 from unreel.model_export.clip_description import describe_as_timm, describe_model
 from unreel.model_export.model_card import NO_LICENCE, write_model_card
-from unreel.models.encoder.checkpoint_files import (
-    BASE_ENCODERS,
-    HEADS_FILE,
-    SPEC_FILE,
-    WEIGHTS_FILE,
-    find_checkpoint,
-    save_encoder,
-)
+from unreel.models.encoder.base_encoders import BASE_ENCODERS
+from unreel.models.encoder.checkpoint_files import HEADS_FILE, SPEC_FILE, WEIGHTS_FILE, find_checkpoint, save_encoder
 from unreel.models.released.import_report import PRETRAINING_FILE
 
 CARD_FILE, DESCRIPTION_FILE, LICENCE_FILE = "README.md", "config.json", "LICENSE"

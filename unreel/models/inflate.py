@@ -13,14 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.models.encoder.checkpoint_files import (
-    BASE_ENCODERS,
-    WEIGHTS_FILE,
-    find_checkpoint,
-    load_network,
-    read_encoder,
-    read_spec,
-)
+from unreel.models.encoder.base_encoders import BASE_ENCODERS
+from unreel.models.encoder.checkpoint_files import WEIGHTS_FILE, find_checkpoint, load_network, read_encoder, read_spec
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.registry import build_backbone
 from unreel.models.weight_matching import match_names, select_trunk

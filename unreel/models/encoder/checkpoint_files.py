@@ -11,13 +11,13 @@ from unreel.errors import CheckpointError, NeedsImportError, no_encoder_error
 from unreel.io.checksums import verify_checksums
 from unreel.io.text import parse_json
 from unreel.models.encoder.appearance import restore_appearance
+from unreel.models.encoder.base_encoders import BASE_ENCODERS, is_base_encoder, list_base_encoders
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import EncoderSpec
 from unreel.own_code.copies import list_own, save_copies, use_copies
 
 CHECKPOINTS_FOLDER, POINTER_FILE = "checkpoints", "index.json"  # the pointer names the last and the best checkpoint
 WEIGHTS_FILE, HEADS_FILE, SPEC_FILE = "encoder.safetensors", "heads.safetensors", "encoder.json"
-BASE_ENCODERS = Path(__file__).parents[1] / "base_encoders"  # that come with the package, each a checkpoint
 
 E = TypeVar("E", bound=Encoder)
 
@@ -87,15 +87,6 @@ def read_spec(folder: Path) -> EncoderSpec:
         raise CheckpointError(f"{folder}: the encoder's {SPEC_FILE} can't be read ({error}); use another") from error
 
 
-def is_base_encoder(path: Path) -> bool:
-    """Whether a path is the name of an encoder that comes with the package; a file or folder of this name goes before.
-
-    >>> is_base_encoder(Path("base")), is_base_encoder(Path("runs/base"))
-    (True, False)
-    """
-    return len(path.parts) == 1 and not path.exists() and (BASE_ENCODERS / path / SPEC_FILE).is_file()
-
-
 def find_checkpoint(path: Path) -> Path:
     """The folder of the encoder: `path` itself, the best (else last) checkpoint of a run folder, or that of an encoder
     of the package by its name. Raises CheckpointError."""
@@ -105,7 +96,7 @@ def find_checkpoint(path: Path) -> Path:
         return BASE_ENCODERS / path
     pointer = path / CHECKPOINTS_FOLDER / POINTER_FILE
     if not pointer.exists():
-        raise no_encoder_error(path, (spec.parent.name for spec in BASE_ENCODERS.glob(f"*/{SPEC_FILE}")))
+        raise no_encoder_error(path, list_base_encoders())
     try:
         names = parse_json(pointer.read_text())
         return pointer.parent / str(names.get("best") or names["last"])

@@ -23,7 +23,7 @@ from unreel.indexing.store.file_names import STORE_JSON
 from unreel.indexing.store.update import StoreSummary, StoreUpdateOptions
 from unreel.io.text import format_count, format_duration, format_path
 from unreel.models.encoder.appearance import resolve_model
-from unreel.models.encoder.checkpoint_files import is_base_encoder
+from unreel.models.encoder.base_encoders import is_base_encoder
 from unreel.settings import Settings
 from unreel.training.monitors import compare_with_start
 from unreel.training.run_folder.config import RunConfig, read_config
