@@ -2,7 +2,7 @@
 decoding ten small videos, and a short run has four."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, TypeVar
 
 import pytest
@@ -46,17 +46,17 @@ def load_here(dataset: Any, **options: Any) -> "DataLoader[Any]":
 
 
 @contextmanager
-def read_here() -> Iterator[None]:
+def _read_with(pool: Any, loader: Any) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_pool, "_WorkerPool", PoolHere)
-        patch.setattr(loaders, "DataLoader", load_here)
+        patch.setattr(worker_pool, "_WorkerPool", pool)
+        patch.setattr(loaders, "DataLoader", loader)
         yield
 
 
-@contextmanager
-def read_in_processes() -> Iterator[None]:
+def read_here() -> AbstractContextManager[None]:
+    return _read_with(PoolHere, load_here)
+
+
+def read_in_processes() -> AbstractContextManager[None]:
     """As users do, within `read_here`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_pool, "_WorkerPool", WORKER_POOL)
-        patch.setattr(loaders, "DataLoader", DataLoader)
-        yield
+    return _read_with(WORKER_POOL, DataLoader)

@@ -63,7 +63,7 @@ def verify_checksums(
         try:
             is_intact = checksums[name] == retry_on_stall(lambda name=name: hash_file(folder / name))  # type: ignore[misc]
         except FileNotFoundError as error:
-            raise CheckpointError(f"{folder}: {name} is missing, it can't be read; {advice}") from error
+            raise CheckpointError(f"{folder}: {name} is missing; {advice}") from error
         except (OSError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder}: {name} can't be read ({error}); {advice}") from error
         if not is_intact:

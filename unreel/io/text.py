@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+EXPLORED_SUFFIX = ".unreel"  # of the folder that `unreel explore` makes of some videos
 _NUMBER = r"-?\d[\d.eE+-]*"
 _NUMBER_LIST = re.compile(rf"\[\n\s*({_NUMBER}(?:,\n\s*{_NUMBER})*)\n\s*\]")  # a text holds no line end of its own
 
@@ -26,7 +27,7 @@ def name_folder(folder: Path) -> str:
     ('first', 'footage, index-2')
     """
     path = Path(os.path.abspath(folder))
-    return f"{path.parent.stem}, {path.name}" if path.parent.suffix == ".unreel" else path.name
+    return f"{path.parent.stem}, {path.name}" if path.parent.suffix == EXPLORED_SUFFIX else path.name
 
 
 def format_count(count: int, noun: str) -> str:

@@ -102,9 +102,8 @@ def _run_kmeans(vectors_ND: np.ndarray, options: ClusterOptions) -> tuple[np.nda
     cluster_N = np.concatenate(
         [(block @ centre_CD.T - half_C).argmax(axis=1) for _, block in iterate_blocks(vectors_ND)]
     )
-    return cluster_N.astype(
-        np.int64
-    ), f"k-means into {format_count(count, 'cluster')} on {len(sample_MD)} of {len(vectors_ND)} rows"
+    description = f"k-means into {format_count(count, 'cluster')} on {len(sample_MD):,} of {len(vectors_ND):,} rows"
+    return cluster_N.astype(np.int64), description
 
 
 def _run_hdbscan(vectors_ND: np.ndarray, options: ClusterOptions) -> tuple[np.ndarray, str]:

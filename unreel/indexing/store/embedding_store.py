@@ -118,9 +118,12 @@ def format_clip_sampling(clip_sampling: dict[str, Any]) -> str:
     >>> format_clip_sampling({"length_s": 0.0, "hop_s": 0.5, "classifier": "1f"})
     'unreel classify apply --hop-s 0.5'
     """
-    command = "index" if "hop_s" in clip_sampling else "embed"
-    unnamed = ("classifier", "length_s") if "classifier" in clip_sampling else ()
-    command = "classify apply" if unnamed else command
-    flags = {f"--{name.replace('_', '-')}": value for name, value in clip_sampling.items() if name not in unnamed}
-    options = [f"{flag} {value:g}" if isinstance(value, float) else f"{flag} {value}" for flag, value in flags.items()]
+    command, unnamed = "index" if "hop_s" in clip_sampling else "embed", set[str]()
+    if "classifier" in clip_sampling:  # of which the hash is no option, and clips have its own length
+        command, unnamed = "classify apply", {"classifier", "length_s"}
+    options = [
+        f"--{name.replace('_', '-')} {value:g}" if isinstance(value, float) else f"--{name.replace('_', '-')} {value}"
+        for name, value in clip_sampling.items()
+        if name not in unnamed
+    ]
     return " ".join([f"unreel {command}", *options])

@@ -15,6 +15,7 @@ from unreel.io.text import format_count
 from unreel.report.comparison import comparability as likeness
 from unreel.report.comparison.comparison_columns import COLUMNS_NOTE, COMPARISON_COLUMNS
 from unreel.report.comparison.comparison_rows import (
+    BESIDE,
     ComparisonCell,
     ComparisonEntry,
     ComparisonRow,
@@ -158,7 +159,7 @@ def compare_evaluations(
 def require_row(sections: Sequence[ComparisonSection], against: str) -> None:
     """Raise InputError that lists the rows where none has the name `against`, be it a floor in several forms."""
     known = dict.fromkeys(row.name for section in sections for row in section.rows)
-    if against and against not in known and against not in {name.partition(" (beside ")[0] for name in known}:
+    if against and against not in known and against not in {name.partition(BESIDE)[0] for name in known}:
         raise unknown_name_error("row to compare with", against, known)
 
 

@@ -11,6 +11,7 @@ from unreel.report.comparison.comparison_columns import list_columns
 from unreel.report.main_figures import Figure, find_encoder_rows
 from unreel.report.results_file import EvaluationSummary
 
+BESIDE = " (beside "  # between a floor and the encoders beside which it has these figures
 TOLERANCE = 1e-6  # percent; figures of one floor on the same clips are the same to rounding
 
 
@@ -110,7 +111,7 @@ def build_baseline_rows(
     baseline_rows = []
     for name, known_variants in variants.items():
         for figures, encoders in known_variants:
-            label = f"{name} (beside {', '.join(encoders)})" if len(known_variants) > 1 else name
+            label = f"{name}{BESIDE}{', '.join(encoders)})" if len(known_variants) > 1 else name
             cells = {title: ComparisonCell(f) for title, f in figures.items()}
             baseline_rows.append(ComparisonRow(label, "", cells, True))
     return baseline_rows

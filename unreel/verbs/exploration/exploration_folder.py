@@ -19,19 +19,18 @@ from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_write_text, disk_errors, remove_leftovers
 from unreel.io.file_lock import LOCK_FILE, lock_folder
-from unreel.io.text import parse_json
+from unreel.io.text import EXPLORED_SUFFIX, parse_json
 from unreel.training.run_folder.config import CONFIG_FILE
 from unreel.video.sources.paths import absolute_path
 
 STATE_FILE, LOG_FILE = "explore.json", "inspected.jsonl"
-FOLDER_SUFFIX = ".unreel"
 OTHER_PLACE = "choose another place with --out"
 
 
 def default_folder(source: Path) -> Path:
     """NAME.unreel in the working directory, since footage often lies where nothing can be written."""
     path = Path(absolute_path(source)).resolve()
-    return Path(f"{path.stem if path.is_file() else path.name}{FOLDER_SUFFIX}")
+    return Path(f"{path.stem if path.is_file() else path.name}{EXPLORED_SUFFIX}")
 
 
 @dataclass
