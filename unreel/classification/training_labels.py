@@ -15,7 +15,7 @@ from unreel.indexing.concepts.annotations import Annotations
 from unreel.indexing.concepts.concept_update import list_concepts, load_marks
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.store.file_names import STORE_JSON
-from unreel.io.text import format_count, preview_items
+from unreel.io.text import format_count, name_folder, preview_items
 from unreel.types import Instance
 
 MIN_EXAMPLES = 5  # of a class: with five folds, each holds one of them out
@@ -96,7 +96,7 @@ def read_marks(index: Index, concepts: Sequence[str]) -> TrainingLabels:
     instances = [build_moment(index, row, label, n) for n, (row, label) in enumerate(sorted(label_by_row.items()))]
     num_lost = sum(lost for _, lost in marks.values())
     notes = [f"{format_count(num_lost, 'mark')} of moments that the index no longer has are left out"] * (num_lost > 0)
-    return TrainingLabels(f"marks of {index.folder.resolve().name}", instances, [], notes, has_moments=True)
+    return TrainingLabels(f"marks of {name_folder(index.folder.resolve())}", instances, [], notes, has_moments=True)
 
 
 def label_rows(index: Index, marks: dict[str, Annotations]) -> dict[int, str]:

@@ -98,7 +98,8 @@ def build_diagram(
     found = measured[subset][unit]
     svg = draw_reliability(found["bins"], calibration[unit]["threshold"])
     name = words.units[unit]
-    said = f"{name.capitalize()} of {found['videos']:,} {words.sets[subset]}: {found['answers']:,} answers"
+    of_what = "" if words.sets[subset].startswith(name) else f"{name.capitalize()} of "
+    said = f"{of_what}{found['videos']:,} {words.sets[subset]}: {found['answers']:,} answers"
     label = f"Reliability of {name}, {words.sets[subset]}: ECE {found['ece']:.1f} per cent"
     title = f"{'Test' if subset == 'test' else 'Held out'}, {name}"
     return {"title": title, "last": f"ECE {found['ece']:.1f} %", "said": said, "svg": Markup(svg), "label": label}

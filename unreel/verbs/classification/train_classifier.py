@@ -78,7 +78,8 @@ def train_with_options(
     require_writable_path(out)
     classifier = fit_classifier(encoder, found, options, on_progress)
     videos = LabelledVideos(found.name, found.train, found.test)
-    classifier.about["warnings"] += [seen.text for seen in find_contamination(run, videos)]
+    each_once = replace(videos, train=list({i.path: i for i in found.train}.values()))  # of which many may be marked
+    classifier.about["warnings"] += [seen.text for seen in find_contamination(run, each_once)]
     record = describe_classifier_training(run, labels, videos, options)
     with disk_errors(out, "the classifier can't be written"), atomic_folder(out, sync=True) as folder:
         save_classifier(classifier, folder)
