@@ -1,6 +1,6 @@
 """How start-up grows with the corpus: reading a manifest, its instances, and the sampler's first batch.
 
-    python benchmarks/growth.py [--sizes 1000 100000 1000000] [--samplers 1000 100000 10000000]
+    python benchmarks/growth.py [--sizes 1000 100000 1000000 10000000] [--samplers 1000 100000 10000000]
 
 A simulated manifest (no videos, only plausible paths, sizes and times) is written and then read in a new process for
 each size; memory is the largest growth of that process. The sampler needs no manifest and is timed alone: the order of
@@ -12,24 +12,28 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tyro
 
-from unreel.corpus.manifest import Manifest, Video
+from unreel.corpus.held_out import split_held_out
+from unreel.corpus.inspection import count_files
+from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
+from unreel.rows.video_rows import Video, VideoRows
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
-BATCH = 64
+BATCH, NUM_ASKED = 64, 1000
 
 
 @dataclasses.dataclass
 class Args:
     """How large."""
 
-    sizes: tuple[int, ...] = (1000, 100_000, 1_000_000)
+    sizes: tuple[int, ...] = (1000, 100_000, 1_000_000, 10_000_000)
     """Videos of the manifest."""
     samplers: tuple[int, ...] = (1000, 100_000, 10_000_000)
     """Instances of the sampler."""
@@ -37,7 +41,11 @@ class Args:
 
 def build_manifest(num_videos: int) -> Manifest:
     """Videos of 10 s in folders of 1,000."""
-    videos = (
+    return Manifest("/corpus", VideoRows.from_videos(list_videos(num_videos)))
+
+
+def list_videos(num_videos: int) -> Iterator[Video]:
+    return (
         Video(
             path=f"/corpus/{n // 1000:06d}/clip-{n:08d}.mp4",
             codec="h264",
@@ -53,7 +61,6 @@ def build_manifest(num_videos: int) -> Manifest:
         )
         for n in range(num_videos)
     )
-    return Manifest("/corpus", tuple(videos))
 
 
 def write_manifest(num_videos: int, folder: str) -> dict[str, float]:
@@ -66,8 +73,13 @@ def read_manifest(num_videos: int, folder: str) -> dict[str, float]:
     manifest = Manifest.load(Path(folder))
     loaded_s = time.perf_counter()
     instances = build_instances(manifest)
-    assert len(instances) == num_videos
-    return {"manifest, s": loaded_s - began_s, "instances, s": time.perf_counter() - loaded_s}
+    training, _ = split_held_out(instances, 0.1, 0)
+    assert len(instances) == count_files(manifest) == num_videos
+    prepared_s = time.perf_counter()
+    for number in np.random.default_rng(0).integers(len(training), size=NUM_ASKED).tolist():
+        assert training[number].path
+    asked_us = 1e6 * (time.perf_counter() - prepared_s) / NUM_ASKED
+    return {"manifest, s": loaded_s - began_s, "instances, s": prepared_s - loaded_s, "an instance, us": asked_us}
 
 
 def sample_batches(num_instances: int, _: str) -> dict[str, float]:

@@ -24,9 +24,10 @@ from damaged import KINDS, make
 
 from unreel.corpus import inspection
 from unreel.corpus.lists import VideoEntry
-from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE, Manifest, Video
+from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE, Manifest
 from unreel.io.limits import Limits, WorkerFailure
 from unreel.io.worker_pool import map_jobs
+from unreel.rows.video_rows import Video
 from unreel.types import FileFailure
 from unreel.video.decoding import decoder
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unreel"
-ORDER = ["errors", "seeding", "settings", "types", "io", "own_code", "provenance", "video", "corpus", "packing"]
+ORDER = ["errors", "seeding", "settings", "types", "io", "own_code", "provenance", "rows", "video", "corpus", "packing"]
 ORDER += ["views", "models", "embedding", "losses", "methods", "training", "evaluation", "report", "profiling"]
 ORDER += ["model_export", "indexing", "classification", "verbs", "serve", "cli"]
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "core", "manager", "engine"}

@@ -1,9 +1,13 @@
 """Which videos are held out of training."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from unreel.corpus.held_out import format_paths, parse_paths, split_held_out
+from unreel.rows.instance_rows import InstanceRows
+from unreel.seeding import make_generator
 from unreel.types import Instance
 
 
@@ -25,6 +29,35 @@ def test_what_is_held_out_shares_no_group_with_what_is_trained_on(by: str, seed:
     assert {i.group or i.path for i in training}.isdisjoint({i.group or i.path for i in held})
     assert 12 <= len(held) < 16
     assert training == [i for i in everything if i not in held] and held == [i for i in everything if i in held]
+
+
+def split_slowly(instances: list[Instance], share: float, seed: int) -> tuple[list[Instance], list[Instance]]:
+    """The split written with lists and sets of names."""
+    count = min(200, round(share * len(instances)))
+    units = [i.group or i.path for i in instances]
+    if len(set(units)) < 4:
+        units = [f"{i.path}@{i.start_s}" for i in instances]
+    names, sizes = sorted(set(units)), Counter(units)
+    order = [names[k] for k in make_generator(seed, 0, 0, "hold-out").permutation(len(names))]
+    chosen: list[str] = []
+    for limit, wanted in ((2 * count, count), (len(instances) // 2, 2)):
+        for name in order:
+            num_chosen = sum(sizes[other] for other in chosen)
+            if num_chosen < wanted and name not in chosen and num_chosen + sizes[name] <= limit:
+                chosen.append(name)
+    pairs = list(zip(instances, units, strict=True))
+    return [i for i, unit in pairs if unit not in chosen], [i for i, unit in pairs if unit in chosen]
+
+
+@pytest.mark.parametrize("sizes", [[4] * 30, [97, 1, 1, 1], [1] * 5 + [60], [300] + [2] * 10, [60], [25, 25]])
+@pytest.mark.parametrize("by", ["group", "path"])
+def test_the_split_is_that_of_a_slow_twin(sizes: list[int], by: str) -> None:
+    """Also of earlier versions, so that a run goes on with the videos that it began with."""
+    everything = listed(sizes, by)
+    for seed in range(5):
+        assert split_held_out(everything, 0.1, seed) == split_slowly(everything, 0.1, seed)
+    some = InstanceRows.from_instances(everything).select(slice(0, 40))
+    assert split_held_out(some, 0.1, 0) == split_slowly(list(some), 0.1, 0)
 
 
 def test_holding_out_is_deterministic_and_goes_by_the_seed() -> None:

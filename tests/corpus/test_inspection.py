@@ -14,9 +14,10 @@ import pytest
 from videos import UNEVEN, encode, encode_sound, encode_turned, picture
 
 from unreel.corpus.inspection import inspect, require_usable
-from unreel.corpus.manifest import Manifest, Video
+from unreel.corpus.manifest import Manifest
 from unreel.corpus.manifest_summary import summarize_manifest
 from unreel.errors import DiskError, InputError
+from unreel.rows.video_rows import Video
 from unreel.types import FileFailure
 
 ROW = Video("/v/a.mp4", "h264", 320, 240, 25.0, 250, 10.0, 90, True, 1000, "0f", "run", "anna", "/v/0.mp4", (1.5, 2.0))
@@ -201,13 +202,12 @@ def test_others_can_read_the_files(tmp_path: Path) -> None:
 def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Manifest("/v", (ROW,)).save(tmp_path)
 
-    def full_disk(table: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def full_disk(writer: object, table: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full_disk)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full_disk)
     with pytest.raises(DiskError, match=r"can't be written .*No space left"):
-        Manifest("/w", ()).save(tmp_path)
+        Manifest("/w", (ROW,)).save(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["manifest.parquet", "quarantine.csv"]
     assert Manifest.load(tmp_path).root == "/v"
     (tmp_path / "file").touch()

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from videos import encode
 
-from unreel.corpus.manifest import Manifest, Video
+from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances, cut_segments
 from unreel.corpus.shot_detection import compute_histograms, detect_shot_changes, find_cuts, measure_distance
 from unreel.errors import InputError
+from unreel.rows.video_rows import Video
 from unreel.types import Instance
 
 ROW = Video("/v/a.mp4", "h264", 320, 240, 25.0, 250, 10.0, 0, False, 1000, "00", "run", "anna")

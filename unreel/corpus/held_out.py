@@ -1,9 +1,14 @@
 """Which videos are kept out of training for the label-free monitors."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from unreel.rows.columns import is_constant, rank_strings
+from unreel.rows.instance_rows import InstanceRows
 from unreel.seeding import make_generator
 from unreel.types import Instance
 
@@ -11,29 +16,42 @@ MAX_HELD_OUT = 200
 MIN_INSTANCES_TO_SPLIT = 20
 
 
-def split_held_out(instances: Sequence[Instance], share: float, seed: int) -> tuple[list[Instance], list[Instance]]:
+def split_held_out(instances: Sequence[Instance], share: float, seed: int) -> tuple[InstanceRows, InstanceRows]:
     """Split into (training, held-out) instances, apart by group where groups are known, else by file.
 
     With fewer than 20 instances nothing is held out. A single recording gives up whole segments.
     """
+    instances = InstanceRows.from_instances(instances)
     count = min(MAX_HELD_OUT, round(share * len(instances)))
     if count < 2 or len(instances) < MIN_INSTANCES_TO_SPLIT:
-        return list(instances), []
-    units = [i.group or i.path for i in instances]
-    if len(set(units)) < 4:
-        units = [f"{i.path}@{i.start_s}" for i in instances]
-    names = sorted(set(units))
-    chosen: set[str] = set()
+        return instances, instances[:0]
+    unit_N = number_units(instances)
+    sizes = np.bincount(unit_N)
+    units = np.flatnonzero(sizes)
+    chosen: list[int] = []
     num_chosen = 0
-    sizes, order = Counter(units), make_generator(seed, 0, 0, "hold-out").permutation(len(names))
+    order = make_generator(seed, 0, 0, "hold-out").permutation(len(units))
     for limit in (2 * count, len(instances) // 2):  # a large unit only where small ones do not give two videos
-        for name in (names[k] for k in order):
-            wanted = count if limit == 2 * count else 2
-            if num_chosen < wanted and name not in chosen and num_chosen + sizes[name] <= limit:
-                chosen.add(name)
-                num_chosen += sizes[name]
-    pairs = list(zip(instances, units, strict=True))
-    return [i for i, unit in pairs if unit not in chosen], [i for i, unit in pairs if unit in chosen]
+        wanted = count if limit == 2 * count else 2
+        for unit in units[order]:
+            if num_chosen >= wanted:
+                break
+            if unit not in chosen and num_chosen + sizes[unit] <= limit:
+                chosen.append(unit)
+                num_chosen += sizes[unit]
+    is_held_out_N = np.isin(unit_N, chosen)
+    return instances.select(~is_held_out_N), instances.select(is_held_out_N)
+
+
+def number_units(instances: InstanceRows) -> np.ndarray:
+    """The number (N,) of what each instance is held out with, its group or file, in the order of their names; with
+    fewer than four of them each instance is alone."""
+    group, path = (instances.videos.column(name) for name in ("group", "path"))
+    names = path if is_constant(group, "") else pc.if_else(pc.equal(group, ""), path, group.cast(path.type))
+    unit_N = rank_strings(names)[instances.row_N]
+    if np.count_nonzero(np.bincount(unit_N)) >= 4:
+        return unit_N
+    return rank_strings(pa.chunked_array([[f"{i.path}@{i.start_s}" for i in instances]]))
 
 
 def format_paths(paths: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """Inspecting a corpus: every file is probed, decoded and hashed once; files that can't be used get a reason."""
 
+import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from unreel.corpus.discovery import find_videos
 from unreel.corpus.lists import VideoEntry
-from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE, Manifest, Video
+from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE, Manifest
 from unreel.corpus.manifest_summary import group_by_reason
 from unreel.corpus.segments import LONG_VIDEO_SEGMENTS, SEGMENT_S
 from unreel.corpus.shot_detection import detect_shot_changes
@@ -19,6 +21,8 @@ from unreel.errors import InputError, VideoError
 from unreel.io.limits import Limits, WorkerFailure, get_limits
 from unreel.io.text import format_path
 from unreel.io.worker_pool import map_jobs
+from unreel.rows.columns import count_different
+from unreel.rows.video_rows import Video
 from unreel.types import FileFailure
 from unreel.video.decoding.probe import check_decodable, probe
 from unreel.video.sources.packed_corpus import open_packed_corpus, read_corpus_file
@@ -132,7 +136,8 @@ def load_packed_manifest(
     """The manifest of a packed corpus, with the full paths of its pieces; truncated pieces are quarantined."""
     corpus = open_packed_corpus(source)
     try:
-        manifest = Manifest.parse(*(read_corpus_file(corpus.root, name) for name in (MANIFEST_FILE, QUARANTINE_FILE)))
+        parquet, quarantine = (read_corpus_file(corpus.root, name) for name in (MANIFEST_FILE, QUARANTINE_FILE))
+        manifest = Manifest.parse(io.BytesIO(parquet), quarantine)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise InputError(f"{corpus.root}: the manifest of the packed corpus can't be read ({error})") from error
     if len(manifest.videos) != len(corpus):
@@ -185,6 +190,13 @@ def _mark_duplicates(videos: Sequence[Video]) -> tuple[Video, ...]:
         replace(video, duplicate_of=original if original != video.path else "")
         for video, original in zip(videos, originals, strict=True)
     )
+
+
+def count_files(manifest: Manifest) -> int:
+    """The files of a manifest, the quarantined ones too, each once."""
+    paths, bad = manifest.rows.get_column("path"), {failure.path for failure in manifest.quarantine}
+    also_usable = paths.filter(pc.is_in(paths, pa.array(bad, pa.string()))).to_pylist()
+    return count_different(paths) + len(bad.difference(also_usable))
 
 
 def require_usable(manifest: Manifest, max_bad_share: float, option: str = "--max-bad-share") -> None:

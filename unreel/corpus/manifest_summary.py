@@ -4,9 +4,10 @@ import statistics
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 
-from unreel.corpus.manifest import Manifest, Video
+from unreel.corpus.manifest import Manifest
 from unreel.corpus.video_files import describe_left_aside
 from unreel.io.text import format_count, format_duration, format_path
+from unreel.rows.video_rows import Video
 from unreel.types import FileFailure
 
 MAX_NAMES = 10  # files named under one heading before "and N more"

@@ -5,10 +5,12 @@ Consecutive segments of one recording look nearly the same; pushing them apart t
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unreel.losses.all_gather import all_gather_no_grad
+from unreel.rows.instance_rows import InstanceRows
 from unreel.types import Instance
 
 
@@ -32,8 +34,9 @@ class NegativeMask(nn.Module):
     def __init__(self, instances: Sequence[Instance], near_s: float) -> None:
         super().__init__()
         self.near_s = near_s
-        video_N = torch.tensor([i.video for i in instances], dtype=torch.int64)
-        start_s_N = torch.tensor([i.offset_s + i.start_s for i in instances], dtype=torch.float32)  # MPS: no float64
+        rows = InstanceRows.from_instances(instances if near_s > 0 else ())  # without a distance nobody asks
+        video_N = torch.as_tensor(rows.video_N.astype(np.int64))
+        start_s_N = torch.as_tensor(rows.recording_start_s_N.astype(np.float32))  # MPS: no float64
         self.register_buffer("video_N", video_N, persistent=False)
         self.register_buffer("start_s_N", start_s_N, persistent=False)
 

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unreel.corpus.lists import LIST_SUFFIXES
-from unreel.corpus.manifest import Manifest, Video
+from unreel.corpus.manifest import Manifest
 from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, atomic_write_bytes
 from unreel.packing.jobs import Row, has_failed, has_piece
 from unreel.packing.pack_plan import PackPlan
 from unreel.packing.shard_files import count_finished, read_shard_rows
+from unreel.rows.video_rows import Video
 from unreel.types import FileFailure
 from unreel.video.sources.packed_corpus import LAYOUT_VERSION
 from unreel.video.sources.paths import INDEX_FILE, LISTS_FOLDER, PACK_FILE, PIECE_SUFFIX, relative_to_root

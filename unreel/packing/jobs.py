@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unreel.corpus.manifest import Manifest, Video
+from unreel.corpus.manifest import Manifest
 from unreel.errors import VideoError
 from unreel.io.atomic_write import atomic_write_bytes
 from unreel.io.checksums import hash_bytes
@@ -18,6 +18,7 @@ from unreel.io.text import parse_json
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.piece_encoder import encode_piece
 from unreel.packing.piece_spans import build_key, compute_piece_size, count_pieces, split_into_spans
+from unreel.rows.video_rows import Video
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import probe
 from unreel.video.sources.paths import PIECE_SUFFIX, relative_to_root

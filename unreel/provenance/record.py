@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,10 +108,15 @@ def read_processor() -> str:
     return platform.processor()
 
 
-def hash_contents(content_hashes: list[str]) -> str:
+def hash_contents(content_hashes: Iterable[str]) -> str:
     """A fingerprint of a set of videos by their contents, whatever their paths and order."""
+    return hash_sorted_contents(sorted(content_hashes))
+
+
+def hash_sorted_contents(content_hashes: Iterable[str]) -> str:
+    """`hash_contents` of hashes that come in order."""
     digest = new_digest()
-    for content_hash in sorted(content_hashes):
+    for content_hash in content_hashes:
         digest.update(f"{content_hash}\n".encode())
     return digest.hexdigest()
 

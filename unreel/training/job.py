@@ -1,5 +1,6 @@
 """A training job: the settings, network, method, recipe and instances of one run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from unreel.corpus.held_out import MAX_HELD_OUT, split_held_out
-from unreel.corpus.inspection import require_usable
+from unreel.corpus.inspection import count_files, require_usable
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
 from unreel.errors import InputError
@@ -54,8 +55,8 @@ class TrainingJob:
     encoder: Encoder
     method: nn.Module
     recipe: Recipe
-    instances: list[Instance]
-    held_out: list[Instance]
+    instances: Sequence[Instance]
+    held_out: Sequence[Instance]
     num_files: int
     full_encoder: Encoder | None = None  # with sharded weights: the copy of rank 0 for monitors and checkpoints
     state: RunState = field(default_factory=RunState)
@@ -104,7 +105,7 @@ class TrainingJob:
         return epochs * self.steps_per_epoch
 
     @property
-    def monitor_instances(self) -> list[Instance]:
+    def monitor_instances(self) -> Sequence[Instance]:
         """What the monitors are measured on: held-out videos, or of the training ones where none are held out."""
         return self.held_out or self.instances[:MAX_HELD_OUT]
 
@@ -145,7 +146,7 @@ def build_training_job(
         recipe=options.recipe(spec.views, settings.seed),
         instances=training,
         held_out=held_out,
-        num_files=len({v.path for v in manifest.videos} | {bad.path for bad in manifest.quarantine}),
+        num_files=count_files(manifest),
     )
 
 

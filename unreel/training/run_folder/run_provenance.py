@@ -16,16 +16,17 @@ from unreel.provenance.record import (
     PROVENANCE_FILE,
     add_to_provenance,
     collect_provenance,
-    hash_contents,
+    hash_sorted_contents,
     write_provenance,
 )
+from unreel.rows.columns import iterate_sorted
 from unreel.training.run_folder.config import RunConfig
 
 
 def write_run_provenance(folder: Path, run_config: RunConfig, manifest: Manifest, source: Path) -> None:
     """Write provenance.json of a new run. Raises OSError."""
-    hashes = [video.content_hash for video in manifest.videos]
-    data = {"source": mask_address(str(source)), "videos": len(hashes), "hash": hash_contents(hashes)}
+    fingerprint = hash_sorted_contents(iterate_sorted(manifest.rows.get_column("content_hash")))
+    data = {"source": mask_address(str(source)), "videos": len(manifest.videos), "hash": fingerprint}
     write_provenance(folder, collect_provenance(code=describe_run_code(run_config), data=data))
 
 

@@ -16,9 +16,10 @@ from typing import Any, TextIO
 
 from unreel.corpus.inspection import collect_manifest, find_base_folder, inspect_files, load_packed_manifest
 from unreel.corpus.lists import VideoEntry
-from unreel.corpus.manifest import Manifest, Video
+from unreel.corpus.manifest import Manifest
 from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.io.text import parse_json
+from unreel.rows.video_rows import Video
 from unreel.types import FileFailure, ProgressCallback
 from unreel.video.sources.paths import absolute_path, is_packed_corpus
 

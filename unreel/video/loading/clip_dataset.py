@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from unreel.errors import VideoError
+from unreel.rows.instance_rows import InstanceRows
 from unreel.seeding import make_generator
 from unreel.types import Clips, FileFailure, Instance
 from unreel.video.decoding.decoder import read_frames
@@ -92,8 +93,8 @@ class ClipDataset(Dataset[ClipSample]):
     def exclude_files(self, failures: Iterable[FileFailure]) -> None:
         """Do not open these files again, in this process and in those forked later."""
         by_path = {failure.path: failure for failure in failures}
-        rows = enumerate(self.instances)
-        self.excluded_failures |= {n: by_path[row.path] for n, row in rows if row.path in by_path}
+        numbers = InstanceRows.from_instances(self.instances).find_paths(by_path) if by_path else ()
+        self.excluded_failures |= {int(n): by_path[self.instances[n].path] for n in numbers}
 
     def __getitem__(self, item: tuple[int, int]) -> ClipSample:
         epoch, index = item
