@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -63,7 +64,7 @@ class InstanceRows(Sequence[Instance]):
         if isinstance(key, slice):
             return self.select(key)
         number = range(len(self))[key]  # raises IndexError
-        return next(self._build(slice(number, number + 1)))
+        return self._few[number] if self._few else next(self._build(slice(number, number + 1)))
 
     def __iter__(self) -> Iterator[Instance]:
         for start in range(0, len(self), BLOCK_ROWS):
@@ -80,6 +81,11 @@ class InstanceRows(Sequence[Instance]):
         """Some of the instances: by a slice, or where a mask (N,) is true."""
         names = [field.name for field in fields(self) if field.name != "videos"]
         return replace(self, **{name: _select(getattr(self, name), chosen) for name in names})
+
+    @cached_property
+    def _few(self) -> list[Instance]:
+        """All instances where they are few, so that asking for one costs nothing; else none."""
+        return list(self._build(slice(None))) if len(self) <= BLOCK_ROWS else []
 
     def _build(self, chosen: slice) -> Iterator[Instance]:
         row_n = self.row_N[chosen]
