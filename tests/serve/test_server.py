@@ -619,7 +619,7 @@ def test_a_picture_of_too_many_pixels_is_refused_by_its_header(client: TestClien
 
 def test_other_pages_and_other_names_are_refused(client: TestClient) -> None:
     says(client.get("/", headers={"host": "evil.example"}), 403, "evil.example")
-    says(client.get("/", headers={"host": "testserver"}), 403, "testserver")
+    says(client.get("/", headers={"host": "testserver"}), 403, "testserver", "--token")
     says(client.get("/", headers={"origin": "http://[::1"}), 400, "not a valid address")
     for host in ("127.0.0.1@evil.example", "[", "127.0.0.1:port", "a b"):
         says(client.get("/", headers={"host": host}), 400, "not a valid address")
@@ -627,7 +627,7 @@ def test_other_pages_and_other_names_are_refused(client: TestClient) -> None:
     says(client.post("/api/search", headers=two, content=b"{}"), 400, "in one way")
     says(client.post("/api/reload", headers={"content-length": "9" * 5000}), 411)
     for origin in ("http://evil.example", "null", "http://127.0.0.1.evil.example"):
-        says(client.post("/api/reload", headers={"origin": origin}), 403, "another page")
+        says(client.post("/api/reload", headers={"origin": origin}), 403, "another page", "a proxy", "Host")
     assert client.post("/api/reload", json={}, headers={"origin": HOME}).status_code == 200
     headers = client.get("/").headers
     assert "default-src 'self'" in headers["content-security-policy"]
@@ -649,6 +649,28 @@ def test_a_token_is_wanted_and_becomes_a_cookie(corpus: Corpus, tmp_path: Path) 
         cookie = entered.headers["set-cookie"].lower()
         assert "httponly" in cookie and "samesite=strict" in cookie
         assert client.get("/api/index").status_code == 200
+
+
+def test_two_servers_of_one_host_know_their_own_tokens(corpus: Corpus, tmp_path: Path) -> None:
+    """A browser keeps one jar of cookies for all ports of a host."""
+    state = ServerState(corpus.index, options(tmp_path))
+    with TestClient(build_app(state, "one"), base_url="https://lab.example") as client:
+        entered = client.get("/?token=one", follow_redirects=False)
+        assert "; secure" in entered.headers["set-cookie"].lower()  # what came encrypted goes so alone
+        other = TestClient(build_app(state, "two"), base_url="https://lab.example", cookies=client.cookies)
+        says(other.get("/"), 401, "requires a token")
+        client.cookies.update(other.get("/?token=two", follow_redirects=False).cookies)
+        assert client.get("/api/index").status_code == 200
+
+
+def test_health_needs_no_token_and_tells_nothing(corpus: Corpus, tmp_path: Path) -> None:
+    state = ServerState(corpus.index, options(tmp_path))
+    with TestClient(build_app(state, "s3cret"), base_url="http://10.0.0.7:8765") as client:
+        answer = client.get("/api/health")
+        assert (answer.status_code, answer.json()) == (200, {"ready": True})
+        state.snapshot, state.problem = None, f"{corpus.index} is being made"
+        answer = client.get("/api/health")
+        assert (answer.status_code, answer.json()) == (503, {"ready": False})
 
 
 # --- an index that is being made, half of one, none
@@ -717,6 +739,9 @@ def test_an_index_of_another_version_and_a_busy_port_are_refused(corpus: Corpus,
     (folder / "store.json").write_text(json.dumps({**about, "format": 99}))
     refused("serve", folder, says=("format 99",))
     refused("serve", corpus.index, "--port", 99999, says=("--port", "99999"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused("serve", corpus.index, "--port", port, says=(f"port {port} (Address already in use); give another",))
     refused("serve", corpus.index, "--upload-mb", 0, says=("--upload-mb",))
     refused("serve", corpus.index, "--token", "a b&c", says=("--token", "letters"))
 
@@ -733,6 +758,9 @@ def test_serve_says_what_it_serves_and_opens_the_browser_when_asked(
         f"7 videos in {corpus.videos}" in said and said.startswith(f"{corpus.index}: http://127.0.0.1:") and not opened
     )
     assert succeeds("serve", corpus.index, "--port", 0, "--open").out.split()[1] == opened[0] != address
+    monkeypatch.setenv("UNREEL_TOKEN", "from-the-environment")  # a command line is seen by all users of a machine
+    assert "?token=from-the-environment\n" in succeeds("serve", corpus.index, "--port", 0).out
+    assert "?token=given\n" in succeeds("serve", corpus.index, "--port", 0, "--token", "given").out
 
 
 def test_answers_do_not_wait_for_an_acknowledgement() -> None:

@@ -24,7 +24,7 @@ from unreel.indexing.concepts.concept_update import list_concepts
 from unreel.indexing.homes.home import HomeChangedError, HomeDownError
 from unreel.models.encoder.view_weights import find_slider_ends
 from unreel.serve import handlers, selection_export
-from unreel.serve.auth import AuthMiddleware, make_error_response
+from unreel.serve.auth import HEALTH_PATH, AuthMiddleware, make_error_response
 from unreel.serve.media import transcoding
 from unreel.serve.media.indexed_files import VideoGoneError
 from unreel.serve.media.range_response import make_range_response
@@ -98,6 +98,12 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
     async def status() -> dict[str, Any]:
         """In threads of its own: in those of other requests it would wait behind previews that are being made."""
         return await anyio.to_thread.run_sync(state.status, limiter=status_threads)
+
+    @app.get(HEALTH_PATH)
+    async def health() -> Response:
+        """For who watches the server, also without the token, so it says no more; 503 without an index."""
+        is_ready = state.snapshot is not None
+        return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
     @app.get("/api/index")
     def describe_index() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Which requests are accepted: with the token if there is one, from this page only, and of limited size."""
 
+import hashlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-COOKIE_NAME = "unreel"
+HEALTH_PATH = "/api/health"
 CONTENT_LENGTH = re.compile("[0-9]{1,18}")
 HOST = re.compile(r"(?:[\w.-]{1,255}|\[[0-9a-fA-F:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 MAX_JSON_BYTES = 4 * 2**20
@@ -36,6 +37,11 @@ class AuthMiddleware:
 
     token: str = ""
 
+    @property
+    def cookie_name(self) -> str:
+        """A name for each token: a browser sends a cookie to every port of a host, and so to another server there."""
+        return f"unreel-{hashlib.blake2b(self.token.encode(), digest_size=4).hexdigest()}"
+
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         response = self.check_request(request) or self.check_token(request) or await call_next(request)
         for name, value in SECURITY_HEADERS.items():
@@ -53,9 +59,12 @@ class AuthMiddleware:
         except ValueError:
             return make_error_response(400, "the Host or Origin of this request is not a valid address")
         if not self.token and host not in LOOPBACK_HOSTS:
-            return make_error_response(403, f"this server answers as 127.0.0.1 or localhost, not as '{host}'")
+            known = f"this server answers as 127.0.0.1 or localhost, not as '{host}'"
+            return make_error_response(403, f"{known}; for other names start it with --token")
         if request.headers.get("origin") and origin != request.headers.get("host"):
-            return make_error_response(403, f"this request comes from another page, {request.headers['origin']}")
+            other = f"this request comes from another page, {request.headers['origin']}"
+            asked = f"it was sent to {request.headers['host']}; a proxy in between has to pass on the Host it got"
+            return make_error_response(403, f"{other}: {asked}")
         if request.method == "POST" and not request.url.path.startswith("/api/queries"):
             length = request.headers.get("content-length", "")
             if not CONTENT_LENGTH.fullmatch(length):
@@ -66,14 +75,15 @@ class AuthMiddleware:
 
     def check_token(self, request: Request) -> Response | None:
         """None for a request with the token. A token in the address becomes a cookie, by a redirect without it."""
-        if not self.token:
+        if not self.token or request.url.path == HEALTH_PATH:
             return None
         if self._is_token(request.query_params.get("token", "")):
             redirect = RedirectResponse("/" + request.url.path.lstrip("/\\"), 303)  # `//name` would be another site
-            redirect.set_cookie(COOKIE_NAME, self.token, httponly=True, samesite="strict")
+            is_encrypted = request.url.scheme == "https"
+            redirect.set_cookie(self.cookie_name, self.token, httponly=True, samesite="strict", secure=is_encrypted)
             return redirect
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if self._is_token(bearer) or self._is_token(request.cookies.get(COOKIE_NAME, "")):
+        if self._is_token(bearer) or self._is_token(request.cookies.get(self.cookie_name, "")):
             return None
         return make_error_response(401, "this server requires a token: open the address that `unreel serve` printed")
 

@@ -32,7 +32,8 @@ def serve(
     """
     if not re.fullmatch(r"[\w.~-]*", token, re.ASCII):
         raise InputError(
-            "--token may have letters, digits, dots, dashes and underscores, so that an address can hold it"
+            "a token (--token or UNREEL_TOKEN) may have letters, digits, dots, dashes and underscores, so that an "
+            "address can hold it"
         )
     state = ServerState(index, options)
     listener = open_socket(host, port)
@@ -60,8 +61,9 @@ def open_socket(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     except OSError as error:
+        reason = str(error.strerror).split(" (while", 1)[0]  # Python repeats the address there
         raise InputError(
-            f"can't listen on {host}, port {port} ({error.strerror}); give another --port, or 0 for any that is free"
+            f"can't listen on {host}, port {port} ({reason}); give another --port, or 0 for any that is free"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ class ServeArgs:
     port: int = 8765
     """0 takes a free one."""
     token: str = ""
-    """Require this token, also on this machine; by default a random one is made where one is needed."""
+    """Require this token, also on this machine; by default UNREEL_TOKEN, or a random one where one is needed."""
     open: bool = False
     """Open the page in the browser, where there is one."""
     upload_mb: float = 200.0
@@ -52,7 +53,8 @@ def serve_command(args: list[str]) -> int:
         if options.open:
             open_browser(url)
 
-    serve(options.index, options.host, options.port, options.token, build_serve_options(options), report_start)
+    token = options.token or os.environ.get("UNREEL_TOKEN", "")
+    serve(options.index, options.host, options.port, token, build_serve_options(options), report_start)
     return 0
 
 
