@@ -398,6 +398,9 @@ def test_phone_width_dark_and_light(page: Page) -> None:
     page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     try:
         page.js("document.querySelector('#hits [data-mark=yes]').click()")
+        long_name = "a_name_without_spaces_" * 5 + ".csv"
+        for line in ("said", "map-said"):
+            page.js("document.getElementById(arguments[0]).textContent = arguments[1]", line, f"{long_name} is saved")
         assert page.js("return document.documentElement.scrollWidth") == 360
         wide = "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > 361)"
         assert page.js(f"return {wide}.length") == 0
@@ -409,6 +412,32 @@ def test_phone_width_dark_and_light(page: Page) -> None:
         page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         papers.append(page.js("return getComputedStyle(document.body).backgroundColor"))
     assert papers == ["rgb(252, 252, 251)", "rgb(18, 20, 23)"]
+
+
+LEGEND = """
+return import('/map_panel.js').then(({MapPanel}) => {
+  const groups = arguments[0].map((count, k) => ({name: `${k}`, count, colour: "red"}));
+  const panel = Object.create(MapPanel.prototype), chosen = [];
+  panel.map = {selectGroup: k => chosen.push(k)};
+  panel.showLegend(groups, 12);
+  const names = () => [...document.querySelectorAll("#legend button")].map(b => b.textContent);
+  const few = names();
+  document.querySelectorAll("#legend button")[11].click();
+  document.querySelector("#legend-more")?.click();
+  return [few, names(), chosen, document.activeElement.textContent];
+});
+"""
+
+
+def test_of_many_groups_the_largest_dozen_is_shown_first(page: Page) -> None:
+    page.fresh()
+    counts = [*range(1, 18), 99, *range(18, 29)]
+    few, everything, chosen, focused = page.js(LEGEND, counts)
+    assert few == [*(f"{k}{counts[k]}" for k in range(17, 29)), "17 more"]
+    assert chosen == [28]  # the number of the group, not of the button
+    assert everything == [f"{k}{count}" for k, count in enumerate(counts)]
+    assert focused == f"12{counts[12]}"  # the keys go on where they were
+    assert page.js(LEGEND, [3] * 12)[0] == [f"{k}3" for k in range(12)]
 
 
 def test_everything_has_a_name_for_a_screen_reader(page: Page) -> None:

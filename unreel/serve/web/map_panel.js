@@ -5,6 +5,7 @@ import { openPlayer } from "./player.js";
 import { MapCanvas, unpackPoints } from "./map_canvas.js";
 
 const $ = (id) => document.getElementById(id);
+const NUM_GROUPS_SHOWN = 12;
 
 export class MapPanel {
   // `page` has: of, about, fail(error). `onSelect` gets the selected rows.
@@ -45,9 +46,21 @@ export class MapPanel {
   paint() {
     if (!this.map.points) return;
     const groups = this.map.paint($("colour").value, this.page.about.labels);
-    $("legend").replaceChildren(...groups.slice(0, 40).map((group, k) => this.makeLegendButton(group, k)));
+    this.showLegend(groups, NUM_GROUPS_SHOWN);
     $("map").setAttribute("aria-label", `Map of ${plural(this.map.points.count, "clip")}, coloured by ${$("colour").value}: ${groups.length} groups, which the buttons below select`);
     this.showStatus();
+  }
+
+  // The largest groups in the order of all, and a button that shows the others too.
+  showLegend(groups, numShown) {
+    const buttons = groups.map((group, k) => this.makeLegendButton(group, k));
+    const bySize = [...groups.keys()].sort((a, b) => groups[b].count - groups[a].count);
+    const shown = bySize.slice(0, numShown).sort((a, b) => a - b).map((k) => buttons[k]);
+    $("legend").replaceChildren(...shown);
+    if (shown.length === groups.length) return;
+    const showAll = () => { this.showLegend(groups, groups.length); $("legend").querySelectorAll("button")[numShown].focus(); };
+    const textContent = `${groups.length - shown.length} more`;
+    $("legend").append(Object.assign(document.createElement("button"), { type: "button", id: "legend-more", textContent, onclick: showAll }));
   }
 
   makeLegendButton(group, k) {
