@@ -180,6 +180,9 @@ def test_moments_are_marks_too(folder: Path) -> None:
     assert learned(folder, "whole", "--yes", f"{path}@0-99")["marks"]["yes"] == mine.tolist()
     start_s = float(index.rows.start_s[mine[0]])
     assert learned(folder, "part", "--yes", f"{path}@{start_s}-{start_s + 0.01}")["marks"]["yes"] == [int(mine[0])]
+    said = succeeds("concept", folder, "whole", "--yes", f"{path}@0-99", "--no", 40).out
+    assert f"2 marks became {len(mine) + 1} clips: a moment marks each clip whose middle lies in it" in said
+    assert "became" not in succeeds("concept", folder, "whole", "--no", 40).out
 
 
 def test_marks_outlast_a_new_indexing(folder: Path, small_run: Path, motion_set: Path) -> None:

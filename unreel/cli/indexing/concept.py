@@ -110,6 +110,10 @@ def print_update(options: ConceptArgs, update: "ConceptUpdate") -> None:
     warning = "; with so few marks, probabilities are a first guess" if few else ""
     counts = f"{num_yes} yes and {num_no} no{lost}; {format_count(len(update.moments), 'moment')} in all{warning}"
     print(f"\n{hide_secrets(options.index)}/concepts/{options.name}.json: {counts}")
+    num_given = len({*options.yes, *options.no})
+    if update.num_new_clips > num_given:
+        marked = f"{format_count(num_given, 'mark')} became {format_count(update.num_new_clips, 'clip')}"
+        print(f"{marked}: a moment marks each clip whose middle lies in it")
 
 
 def print_moments(moments: "Sequence[Hit]", with_rows: bool = False) -> None:

@@ -29,7 +29,8 @@ MAX_NAME_BYTES = 100  # file systems allow 255, and endings need some
 class ConceptUpdate:
     """A concept after an update: the probability (N,) of every row, the best moments, and rows to mark next.
 
-    `num_lost_marks` counts earlier marks of moments that the index no longer has.
+    `num_lost_marks` counts earlier marks of moments that the index no longer has; `num_new_clips` the clips that the
+    new marks are of, since a moment marks each clip whose middle lies in it.
     """
 
     concept: Concept
@@ -38,6 +39,7 @@ class ConceptUpdate:
     moments: list[Hit]
     to_mark_next: list[Hit]
     num_lost_marks: int = 0
+    num_new_clips: int = 0
 
 
 def update_concept(
@@ -64,7 +66,8 @@ def update_concept(
     row_n = suggest_rows(concept, index.vectors_ND, marks, num_next)
     to_mark_next = [row_to_hit(index.rows, int(row), float(score_N[row])) for row in row_n]
     moments = find_moments(index.rows, score_N, min_probability)
-    return ConceptUpdate(concept, marks, score_N, moments, to_mark_next, num_lost)
+    num_new = len(set(new.positives)) + len(set(new.negatives))
+    return ConceptUpdate(concept, marks, score_N, moments, to_mark_next, num_lost, num_new)
 
 
 def learn_concept(index: Index, name: str, marks: Annotations) -> Concept:
