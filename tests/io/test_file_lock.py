@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import io
 import multiprocessing
 import os
 import time
@@ -39,6 +40,20 @@ def test_it_is_waited_for_until_the_timeout_and_no_longer(tmp_path: Path) -> Non
         began_s = time.monotonic()
         assert not try_lock(other, inherited=True, timeout_s=0.3)
         assert 0.3 <= time.monotonic() - began_s < 10
+
+
+class FullFile(io.FileIO):
+    def write(self, _: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_named_with_the_file_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a buffer that could not be written would be written again when the file is closed."""
+    full = FullFile(tmp_path / "lock", "a+")
+    monkeypatch.setattr(Path, "open", lambda *_: io.TextIOWrapper(io.BufferedRandom(full)))
+    monkeypatch.setattr(os, "write", lambda _, data: full.write(data))
+    with pytest.raises(DiskError, match=r"lock: can't be written .*; free some space"), lock_folder(tmp_path):
+        pass
 
 
 def hold(folder: Path, pipe: object) -> None:

@@ -59,7 +59,9 @@ def describe_system_error(error: Exception) -> str:
     if shortage := describe_shortage(error):
         return shortage
     if isinstance(error, OSError) and error.errno in REPORTED_DISK_ERRORS:
-        return f"{error.filename or 'disk'}: {error.strerror}"
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "; free some space there, or choose another place" if is_full else ""
+        return f"{error.filename or 'a file could not be written'}: {error.strerror}{advice}"
     raise error
 
 

@@ -102,7 +102,7 @@ class DiskCache:
     def _warn_once(self, error: OSError) -> None:
         if not self.has_warned:
             reason = error.strerror or error
-            text = f"{self.folder}: the cache can't be written ({reason}); pieces are fetched anew each time"
+            text = f"{self.folder}: the cache can't be written ({reason}); what it held is made or fetched anew"
             warnings.warn(f"{text}. Make room, or name another folder with UNREEL_CACHE", RuntimeWarning, stacklevel=4)
         self.has_warned = True
 

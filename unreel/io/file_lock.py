@@ -64,9 +64,8 @@ def lock_folder(folder: Path, activity: str = "trains") -> Iterator[None]:
             problem = f"{folder}: this file system has no locks ({error.strerror})"
             warnings.warn(f"{problem}, so a second run in it would not be refused", RuntimeWarning, stacklevel=3)
         try:
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}\n")
-            file.flush()
+            file.truncate(0)  # written at once: a buffer would be tried again, and fail, where the file is closed
+            os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}\n".encode())
         except OSError as error:
             problem = f"{folder / LOCK_FILE}: can't be written ({error.strerror})"
             raise DiskError(f"{problem}; free some space, then run it again") from error
