@@ -110,8 +110,13 @@ def require_known(kind: str, names: Iterable[str], known: Collection[str]) -> No
             raise unknown_name_error(kind, name, known)
 
 
-def no_encoder_error(path: object, known: Iterable[str]) -> CheckpointError:
+def no_encoder_error(path: object, known: Collection[str]) -> CheckpointError:
     """For a place without an encoder; `known` are those that come with the package."""
+    if str(path) in known:
+        return CheckpointError(
+            f"{path}: a file or folder of this name lies here and goes before the encoder that comes with unreel, but "
+            "is neither a run nor a checkpoint; rename it, or work in another folder"
+        )
     return CheckpointError(
         f"{path}: neither a run nor a checkpoint of unreel (no encoder.json, no index.json there), nor the name "
         f"of an encoder that comes with it ({', '.join(sorted(known))})"

@@ -1,5 +1,6 @@
 """`unreel doctor`: what it says of a machine where all is well, and of one where something is missing."""
 
+import errno
 import json
 import resource
 import tomllib
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 from commands import call, succeeds
 
+from unreel.embedding import load_encoder
 from unreel.errors import UnreelError
 from unreel.profiling import machine_check
-from unreel.profiling.machine_check import EXTRAS, check_extra, check_machine
+from unreel.profiling.machine_check import EXTRAS, check_extra, check_machine, check_shared_memory
 from unreel.video.decoding.probe import find_missing_codecs
 
 NO_PARTS = ("all", "dev", "docs", "notebooks")  # extras that are groups of others, or for developers
@@ -73,6 +75,7 @@ def test_an_extra_is_there_in_full_in_part_or_not(
 FAULTS: dict[str, tuple[str, Callable[..., object], str]] = {
     "processor": ("os.getloadavg", lambda: (99.0, 0.0, 0.0), "99.0 processes"),
     "memory": ("unreel.profiling.machine_check.read_free_mb", lambda: 100.0, "--batch-size"),
+    "shared memory": ("multiprocessing.Lock", lambda: fail_to_lock(), "no locks can be made in /dev/shm"),
     "open files": ("resource.getrlimit", lambda _: (64, 64), "ulimit -n 1024"),
     "disk, here": ("shutil.disk_usage", lambda _: Usage(1, 1, 0), "--out"),
     "disk, temporary files": ("os.access", lambda *_: False, "TMPDIR"),
@@ -102,6 +105,25 @@ def test_a_damaged_package_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(machine_check, "load_encoder", fail)
     done = call("doctor")
     assert done.code == 1 and "install unreel again" in " ".join(done.out.split())
+
+
+def test_a_folder_of_the_name_of_the_base_encoder_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `unreel index base FOLDER --out base` makes one; where an encoder is asked for, it is named as the reason."""
+    (tmp_path / "base").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert machine_check.check_base_encoder().value == "tiny, 8 frames of 64 pixels"
+    with pytest.raises(UnreelError, match="base: a file or folder of this name lies here .*; rename it"):
+        load_encoder("base")
+
+
+def test_shared_memory_has_room_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(2**26, 0, 2**26))
+    assert check_shared_memory(tmp_path).value.startswith(f"64 MB are free in {tmp_path}")
+    assert check_shared_memory(tmp_path / "none").value == "locks can be made"
+
+
+def fail_to_lock() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_without_a_limit_of_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

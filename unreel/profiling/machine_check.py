@@ -14,12 +14,14 @@ import torch
 
 import unreel
 from unreel.embedding import load_encoder
-from unreel.errors import InputError, UnreelError
+from unreel.errors import InputError, RunError, UnreelError
 from unreel.io.disk_cache import open_disk_cache
+from unreel.models.encoder.base_encoders import BASE_ENCODERS
 from unreel.packing.piece_encoder import CODEC
 from unreel.profiling.flops import measure_cpu_peak
 from unreel.video.decoding.probe import find_missing_codecs
 from unreel.video.loading.free_memory import read_free_mb
+from unreel.video.loading.shared_memory import make_locks
 
 LIBRARIES = ("torch", "numpy", "av", "opencv-python-headless", "faiss-cpu", "pyarrow", "lightning-fabric", "tyro")
 EXTRAS = {  # extra of the package: the modules that it brings, what they are for
@@ -62,6 +64,7 @@ def check_machine(folder: Path = Path()) -> Iterator[Finding]:
     yield check_processor()
     yield check_gpu()
     yield check_memory()
+    yield check_shared_memory()
     yield check_open_files()
     yield from check_disks(folder)
     yield from check_codecs()
@@ -109,6 +112,18 @@ def check_memory() -> Finding:
     free_mb = read_free_mb()
     advice = "lower --batch-size, --workers and --cache-mb, or give the container more"
     return Finding("memory", f"{free_mb / 1024:.1f} GB are free", advice if free_mb < LOW_MEMORY_MB else "")
+
+
+def check_shared_memory(folder: Path = Path("/dev/shm")) -> Finding:
+    """Whether locks of processes can be made, and how much room there is for what several GPUs exchange."""
+    try:
+        make_locks(1)
+    except RunError as error:
+        return Finding("shared memory", "no room", str(error))
+    if not folder.is_dir():
+        return Finding("shared memory", "locks can be made")
+    free_mb = shutil.disk_usage(folder).free / 2**20
+    return Finding("shared memory", f"{free_mb:,.0f} MB are free in {folder}, where locks lie; several GPUs need 1 GB")
 
 
 def check_open_files() -> Finding:
@@ -168,7 +183,7 @@ def check_extra(extra: str) -> Finding:
 def check_base_encoder() -> Finding:
     """Whether the encoder that comes with the package can be loaded, with its checksum."""
     try:
-        spec = load_encoder("base").spec
+        spec = load_encoder(BASE_ENCODERS / "base").spec  # by its path: a folder of this name may lie here
     except UnreelError as error:
         return Finding("base encoder", "damaged", f"{error}; install unreel again", is_fatal=True)
     return Finding("base encoder", f"{spec.backbone}, {spec.clip.num_frames} frames of {spec.views.size} pixels")
