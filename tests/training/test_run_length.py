@@ -211,7 +211,7 @@ def test_what_is_told_before_a_run_of_minutes() -> None:
         "passed, 50.2 s are for monitors and report"
     )
     short = describe_length(20, 1.0, made, 12.0).splitlines()[1]
-    assert short.startswith("warning: 1 minutes are too short") and "20 of its 40 steps." in short
+    assert short.startswith("warning: 1 minute is too short") and "20 of its 40 steps." in short
     assert short.endswith("One pass takes 55 s in all; without --minutes, a run on these videos takes 11.3 min")
     assert "40 steps (1 pass over the videos)" in describe_length(40, 8.0, made, 12.0)
     late = describe_length(1, 0.1, made, 12.0).splitlines()[1]

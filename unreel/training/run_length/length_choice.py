@@ -89,7 +89,7 @@ def describe_length(num_steps: int, minutes: float | None, costs: RunCosts, elap
             "another length"
         )
     passed, others = format_duration(elapsed_s), format_duration(total_s - costs.predict_loop_s(num_steps))
-    plan = f"{minutes:g} minutes: {steps}; {passed} have passed, {others} are for monitors and report"
+    plan = f"{format_minutes(minutes)}: {steps}; {passed} have passed, {others} are for monitors and report"
     is_late = num_steps == 1 and elapsed_s + total_s > (1 + TOLERANCE) * 60 * minutes
     if passes >= 1 and not is_late:
         return plan
@@ -114,4 +114,9 @@ def describe_shortage(num_steps: int, minutes: float, is_late: bool, costs: RunC
     if is_late:
         what = f"a step with monitors and report: the run has one step and takes {own}"
     needed = f"One pass takes {one_pass} in all; without --minutes, a run on these videos takes {enough}"
-    return f"warning: {minutes:g} minutes are too short for {what}. {needed}"
+    return f"warning: {format_minutes(minutes)} {'is' if minutes == 1 else 'are'} too short for {what}. {needed}"
+
+
+def format_minutes(minutes: float) -> str:
+    """As they were asked for, e.g. `1 minute`, `0.5 minutes`."""
+    return f"{minutes:g} {'minute' if minutes == 1 else 'minutes'}"
