@@ -81,6 +81,21 @@ def test_a_floor_that_is_not_the_same_beside_all_is_that_beside_each(tmp_path: P
         assert difference is not None and difference.paired == expected
 
 
+@pytest.mark.parametrize(("num_groups", "says"), [(3, "from 3 groups"), (6, "from 6 groups"), (7, "")])
+def test_a_note_says_where_so_few_groups_can_give_no_small_p(tmp_path: Path, num_groups: int, says: str) -> None:
+    """Two rows are tested, so the least p is 2^(1 - groups), twice."""
+    videos = VIDEOS | {"group": [f"person{n % num_groups}" for n in range(40)]}
+    skills = {"weak-": -0.9, "fair-": 0.2, "good-": 0.99}
+    folders = [evaluation(tmp_path / name, skill, 0, test_videos=videos) for name, skill in skills.items()]
+    made = compare_evaluations(folders, against="weak-")
+    found = made.sections[0].rows[2].cells["R@1, DualVar"].difference
+    assert found is not None and found.corrected_p >= 2 * 2.0 ** (1 - num_groups)
+    (note,) = [n for n in made.list_notes(made.sections[0]) if "come from" in n] or [""]
+    assert says in note and bool(says) == bool(note)
+    if note:
+        assert f"2 rows to test, no p can be below {2 ** (2 - num_groups):.2g}," in note and "takes 7 groups" in note
+
+
 def test_other_videos_and_old_files_get_no_test(tmp_path: Path) -> None:
     other = {"path": [f"/b/{n + 1}.mp4" for n in range(40)], "label": VIDEOS["label"], "group": VIDEOS["group"]}
     a, b = evaluation(tmp_path / "a", 0.5, 0), evaluation(tmp_path / "b", 0.1, 1, test_videos=other)

@@ -32,13 +32,15 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Mean of A minus mean of B, the 95 % interval of it, its two-sided p, and the numbers of runs of A and B."""
+    """Mean of A minus mean of B, the 95 % interval of it, its two-sided p, the numbers of runs of A and B, and of how
+    many videos, or groups of them, that are drawn each by itself."""
 
     difference: float
     low: float
     high: float
     p: float
     num_runs: tuple[int, int]
+    num_groups: int
 
     @property
     def is_about_runs(self) -> bool:
@@ -68,9 +70,18 @@ def compare_paired(a_SQ: np.ndarray, b_SQ: np.ndarray, groups: Sequence[str] | N
     parts = [(estimate_seed_variance(runs_SQ), len(runs_SQ) - 1) for runs_SQ in (a_SQ, b_SQ)]
     parts.append((estimate_video_variance(covariance_RR, num_a), num_groups - 1))
     difference = float(a_SQ.mean() - b_SQ.mean())
-    least_p = 2.0 ** (1 - min(num_groups, 60))  # that of a sign test: videos which all agree are no certainty
     low, high, p = _conclude(difference, parts)
-    return PairedDifference(difference, low, high, max(p, least_p) if difference else 1.0, (num_a, len(b_SQ)))
+    p = max(p, find_least_p(num_groups)) if difference else 1.0
+    return PairedDifference(difference, low, high, p, (num_a, len(b_SQ)), num_groups)
+
+
+def find_least_p(num_groups: int) -> float:
+    """The smallest p that so many groups of videos can give, that of a sign test: all that agree are no certainty.
+
+    >>> find_least_p(3), find_least_p(6)
+    (0.25, 0.03125)
+    """
+    return 2.0 ** (1 - min(num_groups, 60))
 
 
 def compute_run_covariance(values_RQ: np.ndarray, group_Q: np.ndarray, num_groups: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from unreel.report.comparison.comparison_rows import (
 )
 from unreel.report.comparison.fitting_table import TextRow, build_fitting_table
 from unreel.report.comparison.seed_groups import explain_commits, explain_groups, group_by_seed
-from unreel.report.comparison.significance import TEST_NOTE, compare_with_row
+from unreel.report.comparison.significance import TEST_NOTE, compare_with_row, explain_few_groups
 from unreel.report.results_file import EvaluationSummary, load_summary
 
 INTERVALS_NOTE = (
@@ -221,7 +221,7 @@ def build_section(
     if group_seeds:
         notes += [*explain_groups(table), *(note for group in groups for note in explain_commits(group))]
     if against:
-        notes.append(f"Compared with {against}. {TEST_NOTE}")
+        notes += [f"Compared with {against}. {TEST_NOTE}", *explain_few_groups(rows)]
     clips = {entry.summary.describe_clips() for entry in table}
     if len(clips) > 1:
         notes.append(

@@ -1,20 +1,23 @@
 """Whether rows of a comparison differ from a chosen one: a paired test for each figure, corrected for their number."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from unreel.evaluation.metrics.paired_test import PairedDifference, compare_paired, correct_holm
+from unreel.evaluation.metrics.paired_test import PairedDifference, compare_paired, correct_holm, find_least_p
 from unreel.evaluation.result import Result
+from unreel.io.text import format_count
 from unreel.report.comparison.comparison_columns import ComparisonColumn, list_columns
-from unreel.report.comparison.comparison_rows import ComparisonEntry, RowDifference
+from unreel.report.comparison.comparison_rows import ComparisonEntry, ComparisonRow, RowDifference
 
 TEST_NOTE = (
     "Differences are paired by test video, with 95 % intervals over videos and seeds; p is two-sided and corrected for "
     "the number of rows (Holm), each column by itself. * marks rows or references of a single run: there the test says "
     "nothing of other seeds."
 )
+LEVEL = 0.05
 
 
 def compare_with_row(
@@ -34,6 +37,25 @@ def compare_with_row(
         for name, p in zip(paired, correct_holm([difference.p for difference in paired.values()]), strict=True):
             found[name][column.title] = RowDifference(paired[name], p)
     return found
+
+
+def explain_few_groups(rows: Iterable[ComparisonRow]) -> list[str]:
+    """A sentence where the test videos come from so few groups that no difference, however large, has a small p."""
+    groups: dict[str, list[int]] = {}
+    for row in rows:
+        for column, cell in row.cells.items():
+            if cell.difference is not None:
+                groups.setdefault(column, []).append(cell.difference.paired.num_groups)
+    fewest, num_rows = min(((min(counts), len(counts)) for counts in groups.values()), default=(0, 0))
+    least = min(1.0, num_rows * find_least_p(fewest))
+    if not num_rows or least <= LEVEL:
+        return []
+    enough = next(n for n in itertools.count(fewest) if num_rows * find_least_p(n) <= LEVEL)
+    return [
+        f"The test videos come from {fewest} groups (persons, recordings; a video without one is a group of its own). "
+        f"With so few and {format_count(num_rows, 'row')} to test, no p can be below {least:.2g}, however large the "
+        f"difference: it says nothing here; read the intervals. A p below {LEVEL} takes {enough} groups or more."
+    ]
 
 
 def compare_groups(
