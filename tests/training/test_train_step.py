@@ -38,7 +38,7 @@ from unreel.training.runtime.auto_settings import resolve_auto, resolve_config, 
 from unreel.training.runtime.fabric import build_fabric
 from unreel.training.runtime.network_setup import apply_channels_last, compile_backbones
 from unreel.training.train_step import TrainingSetup, setup_training, train_step, update_weights
-from unreel.types import FileFailure
+from unreel.types import FileFailure, Instance
 from unreel.video.decoding.packet_index import index_frames
 from unreel.video.loading import clip_dataset
 
@@ -194,6 +194,15 @@ def poison(monkeypatch: pytest.MonkeyPatch, step: int, what: str) -> None:
         return real(scores, temperature) + bad
 
     monkeypatch.setattr(iic, "infonce_loss", poisoned)
+
+
+def test_before_the_first_update_the_rate_is_not_blamed(tmp_path: Path) -> None:
+    guard = NanGuard(tmp_path, [Instance("odd.mp4", 0, 0, 2)], is_deferred=False)
+    with pytest.raises(NonFiniteError, match=r"loss at step 1 is nan.*odd\.mp4.*what the loss computes") as first:
+        guard.check_step("loss", torch.tensor(math.nan), 0, [0])
+    assert "--lr" not in str(first.value) and "checkpoint" not in str(first.value)
+    with pytest.raises(NonFiniteError, match=r"step 2 is nan.*lower --lr"):
+        guard.check_step("loss", torch.tensor(math.nan), 1, [0])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])

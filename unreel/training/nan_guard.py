@@ -65,5 +65,14 @@ class NanGuard:
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         raise NonFiniteError(
             f"the {quantity} at step {step + 1} is {value}; stopped before the weights changed. The batch was {shown}. "
-            f"The last checkpoint in {self.run_folder} is intact; a lower --lr is the usual cure"
+            + self.advise(step)
+        )
+
+    def advise(self, step: int) -> str:
+        """What to look at: before the first update of the weights no learning rate can be the reason."""
+        if step > 0:
+            return f"The last checkpoint in {self.run_folder} is intact; a lower --lr is the usual cure"
+        return (
+            "No learning rate has acted yet: look at what the loss computes (the logarithm or root of 0, a division by "
+            "0), at these videos and at the weights that training began with; on a GPU also try --precision 32-true"
         )
