@@ -157,6 +157,17 @@ REFUSED = {
         "class Config",
         r"Config is no data",
     ),
+    "an option without a type": (
+        "force: float = 1.0",
+        "force = 1.0",
+        r"pull\.py:\d+: Config.force is no field, .* write force: float = 1.0, or",
+    ),
+    "an inherited option that is set without a type": (
+        "force: float = 1.0",
+        'force: float = 1.0\n    pairs = "independent"',
+        "Config.pairs is no field, .* write pairs: str = 'independent'",
+    ),
+    "options without a decorator": ("@dataclass(frozen=True)", "", r"Config.force is no field, .*@dataclass"),
     "no check": (
         "def check(self, settings, num_instances):",
         "check = None\n\n    def test(self):",
@@ -191,6 +202,14 @@ def test_mistakes_against_the_contract_are_sentences_with_a_line(own: Path, mist
     path = write_method(own, old, new).removesuffix(":near")
     with pytest.raises(InputError, match=says):
         load_preset(name_method(path))
+
+
+def test_constants_of_a_config_need_no_type(own: Path) -> None:
+    constants = "LIMIT = 3\n    _least = 0\n    shapes: ClassVar = (1, 2)\n    double = property(lambda c: 2 * c.force)"
+    path = write_method(own, "force: float = 1.0", f"{constants}\n    force: float = 1.0")
+    text = (own / "pull.py").read_text().replace("from dataclasses", "from typing import ClassVar\nfrom dataclasses")
+    (own / "pull.py").write_text(text)
+    assert load_preset(name_method(path))[0].double == 2.0
 
 
 def test_names_that_lead_nowhere(own: Path) -> None:

@@ -78,6 +78,24 @@ def check_config(code: OwnCode, config: Any) -> None:
         if function is None:
             raise contract_error(code, (name,), f"has no {signature}; inherit it: class {name}(TwoViewOptions)")
         check_arguments(code, (name, member), function, len(arguments) + 1, signature)
+    check_fields(code, config)
+
+
+def check_fields(code: OwnCode, config: Any) -> None:
+    """What Config sets are fields of it: neither a type nor the decorator is forgotten, which a dataclass keeps quiet.
+
+    Constants are written in capitals, with a leading _, or as ClassVar.
+    """
+    written = inspect.get_annotations(config)
+    if written and "__dataclass_fields__" not in vars(config):
+        problem = "is no field, and so no option: the line @dataclass(frozen=True) is missing over the class"
+        raise contract_error(code, (config.__name__, next(iter(written))), problem)
+    for name, value in vars(config).items():
+        if name in written or name.startswith("_") or name.isupper() or callable(value) or hasattr(value, "__get__"):
+            continue
+        typed = f"{name}: {'str | None' if value is None else type(value).__name__} = {value!r}"
+        problem = f"is no field, and so no option, since it has no type; write {typed}, or ClassVar for a constant"
+        raise contract_error(code, (config.__name__, name), problem)
 
 
 def check_method_class(code: OwnCode, method: Any) -> None:
