@@ -352,6 +352,25 @@ def test_members_run_in_processes_of_their_own_and_a_dead_one_is_told(
     assert choose_gpu(1, 8)["CUDA_VISIBLE_DEVICES"] == "1"
 
 
+def test_the_command_says_of_each_member_when_it_begins_and_how_it_ends(
+    motion_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a terminal. Here a member is a shell, the second of which fails."""
+    out, plan = prepare_sweep(tables(motion_set, seeds=[0]), tmp_path / "out", 1)
+    monkeypatch.setattr(
+        "unreel.verbs.sweep.launching.build_member_command",
+        lambda out, number: ["sh", "-c", f"exit {number == 1:d}"],
+    )
+    said = [line for line in call("sweep", out).err.splitlines() if line.startswith(("begins", "1 ", "2 ", "3 "))]
+    names, ends = [member.name for member in plan.members], ("done", "failed", "done")
+    expected = [
+        line
+        for n, (name, end) in enumerate(zip(names, ends, strict=True))
+        for line in (f"begins: {name}, see {out}/logs/{name}.log", f"{n + 1} of 3 {end}: {name}")
+    ]
+    assert said == expected
+
+
 def test_python_has_it_too() -> None:
     assert unreel.sweep.__module__ == "unreel.verbs.sweep.sweep"
 

@@ -1,6 +1,7 @@
 """`unreel sweep`: several settings over several seeds, trained, evaluated and compared in one table."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from unreel.io.text import format_count, format_path
 
 if TYPE_CHECKING:
     from unreel.verbs.sweep.outcome import SweepOutcome
+    from unreel.verbs.sweep.plan import SweepPlan
 
 
 @dataclasses.dataclass
@@ -78,11 +80,8 @@ def sweep_command(argv: list[str]) -> int:
     if args.slurm:
         return write_slurm_script(args.slurm, out, args.jobs)
 
-    def say_end(name: str, done: int, total: int) -> None:
-        stderr_console.print(escape_markup(f"{done} of {total}: {name}"))
-
-    launch = launch_none if args.show else launch_processes
-    outcome = run_sweep(out, plan, args.jobs, None, args.latex, say_end, launch)
+    launch = launch_none if args.show else partial(launch_processes, on_start=partial(say_start, out, plan))
+    outcome = run_sweep(out, plan, args.jobs, None, args.latex, partial(say_end, out), launch)
     is_printed = print_outcome(outcome, args.json, args.csv)
     for name, reason in outcome.failures.items():
         stderr_console.print(escape_markup(format_path(f"failed: {name}: {reason}")))
@@ -91,6 +90,22 @@ def sweep_command(argv: list[str]) -> int:
     if not is_printed:
         print(f"table: {out / 'table.csv'}, {out / 'table.tex'}\ncurves: {out / 'curves.svg'}")
     return 1 if outcome.failures or outcome.unfinished else 0
+
+
+def say_start(out: Path, plan: "SweepPlan", number: int) -> None:
+    """A line of its own on standard error, so that a sweep is heard of without a terminal too."""
+    from unreel.verbs.sweep.member import LOGS
+
+    name = plan.members[number].name
+    stderr_console.print(escape_markup(format_path(f"begins: {name}, see {out / LOGS / name}.log")))
+
+
+def say_end(out: Path, name: str, done: int, total: int) -> None:
+    """A line for a member that has ended: finished, failed, or ended without a word."""
+    from unreel.verbs.sweep.member import FAILURES
+
+    end = "failed" if (out / FAILURES / f"{name}.txt").exists() else "done"
+    stderr_console.print(escape_markup(f"{done} of {total} {end}: {name}"))
 
 
 def print_outcome(outcome: "SweepOutcome", as_json: bool, as_csv: bool) -> bool:

@@ -28,7 +28,12 @@ def build_member_command(out: Path, number: int | str) -> list[str]:
 
 
 def launch_processes(
-    out: Path, plan: SweepPlan, numbers: Sequence[int], jobs: int, on_end: Callable[[int], None]
+    out: Path,
+    plan: SweepPlan,
+    numbers: Sequence[int],
+    jobs: int,
+    on_end: Callable[[int], None],
+    on_start: Callable[[int], None] = lambda number: None,
 ) -> None:
     """A process for each member, `jobs` at a time, each on a GPU of its own where there are several.
 
@@ -41,7 +46,7 @@ def launch_processes(
         while waiting or slots:
             for slot in range(jobs):
                 if slot not in slots and waiting:
-                    number = waiting.pop(0)
+                    on_start(number := waiting.pop(0))
                     with (out / LOGS / f"{plan.members[number].name}.log").open("ab") as log:
                         slots[slot] = number, start_member(out, number, slot, log)
             time.sleep(POLL_S)
