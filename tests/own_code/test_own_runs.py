@@ -61,6 +61,12 @@ def test_a_run_of_own_files_is_used_where_they_are_not(
     assert encoder.backbone.num_features == 5 and encoder.spec.views.names == ("edges.py:edges", "rgb")
     assert encoder.embed(videos, num_clips=1).vectors.shape == (8, 10)
     forget(monkeypatch)
+    with pytest.raises(NeedsImportError, match="allow_import=True"):
+        unreel.evaluate(None, checkpoint, motion_set, "knn")
+    with pytest.warns(RuntimeWarning, match="the copy .* is used"):
+        found = unreel.evaluate(None, checkpoint, motion_set, "knn", num_clips=1, allow_import=True)
+    assert list(found) == ["knn"]
+    forget(monkeypatch)
     refused("pretrain", "--resume", moved, says=("its method 'pull.py:near' is code outside unreel", "--allow-import"))
     with pytest.warns(RuntimeWarning, match=r"pull\.py is gone or was changed; the copy"):
         succeeds("pretrain", "--resume", moved, "--allow-import", "--quiet")

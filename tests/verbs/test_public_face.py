@@ -18,7 +18,8 @@ SIGNATURES = {
     "concepts": "index",
     "embed": "run, source, out, per='video', num_clips=10, on_progress=None, allow_import=False, appearance=''",
     "evaluate": (
-        "encoder, run, data, evaluations, sources=None, feature_options=None, on_progress=None, num_clips=10, **options"
+        "encoder, run, data, evaluations, sources=None, feature_options=None, on_progress=None, num_clips=10, "
+        "allow_import=False, **options"
     ),
     "evaluate_retrieval": (
         "run, data, train=None, test=None, splits=None, num_clips=10, on_progress=None, allow_import=False"

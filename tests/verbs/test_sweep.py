@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 from commands import call, refused
+from own import METHOD
 
 import unreel
 from unreel.corpus.motion_set.make_set import make_set
@@ -252,6 +253,20 @@ def test_settings_grid_and_seeds_are_combined_and_own_methods_keep_their_colon()
     assert plan.members[2].options == {"drops": [0.5], "batch_size": 4, "backbone": "a.py:Net"}
     assert plan.members[0].name == "own-file.py-fast-lr=0.1-batch_size=4-backbone=a.py-Net-seed3"
     assert SweepPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+def test_an_option_of_one_method_beside_another_is_told_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "pull.py").write_text(METHOD.replace("from strength import force_of", "force_of = lambda c: c.force"))
+    own = f"{tmp_path / 'pull.py'}:near"
+    places = {"source": "videos", "data": "videos"}
+    says = rf"setting 'iic force=2': iic has no option 'force', .*near has\. .* {{method: .*near, force: 2}} in a file"
+    with pytest.raises(InputError, match=says):
+        check_plan(build_plan(places | {"grid": {"method": [own, "iic"], "force": [2, 3]}}))
+    with pytest.raises(InputError, match="iic has no option 'force'"):
+        check_plan(build_plan(places | {"grid": {"method": [own, "iic"]}, "common": {"force": 2}}))
+    with pytest.raises(InputError, match="unknown option 'fors'"):  # nobody's
+        check_plan(build_plan(places | {"grid": {"method": [own, "iic"], "fors": [2, 3]}}))
+    check_plan(build_plan(places | {"settings": [{"method": own, "force": 2}, {"method": "iic"}]}))
 
 
 def test_values_are_of_the_kind_of_their_field() -> None:

@@ -19,13 +19,19 @@ def convert_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
     >>> convert_options("motion", {"lr": 1, "drops": [0.5]})
     {'lr': 1.0, 'drops': (0.5,)}
     """
-    hints: dict[str, Any] = {}
-    for part in load_preset(method):
-        hints |= {f.name: get_type_hints(type(part))[f.name] for f in dataclasses.fields(part)}
+    hints = list_option_kinds(method)
     for name in options:
         if name not in hints:
             raise unknown_name_error("option", name, hints)
     return {name: convert_value(name, hints[name], value) for name, value in options.items()}
+
+
+def list_option_kinds(method: str) -> dict[str, Any]:
+    """The options that a method and its settings have, each with the type of its values. Raises InputError."""
+    hints: dict[str, Any] = {}
+    for part in load_preset(method):
+        hints |= {f.name: get_type_hints(type(part))[f.name] for f in dataclasses.fields(part)}
+    return hints
 
 
 def convert_value(name: str, hint: Any, value: Any) -> Any:

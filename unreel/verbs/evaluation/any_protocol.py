@@ -28,6 +28,7 @@ def evaluate(
     feature_options: ExtractionOptions | None = None,
     on_progress: Progress | None = None,
     num_clips: int = 10,
+    allow_import: bool = False,
     **options: Any,
 ) -> dict[str, Result]:
     """Evaluate an encoder on labelled videos; saved in RUN/evaluations and RUN/report.html if `run` is a run.
@@ -43,6 +44,7 @@ def evaluate(
         feature_options: clips and crops of each video, and the baselines; by default 10 clips and 1 crop.
         on_progress: called with the videos done and their total.
         num_clips: evenly spread clips per video, if `feature_options` is not given.
+        allow_import: import, and so run, the code of your own that the checkpoint of `run` names as its network.
         options: options of the protocol, e.g. layer="pooled"; of "finetune" recipe, scratch, weights and fields of the
             recipe; of "detection" clock_s and fields of DetectionProtocol. Only with a name.
 
@@ -51,6 +53,7 @@ def evaluate(
 
     Raises:
         InputError: the labels can't be used, or the protocol or an option is unknown.
+        CheckpointError: the encoder can't be loaded.
 
     >>> results = unreel.evaluate(None, run, videos, "retrieval", num_clips=2)
     >>> list(results)
@@ -59,8 +62,8 @@ def evaluate(
     target = EvaluationTarget(Path(run), Path(data), sources or LabelSources())
     if evaluations == DETECTION:
         clock_s = options.pop("clock_s", 0.0)
-        return evaluate_detection_set(target.run, target.data, options, clock_s, on_progress=on_progress)
-    encoder = encoder or load_encoder_at_rate(target.run)
+        return evaluate_detection_set(target.run, target.data, options, clock_s, allow_import, on_progress)
+    encoder = encoder or load_encoder_at_rate(target.run, allow_import=allow_import)
     if isinstance(evaluations, str) and (training := choose_training(evaluations, options)):
         training = training.change(num_clips=feature_options.num_clips if feature_options else num_clips)
         return evaluate_finetuning(encoder, target, training, on_progress)

@@ -1,9 +1,10 @@
 """What a sweep does: its members, and how they are evaluated. Read from a file or from options, and checked."""
 
+import contextlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from unreel.io.text import parse_tables
 from unreel.methods.registry import DEFAULT_METHOD
 from unreel.training.dry_run import validate_config
 from unreel.training.run_folder.config import RunConfig, build_run_config
-from unreel.training.run_folder.option_values import convert_options
+from unreel.training.run_folder.option_values import convert_options, list_option_kinds
 from unreel.training.runtime.auto_settings import resolve_config
 
 PLAN_FILE = "sweep.json"
@@ -198,6 +199,7 @@ def name_row(name: str, options: Mapping[str, Any]) -> str:
 def check_plan(plan: SweepPlan) -> None:
     """Raise InputError for whatever can't work with any videos: each row's options, and the evaluations."""
     plan.build_evaluations()
+    require_own_options(plan)
     for member in list_first_members(plan.members):
         try:
             validate_config(resolve_config(member.build_config()))
@@ -206,6 +208,23 @@ def check_plan(plan: SweepPlan) -> None:
             raise InputError(text if text.startswith("setting '") else f"setting '{member.row}': {text}") from error
     known_rows = {*plan.rows, *(TRIVIAL_ROWS if plan.floors else ())}
     require_known("row to compare with", [plan.against] if plan.against else [], known_rows)
+
+
+def require_own_options(plan: SweepPlan) -> None:
+    """Raise InputError for an option that one method of the sweep has, and another, which is given it too, has not."""
+    members, known = list_first_members(plan.members), dict[str, Collection[str]]()
+    for method in dict.fromkeys(member.method for member in members):
+        with contextlib.suppress(UnreelError):  # which the check of its row explains
+            known[method] = list_option_kinds(method)
+    for member in members:
+        for name, value in member.options.items():
+            owner = next((method for method in known if name in known[method]), None)
+            if owner is not None and name not in known.get(member.method, [name]):
+                raise InputError(
+                    f"setting '{member.row}': {member.method} has no option '{name}', {owner} has. What one method "
+                    f"alone has stands in its settings, not in the grid or in common: {{method: {owner}, "
+                    f"{name}: {value}}} in a file, on the command line --settings '{owner} {name}={value}'"
+                )
 
 
 def list_first_members(members: Iterable[Member]) -> list[Member]:
