@@ -259,7 +259,7 @@ def test_an_option_of_one_method_beside_another_is_told_where_it_stands(tmp_path
     (tmp_path / "pull.py").write_text(METHOD.replace("from strength import force_of", "force_of = lambda c: c.force"))
     own = f"{tmp_path / 'pull.py'}:near"
     places = {"source": "videos", "data": "videos"}
-    says = rf"setting 'iic force=2': iic has no option 'force', .*near has\. .* {{method: .*near, force: 2}} in a file"
+    says = r"setting 'iic force=2': iic has no option 'force', .*near has\. .* {method: .*near, force: 2} in a file"
     with pytest.raises(InputError, match=says):
         check_plan(build_plan(places | {"grid": {"method": [own, "iic"], "force": [2, 3]}}))
     with pytest.raises(InputError, match="iic has no option 'force'"):
