@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from commands import refused, succeeds
+from commands import call, refused, succeeds
 from videos import encode
 
 import unreel
@@ -427,6 +427,22 @@ def test_it_goes_on_after_a_kill_with_the_same_csv(
     succeeds(*apply, tmp_path / "killed.csv")
     assert len(first) == 3 and len(embedded) == 2 and not set(first) & set(embedded)
     assert (tmp_path / "killed.csv").read_text() == (tmp_path / "whole.csv").read_text()
+
+
+def test_a_training_that_is_stopped_leaves_nothing_and_says_so(
+    small_run: Path, motion_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = ("classify", "train", small_run, motion_set, "--out", tmp_path / "moves", *FAST)
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unreel.verbs.classification.train_classifier.fit_classifier", stop)
+        stopped = call(*train)
+    assert stopped.code == 130 and "moves is written at the end alone, so the same command begins anew" in stopped.err
+    assert not list(tmp_path.iterdir())
+    succeeds(*train)
 
 
 def test_the_same_command_takes_new_files_and_drops_those_that_are_gone(

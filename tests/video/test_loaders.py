@@ -2,6 +2,7 @@
 
 import pickle
 import select
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,3 +218,14 @@ def test_only_what_a_pipe_writes_at_once_is_piped() -> None:
         moved = loaders.make_tensors(clip_dataset.ClipSample(0, 0, frames, np.zeros((num_clips, 2))))
         assert isinstance(moved.frames, torch.Tensor) and isinstance(moved.spans_s, torch.Tensor) == is_tensor
         assert is_tensor or len(pickle.dumps(moved.spans_s)) < select.PIPE_BUF - 1024
+
+
+def test_a_parent_that_has_stopped_is_no_error_of_a_loader_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread that hands memory over reports through sys.excepthook; whatever else happens there is told."""
+    told: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: told.append(error))
+    loaders.ignore_lost_reader()
+    errors = [ConnectionResetError(104, "reset by peer"), EOFError(), ValueError("else")]
+    for error in errors:
+        sys.excepthook(type(error), error, None)
+    assert told == errors[2:]

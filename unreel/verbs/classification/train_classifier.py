@@ -1,5 +1,7 @@
 """Train a classifier on labels or marks."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,8 @@ def train_with_options(
         options = replace(options, num_clips=1)
     encoder = add_appearance(load_encoder(run, allow_import), options.appearance).to(choose_device("auto"))
     require_writable_path(out)
-    classifier = fit_classifier(encoder, found, options, on_progress)
+    with say_what_is_left(out):
+        classifier = fit_classifier(encoder, found, options, on_progress)
     videos = LabelledVideos(found.name, found.train, found.test)
     each_once = replace(videos, train=list({i.path: i for i in found.train}.values()))  # of which many may be marked
     classifier.about["warnings"] += [seen.text for seen in find_contamination(run, each_once)]
@@ -86,6 +89,16 @@ def train_with_options(
         write_provenance(folder, record)
         write_classifier_page(folder, out.name)
     return load_classifier(out, allow_import=True)
+
+
+@contextlib.contextmanager
+def say_what_is_left(out: Path) -> Iterator[None]:
+    """A stop says that nothing is kept of the training: a classifier appears whole, at its end."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        left = f"stopped; {out} is written at the end alone, so the same command begins anew"
+        raise KeyboardInterrupt(left) from stop
 
 
 def describe_classifier_training(

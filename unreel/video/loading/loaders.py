@@ -4,9 +4,11 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from types import TracebackType
 from typing import TypeVar
 
 import torch
@@ -190,6 +192,18 @@ def _init_worker(_worker: int) -> None:
     """
     torch.set_num_threads(1)
     initialize_worker(os.getppid())
+    ignore_lost_reader()
+
+
+def ignore_lost_reader() -> None:
+    """Print no traceback from the thread that hands memory to the parent where the parent has stopped asking for it."""
+    print_error = sys.excepthook
+
+    def print_unless_lost(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, ConnectionError | EOFError):
+            print_error(kind, error, trace)
+
+    sys.excepthook = print_unless_lost
 
 
 def default_num_workers() -> int:
