@@ -42,6 +42,14 @@ SOURCES: dict[str, dict[str, Any]] = {
     "sorenson.flv": {"codec": "flv", "options": {"g": "12"}},
     "wmv2.wmv": {"codec": "wmv2", "options": {"g": "12"}},
     "gif.gif": {"codec": "gif", "pix_fmt": "rgb8"},
+    "h263.3gp": {"codec": "h263", "size": (96, 128), "options": {"g": "12"}},
+    "hevc.ts": {"codec": "libx265", "options": HEVC},
+    "h264.m2ts": {"options": H264, "format": "mpegts", "muxer": {"mpegts_m2ts_mode": "1"}},
+    "vp8.ogv": {"codec": "libvpx", "options": {"g": "12", "deadline": "realtime", "cpu-used": "8"}, "format": "ogg"},
+    "mpeg2.mxf": {"codec": "mpeg2video", "options": {"g": "12"}},
+    "vp9.ivf": {"codec": "libvpx-vp9", "options": FAST_VP9},
+    "bare.264": {"options": H264, "format": "h264"},
+    "qtrle.mov": {"codec": "qtrle", "pix_fmt": "rgb24", "options": {"g": "12"}},
 }
 
 
@@ -238,7 +246,7 @@ def counts(data: bytearray, chance: Random) -> bytearray:
     return patched(data, chance.choice([b"idx1", b"00dc", b"strf", b"avih"]), 4, "<I", many)
 
 
-BOXES, HEADERS = (".mp4", ".mov"), (".mp4", ".mov", ".avi", ".mkv", ".webm")
+BOXES, HEADERS = (".mp4", ".mov", ".3gp"), (".mp4", ".mov", ".3gp", ".avi", ".mkv", ".webm")
 KINDS: dict[str, Kind] = {
     "bits flipped": Kind(bits),
     "bits of the head flipped": Kind(bits_of_the_head),

@@ -2,7 +2,8 @@
 
     python tests/fuzz.py --files 500 --out DIR
 
-Exits with 1 when a file has neither been used nor quarantined with a reason, or when a command failed.
+Exits with 1 when a file has neither been used nor quarantined with a reason, when reading one took more than 30 s or
+1 GB, or when a command failed.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from damaged import KINDS, make
+from damaged import KINDS, SOURCES, make
 
 from unreel.corpus import inspection
 from unreel.corpus.lists import VideoEntry
@@ -32,7 +33,7 @@ from unreel.types import FileFailure
 from unreel.video.decoding import decoder
 
 SMALL = "--backbone tiny --size 32 --num-frames 8 --batch-size 8 --epochs 2 --device cpu --max-bad-share 1".split()
-MB = 2**20
+MAX_SECONDS, MAX_MB = 30, 1024
 Reasons = dict[str, str]  # file name to "" for one that was used, else the reason
 
 
@@ -44,6 +45,10 @@ class Reading:
     seconds: float
     memory_mb: float
 
+    @property
+    def is_bounded(self) -> bool:
+        return self.seconds <= MAX_SECONDS and self.memory_mb <= MAX_MB
+
 
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -54,10 +59,15 @@ def main() -> int:
     given = asked.parse_args()
     videos = given.out / "videos"
     kinds = {path.name: kind for path, kind in make(videos, given.files, given.seed, good=12)}
+    suffixes = {Path(name).suffix for name in SOURCES}
+    print(f"{len(SOURCES)} good videos with {len(suffixes)} suffixes: {', '.join(SOURCES)}")
     print(f"{len(kinds)} files, {given.files} of them damaged in {len(KINDS)} ways\n")
     readings = dict(zip(kinds, read_all([videos / name for name in kinds], given.workers), strict=True))
     print_table(kinds, readings)
-    return 1 if any([not ran(*command, kinds) for command in commands(given.out, given.workers)]) else 0
+    excessive = [name for name, reading in readings.items() if not reading.is_bounded]
+    print("".join(f"took too much or ended its process: {name}\n" for name in excessive), end="", flush=True)
+    failed = [name for name, *command in commands(given.out, given.workers) if not ran(name, *command, kinds)]
+    return int(bool(excessive or failed))
 
 
 def read_all(paths: Sequence[Path], workers: int) -> list[Reading]:

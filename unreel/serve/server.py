@@ -11,7 +11,7 @@ import uvicorn
 from unreel.errors import InputError
 from unreel.serve.app import build_app
 from unreel.serve.auth import LOOPBACK_HOSTS
-from unreel.serve.connections import make_protocol, raise_file_limit
+from unreel.serve.connections import bound_listener, make_protocol, raise_file_limit
 from unreel.serve.state import ServeOptions, ServerState
 
 SHUTDOWN_TIMEOUT_S = 3
@@ -39,15 +39,17 @@ def serve(
     listener = open_socket(host, port)
     token = token or ("" if host in LOOPBACK_HOSTS else secrets.token_urlsafe(16))
     on_start(format_url(listener, host, token), state.problem, state.describe_content())
+    max_connections = raise_file_limit()
     config = uvicorn.Config(
         build_app(state, token),
+        loop="asyncio",  # others do not ask the listener
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
-        http=make_protocol(raise_file_limit()),
+        http=make_protocol(max_connections),
         ws="none",
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[bound_listener(listener, max_connections)])
 
 
 def open_socket(host: str, port: int) -> socket.socket:
