@@ -1,15 +1,19 @@
 """Counts, durations, paths and lists as short text for people, and objects from text: JSON, TOML, YAML."""
 
+import dataclasses
 import json
+import math
 import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 EXPLORED_SUFFIX = ".unreel"  # of the folder that `unreel explore` makes of some videos
 _NUMBER = r"-?\d[\d.eE+-]*"
+Described = TypeVar("Described")
 _NUMBER_LIST = re.compile(rf"\[\n\s*({_NUMBER}(?:,\n\s*{_NUMBER})*)\n\s*\]")  # a text holds no line end of its own
 
 
@@ -120,6 +124,63 @@ def parse_json(text: str | bytes) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError(f"a JSON {type(data).__name__}, not an object")
     return data
+
+
+def build_from_json(kind: type[Described], data: Any) -> Described:
+    """A dataclass, and those inside it, of an object that JSON gave; each value is compared with the type of its field.
+
+    Numbers keep their type. Raises ValueError for a field that is missing, unknown or of another type.
+
+    >>> from unreel.types import FileFailure
+    >>> build_from_json(FileFailure, {"path": "a.mp4", "reason": "damaged", "detail": 3})
+    Traceback (most recent call last):
+    ValueError: detail is 3, not a str
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"{kind.__name__} is {data!r:.40}, not an object")
+    fields, hints = {field.name: field for field in dataclasses.fields(kind)}, get_type_hints(kind)  # type: ignore[arg-type]
+    if unknown := data.keys() - fields.keys():
+        raise ValueError(f"{preview_items(sorted(unknown))} is no part of {kind.__name__}")
+    values = {name: _convert_json(hints[name], value, name) for name, value in data.items()}
+    required = {f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING}
+    if missing := required - data.keys():
+        raise ValueError(f"{preview_items(sorted(missing))} is missing in {kind.__name__}")
+    return kind(**values)
+
+
+def _convert_json(hint: Any, value: Any, name: str) -> Any:
+    """A value that JSON gave as the type of a field wants it. Raises ValueError."""
+    origin, inner = get_origin(hint) or hint, get_args(hint)
+    if dataclasses.is_dataclass(origin):
+        return build_from_json(origin, value)  # type: ignore[arg-type]
+    if origin in (Union, UnionType):
+        return None if value is None and NoneType in inner else _convert_json(inner[0], value, name)
+    if origin in (list, tuple) and isinstance(value, list):
+        kinds = [inner[0]] * len(value) if origin is list or inner[1:] == (...,) else inner
+        if len(kinds) == len(value):
+            return origin(_convert_json(kind, item, name) for kind, item in zip(kinds, value, strict=True))
+    elif isinstance(origin, type) and issubclass(dict, origin) and isinstance(value, dict):
+        return {key: _convert_json(inner[1], item, f"{name} {key}") for key, item in value.items()}
+    elif _is_plain_json(origin, inner, value):
+        return value
+    raise ValueError(f"{name} is {value!r:.40}, not a {getattr(hint, '__name__', hint)}")
+
+
+def _is_plain_json(origin: Any, inner: tuple[Any, ...], value: Any) -> bool:
+    if origin is Any:
+        return True
+    if origin is Literal:
+        return value in inner
+    if origin is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and _is_finite(value)
+    return type(value) is origin and (origin is not int or abs(value) < 2**63)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 def parse_tables(text: str, suffix: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from unreel.evaluation.metrics.bootstrap import bootstrap_interval
-from unreel.io.text import join_words
+from unreel.io.text import build_from_json, join_words
 
 Level = Literal["better", "not shown", "not better"]
 MIN_VIDEOS = 5  # that a test must have been made on
@@ -170,9 +170,8 @@ class Verdict:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Verdict":
-        """What `to_json` wrote; its words are made anew from the figures. Raises KeyError and TypeError for others."""
-        comparisons = tuple(FloorComparison(**comparison) for comparison in data["comparisons"])
-        return cls(comparisons, str(data["basis"]), dict(data.get("same_video_r1", {})))
+        """What `to_json` wrote; its words are made anew from the figures. Raises ValueError for others."""
+        return build_from_json(cls, {name: value for name, value in data.items() if name in cls.__annotations__})
 
 
 def compare_with_floors(

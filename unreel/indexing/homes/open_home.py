@@ -70,7 +70,11 @@ def _open_connected(home: Home) -> Index:
     dim = description["widths"][""]
     if (width := home.read_block(0, 1).shape[1]) != dim:
         raise home.fail(f"vectors of {width} numbers in the table '{home.table}', not of {dim}", EXPORT_HINT)
-    parts = load_parts(folder / PART_WEIGHTS_JSON, EncoderSpec.from_json(metadata["encoder"]), dim)
+    try:
+        spec = EncoderSpec.from_json(metadata["encoder"])
+    except (KeyError, ValueError) as error:
+        raise home.fail(f"half an index, its encoder can't be read ({error})", EXPORT_HINT) from error
+    parts = load_parts(folder / PART_WEIGHTS_JSON, spec, dim)
     vectors = HomeVectors(home, len(rows), dim)
     weakref.finalize(vectors, home.close)
     search = HomeSearch(home, len(rows), dim, fingerprint, slider_ends(parts))

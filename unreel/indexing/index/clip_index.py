@@ -31,7 +31,7 @@ from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import ScoreScale, load_scale
 from unreel.indexing.index.vectors import hash_vectors
 from unreel.indexing.store.clip_sampling import SlidingWindow
-from unreel.indexing.store.embedding_store import read_store_json
+from unreel.indexing.store.embedding_store import STORE_JSON, read_store_json
 from unreel.indexing.store.embeddings_file import CONTENT_HASH, list_parquet_files, read_table
 from unreel.indexing.store.encoder_hash import hash_encoder
 from unreel.indexing.store.file_names import (
@@ -154,7 +154,10 @@ def count_waiting(folder: Path, rows: RowTable) -> int:
 
 def read_parts_of_index(folder: Path, metadata: dict[str, Any], num_columns: int) -> RowParts:
     """How the rows of an index are made up. Raises InputError."""
-    spec = EncoderSpec.from_json(metadata["encoder"])
+    try:
+        spec = EncoderSpec.from_json(metadata["encoder"])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{folder / STORE_JSON}: its encoder can't be read ({error})", REINDEX_HINT) from error
     return load_parts(find_indexed(folder, folder / PART_WEIGHTS_JSON), spec, num_columns)
 
 

@@ -17,7 +17,7 @@ from unreel.indexing.index.query_vector import weight_parts
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.vectors import iterate_blocks
 from unreel.io.atomic_write import atomic_write_text
-from unreel.io.text import parse_json
+from unreel.io.text import build_from_json, parse_json
 from unreel.models.encoder.row_parts import RowParts
 from unreel.models.encoder.view_weights import find_slider_ends
 
@@ -57,7 +57,9 @@ class ScoreScale:
 def load_scale(path: Path, fingerprint: str) -> ScoreScale | None:
     """The scale of the rows with this fingerprint; None where there is none that can be used."""
     try:
-        scale = ScoreScale(**{"neighbour": 1} | parse_json(path.read_text()))  # earlier versions took the nearest
+        scale = build_from_json(
+            ScoreScale, {"neighbour": 1} | parse_json(path.read_text())
+        )  # earlier versions took the nearest
         usable = (scale.fingerprint, scale.neighbour) == (fingerprint, NEIGHBOUR) and all(
             values and 0 <= float(position) <= 1 and values == sorted(map(float, values))
             for position, values in scale.likeness.items()

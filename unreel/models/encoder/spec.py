@@ -4,10 +4,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from unreel.io.text import build_from_json
 from unreel.models.heads import HeadSpec
 from unreel.video.sampling.clip_spec import ClipSpec
 from unreel.views.photometric import IMAGENET_MEAN, IMAGENET_STD
-from unreel.views.residual_frames import ResidualSpec
 from unreel.views.view_spec import ViewSpec
 
 APPEARANCE = "appearance"  # the part of a row that a frozen image model makes
@@ -60,11 +60,8 @@ class EncoderSpec:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "EncoderSpec":
-        views = dict(data["views"])
-        views |= {name: tuple(views[name]) for name in ("names", "mean", "std") if name in views}
-        views["residual"] = ResidualSpec(**views["residual"])
-        options = dict(data.get("options", {}))  # files of 0.1 have none
-        heads = tuple(HeadSpec(**head) for head in data.get("heads", ()))
-        appearance = AppearanceSpec(**data["appearance"]) if data.get("appearance") else None
-        clip, views_spec = ClipSpec(**data["clip"]), ViewSpec(**views)
-        return cls(data["backbone"], data["method"], clip, views_spec, options, heads, appearance)
+        """What `to_json` wrote. Raises ValueError for others."""
+        for name in ("method", "clip", "views"):
+            if name not in data:
+                raise ValueError(f"{name} is missing in EncoderSpec")
+        return build_from_json(cls, {name: value for name, value in data.items() if name in cls.__annotations__})

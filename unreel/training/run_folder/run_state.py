@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from unreel.io.text import build_from_json
+
 
 @dataclass
 class RunState:
@@ -25,5 +27,5 @@ class RunState:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "RunState":
-        best = float(data.get("best_mrr", -1.0)), float(data.get("best_rating", 0.0))
-        return cls(int(data["step"]), data.get("best_step"), *best)
+        """What `to_json` wrote. Raises ValueError for others."""
+        return build_from_json(cls, {"step": None} | {name: data[name] for name in cls.__annotations__ if name in data})
