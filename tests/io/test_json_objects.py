@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import unreel
+from unreel.corpus.manifest import QUARANTINE_FILE, Manifest
 from unreel.errors import InputError
 from unreel.evaluation.verdict.decision import FloorComparison, Verdict
 from unreel.evaluation.verdict.verdict_file import VERDICT_FILE, read_verdict, write_verdict
@@ -98,3 +99,10 @@ def test_an_index_with_a_spoiled_encoder_is_named(motion_index: Path, tmp_path: 
     (folder / "store.json").write_text(json.dumps(data))
     with pytest.raises(InputError, match=r"store\.json: its encoder can't be read \(ClipSpec is \[1\]"):
         unreel.open_index(folder)
+
+
+def test_a_quarantine_list_of_rubbish_is_a_damaged_manifest(tmp_path: Path) -> None:
+    Manifest("", ()).save(tmp_path)
+    (tmp_path / QUARANTINE_FILE).write_text("path,reason,detail\n" + "x" * 200_000)
+    with pytest.raises(InputError, match="the manifest is damaged"):
+        Manifest.load(tmp_path)

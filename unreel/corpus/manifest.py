@@ -78,7 +78,7 @@ class Manifest:
         try:
             quarantine = retry_on_stall(Path(folder, QUARANTINE_FILE).read_bytes)
             return retry_on_stall(lambda: cls.parse(path, quarantine))
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        except (OSError, ValueError, KeyError, TypeError, csv.Error, pa.ArrowException) as error:
             raise InputError(f"{folder}: the manifest is damaged ({error}). Run `unreel inspect` again") from error
 
     @classmethod
