@@ -103,3 +103,9 @@ def test_too_few_addresses_are_refused_before_a_library_crashes() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.replace("\n", " ").startswith("unreel: `ulimit -v` is 1200000; loading PyTorch, PyAV and FAISS")
+
+
+def test_nothing_walks_through_a_stand_in_without_end() -> None:
+    code = "from unreel.cli.help.stand_ins import StandIn\nlist(StandIn.schema([]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "TypeError: while help is shown" in done.stderr

@@ -45,10 +45,11 @@ class Video:
 
 
 _FILE_TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-FILE_SCHEMA = pa.schema([(f.name, _FILE_TYPES.get(f.type, pa.list_(pa.float64()))) for f in fields(Video)])
+_LIST = pa.list_(pa.float64())
+FILE_SCHEMA = pa.schema([(f.name, _FILE_TYPES.get(f.type, _LIST)) for f in fields(Video)])
 _SMALL_TYPES = {"width": pa.int32(), "height": pa.int32(), "rotation": pa.int16(), "num_frames": pa.int32()}
 _SMALL_TYPES |= {name: pa.dictionary(pa.int32(), pa.string()) for name in REPEATED}
-SCHEMA = pa.schema([(field.name, _SMALL_TYPES.get(field.name, field.type)) for field in FILE_SCHEMA])
+SCHEMA = pa.schema([(f.name, _SMALL_TYPES.get(f.name, _FILE_TYPES.get(f.type, _LIST))) for f in fields(Video)])
 
 
 class VideoRows(Sequence[Video]):

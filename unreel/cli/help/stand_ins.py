@@ -29,6 +29,9 @@ class _AnyClass(type):
     def __getitem__(cls, item: object) -> Any:
         return cls
 
+    def __iter__(cls) -> Any:  # without it `__getitem__` would be asked for items without end
+        raise TypeError("while help is shown, nothing can be walked through that a library makes")
+
     def __or__(cls, other: object) -> Any:
         return cls
 
