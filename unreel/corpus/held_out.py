@@ -26,8 +26,8 @@ def split_held_out(instances: Sequence[Instance], share: float, seed: int) -> tu
     if count < 2 or len(instances) < MIN_INSTANCES_TO_SPLIT:
         return instances, instances[:0]
     unit_N = number_units(instances)
-    sizes = np.bincount(unit_N)
-    units = np.flatnonzero(sizes)
+    sizes = np.bincount(unit_N).astype(np.int32)
+    units = np.flatnonzero(sizes).astype(np.int32)
     chosen: list[int] = []
     num_chosen = 0
     order = make_generator(seed, 0, 0, "hold-out").permutation(len(units))

@@ -47,7 +47,7 @@ class Video:
 _FILE_TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 _LIST = pa.list_(pa.float64())
 FILE_SCHEMA = pa.schema([(f.name, _FILE_TYPES.get(f.type, _LIST)) for f in fields(Video)])
-_SMALL_TYPES = {"width": pa.int32(), "height": pa.int32(), "rotation": pa.int16(), "num_frames": pa.int32()}
+_SMALL_TYPES = {"width": pa.int16(), "height": pa.int16(), "rotation": pa.int16(), "num_frames": pa.int32()}
 _SMALL_TYPES |= {name: pa.dictionary(pa.int32(), pa.string()) for name in REPEATED}
 SCHEMA = pa.schema([(f.name, _SMALL_TYPES.get(f.name, _FILE_TYPES.get(f.type, _LIST))) for f in fields(Video)])
 
@@ -127,7 +127,6 @@ class VideoRows(Sequence[Video]):
 def _join(batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """Batches of a file as one table of SCHEMA; each is made small before the next is read."""
     small = [_fill_missing(pa.Table.from_batches([batch])).cast(SCHEMA) for batch in batches]
-    pa.default_memory_pool().release_unused()
     return pa.concat_tables(small) if small else SCHEMA.empty_table()
 
 
