@@ -68,7 +68,7 @@ def draw_shot(rng: np.random.Generator, on: SyntheticProperties) -> Shot:
         shift=(rng.normal(0, 0.08), rng.normal(0, 0.08)),
         scale=float(np.exp(rng.normal(0, 0.15))),
         pace=float(np.exp(rng.normal(0, 0.1))),
-        delay_s=rng.uniform(-0.5, 0.5),
+        delay_s=rng.uniform(-0.15, 0.15),
         pan=(moves * rng.normal(0, 0.25), moves * rng.normal(0, 0.12)),
         zoom=moves * rng.normal(0, 0.15),
         shake=(_draw_shake(rng, moves), _draw_shake(rng, moves)),
