@@ -1,8 +1,9 @@
 """Make the encoder that comes with the package from a run on synthetic clips: its files, and a card with its figures.
 
-    unreel pretrain synthetic://all --out RUN --augment crop --steps 8000 --seed 0 --threads 1 --workers 0 --device cpu
-    python benchmarks/base_encoder.py RUN --sets JHMDB WEIZMANN
+    python benchmarks/base_encoder.py RUN --sets JHMDB WEIZMANN [--first RUN]
 
+The card (unreel/models/base_encoders/base/README.md) has the commands that train. A run may begin with `base` itself,
+to go on with it: `--first` is then the run that `base` was made of.
 The figures are zero-shot: retrieval (default protocol) of the test list of each set, of which the run has seen nothing.
 """
 
@@ -43,11 +44,9 @@ clips of {frames} frames of {size} x {size} pixels at {fps:g} frames per second,
 **Data.** Drawn clips (docs/methods.md, "Synthetic clips"). It has seen no real video, so no footage of others and no
 faces. Its weights have the licence of unreel.
 
-**Recipe.** {date}, {steps} steps of {batch}, seed {seed}:
+**Recipe.** {date}, {steps} steps of {batch}:
 
-    unreel pretrain {source} --out RUN --method {method} {options}--steps {steps} --seed {seed} \\
-        --threads 1 --workers 0 --device cpu
-    python benchmarks/base_encoder.py RUN --sets {sets}
+{commands}
 
 **Figures**, zero-shot: retrieval of the test videos among the training videos ({num_clips} clips, protocol `unreel`),
 R@1 with its 95 % interval and mAP in percent.
@@ -69,6 +68,8 @@ class Args:
     run: tyro.conf.Positional[Path]
     sets: tuple[Path, ...]
     """Labelled sets with train.txt and test.txt."""
+    first: Path | None = None
+    """The run that `base` was made of, for a run that began with `base`."""
     name: str = "base"
     num_clips: int = 10
     threads: int = 1
@@ -108,12 +109,47 @@ def list_changed_options(config: dict[str, Any]) -> str:
     return "".join(f"--{name.replace('_', '-')} {value} " for name, value in changed.items())
 
 
+def list_stages(args: Args) -> list[dict[str, Any]]:
+    """The configurations of the trainings, the first from random weights. Raises InputError where one has seen files,
+    or began with other weights than those of the one before."""
+    runs = [run for run in (args.first, args.run) if run is not None]
+    stages = [read_config(run) for run in runs]
+    for run, config, allowed in zip(runs, stages, ((NO_WEIGHTS,), (args.name, str(args.first))), strict=False):
+        source, init = config["source"], config["settings"]["init"]
+        if not is_synthetic(source) or init not in allowed:
+            raise InputError(f"{run}: trained on {source}, begun with {init}, not with {' or '.join(allowed)}")
+    if stages[-1]["settings"]["init"] == args.name and args.first is not None:
+        if hash_weights(find_checkpoint(args.first)) != hash_weights(BASE_ENCODERS / args.name):
+            raise InputError(f"{args.first}: its encoder is not {args.name}")
+    return stages
+
+
+def hash_weights(folder: Path) -> str:
+    """SHA-256 of the weights of a checkpoint."""
+    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+
+
+def format_commands(args: Args, stages: list[dict[str, Any]]) -> str:
+    """The commands of the recipe, indented for Markdown."""
+    lines, init = [], NO_WEIGHTS
+    for config, run in zip(stages, ["FIRST", "RUN"][-len(stages) :], strict=True):
+        settings = config["settings"]
+        lines += [
+            f"unreel pretrain {config['source']} --out {run} --init {init} --method {config['method']} "
+            f"{list_changed_options(config)}--steps {settings['steps']} \\",
+            f"    --seed {settings['seed']} --threads 1 --workers 0 --device cpu",
+        ]
+        init = run
+    sets = " ".join(data.resolve().name.upper() for data in args.sets)
+    first = " --first FIRST" if len(stages) > 1 else ""
+    lines.append(f"python benchmarks/base_encoder.py RUN --sets {sets}{first}")
+    return "\n".join(f"    {line}" for line in lines)
+
+
 def write_card(args: Args, encoder: Encoder, folder: Path) -> str:
     """The model card. Raises InputError for a run that has seen files, or whose last encoder this is not."""
-    config = read_config(args.run)
-    settings, spec = config["settings"], encoder.spec
-    if not is_synthetic(config["source"]) or settings["init"] != NO_WEIGHTS:
-        raise InputError(f"{args.run}: it was trained on {config['source']} and began with {settings['init']}")
+    stages = list_stages(args)
+    settings, spec = stages[-1]["settings"], encoder.spec
     if folder.name != format_step(settings["steps"]):
         raise InputError(f"{folder}: this is not the last of {settings['steps']} steps")
     results = {data.resolve().name: evaluate(encoder, data, args.num_clips) for data in args.sets}
@@ -126,17 +162,13 @@ def write_card(args: Args, encoder: Encoder, folder: Path) -> str:
         fps=spec.clip.fps,
         views=" and ".join(dict.fromkeys(spec.views.names)),
         date=datetime.date.today(),
-        steps=settings["steps"],
+        steps=" and then ".join(str(config["settings"]["steps"]) for config in stages),
         batch=settings["batch_size"],
-        seed=settings["seed"],
-        source=config["source"],
-        method=config["method"],
-        options=list_changed_options(config),
-        sets=" ".join(data.resolve().name.upper() for data in args.sets),
+        commands=format_commands(args, stages),
         num_clips=args.num_clips,
         table=write_table(results),
         weights_file=WEIGHTS_FILE,
-        sha=hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest(),
+        sha=hash_weights(folder),
     )
 
 
