@@ -118,9 +118,9 @@ def list_stages(args: Args) -> list[dict[str, Any]]:
         source, init = config["source"], config["settings"]["init"]
         if not is_synthetic(source) or init not in allowed:
             raise InputError(f"{run}: trained on {source}, begun with {init}, not with {' or '.join(allowed)}")
-    if stages[-1]["settings"]["init"] == args.name and args.first is not None:
-        if hash_weights(find_checkpoint(args.first)) != hash_weights(BASE_ENCODERS / args.name):
-            raise InputError(f"{args.first}: its encoder is not {args.name}")
+    begins_with_base = args.first is not None and stages[-1]["settings"]["init"] == args.name
+    if begins_with_base and hash_weights(find_checkpoint(args.first)) != hash_weights(BASE_ENCODERS / args.name):
+        raise InputError(f"{args.first}: its encoder is not {args.name}")
     return stages
 
 
