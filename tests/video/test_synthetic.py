@@ -126,6 +126,16 @@ def test_shots_without_camera_background_and_light_stand_still() -> None:
     assert 0.4 < np.mean([s.pan != (0, 0) for s in moving]) < 0.6
 
 
+def test_how_far_shots_of_one_motion_are_apart() -> None:
+    """The encoder that comes with the package was trained on these: other ranges are other videos at an old address."""
+    shots = [draw_shot(np.random.default_rng(seed), SyntheticProperties()) for seed in range(1000)]
+    ranges = {name: [getattr(shot, name) for shot in shots] for name in ("delay_s", "light")}
+    assert 0.14 < max(ranges["delay_s"]) < 0.15 and -0.15 < min(ranges["delay_s"]) < -0.14
+    assert 1.14 < max(ranges["light"]) < 1.15 and 0.6 < min(ranges["light"]) < 0.61
+    spread = np.std([(math.log(s.scale), math.log(s.pace), *s.shift) for s in shots], axis=0)
+    assert spread == pytest.approx([0.15, 0.1, 0.08, 0.08], rel=0.1)
+
+
 def test_no_texture_is_repeated_and_neighbours_share_theirs() -> None:
     def draw(number: int, parts: tuple[bool, ...]) -> list[bytes]:
         rng = make_generator(0, 0, number, "synthetic look")
