@@ -11,6 +11,7 @@ import torch
 from scipy.stats import chisquare, kstest
 
 from unreel.errors import VIDEO_ERROR_REASONS, VideoError
+from unreel.rows.instance_rows import InstanceRows
 from unreel.seeding import make_generator
 from unreel.types import Clips, FileFailure, Instance
 from unreel.video.decoding.packet_index import index_frames
@@ -407,3 +408,17 @@ def test_a_cached_file_that_goes_missing_is_reported(whole: list[Instance], tmp_
     assert cached[(0, 0)].failure is None and 0 in cached.cache.cached_instances
     path.unlink()
     assert cached[(1, 0)].failure == FileFailure(str(path), "missing")
+
+
+def test_files_are_excluded_by_path_whatever_holds_the_instances() -> None:
+    """A list may have names that are not UTF-8, which no column holds."""
+    listed = [Instance(f"/v/{name}.mp4", n, 0.0, 1.0) for n, name in enumerate("abab")]
+    failure = FileFailure("/v/b.mp4", "damaged")
+    odd = [*listed, Instance("/v/caf\udce9.mp4", 4, 0.0, 1.0)]
+    for instances in (listed, InstanceRows.from_instances(listed), odd):
+        clips = ClipDataset(instances, ClipSpec(8), SIZE, num_clips=1)
+        clips.exclude_files([])
+        clips.exclude_files([failure, FileFailure("/v/other.mp4", "damaged")])
+        assert clips.excluded_failures == {1: failure, 3: failure}
+    clips.exclude_files([FileFailure("/v/caf\udce9.mp4", "damaged")])
+    assert clips.excluded_failures.keys() == {1, 3, 4}

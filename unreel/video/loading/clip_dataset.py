@@ -92,9 +92,11 @@ class ClipDataset(Dataset[ClipSample]):
 
     def exclude_files(self, failures: Iterable[FileFailure]) -> None:
         """Do not open these files again, in this process and in those forked later."""
-        by_path = {failure.path: failure for failure in failures}
-        numbers = InstanceRows.from_instances(self.instances).find_paths(by_path) if by_path else ()
-        self.excluded_failures |= {int(n): by_path[self.instances[n].path] for n in numbers}
+        by_path, rows = {failure.path: failure for failure in failures}, self.instances
+        if not isinstance(rows, InstanceRows):  # their paths may be no text that Arrow takes
+            self.excluded_failures |= {n: by_path[row.path] for n, row in enumerate(rows) if row.path in by_path}
+        elif by_path:
+            self.excluded_failures |= {int(n): by_path[rows[n].path] for n in rows.find_paths(by_path)}
 
     def __getitem__(self, item: tuple[int, int]) -> ClipSample:
         epoch, index = item
