@@ -166,6 +166,7 @@ def test_an_index_that_can_not_be_used_is_refused(corpus: Path) -> None:
         ("pack.json", json.dumps(description | {"pieces": 7}).encode(), "has 12 pieces, pack.json says 7"),
         ("index.parquet", b"PAR1", "can't be read"),
         ("manifest.parquet", b"PAR1", "the manifest of the packed corpus can"),
+        ("quarantine.csv", b"path,reason,detail\n" + b"x" * 200_000, "the manifest of the packed corpus can"),
     ):
         content = (corpus / name).read_bytes()
         (corpus / name).write_bytes(data)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from unreel.corpus.manifest import Manifest
+from unreel.errors import InputError
 from unreel.rows import video_rows
 from unreel.rows.video_rows import FILE_SCHEMA, Video, VideoRows
 
@@ -76,6 +77,33 @@ def test_a_manifest_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> 
     pq.write_table(table.append_column("own", pa.array([1])), path)
     with pytest.raises(Exception, match="unknown columns own"):
         Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("duplicate_of", [None, ""]),
+        ("shot_changes_s", [None, []]),
+        ("path", pa.array([b"\xff", b"x"]).view(pa.string())),
+        ("label", pa.array([b"\xff", b"x"]).view(pa.string())),
+    ],
+)
+def test_a_row_without_a_value_or_with_unreadable_text_is_damage(tmp_path: Path, name: str, values: object) -> None:
+    """Told where the file is read, not where somebody asks for the row."""
+    Manifest("/v", list_some(2)).save(tmp_path)
+    table = pq.read_table(tmp_path / "manifest.parquet")
+    field = table.schema.field(name)
+    spoiled = table.set_column(table.column_names.index(name), field, pa.array(values, field.type))
+    pq.write_table(spoiled, tmp_path / "manifest.parquet")
+    with pytest.raises(InputError, match="the manifest is damaged"):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["caf\udce9", "s3:bucket"])
+def test_a_folder_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Manifest("/v", list_some(2)).save(Path(name))
+    assert Manifest.load(Path(name)).videos == list_some(2)
 
 
 def test_selecting_all_copies_nothing() -> None:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from unreel.corpus.discovery import find_videos
 from unreel.corpus.lists import VideoEntry
-from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE, Manifest
+from unreel.corpus.manifest import DAMAGE_ERRORS, MANIFEST_FILE, QUARANTINE_FILE, Manifest
 from unreel.corpus.manifest_summary import group_by_reason
 from unreel.corpus.segments import LONG_VIDEO_SEGMENTS, SEGMENT_S
 from unreel.corpus.shot_detection import detect_shot_changes
@@ -138,7 +138,7 @@ def load_packed_manifest(
     try:
         parquet, quarantine = (read_corpus_file(corpus.root, name) for name in (MANIFEST_FILE, QUARANTINE_FILE))
         manifest = Manifest.parse(io.BytesIO(parquet), quarantine)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+    except DAMAGE_ERRORS as error:
         raise InputError(f"{corpus.root}: the manifest of the packed corpus can't be read ({error})") from error
     if len(manifest.videos) != len(corpus):
         counts = f"{INDEX_FILE} has {len(corpus)} pieces, {MANIFEST_FILE} {len(manifest.videos)}"

@@ -20,6 +20,7 @@ from unreel.rows.video_rows import REPEATED, Video, VideoRows
 from unreel.types import FileFailure
 
 MANIFEST_FILE, QUARANTINE_FILE = "manifest.parquet", "quarantine.csv"
+DAMAGE_ERRORS = (OSError, ValueError, KeyError, TypeError, csv.Error, pa.ArrowException)  # of `Manifest.parse`
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,10 @@ class Manifest:
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(folder / MANIFEST_FILE) as parquet, atomic_path(folder / QUARANTINE_FILE) as quarantine:
                 about = {"root": self.root, "left_aside": dict(self.left_aside)}
-                self.rows.write(parquet, {"unreel": json.dumps(about)})
+                with parquet.open(
+                    "wb"
+                ) as rows:  # Arrow opens no path that is not UTF-8, and takes `s3:x` for an address
+                    self.rows.write(rows, {"unreel": json.dumps(about)})
                 with quarantine.open("w", newline="", encoding="utf-8") as file:
                     csv.writer(file).writerow(["path", "reason", "detail"])
                     csv.writer(file).writerows([bad.path, bad.reason, bad.detail] for bad in self.quarantine)
@@ -77,13 +81,18 @@ class Manifest:
             raise InputError(f"{path}: no such file. Write a manifest with `unreel inspect`")
         try:
             quarantine = retry_on_stall(Path(folder, QUARANTINE_FILE).read_bytes)
-            return retry_on_stall(lambda: cls.parse(path, quarantine))
-        except (OSError, ValueError, KeyError, TypeError, csv.Error, pa.ArrowException) as error:
+            return retry_on_stall(lambda: cls._parse_file(path, quarantine))
+        except DAMAGE_ERRORS as error:
             raise InputError(f"{folder}: the manifest is damaged ({error}). Run `unreel inspect` again") from error
 
     @classmethod
-    def parse(cls, parquet: Path | IO[bytes], quarantine_csv: bytes) -> "Manifest":
-        """Parse the two files that `save` wrote: the first by path or opened, the second by its bytes."""
+    def _parse_file(cls, path: Path, quarantine_csv: bytes) -> "Manifest":
+        with path.open("rb") as parquet:
+            return cls.parse(parquet, quarantine_csv)
+
+    @classmethod
+    def parse(cls, parquet: IO[bytes], quarantine_csv: bytes) -> "Manifest":
+        """Parse the two files that `save` wrote: the first opened, the second by its bytes. Raises DAMAGE_ERRORS."""
         with pq.ParquetFile(parquet, read_dictionary=REPEATED) as file:
             about = parse_json(file.schema_arrow.metadata[b"unreel"])
             videos = VideoRows.read(file)

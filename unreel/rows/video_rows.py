@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, overload
+from typing import IO, Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -74,13 +74,13 @@ class VideoRows(Sequence[Video]):
 
     @classmethod
     def read(cls, file: pq.ParquetFile) -> "VideoRows":
-        """The rows of a file that `write` made. Raises pyarrow.ArrowException or OSError."""
-        return cls(_join(file.iter_batches(BLOCK_ROWS)))
+        """The rows of a file that `write` made. Raises pyarrow.ArrowException, OSError, KeyError or ValueError."""
+        return cls(_join(map(_require_values, file.iter_batches(BLOCK_ROWS))))
 
-    def write(self, path: Any, metadata: dict[str, str]) -> None:
+    def write(self, file: IO[bytes], metadata: dict[str, str]) -> None:
         """Write a Parquet file. Raises OSError."""
         schema = FILE_SCHEMA.with_metadata(metadata)
-        with pq.ParquetWriter(path, schema) as writer:
+        with pq.ParquetWriter(file, schema) as writer:
             for batch in self.table.to_batches(BLOCK_ROWS * 16):
                 writer.write_table(pa.Table.from_batches([batch]).cast(schema))
 
@@ -128,6 +128,14 @@ def _join(batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """Batches of a file as one table of SCHEMA; each is made small before the next is read."""
     small = [_fill_missing(pa.Table.from_batches([batch])).cast(SCHEMA) for batch in batches]
     return pa.concat_tables(small) if small else SCHEMA.empty_table()
+
+
+def _require_values(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, if every row has its values and they can be read. Raises ValueError or pyarrow.ArrowException."""
+    batch.validate(full=True)  # else text that is not UTF-8 would fail where a row is asked for
+    if lacking := [name for name, column in zip(batch.schema.names, batch.columns, strict=True) if column.null_count]:
+        raise ValueError(f"rows without a value of {', '.join(lacking)}")
+    return batch
 
 
 def _fill_missing(table: pa.Table) -> pa.Table:
