@@ -6,6 +6,7 @@ Each hop is a few lines that can be run alone. `unreel pretrain` does the same w
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def decode_one_clip(path: str) -> None:
     print(f"{Path(path).name}: {info.codec}, {info.num_frames} frames at {info.fps:g} fps; a clip is {frames.shape}")
 
 
-def build_method(instances: list[Instance]) -> tuple[Encoder, trio.Method, TwoViewRecipe]:
+def build_method(instances: Sequence[Instance]) -> tuple[Encoder, trio.Method, TwoViewRecipe]:
     """The encoder, the method that trains it and is dropped afterwards, and the recipe that makes the views."""
     config, _ = trio.trio()
     views = config.view_spec(size=48)
@@ -53,7 +54,7 @@ def build_method(instances: list[Instance]) -> tuple[Encoder, trio.Method, TwoVi
     return encoder, trio.Method(backbone, instances, config, SEED), config.recipe(views, SEED)
 
 
-def train(encoder: Encoder, method: trio.Method, recipe: TwoViewRecipe, instances: list[Instance]) -> None:
+def train(encoder: Encoder, method: trio.Method, recipe: TwoViewRecipe, instances: Sequence[Instance]) -> None:
     """Batch on the device -> `recipe(clips)` -> `method(views)` -> step. Every draw is f(seed, epoch, index)."""
     spec = encoder.spec
     dataset = ClipDataset(instances, spec.clip, spec.views.resize_hw, recipe.num_clips, SEED, recipe.interval)
@@ -70,7 +71,7 @@ def train(encoder: Encoder, method: trio.Method, recipe: TwoViewRecipe, instance
         print(f"step {step + 1}/{steps}  loss {output.loss.item():.3f}")
 
 
-def print_neighbours(encoder: Encoder, instances: list[Instance]) -> None:
+def print_neighbours(encoder: Encoder, instances: Sequence[Instance]) -> None:
     """Embeddings are rows of unit length, so a dot product is a cosine."""
     embeddings = embed_instances(encoder, instances, num_clips=2)
     cosine_NN = embeddings.vectors @ embeddings.vectors.T

@@ -1,5 +1,7 @@
 """Instances as columns: the sequence that was put in."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,13 @@ def test_a_sequence_of_the_same_instances(block: int, monkeypatch: pytest.Monkey
     assert InstanceRows.from_instances(rows) is rows and rows != INSTANCES[:-1]
     with pytest.raises(IndexError):
         rows[17]
+
+
+def test_another_process_gets_the_videos_in_use_alone() -> None:
+    rows = InstanceRows.from_instances(INSTANCES)
+    assert rows[0] and pickle.loads(pickle.dumps(rows)) == INSTANCES
+    some = pickle.loads(pickle.dumps(rows.select(np.array([9, 3, 9]))))
+    assert some == [INSTANCES[9], INSTANCES[3], INSTANCES[9]] and len(some.videos) == 2
 
 
 def test_files_are_found_by_path_and_recordings_by_their_start() -> None:

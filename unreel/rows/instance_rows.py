@@ -53,6 +53,14 @@ class InstanceRows(Sequence[Instance]):
         is_named = pc.is_in(self.videos.column("path"), pa.array(paths, pa.string())).to_numpy()
         return np.flatnonzero(is_named[self.row_N])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process with the videos of these instances alone."""
+        used, row_N = np.unique(self.row_N, return_inverse=True)
+        videos = self.videos
+        if len(used) < len(videos):
+            videos = pa.table({name: take_rows(videos.column(name), used) for name in VIDEO_COLUMNS})
+        return InstanceRows, (videos, row_N, self.video_N, self.start_s_N, self.end_s_N)
+
     def __len__(self) -> int:
         return len(self.row_N)
 

@@ -81,7 +81,7 @@ class VideoRows(Sequence[Video]):
         """Write a Parquet file. Raises OSError."""
         schema = FILE_SCHEMA.with_metadata(metadata)
         with pq.ParquetWriter(file, schema) as writer:
-            for batch in self.table.to_batches(BLOCK_ROWS * 16):
+            for batch in self.table.to_batches(BLOCK_ROWS):
                 writer.write_table(pa.Table.from_batches([batch]).cast(schema))
 
     def __len__(self) -> int:
