@@ -1,9 +1,10 @@
 """Make the encoder that comes with the package from a run on synthetic clips: its files, and a card with its figures.
 
-    python benchmarks/base_encoder.py RUN --sets JHMDB WEIZMANN [--first RUN]
+    python benchmarks/base_encoder.py RUN --sets JHMDB WEIZMANN
 
-The card (unreel/models/base_encoders/base/README.md) has the commands that train. A run may begin with `base` itself,
-to go on with it: `--first` is then the run that `base` was made of.
+The card (unreel/models/base_encoders/base/README.md) has the command that trains. A run may begin with `base` itself,
+to go on with it.
+
 The figures are zero-shot: retrieval (default protocol) of the test list of each set, of which the run has seen nothing.
 """
 
@@ -44,9 +45,12 @@ clips of {frames} frames of {size} x {size} pixels at {fps:g} frames per second,
 **Data.** Drawn clips (docs/methods.md, "Synthetic clips"). It has seen no real video, so no footage of others and no
 faces. Its weights have the licence of unreel.
 
-**Recipe.** {date}, {steps} steps of {batch}:
+**Recipe.** {date}, {steps} steps of {batch}, seed {seed},
+{start}:
 
-{commands}
+    unreel pretrain {source} --out RUN --init {init} --method {method} {options}--steps {steps} --seed {seed} \\
+        --threads 1 --workers 0 --device cpu
+    python benchmarks/base_encoder.py RUN --sets {sets}
 
 **Figures**, zero-shot: retrieval of the test videos among the training videos ({num_clips} clips, protocol `unreel`),
 R@1 with its 95 % interval and mAP in percent.
@@ -68,8 +72,6 @@ class Args:
     run: tyro.conf.Positional[Path]
     sets: tuple[Path, ...]
     """Labelled sets with train.txt and test.txt."""
-    first: Path | None = None
-    """The run that `base` was made of, for a run that began with `base`."""
     name: str = "base"
     num_clips: int = 10
     threads: int = 1
@@ -109,19 +111,13 @@ def list_changed_options(config: dict[str, Any]) -> str:
     return "".join(f"--{name.replace('_', '-')} {value} " for name, value in changed.items())
 
 
-def list_stages(args: Args) -> list[dict[str, Any]]:
-    """The configurations of the trainings, the first from random weights. Raises InputError where one has seen files,
-    or began with other weights than those of the one before."""
-    runs = [run for run in (args.first, args.run) if run is not None]
-    stages = [read_config(run) for run in runs]
-    for run, config, allowed in zip(runs, stages, ((NO_WEIGHTS,), (args.name, str(args.first))), strict=False):
-        source, init = config["source"], config["settings"]["init"]
-        if not is_synthetic(source) or init not in allowed:
-            raise InputError(f"{run}: trained on {source}, begun with {init}, not with {' or '.join(allowed)}")
-    begins_with_base = args.first is not None and stages[-1]["settings"]["init"] == args.name
-    if begins_with_base and hash_weights(find_checkpoint(args.first)) != hash_weights(BASE_ENCODERS / args.name):
-        raise InputError(f"{args.first}: its encoder is not {args.name}")
-    return stages
+def read_recipe(args: Args) -> dict[str, Any]:
+    """The configuration of the run. Raises InputError where it has seen files, or began with weights of others."""
+    config = read_config(args.run)
+    source, init = config["source"], config["settings"]["init"]
+    if not is_synthetic(source) or init not in (NO_WEIGHTS, args.name):
+        raise InputError(f"{args.run}: trained on {source}, begun with {init}, not with {NO_WEIGHTS} or {args.name}")
+    return config
 
 
 def hash_weights(folder: Path) -> str:
@@ -129,27 +125,18 @@ def hash_weights(folder: Path) -> str:
     return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
 
 
-def format_commands(args: Args, stages: list[dict[str, Any]]) -> str:
-    """The commands of the recipe, indented for Markdown."""
-    lines, init = [], NO_WEIGHTS
-    for config, run in zip(stages, ["FIRST", "RUN"][-len(stages) :], strict=True):
-        settings = config["settings"]
-        lines += [
-            f"unreel pretrain {config['source']} --out {run} --init {init} --method {config['method']} "
-            f"{list_changed_options(config)}--steps {settings['steps']} \\",
-            f"    --seed {settings['seed']} --threads 1 --workers 0 --device cpu",
-        ]
-        init = run
-    sets = " ".join(data.resolve().name.upper() for data in args.sets)
-    first = " --first FIRST" if len(stages) > 1 else ""
-    lines.append(f"python benchmarks/base_encoder.py RUN --sets {sets}{first}")
-    return "\n".join(f"    {line}" for line in lines)
+def describe_start(args: Args, config: dict[str, Any]) -> str:
+    """What the run began with; the encoder of this name that it replaces is in the history of the repository."""
+    if config["settings"]["init"] == NO_WEIGHTS:
+        return "begun with random weights"
+    before = hash_weights(BASE_ENCODERS / args.name)
+    return f"begun with the `{args.name}` before it (in the history of this file; SHA-256 `{before}`)"
 
 
 def write_card(args: Args, encoder: Encoder, folder: Path) -> str:
     """The model card. Raises InputError for a run that has seen files, or whose last encoder this is not."""
-    stages = list_stages(args)
-    settings, spec = stages[-1]["settings"], encoder.spec
+    config = read_recipe(args)
+    settings, spec = config["settings"], encoder.spec
     if folder.name != format_step(settings["steps"]):
         raise InputError(f"{folder}: this is not the last of {settings['steps']} steps")
     results = {data.resolve().name: evaluate(encoder, data, args.num_clips) for data in args.sets}
@@ -162,9 +149,15 @@ def write_card(args: Args, encoder: Encoder, folder: Path) -> str:
         fps=spec.clip.fps,
         views=" and ".join(dict.fromkeys(spec.views.names)),
         date=datetime.date.today(),
-        steps=" and then ".join(str(config["settings"]["steps"]) for config in stages),
+        steps=settings["steps"],
         batch=settings["batch_size"],
-        commands=format_commands(args, stages),
+        seed=settings["seed"],
+        start=describe_start(args, config),
+        init=settings["init"],
+        source=config["source"],
+        method=config["method"],
+        options=list_changed_options(config),
+        sets=" ".join(data.resolve().name.upper() for data in args.sets),
         num_clips=args.num_clips,
         table=write_table(results),
         weights_file=WEIGHTS_FILE,
