@@ -384,7 +384,9 @@ def test_another_encoder_and_another_choice(encoder: Path, videos: Path, tmp_pat
     update_store(encoder, videos, out, TWO)
     before = rows(out)
     other = make_encoder(tmp_path / "other", seed=1)
-    refused("embed", other, videos, "--out", out, says=("of another encoder", "--out"))
+    refused("embed", other, videos, "--out", out, says=("of another encoder", "made them, or choose another --out"))
+    (out / "encoder").mkdir()  # as an index has it
+    refused("embed", other, videos, "--out", out, says=(f"made them ({out / 'encoder'} is a copy of it), or",))
     says = ("--per clip --num-clips 2", "--per video --num")
     refused("embed", encoder, videos, "--out", out, "--per", "video", says=says)
     assert rows(out) == before

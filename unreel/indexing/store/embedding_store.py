@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from unreel.errors import InputError
-from unreel.indexing.store.file_names import PARTS_FOLDER, STORE_ENTRIES, STORE_JSON
+from unreel.indexing.store.file_names import ENCODER_FOLDER, PARTS_FOLDER, STORE_ENTRIES, STORE_JSON
 from unreel.io.atomic_write import atomic_write_text
 from unreel.io.text import parse_json
 
@@ -36,9 +36,11 @@ def open_store(folder: Path, metadata: dict[str, Any]) -> None:
     stored = read_store_json(folder)
     require_same_appearance(folder, stored, metadata)
     if stored["encoder_hash"] != metadata["encoder_hash"]:
+        copy = folder / ENCODER_FOLDER  # an index has one
+        place = f" ({copy} is a copy of it)" if copy.exists() else ""
         raise InputError(
             f"{folder} holds vectors of another encoder ({stored['encoder_hash'][:12]}, this one is "
-            f"{metadata['encoder_hash'][:12]}). Name the checkpoint that made them, or choose another --out"
+            f"{metadata['encoder_hash'][:12]}). Name the checkpoint that made them{place}, or choose another --out"
         )
     if stored["clips"] != metadata["clips"]:
         raise InputError(
