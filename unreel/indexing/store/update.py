@@ -146,7 +146,9 @@ def plan_update(out: Path, metadata: dict[str, Any], source: str | Path, on_prog
     failures = {hash_: failure for hash_, failure in read_skipped(out).items() if is_permanent(failure)}
     write_left_out_files(out, contents, failures, unreadable)
     missing = [content for hash_, content in contents.items() if hash_ not in embedded and hash_ not in failures]
-    update_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    seconds, microseconds = divmod(time.time_ns() // 1000, 10**6)  # parts of a later update sort after those before
+    moment = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(seconds))}-{microseconds:06d}"
+    update_id = f"{moment}-{uuid.uuid4().hex[:6]}"
     return UpdatePlan(metadata, update_id, missing, unreadable, compute_file_changes(before, records), left_aside)
 
 
