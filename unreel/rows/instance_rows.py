@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from unreel.rows.columns import BLOCK_ROWS, is_constant, take_rows
+from unreel.rows.row_sequence import RowSequence
 from unreel.rows.video_rows import FILE_SCHEMA
 from unreel.types import Instance
 
@@ -17,7 +18,7 @@ VIDEO_COLUMNS = ("path", "label", "group", "offset_s")  # what an instance has o
 
 
 @dataclass(frozen=True, eq=False)
-class InstanceRows(Sequence[Instance]):
+class InstanceRows(RowSequence[Instance]):
     """Instances of videos; an `Instance` is made when it is asked for, and equals any sequence of the same instances.
 
     `videos` has the columns of VIDEO_COLUMNS, `row_N` is the row of each instance's video in it, `video_N` the number
@@ -77,13 +78,6 @@ class InstanceRows(Sequence[Instance]):
     def __iter__(self) -> Iterator[Instance]:
         for start in range(0, len(self), BLOCK_ROWS):
             yield from self._build(slice(start, start + BLOCK_ROWS))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(mine == its for mine, its in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]  # as of a list
 
     def select(self, chosen: slice | np.ndarray) -> "InstanceRows":
         """Some of the instances: by a slice, or where a mask (N,) is true."""

@@ -1,7 +1,7 @@
 """The videos of a corpus as columns: some 150 bytes each, where an object of Python takes a kilobyte."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
 from typing import IO, Any, overload
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unreel.rows.columns import BLOCK_ROWS
+from unreel.rows.row_sequence import RowSequence
 
 REPEATED = ("codec", "label", "group")  # few different values: kept once each
 MAX_SHOWN = 3
@@ -52,7 +53,7 @@ _SMALL_TYPES |= {name: pa.dictionary(pa.int32(), pa.string()) for name in REPEAT
 SCHEMA = pa.schema([(f.name, _SMALL_TYPES.get(f.name, _FILE_TYPES.get(f.type, _LIST))) for f in fields(Video)])
 
 
-class VideoRows(Sequence[Video]):
+class VideoRows(RowSequence[Video]):
     """Videos in Arrow columns; a `Video` is made when it is asked for, and equals any sequence of the same videos.
 
     >>> len(VideoRows.from_videos([])), VideoRows.from_videos([]) == ()
@@ -103,13 +104,6 @@ class VideoRows(Sequence[Video]):
     def __iter__(self) -> Iterator[Video]:
         for batch in self.table.to_batches(BLOCK_ROWS):
             yield from map(_build_video, batch.to_pylist())
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(mine == its for mine, its in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]  # as of a list
 
     def __repr__(self) -> str:
         shown = [repr(video) for video in self[:MAX_SHOWN]] + ["..."] * (len(self) > MAX_SHOWN)
