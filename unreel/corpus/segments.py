@@ -25,7 +25,7 @@ def build_instances(manifest: Manifest, segment_s: float = SEGMENT_S) -> Instanc
     if not segment_s >= 0:
         raise InputError(f"segments last some seconds, or 0 for whole videos, got segment_s={segment_s}")
     videos = manifest.drop_duplicates()
-    whole = list_whole_videos(videos)
+    whole = list_whole_instances(videos)
     if segment_s == 0 or not (is_long_N := whole.end_s_N > LONG_VIDEO_SEGMENTS * segment_s).any():
         return whole
     changes_s = videos.get_column("shot_changes_s")
@@ -36,7 +36,7 @@ def build_instances(manifest: Manifest, segment_s: float = SEGMENT_S) -> Instanc
     return cut_instances(whole, segments)
 
 
-def list_whole_videos(videos: VideoRows) -> InstanceRows:
+def list_whole_instances(videos: VideoRows) -> InstanceRows:
     """Each video as one instance."""
     row_N = np.arange(len(videos), dtype=np.int32)
     start_s_N, end_s_N = np.broadcast_to(0.0, len(videos)), videos.get_column("duration_s").to_numpy()

@@ -57,9 +57,8 @@ class ScoreScale:
 def load_scale(path: Path, fingerprint: str) -> ScoreScale | None:
     """The scale of the rows with this fingerprint; None where there is none that can be used."""
     try:
-        scale = build_from_json(
-            ScoreScale, {"neighbour": 1} | parse_json(path.read_text())
-        )  # earlier versions took the nearest
+        data = {"neighbour": 1} | parse_json(path.read_text())  # earlier versions took the nearest
+        scale = build_from_json(ScoreScale, data)
         usable = (scale.fingerprint, scale.neighbour) == (fingerprint, NEIGHBOUR) and all(
             values and 0 <= float(position) <= 1 and values == sorted(map(float, values))
             for position, values in scale.likeness.items()
