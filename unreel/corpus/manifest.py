@@ -65,7 +65,7 @@ class Manifest:
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(folder / MANIFEST_FILE) as parquet, atomic_path(folder / QUARANTINE_FILE) as quarantine:
                 about = {"root": self.root, "left_aside": dict(self.left_aside)}
-                with parquet.open("wb") as file:  # by Arrow no path that is not UTF-8, and `s3:x` is an address to it
+                with parquet.open("wb") as file:  # Arrow takes no path that is not UTF-8
                     self.rows.write(file, {"unreel": json.dumps(about)})
                 with quarantine.open("w", newline="", encoding="utf-8") as file:
                     csv.writer(file).writerow(["path", "reason", "detail"])
