@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from videos import UNEVEN, encode, encode_sound, encode_turned, picture
 
-from unreel.corpus.inspection import inspect, require_usable
+from unreel.corpus.inspection import count_files, inspect, require_usable
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.manifest_summary import summarize_manifest
 from unreel.errors import DiskError, InputError
@@ -235,6 +235,13 @@ def test_a_run_refuses_to_start_with_none_or_too_many_bad() -> None:
         require_usable(mixed, 0.29, option="--most")
     with pytest.raises(InputError, match=r"none of 3 files can be used \(2 truncated, 1 no frames"):
         require_usable(Manifest("/v", (), bad), 1.0)
+
+
+def test_files_are_counted_once() -> None:
+    """A list may name a file twice, and one that was usable may be quarantined later."""
+    bad = tuple(FileFailure(path, "damaged") for path in (ROW.path, "/v/z.mp4", "/v/z.mp4"))
+    assert count_files(Manifest("/v", (ROW, ROW, replace(ROW, path="/v/b.mp4")), bad)) == 3
+    assert count_files(Manifest("/v", ())) == 0
 
 
 def test_the_summary() -> None:

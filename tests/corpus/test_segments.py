@@ -46,6 +46,43 @@ def test_only_videos_longer_than_one_and_a_half_segments_are_cut() -> None:
             build_instances(manifest(3.0), segment_s=wrong)
 
 
+def build_slowly(manifest: Manifest, segment_s: float) -> list[Instance]:
+    """The instances, one after the other."""
+    instances: list[Instance] = []
+    numbers: dict[str, int] = {}
+    for video in manifest.videos:
+        if not video.duplicate_of:
+            number, spans = numbers.setdefault(video.recording or video.path, len(numbers)), [(0.0, video.duration_s)]
+            if 0 < 1.5 * segment_s < video.duration_s:
+                spans = cut_segments(video.duration_s, video.shot_changes_s, segment_s)
+            times_s = ((video.label, video.group, start_s, end_s) for start_s, end_s in spans)
+            instances += [
+                Instance(video.path, number, s, e, label, group, video.offset_s) for label, group, s, e in times_s
+            ]
+    return instances
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("segment_s", [0.0, 4.0, 10.0])
+def test_instances_are_those_of_a_slow_twin(seed: int, segment_s: float) -> None:
+    """Pieces of recordings in any order, duplicates, long videos among short ones, several with one path."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        replace(
+            ROW,
+            path=f"/v/{rng.integers(40)}.mp4",
+            duration_s=float(rng.uniform(1, 40)),
+            group=f"g{rng.integers(3)}",
+            recording=rng.choice(["", "r", "a", "z"]),
+            offset_s=float(rng.integers(3)),
+            duplicate_of=rng.choice(["", "", "", "/v/0.mp4"]),
+            shot_changes_s=tuple(sorted(rng.uniform(0, 20, rng.integers(3)))),
+        )
+        for _ in range(30)
+    ]
+    assert build_instances(Manifest("/v", rows), segment_s) == build_slowly(Manifest("/v", rows), segment_s)
+
+
 def test_each_content_is_used_once_and_files_are_numbered_among_the_unique() -> None:
     first, again, last = manifest(3.0, 3.0, 4.0).videos
     listed = Manifest("/v", (first, replace(again, duplicate_of=first.path), last))

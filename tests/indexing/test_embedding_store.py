@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from unreel.indexing.store import embeddings_file, part_writer, parts, update
 from unreel.indexing.store.clip_sampling import EvenSampling
 from unreel.indexing.store.embeddings_file import list_parts, read_embeddings, read_metadata
 from unreel.indexing.store.skipped_videos import is_permanent, read_skipped, record_skipped, write_skipped
-from unreel.indexing.store.update import update_store
+from unreel.indexing.store.update import make_update_id, update_store
 from unreel.io import retry
 from unreel.models.encoder.checkpoint_files import save_encoder
 from unreel.models.encoder.encoder import Encoder
@@ -143,6 +144,16 @@ def test_a_part_is_full_by_videos_bytes_or_time(
 
 
 # --- what is followed
+
+
+def test_parts_of_a_later_update_sort_after_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index reads the vectors of its own parts first, and those of an update behind them."""
+    names = []
+    for count, moment_ns in enumerate((7_000_000, 8_000_000, 999_999_000, 1_000_000_000)):
+        monkeypatch.setattr("time.time_ns", lambda ns=moment_ns: 1_700_000_000 * 10**9 + ns)
+        monkeypatch.setattr("uuid.uuid4", lambda n=count: uuid.UUID(int=(2**128 - 1) >> n))
+        names.append(make_update_id())
+    assert sorted(names) == names and all(name.count("-") == 2 for name in names)
 
 
 def test_a_second_run_does_nothing(

@@ -199,7 +199,7 @@ def test_a_disk_that_is_full_is_told(made: Path, tmp_path: Path) -> None:
             write_vectors(disk / "index", opened.rows, EncoderSpec.from_json(opened.metadata["encoder"]))
         assert not list((disk / "index").glob(".vectors*"))
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a process forked meanwhile may hold it
 
 
 def test_a_damaged_part_is_named(index: Path) -> None:

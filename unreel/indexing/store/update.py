@@ -146,10 +146,16 @@ def plan_update(out: Path, metadata: dict[str, Any], source: str | Path, on_prog
     failures = {hash_: failure for hash_, failure in read_skipped(out).items() if is_permanent(failure)}
     write_left_out_files(out, contents, failures, unreadable)
     missing = [content for hash_, content in contents.items() if hash_ not in embedded and hash_ not in failures]
-    seconds, microseconds = divmod(time.time_ns() // 1000, 10**6)  # parts of a later update sort after those before
-    moment = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(seconds))}{microseconds:06d}"
-    update_id = f"{moment}-{uuid.uuid4().hex[:6]}"
-    return UpdatePlan(metadata, update_id, missing, unreadable, compute_file_changes(before, records), left_aside)
+    return UpdatePlan(
+        metadata, make_update_id(), missing, unreadable, compute_file_changes(before, records), left_aside
+    )
+
+
+def make_update_id() -> str:
+    """A name for the parts of an update: those of a later update sort after it, also within a second."""
+    seconds, microseconds = divmod(time.time_ns() // 1000, 10**6)
+    moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(seconds))
+    return f"{moment}{microseconds:06d}-{uuid.uuid4().hex[:6]}"
 
 
 def write_left_out_files(
