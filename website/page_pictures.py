@@ -1,7 +1,7 @@
 """Pictures of the page of `unreel serve` for the documentation: after a query and three marks.
 
     unreel index base WEIZMANN --out index
-    python website/page_pictures.py index WEIZMANN/bend/daria_bend.mp4 docs --yes bend --no walk
+    python website/page_pictures.py index WEIZMANN/bend/daria_bend.mp4 docs --yes bend --no wave1
 
 writes docs/search.png (1280 pixels wide) and docs/search-phone.png (390).
 """
