@@ -1,6 +1,6 @@
 """The picture of a run's report in the README, after `make demo`.
 
-    python website/report_picture.py demo/explored/run docs/report.jpg
+python website/report_picture.py demo/explored/run docs/report.jpg
 """
 
 import sys
