@@ -16,12 +16,14 @@ from unreel.video.decoding.packet_index import index_frames
 from unreel.video.decoding.probe import check_decodable, probe
 from unreel.video.loading.synthetic_clips import SyntheticClipDataset
 from unreel.video.sampling.clip_spec import ClipSpec
+from unreel.video.synthetic import pairs, textures
 from unreel.video.synthetic.drawn_video import list_videos, parse_address
 from unreel.video.synthetic.motion import Link, Thing, Wave, compute_poses, draw_motion
 from unreel.video.synthetic.pairs import draw_pair
 from unreel.video.synthetic.properties import SyntheticProperties
 from unreel.video.synthetic.render import compose, invert, paste_part
-from unreel.video.synthetic.scene import SPRITE_SIDE, draw_look, draw_shot
+from unreel.video.synthetic.scene import draw_look, draw_shot
+from unreel.video.synthetic.textures import BACKGROUND_SIDE, SPRITE_SIDE, LookTextures, draw_texture
 
 TIMES_S, SIZE, ALL_ON = (np.arange(9) - 4) / 12.5, (48, 64), SyntheticProperties()
 ALL_OFF = SyntheticProperties(*[False] * len(fields(SyntheticProperties)))
@@ -138,13 +140,37 @@ def test_how_far_shots_of_one_motion_are_apart() -> None:
 
 def test_no_texture_is_repeated_and_neighbours_share_theirs() -> None:
     def draw(number: int, parts: tuple[bool, ...]) -> list[bytes]:
-        rng = make_generator(0, 0, number, "synthetic look")
-        look = draw_look(rng, np.random.default_rng(number), parts, ALL_ON)
+        kept = LookTextures(make_generator(0, 0, number, "synthetic look"), patterned=True)
+        look = draw_look(kept, np.random.default_rng(number), parts)
         return [look.background.tobytes(), *(sprite.tobytes() for sprite in look.sprites)]
 
     pictures = [picture for number in range(60) for picture in draw(number, (False, True, True))]
     assert len(set(pictures)) == len(pictures)
     assert draw(3, (False, True))[0] == draw(3, (False, False, True))[0]
+
+
+def test_kept_textures_are_those_of_a_new_generator() -> None:
+    """In whatever order they are asked for, and each is drawn once."""
+    expected, rng = [], np.random.default_rng(4)
+    for side in (BACKGROUND_SIDE, SPRITE_SIDE, SPRITE_SIDE):
+        expected.append(draw_texture(rng, side))
+    kept = LookTextures(np.random.default_rng(4), patterned=True)
+    for number in (2, 0, 1, 2):
+        assert np.array_equal(kept[number], expected[number])
+    assert kept[1] is kept[1]
+
+
+def test_neighbours_share_their_textures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A motion and its neighbour, one after the other, draw no texture twice; alone each is the same."""
+    drawn: list[int] = []
+    monkeypatch.setattr(textures, "draw_texture", lambda *args: drawn.append(args[1]) or draw_texture(*args))
+    pairs.begin_textures.cache_clear()
+    both = [draw_pair(9, 0, index, TIMES_S, SIZE, ALL_ON) for index in (6, 7)]
+    num_parts = [len(draw_motion(make_generator(9, 0, index, "synthetic motion"), ALL_ON).is_limb) for index in (6, 7)]
+    assert len(drawn) == 2 * (1 + max(num_parts))
+    for index, pair in zip((6, 7), both, strict=True):
+        pairs.begin_textures.cache_clear()
+        assert np.array_equal(pair, draw_pair(9, 0, index, TIMES_S, SIZE, ALL_ON))
 
 
 def test_a_pair_is_a_function_of_its_arguments() -> None:

@@ -15,6 +15,7 @@ from unreel.video.synthetic.motion import draw_motion
 from unreel.video.synthetic.properties import SyntheticProperties
 from unreel.video.synthetic.render import render_clip
 from unreel.video.synthetic.scene import draw_look, draw_shot
+from unreel.video.synthetic.textures import LookTextures
 
 NUM_FRAMES, FPS, SIZE = 50, 25.0, (96, 128)
 ALL, NO, LAST_NUMBER = "all", "no-", 2**31
@@ -60,7 +61,7 @@ def draw_frames(address: str, frame_numbers: np.ndarray, size: tuple[int, int] |
         raise InputError(f"{address} has frames 0 to {NUM_FRAMES - 1}")
     rng = make_generator(0, 0, number, "synthetic video")  # a purpose of its own: no training shows this motion
     motion = draw_motion(rng, properties)
-    look, shot = draw_look(rng, rng, motion.is_limb, properties), draw_shot(rng, properties)
+    look, shot = draw_look(LookTextures(rng, properties.texture), rng, motion.is_limb), draw_shot(rng, properties)
     unique_numbers, rows = np.unique(frame_numbers, return_inverse=True)
     times_s = (unique_numbers - (NUM_FRAMES - 1) / 2) / FPS
     return render_clip(motion, look, shot, times_s, size or SIZE)[rows]

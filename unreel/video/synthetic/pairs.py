@@ -4,6 +4,8 @@ Motions 2k and 2k + 1 share two looks, in opposite order: the second clip of one
 what a pair has in common is its motion, and looks lead to the neighbour instead.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from unreel.seeding import make_generator
@@ -11,6 +13,7 @@ from unreel.video.synthetic.motion import draw_motion
 from unreel.video.synthetic.properties import SyntheticProperties
 from unreel.video.synthetic.render import render_clip
 from unreel.video.synthetic.scene import draw_look, draw_shot
+from unreel.video.synthetic.textures import LookTextures
 
 MAX_CLIPS = 2
 
@@ -32,8 +35,14 @@ def draw_pair(
     motion = draw_motion(make_generator(seed, epoch, index, "synthetic motion"), properties)
     clips = []
     for k in range(num_clips):
-        number = 2 * (index // 2) + (index + k) % 2
+        textures = begin_textures(seed, epoch, 2 * (index // 2) + (index + k) % 2, properties.texture)
         rng = make_generator(seed, epoch, index, f"synthetic shot {k}")
-        look = draw_look(make_generator(seed, epoch, number, "synthetic look"), rng, motion.is_limb, properties)
+        look = draw_look(textures, rng, motion.is_limb)
         clips.append(render_clip(motion, look, draw_shot(rng, properties), times_s, size))
     return np.stack(clips)
+
+
+@lru_cache(maxsize=MAX_CLIPS)  # the neighbour comes next in a batch, so its textures are not drawn again
+def begin_textures(seed: int, epoch: int, number: int, patterned: bool) -> LookTextures:
+    """The textures of look `number`, those of which that were asked for are kept."""
+    return LookTextures(make_generator(seed, epoch, number, "synthetic look"), patterned)

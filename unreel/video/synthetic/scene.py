@@ -6,10 +6,7 @@ import numpy as np
 
 from unreel.video.synthetic.motion import Wave
 from unreel.video.synthetic.properties import SyntheticProperties
-from unreel.video.synthetic.textures import draw_outline, draw_texture
-
-SPRITE_SIDE = 32  # pixels of the picture of a part
-BACKGROUND_SIDE = 80
+from unreel.video.synthetic.textures import SPRITE_SIDE, LookTextures, draw_outline
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,12 @@ class Shot:
     flicker: Wave
 
 
-def draw_look(
-    rng: np.random.Generator, shape_rng: np.random.Generator, is_limb: tuple[bool, ...], on: SyntheticProperties
-) -> Look:
-    """A background and a picture for each part, limbs slender. Textures come from `rng` in order, so two motions with
-    equal generators have them in common; outlines come from `shape_rng`."""
-    background, sprites = draw_texture(rng, BACKGROUND_SIDE, on.texture), []
-    for slender in is_limb:
-        texture = draw_texture(rng, SPRITE_SIDE, on.texture)
+def draw_look(textures: LookTextures, shape_rng: np.random.Generator, is_limb: tuple[bool, ...]) -> Look:
+    """A background and a picture for each part, limbs slender; outlines come from `shape_rng`. Motions that share their
+    textures have as many in common as the one with fewer parts has."""
+    background, sprites = textures[0], []
+    for number, slender in enumerate(is_limb, start=1):
+        texture = textures[number]
         opacity = draw_outline(shape_rng, SPRITE_SIDE, slender)[..., None]
         sprites.append(_to_picture(texture * opacity, 1 - opacity))
     return Look(_to_picture(background, np.zeros_like(background[..., :1])), tuple(sprites))

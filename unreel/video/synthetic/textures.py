@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+SPRITE_SIDE = 32  # pixels of the picture of a part
+BACKGROUND_SIDE = 80
 NOISE_CELLS = (3, 5, 9, 17, 33)  # of value noise along a side, one octave each
 
 
@@ -18,6 +20,24 @@ def draw_texture(rng: np.random.Generator, side: int, patterned: bool = True) ->
     if kind < 5:
         return _draw_noise(rng, side, channels=3 if kind < 2 else 1)
     return _mix_colours(rng, _draw_grating(rng, side, crossed=kind == 6))
+
+
+class LookTextures:
+    """The textures of a look: number 0 is the background's, the others are the parts' in their order.
+
+    They come from one generator, each when it or a later one is first asked for, and are kept.
+    """
+
+    def __init__(self, rng: np.random.Generator, patterned: bool) -> None:
+        self.rng, self.patterned = rng, patterned
+        self.drawn: list[np.ndarray] = []
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Texture `number`, float32 (P, P, 3)."""
+        while number >= len(self.drawn):
+            side = SPRITE_SIDE if self.drawn else BACKGROUND_SIDE
+            self.drawn.append(draw_texture(self.rng, side, self.patterned))
+        return self.drawn[number]
 
 
 def _draw_noise(rng: np.random.Generator, side: int, channels: int) -> np.ndarray:
