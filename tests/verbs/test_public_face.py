@@ -27,7 +27,7 @@ SIGNATURES = {
     "explore": (
         "source, out=None, method='motion', retrain=False, quiet=False, allow_import=False, appearance=None, **options"
     ),
-    "export": "index, to, table='unreel', replace=False",
+    "export": "index, to, table='unreel', replace=False, nearest='exact'",
     "export_model": "run, to, videos=None, push='', licence='', allow_import=False",
     "import_weights": "file, out, layout='', part='', num_frames=0, size=0, views=...",
     "index": "run, source, out, length_s=0.0, hop_s=0.0, allow_import=False, appearance=''",
@@ -38,7 +38,7 @@ SIGNATURES = {
     "load_encoder": "path, allow_import=False",
     "make_set": "out, classes=8, videos=40, seed=0, frames=48, size=..., fps=25.0, test_share=0.3, on_progress=None",
     "new_method": "name, out='.'",
-    "open_index": "folder",
+    "open_index": "folder, nearest=None",
     "open_video": "path, allow_cut=False",
     "pack": "source, out, settings=None, root=None, workers=1, on_inspect=None, on_progress=None, limits=...",
     "pretrain": "source, out, method='motion', root=None, quiet=False, config=None, **options",

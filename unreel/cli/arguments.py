@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
@@ -37,6 +37,13 @@ FolderArgument = Annotated[Positional[Path], name_argument("FOLDER")]
 DataArgument = Annotated[Positional[Path], name_argument("DATA")]
 IndexArgument = Annotated[Positional[str], name_argument("INDEX")]
 """A folder, or the address of a database: a path would lose one of two slashes."""
+NearestOption = Annotated[
+    Literal["exact", "approximate"] | None,
+    tyro.conf.arg(
+        help="Compare with all rows, or search by the database's own index, which is made the first time, and whose "
+        "recall is measured and shown; None is what the table was written with."
+    ),
+]
 OutArgument = Annotated[Positional[Path], name_argument("OUT")]
 
 

@@ -120,6 +120,7 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
             "slider": find_slider_ends(index.views),
             "motion": index.parts.motion_weight,
             "nearest": str(index.ann_index.description),
+            "approximate": index.ann_index.description.describe_recall(),
             "concepts": list_concepts(index),
             "verdict": describe_verdict(index.folder),
             "upload_bytes": state.options.upload_limits.max_bytes,

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from unreel.corpus.file_tracker import FileRecords, load_records
 from unreel.errors import UnreelError
 from unreel.indexing.homes.address import HomeAddress, hide_secrets, parse_address
+from unreel.indexing.homes.approximate import Nearest
 from unreel.indexing.homes.home import FILLING_RECORD, INDEX_RECORD, connect_home
-from unreel.indexing.homes.open_home import open_home
-from unreel.indexing.index.clip_index import Index, open_index
+from unreel.indexing.homes.open_home import open_home, open_index
+from unreel.indexing.index.clip_index import Index
 from unreel.indexing.store.embeddings_file import list_parts
 from unreel.indexing.store.file_names import ANN_INDEX_FILE, FILES_PARQUET, VECTORS_NPY
 from unreel.io.file_lock import is_locked
@@ -52,12 +53,13 @@ class FolderSource:
 
     lacks_commands: tuple[str, ...] = ()
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, nearest: Nearest | None = None) -> None:
+        self.nearest = nearest
         self.folder, self.name, self.place = folder, name_folder(folder), str(folder)
         self.progress = IndexProgress(folder)
 
     def open(self) -> tuple[Index, FileRecords]:
-        return open_index(self.folder), load_records(self.folder / FILES_PARQUET)
+        return open_index(self.folder, self.nearest), load_records(self.folder / FILES_PARQUET)
 
     def read_stamps(self) -> Hashable:
         """Name, time of change and size of the files that change with the rows, also when videos only move."""
@@ -80,7 +82,8 @@ class HomeSource:
 
     lacks_commands: tuple[str, ...] = ("classify",)
 
-    def __init__(self, address: HomeAddress) -> None:
+    def __init__(self, address: HomeAddress, nearest: Nearest | None = None) -> None:
+        self.nearest = nearest
         self.address, self.name, self.lock = address, address.name, threading.Lock()
         self.place = hide_secrets(str(address))
         self.home = connect_home(address)
@@ -89,7 +92,7 @@ class HomeSource:
         self.folder: Path | None = None
 
     def open(self) -> tuple[Index, FileRecords]:
-        index = open_home(self.address)
+        index = open_home(self.address, self.nearest)
         self.counts, self.folder = (len(index.rows), len(index.rows.paths)), index.folder
         return index, load_records(index.folder / FILES_PARQUET)
 
@@ -131,7 +134,7 @@ class HomeSource:
                 os.utime(self.folder)
 
 
-def find_source(index: str | Path) -> IndexSource:
-    """The place of an index. Raises InputError for an address that can't be used."""
+def find_source(index: str | Path, nearest: Nearest | None = None) -> IndexSource:
+    """The place of an index, searched as `open_index` says. Raises InputError for an address that can't be used."""
     address = parse_address(index) if isinstance(index, str) else None
-    return FolderSource(Path(index)) if address is None else HomeSource(address)
+    return FolderSource(Path(index), nearest) if address is None else HomeSource(address, nearest)

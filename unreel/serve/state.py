@@ -13,6 +13,7 @@ from unreel.corpus.file_changes import describe_missing, find_missing
 from unreel.errors import InputError, UnreelError
 from unreel.evaluation.verdict.verdict_file import read_verdict
 from unreel.indexing.concepts.concept_update import list_concepts
+from unreel.indexing.homes.approximate import Nearest
 from unreel.indexing.index.clip_index import Index
 from unreel.io.text import format_count, preview_items
 from unreel.serve.index_source import IndexSource, find_source
@@ -35,13 +36,15 @@ class IndexNotReadyError(InputError):
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Limits and cache of a server; `commands` are those of `unreel` that the page may offer to copy."""
+    """Limits and cache of a server; `commands` are those of `unreel` that the page may offer to copy; `nearest` is how
+    `open_index` searches."""
 
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
     cache_bytes: int = 2 * 10**9
     cache_folder: Path = field(default_factory=get_preview_folder)
     allow_import: bool = False
     commands: tuple[str, ...] = ()
+    nearest: Nearest | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ class ServerState:
 
     def __init__(self, index: str | Path, options: ServeOptions | None = None) -> None:
         """Raises InputError for a folder or database without an index, unless one is being written now."""
-        self.source, self.options = find_source(index), options or ServeOptions()
+        self.options = options or ServeOptions()
+        self.source = find_source(index, self.options.nearest)
         self.lock = threading.Lock()
         self.snapshot: IndexSnapshot | None = None
         self.query_embedder: QueryEmbedder | None = None

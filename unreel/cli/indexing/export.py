@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from typing import Literal
 
 from unreel.cli.arguments import IndexArgument, parse_args
 from unreel.io.text import format_count
@@ -22,6 +23,9 @@ class ExportArgs:
     """KIND:PLACE, see above."""
     table: str = "unreel"
     """Name of the table or collection in a database."""
+    nearest: Literal["exact", "approximate"] = "exact"
+    """How whoever opens the table searches it: by comparison with all rows, or by the database's own index, which is
+    made now, and whose recall is measured and shown."""
 
 
 def export_command(args: list[str]) -> int:
@@ -31,7 +35,7 @@ def export_command(args: list[str]) -> int:
     options = parse_args(ExportArgs, args, "export")
     from unreel.verbs.indexing.export import export
 
-    destination = Destination.parse(options.to).in_table(options.table)
+    destination = Destination.parse(options.to).in_table(options.table).searched(options.nearest)
     num_rows = export(options.index, destination, options.table)
     print(f"{destination}: {format_count(num_rows, 'row')} written")
     return 0

@@ -7,6 +7,7 @@ from typing import Literal
 from unreel.cli.arguments import FolderArgument, LimitOptions, RunArgument, parse_args
 from unreel.cli.indexing.embed import print_store_summary
 from unreel.cli.progress_bar import ProgressBar
+from unreel.errors import InputError
 from unreel.io.limits import Limits, use_limits
 from unreel.io.text import format_count
 
@@ -36,6 +37,8 @@ class IndexArgs:
     """Also update the table of a database: lancedb:PATH, qdrant:URL or postgres:URL, as in `unreel export`."""
     table: str = "unreel"
     """Its name. An existing table must be of this index: its rows are replaced; others are refused."""
+    nearest: Literal["exact", "approximate"] = "exact"
+    """How that table is searched, as in `unreel export`."""
     allow_import: bool = False
     """Import, and so run, the network outside unreel that the checkpoint names."""
     limits: LimitOptions = dataclasses.field(default_factory=Limits)
@@ -48,7 +51,11 @@ def index_command(args: list[str]) -> int:
     from unreel.indexing.store.update import StoreUpdateOptions
     from unreel.verbs.indexing.index import update_index
 
-    destination = Destination.parse_database(options.to).in_table(options.table) if options.to else None
+    if options.nearest != "exact" and not options.to:
+        raise InputError(f"--nearest {options.nearest} is for the table of a database; name it with --to")
+    destination = None
+    if options.to:
+        destination = Destination.parse_database(options.to).in_table(options.table).searched(options.nearest)
     sampling = SlidingWindow(options.length_s, options.hop_s, options.by, options.appearance)
     update_options = StoreUpdateOptions(options.devices, options.allow_import, ProgressBar)
     with use_limits(options.limits):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from unreel.cli.arguments import IndexArgument, LimitOptions, name_argument, parse_args
+from unreel.cli.arguments import IndexArgument, LimitOptions, NearestOption, name_argument, parse_args
 from unreel.cli.indexing.moments import (
     MOMENT_PATTERN,
     format_hit_rows,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from unreel.evaluation.verdict.decision import Verdict
+    from unreel.indexing.index.clip_index import Index
     from unreel.indexing.search.query import SearchAnswer, SearchQuery
     from unreel.indexing.search.results import Hit
     from unreel.types import Moment
@@ -67,6 +68,7 @@ class SearchArgs:
     """Only moments after this second of their video."""
     before: float = math.inf
     """Only moments before this second."""
+    nearest: NearestOption = None
     json: bool = False
     """Print JSON."""
     csv: bool = False
@@ -84,12 +86,12 @@ def search_command(args: list[str]) -> int:
     from unreel.indexing.search.results import HitOptions
     from unreel.verbs.indexing.search import answer_query
 
-    index, query = open_index(options.index), build_query(options)
+    index, query = open_index(options.index, options.nearest), build_query(options)
     hit_options = HitOptions(options.count, options.gap_s, duplicate_threshold=options.fold)
     encoder = load_query_encoder(index.folder, index.metadata, options.allow_import)
     with use_limits(options.limits):
         answer = answer_query(index, query, hit_options, encoder)
-    print_hits(answer, options, index.folder)
+    print_hits(answer, options, index)
     if answer.note:
         advice = " Give --from and --to, or VIDEO@START-END." if answer.has_gaps else ""
         stderr_console.print(escape_markup(f"{answer.note}{advice}"))
@@ -148,20 +150,24 @@ def parse_example(text: str, from_s: float, to_s: float) -> "Moment":
     return Moment(text, from_s, to_s)
 
 
-def print_hits(answer: "SearchAnswer", options: SearchArgs, index_folder: Path) -> None:
+def print_hits(answer: "SearchAnswer", options: SearchArgs, index: "Index") -> None:
     from unreel.corpus.file_changes import describe_missing
     from unreel.evaluation.verdict.verdict_file import read_verdict
 
-    hits = answer.hits
+    hits, nearest = answer.hits, index.ann_index.description
     if options.json:
-        json.dump([search_hit_to_json(hit, answer.missing) for hit in hits], sys.stdout, indent=2)
+        found = [search_hit_to_json(hit, answer.missing) for hit in hits]
+        recall = {"recall_at_10": round(nearest.recall, 4)} if nearest.is_approximate else {}
+        json.dump([hit | recall for hit in found], sys.stdout, indent=2)
         print()
     elif options.csv:
         print_hits_csv(hits, "score", with_rows=True)
     elif not hits:
         print("no hits: the filters leave nothing")
     else:
-        print_hit_table(hits, read_verdict(index_folder), answer.missing)
+        print_hit_table(hits, read_verdict(index.folder), answer.missing)
+    if nearest.is_approximate and not options.json:
+        stderr_console.print(escape_markup(f"{nearest.describe_recall()}; --nearest exact compares all rows"))
     if answer.missing:
         num_gone = sum(hit.path in answer.missing for hit in hits)
         stderr_console.print(escape_markup(describe_missing(num_gone, len(hits), "hits")))

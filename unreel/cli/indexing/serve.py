@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from unreel.cli.arguments import IndexArgument, parse_args
+from unreel.cli.arguments import IndexArgument, NearestOption, parse_args
 from unreel.cli.browser import open_browser
 from unreel.cli.commands import COMMANDS
 from unreel.cli.terminal import stderr_console
@@ -37,6 +37,7 @@ class ServeArgs:
     """Longest time for sending one."""
     cache_gb: float = 2.0
     """Size of the cache of previews (in UNREEL_CACHE, by default ~/.cache/unreel)."""
+    nearest: NearestOption = None
     allow_import: bool = False
     """Import, and so run, the network outside unreel that the index names."""
 
@@ -82,5 +83,9 @@ def build_serve_options(options: ServeArgs) -> "ServeOptions":
             raise InputError(f"--{name.replace('_', '-')} must lie above 0 and below 1e6, got {value}")
     limits = UploadLimits(int(options.upload_mb * 2**20), options.upload_s)
     return ServeOptions(
-        limits, int(options.cache_gb * 1e9), allow_import=options.allow_import, commands=tuple(COMMANDS)
+        limits,
+        int(options.cache_gb * 1e9),
+        allow_import=options.allow_import,
+        commands=tuple(COMMANDS),
+        nearest=options.nearest,
     )

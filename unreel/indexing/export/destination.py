@@ -87,6 +87,7 @@ class Destination:
     place: str
 
     address: HomeAddress | None = None
+    nearest: str = "exact"
 
     @classmethod
     def parse(cls, text: str, kinds: Iterable[str] = tuple(EXPORTERS)) -> "Destination":
@@ -116,6 +117,12 @@ class Destination:
             return self
         return replace_fields(self, address=replace_fields(self.address, table=table))
 
+    def searched(self, nearest: str) -> "Destination":
+        """The same, searched exactly or approximately by whoever opens it. Raises InputError for files."""
+        if nearest != "exact" and self.address is None:
+            raise InputError(f"'{self.kind}:{self.place}': only a database is searched ({', '.join(DATABASES)})")
+        return replace_fields(self, nearest=nearest)
+
     def __str__(self) -> str:
         """The place, as it may be shown."""
         return self.place if self.address is None else str(self.address)
@@ -124,7 +131,10 @@ class Destination:
         """Export the index. `table` and `replace` are for databases only. Raises UnreelError."""
         exporter = EXPORTERS[self.kind]
         if self.address is not None:
-            _load_function("homes.content:write_home")(index, self.in_table(table).address, replace)
+            address = self.in_table(table).address
+            _load_function("homes.content:write_home")(index, address, replace)
+            if self.nearest == "approximate":
+                _load_function("homes.approximate:keep_approximation")(index, address)
         elif replace:
             known = ", ".join(DATABASES)
             raise InputError(f"'{self.kind}:{self.place}': only tables of a database are replaced ({known})")

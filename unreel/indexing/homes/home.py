@@ -21,7 +21,7 @@ import numpy as np
 from unreel.errors import InputError
 from unreel.indexing.homes.address import HOME_KINDS, HomeAddress, hide_secrets, import_optional
 
-INDEX_RECORD, FILLING_RECORD = "index", "filling"
+INDEX_RECORD, FILLING_RECORD, APPROXIMATE_RECORD = "index", "filling", "approximate"
 PIECE_BYTES = 2 * 2**20  # of a file in a record; a Qdrant server takes at most 32 MB in one call
 ROW_COLUMNS = ("row", "video", "start_s", "end_s", "label", "content_hash")
 MAX_RANGES = 200  # ranges of rows in one question; more are too long a condition for most databases
@@ -49,13 +49,15 @@ class Record:
 @dataclass(frozen=True)
 class RowQuestion:
     """The nearest rows of queries (Q, D) that are wanted: how many, in which ranges of rows (R, 2) from first to last
-    + 1 (None: all), and by which vector ("" for the whole row). The database compares all rows: nothing is approximate.
+    + 1 (None: all), and by which vector ("" for the whole row). The database compares all rows, or with `candidates` so
+    many that its own approximate index finds; then it may answer with fewer than `k`.
     """
 
     query_QD: np.ndarray
     k: int
     ranges_R2: np.ndarray | None = None
     vector: str = ""
+    candidates: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,20 @@ class Home(abc.ABC):
         self.index_id = str(description["id"])
 
     @abc.abstractmethod
+    def make_approximate(self, widths: dict[str, int]) -> list[str]:
+        """Make the database's own approximate index of these vectors of the opened index; returns the names of those
+        that have one. Raises HomeChangedError where the index is being replaced."""
+
+    @abc.abstractmethod
     def close(self) -> None:
         """End the connections."""
+
+    def change_error(self) -> HomeChangedError:
+        """What to raise where the index is another than the one that was opened."""
+        return HomeChangedError(
+            f"{self.address}: the index was replaced since it was opened, or is being replaced",
+            "open it again, or load the page again",
+        )
 
     def fail(self, problem: str, advice: str = "") -> InputError:
         """An error that names this home."""

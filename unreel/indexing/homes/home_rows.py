@@ -1,21 +1,34 @@
-"""The vectors of an index in a database as an array, and their nearest neighbours as a search with filters."""
+"""The vectors of an index in a database as an array, their nearest neighbours as a search with filters, and a copy of
+them for what looks at every row many times: clusters and outliers."""
 
+import contextlib
+import dataclasses
 import math
+import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unreel.indexing.homes.content import SliderEnd
 from unreel.indexing.homes.home import Home, RowQuestion
+from unreel.indexing.homes.records import Approximation
+from unreel.indexing.index.ann_index import AnnIndex
 from unreel.indexing.index.ann_index_file import IndexDescription
+from unreel.indexing.index.clip_index import Index
+from unreel.indexing.index.ivf import BuildOptions
 from unreel.indexing.index.nearest_rows import require_query, to_mask
+from unreel.indexing.index.vectors import iterate_blocks, write_npy
+from unreel.io.atomic_write import disk_errors
 
 NUM_KEPT_READS = 8  # e.g. the typical rows, which every search compares with
 MAX_KEPT_ROWS = 4096
 SPARE_ROWS = 16  # fetched beyond those wanted, so that of equal scores the first rows are found
 GROWTH_FACTOR = 4
+LARGEST_SHARE = 0.25  # of the rows as candidates; beyond, comparing all is no slower
 
 
 class HomeVectors:
@@ -81,19 +94,37 @@ class HomeDescription(IndexDescription):
     """The description of an index in a database, by its kind."""
 
     def __str__(self) -> str:
-        return f"{self.rows} rows of {self.dim} numbers, {self.kind}: exact"
+        recall = f"{self.describe_recall()}, measured on {self.num_queries} of these rows"
+        return f"{self.rows} rows of {self.dim} numbers, {self.kind}: {recall if self.is_approximate else 'exact'}"
+
+    @property
+    def is_approximate(self) -> bool:
+        return self.num_queries > 0
 
 
 class HomeSearch:
-    """Nearest rows of queries in a database, with the face of `AnnIndex`."""
+    """Nearest rows of queries in a database, with the face of `AnnIndex`: of all rows, or with an `approximation`, of
+    those that the database's own index finds."""
 
     def __init__(
         self, home: Home, num_rows: int, dim: int, fingerprint: str, slider_ends: dict[str, SliderEnd]
     ) -> None:
         self.home, self.slider_ends = home, slider_ends
+        self.approximation: Approximation | None = None
         self.description: IndexDescription = HomeDescription(
             num_rows, dim, home.address.kind, vectors_fingerprint=fingerprint
         )
+
+    def approximate_by(self, approximation: Approximation) -> "HomeSearch":
+        """The same, searching approximately; exactly where the database has no index for that."""
+        fingerprint = self.description.vectors_fingerprint
+        other = HomeSearch(self.home, len(self), self.description.dim, fingerprint, self.slider_ends)
+        if approximation.vectors:
+            other.approximation = approximation
+            other.description = dataclasses.replace(
+                self.description, recall=approximation.recall, num_queries=approximation.num_queries
+            )
+        return other
 
     def __len__(self) -> int:
         return self.description.rows
@@ -106,8 +137,28 @@ class HomeSearch:
         k = min(k, count)
         if not k or not len(query_QD):
             return np.zeros((len(query_QD), k), np.float32), np.zeros((len(query_QD), k), np.int64)
-        found = self._find_allowed(query_QD, k, mask_N, count)
+        found = self._find_approximately(query_QD, k, mask_N, count)
+        found = self._find_allowed(query_QD, k, mask_N, count) if found is None else found
         return np.stack([score_K for score_K, _ in found]), np.stack([row_K for _, row_K in found])
+
+    def _find_approximately(
+        self, query_QD: np.ndarray, k: int, mask_N: np.ndarray | None, count: int
+    ) -> list[tuple[np.ndarray, np.ndarray]] | None:
+        """The k nearest allowed rows of each query among candidates, of which there are more, the fewer rows are
+        allowed. None where all rows are to be compared: few are allowed, many wanted, or too few were found."""
+        if self.approximation is None or count < BuildOptions.flat_below:
+            return None
+        ranges_R2, share, wanted = None, count / len(self), k + (len(self) - count)
+        if mask_N is not None and len(self) - count > k:
+            ranges_R2, wanted = to_ranges(mask_N), k
+            if len(ranges_R2) > self.home.max_ranges:
+                ranges_R2, wanted = None, math.ceil(k / share) + SPARE_ROWS
+        candidates = math.ceil(max(self.approximation.candidates, wanted) / share)
+        if candidates > len(self) * LARGEST_SHARE:
+            return None
+        found = self._ask(query_QD, wanted, ranges_R2, candidates)
+        kept = [_keep_allowed(score_K, row_K, k, mask_N) for score_K, row_K in found]
+        return kept if min(len(row_K) for _, row_K in kept) == k else None
 
     def _find_allowed(
         self, query_QD: np.ndarray, k: int, mask_N: np.ndarray | None, count: int
@@ -131,12 +182,17 @@ class HomeSearch:
                 raise self.home.fail(f"fewer than {k} of {count} rows answered", "write the index again")
             wanted *= GROWTH_FACTOR
 
-    def _ask(self, query_QD: np.ndarray, k: int, ranges_R2: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _ask(
+        self, query_QD: np.ndarray, k: int, ranges_R2: np.ndarray | None, candidates: int = 0
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """By the vectors of an end of the slider, which are shorter, where all queries stand at one."""
-        for name, end in self.slider_ends.items():
+        name = ""
+        for end_name, end in self.slider_ends.items():
             if (cut_QD := end.cut_query(query_QD)) is not None:
-                return self.home.find_nearest(RowQuestion(cut_QD, k, ranges_R2, name))
-        return self.home.find_nearest(RowQuestion(query_QD, k, ranges_R2))
+                name, query_QD = end_name, cut_QD
+                break
+        has_index = self.approximation is not None and name in self.approximation.vectors
+        return self.home.find_nearest(RowQuestion(query_QD, k, ranges_R2, name, candidates if has_index else 0))
 
 
 def to_ranges(mask_N: np.ndarray) -> np.ndarray:
@@ -159,3 +215,21 @@ def _keep_allowed(
         score_K, row_K = score_K[allowed_K], row_K[allowed_K]
     order_K = np.lexsort((row_K, -score_K))[:k]
     return score_K[order_K], row_K[order_K]
+
+
+@contextlib.contextmanager
+def local_vectors(index: Index) -> Iterator[Index]:
+    """The index itself where its vectors are here; else with a copy of them in a temporary folder, and a
+    nearest-neighbour index of it, as an index in a folder has. Raises DiskError.
+    """
+    if isinstance(index.vectors_ND, np.ndarray):
+        yield index
+        return
+    with tempfile.TemporaryDirectory(prefix="unreel-rows-") as folder:
+        path = Path(folder) / "vectors.npy"
+        with disk_errors(path, "the rows of the database can't be copied", "free some space, or set TMPDIR"):
+            write_npy(path, len(index.rows), (block for _, block in iterate_blocks(index.vectors_ND)))
+        vectors_ND = np.load(path, mmap_mode="r", allow_pickle=False)
+        fingerprint = index.ann_index.description.vectors_fingerprint
+        ann_index = AnnIndex.build(vectors_ND, BuildOptions(parts=index.parts), fingerprint)
+        yield dataclasses.replace(index, vectors_ND=vectors_ND, ann_index=ann_index)

@@ -22,7 +22,7 @@ from unreel.indexing.homes.home import (
     RowQuestion,
     require_same_encoder,
 )
-from unreel.indexing.homes.records import make_write_records, read_description, tidy_records
+from unreel.indexing.homes.records import make_write_records, read_description, read_newest_id, tidy_records
 
 ROW_TYPES = (pa.int64(), pa.string(), pa.float64(), pa.float64(), pa.string(), pa.string())
 RECORD_SCHEMA = pa.schema([("id", pa.string()), ("name", pa.string()), ("number", pa.int64()), ("data", pa.binary())])
@@ -30,6 +30,8 @@ KEPT_FOR = datetime.timedelta(days=1)  # copies of earlier writings
 FAILURES = (OSError, RuntimeError, ValueError)
 TAG_PREFIX = "unreel-"
 MANY = 2**31
+NUM_PROBES = 20  # partitions of an approximate index that are searched, each of a million rows
+REFINE_FACTOR = 2  # times as many rows are ranked by their vectors as are wanted
 
 
 class LanceHome(Home):
@@ -110,7 +112,11 @@ class LanceHome(Home):
             if question.ranges_R2 is not None:
                 within = (f"(row >= {first} AND row < {stop})" for first, stop in question.ranges_R2.tolist())
                 search = search.where(" OR ".join(within), prefilter=True)
-            search = search.bypass_vector_index()
+            if question.candidates:
+                search = search.nprobes(NUM_PROBES).refine_factor(REFINE_FACTOR)
+                search = search.ef(max(question.candidates, REFINE_FACTOR * question.k))
+            else:
+                search = search.bypass_vector_index()
             found = search.select(["row", "_distance"]).limit(question.k).to_arrow()
         return (1 - found["_distance"].to_numpy()).astype(np.float32), found["row"].to_numpy().astype(np.int64)
 
@@ -148,6 +154,26 @@ class LanceHome(Home):
             for tag in [tag for tag in written.tags.list() if tag.startswith(TAG_PREFIX) and tag not in kept]:
                 written.tags.delete(tag)
             written.optimize(cleanup_older_than=KEPT_FOR)  # deletes what no tag and no version of today needs
+
+    def make_approximate(self, widths: dict[str, int]) -> list[str]:
+        """HNSW over codes of 8 bits a number, ranked anew by the vectors themselves. It makes a new version of the
+        table, to which the tag of the index moves; who has opened the one before goes on without."""
+        from lancedb.index import IvfHnswSq
+
+        table, tag = self._open(self.table), TAG_PREFIX + self.index_id
+        if table is None:
+            raise self.change_error()
+        with self.translate_errors(*FAILURES):
+            version = table.tags.get_version(tag)
+            for number, name in enumerate(widths):
+                if table.version != version + number or read_newest_id(self) != self.index_id:
+                    raise self.change_error()
+                table.create_index(_name_column(name), config=IvfHnswSq(distance_type="dot"))
+            if table.version != version + len(widths):
+                raise self.change_error()
+            table.tags.update(tag, version + len(widths))
+        self.open_index({"id": self.index_id})
+        return list(widths)
 
     def close(self) -> None:
         self.rows = self.database = None

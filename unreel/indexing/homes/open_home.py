@@ -1,18 +1,21 @@
 """An index in a database, opened as an `Index`: rows in memory, vectors and nearest neighbours in the database."""
 
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from unreel.indexing.homes.address import HomeAddress, parse_address
+from unreel.indexing.homes.approximate import Nearest, choose_search
 from unreel.indexing.homes.cached_files import fetch_files
 from unreel.indexing.homes.content import FORMAT_VERSION, ROWS_PARQUET, slider_ends
 from unreel.indexing.homes.home import FILLING_RECORD, Home, HomeChangedError, connect_home
 from unreel.indexing.homes.home_concepts import HomeConcepts
 from unreel.indexing.homes.home_rows import HomeSearch, HomeVectors
 from unreel.indexing.homes.records import read_description
+from unreel.indexing.index.ann_index import ExactRows
 from unreel.indexing.index.clip_index import Index, read_rows
 from unreel.indexing.index.clip_index import open_index as open_folder
 from unreel.indexing.index.score_scale import load_scale
@@ -24,12 +27,14 @@ from unreel.models.encoder.spec import EncoderSpec
 EXPORT_HINT = "write it again: unreel export INDEX --to KIND:PLACE, or unreel index ... --to KIND:PLACE"
 
 
-def open_index(folder: str | Path) -> Index:
+def open_index(folder: str | Path, nearest: Nearest | None = None) -> Index:
     """Open an index.
 
     Args:
         folder: what `unreel index` wrote, or the address of a database that `unreel export` or `unreel index
             --to` filled: lancedb:PATH, qdrant:URL or postgres:URL, each with #TABLE where it isn't "unreel".
+        nearest: "exact" compares all rows; "approximate" uses the database's own index, which is made the first time,
+            and whose recall is measured; None is what the index was written with.
 
     Returns:
         The index: rows with path and seconds, and their unit vectors float32 (N, D); as a memory map, or read from the
@@ -44,20 +49,29 @@ def open_index(folder: str | Path) -> Index:
     True
     """
     address = parse_address(folder) if isinstance(folder, str) else None
-    return open_folder(folder) if address is None else open_home(address)
+    if address is not None:
+        return open_home(address, nearest)
+    index = open_folder(folder)
+    return compare_all_rows(index) if nearest == "exact" else index
 
 
-def open_home(address: HomeAddress) -> Index:
-    """The index in a database. Raises InputError."""
+def compare_all_rows(index: Index) -> Index:
+    """An index in a folder whose search compares all rows, however many there are."""
+    description = index.ann_index.description
+    return replace(index, ann_index=ExactRows(index.vectors_ND, description)) if description.is_approximate else index
+
+
+def open_home(address: HomeAddress, nearest: Nearest | None = None) -> Index:
+    """The index in a database, searched as `open_index` says. Raises InputError."""
     home = connect_home(address)
     try:
-        return _open_connected(home)
+        return _open_connected(home, nearest)
     except BaseException:
         home.close()
         raise
 
 
-def _open_connected(home: Home) -> Index:
+def _open_connected(home: Home, nearest: Nearest | None) -> Index:
     description = require_whole(home)
     folder = fetch_files(home, description)
     home.open_index(description)
@@ -77,7 +91,8 @@ def _open_connected(home: Home) -> Index:
     parts = load_parts(folder / PART_WEIGHTS_JSON, spec, dim)
     vectors = HomeVectors(home, len(rows), dim)
     weakref.finalize(vectors, home.close)
-    search = HomeSearch(home, len(rows), dim, fingerprint, slider_ends(parts))
+    exact = HomeSearch(home, len(rows), dim, fingerprint, slider_ends(parts))
+    search = choose_search(exact, vectors, parts, description["widths"], nearest)
     return Index(
         folder,
         metadata,

@@ -25,13 +25,15 @@ from unreel.indexing.homes.home import (
     RowQuestion,
     require_same_encoder,
 )
-from unreel.indexing.homes.records import make_write_records, read_description, tidy_records
+from unreel.indexing.homes.records import make_write_records, read_description, read_newest_id, tidy_records
 
 ROW_TYPES = ("bigint", "text", "double precision", "double precision", "text", "text")
 COPY_TYPES = ("int8", "text", "float8", "float8", "text", "text")
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 10, 60
 MAX_CONNECTIONS = 8  # kept open; more are made where more threads ask at once
 BLOCK_ROWS = 8192  # in one answer
+MAX_HNSW_WIDTH, MAX_EF_SEARCH, MIN_SCAN_TUPLES = 2000, 1000, 20_000  # limits of pgvector, and its default
+ITERATIVE_SINCE = (0, 8)
 T = TypeVar("T")
 HINTS = {  # by the class or code of a SQLSTATE
     "28": "is this user allowed to connect, and is PGPASSWORD right?",
@@ -84,11 +86,27 @@ class PostgresHome(Home):
         # An index of the database answers to this expression alone; the negative of it is computed for every row.
         query = "SELECT row, (- {score})::real FROM {rows} WHERE {is_opened}{within} "
         query += "ORDER BY (- {score}) DESC, row LIMIT %(k)s"
+        nearest = query.replace("(- {score}) DESC, row", "{score}")
         within = self.sql.SQL("" if question.ranges_R2 is None else " AND row <@ %(ranges)s::int8multirange")
         values = {"query": format_vector(query_D), "k": question.k, "ranges": format_ranges(question.ranges_R2)}
-        found = self._select(connection, query, values, score=score, within=within)
+        with self._looking_at(connection, question.candidates):
+            statement = nearest if question.candidates else query
+            found = self._select(connection, statement, values, score=score, within=within)
         scores, rows = np.array([row[1] for row in found], np.float32), np.array([row[0] for row in found], np.int64)
         return scores, rows
+
+    @contextlib.contextmanager
+    def _looking_at(self, connection: Any, candidates: int) -> Iterator[None]:
+        """With candidates, a transaction in which an index looks at as many rows, and at more where some are refused;
+        strictly in order, since a question ends with the k-th row."""
+        if not candidates:
+            yield
+            return
+        with connection.transaction():
+            connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+            connection.execute(f"SET LOCAL hnsw.ef_search = {min(candidates, MAX_EF_SEARCH)}")
+            connection.execute(f"SET LOCAL hnsw.max_scan_tuples = {max(4 * candidates, MIN_SCAN_TUPLES)}")
+            yield
 
     def read_vectors(self, row_n: np.ndarray) -> np.ndarray:
         distinct_n, place_n = np.unique(row_n, return_inverse=True)
@@ -108,9 +126,9 @@ class PostgresHome(Home):
         return np.concatenate(blocks)
 
     def write(self, content: HomeContent, replace: bool) -> None:
-        with self._translating(), contextlib.closing(self._connect()) as connection, connection.transaction():
-            connection.execute("SET LOCAL statement_timeout = 0")
-            connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"unreel {self.table}",))
+        if replace:
+            self._drop_approximate(content)
+        with self._writing() as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             inside = _InTransaction(self, connection)
             self._make_tables(connection, inside, content, replace)
@@ -149,6 +167,54 @@ class PostgresHome(Home):
             connection.execute(self._format("DELETE FROM {rows}"))
             for name, type_ in [column for column in wanted if column not in existing]:
                 connection.execute(self._format("ALTER TABLE {rows} ADD COLUMN " + f"{name} {type_}"))
+
+    def make_approximate(self, widths: dict[str, int]) -> list[str]:
+        """HNSW of pgvector; wider vectors than it takes are compared one by one."""
+        names = [name for name, width in widths.items() if width <= MAX_HNSW_WIDTH]
+        with self._writing() as connection:
+            self._require_iterative_scans(connection)
+            if read_newest_id(_InTransaction(self, connection)) != self.index_id:
+                raise self.change_error()
+            for name in names:
+                column = self.sql.Identifier(_name_column(name))
+                query = "CREATE INDEX IF NOT EXISTS {near} ON {rows} USING hnsw ({column} vector_ip_ops)"
+                connection.execute(self._format(query, near=self._name_near_index(name), column=column))
+        self._ask_nothing("ANALYZE {rows}")  # so that the planner knows when the index pays
+        return names
+
+    def _drop_approximate(self, content: HomeContent) -> None:
+        """Without them rows are written many times faster. Who searches meanwhile has all rows compared."""
+        before = read_description(self)
+        if before is None:
+            return
+        require_same_encoder(self, before, content.description)
+        for name in content.widths:
+            self._ask_nothing("DROP INDEX IF EXISTS {near}", near=self._name_near_index(name))
+
+    def _ask_nothing(self, statement: str, **parts: Any) -> None:
+        self._run(lambda connection: connection.execute(self._format(statement, **parts)))
+
+    def _name_near_index(self, vector: str) -> Any:
+        return self.sql.Identifier(f"{self.table}_near_{vector or 'row'}")
+
+    def _require_iterative_scans(self, connection: Any) -> None:
+        """Raise InputError for a pgvector whose indexes answer a filter with too few rows."""
+        found = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()
+        version = found[0] if found else "none"
+        since = ".".join(map(str, ITERATIVE_SINCE))
+        if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < ITERATIVE_SINCE:
+            raise self.fail(
+                f"approximate search needs pgvector {since} or later, there is {version}",
+                "search exactly (--nearest exact), or update it there: ALTER EXTENSION vector UPDATE",
+            )
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Any]:
+        """A connection in a transaction that no other writing of this table overlaps."""
+        with self._translating(), contextlib.closing(self._connect()) as connection, connection.transaction():
+            connection.execute("SET LOCAL statement_timeout = 0")
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"unreel {self.table}",))
+            yield connection
 
     def close(self) -> None:
         _close_idle(self.idle)

@@ -24,8 +24,8 @@ from unreel.indexing.homes.home import (
     INDEX_RECORD,
     ROW_COLUMNS,
     Home,
-    HomeChangedError,
     HomeContent,
+    HomeDownError,
     Record,
     RowQuestion,
     require_same_encoder,
@@ -33,7 +33,7 @@ from unreel.indexing.homes.home import (
 from unreel.indexing.homes.records import make_write_records, read_description, tidy_records
 
 ROW_VECTOR = "row"  # the name of the whole row's vector where the ends of the slider have vectors too
-TIMEOUT_S = 60
+TIMEOUT_S, INDEXING_TIMEOUT_S = 60, 3600
 READ_ROWS, READ_RECORDS = 512, 8  # in one answer
 T = TypeVar("T")
 _FOLDER_LOCK = threading.RLock()  # a client of a folder is for one thread at a time
@@ -97,7 +97,7 @@ class QdrantHome(Home):
         request = {
             "using": question.vector or self.row_vector or None,
             "filter": self._make_filter(question.ranges_R2),
-            "params": self.models.SearchParams(exact=True) if self.is_server else None,
+            "params": self._make_search_params(question) if self.is_server else None,
             "limit": question.k,
         }
         requests = [self.models.QueryRequest(query=query_D.tolist(), **request) for query_D in question.query_QD]
@@ -162,6 +162,27 @@ class QdrantHome(Home):
             )
             self._call("upsert", self.table, batch)
 
+    def make_approximate(self, widths: dict[str, int]) -> list[str]:
+        """A server makes HNSW by itself; this waits for it, since what is measured before is better than it will be. A
+        folder compares all rows."""
+        if not self.is_server:
+            return []
+        self._call("create_payload_index", self.table, "row", "integer")  # else a filter finds too few
+        for _ in range(INDEXING_TIMEOUT_S):
+            if self._call("get_collection", self.table).status == self.models.CollectionStatus.GREEN:
+                self._require_opened()
+                return list(widths)
+            time.sleep(1)
+        raise HomeDownError(
+            f"{self.address}: the database still makes its index, after {INDEXING_TIMEOUT_S} s",
+            "ask again later, or search exactly (--nearest exact)",
+        )
+
+    def _make_search_params(self, question: RowQuestion) -> Any:
+        if not question.candidates:
+            return self.models.SearchParams(exact=True)
+        return self.models.SearchParams(exact=False, hnsw_ef=max(question.candidates, question.k))
+
     def close(self) -> None:
         with self.lock:
             client, self.kept_client = self.kept_client, None
@@ -209,10 +230,7 @@ class QdrantHome(Home):
         names = {point["name"] for point in points}
         newest = max(points, key=_arrival)["id"] if points else ""
         if FILLING_RECORD in names or newest != f"{INDEX_RECORD}/{self.index_id}":
-            raise HomeChangedError(
-                f"{self.address}: the index was replaced since it was opened, or is being replaced",
-                "open it again, or load the page again",
-            )
+            raise self.change_error()
 
     def _match(self, **fields: str | Sequence[str]) -> Any:
         conditions = [

@@ -1,17 +1,65 @@
 """The records of a home: the description of the index, its files, and which of them are kept."""
 
 import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from unreel.indexing.homes.content import FILE_PREFIX, make_file_records
-from unreel.indexing.homes.home import FILLING_RECORD, INDEX_RECORD, Home, HomeContent, Record
-from unreel.io.text import parse_json
+from unreel.indexing.homes.home import (
+    APPROXIMATE_RECORD,
+    FILLING_RECORD,
+    INDEX_RECORD,
+    Home,
+    HomeContent,
+    Record,
+)
+from unreel.io.text import build_from_json, parse_json
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """How one index is searched approximately: how many candidates the database looks at for a query, which vectors
+    have an index there, and which share of the ten nearest rows it found, of how many queries.
+
+    `is_default` says that whoever opens the index searches so, unless they ask for all rows.
+    """
+
+    index_id: str
+    candidates: int
+    vectors: list[str]
+    recall: float
+    num_queries: int
+    is_default: bool = False
+
+
+def read_approximation(home: Home, index_id: str) -> Approximation | None:
+    """How an index in a home is searched approximately; None where that was never measured, or can't be read."""
+    for record in home.read_records(APPROXIMATE_RECORD):
+        try:
+            found = build_from_json(Approximation, parse_json(record.data))
+            usable = found.index_id == index_id and found.candidates > 0 and 0 <= found.recall <= 1
+        except (ValueError, TypeError, KeyError):
+            continue
+        if usable:
+            return found
+    return None
+
+
+def make_approximation_record(found: Approximation) -> Record:
+    data = json.dumps(asdict(found)).encode()
+    return Record(f"{APPROXIMATE_RECORD}/{found.index_id}", APPROXIMATE_RECORD, data)
 
 
 def read_description(home: Home) -> dict[str, Any] | None:
     """The description of the index in a home, the newest one; None where there is none. Raises InputError."""
     records = home.read_records(INDEX_RECORD)
     return parse_description(home, records[-1].data) if records else None
+
+
+def read_newest_id(home: Home) -> str:
+    """The id of the index in a home; "" where there is none. Raises InputError."""
+    description = read_description(home)
+    return "" if description is None else str(description["id"])
 
 
 def parse_description(home: Home, data: bytes) -> dict[str, Any]:
@@ -49,4 +97,6 @@ def tidy_records(home: Home, description: dict[str, Any]) -> None:
     old = [name for name in home.list_names(FILE_PREFIX) if name not in wanted]
     own = f"{INDEX_RECORD}/{description['id']}"
     ids = [record.id for record in home.read_records(INDEX_RECORD) if record.id != own]
+    measured = f"{APPROXIMATE_RECORD}/{description['id']}"
+    ids += [record.id for record in home.read_records(APPROXIMATE_RECORD) if record.id != measured]
     home.delete_records(ids, (*old, FILLING_RECORD))

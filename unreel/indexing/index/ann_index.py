@@ -10,7 +10,7 @@ import numpy as np
 from unreel.indexing.index.ann_index_file import IndexDescription, read_index, write_index
 from unreel.indexing.index.ivf import NUM_THREADS, BuildOptions, build_ivf
 from unreel.indexing.index.nearest_rows import require_query, to_mask
-from unreel.indexing.index.vectors import hash_vectors, iterate_blocks, require_unit_norm
+from unreel.indexing.index.vectors import hash_vectors, iterate_blocks, require_unit_norm, search_exact
 
 MIN_BLAS_QUERIES = 20  # below, FAISS uses no BLAS, and one thread for each search is faster
 
@@ -105,6 +105,24 @@ class AnnIndex:
     def load(cls, path: Path, fingerprint: str) -> "AnnIndex":
         """Read an index. Raises InputError unless it is whole, of this version and has this fingerprint."""
         return cls(*read_index(path, fingerprint))
+
+
+class ExactRows:
+    """The nearest of all rows of an index whose own search is approximate, with the face of `AnnIndex`."""
+
+    def __init__(self, vectors_ND: np.ndarray, description: IndexDescription) -> None:
+        self.vectors_ND = vectors_ND
+        self.description = dataclasses.replace(description, kind="flat", nlist=1, nprobe=1, recall=1.0, num_queries=0)
+
+    def __len__(self) -> int:
+        return len(self.vectors_ND)
+
+    def search(self, query_QD: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """`AnnIndex.search`, by comparison with every allowed row."""
+        query_QD = require_query(query_QD, self.description.dim)
+        mask_N = None if allowed is None else to_mask(allowed, len(self))
+        row_QK, score_QK = search_exact(self.vectors_ND, query_QD, max(k, 0), mask_N)
+        return score_QK, row_QK
 
 
 def _build_flat(vectors_ND: np.ndarray) -> tuple[faiss.Index, IndexDescription]:

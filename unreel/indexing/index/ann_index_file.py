@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import struct
 from dataclasses import dataclass
@@ -36,6 +37,20 @@ class IndexDescription:
     vectors_fingerprint: str = ""  # `built_of` in JSON
     vectors_hash: str = ""
     parts: tuple[str, ...] = ()
+
+    @property
+    def is_approximate(self) -> bool:
+        """Whether a search may miss rows: not where all are compared."""
+        return self.kind != "flat"
+
+    def describe_recall(self) -> str:
+        """How much of the nearest a search finds, for people; "" where it finds all.
+
+        >>> IndexDescription(10**6, 128, "IVF-SQ8", recall=0.9781).describe_recall()
+        'approximate: finds 97 of 100 of the nearest 10'
+        """
+        share = math.floor(100 * self.recall + 1e-6)
+        return f"approximate: finds {share} of 100 of the nearest 10" if self.is_approximate else ""
 
     def __str__(self) -> str:
         size = f"{self.rows} rows of {self.dim} numbers, {self.kind}"

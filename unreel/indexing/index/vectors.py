@@ -66,14 +66,23 @@ def sample_rows(vectors_ND: np.ndarray, count: int, rng: np.random.Generator) ->
     return np.ascontiguousarray(vectors_ND[rows], dtype=np.float32)
 
 
-def search_exact(vectors_ND: np.ndarray, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows int64 (Q, K) and scores float32 (Q, K) of the k nearest rows (or all), by comparison with every row."""
+def search_exact(
+    vectors_ND: np.ndarray, query_QD: np.ndarray, k: int, mask_N: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows int64 (Q, K) and scores float32 (Q, K) of the k nearest rows (or all), by comparison with every row, or with
+    every one of a mask."""
     row_QK = np.zeros((len(query_QD), 0), np.int64)
     score_QK = np.zeros((len(query_QD), 0), np.float32)
     for start, block in iterate_blocks(vectors_ND):
+        row_n = np.arange(start, start + len(block))
+        if mask_N is not None:
+            allowed_n = mask_N[start : start + len(block)]
+            row_n, block = row_n[allowed_n], block[allowed_n]
+        if not len(block) or not k or not len(query_QD):
+            continue
         more_QK, where_QK = faiss.knn(query_QD, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
         score_QK = np.concatenate([score_QK, more_QK], axis=1)
-        row_QK = np.concatenate([row_QK, where_QK + start], axis=1)
+        row_QK = np.concatenate([row_QK, row_n[where_QK]], axis=1)
         order_QK = np.lexsort((row_QK, -score_QK), axis=1)[:, :k]
         row_QK, score_QK = np.take_along_axis(row_QK, order_QK, 1), np.take_along_axis(score_QK, order_QK, 1)
     return row_QK, score_QK

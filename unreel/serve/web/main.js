@@ -215,7 +215,7 @@ function showIndex(about) {
   Object.assign(page, { about, of: about.id });
   document.title = `${about.name} · unreel`;
   $("name").textContent = about.name;
-  $("facts").textContent = `${plural(about.rows, "clip")} of ${plural(about.videos.length, "video")}`;
+  $("facts").textContent = `${plural(about.rows, "clip")} of ${plural(about.videos.length, "video")}${about.approximate && `; ${about.approximate}`}`;
   $("facts").title = about.nearest;
   showVerdict(about.verdict);
   $("motion-field").hidden = !about.slider;

@@ -7,7 +7,7 @@ from unreel.errors import DiskError
 from unreel.indexing.clustering.cluster_page import MAX_CARDS, build_page
 from unreel.indexing.clustering.cluster_report import ClusterReport, build_cluster_report, write_tables
 from unreel.indexing.clustering.clusters import ClusterOptions
-from unreel.indexing.homes.local_copy import local_vectors
+from unreel.indexing.homes.home_rows import local_vectors
 from unreel.indexing.homes.open_home import open_index
 from unreel.indexing.index.clip_index import Index
 from unreel.report.pages.clusters_page import write_clusters_page
