@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -503,3 +504,47 @@ def test_what_postgres_refuses(pg_own: str, index: Index, monkeypatch: pytest.Mo
     change_postgres(pg_own, "ALTER TABLE {} ALTER embedding TYPE vector(3) USING '[1,2,3]'::vector(3)")
     with pytest.raises(InputError, match="vectors of 3 numbers in the table"):
         open_index(pg_own)
+
+
+def test_postgres_crashes_while_it_is_filled(pg_own: str, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and marks are those of before; the same writing, repeated, puts each row there once."""
+    opened, query, options = open_index(pg_own), SearchQuery(positive_rows=(3,)), HitOptions(8)
+    update_concept(opened, "spin", MarkedMoments((3,)), MarkedMoments((20,)), num_next=0)
+
+    def iterate_and_crash(index: Index, batch_rows: int) -> Iterator[Any]:
+        for number, batch in enumerate(iterate_batches(index, len(index.rows) // 3 + 1)):
+            if number == 1:  # PostgreSQL ends all its processes when one is killed, and recovers from its log
+                ((pid,),) = ask_postgres(pg_own, "SELECT pid FROM pg_stat_activity WHERE query LIKE 'COPY%'")
+                os.kill(pid, signal.SIGKILL)
+            yield batch
+
+    monkeypatch.setattr(content, "iterate_batches", iterate_and_crash)
+    with pytest.raises(HomeDownError, match="the database failed"):
+        export(index, pg_own, replace=True)
+    monkeypatch.undo()
+    wait_until_postgres_answers(pg_own)
+    assert home_at(pg_own).count_rows() == len(index.rows) and len(home_at(pg_own).read_records("index")) == 1
+    require_same_hits(search(opened, query, options), search(index, query, options))
+    assert load_marks(opened, "spin")[0].positives == (3,)
+    export(index, pg_own, replace=True)
+    assert home_at(pg_own).count_rows() == len(index.rows) and load_marks(opened, "spin")[0].positives == (3,)
+
+
+def ask_postgres(address: str, statement: str) -> list[Any]:
+    import psycopg
+
+    parsed = parse_address(address)
+    assert parsed is not None
+    with psycopg.connect(parsed.place) as connection:
+        return list(connection.execute(statement).fetchall())
+
+
+def wait_until_postgres_answers(address: str) -> None:
+    import psycopg
+
+    while True:
+        try:
+            ask_postgres(address, "SELECT 1")
+            return
+        except psycopg.OperationalError:
+            time.sleep(0.1)
