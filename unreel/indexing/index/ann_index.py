@@ -12,6 +12,7 @@ from unreel.indexing.index.ivf import NUM_THREADS, BuildOptions, build_ivf
 from unreel.indexing.index.nearest_rows import require_query, to_mask
 from unreel.indexing.index.vectors import hash_vectors, iterate_blocks, require_unit_norm, search_exact
 
+CELL_GROWTH = 4  # times as many cells where those that were searched do not hold enough rows
 MIN_BLAS_QUERIES = 20  # below, FAISS uses no BLAS, and one thread for each search is faster
 
 
@@ -66,23 +67,19 @@ class AnnIndex:
             return np.zeros((len(query_QD), k), np.float32), np.zeros((len(query_QD), k), np.int64)
         refused = len(self) - count
         if mask_N is None or refused > k:
-            return self._search_with_fallback(
-                query_QD, k, mask_N, math.ceil(self.description.nprobe * len(self) / count)
-            )
+            return self._search_until_full(query_QD, k, mask_N, math.ceil(self.description.nprobe * len(self) / count))
         # Few rows are excluded (e.g. a query's own): removing them afterwards is faster than a test for each row.
-        score_QK, row_QK = self._search_with_fallback(query_QD, k + refused, None, self.description.nprobe)
+        score_QK, row_QK = self._search_until_full(query_QD, k + refused, None, self.description.nprobe)
         order_QK = np.argsort(~mask_N[row_QK], axis=1, kind="stable")[:, :k]
         return np.take_along_axis(score_QK, order_QK, axis=1), np.take_along_axis(row_QK, order_QK, axis=1)
 
-    def _search_with_fallback(
+    def _search_until_full(
         self, query_QD: np.ndarray, k: int, mask_N: np.ndarray | None, nprobe: int
     ) -> tuple[np.ndarray, np.ndarray]:
         score_QK, row_QK = self._search_cells(query_QD, k, mask_N, nprobe)
-        short_Q = (row_QK < 0).any(axis=1)
-        if short_Q.any():  # the searched cells hold fewer than k rows: search all cells
-            score_QK[short_Q], row_QK[short_Q] = self._search_cells(
-                query_QD[short_Q], k, mask_N, self.description.nlist
-            )
+        while nprobe < self.description.nlist and (short_Q := (row_QK < 0).any(axis=1)).any():
+            nprobe *= CELL_GROWTH  # the searched cells hold fewer than k rows
+            score_QK[short_Q], row_QK[short_Q] = self._search_cells(query_QD[short_Q], k, mask_N, nprobe)
         order_QK = np.lexsort((row_QK, -score_QK), axis=1)
         return np.take_along_axis(score_QK, order_QK, axis=1), np.take_along_axis(row_QK, order_QK, axis=1)
 

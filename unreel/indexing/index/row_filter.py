@@ -71,7 +71,7 @@ def exclude_own_rows(rows: RowTable, examples: Sequence[Moment], own_video_mode:
     if own_video_mode == "keep":
         return allowed_N
     for content, moments in _group_by_content(rows, examples).items():
-        row_n = np.flatnonzero(rows.content_N == content)
+        row_n = rows.find_rows_of_content(content)
         start_s, end_s = rows.start_s[row_n], rows.end_s[row_n]
         if own_video_mode == "clip":
             row_n = row_n[np.any([(start_s < m.end_s) & (end_s > m.start_s) for m in moments], axis=0)]
@@ -95,7 +95,7 @@ def _group_by_content(rows: RowTable, examples: Sequence[Moment]) -> dict[int, l
 
 def find_contents(rows: RowTable, path: str, content_hash: str = "") -> list[int]:
     """Numbers of the contents that a file has in the index, by its hash and by its path."""
-    contents = [rows.content_hashes.index(content_hash)] if content_hash in rows.content_hashes else []
+    contents = [rows.number_by_content[content_hash]] if content_hash and content_hash in rows.number_by_content else []
     if path in rows.number_by_path:
-        contents += np.unique(rows.content_N[rows.path_N == rows.number_by_path[path]]).tolist()
+        contents += np.unique(rows.content_N[rows.find_rows_of_path(rows.number_by_path[path])]).tolist()
     return contents

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -62,10 +62,48 @@ class RowTable:
     def get_moment(self, row: int) -> Moment:
         return Moment(self.get_path(row), float(self.start_s[row]), float(self.end_s[row]))
 
+    def find_rows_of_content(self, content: int) -> np.ndarray:
+        """The rows of a content, ascending."""
+        return self._rows_by_content.get_group(content)
+
+    def find_rows_of_path(self, path: int) -> np.ndarray:
+        """The rows of a path, ascending."""
+        return self._rows_by_path.get_group(path)
+
+    @cached_property
+    def _rows_by_content(self) -> "_GroupedRows":
+        return _GroupedRows.from_numbers(self.content_N, len(self.content_hashes))
+
+    @cached_property
+    def _rows_by_path(self) -> "_GroupedRows":
+        if np.array_equal(self.path_N, self.content_N):  # no file twice
+            return self._rows_by_content
+        return _GroupedRows.from_numbers(self.path_N, len(self.paths))
+
+    @cached_property
+    def number_by_content(self) -> dict[str, int]:
+        """Number of each content hash, as in `content_N`."""
+        return {content_hash: number for number, content_hash in enumerate(self.content_hashes)}
+
     @cached_property
     def number_by_path(self) -> dict[str, int]:
         """Number of each path, as in `path_N`."""
         return {path: number for number, path in enumerate(self.paths)}
+
+
+class _GroupedRows(NamedTuple):
+    """Rows in the order of their numbers, `order_N`, those of number n from `first_G[n]` to `first_G[n + 1]`."""
+
+    order_N: np.ndarray
+    first_G: np.ndarray
+
+    @classmethod
+    def from_numbers(cls, number_N: np.ndarray, num_groups: int) -> "_GroupedRows":
+        order_N = np.argsort(number_N, kind="stable").astype(np.int32)
+        return cls(order_N, np.concatenate([[0], np.cumsum(np.bincount(number_N, minlength=num_groups))]))
+
+    def get_group(self, number: int) -> np.ndarray:
+        return self.order_N[self.first_G[number] : self.first_G[number + 1]]
 
 
 def format_moment(moment: Moment) -> tuple[str, str, str]:

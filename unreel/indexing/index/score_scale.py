@@ -7,6 +7,7 @@ The scale is measured when the index is built, on some of its rows, and kept bes
 """
 
 import json
+from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -46,7 +47,7 @@ class ScoreScale:
         75.0
         """
         positions = sorted(self.likeness, key=float)
-        shares = [np.searchsorted(self.likeness[p], likeness) / len(self.likeness[p]) for p in positions]
+        shares = [bisect_left(self.likeness[p], likeness) / len(self.likeness[p]) for p in positions]
         return 100.0 * float(np.interp(motion_weight, [float(p) for p in positions], shares))
 
     def save(self, path: Path) -> None:
@@ -125,6 +126,8 @@ def keep_best_contents(score_MQ: np.ndarray, content_MQ: np.ndarray, count: int)
 
 def compute_likeness(score: FloatOrArray, typical_score: FloatOrArray) -> FloatOrArray:
     """Scores on a scale where 0 is a typical score and 1 that of the query itself; 0 where all rows are alike."""
+    if isinstance(score, float) and isinstance(typical_score, float):  # of a single hit; NumPy takes ten times as long
+        return (score - typical_score) / (1 - typical_score) if typical_score < 1 else 0.0
     above = 1 - np.asarray(typical_score)
     likeness: FloatOrArray = np.where(above > 0, (score - typical_score) / np.where(above > 0, above, 1), 0.0)
     return likeness

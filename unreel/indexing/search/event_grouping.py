@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,16 +29,24 @@ class Events:
     def __len__(self) -> int:
         return len(self.first_E)
 
-    @property
+    @cached_property
     def best_E(self) -> np.ndarray:
         """The best row of each event, int64 (E,)."""
         return self.row_K[self.first_E]
 
     def find_copies(self, event: int) -> np.ndarray:
         """Events with the same seconds of another file with the same bytes, bool (E,)."""
-        path_E, content_E = self.rows.path_N[self.best_E], self.rows.content_N[self.best_E]
-        overlap_E = (self.start_s_E < self.end_s_E[event]) & (self.start_s_E[event] < self.end_s_E)
-        return overlap_E & (content_E == content_E[event]) & (path_E != path_E[event])
+        is_copy_E = self.content_E == self.content_E[event]
+        other_n = np.flatnonzero(is_copy_E)  # few, so the rest is asked of these alone
+        path_n = self.rows.path_N[self.best_E[other_n]]
+        overlap_n = (self.start_s_E[other_n] < self.end_s_E[event]) & (self.start_s_E[event] < self.end_s_E[other_n])
+        is_copy_E[other_n] = overlap_n & (path_n != self.rows.path_N[self.best_E[event]])
+        return is_copy_E
+
+    @cached_property
+    def content_E(self) -> np.ndarray:
+        """The content of each event, int64 (E,)."""
+        return self.rows.content_N[self.best_E]
 
 
 def group_events(
