@@ -142,7 +142,8 @@ def format_spread(values: list[float]) -> str:
 
 def read_poll_s(tree: Path) -> float:
     """Seconds between two questions of a page that nobody uses."""
-    script = (tree / "unreel" / "serve" / "web" / "main.js").read_text()
+    web = tree / "unreel" / "serve" / "web"
+    script = "".join((web / name).read_text() for name in ("api_client.js", "main.js"))
     names = dict(re.findall(r"(\w+_MS) = ([\d_]+)", script))
     return int(names.get("IDLE_POLL_MS", names["POLL_MS"])) / 1000
 

@@ -67,6 +67,27 @@ def test_a_small_index_is_exact(vectors: np.ndarray) -> None:
         np.testing.assert_allclose(score_K, [s for s, _ in expected], atol=1e-6)
 
 
+def test_more_cells_are_searched_only_until_they_hold_enough_rows(
+    unseen: np.ndarray, inverted: AnnIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All 64 cells, where five hold enough, took as long as the rest of a million rows together."""
+    asked, search_cells = [], inverted._search_cells
+    sizes = [inverted.index.invlists.list_size(n) for n in range(inverted.description.nlist)]
+
+    def spy(query_QD: np.ndarray, k: int, mask_N: np.ndarray | None, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
+        asked.append((len(query_QD), nprobe))
+        return search_cells(query_QD, k, mask_N, nprobe)
+
+    monkeypatch.setattr(inverted, "_search_cells", spy)
+    few = dataclasses.replace(inverted.description, nprobe=1)
+    monkeypatch.setattr(inverted, "description", few)
+    score_QK, row_QK = inverted.search(unseen[:1], max(sizes) + 1)  # one cell never holds so many
+    assert (row_QK >= 0).all() and len(set(row_QK[0].tolist())) == max(sizes) + 1
+    assert (np.diff(score_QK[0]) <= 0).all()
+    assert asked[:2] == [(1, 1), (1, 4)] and asked[-1][1] < 64
+    assert inverted.search(unseen[:1], len(inverted))[1].shape == (1, len(inverted))  # in the end all of them
+
+
 def test_of_equal_rows_the_first_comes_first() -> None:
     vectors_ND = np.repeat(grouped(3), 5, axis=0)
     assert AnnIndex.build(vectors_ND).search(vectors_ND[:1], 5)[1].tolist() == [[0, 1, 2, 3, 4]]

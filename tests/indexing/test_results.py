@@ -284,6 +284,38 @@ def test_the_querys_own_is_left_out_with_its_copies() -> None:
     assert np.flatnonzero(~exclude_own_rows(rows, two, "clip")).tolist() == [0, 6, 17]
 
 
+def test_rows_of_a_path_and_of_a_content_as_a_comparison_with_every_row_finds_them() -> None:
+    rng = np.random.default_rng(0)
+    content_N = rng.integers(0, 7, 200)
+    path_N = content_N * 2 + rng.integers(0, 2, 200)  # two files of each content
+    hashes = [f"h{n}" for n in range(7)]
+    names = [f"/v/{n}" for n in range(14)]
+    times = np.arange(200.0)
+    for rows in (
+        RowTable(names, ["a"], path_N, path_N * 0, content_N, times, times + 1, hashes),
+        RowTable(hashes, ["a"], content_N, path_N * 0, content_N, times, times + 1, hashes),
+    ):
+        for number in range(len(rows.paths)):
+            assert rows.find_rows_of_path(number).tolist() == np.flatnonzero(rows.path_N == number).tolist()
+        for number in range(7):
+            assert rows.find_rows_of_content(number).tolist() == np.flatnonzero(content_N == number).tolist()
+
+
+def test_copies_as_a_comparison_of_all_events_finds_them() -> None:
+    rng = np.random.default_rng(1)
+    rows = clips(6, 8, length_s=1.5, hashes=["x", "x", "y", "x", "y", "z"])
+    events = group_events(rows, np.arange(len(rows)), rng.random(len(rows)), -1.0)
+    for e in range(len(events)):
+        expected = [
+            rows.content_N[events.best_E[o]] == rows.content_N[events.best_E[e]]
+            and rows.path_N[events.best_E[o]] != rows.path_N[events.best_E[e]]
+            and events.start_s_E[o] < events.end_s_E[e]
+            and events.start_s_E[e] < events.end_s_E[o]
+            for o in range(len(events))
+        ]
+        assert events.find_copies(e).tolist() == expected
+
+
 def test_wrong_filters_are_refused() -> None:
     rows = clips(2, 2)
     with pytest.raises(InputError, match="unknown label 'c'.*Known: a, b"):

@@ -440,6 +440,23 @@ def test_of_many_groups_the_largest_dozen_is_shown_first(page: Page) -> None:
     assert page.js(LEGEND, [3] * 12)[0] == [f"{k}3" for k in range(12)]
 
 
+DELAYS = """
+const situations = arguments[0];
+return import("/api_client.js").then(({ choosePollDelay }) => situations.map(choosePollDelay));
+"""
+
+
+def test_a_page_that_nobody_uses_hardly_asks(page: Page) -> None:
+    page.fresh()
+    used, unused = {"isHidden": False, "unused_ms": 10_000}, {"isHidden": False, "unused_ms": 100_000}
+    hidden = {"isHidden": True, "unused_ms": 0}
+    situations = [one | {"isIndexing": busy} for busy in (False, True) for one in (used, unused, hidden)]
+    assert page.js(DELAYS, situations) == [4000, 60_000, 0, 4000, 4000, 0]
+    page.js("document.querySelector('#missing').textContent = 'old'; performance.now = () => 1e9")
+    page.press("x")  # somebody is back, long after the last question
+    page.until(lambda: page.one("#missing").get_attribute("textContent") != "old", "the page asks at once")
+
+
 def test_everything_has_a_name_for_a_screen_reader(page: Page) -> None:
     query(page)
     page.driver.execute_cdp_cmd("Accessibility.enable", {})

@@ -19,6 +19,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -38,7 +39,7 @@ from unreel.indexing.concepts.concept import fit_concept
 from unreel.indexing.search.query import SearchQuery
 from unreel.indexing.search.results import HitOptions
 from unreel.io.file_lock import is_locked
-from unreel.serve import projections, selection_export
+from unreel.serve import handlers, projections, selection_export
 from unreel.serve.app import build_app
 from unreel.serve.index_progress import IndexProgress
 from unreel.serve.media import transcoding
@@ -221,6 +222,31 @@ def test_near_duplicates_stand_under_the_best_when_asked(
     (folded,) = client.post("/api/search", json={**asked, "fold": True}).json()["hits"]
     assert len(single) > 1 and folded["num_alike"] == len(single) - 1
     assert [h["rows"] for h in folded["alike"]] == [h["rows"] for h in single[1:]]
+
+
+def test_no_more_searches_run_than_there_are_cores(
+    client: TestClient, served: ServerState, about: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty that take turns keep the event loop waiting, so everybody's answer comes late."""
+    running, most, lock, search_by_vectors = 0, 0, threading.Lock(), handlers.search_by_vectors
+
+    def count(*given: Any) -> Any:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        try:
+            return search_by_vectors(*given)
+        finally:
+            with lock:
+                running -= 1
+
+    monkeypatch.setattr(handlers, "search_by_vectors", count)
+    with ThreadPoolExecutor(8) as pool:
+        asked = [{"of": about["id"], "like": [n]} for n in range(8)]
+        assert {answer.status_code for answer in pool.map(lambda a: client.post("/api/search", json=a), asked)} == {200}
+    assert 1 <= most <= served.source.max_searches == os.cpu_count()
 
 
 def test_filters_leave_what_fits(client: TestClient, about: dict[str, Any]) -> None:

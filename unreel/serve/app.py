@@ -168,16 +168,16 @@ def _add_video_routes(app: FastAPI, state: ServerState) -> None:
 
 def _add_search_routes(app: FastAPI, state: ServerState) -> None:
     @app.post("/api/search")
-    def search(body: SearchRequest) -> dict[str, Any]:
-        return handlers.handle_search(state, body)
+    def search(body: SearchRequest) -> Response:
+        return JSONResponse(handlers.handle_search(state, body))  # as text here, not by FastAPI in the event loop
 
     @app.post("/api/rank")
-    def rank(body: RankRequest) -> dict[str, Any]:
-        return handlers.handle_rank(state, body)
+    def rank(body: RankRequest) -> Response:
+        return JSONResponse(handlers.handle_rank(state, body))
 
     @app.post("/api/moments")
-    def moments(body: SelectionRequest) -> dict[str, Any]:
-        return handlers.handle_moments(state, body)
+    def moments(body: SelectionRequest) -> Response:
+        return JSONResponse(handlers.handle_moments(state, body))
 
     @app.post("/api/concepts")
     def save(body: SaveConceptRequest) -> dict[str, Any]:

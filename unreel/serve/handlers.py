@@ -54,11 +54,10 @@ def handle_search(state: ServerState, request: SearchRequest) -> dict[str, Any]:
         own_video_mode=request.own,
         filter=request.make_filter(),
     )
-    answer = search_by_vectors(index, query, positives, negatives, request.make_hit_options())
-    return {
-        "hits": add_ranks([hit_to_json(snapshot, hit) for hit in answer.hits]),
-        "note": hide_upload_names(state, moments, answer.note),
-    }
+    with state.search_slots:
+        answer = search_by_vectors(index, query, positives, negatives, request.make_hit_options())
+        hits = add_ranks([hit_to_json(snapshot, hit) for hit in answer.hits])
+    return {"hits": hits, "note": hide_upload_names(state, moments, answer.note)}
 
 
 def add_ranks(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:

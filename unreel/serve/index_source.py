@@ -25,10 +25,14 @@ STAMP_S = 3.0  # for which a database is not asked again whether it has another 
 
 
 class IndexSource(Protocol):
-    """The place of an index; `place` is what commands call it, `lacks_commands` those that can't take it."""
+    """The place of an index; `place` is what commands call it, `lacks_commands` those that can't take it.
+
+    `max_searches` run at a time: more threads than cores only take turns, and the event loop waits for them.
+    """
 
     name: str
     place: str
+    max_searches: int
     lacks_commands: tuple[str, ...]
 
     def open(self) -> tuple[Index, FileRecords]:
@@ -52,6 +56,7 @@ class FolderSource:
     """An index in a folder, which `unreel index` may be filling."""
 
     lacks_commands: tuple[str, ...] = ()
+    max_searches = os.cpu_count() or 1
 
     def __init__(self, folder: Path, nearest: Nearest | None = None) -> None:
         self.nearest = nearest
@@ -81,6 +86,7 @@ class HomeSource:
     """An index in a database, which other servers may use too."""
 
     lacks_commands: tuple[str, ...] = ("classify",)
+    max_searches = 40  # which wait for the database, not for a core
 
     def __init__(self, address: HomeAddress, nearest: Nearest | None = None) -> None:
         self.nearest = nearest

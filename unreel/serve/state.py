@@ -103,6 +103,7 @@ class ServerState:
         self.options = options or ServeOptions()
         self.source = find_source(index, self.options.nearest)
         self.lock = threading.Lock()
+        self.search_slots = threading.BoundedSemaphore(self.source.max_searches)
         self.snapshot: IndexSnapshot | None = None
         self.query_embedder: QueryEmbedder | None = None
         self.missing_videos: tuple[IndexSnapshot | None, str] = (None, "")

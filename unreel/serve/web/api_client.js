@@ -42,6 +42,14 @@ async function readAnswer(response) {
   return answer;
 }
 
+// Milliseconds until the next question about the state of the index; 0: not before the page is looked at again. Two
+// hundred pages that are only open are to cost the server nothing.
+export const POLL_MS = 4000, IDLE_POLL_MS = 60_000, UNUSED_AFTER_MS = 60_000;
+export function choosePollDelay({ isHidden, isIndexing, unused_ms }) {
+  if (isHidden) return 0;
+  return isIndexing || unused_ms < UNUSED_AFTER_MS ? POLL_MS : IDLE_POLL_MS;
+}
+
 export function formatTime(seconds) {
   const tenths = Math.round(seconds * 10);
   const minutes = Math.floor(tenths / 600);

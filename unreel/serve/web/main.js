@@ -1,6 +1,6 @@
 // The page: searches, ranking, export and progress, and the parts that start them.
 
-import { get, plural, post, postForBlob } from "./api_client.js";
+import { choosePollDelay, get, plural, POLL_MS, post, postForBlob } from "./api_client.js";
 import { listenToKeys, refreshMarks, showCards } from "./result_cards.js";
 import { MapPanel } from "./map_panel.js";
 import { Marks } from "./annotations.js";
@@ -8,7 +8,7 @@ import { QueryPanel } from "./query_panel.js";
 import { Walkthrough } from "./walkthrough.js";
 
 const $ = (id) => document.getElementById(id);
-const POLL_MS = 4000, NUM_SAMPLED = 24;
+const NUM_SAMPLED = 24;
 const narrow = matchMedia("(max-width: 820px)");
 
 const page = {
@@ -165,9 +165,14 @@ async function downloadExport(format, status) {
 
 // --- progress of indexing
 
+const polling = { timer: 0, asked_ms: -Infinity, used_ms: performance.now(), isIndexing: false };
+
 async function pollStatus() {
+  clearTimeout(polling.timer);
+  polling.asked_ms = performance.now();
   try {
     const now = await get("/api/status");
+    polling.isIndexing = now.indexing;
     showProgress(now, now.reload || Boolean(page.isStarted && now.served && now.served.id !== page.of));
     if (page.isOffline) page.mend();
     page.isOffline = false;
@@ -175,7 +180,15 @@ async function pollStatus() {
     if (!page.isOffline) page.fail(error); // shown once
     page.isOffline = true;
   }
-  setTimeout(pollStatus, POLL_MS);
+  clearTimeout(polling.timer);
+  const delay_ms = choosePollDelay({ isHidden: document.hidden, isIndexing: polling.isIndexing, unused_ms: performance.now() - polling.used_ms });
+  if (delay_ms) polling.timer = setTimeout(pollStatus, delay_ms);
+}
+
+// Somebody is at the page: what it shows of the index is to be of now.
+function notePresence() {
+  polling.used_ms = performance.now();
+  if (!document.hidden && polling.used_ms - polling.asked_ms > POLL_MS) pollStatus();
 }
 
 function showProgress(now, changed) {
@@ -237,6 +250,8 @@ function addListeners() {
   const repeatSearch = debounce(() => page.repeat?.(), 200);
   for (const id of ["motion", "label", "path", "own", "after", "before", "fold"]) $(id).addEventListener("input", repeatSearch);
   $("motion").addEventListener("input", () => { page.movedSlider = true; });
+  for (const event of ["pointermove", "keydown", "scroll", "focus"]) addEventListener(event, notePresence, { passive: true });
+  document.addEventListener("visibilitychange", notePresence);
   $("filters").open = !narrow.matches; // on a phone the results come first
   $("query").onsubmit = (event) => { event.preventDefault(); searchNow(); };
   $("rank").onclick = rankNow;
