@@ -1,4 +1,4 @@
-"""How start-up grows with the corpus: reading a manifest, its instances, and the sampler's first batch.
+"""How start-up grows with the corpus: reading a manifest, its instances, the files of an index, and the sampler.
 
     python benchmarks/growth.py [--sizes 1000 100000 1000000 10000000] [--samplers 1000 100000 10000000]
 
@@ -19,10 +19,13 @@ from typing import Any
 import numpy as np
 import tyro
 
+from unreel.corpus.file_tracker import load_records, save_records
 from unreel.corpus.held_out import split_held_out
 from unreel.corpus.inspection import count_files
 from unreel.corpus.manifest import Manifest
 from unreel.corpus.segments import build_instances
+from unreel.indexing.store.file_names import FILES_PARQUET
+from unreel.rows.file_rows import FileBook, FileRecord
 from unreel.rows.video_rows import Video, VideoRows
 from unreel.video.sampling.batch_sampler import ResumableBatchSampler
 
@@ -82,6 +85,25 @@ def read_manifest(num_videos: int, folder: str) -> dict[str, float]:
     return {"manifest, s": loaded_s - began_s, "instances, s": prepared_s - loaded_s, "an instance, us": asked_us}
 
 
+def write_files(num_files: int, folder: str) -> dict[str, float]:
+    records = (
+        FileRecord(video.path, "/corpus", "", video.size_bytes, 1, video.content_hash)
+        for video in list_videos(num_files)
+    )
+    save_records(FileBook.from_records(records), Path(folder, FILES_PARQUET))
+    return {}
+
+
+def read_files(num_files: int, folder: str) -> dict[str, float]:
+    began_s = time.perf_counter()
+    book = load_records(Path(folder, FILES_PARQUET))
+    assert "/corpus/none.mp4" not in book
+    loaded_s = time.perf_counter()
+    for number in np.random.default_rng(0).integers(num_files, size=NUM_ASKED).tolist():
+        assert book[f"/corpus/{number // 1000:06d}/clip-{number:08d}.mp4"].size_bytes == 400_000 + number
+    return {"files, s": loaded_s - began_s, "a file, us": 1e6 * (time.perf_counter() - loaded_s) / NUM_ASKED}
+
+
 def sample_batches(num_instances: int, _: str) -> dict[str, float]:
     began_s = time.perf_counter()
     next(iter(ResumableBatchSampler(num_instances, BATCH, 0, 0, 1)))
@@ -114,12 +136,16 @@ def print_rows(title: str, rows: list[tuple[int, dict[str, float]]]) -> None:
 
 
 def main(args: Args) -> None:
-    rows = []
-    for size in args.sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            run_in_process(write_manifest, size, folder)
-            rows.append((size, run_in_process(read_manifest, size, folder)))
-    print_rows("videos of the manifest", rows)
+    for title, write, read in (
+        ("videos of the manifest", write_manifest, read_manifest),
+        ("files of an index", write_files, read_files),
+    ):
+        rows = []
+        for size in args.sizes:
+            with tempfile.TemporaryDirectory() as folder:
+                run_in_process(write, size, folder)
+                rows.append((size, run_in_process(read, size, folder)))
+        print_rows(title, rows)
     print_rows("instances of the sampler", [(size, run_in_process(sample_batches, size, "")) for size in args.samplers])
 
 

@@ -3,12 +3,13 @@
 import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from unreel.corpus.file_tracker import FileRecords
 from unreel.io.text import format_count, format_path, preview_items
+from unreel.rows.file_rows import FileBook, FileRecord
 from unreel.video.sources.source import open_source
 
 MAX_NAMED = 3  # names of files in a sentence
@@ -68,7 +69,7 @@ def say_of(files: Sequence[object], words: tuple[str, str], names: Sequence[str]
 def compute_file_changes(before: FileRecords, after: FileRecords) -> FileChanges:
     """The changes from one set of records to another; of a first set, which is all new, the copies alone."""
     old, new = _group_by_content(before, after), _group_by_content(after, before)
-    num_files = Counter(record.content_hash for record in after.values())
+    num_files = Counter(record.content_hash for record in _find_holders(after, new))
     moved: list[PathPair] = []
     added, copies, changed, gone = list[str](), list[str](), set[str](), list[str]()
     for content, paths in new.items():
@@ -86,7 +87,7 @@ def compute_file_changes(before: FileRecords, after: FileRecords) -> FileChanges
     changed |= {path for path in gone if path in after}
     deleted = find_missing(path for path in gone if path not in after)
     dropped = [path for path in gone if path not in after and path not in deleted]
-    paths_before, paths_after = sorted(before), sorted(after)
+    paths_before, paths_after = (sorted(before), sorted(after)) if moved else ([], [])
     moves = {_find_moved_folder(pair, paths_before, paths_after) for pair in moved}
     return FileChanges(
         tuple(sorted(added)) if before else (),
@@ -104,11 +105,21 @@ class _Unmatched(NamedTuple):
 def _group_by_content(records: FileRecords, others: FileRecords) -> dict[str, list[str]]:
     """The paths that have another content, or none, in the other records, by content."""
     paths: dict[str, list[str]] = {}
-    for path in sorted(records):
-        content = records[path].content_hash
-        if path not in others or others[path].content_hash != content:
-            paths.setdefault(content, []).append(path)
+    for path in sorted(_list_differing(records, others)):
+        paths.setdefault(records[path].content_hash, []).append(path)
     return paths
+
+
+def _list_differing(records: FileRecords, others: FileRecords) -> list[str]:
+    if isinstance(records, FileBook):
+        return records.list_differing(others)
+    return [path for path in records if path not in others or others[path].content_hash != records[path].content_hash]
+
+
+def _find_holders(records: FileRecords, hashes: Collection[str]) -> list[FileRecord]:
+    if isinstance(records, FileBook):
+        return records.find_holders(hashes)
+    return [record for record in records.values() if record.content_hash in hashes]
 
 
 def _match_names(gone: list[str], new: list[str]) -> tuple[list[PathPair], _Unmatched]:

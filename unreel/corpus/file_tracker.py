@@ -12,13 +12,12 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from unreel.corpus.discovery import find_videos
 from unreel.corpus.lists import VideoEntry
@@ -26,34 +25,20 @@ from unreel.errors import InputError
 from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.retry import retry_on_stall
 from unreel.io.text import format_path
+from unreel.rows.file_rows import FileBook, FileRecord, PathSet
 from unreel.types import FileFailure
 from unreel.video.sources.paths import absolute_path
 from unreel.video.sources.source import open_source
 
 MISSING = "missing"
 SAVE_INTERVAL_S = 60.0  # seconds of hashing that a killed process may lose
-FileRecords = dict[str, "FileRecord"]
-
-
-@dataclass(frozen=True, slots=True)
-class FileRecord:
-    """A readable file: its absolute path, the source that added it, its label, its size, time and content."""
-
-    path: str
-    source: str
-    label: str
-    size_bytes: int
-    mtime_ns: int
-    content_hash: str
-
-
-_SCHEMA = pa.schema([(f.name, pa.string() if f.type is str else pa.int64()) for f in fields(FileRecord)])
+FileRecords = Mapping[str, FileRecord]
 
 
 def refresh_files(
-    records: FileRecords,
+    records: FileBook,
     source: str | Path,
-    save: Callable[[FileRecords], None],
+    save: Callable[[FileBook], None],
     on_progress: Callable[[int, int], None] | None = None,
     left_aside: Counter[str] | None = None,
 ) -> list[FileFailure]:
@@ -65,12 +50,14 @@ def refresh_files(
     Raises InputError when the source names no video, or when none of the recorded files that it names exists any more.
     """
     entries = find_videos(Path(source), left_aside=left_aside)
-    source_path, saved_s, known = absolute_path(source), time.monotonic(), set(records)
+    source_path, saved_s = absolute_path(source), time.monotonic()
     failures: list[FileFailure] = []
-    seen: set[str] = set()
+    seen, new = PathSet(records.rows), set[str]()
     with contextlib.closing(_check_files(entries, source_path, records)) as results:
         for done, result in enumerate(results, start=1):
             if isinstance(result, FileRecord):
+                if result.path not in records:
+                    new.add(result.path)
                 records[result.path] = result
             else:
                 failures.append(result)
@@ -87,12 +74,11 @@ def refresh_files(
             f"{source}: none of the {len(missing)} known files that it names exists, the first {missing[0]}; is its "
             "disk mounted? Nothing was changed. To remove files that are deleted for good, take them out of the list"
         )
-    for path in list(_find_removed(records, seen, source_path, entries)):
-        del records[path]
-    arrived = {records[path].content_hash for path in seen - known if path in records}
-    for path in [path for path, record in records.items() if path in known and record.content_hash in arrived]:
-        if path not in seen and open_source(path).is_missing():
-            del records[path]
+    for path in [
+        *_find_removed(records, seen, source_path, entries),
+        *_find_moved(records, seen, {records[path].content_hash for path in new}),
+    ]:
+        records.pop(path, None)
     save(records)
     return failures
 
@@ -132,28 +118,40 @@ def _check_file(entry: VideoEntry, source: str, records: FileRecords) -> FileRec
         return FileFailure(path, "unreadable", error.strerror or str(error))
 
 
-def _find_removed(records: FileRecords, seen: set[str], source: str, entries: Sequence[VideoEntry]) -> Iterator[str]:
+def _find_removed(records: FileBook, seen: PathSet, source: str, entries: Sequence[VideoEntry]) -> Iterator[str]:
     """Paths to remove; files in a folder that can't be listed at the moment stay."""
     unlistable = tuple(os.path.join(absolute_path(entry.path), "") for entry in entries if os.path.isdir(entry.path))
     source_prefix = os.path.join(source, "")
-    for path, record in records.items():
+    for path in records:
         if path in seen or path.startswith(unlistable):
             continue
-        if record.source == source or (path.startswith(source_prefix) and open_source(path).is_deleted()):
+        if records[path].source == source or (path.startswith(source_prefix) and open_source(path).is_deleted()):
             yield path
+
+
+def _find_moved(records: FileBook, seen: PathSet, arrived: set[str]) -> Iterator[str]:
+    """Paths that are not there, and whose content has come under another path."""
+    for record in records.find_holders(arrived):
+        if record.path not in seen and open_source(record.path).is_missing():
+            yield record.path
 
 
 def save_records(records: FileRecords, path: Path) -> None:
     """Write the records as Parquet, atomically. Raises DiskError."""
-    with disk_errors(path, advice="free some space, then run it again"), atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist([asdict(record) for record in records.values()], _SCHEMA), temporary)
+    book = records if isinstance(records, FileBook) else FileBook.from_records(records.values())
+    with (
+        disk_errors(path, advice="free some space, then run it again"),
+        atomic_path(path) as temporary,
+        temporary.open("wb") as file,  # Arrow takes no path that is not UTF-8
+    ):
+        book.write(file)
 
 
-def load_records(path: Path) -> FileRecords:
+def load_records(path: Path) -> FileBook:
     """Read what `save_records` wrote. Raises InputError when it is missing or damaged."""
     try:
-        table = pq.read_table(path)
-        return {row["path"]: FileRecord(**row) for batch in table.to_batches() for row in batch.to_pylist()}
+        with path.open("rb") as file:
+            return FileBook.read(file)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: the records of the files can't be read ({reason}); restore a copy of it") from error

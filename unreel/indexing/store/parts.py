@@ -21,6 +21,7 @@ from unreel.indexing.store.file_names import PARTS_FOLDER
 from unreel.indexing.store.previous_files import keep_previous
 from unreel.io.atomic_write import remove_leftovers
 from unreel.io.text import parse_json
+from unreel.rows.file_rows import iterate_sorted
 
 FILE_COLUMNS = ("path", "label", CONTENT_HASH)
 INDEXED_COLUMNS = [CONTENT_HASH, "start_s", "end_s"]  # an index stays right while these do
@@ -37,8 +38,8 @@ class Content:
 def group_by_content(files: FileRecords) -> dict[str, Content]:
     """Contents by hash, in the order of the paths."""
     files_by_hash: dict[str, list[tuple[str, str]]] = {}
-    for path in sorted(files):
-        files_by_hash.setdefault(files[path].content_hash, []).append((path, files[path].label))
+    for record in iterate_sorted(files):
+        files_by_hash.setdefault(record.content_hash, []).append((record.path, record.label))
     return {hash_: Content(hash_, tuple(paths)) for hash_, paths in files_by_hash.items()}
 
 

@@ -32,6 +32,7 @@ from unreel.indexing.store.processes import (
 from unreel.indexing.store.skipped_videos import is_permanent, read_skipped, write_skipped
 from unreel.io.atomic_write import disk_errors
 from unreel.io.file_lock import lock_folder
+from unreel.rows.file_rows import FileBook
 from unreel.training.runtime.distributed import leave_process_group
 from unreel.training.runtime.heartbeat import report_failure_once
 from unreel.types import FileFailure, ProgressCallback
@@ -137,8 +138,8 @@ def plan_update(out: Path, metadata: dict[str, Any], source: str | Path, on_prog
     """Open the store, look at the files, drop rows of files that are gone, and list the contents to embed."""
     open_store(out, metadata)
     path = out / FILES_PARQUET
-    records = load_records(path) if path.exists() or list_parts(out) else {}
-    before = dict(records)
+    records = load_records(path) if path.exists() or list_parts(out) else FileBook()
+    before = records.copy()
     left_aside: Counter[str] = Counter()
     unreadable = refresh_files(records, source, lambda files: save_records(files, path), on_progress, left_aside)
     contents = group_by_content(records)
