@@ -16,6 +16,7 @@ from unreel.serve import connections
 from unreel.serve.connections import (
     MAX_CONNECTIONS,
     NEW_CONNECTIONS,
+    SearchSlots,
     bound_listener,
     make_protocol,
     raise_file_limit,
@@ -138,3 +139,22 @@ def test_connections_leave_files_for_the_rest(monkeypatch: pytest.MonkeyPatch) -
     assert raise_file_limit() == 160 and len(limits) == 1
     limits.append((64, 10_000))
     assert raise_file_limit() == MAX_CONNECTIONS and limits[-1] == (4096, 10_000)
+
+
+def test_a_free_slot_goes_to_who_has_waited_longest() -> None:
+    slots, order = SearchSlots(1), list[int]()
+
+    def take(number: int) -> None:
+        with slots:
+            order.append(number)
+
+    threads = [threading.Thread(target=take, args=(n,)) for n in range(5)]
+    with slots:
+        for n, thread in enumerate(threads, start=1):
+            thread.start()
+            while len(slots.waiting) < n:
+                time.sleep(0.001)
+    take(5)  # comes when the slot has just been given back, and is not the first
+    for thread in threads:
+        thread.join()
+    assert order == [*range(5), 5] and slots.free == 1

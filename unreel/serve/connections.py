@@ -1,9 +1,13 @@
-"""Connections of the server: bounded in number, each with a deadline, so that half-open ones cannot silence it."""
+"""Connections of the server, bounded in number and each with a deadline, so that half-open ones cannot silence it; and
+searches, bounded in number."""
 
 import asyncio
 import contextlib
 import resource
 import socket
+import threading
+from collections import deque
+from types import TracebackType
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -105,3 +109,33 @@ class DeadlineProtocol(H11Protocol):
             self.transport.close()
         else:
             self.check = self.loop.call_later(CHECK_S, self.close_if_late)
+
+
+class SearchSlots:
+    """A semaphore that is fair: a free slot goes to who has waited longest, where Python's goes to who is quickest.
+
+    >>> with SearchSlots(2) as slots:
+    ...     slots.free
+    1
+    """
+
+    def __init__(self, count: int) -> None:
+        self.free, self.lock = count, threading.Lock()
+        self.waiting: deque[threading.Event] = deque()
+
+    def __enter__(self) -> "SearchSlots":
+        with self.lock:
+            if self.free:
+                self.free -= 1
+                return self
+            turn = threading.Event()
+            self.waiting.append(turn)
+        turn.wait()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self.lock:
+            if self.waiting:
+                self.waiting.popleft().set()  # the slot is handed on, so nobody comes in between
+            else:
+                self.free += 1

@@ -16,6 +16,7 @@ from unreel.indexing.concepts.concept_update import list_concepts
 from unreel.indexing.homes.approximate import Nearest
 from unreel.indexing.index.clip_index import Index
 from unreel.io.text import format_count, preview_items
+from unreel.serve.connections import SearchSlots
 from unreel.serve.index_source import IndexSource, find_source
 from unreel.serve.media.indexed_files import IndexedFiles
 from unreel.serve.media.preview_cache import PreviewCache, get_preview_folder
@@ -103,7 +104,7 @@ class ServerState:
         self.options = options or ServeOptions()
         self.source = find_source(index, self.options.nearest)
         self.lock = threading.Lock()
-        self.search_slots = threading.BoundedSemaphore(self.source.max_searches)
+        self.search_slots = SearchSlots(self.source.max_searches)
         self.snapshot: IndexSnapshot | None = None
         self.query_embedder: QueryEmbedder | None = None
         self.missing_videos: tuple[IndexSnapshot | None, str] = (None, "")
