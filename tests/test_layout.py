@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unreel"
-ORDER = ["errors", "seeding", "settings", "types", "io", "own_code", "provenance", "rows", "video", "corpus", "packing"]
-ORDER += ["views", "models", "embedding", "losses", "methods", "training", "evaluation", "report", "profiling"]
-ORDER += ["model_export", "indexing", "classification", "verbs", "serve", "cli"]
+ORDER = ["errors", "seeding", "settings", "types", "io", "engines", "own_code", "provenance", "rows", "video", "corpus"]
+ORDER += ["packing", "views", "models", "embedding", "losses", "methods", "training", "evaluation", "report"]
+ORDER += ["profiling", "model_export", "indexing", "classification", "verbs", "serve", "cli"]
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "core", "manager", "engine"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in FILES}

@@ -4,21 +4,28 @@ A query, an index and an evaluation all use the same `encode`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 
 from unreel.corpus.inspection import inspect
 from unreel.corpus.lists import LIST_SUFFIXES
+from unreel.engines.file_jobs import require_seen_by_workers
+from unreel.engines.worker_batches import Engine, map_batches
 from unreel.errors import InputError
+from unreel.io.limits import Limits, WorkerFailure, get_limits, use_limits
 from unreel.models.encoder.checkpoint_files import read_encoder
 from unreel.models.encoder.encoder import Encoder
 from unreel.types import Embeddings, FileFailure, Instance
 from unreel.video.loading.clip_dataset import ClipDataset, ClipSample
 from unreel.video.loading.loaders import build_sequential_loader
+
+ClipWorkers: TypeAlias = "int | EngineWorkers"
+"""What decodes and encodes: this process with so many loader processes, or workers on other machines."""
 
 
 class VideoEncoder(Encoder):
@@ -104,12 +111,20 @@ class InstanceFeatures:
     spans_s: np.ndarray
 
 
+class EncoderRecipe(Protocol):
+    """How a worker of an engine makes the encoder; hashable, and small."""
+
+    def load(self) -> Encoder: ...
+
+    def __hash__(self) -> int: ...
+
+
 def encode(
     encoder: Encoder,
     instances: Sequence[Instance],
     num_clips: int = 10,
     layer: str = "pooled",
-    workers: int = 1,
+    workers: ClipWorkers = 1,
     on_failure: Callable[[FileFailure], None] | None = None,
 ) -> Iterator[InstanceFeatures]:
     """Features of `num_clips` evenly spread clips of each instance, in order, one instance at a time.
@@ -125,21 +140,72 @@ def encode_clips(
     encoder: Encoder,
     clips: ClipDataset,
     layer: str = "pooled",
-    workers: int = 0,
+    workers: ClipWorkers = 0,
     on_failure: Callable[[FileFailure], None] | None = None,
 ) -> Iterator[InstanceFeatures]:
     """`encode` for clips that are sampled in another way."""
+    if isinstance(workers, EngineWorkers):
+        results = workers.encode(clips, layer)
+    else:
+        results = encode_here(encoder, clips, layer, workers)
+    for result in results:
+        if isinstance(result, InstanceFeatures):
+            yield result
+        elif on_failure is not None:
+            on_failure(result)
+
+
+def encode_here(
+    encoder: Encoder, clips: ClipDataset, layer: str, workers: int
+) -> Iterator[InstanceFeatures | FileFailure]:
+    """The features of each instance, or its failure, in order, from this process and its loader processes."""
     sample: ClipSample
     for sample in build_sequential_loader(clips, workers):
-        if sample.frames is None or sample.spans_s is None:
-            if on_failure is not None and sample.failure is not None:
-                on_failure(sample.failure)
+        if sample.failure is not None:
+            yield sample.failure
             continue
+        assert sample.frames is not None and sample.spans_s is not None
         frames = torch.as_tensor(sample.frames)
         views = encoder.extract_parts(frames) if layer == "pooled" else encoder.extract_features(frames, layer)
         yield InstanceFeatures(
             sample.index, {n: v.float().cpu().numpy() for n, v in views.items()}, np.asarray(sample.spans_s)
         )
+
+
+@dataclass(frozen=True)
+class EngineWorkers:
+    """Workers of an engine, each of which loads the encoder by itself."""
+
+    engine: Engine
+    recipe: EncoderRecipe
+
+    def encode(self, clips: ClipDataset, layer: str) -> Iterator[InstanceFeatures | FileFailure]:
+        """`encode_here`, by the workers. Raises InputError where one of them does not see a file."""
+        arguments = (clips.replace_items([]), self.recipe, layer, self.engine.num_cores, get_limits())
+        results = map_batches(self.engine, encode_batch, clips.items, arguments, len(clips))
+        for index, (_, result) in enumerate(results):
+            if isinstance(result, InstanceFeatures):
+                yield replace(result, index=index)
+            elif isinstance(result, WorkerFailure):
+                yield FileFailure(clips.instances[index].path, "unreadable", result.detail)
+            else:
+                if result.reason == "missing":
+                    require_seen_by_workers(result.path)
+                yield result
+
+
+def encode_batch(
+    items: Sequence[Any], clips: ClipDataset, recipe: EncoderRecipe, layer: str, num_cores: int, limits: Limits
+) -> list[InstanceFeatures | FileFailure]:
+    """What a worker does: `encode_here` for some items of a dataset, with an encoder that it loads once."""
+    with use_limits(limits):
+        return list(encode_here(load_once(recipe), clips.replace_items(items), layer, max(1, min(8, num_cores - 1))))
+
+
+@lru_cache(maxsize=1)
+def load_once(recipe: EncoderRecipe) -> Encoder:
+    """The encoder of a recipe, kept for the next batch of this process."""
+    return recipe.load()
 
 
 def join_views(views: dict[str, np.ndarray]) -> np.ndarray:
@@ -169,7 +235,7 @@ def embed_instances(
     instances: Sequence[Instance],
     num_clips: int = 10,
     per: str = "video",
-    workers: int = 1,
+    workers: ClipWorkers = 1,
     on_failure: Callable[[FileFailure], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:

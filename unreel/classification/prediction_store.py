@@ -18,6 +18,7 @@ from unreel.classification.classifier import Classifier, choose_sampling
 from unreel.classification.classifier_folder import hash_classifier
 from unreel.classification.clip_features import read_log_probabilities
 from unreel.classification.predictions import COLUMNS, ClipScores, PredictionOptions, read_header
+from unreel.embedding import ClipWorkers
 from unreel.errors import InputError
 from unreel.indexing.store.clip_sampling import EvenSampling, SlidingWindow, VideoVectors
 from unreel.indexing.store.embeddings_file import read_parts
@@ -49,7 +50,7 @@ class ScoredClips:
         self,
         encoder: Encoder,
         videos: Sequence[Instance],
-        workers: int,
+        workers: ClipWorkers,
         on_failure: Callable[[FileFailure], None],
         on_progress: ProgressCallback = lambda _done, _total: None,
         kept: KeptChunks | None = None,

@@ -18,6 +18,14 @@ from unreel.models.encoder.base_encoders import is_base_encoder
 LimitOptions = Annotated[Limits, OmitArgPrefixes, tyro.conf.arg(name="limits")]
 """--file-limit-s and --file-memory-mb, for a command that reads videos."""
 
+EngineOption = Annotated[
+    Literal["local", "ray"],
+    tyro.conf.arg(
+        help="What reads the videos: processes of this machine, or the workers of a Ray cluster (RAY_ADDRESS, else one "
+        "that starts here; pip install 'unreel[ray]'). Its machines see all files at the same paths."
+    ),
+]
+
 
 def name_argument(name: str, text: str | None = None) -> Any:
     """What an argument without a flag is called in the help, as in the overview of the commands; and its help."""

@@ -17,10 +17,10 @@ from unreel.corpus.manifest import DAMAGE_ERRORS, MANIFEST_FILE, QUARANTINE_FILE
 from unreel.corpus.manifest_summary import group_by_reason
 from unreel.corpus.segments import LONG_VIDEO_SEGMENTS, SEGMENT_S
 from unreel.corpus.shot_detection import detect_shot_changes
+from unreel.engines.file_jobs import map_jobs, require_seen_by_workers
 from unreel.errors import InputError, VideoError
 from unreel.io.limits import Limits, WorkerFailure, get_limits
 from unreel.io.text import format_path
-from unreel.io.worker_pool import map_jobs
 from unreel.rows.columns import count_different
 from unreel.rows.video_rows import Video
 from unreel.types import FileFailure
@@ -103,6 +103,8 @@ def inspect_files(
     for entry, result in results:
         if isinstance(result, WorkerFailure):
             result = FileFailure(absolute_path(entry.path), "damaged", result.detail, result.exceeded_limits)
+        if isinstance(result, FileFailure) and result.reason == "missing":
+            require_seen_by_workers(result.path)
         yield result
 
 

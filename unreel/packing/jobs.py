@@ -5,6 +5,7 @@ The result does not depend on the number of processes, and a killed packing cont
 
 import contextlib
 import json
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,8 +77,9 @@ def _encode_piece_row(job: PieceJob, data_file: Path, settings: PackSettings) ->
         return {}
     span = spans[job.piece_number]
     size = compute_piece_size(video.width, video.height, settings.short_side)
-    piece = encode_piece(video.path, data_file, span, size, settings)
-    info, data = probe(data_file), data_file.read_bytes()
+    with private_path(data_file) as private:
+        piece = encode_piece(video.path, private, span, size, settings)
+        info, data = probe(private), private.read_bytes()
     return asdict(piece) | {
         "key": job.key,
         "size_bytes": len(data),
@@ -93,6 +95,19 @@ def _encode_piece_row(job: PieceJob, data_file: Path, settings: PackSettings) ->
         "whole": span.num_pieces == 1,
         "shots": [s - piece.start_s for s in video.shot_changes_s if piece.start_s < s < piece.end_s],
     }
+
+
+@contextlib.contextmanager
+def private_path(path: Path) -> Iterator[Path]:
+    """A name of this worker's own for a file that gets `path` at the end: one that was given up as lost may still write
+    the same piece, on another machine.
+    """
+    private = path.with_name(f"{path.stem}-{uuid.uuid4().hex[:12]}{path.suffix}")
+    try:
+        yield private
+        private.replace(path)
+    finally:
+        private.unlink(missing_ok=True)
 
 
 def build_failure_row(job: PieceJob, reason: str, detail: str) -> Row:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unreel.corpus.manifest import Manifest
+from unreel.engines.file_jobs import map_jobs
 from unreel.io.atomic_write import atomic_write_bytes, move_into_place
 from unreel.io.limits import Limits, WorkerFailure
-from unreel.io.worker_pool import map_jobs
 from unreel.packing.jobs import Row, build_failure_row, has_piece, iter_jobs, run_job
 from unreel.packing.pack_settings import PackSettings
 from unreel.packing.piece_spans import count_pieces

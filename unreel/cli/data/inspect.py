@@ -4,9 +4,10 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unreel.cli.arguments import FolderArgument, LimitOptions, parse_args
+from unreel.cli.arguments import EngineOption, FolderArgument, LimitOptions, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.records import print_records, refuse_json_and_csv
+from unreel.engines.engine_choice import use_engine
 from unreel.io.limits import Limits
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class InspectArgs:
     """Print a record for each file as JSON: path, codec, size, length ... or why it can't be used."""
     csv: bool = False
     """Print the same as CSV."""
+    engine: EngineOption = "local"
     limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
@@ -37,7 +39,7 @@ def inspect_command(args: list[str]) -> int:
     from unreel.corpus.manifest import MANIFEST_FILE, QUARANTINE_FILE
     from unreel.corpus.manifest_summary import summarize_manifest
 
-    with ProgressBar("inspecting") as advance:
+    with use_engine(inspect_args.engine), ProgressBar("inspecting") as advance:
         manifest = inspect(inspect_args.source, inspect_args.root, on_progress=advance, limits=inspect_args.limits)
     if out := inspect_args.out:
         manifest.save(out)

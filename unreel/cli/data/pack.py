@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import OmitArgPrefixes
 
-from unreel.cli.arguments import FolderArgument, LimitOptions, OutArgument, parse_args
+from unreel.cli.arguments import EngineOption, FolderArgument, LimitOptions, OutArgument, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
+from unreel.engines.engine_choice import use_engine
 from unreel.io.limits import use_limits
 from unreel.io.text import format_count, format_path
 from unreel.packing.pack_settings import PIECE_LIMITS, PackSettings
@@ -41,6 +42,7 @@ class PackArgs:
     settings: Annotated[PackSettings, OmitArgPrefixes, tyro.conf.arg(name="pieces")] = dataclasses.field(
         default_factory=PackSettings
     )
+    engine: EngineOption = "local"
     limits: LimitOptions = dataclasses.field(default_factory=lambda: PIECE_LIMITS)
     gain: bool = True
     """Measure at the end, on a few videos, how much faster the pieces decode."""
@@ -77,7 +79,7 @@ def _pack_with_progress(args: PackArgs) -> "PackResult":
         packing.advance(done, total)
 
     workers = args.workers or os.cpu_count() or 1
-    with inspecting, contextlib.closing(packing):
+    with use_engine(args.engine), inspecting, contextlib.closing(packing):
         return pack(args.source, args.out, args.settings, args.root, workers, inspecting.advance, advance, args.limits)
 
 

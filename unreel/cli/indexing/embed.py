@@ -4,10 +4,11 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from unreel.cli.arguments import FolderArgument, LimitOptions, RunArgument, parse_args
+from unreel.cli.arguments import EngineOption, FolderArgument, LimitOptions, RunArgument, parse_args
 from unreel.cli.progress_bar import ProgressBar
 from unreel.cli.terminal import escape_markup, stderr_console
 from unreel.corpus.video_files import describe_left_aside
+from unreel.engines.engine_choice import use_engine
 from unreel.errors import InputError
 from unreel.io.limits import Limits, use_limits
 from unreel.io.text import format_count, format_path
@@ -37,6 +38,7 @@ class EmbedArgs:
     """Processes that fill a folder. Ignored under torchrun or SLURM."""
     allow_import: bool = False
     """Import, and so run, the network outside unreel that the checkpoint names."""
+    engine: EngineOption = "local"
     limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
@@ -48,7 +50,7 @@ def embed_command(args: list[str]) -> int:
         raise InputError(f"--devices {options.devices} is for a folder; one process writes the file {options.out}")
     from unreel.verbs.indexing.embed import embed
 
-    with use_limits(options.limits), ProgressBar("embedding") as advance:
+    with use_limits(options.limits), use_engine(options.engine), ProgressBar("embedding") as advance:
         num_rows, failures = embed(
             options.run,
             options.source,
@@ -74,7 +76,7 @@ def update_store_from_args(options: EmbedArgs) -> int:
 
     sampling = EvenSampling(options.per, options.num_clips, options.appearance)
     update_options = StoreUpdateOptions(options.devices, options.allow_import, ProgressBar)
-    with use_limits(options.limits):
+    with use_limits(options.limits), use_engine(options.engine):
         summary = update_store(options.run, options.source, options.out, sampling, update_options)
     print_store_summary(options.out, summary)
     return 0

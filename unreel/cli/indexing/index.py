@@ -4,9 +4,10 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from unreel.cli.arguments import FolderArgument, LimitOptions, RunArgument, parse_args
+from unreel.cli.arguments import EngineOption, FolderArgument, LimitOptions, RunArgument, parse_args
 from unreel.cli.indexing.embed import print_store_summary
 from unreel.cli.progress_bar import ProgressBar
+from unreel.engines.engine_choice import use_engine
 from unreel.errors import InputError
 from unreel.io.limits import Limits, use_limits
 from unreel.io.text import format_count
@@ -41,6 +42,7 @@ class IndexArgs:
     """How that table is searched, as in `unreel export`."""
     allow_import: bool = False
     """Import, and so run, the network outside unreel that the checkpoint names."""
+    engine: EngineOption = "local"
     limits: LimitOptions = dataclasses.field(default_factory=Limits)
 
 
@@ -58,7 +60,7 @@ def index_command(args: list[str]) -> int:
         destination = Destination.parse_database(options.to).in_table(options.table).searched(options.nearest)
     sampling = SlidingWindow(options.length_s, options.hop_s, options.by, options.appearance)
     update_options = StoreUpdateOptions(options.devices, options.allow_import, ProgressBar)
-    with use_limits(options.limits):
+    with use_limits(options.limits), use_engine(options.engine):
         update = update_index(
             options.run, options.source, options.out, sampling, update_options, destination, options.table
         )

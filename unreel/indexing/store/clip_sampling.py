@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from unreel.embedding import (
+    ClipWorkers,
     check_embed_options,
     encode,
     encode_clips,
@@ -53,7 +54,7 @@ class ClipSampling(Protocol):
         self,
         encoder: Encoder,
         videos: Sequence[Instance],
-        workers: int,
+        workers: ClipWorkers,
         on_failure: Callable[[FileFailure], None],
         on_progress: ProgressCallback = ...,
         kept: KeptChunks | None = ...,
@@ -85,7 +86,7 @@ class EvenSampling:
         self,
         encoder: Encoder,
         videos: Sequence[Instance],
-        workers: int,
+        workers: ClipWorkers,
         on_failure: Callable[[FileFailure], None],
         on_progress: ProgressCallback = lambda _done, _total: None,
         kept: KeptChunks | None = None,
@@ -142,7 +143,7 @@ class SlidingWindow:
         self,
         encoder: Encoder,
         videos: Sequence[Instance],
-        workers: int,
+        workers: ClipWorkers,
         on_failure: Callable[[FileFailure], None],
         on_progress: ProgressCallback = lambda _done, _total: None,
         kept: KeptChunks | None = None,
@@ -174,7 +175,7 @@ class SlidingWindow:
         encoder: Encoder,
         videos: Sequence[Instance],
         names: list[tuple[int, int]],
-        workers: int,
+        workers: ClipWorkers,
         on_failure: Callable[[FileFailure], None],
     ) -> Iterator[tuple[int, Chunk]]:
         """Chunks by (number of the video, number of the chunk), each with the number of its video."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from unreel.embedding import ClipWorkers
 from unreel.errors import NonFiniteError
 from unreel.indexing.store.clip_sampling import ClipSampling
 from unreel.indexing.store.embeddings_file import concatenate, write_embeddings
@@ -62,7 +63,7 @@ def embed_contents(
     contents: list[Content],
     encoder: Encoder,
     clip_sampling: ClipSampling,
-    workers: int,
+    workers: ClipWorkers,
     on_progress: ProgressCallback,
 ) -> None:
     """Embed contents, and record those that can't be embedded. Raises NonFiniteError, DiskError."""

@@ -6,7 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from unreel.errors import PeerStoppedError
+from unreel.embedding import ClipWorkers, EncoderRecipe, EngineWorkers
+from unreel.engines.engine_choice import get_engine
+from unreel.errors import InputError, PeerStoppedError
 from unreel.settings import RuntimeSettings
 from unreel.training.runtime.auto_settings import choose_device
 from unreel.training.runtime.distributed import SINGLE_PROCESS, ProcessGroup, join_process_group
@@ -18,7 +20,14 @@ ProgressBarFactory = Callable[[str], AbstractContextManager[ProgressCallback]]  
 
 
 def join_processes(devices: int) -> tuple[ProcessGroup, torch.device, int]:
-    """The group of processes started together, the device of this one, and its number of loader processes."""
+    """The group of processes started together, the device of this one, and its number of loader processes.
+
+    With an engine this process is alone, also where a launcher started it. Raises InputError.
+    """
+    if get_engine() is not None:
+        if devices > 1:
+            raise InputError(f"--devices {devices} starts processes here, an engine has workers; give one of the two")
+        return SINGLE_PROCESS, torch.device("cpu"), 1
     device = choose_device("auto")
     threads = max(1, torch.get_num_threads() // (1 if is_launched() else devices))
     settings = RuntimeSettings(device=device, devices=devices, threads=threads, precision="32-true")
@@ -29,6 +38,12 @@ def join_processes(devices: int) -> tuple[ProcessGroup, torch.device, int]:
     fabric = build_fabric(settings)
     group = join_process_group(fabric, settings.silence_limit_s, "the same command goes on")
     return group, fabric.device, num_workers
+
+
+def choose_workers(recipe: EncoderRecipe, num_workers: int) -> ClipWorkers:
+    """The workers of the engine of the surroundings, which make the encoder by the recipe; else loader processes."""
+    engine = get_engine()
+    return num_workers if engine is None else EngineWorkers(engine, recipe)
 
 
 def no_progress_bar(_label: str) -> AbstractContextManager[ProgressCallback]:

@@ -18,13 +18,14 @@ from unreel.indexing.embedding_provenance import note_update
 from unreel.indexing.store.clip_sampling import ClipSampling
 from unreel.indexing.store.embedding_store import FORMAT_VERSION, open_store, require_store_folder
 from unreel.indexing.store.embeddings_file import list_parts
-from unreel.indexing.store.encoder_hash import describe_encoder
+from unreel.indexing.store.encoder_hash import SameEncoder, describe_encoder
 from unreel.indexing.store.file_names import FILES_PARQUET
 from unreel.indexing.store.kept_chunks import remove_kept_chunks
 from unreel.indexing.store.part_writer import PartWriter, embed_contents
 from unreel.indexing.store.parts import Content, group_by_content, reconcile_parts
 from unreel.indexing.store.processes import (
     ProgressBarFactory,
+    choose_workers,
     join_processes,
     no_progress_bar,
     watch_parent_process,
@@ -95,6 +96,7 @@ def update_store(
     encoder.to(device)
     metadata = {"format": FORMAT_VERSION, "clips": clip_sampling.to_json()} | describe_encoder(encoder)
     progress_bar = options.progress_bar if group.is_rank_zero else watch_parent_process(os.getppid())
+    recipe = SameEncoder(clip_sampling, str(checkpoint), options.allow_import, str(metadata["encoder_hash"]))
     with report_failure_once(group.heartbeat), contextlib.ExitStack() as stack:
 
         def prepare() -> UpdatePlan:
@@ -109,7 +111,7 @@ def update_store(
         label = f"embedding, 1 of {group.world_size} shares" if group.world_size > 1 else "embedding"
         writer = PartWriter(out, f"{plan.update_id}-{group.rank:05d}", metadata)
         with progress_bar(label) as advance:
-            embed_contents(writer, share, encoder, clip_sampling, num_workers, advance)
+            embed_contents(writer, share, encoder, clip_sampling, choose_workers(recipe, num_workers), advance)
         group.all_gather(True)  # rank 0 waits for all
         summary = group.on_rank_zero(lambda: summarize_update(out, plan))
         group.on_rank_zero(lambda: note_changes(out, plan, checkpoint, source))

@@ -9,7 +9,8 @@ from unreel.errors import InputError
 from unreel.indexing.embedding_provenance import describe_embedding
 from unreel.indexing.store.clip_sampling import EvenSampling
 from unreel.indexing.store.embeddings_file import write_embeddings
-from unreel.indexing.store.encoder_hash import describe_encoder
+from unreel.indexing.store.encoder_hash import SameEncoder, describe_encoder, hash_encoder
+from unreel.indexing.store.processes import choose_workers
 from unreel.indexing.store.update import StoreUpdateOptions, update_store
 from unreel.io.output_path import require_writable_path
 from unreel.training.runtime.auto_settings import choose_device
@@ -61,7 +62,9 @@ def embed(
     encoder = sampling.load_encoder(run, allow_import).to(choose_device("auto"))
     require_writable_path(Path(out))
     videos, failures = list_whole_videos(Path(source))
-    embeddings = embed_instances(encoder, videos, num_clips, per, default_num_workers(), failures.append, on_progress)
+    recipe = SameEncoder(sampling, str(run), allow_import, hash_encoder(encoder))
+    workers = choose_workers(recipe, default_num_workers())
+    embeddings = embed_instances(encoder, videos, num_clips, per, workers, failures.append, on_progress)
     if not len(embeddings):
         raise InputError(f"{source}: no video there could be embedded; the first: {failures[0].path}: {failures[0]}")
     settings = {"per": per, "num_clips": num_clips, "appearance": appearance}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -89,6 +89,15 @@ class ClipDataset(Dataset[ClipSample]):
 
     def __len__(self) -> int:
         return len(self.instances)
+
+    @property
+    def items(self) -> list[Any]:
+        """What it has clips of; `replace_items` takes others, or some of them."""
+        return list(self.instances)
+
+    def replace_items(self, items: Sequence[Any]) -> "ClipDataset":
+        """The same evenly spread clips of other instances."""
+        return ClipDataset(items, self.spec, self.size, self.num_clips)
 
     def exclude_files(self, failures: Iterable[FileFailure]) -> None:
         """Do not open these files again, in this process and in those forked later."""

@@ -26,6 +26,13 @@ class SlidingClipDataset(ClipDataset):
         super().__init__([instance for instance, _ in chunks], spec, size, CHUNK_CLIPS)
         self.chunk_numbers, self.hop_s = [number for _, number in chunks], hop_s
 
+    @property
+    def items(self) -> list[tuple[Instance, int]]:
+        return list(zip(self.instances, self.chunk_numbers, strict=True))
+
+    def replace_items(self, items: Sequence[tuple[Instance, int]]) -> "SlidingClipDataset":
+        return SlidingClipDataset(items, self.spec, self.size, self.hop_s)
+
     def load_sample(self, epoch: int, index: int) -> ClipSample:
         """Decode the clips of a chunk; the sample has a failure instead when the file can't be read."""
         path, first = self.instances[index].path, self.chunk_numbers[index] * CHUNK_CLIPS
