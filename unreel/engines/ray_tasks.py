@@ -15,6 +15,8 @@ from unreel.errors import InputError, UnreelError
 
 ANSWER_S = 10.0  # seconds in which a cluster answers
 MAX_RETRIES = 3  # of a batch whose worker was lost
+SETTINGS_FRAME = b"\x04"
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS_FRAME + b"\0" * 5
 START = "`ray start --head` starts a cluster; without RAY_ADDRESS one is started here"
 OWN_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anyone
@@ -70,10 +72,18 @@ def keep_signal_handler() -> Iterator[None]:
 
 
 def require_answer(address: str) -> None:
-    """Raise InputError where nothing listens: Ray would wait for a minute and end the program."""
+    """Raise InputError where no cluster listens: Ray would wait for minutes and end the program.
+
+    What is asked is a frame of HTTP/2, which gRPC and so Ray speak.
+    """
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_S):
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_S) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":
+                return
+            connection.sendall(HTTP2_PREFACE)
+            if (connection.recv(4) or b"????")[3:4] != SETTINGS_FRAME:
+                raise OSError("what listens there is something else")
             return
     except ValueError:
         raise InputError(f"RAY_ADDRESS is {address}", "give HOST:PORT, as `ray start --head` prints it") from None
