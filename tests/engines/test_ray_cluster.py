@@ -21,7 +21,12 @@ from unreel.indexing.store.update import StoreUpdateOptions, update_store
 from unreel.types import ProgressCallback
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'unreel[ray]'")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.reader_processes]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.reader_processes,
+]
 LOG = "UNREEL_TEST_LOG"
 
 

@@ -18,6 +18,7 @@ MAX_RETRIES = 3  # of a batch whose worker was lost
 SETTINGS_FRAME = b"\x04"
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS_FRAME + b"\0" * 5
 START = "`ray start --head` starts a cluster; without RAY_ADDRESS one is started here"
+SAME_EVERYWHERE = "install the same version on every machine of the cluster"
 OWN_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anyone
     "RAY_task_oom_retries": str(MAX_RETRIES),  # without end otherwise
@@ -66,9 +67,11 @@ def connect(address: str) -> None:
 def keep_signal_handler() -> Iterator[None]:
     """What a program does on SIGTERM stays: Ray has a way of its own."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def require_answer(address: str) -> None:
@@ -112,8 +115,10 @@ class RayEngine:
 
     @property
     def num_cores(self) -> int:
-        """An equal share of the cores for each GPU."""
-        return max(1, int(self.ray.cluster_resources().get("CPU", 0)) // self.num_gpus) if self.num_gpus else 1
+        """For each GPU an equal share of its machine's cores, the smallest of all machines."""
+        machines = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        shares = [int(has.get("CPU", 0) // has["GPU"]) for has in machines if has.get("GPU")]
+        return max(1, min(shares, default=1))
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return self.call.remote(unreel.__version__, os.getcwd(), work, *arguments)
@@ -129,7 +134,11 @@ class RayEngine:
         except lost as error:
             raise WorkerLostError from error
         except errors.RayTaskError as error:
-            raise (error.cause if isinstance(error.cause, UnreelError) else error) from error
+            if isinstance(error.cause, UnreelError):
+                raise error.cause from error
+            if "No module named 'unreel'" in str(error):
+                raise InputError("a worker has no unreel", SAME_EVERYWHERE) from error
+            raise
 
     def cancel(self, tasks: Collection[Any]) -> None:
         for task in tasks:
@@ -141,7 +150,7 @@ def call_work(version: str, folder: str, work: Callable[..., Any], *arguments: A
     if version != unreel.__version__:
         raise InputError(
             f"{socket.gethostname()} has unreel {unreel.__version__}, and the command is of {version}",
-            "install the same version on every machine of the cluster",
+            SAME_EVERYWHERE,
         )
     with contextlib.suppress(OSError):
         os.chdir(folder)

@@ -41,6 +41,7 @@ EXTRAS = {  # extra of the package: the modules that it brings, what they are fo
     "tensorboard": (("tensorboard",), "curves of runs in RUN/tensorboard"),
     "wandb": (("wandb",), "curves of runs at Weights & Biases (--wandb PROJECT)"),
     "mteb": (("mteb", "datasets"), "MTEB's video tasks (unreel.MtebModel)"),
+    "ray": (("ray",), "files read by a Ray cluster (--engine ray)"),
 }
 COMMON_CODECS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "mjpeg", "prores", "wmv3", "gif")
 LOW_MEMORY_MB, LOW_DISK_GB, LOW_OPEN_FILES = 2048, 2.0, 256
