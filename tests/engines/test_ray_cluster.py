@@ -55,13 +55,13 @@ def read_log(log: Path) -> tuple[dict[tuple[str, str], list[str]], dict[tuple[st
     return begun, finished
 
 
-def find_busy(log: Path, node: str = "", besides: Sequence[str] = ()) -> tuple[str, str]:
-    """(node, process) of a worker that is in the middle of a batch; waits for one."""
-    end_s = time.monotonic() + 120
+def find_busy(log: Path, besides: Sequence[str]) -> tuple[str, str]:
+    """(node, process) of a worker in the middle of a batch, but for these nodes and processes; waits for one."""
+    end_s = time.monotonic() + 300
     while time.monotonic() < end_s:
         begun, finished = read_log(log)
         for place, batches in begun.items():
-            if len(batches) > len(finished.get(place, [])) and place[0] not in besides and node in ("", place[0]):
+            if len(batches) > len(finished.get(place, [])) and not {*place} & {*besides}:
                 return place
         time.sleep(0.05)
     raise AssertionError("no worker is busy")
@@ -114,10 +114,10 @@ def test_a_worker_and_a_machine_are_lost_and_one_is_added(
 
     def interfere(done: int, total: int) -> None:
         if done >= 3 and "worker" not in happened:
-            _, happened["worker"] = find_busy(log)
+            _, happened["worker"] = find_busy(log, [])
             os.kill(int(happened["worker"]), signal.SIGKILL)
         elif done >= 8 and "machine" not in happened:
-            happened["machine"], _ = find_busy(log, besides=[cluster.head_node.node_id])
+            happened["machine"], _ = find_busy(log, [cluster.head_node.node_id, happened["worker"]])
             lost = next(node for node in cluster.list_all_nodes() if node.node_id == happened["machine"])
             cluster.remove_node(lost, allow_graceful=False)
             happened["added"] = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20).node_id
