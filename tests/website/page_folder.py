@@ -1,0 +1,329 @@
+"""A folder in which the commands of a page run: what the page names lies there, and its commands are made small."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import traceback
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import fsspec
+import safetensors.torch
+import stand_ins
+import torch
+from commands import Command, Done, call, skip_report, succeeds
+from documented import ROOT
+from networks import resnet_state
+from page_blocks import Block
+from released import CLIP, RELEASES, run_table
+from videos import encode, textured
+
+import unreel
+from unreel.corpus.motion_set.boxes import make_box_set
+
+SHELL_SIGNS = re.compile(r"[$|;&*?{]|^\w+=")
+SMALL_PICTURE = (48, 64)
+LONG_S = 1000
+LINKED = ("benchmarks", "website", "examples", "tests", "unreel")
+STUB = """#!/bin/sh
+exec {python} -c 'import sys; from page_folder import run_small; run_small(sys.argv[1:])' "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What was made once for all pages."""
+
+    motion_set: Path
+    run: Path
+    postgres: str
+
+
+# Words of a command.
+
+
+def make_small(words: list[str]) -> list[str]:
+    """The words after `unreel`, with the short options of `stand_ins.SMALL`."""
+    head, mark, tail = (words, [], []) if "--" not in words else _split_at(words, "--")
+    wanted = stand_ins.SMALL.get(words[0], {}) | stand_ins.SMALL.get(" ".join(words[:2]), {})
+    if words[0] == "explore":
+        return [*put_options(head, {}), "--", *put_options(tail, wanted)]
+    if "--resume" in words or (words[:1] == ["sweep"] and "--data" not in words):
+        return put_options(words, {}, {"--steps": "4"} if "--steps" in words else {})
+    return put_options(words, wanted)
+
+
+def _split_at(words: list[str], word: str) -> tuple[list[str], list[str], list[str]]:
+    at = words.index(word)
+    return words[:at], [word], words[at + 1 :]
+
+
+def put_options(words: list[str], wanted: dict[str, str], shown: dict[str, str] = MappingProxyType({})) -> list[str]:
+    """`wanted` options in place of longer ones or at the end; others of the tables where they stand."""
+    kept, options = split_options(words)
+    smaller = {name: value for name, value in stand_ins.SMALL_WHERE_SHOWN.items() if name in options} | shown
+    for name, value in (smaller | wanted).items():
+        options[name] = shorter(options.get(name), value.split())
+    return kept + [
+        word for name, values in options.items() if name not in stand_ins.LEFT_OUT for word in (name, *values)
+    ]
+
+
+def split_options(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """The words before the first option, and each option with its values."""
+    first = next((n for n, word in enumerate(words) if word.startswith("--")), len(words))
+    options: dict[str, list[str]] = {}
+    for word in words[first:]:
+        if word.startswith("--"):
+            options[word] = []
+        else:
+            options[list(options)[-1]].append(word)
+    return words[:first], options
+
+
+def shorter(shown: list[str] | None, small: list[str]) -> list[str]:
+    """The shown values where they are smaller numbers already."""
+    is_smaller = shown and len(shown) == 1 and len(small) == 1 and shown[0].isdigit() and int(shown[0]) < int(small[0])
+    return shown if is_smaller and shown else small
+
+
+def replace_words(text: str, table: dict[str, str]) -> str:
+    for shown, stand_in in table.items():
+        text = re.sub(rf"(?<![\w/.]){re.escape(shown)}(?![\w/])", lambda _, put=stand_in: put, text)
+    return text
+
+
+def run_small(words: list[str]) -> None:
+    """`unreel` within scripts: the same command, small."""
+    from unreel.cli.entry_point import main
+
+    main(make_small(words))
+
+
+# The folder.
+
+
+def fill_folder(page: str, text: str, sources: Sources) -> None:
+    """In the working directory: what the page names, by the tables of `stand_ins`."""
+    names = set(re.findall(r"[\w./-]+", text.replace("@", " ")))
+    named = names | {part for name in names for part in list_parents(name)}
+    named -= stand_ins.MADE_BY_THE_PAGE.get(page, set())
+    for name in LINKED:
+        Path(name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "docs", "docs")
+    for name in sorted(named):
+        put_stand_in(name, sources)
+    for name, seconds in stand_ins.RECORDINGS_S.items():
+        if name in named or name.removeprefix("FOLDER/") in named:
+            put_recording(Path(name), seconds)
+    for name in sorted(named & set(stand_ins.INDEXES)):
+        put_index(name, sources)
+
+
+def put_index(name: str, sources: Sources) -> None:
+    """Of the page's FOLDER, or of videos that it does not see, and of its single videos; hours would take minutes."""
+    folder = Path("FOLDER") if Path("FOLDER").exists() else sources.motion_set
+    videos = [*sorted(folder.glob("*/*.mp4"))]
+    videos += [path for path in map(Path, stand_ins.RECORDINGS_S) if path.exists() and path not in videos]
+    listed = [path.absolute() for path in videos if stand_ins.RECORDINGS_S.get(str(path), 0) < LONG_S]
+    Path("indexed.txt").write_text("".join(f"{path}\n" for path in listed))
+    succeeds("index", sources.run, "indexed.txt", "--out", name)
+
+
+def list_parents(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def put_stand_in(name: str, sources: Sources) -> None:
+    if name in stand_ins.LABELLED:
+        shutil.copytree(sources.motion_set, name)
+    elif name in stand_ins.OFFICIAL:
+        put_official(sources.motion_set, Path(name))
+    elif name in stand_ins.BOXES:
+        make_box_set(Path(name), videos=4, seconds=3, size=SMALL_PICTURE, fps=12.5)
+    elif name in stand_ins.PACKED:
+        put_packed(sources.motion_set, name)
+    elif name in stand_ins.RUNS:
+        shutil.copytree(sources.run, name)
+    elif name in stand_ins.OWN_METHODS:
+        put_own_method(Path(name), stand_ins.OWN_METHODS[name])
+    elif name in stand_ins.WEIGHTS:
+        put_weights(Path(name))
+
+
+def put_official(motion_set: Path, root: Path) -> None:
+    """Videos and lists under the names of UCF101, with two splits."""
+    for source in sorted(motion_set.glob("*/*.mp4")):
+        label, group = source.parent.name, int(source.stem[-4:]) + 1
+        place = root / label / f"v_{label}_g{group:02}_c01.mp4"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, place)
+    listed = sorted(root.glob("*/*.mp4"))
+    labels = sorted({path.parent.name for path in listed})
+    (root / "classInd.txt").write_text("".join(f"{n} {label}\n" for n, label in enumerate(labels, start=1)))
+    for split in (1, 2, 3):
+        for kind in ("train", "test"):
+            rows = [p for p in listed if (int(p.stem[-6:-4]) % 3 == split % 3) == (kind == "test")]
+            text = "".join(
+                f"{p.relative_to(root)} {labels.index(p.parent.name) + 1}\n"
+                if kind == "train"
+                else f"{p.relative_to(root)}\n"
+                for p in rows
+            )
+            (root / f"{kind}list0{split}.txt").write_text(text)
+
+
+def put_packed(motion_set: Path, name: str) -> None:
+    """A packed corpus behind fsspec."""
+    succeeds("pack", motion_set, name, "--workers", 1, "--no-gain")
+    store = fsspec.filesystem("memory")
+    for path in Path(name).rglob("*"):
+        if path.is_file():
+            store.pipe(f"/{path}", path.read_bytes())
+
+
+def put_own_method(path: Path, presets: tuple[str, ...]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = unreel.new_method("tubelet_like", path.parent)
+    text = Path(path.parent, "tubelet_like.py").read_text()
+    path.write_text(text + "".join(f'PRESETS["{name}"] = next(iter(PRESETS.values()))\n' for name in presets))
+    del made
+
+
+def put_weights(path: Path) -> None:
+    if path.suffix == ".safetensors":
+        safetensors.torch.save_file(resnet_state(), path)
+        return
+    _, _, table, options, eps, wrap = RELEASES[path.stem]
+    torch.save(wrap(run_table(table, CLIP, eps, **options)[0]), path)
+
+
+def put_recording(path: Path, seconds: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fps = 2 if seconds > LONG_S else 10
+    from fractions import Fraction
+
+    made = path.with_name(f"{path.name}.mp4")
+    encode(made, seconds * fps, time_base=Fraction(1, fps), size=SMALL_PICTURE, draw=textured)
+    made.rename(path)
+
+
+# Running.
+
+
+def run_block(block: Block, sources: Sources) -> str:
+    """What went wrong, or an empty string: it failed, or left out what it should have made."""
+    if block.kind == "python":
+        for name in stand_ins.MADE_AGAIN.get(block.page, ()):
+            remove(Path(name))
+        done, text = run_python(replace_words_in_python(block.text)), block.text
+    else:
+        text = replace_words(block.text, stand_ins.WORDS).replace("{postgres}", sources.postgres)
+        clear_target(text)
+        is_plain = text.startswith("unreel ") and not SHELL_SIGNS.search(text)
+        done = run_unreel(make_small(shlex.split(text)[1:])) if is_plain else run_in_shell(text)
+    if done.code:
+        return f"{block.place}: {text}\nended with {done.code}: {done.out[-500:]}\n{done.err[-1500:]}"
+    missing = [target for target in list_targets(text) if not Path(target).exists()]
+    return f"{block.place}: {text}\nleft no {missing}" if missing else ""
+
+
+def replace_words_in_python(text: str) -> str:
+    for shown, stand_in in stand_ins.PYTHON.items():
+        text = text.replace(shown, stand_in)
+    return text
+
+
+def run_python(text: str) -> Done:
+    try:
+        exec(compile(text, "page", "exec"), {"__name__": "page"})
+    except Exception:
+        return Done(1, "", traceback.format_exc())
+    return Done(0, "", "")
+
+
+def run_unreel(words: list[str]) -> Done:
+    serves = words[0] == "serve" or (words[0] == "explore" and "--no-open" not in words)
+    return ask_and_stop(words) if serves else call(*words)
+
+
+def ask_and_stop(words: list[str]) -> Done:
+    """A command that serves a page: one question, then Ctrl-C."""
+    with Command(*words, before=skip_report) as command:
+        lines = []
+        for line in command.stdout:
+            lines.append(line)
+            if found := re.search(r"http://\S+", line):
+                with urllib.request.urlopen(f"{found[0].rstrip('/')}/api/health", timeout=60) as answer:
+                    assert answer.status == 200
+                break
+        command.send_signal(signal.SIGINT)
+        _, err = command.communicate()
+        is_served = bool(lines) and "http://" in lines[-1]
+        return Done(0 if is_served else command.wait() or 1, "".join(lines), err)
+
+
+def run_in_shell(text: str) -> Done:
+    """With a `unreel` that makes its commands small, `srun` and `sudo` that run what they are given, and no browser."""
+    bin_folder = Path("bin").absolute()
+    if not bin_folder.exists():
+        bin_folder.mkdir()
+        for name, script in {
+            "unreel": STUB.format(python=sys.executable),
+            "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
+            "pytest": f'#!/bin/sh\nexec {sys.executable} -m pytest -p no:cacheprovider "$@"\n',
+            "srun": '#!/bin/sh\nshift\nexec "$@"\n',
+            "torchrun": f'#!/bin/sh\nexec {sys.executable} -m torch.distributed.run "$@"\n',
+        }.items():
+            (bin_folder / name).write_text(script)
+            (bin_folder / name).chmod(0o755)
+    paths = [ROOT, ROOT / "tests", ROOT / "tests" / "website"]
+    environment = os.environ | {
+        "PATH": f"{bin_folder}:{os.environ['PATH']}",
+        "PYTHONPATH": ":".join(map(str, paths)),
+        "OMP_NUM_THREADS": "1",
+    }
+    if found := re.match(r"python benchmarks/(\w+)\.py ?", text):
+        text = add_options(text, found[1])
+    if text.startswith("torchrun"):
+        head, _, tail = text.partition(" unreel ")
+        text = f"{head} unreel {shlex.join(make_small(shlex.split(tail)))}"
+    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, env=environment, timeout=900)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def add_options(text: str, script: str) -> str:
+    """The command of a script with the short values of its table."""
+    words, options = split_options(text.split())
+    _, given = split_options(stand_ins.SCRIPTS.get(script, "").split())
+    return " ".join(words + [word for name, values in (options | given).items() for word in (name, *values)])
+
+
+def list_targets(text: str) -> list[str]:
+    """What a command writes, where its words say so."""
+    found = re.findall(r" --out (\S+)", text)
+    return found + re.findall(r" --to (?!postgres)[\w-]+:([\w./-]+)", text)
+
+
+def clear_target(text: str) -> None:
+    """A new folder must not exist; the lines of a block are often alternatives with the same name."""
+    words = text.split()
+    made = list_targets(text) + [words[n] for n, name in ((2, "synth"), (3, "pack")) if words[1:2] == [name]]
+    if words[:2] == ["unreel", "export"] or "#!" in text:
+        return
+    for target in map(Path, made):
+        remove(target)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,97 @@
+"""Every command and every piece of Python of the documentation runs, page by page; what does not is on a list."""
+
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stand_ins
+import tyro
+from documented import ROOT
+from page_blocks import Block, read_all_blocks
+from page_folder import Sources, fill_folder, run_block
+
+BLOCKS = read_all_blocks()
+PAGES = sorted({block.page for block in BLOCKS})
+
+
+def is_run(block: Block) -> bool:
+    return block.kind in ("shell", "python") and not block.text.startswith(tuple(stand_ins.NOT_RUN))
+
+
+@pytest.fixture(scope="session")
+def sources(motion_set: Path, small_run: Path, postgres: str) -> Sources:
+    return Sources(motion_set, small_run, postgres)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("page", [page for page in PAGES if any(map(is_run, (b for b in BLOCKS if b.page == page)))])
+def test_the_commands_of_a_page_run(
+    page: str, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = [block for block in BLOCKS if block.page == page]
+    fill_folder(page, "\n".join(block.text for block in blocks), sources)
+    failed = []
+    for block in blocks:
+        if name := stand_ins.SAVED.get((page, block.kind)):
+            (tmp_path / name).write_text(block.text + "\n")
+        if is_run(block):
+            failed.append(run_block(block, sources))
+    assert [text for text in failed if text] == [], "\n\n".join(filter(None, failed))
+
+
+SCRIPTS = sorted({block.text for block in BLOCKS if block.kind == "shell" and block.text.startswith("python ")})
+
+
+class Accepted(BaseException):
+    """Raised in place of what a script does, after its arguments were parsed."""
+
+
+@pytest.mark.parametrize("command", [text for text in SCRIPTS if "benchmarks/" in text])
+def test_a_script_accepts_its_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every benchmark, also those that only a GPU or days could run."""
+    path, *words = shlex.split(command)[1:]
+    real = tyro.cli
+
+    def parse(*args: Any, **options: Any) -> None:
+        real(*args, **options)
+        raise Accepted
+
+    monkeypatch.setattr(tyro, "cli", parse)
+    monkeypatch.setattr(sys, "argv", [path, *words])
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    with pytest.raises(Accepted):
+        runpy.run_path(str(ROOT / path), run_name="__main__")
+
+
+def test_every_block_is_run_or_listed_with_its_reason() -> None:
+    not_run = [block for block in BLOCKS if not is_run(block)]
+    unknown = [block.place for block in not_run if not is_listed(block)]
+    assert unknown == [], "not a known program, nor in NO_COMMANDS, NOT_RUN or SAVED of tests/website/stand_ins.py"
+
+
+def is_listed(block: Block) -> bool:
+    shown = stand_ins.NO_COMMANDS.get(block.page, ())
+    listed = (block.page, block.kind) in stand_ins.SAVED or (block.text.startswith(tuple(shown)) and bool(shown))
+    return listed or (block.kind in ("shell", "python") and block.text.startswith(tuple(stand_ins.NOT_RUN)))
+
+
+def test_lists_name_what_the_pages_have() -> None:
+    """An entry that no command needs any more is to be removed."""
+    texts = [block.text for block in BLOCKS]
+    commands = "\n".join(texts)
+    assert [start for start in stand_ins.NOT_RUN if not any(text.startswith(start) for text in texts)] == []
+    assert [shown for shown in {**stand_ins.WORDS, **stand_ins.PYTHON} if shown not in commands] == []
+    assert [name for name in stand_ins.SCRIPTS if f"benchmarks/{name}.py" not in commands] == []
+    for page, starts in stand_ins.NO_COMMANDS.items():
+        found = [block.text for block in BLOCKS if block.page == page and block.kind == "text"]
+        assert [start for start in starts if not any(text.startswith(start) for text in found)] == []
+    lying = [*stand_ins.LABELLED, *stand_ins.OFFICIAL, *stand_ins.BOXES, *stand_ins.PACKED, *stand_ins.RUNS]
+    lying += [*stand_ins.INDEXES, *stand_ins.OWN_METHODS, *stand_ins.WEIGHTS]
+    shown_or_put = commands + "\n".join([*stand_ins.WORDS.values(), *stand_ins.PYTHON.values()])
+    assert [name for name in lying if not re.search(rf"\b{re.escape(name)}\b", shown_or_put)] == []
