@@ -1,4 +1,4 @@
-"""What the pages of the documentation show in blocks of code, in reading order: commands, Python, files, and the rest."""
+"""What the pages of the documentation show in blocks of code, in reading order: commands, Python, files, other text."""
 
 import re
 import shlex

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import traceback
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from types import MappingProxyType
 
 import fsspec
 import safetensors.torch
@@ -21,18 +22,22 @@ from commands import Command, Done, call, skip_report, succeeds
 from documented import ROOT
 from networks import resnet_state
 from page_blocks import Block
+from page_words import add_options, make_small, replace_words
 from released import CLIP, RELEASES, run_table
 from videos import encode, textured
 
 import unreel
 from unreel.corpus.motion_set.boxes import make_box_set
 
-SHELL_SIGNS = re.compile(r"[$|;&*?{]|^\w+=")
+NEEDS_SHELL = re.compile(r"[$|;&*?{]|^\w+=| --devices ")  # or processes that are started like the first one
 SMALL_PICTURE = (48, 64)
 LONG_S = 1000
 LINKED = ("benchmarks", "website", "examples", "tests", "unreel")
-STUB = """#!/bin/sh
-exec {python} -c 'import sys; from page_folder import run_small; run_small(sys.argv[1:])' "$@"
+STUB = """#!{python}
+import os, sys
+sys.path.append({folder!r})
+from page_words import make_small
+os.execv(sys.executable, [sys.executable, "-m", "unreel", *make_small(sys.argv[1:])])
 """
 
 
@@ -45,75 +50,18 @@ class Sources:
     postgres: str
 
 
-# Words of a command.
-
-
-def make_small(words: list[str]) -> list[str]:
-    """The words after `unreel`, with the short options of `stand_ins.SMALL`."""
-    head, mark, tail = (words, [], []) if "--" not in words else _split_at(words, "--")
-    wanted = stand_ins.SMALL.get(words[0], {}) | stand_ins.SMALL.get(" ".join(words[:2]), {})
-    if words[0] == "explore":
-        return [*put_options(head, {}), "--", *put_options(tail, wanted)]
-    if "--resume" in words or (words[:1] == ["sweep"] and "--data" not in words):
-        return put_options(words, {}, {"--steps": "4"} if "--steps" in words else {})
-    return put_options(words, wanted)
-
-
-def _split_at(words: list[str], word: str) -> tuple[list[str], list[str], list[str]]:
-    at = words.index(word)
-    return words[:at], [word], words[at + 1 :]
-
-
-def put_options(words: list[str], wanted: dict[str, str], shown: dict[str, str] = MappingProxyType({})) -> list[str]:
-    """`wanted` options in place of longer ones or at the end; others of the tables where they stand."""
-    kept, options = split_options(words)
-    smaller = {name: value for name, value in stand_ins.SMALL_WHERE_SHOWN.items() if name in options} | shown
-    for name, value in (smaller | wanted).items():
-        options[name] = shorter(options.get(name), value.split())
-    return kept + [
-        word for name, values in options.items() if name not in stand_ins.LEFT_OUT for word in (name, *values)
-    ]
-
-
-def split_options(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """The words before the first option, and each option with its values."""
-    first = next((n for n, word in enumerate(words) if word.startswith("--")), len(words))
-    options: dict[str, list[str]] = {}
-    for word in words[first:]:
-        if word.startswith("--"):
-            options[word] = []
-        else:
-            options[list(options)[-1]].append(word)
-    return words[:first], options
-
-
-def shorter(shown: list[str] | None, small: list[str]) -> list[str]:
-    """The shown values where they are smaller numbers already."""
-    is_smaller = shown and len(shown) == 1 and len(small) == 1 and shown[0].isdigit() and int(shown[0]) < int(small[0])
-    return shown if is_smaller and shown else small
-
-
-def replace_words(text: str, table: dict[str, str]) -> str:
-    for shown, stand_in in table.items():
-        text = re.sub(rf"(?<![\w/.]){re.escape(shown)}(?![\w/])", lambda _, put=stand_in: put, text)
-    return text
-
-
-def run_small(words: list[str]) -> None:
-    """`unreel` within scripts: the same command, small."""
-    from unreel.cli.entry_point import main
-
-    main(make_small(words))
-
-
 # The folder.
 
 
-def fill_folder(page: str, text: str, sources: Sources) -> None:
-    """In the working directory: what the page names, by the tables of `stand_ins`."""
-    names = set(re.findall(r"[\w./-]+", text.replace("@", " ")))
-    named = names | {part for name in names for part in list_parents(name)}
-    named -= stand_ins.MADE_BY_THE_PAGE.get(page, set())
+def fill_folder(page: str, blocks: Sequence[Block], sources: Sources) -> None:
+    """In the working directory: what a page names, by the tables of `stand_ins`."""
+    shown = "\n".join(replace_words(block.text, stand_ins.WORDS) for block in blocks if block.page == page)
+    for block in blocks:
+        name = stand_ins.SAVED.get((block.page, block.kind), "")
+        if name and name in shown:
+            shown += block.text
+            Path(name).write_text(replace_words(block.text, stand_ins.IN_FILES) + "\n")
+    named = list_names(shown) - stand_ins.MADE_BY_THE_PAGE.get(page, set())
     for name in LINKED:
         Path(name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "docs", "docs")
@@ -126,19 +74,21 @@ def fill_folder(page: str, text: str, sources: Sources) -> None:
         put_index(name, sources)
 
 
+def list_names(text: str) -> set[str]:
+    """Names of files and folders, and of the folders that they lie in."""
+    names = set(re.findall(r"[\w./-]+", text.replace("@", " ")))
+    return names | {"/".join(name.split("/")[:n]) for name in names for n in range(1, name.count("/") + 1)}
+
+
 def put_index(name: str, sources: Sources) -> None:
     """Of the page's FOLDER, or of videos that it does not see, and of its single videos; hours would take minutes."""
     folder = Path("FOLDER") if Path("FOLDER").exists() else sources.motion_set
     videos = [*sorted(folder.glob("*/*.mp4"))]
     videos += [path for path in map(Path, stand_ins.RECORDINGS_S) if path.exists() and path not in videos]
     listed = [path.absolute() for path in videos if stand_ins.RECORDINGS_S.get(str(path), 0) < LONG_S]
-    Path("indexed.txt").write_text("".join(f"{path}\n" for path in listed))
-    succeeds("index", sources.run, "indexed.txt", "--out", name)
-
-
-def list_parents(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[:n]) for n in range(1, len(parts))]
+    rows = "".join(f"{path},{path.parent.name}\n" for path in listed)
+    Path("indexed.csv").write_text(f"path,label\n{rows}")
+    succeeds("index", sources.run, "indexed.csv", "--out", name)
 
 
 def put_stand_in(name: str, sources: Sources) -> None:
@@ -154,6 +104,9 @@ def put_stand_in(name: str, sources: Sources) -> None:
         shutil.copytree(sources.run, name)
     elif name in stand_ins.OWN_METHODS:
         put_own_method(Path(name), stand_ins.OWN_METHODS[name])
+    elif name in stand_ins.LISTS:
+        folder = sources.motion_set
+        Path(name).write_text("".join(f"{path.relative_to(folder)}\n" for path in sorted(folder.glob("*/*.mp4"))))
     elif name in stand_ins.WEIGHTS:
         put_weights(Path(name))
 
@@ -208,8 +161,6 @@ def put_weights(path: Path) -> None:
 def put_recording(path: Path, seconds: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fps = 2 if seconds > LONG_S else 10
-    from fractions import Fraction
-
     made = path.with_name(f"{path.name}.mp4")
     encode(made, seconds * fps, time_base=Fraction(1, fps), size=SMALL_PICTURE, draw=textured)
     made.rename(path)
@@ -227,7 +178,7 @@ def run_block(block: Block, sources: Sources) -> str:
     else:
         text = replace_words(block.text, stand_ins.WORDS).replace("{postgres}", sources.postgres)
         clear_target(text)
-        is_plain = text.startswith("unreel ") and not SHELL_SIGNS.search(text)
+        is_plain = text.startswith("unreel ") and not NEEDS_SHELL.search(text)
         done = run_unreel(make_small(shlex.split(text)[1:])) if is_plain else run_in_shell(text)
     if done.code:
         return f"{block.place}: {text}\nended with {done.code}: {done.out[-500:]}\n{done.err[-1500:]}"
@@ -276,7 +227,7 @@ def run_in_shell(text: str) -> Done:
     if not bin_folder.exists():
         bin_folder.mkdir()
         for name, script in {
-            "unreel": STUB.format(python=sys.executable),
+            "unreel": STUB.format(python=sys.executable, folder=str(Path(__file__).parent)),
             "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
             "pytest": f'#!/bin/sh\nexec {sys.executable} -m pytest -p no:cacheprovider "$@"\n',
             "srun": '#!/bin/sh\nshift\nexec "$@"\n',
@@ -284,10 +235,9 @@ def run_in_shell(text: str) -> Done:
         }.items():
             (bin_folder / name).write_text(script)
             (bin_folder / name).chmod(0o755)
-    paths = [ROOT, ROOT / "tests", ROOT / "tests" / "website"]
     environment = os.environ | {
         "PATH": f"{bin_folder}:{os.environ['PATH']}",
-        "PYTHONPATH": ":".join(map(str, paths)),
+        "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
     }
     if found := re.match(r"python benchmarks/(\w+)\.py ?", text):
@@ -297,13 +247,6 @@ def run_in_shell(text: str) -> Done:
         text = f"{head} unreel {shlex.join(make_small(shlex.split(tail)))}"
     done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, env=environment, timeout=900)
     return Done(done.returncode, done.stdout, done.stderr)
-
-
-def add_options(text: str, script: str) -> str:
-    """The command of a script with the short values of its table."""
-    words, options = split_options(text.split())
-    _, given = split_options(stand_ins.SCRIPTS.get(script, "").split())
-    return " ".join(words + [word for name, values in (options | given).items() for word in (name, *values)])
 
 
 def list_targets(text: str) -> list[str]:

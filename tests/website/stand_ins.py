@@ -25,6 +25,8 @@ MADE_BY_THE_PAGE = {
     "README.md": {"run", "index"},
     "docs/tutorial.md": {"videos", "new-videos", "index", "run"},
 }
+IN_FILES = {"steps: 600": "steps: 2", "batch_size: 16": "batch_size: 4\n  size: 32", "[0, 1, 2]": "[0]"}
+LISTS = {"list.txt": "videos"}  # relative to a folder
 MADE_AGAIN = {"docs/classify.md": ["moves", "archive.csv"]}  # by its Python, which does what its commands did
 
 # Values that make a command small: they take the place of longer ones, and are added where none stands.
@@ -84,6 +86,8 @@ WORDS = {
     "qdrant:http://localhost:6333": "qdrant:vectors",
     "postgresql://me@host/db": "{postgres}",
     "--yes 812": "--yes 212",
+    "--label kitchen": "--label drift_left",
+    "evaluation1 evaluation2": "evaluation evaluation",
     "--nnodes 2 --nproc-per-node 8": "--nnodes 1 --nproc-per-node 2",
     "HOST:29500": "localhost:0",
     "--folder /data": "--folder .",
