@@ -182,6 +182,8 @@ def run_block(block: Block, sources: Sources) -> str:
         done = run_unreel(make_small(shlex.split(text)[1:])) if is_plain else run_in_shell(text)
     if done.code:
         return f"{block.place}: {text}\nended with {done.code}: {done.out[-500:]}\n{done.err[-1500:]}"
+    if stand_ins.SAYS.get(block.text, "") not in done.out:
+        return f"{block.place}: {text}\ndoes not say {stand_ins.SAYS[block.text]}: {done.out}"
     missing = [target for target in list_targets(text) if not Path(target).exists()]
     return f"{block.place}: {text}\nleft no {missing}" if missing else ""
 

@@ -28,6 +28,23 @@ MADE_BY_THE_PAGE = {
 IN_FILES = {"steps: 600": "steps: 2", "batch_size: 16": "batch_size: 4\n  size: 32", "[0, 1, 2]": "[0]"}
 LISTS = {"list.txt": "videos"}  # relative to a folder
 MADE_AGAIN = {"docs/classify.md": ["moves", "archive.csv"]}  # by its Python, which does what its commands did
+# What lies there after the last command of a page, beside what its commands name themselves.
+MAKES = {
+    "docs/explore.md": [
+        f"FOLDER.unreel/{name}"
+        for name in ("manifest.parquet", "quarantine.csv", "run", "index", "explore.json", "inspected.jsonl")
+    ],
+    "docs/own_method.md": ["tubelet.py", "test_tubelet.py", "RUN/provenance.json", "RUN/code/tubelet.py"],
+    "docs/tutorial.md": [
+        *("videos.manifest/quarantine.csv", "videos.unreel/run/config.json", "videos.unreel/run/report.html"),
+        *("docs/tutorial-report.jpg", "docs/tutorial-page.jpg", "embeddings.parquet"),
+    ],
+}
+SAYS = {
+    "unreel explore videos --minutes 5 --no-open": "16 videos can be used",
+    "unreel apply videos.unreel/index/concepts/drifts-left.json new-videos --csv": "video,start_s,end_s,probability",
+    "unreel evaluate retrieval videos.unreel/run videos": "frame difference",
+}
 
 # Values that make a command small: they take the place of longer ones, and are added where none stands.
 TRAINING = {"--steps": "2", "--size": "32", "--batch-size": "4", "--workers": "0", "--threads": "1"}

@@ -17,6 +17,7 @@ from page_folder import Sources, fill_folder, run_block, run_in_shell
 
 BLOCKS = read_all_blocks()
 
+WITH_REPORT = ("docs/tutorial.md",)  # of which it makes a picture
 NEEDS_BROWSER = ("python website/", "python benchmarks/map.py")
 
 
@@ -39,7 +40,7 @@ def sources(page: str, motion_set: Path, small_run: Path, request: pytest.Fixtur
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [pytest.param(p, marks=[pytest.mark.report] * (p in WITH_REPORT)) for p in PAGES])
 def test_the_commands_of_a_page_run(
     page: str, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,6 +48,7 @@ def test_the_commands_of_a_page_run(
     fill_folder(page, BLOCKS, sources)
     failed = [run_block(block, sources) for block in BLOCKS if block.page == page and can_run(block)]
     assert not any(failed), "\n\n".join(filter(None, failed))
+    assert [made for made in stand_ins.MAKES.get(page, ()) if not Path(made).exists()] == []
 
 
 @pytest.mark.slow
@@ -108,6 +110,7 @@ def test_lists_name_what_the_pages_have() -> None:
     commands = "\n".join(texts)
     assert [start for start in stand_ins.NOT_RUN if not any(text.startswith(start) for text in texts)] == []
     assert [shown for shown in {**stand_ins.WORDS, **stand_ins.PYTHON} if shown not in commands] == []
+    assert [text for text in stand_ins.SAYS if text not in texts] == []
     assert [name for name in stand_ins.SCRIPTS if f"benchmarks/{name}.py" not in commands] == []
     for page, starts in stand_ins.NO_COMMANDS.items():
         found = [block.text for block in BLOCKS if block.page == page and block.kind == "text"]
