@@ -59,8 +59,9 @@ def fill_folder(page: str, blocks: Sequence[Block], sources: Sources) -> None:
     for block in blocks:
         name = stand_ins.SAVED.get((block.page, block.kind), "")
         if name and name in shown:
-            shown += block.text
-            Path(name).write_text(replace_words(block.text, stand_ins.IN_FILES) + "\n")
+            text = replace_words(block.text, stand_ins.IN_FILES) + "\n"
+            shown += text
+            Path(name).write_text(text)
     named = list_names(shown) - stand_ins.MADE_BY_THE_PAGE.get(page, set())
     for name in LINKED:
         Path(name).symlink_to(ROOT / name)
@@ -72,11 +73,13 @@ def fill_folder(page: str, blocks: Sequence[Block], sources: Sources) -> None:
             put_recording(Path(name), seconds)
     for name in sorted(named & set(stand_ins.INDEXES)):
         put_index(name, sources)
+    for name in sorted(named & set(stand_ins.TABLES)):
+        succeeds("export", "INDEX", "--to", f"lancedb:{name}")
 
 
 def list_names(text: str) -> set[str]:
     """Names of files and folders, and of the folders that they lie in."""
-    names = set(re.findall(r"[\w./-]+", text.replace("@", " ")))
+    names = set(re.findall(r"[\w./-]+", re.sub("@|://", " ", text)))
     return names | {"/".join(name.split("/")[:n]) for name in names for n in range(1, name.count("/") + 1)}
 
 

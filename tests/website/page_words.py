@@ -9,7 +9,7 @@ import stand_ins
 def make_small(words: list[str]) -> list[str]:
     """The words after `unreel`, with the short options of `stand_ins.SMALL`."""
     head, _, tail = (words, [], []) if "--" not in words else split_at(words, "--")
-    wanted = stand_ins.SMALL.get(words[0], {}) | stand_ins.SMALL.get(" ".join(words[:2]), {})
+    wanted = stand_ins.SMALL.get(" ".join(words[:2]), stand_ins.SMALL.get(words[0], {}))
     if words[0] == "explore":
         return [*put_options(head, {}), "--", *put_options(tail, wanted)]
     if "--resume" in words or (words[:1] == ["sweep"] and "--data" not in words):

@@ -9,11 +9,13 @@ LABELLED = "DATA FOLDER JHMDB K400 LABELS NEW VIDEOS WEIZMANN archive labelled n
 OFFICIAL, BOXES, PACKED = ["UCF101", "HMDB51"], ["AVA"], ["corpus"]
 RUNS = ["RUN", "RUN1", "run"]
 INDEXES = ["INDEX", "index", "weizmann"]
+TABLES = ["PLACE"]  # of an index, with LanceDB
 OWN_METHODS = {"own.py": ("fast", "mine"), "path/to/own.py": ("fast",)}
 RECORDINGS_S = {
     "VIDEO": 16, "query.mp4": 16, "new.mp4": 2, "videos/walk.mp4": 16, "WEIZMANN/bend/daria_bend.mp4": 2,
     "FOLDER/a.mp4": 104, "a.mp4": 104, "b.mp4": 6, "day1.mp4": 304, "day2.mp4": 44, "recording.mp4": 3606,
     "north/0001.mp4": 13, "FOLDER/north/0001.mp4": 13, "FOLDER/north/0002.mp4": 13, "FOLDER/gate/0001.mp4": 13,
+    "FOLDER/gate/0002.mp4": 13, "FOLDER/gate/0003.mp4": 13,
 }  # fmt: skip
 WEIGHTS = ["r3d_18.pth", "resnet50.safetensors"]
 SAVED = {  # blocks that the page tells to save as a file
@@ -25,7 +27,12 @@ MADE_BY_THE_PAGE = {
     "README.md": {"run", "index"},
     "docs/tutorial.md": {"videos", "new-videos", "index", "run"},
 }
-IN_FILES = {"steps: 600": "steps: 2", "batch_size: 16": "batch_size: 4\n  size: 32", "[0, 1, 2]": "[0]"}
+IN_FILES = {
+    "steps: 600": "steps: 2",
+    "batch_size: 16": "batch_size: 4\n  size: 32",
+    "[0, 1, 2]": "[0]",
+    "gate/0001.mp4,,gate": "gate/0001.mp4,,gate\ngate/0002.mp4,,gate\ngate/0003.mp4,,gate",
+}
 LISTS = {"list.txt": "videos"}  # relative to a folder
 MADE_AGAIN = {"docs/classify.md": ["moves", "archive.csv"]}  # by its Python, which does what its commands did
 # What lies there after the last command of a page, beside what its commands name themselves.
@@ -54,7 +61,8 @@ SMALL = {
     "bench": TRAINING | {"--rounds": "1", "--loop-steps": "1", "--max-videos": "8"},
     "synth": {"--videos": "4"},
     "evaluate": {"--num-clips": "2"},
-    "evaluate finetune": {"--epochs": "1", "--batch-size": "4"},
+    "evaluate finetune": {"--num-clips": "2", "--epochs": "1", "--batch-size": "4"},
+    "evaluate detection": {},
     "sweep": {"--seeds": "0", "--common": "steps=2 size=32 batch_size=4 workers=0 threads=1"},
 }
 SCRIPTS = {  # of benchmarks/, with values that are not made smaller but given
@@ -92,7 +100,7 @@ LEFT_OUT = {
 # Words of a command, and what stands in their place.
 WORDS = {
     "--from 0 --to 0": "--from 12 --to 15",  # S
-    "KIND:PLACE": "parquet:PLACE",
+    "KIND:PLACE": "parquet:rows.parquet",
     "FILE.yaml": "sweep.yaml",
     "--out CSV": "--out FILE.csv",
     "unreel inflate FILE": "unreel inflate resnet50.safetensors",
@@ -104,7 +112,9 @@ WORDS = {
     "postgresql://me@host/db": "{postgres}",
     "--yes 812": "--yes 212",
     "--label kitchen": "--label drift_left",
-    "evaluation1 evaluation2": "evaluation evaluation",
+    "unreel compare evaluation1 ": "cp -r evaluation evaluation2 && unreel compare evaluation ",
+    "unreel compare EVAL EVAL": "cp -r EVAL EVAL2 && unreel compare EVAL EVAL2",
+    "evaluate detection RUN DATA": "evaluate detection RUN AVA",
     "--nnodes 2 --nproc-per-node 8": "--nnodes 1 --nproc-per-node 2",
     "HOST:29500": "localhost:0",
     "--folder /data": "--folder .",
