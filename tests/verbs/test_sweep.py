@@ -213,6 +213,13 @@ def test_what_can_not_work_is_named_before_anything_runs(
     assert not (tmp_path / "out" / "runs").exists() and not (tmp_path / "out" / "sweep.json").exists()
 
 
+def test_what_the_network_has_by_default_is_known_to_the_checks(motion_set: Path, tmp_path: Path) -> None:
+    """Frames and network of 0 and "auto" were taken for a network without time, which shuffles no frames."""
+    common = {name: value for name, value in COMMON.items() if name not in ("num_frames", "backbone", "size")}
+    prepare_sweep(tables(motion_set, grid={"method": ["iic"]}, common=common, against=""), tmp_path / "out", 1)
+    assert (tmp_path / "out" / "sweep.json").exists()
+
+
 def test_another_sweep_is_not_mixed_into_a_folder(whole: Path, motion_set: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="'simclr-seed0' was made with"):
         prepare_sweep(tables(motion_set, common=COMMON | {"lr": 0.5}), whole, 1)

@@ -116,6 +116,7 @@ WORDS = {
     "unreel compare EVAL EVAL": "cp -r EVAL EVAL2 && unreel compare EVAL EVAL2",
     "evaluate detection RUN DATA": "evaluate detection RUN AVA",
     "--nnodes 2 --nproc-per-node 8": "--nnodes 1 --nproc-per-node 2",
+    "--backbone r3d152 --width 2": "--backbone r3d18",
     "HOST:29500": "localhost:0",
     "--folder /data": "--folder .",
     "step-00000480": "step-00000002",

@@ -15,6 +15,7 @@ from unreel.evaluation.labelled_videos import load_labelled_videos
 from unreel.io.atomic_write import atomic_write_text, disk_errors
 from unreel.io.file_lock import lock_folder
 from unreel.io.text import format_json, parse_json
+from unreel.training.runtime.auto_settings import resolve_config
 from unreel.verbs.evaluation.compare import write_table_files
 from unreel.verbs.sweep.launching import Launch, launch_processes
 from unreel.verbs.sweep.member import VIDEOS, is_finished, require_same_sources
@@ -159,7 +160,7 @@ def check_with_videos(plan: SweepPlan, manifest: Manifest) -> None:
     """Raise InputError where a row's options do not fit the number of its videos."""
     for member in list_first_members(plan.members):
         try:
-            config = member.build_config()
+            config = resolve_config(member.build_config())
             require_usable(manifest, config.settings.max_bad_share)
             instances = build_instances(manifest, config.settings.segment_s)
             training, _ = split_held_out(instances, config.settings.held_out, config.settings.seed)
