@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from zlib import crc32
 
 import fsspec
 import safetensors.torch
@@ -165,7 +166,8 @@ def put_recording(path: Path, seconds: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fps = 2 if seconds > LONG_S else 10
     made = path.with_name(f"{path.name}.mp4")
-    encode(made, seconds * fps, time_base=Fraction(1, fps), size=SMALL_PICTURE, draw=textured)
+    first = crc32(str(path).encode()) % 1000  # equal files would be counted once
+    encode(made, seconds * fps, time_base=Fraction(1, fps), size=SMALL_PICTURE, draw=textured, first=first)
     made.rename(path)
 
 

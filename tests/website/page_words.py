@@ -14,7 +14,8 @@ def make_small(words: list[str]) -> list[str]:
         return [*put_options(head, {}), "--", *put_options(tail, wanted)]
     if "--resume" in words or (words[:1] == ["sweep"] and "--data" not in words):
         return put_options(words, {}, {"--steps": "4"} if "--steps" in words else {})
-    return put_options(words, wanted)
+    small = put_options(words, wanted)
+    return keep_few_settings(small) if words[0] == "sweep" else small
 
 
 def split_at(words: list[str], word: str) -> tuple[list[str], list[str], list[str]]:
@@ -43,6 +44,15 @@ def split_options(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
         else:
             options[list(options)[-1]].append(word)
     return words[:first], options
+
+
+def keep_few_settings(words: list[str]) -> list[str]:
+    """Of a sweep of all methods those that later commands name; others stay."""
+    kept, options = split_options(words)
+    settings = options.get("--settings", [])
+    if set(settings) > stand_ins.FEWER_SETTINGS:
+        options["--settings"] = [word for word in settings if word in stand_ins.FEWER_SETTINGS]
+    return kept + [word for name, values in options.items() for word in (name, *values)]
 
 
 def shorter(shown: list[str] | None, small: list[str]) -> list[str]:

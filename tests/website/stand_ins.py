@@ -89,6 +89,14 @@ SCRIPTS = {  # of benchmarks/, with values that are not made smaller but given
     "shards": "--networks r3d18",
     "step": "--methods iic --rounds 1 --size 32 --batch-size 4",
 }
+FEWER_SETTINGS = {  # of the sweep of all methods, which has 24 rows: those that later commands name
+    "trio",
+    "trio rank_weight=0.5",
+    "iic",
+    "iic-v2",
+    "cvrl",
+    "dual-moco",
+}
 SMALL_WHERE_SHOWN = {"--devices": "2", "--clips-at-once": "2", "--port": "0", "--workers": "1"}
 LEFT_OUT = {
     "--minutes": "two steps stand for them",
@@ -111,8 +119,18 @@ WORDS = {
     "qdrant:http://localhost:6333": "qdrant:vectors",
     "postgresql://me@host/db": "{postgres}",
     "--yes 812": "--yes 212",
+    "--yes 12 80": "--yes 12 30",
+    "OLD NEW WEIZMANN": ". . WEIZMANN",
+    "claims.py OUT --synthetic": "claims.py OUT --weizmann WEIZMANN",  # else hundreds of videos are drawn
+    "--synthetic --classes 8 14": "",
+    "--weizmann WEIZMANN --synthetic": "--weizmann WEIZMANN",
+    "OUT/videos/synth8/seed0": "",
+    "runs/jhmdb/{trio,iic,cvrl}-seed{0,1,2}": "runs/jhmdb/trio-seed0 RUN",
+    "runs/jhmdb/{trio,iic}-seed{0,1,2}": "runs/jhmdb/trio-seed0 RUN",
+    "seed{0,1,2}": "seed0",
+    "--finetune --jobs 2": "--jobs 2",
     "--label kitchen": "--label drift_left",
-    "unreel compare evaluation1 ": "cp -r evaluation evaluation2 && unreel compare evaluation ",
+    "unreel compare evaluation1": "cp -r evaluation evaluation2 && unreel compare evaluation",
     "unreel compare EVAL EVAL": "cp -r EVAL EVAL2 && unreel compare EVAL EVAL2",
     "evaluate detection RUN DATA": "evaluate detection RUN AVA",
     "--nnodes 2 --nproc-per-node 8": "--nnodes 1 --nproc-per-node 2",
