@@ -13,6 +13,7 @@ import torch
 from commands import succeeds
 
 import unreel
+from unreel.models.registry import BACKBONES
 from unreel.provenance.command_line import describe_command, mask_secrets, record_command
 from unreel.provenance.record import (
     add_to_provenance,
@@ -22,6 +23,8 @@ from unreel.provenance.record import (
     read_provenance,
     write_provenance,
 )
+from unreel.training.run_folder.config import build_run_config
+from unreel.training.run_folder.run_provenance import describe_unreel_code
 
 
 def test_a_record_says_what_computes_and_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,3 +113,11 @@ def test_embeddings_stores_and_results_say_what_made_them(small_run: Path, motio
     store = read_provenance(tmp_path / "store")
     assert len(store["updates"]) == 1 and store["updates"][0]["data"]["hash"] == made["data"]["hash"]
     assert store["updates"][0]["settings"]["num_clips"] == 1
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_source_of_every_network_is_hashed(name: str) -> None:
+    """Those in a folder of backbones/, as cvrl-paper has, were looked for beside it, and their runs could not begin."""
+    config = build_run_config("simclr", {"backbone": f"{name}-2d"})
+    found = {part["kind"]: part for part in describe_unreel_code(config)}
+    assert found["backbone"]["name"] == f"{name}-2d" and len(found["backbone"]["hash"]) == len(found["method"]["hash"])

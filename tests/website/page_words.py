@@ -13,7 +13,7 @@ def make_small(words: list[str]) -> list[str]:
     if words[0] == "explore":
         return [*put_options(head, {}), "--", *put_options(tail, wanted)]
     if "--resume" in words or (words[:1] == ["sweep"] and "--data" not in words):
-        return put_options(words, {}, {"--steps": "4"} if "--steps" in words else {})
+        return put_options(words, {}, {"--steps": "10"} if "--steps" in words else {})
     small = put_options(words, wanted)
     return keep_few_settings(small) if words[0] == "sweep" else small
 

@@ -119,6 +119,8 @@ WORDS = {
     "qdrant:http://localhost:6333": "qdrant:vectors",
     "postgresql://me@host/db": "{postgres}",
     "--yes 812": "--yes 212",
+    "--scores docs/claims": "--scores scores",
+    "--yes bend --no wave1": "--yes drift_left --no drift_up",
     "--yes 12 80": "--yes 12 30",
     "OLD NEW WEIZMANN": ". . WEIZMANN",
     "claims.py OUT --synthetic": "claims.py OUT --weizmann WEIZMANN",  # else hundreds of videos are drawn

@@ -6,7 +6,7 @@ from typing import Any
 from unreel.corpus.manifest import Manifest
 from unreel.io.atomic_write import disk_errors
 from unreel.methods.registry import find_methods
-from unreel.models.registry import BACKBONES, TWIN_2D_SUFFIX
+from unreel.models.registry import BACKBONE_MODULES, TWIN_2D_SUFFIX
 from unreel.own_code.copies import describe_code, list_own
 from unreel.own_code.loading import get_loaded
 from unreel.own_code.names import METHOD
@@ -42,8 +42,8 @@ def describe_unreel_code(run_config: RunConfig) -> list[dict[str, Any]]:
     """The files of unreel that its method and network are made of, as one hash each."""
     modules, backbone = find_methods(), run_config.settings.backbone.removesuffix(TWIN_2D_SUFFIX)
     found = {METHOD: modules[run_config.method].__name__} if run_config.method in modules else {}
-    if backbone in BACKBONES:
-        found["backbone"] = f"unreel.models.backbones.{backbone}"
+    if backbone in BACKBONE_MODULES:
+        found["backbone"] = BACKBONE_MODULES[backbone]
     names = run_config.code_names
     return [{"kind": k, "name": names[k], "hash": collect_package_sources(m).hash} for k, m in found.items()]
 
