@@ -45,6 +45,7 @@ from unreel.training.label_free.moments import MomentReader
 from unreel.training.monitors import evaluate_monitors
 from unreel.training.run_folder.checkpoint_index import list_checkpoints, parse_step
 from unreel.training.run_folder.config import CONFIG_FILE, read_config
+from unreel.video.sources.paths import absolute_path
 
 MONITORS = ("moment", "order", "far_clip", "same_video_r1", "same_video_mrr", "effective_rank", "spread")
 LOW_IS_GOOD = ("alignment", "uniformity")
@@ -100,7 +101,7 @@ def load_sets(folders: Sequence[Path]) -> list[StudySet]:
     sets = []
     for folder in folders:
         videos = load_labelled_videos(folder)
-        sets.append(StudySet(folder.resolve().name, videos, frozenset(i.path for i in videos.train)))
+        sets.append(StudySet(folder.resolve().name, videos, frozenset(absolute_path(i.path) for i in videos.train)))
     return sets
 
 

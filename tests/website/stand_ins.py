@@ -123,7 +123,7 @@ WORDS = {
     "--yes bend --no wave1": "--yes drift_left --no drift_up",
     "--yes 12 80": "--yes 12 30",
     "OLD NEW WEIZMANN": ". . WEIZMANN",
-    "claims.py OUT --synthetic": "claims.py OUT --weizmann WEIZMANN",  # else hundreds of videos are drawn
+    "benchmarks/claims.py OUT --synthetic": "benchmarks/claims.py OUT --weizmann WEIZMANN",  # else hundreds of videos are drawn
     "--synthetic --classes 8 14": "",
     "--weizmann WEIZMANN --synthetic": "--weizmann WEIZMANN",
     "OUT/videos/synth8/seed0": "",
@@ -139,9 +139,9 @@ WORDS = {
     "--backbone r3d152 --width 2": "--backbone r3d18",
     "HOST:29500": "localhost:0",
     "--folder /data": "--folder .",
-    "step-00000480": "step-00000002",
+    "RUN/checkpoints/step-00000480": "RUN/checkpoints/step-00000002",
     "--seed S": "--seed 0",
-    "trio-seedS": "trio-seed0",
+    "runs/jhmdb/trio-seedS": "runs/jhmdb/trio-seed0",
 }
 PYTHON = {
     "minutes=30": "steps=2, size=32, batch_size=4, workers=0",
