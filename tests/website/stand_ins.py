@@ -106,7 +106,7 @@ LEFT_OUT = {
 }
 
 # Words of a command, and what stands in their place.
-WORDS = {
+WORDS = {  # claims.py draws hundreds of videos for --synthetic
     "--from 0 --to 0": "--from 12 --to 15",  # S
     "KIND:PLACE": "parquet:rows.parquet",
     "FILE.yaml": "sweep.yaml",
@@ -123,7 +123,7 @@ WORDS = {
     "--yes bend --no wave1": "--yes drift_left --no drift_up",
     "--yes 12 80": "--yes 12 30",
     "OLD NEW WEIZMANN": ". . WEIZMANN",
-    "benchmarks/claims.py OUT --synthetic": "benchmarks/claims.py OUT --weizmann WEIZMANN",  # else hundreds of videos are drawn
+    "benchmarks/claims.py OUT --synthetic": "benchmarks/claims.py OUT --weizmann WEIZMANN",
     "--synthetic --classes 8 14": "",
     "--weizmann WEIZMANN --synthetic": "--weizmann WEIZMANN",
     "OUT/videos/synth8/seed0": "",
