@@ -158,7 +158,7 @@ def put_weights(path: Path) -> None:
     if path.suffix == ".safetensors":
         safetensors.torch.save_file(resnet_state(), path)
         return
-    _, _, table, options, eps, wrap = RELEASES[path.stem]
+    _, _, table, options, eps, wrap = RELEASES[stand_ins.WEIGHTS[path.name]]
     torch.save(wrap(run_table(table, CLIP, eps, **options)[0]), path)
 
 

@@ -17,7 +17,16 @@ RECORDINGS_S = {
     "north/0001.mp4": 13, "FOLDER/north/0001.mp4": 13, "FOLDER/north/0002.mp4": 13, "FOLDER/gate/0001.mp4": 13,
     "FOLDER/gate/0002.mp4": 13, "FOLDER/gate/0003.mp4": 13,
 }  # fmt: skip
-WEIGHTS = ["r3d_18.pth", "resnet50.safetensors"]
+WEIGHTS = {  # and the table of `tests/released.py` that draws them
+    "r3d_18.pth": "r3d_18",
+    "iic.pth": "iic r3d",
+    "iic-v2.pth": "iic-v2 r18",
+    "dualvar.pth": "dualvar r21d",
+    "coclr.pth": "coclr s3d",
+    "cvrl.pth": "cvrl",
+    "slowfast.pth": "slowfast",
+    "resnet50.safetensors": "",
+}
 SAVED = {  # blocks that the page tells to save as a file
     ("docs/sweeps.md", "yaml"): "sweep.yaml",
     ("docs/how_to/own_network.md", "python"): "net.py",
@@ -112,6 +121,10 @@ WORDS = {  # claims.py draws hundreds of videos for --synthetic
     "FILE.yaml": "sweep.yaml",
     "--out CSV": "--out FILE.csv",
     "unreel inflate FILE": "unreel inflate resnet50.safetensors",
+    **{
+        f"unreel import FILE --out ENCODER --as {name}": f"unreel import {name}.pth --out ENCODER --as {name}"
+        for name in ("iic-v2", "iic", "dualvar", "coclr", "cvrl", "slowfast")
+    },
     "unreel import FILE": "unreel import r3d_18.pth",
     "s3://bucket/corpus": "memory://corpus",
     "gs://bucket/corpus": "memory://corpus",
@@ -129,6 +142,7 @@ WORDS = {  # claims.py draws hundreds of videos for --synthetic
     "OUT/videos/synth8/seed0": "",
     "runs/jhmdb/{trio,iic,cvrl}-seed{0,1,2}": "runs/jhmdb/trio-seed0 RUN",
     "runs/jhmdb/{trio,iic}-seed{0,1,2}": "runs/jhmdb/trio-seed0 RUN",
+    "--out runs/jhmdb": "--out swept",
     "seed{0,1,2}": "seed0",
     "--finetune --jobs 2": "--jobs 2",
     "--label kitchen": "--label drift_left",
