@@ -181,9 +181,10 @@ def run_block(block: Block, sources: Sources) -> str:
             remove(Path(name))
         done, text = run_python(replace_words_in_python(block.text)), block.text
     else:
-        text = replace_words(block.text, stand_ins.WORDS).replace("{postgres}", sources.postgres)
+        text = replace_words(block.text, stand_ins.WORDS)
         clear_target(text)
         is_plain = text.startswith("unreel ") and not NEEDS_SHELL.search(text)
+        text = text.replace("postgresql://POSTGRES", sources.postgres)
         done = run_unreel(make_small(shlex.split(text)[1:])) if is_plain else run_in_shell(text)
     if done.code:
         return f"{block.place}: {text}\nended with {done.code}: {done.out[-500:]}\n{done.err[-1500:]}"

@@ -69,6 +69,7 @@ SMALL = {
     "explore": TRAINING,
     "bench": TRAINING | {"--rounds": "1", "--loop-steps": "1", "--max-videos": "8"},
     "synth": {"--videos": "4"},
+    "serve": {"--port": "0"},
     "evaluate": {"--num-clips": "2"},
     "evaluate finetune": {"--num-clips": "2", "--epochs": "1", "--batch-size": "4"},
     "evaluate detection": {},
@@ -106,7 +107,7 @@ FEWER_SETTINGS = {  # of the sweep of all methods, which has 24 rows: those that
     "cvrl",
     "dual-moco",
 }
-SMALL_WHERE_SHOWN = {"--devices": "2", "--clips-at-once": "2", "--port": "0", "--workers": "1"}
+SMALL_WHERE_SHOWN = {"--devices": "2", "--clips-at-once": "2", "--workers": "1"}
 LEFT_OUT = {
     "--minutes": "two steps stand for them",
     "--push": "needs a hub",
@@ -130,7 +131,7 @@ WORDS = {  # claims.py draws hundreds of videos for --synthetic
     "gs://bucket/corpus": "memory://corpus",
     "https://host/corpus": "memory://corpus",
     "qdrant:http://localhost:6333": "qdrant:vectors",
-    "postgresql://me@host/db": "{postgres}",
+    "postgresql://me@host/db": "postgresql://POSTGRES",
     "--yes 812": "--yes 212",
     "--scores docs/claims": "--scores scores",
     "--yes bend --no wave1": "--yes drift_left --no drift_up",
@@ -145,6 +146,7 @@ WORDS = {  # claims.py draws hundreds of videos for --synthetic
     "--out runs/jhmdb": "--out swept",
     "seed{0,1,2}": "seed0",
     "--finetune --jobs 2": "--jobs 2",
+    "--recipe cvrl": "--recipe cvrl --epochs 1",
     "--label kitchen": "--label drift_left",
     "unreel compare evaluation1": "cp -r evaluation evaluation2 && unreel compare evaluation",
     "unreel compare EVAL EVAL": "cp -r EVAL EVAL2 && unreel compare EVAL EVAL2",
