@@ -50,7 +50,7 @@ MAKES = {
         f"FOLDER.unreel/{name}"
         for name in ("manifest.parquet", "quarantine.csv", "run", "index", "explore.json", "inspected.jsonl")
     ],
-    "docs/own_method.md": ["tubelet.py", "test_tubelet.py", "RUN/provenance.json", "RUN/code/tubelet.py"],
+    "docs/own_method.md": ["tubelet.py", "test_tubelet.py", "RUN/provenance.json", "RUN/code/sources.json"],
     "docs/tutorial.md": [
         *("videos.manifest/quarantine.csv", "videos.unreel/run/config.json", "videos.unreel/run/report.html"),
         *("docs/tutorial-report.jpg", "docs/tutorial-page.jpg", "embeddings.parquet"),
@@ -146,6 +146,8 @@ WORDS = {  # claims.py draws hundreds of videos for --synthetic
     "--out runs/jhmdb": "--out swept",
     "seed{0,1,2}": "seed0",
     "--finetune --jobs 2": "--jobs 2",
+    "--shares 0.01 0.1 --draws 1 --finetune": "--ks 1 --shares 0.1 --draws 1 --finetune --epochs 1",
+    "evaluate detection cvrl AVA": "evaluate detection RUN AVA",
     "--recipe cvrl": "--recipe cvrl --epochs 1",
     "--label kitchen": "--label drift_left",
     "unreel compare evaluation1": "cp -r evaluation evaluation2 && unreel compare evaluation",
