@@ -147,6 +147,8 @@ WORDS = {  # claims.py draws hundreds of videos for --synthetic
     "seed{0,1,2}": "seed0",
     "--finetune --jobs 2": "--jobs 2",
     "--shares 0.01 0.1 --draws 1 --finetune": "--ks 1 --shares 0.1 --draws 1 --finetune --epochs 1",
+    "evaluate few-labels cvrl": "evaluate few-labels RUN",  # 300 steps of a large network
+    "evaluate finetune cvrl": "evaluate finetune RUN",
     "evaluate detection cvrl AVA": "evaluate detection RUN AVA",
     "--recipe cvrl": "--recipe cvrl --epochs 1",
     "--label kitchen": "--label drift_left",
