@@ -19,6 +19,7 @@ import tyro
 import unreel
 from unreel.evaluation.labelled_videos import load_labelled_videos
 from unreel.indexing.index.clip_index import load_query_encoder
+from unreel.video.sources.paths import absolute_path
 
 
 @dataclasses.dataclass
@@ -43,7 +44,7 @@ def measure_precision(args: Args, data: Path, folder: Path) -> tuple[str, str]:
     index = unreel.open_index(out)
     query_encoder = load_query_encoder(out, index.metadata)
     videos = load_labelled_videos(data)
-    label_by_path = {video.path: video.label for video in videos.train}
+    label_by_path = {absolute_path(video.path): video.label for video in videos.train}
     right_QK, percentile_QK = [], []
     for video in videos.test:
         query = unreel.SearchQuery((unreel.Moment(video.path),))
