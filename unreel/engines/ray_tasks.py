@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -57,7 +58,7 @@ def connect(address: str) -> None:
     own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         with keep_signal_handler():
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (Exception, SystemExit) as error:  # Ray leaves the program where a cluster does not answer
         reason = str(error).splitlines()[0] if isinstance(error, Exception) and str(error) else "no answer"
         raise InputError(f"the Ray cluster {address} can't be used ({reason})", START) from error
@@ -102,8 +103,8 @@ class RayEngine:
         import ray
 
         self.ray = ray
-        options = {"num_cpus": self.num_cores, "max_retries": MAX_RETRIES} | ({"num_gpus": 1} if self.num_gpus else {})
-        self.call = ray.remote(**options)(call_work)
+        num_gpus = min(self.num_gpus, 1)
+        self.call = ray.remote(num_cpus=self.num_cores, num_gpus=num_gpus, max_retries=MAX_RETRIES)(call_work)
 
     @property
     def num_gpus(self) -> int:
