@@ -1,6 +1,6 @@
 """What a stage costs on this machine, for scale.py: processor time of a video and of a clip, searches of some sizes.
 
-    python benchmarks/scale_costs.py FOLDER --costs docs/scale.json [--rows 100000 300000 1000000]
+    python benchmarks/scale_costs.py FOLDER --costs docs/scale.json [--videos 200] [--rows 100000 300000 1000000]
 
 It takes some ten minutes. Costs of a stage are processor time of the whole command with all its processes, on so many
 videos of FOLDER and on five times as many: the slope is the cost of one, without the start. Searches are timed on
@@ -33,7 +33,7 @@ from unreel.indexing.store.embeddings_file import read_embeddings
 from unreel.io.atomic_write import atomic_write_text
 from unreel.models.encoder.row_parts import RowParts
 
-FEW, TIMES, QUESTIONS = 40, 5, 60
+TIMES, QUESTIONS = 5, 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +41,11 @@ class Args:
     """What to measure with."""
 
     folder: tyro.conf.Positional[Path]
-    """Videos, at least 200."""
+    """Videos, at least as many as are measured."""
     costs: Path
     """Where the figures go."""
+    videos: int = 200
+    """How many are measured."""
     rows: tuple[int, ...] = (100_000, 300_000, 1_000_000)
     """Rows of the artificial indexes."""
     dim: int = 512
@@ -58,13 +60,14 @@ def measure_command(words: Sequence[str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure_stages(folder: Path) -> dict[str, float]:
+def measure_stages(folder: Path, num_videos: int) -> dict[str, float]:
     """Processor time of a video and of a clip: what five times as many take more."""
-    videos = [entry.path for entry in find_videos(folder)][: FEW * TIMES]
-    if len(videos) < FEW * TIMES:
-        raise SystemExit(f"{folder} has {len(videos)} videos; the measurement takes {FEW * TIMES}")
+    few = max(1, num_videos // TIMES)
+    videos = [entry.path for entry in find_videos(folder)][: few * TIMES]
+    if len(videos) < few * TIMES:
+        raise SystemExit(f"{folder} has {len(videos)} videos; the measurement takes {few * TIMES} (--videos)")
     with tempfile.TemporaryDirectory() as scratch:
-        folders = {count: Path(scratch) / f"videos{count}" for count in (FEW, FEW * TIMES)}
+        folders = {count: Path(scratch) / f"videos{count}" for count in (few, few * TIMES)}
         for count, target in folders.items():
             target.mkdir()
             for number, video in enumerate(videos[:count]):
@@ -77,7 +80,7 @@ def measure_stages(folder: Path) -> dict[str, float]:
     return {
         "videos": len(videos),
         "clips_per_video": clips[1] / len(videos),
-        "inspect_s_per_video": (spent["inspect"][1] - spent["inspect"][0]) / (len(videos) - FEW),
+        "inspect_s_per_video": (spent["inspect"][1] - spent["inspect"][0]) / (len(videos) - few),
         "embed_s_per_clip": (spent["index"][1] - spent["index"][0]) / (clips[1] - clips[0]),
         "start_s": spent["index"][0] - clips[0] * (spent["index"][1] - spent["index"][0]) / (clips[1] - clips[0]),
     }
@@ -119,7 +122,7 @@ def main(args: Args) -> None:
     """Write all unit costs as JSON."""
     costs: dict[str, Any] = {"cores": os.cpu_count()}
     costs |= {"date": datetime.date.today().isoformat(), "footage": args.folder.resolve().name, "dim": args.dim}
-    costs |= measure_stages(args.folder)
+    costs |= measure_stages(args.folder, args.videos)
     print(json.dumps(costs), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         measure_command(["embed", "base", str(args.folder), "--per", "clip", "--out", f"{scratch}/rows.parquet"])

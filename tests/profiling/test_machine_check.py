@@ -17,7 +17,7 @@ from unreel.profiling import machine_check
 from unreel.profiling.machine_check import EXTRAS, check_extra, check_machine, check_shared_memory
 from unreel.video.decoding.probe import find_missing_codecs
 
-NO_PARTS = ("all", "dev", "docs", "notebooks")  # extras that are groups of others, or for developers
+NO_PARTS = ("all", "dev", "docs", "notebooks", "slow-tests")  # extras that are groups of others, or for developers
 Usage = namedtuple("Usage", "total used free")
 
 

@@ -13,7 +13,7 @@ from unreel.cli.help.examples import EXAMPLES
 
 EXAMPLES_PAGE = "unreel COMMAND --help"  # its examples stand on the site in the reference of commands
 PROGRAMS = set("unreel python make docker pip uv pytest torchrun srun sudo sh duckdb eval rm".split())
-ASSIGNMENT = re.compile(r"[A-Z]+=")
+ASSIGNMENT = re.compile(r"[A-Z_]+=")
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,11 @@ PAGES = sorted({block.page for block in BLOCKS if is_run(block)})
 
 
 def can_run(block: Block) -> bool:
-    """Not where a browser is missing, or pandas: `make test-slow` installs it."""
+    """Not where a browser is missing, or pandas or Ray: `make test-slow` installs them."""
     if block.text.startswith(NEEDS_BROWSER) and not shutil.which("chromedriver"):
         return False
-    return is_run(block) and ("to_pandas" not in block.text or find_spec("pandas") is not None)
+    needs = {"to_pandas": "pandas", "--engine ray": "ray"}
+    return is_run(block) and all(find_spec(name) for words, name in needs.items() if words in block.text)
 
 
 @pytest.fixture

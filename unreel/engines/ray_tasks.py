@@ -58,10 +58,22 @@ def connect(address: str) -> None:
     own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         with keep_signal_handler():
+            keep_standard_output()
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (Exception, SystemExit) as error:  # Ray leaves the program where a cluster does not answer
         reason = str(error).splitlines()[0] if isinstance(error, Exception) and str(error) else "no answer"
         raise InputError(f"the Ray cluster {address} can't be used ({reason})", START) from error
+
+
+def keep_standard_output() -> None:
+    """What Ray says of its machines goes to standard error: a command's rows or JSON are on standard output.
+
+    `ray.init(log_to_driver=False)` is about the output of workers alone, and there is no other switch.
+    """
+    from ray._private import worker
+
+    say = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda data, ignore_prefix: say({**data, "is_err": True}, ignore_prefix)
 
 
 @contextlib.contextmanager
