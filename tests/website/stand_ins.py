@@ -52,7 +52,7 @@ MAKES = {
     ],
     "docs/own_method.md": ["tubelet.py", "test_tubelet.py", "RUN/provenance.json", "RUN/code/sources.json"],
     "docs/tutorial.md": [
-        *("videos.manifest/quarantine.csv", "videos.unreel/run/config.json", "videos.unreel/run/report.html"),
+        *("videos.unreel/run/config.json", "videos.unreel/run/report.html"),
         *("docs/tutorial-report.jpg", "docs/tutorial-page.jpg", "embeddings.parquet"),
     ],
 }
@@ -91,6 +91,7 @@ SCRIPTS = {  # of benchmarks/, with values that are not made smaller but given
     "monitor_study": "--num-clips 1",
     "nearest": "--rows 2000 --queries 10 --people 2",
     "old_and_new": "--rounds 1 --steps 1 --clips 4 --batch-size 4 --methods iic",
+    "pace": "--rounds 1 --questions 3 --people 2 --pages 2 --idle-s 1",
     "packed": "--videos 1 --seconds 2 --short-sides 64",
     "precision": "--draws 1",
     "processes": "--rounds 1 --steps 6",
@@ -132,12 +133,14 @@ WORDS = {  # claims.py draws hundreds of videos for --synthetic
     "gs://bucket/corpus": "memory://corpus",
     "https://host/corpus": "memory://corpus",
     "qdrant:http://localhost:6333": "qdrant:vectors",
+    "db --nearest approximate": "db --nearest approximate --table near",  # there is one named unreel
     "postgresql://me@host/db": "postgresql://POSTGRES",
     "--yes 812": "--yes 212",
     "--scores docs/claims": "--scores scores",
     "--yes bend --no wave1": "--yes drift_left --no drift_up",
     "--yes 12 80": "--yes 12 30",
     "OLD NEW WEIZMANN": ". . WEIZMANN",
+    "FAKE OLD NEW": "FAKE . .",
     "benchmarks/claims.py OUT --synthetic": "benchmarks/claims.py OUT --weizmann WEIZMANN",
     "--synthetic --classes 8": "",
     "--weizmann WEIZMANN --synthetic": "--weizmann WEIZMANN",
