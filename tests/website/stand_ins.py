@@ -133,7 +133,7 @@ WORDS = {  # claims.py draws hundreds of videos for --synthetic
     "gs://bucket/corpus": "memory://corpus",
     "https://host/corpus": "memory://corpus",
     "qdrant:http://localhost:6333": "qdrant:vectors",
-    "db --nearest approximate": "db --nearest approximate --table near",  # there is one named unreel
+    "postgres:postgresql://me@host/db --nearest": "postgres:postgresql://me@host/db --table near --nearest",
     "postgresql://me@host/db": "postgresql://POSTGRES",
     "--yes 812": "--yes 212",
     "--scores docs/claims": "--scores scores",
