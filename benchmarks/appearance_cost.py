@@ -1,6 +1,6 @@
 """What an image model beside the encoder costs on a CPU: user and system time per clip, freed memory kept or not.
 
-    python benchmarks/appearance_cost.py [--encoder base] [--model efficientnet-lite0] [--rounds 5]
+    python benchmarks/appearance_cost.py [--encoder base] [--model efficientnet-lite2] [--rounds 5]
 
 Freed memory is kept from the moment that an image model is loaded, in the whole process, so each measurement has a
 process of its own; both kinds in alternation. Pictures pass 4 at a time, as in `unreel index`, and 16 at a time.
@@ -28,7 +28,7 @@ class Args:
     """The encoder, the image model, and how often each is measured."""
 
     encoder: str = "base"
-    model: str = "efficientnet-lite0"
+    model: str = "efficientnet-lite2"
     rounds: int = 5
 
 

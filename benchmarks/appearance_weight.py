@@ -4,7 +4,8 @@
 
 Choices must not be made on test videos, so the training list of each DATA is split by recordings into queries and a
 gallery: in five ways, or where there are fewer than 12 recordings, each in turn (Weizmann's are its people). Both
-cosines are divided by their spread over all pairs, as in an index (unreel/models/encoder/row_parts.py). The last column
+cosines are divided by their spread over all pairs, that of looks without its mean, as in an index
+(unreel/models/encoder/row_parts.py). The last column
 is the share that an index would choose without labels.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from readout import QUERY_SHARE, unit
+from readout import QUERY_SHARE
 
 from unreel.embedding import load_encoder
 from unreel.evaluation.baselines.appearance import build_appearance_extractor
@@ -24,7 +25,7 @@ from unreel.evaluation.labelled_videos import load_labelled_videos
 from unreel.evaluation.metrics.cosine_ranking import QueryGallery, compute_average_precisions, rank_first_correct
 from unreel.evaluation.validation_split import choose_validation_groups
 from unreel.evaluation.video_features import ENCODER, FeatureKey
-from unreel.models.encoder.row_parts import RowParts, measure_weights
+from unreel.models.encoder.row_parts import RowParts, measure_weights, scale_parts
 from unreel.models.encoder.spec import APPEARANCE
 from unreel.types import Instance
 
@@ -37,7 +38,7 @@ class Args:
 
     encoders: tyro.conf.Positional[tuple[Path, ...]]
     data: tuple[Path, ...]
-    model: str = "efficientnet-lite0"
+    model: str = "efficientnet-lite2"
     num_clips: int = 10
     threads: int = 1
 
@@ -51,9 +52,10 @@ def split_queries(instances: Sequence[Instance]) -> Iterator[np.ndarray]:
         yield from (choose_validation_groups(instances, QUERY_SHARE, seed) for seed in range(NUM_SPLITS))
 
 
-def score_share(parts: Sequence[np.ndarray], weight_P: np.ndarray, instances: Sequence[Instance]) -> str:
-    """R@1 and mAP of rows of weighted parts, mean over the splits."""
-    rows_ND = np.concatenate([w**0.5 * unit(part) for w, part in zip(weight_P, parts, strict=True)], axis=1)
+def score_share(parts: RowParts, share: float, joined_ND: np.ndarray, instances: Sequence[Instance]) -> str:
+    """R@1 and mAP of rows as an index has them for this share of looks, mean over the splits."""
+    length_P = np.sqrt(parts.weigh(1 - share))
+    rows_ND = scale_parts(parts.split(parts.set_lengths(joined_ND)), length_P)
     labels, figures = np.array([instance.label for instance in instances]), []
     for is_query_N in split_queries(instances):
         vectors = QueryGallery(rows_ND[is_query_N], rows_ND[~is_query_N])
@@ -73,7 +75,8 @@ def measure(encoder_path: Path, data: Path, args: Args) -> list[str]:
     parts = [*(features.get_view(own, name) for name in features.columns[own]), looks]
     equal = RowParts.make_equal((*features.columns[own], APPEARANCE), [part.shape[1] for part in parts])
     weighted = measure_weights(equal, parts, np.arange(len(looks)))
-    cells = [score_share(parts, weighted.weigh(1 - share), features.instances) for share in SHARES]
+    joined_ND = np.concatenate(parts, axis=1)
+    cells = [score_share(weighted, share, joined_ND, features.instances) for share in SHARES]
     return [f"{encoder_path.name}, {data.name}", *cells, f"{1 - weighted.motion_weight:.2f}"]
 
 

@@ -325,7 +325,9 @@ def test_folders_that_are_no_model(tmp_path: Path) -> None:
         load_external_extractor(tmp_path, SPEC)
     (tmp_path / "file").touch()
     for path in (tmp_path / "absent", tmp_path / "file"):
-        with pytest.raises(InputError, match=r"neither a folder with a model.*by name \(efficientnet-lite0\)"):
+        with pytest.raises(
+            InputError, match=r"neither a folder with a model.*by name \(efficientnet-lite2, efficientnet-lite0\)"
+        ):
             load_external_extractor(path, SPEC)
     for text in ("{", "[]", "{}"):
         (tmp_path / "config.json").write_text(text)

@@ -44,8 +44,12 @@ def index(made: Path) -> Index:
     return open_index(made)
 
 
-def split(row_D: np.ndarray) -> list[np.ndarray]:
-    return [row_D[:128], row_D[128:256], row_D[256:]]
+def split(raw_ND: np.ndarray) -> list[list[np.ndarray]]:
+    """The three parts of each row, the last one of unit length and without its mean over all rows."""
+    looks_ND = raw_ND[:, 256:].astype(np.float64)
+    looks_ND /= np.sqrt((looks_ND**2).sum(axis=1))[:, None]
+    looks_ND -= looks_ND.mean(axis=0)
+    return [[row_D[:128], row_D[128:256], looks_D] for row_D, looks_D in zip(raw_ND, looks_ND, strict=True)]
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:
@@ -59,8 +63,9 @@ def test_an_inner_product_is_the_weighted_mean_of_cosines(index: Index, made: Pa
         index.views == NAMES and raw_ND.shape[1] == 2 * 128 + 16 and find_slider_ends(NAMES) == ("appearance", "motion")
     )
     assert weight_P.sum() == pytest.approx(1) and weight_P[0] == weight_P[1] > weight_P[2]
+    split_N = split(raw_ND)
     for n, m in ((0, 5), (3, 40), (7, 7), (20, 41)):
-        parts = zip(split(raw_ND[n]), split(raw_ND[m]), strict=True)
+        parts = zip(split_N[n], split_N[m], strict=True)
         expected = sum(weight * cosine(*pair) for weight, pair in zip(weight_P, parts, strict=True))
         assert float(index.vectors_ND[n] @ index.vectors_ND[m]) == pytest.approx(expected, abs=1e-5)
 
@@ -68,14 +73,16 @@ def test_an_inner_product_is_the_weighted_mean_of_cosines(index: Index, made: Pa
 def test_weights_are_those_of_a_loop(index: Index, made: Path) -> None:
     raw_ND, content_N = read_embeddings(made).vectors, index.rows.content_N
     cosines: list[list[float]] = [[], [], []]
+    likeness, split_N = [], split(raw_ND)
     for n in range(len(raw_ND)):
         for m in range(len(raw_ND)):
             if content_N[n] != content_N[m]:
-                for part, pair in zip(cosines, zip(split(raw_ND[n]), split(raw_ND[m]), strict=True), strict=True):
+                likeness.append(cosine(raw_ND[n, 256:], raw_ND[m, 256:]))
+                for part, pair in zip(cosines, zip(split_N[n], split_N[m], strict=True), strict=True):
                     part.append(cosine(*pair))
     np.testing.assert_allclose(index.parts.spreads, [max(np.std(part), MIN_SPREAD) for part in cosines], rtol=1e-3)
-    looks = 2 * (1 - np.mean(cosines[2])) ** 2
-    motion = np.clip(np.mean(cosines[2]) ** 2 / (looks + np.mean(cosines[2]) ** 2), 0.1, 0.9)
+    looks = 5 * (1 - np.mean(likeness)) ** 2
+    motion = np.clip(np.mean(likeness) ** 2 / (looks + np.mean(likeness) ** 2), 0.1, 0.9)
     assert index.parts.motion_weight == pytest.approx(motion, abs=6e-3)
     motion = index.parts.motion_weight
     shares = np.array([motion / 2, motion / 2, 1 - motion]) / index.parts.spreads
@@ -85,7 +92,22 @@ def test_weights_are_those_of_a_loop(index: Index, made: Path) -> None:
 def test_looks_count_less_the_more_alike_everything_looks() -> None:
     shares = [compute_motion_share(likeness) for likeness in (-0.2, 0.0, 0.3, 0.46, 0.6, 0.86, 1.0)]
     assert shares == sorted(shares) and shares[0] == 0.1 and shares[-1] == 0.9
-    assert compute_motion_share(0.46) == pytest.approx(0.46**2 / (2 * 0.54**2 + 0.46**2), abs=5e-3)
+    assert compute_motion_share(0.46) == pytest.approx(0.46**2 / (5 * 0.54**2 + 0.46**2), abs=5e-3)
+
+
+def test_rows_of_an_index_go_back_to_those_of_its_store(index: Index, made: Path) -> None:
+    """Exactly: what was subtracted is known, and a row of a store has length 1."""
+    raw_ND = read_embeddings(made).vectors
+    assert len(index.parts.appearance_mean) == 16
+    np.testing.assert_allclose(index.parts.to_store(np.array(index.vectors_ND)), raw_ND, atol=1e-5)
+    kept = RowParts(index.parts.names, index.parts.widths, index.parts.spreads, 0.5)  # an index of before
+    np.testing.assert_allclose(kept.to_store(kept.set_lengths(raw_ND)), raw_ND, atol=1e-6)
+
+
+def test_a_picture_that_is_the_mean_keeps_what_it_is() -> None:
+    parts = RowParts(("residual", "appearance"), (2, 2), (1.0, 1.0), 0.5, (0.6, 0.8 - 1e-9))
+    row_D = parts.set_lengths(np.array([1.0, 0.0, 0.6, 0.8]))
+    np.testing.assert_allclose(row_D, np.array([1.0, 0.0, 0.6, 0.8]) / 2**0.5, atol=1e-6)
 
 
 def test_few_contents_measure_nothing() -> None:
@@ -102,9 +124,9 @@ def test_the_slider_weighs_the_image_model_against_the_encoder(index: Index, mad
     raw_ND, spreads = read_embeddings(made).vectors, np.array(index.parts.spreads)
     position = index.parts.motion_weight if motion is None else motion
     weight_P = np.array([position / 2, position / 2, 1 - position]) / spreads
-    expected = []
+    expected, split_N = [], split(raw_ND)
     for n in range(len(raw_ND)):
-        cosines = [cosine(*pair) for pair in zip(split(raw_ND[5]), split(raw_ND[n]), strict=True)]
+        cosines = [cosine(*pair) for pair in zip(split_N[5], split_N[n], strict=True)]
         expected.append(float(weight_P / weight_P.sum() @ cosines))
     options = HitOptions(num_hits=len(raw_ND), gap_s=-1)
     hits = search(index, SearchQuery(positive_rows=(5,), motion_weight=motion, own_video_mode="keep"), options)
@@ -159,7 +181,12 @@ def rename_parts(folder: Path) -> None:
     (folder / "part_weights.json").write_text(json.dumps(data | {"names": ["rgb", "flow", "appearance"]}))
 
 
-@pytest.mark.parametrize("spoil", [spoil_weights, lose_weights, rename_parts])
+def spoil_mean(folder: Path) -> None:
+    data = json.loads((folder / "part_weights.json").read_text())
+    (folder / "part_weights.json").write_text(json.dumps(data | {"appearance_mean": [2.0] * 16}))
+
+
+@pytest.mark.parametrize("spoil", [spoil_weights, lose_weights, rename_parts, spoil_mean])
 def test_an_index_without_its_weights_is_half_an_index(
     made: Path, tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
@@ -178,7 +205,14 @@ def test_another_image_model_is_refused(
     refused(*base, "--out", made, "--appearance", other, says=("holds rows made with the image model", str(other)))
     refused(*base[:3], "--hop-s", 0.2, "--out", motion_index, "--appearance", other, says=("without an image model",))
     out = tmp_path / "new"
-    refused(*base, "--out", out, "--appearance", "efficientnet-lite9", says=("by name (efficientnet-lite0)",))
+    refused(
+        *base,
+        "--out",
+        out,
+        "--appearance",
+        "efficientnet-lite9",
+        says=("by name (efficientnet-lite2, efficientnet-lite0)",),
+    )
     refused(*base, "--out", out, "--appearance", save_video_model(tmp_path / "video"), says=("a video model",))
     assert not out.exists()
 
@@ -196,7 +230,7 @@ def test_a_model_that_has_gone_or_changed_is_said(
     succeeds("search", out, video)
     succeeds("index", out / "encoder", motion_set / "test.txt", "--out", out)  # which has its image model
     save_image_model(model, seed=5)
-    refused("search", out, video, says=("other weights of", str(model), "put it back"))
+    refused("search", out, video, says=("other weights or features of", str(model), "put it back"))
     again = ("index", small_run, motion_set / "test.txt", "--out", out, "--appearance", model)
     refused(*again, says=("with other weights of it", str(model)))
     shutil.rmtree(model)
@@ -211,7 +245,7 @@ def test_embeddings_have_both(small_run: Path, motion_set: Path, image_model: Pa
     assert file.vectors.shape == (8, 2 * 128 + 16)
     order, store_order = np.argsort(file.paths), np.argsort(store.paths)
     np.testing.assert_array_equal(file.vectors[order], store.vectors[store_order])
-    for part in split(file.vectors[0]):
+    for part in np.split(file.vectors[0], [128, 256]):
         assert np.linalg.norm(part) == pytest.approx(np.sqrt(1 / 3), abs=1e-5)
 
 

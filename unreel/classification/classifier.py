@@ -115,7 +115,8 @@ class Classifier:
             raise InputError(f"{folder}: a classifier of kind {self.head.kind} needs the videos; name their folder")
         if index.encoder_hash != hash_encoder(self.encoder):
             raise InputError(f"{folder}: an index by another encoder than the classifier's; name the folder of videos")
-        log_p_NC = self.head.score(self.parts.set_lengths(np.array(index.vectors_ND, np.float32)))
+        stored_ND = index.parts.to_store(np.array(index.vectors_ND, np.float32))
+        log_p_NC = self.head.score(self.parts.set_lengths(stored_ND))
         paths = [index.rows.get_path(row) for row in range(len(index.rows))]
         return ClipScores(paths, np.stack([index.rows.start_s, index.rows.end_s], axis=1), log_p_NC)
 

@@ -142,4 +142,5 @@ def read_parts(saved: dict[str, Any] | None, encoder: Encoder, head: Head) -> Ro
     names, widths, spreads = (tuple(saved[name]) for name in ("names", "widths", "spreads"))
     if names != encoder.spec.part_names or not np.isfinite(spreads).all():
         raise ValueError(f"its parts are {', '.join(names)}, the encoder's {', '.join(encoder.spec.part_names)}")
-    return RowParts(names, widths, spreads, float(saved["motion_weight"]))
+    mean = tuple(map(float, saved.get("appearance_mean", ())))
+    return RowParts(names, widths, spreads, float(saved["motion_weight"]), mean)

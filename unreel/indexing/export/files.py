@@ -21,7 +21,6 @@ from unreel.indexing.store.embeddings_file import (
 from unreel.indexing.store.previous_files import list_indexed_parts
 from unreel.io.atomic_write import atomic_folder, atomic_path, atomic_write_csv, disk_errors
 from unreel.io.output_path import require_new_path
-from unreel.models.encoder.row_parts import scale_parts
 from unreel.types import Embeddings
 
 WRITE_ADVICE, NEW_PLACE_ADVICE = "free space or choose another place", "choose another place"
@@ -52,12 +51,12 @@ def iterate_tables(index: Index) -> Iterator[pa.Table]:
         parts = list_indexed_parts(index.folder, index.ann_index.description.parts)
         yield from (read_table(part, (*COLUMNS, CONTENT_HASH)) for part in parts)
         return
-    rows, length = index.rows, np.full(len(index.parts.names), len(index.parts.names) ** -0.5)
+    rows = index.rows
     for first, block in iterate_blocks(index.vectors_ND):
         row_n = range(first, first + len(block))
         yield embeddings_to_table(
             Embeddings(
-                vectors=scale_parts(index.parts.split(block), length),
+                vectors=index.parts.to_store(block),
                 paths=[rows.get_path(row) for row in row_n],
                 start_s=rows.start_s[first : first + len(block)],
                 end_s=rows.end_s[first : first + len(block)],

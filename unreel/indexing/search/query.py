@@ -186,7 +186,8 @@ def collect_examples(
         problem = f"row {unknown[0]} is not in the index, which has {format_count(len(index.rows), 'row')}"
         raise InputError(problem, "it has been indexed again since; search again")
     vectors_PD = index.get_vectors(np.array(rows, np.int64))
-    examples = [ExampleVectors(v[None], (index.rows.get_moment(n),)) for n, v in zip(rows, vectors_PD, strict=True)]
+    stored_PD = index.parts.to_store(vectors_PD)
+    examples = [ExampleVectors(v[None], (index.rows.get_moment(n),)) for n, v in zip(rows, stored_PD, strict=True)]
     if moments:
         assert encoder is not None
         examples += embed_examples(encoder, moments)

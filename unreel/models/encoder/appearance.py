@@ -7,7 +7,7 @@ from unreel.errors import InputError
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.encoder.spec import AppearanceSpec, EncoderSpec
 from unreel.models.frozen.catalogue import NAMED_MODELS, load_frozen_model
-from unreel.models.frozen.frozen_model import FrozenModel, hash_tensors
+from unreel.models.frozen.frozen_model import FrozenModel
 
 PUT_BACK = "put it back, or index again into another folder"
 IMAGES_PER_CLIP = 1  # the middle frame; the clips beside it have others
@@ -16,7 +16,7 @@ IMAGES_PER_CLIP = 1  # the middle frame; the clips beside it have others
 def attach_appearance(encoder: Encoder, model: str) -> None:
     """Put a frozen image model, by its name or folder, beside an encoder. Raises InputError."""
     frozen = load_appearance(encoder.spec, model)
-    about = AppearanceSpec(resolve_model(model), frozen.num_features, hash_tensors(frozen.network.state_dict()))
+    about = AppearanceSpec(resolve_model(model), frozen.num_features, frozen.hash())
     encoder.spec, encoder.appearance = dataclasses.replace(encoder.spec, appearance=about), frozen
 
 
@@ -29,10 +29,10 @@ def restore_appearance(encoder: Encoder, about: AppearanceSpec, folder: Path) ->
         frozen = load_appearance(encoder.spec, about.model)
     except InputError as error:
         raise InputError(f"{folder}: its rows need an image model that can't be loaded: {error}", PUT_BACK) from error
-    if (found := hash_tensors(frozen.network.state_dict())) != about.weights_hash:
+    if (found := frozen.hash()) != about.weights_hash:
         raise InputError(
-            f"{folder}: its rows were made with other weights of {about.model} ({about.weights_hash[:12]}, these are "
-            f"{found[:12]})",
+            f"{folder}: its rows were made with other weights or features of {about.model} "
+            f"({about.weights_hash[:12]}, these are {found[:12]})",
             PUT_BACK,
         )
     encoder.appearance = frozen

@@ -11,7 +11,7 @@ from unreel.models.frozen.frozen_model import FrozenModel
 from unreel.models.frozen.transformers_models import load_transformers_model
 from unreel.video.sampling.clip_spec import ClipSpec
 
-NAMED_MODELS: dict[str, Callable[[ClipSpec, int], FrozenModel]] = {efficientnet.NAME: efficientnet.load_efficientnet}
+NAMED_MODELS: dict[str, Callable[[ClipSpec, int], FrozenModel]] = {**efficientnet.NAMED_MODELS}
 
 
 def load_frozen_model(model: str | Path, clip: ClipSpec, frame_hw: tuple[int, int], num_images: int) -> FrozenModel:

@@ -21,7 +21,8 @@ IMAGES_PER_BATCH_ON_CPU = 4  # maps of more pictures are larger than the C libra
 class FrozenModel(nn.Module):
     """A network, the frames of each clip that it gets, how these are prepared, and how features come out of it.
 
-    `compute_features` takes the network and prepared pictures (V, T, 3, h, w) and returns features (V, D).
+    `compute_features` takes the network and prepared pictures (V, T, 3, h, w) and returns features (V, D);
+    `features` names them where a network can have several.
     """
 
     def __init__(
@@ -31,13 +32,18 @@ class FrozenModel(nn.Module):
         preprocessor: ImagePreprocessor,
         frame_indices: np.ndarray,
         compute_features: Callable[[nn.Module, Tensor], Tensor],
+        features: str = "",
     ) -> None:
         super().__init__()
         self.name, self.network, self.preprocessor = name, network, preprocessor
-        self.frame_indices, self.compute_features = frame_indices, compute_features
+        self.frame_indices, self.compute_features, self.features = frame_indices, compute_features, features
         self.num_features = 0  # known once it was tried (catalogue.py)
         self.eval()
         keep_freed_memory()
+
+    def hash(self) -> str:
+        """SHA-256 of the weights and of what features are called, in hex: vectors of another hash can't be compared."""
+        return hash_tensors(self.network.state_dict(), self.features.encode())
 
     @torch.inference_mode()
     def extract_features(self, clips: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def explore(
         retrain: train a new encoder although there is one, e.g. when many videos are new; the old one stays.
         quiet: print nothing.
         allow_import: import, and so run, code of your own that the run names as its network or method.
-        appearance: an image model whose features stand beside the encoder's in the index: "efficientnet-lite0", or the
+        appearance: an image model whose features stand beside the encoder's in the index: "efficientnet-lite2", or the
             folder of a model of transformers; None leaves it as it is.
         options: fields of the method's Config or of Settings, e.g. minutes=30.
 

@@ -140,7 +140,8 @@ def apply_to_index(place: ConceptPlace, index: Index, min_probability: float, ga
     """The moments of a concept in an index by the same encoder. Raises InputError."""
     saved, vectors_ND = place.load(index.encoder_hash), index.vectors_ND
     if index.parts.has_appearance:  # its parts may weigh otherwise than in the index of the concept
-        vectors_ND = place.load_parts(vectors_ND.shape[1]).set_lengths(np.asarray(vectors_ND))
+        stored_ND = index.parts.to_store(np.asarray(vectors_ND))
+        vectors_ND = place.load_parts(vectors_ND.shape[1]).set_lengths(stored_ND)
     moments = find_moments(index.rows, saved.score_rows(vectors_ND), min_probability, gap_s)
     return ConceptMatches(moments, len(index.rows), len(index.rows.paths), [])
 

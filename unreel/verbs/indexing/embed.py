@@ -39,7 +39,7 @@ def embed(
         num_clips: evenly spread clips per video.
         on_progress: called with the videos done and their total.
         allow_import: import, and so run, the code of your own that the checkpoint names as its network.
-        appearance: an image model whose features stand beside the encoder's: "efficientnet-lite0", or the folder of a
+        appearance: an image model whose features stand beside the encoder's: "efficientnet-lite2", or the folder of a
             model of transformers.
 
     Returns:

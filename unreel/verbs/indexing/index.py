@@ -43,7 +43,7 @@ def index(
         hop_s: seconds from the start of one clip to the next; 0 means half a clip.
         allow_import: import, and so run, the code of your own that the checkpoint names as its network.
         appearance: an image model whose features stand beside the encoder's, so that hits are alike in looks too:
-            "efficientnet-lite0", or the folder of a model of transformers.
+            "efficientnet-lite2", or the folder of a model of transformers.
 
     Returns:
         The number of rows, and the files left out with their reasons.
