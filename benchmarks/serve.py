@@ -1,6 +1,6 @@
 """Latency and errors of a running `unreel serve` over an index of artificial rows, for one person and for many.
 
-    python benchmarks/serve.py INDEX FAKE [--rows 100000] [--people 20] [--pause-s 0]
+    python benchmarks/serve.py INDEX FAKE [--rows 100000] [--clips 50] [--people 20] [--pause-s 0]
 
 FAKE becomes an index of rows that are made from those of INDEX as in `nearest.py`, 50 clips for each video, none of
 which exists; it is kept for the next run. Each person asks for 24 hits like a random row, at a random place of the
@@ -33,7 +33,7 @@ from unreel.indexing.store.encoder_hash import describe_encoder
 from unreel.indexing.store.file_names import ENCODER_FOLDER, FILES_PARQUET, PARTS_FOLDER, STORE_JSON
 from unreel.types import Embeddings
 
-CLIPS, PART = 50, 100_000
+PART = 100_000
 
 
 @dataclasses.dataclass
@@ -43,6 +43,8 @@ class Args:
     index: tyro.conf.Positional[Path]
     fake: tyro.conf.Positional[Path]
     rows: int = 100_000
+    clips: int = 50
+    """Of each video."""
     dim: int = 512
     people: int = 20
     questions: int = 50
@@ -63,12 +65,12 @@ def make_index(args: Args) -> None:
     shutil.copytree(args.index / ENCODER_FOLDER, args.fake / ENCODER_FOLDER)
     for part, first in enumerate(range(0, args.rows, PART)):
         number_N = np.arange(first, min(first + PART, args.rows))
-        paths = [f"/made/{n:07d}.mp4" for n in number_N // CLIPS]
+        paths = [f"/made/{n:07d}.mp4" for n in number_N // args.clips]
         vectors_ND = make_rows(real_ND, distances, len(number_N), views, rng)
-        start_s = (number_N % CLIPS) * 0.32
+        start_s = (number_N % args.clips) * 0.32
         rows = Embeddings(vectors_ND, paths, start_s, start_s + 0.64, ["made"] * len(paths), paths)
         write_embeddings(rows, args.fake / PARTS_FOLDER / f"{part:05d}.parquet", describe_encoder(encoder))
-    files = [f"/made/{n:07d}.mp4" for n in range(-(-args.rows // CLIPS))]
+    files = [f"/made/{n:07d}.mp4" for n in range(-(-args.rows // args.clips))]
     save_records({path: FileRecord(path, "/made", "made", 1, 1, path) for path in files}, args.fake / FILES_PARQUET)
     began_s = time.perf_counter()
     print(f"{refresh_index(args.fake, encoder)}; built in {time.perf_counter() - began_s:.0f} s")

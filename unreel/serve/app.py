@@ -30,7 +30,15 @@ from unreel.serve.media.indexed_files import VideoGoneError
 from unreel.serve.media.range_response import make_range_response
 from unreel.serve.media.uploads import TooManyUploadsError, UploadTimeoutError, UploadTooLargeError
 from unreel.serve.projections import pack_points
-from unreel.serve.requests import RankRequest, SaveConceptRequest, SearchRequest, SelectionRequest
+from unreel.serve.requests import (
+    PAGE_VERSION,
+    LabelsRequest,
+    RankRequest,
+    SaveConceptRequest,
+    SearchRequest,
+    SelectionRequest,
+    VideosRequest,
+)
 from unreel.serve.state import IndexNotReadyError, ServerState, StaleIndexError, describe_verdict
 
 log = logging.getLogger(__name__)
@@ -51,6 +59,8 @@ STATUS_CODES = {
 }  # of other errors: 400
 CLIENT_CLOSED_STATUS, FULL_DISK_ERRNOS = 499, (errno.ENOSPC, errno.EDQUOT)
 PROBE_TIMEOUT_S = 30.0
+MAX_LABELS_SENT = 1000  # with the index itself; of more, the page asks for those it shows
+OTHER_PAGE = "this page is of another version of unreel than its server; load the page again"
 Seconds = Annotated[float, Query(ge=0, le=1e7, allow_inf_nan=False)]
 
 
@@ -95,9 +105,13 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
     status_threads = anyio.CapacityLimiter(2)
 
     @app.get("/api/status")
-    async def status() -> dict[str, Any]:
-        """In threads of its own: in those of other requests it would wait behind previews that are being made."""
-        return await anyio.to_thread.run_sync(state.status, limiter=status_threads)
+    async def status(page: int = 0) -> dict[str, Any]:
+        """In threads of its own: in those of other requests it would wait behind previews that are being made.
+
+        Pages from before PAGE_VERSION name none, and show what is `missing`: so they say that they are old.
+        """
+        now = await anyio.to_thread.run_sync(state.status, limiter=status_threads)
+        return now if page == PAGE_VERSION else now | {"missing": OTHER_PAGE}
 
     @app.get(HEALTH_PATH)
     async def health() -> Response:
@@ -106,17 +120,22 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
         return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
     @app.get("/api/index")
-    def describe_index() -> dict[str, Any]:
+    def describe_index(page: int = PAGE_VERSION) -> dict[str, Any]:
+        """Its size does not grow with the index; videos and labels are asked for where they are shown."""
+        if page != PAGE_VERSION:
+            raise StaleIndexError(OTHER_PAGE)
         snapshot = state.get_snapshot()
         index = snapshot.index
+        labels = index.rows.labels
         return {
             "id": snapshot.id,
             "name": state.source.name,
             "folder": state.source.place,
             "commands": [name for name in state.options.commands if name not in state.source.lacks_commands],
             "rows": len(index.rows),
-            "videos": snapshot.video_names,
-            "labels": index.rows.labels,
+            "num_videos": len(index.rows.paths),
+            "num_labels": len(labels),
+            "labels": labels if len(labels) <= MAX_LABELS_SENT else [],
             "slider": find_slider_ends(index.views),
             "motion": index.parts.motion_weight,
             "nearest": str(index.ann_index.description),
@@ -145,6 +164,20 @@ def _add_index_routes(app: FastAPI, state: ServerState) -> None:
 
 
 def _add_video_routes(app: FastAPI, state: ServerState) -> None:
+    @app.post("/api/videos")
+    def videos(body: VideosRequest) -> Response:
+        return JSONResponse(handlers.handle_videos(state, body))
+
+    @app.post("/api/labels")
+    def labels(body: LabelsRequest) -> Response:
+        return JSONResponse(handlers.handle_labels(state, body))
+
+    @app.get("/api/{index_id}/videos/{number}")
+    def describe_video(index_id: str, number: int) -> dict[str, Any]:
+        snapshot = state.get_snapshot(index_id)
+        snapshot.files.get_record(number)  # or it is not in the index
+        return handlers.video_to_json(snapshot, number)
+
     @app.get("/api/{index_id}/videos/{number}/file")
     def video(index_id: str, number: int, request: Request) -> Response:
         files = state.get_snapshot(index_id).files

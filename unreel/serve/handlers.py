@@ -22,12 +22,14 @@ from unreel.indexing.search.query import SearchQuery, collect_examples, search_b
 from unreel.indexing.search.query_encoder import ExampleError, ExampleVectors
 from unreel.indexing.search.results import Hit, HitOptions, merge_rows, row_to_hit, search_by_score
 from unreel.serve.requests import (
+    LabelsRequest,
     MomentRequest,
     RankRequest,
     RowNumbers,
     SaveConceptRequest,
     SearchRequest,
     SelectionRequest,
+    VideosRequest,
 )
 from unreel.serve.state import IndexSnapshot, ServerState
 from unreel.types import Moment
@@ -99,7 +101,7 @@ def hit_to_json(snapshot: IndexSnapshot, hit: Hit) -> dict[str, Any]:
     video = int(rows.path_N[best])
     return {
         "video": video,
-        "name": snapshot.video_names[video],
+        "name": snapshot.name_video(video),
         "label": rows.get_label(best),
         "start_s": round(hit.start_s, 3),
         "end_s": round(hit.end_s, 3),
@@ -113,6 +115,37 @@ def hit_to_json(snapshot: IndexSnapshot, hit: Hit) -> dict[str, Any]:
         "num_alike": len(hit.duplicates),
         "alike": [hit_to_json(snapshot, other) for other in hit.duplicates[:MAX_DUPLICATES_SHOWN]],
     }
+
+
+def handle_videos(state: ServerState, request: VideosRequest) -> dict[str, Any]:
+    """A page of the videos of which the filters leave a moment, in the order of their numbers. Raises InputError."""
+    snapshot = state.get_snapshot(request.index_id)
+    rows = snapshot.index.rows
+    is_left_V = np.zeros(len(rows.paths), bool)
+    is_left_V[rows.path_N[request.make_filter().match_rows(rows)]] = True
+    number_K = np.flatnonzero(is_left_V)
+    shown = number_K[request.first : request.first + request.count].tolist()
+    return {"videos": [video_to_json(snapshot, number) for number in shown], "total": len(number_K)}
+
+
+def video_to_json(snapshot: IndexSnapshot, number: int) -> dict[str, Any]:
+    """Its number and name, and the label of its first clip."""
+    rows = snapshot.index.rows
+    return {
+        "video": number,
+        "name": snapshot.name_video(number),
+        "label": rows.get_label(int(rows.find_rows_of_path(number)[0])),
+    }
+
+
+def handle_labels(state: ServerState, request: LabelsRequest) -> dict[str, Any]:
+    """A page of the labels that contain a text, or those of some numbers. Raises InputError."""
+    labels = state.get_snapshot(request.index_id).index.rows.labels
+    numbers = [n for n, label in enumerate(labels) if label and request.text in label]
+    if request.numbers is not None:
+        numbers = [n for n in request.numbers if n < len(labels)]
+    shown = numbers[request.first : request.first + request.count]
+    return {"labels": [{"number": n, "name": labels[n]} for n in shown], "total": len(numbers)}
 
 
 def handle_rank(state: ServerState, request: RankRequest) -> dict[str, Any]:

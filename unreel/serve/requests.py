@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from unreel.indexing.index.row_filter import RowFilter
 from unreel.indexing.search.results import HitOptions
 
+PAGE_VERSION = 2  # of what the page and the server say to each other; api_client.js has the same
 MAX_ROWS = 200_000
+MAX_LISTED = 200  # hits, videos or labels in one answer
 DUPLICATE_THRESHOLD = 0.98  # cosine above which hits are near-duplicates
 NO_FOLDING = 2.0  # a cosine that no two rows have
 RowNumber = Annotated[int, Field(ge=0, lt=2**31)]
@@ -41,7 +43,7 @@ class FilteredRequest(IndexRequest):
     after_s: float = 0.0
     before_s: float | None = None
     fold: bool = False
-    count: int = Field(24, ge=1, le=200)
+    count: int = Field(24, ge=1, le=MAX_LISTED)
 
     def make_filter(self) -> RowFilter:
         patterns = (f"*{glob.escape(self.path)}*",) if self.path else ()
@@ -50,6 +52,21 @@ class FilteredRequest(IndexRequest):
 
     def make_hit_options(self) -> HitOptions:
         return HitOptions(self.count, duplicate_threshold=DUPLICATE_THRESHOLD if self.fold else NO_FOLDING)
+
+
+class VideosRequest(FilteredRequest):
+    """The videos of which the filters leave a moment, `count` of them from the `first` on."""
+
+    first: int = Field(0, ge=0, lt=2**31)
+
+
+class LabelsRequest(IndexRequest):
+    """The labels that contain a text, `count` of them from the `first` on; or those of `numbers`."""
+
+    text: str = Field("", max_length=1000)
+    numbers: RowNumbers | None = Field(None, max_length=MAX_LISTED)
+    first: int = Field(0, ge=0, lt=2**31)
+    count: int = Field(24, ge=1, le=MAX_LISTED)
 
 
 class SearchRequest(FilteredRequest):

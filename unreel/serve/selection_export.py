@@ -70,7 +70,7 @@ def _add_clip(state: ServerState, snapshot: IndexSnapshot, hit: Hit, number: int
         data = state.previews.worker_pool.call(CLIP_TIMEOUT_S, transcoding.cut_clip, path, hit.start_s, hit.end_s)
     except UnreelError as error:
         return f"left out: {error}"
-    stem = UNSAFE_CHARACTERS.sub("_", snapshot.video_names[video].rpartition(".")[0])[-80:]
+    stem = UNSAFE_CHARACTERS.sub("_", snapshot.name_video(video).rpartition(".")[0])[-80:]
     name = f"{number:03d}-{stem}-{hit.start_s:.2f}-{hit.end_s:.2f}.mp4"
     archive.writestr(name, data)
     return name

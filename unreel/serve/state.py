@@ -56,9 +56,13 @@ class IndexSnapshot:
     index: Index
     files: IndexedFiles
     projections: ProjectionCache
-    video_names: list[str]
-    """Paths of the videos without their common folder."""
+    video_folder: str
+    """The folder that all videos share."""
     stamps: Hashable
+
+    def name_video(self, number: int) -> str:
+        """The path of a video in the folder that all share."""
+        return os.path.relpath(self.index.rows.paths[number], self.video_folder)
 
 
 def load_snapshot(source: IndexSource) -> IndexSnapshot:
@@ -70,7 +74,7 @@ def load_snapshot(source: IndexSource) -> IndexSnapshot:
         f"{index.encoder_hash} {index.ann_index.description.vectors_fingerprint} {index.rows.paths} {index.rows.labels}"
     )
     id_ = hashlib.blake2b(identity.encode("utf-8", "replace"), digest_size=8).hexdigest()
-    return IndexSnapshot(id_, index, files, ProjectionCache(index), shorten_paths(index.rows.paths), stamps)
+    return IndexSnapshot(id_, index, files, ProjectionCache(index), find_common_folder(index.rows.paths), stamps)
 
 
 def describe_verdict(folder: Path) -> dict[str, str] | None:
@@ -86,14 +90,9 @@ def get_embedding_key(snapshot: IndexSnapshot) -> tuple[Any, ...]:
     return snapshot.index.encoder_hash, snapshot.index.metadata["clips"]
 
 
-def shorten_paths(paths: list[str]) -> list[str]:
-    """Paths relative to their common folder."""
-    folder = find_common_folder(paths)
-    return [os.path.relpath(path, folder) for path in paths]
-
-
 def find_common_folder(paths: list[str]) -> str:
-    return os.path.dirname(paths[0]) if len(paths) == 1 else os.path.commonpath([os.path.dirname(p) for p in paths])
+    """The folder that all paths share. The first and the last in the order of strings share no more than all do."""
+    return os.path.commonpath([os.path.dirname(min(paths)), os.path.dirname(max(paths))])
 
 
 class ServerState:
@@ -168,7 +167,7 @@ class ServerState:
         progress, snapshot, problem = self.source.read_progress(), self.snapshot, self.problem
         served = None
         if snapshot is not None:
-            served = {"id": snapshot.id, "rows": len(snapshot.index.rows), "videos": len(snapshot.video_names)}
+            served = {"id": snapshot.id, "rows": len(snapshot.index.rows), "videos": len(snapshot.index.rows.paths)}
         try:
             is_new = snapshot is None or snapshot.stamps != self.source.read_stamps()
         except UnreelError as error:  # a database that does not answer

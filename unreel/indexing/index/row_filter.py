@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from unreel.errors import InputError, unknown_name_error
 from unreel.indexing.index.row_table import RowTable
 from unreel.types import Moment
 
+_PART = re.compile(r"\*((?:[^*?\[]|\[[*?\[]\])*)\*")  # a pattern that asks for a part of a path, as it stands
 OWN_VIDEO_MODES = ("keep", "clip", "video")
 
 
@@ -42,14 +44,27 @@ class RowFilter:
         if (self.from_s, self.to_s) != (0, math.inf):
             allowed_N = (rows.end_s > self.from_s) & (rows.start_s < self.to_s)
         if self.path_patterns:
-            matches = [any(fnmatch.fnmatchcase(path, pattern) for pattern in self.path_patterns) for path in rows.paths]
-            allowed_N &= np.array(matches, bool)[rows.path_N]
+            matches_PV = [match_paths(rows.paths, pattern) for pattern in self.path_patterns]
+            allowed_N &= np.any(matches_PV, axis=0)[rows.path_N]
         for label in self.labels:
             if label not in rows.labels:
                 raise unknown_name_error("label", label, rows.labels)
         if self.labels:
             allowed_N &= np.isin(rows.label_N, [rows.labels.index(label) for label in self.labels])
         return allowed_N
+
+
+def match_paths(paths: Sequence[str], pattern: str) -> np.ndarray:
+    """Which paths match a pattern as of `fnmatch`, bool (V,).
+
+    >>> match_paths(["/v/a.mp4", "/v/b[1].mp4"], "*[[]1*").tolist()
+    [False, True]
+    """
+    if part := _PART.fullmatch(pattern):  # looked for as text: six times as fast
+        text = re.sub(r"\[(.)\]", r"\1", part[1])
+        return np.fromiter((text in path for path in paths), bool, len(paths))
+    match = re.compile(fnmatch.translate(pattern)).match
+    return np.fromiter((match(path) is not None for path in paths), bool, len(paths))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 // Requests to the server. A refusal is thrown as an Error with a message for a person.
 
+export const PAGE_VERSION = 2; // of what is said here; the server (requests.py) has the same, or says that this page is old
+
 export async function get(path) {
   return readAnswer(await fetchOrFail(path, {}));
 }

@@ -1,6 +1,6 @@
 // The page: searches, ranking, export and progress, and the parts that start them.
 
-import { choosePollDelay, get, plural, POLL_MS, post, postForBlob } from "./api_client.js";
+import { choosePollDelay, get, PAGE_VERSION, plural, POLL_MS, post, postForBlob } from "./api_client.js";
 import { listenToKeys, refreshMarks, showCards } from "./result_cards.js";
 import { MapPanel } from "./map_panel.js";
 import { Marks } from "./annotations.js";
@@ -8,7 +8,7 @@ import { QueryPanel } from "./query_panel.js";
 import { Walkthrough } from "./walkthrough.js";
 
 const $ = (id) => document.getElementById(id);
-const NUM_SAMPLED = 24;
+const NUM_SAMPLED = 24, NUM_SUGGESTED = 20;
 const narrow = matchMedia("(max-width: 820px)");
 
 const page = {
@@ -59,7 +59,7 @@ function showHits(hits, before = null) {
 
 const filters = page.filters = () => ({
   of: page.of,
-  labels: $("label").value ? [$("label").value] : [],
+  labels: $("label").value.trim() ? [$("label").value.trim()] : [],
   path: $("path").value.trim(),
   after_s: Number($("after").value),
   before_s: $("before").value === "" ? null : Number($("before").value),
@@ -171,7 +171,7 @@ async function pollStatus() {
   clearTimeout(polling.timer);
   polling.asked_ms = performance.now();
   try {
-    const now = await get("/api/status");
+    const now = await get(`/api/status?page=${PAGE_VERSION}`);
     polling.isIndexing = now.indexing;
     showProgress(now, now.reload || Boolean(page.isStarted && now.served && now.served.id !== page.of));
     if (page.isOffline) page.mend();
@@ -228,7 +228,7 @@ function showIndex(about) {
   Object.assign(page, { about, of: about.id });
   document.title = `${about.name} · unreel`;
   $("name").textContent = about.name;
-  $("facts").textContent = `${plural(about.rows, "clip")} of ${plural(about.videos.length, "video")}${about.approximate && `; ${about.approximate}`}`;
+  $("facts").textContent = `${plural(about.rows, "clip")} of ${plural(about.num_videos, "video")}${about.approximate && `; ${about.approximate}`}`;
   $("facts").title = about.nearest;
   showVerdict(about.verdict);
   $("motion-field").hidden = !about.slider;
@@ -238,17 +238,38 @@ function showIndex(about) {
     $("ends").replaceChildren(...about.slider.map((end) => Object.assign(document.createElement("span"), { textContent: end })));
     $("motion").setAttribute("aria-label", `${left} at the left, ${right} at the right`);
   }
-  const names = about.labels.filter(Boolean);
-  $("label-field").hidden = !names.length;
-  $("label").append(...[...names].sort().map((name) => new Option(name)));
-  if (!names.length) $("colour").querySelector("[value=label]").remove();
+  showLabels(about);
   marks.showConcepts(about.concepts);
   marks.restore();
+}
+
+// The labels to choose from; where there are too many to send, a field that suggests some.
+function showLabels({ labels, num_labels }) {
+  const names = labels.filter(Boolean), isSent = labels.length === num_labels;
+  $("label-field").hidden = isSent && !names.length;
+  if (isSent && !names.length) $("colour").querySelector("[value=label]").remove();
+  if (isSent) return $("label").append(...[...names].sort().map((name) => new Option(name)));
+  const field = Object.assign(document.createElement("input"), { type: "search", id: "label", placeholder: "any", spellcheck: false, onchange: () => page.repeat?.() });
+  $("label").replaceWith(field);
+  suggest(field, async () => (await post("/api/labels", { of: page.of, text: field.value.trim(), count: NUM_SUGGESTED })).labels);
+}
+
+// Offers the first names of an answer while somebody types.
+function suggest(field, ask) {
+  const list = Object.assign(document.createElement("datalist"), { id: `${field.id}-names` });
+  field.setAttribute("list", list.id);
+  document.body.append(list);
+  let numAsked = 0;
+  field.addEventListener("input", debounce(async () => {
+    const number = ++numAsked, found = field.value.trim() ? await ask().catch(() => []) : []; // the search says what is wrong
+    if (number === numAsked) list.replaceChildren(...found.map(({ name }) => new Option(name)));
+  }, 150));
 }
 
 function addListeners() {
   const repeatSearch = debounce(() => page.repeat?.(), 200);
   for (const id of ["motion", "label", "path", "own", "after", "before", "fold"]) $(id).addEventListener("input", repeatSearch);
+  suggest($("path"), async () => (await post("/api/videos", { ...filters(), count: NUM_SUGGESTED })).videos);
   $("motion").addEventListener("input", () => { page.movedSlider = true; });
   for (const event of ["pointermove", "keydown", "scroll", "focus"]) addEventListener(event, notePresence, { passive: true });
   document.addEventListener("visibilitychange", notePresence);
@@ -273,7 +294,7 @@ async function start() {
   addListeners();
   pollStatus();
   try {
-    showIndex(await get("/api/index"));
+    showIndex(await get(`/api/index?page=${PAGE_VERSION}`));
     await mapPanel.load();
   } catch (error) { page.fail(error); }
   page.isStarted = true; // also without an index: one that appears later is offered

@@ -26,6 +26,7 @@ export class MapCanvas {
 
   // --- colours: one 32-bit number for each point
 
+  // `names` are those of all labels; with null, groups have the number of their label and no name.
   paint(by, names = []) {
     const { count, cluster, label, start } = this.points;
     this.by = by;
@@ -271,7 +272,8 @@ function nameGroups(numbers, by, names) {
   const order = [...sizes.keys()].sort((a, b) => a - b);
   const place = new Map(order.map((n, k) => [n, k]));
   const list = order.map((n) => ({
-    name: by === "label" ? names[n] || "no label" : n < 0 ? "none" : `cluster ${n}`,
+    number: n,
+    name: by === "label" ? names && (names[n] || "no label") : n < 0 ? "none" : `cluster ${n}`,
     count: sizes.get(n),
     colour: n < 0 ? NO_GROUP_COLOUR : n < PALETTE.length ? PALETTE[n] : `hsl(${(n * 137.5) % 360} 45% ${45 + (n % 3) * 9}%)`,
   }));
