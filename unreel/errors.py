@@ -16,6 +16,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable
 
+MAX_LISTED, MAX_COMPARED = 200, 10_000  # names that an error says, and compares with a wrong one
 VIDEO_ERROR_REASONS = (
     "missing",
     "unreadable",
@@ -96,11 +97,12 @@ class DiskError(UnreelError):
 
 
 def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """An InputError that lists the known names and suggests the nearest one."""
+    """An InputError that lists the known names and suggests the nearest one; of very many it lists the first."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names[:MAX_COMPARED], n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return InputError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}")
+    more = f" and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
+    return InputError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names[:MAX_LISTED])}{more}")
 
 
 def require_known(kind: str, names: Iterable[str], known: Collection[str]) -> None:

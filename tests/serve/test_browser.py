@@ -309,6 +309,69 @@ def test_a_lasso_stays_over_zoom_search_and_layout(page: Page) -> None:
     assert not page.one("#unselect").is_displayed()
 
 
+def test_names_come_where_they_are_shown(page: Page) -> None:
+    """Of a point under the pointer, and of videos while somebody types a part of a path."""
+    from selenium.webdriver import ActionChains
+
+    page.fresh()
+    canvas = page.one("#map")
+    page.js("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    where = """
+    return import('/map_canvas.js').then(({ MapCanvas }) => new Promise((found) => {
+      const move = MapCanvas.prototype.move;
+      MapCanvas.prototype.move = function (event) {
+        MapCanvas.prototype.move = move;
+        const [x, y] = this.toPixel(0), { width, height } = this.canvas;
+        found([(x - width / 2) / this.ratio, (y - height / 2) / this.ratio]);
+      };
+      document.querySelector('#map').dispatchEvent(new PointerEvent('pointermove'));
+    }));
+    """
+    x, y = (round(at) for at in page.js(where))
+    ActionChains(page.driver, duration=0).move_to_element_with_offset(canvas, x, y).perform()
+    tip = page.until(lambda: page.one("#tip").is_displayed() and page.one("#tip").text, "the name")
+    assert re.fullmatch(r"\S+\.(mp4|avi) at \d:\d\d\.\d", tip)
+    page.one("#path").send_keys("old.avi")
+    offered = "return [...document.querySelectorAll('#path-names option')].map(o => o.value)"
+    page.until(lambda: page.js(offered) == ["old/old.avi"], "the video whose path has this")
+    page.one("#path").clear()
+
+
+TOO_MANY_LABELS = """
+const fetchAll = window.fetch;
+window.fetch = async (...asked) => {
+  const answer = await fetchAll(...asked);
+  if (!String(asked[0]).startsWith('/api/index')) return answer;
+  return new Response(JSON.stringify({ ...(await answer.json()), labels: [] }));
+};
+"""
+
+
+def test_labels_that_are_too_many_to_send_are_asked_for(page: Page) -> None:
+    page.fresh()
+    names = page.js("return fetch('/api/index').then(r => r.json()).then(a => a.labels)")
+    script = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": TOO_MANY_LABELS})
+    try:
+        page.fresh()
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    assert page.one("#label").tag_name == "input"
+    page.js("const c = document.querySelector('#colour'); c.value = 'label'; c.onchange()")
+    legend = "return [...document.querySelectorAll('#legend button')].map(b => b.childNodes[1].data)"
+    page.until(lambda: page.js(legend) == [name or "no label" for name in names], "names in the legend")
+    page.one("#start-sample").click()
+    page.until(lambda: len(page.cards()) > 3, "moments")
+    label = next(filter(None, names))
+    page.one("#label").send_keys(label[:-1])
+    offered = "return [...document.querySelectorAll('#label-names option')].map(o => o.value)"
+    page.until(lambda: label in page.js(offered), "the label is offered")
+    mark(page, "yes", "no")
+    page.one("#label").send_keys(label[-1])
+    page.one("#rank").click()
+    page.until(lambda: "ranked by your marks" in page.one("#said").text, "ranked")
+    assert all(f", {label}," in card for card in page.cards()) and page.cards()
+
+
 def mark(page: Page, *kinds: str) -> None:
     """The first moments, a mark each."""
     script = "document.querySelectorAll('#hits li')[arguments[0]].querySelector(`[data-mark=${arguments[1]}]`).click()"

@@ -36,6 +36,7 @@ from videos import encode, numbers
 from unreel.errors import InputError, VideoError
 from unreel.indexing.concepts.annotations import Annotations
 from unreel.indexing.concepts.concept import fit_concept
+from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.search.query import SearchQuery
 from unreel.indexing.search.results import HitOptions
 from unreel.io.file_lock import is_locked
@@ -53,8 +54,9 @@ from unreel.serve.media.uploads import (
     UploadTimeoutError,
 )
 from unreel.serve.media.warm_workers import WarmWorkerPool
+from unreel.serve.requests import PAGE_VERSION
 from unreel.serve.server import open_socket
-from unreel.serve.state import ServeOptions, ServerState
+from unreel.serve.state import IndexSnapshot, ServeOptions, ServerState
 from unreel.types import Moment
 from unreel.verbs.indexing.search import search
 from unreel.video.decoding import decoder, probe
@@ -105,6 +107,105 @@ def list_names(client: TestClient, about: dict[str, Any]) -> list[str]:
 
 def video_number(client: TestClient, about: dict[str, Any], ending: str) -> int:
     return next(n for n, name in enumerate(list_names(client, about)) if name.endswith(ending))
+
+
+# --- what a page is told of an index, and what it asks for
+
+
+def make_many(served: ServerState, num_videos: int) -> IndexSnapshot:
+    """The open index with other rows: two clips of each of so many videos, and as many labels."""
+    clip_N = np.arange(2 * num_videos)
+    paths = [f"/many/{n % 7}/[{n}].mp4" for n in clip_N // 2]
+    labels = [f"label {n}" for n in clip_N // 2]
+    rows = RowTable.from_columns(paths, labels, paths, clip_N % 2 * 0.5, clip_N % 2 * 0.5 + 1.0)
+    old = served.get_snapshot()
+    return replace(old, index=replace(old.index, rows=rows), video_folder="/many")
+
+
+def test_what_a_page_is_told_does_not_grow_with_the_index(
+    client: TestClient, served: ServerState, about: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    for num_videos in (5005, 9009):  # numbers of as many digits
+        monkeypatch.setattr(served, "snapshot", make_many(served, num_videos))
+        answer = client.get(f"/api/index?page={PAGE_VERSION}")
+        assert answer.json()["num_videos"] == answer.json()["num_labels"] == num_videos
+        listed = client.post("/api/videos", json={"of": about["id"], "count": 200})
+        labels = client.post("/api/labels", json={"of": about["id"], "text": "9", "count": 200})
+        assert len(listed.json()["videos"]) == 200 and listed.json()["total"] == num_videos
+        assert labels.json()["total"] == sum("9" in str(n) for n in range(num_videos))
+        sizes.append(len(answer.content))
+        for asked in (listed, labels):
+            assert len(asked.content) < 20_000
+    assert sizes[0] == sizes[1]
+    says(client.post("/api/videos", json={"of": about["id"], "count": 10**6}), 422, "count", "200")
+    says(client.post("/api/search", json={"of": about["id"], "like": [0], "labels": ["x"]}), 400, "and 8,809 more")
+    named = client.post("/api/labels", json={"of": about["id"], "numbers": [7, 9008, 9009]}).json()["labels"]
+    assert named == [{"number": 7, "name": "label 7"}, {"number": 9008, "name": "label 9008"}]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"path": "/3/"},
+        {"path": "[1"},
+        {"path": "*"},
+        {"path": "/many/3"},
+        {"labels": ["label 4", "label 80", "label 9"]},
+        {"path": "8", "after_s": 1.2},
+        {"path": "9]", "before_s": 0.2, "labels": ["label 9", "label 8"]},
+        {"after_s": 2.0},
+    ],
+)
+def test_pages_of_videos_are_those_that_a_slow_twin_finds(
+    client: TestClient,
+    served: ServerState,
+    about: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, Any],
+) -> None:
+    many = make_many(served, 90)
+    monkeypatch.setattr(served, "snapshot", many)
+    rows, wanted = many.index.rows, []
+    for number, path in enumerate(rows.paths):
+        left = [
+            row
+            for row in range(len(rows))
+            if rows.get_path(row) == path
+            and asked.get("path", "") in path
+            and (not asked.get("labels") or rows.get_label(row) in asked["labels"])
+            and rows.end_s[row] > asked.get("after_s", 0)
+            and rows.start_s[row] < asked.get("before_s", 1e9)
+        ]
+        if left:
+            name = path.removeprefix("/many/")
+            wanted.append({"video": number, "name": name, "label": rows.get_label(left[0])})
+    found = []
+    for first in range(0, 120, 40):
+        page = client.post("/api/videos", json={"of": about["id"], "first": first, "count": 40} | asked).json()
+        assert page["total"] == len(wanted) and page["videos"] == wanted[first : first + 40]
+        found += page["videos"]
+    assert found == wanted
+
+
+def test_a_video_is_named_by_its_number(client: TestClient, about: dict[str, Any]) -> None:
+    names = list_names(client, about)
+    assert about["num_videos"] == len(names) == 7 and "videos" not in about
+    for number, name in enumerate(names):
+        assert client.get(f"/api/{about['id']}/videos/{number}").json()["name"] == name
+    says(client.get(f"/api/{about['id']}/videos/7"), 410, "has 7 videos")
+    says(client.get("/api/other/videos/0"), 409, "load the page again")
+
+
+def test_a_page_of_another_version_is_told_to_load_again(client: TestClient) -> None:
+    """The first pages named no version; they show what is `missing`."""
+    script = client.get("/api_client.js").text
+    assert f"PAGE_VERSION = {PAGE_VERSION};" in script
+    assert client.get(f"/api/status?page={PAGE_VERSION}").json()["missing"] == ""
+    for other in ("", "?page=1", f"?page={PAGE_VERSION + 1}"):
+        assert "load the page again" in client.get(f"/api/status{other}").json()["missing"]
+    says(client.get(f"/api/index?page={PAGE_VERSION + 1}"), 409, "another version", "load the page again")
 
 
 # --- asking
