@@ -54,6 +54,19 @@ def test_a_video_takes_few_bytes() -> None:
     assert rows.table.nbytes < 170 * len(rows)
 
 
+def test_columns_that_are_the_same_in_each_block_stand_in_memory_once(tmp_path: Path) -> None:
+    """A manifest has many: no rotation, no recording, no duplicate. The others are as they were."""
+    videos = [replace(FIRST, path=f"/v/{n:06d}", num_frames=n, shot_changes_s=()) for n in range(200)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(video_rows, "BLOCK_ROWS", 50)
+        Manifest("/v", videos).save(tmp_path)
+        rows = Manifest.load(tmp_path).rows
+    assert rows == videos and pickle.loads(pickle.dumps(rows)) == videos
+    chunks = {name: rows.get_column(name).chunks for name in ("path", "num_frames", "width", "fps", "offset_s")}
+    places = [len({chunk.buffers()[-1].address for chunk in chunks[name]}) for name in chunks]
+    assert places == [4, 4, 1, 1, 1]
+
+
 def test_the_file_keeps_its_types_and_is_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_rows, "BLOCK_ROWS", 4)
     Manifest("/v", list_some(100)).save(tmp_path)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unreel.rows.columns import BLOCK_ROWS
+from unreel.rows.columns import BLOCK_ROWS, share_columns
 from unreel.rows.row_sequence import RowSequence
 
 REPEATED = ("codec", "label", "group")  # few different values: kept once each
@@ -120,7 +120,10 @@ class VideoRows(RowSequence[Video]):
 
 def _join(batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """Batches of a file as one table of SCHEMA; each is made small before the next is read."""
-    small = [_fill_missing(pa.Table.from_batches([batch])).cast(SCHEMA) for batch in batches]
+    small: list[pa.Table] = []
+    for batch in batches:
+        table = _fill_missing(pa.Table.from_batches([batch])).cast(SCHEMA)
+        small.append(share_columns(table, small[-1]) if small else table)
     return pa.concat_tables(small) if small else SCHEMA.empty_table()
 
 
