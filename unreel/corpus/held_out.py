@@ -47,11 +47,19 @@ def number_units(instances: InstanceRows) -> np.ndarray:
     """The number (N,) of what each instance is held out with, its group or file, in the order of their names; with
     fewer than four of them each instance is alone."""
     group, path = (instances.videos.column(name) for name in ("group", "path"))
-    names = path if is_constant(group, "") else pc.if_else(pc.equal(group, ""), path, group.cast(path.type))
-    unit_N = rank_strings(names)[instances.row_N]
+    unit_N = rank_strings(_name_units(group, path))[instances.row_N]
     if np.count_nonzero(np.bincount(unit_N)) >= 4:
         return unit_N
     return rank_strings(pa.chunked_array([[f"{i.path}@{i.start_s}" for i in instances]]))
+
+
+def _name_units(group: pa.ChunkedArray, path: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The group of each video, or its path where it has none; no column is copied that need not be."""
+    if is_constant(group, ""):
+        return path
+    names = group.cast(path.type)
+    is_alone = pc.equal(names, "")
+    return pc.if_else(is_alone, path, names) if pc.any(is_alone).as_py() else names
 
 
 def format_paths(paths: Iterable[str]) -> str:
