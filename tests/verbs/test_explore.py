@@ -232,7 +232,7 @@ def test_the_page_is_served_until_ctrl_c(motion_set: Path, explored: Path, tmp_p
             assert line, served.stderr.read()
         connection = http.client.HTTPConnection(line.split("//")[1].strip().rstrip("/"), timeout=60)
         connection.request("GET", "/api/index")
-        assert len(json.loads(connection.getresponse().read())["videos"]) == 8
+        assert json.loads(connection.getresponse().read())["num_videos"] == 8
         connection.close()
         succeeds("explore", motion_set / "test.txt", "--out", out, "--no-open")  # the page does not lock the folder
         served.send_signal(signal.SIGINT)
