@@ -1,9 +1,9 @@
 """Make the encoder that comes with the package from a run on synthetic clips: its files, and a card with its figures.
 
-    python benchmarks/base_encoder.py RUN --sets JHMDB WEIZMANN
+    python benchmarks/base_encoder.py RUN --sets JHMDB WEIZMANN [--name base-16 --half]
 
-The card (unreel/models/base_encoders/base/README.md) has the command that trains. A run may begin with `base` itself,
-to go on with it.
+The card (unreel/models/base_encoders/NAME/README.md) has the command that trains. A run may begin with the encoder that
+it replaces, to go on with it. The figures are those of the weights as they are stored.
 
 The figures are zero-shot: retrieval (default protocol) of the test list of each set, of which the run has seen nothing.
 """
@@ -15,6 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 import tyro
 
@@ -39,8 +40,9 @@ from unreel.video.sources.paths import is_synthetic
 CARD_FILE = "README.md"
 CARD = """# {name}: an encoder trained on synthetic clips alone
 
-`unreel.load_encoder("{name}")`, or `{name}` wherever a command takes a run. {network}, {parameters:.2f} M parameters;
-clips of {frames} frames of {size} x {size} pixels at {fps:g} frames per second, seen as {views} frames.
+`unreel.load_encoder("{name}")`, or `{name}` wherever a command takes a run. {network},
+{parameters:.2f} M parameters{stored}; clips of
+{frames} frames of {size} x {size} pixels at {fps:g} frames per second, seen as {views} frames.
 
 **Data.** Drawn clips (docs/methods.md, "Synthetic clips"). It has seen no real video, so no footage of others and no
 faces. Its weights have the licence of unreel.
@@ -50,7 +52,7 @@ faces. Its weights have the licence of unreel.
 
     unreel pretrain {source} --out RUN --init {init} --method {method} {options}--steps {steps} --seed {seed} \\
         --threads 1 --workers 0 --device cpu
-    python benchmarks/base_encoder.py RUN --sets {sets}
+    python benchmarks/base_encoder.py RUN --sets {sets}{storing}
 
 **Figures**, zero-shot: retrieval of the test videos among the training videos ({num_clips} clips, protocol `unreel`),
 R@1 with its 95 % interval and mAP in percent.
@@ -73,6 +75,8 @@ class Args:
     sets: tuple[Path, ...]
     """Labelled sets with train.txt and test.txt."""
     name: str = "base"
+    half: bool = False
+    """Store the weights in half precision; they are computed with in float32."""
     num_clips: int = 10
     threads: int = 1
 
@@ -133,17 +137,27 @@ def describe_start(args: Args, config: dict[str, Any]) -> str:
     return f"begun with the `{args.name}` before it (in the history of this file; SHA-256 `{before}`)"
 
 
-def write_card(args: Args, encoder: Encoder, folder: Path) -> str:
-    """The model card. Raises InputError for a run that has seen files, or whose last encoder this is not."""
-    config = read_recipe(args)
+def store_encoder(checkpoint: Path, folder: Path, half: bool) -> None:
+    """The weights, by request in half precision, and their description, with a checksum."""
+    weights = safetensors.torch.load_file(checkpoint / WEIGHTS_FILE)
+    if half:
+        weights = {name: weight.half() if weight.is_floating_point() else weight for name, weight in weights.items()}
+    (folder / WEIGHTS_FILE).write_bytes(safetensors.torch.save(weights))
+    shutil.copyfile(checkpoint / SPEC_FILE, folder / SPEC_FILE)
+    write_checksums(folder, (WEIGHTS_FILE,))
+
+
+def write_card(args: Args, config: dict[str, Any], folder: Path) -> str:
+    """The model card of the encoder that is stored in a folder."""
+    encoder = load_encoder(folder)
     settings, spec = config["settings"], encoder.spec
-    if folder.name != format_step(settings["steps"]):
-        raise InputError(f"{folder}: this is not the last of {settings['steps']} steps")
     results = {data.resolve().name: evaluate(encoder, data, args.num_clips) for data in args.sets}
     return CARD.format(
         name=args.name,
         network=spec.backbone,
         parameters=sum(p.numel() for p in encoder.backbone.parameters()) / 1e6,
+        stored=" (stored in half precision)" if args.half else "",
+        storing=f" --name {args.name}{' --half' if args.half else ''}" if args.name != "base" else "",
         frames=spec.clip.num_frames,
         size=spec.views.size,
         fps=spec.clip.fps,
@@ -167,13 +181,12 @@ def write_card(args: Args, encoder: Encoder, folder: Path) -> str:
 
 def main(args: Args) -> None:
     torch.set_num_threads(args.threads)
-    checkpoint, encoder = find_checkpoint(args.run), load_encoder(args.run)
-    BASE_ENCODERS.mkdir(exist_ok=True)
-    card = write_card(args, encoder, checkpoint)
+    config, checkpoint = read_recipe(args), find_checkpoint(args.run)
+    if checkpoint.name != format_step(steps := config["settings"]["steps"]):
+        raise InputError(f"{checkpoint}: this is not the last of {steps} steps")
     with atomic_folder(BASE_ENCODERS / args.name, overwrite=True) as folder:
-        for name in (WEIGHTS_FILE, SPEC_FILE):
-            shutil.copyfile(checkpoint / name, folder / name)
-        write_checksums(folder, (WEIGHTS_FILE,))
+        store_encoder(checkpoint, folder, args.half)
+        card = write_card(args, config, folder)
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
     print(card)
 

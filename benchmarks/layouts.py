@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from unreel.models.memory_layout import move_to_channels_last
 from unreel.models.registry import build_backbone
 
-NETWORKS = ("tiny", "tiny-2d", "r3d", "r3d18", "r3d50", "r21d", "r21d18", "s3d", "c3d")
+NETWORKS = ("tiny", "tiny-2d", "small", "r3d", "r3d18", "r3d50", "r21d", "r21d18", "s3d", "c3d")
 SMALL = (16, 3, 8, 64, 64)
-"""Clips (B, C, T, H, W) of `tiny`; the others get LARGE."""
+"""Clips (B, C, T, H, W) of `tiny` and `small`; the others get LARGE."""
 LARGE = (1, 3, 16, 112, 112)
 WRITINGS = ("plain 3D", "time as 2D", "both as 2D")
 NETWORKS_WITHOUT_FLAT = ("r3d", "r3d18", "c3d")
@@ -74,7 +74,7 @@ def write(network: nn.Module, writing: str) -> nn.Module:
 
 def build_variants(name: str) -> dict[tuple[str, str], Callable[[bool], None]]:
     """Functions that run the network once, with backward or forward alone, by writing and layout."""
-    clips = torch.rand(SMALL if name.startswith("tiny") else LARGE)
+    clips = torch.rand(SMALL if name.startswith(("tiny", "small")) else LARGE)
     variants = {}
     for writing in WRITINGS[:1] if name in NETWORKS_WITHOUT_FLAT else WRITINGS:
         for layout in LAYOUTS:

@@ -18,7 +18,7 @@ from python_reference import write_python_pages
 
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY_PAGES = ("CONTRIBUTING.md", "CHANGELOG.md")
-BASE_CARD = "unreel/models/base_encoders/base/README.md"
+BASE_ENCODERS = "unreel/models/base_encoders"
 
 
 def gather_pages(folder: Path) -> None:
@@ -29,7 +29,8 @@ def gather_pages(folder: Path) -> None:
     for name in REPOSITORY_PAGES:
         text = (ROOT / name).read_text(encoding="utf-8")
         (folder / name.lower()).write_text(text.replace("](docs/", "]("), encoding="utf-8")
-    shutil.copy(ROOT / BASE_CARD, folder / "base_encoder.md")
+    for card in (ROOT / BASE_ENCODERS).glob("*/README.md"):
+        shutil.copy(card, folder / f"encoder_{card.parent.name}.md")
     for path in folder.glob("*.md"):
         path.write_text(redirect_links(path.read_text(encoding="utf-8")), encoding="utf-8")
     moved = folder / "moved.md"  # thousands of old names, which would be found instead of what is
@@ -40,7 +41,7 @@ def gather_pages(folder: Path) -> None:
 
 def redirect_links(text: str) -> str:
     """Links that leave docs/ in the repository, to where these pages stand on the site."""
-    text = text.replace(f"](../{BASE_CARD})", "](base_encoder.md)")
+    text = re.sub(rf"\]\(\.\./{BASE_ENCODERS}/([^/]+)/README\.md\)", r"](encoder_\1.md)", text)
     return re.sub(r"\]\(\.\./(CONTRIBUTING|CHANGELOG)\.md", lambda found: f"]({found[1].lower()}.md", text)
 
 

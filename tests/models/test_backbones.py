@@ -52,6 +52,7 @@ PARAMETERS = {
     "r2d3d18": count_r2d3d((2, 2, 2, 2), is_deep=False),
     "r2d3d34": count_r2d3d((3, 4, 6, 3), is_deep=False),
     "r2d3d50": count_r2d3d((3, 4, 6, 3), is_deep=True),
+    "small": 1_242_528,
     "tiny": 315_600,
 }
 MAPS = {
@@ -71,6 +72,7 @@ MAPS = {
     "r2d3d18": (256, 4, 4, 4),
     "r2d3d34": (256, 4, 4, 4),
     "r2d3d50": (1024, 4, 4, 4),
+    "small": (256, 4, 7, 7),
     "tiny": (128, 4, 7, 7),
 }
 DEEP = ("r3d101", "r3d152", "r3d101tf", "r3d152tf")  # r3d50's blocks, more of them: slow to build with real weights
@@ -322,7 +324,7 @@ def test_convolutions_over_time_run_as_2d_ones(name: str) -> None:
     """None is a plain 3D convolution, which a CPU computes slowly; a twin that sees frames alone has none."""
     over_time = [m for m in on_meta(name).modules() if isinstance(m, torch.nn.Conv3d) and m.kernel_size[0] > 1]
     flat = [m for m in over_time if m.kernel_size[1:] == (1, 1)]
-    assert bool(flat) == (name in ("tiny", "r3d50", "r3d50tf", "r21d", "r21d18", "s3d", "s3dg"))
+    assert bool(flat) == (name in ("tiny", "small", "r3d50", "r3d50tf", "r21d", "r21d18", "s3d", "s3dg"))
     assert all(isinstance(m, TemporalConv3d) for m in flat)
 
 

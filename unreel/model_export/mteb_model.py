@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from unreel.errors import InputError
 from unreel.io.checksums import new_digest
 from unreel.model_export.vectorizer import VideoVectorizer
-from unreel.settings.network import BASE_WEIGHTS
+from unreel.settings.network import BASE_NAMES, BASE_WEIGHTS
 from unreel.settings.runtime import DeviceName
 from unreel.training.runtime.auto_settings import choose_device
 
@@ -102,7 +102,7 @@ class MtebModel:
             framework=["PyTorch"],
             similarity_fn_name="cosine",
             use_instructions=False,
-            training_datasets=set() if self.run == BASE_WEIGHTS else None,  # base has seen drawn clips alone
+            training_datasets=set() if self.run in BASE_NAMES else None,  # they have seen drawn clips alone
             public_training_data=None,
             modalities=[VIDEO],
             **dict.fromkeys(unknown),

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from unreel.errors import InputError
-from unreel.models.encoder.base_encoders import BASE_ENCODERS
+from unreel.models.encoder.base_encoders import BASE_ENCODERS, list_base_encoders
 from unreel.models.encoder.checkpoint_files import WEIGHTS_FILE, find_checkpoint, load_network, read_encoder, read_spec
 from unreel.models.encoder.encoder import Encoder
 from unreel.models.registry import build_backbone
 from unreel.models.weight_matching import match_names, select_trunk
-from unreel.settings.network import AUTO_WEIGHTS, BASE_WEIGHTS, INIT_WORDS, NO_WEIGHTS
+from unreel.settings.network import AUTO_WEIGHTS, BASE_NAMES, INIT_WORDS, NO_WEIGHTS
 from unreel.video.sources.paths import absolute_path
 
 BATCH_COUNTER = "num_batches_tracked"
@@ -48,14 +48,15 @@ def inflate(weights_2d: dict[str, Tensor], network: nn.Module) -> None:
 
 
 def choose_initial_weights(init: str, backbone: str, options: dict[str, Any]) -> str:
-    """The setting `init` for a network, without "auto", which is "base" where that fits; paths become absolute.
+    """The setting `init` for a network; "auto" becomes the name of the base encoder that fits, a path absolute.
 
-    >>> choose_initial_weights("auto", "tiny", {}), choose_initial_weights("auto", "r3d", {})
-    ('base', 'none')
+    >>> [choose_initial_weights("auto", name, {}) for name in ("tiny", "small", "r3d")]
+    ['base', 'base-16', 'none']
     """
     if init == AUTO_WEIGHTS:
-        spec = read_spec(BASE_ENCODERS / BASE_WEIGHTS)
-        return BASE_WEIGHTS if (spec.backbone, spec.options) == (backbone, options) else NO_WEIGHTS
+        specs = {name: read_spec(BASE_ENCODERS / name) for name in list_base_encoders()}
+        fitting = (name for name, spec in specs.items() if (spec.backbone, spec.options) == (backbone, options))
+        return next(fitting, NO_WEIGHTS)
     return init if init in INIT_WORDS else absolute_path(init)
 
 
@@ -67,7 +68,7 @@ def load_initial_weights(encoder: Encoder, init: str) -> None:
     init = choose_initial_weights(init, encoder.spec.backbone, encoder.spec.options)
     if init == NO_WEIGHTS:
         return
-    path = BASE_ENCODERS / init if init == BASE_WEIGHTS else Path(init)
+    path = BASE_ENCODERS / init if init in BASE_NAMES else Path(init)
     if path.is_dir() and read_spec(find_checkpoint(path)).backbone == encoder.spec.backbone:
         weights = read_encoder(path, Encoder, allow_import=True).backbone.state_dict()
         load_network(encoder, weights, find_checkpoint(path))

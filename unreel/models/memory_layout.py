@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 CHANNELS_LAST_ON_CPU = frozenset(
-    {"tiny", "tiny-2d", "r3d", "r3d18", "r3d50", "r3d101", "r3d152", "r21d", "r21d18", "s3d"}
+    {"tiny", "tiny-2d", "small", "small-2d", "r3d", "r3d18", "r3d50", "r3d101", "r3d152", "r21d", "r21d18", "s3d"}
 )
 """Names of the backbones that run channels last on a CPU by themselves; `c3d` is not faster so. r3d101 and r3d152 are
 not measured: they have r3d50's blocks."""

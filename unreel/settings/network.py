@@ -7,7 +7,10 @@ from typing import Any
 from unreel.errors import InputError
 from unreel.settings.ranges import check_ranges
 
-NO_WEIGHTS, BASE_WEIGHTS, AUTO_WEIGHTS = INIT_WORDS = ("none", "base", "auto")
+NO_WEIGHTS, AUTO_WEIGHTS, BASE_WEIGHTS = "none", "auto", "base"
+BASE_NAMES = (BASE_WEIGHTS, "base-16")
+"""The encoders that come with unreel."""
+INIT_WORDS = (NO_WEIGHTS, AUTO_WEIGHTS, *BASE_NAMES)
 """Values of `init` that are no paths; a folder of such a name is ./base."""
 
 EXAMPLE = """write it as --backbone-options '{"width": 32}'"""
@@ -25,9 +28,10 @@ class NetworkSettings:
     width: int = 1
     """Width factor of r3d50, r3d101, r3d152 and of these as TensorFlow builds them (r3d50tf and so on)."""
     init: str = NO_WEIGHTS
-    """Begin with these weights: none, random ones; base, the encoder that comes with unreel, or a run or checkpoint of
-    the same network (a warm start); auto, base where it fits the network; or 2D weights, inflated along time: a file
-    (.safetensors, .pth; those of ImageNet need --standardize and --no-rescale), or a run of an X-2d network."""
+    """Begin with these weights: none, random ones; base (for tiny) or base-16 (for small), the encoders that come with
+    unreel; a run or checkpoint of the same network (a warm start); auto, the encoder of unreel that fits the network;
+    or 2D weights, inflated along time: a file (.safetensors, .pth; those of ImageNet need --standardize and
+    --no-rescale), or a run of an X-2d network."""
 
     def __post_init__(self) -> None:
         check_ranges(self, width=(1, 64))

@@ -9,7 +9,7 @@ import torch
 from unreel.io.limits import Limits, get_limits
 from unreel.io.text import format_path
 from unreel.settings import DataSettings
-from unreel.settings.network import AUTO_WEIGHTS, BASE_WEIGHTS, NO_WEIGHTS
+from unreel.settings.network import AUTO_WEIGHTS, BASE_NAMES, NO_WEIGHTS
 from unreel.training.job import TrainingJob
 from unreel.training.metrics import MetricLogger
 from unreel.training.runtime.distributed import SINGLE_PROCESS, ProcessGroup
@@ -98,7 +98,7 @@ def describe_start(job: TrainingJob) -> str:
     if init in (NO_WEIGHTS, AUTO_WEIGHTS) or job.state.step:
         return ""
     whence = ", an encoder that was trained on synthetic clips; --init none begins with random weights"
-    return f"begins with {init}{whence if init == BASE_WEIGHTS else ''}"
+    return f"begins with {init}{whence if init in BASE_NAMES else ''}"
 
 
 def describe_loader(num_workers: int, batches_ahead: int) -> str:

@@ -44,8 +44,8 @@ def resolve_auto(settings: Settings) -> Settings:
     backbone = settings.backbone.replace("auto", "tiny" if device == "cpu" else "r3d", 1)
     if settings.backbone not in ("auto", "auto-2d"):
         backbone = settings.backbone
-    tiny = backbone in ("tiny", "tiny-2d")
-    size, num_frames = settings.size or (64 if tiny else 112), settings.num_frames or (8 if tiny else 16)
+    size = settings.size or (64 if backbone.removesuffix("-2d") in ("tiny", "small") else 112)
+    num_frames = settings.num_frames or (8 if backbone.removesuffix("-2d") == "tiny" else 16)
     precision = settings.precision
     if precision == "auto":
         precision = "bf16-mixed" if device == "cuda" else "32-true"
