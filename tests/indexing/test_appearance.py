@@ -18,11 +18,13 @@ from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.search.query import SearchQuery
 from unreel.indexing.search.results import HitOptions
 from unreel.indexing.store.embeddings_file import read_embeddings
-from unreel.models.encoder.row_parts import MIN_SPREAD, RowParts, compute_motion_share, measure_weights
+from unreel.models.encoder.row_parts import MIN_SPREAD, RowParts, compute_motion_share, load_parts, measure_weights
+from unreel.models.encoder.spec import AppearanceSpec, EncoderSpec
 from unreel.models.encoder.view_weights import find_slider_ends
 from unreel.types import Moment
 from unreel.verbs.indexing.search import search
 from unreel.video.decoding import decoder
+from unreel.views.view_spec import ViewSpec
 
 NAMES = ("rgb", "residual", "appearance")
 
@@ -108,6 +110,20 @@ def test_a_picture_that_is_the_mean_keeps_what_it_is() -> None:
     parts = RowParts(("residual", "appearance"), (2, 2), (1.0, 1.0), 0.5, (0.6, 0.8 - 1e-9))
     row_D = parts.set_lengths(np.array([1.0, 0.0, 0.6, 0.8]))
     np.testing.assert_allclose(row_D, np.array([1.0, 0.0, 0.6, 0.8]) / 2**0.5, atol=1e-6)
+
+
+def test_pictures_that_are_all_alike_lose_no_mean(tmp_path: Path) -> None:
+    """The mean of equal unit vectors may be a hair longer than 1, and would leave nothing of them."""
+    rng = np.random.default_rng(0)
+    spec = EncoderSpec("tiny", views=ViewSpec(("rgb",), 32), appearance=AppearanceSpec("a-model", 37, ""))
+    for _ in range(20):
+        looks_ND = np.repeat(rng.random((1, 37)), 8, axis=0)
+        parts = measure_weights(
+            RowParts.make_equal(("rgb", "appearance"), (9, 37)), [rng.normal(size=(8, 9)), looks_ND], np.arange(8)
+        )
+        assert parts.is_measured and not parts.appearance_mean
+        parts.save(tmp_path / "parts.json")
+        assert load_parts(tmp_path / "parts.json", spec, 46) == parts
 
 
 def test_few_contents_measure_nothing() -> None:

@@ -170,7 +170,10 @@ def measure_weights(equal: RowParts, parts: Sequence[np.ndarray], content_n: np.
     place = equal.names.index(APPEARANCE)
     likeness = float((unit[place] @ unit[place].T)[is_other_nn].mean())
     mean_w = unit[place].mean(axis=0).astype(np.float32).astype(np.float64)
-    unit[place] = make_unit(subtract_mean(unit[place], mean_w))
+    if np.linalg.norm(mean_w) > 1 - MIN_REST:
+        mean_w = np.zeros(0)  # all pictures look the same: nothing would remain
+    else:
+        unit[place] = make_unit(subtract_mean(unit[place], mean_w))
     spreads = tuple(max(float((part_nw @ part_nw.T)[is_other_nn].std()), MIN_SPREAD) for part_nw in unit)
     return dataclasses.replace(
         equal,
