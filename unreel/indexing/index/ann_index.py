@@ -1,4 +1,4 @@
-"""Nearest-neighbour index: exact search for few vectors, IVF with measured recall for many."""
+"""Nearest-neighbour index: exact search for few vectors, IVF with measured recall for many, on disk for very many."""
 
 import dataclasses
 import math
@@ -8,6 +8,12 @@ import faiss
 import numpy as np
 
 from unreel.indexing.index.ann_index_file import IndexDescription, read_index, write_index
+from unreel.indexing.index.disk_codes import (
+    CANDIDATES_PER_HIT,
+    expect_scattered_reads,
+    find_candidates,
+    rank_anew,
+)
 from unreel.indexing.index.ivf import NUM_THREADS, BuildOptions, build_ivf
 from unreel.indexing.index.nearest_rows import require_query, to_mask
 from unreel.indexing.index.vectors import hash_vectors, iterate_blocks, require_unit_norm, search_exact
@@ -22,8 +28,8 @@ class AnnIndex:
     Any number of threads may search at the same time.
     """
 
-    def __init__(self, index: faiss.Index, description: IndexDescription) -> None:
-        self.index, self.description = index, description
+    def __init__(self, index: faiss.Index, description: IndexDescription, vectors_ND: np.ndarray | None = None) -> None:
+        self.index, self.description, self.vectors_ND = index, description, vectors_ND
 
     def __len__(self) -> int:
         return self.description.rows
@@ -51,7 +57,14 @@ class AnnIndex:
             dataclasses.replace(
                 description, vectors_fingerprint=fingerprint or vectors_hash, vectors_hash=vectors_hash, parts=parts
             ),
+            vectors_ND,
         )
+
+    def use_vectors(self, vectors_ND: np.ndarray) -> None:
+        """The rows (N, D), by which candidates are ranked anew where codes on disk choose them."""
+        self.vectors_ND = vectors_ND
+        if self.description.candidates:
+            expect_scattered_reads(vectors_ND)
 
     def search(self, query_QD: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Scores float32 (Q, K) and rows int64 (Q, K) of the k nearest, best first, of equal ones the first row.
@@ -88,11 +101,22 @@ class AnnIndex:
     ) -> tuple[np.ndarray, np.ndarray]:
         # Parameters belong to the call; setting them on the index would change other threads' searches.
         faiss.omp_set_num_threads(1 if len(query_QD) < MIN_BLAS_QUERIES else NUM_THREADS)
+        if self.description.candidates:
+            return self._search_candidates(query_QD, k, mask_N, nprobe)
         selector = None if mask_N is None else faiss.IDSelectorBitmap(np.packbits(mask_N, bitorder="little"))
         if self.description.kind == "flat":
             return self.index.search(query_QD, k, params=faiss.SearchParameters(sel=selector))
         probes = min(nprobe, self.description.nlist)
         return self.index.search(query_QD, k, params=faiss.SearchParametersIVF(sel=selector, nprobe=probes))
+
+    def _search_candidates(
+        self, query_QD: np.ndarray, k: int, mask_N: np.ndarray | None, nprobe: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self.vectors_ND is None:
+            raise ValueError("an index whose candidates are ranked anew needs its vectors: use_vectors")
+        count = min(len(self), max(self.description.candidates, CANDIDATES_PER_HIT * k))
+        row_QC = find_candidates(self.index, query_QD, count, min(nprobe, self.description.nlist), mask_N)
+        return rank_anew(self.vectors_ND, query_QD, row_QC, k)
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all. Raises DiskError."""

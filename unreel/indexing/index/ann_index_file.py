@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import faiss
 
 from unreel.errors import InputError
+from unreel.indexing.index.disk_codes import read_mapped
 from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.checksums import new_digest
 from unreel.io.text import parse_json
@@ -25,6 +26,7 @@ REBUILD_HINT = "build the index again from its embeddings"
 class IndexDescription:
     """Rows, kind and cells of an index, the measured recall@10, the fingerprint of its vectors, the hash of the file
     that holds them, and the names of the store's parts that it was built of; "" and () for one of an earlier version.
+    `candidates` are ranked anew by their vectors; 0 where codes alone rank.
     """
 
     rows: int
@@ -37,6 +39,7 @@ class IndexDescription:
     vectors_fingerprint: str = ""  # `built_of` in JSON
     vectors_hash: str = ""
     parts: tuple[str, ...] = ()
+    candidates: int = 0
 
     @property
     def is_approximate(self) -> bool:
@@ -57,6 +60,8 @@ class IndexDescription:
         if self.kind == "flat":
             return f"{size}: exact"
         cells = f"{self.nprobe} of {self.nlist} cells searched"
+        if self.candidates:
+            cells += f", the best {self.candidates} ranked anew by their vectors"
         return f"{size}: {cells}; recall@10 {self.recall:.3f} on {self.num_queries} queries out of these rows"
 
 
@@ -80,7 +85,7 @@ def read_index(path: Path, fingerprint: str) -> tuple[faiss.Index, IndexDescript
     if description.vectors_fingerprint != fingerprint:
         raise InputError(f"{path}: the index is of other embeddings ({description.rows} rows) than these", REBUILD_HINT)
     try:
-        index = faiss.read_index(str(path))
+        index = read_mapped(str(path)) if description.candidates else faiss.read_index(str(path))
     except RuntimeError as error:
         raise InputError(f"{path}: the index can't be read ({str(error).splitlines()[0]}); {REBUILD_HINT}") from error
     if (index.ntotal, index.d) != (description.rows, description.dim):

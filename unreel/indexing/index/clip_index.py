@@ -177,6 +177,7 @@ def load_vectors(path: Path, ann_index: AnnIndex) -> np.ndarray:
     vectors_ND = vectors_ND[:num_rows]
     if ann_index.description.vectors_hash not in ("", hash_vectors(vectors_ND)):
         raise InputError(f"{path}: damaged, or of another index: its checksum differs", REINDEX_HINT)
+    ann_index.use_vectors(vectors_ND)
     return vectors_ND
 
 

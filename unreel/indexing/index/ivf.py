@@ -1,16 +1,26 @@
 """IVF: an inverted file index, whose codes and number of cells are chosen by measured recall.
 
 Spherical k-means into about sqrt(N) cells; rows are stored as residuals of 8 bits a number, or 16 where 8 bits lose too
-much recall. Source: Sivic, Zisserman 2003 (inverted file); Johnson, Douze, Jégou 2017 (FAISS).
+much recall. From so many rows on that their codes would fill the memory, rows have a bit a number and stay on disk
+(disk_codes.py). Source: Sivic, Zisserman 2003 (inverted file); Johnson, Douze, Jégou 2017 (FAISS).
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import faiss
 import numpy as np
 
 from unreel.indexing.index.ann_index_file import IndexDescription
+from unreel.indexing.index.disk_codes import (
+    CANDIDATES,
+    expect_scattered_reads,
+    find_candidates,
+    make_coded_ivf,
+    rank_anew,
+)
 from unreel.indexing.index.query_vector import keep_part
 from unreel.indexing.index.vectors import iterate_blocks, sample_rows, search_exact
 from unreel.models.encoder.row_parts import RowParts
@@ -21,9 +31,13 @@ NUM_THREADS = faiss.omp_get_max_threads()
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How an index is built. With several views, recall is also measured at each end of the slider."""
+    """How an index is built. With several views, recall is also measured at each end of the slider.
+
+    `on_disk_from` rows of 512 numbers take 1 GB of memory in codes of 8 bits.
+    """
 
     flat_below: int = 20_000
+    on_disk_from: int = 2_000_000
     target_recall: float = 0.97
     parts: RowParts | None = None
     num_queries: int = 256
@@ -37,15 +51,47 @@ def build_ivf(vectors_ND: np.ndarray, options: BuildOptions) -> tuple[faiss.Inde
     sample_MD = sample_rows(vectors_ND, 64 * nlist, rng)
     centre_LD = _train_centroids(sample_MD, nlist, options.seed)
     queries = _RecallQueries.draw(vectors_ND, options, rng)
+    if len(vectors_ND) >= options.on_disk_from:
+        return _build_coded(vectors_ND, make_coded_ivf(sample_MD, centre_LD, options.seed), queries, options)
     for kind in QUANTIZER_TYPES:
         index = _make_empty_ivf(sample_MD, centre_LD, kind)
         if queries.measure_code_recall(index) >= (1 + options.target_recall) / 2:
             break
+    _add_rows(index, vectors_ND)
+    nprobe, recall = queries.choose_nprobe(partial(queries.search_cells, index), nlist, options.target_recall)
+    return index, _describe(vectors_ND, kind, nlist, nprobe, recall, queries)
+
+
+def _build_coded(
+    vectors_ND: np.ndarray, index: faiss.IndexPreTransform, queries: "_RecallQueries", options: BuildOptions
+) -> tuple[faiss.Index, IndexDescription]:
+    """Add the rows; choose cells that lose at most half of the allowed recall, then as few candidates as reach it."""
+    _add_rows(index, vectors_ND)
+    expect_scattered_reads(vectors_ND)
+    nlist = faiss.extract_index_ivf(index).nlist
+    search = partial(queries.search_candidates, index)
+    most_cells = min(nlist, max(64, nlist // 8))
+    nprobe, recall = queries.choose_nprobe(search, most_cells, (1 + options.target_recall) / 2)
+    candidates = CANDIDATES[-1]
+    for fewer in reversed(CANDIDATES[:-1]):
+        found = queries.measure_recall(search(nprobe, fewer))
+        if found < options.target_recall:
+            break
+        candidates, recall = fewer, found
+    description = _describe(vectors_ND, "IVF-RaBitQ", nlist, nprobe, recall, queries)
+    return index, replace(description, candidates=candidates)
+
+
+def _add_rows(index: faiss.Index, vectors_ND: np.ndarray) -> None:
     for _, block in iterate_blocks(vectors_ND):
         index.add(block)
-    nprobe, recall = queries.choose_nprobe(index, nlist, options.target_recall)
+
+
+def _describe(
+    vectors_ND: np.ndarray, kind: str, nlist: int, nprobe: int, recall: float, queries: "_RecallQueries"
+) -> IndexDescription:
     rows, dim = vectors_ND.shape
-    return index, IndexDescription(rows, dim, kind, nlist, nprobe, recall, len(queries.row_Q))
+    return IndexDescription(rows, dim, kind, nlist, nprobe, recall, len(queries.row_Q))
 
 
 def _train_centroids(sample_MD: np.ndarray, nlist: int, seed: int) -> np.ndarray:
@@ -110,12 +156,21 @@ class _RecallQueries:
         order_QK = np.argsort(-score_QM, axis=1)[:, : self.k + 1]
         return self.measure_recall(np.take_along_axis(self.neighbour_QM, order_QK, axis=1))
 
-    def choose_nprobe(self, index: faiss.Index, nlist: int, target_recall: float) -> tuple[int, float]:
-        """The smallest of 1, 2, 3, 4, 6, 9, ... cells that reaches the target, else all; and its recall."""
+    def search_cells(self, index: faiss.Index, nprobe: int) -> np.ndarray:
+        """Rows int64 (Q, k + 1), by their codes."""
+        row_QK: np.ndarray = index.search(self.query_QD, self.k + 1, params=faiss.SearchParametersIVF(nprobe=nprobe))[1]
+        return row_QK
+
+    def search_candidates(self, index: faiss.Index, nprobe: int, count: int = CANDIDATES[-1]) -> np.ndarray:
+        """Rows int64 (Q, k + 1): the best of so many candidates."""
+        row_QC = find_candidates(index, self.query_QD, count, nprobe)
+        return rank_anew(self.vectors_ND, self.query_QD, row_QC, self.k + 1)[1]
+
+    def choose_nprobe(self, search: Callable[[int], np.ndarray], most: int, target_recall: float) -> tuple[int, float]:
+        """The smallest of 1, 2, 3, 4, 6, 9, ... cells that reaches the target, else the most; and its recall."""
         nprobe = 1
         while True:
-            params = faiss.SearchParametersIVF(nprobe=nprobe)
-            recall = self.measure_recall(index.search(self.query_QD, self.k + 1, params=params)[1])
-            if recall >= target_recall or nprobe == nlist:
+            recall = self.measure_recall(search(nprobe))
+            if recall >= target_recall or nprobe == most:
                 return nprobe, recall
-            nprobe = min(nlist, max(nprobe + 1, nprobe * 3 // 2))
+            nprobe = min(most, max(nprobe + 1, nprobe * 3 // 2))
