@@ -57,9 +57,8 @@ def find_candidates(
     """Rows int64 (Q, `count`) that are nearest by their codes, in some order; -1 where cells hold fewer."""
     selector = None if mask_N is None else faiss.IDSelectorBitmap(np.packbits(mask_N, bitorder="little"))
     of_cells = faiss.IVFRaBitQSearchParameters(nprobe=nprobe, sel=selector, qb=QUERY_BITS)
-    row_QC: np.ndarray = index.search(
-        query_QD, count, params=faiss.SearchParametersPreTransform(index_params=of_cells)
-    )[1]
+    params = faiss.SearchParametersPreTransform(index_params=of_cells)
+    row_QC: np.ndarray = index.search(query_QD, count, params=params)[1]
     return row_QC
 
 
@@ -72,6 +71,7 @@ def rank_anew(
     score_QC = np.full(row_QC.shape, -np.inf, np.float32)
     for query_D, row_C, score_C in zip(query_QD, row_QC, score_QC, strict=True):
         found_C = row_C >= 0
-        score_C[found_C] = np.asarray(vectors_ND[row_C[found_C]], np.float32) @ query_D
+        found_ND = np.asarray(vectors_ND[row_C[found_C]], np.float32)
+        score_C[found_C] = np.einsum("nd,d->n", found_ND, query_D)  # equal rows get equal scores, unlike from BLAS
     order_QK = np.lexsort((row_QC, -score_QC), axis=1)[:, :k]
     return np.take_along_axis(score_QC, order_QK, axis=1), np.take_along_axis(row_QC, order_QK, axis=1)
