@@ -24,8 +24,8 @@ import faiss
 import numpy as np
 import tyro
 
-from unreel.indexing.index.ann_index import AnnIndex
-from unreel.indexing.index.ivf import BuildOptions
+from unreel.indexing.index.approximate.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ivf import BuildOptions
 from unreel.indexing.index.vectors import BLOCK_ROWS, search_exact, write_npy
 from unreel.indexing.store.embeddings_file import read_embeddings
 from unreel.indexing.store.file_names import ANN_INDEX_FILE, VECTORS_NPY

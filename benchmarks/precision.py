@@ -22,7 +22,7 @@ from unreel.evaluation.baselines.trivial_baselines import FRAME_DIFFERENCE, buil
 from unreel.evaluation.baselines.untrained_encoder import UNTRAINED_ENCODER, build_untrained_encoder
 from unreel.evaluation.feature_extraction import FeatureExtractor, build_encoder_extractor
 from unreel.evaluation.labelled_videos import load_labelled_videos
-from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ann_index import AnnIndex
 from unreel.indexing.index.row_table import RowTable, encode_names
 from unreel.indexing.search.results import HitOptions, search_by_vector
 from unreel.models.encoder.spec import EncoderSpec

@@ -27,8 +27,8 @@ from nearest import make_rows, measure_neighbour_distances, rotate_views
 
 from unreel.corpus.discovery import find_videos
 from unreel.indexing.homes.open_home import open_index
-from unreel.indexing.index.ann_index import AnnIndex
-from unreel.indexing.index.ivf import BuildOptions
+from unreel.indexing.index.approximate.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ivf import BuildOptions
 from unreel.indexing.store.embeddings_file import read_embeddings
 from unreel.io.atomic_write import atomic_write_text
 from unreel.models.encoder.row_parts import RowParts

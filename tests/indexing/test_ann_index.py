@@ -9,9 +9,9 @@ import pytest
 from vectors import grouped, unit
 
 from unreel.errors import DiskError, InputError
-from unreel.indexing.index import ann_index_file
-from unreel.indexing.index.ann_index import AnnIndex
-from unreel.indexing.index.ivf import BuildOptions
+from unreel.indexing.index.approximate import ann_index_file
+from unreel.indexing.index.approximate.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ivf import BuildOptions
 from unreel.indexing.index.query_vector import weight_parts
 from unreel.indexing.index.vectors import hash_vectors
 from unreel.models.encoder.row_parts import RowParts

@@ -20,9 +20,9 @@ from unreel.indexing.homes.home import Home, HomeChangedError, Record, RowQuesti
 from unreel.indexing.homes.home_rows import HomeSearch, HomeVectors
 from unreel.indexing.homes.open_home import open_index
 from unreel.indexing.homes.records import read_approximation, read_newest_id
-from unreel.indexing.index.ann_index import AnnIndex, ExactRows
+from unreel.indexing.index.approximate.ann_index import AnnIndex, ExactRows
+from unreel.indexing.index.approximate.ivf import BuildOptions
 from unreel.indexing.index.clip_index import Index, read_rows
-from unreel.indexing.index.ivf import BuildOptions
 from unreel.indexing.index.query_vector import weight_parts
 from unreel.indexing.index.row_filter import RowFilter
 from unreel.indexing.index.row_table import RowTable

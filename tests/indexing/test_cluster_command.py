@@ -17,7 +17,7 @@ from videos import encode, number_of, picture
 from unreel.indexing.clustering import cluster_page
 from unreel.indexing.clustering.cluster_report import ClusterReport, build_cluster_report
 from unreel.indexing.clustering.clusters import ClusterOptions, Clusters
-from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.models.encoder.row_parts import RowParts
 from unreel.report.pages.clusters_page import describe_transitions, draw_map

@@ -11,8 +11,8 @@ from unreel.indexing.clustering.clusters import NO_CLUSTER, ClusterOptions, Clus
 from unreel.indexing.clustering.duplicates import find_duplicates
 from unreel.indexing.clustering.outliers import find_neighbours, score_outliers
 from unreel.indexing.clustering.projection import fit_pca, project_2d
-from unreel.indexing.index.ann_index import AnnIndex
-from unreel.indexing.index.ivf import BuildOptions
+from unreel.indexing.index.approximate.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ivf import BuildOptions
 from unreel.indexing.index.row_table import RowTable
 from unreel.types import Embeddings
 

@@ -24,7 +24,7 @@ from unreel.indexing.homes import address, content
 from unreel.indexing.homes.address import HOME_KINDS
 from unreel.indexing.homes.content import iterate_batches
 from unreel.indexing.homes.home import Home
-from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.store.embeddings_file import read_embeddings, read_metadata
 from unreel.models.encoder.row_parts import RowParts

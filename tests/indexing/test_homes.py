@@ -28,7 +28,7 @@ from unreel.indexing.homes.content import iterate_batches, slider_ends
 from unreel.indexing.homes.home import FILLING_RECORD, Home, HomeChangedError, HomeDownError, Record, connect_home
 from unreel.indexing.homes.open_home import open_index
 from unreel.indexing.homes.records import make_description_record, read_description
-from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index
 from unreel.indexing.index.query_vector import weight_parts
 from unreel.indexing.index.row_filter import RowFilter

@@ -14,9 +14,9 @@ from vectors import grouped
 import unreel
 from unreel.errors import InputError
 from unreel.indexing.index import build_index
-from unreel.indexing.index.ann_index import AnnIndex
-from unreel.indexing.index.disk_codes import CANDIDATES, CANDIDATES_PER_HIT, rank_anew
-from unreel.indexing.index.ivf import BuildOptions
+from unreel.indexing.index.approximate.ann_index import AnnIndex
+from unreel.indexing.index.approximate.disk_codes import CANDIDATES, CANDIDATES_PER_HIT, rank_anew
+from unreel.indexing.index.approximate.ivf import BuildOptions
 from unreel.indexing.index.query_vector import weight_parts
 from unreel.indexing.index.vectors import hash_vectors, search_exact
 from unreel.models.encoder.row_parts import RowParts

@@ -6,7 +6,7 @@ from vectors import grouped, unit
 
 from unreel.embedding import join_views
 from unreel.errors import InputError
-from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ann_index import AnnIndex
 from unreel.indexing.index.query_vector import combine_examples, weight_parts
 from unreel.indexing.search.query import build_query_vectors
 from unreel.indexing.search.query_encoder import ExampleVectors

@@ -7,7 +7,7 @@ import pytest
 from vectors import clips, grouped, unit
 
 from unreel.errors import InputError
-from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ann_index import AnnIndex
 from unreel.indexing.index.row_filter import RowFilter, exclude_own_rows
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.search.event_grouping import group_events

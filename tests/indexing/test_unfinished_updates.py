@@ -15,7 +15,7 @@ from videos import encode
 
 from unreel.indexing.export.files import to_parquet
 from unreel.indexing.index import build_index
-from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ann_index import AnnIndex
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.store import part_writer, parts, update
 from unreel.indexing.store.clip_sampling import SlidingWindow

@@ -11,7 +11,7 @@ from unreel.cli.indexing.search import print_hit_table
 from unreel.errors import CheckpointError
 from unreel.evaluation.verdict.decision import FloorComparison, Verdict
 from unreel.evaluation.verdict.verdict_file import copy_verdict, read_verdict, write_verdict
-from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ann_index import AnnIndex
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.search.results import Hit, HitOptions, search_by_vector
 from unreel.serve.state import describe_verdict

@@ -5,6 +5,7 @@ Source: https://embeddings-benchmark.github.io/mteb, `EncoderProtocol`.
 """
 
 import functools
+import importlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -87,11 +88,12 @@ class MtebModel:
     def mteb_model_meta(self) -> Any:
         """What MTEB wants to know of a model. Raises InputError where mteb is not installed."""
         try:
-            from mteb.models import ModelMeta
+            ModelMeta = importlib.import_module("mteb.models").ModelMeta  # mypy reads no types that may be missing
         except ImportError as error:
             raise InputError(f"mteb can't be imported ({error}); pip install 'unreel[mteb]'") from None
         weights = list(self.vectorizer.encoder_.parameters())
-        unknown = ("release_date", "languages", "max_tokens", "license", "open_weights", "public_training_code")
+        names = ("release_date", "languages", "max_tokens", "license", "open_weights", "public_training_code")
+        unknown: dict[str, Any] = dict.fromkeys(names)
         return ModelMeta(
             loader=type(self),
             name=f"unreel/{Path(self.run).resolve().name or BASE_WEIGHTS}",
@@ -105,7 +107,7 @@ class MtebModel:
             training_datasets=set() if self.run in BASE_NAMES else None,  # they have seen drawn clips alone
             public_training_data=None,
             modalities=[VIDEO],
-            **dict.fromkeys(unknown),
+            **unknown,
         )
 
 

@@ -17,8 +17,8 @@ from unreel.indexing.homes.records import (
     read_approximation,
     read_description,
 )
+from unreel.indexing.index.approximate.ivf import BuildOptions
 from unreel.indexing.index.clip_index import Index
-from unreel.indexing.index.ivf import BuildOptions
 from unreel.indexing.index.query_vector import weight_parts
 from unreel.models.encoder.row_parts import RowParts
 from unreel.models.encoder.view_weights import find_slider_ends

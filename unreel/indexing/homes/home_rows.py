@@ -16,10 +16,10 @@ import numpy as np
 from unreel.indexing.homes.content import SliderEnd
 from unreel.indexing.homes.home import Home, RowQuestion
 from unreel.indexing.homes.records import Approximation
-from unreel.indexing.index.ann_index import AnnIndex
-from unreel.indexing.index.ann_index_file import IndexDescription
+from unreel.indexing.index.approximate.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ann_index_file import IndexDescription
+from unreel.indexing.index.approximate.ivf import BuildOptions
 from unreel.indexing.index.clip_index import Index
-from unreel.indexing.index.ivf import BuildOptions
 from unreel.indexing.index.nearest_rows import require_query, to_mask
 from unreel.indexing.index.vectors import iterate_blocks, write_npy
 from unreel.io.atomic_write import disk_errors

@@ -15,7 +15,7 @@ from unreel.indexing.homes.home import FILLING_RECORD, Home, HomeChangedError, c
 from unreel.indexing.homes.home_concepts import HomeConcepts
 from unreel.indexing.homes.home_rows import HomeSearch, HomeVectors
 from unreel.indexing.homes.records import read_description
-from unreel.indexing.index.ann_index import ExactRows
+from unreel.indexing.index.approximate.ann_index import ExactRows
 from unreel.indexing.index.clip_index import Index, read_rows
 from unreel.indexing.index.clip_index import open_index as open_folder
 from unreel.indexing.index.score_scale import load_scale

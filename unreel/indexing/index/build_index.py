@@ -7,9 +7,9 @@ import numpy as np
 
 from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError, InputError
-from unreel.indexing.index.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ivf import BuildOptions
 from unreel.indexing.index.clip_index import REINDEX_HINT, load_vectors, read_rows
-from unreel.indexing.index.ivf import BuildOptions
 from unreel.indexing.index.row_table import RowTable
 from unreel.indexing.index.score_scale import load_scale, measure_scale
 from unreel.indexing.index.vectors import write_npy

@@ -3,7 +3,7 @@
     INDEX/store.json, parts/   the rows (store/embedding_store.py); only these need decoding to be made again
           encoder/             a copy of the encoder, so that a query needs no run
           vectors.npy          all vectors in the order of the parts, read as a memory map
-          nearest.faiss        the nearest-neighbour index over them (ann_index.py)
+          nearest.faiss        the nearest-neighbour index over them (approximate/)
           scale.json           how like rows are to their neighbours (score_scale.py)
           part_weights.json    how motion and appearance weigh in a row, where it has both (row_parts.py)
           previous/            while an update is not finished, the files of the index before (previous_files.py)
@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 
 from unreel.embedding import load_encoder
 from unreel.errors import CheckpointError, InputError, NeedsImportError, no_index_error
-from unreel.indexing.index.ann_index import AnnIndex
-from unreel.indexing.index.ann_index_file import read_description
+from unreel.indexing.index.approximate.ann_index import AnnIndex
+from unreel.indexing.index.approximate.ann_index_file import read_description
 from unreel.indexing.index.concept_book import ConceptBook
 from unreel.indexing.index.nearest_rows import NearestRows
 from unreel.indexing.index.row_table import RowTable

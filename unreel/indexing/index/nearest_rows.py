@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from unreel.errors import InputError
-from unreel.indexing.index.ann_index_file import IndexDescription
+from unreel.indexing.index.approximate.ann_index_file import IndexDescription
 
 
 class NearestRows(Protocol):

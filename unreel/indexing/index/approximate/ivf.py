@@ -13,8 +13,8 @@ from functools import partial
 import faiss
 import numpy as np
 
-from unreel.indexing.index.ann_index_file import IndexDescription
-from unreel.indexing.index.disk_codes import (
+from unreel.indexing.index.approximate.ann_index_file import IndexDescription
+from unreel.indexing.index.approximate.disk_codes import (
     CANDIDATES,
     expect_scattered_reads,
     find_candidates,

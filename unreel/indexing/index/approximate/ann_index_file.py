@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import faiss
 
 from unreel.errors import InputError
-from unreel.indexing.index.disk_codes import read_mapped
+from unreel.indexing.index.approximate.disk_codes import read_mapped
 from unreel.io.atomic_write import atomic_path, disk_errors
 from unreel.io.checksums import new_digest
 from unreel.io.text import parse_json

@@ -7,14 +7,14 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from unreel.indexing.index.ann_index_file import IndexDescription, read_index, write_index
-from unreel.indexing.index.disk_codes import (
+from unreel.indexing.index.approximate.ann_index_file import IndexDescription, read_index, write_index
+from unreel.indexing.index.approximate.disk_codes import (
     CANDIDATES_PER_HIT,
     expect_scattered_reads,
     find_candidates,
     rank_anew,
 )
-from unreel.indexing.index.ivf import NUM_THREADS, BuildOptions, build_ivf
+from unreel.indexing.index.approximate.ivf import NUM_THREADS, BuildOptions, build_ivf
 from unreel.indexing.index.nearest_rows import require_query, to_mask
 from unreel.indexing.index.vectors import hash_vectors, iterate_blocks, require_unit_norm, search_exact
 

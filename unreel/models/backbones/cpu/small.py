@@ -7,8 +7,8 @@ Source: our own.
 
 from torch import nn
 
+from unreel.models.backbones.cpu.tiny import build_channel_separated_conv
 from unreel.models.backbones.r3d import ResNet3D
-from unreel.models.backbones.tiny import build_channel_separated_conv
 
 
 def build(in_channels: int = 3) -> nn.Module:
