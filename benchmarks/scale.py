@@ -132,20 +132,21 @@ def format_machines(costs: dict[str, Any], args: Args) -> str:
 
 
 def format_homes(costs: dict[str, Any], args: Args) -> str:
-    """Disk, memory and the time of a question, by the local index and by comparing all rows."""
+    """Disk, memory and the time of a question, by the local index in memory and by comparing all rows."""
     search = costs["search"]
     rows = [row["rows"] for row in search]
     exponent = fit_exponent(rows, [row["nearest_ms"] for row in search])
     last = search[-1]
-    names = ("clips", "footage, GB", "vectors, GB", "index in memory, GB", "servers for it")
+    names = ("clips", "footage, GB", "vectors, GB", "codes on disk, GB", "index in memory, GB", "servers for it")
     lines = build_header((*names, "a question, ms", "all rows compared, ms", "disk, a month"))
     for clips in args.clips:
         vectors_gb, index_gb = 4 * costs["dim"] * clips / GB, last["index_bytes_per_row"] * clips / GB
+        codes_gb = costs["search_on_disk"]["index_bytes_per_row"] * clips / GB
         servers = math.ceil(index_gb / (args.memory_gb * 7 / 8))
         share = clips / servers / last["rows"]  # of one server, whose neighbours search theirs at the same time
         footage_gb = clips * CLIP_S / HOUR_S * args.gb_footage_hour
         nearest_ms, all_ms = last["nearest_ms"] * share**exponent, last["all_rows_ms"] * share
-        cells = [footage_gb, vectors_gb, index_gb, servers, nearest_ms, all_ms]
+        cells = [footage_gb, vectors_gb, codes_gb, index_gb, servers, nearest_ms, all_ms]
         disk = (footage_gb + vectors_gb + index_gb) * args.gb_month
         lines.append(f"| {clips:,} | {' | '.join(map(format_number, cells))} | {format_number(disk)} |")
     return "\n".join(lines) + f"\n\nA question by the index grows as rows to the power of {exponent:.2f} (fitted)."
@@ -162,9 +163,10 @@ def format_units(costs: dict[str, Any]) -> str:
         f"| decode and embed a clip (`base`) | {1000 * costs['embed_s_per_clip']:.1f} ms of a core |",
         f"| start of a command | {costs['start_s']:.1f} s |",
     ]
-    for row in costs["search"]:
+    named = [("an index", row) for row in costs["search"]] + [("an index on disk", costs["search_on_disk"])]
+    for name, row in named:
         lines.append(
-            f"| an index of {row['rows']:,} rows of {costs['dim']} | {1e6 * row['build_s_per_row']:.0f} us of a core "
+            f"| {name} of {row['rows']:,} rows of {costs['dim']} | {1e6 * row['build_s_per_row']:.0f} us of a core "
             f"and {row['index_bytes_per_row']:,.0f} bytes a row; a question {row['nearest_ms']:.1f} ms, "
             f"all rows compared {row['all_rows_ms']:.0f} ms |"
         )

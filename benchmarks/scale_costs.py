@@ -97,14 +97,15 @@ def measure_question_ms(ask: Callable[[np.ndarray], object], query_QD: np.ndarra
     return float(np.median(times))
 
 
-def measure_search(real_ND: np.ndarray, distances: np.ndarray, rows: int) -> dict[str, float]:
-    """Building and asking the local index of so many rows, and comparing all rows instead."""
+def measure_search(real_ND: np.ndarray, distances: np.ndarray, rows: int, on_disk: bool = False) -> dict[str, float]:
+    """Building and asking the local index of so many rows, with codes of 8 bits or those that stay on disk, and
+    comparing all rows instead."""
     rng = np.random.default_rng(0)
     vectors_ND = make_rows(real_ND, distances, rows, 2, rng)
     query_QD = make_rows(real_ND, distances, QUESTIONS, 2, rng)
     parts = RowParts.make_equal(["view0", "view1"], [vectors_ND.shape[1] // 2] * 2)
     before_s = time.process_time()
-    nearest = AnnIndex.build(vectors_ND, BuildOptions(parts=parts))
+    nearest = AnnIndex.build(vectors_ND, BuildOptions(parts=parts, on_disk_from=0 if on_disk else rows + 1))
     build_s = time.process_time() - before_s
     with tempfile.NamedTemporaryFile(suffix=".faiss") as file:
         nearest.save(Path(file.name))
@@ -136,6 +137,7 @@ def main(args: Args) -> None:
     for rows in args.rows:
         costs["search"].append(measure_search(real_ND, distances, rows))
         print(json.dumps(costs["search"][-1]), flush=True)
+    costs["search_on_disk"] = measure_search(real_ND, distances, args.rows[-1], on_disk=True)
     atomic_write_text(args.costs, json.dumps(costs, indent=1) + "\n")
 
 
