@@ -14,6 +14,7 @@ from image_models import save_image_model, save_video_model
 
 import unreel
 from unreel.errors import InputError
+from unreel.indexing.index import vectors
 from unreel.indexing.index.clip_index import Index, open_index
 from unreel.indexing.search.query import SearchQuery
 from unreel.indexing.search.results import HitOptions
@@ -160,7 +161,9 @@ def test_the_moment_of_a_row_finds_the_row(index: Index) -> None:
     assert search(index, mixed, HitOptions(1, gap_s=-1))[0].score > 0.999
 
 
-def test_a_concept_says_of_new_footage_what_it_says_in_its_index(made: Path, motion_set: Path, tmp_path: Path) -> None:
+def test_a_concept_says_of_new_footage_what_it_says_in_its_index(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Path(shutil.copytree(made, tmp_path / "index"))
     update = unreel.concept(folder, "here", unreel.MarkedMoments(rows=(0, 1)), unreel.MarkedMoments(rows=(40,)))
     rows = open_index(folder).rows
@@ -168,7 +171,12 @@ def test_a_concept_says_of_new_footage_what_it_says_in_its_index(made: Path, mot
     inside = [float(update.score_N[n]) for n in range(len(rows)) if rows.get_path(n) == video]
     matches = unreel.apply(folder / "concepts/here.json", video, min_probability=0.0, gap_s=-1.0)
     np.testing.assert_allclose(sorted(hit.score for hit in matches.moments), sorted(inside), atol=1e-4)
+    counts: list[int] = []
+    to_store = RowParts.to_store
+    monkeypatch.setattr(vectors, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(RowParts, "to_store", lambda parts, block: counts.append(len(block)) or to_store(parts, block))
     again = unreel.apply(folder / "concepts/here.json", folder, min_probability=0.0, gap_s=-1.0)
+    assert sum(counts) == len(rows) and max(counts) == 7  # never all rows in memory
     np.testing.assert_allclose(sorted(h.score for h in again.moments), sorted(map(float, update.score_N)), atol=1e-6)
 
 

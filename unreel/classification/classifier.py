@@ -15,6 +15,7 @@ from unreel.classification.predictions import ClipScores, PredictionOptions, Pre
 from unreel.embedding import list_whole_videos
 from unreel.errors import InputError
 from unreel.indexing.index.clip_index import open_index
+from unreel.indexing.index.vectors import iterate_blocks
 from unreel.indexing.store.clip_sampling import EvenSampling, SlidingWindow
 from unreel.indexing.store.encoder_hash import hash_encoder
 from unreel.indexing.store.file_names import STORE_JSON
@@ -115,8 +116,9 @@ class Classifier:
             raise InputError(f"{folder}: a classifier of kind {self.head.kind} needs the videos; name their folder")
         if index.encoder_hash != hash_encoder(self.encoder):
             raise InputError(f"{folder}: an index by another encoder than the classifier's; name the folder of videos")
-        stored_ND = index.parts.to_store(np.array(index.vectors_ND, np.float32))
-        log_p_NC = self.head.score(self.parts.set_lengths(stored_ND))
+        copied = (block.copy() for _, block in iterate_blocks(index.vectors_ND))  # a head takes no read-only ones
+        blocks = (self.parts.set_lengths(index.parts.to_store(block)) for block in copied)
+        log_p_NC = np.concatenate([self.head.score(block) for block in blocks])
         paths = [index.rows.get_path(row) for row in range(len(index.rows))]
         return ClipScores(paths, np.stack([index.rows.start_s, index.rows.end_s], axis=1), log_p_NC)
 

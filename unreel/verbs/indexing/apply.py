@@ -15,6 +15,7 @@ from unreel.indexing.homes.address import parse_address
 from unreel.indexing.homes.open_home import open_home, open_index
 from unreel.indexing.index.clip_index import Index, read_index_metadata, read_parts_of_index
 from unreel.indexing.index.row_table import RowTable
+from unreel.indexing.index.vectors import iterate_blocks
 from unreel.indexing.search.results import Hit, find_moments
 from unreel.indexing.store.clip_sampling import SlidingWindow
 from unreel.indexing.store.encoder_hash import hash_encoder
@@ -140,9 +141,12 @@ def apply_to_index(place: ConceptPlace, index: Index, min_probability: float, ga
     """The moments of a concept in an index by the same encoder. Raises InputError."""
     saved, vectors_ND = place.load(index.encoder_hash), index.vectors_ND
     if index.parts.has_appearance:  # its parts may weigh otherwise than in the index of the concept
-        stored_ND = index.parts.to_store(np.asarray(vectors_ND))
-        vectors_ND = place.load_parts(vectors_ND.shape[1]).set_lengths(stored_ND)
-    moments = find_moments(index.rows, saved.score_rows(vectors_ND), min_probability, gap_s)
+        parts = place.load_parts(vectors_ND.shape[1])
+        blocks = (parts.set_lengths(index.parts.to_store(block)) for _, block in iterate_blocks(vectors_ND))
+        probability_N = np.concatenate([saved.score_rows(block) for block in blocks])
+    else:
+        probability_N = saved.score_rows(vectors_ND)
+    moments = find_moments(index.rows, probability_N, min_probability, gap_s)
     return ConceptMatches(moments, len(index.rows), len(index.rows.paths), [])
 
 
