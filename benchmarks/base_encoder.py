@@ -11,6 +11,8 @@ The figures are zero-shot: retrieval (default protocol) of the test list of each
 import dataclasses
 import datetime
 import hashlib
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,10 @@ from unreel.evaluation.protocols.retrieval import RetrievalProtocol, evaluate_re
 from unreel.evaluation.result import Result
 from unreel.io.atomic_write import atomic_folder
 from unreel.io.checksums import write_checksums
-from unreel.methods.registry import load_preset
 from unreel.models.encoder.base_encoders import BASE_ENCODERS
 from unreel.models.encoder.checkpoint_files import SPEC_FILE, WEIGHTS_FILE, find_checkpoint
 from unreel.models.encoder.encoder import Encoder
+from unreel.provenance.record import PROVENANCE_FILE
 from unreel.settings.network import NO_WEIGHTS
 from unreel.training.run_folder.checkpoint_index import format_step
 from unreel.training.run_folder.config import read_config
@@ -50,8 +52,7 @@ faces. Its weights have the licence of unreel.
 **Recipe.** {date}, {steps} steps of {batch}, seed {seed},
 {start}:
 
-    unreel pretrain {source} --out RUN --init {init} --method {method} {options}--steps {steps} --seed {seed} \\
-        --threads 1 --workers 0 --device cpu
+    {commands}
     python benchmarks/base_encoder.py RUN --sets {sets}{storing}
 
 **Figures**, zero-shot: retrieval of the test videos among the training videos ({num_clips} clips, protocol `unreel`),
@@ -108,11 +109,11 @@ def write_table(results: dict[str, Result]) -> str:
     return "\n".join(lines)
 
 
-def list_changed_options(config: dict[str, Any]) -> str:
-    """The options of a run's method that differ from its preset, as flags; with a blank after each."""
-    preset = dataclasses.asdict(load_preset(config["method"])[0])
-    changed = {name: value for name, value in config["options"].items() if preset[name] != value}
-    return "".join(f"--{name.replace('_', '-')} {value} " for name, value in changed.items())
+def list_commands(run: Path) -> list[str]:
+    """The commands that trained a run, one for each time that it was begun or went on, with RUN for its folder."""
+    record = json.loads((run / PROVENANCE_FILE).read_text())
+    commands = [record["command"], *(resumed["command"] for resumed in record.get("resumed", []))]
+    return [re.sub(r"(--out|--resume) \S+", r"\1 RUN", command) for command in commands]
 
 
 def read_recipe(args: Args) -> dict[str, Any]:
@@ -167,10 +168,7 @@ def write_card(args: Args, config: dict[str, Any], folder: Path) -> str:
         batch=settings["batch_size"],
         seed=settings["seed"],
         start=describe_start(args, config),
-        init=settings["init"],
-        source=config["source"],
-        method=config["method"],
-        options=list_changed_options(config),
+        commands="\n    ".join(list_commands(args.run)),
         sets=" ".join(data.resolve().name.upper() for data in args.sets),
         num_clips=args.num_clips,
         table=write_table(results),
