@@ -98,7 +98,7 @@ def test_an_address_is_not_looked_for_on_the_disk(place: str) -> None:
 def test_the_encoder_that_comes_with_unreel_has_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     require_path("base", "run", "embed")
-    refused("embed", "basis", tmp_path, "--out", "out", says=("comes with it (base)",))
+    refused("embed", "basis", tmp_path, "--out", "out", says=("comes with it (base, base-16)",))
 
 
 def test_the_library_says_the_same(tmp_path: Path) -> None:

@@ -9,14 +9,17 @@ from commands import refused, succeeds
 
 import unreel
 from unreel.errors import CheckpointError
-from unreel.models.encoder.base_encoders import BASE_ENCODERS, is_base_encoder
+from unreel.models.encoder.base_encoders import BASE_ENCODERS, is_base_encoder, list_base_encoders
 from unreel.models.encoder.checkpoint_files import find_checkpoint
+from unreel.settings.network import BASE_NAMES
+from unreel.training.run_folder.config import read_config
 
 MAX_BYTES = 6_000_000
 
 
-def test_its_files_are_whole_small_and_described() -> None:
-    folder = BASE_ENCODERS / "base"
+@pytest.mark.parametrize("name", BASE_NAMES)
+def test_its_files_are_whole_small_and_described(name: str) -> None:
+    folder = BASE_ENCODERS / name
     card, weights = (folder / "README.md").read_text(encoding="utf-8"), (folder / "encoder.safetensors").read_bytes()
     assert hashlib.sha256(weights).hexdigest() in card
     assert "unreel pretrain synthetic://" in card and "frame difference" in card
@@ -34,15 +37,18 @@ def test_it_is_loaded_by_its_name_unless_there_is_a_folder(tmp_path: Path, monke
         find_checkpoint(Path("base"))
 
 
-def test_motion_matters_and_looks_do_not() -> None:
+@pytest.mark.parametrize("name", BASE_NAMES)
+def test_motion_matters_and_looks_do_not(name: str) -> None:
     """A drawn video is nearer to itself with other colours than to another motion in its own."""
-    encoder = unreel.load_encoder("base")
-    frames = torch.randint(0, 255, (1, 1, 73, 98, 3), dtype=torch.uint8).repeat(1, 9, 1, 1, 1)
+    encoder = unreel.load_encoder(name)
+    count = encoder.spec.clip.total_frames
+    frames = torch.randint(0, 255, (1, 1, 73, 98, 3), dtype=torch.uint8).repeat(1, count, 1, 1, 1)
     stripe = torch.arange(98) // 8 % 2 == 0
     right, down = frames.clone() // 4, frames.clone() // 4
-    for t in range(9):
-        right[0, t, 20:50, 3 * t + 10 : 3 * t + 30] = 200
-        down[0, t, 3 * t + 10 : 3 * t + 30, 30:60] = 200
+    for t in range(count):
+        place = 24 * t // (count - 1) + 10
+        right[0, t, 20:50, place : place + 20] = 200
+        down[0, t, place : place + 20, 30:60] = 200
     other_colours = 255 - right
     other_colours[:, :, :, stripe] //= 2
     rows = torch.cat([right, other_colours, down])
@@ -55,7 +61,12 @@ def test_it_is_taken_where_a_run_is(motion_set: Path, tmp_path: Path) -> None:
     done = succeeds("evaluate", "retrieval", "base", motion_set, "--num-clips", 1)
     assert "in pre-training" not in done.out
     refused(
-        "embed", "bases", motion_set, "--out", tmp_path / "x.parquet", says=("bases: neither", "comes with it (base)")
+        "embed",
+        "bases",
+        motion_set,
+        "--out",
+        tmp_path / "x.parquet",
+        says=("bases: neither", "comes with it (base, base-16)"),
     )
 
 
@@ -66,3 +77,10 @@ def test_features_in_the_middle_of_a_training_are_those_of_the_end() -> None:
     encoder.train()
     found = encoder.extract_parts(frames)
     assert all(torch.equal(found[name], wanted[name]) for name in wanted) and not encoder.backbone.training
+
+
+def test_the_network_chooses_its_encoder(tmp_path: Path) -> None:
+    assert sorted(BASE_NAMES) == list_base_encoders()
+    unreel.pretrain("synthetic://all", out=tmp_path / "run", backbone="small", steps=1, batch_size=2, quiet=True)
+    settings = read_config(tmp_path / "run")["settings"]
+    assert (settings["init"], settings["num_frames"], settings["size"]) == ("base-16", 16, 64)
