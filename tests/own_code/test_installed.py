@@ -26,7 +26,7 @@ ENTRY_POINTS = """
 pulled = pull_package.pull:near
 simclr = pull_package.pull:near
 [unreel.backbones]
-small = pull_package.net:Small
+little = pull_package.net:Small
 whole-module = pull_package.net
 [unreel.views]
 edged = pull_package.edges:edges
@@ -105,7 +105,7 @@ def test_a_run_with_names_of_a_package_keeps_what_they_stand_for(
     package: Path, motion_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    options = ["--backbone", "small", "--backbone-options", '{"width": 5}', "--first-view", "edged"]
+    options = ["--backbone", "little", "--backbone-options", '{"width": 5}', "--first-view", "edged"]
     options += ["--augment", "cornered", "--force", 2.0, "--steps", 1, *TINY]
     succeeds("pretrain", motion_set / "test.txt", "--out", run, "--method", "pulled", *options)
     config = json.loads((run / "config.json").read_text())
@@ -129,9 +129,9 @@ def test_a_run_with_names_of_a_package_keeps_what_they_stand_for(
 
 def test_unreels_own_names_stay_and_others_are_listed(package: Path) -> None:
     assert expand_name("r3d", "backbone", ["r3d"]) == "r3d"
-    assert expand_name("small", "backbone", ["small"]) == "small"
+    assert expand_name("little", "backbone", ["little"]) == "little"
     assert list_installed("view") == {"edged": "pull_package.edges:edges"}
-    assert type(build_backbone("small", size=16, num_frames=4).network).__name__ == "Small"
+    assert type(build_backbone("little", size=16, num_frames=4).network).__name__ == "Small"
     assert ViewSpec(("edged",)).lead_in in (0, 1)
     listed = unreel.choices("views")
     assert [listed[name].origin for name in ("rgb", "edged")] == ["unreel", "pull_package.edges:edges"]
@@ -139,7 +139,7 @@ def test_unreels_own_names_stay_and_others_are_listed(package: Path) -> None:
     assert "Of installed packages (unreel.methods): pulled (pull_package.pull:near)" in call("methods").out
     assert "Views of one moment." in call("methods", "pulled").out
     for call_, known in (
-        (lambda: build_backbone("smal"), "Did you mean 'small'"),
+        (lambda: build_backbone("littl"), "Did you mean 'little'"),
         (lambda: ViewSpec(("edge",)), "Did you mean 'edged'"),
         (lambda: unreel.pretrain("x", "y", method="puled"), "Did you mean 'pulled'"),
         (lambda: unreel.pretrain("x", "y", first_view="edge"), "Did you mean 'edged'"),

@@ -6,7 +6,7 @@ A backbone has `num_features` and maps clips (B, C, T, H, W) to its last feature
     "r3d"                         a file of backbones/
     "r3d-2d"                      its 2D twin, which sees each frame alone (twin_2d.py)
     "path/to/net.py:Small"        your own torch.nn.Module, called with --backbone-options; also "module:function"
-    "small"                       the name that an installed package offers in its entry points "unreel.backbones"
+    "mine"                        the name that an installed package offers in its entry points "unreel.backbones"
     "transformers:videomae"       a video model of Hugging Face, untrained; or "transformers:FOLDER" with its weights
 """
 
