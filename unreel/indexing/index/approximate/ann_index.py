@@ -10,7 +10,6 @@ import numpy as np
 from unreel.indexing.index.approximate.ann_index_file import IndexDescription, read_index, write_index
 from unreel.indexing.index.approximate.disk_codes import (
     CANDIDATES_PER_HIT,
-    expect_scattered_reads,
     find_candidates,
     rank_anew,
 )
@@ -63,8 +62,6 @@ class AnnIndex:
     def use_vectors(self, vectors_ND: np.ndarray) -> None:
         """The rows (N, D), by which candidates are ranked anew where codes on disk choose them."""
         self.vectors_ND = vectors_ND
-        if self.description.candidates:
-            expect_scattered_reads(vectors_ND)
 
     def search(self, query_QD: np.ndarray, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Scores float32 (Q, K) and rows int64 (Q, K) of the k nearest, best first, of equal ones the first row.

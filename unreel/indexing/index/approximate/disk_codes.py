@@ -7,7 +7,9 @@ system keeps in memory what is asked for, and takes it back when others need it.
 Source: Gao, Long 2024 (RaBitQ).
 """
 
+import contextlib
 import mmap
+from collections.abc import Iterator
 
 import faiss
 import numpy as np
@@ -44,11 +46,19 @@ def read_mapped(path: str) -> faiss.Index:
     return index
 
 
-def expect_scattered_reads(vectors_ND: np.ndarray) -> None:
-    """Tell the system that rows of a memory map are read here and there, so that it reads no more than them."""
+@contextlib.contextmanager
+def scattered_reads(vectors_ND: np.ndarray) -> Iterator[None]:
+    """While rows of a memory map are read here and there by the thousand, the system reads no more than them; else it
+    reads 128 kB for each, which whoever reads all rows is glad of."""
     memory = getattr(vectors_ND, "_mmap", None)
-    if memory is not None and hasattr(mmap, "MADV_RANDOM"):
-        memory.madvise(mmap.MADV_RANDOM)
+    if memory is None or not hasattr(mmap, "MADV_RANDOM"):
+        yield
+        return
+    memory.madvise(mmap.MADV_RANDOM)
+    try:
+        yield
+    finally:
+        memory.madvise(mmap.MADV_NORMAL)
 
 
 def find_candidates(

@@ -16,10 +16,10 @@ import numpy as np
 from unreel.indexing.index.approximate.ann_index_file import IndexDescription
 from unreel.indexing.index.approximate.disk_codes import (
     CANDIDATES,
-    expect_scattered_reads,
     find_candidates,
     make_coded_ivf,
     rank_anew,
+    scattered_reads,
 )
 from unreel.indexing.index.query_vector import keep_part
 from unreel.indexing.index.vectors import iterate_blocks, sample_rows, search_exact
@@ -65,19 +65,11 @@ def build_ivf(vectors_ND: np.ndarray, options: BuildOptions) -> tuple[faiss.Inde
 def _build_coded(
     vectors_ND: np.ndarray, index: faiss.IndexPreTransform, queries: "_RecallQueries", options: BuildOptions
 ) -> tuple[faiss.Index, IndexDescription]:
-    """Add the rows; choose cells that lose at most half of the allowed recall, then as few candidates as reach it."""
+    """Add the rows, and choose cells and candidates."""
     _add_rows(index, vectors_ND)
-    expect_scattered_reads(vectors_ND)
-    nlist = faiss.extract_index_ivf(index).nlist
-    search = partial(queries.search_candidates, index)
-    most_cells = min(nlist, max(64, nlist // 8))
-    nprobe, recall = queries.choose_nprobe(search, most_cells, (1 + options.target_recall) / 2)
-    candidates = CANDIDATES[-1]
-    for fewer in reversed(CANDIDATES[:-1]):
-        found = queries.measure_recall(search(nprobe, fewer))
-        if found < options.target_recall:
-            break
-        candidates, recall = fewer, found
+    with scattered_reads(vectors_ND):
+        nlist = faiss.extract_index_ivf(index).nlist
+        nprobe, candidates, recall = queries.choose_candidates(index, nlist, options.target_recall)
     description = _describe(vectors_ND, "IVF-RaBitQ", nlist, nprobe, recall, queries)
     return index, replace(description, candidates=candidates)
 
@@ -165,6 +157,18 @@ class _RecallQueries:
         """Rows int64 (Q, k + 1): the best of so many candidates."""
         row_QC = find_candidates(index, self.query_QD, count, nprobe)
         return rank_anew(self.vectors_ND, self.query_QD, row_QC, self.k + 1)[1]
+
+    def choose_candidates(self, index: faiss.Index, nlist: int, target_recall: float) -> tuple[int, int, float]:
+        """Cells that lose at most half of the allowed recall, the fewest candidates that reach it, and their recall."""
+        search, most_cells = partial(self.search_candidates, index), min(nlist, max(64, nlist // 8))
+        nprobe, recall = self.choose_nprobe(search, most_cells, (1 + target_recall) / 2)
+        candidates = CANDIDATES[-1]
+        for fewer in reversed(CANDIDATES[:-1]):
+            found = self.measure_recall(search(nprobe, fewer))
+            if found < target_recall:
+                break
+            candidates, recall = fewer, found
+        return nprobe, candidates, recall
 
     def choose_nprobe(self, search: Callable[[int], np.ndarray], most: int, target_recall: float) -> tuple[int, float]:
         """The smallest of 1, 2, 3, 4, 6, 9, ... cells that reaches the target, else the most; and its recall."""
