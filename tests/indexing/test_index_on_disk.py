@@ -1,6 +1,9 @@
 """An index whose codes stay on disk: what it finds against every score worked out, what it reads, and its file."""
 
+import ctypes
 import dataclasses
+import mmap
+import os
 import shutil
 import sys
 from functools import partial
@@ -15,7 +18,7 @@ import unreel
 from unreel.errors import InputError
 from unreel.indexing.index import build_index
 from unreel.indexing.index.approximate.ann_index import AnnIndex
-from unreel.indexing.index.approximate.disk_codes import CANDIDATES, CANDIDATES_PER_HIT, rank_anew
+from unreel.indexing.index.approximate.disk_codes import CANDIDATES, CANDIDATES_PER_HIT, rank_anew, read_rows
 from unreel.indexing.index.approximate.ivf import BuildOptions
 from unreel.indexing.index.query_vector import weight_parts
 from unreel.indexing.index.vectors import hash_vectors, search_exact
@@ -113,6 +116,37 @@ def test_a_question_reads_its_candidates_alone(vectors: np.ndarray, unseen: np.n
         rows.num_read = 0
         counted.search(unseen[:1], k)
         assert k <= rows.num_read <= max(coded.description.candidates, CANDIDATES_PER_HIT * k)
+
+
+def list_pages_in_memory(path: Path) -> list[int]:
+    """The pages of a file that lie in memory, as Linux's mincore says; to read them would read ahead."""
+    numbers: np.ndarray = np.memmap(path, np.uint8, "r")
+    state = np.zeros(-(-numbers.size // mmap.PAGESIZE), np.uint8)
+    address, length = ctypes.c_void_p(numbers.ctypes.data), ctypes.c_size_t(numbers.size)
+    assert ctypes.CDLL(None).mincore(address, length, ctypes.c_void_p(state.ctypes.data)) == 0
+    return [int(page) for page in np.flatnonzero(state & 1)]
+
+
+def forget_pages(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if list_pages_in_memory(path):
+        pytest.skip("a file system whose files always lie in memory")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what lies in memory")
+def test_the_disk_reads_the_rows_that_are_ranked_alone(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npy"
+    numbers_ND = np.random.default_rng(0).random((2000, 512), np.float32)
+    np.save(path, numbers_ND)
+    vectors_ND: np.ndarray = np.load(path, mmap_mode="r")
+    row_n = np.array([3, 700, 701, 1500])
+    forget_pages(path)
+    np.testing.assert_array_equal(read_rows(vectors_ND[2:1800], row_n), numbers_ND[2 + row_n])
+    first_n = 128 + 2048 * (2 + row_n)  # after the header
+    wanted = {int(byte) // mmap.PAGESIZE for first in first_n for byte in (first, first + 2047)}
+    assert set(list_pages_in_memory(path)) == wanted
 
 
 def test_its_cells_stay_in_the_file(tmp_path: Path, vectors: np.ndarray, unseen: np.ndarray, coded: AnnIndex) -> None:

@@ -7,9 +7,7 @@ system keeps in memory what is asked for, and takes it back when others need it.
 Source: Gao, Long 2024 (RaBitQ).
 """
 
-import contextlib
 import mmap
-from collections.abc import Iterator
 
 import faiss
 import numpy as np
@@ -46,19 +44,20 @@ def read_mapped(path: str) -> faiss.Index:
     return index
 
 
-@contextlib.contextmanager
-def scattered_reads(vectors_ND: np.ndarray) -> Iterator[None]:
-    """While rows of a memory map are read here and there by the thousand, the system reads no more than them; else it
-    reads 128 kB for each, which whoever reads all rows is glad of."""
+def read_rows(vectors_ND: np.ndarray, row_n: np.ndarray) -> np.ndarray:
+    """Vectors float32 (n, D) of rows; those of a memory map are asked of the disk together, and nothing beside them.
+
+    A row that is merely touched is waited for before the next is asked for, and the system reads as much around it as
+    it reads ahead, often more than all these rows together.
+    """
     memory = getattr(vectors_ND, "_mmap", None)
-    if memory is None or not hasattr(mmap, "MADV_RANDOM"):
-        yield
-        return
-    memory.madvise(mmap.MADV_RANDOM)
-    try:
-        yield
-    finally:
-        memory.madvise(mmap.MADV_NORMAL)
+    if memory is not None and hasattr(mmap, "MADV_WILLNEED"):
+        row_bytes = vectors_ND.strides[0]
+        first_row = vectors_ND.ctypes.data - np.frombuffer(memory, np.uint8).ctypes.data
+        for start in (first_row + row_bytes * row_n).tolist():
+            page_start = start - start % mmap.PAGESIZE
+            memory.madvise(mmap.MADV_WILLNEED, page_start, start + row_bytes - page_start)
+    return np.asarray(vectors_ND[row_n], np.float32)
 
 
 def find_candidates(
@@ -81,7 +80,7 @@ def rank_anew(
     score_QC = np.full(row_QC.shape, -np.inf, np.float32)
     for query_D, row_C, score_C in zip(query_QD, row_QC, score_QC, strict=True):
         found_C = row_C >= 0
-        found_ND = np.asarray(vectors_ND[row_C[found_C]], np.float32)
+        found_ND = read_rows(vectors_ND, row_C[found_C])
         score_C[found_C] = np.einsum("nd,d->n", found_ND, query_D)  # equal rows get equal scores, unlike from BLAS
     order_QK = np.lexsort((row_QC, -score_QC), axis=1)[:, :k]
     return np.take_along_axis(score_QC, order_QK, axis=1), np.take_along_axis(row_QC, order_QK, axis=1)

@@ -19,7 +19,6 @@ from unreel.indexing.index.approximate.disk_codes import (
     find_candidates,
     make_coded_ivf,
     rank_anew,
-    scattered_reads,
 )
 from unreel.indexing.index.query_vector import keep_part
 from unreel.indexing.index.vectors import iterate_blocks, sample_rows, search_exact
@@ -67,9 +66,8 @@ def _build_coded(
 ) -> tuple[faiss.Index, IndexDescription]:
     """Add the rows, and choose cells and candidates."""
     _add_rows(index, vectors_ND)
-    with scattered_reads(vectors_ND):
-        nlist = faiss.extract_index_ivf(index).nlist
-        nprobe, candidates, recall = queries.choose_candidates(index, nlist, options.target_recall)
+    nlist = faiss.extract_index_ivf(index).nlist
+    nprobe, candidates, recall = queries.choose_candidates(index, nlist, options.target_recall)
     description = _describe(vectors_ND, "IVF-RaBitQ", nlist, nprobe, recall, queries)
     return index, replace(description, candidates=candidates)
 
